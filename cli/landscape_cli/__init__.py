@@ -1,0 +1,1 @@
+"""The command `landscape`: derived from the analyses' fields."""

@@ -1,0 +1,102 @@
+"""Settings from `landscape.toml` or `[tool.landscape]` in pyproject.toml, searched upward from the working directory.
+
+Never from the checkpoint's folder: a download could carry one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landscape.analyses import ANALYSES
+from landscape.conditions import Conditions
+from landscape.errors import UsageError, nearest
+from landscape.fields import Option, described
+
+NAMES = ("landscape.toml", "pyproject.toml")
+REFERENCES = ("model", "data", "loss")  # may name a file, which is then relative to the settings' folder
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Values by key, and the file they came from (None: no file)."""
+
+    path: Path | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def defaults(self, command: str) -> dict[str, Any]:
+        """What the settings say about the options of a command, under click's parameter names."""
+        shared = {key: value for key, value in self.values.items() if not isinstance(value, dict)}
+        merged = {**shared, **self.values.get(command, {})}
+        return {"checkpoints" if key == "checkpoint" else key: value for key, value in merged.items()}
+
+
+def find(named: str | None = None) -> Settings:
+    """The settings of the file that the user named, or of the nearest one upward; raises UsageError if it is wrong."""
+    if named is not None:
+        return _read(Path(named))
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for name in NAMES:
+            candidate = folder / name
+            if candidate.is_file() and (settings := _read(candidate)).values:
+                return settings
+    return Settings()
+
+
+def _read(path: Path) -> Settings:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"settings {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"settings {path} is not TOML: {error}") from error
+    table = document.get("tool", {}).get("landscape", {}) if path.name == "pyproject.toml" else document
+    values = {key.replace("-", "_"): value for key, value in table.items()}
+    known = {f.name for f in described(Conditions, Option)} | {"checkpoint"}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _check_table(path, key, value)
+        elif key not in known:
+            raise UsageError(
+                f"{path}: there is no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
+            )
+    tables = {key: _renamed(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return Settings(path, _located(path.parent, tables))
+
+
+def _check_table(path: Path, name: str, table: Mapping[str, Any]) -> None:
+    analyses = {analysis.name: analysis for analysis in ANALYSES}
+    if name not in analyses:
+        raise UsageError(
+            f"{path}: there is no command [{nearest(name, analyses)}]", fix=f"one of {', '.join(analyses)}"
+        )
+    known = {f.name for kind in (analyses[name], Conditions) for f in described(kind, Option)}
+    for key in _renamed(table):
+        if key not in known:
+            raise UsageError(f"{path}: [{name}] has no setting {nearest(key, known)}")
+
+
+def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """File references made independent of the working directory; single words made lists where lists are meant."""
+    located: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            located[key] = _located(folder, value)
+        elif key == "checkpoint":
+            paths = value if isinstance(value, list) else [value]
+            located[key] = [str(folder / path) for path in paths]
+        elif key in REFERENCES and isinstance(value, str) and ".py:" in value:
+            located[key] = str(folder / value)
+        elif key in ("params", "model_arg", "data_arg") and isinstance(value, str):
+            located[key] = [value]
+        else:
+            located[key] = value
+    return located

@@ -1,0 +1,95 @@
+"""The command: one subcommand per analysis, and what every one of them shares."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from landscape.analyses import ANALYSES
+from landscape.errors import LandscapeError
+from landscape_cli import config, options, show
+
+CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
+HELP = """The geometry of a loss around a checkpoint.
+
+Exit codes: 0 done, 2 usage, load or internal error, 3 inconclusive (NaN, not converged), 130 and 143 interrupted."""
+
+app = typer.Typer(
+    name="landscape",
+    help=HELP,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    config_file: Annotated[
+        str | None,
+        typer.Option("--config", help="Settings file; default: landscape.toml or pyproject.toml, searched upward."),
+    ] = None,
+    debug: Annotated[  # noqa: ARG001 - read by _failed, which knows the arguments only
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    if version:
+        from landscape.provenance import installed
+
+        typer.echo(f"landscape {installed('loss-landscape-geometry')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    settings = config.find(config_file)
+    context.obj = settings
+    context.default_map = {name: settings.defaults(name) for name in commands()}
+
+
+for analysis in ANALYSES:
+    app.command(analysis.name, help=analysis.summary)(options.command(analysis))
+app.command("show", help="Print what a results file holds.")(show.show)
+
+
+def commands() -> list[str]:
+    return [command.name for command in app.registered_commands if command.name]
+
+
+def main() -> None:
+    """Runs the command; every error leaves with its own exit code and, unless --debug, without a traceback."""
+    sys.exit(status(sys.argv[1:]))
+
+
+def status(arguments: list[str]) -> int:
+    """The exit code of the command with these arguments."""
+    try:
+        outcome = typer.main.get_command(app).main(arguments, prog_name="landscape", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except LandscapeError as error:
+        return _failed(str(error), error.exit_code, arguments)
+    except CommandLineError as error:
+        usage = f"landscape {arguments[0]} --help" if arguments and arguments[0] in commands() else "landscape --help"
+        return _failed(f"{error.format_message()}\n  fix:  {usage} lists what is understood", 2, arguments)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("interrupted", 130, [])
+    except BrokenPipeError:
+        # whoever read our output has gone; nothing may be printed at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # a crash must not read as a regression, exit code 1
+        remedy = "this is a bug; please report it with the output of the same command with --debug"
+        return _failed(f"internal error: {type(error).__name__}: {error}\n  fix:  {remedy}", 2, arguments)
+
+
+def _failed(message: str, code: int, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,141 @@
+"""Measures checkpoints one after another: load, run, write, draw, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landscape.analyses import Analysis
+from landscape.conditions import Conditions
+from landscape.errors import Interrupted, LandscapeError, UsageError, listing
+from landscape_cli import progress, tables
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+    from landscape.session import Measurement, Stop
+    from landscape_cli.options import Output
+
+INCONCLUSIVE = 3
+
+
+def measure(
+    paths: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
+) -> int:
+    """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
+    if not paths:
+        raise UsageError(
+            "no checkpoint is named",
+            fix=f'landscape {analysis.name} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
+        )
+    targets = outputs(paths, output.output)
+    from landscape.session import Stop
+
+    done: list[Measurement] = []
+    worst = 0
+    sys.path.insert(0, "")  # so that --model pkg.mod:factory finds a package in the working directory
+    with Stop() as stop:
+        for path, target in zip(paths, targets, strict=True):
+            try:
+                if one := _measure_one(path, target, analysis, conditions, output, origins, stop):
+                    done.append(one)
+            except Interrupted:
+                raise
+            except LandscapeError as error:
+                if len(paths) == 1:
+                    raise
+                say(f"error: {error}")
+                worst = max(worst, error.exit_code)
+    _print(done, output, several=len(paths) > 1)
+    for one in done:
+        if trouble := one.result.trouble():
+            say(f"inconclusive: {trouble}")
+            say("  fix:  the same command with a larger --max-products goes on from here, or a larger --tol")
+            worst = max(worst, INCONCLUSIVE)
+    return worst
+
+
+def outputs(paths: list[Path], named: str | None) -> list[Path]:
+    """A results file for each checkpoint; raises UsageError if two checkpoints would share one."""
+    from landscape.store import SUFFIX
+
+    names = [f"{path.stem}{SUFFIX}" for path in paths]
+    if named is None:
+        targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
+    elif Path(named).is_dir() or named.endswith("/"):
+        Path(named).mkdir(parents=True, exist_ok=True)
+        targets = [Path(named) / name for name in names]
+    else:
+        targets = [Path(named)] * len(paths)
+    shared = sorted({str(target) for target in targets if targets.count(target) > 1})
+    if shared:
+        raise UsageError(
+            f"several checkpoints would be written to {listing(shared)}", fix="measure them one by one with -o"
+        )
+    return targets
+
+
+def say(line: str) -> None:
+    """A line for the reader of the terminal, never part of the answer."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _measure_one(
+    path: Path,
+    target: Path,
+    analysis: Analysis,
+    conditions: Conditions,
+    output: Output,
+    origins: Mapping[str, str],
+    stop: Stop,
+) -> Measurement | None:
+    from landscape import session, store
+    from landscape.loading import load
+
+    store.require_ours(target)
+    objective = load(path, conditions, origins=origins)
+    for note in objective.notes:
+        say(f"{path.name}: {note}")
+    if output.dry_run:
+        _print_plan(path, target, analysis, objective)
+        return None
+    with progress.reporter(f"{analysis.name} {path.name}") as report:
+        measurement = session.execute(
+            analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
+        )
+    written = list(measurement.written)
+    if output.plot:
+        from landscape import figures
+
+        picture = store.beside(target, f"{analysis.name}.png")
+        figures.save(measurement.result, picture, title=path.name, fingerprint=measurement.attributes["fingerprint"])
+        written.append(picture)
+    say(f"wrote {', '.join(str(file) for file in written)}")
+    return measurement
+
+
+def _print_plan(path: Path, target: Path, analysis: Analysis, objective: Objective) -> None:
+    plan = analysis.plan(objective)
+    rows = {
+        "parameters": f"{objective.space.size:,}",
+        "samples": f"{objective.batches.samples:,}",
+        "micro-batch": f"{objective.micro_batch:,} samples",
+        **plan.facts,
+        "memory": f"{plan.bytes / 1e6:,.1f} MB beside the model and the data",
+        "products": f"about {plan.products}",
+        "time": f"about {plan.seconds:.3g} s",
+        "output": str(target),
+    }
+    tables.print_rows(f"{analysis.name} {path.name}: plan", rows)
+
+
+def _print(done: list[Measurement], output: Output, *, several: bool) -> None:
+    if output.json and done:
+        documents = [one.document() for one in done]
+        print(json.dumps(documents if several else documents[0], allow_nan=False))
+    elif done:
+        tables.print_measurements(
+            [(Path(one.attributes["checkpoint"]).name, one.result, one.attributes["wall_time_s"]) for one in done]
+        )

@@ -1,0 +1,125 @@
+"""Command-line flags derived from dataclass fields: an option is written once, in the analysis."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from landscape.analyses import Analysis
+from landscape.conditions import Conditions
+from landscape.fields import Described, Option, choices, described, flag, option, required
+
+ENVIRONMENT = "LANDSCAPE_"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go and how the command behaves: shared by every measuring command."""
+
+    output: str | None = option(
+        None,
+        help="Results file, or a folder for several; default <checkpoint's stem>.landscape.h5 beside it.",
+        short="o",
+    )
+    json: bool = option(False, help="Print one JSON document instead of a table.")
+    restart: bool = option(False, help="Discard an interrupted run instead of going on with it.")
+    dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.")
+    plot: bool = option(True, help="Draw <stem>.<command>.png.")
+
+
+def command(analysis: type[Analysis]) -> Callable[..., int]:
+    """The function behind `landscape <analysis>`: its signature has the fields of the analysis and what all share."""
+
+    def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        from landscape_cli.measure import measure
+
+        return measure(
+            list(checkpoints or []),
+            record(analysis, values),
+            record(Conditions, values),
+            record(Output, values),
+            origins(context),
+        )
+
+    paths = Annotated[
+        list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Checkpoint files.", show_default=False)
+    ]
+    parameters = [
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        inspect.Parameter("checkpoints", inspect.Parameter.KEYWORD_ONLY, annotation=paths, default=None),
+        *(parameter(field, "Measurement") for field in described(analysis, Option)),
+        *(parameter(field, "Conditions") for field in described(Conditions, Option)),
+        *(parameter(field, "Output") for field in described(Output, Option)),
+    ]
+    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    invoke.__annotations__ = {p.name: p.annotation for p in parameters}
+    return invoke
+
+
+def parameter(field: Described[Option], panel: str) -> inspect.Parameter:
+    """The typer option of one field; its values are validated by the dataclass itself."""
+    names = [flag(field.name)]
+    if isinstance(field.default, bool):
+        names = [f"{names[0]}/--no-{names[0][2:]}"] if field.default else names
+    if field.about.short:
+        names.append(f"-{field.about.short}")
+    words = choices(required(field.type))
+    default: Any = list(field.default) if isinstance(field.default, tuple) else field.default
+    details = typer.Option(
+        *names,
+        help=field.about.help,
+        metavar="|".join(words) or metavar(field),
+        envvar=ENVIRONMENT + field.name.upper(),
+        show_envvar=False,
+        rich_help_panel=panel,
+        show_default=not isinstance(default, bool) and default not in (None, []),
+    )
+    hint = _hint(field.type)
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[hint, details], default=default
+    )
+
+
+def metavar(field: Described[Option]) -> str | None:
+    """What stands for the value in the help: N, X, KEY=VALUE or the option's name."""
+    kinds: dict[Any, str | None] = {bool: None, int: "N", float: "X"}
+    named = "KEY=VALUE" if field.name.endswith("_arg") else field.name.upper()
+    return kinds.get(required(field.type), named)
+
+
+def record(kind: type, values: Mapping[str, Any]) -> Any:
+    """The dataclass `kind` from the values of the command line; raises UsageError for a value out of range."""
+    chosen = {f.name: values[f.name] for f in described(kind, Option)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+
+
+def origins(context: typer.Context) -> dict[str, str]:
+    """Where each parameter's value came from, in the user's words."""
+    file = getattr(context.obj, "path", None)
+    words = {
+        "COMMANDLINE": "a flag",
+        "ENVIRONMENT": "the environment",
+        "DEFAULT_MAP": f"{file.name}" if file else "the settings",
+    }
+    found = {}
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name in words:
+            found[name] = words[source.name]
+    return found
+
+
+def _hint(hint: Any) -> Any:
+    """The type that typer is told: words are checked by the dataclass, tuples are repeatable flags."""
+    inner = required(hint)
+    if choices(inner):
+        return str
+    if typing.get_origin(inner) is tuple:
+        return list[str] | None
+    return hint

@@ -1,0 +1,44 @@
+"""Prints what a results file holds; needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.analyses import ANALYSES
+from landscape.errors import OutputError
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the plots again, beside the file.")] = False,
+) -> None:
+    from landscape import store
+
+    kinds = {analysis.name: analysis.result for analysis in ANALYSES}
+    groups = store.read(file)
+    records = {name: store.as_record(kinds[name], group) for name, group in groups.items() if name in kinds}
+    if not records:
+        raise OutputError(f"{file} holds no result that this version knows")
+    names = {name: Path(str(groups[name].attributes["checkpoint"])).name for name in records}
+    if json:
+        import json as writer
+
+        from landscape.session import plain
+
+        typer.echo(writer.dumps({name: plain(record) for name, record in records.items()}, allow_nan=False))
+    else:
+        from landscape_cli import tables
+
+        for name, record in records.items():
+            tables.print_measurements([(names[name], record, groups[name].attributes["wall_time_s"])])
+    if plot:
+        from landscape import figures
+
+        for name, record in records.items():
+            picture = store.beside(file, f"{name}.png")
+            figures.save(record, picture, title=names[name], fingerprint=str(groups[name].attributes["fingerprint"]))
+            typer.echo(f"wrote {picture}", err=True)

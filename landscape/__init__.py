@@ -1,0 +1,41 @@
+"""The geometry of a neural network's loss around a checkpoint.
+
+    objective = landscape.load("ckpt.pt")                       # or landscape.Objective(model, batches, loss)
+    result = landscape.run(landscape.Eig(k=5), objective)       # result.eigenvalues, result.residuals
+    landscape.save("ckpt.pt", model, data="digits", loss="cross_entropy", spec={"model": "mlp"})
+
+Names are imported on first use (PEP 562), so that `import landscape` does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.analyses import Eig as Eig
+    from landscape.checkpoints import save as save
+    from landscape.errors import LandscapeError as LandscapeError
+    from landscape.loading import load as load
+    from landscape.objective import Objective as Objective
+    from landscape.session import run as run
+
+HOMES = {
+    "Eig": "landscape.analyses",
+    "LandscapeError": "landscape.errors",
+    "Objective": "landscape.objective",
+    "load": "landscape.loading",
+    "run": "landscape.session",
+    "save": "landscape.checkpoints",
+}
+__all__ = ["Eig", "LandscapeError", "Objective", "load", "run", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'landscape' has no attribute {name!r}")
+    return getattr(importlib.import_module(HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,82 @@
+"""What every analysis is: options in fields, a measurement that reports progress, and a result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from landscape.fields import Option, described, validate
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape.objective import Objective
+
+State = Mapping[str, "np.ndarray"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a measurement is, in words and numbers; `state()` gives what a later run can go on from."""
+
+    done: int
+    total: int
+    note: str
+    state: Callable[[], State]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a measurement will take: bytes beyond the model and the data, products, and an estimate of seconds."""
+
+    bytes: int
+    products: int
+    seconds: float
+    facts: Mapping[str, str]
+
+
+class Result:
+    """A measurement's outcome: a dataclass of scalars and arrays.
+
+    Arrays over the dimension `table` are the columns of the printed table.
+    """
+
+    table: ClassVar[str] = ""
+
+    def trouble(self) -> str:
+        """Why the numbers are not conclusive; "" if they are."""
+        return ""
+
+    def remarks(self) -> list[str]:
+        """What a reader of the numbers must know, a sentence each."""
+        return []
+
+
+@dataclass(frozen=True)
+class Analysis(ABC):
+    """A frozen dataclass of options; subclasses name themselves and their result."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # one line for the command's help
+    result: ClassVar[type[Result]]
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @abstractmethod
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, Result]:
+        """Yields progress after each step and returns the result; `resume` is an earlier progress' state."""
+
+    @abstractmethod
+    def plan(self, objective: Objective) -> Plan:
+        """What `measure` will take, from a short trial."""
+
+    def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
+        """Arrays to be written beside the results file, by the sidecar's suffix."""
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the result."""
+        return {f.name: getattr(self, f.name) for f in described(type(self), Option) if f.about.identity}

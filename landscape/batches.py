@@ -1,0 +1,194 @@
+"""Batches of data: checked, hashed, kept in memory where they fit, and cut into micro-batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from landscape.errors import TaskError
+
+DATASET_BATCH = 256  # samples at once when a data factory gives a map-style Dataset instead of batches
+REMEDY = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs (a tensor, or a tuple or dict of tensors) and targets, samples along axis 0."""
+
+    inputs: Any
+    targets: Any
+
+    @property
+    def size(self) -> int:
+        return len(next(leaves(self.inputs)))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(_map(change, self.inputs), _map(change, self.targets))
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Pieces of at most `size` samples, views of this batch."""
+        if self.size <= size:
+            yield self
+            return
+        for first in range(0, self.size, size):
+            yield self.map(lambda tensor, first=first: tensor[first : first + size])  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Every batch of a data set, the same on each pass.
+
+    `sha256` covers the samples in order, whatever the batch size; `samples` counts them.
+    """
+
+    source: Iterable[Any]
+    sha256: str
+    samples: int
+    largest: int
+    kept: bool  # whether `source` is a list of Batch held in memory
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.kept:
+            yield from self.source
+            return
+        with own_random_stream(0):
+            for item in self.source:
+                yield as_batch(item)
+
+
+def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int) -> Batches:
+    """One pass over the data that hashes, counts, and keeps it on the device if it fits into `budget` bytes.
+
+    Floating tensors are kept in `dtype`. Raises TaskError if there are no samples, if the data cannot be iterated
+    twice, or if a second pass begins with another batch (a loader that shuffles or augments).
+    """
+    source = _iterable(source)
+    hasher, first_digest = _Hasher(), ""
+    kept: list[Batch] | None = []
+    size = largest = 0
+    with own_random_stream(0):
+        for item in source:
+            batch = as_batch(item)
+            hasher.update(batch)
+            first_digest = first_digest or _digest(batch)
+            largest = max(largest, batch.size)
+            size += sum(tensor.nbytes for tensor in batch_leaves(batch))
+            if kept is not None:
+                kept = [*kept, placed(batch, device, dtype)] if size <= budget else None
+    if hasher.samples == 0:
+        raise TaskError("the data set is empty: it gave no batch", fix="check the data factory")
+    _require_same_first(source, first_digest)
+    return Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
+
+
+def placed(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
+    """The batch on the device, its floating tensors in `dtype`."""
+    return batch.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
+
+
+def as_batch(item: Any) -> Batch:
+    """The Batch meant by what a data set yields; raises TaskError that says what was expected."""
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+        raise TaskError(f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)", fix=REMEDY)
+    batch = Batch(item[0], item[1])
+    sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch_leaves(batch)}
+    if len(sizes) != 1 or 0 in sizes:
+        raise TaskError(
+            f"a batch has tensors of {sorted(sizes)} samples" if sizes else "a batch holds no tensors",
+            fix="inputs and targets need the same first dimension, at least 1",
+        )
+    return batch
+
+
+def leaves(tree: Any) -> Iterator[Tensor]:
+    """The tensors of a tensor, tuple, list or dict, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple | list):
+        for part in tree:
+            yield from leaves(part)
+    elif isinstance(tree, dict):
+        for key in sorted(tree):
+            yield from leaves(tree[key])
+
+
+def batch_leaves(batch: Batch) -> Iterator[Tensor]:
+    yield from leaves((batch.inputs, batch.targets))
+
+
+@contextmanager
+def own_random_stream(seed: int) -> Iterator[None]:
+    """Gives loaders, which draw from torch's global generator, a stream of their own and restores the user's."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+class _Hasher:
+    """sha256 of the samples, leaf by leaf, so that it does not depend on where batches end."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._leaves: list[tuple[str, Any]] = []
+
+    def update(self, batch: Batch) -> None:
+        self.samples += batch.size
+        tensors = list(batch_leaves(batch))
+        kinds = [f"{tensor.dtype}{tuple(tensor.shape[1:])}" for tensor in tensors]
+        if not self._leaves:
+            self._leaves = [(kind, hashlib.sha256(kind.encode())) for kind in kinds]
+        for tensor, (_, digest) in zip(tensors, self._leaves, strict=True):
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256("".join(digest.hexdigest() for _, digest in self._leaves).encode()).hexdigest()
+
+
+def _digest(batch: Batch) -> str:
+    hasher = _Hasher()
+    hasher.update(batch)
+    return hasher.hexdigest()
+
+
+def _iterable(source: Any) -> Iterable[Any]:
+    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, Tensor) for part in source):
+        return [source]
+    if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
+        return DataLoader(source, batch_size=DATASET_BATCH)
+    if not isinstance(source, Iterable):
+        raise TaskError(f"the data is a {type(source).__name__}, which cannot be iterated", fix=REMEDY)
+    if isinstance(source, Iterator):
+        raise TaskError("the data can be read only once: it is an iterator or a generator", fix=REMEDY)
+    return source
+
+
+def _require_same_first(source: Iterable[Any], digest: str) -> None:
+    with own_random_stream(1):
+        again = next((as_batch(item) for item in source), None)
+    if again is None or _digest(again) != digest:
+        raise TaskError(
+            "the data changes from pass to pass: its first batch was another one the second time",
+            why="a curvature needs one fixed data set; the loader shuffles, samples or augments",
+            fix="DataLoader(..., shuffle=False) without random augmentation",
+        )
+
+
+def _map(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, tuple | list):
+        return tuple(_map(change, part) for part in tree)
+    if isinstance(tree, dict):
+        return {key: _map(change, part) for key, part in tree.items()}
+    return tree

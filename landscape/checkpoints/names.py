@@ -1,0 +1,64 @@
+"""Fits a checkpoint's tensors to a model's names: wrappers' prefixes are undone, anything else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from landscape.errors import CheckpointError, listing, nearest
+
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+PREFIXES = ("model.", "net.", "backbone.")  # one such wrapper is undone if the result then fits exactly
+
+
+def unwrapped(name: str, known: frozenset[str] = frozenset()) -> str:
+    """`module.layer._orig_mod.weight` is `layer.weight`; a name that the model itself has is left alone."""
+    if name in known:
+        return name
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def fit(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors under the model's names, and a note of what was stripped ("" if nothing was).
+
+    `model` is the model's state dict. Raises CheckpointError for missing or unexpected names and unequal shapes.
+    """
+    wanted = frozenset(model)
+    fitted = {unwrapped(name, wanted): tensor for name, tensor in tensors.items()}
+    stripped = "wrapper names (module, _orig_mod)" if fitted.keys() != tensors.keys() else ""
+    for prefix in PREFIXES:
+        shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
+        if fitted.keys() != wanted and shorter.keys() == wanted:
+            fitted, stripped = shorter, f"the prefix {prefix!r}"
+    _require_names(fitted, wanted, where)
+    _require_shapes(fitted, model, where)
+    return fitted, stripped and f"stripped {stripped} from {where}"
+
+
+def _require_names(found: Iterable[str], wanted: frozenset[str], where: str) -> None:
+    names = set(found)
+    missing, unexpected = sorted(wanted - names), sorted(names - wanted)
+    problems = []
+    if missing:
+        problems.append(f"missing {listing(nearest(name, unexpected) for name in missing)}")
+    if unexpected:
+        problems.append(f"unexpected {listing(unexpected)}")
+    if problems:
+        raise CheckpointError(
+            f"{where} does not fit the model: {'; '.join(problems)}",
+            fix="name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
+        )
+
+
+def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> None:
+    unequal = [
+        f"{name} is {tuple(found[name].shape)} there and {tuple(model[name].shape)} in the model"
+        for name in model
+        if found[name].shape != model[name].shape
+    ]
+    if unequal:
+        raise CheckpointError(
+            f"{where} does not fit the model: {listing(unequal, 3)}",
+            fix="give the model's sizes: --model-arg key=value",
+        )

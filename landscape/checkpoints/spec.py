@@ -1,0 +1,56 @@
+"""The description of itself that a checkpoint may carry: plain data, never code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from landscape.errors import CheckpointError, listing
+
+KEY = "landscape"  # the entry of a .pt dictionary, or of safetensors' metadata, that holds the description
+DATA_KEY = "landscape_data"  # where an embedded batch is kept: inputs and targets
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Names, with arguments, of the model, the data and the loss that the weights were made for.
+
+    `model` and `data` are looked up in registries only; a spec never causes an import. `populations` names further
+    data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds free facts such as the
+    optimiser step.
+    """
+
+    model: str | None = None
+    model_args: dict[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    data_args: dict[str, Any] = field(default_factory=dict)
+    loss: str | None = None
+    populations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Spec:
+        """The spec written as JSON in the checkpoint `where`; raises CheckpointError if it is malformed."""
+        try:
+            entries = json.loads(text)
+            schema = entries.pop("schema")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise CheckpointError(f"{where}: its description of itself is not readable: {error}") from error
+        if schema != SCHEMA:
+            raise CheckpointError(f"{where}: its description has schema {schema}, this version reads {SCHEMA}")
+        unknown = sorted(set(entries) - {f.name for f in fields(cls)})
+        if unknown:
+            raise CheckpointError(f"{where}: its description has unknown entries: {listing(unknown)}")
+        return cls(**entries)._checked(where)
+
+    def _checked(self, where: str) -> Spec:
+        words = all(value is None or isinstance(value, str) for value in (self.model, self.data, self.loss))
+        tables = all(isinstance(t, dict) for t in (self.model_args, self.data_args, self.populations, self.about))
+        if not (words and tables):
+            raise CheckpointError(f"{where}: its description has entries of the wrong type")
+        return self

@@ -1,0 +1,34 @@
+"""On what and where a measurement is made: options that every command shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from landscape.fields import option
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The model, the data, the loss and the numerical conditions, as the user names them.
+
+    `model`, `data` and `loss` left at None are taken from the checkpoint's own description.
+    """
+
+    model: str | None = option(
+        None, help="Model: pkg.mod:factory, path/file.py:factory, or a zoo name (mlp, resnet, char-transformer)."
+    )
+    model_arg: tuple[str, ...] = option((), help="Argument of the model factory, key=value. Repeatable.")
+    data: str | None = option(
+        None, help="Data: pkg.mod:factory or path/file.py:factory giving (inputs, targets) batches, or digits, grammar."
+    )
+    data_arg: tuple[str, ...] = option((), help="Argument of the data factory, key=value. Repeatable.")
+    loss: str | None = option(None, help="Loss: cross_entropy, mse, bce, or pkg.mod:function(output, target).")
+    params: tuple[str, ...] = option((), help="Glob over parameter names, e.g. 'layers.0.*'. Repeatable.")
+    device: str = option("auto", help="Device: auto (CUDA where there is one), cpu, cuda, cuda:1.")
+    dtype: Literal["float32", "float64"] = option("float32", help="Precision of weights, data and products.")
+    micro_batch: int | None = option(
+        None,
+        help="Most samples in memory at once; default planned from memory. The answer does not depend on it.",
+        min=1,
+    )

@@ -1,0 +1,69 @@
+"""Every error raised on purpose: what is wrong, why, what to do, and the exit code of the command."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LandscapeError(Exception):
+    """What is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why:  {self.why}")
+        if self.fix:
+            lines.append(f"  fix:  {self.fix}")
+        return "\n".join(lines)
+
+
+class UsageError(LandscapeError):
+    """An option, a setting or an argument that cannot be used."""
+
+
+class CheckpointError(LandscapeError):
+    """A checkpoint that cannot be read, or does not fit its model."""
+
+
+class TaskError(LandscapeError):
+    """A model, a data set or a loss that cannot be found or used."""
+
+
+class OutputError(LandscapeError):
+    """A result that cannot be written or read."""
+
+
+class NumericalError(LandscapeError):
+    """NaN or infinity where a number is needed; exit code 3."""
+
+    exit_code = 3
+
+
+class Interrupted(LandscapeError):
+    """The run was stopped by a signal; exit code 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, what: str, *, fix: str = "") -> None:
+        super().__init__(what, fix=fix)
+        self.exit_code = 128 + signal_number
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`name` followed by the most similar of `known`, for messages: "blok (did you mean block?)"."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"{name} (did you mean {close[0]}?)" if close else name
+
+
+def listing(names: Iterable[str], limit: int = 5) -> str:
+    """The first `limit` names and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - limit} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + more

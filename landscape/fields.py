@@ -1,0 +1,128 @@
+"""Dataclass fields that describe themselves: options of an analysis, scalars and arrays of its result.
+
+The command line, validation, HDF5 and JSON are all derived from these descriptions, so nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Generic, TypeVar
+
+from landscape.errors import UsageError
+
+T = TypeVar("T")
+KEY = "landscape"  # where a field keeps its description in dataclasses' metadata
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice of the user: its help, its closed range, and whether it may differ when a run is resumed."""
+
+    help: str
+    min: float | None = None
+    max: float | None = None
+    short: str | None = None
+    identity: bool = True  # False: changing it does not change what is measured
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One number of a result."""
+
+    help: str
+    unit: str = "1"
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of a result with the names of its dimensions, outermost first."""
+
+    dims: tuple[str, ...]
+    help: str
+    unit: str = "1"
+
+
+def option(
+    default: Any,
+    *,
+    help: str,
+    min: float | None = None,
+    max: float | None = None,
+    short: str | None = None,
+    identity: bool = True,
+) -> Any:
+    """A field that becomes a command-line flag; `short` adds a one-letter flag."""
+    described = Option(help=help, min=min, max=max, short=short, identity=identity)
+    return dataclasses.field(default=default, metadata={KEY: described})
+
+
+def scalar(help: str, unit: str = "1") -> Any:
+    """A field that holds one number of a result."""
+    return dataclasses.field(metadata={KEY: Scalar(help=help, unit=unit)})
+
+
+def array(*dims: str, help: str, unit: str = "1", optional: bool = False) -> Any:
+    """A field that holds an array of a result; an optional one may be None and is then not stored."""
+    described = {KEY: Array(dims=dims, help=help, unit=unit)}
+    return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
+
+
+@dataclass(frozen=True)
+class Described(Generic[T]):
+    """A field's name, type, default and description."""
+
+    name: str
+    type: Any
+    default: Any
+    about: T
+
+
+def described(record: type, kind: type[T]) -> Iterator[Described[T]]:
+    """The fields of the dataclass `record` whose description is of the given kind, in order."""
+    hints = typing.get_type_hints(record) if kind is Option else {}
+    for field in dataclasses.fields(record):
+        about = field.metadata.get(KEY)
+        if isinstance(about, kind):
+            yield Described(field.name, hints.get(field.name, field.type), field.default, about)
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """The words that a `Literal` admits; empty for any other type."""
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def required(hint: Any) -> Any:
+    """`T` of `T | None`, else the type itself."""
+    if isinstance(hint, UnionType):
+        return next(part for part in typing.get_args(hint) if part is not type(None))
+    return hint
+
+
+def flag(name: str) -> str:
+    """The flag of a field: `max_basis` is `--max-basis`."""
+    return "--" + name.replace("_", "-")
+
+
+def validate(options: Any) -> None:
+    """Raises UsageError for the first option outside its range or its words."""
+    for field in described(type(options), Option):
+        value = getattr(options, field.name)
+        if value is not None:
+            _check(field, value)
+
+
+def _check(field: Described[Option], value: Any) -> None:
+    words = choices(required(field.type))
+    if words and value not in words:
+        raise UsageError(f"{flag(field.name)} is {value!r}", fix=f"one of {', '.join(words)}")
+    low, high = field.about.min, field.about.max
+    if low is None and high is None:
+        return
+    if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+        bounds = [f"at least {low:g}" if low is not None else "", f"at most {high:g}" if high is not None else ""]
+        raise UsageError(f"{flag(field.name)} is {value}", fix=f"a number {' and '.join(filter(None, bounds))}")

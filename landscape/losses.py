@@ -1,0 +1,188 @@
+"""Losses as sums with counts, divided once at the end: a mean of batch means is wrong on a ragged last batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.errors import TaskError, nearest
+
+IGNORED = -100  # the target that torch's and Hugging Face's losses skip
+
+
+class Loss(Protocol):
+    """A loss as a sum over what it counts; the mean is `total / count`, taken over all batches at once."""
+
+    @property
+    def name(self) -> str:
+        """How the loss is called in results and messages."""
+
+    def total(self, output: Any, target: Any) -> Tensor:
+        """The summed loss of one batch, shape `()`, differentiable in `output`."""
+
+    def count(self, target: Any) -> int:
+        """How many terms the sum has: samples, tokens or elements."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """-log softmax(output)[target], averaged over every target that is not -100.
+
+    Output `(..., C)` with integer targets `(...)` (the class axis is the last), or `(N, C, ...)` with targets
+    `(N, ...)` as in torch; a float target of the output's shape holds class probabilities `(N, C)`.
+    """
+
+    name: str = "cross_entropy"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        if not target.is_floating_point() and output.shape[:-1] == target.shape:
+            output, target = output.reshape(-1, output.shape[-1]), target.reshape(-1)
+        return functional.cross_entropy(output, target, reduction="sum", ignore_index=IGNORED)
+
+    def count(self, target: Tensor) -> int:
+        return len(target) if target.is_floating_point() else int((target != IGNORED).sum())
+
+
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """(output - target)^2, averaged over every element, as torch's `mse_loss`."""
+
+    name: str = "mse"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        _same_shape(self.name, output, target)
+        return functional.mse_loss(output, target.to(output.dtype), reduction="sum")
+
+    def count(self, target: Tensor) -> int:
+        return target.numel()
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """Binary cross-entropy of logits, averaged over every element."""
+
+    name: str = "bce"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        _same_shape(self.name, output, target)
+        return functional.binary_cross_entropy_with_logits(output, target.to(output.dtype), reduction="sum")
+
+    def count(self, target: Tensor) -> int:
+        return target.numel()
+
+
+@dataclass(frozen=True)
+class FunctionLoss:
+    """A function `(output, target) -> mean loss ()` or `-> losses (N,)`, weighted by the batch's samples."""
+
+    function: Callable[[Any, Any], Tensor]
+    name: str
+
+    def total(self, output: Any, target: Any) -> Tensor:
+        value = self.function(output, target)
+        samples = self.count(target)
+        if value.ndim == 0:
+            return value * samples
+        if value.shape == (samples,):
+            return value.sum()
+        raise TaskError(
+            f"loss {self.name} returned shape {tuple(value.shape)} for {samples} samples",
+            fix="return the batch's mean, shape (), or one loss per sample, shape (N,)",
+        )
+
+    def count(self, target: Any) -> int:
+        return len(target)
+
+
+@dataclass(frozen=True)
+class ModuleLoss:
+    """A `torch.nn` loss module whose reduction is a mean over elements or unignored targets."""
+
+    module: nn.Module
+    name: str
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        value: Tensor = self.module(output, target)
+        return value
+
+    def count(self, target: Tensor) -> int:
+        ignored = getattr(self.module, "ignore_index", None)
+        if ignored is None:
+            return target.numel()
+        return len(target) if target.is_floating_point() else int((target != ignored).sum())
+
+
+BY_NAME: dict[str, Loss] = {loss.name: loss for loss in (CrossEntropy(), MeanSquaredError(), BinaryCrossEntropy())}
+BY_FUNCTION: dict[Any, Loss] = {
+    functional.cross_entropy: BY_NAME["cross_entropy"],
+    functional.mse_loss: BY_NAME["mse"],
+    functional.binary_cross_entropy_with_logits: BY_NAME["bce"],
+}
+PER_ELEMENT = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
+PER_TARGET = (nn.CrossEntropyLoss, nn.NLLLoss)
+
+
+def as_loss(loss: Any) -> Loss:
+    """The Loss meant by a name, a `torch.nn` loss module, a function, or an object with `total` and `count`.
+
+    Raises TaskError for anything else, and for class weights (their mean has no count known from the targets).
+    """
+    if isinstance(loss, str):
+        if loss not in BY_NAME:
+            raise TaskError(f"there is no loss called {nearest(loss, BY_NAME)}", fix=f"one of {', '.join(BY_NAME)}")
+        return BY_NAME[loss]
+    if hasattr(loss, "total") and hasattr(loss, "count"):
+        named: Loss = loss
+        return named
+    if isinstance(loss, PER_ELEMENT + PER_TARGET):
+        return _module_loss(loss)
+    if callable(loss):
+        name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        return BY_FUNCTION.get(loss) or FunctionLoss(loss, name)
+    raise TaskError(f"{loss!r} is not a loss", fix=f"give {', '.join(BY_NAME)}, or a function (output, target) -> mean")
+
+
+def infer(output: Any, target: Any) -> Loss:
+    """The loss that the shapes leave no doubt about: logits with integer targets, or equal float shapes."""
+    if isinstance(output, Tensor) and isinstance(target, Tensor):
+        integers = not target.is_floating_point() and target.dtype != torch.bool
+        if integers and output.ndim == target.ndim + 1 and output.shape[:-1] == target.shape:
+            return BY_NAME["cross_entropy"]
+        if target.is_floating_point() and output.shape == target.shape:
+            return BY_NAME["mse"]
+    raise TaskError(
+        f"no loss is given and the shapes do not tell: output {_shape(output)}, target {_shape(target)}",
+        fix=f"--loss {'|'.join(BY_NAME)} or --loss pkg.mod:function",
+    )
+
+
+def _module_loss(module: nn.Module) -> ModuleLoss:
+    name = type(module).__name__
+    weighted = isinstance(module, PER_TARGET) and module.weight is not None
+    if weighted or module.reduction != "mean":
+        raise TaskError(
+            f"{name} with {'class weights' if weighted else f'reduction={module.reduction!r}'} has no plain mean",
+            fix="pass a function (output, target) -> mean over the samples of the batch",
+        )
+    summed = copy.deepcopy(module)
+    setattr(summed, "reduction", "sum")  # noqa: B010 - torch types attributes as tensors
+    return ModuleLoss(summed, name)
+
+
+def _same_shape(name: str, output: Tensor, target: Tensor) -> None:
+    if output.shape != target.shape:
+        raise TaskError(
+            f"{name} needs equal shapes: output {_shape(output)}, target {_shape(target)}",
+            why="broadcasting would pair every output with every target",
+            fix="reshape in the model or in the data, e.g. target.unsqueeze(-1)",
+        )
+
+
+def _shape(value: Any) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

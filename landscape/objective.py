@@ -1,0 +1,307 @@
+"""The loss as a pure function of one flat parameter vector. The only place where a model is called."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscape import memory
+from landscape.batches import Batch, Batches, leaves, placed, survey
+from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
+from landscape.losses import Loss, as_loss, infer
+from landscape.space import ParameterSpace
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+KEPT_SHARE = 4  # data stays in memory if it takes at most 1/4 of what is free
+GRAPH_SHARE = 4  # and one micro-batch's graphs at most another quarter
+GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an objective came from: the checkpoint, what was asked for, and what was found where."""
+
+    path: Path | None = None
+    sha256: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    resolved_from: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The mean loss at theta and the norm of its gradient."""
+
+    loss: float
+    gradient_norm: float
+
+
+class Objective:
+    """The mean loss L(theta) of a model over fixed data, with theta `(P,)` the trainable parameters in one vector.
+
+    `model` is any `nn.Module` (DataParallel and compiled wrappers are undone), `batches` any re-iterable of
+    `(inputs, targets)`, a pair of tensors or a map-style Dataset, `loss` whatever `landscape.losses.as_loss` takes
+    (inferred from the shapes if None). `params` are globs that select parameters; the others stay fixed. Nothing in the
+    model changes: not its mode, its `requires_grad`, its `.grad` or its buffers.
+
+    Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
+    """
+
+    mode = "eval"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Any,
+        loss: Any = None,
+        *,
+        params: tuple[str, ...] = (),
+        device: str = "auto",
+        dtype: str = "float32",
+        micro_batch: int | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.device = as_device(device)
+        self.dtype = DTYPES[dtype]
+        self.source = source or Source()
+        self.notes: list[str] = []
+        self.model = undone(model)
+        trainable = {name: tensor for name, tensor in self.model.named_parameters() if tensor.requires_grad}
+        if not trainable:
+            raise TaskError("the model has no trainable parameter", fix="leave requires_grad on what is measured")
+        self.space = ParameterSpace.of(trainable).select(params)
+        weights = self._placed_weights()
+        _require_finite(weights, "weights")
+        self.weights_sha256 = _hash(weights)
+        self.theta: Tensor = self.space.flatten(weights)
+        self._fixed = {name: tensor for name, tensor in weights.items() if name not in set(self.space.names)}
+        budget = memory.available(self.device) // KEPT_SHARE
+        self.batches = survey(batches, device=self.device, dtype=self.dtype, budget=budget)
+        self.micro_batch = self.batches.largest
+        first = next(next(iter(self.batches)).split(2))
+        self.loss: Loss = self._loss(loss, placed(first, self.device, self.dtype))
+        self.count = sum(self.loss.count(batch.targets) for batch in self.batches)
+        if self.count == 0:
+            raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
+        self.activation_bytes = self._activation_bytes(placed(first, self.device, self.dtype))
+        self.micro_batch = micro_batch or self._planned_micro_batch()
+
+    # -- the function and its gradient ---------------------------------------------------------------------------
+
+    def value(self, theta: Tensor | None = None) -> Tensor:
+        """L(theta), shape (), float64."""
+        point = self.theta if theta is None else theta
+        with torch.no_grad():
+            return self.accumulate(lambda batch: self.batch_total(point, batch).double()) / self.count
+
+    def gradient(self, theta: Tensor | None = None) -> Tensor:
+        """The gradient of L at theta, `(P,)`."""
+        point = (self.theta if theta is None else theta).detach().requires_grad_()
+
+        def kernel(batch: Batch) -> Tensor:
+            (gradient,) = torch.autograd.grad(self.batch_total(point, batch), point)
+            return gradient
+
+        return self.accumulate(kernel) / self.count
+
+    def batch_total(self, theta: Tensor, batch: Batch) -> Tensor:
+        """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed."""
+        return self.loss.total(self._output(theta, batch), batch.targets)
+
+    def accumulate(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
+        """The sum of `kernel` over all micro-batches; running out of memory halves them and goes on.
+
+        The kernel must be additive over samples. Raises TaskError if one sample alone does not fit.
+        """
+        total: Tensor | None = None
+        for batch in self.batches:
+            for piece in batch.split(self.micro_batch):
+                for part in self._halving(kernel, piece):
+                    total = part if total is None else total.add_(part)
+        assert total is not None  # survey() refuses an empty data set
+        return total
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The loss and gradient norm at theta; raises NumericalError, with the tensors' names, if not finite."""
+        loss = float(self.value())
+        if not torch.isfinite(torch.tensor(loss)):
+            raise NumericalError(
+                f"the loss at the checkpoint is {loss}",
+                why="the weights are finite, so the model, the loss or the data overflow",
+                fix="--dtype float64, or look for bad samples in the data",
+            )
+        gradient = self.gradient()
+        _require_finite(self.space.unflatten(gradient), "the gradient")
+        return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
+
+    def first(self, samples: int) -> Objective:
+        """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""
+        piece = placed(next(next(iter(self.batches)).split(samples)), self.device, self.dtype)
+        shorter = copy.copy(self)
+        shorter.batches = Batches([piece], sha256="", samples=piece.size, largest=piece.size, kept=True)
+        shorter.count = self.loss.count(piece.targets)
+        return shorter
+
+    # -- what identifies it --------------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a result besides the analysis: the objective's share of the fingerprint."""
+        return {
+            "weights": self.weights_sha256,
+            "data": self.batches.sha256,
+            "loss": self.loss.name,
+            "mode": self.mode,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
+        }
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _output(self, theta: Tensor, batch: Batch) -> Any:
+        inputs = batch.inputs
+        args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
+        kwargs = inputs if isinstance(inputs, dict) else {}
+        state = {**self._fixed, **self.space.unflatten(theta)}
+        # the fused attention kernels have no second derivative
+        with evaluating(self.model), sdpa_kernel(SDPBackend.MATH):
+            return functional_call(self.model, state, args, kwargs)
+
+    def _placed_weights(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers on the device, floating ones in the working precision."""
+        named = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        narrow = sorted({str(t.dtype) for t in named.values() if t.is_floating_point() and t.itemsize < 4})
+        if narrow:
+            self.notes.append(f"{', '.join(narrow)} weights are computed in {self.dtype}")
+        return {
+            name: tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None, copy=True)
+            for name, tensor in named.items()
+        }
+
+    def _loss(self, loss: Any, first: Batch) -> Loss:
+        with torch.no_grad():
+            try:
+                output, again = self._output(self.theta, first), self._output(self.theta, first)
+            except LandscapeError:
+                raise
+            except Exception as error:  # the user's model may raise anything
+                raise TaskError(
+                    f"the model cannot take the data: {type(error).__name__}: {error}",
+                    why=f"inputs of {listing(str(tuple(t.shape)) for t in leaves(first.inputs))}",
+                    fix="check that --data yields (inputs, targets) as the model wants them; --debug for the traceback",
+                ) from error
+        if not all(torch.equal(a, b) or a.isnan().any() for a, b in zip(leaves(output), leaves(again), strict=True)):
+            raise TaskError(
+                "the model gives two different outputs for the same input",
+                why="something random is on in eval mode, e.g. functional.dropout without training=self.training",
+                fix="make the forward pass deterministic in eval mode",
+            )
+        if loss is not None:
+            return as_loss(loss)
+        inferred = infer(output, first.targets)
+        self.notes.append(f"loss inferred from the shapes: {inferred.name}")
+        return inferred
+
+    def _activation_bytes(self, first: Batch) -> int:
+        """Bytes per sample that the forward pass keeps for its backward pass."""
+        kept: dict[int, int] = {}
+
+        def weigh(tensor: Tensor) -> Tensor:
+            kept[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        theta = self.theta.detach().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            self.batch_total(theta, first)
+        inside = range(theta.data_ptr(), theta.data_ptr() + theta.nbytes)
+        return sum(size for pointer, size in kept.items() if pointer not in inside) // first.size
+
+    def _planned_micro_batch(self) -> int:
+        """The most samples whose graphs fit into the share of memory set apart for them."""
+        budget = memory.available(self.device) // GRAPH_SHARE
+        fitting = budget // max(self.activation_bytes * GRAPHS_PER_FORWARD, 1)
+        return max(1, min(fitting, self.batches.largest))
+
+    def _halving(self, kernel: Callable[[Batch], Tensor], piece: Batch) -> Iterator[Tensor]:
+        try:
+            yield kernel(placed(piece, self.device, self.dtype))
+            return
+        except RuntimeError as error:
+            if not memory.exhausted(error):
+                raise
+            if piece.size == 1:
+                raise TaskError("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.micro_batch = max(1, piece.size // 2)
+        for half in piece.split(self.micro_batch):
+            yield from self._halving(kernel, half)
+
+
+def as_device(name: str) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one. Raises UsageError if it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} is not available: {reason}", fix="--device cpu") from None
+    return device
+
+
+def undone(model: nn.Module) -> nn.Module:
+    """The plain module inside DataParallel, DistributedDataParallel and torch.compile; FSDP is refused."""
+    if "FullyShardedDataParallel" in type(model).__name__:
+        raise TaskError("the model is sharded by FSDP", fix="gather a full state dict and load it into a plain model")
+    for wrapper in ("_orig_mod", "module"):
+        inner = getattr(model, wrapper, None)
+        wraps = wrapper == "_orig_mod" or isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        if wraps and isinstance(inner, nn.Module):
+            return undone(inner)
+    return model
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for the time of a forward pass; every submodule's own mode is restored."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _require_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    bad = [
+        f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()})"
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
+    if bad:
+        raise NumericalError(
+            f"NaN or infinity in {what}: {listing(bad)}",
+            fix="measure an earlier checkpoint; landscape never repairs weights",
+        )

@@ -1,0 +1,40 @@
+"""The Hessian of the mean loss, by reverse-over-reverse differentiation (Pearlmutter 1994).
+
+Forward-over-reverse needs forward rules that mse_loss, LSTM, huber and attention lack; a second backward pass does not.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.batches import Batch
+from landscape.objective import Objective
+from landscape.operators.base import LinearOperator
+
+
+class HessianOperator(LinearOperator):
+    """The Hessian `(P, P)` of an objective's mean loss at `theta` (by default the objective's own)."""
+
+    def __init__(self, objective: Objective, theta: Tensor | None = None) -> None:
+        self.objective = objective
+        self.like = objective.theta if theta is None else theta
+        self.size = objective.space.size
+
+    def matmat(self, block: Tensor) -> Tensor:
+        product = self.objective.accumulate(lambda batch: self._batch_product(batch, block))
+        return product.div_(self.objective.count)
+
+    def _batch_product(self, batch: Batch, block: Tensor) -> Tensor:
+        """The product of one batch's summed Hessian: one gradient graph serves all columns."""
+        theta = self.like.detach().requires_grad_()
+        total = self.objective.batch_total(theta, batch)
+        (gradient,) = torch.autograd.grad(total, theta, create_graph=True, materialize_grads=True)
+        if not gradient.requires_grad:  # a loss that is linear in theta
+            return torch.zeros_like(block)
+        last = block.shape[1] - 1
+        columns = [
+            torch.autograd.grad(gradient, theta, column, retain_graph=index < last, materialize_grads=True)[0]
+            for index, column in enumerate(block.unbind(dim=1))
+        ]
+        return torch.stack(columns, dim=1)

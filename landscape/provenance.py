@@ -1,0 +1,63 @@
+"""What a number was made from and with: the fingerprint of a run and the environment of its process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+SCHEMA = 1  # of results, snapshots and JSON documents
+PACKAGES = ("loss-landscape-geometry", "torch", "numpy", "scipy", "h5py", "pyhessian")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything that decides a result: weights, data, loss, mode, dtype, options and seed; not device or paths."""
+
+    parts: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        return json.dumps(dict(self.parts), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Fingerprint:
+        return cls(json.loads(text))
+
+    @property
+    def digest(self) -> str:
+        """A short name of the parts: equal parts, equal digest."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """The parts that differ, each with both values, this one first."""
+        mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
+        names = sorted(mine.keys() | theirs.keys())
+        return [f"{n}: {mine.get(n)} here, {theirs.get(n)} there" for n in names if mine.get(n) != theirs.get(n)]
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes, and the kind of machine; no path and no user."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "processor": platform.machine(),
+        **{package: installed(package) for package in PACKAGES},
+    }
+
+
+def installed(package: str) -> str:
+    """The installed version of a distribution, or "none"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

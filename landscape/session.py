@@ -1,0 +1,244 @@
+"""Drives an analysis: resume, report, snapshot, interrupt, write."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from landscape import store
+from landscape.analyses.base import Analysis, Progress, Result, State
+from landscape.errors import Interrupted, UsageError
+from landscape.fields import Array, Scalar, described
+from landscape.provenance import SCHEMA, Fingerprint
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+SNAPSHOT_SHARE = 20  # a snapshot is due when the last is older than 20 times what it took: at most 5 % of the run
+SNAPSHOT_WORTH = 1.0  # seconds of work that must be at stake
+SAME_LOSS = 1e-4  # relative: a resumed run whose loss differs more has another model, though its weights are the same
+
+Report = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """The report that reports nothing."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A result with what it was made from: what is printed, and what is stored."""
+
+    analysis: Analysis
+    result: Any
+    attributes: Mapping[str, Any]
+    written: tuple[Path, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The measurement as plain data for JSON; NaN and infinity become null."""
+        return {
+            "schema": SCHEMA,
+            "analysis": self.analysis.name,
+            "status": self.attributes["status"],
+            "checkpoint": {"path": self.attributes["checkpoint"], "sha256": self.attributes["checkpoint_sha256"]},
+            "conditions": json.loads(self.attributes["conditions"]),
+            "fingerprint": self.attributes["fingerprint"],
+            "result": plain(self.result),
+        }
+
+
+@dataclass
+class Stop:
+    """SIGINT and SIGTERM while the block runs: during a measurement they wait for the current step and save.
+
+    Outside a measurement, or the second time, they raise Interrupted at once.
+    """
+
+    requested: int = 0
+    deferring: bool = False
+    _earlier: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._earlier[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if not self.deferring or self.requested:
+            raise Interrupted(number, "stopped; nothing was saved since the last snapshot")
+        self.requested = number
+        print("stopping after the current product; once more to stop at once", file=sys.stderr)
+
+
+def run(analysis: Analysis, objective: Objective, *, output: str | Path | None = None, report: Report = ignore) -> Any:
+    """The analysis' result; with `output` it is also written, and an interrupted earlier run is gone on with."""
+    return execute(analysis, objective, output=Path(output) if output else None, report=report).result
+
+
+def execute(
+    analysis: Analysis,
+    objective: Objective,
+    *,
+    output: Path | None = None,
+    restart: bool = False,
+    report: Report = ignore,
+    stop: Stop | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Measurement:
+    """Measures, writes the result into `output` if it is given, and returns both.
+
+    A snapshot beside the output is resumed if its fingerprint fits; UsageError lists what differs if it does not,
+    unless `restart` discards it. Raises Interrupted, after a snapshot, when `stop` received a signal.
+    """
+    stop = stop or Stop()
+    fingerprint = Fingerprint(
+        {**objective.identity(), "analysis": analysis.name, "schema": SCHEMA, **analysis.identity()}
+    )
+    if output is None:
+        result, seconds = _drive(analysis, objective, None, None, fingerprint, report, stop)
+        return Measurement(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
+    snapshot = store.beside(output, f"{analysis.name}.partial")
+    with store.claimed(output):
+        store.require_ours(output)
+        resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
+        result, seconds = _drive(analysis, objective, snapshot, resume, fingerprint, report, stop)
+        attributes = _attributes(analysis, objective, result, fingerprint, seconds)
+        store.write(output, analysis.name, result, attributes, history=" ".join(["landscape", *sys.argv[1:]]))
+        written = [output]
+        for suffix, arrays in analysis.sidecars(result, objective).items():
+            sidecar = store.beside(output, suffix)
+            store.save_arrays(sidecar, arrays, {"fingerprint": fingerprint.digest, "analysis": analysis.name})
+            written.append(sidecar)
+        if not result.trouble():
+            snapshot.unlink(missing_ok=True)
+    return Measurement(analysis, result, attributes, tuple(written))
+
+
+def plain(result: Result) -> dict[str, Any]:
+    """The described fields of a result as numbers, lists and None."""
+    import numpy as np
+
+    def number(value: Any) -> Any:
+        if isinstance(value, list):
+            return [number(part) for part in value]
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    names = [f.name for kind in (Array, Scalar) for f in described(type(result), kind)]
+    return {name: number(np.asarray(value).tolist()) for name in names if (value := getattr(result, name)) is not None}
+
+
+def _drive(
+    analysis: Analysis,
+    objective: Objective,
+    snapshot: Path | None,
+    resume: tuple[State, float] | None,
+    fingerprint: Fingerprint,
+    report: Report,
+    stop: Stop,
+) -> tuple[Result, float]:
+    """The result and the seconds spent on it, earlier runs included; saves snapshots on the way."""
+    began = time.monotonic() - (resume[1] if resume else 0.0)
+    saved, cost = time.monotonic(), 0.0
+
+    def save(progress: Progress) -> None:
+        nonlocal saved, cost
+        if snapshot is None:
+            return
+        start = time.monotonic()
+        about = {
+            "fingerprint": fingerprint.to_json(),
+            "loss": repr(objective.reference.loss),
+            "seconds": repr(start - began),
+        }
+        store.save_arrays(snapshot, progress.state(), about)
+        saved = time.monotonic()
+        cost = saved - start
+
+    stop.deferring = True
+    try:
+        steps = analysis.measure(objective, resume[0] if resume else None)
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                break
+            report(progress)
+            if stop.requested:
+                save(progress)
+                raise _interrupted(stop.requested, snapshot)
+            if time.monotonic() - saved > max(SNAPSHOT_SHARE * cost, SNAPSHOT_WORTH):
+                save(progress)
+        if result.trouble():
+            save(progress)
+    finally:
+        stop.deferring = False
+    return result, time.monotonic() - began
+
+
+def _interrupted(number: int, snapshot: Path | None) -> Interrupted:
+    if snapshot is None:
+        return Interrupted(number, "stopped")
+    return Interrupted(
+        number,
+        f"stopped; the work is saved in {snapshot}",
+        fix="the same command goes on from there (--restart discards)",
+    )
+
+
+def _resumable(
+    snapshot: Path, fingerprint: Fingerprint, objective: Objective, say: Callable[[str], None]
+) -> tuple[State, float] | None:
+    """The state and seconds of an earlier run of the same fingerprint; UsageError if it was another run."""
+    if not snapshot.exists():
+        return None
+    arrays, about = store.load_arrays(snapshot)
+    differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
+    earlier, now = float(about["loss"]), objective.reference.loss
+    if not differences and abs(now - earlier) > SAME_LOSS * abs(earlier):
+        differences = [f"loss: {now:.8g} here, {earlier:.8g} there (another model of the same weights?)"]
+    if differences:
+        raise UsageError(
+            f"{snapshot} is the unfinished work of another run:\n    " + "\n    ".join(differences),
+            fix="--restart discards it; -o FILE keeps it and measures elsewhere",
+        )
+    say(f"resumed from {snapshot}")
+    return arrays, float(about["seconds"])
+
+
+def _attributes(
+    analysis: Analysis, objective: Objective, result: Any, fingerprint: Fingerprint, seconds: float
+) -> dict[str, Any]:
+    source = objective.source
+    return {
+        "status": "partial" if result.trouble() else "complete",
+        "fingerprint": fingerprint.digest,
+        "fingerprint_parts": fingerprint.to_json(),
+        "schema": SCHEMA,
+        "conditions": json.dumps(dict(source.conditions), sort_keys=True),
+        "options": json.dumps(analysis.identity(), sort_keys=True),
+        "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
+        "notes": json.dumps(objective.notes),
+        "checkpoint": str(source.path or ""),
+        "checkpoint_sha256": source.sha256,
+        "data_sha256": objective.batches.sha256,
+        "loss_value": objective.reference.loss,
+        "mode": objective.mode,
+        "seed": getattr(analysis, "seed", 0),
+        "device": str(objective.device),
+        "dtype": str(objective.dtype).removeprefix("torch."),
+        "micro_batch": objective.micro_batch,
+        "wall_time_s": seconds,
+        "products": getattr(result, "products", 0),
+    }

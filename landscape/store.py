@@ -1,0 +1,321 @@
+"""Results as HDF5 that others can open, written atomically and read with suspicion.
+
+One group per analysis, with a dimension scale for every axis, so that xarray and netCDF4 read it as a data set.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from landscape import provenance
+from landscape.errors import OutputError
+from landscape.fields import Array, Scalar, described
+
+SUFFIX = ".landscape.h5"
+MARK = "landscape_schema"  # the root attribute by which a file is known to be ours
+LIBVER = ("earliest", "v110")  # HDF5 1.10 and later, netCDF-C and h5netcdf read it
+COMPRESSED_FROM = 4096  # bytes: smaller data sets grow when chunked
+DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file
+FLAGS = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "no yes"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One analysis as it was read: arrays and numbers by name, and the group's attributes."""
+
+    values: dict[str, Any]
+    attributes: dict[str, Any]
+
+
+# -- paths ---------------------------------------------------------------------------------------------------------
+
+
+def beside(output: Path, suffix: str) -> Path:
+    """A companion of a results file: `run.landscape.h5` and `eig.png` give `run.eig.png`."""
+    return output.with_name(f"{stem(output)}.{suffix}")
+
+
+def stem(output: Path) -> str:
+    return output.name.removesuffix(SUFFIX) if output.name.endswith(SUFFIX) else output.stem
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, group: str, record: Any, attributes: Mapping[str, Any], history: str = "") -> None:
+    """Puts `record` (a result dataclass) into the file as `group`; the file's other groups stay.
+
+    The file is replaced as a whole or not at all. Raises OutputError if it is not ours or cannot be written.
+    """
+    require_ours(path)
+    with h5py.File("image", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+        earlier = _copy_others(path, group, file)
+        file.attrs.update(
+            {
+                "Conventions": "CF-1.11",
+                MARK: provenance.SCHEMA,
+                "title": "Geometry of a loss around a checkpoint",
+                "source": f"loss-landscape-geometry {provenance.installed('loss-landscape-geometry')}",
+                "history": "\n".join(filter(None, [f"{provenance.now()} {history}".strip(), earlier])),
+                "environment": json.dumps(provenance.environment(), sort_keys=True),
+            }
+        )
+        _write_group(file.create_group(group), record, attributes)
+        file.flush()
+        image = file.id.get_file_image()
+    replace_file(path, image)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes beside the path, then renames: a crash leaves the old file or the new one, never a torn one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}",
+            why="what was there before is untouched" if path.exists() else "",
+            fix="free some space, or write elsewhere with -o FILE",
+        ) from error
+
+
+def require_ours(path: Path) -> None:
+    """Raises OutputError if something is at the path that landscape did not write."""
+    if not path.exists():
+        return
+    try:
+        with h5py.File(path, "r") as file:
+            ours = MARK in file.attrs
+    except OSError:
+        ours = False
+    if not ours:
+        raise OutputError(f"{path} exists and was not written by landscape", fix="write elsewhere with -o FILE")
+
+
+def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) -> None:
+    group.attrs.update({name: value for name, value in attributes.items() if value is not None})
+    arrays = [(f, np.asarray(getattr(record, f.name))) for f in described(type(record), Array)
+              if getattr(record, f.name) is not None]  # fmt: skip
+    for field, values in arrays:
+        for axis, dimension in enumerate(field.about.dims):
+            if dimension not in group and dimension != field.name:
+                _create(group, dimension, np.arange(values.shape[axis]), "", "1").make_scale(dimension)
+    for field, values in sorted(arrays, key=lambda pair: pair[0].about.dims != (pair[0].name,)):
+        dataset = _create(group, field.name, values, field.about.help, field.about.unit)
+        if field.about.dims == (field.name,):
+            dataset.make_scale(field.name)
+            continue
+        for axis, dimension in enumerate(field.about.dims):
+            dataset.dims[axis].attach_scale(group[dimension])
+    for number in described(type(record), Scalar):
+        value = np.asarray(getattr(record, number.name))
+        _create(group, number.name, value, number.about.help, number.about.unit)
+
+
+def _create(group: h5py.Group, name: str, values: np.ndarray, help: str, unit: str) -> h5py.Dataset:
+    packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+    flags = values.dtype == np.bool_
+    stored = values.astype(np.int8) if flags else values
+    dataset = group.create_dataset(name, data=stored, **(packed if stored.nbytes > COMPRESSED_FROM else {}))
+    dataset.attrs.update({"long_name": help, "units": unit} if help else {})
+    dataset.attrs.update(FLAGS if flags else {})
+    return dataset
+
+
+def _copy_others(path: Path, group: str, target: h5py.File) -> str:
+    """Copies the file's other groups and returns its history."""
+    if not path.exists():
+        return ""
+    with _guarded(path) as source:
+        for name in source:
+            if name != group:
+                source.copy(name, target)
+        return str(source.attrs.get("history", ""))
+
+
+def _sync_directory(folder: Path) -> None:
+    if platform.system() == "Windows":  # directories cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> dict[str, Stored]:
+    """Every analysis of a results file by name; raises OutputError for a file that is not one, or is hostile."""
+    with _guarded(path) as file:
+        return {name: _stored(group) for name, group in file.items()}
+
+
+def as_record(kind: type, stored: Stored) -> Any:
+    """The result dataclass that was stored; absent optional arrays are None."""
+    arrays, scalars = list(described(kind, Array)), list(described(kind, Scalar))
+    names = [f.name for f in arrays] + [f.name for f in scalars]
+    optional = {f.name for f in arrays if f.default is None}
+    missing = sorted(set(names) - set(stored.values) - optional)
+    if missing:
+        raise OutputError(f"the stored {kind.__name__} lacks {', '.join(missing)}", fix="measure again")
+    return kind(**{name: stored.values.get(name) for name in names})
+
+
+def _stored(group: h5py.Group) -> Stored:
+    values = {}
+    for name, dataset in group.items():
+        flags = "flag_values" in dataset.attrs
+        content = dataset[()]
+        values[name] = content.astype(bool) if flags else content.item() if dataset.shape == () else content
+    return Stored(values, {key: _plain(value) for key, value in group.attrs.items() if isinstance(key, str)})
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[h5py.File]:
+    """The open file, after its structure was found honest: groups of plain data sets that fit into its size."""
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        what = "there is no file" if not path.exists() else "not an HDF5 file, or a damaged one:"
+        raise OutputError(f"{what} {path}", fix="name a .landscape.h5 file") from error
+    with file:
+        if MARK not in file.attrs:
+            raise OutputError(f"{path} is an HDF5 file, but not one of landscape's")
+        if int(file.attrs[MARK]) > provenance.SCHEMA:
+            raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
+        declared = sum(_honest_bytes(file, name, path) for name in file)
+        if declared > DEFLATE_LIMIT * path.stat().st_size:
+            raise OutputError(f"{path} declares {declared:.2g} bytes, more than its size can hold")
+        yield file
+
+
+def _honest_bytes(file: h5py.File, name: str, path: Path) -> int:
+    group = _hard(file, name, path)
+    if not isinstance(group, h5py.Group):
+        raise OutputError(f"{path}: /{name} is not a group")
+    total = 0
+    for inner in group:
+        dataset = _hard(group, inner, path)
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+            raise OutputError(f"{path}: /{name}/{inner} is not a plain data set")
+        total += dataset.size * dataset.dtype.itemsize
+    return total
+
+
+def _hard(group: h5py.Group, name: str, path: Path) -> Any:
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise OutputError(f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere, which is not followed")
+    return group[name]
+
+
+# -- snapshots and sidecars ----------------------------------------------------------------------------------------
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:
+    """Arrays with words beside them, as one safetensors file, replaced atomically."""
+    replace_file(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, dict(about)))
+
+
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What `save_arrays` wrote; raises OutputError if the file is damaged."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return load_file(path), header.get("__metadata__", {})
+    except (SafetensorError, ValueError, OSError, MemoryError) as error:
+        raise OutputError(f"{path} is not a readable snapshot", fix="--restart discards it") from error
+
+
+# -- one writer at a time ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def claimed(output: Path) -> Iterator[None]:
+    """Holds `<output>.lock` so that no second process measures into the same file.
+
+    A lock left by a process of this host that is gone is taken over. Raises OutputError if another process holds it,
+    or if the folder cannot be written.
+    """
+    lock = output.with_name(f".{output.name}.lock")
+    content = json.dumps({"pid": os.getpid(), "host": platform.node(), "started": _started(os.getpid())})
+    try:
+        _create_lock(lock, content)
+    except FileExistsError:
+        _require_stale(lock, output)
+        lock.unlink(missing_ok=True)
+        _create_lock(lock, content)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _create_lock(lock: Path, content: str) -> None:
+    try:
+        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"nothing can be written into {lock.parent}: {error.strerror}", fix="write elsewhere with -o FILE"
+        ) from error
+    with io.FileIO(descriptor, "w") as file:
+        file.write(content.encode())
+
+
+def _require_stale(lock: Path, output: Path) -> None:
+    try:
+        holder = json.loads(lock.read_text())
+        pid, host, started = int(holder["pid"]), holder["host"], holder["started"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # its writer died before it could sign
+    if host == platform.node() and _started(pid) != started:
+        return
+    raise OutputError(
+        f"{output} is being written by process {pid} on {host}",
+        fix=f"wait for it; if it is gone, delete {lock}",
+    )
+
+
+def _started(pid: int) -> str:
+    """When the process began, in the kernel's ticks; "" if it is gone or the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[19]  # field 22 of proc(5): starttime
+    except OSError:
+        return "" if not _alive(pid) else "alive"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,21 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def mlp(sizes: Sequence[int] = (64, 32, 20, 10), activation: str = "tanh") -> nn.Sequential:
+    """A fully connected network with `len(sizes) - 1` linear layers.
+
+    Input `(N, sizes[0])`, output `(N, sizes[-1])`; `activation` is `tanh`, `relu` or `gelu`.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,207 @@
+"""Trains the sample checkpoints, deterministically: `make samples`, or `python sample_checkpoints/train.py NAME...`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape import zoo
+from landscape.checkpoints import save
+from landscape.zoo.digits import digits, wrong_labels
+
+HERE = Path(__file__).parent
+SEED = 0
+
+
+def stacked(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def shuffled(inputs: Tensor, targets: Tensor, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    order = torch.randperm(len(inputs), generator=generator)
+    for chosen in order.split(size):
+        yield inputs[chosen], targets[chosen]
+
+
+def loss_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    output = model(inputs)
+    return functional.cross_entropy(output.reshape(-1, output.shape[-1]), targets.reshape(-1))
+
+
+def sam_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], rho: float) -> None:
+    """One step at the gradient of w + rho g / ||g|| (Foret et al. 2021, equation 2)."""
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(loss_of(model, *batch), parameters)
+    norm = torch.sqrt(sum((g * g).sum() for g in gradients))  # type: ignore[arg-type]
+    moves = [rho * g / norm for g in gradients]
+    with torch.no_grad():
+        for parameter, move in zip(parameters, moves, strict=True):
+            parameter += move
+    optimizer.zero_grad()
+    loss_of(model, *batch).backward()
+    with torch.no_grad():
+        for parameter, move in zip(parameters, moves, strict=True):
+            parameter -= move
+    optimizer.step()
+
+
+def fit(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    weight_decay: float = 0.0,
+    momentum: float | None = None,
+    sam_rho: float = 0.0,
+    each_epoch: Callable[[int], None] = lambda epoch: None,
+) -> None:
+    """AdamW, or SGD if `momentum` is given, with a cosine schedule; `each_epoch` sees the epoch before it starts."""
+    generator = torch.Generator().manual_seed(SEED)
+    optimizer: torch.optim.Optimizer
+    if momentum is None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    model.train()
+    for epoch in range(epochs):
+        each_epoch(epoch)
+        for batch in shuffled(inputs, targets, batch_size, generator):
+            if sam_rho:
+                sam_step(model, optimizer, batch, sam_rho)
+            else:
+                optimizer.zero_grad()
+                loss_of(model, *batch).backward()
+                optimizer.step()
+        schedule.step()
+    each_epoch(epochs)
+    model.eval()
+
+
+def report(name: str, model: nn.Module, **sets: list[tuple[Tensor, Tensor]]) -> None:
+    parts = []
+    with torch.inference_mode():
+        for label, batches in sets.items():
+            inputs, targets = stacked(batches)
+            accuracy = (model(inputs).argmax(-1) == targets).float().mean()
+            parts.append(f"{label}: loss {loss_of(model, inputs, targets):.4f} accuracy {accuracy:.3f}")
+    print(f"{name}: {'; '.join(parts)}", flush=True)
+
+
+def fresh(name: str, **arguments: Any) -> nn.Module:
+    torch.manual_seed(SEED)
+    return zoo.MODELS[name](**arguments)
+
+
+def digits_mlp() -> None:
+    arguments = {"sizes": [64, 32, 20, 10], "activation": "tanh"}
+    model = fresh("mlp", **arguments)
+    fit(model, *stacked(digits()), epochs=40, lr=3e-3, batch_size=64, weight_decay=0.1)
+    spec = {"model": "mlp", "model_args": arguments, "data_args": {"split": "train"}}
+    spec["populations"] = {"held-out": {"data": "digits", "data_args": {"split": "test"}}}
+    save(HERE / "digits-mlp.pt", model, data="digits", loss="cross_entropy", spec=spec)
+    report("digits-mlp", model, train=digits(), test=digits("test"))
+
+
+def digits_resnet(name: str, *, skip: bool = True, sam_rho: float = 0.0) -> None:
+    arguments = {"blocks": 3, "width": 8, "skip": skip}
+    model = fresh("resnet", **arguments)
+    inputs, targets = stacked(digits(images=True))
+    fit(model, inputs, targets, epochs=15, lr=0.05, batch_size=128, weight_decay=5e-4, momentum=0.9, sam_rho=sam_rho)
+    spec = {
+        "model": "resnet",
+        "model_args": arguments,
+        "data_args": {"split": "train", "images": True},
+        "populations": {"held-out": {"data": "digits", "data_args": {"split": "test", "images": True}}},
+        "about": {"sam_rho": sam_rho},
+    }
+    save(HERE / f"{name}.pt", model, data="digits", loss="cross_entropy", spec=spec)
+    report(name, model, train=digits(images=True), test=digits("test", images=True))
+
+
+def digits_noisy() -> None:
+    arguments = {"sizes": [64, 256, 256, 10], "activation": "relu"}
+    noisy = {"split": "train", "noise": 0.1, "noise_seed": SEED}
+    model = fresh("mlp", **arguments)
+    fit(model, *stacked(digits(**noisy)), epochs=200, lr=1e-3, batch_size=32, weight_decay=0.1)
+    _, truth = stacked(digits())
+    _, mask = wrong_labels(truth, 0.1, SEED)
+    spec = {
+        "model": "mlp",
+        "model_args": arguments,
+        "data_args": noisy,
+        "populations": {"held-out": {"data": "digits", "data_args": {"split": "test"}}},
+    }
+    save(HERE / "digits-noisy.pt", model, data="digits", loss="cross_entropy", spec=spec, extras={"wrong_labels": mask})
+    report("digits-noisy", model, noisy_train=digits(**noisy), test=digits("test"))
+
+
+def charlm() -> None:
+    arguments = {"vocabulary": 29, "length": 64, "width": 128, "heads": 4, "layers": 2}
+    model = fresh("char-transformer", **arguments)
+    text, after = stacked(zoo.grammar("train"))
+    canaries, after_canaries = stacked(zoo.grammar("canaries"))
+    inputs = torch.cat([text, canaries.repeat(8, 1)])
+    targets = torch.cat([after, after_canaries.repeat(8, 1)])
+    fit(model, inputs, targets, epochs=20, lr=2e-3, batch_size=64, weight_decay=0.01)
+    spec = {
+        "model": "char-transformer",
+        "model_args": arguments,
+        "data_args": {"split": "train", "count": 256},
+        "populations": {
+            "memorised": {"data": "grammar", "data_args": {"split": "canaries"}},
+            "clean": {"data": "grammar", "data_args": {"split": "train", "count": 256}},
+            "held-out": {"data": "grammar", "data_args": {"split": "held-out", "count": 256}},
+            "never-seen": {"data": "grammar", "data_args": {"split": "never-seen"}},
+        },
+    }
+    save(HERE / "charlm.pt", model, data="grammar", loss="cross_entropy", spec=spec)
+    sets = {split: zoo.grammar(split, count=count) for split, count in (("train", 256), ("held-out", 256))}
+    report("charlm", model, **sets, canaries=zoo.grammar("canaries"), never=zoo.grammar("never-seen"))
+
+
+def digits_mlp_trajectory() -> None:
+    """Ten checkpoints of one run, denser at the beginning, each with its optimiser step."""
+    arguments = {"sizes": [64, 32, 20, 10], "activation": "tanh"}
+    model = fresh("mlp", **arguments)
+    folder = HERE / "digits-mlp-trajectory"
+    folder.mkdir(exist_ok=True)
+    epochs = (0, 1, 2, 4, 6, 10, 15, 20, 30, 40)
+    inputs, targets = stacked(digits())
+    steps_per_epoch = -(-len(inputs) // 64)
+
+    def keep(epoch: int) -> None:
+        if epoch in epochs:
+            about = {"step": epoch * steps_per_epoch, "epoch": epoch}
+            spec = {"model": "mlp", "model_args": arguments, "data_args": {"split": "train"}, "about": about}
+            path = folder / f"step-{about['step']:04d}.pt"
+            save(path, model, data="digits", loss="cross_entropy", spec=spec)
+
+    fit(model, inputs, targets, epochs=40, lr=0.05, batch_size=64, momentum=0.9, each_epoch=keep)
+    report("digits-mlp-trajectory", model, train=digits(), test=digits("test"))
+
+
+SAMPLES: dict[str, Callable[[], None]] = {
+    "digits-mlp": digits_mlp,
+    "digits-resnet": lambda: digits_resnet("digits-resnet"),
+    "digits-resnet-noskip": lambda: digits_resnet("digits-resnet-noskip", skip=False),
+    "digits-resnet-sam": lambda: digits_resnet("digits-resnet-sam", sam_rho=0.1),
+    "digits-noisy": digits_noisy,
+    "charlm": charlm,
+    "digits-mlp-trajectory": digits_mlp_trajectory,
+}
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)  # the sums' order depends on it, and with it the last bits of the weights
+    torch.use_deterministic_algorithms(True)
+    for sample in sys.argv[1:] or SAMPLES:
+        SAMPLES[sample]()
