@@ -9,7 +9,7 @@ Notation inside: the basis holds orthonormal rows L (locked), Q (active) and q (
 
     A Q = Q T + q c' + L B,     T = Q' A Q,   c' = q' A Q,   B = L' A Q
 
-so that a Ritz pair T s = theta s has the residual norm || (c's, B s) ||.
+Ritz pairs are those of the combined matrix [Theta B; B' T] over L and Q.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from landscape.operators.base import LinearOperator
 SWEEPS = 2  # "twice is enough" (Parlett 1980, section 6.9)
 NOISE = 10  # in machine epsilons of the operator's scale: below it a vector or a residual is rounding error
 CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a restart
-SPARE = 3  # basis vectors beyond the wanted ones without which a restart makes no progress
+SPARE = 4  # basis vectors beyond the wanted ones: a found one, one being refined, one more, and the next
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,24 @@ class LanczosState:
         """What rounding alone leaves of a vector or a residual: by rule of thumb, or as measured at the last lock."""
         return max(NOISE * torch.finfo(self.basis.dtype).eps * self.scale, self.rounding)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether locked and active vectors span the whole space."""
+        return self.locked + self.active == self.basis.shape[1]
+
     @cached_property
-    def decomposition(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues `(a,)`, ascending, and eigenvectors `(a, a)`, as columns, of T."""
-        values, rotation = np.linalg.eigh(self.projected)
-        return values, rotation
+    def combined(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rayleigh-Ritz over locked and active vectors: values `(l + a,)`, rotation `(l + a, l + a)`, residuals.
+
+        The locked vectors' residuals outside the active space have no known direction: their norms are added.
+        """
+        matrix = np.block([[np.diag(self.locked_values), self.leakage], [self.leakage.T, self.projected]])
+        values, rotation = np.linalg.eigh(matrix)
+        outside = np.sqrt(np.maximum(self.locked_residuals**2 - (self.leakage**2).sum(axis=1), 0))
+        if self.exhausted:
+            outside = np.zeros_like(outside)
+        radius = np.hypot(self.coupling @ rotation[self.locked :], outside @ np.abs(rotation[: self.locked]))
+        return values, rotation, radius
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays, for a snapshot."""
@@ -143,62 +156,54 @@ def lanczos(
     """
     state = resume or _begin(operator, wanted, seed, min(max_basis, operator.size))
     while not finished(state, wanted) and state.products < max_products:
-        if all_converged(state, wanted):
+        full = state.active > 0 and state.used == len(state.basis) < operator.size
+        if all_converged(state, wanted) or (full and state.cycle and _newcomers(state, wanted)):
             state = _lock(operator, state, wanted, seed)
         else:
-            if state.used == len(state.basis) < operator.size and state.active:
-                state = _restart(state, wanted)
-            state = _step(operator, state, seed)
+            state = _step(operator, _restart(state, wanted) if full else state, seed)
         state = _recorded(state, wanted)
         yield state
 
 
-def ritz(state: LanczosState, wanted: Wanted) -> RitzPairs:
-    """The wanted pairs among the locked ones and those of the current cycle.
+def ritz(state: LanczosState, wanted: Wanted, *, only_converged: bool = False) -> RitzPairs:
+    """The wanted pairs among the locked ones and those of the current cycle (or those of them that have converged).
 
     After the first lock a newcomer must beat a locked value by more than the tolerance, lest two copies of one
     repeated eigenvalue replace each other for ever.
     """
-    values, rotation = state.decomposition
-    residuals = np.sqrt((state.coupling @ rotation) ** 2 + ((state.leakage @ rotation) ** 2).sum(axis=0))
+    values, rotation, radius = state.combined
+    own = (rotation[state.locked :] ** 2).sum(axis=0) > 1 / 2
     rivals = values
     if state.locked:
         centre = (state.locked_values.max() + state.locked_values.min()) / 2
         margin = np.maximum(wanted.tol * np.abs(values), state.noise)
-        rivals = discounted(values, margin, wanted.which, centre)
-    chosen = select(np.concatenate([state.locked_values, rivals]), wanted.count, wanted.which)
-    every = np.concatenate([state.locked_values, values])
-    coefficients = np.zeros((state.locked + state.active,) * 2)
-    coefficients[: state.locked, : state.locked] = np.eye(state.locked)
-    coefficients[state.locked :, state.locked :] = rotation.T
-    return RitzPairs(
-        values=every[chosen],
-        residuals=np.concatenate([state.locked_residuals, residuals])[chosen],
-        coefficients=coefficients[chosen],
-        own=chosen >= state.locked,
-    )
+        rivals = np.where(own, discounted(values, margin, wanted.which, centre), values)
+    eligible = np.flatnonzero(_small(radius, values, state, wanted.tol)) if only_converged else np.arange(len(values))
+    chosen = eligible[select(rivals[eligible], wanted.count, wanted.which)]
+    return RitzPairs(values[chosen], radius[chosen], rotation[:, chosen].T, own[chosen])
 
 
 def converged(pairs: RitzPairs, state: LanczosState, tol: float) -> np.ndarray:
     """Which pairs have a residual of at most tol |theta|, or of rounding error."""
-    done: np.ndarray = pairs.residuals <= np.maximum(tol * np.abs(pairs.values), state.noise)
-    return done
+    return _small(pairs.residuals, pairs.values, state, tol)
 
 
 def all_converged(state: LanczosState, wanted: Wanted) -> bool:
     """Whether as many pairs as wanted are known and all have converged."""
     if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
         return False
-    if state.cycle and state.cycle_products < wanted.confirm and not _exhausted(state):
+    if state.cycle and state.cycle_products < wanted.confirm and not state.exhausted:
         return False
     return bool(converged(ritz(state, wanted), state, wanted.tol).all())
 
 
 def finished(state: LanczosState, wanted: Wanted) -> bool:
     """Whether all wanted pairs have converged and a second start, if asked for, found nothing better."""
+    if state.exhausted:
+        return True
     if not state.products or not all_converged(state, wanted):
         return False
-    if _exhausted(state) or not wanted.confirm:
+    if not wanted.confirm:
         return True
     return state.cycle > 0 and not ritz(state, wanted).own.any()
 
@@ -245,7 +250,7 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
 
 def _restart(state: LanczosState, wanted: Wanted) -> LanczosState:
     """Compresses the active vectors to the best Ritz vectors; the next vector stays (Wu and Simon 2000, eq. 3-7)."""
-    values, rotation = state.decomposition
+    values, rotation = np.linalg.eigh(state.projected)
     best = min(max(int(ritz(state, wanted).own.sum()), 1), state.active - 1)
     keep = min(best + (state.active - best) // 2, state.active - 1)
     chosen = select(values, keep, wanted.which)
@@ -266,7 +271,7 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: i
 
     One product with the best vector measures what its Lanczos residual does not know: the rounding of the products.
     """
-    pairs = ritz(state, wanted)
+    pairs = ritz(state, wanted, only_converged=True)
     count = len(pairs.values)
     _rotate(state.basis[: state.locked + state.active], pairs.coefficients, state.basis[:count])
     best = state.basis[0]
@@ -299,8 +304,14 @@ def _recorded(state: LanczosState, wanted: Wanted) -> LanczosState:
     )
 
 
-def _exhausted(state: LanczosState) -> bool:
-    return state.locked + state.active == state.basis.shape[1]
+def _newcomers(state: LanczosState, wanted: Wanted) -> bool:
+    """Whether the current cycle has converged pairs that belong among the locked ones."""
+    return bool(ritz(state, wanted, only_converged=True).own.any())
+
+
+def _small(residuals: np.ndarray, values: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
+    small: np.ndarray = residuals <= np.maximum(tol * np.abs(values), state.noise)
+    return small
 
 
 def _orthogonalise(vector: Tensor, rows: Tensor) -> np.ndarray:
@@ -337,10 +348,7 @@ def error_bounds(pairs: RitzPairs, state: LanczosState) -> np.ndarray:
     to the rest of the spectrum, here to the other Ritz values less their residuals. Products are rounded as well:
     `noise` is added.
     """
-    values, rotation = state.decomposition
-    residuals = np.abs(state.coupling @ rotation)
-    every = np.concatenate([state.locked_values, values])
-    radius = np.concatenate([state.locked_residuals, residuals])
+    every, _, radius = state.combined
     distance = np.abs(pairs.values[:, None] - every[None, :]) - radius[None, :]
     distance[pairs.values[:, None] == every[None, :]] = np.inf  # the pair itself
     gap = distance.min(axis=1, initial=np.inf)

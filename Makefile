@@ -1,0 +1,55 @@
+# `make demo` and `make test` are all that a bare machine with Python 3.11 needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+GPU_PYTHON ?= python3
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test check lint types format samples bench gpu-check clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed"'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+demo: $(VENV)/installed  ## Make the environment and measure a sample checkpoint
+	$(BIN)/landscape eig sample_checkpoints/digits-mlp.pt
+
+test: $(VENV)/installed lint types check  ## Make the environment and run every check
+
+check: $(VENV)/installed  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed  ## Check style and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed  ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/installed  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
+	$(BIN)/python sample_checkpoints/train.py
+
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops
+	$(BIN)/python benchmarks/eig.py
+
+gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON: one whose torch has CUDA)
+	PYTHONPATH=.:cli $(GPU_PYTHON) -m pytest -m gpu
+	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/eig.py --device cuda
+
+clean:  ## Remove the environment and the caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,0 +1,57 @@
+"""One thread (tiny tensors run faster so), problems with known answers, and three ways to batch them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent))  # oracles, operator_contract, analysis_contract
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "sample_checkpoints"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="no CUDA device")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+Splitter = Callable[[Tensor, Tensor], list[tuple[Tensor, Tensor]]]
+SPLITS: dict[str, list[int] | None] = {"one-batch": None, "equal-batches": [8, 8, 8], "ragged-batches": [10, 10, 4]}
+
+
+@pytest.fixture(params=SPLITS, ids=list(SPLITS))
+def split(request: pytest.FixtureRequest) -> Splitter:
+    """Cuts 24 samples into one batch, equal batches or ragged batches."""
+    sizes = SPLITS[request.param]
+    return lambda x, y: [(x, y)] if sizes is None else list(zip(x.split(sizes), y.split(sizes), strict=True))
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def classification(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """24 samples of 5 features in 3 classes."""
+    return torch.randn(24, 5, generator=generator), torch.randint(0, 3, (24,), generator=generator)
+
+
+def tanh_net() -> nn.Sequential:
+    """A net of 5 -> 4 -> 3 with an indefinite Hessian, the same each time."""
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))

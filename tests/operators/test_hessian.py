@@ -1,0 +1,133 @@
+"""The Hessian against closed forms and dense autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import Splitter, tanh_net
+from operator_contract import OperatorContract
+from oracles.dense import dense_hessian
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape import Objective
+from landscape.operators import HessianOperator, LinearOperator
+
+Data = tuple[Tensor, Tensor]
+
+
+class TestHessian(OperatorContract):
+    @pytest.fixture
+    def objective(self, classification: Data, split: Splitter) -> Objective:
+        return Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+
+    @pytest.fixture
+    def operator(self, objective: Objective) -> LinearOperator:
+        return HessianOperator(objective)
+
+    @pytest.fixture
+    def dense(self, classification: Data) -> Tensor:
+        return dense_hessian(tanh_net(), [classification])
+
+    def test_the_spectrum_is_indefinite(self, dense: Tensor) -> None:
+        values = torch.linalg.eigvalsh(dense)
+        assert values[0] < -1e-3 * values[-1]
+
+    @pytest.mark.parametrize("micro_batch", [1, 3, 7])
+    def test_micro_batches_change_nothing(self, classification: Data, dense: Tensor, micro_batch: int) -> None:
+        objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64", micro_batch=micro_batch)
+        assert torch.allclose(HessianOperator(objective).to_dense(), dense, rtol=0, atol=1e-14)
+
+
+def test_linear_regression_has_twice_the_covariance_of_its_inputs(generator: torch.Generator, split: Splitter) -> None:
+    x = torch.randn(24, 6, generator=generator, dtype=torch.float64)
+    y = torch.randn(24, 1, generator=generator, dtype=torch.float64)
+    objective = Objective(nn.Linear(6, 1, bias=False), split(x, y), "mse", dtype="float64")
+    assert torch.allclose(HessianOperator(objective).to_dense(), 2 * x.T @ x / 24, rtol=1e-13)
+
+
+def test_logistic_regression_weights_each_sample_by_its_variance(generator: torch.Generator, split: Splitter) -> None:
+    x = torch.randn(24, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(0, 2, (24, 1), generator=generator).double()
+    model = nn.Linear(6, 1, bias=False).double()
+    chance = torch.sigmoid(x @ model.weight.detach().T)
+    expected = x.T @ (chance * (1 - chance) * x) / 24
+    objective = Objective(model, split(x, y), "bce", dtype="float64")
+    assert torch.allclose(HessianOperator(objective).to_dense(), expected, rtol=1e-13)
+
+
+def test_a_loss_linear_in_the_parameters_has_no_curvature(generator: torch.Generator) -> None:
+    x, y = torch.randn(8, 3, generator=generator), torch.zeros(8, 1)
+    objective = Objective(nn.Linear(3, 1), [(x, y)], lambda output, target: (output - target).mean())
+    assert not HessianOperator(objective).to_dense().any()
+
+
+class Attention(nn.Module):
+    """One causal attention layer through scaled_dot_product_attention, whose fused kernels have no second derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(4, 12)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        return self.head(functional.scaled_dot_product_attention(query, key, value, is_causal=True))
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x)[0]
+
+
+class Convolutional(nn.Module):
+    """Convolution and BatchNorm with statistics of its own, and a parameter that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(5, 4, 1)
+        self.norm = nn.BatchNorm1d(4)
+        self.norm.running_mean += 0.3
+        self.norm.running_var *= 1.7
+        self.head = nn.Linear(4, 3)
+        self.again = self.head  # tied
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.norm(self.conv(x.transpose(1, 2)))).transpose(1, 2)
+        return self.head(hidden) + 0.5 * self.again(hidden.flip(1))
+
+
+class TestArchitectures:
+    """Each layer kind that trips other tools, against differences of the gradient."""
+
+    @pytest.mark.parametrize(
+        ("build", "features"),
+        [(Attention, 4), (Recurrent, 4), (Convolutional, 5)],
+        ids=["attention", "lstm", "batchnorm-and-tied"],
+    )
+    def test_the_product_is_the_derivative_of_the_gradient(self, build: type[nn.Module], features: int) -> None:
+        torch.manual_seed(3)
+        x, y = torch.randn(6, 5, features), torch.randint(0, 3, (6, 5))
+        objective = Objective(build(), [(x[:4], y[:4]), (x[4:], y[4:])], "cross_entropy", dtype="float64")
+        vector = torch.randn(objective.space.size, dtype=torch.float64)
+        step = 1e-5 * vector
+        slope = (objective.gradient(objective.theta + step) - objective.gradient(objective.theta - step)) / 2e-5
+        # central differences: truncation about step^2 = 1e-10, rounding about 1e-16 / 1e-5
+        assert torch.allclose(HessianOperator(objective) @ vector, slope, rtol=1e-6, atol=1e-9)
+
+
+def test_unused_and_frozen_parameters_work() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"used": nn.Linear(3, 2), "unused": nn.Linear(3, 2), "frozen": nn.Linear(2, 2)})
+    model["frozen"].requires_grad_(False)
+    model.forward = lambda x: model["frozen"](torch.tanh(model["used"](x)))  # type: ignore[method-assign]
+    x, y = torch.randn(6, 3), torch.randint(0, 2, (6,))
+    objective = Objective(model, [(x, y)], "cross_entropy", dtype="float64")
+    dense = HessianOperator(objective).to_dense()
+    assert objective.space.names == ("used.weight", "used.bias", "unused.weight", "unused.bias")
+    assert dense[:8, :8].any()
+    assert not dense[8:].any()
