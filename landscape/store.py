@@ -17,8 +17,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from landscape import provenance
 from landscape.errors import OutputError
@@ -29,6 +29,7 @@ MARK = "landscape_schema"  # the root attribute by which a file is known to be o
 LIBVER = ("earliest", "v110")  # HDF5 1.10 and later, netCDF-C and h5netcdf read it
 COMPRESSED_FROM = 4096  # bytes: smaller data sets grow when chunked
 DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file
+DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)  # what h5py may raise
 FLAGS = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "no yes"}
 
 
@@ -113,19 +114,19 @@ def require_ours(path: Path) -> None:
 
 def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) -> None:
     group.attrs.update({name: value for name, value in attributes.items() if value is not None})
-    arrays = [(f, np.asarray(getattr(record, f.name))) for f in described(type(record), Array)
-              if getattr(record, f.name) is not None]  # fmt: skip
+    every = [(field, getattr(record, field.name)) for field in described(type(record), Array)]
+    arrays = [(field, np.asarray(values)) for field, values in every if values is not None]
+    coordinates = {field.name for field, _ in arrays if field.about.dims == (field.name,)}
+    for field, values in arrays:
+        dataset = _create(group, field.name, values, field.about.help, field.about.unit)
+        if field.name in coordinates:
+            dataset.make_scale(field.name)
     for field, values in arrays:
         for axis, dimension in enumerate(field.about.dims):
-            if dimension not in group and dimension != field.name:
+            if dimension not in group:
                 _create(group, dimension, np.arange(values.shape[axis]), "", "1").make_scale(dimension)
-    for field, values in sorted(arrays, key=lambda pair: pair[0].about.dims != (pair[0].name,)):
-        dataset = _create(group, field.name, values, field.about.help, field.about.unit)
-        if field.about.dims == (field.name,):
-            dataset.make_scale(field.name)
-            continue
-        for axis, dimension in enumerate(field.about.dims):
-            dataset.dims[axis].attach_scale(group[dimension])
+            if field.name not in coordinates:
+                group[field.name].dims[axis].attach_scale(group[dimension])
     for number in described(type(record), Scalar):
         value = np.asarray(getattr(record, number.name))
         _create(group, number.name, value, number.about.help, number.about.unit)
@@ -145,11 +146,14 @@ def _copy_others(path: Path, group: str, target: h5py.File) -> str:
     """Copies the file's other groups and returns its history."""
     if not path.exists():
         return ""
-    with _guarded(path) as source:
-        for name in source:
-            if name != group:
-                source.copy(name, target)
-        return str(source.attrs.get("history", ""))
+    try:
+        with _guarded(path) as source:
+            for name in source:
+                if name != group:
+                    source.copy(name, target)
+            return str(source.attrs.get("history", ""))
+    except DAMAGE as error:
+        raise OutputError(f"{path} is damaged: {error}", fix="write elsewhere with -o FILE") from error
 
 
 def _sync_directory(folder: Path) -> None:
@@ -167,8 +171,11 @@ def _sync_directory(folder: Path) -> None:
 
 def read(path: Path) -> dict[str, Stored]:
     """Every analysis of a results file by name; raises OutputError for a file that is not one, or is hostile."""
-    with _guarded(path) as file:
-        return {name: _stored(group) for name, group in file.items()}
+    try:
+        with _guarded(path) as file:
+            return {name: _stored(group) for name, group in file.items()}
+    except DAMAGE as error:
+        raise OutputError(f"{path} is damaged: {error}", fix="measure again") from error
 
 
 def as_record(kind: type, stored: Stored) -> Any:
@@ -238,17 +245,18 @@ def _hard(group: h5py.Group, name: str, path: Path) -> Any:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:
     """Arrays with words beside them, as one safetensors file, replaced atomically."""
-    replace_file(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, dict(about)))
+    replace_file(path, save({name: np.asarray(a, order="C") for name, a in arrays.items()}, dict(about)))
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What `save_arrays` wrote; raises OutputError if the file is damaged."""
     try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return load_file(path), header.get("__metadata__", {})
-    except (SafetensorError, ValueError, OSError, MemoryError) as error:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, MemoryError) as error:
         raise OutputError(f"{path} is not a readable snapshot", fix="--restart discards it") from error
+    return arrays, about
 
 
 # -- one writer at a time ------------------------------------------------------------------------------------------

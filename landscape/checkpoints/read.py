@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,16 +75,17 @@ def _read_torch(path: Path) -> Parts:
 def _load_weights_only(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # on damaged bytes its unpickler may raise anything
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named:
+            raise CheckpointError(
+                f"{path} holds Python objects besides tensors: {named[1]}",
+                why="landscape opens checkpoints as data only, and opening such an object runs code",
+                fix="re-save the weights alone: torch.save(model.state_dict(), path)",
+            ) from error
         raise CheckpointError(
-            f"{path} holds Python objects besides tensors" + (f": {named[1]}" if named else ""),
-            why="landscape opens checkpoints as data only, and opening such an object runs code",
-            fix="re-save the weights alone: torch.save(model.state_dict(), path)",
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} is a damaged or truncated torch file: {str(error).splitlines()[0]}",
+            f"{path} is damaged or truncated: torch cannot read it",
+            why=str(error).partition("\n")[0] or type(error).__name__,
             fix="copy or save it again",
         ) from error
 

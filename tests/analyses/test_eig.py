@@ -1,0 +1,210 @@
+"""Eigenvalues against closed forms and dense solvers, and every way in which they may be inconclusive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from analysis_contract import AnalysisContract
+from conftest import SAMPLES, Splitter, tanh_net
+from oracles.dense import dense_hessian
+from safetensors.numpy import load_file
+from torch import Tensor, nn
+
+import landscape
+from landscape import Eig, Objective, session
+from landscape.checkpoints import read
+from landscape.errors import NumericalError, UsageError
+from landscape.zoo import digits, mlp
+
+Data = tuple[Tensor, Tensor]
+
+
+class TestEig(AnalysisContract):
+    @pytest.fixture
+    def analysis(self) -> Eig:
+        return Eig(k=3)
+
+    @pytest.fixture
+    def objective(self, classification: Data) -> Objective:
+        return Objective(tanh_net(), [classification], "cross_entropy")
+
+
+@pytest.fixture(scope="module")
+def digits_spectrum() -> np.ndarray:
+    """The exact spectrum of the sample, ascending, by another route than ours: forward over reverse, LAPACK."""
+    checkpoint = read(SAMPLES / "digits-mlp.pt")
+    assert checkpoint.spec is not None
+    model = mlp(**checkpoint.spec.model_args)
+    model.load_state_dict(checkpoint.tensors)
+    torch.set_num_threads(2)
+    dense = dense_hessian(model, digits())
+    torch.set_num_threads(1)
+    return np.linalg.eigvalsh(dense.numpy())
+
+
+@pytest.mark.slow
+class TestDenseOracleOnDigits:
+    def exact(self, spectrum: np.ndarray, which: str, k: int) -> np.ndarray:
+        return {
+            "largest": spectrum[::-1][:k],
+            "smallest": spectrum[:k],
+            "both": np.r_[spectrum[::-1][: k - k // 2], spectrum[: k // 2][::-1]],
+            "magnitude": spectrum[np.argsort(-np.abs(spectrum))][:k],
+        }[which]
+
+    @pytest.mark.parametrize("max_basis", [None, 60], ids=["unrestarted", "max-basis-2k+20"])
+    def test_twenty_values_in_at_most_seventy_products_to_1e_5(
+        self, digits_spectrum: np.ndarray, max_basis: int | None
+    ) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt")
+        result = landscape.run(Eig(k=20, max_basis=max_basis), objective)
+        exact = digits_spectrum[::-1][:20]
+        assert result.products <= 70
+        assert np.abs(result.eigenvalues / exact - 1).max() <= 1e-5
+        assert (np.abs(result.eigenvalues - exact) <= result.error_bounds).all()
+        assert result.confirmed
+
+    @pytest.mark.parametrize(("which", "k"), [("largest", 5), ("smallest", 3), ("both", 6), ("magnitude", 5)])
+    def test_each_end_of_the_spectrum(self, digits_spectrum: np.ndarray, which: str, k: int) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt", dtype="float64")
+        result = landscape.run(Eig(k=k, which=which, tol=1e-4), objective)
+        exact = self.exact(digits_spectrum, which, k)
+        assert result.converged.all()
+        assert (np.abs(result.eigenvalues - exact) <= result.error_bounds).all()
+        assert np.allclose(result.eigenvalues, exact, rtol=1e-6)
+
+    def test_pyhessian_s_own_power_iteration_agrees_to_its_accuracy(self) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt")
+        result = landscape.run(Eig(k=3, cross_check=True), objective)
+        assert np.abs(result.pyhessian_difference).max() < 0.01  # it stops on a change of 1e-3 per step
+        assert np.abs(result.pyhessian_difference).max() > 1e-5  # and is truly another computation
+
+    def test_pyhessian_s_products_give_the_same_eigenvalues(self) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt")
+        ours, theirs = (landscape.run(Eig(k=4, operator=name), objective) for name in ("hessian", "pyhessian"))
+        assert np.allclose(ours.eigenvalues, theirs.eigenvalues, rtol=1e-5)
+
+
+def test_linear_regression(generator: torch.Generator, split: Splitter) -> None:
+    x = torch.randn(24, 6, generator=generator)
+    y = torch.randn(24, 1, generator=generator)
+    result = landscape.run(Eig(k=6), Objective(nn.Linear(6, 1, bias=False), split(x, y), "mse", dtype="float64"))
+    exact = np.linalg.eigvalsh((2 * x.double().T @ x.double() / 24).numpy())[::-1]
+    assert np.allclose(result.eigenvalues, exact, rtol=1e-12)
+    assert result.converged.all()
+
+
+@pytest.mark.parametrize("micro_batch", [1, 5, 24])
+def test_batches_and_micro_batches_change_nothing(classification: Data, split: Splitter, micro_batch: int) -> None:
+    whole = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    cut = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64", micro_batch=micro_batch)
+    ours, theirs = landscape.run(Eig(k=5), whole), landscape.run(Eig(k=5), cut)
+    assert np.allclose(ours.eigenvalues, theirs.eigenvalues, rtol=1e-10)
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-14)
+    assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-12)
+
+
+def test_the_start_vector_changes_nothing(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    first, second = (landscape.run(Eig(k=4, seed=seed), objective).eigenvalues for seed in (0, 1))
+    assert np.allclose(first, second, rtol=1e-6)
+
+
+def test_a_block_of_parameters_has_the_eigenvalues_of_its_block(classification: Data) -> None:
+    dense = dense_hessian(tanh_net(), [classification])[24:, 24:]
+    objective = Objective(tanh_net(), [classification], "cross_entropy", params=("2.*",), dtype="float64")
+    result = landscape.run(Eig(k=3), objective)
+    assert result.parameters == 15
+    assert np.allclose(result.eigenvalues, np.linalg.eigvalsh(dense.numpy())[::-1][:3], rtol=1e-6)
+
+
+def test_vectors_are_unit_and_satisfy_the_equation(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    result = landscape.run(Eig(k=4, tol=1e-8), objective)
+    dense = dense_hessian(tanh_net(), [classification]).numpy()
+    assert np.allclose(result.vectors.T @ result.vectors, np.eye(4), atol=1e-12)
+    assert np.allclose(dense @ result.vectors, result.vectors * result.eigenvalues, atol=1e-7)
+
+
+def test_saved_vectors_carry_the_state_dict_s_names(classification: Data, tmp_path: Path) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    measurement = session.execute(Eig(k=2, save_vectors=True), objective, output=tmp_path / "a.landscape.h5")
+    saved = load_file(tmp_path / "a.eig.safetensors")
+    assert list(saved) == sorted(tanh_net().state_dict())
+    flat = np.concatenate([saved[name].reshape(2, -1) for name in objective.space.names], axis=1)
+    assert np.array_equal(flat.T, measurement.result.vectors)
+
+
+def test_an_all_zero_hessian_is_a_result(classification: Data) -> None:
+    class Constant(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0.0 * super().forward(x)
+
+    x, y = classification
+    result = landscape.run(Eig(k=2), Objective(Constant(5, 3), [(x, y)], "cross_entropy"))
+    assert result.eigenvalues.tolist() == [0, 0]
+    assert result.converged.all()
+
+
+def test_too_few_products_are_said_and_can_be_gone_on_with(classification: Data, tmp_path: Path) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    output = tmp_path / "run.landscape.h5"
+    short = session.execute(Eig(k=4, max_products=5), objective, output=output)
+    assert "converged in 5 products" in short.result.trouble()
+    assert short.attributes["status"] == "partial"
+    assert not short.result.confirmed
+    longer = session.execute(Eig(k=4, max_products=500), objective, output=output)
+    assert np.array_equal(longer.result.eigenvalues, landscape.run(Eig(k=4), objective).eigenvalues)
+
+
+def test_more_eigenvalues_than_parameters_is_a_usage_error(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    with pytest.raises(UsageError, match="-k 40 eigenvalues of 39 parameters"):
+        landscape.run(Eig(k=40), objective)
+
+
+def test_as_many_eigenvalues_as_parameters_is_the_whole_spectrum(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    result = landscape.run(Eig(k=39), objective)
+    exact = np.linalg.eigvalsh(dense_hessian(tanh_net(), [classification]).numpy())[::-1]
+    assert np.allclose(result.eigenvalues, exact, atol=1e-12)
+
+
+def test_a_basis_that_is_too_small_says_which_would_do(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    with pytest.raises(UsageError, match="--max-basis 9 or more"):
+        landscape.run(Eig(k=5, max_basis=6), objective)
+
+
+@pytest.mark.parametrize("options", [{"k": 0}, {"tol": -1.0}, {"which": "biggest"}, {"max_products": 0}], ids=str)
+def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="--"):
+        Eig(**options)  # type: ignore[arg-type]
+
+
+def test_pyhessian_cannot_cross_check_the_lower_end() -> None:
+    with pytest.raises(UsageError, match="largest in magnitude"):
+        Eig(which="smallest", cross_check=True)
+
+
+def test_a_gradient_that_is_not_finite_names_its_tensors() -> None:
+    class Root(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).abs().sqrt()  # the derivative at 0 is infinite
+
+    model = Root(2, 1)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    objective = Objective(model, [(torch.randn(4, 2), torch.ones(4, 1))], "mse")
+    with pytest.raises(NumericalError, match=r"NaN or infinity in the gradient: weight"):
+        landscape.run(Eig(k=1), objective)
+
+
+def test_the_plan_counts_basis_and_products(classification: Data) -> None:
+    plan = Eig(k=3, max_basis=20).plan(Objective(tanh_net(), [classification], "cross_entropy"))
+    assert plan.bytes == 20 * 39 * 4
+    assert plan.products > 3
+    assert plan.seconds > 0

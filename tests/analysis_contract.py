@@ -1,0 +1,129 @@
+"""What every analysis must satisfy: inherit, give `analysis`, `objective`, and get every law tested."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Generator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from landscape import session, store
+from landscape.analyses import Analysis, Progress
+from landscape.errors import Interrupted, UsageError
+from landscape.fields import Array, Option, Scalar, described
+from landscape.objective import Objective
+
+
+def drained(steps: Generator[Progress, None, Any]) -> tuple[list[Progress], Any]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return seen, end.value
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two results are equal bit for bit."""
+    names = [f.name for f in fields(left)]
+    pairs = [(getattr(left, name), getattr(right, name)) for name in names]
+    return all((a is None and b is None) or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+class AnalysisContract:
+    """Subclasses define the fixtures `analysis` and `objective` (small enough for a second)."""
+
+    def test_measuring_twice_gives_the_same_bits(self, analysis: Analysis, objective: Objective) -> None:
+        assert same(drained(analysis.measure(objective))[1], drained(analysis.measure(objective))[1])
+
+    def test_resuming_gives_bit_for_bit_the_uninterrupted_result(
+        self, analysis: Analysis, objective: Objective
+    ) -> None:
+        steps, whole = drained(analysis.measure(objective))
+        for stop in sorted({0, len(steps) // 2, len(steps) - 1}):
+            running = analysis.measure(objective)
+            for _ in range(stop + 1):
+                progress = next(running)
+            state = {name: array.copy() for name, array in progress.state().items()}
+            running.close()
+            assert same(drained(analysis.measure(objective, resume=state))[1], whole), stop
+
+    def test_progress_never_exceeds_its_total(self, analysis: Analysis, objective: Objective) -> None:
+        assert all(0 <= step.done <= step.total and step.note for step in drained(analysis.measure(objective))[0])
+
+    def test_every_field_of_options_and_result_is_described(self, analysis: Analysis) -> None:
+        assert all(field.about.help for field in described(type(analysis), Option))
+        kinds = [*described(analysis.result, Array), *described(analysis.result, Scalar)]
+        assert all(field.about.help for field in kinds)
+
+    def test_the_stored_result_reads_back_equal(self, analysis: Analysis, objective: Objective, tmp_path: Path) -> None:
+        output = tmp_path / "run.landscape.h5"
+        measurement = session.execute(analysis, objective, output=output)
+        stored = store.read(output)[analysis.name]
+        again = store.as_record(analysis.result, stored)
+        assert session.plain(again) == session.plain(measurement.result)
+        assert stored.attributes["status"] == "complete"
+
+    def test_xarray_and_h5netcdf_open_the_group_without_a_warning(
+        self, analysis: Analysis, objective: Objective, tmp_path: Path
+    ) -> None:
+        import xarray
+
+        output = tmp_path / "run.landscape.h5"
+        result = session.run(analysis, objective, output=output)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with xarray.open_dataset(output, group=analysis.name, engine="h5netcdf") as dataset:
+                for field in described(analysis.result, Array):
+                    value = getattr(result, field.name)
+                    if value is not None:
+                        assert dataset[field.name].dims == field.about.dims
+                        assert np.array_equal(dataset[field.name].values, value, equal_nan=True)
+                for number in described(analysis.result, Scalar):
+                    assert float(dataset[number.name]) == pytest.approx(float(getattr(result, number.name)))
+
+    def test_the_json_document_is_strict_json_with_the_contract_s_keys(
+        self, analysis: Analysis, objective: Objective
+    ) -> None:
+        document = session.execute(analysis, objective).document()
+        parsed = json.loads(json.dumps(document, allow_nan=False))
+        assert {"schema", "analysis", "status", "checkpoint", "conditions", "result"} <= parsed.keys()
+        assert parsed["analysis"] == analysis.name
+        assert set(parsed["checkpoint"]) == {"path", "sha256"}
+
+    def test_an_interrupted_run_saves_and_the_next_one_finishes_it(
+        self, analysis: Analysis, objective: Objective, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "run.landscape.h5"
+        stop = session.Stop()
+        said: list[str] = []
+
+        def interrupt(progress: Progress) -> None:
+            stop.requested = 15
+
+        with pytest.raises(Interrupted, match="saved") as caught:
+            session.execute(analysis, objective, output=output, report=interrupt, stop=stop)
+        assert caught.value.exit_code == 143
+        assert not output.exists()
+        resumed = session.execute(analysis, objective, output=output, say=said.append)
+        assert "resumed" in said[0]
+        assert same(resumed.result, drained(analysis.measure(objective))[1])
+        assert sorted(path.name for path in tmp_path.iterdir()) == [output.name]
+
+    def test_a_snapshot_of_another_run_is_refused_until_discarded(
+        self, analysis: Analysis, objective: Objective, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "run.landscape.h5"
+        stop = session.Stop(requested=2)
+        with pytest.raises(Interrupted):
+            session.execute(analysis, objective, output=output, stop=stop)
+        other = type(analysis)(**{**analysis.identity(), "seed": 99})
+        with pytest.raises(UsageError, match=r"seed: 99 here, 0 there"):
+            session.execute(other, objective, output=output)
+        session.execute(other, objective, output=output, restart=True)
+        assert output.exists()

@@ -1,0 +1,111 @@
+"""Checkpoints are read as data, or refused with the remedy."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from landscape.checkpoints import read
+from landscape.errors import CheckpointError
+
+STATE = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [STATE, {"state_dict": STATE, "epoch": 3}, {"model_state_dict": STATE, "optimizer": {}}, {"model": STATE}],
+    ids=["plain", "state_dict", "model_state_dict", "model"],
+)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_weights_are_found_in_their_usual_nests(tmp_path: Path, nested: Any, zipped: bool) -> None:
+    torch.save(nested, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    checkpoint = read(tmp_path / "a.pt")
+    assert checkpoint.tensors.keys() == STATE.keys()
+    assert all(torch.equal(checkpoint.tensors[name], tensor) for name, tensor in STATE.items())
+    assert checkpoint.sha256 == hashlib.sha256((tmp_path / "a.pt").read_bytes()).hexdigest()
+    assert checkpoint.spec is None
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "a.safetensors")
+    assert torch.equal(read(tmp_path / "a.safetensors").tensors["weight"], STATE["weight"])
+
+
+class Marker:
+    """Leaves a file behind if it is ever unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, zipped: bool) -> None:
+    marker = tmp_path / "ran"
+    torch.save({"weight": torch.ones(1), "x": Marker(marker)}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"Python objects besides tensors.*\n.*data only.*\n.*re-save"):
+        read(tmp_path / "a.pt")
+    assert not marker.exists()
+    with (tmp_path / "a.pt").open("rb") as file:  # the marker does work
+        if zipped:
+            torch.load(file, weights_only=False)
+            assert marker.exists()
+
+
+def test_a_bare_pickle_does_not_run(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (tmp_path / "a.pt").write_bytes(pickle.dumps(Marker(marker)))
+    with pytest.raises(CheckpointError, match="a bare pickle"):
+        read(tmp_path / "a.pt")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [(argparse.Namespace(lr=1), "argparse.Namespace"), (nn.Linear(1, 1), "torch.nn.modules.linear.Linear")],
+    ids=["namespace", "module"],
+)
+def test_the_object_that_blocks_is_named(tmp_path: Path, extra: Any, named: str) -> None:
+    torch.save({"state_dict": STATE, "extra": extra}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=named):
+        read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9, 0.999])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_truncated_file_is_said(tmp_path: Path, kind: str, share: float) -> None:
+    path = tmp_path / "a.pt"
+    if kind == "safetensors":
+        save_file(STATE, path)
+    else:
+        torch.save(STATE, path, _use_new_zipfile_serialization=kind == "zip")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match=r"damaged|truncated|not a checkpoint"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list"),
+        ({}, "an empty dictionary"),
+        ({"epoch": 3, "loss": 0.5}, r"only: epoch \(an int\), loss \(a float\)"),
+        (torch.ones(3), "holds a Tensor"),
+    ],
+    ids=["list", "empty", "numbers", "tensor"],
+)
+def test_a_file_without_weights_says_what_it_holds(tmp_path: Path, content: Any, message: str) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=message):
+        read(tmp_path / "a.pt")

@@ -1,0 +1,123 @@
+"""Data: hashed whatever the batch size, refused when it changes, kept when it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import Splitter
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from landscape.batches import Batch, Batches, as_batch, survey
+from landscape.errors import TaskError
+
+CPU = torch.device("cpu")
+X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(24)
+
+
+def surveyed(source: Any, budget: int = 1 << 20) -> Batches:
+    return survey(source, device=CPU, dtype=torch.float32, budget=budget)
+
+
+def test_the_hash_covers_the_samples_and_not_the_batches(split: Splitter) -> None:
+    assert surveyed(split(X, Y)).sha256 == surveyed([(X, Y)]).sha256
+
+
+@pytest.mark.parametrize(
+    "other",
+    [(X.flip(0), Y), (X, Y.flip(0)), (X.double(), Y), (X[:-1], Y[:-1]), (X.view(24, 1, 5), Y)],
+    ids=["inputs", "targets", "dtype", "count", "shape"],
+)
+def test_any_change_of_the_data_changes_the_hash(other: tuple[Tensor, Tensor]) -> None:
+    assert surveyed([other]).sha256 != surveyed([(X, Y)]).sha256
+
+
+def test_data_that_fits_is_read_twice_and_then_kept() -> None:
+    class Counting(list[Any]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.passes += 1
+            return super().__iter__()
+
+    source = Counting([(X[:10], Y[:10]), (X[10:], Y[10:])])
+    kept = surveyed(source)
+    assert kept.kept
+    assert (kept.samples, kept.largest) == (24, 14)
+    list(kept)
+    list(kept)
+    assert source.passes == 2  # the survey, and the look at the first batch again
+
+    streamed = surveyed(source, budget=8)
+    assert not streamed.kept
+    assert [batch.size for batch in streamed] == [10, 14]
+    assert streamed.sha256 == kept.sha256
+
+
+class TestWhatIsRefused:
+    def test_a_loader_that_shuffles(self) -> None:
+        loader = DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True)
+        with pytest.raises(TaskError, match=r"changes from pass to pass.*\n.*shuffles.*\n.*shuffle=False"):
+            surveyed(loader)
+
+    def test_data_that_is_augmented(self) -> None:
+        class Augmented(list[Any]):
+            def __iter__(self) -> Iterator[Any]:
+                return ((x + torch.randn(x.shape), y) for x, y in super().__iter__())
+
+        with pytest.raises(TaskError, match="augments"):
+            surveyed(Augmented([(X, Y)]))
+
+    @pytest.mark.parametrize("source", [[], DataLoader(TensorDataset(X[:0], Y[:0]))], ids=["list", "loader"])
+    def test_an_empty_data_set(self, source: Any) -> None:
+        with pytest.raises(TaskError, match="the data set is empty"):
+            surveyed(source)
+
+    def test_a_generator(self) -> None:
+        with pytest.raises(TaskError, match="read only once"):
+            surveyed((X, Y) for _ in range(2))
+
+    @pytest.mark.parametrize(
+        ("item", "message"),
+        [
+            (X, "a batch is a Tensor"),
+            ((X, Y, Y), "a batch is a tuple of 3, not a pair"),
+            ((X, Y[:5]), r"tensors of \[5, 24\] samples"),
+            ((X[:0], Y[:0]), r"tensors of \[0\] samples"),
+            (("a", "b"), "holds no tensors"),
+        ],
+        ids=["tensor", "triple", "unequal", "none", "words"],
+    )
+    def test_what_is_no_batch(self, item: Any, message: str) -> None:
+        with pytest.raises(TaskError, match=message):
+            as_batch(item)
+
+    def test_what_cannot_be_iterated(self) -> None:
+        with pytest.raises(TaskError, match="cannot be iterated"):
+            surveyed(7)
+
+
+def test_a_pair_of_tensors_is_one_batch_and_a_dataset_is_batched() -> None:
+    assert surveyed((X, Y)).sha256 == surveyed(TensorDataset(X, Y)).sha256 == surveyed([(X, Y)]).sha256
+
+
+def test_the_user_s_random_numbers_go_on_as_if_nothing_had_happened() -> None:
+    torch.manual_seed(5)
+    expected = torch.randn(3)
+    torch.manual_seed(5)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=6)  # draws a seed from the global generator at each pass
+    list(surveyed(loader, budget=0))
+    assert torch.equal(torch.randn(3), expected)
+
+
+def test_splitting_gives_views_of_every_leaf() -> None:
+    batch = Batch({"a": X, "b": (X, X)}, Y)
+    pieces = list(batch.split(10))
+    assert [piece.size for piece in pieces] == [10, 10, 4]
+    assert torch.equal(torch.cat([piece.inputs["b"][1] for piece in pieces]), X)
+    assert torch.equal(torch.cat([piece.targets for piece in pieces]), Y)
+    assert pieces[0].inputs["a"].data_ptr() == X.data_ptr()

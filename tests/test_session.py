@@ -1,0 +1,178 @@
+"""Snapshots, signals and kills: the work is kept, and a file is old or new, never torn."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLES, tanh_net
+from torch import Tensor, nn
+
+import landscape
+from landscape import Eig, Objective, session, store
+from landscape.analyses import Progress
+from landscape.errors import Interrupted, OutputError, UsageError
+
+Data = tuple[Tensor, Tensor]
+SLOW = """
+import sys, time
+import torch
+torch.set_num_threads(1)
+import landscape
+from pathlib import Path
+from landscape import session
+
+session.SNAPSHOT_WORTH = 0.01
+
+def dawdle(progress):
+    print(progress.note, flush=True)
+    time.sleep(0.02)
+
+objective = landscape.load(sys.argv[1])
+with session.Stop() as stop:
+    try:
+        session.execute(landscape.Eig(k=8), objective, output=Path(sys.argv[2]), report=dawdle, stop=stop)
+    except landscape.LandscapeError as error:
+        print(error, flush=True)
+        sys.exit(error.exit_code)
+"""
+
+
+def start(output: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(SAMPLES / "digits-mlp.pt"), str(output)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def expected() -> np.ndarray:
+    values: np.ndarray = landscape.run(Eig(k=8), landscape.load(SAMPLES / "digits-mlp.pt")).eigenvalues
+    return values
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
+def test_a_signal_saves_the_work_and_the_next_run_goes_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    output = tmp_path / "run.landscape.h5"
+    process = start(output)
+    assert process.stdout is not None
+    for _ in range(6):
+        process.stdout.readline()
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the work is saved in" in rest
+    assert not output.exists()
+    said: list[str] = []
+    notes: list[str] = []
+    measurement = session.execute(
+        Eig(k=8),
+        landscape.load(SAMPLES / "digits-mlp.pt"),
+        output=output,
+        say=said.append,
+        report=lambda step: notes.append(step.note),
+    )
+    assert "resumed from" in said[0]
+    assert int(notes[0].split()[0]) > 5
+    assert np.array_equal(measurement.result.eigenvalues, expected())
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+@pytest.mark.slow
+def test_twenty_kills_leave_the_old_file_or_the_new_one_and_the_result_is_the_same(tmp_path: Path) -> None:
+    output = tmp_path / "run.landscape.h5"
+    store.write(output, "other", landscape.run(Eig(k=1), small_objective()), {"status": "complete"})
+    clock = random.Random(0)
+    resumed = 0
+    for _ in range(20):
+        process = start(output)
+        assert process.stdout is not None
+        process.stdout.readline()  # torch is loaded and the run has begun
+        time.sleep(clock.uniform(0, 1.0))
+        process.kill()
+        process.communicate()
+        groups = store.read(output)  # raises if the file is torn
+        assert "other" in groups
+        resumed += (tmp_path / "run.eig.partial").exists()
+    assert resumed > 0
+    measurement = session.execute(Eig(k=8), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
+    assert np.array_equal(measurement.result.eigenvalues, expected())
+    assert set(store.read(output)) == {"other", "eig"}
+
+
+def small_objective() -> Objective:
+    x, y = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(8, dtype=torch.long)
+    return Objective(tanh_net(), [(x, y)], "cross_entropy")
+
+
+def test_outside_a_measurement_and_the_second_time_a_signal_stops_at_once() -> None:
+    with session.Stop() as stop:
+        with pytest.raises(Interrupted) as first:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert first.value.exit_code == 143
+        stop.deferring = True
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == signal.SIGINT
+        with pytest.raises(Interrupted) as second:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert second.value.exit_code == 130
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_snapshots_cost_at_most_a_twentieth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    saves: list[float] = []
+
+    def save(path: Path, arrays: object, about: object) -> None:
+        clock[0] += 1.0  # a save takes a second
+        saves.append(clock[0])
+
+    def tick(progress: Progress) -> None:
+        clock[0] += 2.0  # and a product two
+
+    monkeypatch.setattr(session.store, "save_arrays", save)
+    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
+    session.execute(Eig(k=5), small_objective(), output=tmp_path / "a.landscape.h5", report=tick)
+    assert len(saves) >= 2
+    assert all(later - earlier >= 20 for earlier, later in zip(saves, saves[1:], strict=False))
+
+
+def test_a_snapshot_of_another_model_with_the_same_weights_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
+    with pytest.raises(Interrupted):
+        session.execute(Eig(k=2), small_objective(), output=output, stop=session.Stop(requested=2))
+    other = small_objective()
+    other.model[1] = nn.ReLU()  # type: ignore[index]
+    with pytest.raises(UsageError, match="loss: .*another model of the same weights"):
+        session.execute(Eig(k=2), other, output=output)
+
+
+def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
+    output.write_text("my notes")
+    steps: list[Progress] = []
+    with pytest.raises(OutputError, match="was not written by landscape"):
+        session.execute(Eig(k=2), small_objective(), output=output, report=steps.append)
+    assert not steps
+    assert output.read_text() == "my notes"
+
+
+def test_the_group_says_what_it_was_made_from(tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
+    session.execute(Eig(k=2), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
+    attributes = store.read(output)["eig"].attributes
+    assert attributes["status"] == "complete"
+    assert len(attributes["checkpoint_sha256"]) == len(attributes["data_sha256"]) == 64
+    assert attributes["mode"] == "eval"
+    assert json.loads(attributes["resolved_from"])["model"] == "mlp, from the checkpoint's own description"
+    assert json.loads(attributes["options"])["k"] == 2
+    assert attributes["products"] > 2
+    assert attributes["wall_time_s"] > 0
+    assert attributes["loss_value"] == pytest.approx(0.0667, abs=1e-3)
