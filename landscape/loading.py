@@ -26,7 +26,9 @@ def load(
     checkpoint = checkpoints.read(path)
     task = tasks.find(checkpoint, conditions, origins)
     model = task.build()
-    fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(path))
+    fitted, stripped = checkpoints.fit(
+        checkpoint.tensors, model.state_dict(), str(path), f"model {task.resolved_from['model']}"
+    )
     model.load_state_dict(fitted)
     source = Source(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from)
     objective = Objective(

@@ -128,6 +128,7 @@ class Objective:
             for piece in batch.split(self.micro_batch):
                 for part in self._halving(kernel, piece):
                     total = part if total is None else total.add_(part)
+                    del part  # or it would be held while the next one is computed
         assert total is not None  # survey() refuses an empty data set
         return total
 

@@ -109,7 +109,7 @@ def _guarded(kind: str, name: str, target: Any, args: dict[str, Any]) -> Callabl
             return target(**args)
         except LandscapeError:
             raise
-        except Exception as error:  # the user's own code may raise anything
+        except (Exception, SystemExit) as error:  # the user's own code may raise anything
             raise TaskError(
                 f"{kind} factory {name}({', '.join(f'{k}={v!r}' for k, v in args.items())}) failed: "
                 f"{type(error).__name__}: {error}",
@@ -126,7 +126,7 @@ def imported(reference: str) -> Any:
         module = _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except TaskError:
         raise
-    except Exception as error:  # importing runs the user's own code
+    except (Exception, SystemExit) as error:  # importing runs the user's own code
         raise TaskError(
             f"{place} cannot be imported: {type(error).__name__}: {error}",
             fix="check the name, or run from the folder that holds it; --debug shows the traceback",

@@ -17,10 +17,17 @@ from landscape.fields import Array, Scalar, described
 PLAIN_WIDTH = 120  # columns where stdout is no terminal
 
 
+class Screen(Console):
+    """A console that reports a reader who has gone, instead of leaving with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Stdout; wide enough when it is not a terminal, so that a pipe does not fold the table."""
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=PLAIN_WIDTH)
+    screen = Screen()
+    return screen if screen.is_terminal else Screen(width=PLAIN_WIDTH)
 
 
 def print_measurements(rows: list[tuple[str, Result, float]]) -> None:

@@ -19,10 +19,13 @@ def unwrapped(name: str, known: frozenset[str] = frozenset()) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def fit(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], str]:
+def fit(
+    tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str, named: str = "model"
+) -> tuple[dict[str, Tensor], str]:
     """The tensors under the model's names, and a note of what was stripped ("" if nothing was).
 
-    `model` is the model's state dict. Raises CheckpointError for missing or unexpected names and unequal shapes.
+    `model` is the model's state dict; `where` and `named` call both by name in messages. Raises CheckpointError for
+    missing or unexpected names and unequal shapes.
     """
     wanted = frozenset(model)
     fitted = {unwrapped(name, wanted): tensor for name, tensor in tensors.items()}
@@ -31,12 +34,12 @@ def fit(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) 
         shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
         if fitted.keys() != wanted and shorter.keys() == wanted:
             fitted, stripped = shorter, f"the prefix {prefix!r}"
-    _require_names(fitted, wanted, where)
-    _require_shapes(fitted, model, where)
+    _require_names(fitted, wanted, f"{where} does not fit the {named}")
+    _require_shapes(fitted, model, f"{where} does not fit the {named}")
     return fitted, stripped and f"stripped {stripped} from {where}"
 
 
-def _require_names(found: Iterable[str], wanted: frozenset[str], where: str) -> None:
+def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str) -> None:
     names = set(found)
     missing, unexpected = sorted(wanted - names), sorted(names - wanted)
     problems = []
@@ -46,12 +49,12 @@ def _require_names(found: Iterable[str], wanted: frozenset[str], where: str) -> 
         problems.append(f"unexpected {listing(unexpected)}")
     if problems:
         raise CheckpointError(
-            f"{where} does not fit the model: {'; '.join(problems)}",
+            f"{complaint}: {'; '.join(problems)}",
             fix="name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
         )
 
 
-def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> None:
+def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], complaint: str) -> None:
     unequal = [
         f"{name} is {tuple(found[name].shape)} there and {tuple(model[name].shape)} in the model"
         for name in model
@@ -59,6 +62,6 @@ def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], wh
     ]
     if unequal:
         raise CheckpointError(
-            f"{where} does not fit the model: {listing(unequal, 3)}",
+            f"{complaint}: {listing(unequal, 3)}",
             fix="give the model's sizes: --model-arg key=value",
         )

@@ -33,8 +33,9 @@ class HessianOperator(LinearOperator):
         if not gradient.requires_grad:  # a loss that is linear in theta
             return torch.zeros_like(block)
         last = block.shape[1] - 1
-        columns = [
-            torch.autograd.grad(gradient, theta, column, retain_graph=index < last, materialize_grads=True)[0]
-            for index, column in enumerate(block.unbind(dim=1))
-        ]
-        return torch.stack(columns, dim=1)
+        product = torch.empty_like(block)
+        for index, column in enumerate(block.unbind(dim=1)):
+            (product[:, index],) = torch.autograd.grad(
+                gradient, theta, column, retain_graph=index < last, materialize_grads=True
+            )
+        return product

@@ -22,7 +22,7 @@ from landscape.algorithms.lanczos import (
 from landscape.algorithms.selection import Which, select
 
 SPECTRA = {
-    "clustered": np.r_[2 + 1e-2 * np.arange(6), np.linspace(0, 1, 114)],
+    "clustered": np.r_[2 + 1e-2 * np.arange(6), np.linspace(0.1, 1, 114)],
     "indefinite-pm1": np.r_[np.ones(60), -np.ones(60)],
     "decaying-12-orders": 10.0 ** -np.linspace(0, 12, 120),
     "repeated": np.r_[[10.0] * 3, [5.0] * 2, np.linspace(-1, 1, 115)],

@@ -63,7 +63,7 @@ def test_a_loss_linear_in_the_parameters_has_no_curvature(generator: torch.Gener
 
 
 class Attention(nn.Module):
-    """One causal attention layer through scaled_dot_product_attention, whose fused kernels have no second derivative."""
+    """One causal attention layer; the fused kernels of its product have no second derivative."""
 
     def __init__(self) -> None:
         super().__init__()

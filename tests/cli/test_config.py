@@ -1,0 +1,103 @@
+"""Settings: where they are found, what wins, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from landscape.errors import UsageError
+from landscape_cli import config
+from landscape_cli.main import status
+
+Captured = pytest.CaptureFixture[str]
+PROJECT = """
+import torch
+def build(width=3): return torch.nn.Linear(width, 2)
+def data(): return [(torch.eye(3), torch.tensor([0, 1, 1]))]
+"""
+SETTINGS = """
+checkpoint = "runs/ckpt.pt"
+model = "code/model.py:build"
+data = "code/model.py:data"
+loss = "cross_entropy"
+[eig]
+k = 2
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for folder in ("code", "runs", "deep/er"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "code/model.py").write_text(PROJECT)
+    (tmp_path / "landscape.toml").write_text(SETTINGS)
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "runs/ckpt.pt")
+    monkeypatch.chdir(tmp_path / "deep/er")
+    return tmp_path
+
+
+def measured(capsys: Captured, *arguments: str) -> int:
+    assert status(["eig", "--json", "--no-plot", *arguments]) == 0
+    return len(json.loads(capsys.readouterr().out)["result"]["eigenvalues"])
+
+
+def test_a_configured_project_needs_no_argument_from_any_folder(project: Path, capsys: Captured) -> None:
+    assert measured(capsys) == 2
+
+
+def test_a_flag_beats_the_environment_which_beats_the_settings(
+    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDSCAPE_K", "3")
+    assert measured(capsys) == 3
+    assert measured(capsys, "-k", "4") == 4
+
+
+def test_where_each_name_came_from_is_said(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDSCAPE_LOSS", "cross_entropy")
+    assert status(["eig", "--data", str(project / "code/model.py:data")]) == 0
+    err = capsys.readouterr().err
+    assert "build, from landscape.toml" in err
+    assert "data, from a flag" in err
+    assert "loss: cross_entropy, from the environment" in err
+
+
+def test_pyproject_is_read_and_a_foreign_one_is_passed_over(project: Path, capsys: Captured) -> None:
+    (project / "landscape.toml").unlink()
+    (project / "deep/pyproject.toml").write_text("[tool.other]\nx = 1")
+    (project / "pyproject.toml").write_text("[tool.landscape]\n" + SETTINGS.replace("[eig]", "[tool.landscape.eig]"))
+    assert measured(capsys) == 2
+
+
+def test_settings_beside_the_checkpoint_are_not_obeyed(
+    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert status(["eig", str(project / "runs/ckpt.pt")]) == 2
+    assert "does not say which" in capsys.readouterr().err
+    assert status(["--config", str(project / "landscape.toml"), "eig", "--no-plot"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle = 'mlp'", r"there is no setting modle \(did you mean model\?\)"),
+        ("[eigg]\nk = 2", r"there is no command \[eigg"),
+        ("[eig]\nkay = 2", r"\[eig\] has no setting kay"),
+        ("k = ", "is not TOML"),
+    ],
+    ids=["key", "table", "key-in-table", "syntax"],
+)
+def test_a_mistake_in_the_settings_names_the_file(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "landscape.toml").write_text(text)
+    with pytest.raises(UsageError, match=f"landscape.toml.*{message}"):
+        config.find(str(tmp_path / "landscape.toml"))
+
+
+def test_dashes_and_single_words_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "landscape.toml"
+    path.write_text('params = "a.*"\nmicro-batch = 4\n[eig]\nmax-basis = 30')
+    assert config.find(str(path)).defaults("eig") == {"params": ["a.*"], "micro_batch": 4, "max_basis": 30}
