@@ -16,6 +16,7 @@ from landscape import store
 from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.errors import Interrupted, UsageError
 from landscape.fields import Array, Scalar, described
+from landscape.lock import claimed
 from landscape.provenance import SCHEMA, Fingerprint
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def execute(
         result, seconds = _drive(analysis, objective, None, None, fingerprint, report, stop)
         return Measurement(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
     snapshot = store.beside(output, f"{analysis.name}.partial")
-    with store.claimed(output):
+    with claimed(output):
         store.require_ours(output)
         resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
         result, seconds = _drive(analysis, objective, snapshot, resume, fingerprint, report, stop)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError, UsageError, listing
-from landscape_cli import progress, tables
+from landscape_cli import progress
+from landscape_cli.output import Output
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.session import Measurement, Stop
-    from landscape_cli.options import Output
 
 INCONCLUSIVE = 3
 
@@ -128,6 +128,8 @@ def _print_plan(path: Path, target: Path, analysis: Analysis, objective: Objecti
         "time": f"about {plan.seconds:.3g} s",
         "output": str(target),
     }
+    from landscape_cli import tables
+
     tables.print_rows(f"{analysis.name} {path.name}: plan", rows)
 
 
@@ -136,6 +138,8 @@ def _print(done: list[Measurement], output: Output, *, several: bool) -> None:
         documents = [one.document() for one in done]
         print(json.dumps(documents if several else documents[0], allow_nan=False))
     elif done:
+        from landscape_cli import tables
+
         tables.print_measurements(
             [(Path(one.attributes["checkpoint"]).name, one.result, one.attributes["wall_time_s"]) for one in done]
         )

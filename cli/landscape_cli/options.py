@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,32 +12,17 @@ import typer
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.fields import Described, Option, choices, described, flag, option, required
+from landscape.fields import Described, Option, choices, described, flag, required
+from landscape_cli.measure import measure
+from landscape_cli.output import Output
 
 ENVIRONMENT = "LANDSCAPE_"
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where results go and how the command behaves: shared by every measuring command."""
-
-    output: str | None = option(
-        None,
-        help="Results file, or a folder for several; default <checkpoint's stem>.landscape.h5 beside it.",
-        short="o",
-    )
-    json: bool = option(False, help="Print one JSON document instead of a table.")
-    restart: bool = option(False, help="Discard an interrupted run instead of going on with it.")
-    dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.")
-    plot: bool = option(True, help="Draw <stem>.<command>.png.")
 
 
 def command(analysis: type[Analysis]) -> Callable[..., int]:
     """The function behind `landscape <analysis>`: its signature has the fields of the analysis and what all share."""
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
-        from landscape_cli.measure import measure
-
         return measure(
             list(checkpoints or []),
             record(analysis, values),

@@ -14,7 +14,7 @@ from landscape.fields import array, option, scalar
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.algorithms.lanczos import LanczosState, Wanted
+    from landscape.algorithms.state import LanczosState, Wanted
     from landscape.objective import Objective
 
 BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
@@ -100,25 +100,26 @@ class Eig(Analysis):
         import numpy as np
 
         from landscape import operators
-        from landscape.algorithms import lanczos
+        from landscape.algorithms import lanczos, ritz
+        from landscape.algorithms.state import LanczosState
 
         capacity = self._capacity(objective)
         wanted = self._wanted()
         operator = operators.operator(self.operator, objective)
         reference = objective.reference
-        earlier = lanczos.LanczosState.from_arrays(dict(resume), operator.like) if resume else None
+        earlier = LanczosState.from_arrays(dict(resume), operator.like) if resume else None
         state = earlier
         for state in lanczos.lanczos(
             operator, wanted, seed=self.seed, max_basis=capacity, max_products=self.max_products, resume=earlier
         ):
             yield self._progress(state, wanted)
         assert state is not None  # max_products >= 1
-        pairs = lanczos.ritz(state, wanted)
+        pairs = ritz.ritz(state, wanted)
         result = EigResult(
-            eigenvalues=pairs.values,
-            residuals=np.hypot(pairs.residuals, state.rounding),
-            error_bounds=lanczos.error_bounds(pairs, state),
-            converged=lanczos.converged(pairs, state, self.tol),
+            eigenvalues=self._padded(pairs.values),
+            residuals=self._padded(np.hypot(pairs.residuals, state.rounding)),
+            error_bounds=self._padded(ritz.error_bounds(pairs, state)),
+            converged=self._padded(ritz.converged(pairs, state, self.tol)) == 1,
             ritz_values=state.value_history,
             ritz_residuals=state.residual_history,
             products=state.products,
@@ -152,8 +153,14 @@ class Eig(Analysis):
         parts = [objective.space.unflatten(row) for row in rows]
         return {"eig.safetensors": {name: torch.stack([part[name] for part in parts]).numpy() for name in parts[0]}}
 
+    def _padded(self, known: np.ndarray) -> np.ndarray:
+        """`(k,)`, NaN where the run was given up before as many values were known."""
+        import numpy as np
+
+        return np.concatenate([known, np.full(self.k - len(known), np.nan)])
+
     def _wanted(self) -> Wanted:
-        from landscape.algorithms.lanczos import Wanted
+        from landscape.algorithms.state import Wanted
 
         return Wanted(self.k, self.which, self.tol, self.confirm)
 
@@ -176,10 +183,10 @@ class Eig(Analysis):
         return rows
 
     def _progress(self, state: LanczosState, wanted: Wanted) -> Progress:
-        from landscape.algorithms import lanczos
+        from landscape.algorithms import ritz
 
-        pairs = lanczos.ritz(state, wanted)
-        done = int(lanczos.converged(pairs, state, self.tol).sum())
+        pairs = ritz.ritz(state, wanted)
+        done = int(ritz.converged(pairs, state, self.tol).sum())
         note = f"{state.products} products"
         if state.cycle:
             note += f", looking for skipped values {min(state.cycle_products, self.confirm)}/{self.confirm}"

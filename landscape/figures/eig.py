@@ -37,10 +37,10 @@ def spectrum(result: EigResult, axes: Axes) -> None:
             )  # fmt: skip
     if result.pyhessian_eigenvalues is not None:
         axes.plot(rank, result.pyhessian_eigenvalues, "x", color=GREY, label="PyHessian")
-    if result.eigenvalues.min() < 0:
+    if np.nanmin(result.eigenvalues) < 0:
         axes.axhline(0, color=GREY, linewidth=0.8)
     else:
-        axes.set_ylim(bottom=0, top=1.1 * float((result.eigenvalues + result.residuals).max()) or 1)
+        axes.set_ylim(bottom=0, top=1.1 * float(np.nanmax(result.eigenvalues + result.residuals)) or 1)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(

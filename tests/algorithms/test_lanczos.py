@@ -9,17 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.dense import MatrixOperator, symmetric
 
-from landscape.algorithms.lanczos import (
-    LanczosState,
-    RitzPairs,
-    Wanted,
-    converged,
-    error_bounds,
-    finished,
-    lanczos,
-    ritz,
-)
+from landscape.algorithms.lanczos import finished, lanczos
+from landscape.algorithms.ritz import RitzPairs, converged, error_bounds, ritz
 from landscape.algorithms.selection import Which, select
+from landscape.algorithms.state import LanczosState, Wanted
 
 SPECTRA = {
     "clustered": np.r_[2 + 1e-2 * np.arange(6), np.linspace(0.1, 1, 114)],

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 import landscape
-from landscape import Eig, Objective, session
+from landscape import Eig, Objective, session, store
 from landscape.checkpoints import read
 from landscape.errors import NumericalError, UsageError
 from landscape.zoo import digits, mlp
@@ -158,6 +158,16 @@ def test_too_few_products_are_said_and_can_be_gone_on_with(classification: Data,
     assert not short.result.confirmed
     longer = session.execute(Eig(k=4, max_products=500), objective, output=output)
     assert np.array_equal(longer.result.eigenvalues, landscape.run(Eig(k=4), objective).eigenvalues)
+
+
+def test_values_that_are_not_even_known_are_nan(classification: Data, tmp_path: Path) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    output = tmp_path / "run.landscape.h5"
+    result = landscape.run(Eig(k=5, max_products=3), objective, output=output)
+    assert np.isnan(result.eigenvalues).tolist() == [False] * 3 + [True] * 2
+    assert not result.converged.any()
+    assert "0 of 5 eigenvalues converged in 3 products" in result.trouble()
+    assert store.read(output)["eig"].values["eigenvalues"].shape == (5,)
 
 
 def test_more_eigenvalues_than_parameters_is_a_usage_error(classification: Data) -> None:

@@ -46,8 +46,14 @@ def test_a_file_carries_the_fingerprint(result: EigResult, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"pyhessian_eigenvalues": np.array([3.0, 1.1, 0.4])}, {"search_products": 2}, {"eigenvalues": np.zeros(3)}],
-    ids=["plain", "pyhessian", "searched", "all-zero"],
+    [
+        {},
+        {"pyhessian_eigenvalues": np.array([3.0, 1.1, 0.4])},
+        {"search_products": 2},
+        {"eigenvalues": np.zeros(3)},
+        {"eigenvalues": np.array([1.0, 0.5, np.nan])},
+    ],
+    ids=["plain", "pyhessian", "searched", "all-zero", "unknown"],
 )
 def test_every_variant_draws(result: EigResult, changes: dict[str, object]) -> None:
     panels, draw = FIGURES[EigResult]

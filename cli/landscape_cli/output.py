@@ -1,0 +1,22 @@
+"""Where results go and how the command behaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landscape.fields import option
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go and how the command behaves: shared by every measuring command."""
+
+    output: str | None = option(
+        None,
+        help="Results file, or a folder for several; default <checkpoint's stem>.landscape.h5 beside it.",
+        short="o",
+    )
+    json: bool = option(False, help="Print one JSON document instead of a table.")
+    restart: bool = option(False, help="Discard an interrupted run instead of going on with it.")
+    dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.")
+    plot: bool = option(True, help="Draw <stem>.<command>.png.")

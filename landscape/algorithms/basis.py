@@ -1,0 +1,48 @@
+"""Operations on orthonormal rows, and on the small dense matrices that belong to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import seeds
+
+SWEEPS = 2  # "twice is enough" (Parlett 1980, section 6.9)
+CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a restart
+
+
+def orthogonalise(vector: Tensor, rows: Tensor) -> np.ndarray:
+    """Takes the rows' components out of the vector, in place, and returns them as float64."""
+    total = torch.zeros(len(rows), dtype=vector.dtype, device=vector.device)
+    for _ in range(SWEEPS):
+        overlaps = rows @ vector
+        vector.addmv_(rows.T, overlaps, alpha=-1)
+        total += overlaps
+    return total.double().cpu().numpy()
+
+
+def fresh(rows: Tensor, seed: int, label: int) -> Tensor:
+    """A random unit vector orthogonal to the rows; a function of the seed and the label."""
+    vector = seeds.normal(rows.shape[1], rows, seed, "lanczos", label)
+    for _ in range(SWEEPS):
+        vector /= torch.linalg.vector_norm(vector)
+        orthogonalise(vector, rows)
+    return vector.div_(torch.linalg.vector_norm(vector))
+
+
+def rotate(rows: Tensor, coefficients: np.ndarray, out: Tensor) -> None:
+    """out = coefficients @ rows, chunk by chunk; `out` may be the first of the rows themselves."""
+    weights = torch.from_numpy(np.ascontiguousarray(coefficients)).to(rows)
+    for first in range(0, rows.shape[1], CHUNK):
+        columns = slice(first, first + CHUNK)
+        out[:, columns] = weights @ rows[:, columns]
+
+
+def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, ascending, and eigenvectors as columns.
+
+    By torch and not by NumPy, whose own BLAS threads keep spinning and slow torch's products down up to tenfold.
+    """
+    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
+    return values.numpy(), vectors.numpy()

@@ -1,0 +1,110 @@
+"""A Lanczos run as a value: what is wanted, and how far it is.
+
+Notation: the basis holds orthonormal rows L (locked), Q (active) and q (next), with
+
+    A Q = Q T + q c' + L B,     T = Q' A Q,   c' = q' A Q,   B = L' A Q
+
+Ritz pairs are those of the combined matrix [Theta B; B' T] over L and Q.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.algorithms.basis import eigh
+from landscape.algorithms.selection import Which
+
+NOISE = 10  # in machine epsilons of the operator's scale: below it a vector or a residual is rounding error
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many pairs of which end, how exact, and how many products the second start may take to find another."""
+
+    count: int
+    which: Which = "largest"
+    tol: float = 1e-3
+    confirm: int = 8
+
+
+@dataclass(frozen=True)
+class LanczosState:
+    """A run after some products: P parameters, k wanted, l locked, a active vectors.
+
+    The rows of `basis` beyond `used` are not part of the state: a step writes its new row there and then counts it,
+    so the state before the step stays true until a restart or a lock rewrites the rows.
+    """
+
+    basis: Tensor  # (capacity, P)
+    locked_values: np.ndarray  # (l,)
+    locked_residuals: np.ndarray  # (l,)
+    projected: np.ndarray  # T, (a, a)
+    coupling: np.ndarray  # c, (a,)
+    leakage: np.ndarray  # B, (l, a)
+    rounding: float  # ||A y - theta y|| beyond its Lanczos residual, measured by a product at each lock
+    scale: float  # the largest ||A q|| seen: an estimate of ||A|| from below
+    products: int
+    cycle: int  # 0 until the first lock
+    cycle_products: int
+    search_products: int  # those of all cycles after the first
+    value_history: np.ndarray  # (products, k), NaN where fewer than k values were known
+    residual_history: np.ndarray  # (products, k)
+
+    @property
+    def locked(self) -> int:
+        return len(self.locked_values)
+
+    @property
+    def active(self) -> int:
+        return len(self.coupling)
+
+    @property
+    def used(self) -> int:
+        """Rows of the basis that hold vectors, the next one included."""
+        return min(self.locked + self.active + 1, self.basis.shape[1])
+
+    @property
+    def noise(self) -> float:
+        """What rounding alone leaves of a vector or a residual: by rule of thumb, or as measured at the last lock."""
+        return max(NOISE * torch.finfo(self.basis.dtype).eps * self.scale, self.rounding)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether locked and active vectors span the whole space."""
+        return self.locked + self.active == self.basis.shape[1]
+
+    @cached_property
+    def combined(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rayleigh-Ritz over locked and active vectors: values `(l + a,)`, rotation `(l + a, l + a)`, residuals.
+
+        The locked vectors' residuals outside the active space have no known direction: their norms are added.
+        """
+        matrix = np.block([[np.diag(self.locked_values), self.leakage], [self.leakage.T, self.projected]])
+        values, rotation = eigh(matrix)
+        outside = np.sqrt(np.maximum(self.locked_residuals**2 - (self.leakage**2).sum(axis=1), 0))
+        if self.exhausted:
+            outside = np.zeros_like(outside)
+        radius = np.hypot(self.coupling @ rotation[self.locked :], outside @ np.abs(rotation[: self.locked]))
+        return values, rotation, radius
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays, for a snapshot."""
+        plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "basis"}
+        shape = np.asarray(self.basis.shape)
+        return {**plain, "basis": self.basis[: self.used].cpu().numpy(), "basis_shape": shape}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> LanczosState:
+        """The state that `arrays()` described, on the device and in the dtype of `like`."""
+        rest = dict(arrays)
+        rows = torch.from_numpy(rest.pop("basis")).to(like)
+        basis = torch.empty(tuple(rest.pop("basis_shape")), dtype=like.dtype, device=like.device)
+        basis[: len(rows)] = rows
+        plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
+        return cls(basis=basis, **plain)
