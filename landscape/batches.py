@@ -81,7 +81,8 @@ def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int
             largest = max(largest, batch.size)
             size += sum(tensor.nbytes for tensor in batch_leaves(batch))
             if kept is not None:
-                kept = [*kept, placed(batch, device, dtype)] if size <= budget else None
+                # cloned: a loader may fill one buffer again and again
+                kept = [*kept, placed(batch.map(Tensor.clone), device, dtype)] if size <= budget else None
     if hasher.samples == 0:
         raise TaskError("the data set is empty: it gave no batch", fix="check the data factory")
     _require_same_first(source, first_digest)
@@ -99,6 +100,8 @@ def as_batch(item: Any) -> Batch:
         length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
         raise TaskError(f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)", fix=REMEDY)
     batch = Batch(item[0], item[1])
+    if not any(True for _ in leaves(batch.inputs)):
+        raise TaskError("a batch's inputs hold no tensors", fix=REMEDY)
     sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch_leaves(batch)}
     if len(sizes) != 1 or 0 in sizes:
         raise TaskError(
@@ -116,7 +119,7 @@ def leaves(tree: Any) -> Iterator[Tensor]:
         for part in tree:
             yield from leaves(part)
     elif isinstance(tree, dict):
-        for key in sorted(tree):
+        for key in sorted(tree, key=str):
             yield from leaves(tree[key])
 
 
@@ -141,13 +144,22 @@ class _Hasher:
     def __init__(self) -> None:
         self.samples = 0
         self._leaves: list[tuple[str, Any]] = []
+        self._shapes: list[torch.Size] = []
 
     def update(self, batch: Batch) -> None:
         self.samples += batch.size
         tensors = list(batch_leaves(batch))
-        kinds = [f"{tensor.dtype}{tuple(tensor.shape[1:])}" for tensor in tensors]
-        if not self._leaves:
-            self._leaves = [(kind, hashlib.sha256(kind.encode())) for kind in kinds]
+        kinds = [str(tensor.dtype) for tensor in tensors]
+        self._leaves = self._leaves or [(kind, hashlib.sha256(kind.encode())) for kind in kinds]
+        if [kind for kind, _ in self._leaves] != kinds:
+            raise TaskError(
+                f"batches differ in kind: {[kind for kind, _ in self._leaves]}, then {kinds}",
+                fix="every batch needs the same tensors with the same dtypes",
+            )
+        shapes = [tensor.shape[1:] for tensor in tensors]
+        if shapes != self._shapes:  # said only when it changes, lest the batch size matter
+            self._shapes = shapes
+            self._leaves[0][1].update(str(shapes).encode())
         for tensor, (_, digest) in zip(tensors, self._leaves, strict=True):
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 

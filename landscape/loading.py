@@ -7,8 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from landscape import checkpoints, tasks
 from landscape.conditions import Conditions
+from landscape.errors import UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, Source
 
@@ -21,6 +24,12 @@ def load(
     `named` are fields of `landscape.conditions.Conditions`, as an alternative to `conditions`. Raises CheckpointError
     or TaskError with what is missing, and NumericalError for NaN in the weights.
     """
+    objects = [name for name in ("model", "data", "loss") if not isinstance(named.get(name), str | None)]
+    if objects:
+        raise UsageError(
+            f"load() takes the {', '.join(objects)} by name",
+            fix="pass the objects themselves to landscape.Objective(model, batches, loss)",
+        )
     conditions = conditions or Conditions(**named)
     validate(conditions)
     checkpoint = checkpoints.read(path)
@@ -41,8 +50,12 @@ def load(
         micro_batch=conditions.micro_batch,
         source=source,
     )
-    objective.notes[:0] = [
-        *(f"{kind}: {found}" for kind, found in task.resolved_from.items()),
-        *filter(None, [stripped]),
-    ]
+    found = [f"{kind}: {name}" for kind, name in task.resolved_from.items()]
+    objective.notes[:0] = [*found, *filter(None, [stripped, _upcast(checkpoint.tensors, conditions.dtype)])]
     return objective
+
+
+def _upcast(tensors: Mapping[str, Tensor], dtype: str) -> str:
+    """What is said of weights that the file holds in less precision than they are measured in."""
+    narrow = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point() and t.itemsize < 4}
+    return f"{', '.join(sorted(narrow))} weights are computed in {dtype}" if narrow else ""

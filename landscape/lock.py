@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from landscape.errors import OutputError
@@ -21,38 +20,63 @@ def claimed(output: Path) -> Iterator[None]:
     or if the folder cannot be written.
     """
     lock = output.with_name(f".{output.name}.lock")
-    content = json.dumps({"pid": os.getpid(), "host": platform.node(), "started": _started(os.getpid())})
-    try:
-        _create_lock(lock, content)
-    except FileExistsError:
-        _require_stale(lock, output)
-        lock.unlink(missing_ok=True)
-        _create_lock(lock, content)
+    mine = json.dumps({"pid": os.getpid(), "host": platform.node(), "started": _started(os.getpid())})
+    if not _taken(lock, mine):
+        _discard_stale(lock, output)
+        if not _taken(lock, mine):  # somebody else was faster
+            _discard_stale(lock, output)
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        if _content(lock) == mine:
+            lock.unlink(missing_ok=True)
 
 
-def _create_lock(lock: Path, content: str) -> None:
+def _taken(lock: Path, content: str) -> bool:
+    """Makes the lock with its content in one step; False if there is one already."""
+    temporary = lock.with_name(f"{lock.name}.{os.getpid()}")
     try:
-        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        temporary.write_text(content)
+        os.link(temporary, lock)
     except FileExistsError:
-        raise
+        return False
     except OSError as error:
         raise OutputError(
-            f"nothing can be written into {lock.parent}: {error.strerror}", fix="write elsewhere with -o FILE"
+            f"nothing can be written into {lock.parent}: {error.strerror}",
+            fix="make that folder, or write elsewhere with -o FILE",
         ) from error
-    with io.FileIO(descriptor, "w") as file:
-        file.write(content.encode())
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return True
 
 
-def _require_stale(lock: Path, output: Path) -> None:
+def _discard_stale(lock: Path, output: Path) -> None:
+    """Removes the lock of a process that is gone; raises OutputError if its process is not."""
+    found = _content(lock)
+    _require_stale(found, lock, output)
+    aside = lock.with_name(f"{lock.name}.{os.getpid()}.stale")
+    with suppress(FileNotFoundError):
+        lock.rename(aside)  # of several processes that do this only one moves the lock that it has read
+        if _content(aside) != found:
+            aside.rename(lock)
+            raise OutputError(f"{output} is being written by another process", fix="wait for it")
+        aside.unlink()
+
+
+def _content(lock: Path) -> str:
     try:
-        holder = json.loads(lock.read_text())
+        return lock.read_text()
+    except OSError:
+        return ""
+
+
+def _require_stale(content: str, lock: Path, output: Path) -> None:
+    try:
+        holder = json.loads(content)
         pid, host, started = int(holder["pid"]), holder["host"], holder["started"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # its writer died before it could sign
+    except (ValueError, KeyError, TypeError):
+        return  # not signed as ours are
     if host == platform.node() and _started(pid) != started:
         return
     raise OutputError(

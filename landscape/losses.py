@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape.batches import leaves
 from landscape.errors import TaskError, nearest
 
+NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 IGNORED = -100  # the target that torch's and Hugging Face's losses skip
 
 
@@ -27,7 +29,7 @@ class Loss(Protocol):
         """The summed loss of one batch, shape `()`, differentiable in `output`."""
 
     def count(self, target: Any) -> int:
-        """How many terms the sum has: samples, tokens or elements."""
+        """How many terms the sum has: samples, tokens or elements; TaskError for targets outside the loss's domain."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,15 @@ class CrossEntropy:
     def total(self, output: Tensor, target: Tensor) -> Tensor:
         if not target.is_floating_point() and output.shape[:-1] == target.shape:
             output, target = output.reshape(-1, output.shape[-1]), target.reshape(-1)
+        if output.ndim < 2 or output.shape[1] < 2:
+            raise TaskError(
+                f"cross_entropy needs at least two classes: output {_shape(output)}, target {_shape(target)}",
+                fix="--loss bce for one logit per sample, --loss mse for real targets",
+            )
         return functional.cross_entropy(output, target, reduction="sum", ignore_index=IGNORED)
 
     def count(self, target: Tensor) -> int:
-        return len(target) if target.is_floating_point() else int((target != IGNORED).sum())
+        return _distributions(target) if target.is_floating_point() else int((target != IGNORED).sum())
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class MeanSquaredError:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """Binary cross-entropy of logits, averaged over every element."""
+    """Binary cross-entropy of logits with targets in [0, 1], averaged over every element."""
 
     name: str = "bce"
 
@@ -74,6 +81,8 @@ class BinaryCrossEntropy:
         return functional.binary_cross_entropy_with_logits(output, target.to(output.dtype), reduction="sum")
 
     def count(self, target: Tensor) -> int:
+        if bool(((target < 0) | (target > 1)).any()):
+            raise TaskError("bce has targets outside [0, 1]", fix="--loss mse for real targets")
         return target.numel()
 
 
@@ -97,7 +106,7 @@ class FunctionLoss:
         )
 
     def count(self, target: Any) -> int:
-        return len(target)
+        return len(next(leaves(target)))
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class ModuleLoss:
     name: str
 
     def total(self, output: Tensor, target: Tensor) -> Tensor:
+        if isinstance(self.module, PER_ELEMENT):
+            _same_shape(self.name, output, target)
         value: Tensor = self.module(output, target)
         return value
 
@@ -115,12 +126,11 @@ class ModuleLoss:
         ignored = getattr(self.module, "ignore_index", None)
         if ignored is None:
             return target.numel()
-        return len(target) if target.is_floating_point() else int((target != ignored).sum())
+        return _distributions(target) if target.is_floating_point() else int((target != ignored).sum())
 
 
 BY_NAME: dict[str, Loss] = {loss.name: loss for loss in (CrossEntropy(), MeanSquaredError(), BinaryCrossEntropy())}
 BY_FUNCTION: dict[Any, Loss] = {
-    functional.cross_entropy: BY_NAME["cross_entropy"],
     functional.mse_loss: BY_NAME["mse"],
     functional.binary_cross_entropy_with_logits: BY_NAME["bce"],
 }
@@ -144,6 +154,8 @@ def as_loss(loss: Any) -> Loss:
         return _module_loss(loss)
     if callable(loss):
         name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        if loss is functional.cross_entropy:
+            return _module_loss(nn.CrossEntropyLoss())  # the class axis is then torch's, not the last
         return BY_FUNCTION.get(loss) or FunctionLoss(loss, name)
     raise TaskError(f"{loss!r} is not a loss", fix=f"give {', '.join(BY_NAME)}, or a function (output, target) -> mean")
 
@@ -162,17 +174,43 @@ def infer(output: Any, target: Any) -> Loss:
     )
 
 
+def require_mean(loss: Loss, output: Tensor, target: Tensor) -> None:
+    """Raises TaskError if a user's function is not a mean over samples: batches would then change the result."""
+    if not isinstance(loss, FunctionLoss) or not isinstance(target, Tensor) or len(output) < 2:
+        return
+    output = output.detach()
+    whole = float(loss.total(output, target))
+    parts = [float(loss.total(output[i : i + 1], target[i : i + 1])) for i in range(len(output))]
+    if not abs(whole - sum(parts)) <= NOT_A_MEAN * sum(abs(part) for part in parts):
+        raise TaskError(
+            f"loss {loss.name} is not a mean over samples: {whole / len(output):.6g} for {len(output)} samples "
+            f"together, {sum(parts) / len(output):.6g} on average one by one",
+            why="it returns a sum, a weighted mean, leaves targets out, or depends on other samples of the batch",
+            fix="return one loss per sample, shape (N,), or use --loss cross_entropy, which leaves out targets of -100",
+        )
+
+
 def _module_loss(module: nn.Module) -> ModuleLoss:
     name = type(module).__name__
     weighted = isinstance(module, PER_TARGET) and module.weight is not None
     if weighted or module.reduction != "mean":
         raise TaskError(
             f"{name} with {'class weights' if weighted else f'reduction={module.reduction!r}'} has no plain mean",
-            fix="pass a function (output, target) -> mean over the samples of the batch",
+            fix="pass a function (output, target) -> one loss per sample, shape (N,)",
         )
     summed = copy.deepcopy(module)
     setattr(summed, "reduction", "sum")  # noqa: B010 - torch types attributes as tensors
     return ModuleLoss(summed, name)
+
+
+def _distributions(target: Tensor) -> int:
+    """How many distributions over the classes `(N, C, ...)` holds."""
+    if target.ndim < 2:
+        raise TaskError(
+            f"cross_entropy has real targets {_shape(target)}",
+            fix="integer classes (N,), or class probabilities (N, C); --loss mse or bce for real targets",
+        )
+    return target.numel() // target.shape[1]
 
 
 def _same_shape(name: str, output: Tensor, target: Tensor) -> None:

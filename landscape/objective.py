@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
 
 from landscape import memory
-from landscape.batches import Batch, Batches, leaves, placed, survey
+from landscape.batches import Batch, Batches, placed, survey
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
-from landscape.losses import Loss, as_loss, infer
+from landscape.losses import Loss
 from landscape.space import ParameterSpace
+from landscape.trial import settled_loss, shapes
+from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+TRIAL = 8  # samples on which model and loss are tried: enough to see batch effects, few enough for any memory
 KEPT_SHARE = 4  # data stays in memory if it takes at most 1/4 of what is free
 GRAPH_SHARE = 4  # and one micro-batch's graphs at most another quarter
 GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
@@ -76,24 +80,27 @@ class Objective:
         self.source = source or Source()
         self.notes: list[str] = []
         self.model = undone(model)
-        trainable = {name: tensor for name, tensor in self.model.named_parameters() if tensor.requires_grad}
-        if not trainable:
-            raise TaskError("the model has no trainable parameter", fix="leave requires_grad on what is measured")
-        self.space = ParameterSpace.of(trainable).select(params)
+        self.space = ParameterSpace.of(_trainable(self.model)).select(params)
+        self._unfused = uses_weight_norm(self.model)
         weights = self._placed_weights()
-        _require_finite(weights, "weights")
+        masks = {name for name, buffer in self.model.named_buffers() if bool((buffer == -torch.inf).any())}
+        _require_finite({name: tensor for name, tensor in weights.items() if name not in masks}, "weights")
         self.weights_sha256 = _hash(weights)
         self.theta: Tensor = self.space.flatten(weights)
         self._fixed = {name: tensor for name, tensor in weights.items() if name not in set(self.space.names)}
         budget = memory.available(self.device) // KEPT_SHARE
         self.batches = survey(batches, device=self.device, dtype=self.dtype, budget=budget)
         self.micro_batch = self.batches.largest
-        first = next(next(iter(self.batches)).split(2))
-        self.loss: Loss = self._loss(loss, placed(first, self.device, self.dtype))
+        first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
+        with torch.enable_grad():
+            theta = self.theta.detach().requires_grad_()
+            self.loss: Loss = settled_loss(lambda batch: self._output(theta, batch), loss, first)
+        if loss is None:
+            self.notes.append(f"loss inferred from the shapes: {self.loss.name}")
         self.count = sum(self.loss.count(batch.targets) for batch in self.batches)
         if self.count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
-        self.activation_bytes = self._activation_bytes(placed(first, self.device, self.dtype))
+        self.activation_bytes = self._activation_bytes(first)
         self.micro_batch = micro_batch or self._planned_micro_batch()
 
     # -- the function and its gradient ---------------------------------------------------------------------------
@@ -109,14 +116,26 @@ class Objective:
         point = (self.theta if theta is None else theta).detach().requires_grad_()
 
         def kernel(batch: Batch) -> Tensor:
-            (gradient,) = torch.autograd.grad(self.batch_total(point, batch), point)
+            with torch.enable_grad():  # the caller may stand in no_grad
+                (gradient,) = torch.autograd.grad(self.batch_total(point, batch), point)
             return gradient
 
         return self.accumulate(kernel) / self.count
 
     def batch_total(self, theta: Tensor, batch: Batch) -> Tensor:
         """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed."""
-        return self.loss.total(self._output(theta, batch), batch.targets)
+        try:
+            return self.loss.total(self._output(theta, batch), batch.targets)
+        except LandscapeError:
+            raise
+        except Exception as error:  # the user's model and loss may raise anything
+            if isinstance(error, RuntimeError) and memory.exhausted(error):
+                raise
+            raise TaskError(
+                f"the model or the loss fails on a batch: {type(error).__name__}: {error}",
+                why=f"inputs of {shapes(batch.inputs)}, targets of {shapes(batch.targets)}",
+                fix="check the targets' range and dtype, --loss, and the model; --debug shows the traceback",
+            ) from error
 
     def accumulate(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
         """The sum of `kernel` over all micro-batches; running out of memory halves them and goes on.
@@ -174,8 +193,9 @@ class Objective:
         args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
         kwargs = inputs if isinstance(inputs, dict) else {}
         state = {**self._fixed, **self.space.unflatten(theta)}
+        unfused = UnfusedWeightNorm() if self._unfused else nullcontext()
         # the fused attention kernels have no second derivative
-        with evaluating(self.model), sdpa_kernel(SDPBackend.MATH):
+        with evaluating(self.model), sdpa_kernel(SDPBackend.MATH), unfused:
             return functional_call(self.model, state, args, kwargs)
 
     def _placed_weights(self) -> dict[str, Tensor]:
@@ -189,30 +209,6 @@ class Objective:
             for name, tensor in named.items()
         }
 
-    def _loss(self, loss: Any, first: Batch) -> Loss:
-        with torch.no_grad():
-            try:
-                output, again = self._output(self.theta, first), self._output(self.theta, first)
-            except LandscapeError:
-                raise
-            except Exception as error:  # the user's model may raise anything
-                raise TaskError(
-                    f"the model cannot take the data: {type(error).__name__}: {error}",
-                    why=f"inputs of {listing(str(tuple(t.shape)) for t in leaves(first.inputs))}",
-                    fix="check that --data yields (inputs, targets) as the model wants them; --debug for the traceback",
-                ) from error
-        if not all(torch.equal(a, b) or a.isnan().any() for a, b in zip(leaves(output), leaves(again), strict=True)):
-            raise TaskError(
-                "the model gives two different outputs for the same input",
-                why="something random is on in eval mode, e.g. functional.dropout without training=self.training",
-                fix="make the forward pass deterministic in eval mode",
-            )
-        if loss is not None:
-            return as_loss(loss)
-        inferred = infer(output, first.targets)
-        self.notes.append(f"loss inferred from the shapes: {inferred.name}")
-        return inferred
-
     def _activation_bytes(self, first: Batch) -> int:
         """Bytes per sample that the forward pass keeps for its backward pass."""
         kept: dict[int, int] = {}
@@ -222,7 +218,7 @@ class Objective:
             return tensor
 
         theta = self.theta.detach().requires_grad_()
-        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
             self.batch_total(theta, first)
         inside = range(theta.data_ptr(), theta.data_ptr() + theta.nbytes)
         return sum(size for pointer, size in kept.items() if pointer not in inside) // first.size
@@ -255,8 +251,8 @@ def as_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # "meta" fails here
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} is not available: {reason}", fix="--device cpu") from None
     return device
@@ -285,6 +281,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that theta may hold; raises TaskError if there are none, or some that no theta can hold."""
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not trainable:
+        raise TaskError("the model has no trainable parameter", fix="leave requires_grad on what is measured")
+    lazy = [name for name, parameter in trainable.items() if is_lazy(parameter)]
+    if lazy:
+        raise TaskError(f"parameters have no shape yet: {listing(lazy)}", fix="run the model once before measuring")
+    odd = [f"{name} ({parameter.dtype})" for name, parameter in trainable.items() if not parameter.is_floating_point()]
+    if odd:
+        raise TaskError(
+            f"parameters are not real numbers: {listing(odd)}", fix="leave them out with requires_grad_(False)"
+        )
+    return trainable
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

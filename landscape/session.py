@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from landscape import store
 from landscape.analyses.base import Analysis, Progress, Result, State
-from landscape.errors import Interrupted, UsageError
+from landscape.errors import Interrupted, OutputError, UsageError
 from landscape.fields import Array, Scalar, described
 from landscape.lock import claimed
-from landscape.provenance import SCHEMA, Fingerprint
+from landscape.provenance import SCHEMA, Fingerprint, environment
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
 
 SNAPSHOT_SHARE = 20  # a snapshot is due when the last is older than 20 times what it took: at most 5 % of the run
 SNAPSHOT_WORTH = 1.0  # seconds of work that must be at stake
+JSON_ATTRIBUTES = ("conditions", "options", "resolved_from", "environment", "notes")
 SAME_LOSS = 1e-4  # relative: a resumed run whose loss differs more has another model, though its weights are the same
 
 Report = Callable[[Progress], None]
@@ -41,18 +42,24 @@ class Measurement:
     result: Any
     attributes: Mapping[str, Any]
     written: tuple[Path, ...] = ()
+    problem: OutputError | None = None  # why the result could not be written; it is not lost for that
 
     def document(self) -> dict[str, Any]:
-        """The measurement as plain data for JSON; NaN and infinity become null."""
-        return {
-            "schema": SCHEMA,
-            "analysis": self.analysis.name,
-            "status": self.attributes["status"],
-            "checkpoint": {"path": self.attributes["checkpoint"], "sha256": self.attributes["checkpoint_sha256"]},
-            "conditions": json.loads(self.attributes["conditions"]),
-            "fingerprint": self.attributes["fingerprint"],
-            "result": plain(self.result),
-        }
+        """The measurement as plain data for JSON."""
+        return document(self.analysis.name, self.result, self.attributes)
+
+
+def document(name: str, result: Result, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """A result and what it was made from as plain data for JSON; NaN and infinity become null."""
+    return {
+        "schema": SCHEMA,
+        "analysis": name,
+        "status": attributes["status"],
+        "checkpoint": {"path": attributes["checkpoint"], "sha256": attributes["checkpoint_sha256"]},
+        **{key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES},
+        **{key: attributes[key] for key in ("fingerprint", "data_sha256", "mode", "device", "dtype", "wall_time_s")},
+        "result": plain(result),
+    }
 
 
 @dataclass
@@ -84,7 +91,10 @@ class Stop:
 
 def run(analysis: Analysis, objective: Objective, *, output: str | Path | None = None, report: Report = ignore) -> Any:
     """The analysis' result; with `output` it is also written, and an interrupted earlier run is gone on with."""
-    return execute(analysis, objective, output=Path(output) if output else None, report=report).result
+    measurement = execute(analysis, objective, output=Path(output) if output else None, report=report)
+    if measurement.problem is not None:
+        raise measurement.problem
+    return measurement.result
 
 
 def execute(
@@ -115,15 +125,30 @@ def execute(
         resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
         result, seconds = _drive(analysis, objective, snapshot, resume, fingerprint, report, stop)
         attributes = _attributes(analysis, objective, result, fingerprint, seconds)
-        store.write(output, analysis.name, result, attributes, history=" ".join(["landscape", *sys.argv[1:]]))
-        written = [output]
-        for suffix, arrays in analysis.sidecars(result, objective).items():
-            sidecar = store.beside(output, suffix)
-            store.save_arrays(sidecar, arrays, {"fingerprint": fingerprint.digest, "analysis": analysis.name})
-            written.append(sidecar)
+        if result.trouble() and _complete(output, analysis.name):
+            say(f"kept the complete result in {output}; this inconclusive one is not stored")
+            return Measurement(analysis, result, attributes)
+        try:
+            written = _written(analysis, objective, result, attributes, output)
+        except OutputError as error:
+            return Measurement(analysis, result, attributes, problem=error)
         if not result.trouble():
             snapshot.unlink(missing_ok=True)
-    return Measurement(analysis, result, attributes, tuple(written))
+    return Measurement(analysis, result, attributes, written)
+
+
+def _written(
+    analysis: Analysis, objective: Objective, result: Any, attributes: Mapping[str, Any], output: Path
+) -> tuple[Path, ...]:
+    """Writes the result and its sidecars, and returns their paths."""
+    store.write(output, analysis.name, result, attributes, history=" ".join(["landscape", *sys.argv[1:]]))
+    written = [output]
+    for suffix, arrays in analysis.sidecars(result, objective).items():
+        sidecar = store.beside(output, suffix)
+        about = {"fingerprint": str(attributes["fingerprint"]), "analysis": analysis.name}
+        store.save_arrays(sidecar, arrays, about)
+        written.append(sidecar)
+    return tuple(written)
 
 
 def plain(result: Result) -> dict[str, Any]:
@@ -166,6 +191,7 @@ def _drive(
         saved = time.monotonic()
         cost = saved - start
 
+    progress: Progress | None = None  # stays None if an earlier run had come to the same limit
     stop.deferring = True
     try:
         steps = analysis.measure(objective, resume[0] if resume else None)
@@ -181,11 +207,19 @@ def _drive(
                 raise _interrupted(stop.requested, snapshot)
             if time.monotonic() - saved > max(SNAPSHOT_SHARE * cost, SNAPSHOT_WORTH):
                 save(progress)
-        if result.trouble():
+        if result.trouble() and progress is not None:
             save(progress)
     finally:
         stop.deferring = False
     return result, time.monotonic() - began
+
+
+def _complete(output: Path, name: str) -> bool:
+    """Whether the file holds a conclusive result of this analysis, which an inconclusive one must not replace."""
+    if not output.exists():
+        return False
+    stored = store.read(output).get(name)
+    return stored is not None and stored.attributes.get("status") == "complete"
 
 
 def _interrupted(number: int, snapshot: Path | None) -> Interrupted:
@@ -205,6 +239,8 @@ def _resumable(
     if not snapshot.exists():
         return None
     arrays, about = store.load_arrays(snapshot)
+    if not {"fingerprint", "loss", "seconds"} <= about.keys():
+        raise OutputError(f"{snapshot} is not a snapshot of landscape", fix="--restart discards it")
     differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
     earlier, now = float(about["loss"]), objective.reference.loss
     if not differences and abs(now - earlier) > SAME_LOSS * abs(earlier):
@@ -230,6 +266,7 @@ def _attributes(
         "conditions": json.dumps(dict(source.conditions), sort_keys=True),
         "options": json.dumps(analysis.identity(), sort_keys=True),
         "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
+        "environment": json.dumps(environment(), sort_keys=True),
         "notes": json.dumps(objective.notes),
         "checkpoint": str(source.path or ""),
         "checkpoint_sha256": source.sha256,

@@ -49,7 +49,7 @@ def beside(output: Path, suffix: str) -> Path:
 
 
 def stem(output: Path) -> str:
-    return output.name.removesuffix(SUFFIX) if output.name.endswith(SUFFIX) else output.stem
+    return output.name.removesuffix(SUFFIX).removesuffix(".h5")
 
 
 # -- writing -------------------------------------------------------------------------------------------------------
@@ -81,6 +81,7 @@ def write(path: Path, group: str, record: Any, attributes: Mapping[str, Any], hi
 
 def replace_file(path: Path, content: bytes) -> None:
     """Writes beside the path, then renames: a crash leaves the old file or the new one, never a torn one."""
+    path = path.resolve()  # a link stays a link
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -185,6 +186,14 @@ def as_record(kind: type, stored: Stored) -> Any:
     missing = sorted(set(names) - set(stored.values) - optional)
     if missing:
         raise OutputError(f"the stored {kind.__name__} lacks {', '.join(missing)}", fix="measure again")
+    bad = [
+        f.name for f in arrays if np.ndim(stored.values.get(f.name, 0)) != len(f.about.dims) and f.name not in optional
+    ]
+    bad += [f.name for f in scalars if not isinstance(stored.values[f.name], int | float | bool)]
+    if bad:
+        raise OutputError(
+            f"the stored {kind.__name__} has values of another kind: {', '.join(bad)}", fix="measure again"
+        )
     return kind(**{name: stored.values.get(name) for name in names})
 
 
@@ -193,7 +202,8 @@ def _stored(group: h5py.Group) -> Stored:
     for name, dataset in group.items():
         flags = "flag_values" in dataset.attrs
         content = dataset[()]
-        values[name] = content.astype(bool) if flags else content.item() if dataset.shape == () else content
+        content = content.astype(bool) if flags else content
+        values[name] = content.item() if dataset.shape == () else content
     return Stored(values, {key: _plain(value) for key, value in group.attrs.items() if isinstance(key, str)})
 
 

@@ -58,7 +58,29 @@ def test_data_that_fits_is_read_twice_and_then_kept() -> None:
     assert streamed.sha256 == kept.sha256
 
 
+def test_a_loader_that_fills_one_buffer_again_and_again_is_copied() -> None:
+    class Reusing(list[Any]):
+        buffer = torch.empty(12, 5)
+
+        def __iter__(self) -> Iterator[Any]:
+            for x, y in super().__iter__():
+                yield self.buffer.copy_(x), y
+
+    kept = surveyed(Reusing([(X[:12], Y[:12]), (X[12:], Y[12:])]))
+    assert torch.equal(torch.cat([batch.inputs for batch in kept]), X)
+
+
+def test_batches_may_differ_in_length_and_then_the_hash_knows() -> None:
+    padded = [(X[:12], Y[:12]), (torch.cat([X, X], dim=1)[12:], Y[12:])]
+    assert surveyed(padded).samples == 24
+    assert surveyed(padded).sha256 != surveyed([(X, Y)]).sha256
+
+
 class TestWhatIsRefused:
+    def test_batches_of_another_kind(self) -> None:
+        with pytest.raises(TaskError, match="batches differ in kind"):
+            surveyed([(X, Y), (X.double(), Y)])
+
     def test_a_loader_that_shuffles(self) -> None:
         loader = DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True)
         with pytest.raises(TaskError, match=r"changes from pass to pass.*\n.*shuffles.*\n.*shuffle=False"):
@@ -88,9 +110,10 @@ class TestWhatIsRefused:
             ((X, Y, Y), "a batch is a tuple of 3, not a pair"),
             ((X, Y[:5]), r"tensors of \[5, 24\] samples"),
             ((X[:0], Y[:0]), r"tensors of \[0\] samples"),
-            (("a", "b"), "holds no tensors"),
+            (("a", "b"), "hold no tensors"),
+            (("a", Y), "hold no tensors"),
         ],
-        ids=["tensor", "triple", "unequal", "none", "words"],
+        ids=["tensor", "triple", "unequal", "none", "words", "targets-only"],
     )
     def test_what_is_no_batch(self, item: Any, message: str) -> None:
         with pytest.raises(TaskError, match=message):

@@ -25,6 +25,12 @@ class TestLock:
             pass
         assert not list(tmp_path.iterdir())
 
+    def test_a_lock_that_another_process_took_meanwhile_is_not_removed(self, tmp_path: Path) -> None:
+        output = tmp_path / "a.landscape.h5"
+        with claimed(output):
+            (tmp_path / f".{output.name}.lock").write_text("another's")
+        assert [path.name for path in tmp_path.iterdir()] == [f".{output.name}.lock"]
+
     @pytest.mark.parametrize("content", ["dead", "", "{}"], ids=["dead-process", "unsigned", "no-pid"])
     def test_a_lock_whose_process_is_gone_is_taken_over(self, tmp_path: Path, content: str) -> None:
         output = tmp_path / "a.landscape.h5"

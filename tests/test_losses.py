@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import TaskError
-from landscape.losses import as_loss, infer
+from landscape.losses import as_loss, infer, require_mean
 
 LOGITS = torch.randn(24, 7, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.randint(0, 7, (24,), generator=torch.Generator().manual_seed(1))
@@ -24,6 +24,8 @@ SEQUENCE = LOGITS.view(24, 1, 7).expand(24, 5, 7) + torch.arange(5.0).view(1, 5,
 TOKENS = CLASSES.view(24, 1).expand(24, 5).clone()
 TOKENS[:, 0] = -100
 BITS = (REALS > 0).float()
+SQUARE = torch.randn(24, 5, 5, generator=torch.Generator().manual_seed(3))
+SQUARE_CLASSES = torch.randint(0, 5, (24, 5), generator=torch.Generator().manual_seed(4))
 Case = tuple[Any, Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]
 
 CASES: dict[str, Case] = {
@@ -39,6 +41,9 @@ CASES: dict[str, Case] = {
     "torch-function": (functional.cross_entropy, LOGITS, IGNORING, functional.cross_entropy),
     "module": (nn.CrossEntropyLoss(label_smoothing=0.1), LOGITS, CLASSES, nn.CrossEntropyLoss(label_smoothing=0.1)),
     "module-ignoring": (nn.CrossEntropyLoss(), LOGITS, IGNORING, nn.CrossEntropyLoss()),
+    "torch-s-class-axis": (functional.cross_entropy, SQUARE, SQUARE_CLASSES, functional.cross_entropy),
+    "soft-sequences": ("cross_entropy", SQUARE, SQUARE.softmax(1), functional.cross_entropy),
+    "module-soft-sequences": (nn.CrossEntropyLoss(), SQUARE, SQUARE.softmax(1), functional.cross_entropy),
     "module-per-element": (nn.HuberLoss(), LOGITS, REALS, nn.HuberLoss()),
     "own-mean": (lambda o, t: ((o - t) ** 4).mean(), LOGITS, REALS, lambda o, t: ((o - t) ** 4).mean()),
     "own-per-sample": (lambda o, t: ((o - t) ** 4).mean(1), LOGITS, REALS, lambda o, t: ((o - t) ** 4).mean()),
@@ -55,7 +60,7 @@ def test_the_sum_over_batches_by_the_count_is_torch_s_mean(case: Case, split: Sp
 
 
 def test_shapes_that_would_broadcast_are_refused() -> None:
-    for name in ("mse", "bce"):
+    for name in ("mse", "bce", nn.MSELoss(), nn.L1Loss()):
         with pytest.raises(TaskError, match=r"needs equal shapes: output \(4, 1\).*target \(4,\)"):
             as_loss(name).total(torch.zeros(4, 1), torch.zeros(4))
 
@@ -73,6 +78,41 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
 def test_what_is_no_mean_is_refused(loss: object, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         as_loss(loss)
+
+
+def test_targets_outside_a_loss_s_domain_are_refused() -> None:
+    with pytest.raises(TaskError, match="at least two classes"):
+        as_loss("cross_entropy").total(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long))
+    with pytest.raises(TaskError, match=r"outside \[0, 1\]"):
+        as_loss("bce").count(REALS)
+    with pytest.raises(TaskError, match="real targets"):
+        as_loss("cross_entropy").count(REALS[:, 0])
+
+
+def test_targets_may_be_a_container() -> None:
+    loss = as_loss(lambda o, t: functional.cross_entropy(o, t["y"]))
+    assert loss.count({"y": CLASSES, "weights": REALS}) == 24
+    expected = float(functional.cross_entropy(LOGITS, CLASSES))
+    assert float(loss.total(LOGITS, {"y": CLASSES})) / 24 == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda o, t: ((o - t) ** 2).sum(),
+        lambda o, t: ((o - o.mean(0)) ** 2).mean(),
+        lambda o, t: functional.cross_entropy(o, IGNORING[: len(o)]) if len(o) > 1 else o.sum() * 0,
+    ],
+    ids=["sum", "contrast", "ignoring"],
+)
+def test_a_function_that_is_no_mean_over_samples_is_refused(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    with pytest.raises(TaskError, match="is not a mean over samples"):
+        require_mean(as_loss(function), LOGITS[:8], REALS[:8])
+
+
+def test_a_mean_passes() -> None:
+    for function in (functional.mse_loss, lambda o, t: ((o - t) ** 4).mean(1), lambda o, t: (o - t).abs().mean()):
+        require_mean(as_loss(function), LOGITS[:8], REALS[:8])
 
 
 def test_a_function_with_another_shape_is_refused() -> None:

@@ -156,6 +156,58 @@ def test_a_snapshot_of_another_model_with_the_same_weights_is_refused(tmp_path: 
         session.execute(Eig(k=2), other, output=output)
 
 
+def test_a_resumed_run_that_is_at_its_limit_already_says_so_again(tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
+    for _ in range(2):
+        measurement = session.execute(Eig(k=4, max_products=5), small_objective(), output=output)
+        assert "converged in 5 products" in measurement.result.trouble()
+        assert (tmp_path / "a.eig.partial").exists()
+
+
+def test_an_inconclusive_result_does_not_replace_a_complete_one(tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
+    session.execute(Eig(k=2), small_objective(), output=output)
+    before = output.read_bytes()
+    said: list[str] = []
+    measurement = session.execute(Eig(k=4, max_products=5), small_objective(), output=output, say=said.append)
+    assert measurement.result.trouble()
+    assert measurement.written == ()
+    assert "kept the complete result" in said[0]
+    assert output.read_bytes() == before
+
+
+def test_a_result_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OutputError("no space left")
+
+    monkeypatch.setattr(session.store, "write", full)
+    measurement = session.execute(Eig(k=2), small_objective(), output=tmp_path / "a.landscape.h5")
+    assert measurement.problem is not None
+    assert measurement.result.converged.all()
+    with pytest.raises(OutputError, match="no space left"):
+        session.run(Eig(k=2), small_objective(), output=tmp_path / "b.landscape.h5")
+
+
+def test_the_time_of_an_interrupted_run_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def tick(progress: Progress) -> None:
+        clock[0] += 100.0
+
+    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
+    output, stop = tmp_path / "a.landscape.h5", session.Stop()
+
+    def interrupt(progress: Progress) -> None:
+        tick(progress)
+        stop.requested = 2
+
+    with pytest.raises(Interrupted):
+        session.execute(Eig(k=2), small_objective(), output=output, report=interrupt, stop=stop)
+    clock[0] += 5000.0  # nobody is measuring meanwhile
+    measurement = session.execute(Eig(k=2), small_objective(), output=output, report=tick)
+    assert measurement.attributes["wall_time_s"] == 100.0 * measurement.result.products
+
+
 def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     output.write_text("my notes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,27 @@ class TestRoundTrip:
 
 
 class TestAtomic:
+    def test_the_bytes_are_on_the_disk_before_the_name_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        order: list[str] = []
+        fsync, replace = os.fsync, Path.replace
+        monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("fsync"), fsync(descriptor)))
+        monkeypatch.setattr(Path, "replace", lambda self, to: (order.append("replace"), replace(self, to)))
+        store.replace_file(tmp_path / "a", b"content")
+        assert order == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+    def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "a.landscape.h5").symlink_to(tmp_path / "real" / "a.landscape.h5")
+        write(tmp_path / "a.landscape.h5")
+        assert (tmp_path / "a.landscape.h5").is_symlink()
+        assert "demo" in store.read(tmp_path / "real" / "a.landscape.h5")
+
+    def test_companions_of_different_outputs_differ(self) -> None:
+        names = {store.beside(Path(name), "eig.png").name for name in ("lr0.1", "lr0.5", "lr0.5.h5x", "b.landscape.h5")}
+        assert names == {"lr0.1.eig.png", "lr0.5.eig.png", "lr0.5.h5x.eig.png", "b.eig.png"}
+
     def test_a_full_disk_leaves_the_old_file_and_says_so(self, tmp_path: Path) -> None:
         """The file-size limit of the process stands for the disk: the write fails in the middle."""
         path = tmp_path / "a.landscape.h5"

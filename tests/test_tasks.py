@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,7 @@ def test_arguments_are_literals_where_they_read_as_such(project: Path) -> None:
         ({"model_arg": ("depth",)}, r"--model-arg 'depth' is not key=value"),
         ({"data": "digit"}, r"no data called digit \(did you mean digits\?\)"),
         ({"data": "{}/project.py:NUMBER"}, "the data is a int, which cannot be iterated"),
+        ({"model": "{}/project.py"}, r"is a file: name a function in it\n.*project.py:FUNCTION"),
         ({"loss": "mes"}, r"no loss called mes \(did you mean mse\?\)"),
         ({"loss": "nosuch.module:fn"}, "cannot be imported"),
     ],
@@ -84,6 +87,52 @@ def test_every_mistake_is_told_with_its_remedy(project: Path, named: dict[str, s
     filled = {key: value.format(project) if isinstance(value, str) else value for key, value in named.items()}
     with pytest.raises((TaskError, UsageError), match=message):
         load(project, **filled)
+
+
+def test_a_model_of_one_s_own_does_not_inherit_the_described_arguments(project: Path) -> None:
+    spec = {"model": "mlp", "model_args": {"sizes": [3, 2]}}
+    landscape.save(project / "ckpt.pt", torch.nn.Linear(3, 2), data=(torch.ones(2, 3), torch.tensor([0, 1])), spec=spec)
+    assert landscape.load(project / "ckpt.pt", model=f"{project}/project.py:build").space.size == 8
+
+
+def test_a_file_with_dataclasses_and_postponed_annotations_imports(project: Path) -> None:
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass C:\n    x: int = 3\n"
+    )
+    (project / "shapes.py").write_text(text + "import torch\ndef build(): return torch.nn.Linear(C().x, 2)")
+    assert load(project, model=f"{project}/shapes.py:build").space.size == 8
+
+
+def test_no_file_of_the_working_directory_stands_in_for_a_library(project: Path) -> None:
+    """Neither without a flag nor after the user's own module was imported."""
+    (project / "pyhessian.py").write_text("open('ran', 'w')")
+    described = project / "described.pt"
+    landscape.save(described, torch.nn.Linear(3, 2), data=(torch.ones(2, 3), torch.tensor([0, 1])))
+    command = (
+        f"from landscape_cli.main import status; import sys; sys.exit(status(['eig', {str(described)!r}, '-k', '1',"
+    )
+    for flags in ("'--model', 'project.py:build'", "'--model', 'project:build'"):
+        done = subprocess.run([sys.executable, "-P", "-c", f"{command} {flags}]))"], cwd=project, check=False)
+        assert done.returncode == 0
+    assert not (project / "ran").exists()
+
+
+def test_objects_in_place_of_names_are_sent_to_objective(project: Path) -> None:
+    with pytest.raises(UsageError, match=r"takes the model, data by name\n.*landscape.Objective"):
+        landscape.load(project / "ckpt.pt", model=torch.nn.Linear(3, 2), data=[])
+
+
+def test_all_that_is_missing_is_asked_for_at_once(project: Path) -> None:
+    with pytest.raises(
+        TaskError, match=r"which model and which data .*\n.*\n.*--model model.py:build --data data.py:batches"
+    ) as e:
+        landscape.load(project / "ckpt.pt", loss="mse")
+    assert "--loss mse" in str(e.value)
+
+
+def test_narrow_weights_are_said(project: Path) -> None:
+    torch.save(torch.nn.Linear(3, 2).half().state_dict(), project / "ckpt.pt")
+    assert "float16 weights are computed in float32" in load(project).notes
 
 
 def test_a_file_with_a_syntax_error_is_said(project: Path) -> None:

@@ -17,6 +17,7 @@ from landscape.errors import UsageError, nearest
 from landscape.fields import Option, described
 
 NAMES = ("landscape.toml", "pyproject.toml")
+ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
 REFERENCES = ("model", "data", "loss")  # may name a file, which is then relative to the settings' folder
 
 
@@ -51,15 +52,25 @@ def _read(path: Path) -> Settings:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"settings {path} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"settings {path} cannot be read: {error.strerror}", fix="--config FILE names a TOML file"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"settings {path} is not TOML: {error}") from error
-    table = document.get("tool", {}).get("landscape", {}) if path.name == "pyproject.toml" else document
+        raise UsageError(f"settings {path} is not TOML: {error}", fix="mend that line") from error
+    tool = document.get("tool", {}) if path.name == "pyproject.toml" else {"landscape": document}
+    table = tool.get("landscape", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: [tool.landscape] is not a table", fix="[tool.landscape] on a line of its own")
     values = {key.replace("-", "_"): value for key, value in table.items()}
     known = {f.name for f in described(Conditions, Option)} | {"checkpoint"}
+    homes = {f.name: analysis.name for analysis in ANALYSES for f in described(analysis, Option)}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key not in ARGUMENTS:
             _check_table(path, key, value)
+        elif key in homes:
+            raise UsageError(
+                f"{path}: the setting {key} belongs to a command", fix=f"put it below a line [{homes[key]}]"
+            )
         elif key not in known:
             raise UsageError(
                 f"{path}: there is no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
@@ -71,13 +82,13 @@ def _read(path: Path) -> Settings:
 def _check_table(path: Path, name: str, table: Mapping[str, Any]) -> None:
     analyses = {analysis.name: analysis for analysis in ANALYSES}
     if name not in analyses:
-        raise UsageError(
-            f"{path}: there is no command [{nearest(name, analyses)}]", fix=f"one of {', '.join(analyses)}"
-        )
+        raise UsageError(f"{path}: there is no command {nearest(name, analyses)}", fix=f"one of {', '.join(analyses)}")
     known = {f.name for kind in (analyses[name], Conditions) for f in described(kind, Option)}
     for key in _renamed(table):
         if key not in known:
-            raise UsageError(f"{path}: [{name}] has no setting {nearest(key, known)}")
+            raise UsageError(
+                f"{path}: [{name}] has no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
+            )
 
 
 def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,14 +99,16 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """File references made independent of the working directory; single words made lists where lists are meant."""
     located: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key in ARGUMENTS:
+            located[key] = [f"{name}={argument!r}" for name, argument in value.items()]
+        elif isinstance(value, dict):
             located[key] = _located(folder, value)
         elif key == "checkpoint":
             paths = value if isinstance(value, list) else [value]
-            located[key] = [str(folder / path) for path in paths]
+            located[key] = [str(folder / str(path)) for path in paths]
         elif key in REFERENCES and isinstance(value, str) and ".py:" in value:
             located[key] = str(folder / value)
-        elif key in ("params", "model_arg", "data_arg") and isinstance(value, str):
+        elif key in ("params", *ARGUMENTS) and isinstance(value, str):
             located[key] = [value]
         else:
             located[key] = value

@@ -68,15 +68,19 @@ def main() -> None:
 
 
 def status(arguments: list[str]) -> int:
-    """The exit code of the command with these arguments."""
+    """The exit code of the command with these arguments; --debug may stand anywhere."""
+    if "--debug" in arguments:
+        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
         outcome = typer.main.get_command(app).main(arguments, prog_name="landscape", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except LandscapeError as error:
         return _failed(str(error), error.exit_code, arguments)
     except CommandLineError as error:
-        usage = f"landscape {arguments[0]} --help" if arguments and arguments[0] in commands() else "landscape --help"
-        return _failed(f"{error.format_message()}\n  fix:  {usage} lists what is understood", 2, arguments)  # type: ignore[attr-defined]
+        command = next((word for word in arguments if word in commands()), "")
+        usage = " ".join(filter(None, ["landscape", command, "--help"]))
+        remedy = f"{usage} lists what is understood; values also come from LANDSCAPE_* and landscape.toml"
+        return _failed(f"{error.format_message()}\n  fix:  {remedy}", 2, arguments)  # type: ignore[attr-defined]
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", 130, [])
     except BrokenPipeError:

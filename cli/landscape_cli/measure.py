@@ -34,8 +34,7 @@ def measure(
     from landscape.session import Stop
 
     done: list[Measurement] = []
-    worst = 0
-    sys.path.insert(0, "")  # so that --model pkg.mod:factory finds a package in the working directory
+    failed: list[tuple[Path, LandscapeError]] = []
     with Stop() as stop:
         for path, target in zip(paths, targets, strict=True):
             try:
@@ -44,17 +43,26 @@ def measure(
             except Interrupted:
                 raise
             except LandscapeError as error:
+                failed.append((path, error))
+            except Exception as error:  # one checkpoint's crash must not lose the others' results
                 if len(paths) == 1:
                     raise
-                say(f"error: {error}")
-                worst = max(worst, error.exit_code)
-    _print(done, output, several=len(paths) > 1)
+                failed.append((path, LandscapeError(f"internal error: {type(error).__name__}: {error}")))
+            if failed and failed[-1][0] is path and len(paths) > 1:
+                say(f"error: {failed[-1][1]}")
+    _print(done, failed, analysis, output, several=len(paths) > 1)
+    if failed and len(paths) == 1:
+        raise failed[0][1]
+    problems = [one.problem for one in done if one.problem is not None]
+    for problem in problems:
+        say(f"error: {problem}")
+    codes = [error.exit_code for error in (*(error for _, error in failed), *problems)]
     for one in done:
         if trouble := one.result.trouble():
-            say(f"inconclusive: {trouble}")
-            say("  fix:  the same command with a larger --max-products goes on from here, or a larger --tol")
-            worst = max(worst, INCONCLUSIVE)
-    return worst
+            say(f"inconclusive: {trouble}; what was done is kept in {analysis.name}.partial beside the result")
+            say(f"  fix:  {one.result.remedy()}")
+            codes.append(INCONCLUSIVE)
+    return max(codes, default=0)
 
 
 def outputs(paths: list[Path], named: str | None) -> list[Path]:
@@ -106,13 +114,14 @@ def _measure_one(
             analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
         )
     written = list(measurement.written)
-    if output.plot:
+    if output.plot and written:
         from landscape import figures
 
         picture = store.beside(target, f"{analysis.name}.png")
         figures.save(measurement.result, picture, title=path.name, fingerprint=measurement.attributes["fingerprint"])
         written.append(picture)
-    say(f"wrote {', '.join(str(file) for file in written)}")
+    if written:
+        say(f"wrote {', '.join(str(file) for file in written)}")
     return measurement
 
 
@@ -133,9 +142,20 @@ def _print_plan(path: Path, target: Path, analysis: Analysis, objective: Objecti
     tables.print_rows(f"{analysis.name} {path.name}: plan", rows)
 
 
-def _print(done: list[Measurement], output: Output, *, several: bool) -> None:
-    if output.json and done:
+def _print(
+    done: list[Measurement],
+    failed: list[tuple[Path, LandscapeError]],
+    analysis: Analysis,
+    output: Output,
+    *,
+    several: bool,
+) -> None:
+    if output.json and not output.dry_run:
         documents = [one.document() for one in done]
+        documents += [
+            {"analysis": analysis.name, "status": "error", "checkpoint": {"path": str(path)}, "error": str(error)}
+            for path, error in failed
+        ]
         print(json.dumps(documents if several else documents[0], allow_nan=False))
     elif done:
         from landscape_cli import tables

@@ -21,15 +21,21 @@ def show(
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     groups = store.read(file)
     records = {name: store.as_record(kinds[name], group) for name, group in groups.items() if name in kinds}
+    incomplete = [
+        name for name in records if not {"checkpoint", "fingerprint", "wall_time_s"} <= groups[name].attributes.keys()
+    ]
+    if incomplete:
+        raise OutputError(f"{file}: /{incomplete[0]} lacks its attributes", fix="measure again")
     if not records:
         raise OutputError(f"{file} holds no result that this version knows")
     names = {name: Path(str(groups[name].attributes["checkpoint"])).name for name in records}
     if json:
         import json as writer
 
-        from landscape.session import plain
+        from landscape.session import document
 
-        typer.echo(writer.dumps({name: plain(record) for name, record in records.items()}, allow_nan=False))
+        documents = [document(name, record, groups[name].attributes) for name, record in records.items()]
+        typer.echo(writer.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False))
     else:
         from landscape_cli import tables
 

@@ -41,7 +41,7 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
             f"{f.name.replace('_', ' ')} {number(getattr(result, f.name))}" for f in described(type(result), Scalar)
         )
         screen.print(f"{escape(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
-        for remark in result.remarks():
+        for remark in [*filter(None, [result.trouble()]), *result.remarks()]:
             screen.print(f"  {escape(remark)}", soft_wrap=True, highlight=False)
 
 

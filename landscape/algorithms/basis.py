@@ -26,9 +26,9 @@ def fresh(rows: Tensor, seed: int, label: int) -> Tensor:
     """A random unit vector orthogonal to the rows; a function of the seed and the label."""
     vector = seeds.normal(rows.shape[1], rows, seed, "lanczos", label)
     for _ in range(SWEEPS):
-        vector /= torch.linalg.vector_norm(vector)
+        vector /= norm(vector)
         orthogonalise(vector, rows)
-    return vector.div_(torch.linalg.vector_norm(vector))
+    return vector.div_(norm(vector))
 
 
 def rotate(rows: Tensor, coefficients: np.ndarray, out: Tensor) -> None:
@@ -46,3 +46,8 @@ def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
     return values.numpy(), vectors.numpy()
+
+
+def norm(vector: Tensor) -> float:
+    """The Euclidean norm, summed in float64: the squares of float32 underflow below 1e-19."""
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))

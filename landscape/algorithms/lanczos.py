@@ -15,12 +15,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from landscape.algorithms.basis import eigh, fresh, orthogonalise, rotate
-from landscape.algorithms.ritz import converged, ritz
+from landscape.algorithms.basis import eigh, fresh, norm, orthogonalise, rotate
+from landscape.algorithms.ritz import refined, ritz, small
 from landscape.algorithms.selection import select
 from landscape.algorithms.state import NOISE, LanczosState, Wanted
+from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
 
+ASYMMETRY = 1e-3  # of the operator's scale: float32 products agree to about 1e-5, wrong derivatives do not at all
 SPARE = 4  # basis vectors beyond the wanted ones: a found one, one being refined, one more, and the next
 
 
@@ -54,7 +56,8 @@ def all_converged(state: LanczosState, wanted: Wanted) -> bool:
         return False
     if state.cycle and state.cycle_products < wanted.confirm and not state.exhausted:
         return False
-    return bool(converged(ritz(state, wanted), state, wanted.tol).all())
+    pairs = ritz(state, wanted)
+    return bool(small(pairs.residuals, pairs.values, state, wanted.tol).all())
 
 
 def finished(state: LanczosState, wanted: Wanted) -> bool:
@@ -84,11 +87,12 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     last = state.locked + state.active
     rows = state.basis[: last + 1]
     image = operator @ state.basis[last]
-    scale = max(state.scale, float(torch.linalg.vector_norm(image)))
+    scale = max(state.scale, _finite(norm(image)))
     overlaps = orthogonalise(image, rows)
+    _require_symmetry(overlaps[state.locked : last] - state.coupling, scale)
     locked, alpha = overlaps[: state.locked], overlaps[last]
     projected = np.block([[state.projected, state.coupling[:, None]], [state.coupling[None, :], alpha]])
-    beta = float(torch.linalg.vector_norm(image))
+    beta = norm(image)
     if last + 1 == state.basis.shape[1]:
         beta = 0.0  # the whole space is spanned
     elif beta <= NOISE * torch.finfo(image.dtype).eps * scale:
@@ -131,11 +135,11 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: i
 
     One product with the best vector measures what its Lanczos residual does not know: the rounding of the products.
     """
-    pairs = ritz(state, wanted, only_converged=True)
+    pairs = refined(ritz(state, wanted, only_converged=True), state, wanted)
     count = len(pairs.values)
     rotate(state.basis[: state.locked + state.active], pairs.coefficients, state.basis[:count])
     best = state.basis[0]
-    measured = float(torch.linalg.vector_norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
+    measured = _finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
     state.basis[count] = fresh(state.basis[:count], seed, state.products)
     return replace(
         state,
@@ -162,10 +166,31 @@ def _recorded(state: LanczosState, wanted: Wanted) -> LanczosState:
         value_history=np.concatenate([state.value_history, values]),
         residual_history=np.concatenate([state.residual_history, residuals]),
     )
-    vars(recorded)["combined"] = state.combined  # a cached property, and the histories have no part in it
+    vars(recorded)["candidates"] = state.candidates  # a cached property, and the histories have no part in it
     return recorded
 
 
 def _newcomers(state: LanczosState, wanted: Wanted) -> bool:
     """Whether the current cycle has converged pairs that belong among the locked ones."""
     return bool(ritz(state, wanted, only_converged=True).own.any())
+
+
+def _finite(size: float) -> float:
+    if not math.isfinite(size):
+        raise NumericalError(
+            "a product with the operator is not finite, though loss and gradient are",
+            why="a second derivative that is infinite or undefined at these weights, or an overflow",
+            fix="--dtype float64, or leave the parameters concerned out with --params",
+        )
+    return size
+
+
+def _require_symmetry(deviation: np.ndarray, scale: float) -> None:
+    """u'Av and v'Au are both known for the last two vectors: raises NumericalError if they differ."""
+    largest = float(np.abs(deviation).max(initial=0.0))
+    if largest > ASYMMETRY * scale:
+        raise NumericalError(
+            f"the operator is not symmetric: u'Av and v'Au differ by {largest:.3g}, ||A|| is about {scale:.3g}",
+            why="some operation of the model has a wrong second derivative, or the model is not deterministic",
+            fix="--dtype float64; if that does not help, look for that operation with --params",
+        )

@@ -49,6 +49,10 @@ class Result:
         """Why the numbers are not conclusive; "" if they are."""
         return ""
 
+    def remedy(self) -> str:
+        """What to do about the trouble."""
+        return ""
+
     def remarks(self) -> list[str]:
         """What a reader of the numbers must know, a sentence each."""
         return []

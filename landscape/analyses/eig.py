@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
@@ -34,13 +34,15 @@ class EigResult(Result):
     eigenvalues: np.ndarray = array("rank", help="Eigenvalue of the mean loss' Hessian.")
     residuals: np.ndarray = array("rank", help="||H v - lambda v|| of the unit vector v, with rounding.")
     error_bounds: np.ndarray = array(
-        "rank", help="min(r, r^2 / gap): the second assumes that no eigenvalue was missed."
+        "rank", help="min(r, r^2 / gap + rounding): the second assumes that no eigenvalue was missed."
     )
     converged: np.ndarray = array("rank", help="Whether the residual is at most tol |lambda|.")
     ritz_values: np.ndarray = array("iteration", "rank", help="The wanted values after each product.")
     ritz_residuals: np.ndarray = array("iteration", "rank", help="Their residuals.")
+    tol: float = scalar("Largest residual asked for, relative to the eigenvalue.")
     products: int = scalar("Hessian-vector products over the full data.")
     search_products: int = scalar("Of these, spent by later starts in search of skipped eigenvalues.")
+    rounding: float = scalar("What rounding may leave of a residual, as measured: part of each of them.")
     confirmed: bool = scalar("Whether a second, deflated start found nothing that was missed.")
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
@@ -50,13 +52,31 @@ class EigResult(Result):
         "rank", help="PyHessian's power iteration on the same data.", optional=True
     )
     pyhessian_difference: np.ndarray | None = array("rank", help="(PyHessian - ours) / |ours|.", optional=True)
-    vectors: np.ndarray | None = None
+    vectors: np.ndarray | None = field(default=None, repr=False)
 
     def trouble(self) -> str:
         done = int(self.converged.sum())
         if done == len(self.converged):
             return ""
-        return f"{done} of {len(self.converged)} eigenvalues converged in {self.products} products"
+        return f"{done} of {len(self.converged)} eigenvalues converged in {self.products} products" + (
+            f"; the rounding of the products, {self.rounding:.2g}, is too large for the others"
+            if self._rounded()
+            else ""
+        )
+
+    def remedy(self) -> str:
+        if self._rounded():
+            return "--dtype float64, or a larger --tol"
+        return "the same command with a larger --max-products goes on from there, or a larger --tol"
+
+    def _rounded(self) -> bool:
+        """Whether rounding alone kept the values from converging."""
+        import numpy as np
+
+        lanczos = np.sqrt(np.maximum(self.residuals**2 - self.rounding**2, 0))
+        return bool(
+            (self.converged | (lanczos <= np.maximum(self.tol * np.abs(self.eigenvalues), self.rounding))).all()
+        )
 
     def remarks(self) -> list[str]:
         if self.confirmed or self.trouble():
@@ -80,7 +100,7 @@ class Eig(Analysis):
     max_products: int = option(1000, help="Give up after so many products (exit 3).", min=1, identity=False)
     max_basis: int | None = option(None, help="Vectors held at most; default from memory.", min=4)
     confirm: int = option(8, help="Products for a second start that looks for skipped eigenvalues; 0 for none.", min=0)
-    seed: int = option(0, help="Seed of the random start vectors.", min=0)
+    seed: int = option(0, help="Seed of the random start vectors.", min=0, max=2**63 - 1)
     operator: Literal["hessian", "pyhessian"] = option("hessian", help="Whose products: ours or PyHessian's.")
     cross_check: bool = option(False, help="Also run PyHessian's power iteration and report the difference.")
     save_vectors: bool = option(
@@ -97,8 +117,6 @@ class Eig(Analysis):
             )
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EigResult]:
-        import numpy as np
-
         from landscape import operators
         from landscape.algorithms import lanczos, ritz
         from landscape.algorithms.state import LanczosState
@@ -114,22 +132,24 @@ class Eig(Analysis):
         ):
             yield self._progress(state, wanted)
         assert state is not None  # max_products >= 1
-        pairs = ritz.ritz(state, wanted)
+        pairs = ritz.refined(ritz.ritz(state, wanted), state, wanted)
         result = EigResult(
             eigenvalues=self._padded(pairs.values),
-            residuals=self._padded(np.hypot(pairs.residuals, state.rounding)),
+            residuals=self._padded(ritz.true_residuals(pairs.residuals, state)),
             error_bounds=self._padded(ritz.error_bounds(pairs, state)),
             converged=self._padded(ritz.converged(pairs, state, self.tol)) == 1,
             ritz_values=state.value_history,
-            ritz_residuals=state.residual_history,
+            ritz_residuals=ritz.true_residuals(state.residual_history, state),
+            tol=self.tol,
             products=state.products,
             search_products=state.search_products,
+            rounding=state.noise,
             confirmed=self.confirm > 0 and lanczos.finished(state, wanted),
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
             parameters=objective.space.size,
             samples=objective.batches.samples,
-            vectors=pairs.vectors(state.basis).T.cpu().numpy(),
+            vectors=ritz.vectors(pairs, state.basis).T.cpu().numpy(),
         )
         return self._cross_checked(result, objective) if self.cross_check else result
 

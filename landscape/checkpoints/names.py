@@ -29,6 +29,10 @@ def fit(
     """
     wanted = frozenset(model)
     fitted = {unwrapped(name, wanted): tensor for name, tensor in tensors.items()}
+    if len(fitted) < len(tensors):
+        raise CheckpointError(
+            f"{where} holds weights twice, with and without a wrapper's prefix", fix="keep one of them"
+        )
     stripped = "wrapper names (module, _orig_mod)" if fitted.keys() != tensors.keys() else ""
     for prefix in PREFIXES:
         shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}

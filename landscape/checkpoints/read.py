@@ -68,8 +68,9 @@ def _read_torch(path: Path) -> Parts:
         raise CheckpointError(f"{path} holds {_article(loaded)}, not a dictionary of tensors")
     described = loaded.get(KEY)
     spec = Spec.from_json(described, str(path)) if isinstance(described, str) else None
-    extras = loaded.get(DATA_KEY, {})
-    return _weights(loaded, path), spec, {n: t for n, t in extras.items() if isinstance(t, Tensor)}
+    extras = loaded.get(DATA_KEY)
+    kept = extras if isinstance(extras, dict) else {}
+    return _weights(loaded, path), spec, {n: t for n, t in kept.items() if isinstance(t, Tensor)}
 
 
 def _load_weights_only(path: Path) -> Any:
@@ -92,11 +93,11 @@ def _load_weights_only(path: Path) -> Any:
 
 def _weights(loaded: dict[Any, Any], path: Path) -> dict[str, Tensor]:
     """The tensors by name, in the dictionary itself or in the nest where a training script put them."""
-    for nest in NESTS:
-        if isinstance(loaded.get(nest), dict):
-            loaded = loaded[nest]
-            break
-    tensors = {name: value for name, value in loaded.items() if isinstance(value, Tensor) and isinstance(name, str)}
+    candidates = [loaded.get(nest) for nest in NESTS] + [loaded]
+    tensors = next((found for inside in candidates if (found := _named_tensors(inside))), {})
+    sparse = [name for name, tensor in tensors.items() if tensor.layout != torch.strided]
+    if sparse:
+        raise CheckpointError(f"{path} holds sparse tensors: {listing(sparse)}", fix="save them with .to_dense()")
     if not tensors:
         entries = listing(f"{name} ({_article(value)})" for name, value in loaded.items())
         raise CheckpointError(
@@ -104,6 +105,12 @@ def _weights(loaded: dict[Any, Any], path: Path) -> dict[str, Tensor]:
             fix="save a state dict, or {'state_dict': model.state_dict()}",
         )
     return tensors
+
+
+def _named_tensors(inside: Any) -> dict[str, Tensor]:
+    if not isinstance(inside, dict):
+        return {}
+    return {name: value for name, value in inside.items() if isinstance(value, Tensor) and isinstance(name, str)}
 
 
 def _article(value: Any) -> str:

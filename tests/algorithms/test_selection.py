@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.algorithms.selection import Which, discounted, select
+from landscape.algorithms.selection import Which, select
 
 VALUES = np.array([1.0, -5.0, 3.0, 0.0, -2.0, 4.0])
 
@@ -32,10 +32,10 @@ def test_equals_are_taken_in_the_order_given(which: Which) -> None:
     assert select(np.zeros(5), 1, which).tolist() == [0]
 
 
-@pytest.mark.parametrize(
-    ("which", "expected"),
-    [("largest", [1.9, -2.1]), ("smallest", [2.1, -1.9]), ("magnitude", [1.9, -1.9]), ("both", [1.9, -1.9])],
-)
-def test_a_discount_moves_values_away_from_being_wanted(which: Which, expected: list[float]) -> None:
-    moved = discounted(np.array([2.0, -2.0]), np.array([0.1, 0.1]), which, centre=0.0)
-    assert moved == pytest.approx(expected)
+@pytest.mark.parametrize("which", ["largest", "smallest", "magnitude", "both"])
+def test_a_handicap_lets_equals_stay_outside_and_the_better_in(which: Which) -> None:
+    values = np.array([4.0, 0.0, 0.0, -4.0, 0.0, 0.0])
+    handicap = np.array([0.0, 0.0, 0.0, 0.0, 0.1, 0.1])
+    assert set(select(values, 3, which, handicap)) <= {0, 1, 2, 3}
+    assert 4 in select(np.array([1.0, 0, 0, 0, 9.0]), 1, "largest", np.array([0, 0, 0, 0, 0.1]))
+    assert 4 in select(np.array([1.0, 0, 0, 0, -9.0]), 1, "smallest", np.array([0, 0, 0, 0, 0.1]))

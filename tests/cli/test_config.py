@@ -85,11 +85,12 @@ def test_settings_beside_the_checkpoint_are_not_obeyed(
     ("text", "message"),
     [
         ("modle = 'mlp'", r"there is no setting modle \(did you mean model\?\)"),
-        ("[eigg]\nk = 2", r"there is no command \[eigg"),
+        ("[eigg]\nk = 2", r"there is no command eigg \(did you mean eig\?\)"),
+        ("k = 2", r"the setting k belongs to a command\n.*\[eig\]"),
         ("[eig]\nkay = 2", r"\[eig\] has no setting kay"),
         ("k = ", "is not TOML"),
     ],
-    ids=["key", "table", "key-in-table", "syntax"],
+    ids=["key", "table", "no-table", "key-in-table", "syntax"],
 )
 def test_a_mistake_in_the_settings_names_the_file(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "landscape.toml").write_text(text)
@@ -99,5 +100,10 @@ def test_a_mistake_in_the_settings_names_the_file(tmp_path: Path, text: str, mes
 
 def test_dashes_and_single_words_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "landscape.toml"
-    path.write_text('params = "a.*"\nmicro-batch = 4\n[eig]\nmax-basis = 30')
-    assert config.find(str(path)).defaults("eig") == {"params": ["a.*"], "micro_batch": 4, "max_basis": 30}
+    path.write_text('params = "a.*"\nmicro-batch = 4\n[eig]\nmax-basis = 30\n[model-arg]\nwidth = 3')
+    assert config.find(str(path)).defaults("eig") == {
+        "params": ["a.*"],
+        "micro_batch": 4,
+        "max_basis": 30,
+        "model_arg": ["width=3"],
+    }

@@ -66,6 +66,9 @@ class TestEig:
         assert document["status"] == "complete"
         assert document["checkpoint"]["path"] == "mlp.pt"
         assert len(document["checkpoint"]["sha256"]) == 64
+        assert document["options"]["k"] == 3
+        assert document["resolved_from"]["model"].startswith("mlp")
+        assert "torch" in document["environment"]
         assert document["result"]["eigenvalues"] == result.eigenvalues.tolist()
         assert document["result"]["residuals"] == result.residuals.tolist()
         assert document["result"]["converged"] == [True] * 3
@@ -85,8 +88,49 @@ class TestEig:
     def test_one_bad_checkpoint_does_not_stop_the_others(self, ckpt: Path, capsys: Captured) -> None:
         assert status(["eig", "none.pt", "mlp.pt", "--json", "-k", "1"]) == 2
         out, err = capsys.readouterr()
-        assert len(json.loads(out)) == 1
+        done, failed = json.loads(out)
+        assert done["status"] == "complete"
+        assert failed == {
+            "analysis": "eig", "status": "error", "checkpoint": {"path": "none.pt"}, "error": failed["error"]
+        }  # fmt: skip
         assert "there is no file none.pt" in err
+
+    def test_the_worst_exit_code_wins(self, ckpt: Path, tmp_path: Path) -> None:
+        content = torch.load(ckpt, weights_only=True)
+        content["state_dict"]["0.weight"][0, 0] = float("nan")
+        torch.save(content, tmp_path / "nan.pt")
+        assert status(["eig", "nan.pt", "none.pt", "mlp.pt", "-k", "1"]) == 3
+
+    def test_one_crash_does_not_lose_the_others_results(
+        self, ckpt: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from landscape import loading
+
+        original = loading.load
+
+        def crash(path: Path, *rest: object, **named: object) -> object:
+            return 1 / 0 if path.name == "bad.pt" else original(path, *rest, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loading, "load", crash)
+        assert status(["eig", "mlp.pt", "bad.pt", "-k", "1", "--json"]) == 2
+        done, failed = json.loads(capsys.readouterr().out)
+        assert done["status"] == "complete"
+        assert failed["status"] == "error"
+        assert "ZeroDivisionError" in failed["error"]
+
+    def test_a_full_disk_still_prints_the_answer(
+        self, ckpt: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from landscape.errors import OutputError
+
+        def full(*arguments: object, **named: object) -> None:
+            raise OutputError("no space left")
+
+        monkeypatch.setattr(store, "write", full)
+        assert status(["eig", "mlp.pt", "-k", "1"]) == 2
+        out, err = capsys.readouterr()
+        assert "eigenvalues" in out
+        assert "no space left" in err
 
     def test_not_converged_is_exit_3_with_the_values_so_far_and_goes_on(self, ckpt: Path, capsys: Captured) -> None:
         assert status(["eig", "mlp.pt", "--max-products", "6", "--json"]) == 3
@@ -170,7 +214,9 @@ class TestShow:
         assert capsys.readouterr().out == table
         assert Path("mlp.eig.png").exists()
         assert status(["show", "mlp.landscape.h5", "--json"]) == 0
-        assert len(json.loads(capsys.readouterr().out)["eig"]["eigenvalues"]) == 2
+        shown = json.loads(capsys.readouterr().out)
+        assert shown["analysis"] == "eig"
+        assert len(shown["result"]["eigenvalues"]) == 2
 
     def test_a_file_that_is_not_a_result_is_said(self, ckpt: Path, capsys: Captured) -> None:
         assert status(["show", "mlp.pt"]) == 2

@@ -25,6 +25,8 @@ def result() -> EigResult:
         converged=np.array([True, True, False]),
         ritz_values=history,
         ritz_residuals=np.abs(history) * 0.1,
+        tol=1e-3,
+        rounding=1e-6,
         products=3,
         search_products=0,
         confirmed=False,

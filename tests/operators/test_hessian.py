@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import pytest
 import torch
 from conftest import Splitter, tanh_net
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import Objective
+from landscape.errors import TaskError
 from landscape.operators import HessianOperator, LinearOperator
 
 Data = tuple[Tensor, Tensor]
@@ -101,13 +105,28 @@ class Convolutional(nn.Module):
         return self.head(hidden) + 0.5 * self.again(hidden.flip(1))
 
 
+class WeightNormalised(nn.Module):
+    """Both of torch's spellings; the fused kernel's own double backward is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Linear(5, 4))
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(5, 5, 1), dim=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self.second = nn.utils.weight_norm(nn.Linear(4, 3), dim=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.first(self.conv(x))))
+
+
 class TestArchitectures:
     """Each layer kind that trips other tools, against differences of the gradient."""
 
     @pytest.mark.parametrize(
         ("build", "features"),
-        [(Attention, 4), (Recurrent, 4), (Convolutional, 5)],
-        ids=["attention", "lstm", "batchnorm-and-tied"],
+        [(Attention, 4), (Recurrent, 4), (Convolutional, 5), (WeightNormalised, 5)],
+        ids=["attention", "lstm", "batchnorm-and-tied", "weight-norm"],
     )
     def test_the_product_is_the_derivative_of_the_gradient(self, build: type[nn.Module], features: int) -> None:
         torch.manual_seed(3)
@@ -118,6 +137,50 @@ class TestArchitectures:
         slope = (objective.gradient(objective.theta + step) - objective.gradient(objective.theta - step)) / 2e-5
         # central differences: truncation about step^2 = 1e-10, rounding about 1e-16 / 1e-5
         assert torch.allclose(HessianOperator(objective) @ vector, slope, rtol=1e-6, atol=1e-9)
+
+    def test_attention_runs_through_its_mathematical_kernel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        torch.manual_seed(3)
+        x, y = torch.randn(6, 5, 4), torch.randint(0, 3, (6, 5))
+        objective = Objective(Attention(), [(x, y)], "cross_entropy")
+        seen = []
+        original = Attention.forward
+
+        def watching(self: Attention, x: Tensor) -> Tensor:
+            seen.append((torch.backends.cuda.math_sdp_enabled(), torch.backends.cuda.flash_sdp_enabled()))
+            return original(self, x)
+
+        monkeypatch.setattr(Attention, "forward", watching)
+        HessianOperator(objective) @ objective.theta
+        assert seen == [(True, False)]
+        assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_a_loss_without_a_second_derivative_names_the_operation() -> None:
+    class Lost(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(context: Any, gradient: Tensor) -> Tensor:
+            return gradient * 2
+
+    class Net(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return Lost.apply(super().forward(x))
+
+    objective = Objective(Net(3, 2), [(torch.randn(4, 3), torch.zeros(4, dtype=torch.long))], "cross_entropy")
+    with pytest.raises(TaskError, match="no second derivative"):
+        HessianOperator(objective) @ objective.theta
+
+
+def test_a_caller_under_no_grad_gets_the_same_product(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    expected = HessianOperator(objective) @ objective.theta
+    with torch.no_grad():
+        assert torch.equal(HessianOperator(objective) @ objective.theta, expected)
+        assert Objective(tanh_net(), [classification]).reference == objective.reference
 
 
 def test_unused_and_frozen_parameters_work() -> None:

@@ -37,6 +37,13 @@ def test_ignored_targets_and_selected_parameters_are_the_same_to_both(classifica
     assert torch.allclose(PyHessianOperator(objective).to_dense(), HessianOperator(objective).to_dense(), atol=1e-14)
 
 
+def test_it_works_on_a_copy_of_the_model(classification: Data) -> None:
+    model = tanh_net().train()
+    PyHessianOperator(Objective(model, [classification], "cross_entropy", dtype="float64", params=("0.*",)))
+    assert model.training
+    assert all(p.dtype == torch.float32 and p.requires_grad and p.grad is None for p in model.parameters())
+
+
 def test_power_iteration_leaves_the_global_generator_alone_and_repeats_itself(classification: Data) -> None:
     operator = PyHessianOperator(Objective(tanh_net(), [classification], "cross_entropy"))
     before = torch.get_rng_state()
