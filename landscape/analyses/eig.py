@@ -51,7 +51,7 @@ class EigResult(Result):
     pyhessian_eigenvalues: np.ndarray | None = array(
         "rank", help="PyHessian's power iteration on the same data.", optional=True
     )
-    pyhessian_difference: np.ndarray | None = array("rank", help="(PyHessian - ours) / |ours|.", optional=True)
+    pyhessian_relative_difference: np.ndarray | None = array("rank", help="(PyHessian - ours) / |ours|.", optional=True)
     vectors: np.ndarray | None = field(default=None, repr=False)
 
     def trouble(self) -> str:
@@ -224,7 +224,7 @@ class Eig(Analysis):
         theirs = theirs[select(theirs, self.k, self.which)]
         with np.errstate(divide="ignore", invalid="ignore"):
             difference = (theirs - result.eigenvalues) / np.abs(result.eigenvalues)
-        return replace(result, pyhessian_eigenvalues=theirs, pyhessian_difference=difference)
+        return replace(result, pyhessian_eigenvalues=theirs, pyhessian_relative_difference=difference)
 
 
 def _seconds_per_product(name: str, objective: Objective) -> float:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PANELS = 2
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito: told apart by everyone
+NAMED_RANKS = 6  # lines that a legend can name; more get a colour bar
+LOPSIDED = 20  # ratio of the two ends from which a linear axis hides the smaller one
 
 
 def draw(result: EigResult, axes: Sequence[Axes]) -> None:
@@ -25,48 +27,55 @@ def draw(result: EigResult, axes: Sequence[Axes]) -> None:
 def spectrum(result: EigResult, axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    rank = np.arange(len(result.eigenvalues))
+    values, rank = result.eigenvalues, np.arange(len(result.eigenvalues))
     for mask, colour, label in (
         (result.converged, BLUE, "converged"),
         (~result.converged, ORANGE, "not converged"),
     ):
         if mask.any():
             axes.errorbar(
-                rank[mask], result.eigenvalues[mask], yerr=result.residuals[mask],
-                fmt="o", markersize=5, capsize=3, color=colour, label=label,
+                rank[mask], values[mask], yerr=result.residuals[mask],
+                fmt="o", markersize=5, elinewidth=1.5, color=colour, label=label,
             )  # fmt: skip
     if result.pyhessian_eigenvalues is not None:
         axes.plot(rank, result.pyhessian_eigenvalues, "x", color=GREY, label="PyHessian")
-    if np.nanmin(result.eigenvalues) < 0:
+    low, high = float(np.nanmin(values - result.residuals)), float(np.nanmax(values + result.residuals))
+    if low < 0:
         axes.axhline(0, color=GREY, linewidth=0.8)
+    if low < 0 < high and max(-low, high) > LOPSIDED * min(-low, high):
+        axes.set_yscale("symlog", linthresh=min(-low, high) / 5)
     else:
-        axes.set_ylim(bottom=0, top=1.1 * float(np.nanmax(result.eigenvalues + result.residuals)) or 1)
+        axes.set_ylim(min(1.1 * low, 0), max(1.1 * high, 0) or 1)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(
-        xlabel="rank", ylabel="eigenvalue (bars: residual)", title=f"loss {result.loss:.4g}, P = {result.parameters:,}"
-    )
+    axes.set(xlabel="rank", ylabel="eigenvalue (bars: residual)")
+    axes.set_title(f"loss {result.loss:.4g}, {result.parameters:,} parameters, {result.samples:,} samples", fontsize=10)
     axes.legend(frameon=False)
 
 
 def convergence(result: EigResult, axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    count = result.ritz_values.shape[1]
     products = np.arange(1, len(result.ritz_values) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = result.ritz_residuals / np.abs(result.ritz_values)
     relative[relative == 0] = np.nan  # exact: no place on a logarithmic axis
-    colours = _shades(relative.shape[1])
-    for rank in range(relative.shape[1]):
-        axes.plot(products, relative[:, rank], color=colours[rank], linewidth=1.1)
+    for rank, colour in enumerate(_shades(count)):
+        label = f"rank {rank}" if count <= NAMED_RANKS else None
+        axes.plot(products, relative[:, rank], color=colour, linewidth=1.2, label=label)
+    axes.axhline(result.tol, color=GREY, linestyle="--", linewidth=1, label="tolerance")
     if result.search_products:
-        first = len(result.ritz_values) - result.search_products
-        axes.axvspan(first + 0.5, len(result.ritz_values) + 0.5, color="0.92", label="search for skipped values")
-        axes.legend(frameon=False, loc="upper right")
+        first = len(products) - result.search_products
+        axes.axvspan(first + 0.5, len(products) + 0.5, color="0.93", zorder=0, label="search for skipped values")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="Hessian-vector products", ylabel="residual / |eigenvalue|", title="convergence (dark: rank 0)")
+    axes.set(xlabel="Hessian-vector products", ylabel="residual / |eigenvalue|")
+    axes.set_title("convergence", fontsize=10)
     if np.isfinite(relative).any():
         axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=8)
+    if count > NAMED_RANKS:
+        _colour_bar(axes, count)
 
 
 def _shades(count: int) -> np.ndarray:
@@ -74,3 +83,11 @@ def _shades(count: int) -> np.ndarray:
 
     shades: np.ndarray = colormaps["viridis"](np.linspace(0, 0.9, count))
     return shades
+
+
+def _colour_bar(axes: Axes, count: int) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    bar = ScalarMappable(Normalize(-0.5, count - 0.5), ListedColormap(_shades(count)))
+    axes.figure.colorbar(bar, ax=axes, label="rank", pad=0.02)

@@ -64,4 +64,4 @@ def test_every_variant_draws(result: EigResult, changes: dict[str, object]) -> N
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert {"converged", "not converged"} <= set(labels)
     assert ("PyHessian" in labels) == ("pyhessian_eigenvalues" in changes)
-    assert len(axes[1].lines) == 3
+    assert len(axes[1].lines) == 4  # three ranks and the tolerance
