@@ -197,7 +197,7 @@ def large(device: str, samples: int) -> dict[str, float]:
     """A residual network of 25 million parameters: the plan against what happened."""
     torch.manual_seed(0)
     inputs, targets = digits(images=True)[0]
-    objective = Objective(resnet(blocks=3, width=149), [(inputs[:samples], targets[:samples])], device=device)
+    objective = Objective(resnet(blocks=3, width=155), [(inputs[:samples], targets[:samples])], device=device)
     analysis = Eig(k=5)
     plan = analysis.plan(objective)
     began = time.perf_counter()
@@ -231,6 +231,22 @@ def show(title: str, table: dict[str, Any]) -> None:
         print(f"  {name:30s} " + "; ".join(f"{key} {value:.4g}" for key, value in row.items()))
 
 
+def plans(device: str) -> dict[str, dict[str, float]]:
+    """The planned time against the time that it took, over trained samples."""
+    table = {}
+    for name, k in (("digits-mlp", 20), ("digits-resnet", 5), ("charlm", 2)):
+        objective = landscape.load(SAMPLES / f"{name}.pt", device=device)
+        analysis = Eig(k=k)
+        plan = analysis.plan(objective)
+        began = time.perf_counter()
+        result = landscape.run(analysis, objective)
+        seconds = time.perf_counter() - began
+        table[f"{name}, k = {k}"] = {
+            "products": result.products, "seconds": seconds, "planned seconds / seconds": plan.seconds / seconds
+        }  # fmt: skip
+    return table
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--device", default="cpu")
@@ -246,6 +262,7 @@ def main() -> None:
         "one product of digits-mlp": product_cost("digits-mlp", chosen.device, chosen.repeats),
         "work outside products, 1.1M parameters": overhead(chosen.device),
     }
+    figures["plan of --dry-run"] = plans(chosen.device)
     if not chosen.skip_large:
         figures["25M parameters, k = 5"] = large(chosen.device, 64)
     for title, table in figures.items():

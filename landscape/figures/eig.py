@@ -43,7 +43,8 @@ def spectrum(result: EigResult, axes: Axes) -> None:
     if low < 0:
         axes.axhline(0, color=GREY, linewidth=0.8)
     if low < 0 < high and max(-low, high) > LOPSIDED * min(-low, high):
-        axes.set_yscale("symlog", linthresh=min(-low, high) / 5)
+        axes.set_yscale("symlog", linthresh=min(-low, high) / 2)
+        axes.set_ylim(3 * low, 3 * high)
     else:
         axes.set_ylim(min(1.1 * low, 0), max(1.1 * high, 0) or 1)
     axes.margins(x=0.08)
@@ -73,7 +74,7 @@ def convergence(result: EigResult, axes: Axes) -> None:
     axes.set_title("convergence", fontsize=10)
     if np.isfinite(relative).any():
         axes.set_yscale("log")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
     if count > NAMED_RANKS:
         _colour_bar(axes, count)
 
@@ -88,6 +89,7 @@ def _shades(count: int) -> np.ndarray:
 def _colour_bar(axes: Axes, count: int) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.ticker import MaxNLocator
 
     bar = ScalarMappable(Normalize(-0.5, count - 0.5), ListedColormap(_shades(count)))
-    axes.figure.colorbar(bar, ax=axes, label="rank", pad=0.02)
+    axes.figure.colorbar(bar, ax=axes, label="rank", pad=0.02, ticks=MaxNLocator(integer=True))
