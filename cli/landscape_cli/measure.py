@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape.session import Measurement, Stop
 
 INCONCLUSIVE = 3
+Failure = tuple[Path, LandscapeError]
 
 
 def measure(
@@ -30,16 +31,27 @@ def measure(
             "no checkpoint is named",
             fix=f'landscape {analysis.name} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
         )
-    targets = outputs(paths, output.output)
+    done, failed = _attempt_all(paths, analysis, conditions, output, origins)
+    _print(done, failed, analysis, output, several=len(paths) > 1)
+    if failed and len(paths) == 1:
+        raise failed[0][1]
+    return _exit_code(done, failed, analysis)
+
+
+def _attempt_all(
+    paths: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
+) -> tuple[list[Measurement], list[Failure]]:
+    """Every checkpoint's measurement, and the errors of those that have none."""
     from landscape.session import Stop
 
     done: list[Measurement] = []
-    failed: list[tuple[Path, LandscapeError]] = []
+    failed: list[Failure] = []
     with Stop() as stop:
-        for path, target in zip(paths, targets, strict=True):
+        for path, target in zip(paths, outputs(paths, output.output), strict=True):
             try:
                 if one := _measure_one(path, target, analysis, conditions, output, origins, stop):
                     done.append(one)
+                continue
             except Interrupted:
                 raise
             except LandscapeError as error:
@@ -48,16 +60,18 @@ def measure(
                 if len(paths) == 1:
                     raise
                 failed.append((path, LandscapeError(f"internal error: {type(error).__name__}: {error}")))
-            if failed and failed[-1][0] is path and len(paths) > 1:
+            if len(paths) > 1:
                 say(f"error: {failed[-1][1]}")
-    _print(done, failed, analysis, output, several=len(paths) > 1)
-    if failed and len(paths) == 1:
-        raise failed[0][1]
-    problems = [one.problem for one in done if one.problem is not None]
-    for problem in problems:
-        say(f"error: {problem}")
-    codes = [error.exit_code for error in (*(error for _, error in failed), *problems)]
+    return done, failed
+
+
+def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysis) -> int:
+    """The worst of what went wrong, after saying what has not been said yet."""
+    codes = [error.exit_code for _, error in failed]
     for one in done:
+        if one.problem is not None:
+            say(f"error: {one.problem}")
+            codes.append(one.problem.exit_code)
         if trouble := one.result.trouble():
             say(f"inconclusive: {trouble}; what was done is kept in {analysis.name}.partial beside the result")
             say(f"  fix:  {one.result.remedy()}")
@@ -144,7 +158,7 @@ def _print_plan(path: Path, target: Path, analysis: Analysis, objective: Objecti
 
 def _print(
     done: list[Measurement],
-    failed: list[tuple[Path, LandscapeError]],
+    failed: list[Failure],
     analysis: Analysis,
     output: Output,
     *,
