@@ -155,12 +155,14 @@ class Eig(Analysis):
 
     def plan(self, objective: Objective) -> Plan:
         rows = self._capacity(objective)
-        products = min(round(EXPECTED[0] * self.k + EXPECTED[1]) + self.confirm, self.max_products)
+        search = self.confirm + 1 if self.confirm else 0  # the one measures the rounding
+        products = min(round(EXPECTED[0] * self.k + EXPECTED[1]) + search, self.max_products)
         seconds = _seconds_per_product(self.operator, objective)
         return Plan(
             bytes=rows * objective.theta.nbytes,
             products=products,
-            seconds=(seconds + _seconds_per_row(objective) * min(rows, products) / 2) * products,
+            seconds=(seconds + _seconds_per_row(objective) * min(rows, products) / 2)
+            * (products + 1),  # loss and gradient
             facts={"basis": f"{rows} vectors", "product": f"{seconds:.3g} s"},
         )
 
