@@ -32,7 +32,7 @@ def refined(pairs: Candidates, state: LanczosState, wanted: Wanted) -> Candidate
     The directions of the residuals are not known: their norms are added.
     """
     locked, own = pairs.coefficients[:, : state.locked], pairs.coefficients[:, state.locked :]
-    if state.exhausted or not pairs.own.any() or pairs.own.all():
+    if state.exhausted or not state.locked or not pairs.own.any():
         return pairs
     leak = locked @ state.leakage @ own.T
     total = ((state.leakage @ own.T) ** 2).sum(axis=0)  # of each own pair, into all of L

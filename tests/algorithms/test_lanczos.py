@@ -221,6 +221,54 @@ def test_rounding_beyond_the_tolerance_is_not_called_converged() -> None:
     assert converged(pairs, state, 1e-3).tolist() == [True, True, False]
 
 
+def test_a_search_that_spans_the_whole_space_ends_with_the_exact_values() -> None:
+    """At a loose tolerance inexact pairs are locked; where nothing is left to search, the result is exact again."""
+    spectrum = np.linspace(-1, 3, 12) ** 3
+    operator = symmetric(spectrum)
+    rough = solve(operator, Wanted(3, tol=0.3, confirm=0))[1]
+    state, pairs = solve(operator, Wanted(3, tol=0.3, confirm=100))
+    assert np.abs(rough.values - spectrum[::-1][:3]).max() > 1e-6
+    assert state.exhausted
+    assert np.allclose(pairs.values, spectrum[::-1][:3], atol=1e-12)
+
+
+class TestRefined:
+    """A locked pair (5, residual 0.1) and a new one (7) that leaks into it by 0.1: exactly [[5, 0.1], [0.1, 7]]."""
+
+    @pytest.fixture
+    def state(self) -> LanczosState:
+        nothing = np.zeros((0, 2))
+        return LanczosState(
+            basis=torch.eye(6, dtype=torch.float64),
+            locked_values=np.array([5.0]),
+            locked_residuals=np.array([0.1]),
+            projected=np.array([[7.0]]),
+            coupling=np.array([0.0]),
+            leakage=np.array([[0.1]]),
+            rounding=0.0,
+            scale=7.0,
+            products=3,
+            cycle=1,
+            cycle_products=1,
+            search_products=2,
+            value_history=nothing,
+            residual_history=nothing,
+        )
+
+    def test_pairs_that_are_locked_together_are_solved_together(self, state: LanczosState) -> None:
+        wanted = Wanted(2)
+        pairs = refined(ritz(state, wanted), state, wanted)
+        assert np.allclose(pairs.values, 6 + np.sqrt(1.01) * np.array([1, -1]), rtol=1e-14)
+        assert pairs.own.tolist() == [True, False]
+        assert np.abs(pairs.residuals).max() < 1e-7  # the square root of rounding
+
+    def test_what_leaks_into_a_pair_that_is_dropped_stays_a_residual(self, state: LanczosState) -> None:
+        wanted = Wanted(1)
+        pairs = refined(ritz(state, wanted), state, wanted)
+        assert pairs.values.tolist() == [7.0]
+        assert pairs.residuals == pytest.approx([0.1])
+
+
 def test_a_gap_counts_only_beyond_the_neighbour_s_own_residual() -> None:
     """Two values closer than their residuals: r^2 / gap would promise more than is known."""
     state = LanczosState(
