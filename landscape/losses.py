@@ -14,7 +14,6 @@ from torch.nn import functional
 from landscape.batches import leaves
 from landscape.errors import TaskError, nearest
 
-NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 IGNORED = -100  # the target that torch's and Hugging Face's losses skip
 
 
@@ -172,22 +171,6 @@ def infer(output: Any, target: Any) -> Loss:
         f"no loss is given and the shapes do not tell: output {_shape(output)}, target {_shape(target)}",
         fix=f"--loss {'|'.join(BY_NAME)} or --loss pkg.mod:function",
     )
-
-
-def require_mean(loss: Loss, output: Tensor, target: Tensor) -> None:
-    """Raises TaskError if a user's function is not a mean over samples: batches would then change the result."""
-    if not isinstance(loss, FunctionLoss) or not isinstance(target, Tensor) or len(output) < 2:
-        return
-    output = output.detach()
-    whole = float(loss.total(output, target))
-    parts = [float(loss.total(output[i : i + 1], target[i : i + 1])) for i in range(len(output))]
-    if not abs(whole - sum(parts)) <= NOT_A_MEAN * sum(abs(part) for part in parts):
-        raise TaskError(
-            f"loss {loss.name} is not a mean over samples: {whole / len(output):.6g} for {len(output)} samples "
-            f"together, {sum(parts) / len(output):.6g} on average one by one",
-            why="it returns a sum, a weighted mean, leaves targets out, or depends on other samples of the batch",
-            fix="return one loss per sample, shape (N,), or use --loss cross_entropy, which leaves out targets of -100",
-        )
 
 
 def _module_loss(module: nn.Module) -> ModuleLoss:

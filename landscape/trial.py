@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from landscape.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
-from landscape.losses import Loss, as_loss, infer, require_mean
+from landscape.losses import FunctionLoss, Loss, as_loss, infer
+
+NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
 
 def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Loss:
@@ -20,7 +23,8 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
     random, or changes its inputs, and if the loss fails, is no mean over samples, or cuts the graph.
     """
     output = _deterministic_output(forward, first)
-    if not any(tensor.requires_grad for tensor in leaves(output)):
+    known = list(leaves(output))  # none if the model returns an object of its own
+    if known and not any(tensor.requires_grad for tensor in known):
         raise TaskError(
             "the model's output does not depend on the parameters that are measured",
             why="they are not used, or the forward pass runs under no_grad or detaches",
@@ -29,7 +33,6 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
     chosen = as_loss(loss) if loss is not None else infer(output, first.targets)
     try:
         total = chosen.total(output, first.targets)
-        require_mean(chosen, output, first.targets)
     except LandscapeError:
         raise
     except Exception as error:  # the user's loss may raise anything
@@ -44,6 +47,8 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
             why="it leaves torch, detaches or rounds",
             fix="compute it with torch",
         )
+    if isinstance(chosen, FunctionLoss):
+        _require_mean(chosen, forward, first, float(total.detach()))
     return chosen
 
 
@@ -72,3 +77,21 @@ def _deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
     if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
         raise TaskError("the model changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
     return output
+
+
+def _require_mean(loss: FunctionLoss, forward: Callable[[Batch], Any], first: Batch, whole: float) -> None:
+    """Raises TaskError if a user's function is not a mean over samples: batches would then change the result."""
+    uneven = max(1, 5 * first.size // 8)  # halves could have equal shares of what a mean leaves out
+    try:
+        parts = [float(loss.total(forward(part), part.targets).detach()) for part in first.split(uneven)]
+    except Exception:  # it cannot take a batch of another size; then nothing is known
+        return
+    together, apart = whole / first.size, sum(parts) / first.size
+    # what is not finite is not judged here: the loss over all data will be
+    if math.isfinite(together - apart) and abs(together - apart) > NOT_A_MEAN * sum(map(abs, parts)) / first.size:
+        raise TaskError(
+            f"loss {loss.name} is not a mean over samples: {together:.6g} for {first.size} samples together, "
+            f"{apart:.6g} on average in parts",
+            why="it returns a sum, a weighted mean, leaves targets out, or depends on other samples of the batch",
+            fix="return one loss per sample, shape (N,), or use --loss cross_entropy, which leaves out targets of -100",
+        )

@@ -33,7 +33,5 @@ def uses_weight_norm(model: nn.Module) -> bool:
 
 
 def _normalised(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    axes = [axis for axis in range(v.ndim) if axis != dim % v.ndim] if dim != -1 or v.ndim == 1 else None
-    norms = torch.linalg.vector_norm(v, dim=axes, keepdim=True)
-    normalised: Tensor = v * (g / norms)
+    normalised: Tensor = v * (g / torch.norm_except_dim(v, 2, dim))
     return normalised

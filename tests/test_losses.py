@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import TaskError
-from landscape.losses import as_loss, infer, require_mean
+from landscape.losses import as_loss, infer
 
 LOGITS = torch.randn(24, 7, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.randint(0, 7, (24,), generator=torch.Generator().manual_seed(1))
@@ -94,25 +94,6 @@ def test_targets_may_be_a_container() -> None:
     assert loss.count({"y": CLASSES, "weights": REALS}) == 24
     expected = float(functional.cross_entropy(LOGITS, CLASSES))
     assert float(loss.total(LOGITS, {"y": CLASSES})) / 24 == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda o, t: ((o - t) ** 2).sum(),
-        lambda o, t: ((o - o.mean(0)) ** 2).mean(),
-        lambda o, t: functional.cross_entropy(o, IGNORING[: len(o)]) if len(o) > 1 else o.sum() * 0,
-    ],
-    ids=["sum", "contrast", "ignoring"],
-)
-def test_a_function_that_is_no_mean_over_samples_is_refused(function: Callable[[Tensor, Tensor], Tensor]) -> None:
-    with pytest.raises(TaskError, match="is not a mean over samples"):
-        require_mean(as_loss(function), LOGITS[:8], REALS[:8])
-
-
-def test_a_mean_passes() -> None:
-    for function in (functional.mse_loss, lambda o, t: ((o - t) ** 4).mean(1), lambda o, t: (o - t).abs().mean()):
-        require_mean(as_loss(function), LOGITS[:8], REALS[:8])
 
 
 def test_a_function_with_another_shape_is_refused() -> None:

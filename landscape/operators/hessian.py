@@ -57,5 +57,5 @@ def _second(gradient: Tensor, theta: Tensor, column: Tensor, *, keep: bool) -> t
             raise
         raise TaskError(
             f"the model has no second derivative: {str(error).splitlines()[0]}",
-            fix="replace that operation, or leave its parameters out with --params",
+            fix="replace that operation, or leave its parameters out with --params; freeze a loss' own parameters",
         ) from error

@@ -120,6 +120,18 @@ class WeightNormalised(nn.Module):
         return self.second(torch.tanh(self.first(self.conv(x))))
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_the_unfused_weight_norm_is_torch_s(name: str, dim: int | None) -> None:
+    if name == "bias" and dim == 1:
+        dim = -1
+    torch.manual_seed(0)
+    model = nn.utils.parametrizations.weight_norm(nn.Linear(5, 3), name, dim=dim)
+    x, y = torch.randn(6, 5), torch.randint(0, 3, (6,))
+    expected = float(nn.functional.cross_entropy(model(x), y).detach())
+    assert float(Objective(model, [(x, y)], "cross_entropy").value()) == pytest.approx(expected, rel=1e-6)
+
+
 class TestArchitectures:
     """Each layer kind that trips other tools, against differences of the gradient."""
 

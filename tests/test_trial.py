@@ -1,0 +1,89 @@
+"""What is taken for granted of a user's model and loss is tried first, and nothing ordinary is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape import Objective
+from landscape.errors import NumericalError, TaskError
+
+X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.randint(0, 3, (24,), generator=torch.Generator().manual_seed(1))
+REALS = torch.randn(24, 3, generator=torch.Generator().manual_seed(2))
+BITS = (REALS[:, 0] > 0).float()
+IGNORING = CLASSES.clone()
+IGNORING[2:5] = -100
+
+
+@dataclass
+class Out:
+    logits: Tensor
+
+
+class Returning(nn.Linear):
+    """A linear layer whose output is wrapped by a function."""
+
+    def __init__(self, wrap: Callable[[Tensor], Any], width: int = 3) -> None:
+        torch.manual_seed(0)
+        super().__init__(5, width)
+        self.wrap = wrap
+
+    def forward(self, x: Tensor) -> Any:
+        return self.wrap(super().forward(x))
+
+
+def squeezed_loss(output: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(output.squeeze(), target)
+
+
+ORDINARY: dict[str, tuple[nn.Module, Tensor, Any]] = {
+    "tuple": (Returning(lambda z: (z, 2 * z)), CLASSES, lambda o, t: functional.cross_entropy(o[0], t)),
+    "dictionary": (Returning(lambda z: {"a": z, "b": z}), CLASSES, lambda o, t: functional.cross_entropy(o["a"], t)),
+    "dataclass": (Returning(Out), CLASSES, lambda o, t: functional.cross_entropy(o.logits, t)),
+    "squeezed": (Returning(lambda z: z, 1), BITS, squeezed_loss),
+    "flattened": (
+        Returning(lambda z: z.reshape(-1, 1).expand(-1, 4)), torch.zeros(24, 3, dtype=torch.long),
+        lambda o, t: functional.cross_entropy(o, t.flatten()),
+    ),
+    "samples-second": (Returning(lambda z: z.T), REALS, lambda o, t: functional.mse_loss(o.T, t)),
+    "its-own-loss": (Returning(lambda z: (z**2).mean()), REALS, lambda o, t: o),
+    "per-sample": (Returning(lambda z: z), REALS, lambda o, t: ((o - t) ** 4).mean(1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ORDINARY.values(), ids=list(ORDINARY))
+def test_ordinary_models_and_losses_are_taken(case: tuple[nn.Module, Tensor, Any]) -> None:
+    model, targets, loss = case
+    expected = loss(model(X), targets).mean().detach()
+    ragged = [(X[:10], targets[:10]), (X[10:], targets[10:])]
+    assert float(Objective(model, ragged, loss).value()) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (lambda o, t: ((o - t) ** 2).sum(), REALS),
+        (lambda o, t: ((o - o.mean(0)) ** 2).mean(), REALS),
+        (lambda o, t: functional.cross_entropy(o, t), IGNORING),
+        (lambda o, t: functional.cross_entropy(o, t, weight=torch.tensor([1.0, 2.0, 9.0])), CLASSES),
+    ],
+    ids=["sum", "contrast", "ignoring", "weighted"],
+)
+def test_a_function_that_is_no_mean_over_samples_is_refused(loss: Any, targets: Tensor) -> None:
+    with pytest.raises(TaskError, match="is not a mean over samples"):
+        Objective(Returning(lambda z: z), [(X, targets)], loss)
+
+
+def test_a_loss_that_is_not_finite_is_a_result_of_the_numbers() -> None:
+    objective = Objective(
+        Returning(lambda z: z), [(X * float("nan"), CLASSES)], lambda o, t: functional.cross_entropy(o, t)
+    )
+    with pytest.raises(NumericalError, match="the loss at the checkpoint is nan"):
+        _ = objective.reference
