@@ -44,8 +44,9 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops (about 7 minutes)
 	$(BIN)/python benchmarks/eig.py
+	$(BIN)/python benchmarks/report.py
 
 gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON: one whose torch has CUDA)
 	PYTHONPATH=.:cli $(GPU_PYTHON) -m pytest -m gpu
