@@ -62,7 +62,7 @@ class LanczosState:
     projected: np.ndarray  # T, (a, a)
     coupling: np.ndarray  # c, (a,)
     leakage: np.ndarray  # B, (l, a)
-    rounding: float  # ||A y - theta y|| beyond its Lanczos residual, measured by a product at each lock
+    rounding: float  # as measured: by a product at each lock, and by u'Av - v'Au at each step
     scale: float  # the largest ||A q|| seen: an estimate of ||A|| from below
     products: int
     cycle: int  # 0 until the first lock
@@ -91,7 +91,7 @@ class LanczosState:
 
     @property
     def noise(self) -> float:
-        """What rounding may leave of a residual: the floor, or more if more was measured at a lock."""
+        """What rounding may leave of a residual: the floor, or more if more was measured."""
         return max(self.floor, SPREAD * self.rounding)
 
     @property
