@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,25 +21,35 @@ REMEDY = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs (a tensor, or a tuple or dict of tensors) and targets, samples along axis 0."""
+    """Inputs (a tensor, or a tuple or dict of tensors) and targets, samples along axis 0.
+
+    `first` is the place of its first sample in the whole data set.
+    """
 
     inputs: Any
     targets: Any
+    first: int = 0
 
     @property
     def size(self) -> int:
         return len(next(leaves(self.inputs)))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return Batch(_map(change, self.inputs), _map(change, self.targets))
+        return replace(self, inputs=mapped(change, self.inputs), targets=mapped(change, self.targets))
 
     def split(self, size: int) -> Iterator[Batch]:
         """Pieces of at most `size` samples, views of this batch."""
-        if self.size <= size:
+        yield from self.cut(range(self.first + size, self.first + self.size, size))
+
+    def cut(self, places: Iterable[int]) -> Iterator[Batch]:
+        """Pieces that end before the given ascending places in the whole data set, views of this batch."""
+        inside = [place - self.first for place in places if self.first < place < self.first + self.size]
+        if not inside:
             yield self
             return
-        for first in range(0, self.size, size):
-            yield self.map(lambda tensor, first=first: tensor[first : first + size])  # type: ignore[misc]
+        for begin, end in pairwise([0, *inside, self.size]):
+            piece = self.map(lambda tensor, part=slice(begin, end): tensor[part])  # type: ignore[misc]
+            yield replace(piece, first=self.first + begin)
 
 
 @dataclass(frozen=True)
@@ -58,9 +69,11 @@ class Batches:
         if self.kept:
             yield from self.source
             return
+        first = 0
         with own_random_stream(0):
             for item in self.source:
-                yield as_batch(item)
+                yield replace(batch := as_batch(item), first=first)
+                first += batch.size
 
 
 def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int) -> Batches:
@@ -75,7 +88,7 @@ def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int
     size = largest = 0
     with own_random_stream(0):
         for item in source:
-            batch = as_batch(item)
+            batch = replace(as_batch(item), first=hasher.samples)
             hasher.update(batch)
             first_digest = first_digest or _digest(batch)
             largest = max(largest, batch.size)
@@ -196,11 +209,12 @@ def _require_same_first(source: Iterable[Any], digest: str) -> None:
         )
 
 
-def _map(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """The tree of tuples and dicts with every tensor changed; lists become tuples."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, tuple | list):
-        return tuple(_map(change, part) for part in tree)
+        return tuple(mapped(change, part) for part in tree)
     if isinstance(tree, dict):
-        return {key: _map(change, part) for key, part in tree.items()}
+        return {key: mapped(change, part) for key, part in tree.items()}
     return tree

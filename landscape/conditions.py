@@ -25,6 +25,10 @@ class Conditions:
     data_arg: tuple[str, ...] = option((), help="Argument of the data factory, key=value. Repeatable.")
     loss: str | None = option(None, help="Loss: cross_entropy, mse, bce, or pkg.mod:function(output, target).")
     params: tuple[str, ...] = option((), help="Glob over parameter names, e.g. 'layers.0.*'. Repeatable.")
+    preconditioner: str | None = option(
+        None,
+        help="File of positive tensors by parameter, for --operator preconditioned; default Adam's in the checkpoint.",
+    )
     device: str = option("auto", help="Device: auto (CUDA where there is one), cpu, cuda, cuda:1.")
     dtype: Literal["float32", "float64"] = option("float32", help="Precision of weights, data and products.")
     micro_batch: int | None = option(

@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from landscape import checkpoints, tasks
+from landscape.checkpoints import optimizer
+from landscape.checkpoints.names import unwrapped
 from landscape.conditions import Conditions
 from landscape.errors import UsageError
 from landscape.fields import validate
@@ -35,6 +37,14 @@ def load(
     checkpoint = checkpoints.read(path)
     task = tasks.find(checkpoint, conditions, origins)
     model = task.build()
+    parameters = dict(model.named_parameters())
+
+    def preconditioner() -> Mapping[str, Tensor]:
+        if conditions.preconditioner is None:
+            return optimizer.diagonal(checkpoint.optimizer, parameters, str(path))
+        tensors = checkpoints.read(conditions.preconditioner).tensors
+        return {unwrapped(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
+
     fitted, stripped = checkpoints.fit(
         checkpoint.tensors, model.state_dict(), str(path), f"model {task.resolved_from['model']}"
     )
@@ -48,6 +58,7 @@ def load(
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
+        preconditioner=preconditioner,
         source=source,
     )
     found = [f"{kind}: {name}" for kind, name in task.resolved_from.items()]

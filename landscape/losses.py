@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,17 @@ class Loss(Protocol):
         """How many terms the sum has: samples, tokens or elements; TaskError for targets outside the loss's domain."""
 
 
+Uniform = Callable[[tuple[int, ...]], Tensor]  # numbers in (0, 1) of a shape with samples along axis 0
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """A loss that is the negative logarithm of a probability of the targets given the output."""
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        """Targets drawn from the model's own distribution, of the shape and kind of `target`."""
+
+
 @dataclass(frozen=True)
 class CrossEntropy:
     """-log softmax(output)[target], averaged over every target that is not -100.
@@ -54,6 +66,14 @@ class CrossEntropy:
     def count(self, target: Tensor) -> int:
         return _distributions(target) if target.is_floating_point() else int((target != IGNORED).sum())
 
+    def class_axis(self, output: Tensor, target: Tensor) -> int:
+        """The axis of the output that holds the classes."""
+        return output.ndim - 1 if not target.is_floating_point() and output.shape[:-1] == target.shape else 1
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        axis = self.class_axis(output, target)
+        return _drawn_classes(output.double().softmax(axis), axis, target, uniform, IGNORED)
+
 
 @dataclass(frozen=True)
 class MeanSquaredError:
@@ -67,6 +87,11 @@ class MeanSquaredError:
 
     def count(self, target: Tensor) -> int:
         return target.numel()
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        """(output - target)^2 is the negative log-likelihood of a normal distribution of variance 1/2."""
+        normal: Tensor = torch.special.ndtri(uniform(tuple(output.shape)))
+        return (output.double() + normal / math.sqrt(2)).to(output.dtype)
 
 
 @dataclass(frozen=True)
@@ -83,6 +108,9 @@ class BinaryCrossEntropy:
         if bool(((target < 0) | (target > 1)).any()):
             raise TaskError("bce has targets outside [0, 1]", fix="--loss mse for real targets")
         return target.numel()
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        return (uniform(tuple(output.shape)) < output.double().sigmoid()).to(output.dtype)
 
 
 @dataclass(frozen=True)
@@ -126,6 +154,22 @@ class ModuleLoss:
         if ignored is None:
             return target.numel()
         return _distributions(target) if target.is_floating_point() else int((target != ignored).sum())
+
+    def class_axis(self, output: Tensor, target: Tensor) -> int | None:
+        """The axis of the output that holds the classes; None if the loss has none."""
+        return 1 if isinstance(self.module, PER_TARGET) else None
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        """Raises TaskError if the loss is not the negative logarithm of a known distribution."""
+        module = self.module
+        if isinstance(module, nn.MSELoss):
+            return BY_NAME["mse"].sample(output, target, uniform)  # type: ignore[attr-defined, no-any-return]
+        if isinstance(module, nn.BCEWithLogitsLoss) and module.weight is None and module.pos_weight is None:
+            return BY_NAME["bce"].sample(output, target, uniform)  # type: ignore[attr-defined, no-any-return]
+        if isinstance(module, PER_TARGET) and not getattr(module, "label_smoothing", 0.0):
+            logarithms = output.double().log_softmax(1) if isinstance(module, nn.CrossEntropyLoss) else output.double()
+            return _drawn_classes(logarithms.exp(), 1, target, uniform, module.ignore_index)
+        raise no_likelihood(self.name)
 
 
 BY_NAME: dict[str, Loss] = {loss.name: loss for loss in (CrossEntropy(), MeanSquaredError(), BinaryCrossEntropy())}
@@ -184,6 +228,24 @@ def _module_loss(module: nn.Module) -> ModuleLoss:
     summed = copy.deepcopy(module)
     setattr(summed, "reduction", "sum")  # noqa: B010 - torch types attributes as tensors
     return ModuleLoss(summed, name)
+
+
+def no_likelihood(name: str) -> TaskError:
+    """The error for a loss of which no distribution of the targets is known."""
+    return TaskError(
+        f"loss {name} is not the likelihood of a known distribution: no labels can be drawn for the Fisher matrix",
+        fix="--operator ggn or empirical-fisher, or --loss cross_entropy, mse or bce",
+    )
+
+
+def _drawn_classes(chances: Tensor, axis: int, target: Tensor, uniform: Uniform, ignored: int) -> Tensor:
+    """Classes by inverting the cumulative chances; ignored targets stay ignored, class probabilities become one-hot."""
+    cumulative = chances.movedim(axis, -1).cumsum(-1)
+    point = uniform(tuple(cumulative.shape[:-1]))[..., None] * cumulative[..., -1:]
+    drawn = (cumulative < point).sum(-1).clamp_max(cumulative.shape[-1] - 1)
+    if target.is_floating_point():
+        return functional.one_hot(drawn, cumulative.shape[-1]).movedim(-1, axis).to(target.dtype)
+    return torch.where(target == ignored, target, drawn.to(target.dtype))
 
 
 def _distributions(target: Tensor) -> int:

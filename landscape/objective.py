@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from landscape.space import ParameterSpace
 from landscape.trial import settled_loss, shapes
 from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
 
+T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 TRIAL = 8  # samples on which model and loss are tried: enough to see batch effects, few enough for any memory
 KEPT_SHARE = 4  # data stays in memory if it takes at most 1/4 of what is free
@@ -55,8 +56,9 @@ class Objective:
 
     `model` is any `nn.Module` (DataParallel and compiled wrappers are undone), `batches` any re-iterable of
     `(inputs, targets)`, a pair of tensors or a map-style Dataset, `loss` whatever `landscape.losses.as_loss` takes
-    (inferred from the shapes if None). `params` are globs that select parameters; the others stay fixed. Nothing in the
-    model changes: not its mode, its `requires_grad`, its `.grad` or its buffers.
+    (inferred from the shapes if None). `params` are globs that select parameters; the others stay fixed.
+    `preconditioner` is a positive diagonal by parameter, or a function that finds one. Nothing in the model changes:
+    not its mode, its `requires_grad`, its `.grad` or its buffers.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
     """
@@ -73,12 +75,14 @@ class Objective:
         device: str = "auto",
         dtype: str = "float32",
         micro_batch: int | None = None,
+        preconditioner: Mapping[str, Tensor] | Callable[[], Mapping[str, Tensor]] | None = None,
         source: Source | None = None,
     ) -> None:
         self.device = as_device(device)
         self.dtype = DTYPES[dtype]
         self.source = source or Source()
         self.notes: list[str] = []
+        self._preconditioner = preconditioner
         self.model = undone(model)
         self.space = ParameterSpace.of(_trainable(self.model)).select(params)
         self._unfused = uses_weight_norm(self.model)
@@ -122,10 +126,25 @@ class Objective:
 
         return self.accumulate(kernel) / self.count
 
-    def batch_total(self, theta: Tensor, batch: Batch) -> Tensor:
-        """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed."""
+    def batch_total(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed.
+
+        Theta is one vector `(P,)`, or its tensors by name.
+        """
+        return self._blamed(batch, lambda: self.loss.total(self._output(theta, batch), batch.targets))
+
+    def batch_output(self, theta: Tensor, batch: Batch) -> Any:
+        """The model's output on one batch at theta, differentiable in theta."""
+        return self._blamed(batch, lambda: self._output(theta, batch))
+
+    def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
+        """The summed loss of an output, with the batch's targets or others in their place."""
+        return self._blamed(batch, lambda: self.loss.total(output, batch.targets if targets is None else targets))
+
+    def _blamed(self, batch: Batch, work: Callable[[], T]) -> T:
+        """What the user's model or loss computes; raises TaskError that says on what it failed."""
         try:
-            return self.loss.total(self._output(theta, batch), batch.targets)
+            return work()
         except LandscapeError:
             raise
         except Exception as error:  # the user's model and loss may raise anything
@@ -165,6 +184,21 @@ class Objective:
         _require_finite(self.space.unflatten(gradient), "the gradient")
         return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
 
+    @cached_property
+    def preconditioner(self) -> Tensor:
+        """The optimiser's diagonal `(P,)`; raises UsageError if none is known or a parameter has none."""
+        given = self._preconditioner
+        if given is None:
+            raise UsageError("no preconditioner is known", fix="Objective(..., preconditioner={name: tensor})")
+        tensors = given() if callable(given) else given
+        missing = [b.name for b in self.space.blocks if b.name not in tensors or tensors[b.name].shape != b.shape]
+        if missing:
+            raise UsageError(
+                f"the preconditioner has no tensor that fits {listing(missing)}",
+                fix="leave these parameters out with --params, or give their diagonal with --preconditioner",
+            )
+        return self.space.flatten(tensors).to(self.theta)
+
     def first(self, samples: int) -> Objective:
         """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""
         piece = placed(next(next(iter(self.batches)).split(samples)), self.device, self.dtype)
@@ -188,11 +222,11 @@ class Objective:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _output(self, theta: Tensor, batch: Batch) -> Any:
+    def _output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         inputs = batch.inputs
         args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
         kwargs = inputs if isinstance(inputs, dict) else {}
-        state = {**self._fixed, **self.space.unflatten(theta)}
+        state = {**self._fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
         unfused = UnfusedWeightNorm() if self._unfused else nullcontext()
         # the fused attention kernels have no second derivative
         with evaluating(self.model), sdpa_kernel(SDPBackend.MATH), unfused:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from math import prod
 
 import torch
 from torch import Tensor
+
+CHUNK = 1024  # samples whose numbers are drawn together
+SMALLEST = 2.0**-54  # half of the finest step of torch.rand, which may return 0
 
 
 def derive(seed: int, *path: str | int) -> int:
@@ -21,3 +25,18 @@ def normal(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
     """
     generator = torch.Generator(device="cpu").manual_seed(derive(seed, *path))
     return torch.randn(size, generator=generator, dtype=torch.float32, device="cpu").to(like)
+
+
+def uniform(first: int, shape: tuple[int, ...], like: Tensor, seed: int, *path: str | int) -> Tensor:
+    """Uniform numbers in (0, 1) for the samples `first` and after, of `shape` with samples along axis 0, in float64.
+
+    A sample's numbers depend on its place alone, not on where batches begin.
+    """
+    width = prod(shape[1:])
+    last = first + shape[0]
+    chunks = []
+    for chunk in range(first // CHUNK, -(-last // CHUNK)):
+        generator = torch.Generator(device="cpu").manual_seed(derive(seed, *path, width, chunk))
+        numbers = torch.rand((CHUNK, width), generator=generator, dtype=torch.float64, device="cpu")
+        chunks.append(numbers[max(first - chunk * CHUNK, 0) : last - chunk * CHUNK])
+    return torch.cat(chunks).clamp_min_(SMALLEST).reshape(shape).to(like.device)

@@ -114,7 +114,13 @@ def execute(
     """
     stop = stop or Stop()
     fingerprint = Fingerprint(
-        {**objective.identity(), "analysis": analysis.name, "schema": SCHEMA, **analysis.identity()}
+        {
+            **objective.identity(),
+            **analysis.ingredients(objective),
+            **analysis.identity(),
+            "analysis": analysis.name,
+            "schema": SCHEMA,
+        }
     )
     if output is None:
         result, seconds = _drive(analysis, objective, None, None, fingerprint, report, stop)

@@ -144,3 +144,19 @@ def test_splitting_gives_views_of_every_leaf() -> None:
     assert torch.equal(torch.cat([piece.inputs["b"][1] for piece in pieces]), X)
     assert torch.equal(torch.cat([piece.targets for piece in pieces]), Y)
     assert pieces[0].inputs["a"].data_ptr() == X.data_ptr()
+
+
+@pytest.mark.parametrize("budget", [0, 10**9], ids=["streamed", "kept"])
+def test_every_batch_knows_the_place_of_its_first_sample(budget: int, split: Splitter) -> None:
+    x, y = torch.arange(24.0)[:, None], torch.zeros(24)
+    batches = survey(split(x, y), device=torch.device("cpu"), dtype=torch.float32, budget=budget)
+    for batch in batches:
+        for piece in batch.split(3):
+            for part in piece.cut((1, 8, 11)):
+                assert part.inputs[0, 0] == part.first
+
+
+def test_cutting_ends_pieces_before_the_places() -> None:
+    batch = Batch(torch.arange(10), torch.arange(10), first=5)
+    assert [piece.inputs.tolist() for piece in batch.cut((2, 5, 7, 8, 15, 20))] == [[0, 1], [2], [3, 4, 5, 6, 7, 8, 9]]
+    assert [piece.first for piece in batch.cut((7, 8))] == [5, 7, 8]

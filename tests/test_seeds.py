@@ -34,3 +34,21 @@ def test_entries_are_standard_normal() -> None:
     sample = seeds.normal(200_000, LIKE, 0, "moments")
     assert abs(float(sample.mean())) < 5 / 200_000**0.5
     assert abs(float(sample.var()) - 1) < 5 * (2 / 200_000) ** 0.5
+
+
+def test_a_sample_s_uniform_numbers_depend_on_its_place_alone() -> None:
+    like = torch.zeros(1)
+    whole = seeds.uniform(0, (3000, 2, 3), like, 7, "labels")
+    parts = [
+        seeds.uniform(first, (size, 2, 3), like, 7, "labels") for first, size in ((0, 1000), (1000, 24), (1024, 1976))
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(seeds.uniform(1500, (1, 2, 3), like, 7, "labels"), whole[1500:1501])
+    assert not torch.equal(seeds.uniform(0, (4, 6), like, 8, "labels"), whole[:4].reshape(4, 6))
+
+
+def test_uniform_numbers_are_uniform_and_never_at_the_ends() -> None:
+    numbers = seeds.uniform(0, (20_000,), torch.zeros(1), 0, "x").sort().values
+    ideal = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    assert float((numbers - ideal).abs().max()) < 1.63 / 20_000**0.5  # Kolmogorov and Smirnov, 1 % level
+    assert 0 < numbers[0] < numbers[-1] < 1

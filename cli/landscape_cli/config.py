@@ -19,6 +19,7 @@ from landscape.fields import Option, described
 NAMES = ("landscape.toml", "pyproject.toml")
 ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
 REFERENCES = ("model", "data", "loss")  # may name a file, which is then relative to the settings' folder
+FILES = ("preconditioner",)  # names a file
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
             located[key] = [str(folder / str(path)) for path in paths]
         elif key in REFERENCES and isinstance(value, str) and ".py:" in value:
             located[key] = str(folder / value)
+        elif key in FILES:
+            located[key] = str(folder / str(value))
         elif key in ("params", *ARGUMENTS) and isinstance(value, str):
             located[key] = [value]
         else:

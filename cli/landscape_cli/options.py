@@ -37,7 +37,7 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
     parameters = [
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
         inspect.Parameter("checkpoints", inspect.Parameter.KEYWORD_ONLY, annotation=paths, default=None),
-        *(parameter(field, "Measurement") for field in described(analysis, Option)),
+        *(parameter(field, "Measurement") for field in _own_first(analysis)),
         *(parameter(field, "Conditions") for field in described(Conditions, Option)),
         *(parameter(field, "Output") for field in described(Output, Option)),
     ]
@@ -97,6 +97,12 @@ def origins(context: typer.Context) -> dict[str, str]:
         if source is not None and source.name in words:
             found[name] = words[source.name]
     return found
+
+
+def _own_first(analysis: type[Analysis]) -> list[Described[Option]]:
+    """An analysis' options: its own, then those that it shares with others."""
+    own = inspect.get_annotations(analysis)
+    return sorted(described(analysis, Option), key=lambda field: field.name not in own)
 
 
 def _hint(hint: Any) -> Any:

@@ -81,6 +81,10 @@ class Analysis(ABC):
         """Arrays to be written beside the results file, by the sidecar's suffix."""
         return {}
 
+    def ingredients(self, objective: Objective) -> dict[str, Any]:
+        """What decides the result besides the options and the objective's own identity."""
+        return {}
+
     def identity(self) -> dict[str, Any]:
         """The options that decide the result."""
         return {f.name: getattr(self, f.name) for f in described(type(self), Option) if f.about.identity}

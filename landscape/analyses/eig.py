@@ -7,7 +7,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from landscape.analyses.base import Analysis, Plan, Progress, Result, State
+from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.curvature import Curvature
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -85,7 +86,7 @@ class EigResult(Result):
 
 
 @dataclass(frozen=True)
-class Eig(Analysis):
+class Eig(Curvature):
     """Top-k eigenpairs of the Hessian by thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalisation."""
 
     name: ClassVar[str] = "eig"
@@ -100,8 +101,6 @@ class Eig(Analysis):
     max_products: int = option(1000, help="Give up after so many products (exit 3).", min=1, identity=False)
     max_basis: int | None = option(None, help="Vectors held at most; default from memory.", min=4)
     confirm: int = option(8, help="Products for a second start that looks for skipped eigenvalues; 0 for none.", min=0)
-    seed: int = option(0, help="Seed of the random start vectors.", min=0, max=2**63 - 1)
-    operator: Literal["hessian", "pyhessian"] = option("hessian", help="Whose products: ours or PyHessian's.")
     cross_check: bool = option(False, help="Also run PyHessian's power iteration and report the difference.")
     save_vectors: bool = option(
         False, help="Write the eigenvectors beside the result, under the state dict's names.", identity=False
@@ -117,13 +116,12 @@ class Eig(Analysis):
             )
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EigResult]:
-        from landscape import operators
         from landscape.algorithms import lanczos, ritz
         from landscape.algorithms.state import LanczosState
 
         capacity = self._capacity(objective)
         wanted = self._wanted()
-        operator = operators.operator(self.operator, objective)
+        operator = self.matrix(objective)
         reference = objective.reference
         earlier = LanczosState.from_arrays(dict(resume), operator.like) if resume else None
         state = earlier
@@ -157,7 +155,7 @@ class Eig(Analysis):
         rows = self._capacity(objective)
         search = self.confirm + 1 if self.confirm else 0  # the one measures the rounding
         products = min(round(EXPECTED[0] * self.k + EXPECTED[1]) + search, self.max_products)
-        seconds = _seconds_per_product(self.operator, objective)
+        seconds = self.seconds_per_product(objective)
         return Plan(
             bytes=rows * objective.theta.nbytes,
             products=products,
@@ -227,19 +225,6 @@ class Eig(Analysis):
         with np.errstate(divide="ignore", invalid="ignore"):
             difference = (theirs - result.eigenvalues) / np.abs(result.eigenvalues)
         return replace(result, pyhessian_eigenvalues=theirs, pyhessian_relative_difference=difference)
-
-
-def _seconds_per_product(name: str, objective: Objective) -> float:
-    """The time of one product over all data, extrapolated from one micro-batch after a warm-up."""
-    from landscape import operators
-
-    trial = objective.first(objective.micro_batch)
-    operator = operators.operator(name, trial)
-    for _ in range(2):  # the first is the warm-up
-        began = time.perf_counter()
-        float((operator @ trial.theta)[0])  # reading a number waits for the device
-        seconds = time.perf_counter() - began
-    return seconds * objective.batches.samples / trial.batches.samples
 
 
 def _seconds_per_row(objective: Objective) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from landscape.checkpoints import sniff
+from landscape.checkpoints import optimizer, sniff
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.errors import CheckpointError, listing
 
@@ -23,7 +24,8 @@ NESTS = ("state_dict", "model_state_dict", "model")  # where training scripts pu
 class Checkpoint:
     """The tensors of a file by name, and what the file says of itself.
 
-    `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name.
+    `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer` is the
+    optimiser's state dict.
     """
 
     path: Path
@@ -32,21 +34,22 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     spec: Spec | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] | None = None
 
 
 def read(path: str | Path) -> Checkpoint:
     """The checkpoint in a `.pt` or safetensors file; raises CheckpointError with the remedy."""
     path = Path(path)
     kind = sniff.sniff(path)
-    tensors, spec, extras = _read_safetensors(path) if kind == sniff.SAFETENSORS else _read_torch(path)
+    tensors, spec, extras, state = _read_safetensors(path) if kind == sniff.SAFETENSORS else _read_torch(path)
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Checkpoint(path, digest, kind, tensors, spec, extras)
+    return Checkpoint(path, digest, kind, tensors, spec, extras, state)
 
 
-Parts = tuple[dict[str, Tensor], Spec | None, dict[str, Tensor]]
+Parts = tuple[dict[str, Tensor], Spec | None, dict[str, Tensor], Mapping[str, Any] | None]
 
 
 def _read_safetensors(path: Path) -> Parts:
@@ -59,7 +62,7 @@ def _read_safetensors(path: Path) -> Parts:
     prefix = DATA_KEY + "."
     extras = {n.removeprefix(prefix): t for n, t in everything.items() if n.startswith(prefix)}
     tensors = {n: t for n, t in everything.items() if not n.startswith(prefix)}
-    return tensors, spec and Spec.from_json(spec, str(path)), extras
+    return tensors, spec and Spec.from_json(spec, str(path)), extras, None
 
 
 def _read_torch(path: Path) -> Parts:
@@ -70,7 +73,8 @@ def _read_torch(path: Path) -> Parts:
     spec = Spec.from_json(described, str(path)) if isinstance(described, str) else None
     extras = loaded.get(DATA_KEY)
     kept = extras if isinstance(extras, dict) else {}
-    return _weights(loaded, path), spec, {n: t for n, t in kept.items() if isinstance(t, Tensor)}
+    named = {n: t for n, t in kept.items() if isinstance(t, Tensor)}
+    return _weights(loaded, path), spec, named, optimizer.find(loaded)
 
 
 def _load_weights_only(path: Path) -> Any:

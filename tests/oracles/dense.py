@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, hessian
+from torch.func import functional_call, hessian, jacfwd
 from torch.nn import functional
 
 from landscape.operators import LinearOperator
@@ -56,3 +56,20 @@ class MatrixOperator(LinearOperator):
     def matmat(self, block: Tensor) -> Tensor:
         self.columns += block.shape[1]
         return self.matrix @ block
+
+
+def dense_jacobian(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The Jacobian `(N, outputs, P)` of a model's outputs in its parameters, float64, by forward differentiation."""
+    model = model.double().eval()
+    names = [name for name, _ in model.named_parameters()]
+    shapes = [p.shape for p in model.parameters()]
+    flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def output(theta: Tensor) -> Tensor:
+        parts = torch.split(theta, [shape.numel() for shape in shapes])
+        state = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        return functional_call(model, state, (inputs.double(),)).flatten(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return jacfwd(output)(flat).detach()

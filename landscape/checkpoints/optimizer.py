@@ -1,0 +1,68 @@
+"""The diagonal preconditioner that an Adam optimiser's saved state implies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import CheckpointError, listing
+
+NESTS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")  # where training scripts put the state
+REMEDY = "--preconditioner FILE names a file of positive tensors under the parameters' names"
+
+
+def find(loaded: Mapping[Any, Any]) -> Mapping[str, Any] | None:
+    """The optimiser's state dict among a checkpoint's entries, if there is one."""
+    for nest in NESTS:
+        entry = loaded.get(nest)
+        entry = entry[0] if isinstance(entry, list) and len(entry) == 1 else entry
+        if isinstance(entry, Mapping) and {"state", "param_groups"} <= entry.keys():
+            return entry
+    return None
+
+
+def diagonal(state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """sqrt(v_hat) + eps by parameter, what Adam divides its steps by (Kingma and Ba 2015, algorithm 1).
+
+    v_hat is the second moment, or AMSGrad's largest one, divided by 1 - beta_2^step. `parameters` are the model's, in
+    order: the state knows them by number, unless it was made from named parameters. One that never had a gradient is
+    left out. Raises CheckpointError where there is no such state, or it does not tell whose its tensors are.
+    """
+    if state is None:
+        raise CheckpointError(f"{where} holds no optimiser state to precondition with", fix=REMEDY)
+    try:
+        groups = state["param_groups"]
+        numbers = [number for group in groups for number in group["params"]]
+        trainable = [name for name, tensor in parameters.items() if tensor.requires_grad]
+        names = trainable if len(trainable) == len(numbers) else list(parameters)
+        given = [name for group in groups for name in group.get("param_names", ())]
+        found = _entries(state, given or names)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise CheckpointError(
+            f"{where}: its optimiser state is not Adam's: {type(error).__name__}: {error}", fix=REMEDY
+        ) from error
+    wrong = [name for name, tensor in found.items() if name not in parameters or parameters[name].shape != tensor.shape]
+    if wrong or len(given or names) != len(numbers) or (len(groups) > 1 and not given):
+        raise CheckpointError(
+            f"{where}: its optimiser state does not tell which parameter is which: {len(numbers)} tensors in "
+            f"{len(groups)} groups for {len(parameters)} parameters"
+            + (f"; not fitting: {listing(wrong)}" if wrong else ""),
+            why="without names it knows them by their order alone, which is model.parameters()' for one group only",
+            fix=f"make the optimiser from model.named_parameters(), or {REMEDY}",
+        )
+    return found
+
+
+def _entries(state: Mapping[str, Any], names: list[str]) -> dict[str, Tensor]:
+    entries: dict[str, Tensor] = {}
+    numbered = ((number, group) for group in state["param_groups"] for number in group["params"])
+    for (number, group), name in zip(numbered, names, strict=False):
+        if number in state["state"]:  # a parameter that never had a gradient has none
+            moments = state["state"][number]
+            second: Tensor = moments.get("max_exp_avg_sq", moments["exp_avg_sq"])
+            unbiased = second.double() / (1 - group["betas"][1] ** float(moments["step"]))
+            entries[name] = torch.sqrt(unbiased) + group["eps"]
+    return entries

@@ -1,0 +1,141 @@
+"""Matrices J'M J with J the Jacobian of the model's outputs: Gauss-Newton, Fisher, and empirical Fisher.
+
+They differ in M, a matrix on the outputs of each sample (Kunstner, Balles and Hennig 2019; Martens 2020).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape import seeds
+from landscape.batches import Batch, leaves, mapped
+from landscape.errors import TaskError
+from landscape.losses import Likelihood, no_likelihood
+from landscape.objective import Objective
+from landscape.operators.pullback import pulled_back
+from landscape.operators.summed import SummedOperator
+
+Weigh = Callable[[list[Tensor]], list[Tensor]]  # M applied to K vectors: for each output a tensor of K rows
+
+
+class OutputOperator(SummedOperator):
+    """J'M J summed over samples and divided by the count; J v is taken as the derivative of u -> (J'u)'v.
+
+    That needs reverse passes only, like the Hessian, where forward rules are lacking.
+    """
+
+    @abstractmethod
+    def weighing(self, output: Any, batch: Batch) -> Weigh:
+        """The product with M, given the batch's detached output, whose leaves require gradients."""
+
+    def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
+        kept = self.objective.activation_bytes * batch.size
+        theta = self.like.detach().requires_grad_()
+        with torch.enable_grad():
+            output = self.objective.batch_output(theta, batch)
+            weigh = self.weighing(mapped(_detached, output), batch)
+            outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
+            duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
+            (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
+        pushed = pulled_back([dual], duals, [block.T], bytes=kept)
+        return pulled_back(outputs, [theta], weigh(pushed), bytes=kept)[0].T
+
+
+class GaussNewtonOperator(OutputOperator):
+    """The generalised Gauss-Newton matrix: M is the loss' own Hessian in the outputs (Schraudolph 2002, section 3).
+
+    It is positive semidefinite if the loss is convex in the outputs, as cross-entropy and mse are.
+    """
+
+    def weighing(self, output: Any, batch: Batch) -> Weigh:
+        outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
+        slopes = torch.autograd.grad(self.objective.loss_total(output, batch), outputs, create_graph=True)
+        curved = [slope for slope in slopes if slope.requires_grad]
+        if not curved:  # a loss that is linear in the outputs
+            return lambda vectors: [torch.zeros_like(vector) for vector in vectors]
+
+        def weigh(vectors: list[Tensor]) -> list[Tensor]:
+            some = [v for v, slope in zip(vectors, slopes, strict=True) if slope.requires_grad]
+            return pulled_back(curved, outputs, some, bytes=sum(leaf.nbytes for leaf in outputs))
+
+        return weigh
+
+
+class EmpiricalFisherOperator(OutputOperator):
+    """The sum of g g' over the data, with g the gradient of one datum's loss at its own target.
+
+    A datum is what a target stands for: with cross-entropy every target that counts, else a sample. This is neither the
+    Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019).
+    """
+
+    def weighing(self, output: Any, batch: Batch) -> Weigh:
+        return _outer([self._slopes(output, batch)], self._class_axis(output, batch))
+
+    def _slopes(self, output: Any, batch: Batch, targets: Any = None) -> list[Tensor]:
+        outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
+        total = self.objective.loss_total(output, batch, targets)
+        slopes = torch.autograd.grad(total, outputs, allow_unused=True)
+        return [torch.zeros_like(leaf) if s is None else s for leaf, s in zip(outputs, slopes, strict=True)]
+
+    def _class_axis(self, output: Any, batch: Batch) -> int | None:
+        """The axis over which one datum's outputs run; None: all but the first."""
+        find = getattr(self.objective.loss, "class_axis", None)
+        return find(output, batch.targets) if find and isinstance(output, Tensor) else None
+
+
+class FisherOperator(EmpiricalFisherOperator):
+    """The Fisher matrix with labels drawn from the model's own distribution, `labels` for each datum.
+
+    Its expectation is the Gauss-Newton matrix for cross-entropy, mse and bce (Martens 2020, section 9.2). A sample's
+    labels depend on `seed` and its place in the data alone: the operator is the same in every product. Raises
+    TaskError for a loss that is no likelihood.
+    """
+
+    def __init__(self, objective: Objective, theta: Tensor | None = None, *, seed: int = 0, labels: int = 1) -> None:
+        super().__init__(objective, theta)
+        if not isinstance(objective.loss, Likelihood):
+            raise no_likelihood(objective.loss.name)
+        self.likelihood = objective.loss
+        self.seed, self.labels = seed, labels
+
+    def weighing(self, output: Any, batch: Batch) -> Weigh:
+        if not isinstance(output, Tensor):
+            raise TaskError("the Fisher matrix needs a model with one output tensor", fix="--operator ggn")
+        slopes = []
+        for draw in range(self.labels):
+            targets = self.likelihood.sample(output.detach(), batch.targets, self._uniform(batch, output, draw))
+            slopes.append(self._slopes(output, batch, targets))
+        return _outer(slopes, self._class_axis(output, batch))
+
+    def _uniform(self, batch: Batch, output: Tensor, draw: int) -> Callable[[tuple[int, ...]], Tensor]:
+        return lambda shape: seeds.uniform(batch.first, shape, output, self.seed, "labels", draw)
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+def _outer(draws: list[list[Tensor]], axis: int | None) -> Weigh:
+    """The mean over draws of s s' for each datum, with s its slopes over all outputs."""
+
+    def overlap(slopes: list[Tensor], vectors: list[Tensor]) -> list[Tensor]:
+        """s'v of each datum, in a shape that multiplies each output's slopes."""
+        if axis is not None:  # one output, whose other axes run over data
+            return [(slopes[0] * vectors[0]).sum(dim=axis + 1, keepdim=True)]
+        pairs = zip(slopes, vectors, strict=True)
+        each = torch.stack([(s * v).flatten(2).sum(dim=2) if s.ndim > 1 else s * v for s, v in pairs]).sum(dim=0)
+        return [each.reshape(*each.shape, *[1] * (s.ndim - 1)) for s in slopes]
+
+    def weigh(vectors: list[Tensor]) -> list[Tensor]:
+        weighed = [torch.zeros_like(vector) for vector in vectors]
+        for slopes in draws:
+            for total, slope, scale in zip(weighed, slopes, overlap(slopes, vectors), strict=True):
+                total += slope * scale / len(draws)
+        return weighed
+
+    return weigh
