@@ -13,7 +13,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape.analyses import Density as Density
     from landscape.analyses import Eig as Eig
+    from landscape.analyses import Trace as Trace
     from landscape.checkpoints import save as save
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.loading import load as load
@@ -21,14 +23,16 @@ if TYPE_CHECKING:
     from landscape.session import run as run
 
 HOMES = {
+    "Density": "landscape.analyses",
     "Eig": "landscape.analyses",
     "LandscapeError": "landscape.errors",
     "Objective": "landscape.objective",
+    "Trace": "landscape.analyses",
     "load": "landscape.loading",
     "run": "landscape.session",
     "save": "landscape.checkpoints",
 }
-__all__ = ["Eig", "LandscapeError", "Objective", "load", "run", "save"]
+__all__ = ["Density", "Eig", "LandscapeError", "Objective", "Trace", "load", "run", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ class Scalar:
 
     help: str
     unit: str = "1"
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ def option(
     return dataclasses.field(default=default, metadata={KEY: described})
 
 
-def scalar(help: str, unit: str = "1") -> Any:
-    """A field that holds one number of a result."""
-    return dataclasses.field(metadata={KEY: Scalar(help=help, unit=unit)})
+def scalar(help: str, unit: str = "1", *, optional: bool = False) -> Any:
+    """A field that holds one number of a result; an optional one may be None and is then not stored."""
+    described = {KEY: Scalar(help=help, unit=unit, optional=optional)}
+    return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
 def array(*dims: str, help: str, unit: str = "1", optional: bool = False) -> Any:

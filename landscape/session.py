@@ -27,6 +27,9 @@ SNAPSHOT_WORTH = 1.0  # seconds of work that must be at stake
 JSON_ATTRIBUTES = ("conditions", "options", "resolved_from", "environment", "notes")
 SAME_LOSS = 1e-4  # relative: a resumed run whose loss differs more has another model, though its weights are the same
 
+# parts of a fingerprint that tell one matrix from another
+SAME_MATRIX = ("weights", "data", "loss", "mode", "parameters", "operator", "preconditioner")
+
 Report = Callable[[Progress], None]
 
 
@@ -155,6 +158,20 @@ def _written(
         store.save_arrays(sidecar, arrays, about)
         written.append(sidecar)
     return tuple(written)
+
+
+def companions(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
+    """The other results of a file that are of the same matrix as `name`: same weights, data, loss and operator."""
+    from landscape.analyses import ANALYSES
+
+    def matrix(group: store.Stored) -> dict[str, Any]:
+        parts = json.loads(str(group.attributes.get("fingerprint_parts", "{}")))
+        return {key: parts.get(key) for key in SAME_MATRIX}
+
+    kinds = {analysis.name: analysis.result for analysis in ANALYSES}
+    mine = matrix(groups[name])
+    others = {other: group for other, group in groups.items() if other in kinds and other != name}
+    return {other: store.as_record(kinds[other], group) for other, group in others.items() if matrix(group) == mine}
 
 
 def plain(result: Result) -> dict[str, Any]:

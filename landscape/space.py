@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
@@ -23,6 +23,23 @@ class Block:
     @property
     def size(self) -> int:
         return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the named tensors, taken together: their names, and where they are in the flat vector."""
+
+    name: str
+    names: tuple[str, ...]
+    ranges: tuple[tuple[int, int], ...]  # begin and end of each contiguous piece, ascending
+
+    @property
+    def size(self) -> int:
+        return sum(end - begin for begin, end in self.ranges)
+
+    def of(self, tensor: Tensor) -> list[Tensor]:
+        """Views of the group's pieces along the last axis."""
+        return [tensor[..., begin:end] for begin, end in self.ranges]
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,43 @@ class ParameterSpace:
         parts = torch.split(theta, [block.size for block in self.blocks])
         return {block.name: part.view(block.shape) for block, part in zip(self.blocks, parts, strict=True)}
 
+    def whole(self) -> Group:
+        """All tensors as one group."""
+        return Group("all", self.names, ((0, self.size),))
+
+    def layers(self) -> tuple[Group, ...]:
+        """A group for every module that owns parameters, called by its path in the model."""
+        owners = dict.fromkeys(_owner(name) for name in self.names)
+        return tuple(self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
+
+    def matching(self, globs: Iterable[str]) -> tuple[Group, ...]:
+        """A group for each glob over parameter or module names; raises UsageError for none, or an overlap."""
+        groups = []
+        for glob in globs:
+            group = self._group(glob, lambda n, glob=glob: fnmatchcase(n, glob) or fnmatchcase(_owner(n), glob))  # type: ignore[misc]
+            if not group.names:
+                raise UsageError(
+                    f"no trainable parameter matches --blocks {nearest(glob, self.names)}",
+                    fix=f"a glob over the names: {listing(self.names)}",
+                )
+            groups.append(group)
+        names = [name for group in groups for name in group.names]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UsageError(f"two --blocks hold {listing(twice)}", fix="globs without common parameters")
+        return tuple(groups)
+
+    def _group(self, name: str, belongs: Callable[[str], bool]) -> Group:
+        ranges: list[tuple[int, int]] = []
+        place = 0
+        for block in self.blocks:
+            if belongs(block.name) and block.size:
+                joined = bool(ranges) and ranges[-1][1] == place
+                begin = ranges.pop()[0] if joined else place
+                ranges.append((begin, place + block.size))
+            place += block.size
+        return Group(name, tuple(b.name for b in self.blocks if belongs(b.name)), tuple(ranges))
+
     def select(self, globs: Iterable[str]) -> ParameterSpace:
         """The blocks whose name matches any of the globs (`*.weight`), all of them if there are none.
 
@@ -67,3 +121,8 @@ class ParameterSpace:
                 )
         matches = (b for b in self.blocks if not wanted or any(fnmatchcase(b.name, glob) for glob in wanted))
         return ParameterSpace(tuple(matches))
+
+
+def _owner(name: str) -> str:
+    """The module that owns a parameter; a parametrised one (weight_norm) belongs to the module that uses it."""
+    return name.partition(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0]

@@ -128,16 +128,17 @@ def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) 
             if field.name not in coordinates:
                 group[field.name].dims[axis].attach_scale(group[dimension])
     for number in described(type(record), Scalar):
-        value = np.asarray(getattr(record, number.name))
-        _create(group, number.name, value, number.about.help, number.about.unit)
+        if (value := getattr(record, number.name)) is not None:
+            _create(group, number.name, np.asarray(value), number.about.help, number.about.unit)
 
 
 def _create(group: h5py.Group, name: str, values: np.ndarray, help: str, unit: str) -> h5py.Dataset:
     packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
-    flags = values.dtype == np.bool_
-    stored = values.astype(np.int8) if flags else values
-    dataset = group.create_dataset(name, data=stored, **(packed if stored.nbytes > COMPRESSED_FROM else {}))
-    dataset.attrs.update({"long_name": help, "units": unit} if help else {})
+    flags, words = values.dtype == np.bool_, values.dtype.kind == "U"
+    stored = values.astype(np.int8) if flags else values.astype(h5py.string_dtype()) if words else values
+    large = stored.nbytes > COMPRESSED_FROM and not words
+    dataset = group.create_dataset(name, data=stored, **(packed if large else {}))
+    dataset.attrs.update({"long_name": help, **({} if words else {"units": unit})} if help else {})
     dataset.attrs.update(FLAGS if flags else {})
     return dataset
 
@@ -182,14 +183,14 @@ def as_record(kind: type, stored: Stored) -> Any:
     """The result dataclass that was stored; absent optional arrays are None."""
     arrays, scalars = list(described(kind, Array)), list(described(kind, Scalar))
     names = [f.name for f in arrays] + [f.name for f in scalars]
-    optional = {f.name for f in arrays if f.default is None}
+    optional = {f.name for f in arrays if f.default is None} | {f.name for f in scalars if f.about.optional}
     missing = sorted(set(names) - set(stored.values) - optional)
     if missing:
         raise OutputError(f"the stored {kind.__name__} lacks {', '.join(missing)}", fix="measure again")
     bad = [
         f.name for f in arrays if np.ndim(stored.values.get(f.name, 0)) != len(f.about.dims) and f.name not in optional
     ]
-    bad += [f.name for f in scalars if not isinstance(stored.values[f.name], int | float | bool)]
+    bad += [f.name for f in scalars if not isinstance(stored.values.get(f.name, 0), int | float | bool)]
     if bad:
         raise OutputError(
             f"the stored {kind.__name__} has values of another kind: {', '.join(bad)}", fix="measure again"
@@ -201,10 +202,23 @@ def _stored(group: h5py.Group) -> Stored:
     values = {}
     for name, dataset in group.items():
         flags = "flag_values" in dataset.attrs
-        content = dataset[()]
+        words = h5py.check_string_dtype(dataset.dtype) is not None
+        content = _words(dataset) if words else dataset[()]
         content = content.astype(bool) if flags else content
         values[name] = content.item() if dataset.shape == () else content
     return Stored(values, {key: _plain(value) for key, value in group.attrs.items() if isinstance(key, str)})
+
+
+def _words(dataset: h5py.Dataset) -> np.ndarray:
+    """A list of names, read one by one: each element may claim the same long text, so that they are weighed."""
+    room = DEFLATE_LIMIT * Path(dataset.file.filename).stat().st_size
+    found: list[str] = []
+    for place in range(dataset.size if dataset.ndim == 1 else 0):
+        found.append(bytes(dataset[place]).decode())
+        room -= len(found[-1])
+        if room < 0:
+            raise OutputError(f"{dataset.name} claims more text than its file can hold")
+    return np.array(found, dtype=str)
 
 
 def _plain(value: Any) -> Any:

@@ -132,7 +132,13 @@ def _measure_one(
         from landscape import figures
 
         picture = store.beside(target, f"{analysis.name}.png")
-        figures.save(measurement.result, picture, title=path.name, fingerprint=measurement.attributes["fingerprint"])
+        figures.save(
+            measurement.result,
+            picture,
+            title=path.name,
+            fingerprint=measurement.attributes["fingerprint"],
+            beside=session.companions(store.read(target), analysis.name),
+        )
         written.append(picture)
     if written:
         say(f"wrote {', '.join(str(file) for file in written)}")

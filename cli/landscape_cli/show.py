@@ -43,8 +43,15 @@ def show(
             tables.print_measurements([(names[name], record, groups[name].attributes["wall_time_s"])])
     if plot:
         from landscape import figures
+        from landscape.session import companions
 
         for name, record in records.items():
             picture = store.beside(file, f"{name}.png")
-            figures.save(record, picture, title=names[name], fingerprint=str(groups[name].attributes["fingerprint"]))
+            figures.save(
+                record,
+                picture,
+                title=names[name],
+                fingerprint=str(groups[name].attributes["fingerprint"]),
+                beside=companions(groups, name),
+            )
             typer.echo(f"wrote {picture}", err=True)

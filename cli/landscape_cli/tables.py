@@ -14,6 +14,7 @@ from rich.table import Table
 from landscape.analyses import Result
 from landscape.fields import Array, Scalar, described
 
+ERROR = "_se"  # what the name of a standard error ends with
 PLAIN_WIDTH = 120  # columns where stdout is no terminal
 
 
@@ -31,15 +32,14 @@ def console() -> Console:
 
 
 def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
-    """One table for all checkpoints, then a line of numbers for each; rows are names, results and seconds."""
-    first = rows[0][1]
+    """Tables for all checkpoints together, then a line of numbers for each; rows are names, results and seconds."""
     screen = console()
-    if first.table:
-        screen.print(_table(rows))
+    tables = [_estimates(rows), *(_columns(rows, dimension) for dimension in rows[0][1].tables)]
+    for table in tables:
+        if table.row_count:
+            screen.print(table)
     for name, result, seconds in rows:
-        numbers = (
-            f"{f.name.replace('_', ' ')} {number(getattr(result, f.name))}" for f in described(type(result), Scalar)
-        )
+        numbers = [f"{_words(n)} {number(v)}" for n, v in _scalars(result).items() if not _estimated(n, result)]
         screen.print(f"{escape(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
         for remark in [*filter(None, [result.trouble()]), *result.remarks()]:
             screen.print(f"  {escape(remark)}", soft_wrap=True, highlight=False)
@@ -60,18 +60,51 @@ def number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _table(rows: list[tuple[str, Result, float]]) -> Table:
-    kind = type(rows[0][1])
-    columns = [f for f in described(kind, Array) if f.about.dims == (kind.table,)]
-    columns = [f for f in columns if any(getattr(result, f.name) is not None for _, result, _ in rows)]
+def _scalars(result: Result) -> dict[str, Any]:
+    every = {f.name: getattr(result, f.name) for f in described(type(result), Scalar)}
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def _estimated(name: str, result: Result) -> bool:
+    """Whether a scalar is an estimate with a standard error beside it, or that error."""
+    base = name.removesuffix(ERROR)
+    return base in _scalars(result) and base + ERROR in _scalars(result)
+
+
+def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
+    """The scalars that have a standard error, one a line."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for header in (["checkpoint"] if len(rows) > 1 else []) + ["", "estimate", "standard error"]:
+        table.add_column(header, justify="right" if header.endswith(("e", "r")) else "left")
+    for name, result, _ in rows:
+        values = _scalars(result)
+        for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR)]:
+            cells = [_words(base), number(values[base]), f"{values[base + ERROR]:.3g}"]
+            table.add_row(*([escape(name)] if len(rows) > 1 else []), *cells)
+    return table
+
+
+def _columns(rows: list[tuple[str, Result, float]], dimension: str) -> Table:
+    """The arrays over one dimension side by side; its names, or numbers from 0, come first."""
+    every = [f.name for f in described(type(rows[0][1]), Array) if f.about.dims == (dimension,)]
+    names = [n for n in every if any(getattr(result, n) is not None for _, result, _ in rows) and n != dimension]
     table = Table(box=box.SIMPLE_HEAD)
     if len(rows) > 1:
         table.add_column("checkpoint")
-    table.add_column(kind.table, justify="right")
-    for field in columns:
-        table.add_column(field.name.replace("_", " "), justify="right")
-    for name, result, _ in rows:
-        for index in range(len(getattr(result, columns[0].name))):
-            cells = [number(getattr(result, field.name)[index]) for field in columns]
-            table.add_row(*([escape(name)] if len(rows) > 1 else []), str(index), *cells)
+    table.add_column(dimension, justify="left" if dimension in every else "right")
+    for name in names:
+        table.add_column(_words(name.removeprefix(f"{dimension}_")), justify="right")
+    for checkpoint, result, _ in rows:
+        columns = [getattr(result, name) for name in names]
+        if not columns or columns[0] is None:
+            continue
+        length = len(columns[0])
+        labels: Any = getattr(result, dimension) if dimension in every else range(length)
+        for index, label in zip(range(length), labels, strict=True):
+            cells = ["" if column is None else number(column[index]) for column in columns]
+            table.add_row(*([escape(checkpoint)] if len(rows) > 1 else []), escape(str(label)), *cells)
     return table
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result
+from landscape.analyses.density import Density
 from landscape.analyses.eig import Eig
+from landscape.analyses.trace import Trace
 
-ANALYSES: tuple[type[Analysis], ...] = (Eig,)
+ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace)
 
-__all__ = ["ANALYSES", "Analysis", "Eig", "Plan", "Progress", "Result"]
+__all__ = ["ANALYSES", "Analysis", "Density", "Eig", "Plan", "Progress", "Result", "Trace"]

@@ -40,10 +40,11 @@ class Plan:
 class Result:
     """A measurement's outcome: a dataclass of scalars and arrays.
 
-    Arrays over the dimension `table` are the columns of the printed table.
+    Arrays over a dimension in `tables` are the columns of a printed table. A scalar `x` with another `x_se` is printed
+    with it, as an estimate with its standard error.
     """
 
-    table: ClassVar[str] = ""
+    tables: ClassVar[tuple[str, ...]] = ()
 
     def trouble(self) -> str:
         """Why the numbers are not conclusive; "" if they are."""

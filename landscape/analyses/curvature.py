@@ -7,12 +7,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from landscape.analyses.base import Analysis
+from landscape.analyses.base import Analysis, State
+from landscape.errors import UsageError
 from landscape.fields import option
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
+    from landscape.space import Group
 
 Kind = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
 
@@ -24,12 +29,27 @@ class Curvature(Analysis):
     operator: Kind = option("hessian", help="The matrix: hessian (or PyHessian's own products of it), ggn, fisher, ...")
     labels: int = option(1, help="Labels drawn for each sample or token, with --operator fisher.", min=1)
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
+    per_layer: bool = option(False, help="Also measure the diagonal block of every module that owns parameters.")
+    blocks: tuple[str, ...] = option(
+        (), help="Also measure the diagonal block of these parameters, a glob over names. Repeatable."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.per_layer and self.blocks:
+            raise UsageError("--per-layer and --blocks are two ways of choosing", fix="one of them")
 
     def matrix(self, objective: Objective) -> LinearOperator:
         """The operator whose spectrum is asked for."""
         from landscape import operators
 
         return operators.operator(self.operator, objective, seed=self.seed, labels=self.labels)
+
+    def groups(self, objective: Objective) -> tuple[Group, ...]:
+        """The groups of parameters whose diagonal blocks are asked for; none by default."""
+        if self.blocks:
+            return objective.space.matching(self.blocks)
+        return objective.space.layers() if self.per_layer else ()
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         if self.operator != "preconditioned":
@@ -52,3 +72,45 @@ class Curvature(Analysis):
             float(operator.matmat(block)[0, 0])  # reading a number waits for the device
             seconds = time.perf_counter() - began
         return seconds / columns * objective.batches.samples / trial.batches.samples
+
+
+@dataclass(frozen=True)
+class Resampled(Curvature):
+    """An analysis that can also tell what another draw of the samples would change."""
+
+    resample: int = option(
+        0, help="Groups of samples for a jackknife error of the data, beside the algorithm's; 0 for none.", min=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resample == 1:
+            raise UsageError("--resample 1 leaves nothing to compare", fix="--resample 20, or any number from 2")
+
+    def quadratics(
+        self, operator: LinearOperator, objective: Objective, block: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """v'S v of every column of `(P, K)` with each group's own sum S, and the groups' counts: `(G, K)` and `(G,)`.
+
+        Raises UsageError for fewer samples than groups and for an operator that cannot be taken apart.
+        """
+        from landscape.algorithms.resampling import group_ends
+
+        samples = objective.batches.samples
+        if self.resample > samples:
+            raise UsageError(f"--resample {self.resample} groups of {samples} samples", fix=f"--resample {samples}")
+        if not hasattr(operator, "quadratics"):
+            raise UsageError(f"--resample cannot take apart --operator {self.operator}", fix="--operator hessian")
+        sums, counts = operator.quadratics(block, group_ends(samples, self.resample))
+        return sums.cpu().numpy(), counts.cpu().numpy()
+
+
+def prefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:
+    """The snapshot of one phase of a measurement, to stand beside those of others."""
+    return {f"{phase}.{name}": values for name, values in arrays.items()}
+
+
+def unprefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:
+    """That phase's snapshot among all; empty if there is none."""
+    start = f"{phase}."
+    return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}

@@ -30,7 +30,7 @@ class EigResult(Result):
     `vectors` `(P, k)` are the unit eigenvectors as columns; they are kept beside the results file, if at all.
     """
 
-    table: ClassVar[str] = "rank"
+    tables: ClassVar[tuple[str, ...]] = ("rank", "layer")
 
     eigenvalues: np.ndarray = array("rank", help="Eigenvalue of the mean loss' Hessian.")
     residuals: np.ndarray = array("rank", help="||H v - lambda v|| of the unit vector v, with rounding.")
@@ -53,6 +53,21 @@ class EigResult(Result):
         "rank", help="PyHessian's power iteration on the same data.", optional=True
     )
     pyhessian_relative_difference: np.ndarray | None = array("rank", help="(PyHessian - ours) / |ours|.", optional=True)
+    layer: np.ndarray | None = array("layer", help="Group of parameters, leading eigenvalue first.", optional=True)
+    layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
+    layer_eigenvalue: np.ndarray | None = array(
+        "layer", help="Leading eigenvalue of its diagonal block.", optional=True
+    )
+    layer_residual: np.ndarray | None = array(
+        "layer", help="Residual of that eigenvalue, with rounding.", optional=True
+    )
+    layer_converged: np.ndarray | None = array(
+        "layer", help="Whether all its residuals are at most tol |lambda|.", optional=True
+    )
+    layer_eigenvalues: np.ndarray | None = array(
+        "layer", "rank", help="The block's eigenvalues; NaN beyond its size.", optional=True
+    )
+    layer_residuals: np.ndarray | None = array("layer", "rank", help="Their residuals.", optional=True)
     vectors: np.ndarray | None = field(default=None, repr=False)
 
     def trouble(self) -> str:

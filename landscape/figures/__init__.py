@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
-from landscape.figures import eig
+from landscape.analyses.trace import TraceResult
+from landscape.figures import density, eig, trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Draw = Callable[[Any, "Sequence[Axes]"], None]
-FIGURES: dict[type, tuple[int, Draw]] = {EigResult: (eig.PANELS, eig.draw)}
+Panels = Callable[[Any], int]  # how many axes a result takes
+Draw = Callable[[Any, "Sequence[Axes]", Mapping[str, Any]], None]  # the last: other results of the same matrix, by name
+FIGURES: dict[type, tuple[Panels, Draw]] = {
+    EigResult: (eig.panels, eig.draw),
+    DensityResult: (density.panels, density.draw),
+    TraceResult: (trace.panels, trace.draw),
+}
 PANEL = (5.2, 3.9)  # inches
 DPI = 160
 
 
-def save(result: Any, path: Path, *, title: str, fingerprint: str) -> None:
-    """Draws the result into a PNG file that carries the run's fingerprint; replaced atomically."""
+def save(
+    result: Any, path: Path, *, title: str, fingerprint: str, beside: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Draws the result into a PNG file that carries the run's fingerprint; replaced atomically.
+
+    `beside` are other results of the same matrix, by the names of their analyses.
+    """
     import io
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,9 +41,10 @@ def save(result: Any, path: Path, *, title: str, fingerprint: str) -> None:
     from landscape.store import replace_file
 
     panels, draw = FIGURES[type(result)]
-    figure = Figure(figsize=(PANEL[0] * panels, PANEL[1]), layout="constrained")
+    count = panels(result)
+    figure = Figure(figsize=(PANEL[0] * count, PANEL[1]), layout="constrained")
     FigureCanvasAgg(figure)
-    draw(result, figure.subplots(1, panels, squeeze=False)[0])
+    draw(result, figure.subplots(1, count, squeeze=False)[0], beside)
     figure.suptitle(title.replace("$", r"\$"), fontsize=11)
     image = io.BytesIO()
     figure.savefig(image, dpi=DPI, metadata={"Description": f"landscape run {fingerprint}"})

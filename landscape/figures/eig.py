@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from landscape.figures.style import BLUE, GREY, ORANGE, bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.eig import EigResult
 
-PANELS = 2
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito: told apart by everyone
 NAMED_RANKS = 6  # lines that a legend can name; more get a colour bar
 LOPSIDED = 20  # ratio of the two ends from which a linear axis hides the smaller one
 
 
-def draw(result: EigResult, axes: Sequence[Axes]) -> None:
-    """Eigenvalues by rank on `axes[0]`, relative residuals by product on `axes[1]`."""
+def panels(result: EigResult) -> int:
+    return 2 + (result.layer is not None)
+
+
+def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """Eigenvalues by rank, relative residuals by product, and the layers' leading values if there are any."""
     spectrum(result, axes[0])
     convergence(result, axes[1])
+    if result.layer is not None:
+        bars(axes[2], result.layer, result.layer_eigenvalue, result.layer_residual, "leading eigenvalue of the block")
 
 
 def spectrum(result: EigResult, axes: Axes) -> None:

@@ -59,8 +59,8 @@ def test_a_file_carries_the_fingerprint(result: EigResult, tmp_path: Path) -> No
 )
 def test_every_variant_draws(result: EigResult, changes: dict[str, object]) -> None:
     panels, draw = FIGURES[EigResult]
-    axes = Figure().subplots(1, panels)
-    draw(replace(result, **changes), axes)  # type: ignore[arg-type]
+    axes = Figure().subplots(1, panels(result))
+    draw(replace(result, **changes), axes, {})  # type: ignore[arg-type]
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert {"converged", "not converged"} <= set(labels)
     assert ("PyHessian" in labels) == ("pyhessian_eigenvalues" in changes)

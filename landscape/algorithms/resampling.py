@@ -1,0 +1,38 @@
+"""How far a mean over samples would be another one had other samples been drawn: the delete-a-group jackknife."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def group_ends(samples: int, groups: int) -> list[int]:
+    """Places that cut the samples into groups of consecutive ones, as equal as can be."""
+    return [samples * group // groups for group in range(1, groups)]
+
+
+def standard_errors(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The standard error `(K,)` of each ratio sum_g sums / sum_g counts, for sums `(G, K)` and counts `(G,)` of groups.
+
+    The linearised jackknife (Shao and Tu 1995, section 2.1): groups are taken for independent draws.
+    """
+    errors: np.ndarray = np.sqrt(_factor(counts) * (_deviations(sums, counts) ** 2).sum(axis=0))
+    return errors
+
+
+def pooled_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
+    """The standard error over groups of the mean of K ratios, each of which is one random probe's.
+
+    What the probes alone make of it is taken off: with ever more probes, only the data's part would be left.
+    """
+    deviations, probes = _deviations(sums, counts), sums.shape[1]
+    apart = (deviations.mean(axis=1) ** 2).sum() - deviations.var(axis=1, ddof=1).sum() / probes
+    return float(np.sqrt(_factor(counts) * max(apart, 0.0)))
+
+
+def _deviations(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    deviations: np.ndarray = sums - np.outer(counts, sums.sum(axis=0) / counts.sum())
+    return deviations
+
+
+def _factor(counts: np.ndarray) -> float:
+    return float(len(counts) / (len(counts) - 1) / counts.sum() ** 2)

@@ -1,0 +1,259 @@
+"""The density of eigenvalues, by stochastic Lanczos quadrature, and the numbers that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.curvature import Curvature, prefixed, unprefixed
+from landscape.errors import UsageError
+from landscape.fields import array, option, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from landscape.algorithms.lockstep import LockstepState, Rule
+    from landscape.objective import Objective
+    from landscape.operators import LinearOperator
+    from landscape.space import Group
+
+BASIS_SHARE = 4  # the bases may take a quarter of the memory that is free
+MARGIN = 4  # widths of the kernel beyond the outermost nodes: 1 - 6e-5 of a Gaussian lies within
+ENDS = 1e-2  # residual of an outermost node, relative to it, from which the reader is told
+
+
+@dataclass(frozen=True)
+class DensityResult(Result):
+    """The density with its band, the quadrature rules that it is made of, and what follows from them."""
+
+    tables: ClassVar[tuple[str, ...]] = ("layer",)
+
+    grid: np.ndarray = array("grid", help="Places where the density is given.")
+    density: np.ndarray = array("grid", help="Density of eigenvalues, smoothed; its integral is 1.")
+    density_se: np.ndarray = array("grid", help="Standard error of the density over the probes.")
+    ritz_nodes: np.ndarray = array("probe", "step", help="Nodes of each probe's quadrature; NaN beyond its end.")
+    ritz_weights: np.ndarray = array("probe", "step", help="Their weights, which add to 1.")
+    width: float = scalar("Standard deviation of the smoothing Gaussian.")
+    lambda_max: float = scalar("Largest node of all probes.")
+    lambda_max_se: float = scalar("Its residual: some eigenvalue is as close as that.")
+    lambda_min: float = scalar("Smallest node of all probes.")
+    lambda_min_se: float = scalar("Its residual.")
+    trace: float = scalar("Sum of the eigenvalues.")
+    trace_se: float = scalar("Standard error of the trace over the probes.")
+    frobenius_norm: float = scalar("Root of the sum of their squares.")
+    frobenius_norm_se: float = scalar("Standard error of the Frobenius norm.")
+    negative_mass: float = scalar("Share of the eigenvalues that are negative.")
+    negative_mass_se: float = scalar("Standard error of that share, over the probes and by the quadrature.")
+    effective_rank: float = scalar("exp of the entropy of |lambda| / sum |lambda|.")
+    effective_rank_se: float = scalar("Standard error of the effective rank.")
+    r_e: float = scalar("|lambda_min / lambda_max|.")
+    r_e_se: float = scalar("What the residuals of both ends make of it.")
+    k_h1: float = scalar("Sum of |lambda| of the negative eigenvalues over that of the positive ones.")
+    k_h1_se: float = scalar("Standard error of that ratio.")
+    bulk_condition: float = scalar("Ratio of the |lambda| between which the middle 80 % of sum |lambda| lie.")
+    bulk_condition_se: float = scalar("Standard error of that ratio.")
+    products: int = scalar("Products with one column over the full data, those for layers left out.")
+    loss: float = scalar("Mean loss at the checkpoint.")
+    gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
+    parameters: int = scalar("Size of the parameter vector.")
+    samples: int = scalar("Samples in the data.")
+    layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
+    layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
+    layer_trace: np.ndarray | None = array("layer", help="Trace of its diagonal block.", optional=True)
+    layer_trace_se: np.ndarray | None = array("layer", help="Standard error over the probes.", optional=True)
+    layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
+    layer_frobenius_norm: np.ndarray | None = array("layer", help="Frobenius norm of the block.", optional=True)
+    layer_lambda_max: np.ndarray | None = array("layer", help="Largest node of the block.", optional=True)
+    layer_lambda_min: np.ndarray | None = array("layer", help="Smallest node of the block.", optional=True)
+    layer_density: np.ndarray | None = array("layer", "grid", help="Density of the block's eigenvalues.", optional=True)
+
+    def remarks(self) -> list[str]:
+        remarks = []
+        largest = max(abs(self.lambda_max), abs(self.lambda_min))
+        if max(self.lambda_max_se, self.lambda_min_se) > ENDS * largest:
+            remarks.append("the ends of the spectrum have not converged: more --steps, or landscape eig --which both")
+        if self.negative_mass_se > self.negative_mass:
+            remarks.append("whether the eigenvalues next to zero are negative is not known at so few --steps")
+        return remarks
+
+
+@dataclass(frozen=True)
+class Density(Curvature):
+    """Stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017; Ghorbani et al. 2019) with full reorthogonalisation."""
+
+    name: ClassVar[str] = "density"
+    summary: ClassVar[str] = "Density of eigenvalues with an error band; trace, norm, negative mass, effective rank."
+    result: ClassVar[type[Result]] = DensityResult
+
+    probes: int = option(8, help="Random start vectors; the error falls as their square root.", min=2)
+    steps: int = option(64, help="Products with each of them; the detail that is resolved.", min=2)
+    width: float = option(0.01, help="Standard deviation of the smoothing, relative to the spectrum's width.", min=1e-9)
+    points: int = option(1024, help="Points of the grid.", min=16)
+
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, DensityResult]:
+        from landscape.operators.blocks import block_diagonal
+
+        operator, groups = self.matrix(objective), self.groups(objective)
+        reference = objective.reference
+        total = self._steps(objective.space.size) * (1 + bool(groups))
+        together = self._together(objective)
+        whole = yield from self._lockstep(operator, [objective.space.whole()], together, resume, "all", total, {})
+        layers: list[Rule] = []
+        if groups:
+            blocks, done = block_diagonal(operator, groups), prefixed("all", whole.arrays())
+            layers = self._rules(
+                (yield from self._lockstep(blocks, groups, together, resume, "layers", total, done)), groups
+            )
+        (rule,) = self._rules(whole, [objective.space.whole()])
+        return self._result(
+            rule,
+            dict(zip(groups, layers, strict=True)),
+            _floor(whole, objective),
+            products=whole.products,
+            loss=reference.loss,
+            gradient_norm=reference.gradient_norm,
+            parameters=objective.space.size,
+            samples=objective.batches.samples,
+        )
+
+    def plan(self, objective: Objective) -> Plan:
+        together = self._together(objective)
+        steps = self._steps(objective.space.size)
+        products = steps * self.probes
+        seconds = self.seconds_per_product(objective, together)
+        return Plan(
+            bytes=together * (steps + 1) * objective.theta.nbytes,
+            products=products,
+            seconds=seconds * (products + 1) * (1 + len(self.groups(objective)) / 2),
+            facts={"probes at once": str(together), "product": f"{seconds:.3g} s"},
+        )
+
+    def _lockstep(
+        self,
+        operator: LinearOperator,
+        groups: Sequence[Group],
+        together: int,
+        resume: State | None,
+        phase: str,
+        total: int,
+        done: State,
+    ) -> Generator[Progress, None, LockstepState]:
+        """All probes' runs for these groups; `done` is what the snapshots of an earlier phase hold."""
+        from landscape.algorithms.lockstep import LockstepState, lockstep
+
+        steps = self._steps(operator.size)
+        saved = unprefixed(phase, resume or {})
+        state = LockstepState.from_arrays(saved, operator.like) if saved else None
+        running = lockstep(
+            operator, groups, probes=self.probes, steps=steps, together=together, seed=self.seed, resume=state
+        )
+        for state in running:
+            passes = -(-self.probes // together) * steps
+            here = steps * (state.products / (passes * together) if not state.finished else 1)
+            yield Progress(
+                done=round(here) + (steps if done else 0),
+                total=total,
+                note=f"{state.products} products" + (f" for {len(groups)} blocks" if done else ""),
+                state=lambda now=state: {**done, **prefixed(phase, now.arrays())},  # type: ignore[misc]
+            )
+        assert state is not None
+        return state.released()
+
+    def _rules(self, state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
+        from landscape.algorithms.lockstep import rules
+
+        return rules(state, groups)
+
+    def _steps(self, size: int) -> int:
+        return min(self.steps, size)
+
+    def _together(self, objective: Objective) -> int:
+        """Probes at once; raises UsageError if not even one fits into memory."""
+        from landscape import memory
+
+        each = (self._steps(objective.space.size) + 1) * objective.theta.nbytes
+        fitting = memory.available(objective.device) // BASIS_SHARE // each
+        if not fitting:
+            raise UsageError(
+                f"{self.steps} --steps hold {each:.3g} bytes, more than a quarter of the free memory",
+                fix="fewer --steps, or --params",
+            )
+        return min(self.probes, fitting)
+
+    def _result(self, rule: Rule, layers: dict[Group, Rule], floor: float, **known: Any) -> DensityResult:
+        import numpy as np
+
+        from landscape.algorithms import spectrum
+
+        ends = _ends(rule, floor)
+        span = ends["lambda_max"] - ends["lambda_min"]
+        largest = max(abs(ends["lambda_max"]), abs(ends["lambda_min"]))
+        # one value many times over, or zeros alone, have no width of their own
+        width = self.width * (span if span > self.width * largest else largest or 1.0)
+        low, high = ends["lambda_min"] - MARGIN * width, ends["lambda_max"] + MARGIN * width
+        grid = np.linspace(low, high, self.points)
+        numbers = {
+            name: spectrum.jackknife(rule, getattr(spectrum, name))
+            for name in ("trace", "frobenius_norm", "effective_rank")
+        }
+        numbers["k_h1"] = spectrum.jackknife(rule, spectrum.negative_ratio)
+        numbers["bulk_condition"] = spectrum.spread(rule, spectrum.bulk_condition)
+        negative = spectrum.jackknife(rule, lambda part: spectrum.negative_mass(part, floor))
+        undecided = spectrum.undecided_mass(rule, floor)
+        numbers["negative_mass"] = spectrum.Estimate(negative.value, float(np.hypot(negative.error, undecided)))
+        smooth, error = spectrum.density(rule, grid, width)
+        known |= {"ritz_nodes": rule.nodes, "ritz_weights": rule.weights, "width": width}
+        known |= {"grid": grid, "density": smooth, "density_se": error}
+        known |= {name: number.value for name, number in numbers.items()}
+        known |= {f"{name}_se": number.error for name, number in numbers.items()}
+        return DensityResult(**known, **ends, **_layers(layers, grid, width))
+
+
+def _ends(rule: Rule, floor: float) -> dict[str, Any]:
+    """The outermost nodes of all probes with their residuals, rounding included, and the ratio of the ends."""
+    import numpy as np
+
+    top, bottom = np.unravel_index([np.nanargmax(rule.nodes), np.nanargmin(rule.nodes)], rule.nodes.shape)
+    (high, low), (above, below) = rule.nodes[top, bottom], np.hypot(rule.residuals[top, bottom], floor)
+    ratio = abs(low / high) if high else float("inf")
+    error = (below + ratio * above) / abs(high) if high else float("nan")
+    names = ("lambda_max", "lambda_max_se", "lambda_min", "lambda_min_se", "r_e", "r_e_se")
+    return dict(zip(names, map(float, (high, above, low, below, ratio, error)), strict=True))
+
+
+def _floor(state: LockstepState, objective: Objective) -> float:
+    """Below it a node may be rounding of zero."""
+    import torch
+
+    from landscape.algorithms.state import NOISE
+
+    return float(NOISE * torch.finfo(objective.dtype).eps * state.scale.max())
+
+
+def _layers(layers: dict[Group, Rule], grid: np.ndarray, width: float) -> dict[str, Any]:
+    """The columns of the layers' table, largest trace first."""
+    import numpy as np
+
+    from landscape.algorithms import spectrum
+
+    if not layers:
+        return {}
+    traces = {group: spectrum.jackknife(rule, spectrum.trace) for group, rule in layers.items()}
+    order = sorted(layers, key=lambda group: -abs(traces[group].value))
+    total = sum(one.value for one in traces.values())
+    columns: dict[str, list[Any]] = {
+        "layer": [group.name for group in order],
+        "layer_parameters": [group.size for group in order],
+        "layer_trace": [traces[group].value for group in order],
+        "layer_trace_se": [traces[group].error for group in order],
+        "layer_share": [traces[group].value / total if total else float("nan") for group in order],
+        "layer_frobenius_norm": [spectrum.frobenius_norm(layers[group]) for group in order],
+        "layer_lambda_max": [np.nanmax(layers[group].nodes) for group in order],
+        "layer_lambda_min": [np.nanmin(layers[group].nodes) for group in order],
+        "layer_density": [spectrum.density(layers[group], grid, width)[0] for group in order],
+    }
+    return {name: np.array(values) for name, values in columns.items()}

@@ -1,0 +1,217 @@
+"""The trace of the Hessian with its interval, by the estimator that needs the fewest products."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.curvature import Resampled
+from landscape.errors import UsageError
+from landscape.fields import array, option, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from landscape.algorithms.trace import Goal, TraceState
+    from landscape.objective import Objective
+    from landscape.operators import LinearOperator
+    from landscape.space import Group
+
+BASIS_SHARE = 4  # the sketch may take a quarter of the memory that is free
+MOST_SKETCHED = 1024  # probes: beyond it the small dense problems cost more than products
+BLOCK_OTHERS = 16  # probes outside the sketch from which each block's trace gets its standard error
+DATA_PROBES = 16  # probes for the data's part of the error
+EXPECTED = 150  # products to 1 %: digits-mlp took 96 to 144, digits-resnet 224 to 256
+
+
+@dataclass(frozen=True)
+class TraceResult(Result):
+    """The trace with its standard error and 95 % interval, and what each estimator made of the same products."""
+
+    tables: ClassVar[tuple[str, ...]] = ("estimator", "layer")
+
+    trace: float = scalar("Sum of the eigenvalues.")
+    standard_error: float = scalar("Its standard error over the random vectors; 0 if it was summed exactly.")
+    interval: np.ndarray = array("bound", help="Lower and upper end of the 95 % interval of the random vectors.")
+    rtol: float = scalar("Largest half-width of the interval asked for, relative to the trace.")
+    products: int = scalar("Products with the matrix over the full data.")
+    estimator: np.ndarray = array("estimator", help="Estimators, the one whose number is given first.")
+    estimator_trace: np.ndarray = array("estimator", help="Its estimate.")
+    estimator_standard_error: np.ndarray = array("estimator", help="Its standard error.")
+    estimator_products: np.ndarray = array("estimator", help="Products that it rests on.")
+    estimator_needed: np.ndarray = array(
+        "estimator", help="Products to the half-width asked for, if its error fell as their root."
+    )
+    loss: float = scalar("Mean loss at the checkpoint.")
+    gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
+    parameters: int = scalar("Size of the parameter vector.")
+    samples: int = scalar("Samples in the data.")
+    data_standard_error: float | None = scalar(
+        "Standard error over samples: had others been drawn (--resample).", optional=True
+    )
+    layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
+    layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
+    layer_trace: np.ndarray | None = array("layer", help="Trace of its diagonal block.", optional=True)
+    layer_standard_error: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
+    layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
+
+    def trouble(self) -> str:
+        half = (self.interval[1] - self.interval[0]) / 2
+        if half <= self.rtol * abs(self.trace):
+            return ""
+        relative = f"{half / abs(self.trace):.2g}" if self.trace else "infinite"
+        return f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
+
+    def remedy(self) -> str:
+        return "the same command with a larger --max-products goes on from there, or a larger --rtol"
+
+    def remarks(self) -> list[str]:
+        remarks = []
+        if self.data_standard_error is not None:
+            data, algorithm = self.data_standard_error, self.standard_error
+            larger = "more samples, not more products" if data > algorithm else "more products, not more samples"
+            remarks.append(
+                f"standard error {data:.3g} by the choice of samples, {algorithm:.3g} by the random vectors: "
+                f"{larger}, would make it more certain"
+            )
+        if len(self.estimator) > 1 and self.estimator[0] != "exact":
+            best = int(self.estimator_needed.argmin())
+            remarks.append(f"{self.estimator[best]} is the most exact per product here")
+        return remarks
+
+
+@dataclass(frozen=True)
+class Trace(Resampled):
+    """Hutchinson (1989), Hutch++ (Meyer et al. 2021) or XTrace (Epperly, Tropp and Webber 2024)."""
+
+    name: ClassVar[str] = "trace"
+    summary: ClassVar[str] = "Trace with its interval, by Hutchinson, Hutch++ or XTrace."
+    result: ClassVar[type[Result]] = TraceResult
+
+    rtol: float = option(0.01, help="Largest half-width of the 95 % interval, relative to the trace.", min=1e-9)
+    method: Literal["auto", "hutchinson", "hutch++", "xtrace"] = option(
+        "auto", help="The estimator; auto takes the one that will need the fewest products."
+    )
+    max_products: int = option(2000, help="Give up after so many products (exit 3).", min=1, identity=False)
+
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, TraceResult]:
+        from landscape.algorithms import trace
+        from landscape.algorithms.trace import TraceState
+
+        operator, groups, goal = self.matrix(objective), self.groups(objective), self._goal(objective)
+        reference = objective.reference
+        state = earlier = TraceState.from_arrays(dict(resume), operator.like, self.seed) if resume else None
+        for state in trace.traces(operator, groups, goal, seed=self.seed, resume=earlier):
+            yield self._progress(state, goal)
+        assert state is not None  # max_products >= 1
+        return TraceResult(
+            **self._estimates(state, goal),
+            data_standard_error=self._data_error(operator, objective),
+            loss=reference.loss,
+            gradient_norm=reference.gradient_norm,
+            parameters=objective.space.size,
+            samples=objective.batches.samples,
+            **(_layers(state, groups) if groups else {}),
+        )
+
+    def plan(self, objective: Objective) -> Plan:
+        goal = self._goal(objective)
+        products = round(min(EXPECTED * (0.01 / self.rtol) ** 0.5, objective.space.size, self.max_products))
+        products += DATA_PROBES if self.resample else 0
+        seconds = self.seconds_per_product(objective, min(8, objective.space.size))
+        return Plan(
+            bytes=2 * min(goal.capacity, products // 2) * objective.theta.nbytes,
+            products=products,
+            seconds=seconds * (products + 1),
+            facts={"product": f"{seconds:.3g} s"},
+        )
+
+    def _goal(self, objective: Objective) -> Goal:
+        """What is asked of the algorithm; raises UsageError if the sketch does not fit into memory."""
+        from landscape import memory
+        from landscape.algorithms.trace import FEWEST, TOGETHER, Goal
+
+        fitting = memory.available(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
+        capacity = min(MOST_SKETCHED, fitting) // TOGETHER * TOGETHER
+        method = self.method
+        if capacity < FEWEST["xtrace"] and method != "hutchinson":
+            if method != "auto":
+                raise UsageError(
+                    f"{FEWEST['xtrace']} sketched vectors of {method} take more than a quarter of the free memory",
+                    fix="--method hutchinson",
+                )
+            method = "hutchinson"
+        return Goal(method, self.rtol, self.max_products, capacity, BLOCK_OTHERS if self.groups(objective) else 0)
+
+    def _progress(self, state: TraceState, goal: Goal) -> Progress:
+        from landscape.algorithms import trace
+
+        chosen = trace.best(state, goal)
+        if state.columns:
+            return Progress(
+                state.columns, state.basis.shape[1], f"{state.products} products, exact diagonal", state.arrays
+            )
+        if chosen is None:
+            return Progress(0, 100, f"{state.products} products", state.arrays)
+        needed = chosen.needed(self.rtol * abs(chosen.value))
+        share = chosen.products / needed if needed else 1.0
+        note = f"{state.products} products, {chosen.value:.5g} +- {chosen.half_width:.2g} by {chosen.estimator}"
+        return Progress(min(100, round(100 * share)), 100, note, state.arrays)
+
+    def _estimates(self, state: TraceState, goal: Goal) -> dict[str, Any]:
+        import numpy as np
+
+        from landscape.algorithms import trace
+
+        chosen = trace.best(state, goal)
+        if chosen is None:
+            every, value, error, half = [], float("nan"), float("nan"), float("inf")
+        else:
+            others = [r for r in trace.readings(state) if r.estimator != chosen.estimator]
+            every, value, error, half = [chosen, *others], chosen.value, chosen.error, chosen.half_width
+        width = self.rtol * abs(value)
+        return {
+            "trace": value,
+            "standard_error": error,
+            "interval": np.array([value - half, value + half]),
+            "rtol": self.rtol,
+            "products": state.products,
+            "estimator": np.array([r.estimator for r in every], dtype=str),
+            "estimator_trace": np.array([r.value for r in every]),
+            "estimator_standard_error": np.array([r.error for r in every]),
+            "estimator_products": np.array([r.products for r in every], dtype=int),
+            "estimator_needed": np.array([r.products if r.half_width == 0 else r.needed(width) for r in every]),
+        }
+
+    def _data_error(self, operator: LinearOperator, objective: Objective) -> float | None:
+        """The standard error of the trace over samples, from probes of its own."""
+        import torch
+
+        from landscape.algorithms.resampling import pooled_standard_error
+        from landscape.algorithms.trace import probe
+
+        if not self.resample:
+            return None
+        drawn = [probe(operator.size, operator.like, self.seed, "data", index) for index in range(DATA_PROBES)]
+        return pooled_standard_error(*self.quadratics(operator, objective, torch.stack(drawn, dim=1)))
+
+
+def _layers(state: TraceState, groups: Sequence[Group]) -> dict[str, Any]:
+    """The columns of the layers' table, largest trace first."""
+    import numpy as np
+
+    from landscape.algorithms.trace import block_traces
+
+    values, errors = block_traces(state, groups)
+    order = np.argsort(-np.abs(values), kind="stable")
+    return {
+        "layer": np.array([groups[place].name for place in order], dtype=str),
+        "layer_parameters": np.array([groups[place].size for place in order]),
+        "layer_trace": values[order],
+        "layer_standard_error": errors[order],
+        "layer_share": values[order] / values.sum(),
+    }

@@ -1,0 +1,58 @@
+"""The density of eigenvalues on a logarithmic axis, with its band and the exact top eigenvalues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.figures.style import BLUE, GREY, ORANGE, bars
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from landscape.analyses.density import DensityResult
+
+CONFIDENCE = 0.95
+DECADES = 1.5  # shown below what a single eigenvalue contributes at its peak: beyond it there are only tails
+
+
+def panels(result: DensityResult) -> int:
+    return 1 + (result.layer is not None)
+
+
+def draw(result: DensityResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:
+    """The density, and the layers' traces if there are any; `beside["eig"]` gives ticks."""
+    spectrum(result, axes[0], beside.get("eig"))
+    if result.layer is not None:
+        bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
+
+
+def band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends of the 95 % band: density times exp(-+ t se / density), which is never negative."""
+    from scipy.stats import t
+
+    quantile = t.ppf((1 + CONFIDENCE) / 2, len(result.ritz_nodes) - 1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        factor = np.exp(np.nan_to_num(quantile * result.density_se / result.density))
+    return result.density / factor, result.density * factor
+
+
+def spectrum(result: DensityResult, axes: Axes, eig: Any) -> None:
+    low, high = band(result)
+    axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band over probes")
+    axes.plot(result.grid, result.density, color=BLUE, linewidth=1.4, label="density")
+    single = 1 / (result.parameters * result.width * np.sqrt(2 * np.pi))
+    axes.axhline(single, color=GREY, linestyle=":", linewidth=1, label="peak of a single eigenvalue")
+    if eig is not None:
+        axes.plot(
+            eig.eigenvalues, np.full(len(eig.eigenvalues), 0.02), "|", markersize=12, markeredgewidth=1.5,
+            color=ORANGE, transform=axes.get_xaxis_transform(), label=f"{len(eig.eigenvalues)} eigenvalues of eig",
+        )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_ylim(single / 10**DECADES, 3 * float(np.nanmax(high[np.isfinite(high)])))
+    axes.set(xlabel="eigenvalue", ylabel="density of eigenvalues")
+    probes, steps = result.ritz_nodes.shape
+    axes.set_title(f"{probes} probes x {steps} steps, {result.parameters:,} parameters", fontsize=10)
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")

@@ -1,0 +1,32 @@
+"""What the pictures have in common: colours, and bars by layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe and Ito: told apart by everyone
+BARS = 24  # more cannot be labelled in one panel
+
+
+def bars(
+    axes: Axes, names: np.ndarray | None, values: np.ndarray | None, errors: np.ndarray | None, label: str
+) -> None:
+    """A bar for each layer in the order given, the first on top, with its error; the last ones are left out if many."""
+    assert names is not None
+    assert values is not None
+    shown = slice(0, BARS)
+    places = np.arange(len(names[shown]))
+    axes.barh(places, values[shown], color=np.where(values[shown] < 0, ORANGE, BLUE), height=0.75)
+    if errors is not None:
+        axes.errorbar(values[shown], places, xerr=errors[shown], fmt="none", ecolor=GREY, elinewidth=1.5)
+    small = 8 if len(places) <= BARS // 2 else 6
+    axes.set_yticks(places, names[shown], fontsize=small, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_xlabel(label)
+    axes.set_title(f"{len(places)} of {len(names)} blocks" if len(places) < len(names) else "by block", fontsize=10)

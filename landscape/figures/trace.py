@@ -1,0 +1,52 @@
+"""What each estimator says of the trace, and the traces of the layers' blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.figures.style import BLUE, GREY, ORANGE, bars
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from landscape.analyses.trace import TraceResult
+
+
+def panels(result: TraceResult) -> int:
+    return 1 + (result.layer is not None)
+
+
+def draw(result: TraceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """The estimates with their standard errors and the interval asked for, and the layers if there are any."""
+    estimates(result, axes[0])
+    if result.layer is not None:
+        bars(axes[1], result.layer, result.layer_trace, result.layer_standard_error, "trace of the block")
+
+
+def estimates(result: TraceResult, axes: Axes) -> None:
+    places = np.arange(len(result.estimator))
+    for place in places:
+        axes.errorbar(
+            place, result.estimator_trace[place], yerr=result.estimator_standard_error[place],
+            fmt="o", markersize=6, elinewidth=1.5, capsize=4, color=BLUE if place == 0 else GREY,
+        )  # fmt: skip
+    axes.axhspan(*result.interval, color=BLUE, alpha=0.15, linewidth=0, label="95 % interval")
+    half = result.rtol * abs(result.trace)
+    for sign in (-1, 1):
+        label = f"asked for: {result.rtol:.2g} of the trace" if sign > 0 else None
+        axes.axhline(result.trace + sign * half, color=ORANGE, linestyle="--", linewidth=1, label=label)
+    if result.data_standard_error is not None:
+        axes.errorbar(
+            -0.25, result.trace, yerr=result.data_standard_error, fmt="none", elinewidth=4, ecolor=ORANGE, alpha=0.6,
+            label="standard error of the data",
+        )  # fmt: skip
+    names = zip(result.estimator, result.estimator_products, strict=True)
+    axes.set_xticks(places, [f"{name}\n{products} products" for name, products in names])
+    axes.set_xlim(-0.5, max(len(places), 1) - 0.5)
+    axes.set_ylabel("trace (bars: standard error)")
+    axes.set_title(f"{result.trace:.5g}, {result.parameters:,} parameters, {result.samples:,} samples", fontsize=10)
+    axes.margins(y=0.25)
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
