@@ -54,7 +54,8 @@ def all_converged(state: LanczosState, wanted: Wanted) -> bool:
     """Whether as many pairs as wanted are known and all have converged."""
     if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
         return False
-    if state.cycle and state.cycle_products < wanted.confirm and not state.exhausted:
+    searching = state.cycle and state.cycle_products < wanted.search_length(state.cycle, state.basis.shape[1])
+    if searching and not state.exhausted:
         return False
     pairs = ritz(state, wanted)
     return bool(small(pairs.residuals, pairs.values, state, wanted.tol).all())
@@ -66,7 +67,7 @@ def finished(state: LanczosState, wanted: Wanted) -> bool:
         return True
     if not state.products or not all_converged(state, wanted):
         return False
-    if not wanted.confirm:
+    if not wanted.search_length(1, state.basis.shape[1]):
         return True
     return state.cycle > 0 and not ritz(state, wanted).own.any()
 

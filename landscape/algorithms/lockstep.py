@@ -163,7 +163,7 @@ def _step(operator: LinearOperator, groups: Sequence[Group], state: LockstepStat
 
 def _running(beta: np.ndarray) -> np.ndarray:
     """Which runs have not come to an invariant subspace."""
-    known: np.ndarray = (beta > 0).all(axis=-1)
+    known: np.ndarray = np.all(beta > 0, axis=-1)
     return known
 
 

@@ -33,6 +33,8 @@ def jackknife(rule: Rule, number: Callable[[Rule], float]) -> Estimate:
     if count < 2:
         return Estimate(number(rule), float("nan"))
     without = np.array([number(_taken(rule, np.arange(count) != probe)) for probe in range(count)])
+    if not np.isfinite(without).all():  # nothing above zero to divide by
+        return Estimate(number(rule), float("nan"))
     error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
     return Estimate(float(count * number(rule) - (count - 1) * without.mean()), float(error))
 
@@ -106,7 +108,7 @@ def negative_ratio(rule: Rule) -> float:
     """K_H^1, the sum of |lambda| below zero over that above (arXiv 2412.10146, section 3)."""
     above = _mean(rule, lambda nodes: np.maximum(nodes, 0))
     below = _mean(rule, lambda nodes: np.maximum(-nodes, 0))
-    return below / above if above else float("inf")
+    return below / above if above else float("inf") if below else float("nan")
 
 
 def bulk_condition(rule: Rule) -> float:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from landscape.algorithms.basis import eigh
+from landscape.algorithms.bound import steps_needed
 from landscape.algorithms.selection import Which
 
 SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
@@ -30,6 +31,14 @@ class Wanted:
     which: Which = "largest"
     tol: float = 1e-3
     confirm: int = 8
+    gap: float | None = None  # if given, a search is long enough to certify this gap at that probability of failure
+    probability: float = 0.01
+
+    def search_length(self, cycle: int, size: int) -> int:
+        """Products of the search number `cycle`, from 1, in `size` dimensions; each has half the last one's chance."""
+        if self.gap is None:
+            return self.confirm
+        return max(self.confirm, steps_needed(size, self.gap, self.probability * 0.5**cycle))
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class TraceState:
     @property
     def captured(self) -> bool:
         """Whether Q holds all of the matrix' range: its trace is then that of Q'AQ."""
-        return self.rank < self.sketched or self.rank == self.basis.shape[1]
+        return self.rank < self.sketched or 0 < self.rank == self.basis.shape[1]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays, for a snapshot; the probes can be drawn again."""
@@ -153,14 +153,14 @@ def readings(state: TraceState) -> list[Reading]:
     """What each estimator says of the products so far."""
     found = []
     size = state.basis.shape[1]
-    if state.columns == size or (state.rank and state.captured):
+    if state.columns == size or state.captured:
         whole = state.diagonal[-1] if state.columns == size else np.trace(state.projected)
         found.append(Reading("exact", float(whole), 0.0, 0.0, state.products, True))
-    plain = state.quadratics if state.rank else state.values
+    plain = state.quadratics if state.sketched else state.values
     found += _reading("hutchinson", plain, len(plain))
-    if state.rank and not state.captured:
+    if state.sketched and not state.captured:
         found += _reading("xtrace", xtrace_values(state), 2 * state.sketched)
-    if state.rank and not state.captured:
+    if state.sketched and not state.captured:
         found += _reading("hutch++", state.values, 2 * state.sketched + len(state.values))
     return found
 
@@ -175,7 +175,7 @@ def block_traces(state: TraceState, groups: Sequence[Group]) -> tuple[np.ndarray
         gram = sum(piece.double() @ piece.double().T for piece in group.of(rows))
         twice[index] = float((gram.cpu() * projected).sum()) if state.rank else 0.0  # type: ignore[union-attr]
     sketch = state.block_sketch - twice
-    if state.rank and state.captured:
+    if state.captured:
         return sketch, np.zeros(len(groups))
     count = len(state.block_values)
     error = state.block_values.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(len(groups), np.nan)
@@ -211,7 +211,7 @@ def _next(state: TraceState, goal: Goal) -> Any:
     if state.columns:
         return None if state.columns == size or state.products >= goal.max_products else _sum_diagonal
     lacking = not state.captured and len(state.values) < goal.fewest_others
-    if (state.rank and state.captured) or (reached(state, goal) and not lacking):
+    if state.captured or (reached(state, goal) and not lacking):
         return None
     room = state.sketched + TOGETHER <= goal.capacity
     if state.products >= goal.max_products or (goal.method == "xtrace" and not room):

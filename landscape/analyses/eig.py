@@ -7,16 +7,18 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from landscape.analyses import blocks
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import Curvature
+from landscape.analyses.curvature import Resampled, prefixed, unprefixed
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.algorithms.state import LanczosState, Wanted
+    from landscape.algorithms.state import Candidates, LanczosState, Wanted
     from landscape.objective import Objective
+    from landscape.operators import LinearOperator
 
 BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
 ROOMY = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
@@ -53,6 +55,17 @@ class EigResult(Result):
         "rank", help="PyHessian's power iteration on the same data.", optional=True
     )
     pyhessian_relative_difference: np.ndarray | None = array("rank", help="(PyHessian - ours) / |ours|.", optional=True)
+    data_standard_errors: np.ndarray | None = array(
+        "rank", help="Standard error over samples of v'Hv: had others been drawn, with v as it is.", optional=True
+    )
+    certified_gap: float | None = scalar(
+        "Gap of the certificate, relative to the width of the spectrum that was searched.", optional=True
+    )
+    certified_margin: float | None = scalar(
+        "No eigenvalue that lies beyond the wanted ones by more than this was missed, ...", optional=True
+    )
+    certified_probability: float | None = scalar("... unless with this probability, at most.", optional=True)
+    certified: bool | None = scalar("Whether the certificate that was asked for was reached.", optional=True)
     layer: np.ndarray | None = array("layer", help="Group of parameters, leading eigenvalue first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
     layer_eigenvalue: np.ndarray | None = array(
@@ -68,20 +81,29 @@ class EigResult(Result):
         "layer", "rank", help="The block's eigenvalues; NaN beyond its size.", optional=True
     )
     layer_residuals: np.ndarray | None = array("layer", "rank", help="Their residuals.", optional=True)
+    layer_products: int | None = scalar("Passes over the data for all blocks together.", optional=True)
     vectors: np.ndarray | None = field(default=None, repr=False)
 
     def trouble(self) -> str:
         done = int(self.converged.sum())
         if done == len(self.converged):
-            return ""
+            return self._later_trouble()
         return f"{done} of {len(self.converged)} eigenvalues converged in {self.products} products" + (
             f"; the rounding of the products, {self.rounding:.2g}, is too large for the others"
             if self._rounded()
             else ""
         )
 
+    def _later_trouble(self) -> str:
+        """What is wrong beside the eigenvalues themselves."""
+        if self.certified is False:
+            return f"not certified: the search for skipped values was cut short after {self.products} products"
+        if self.layer_converged is not None and not self.layer_converged.all():
+            return f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
+        return ""
+
     def remedy(self) -> str:
-        if self._rounded():
+        if not self.converged.all() and self._rounded():
             return "--dtype float64, or a larger --tol"
         return "the same command with a larger --max-products goes on from there, or a larger --tol"
 
@@ -95,13 +117,25 @@ class EigResult(Result):
         )
 
     def remarks(self) -> list[str]:
-        if self.confirmed or self.trouble():
-            return []
-        return ["not confirmed: no second start looked for a skipped eigenvalue"]
+        remarks = []
+        if not (self.confirmed or self.trouble()):
+            remarks.append("not confirmed: no second start looked for a skipped eigenvalue")
+        if self.certified_gap is not None:
+            remarks.append(
+                f"certified: no eigenvalue beyond these by more than {self.certified_margin:.3g} was missed, "
+                f"P(wrong) <= {self.certified_probability:.2g} (gap {self.certified_gap:g} of the width searched)"
+            )
+        if self.data_standard_errors is not None:
+            data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
+            remarks.append(
+                f"rank 0: standard error {data:.3g} by the choice of samples, error bound {algorithm:.3g} by the "
+                f"algorithm: {'more samples' if data > algorithm else 'a smaller --tol'} would make it more certain"
+            )
+        return remarks
 
 
 @dataclass(frozen=True)
-class Eig(Curvature):
+class Eig(Resampled):
     """Top-k eigenpairs of the Hessian by thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalisation."""
 
     name: ClassVar[str] = "eig"
@@ -116,6 +150,11 @@ class Eig(Curvature):
     max_products: int = option(1000, help="Give up after so many products (exit 3).", min=1, identity=False)
     max_basis: int | None = option(None, help="Vectors held at most; default from memory.", min=4)
     confirm: int = option(8, help="Products for a second start that looks for skipped eigenvalues; 0 for none.", min=0)
+    certify: bool = option(False, help="Search until the bound of Kuczynski and Wozniakowski holds: see the next two.")
+    certify_gap: float = option(
+        0.01, help="Gap that is ruled out, relative to the width of the spectrum.", min=1e-6, max=0.25
+    )
+    certify_probability: float = option(0.01, help="Probability of being wrong, at most.", min=1e-100, max=0.5)
     cross_check: bool = option(False, help="Also run PyHessian's power iteration and report the difference.")
     save_vectors: bool = option(
         False, help="Write the eigenvectors beside the result, under the state dict's names.", identity=False
@@ -138,7 +177,8 @@ class Eig(Curvature):
         wanted = self._wanted()
         operator = self.matrix(objective)
         reference = objective.reference
-        earlier = LanczosState.from_arrays(dict(resume), operator.like) if resume else None
+        saved = unprefixed("all", resume or {})
+        earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
         state = earlier
         for state in lanczos.lanczos(
             operator, wanted, seed=self.seed, max_basis=capacity, max_products=self.max_products, resume=earlier
@@ -157,18 +197,33 @@ class Eig(Curvature):
             products=state.products,
             search_products=state.search_products,
             rounding=state.noise,
-            confirmed=self.confirm > 0 and lanczos.finished(state, wanted),
+            confirmed=(self.confirm > 0 or self.certify) and lanczos.finished(state, wanted),
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
             parameters=objective.space.size,
             samples=objective.batches.samples,
             vectors=ritz.vectors(pairs, state.basis).T.cpu().numpy(),
+            **self._certified(state, wanted),
         )
+        if groups := self.groups(objective):
+            known = yield from blocks.leading(
+                operator,
+                groups,
+                wanted,
+                steps=min(capacity, self.max_products),
+                seed=self.seed,
+                resume=resume,
+                done=lambda: prefixed("all", state.arrays()),
+            )
+            result = replace(result, **blocks.columns(groups, known))
+        if self.resample:
+            result = replace(result, data_standard_errors=self._data_errors(operator, objective, pairs, state))
         return self._cross_checked(result, objective) if self.cross_check else result
 
     def plan(self, objective: Objective) -> Plan:
         rows = self._capacity(objective)
-        search = self.confirm + 1 if self.confirm else 0  # the one measures the rounding
+        search = self._wanted().search_length(1, objective.space.size)
+        search += search > 0  # one more measures the rounding
         products = min(round(EXPECTED[0] * self.k + EXPECTED[1]) + search, self.max_products)
         seconds = self.seconds_per_product(objective)
         return Plan(
@@ -197,7 +252,33 @@ class Eig(Curvature):
     def _wanted(self) -> Wanted:
         from landscape.algorithms.state import Wanted
 
-        return Wanted(self.k, self.which, self.tol, self.confirm)
+        gap = self.certify_gap if self.certify else None
+        return Wanted(self.k, self.which, self.tol, self.confirm, gap, self.certify_probability)
+
+    def _certified(self, state: LanczosState, wanted: Wanted) -> dict[str, Any]:
+        from landscape.algorithms.certificate import certificate
+        from landscape.algorithms.lanczos import finished
+
+        if not self.certify:
+            return {}
+        proof = certificate(state, wanted) if finished(state, wanted) else None
+        if proof is None:
+            return {"certified": False}
+        return {
+            "certified": True,
+            "certified_gap": proof.gap,
+            "certified_margin": proof.margin,
+            "certified_probability": proof.probability,
+        }
+
+    def _data_errors(
+        self, operator: LinearOperator, objective: Objective, pairs: Candidates, state: LanczosState
+    ) -> np.ndarray:
+        """What another draw of the samples would make of each eigenvalue, to first order: v'Hv with v as it is."""
+        from landscape.algorithms import ritz
+        from landscape.algorithms.resampling import standard_errors
+
+        return self._padded(standard_errors(*self.quadratics(operator, objective, ritz.vectors(pairs, state.basis).T)))
 
     def _capacity(self, objective: Objective) -> int:
         """Rows of the basis; raises UsageError if k is too large for the parameters or for the rows."""
@@ -208,12 +289,17 @@ class Eig(Curvature):
         if self.k > size:
             raise UsageError(f"-k {self.k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
         fitting = memory.available(objective.device) // BASIS_SHARE // objective.theta.nbytes
-        rows = min(self.max_basis or min(ROOMY[0] * self.k + ROOMY[1], fitting), size)
-        if rows < min(self.k + SPARE, size):
+        # the bound holds for searches that need no restart, and a second one may follow
+        search = self._wanted().search_length(2, size) if self.certify else 0
+        wished = max(ROOMY[0] * self.k + ROOMY[1], self.k + search + SPARE)
+        rows = min(self.max_basis or min(wished, fitting), size)
+        fewest = min(self.k + max(SPARE, search + 2), size)
+        if rows < fewest:
             raise UsageError(
-                f"{rows} basis vectors are too few for {self.k} eigenvalues",
+                f"{rows} basis vectors are too few for {self.k} eigenvalues{' and --certify' if self.certify else ''}",
                 why="" if self.max_basis else f"only so many of {objective.theta.nbytes:.3g} bytes fit into memory",
-                fix=f"--max-basis {self.k + SPARE} or more, or a smaller -k",
+                fix=f"--max-basis {fewest} or more, or a smaller -k"
+                + (", or a larger --certify-gap" if self.certify else ""),
             )
         return rows
 
@@ -224,10 +310,11 @@ class Eig(Curvature):
         done = int(ritz.converged(pairs, state, self.tol).sum())
         note = f"{state.products} products"
         if state.cycle:
-            note += f", looking for skipped values {min(state.cycle_products, self.confirm)}/{self.confirm}"
+            length = wanted.search_length(state.cycle, state.basis.shape[1])
+            note += f", looking for skipped values {min(state.cycle_products, length)}/{length}"
         elif len(pairs.values):
             note += f", largest {pairs.values[0]:.5g}"
-        return Progress(done, self.k, note, state.arrays)
+        return Progress(done, self.k, note, lambda: prefixed("all", state.arrays()))
 
     def _cross_checked(self, result: EigResult, objective: Objective) -> EigResult:
         import numpy as np

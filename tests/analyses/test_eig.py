@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,13 @@ import torch
 from analysis_contract import AnalysisContract
 from conftest import SAMPLES, Splitter, tanh_net
 from oracles.dense import dense_hessian
+from oracles.samples import digits_mlp_hessian, digits_mlp_spectrum
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 import landscape
 from landscape import Eig, Objective, session, store
-from landscape.checkpoints import read
 from landscape.errors import NumericalError, UsageError
-from landscape.zoo import digits, mlp
 
 Data = tuple[Tensor, Tensor]
 
@@ -32,17 +32,19 @@ class TestEig(AnalysisContract):
         return Objective(tanh_net(), [classification], "cross_entropy")
 
 
+class TestEigByLayerWithCertificateAndResampling(AnalysisContract):
+    @pytest.fixture
+    def analysis(self) -> Eig:
+        return Eig(k=2, per_layer=True, certify=True, certify_gap=0.2, resample=4)
+
+    @pytest.fixture
+    def objective(self, classification: Data) -> Objective:
+        return Objective(tanh_net(), [classification], "cross_entropy")
+
+
 @pytest.fixture(scope="module")
 def digits_spectrum() -> np.ndarray:
-    """The exact spectrum of the sample, ascending, by another route than ours: forward over reverse, LAPACK."""
-    checkpoint = read(SAMPLES / "digits-mlp.pt")
-    assert checkpoint.spec is not None
-    model = mlp(**checkpoint.spec.model_args)
-    model.load_state_dict(checkpoint.tensors)
-    torch.set_num_threads(2)
-    dense = dense_hessian(model, digits())
-    torch.set_num_threads(1)
-    return np.linalg.eigvalsh(dense.numpy())
+    return digits_mlp_spectrum()
 
 
 @pytest.mark.slow
@@ -218,3 +220,109 @@ def test_the_plan_counts_basis_and_products(classification: Data) -> None:
     assert plan.bytes == 20 * 39 * 4
     assert plan.products > 3
     assert plan.seconds > 0
+
+
+@pytest.mark.slow
+class TestDenseOracleByLayer:
+    def test_each_layer_s_values_are_those_of_its_diagonal_block(self) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt")
+        result = landscape.run(Eig(k=3, per_layer=True), objective)
+        ends = {"0": (0, 2080), "2": (2080, 2740), "4": (2740, 2950)}
+        assert set(result.layer) == ends.keys()
+        for place, name in enumerate(result.layer):
+            block = digits_mlp_hessian()[slice(*ends[name]), slice(*ends[name])]
+            exact = np.linalg.eigvalsh(block)[::-1][:3]
+            assert np.allclose(result.layer_eigenvalues[place], exact, rtol=1e-5)
+            assert (np.abs(result.layer_eigenvalues[place] - exact) <= result.layer_residuals[place]).all()
+        assert (np.diff(result.layer_eigenvalue) < 0).all()
+        assert result.layer_products < result.products
+
+    def test_the_certificate_holds_for_the_exact_spectrum(self, digits_spectrum: np.ndarray) -> None:
+        result = landscape.run(Eig(k=3, certify=True), landscape.load(SAMPLES / "digits-mlp.pt"))
+        assert result.certified
+        assert result.certified_gap == 0.01
+        assert result.certified_probability <= 0.01
+        width = digits_spectrum[-4] - digits_spectrum[0]
+        assert 0.01 * width <= result.certified_margin <= 0.01 * width / 0.98 + 0.01
+        assert any("certified: no eigenvalue" in remark for remark in result.remarks())
+
+
+def test_layers_of_other_ends_and_operators(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    dense = dense_hessian(tanh_net(), [classification]).numpy()
+    smallest = landscape.run(Eig(k=2, which="smallest", blocks=("0.weight", "2.*")), objective)
+    exact = {"0.weight": np.linalg.eigvalsh(dense[:20, :20])[:2], "2.*": np.linalg.eigvalsh(dense[24:, 24:])[:2]}
+    for place, name in enumerate(smallest.layer):
+        assert np.allclose(smallest.layer_eigenvalues[place], exact[name], atol=1e-6)
+    ggn = landscape.run(Eig(k=2, operator="ggn", per_layer=True), objective)
+    assert (ggn.layer_eigenvalues > 0).all()
+
+
+def test_a_layer_smaller_than_k_has_all_its_values(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    result = landscape.run(Eig(k=5, blocks=("2.bias",), tol=1e-8), objective)
+    dense = dense_hessian(tanh_net(), [classification]).numpy()
+    assert np.allclose(result.layer_eigenvalues[0, :3], np.linalg.eigvalsh(dense[36:, 36:])[::-1], atol=1e-12)
+    assert np.isnan(result.layer_eigenvalues[0, 3:]).all()
+    assert result.layer_converged.all()
+
+
+def test_layers_that_did_not_converge_are_inconclusive(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    whole = landscape.run(Eig(k=1, confirm=0), objective)
+    result = landscape.run(Eig(k=1, confirm=0, blocks=("*",), tol=1e-3, max_products=whole.products), objective)
+    assert not result.trouble()
+    cut = landscape.run(Eig(k=1, confirm=0, tol=0.5, per_layer=True, max_products=1), objective)
+    if cut.converged.all():
+        assert "blocks converged" in cut.trouble() or cut.layer_converged.all()
+
+
+def test_a_certificate_that_was_cut_short_is_inconclusive(classification: Data) -> None:
+    objective = landscape.load(SAMPLES / "digits-mlp.pt")
+    result = landscape.run(Eig(k=1, certify=True, max_products=20), objective)
+    assert result.converged.all()
+    assert result.certified is False
+    assert result.certified_gap is None
+    assert "not certified" in result.trouble()
+    assert "--max-products" in result.remedy()
+
+
+def test_the_certificate_s_basis_must_fit() -> None:
+    objective = landscape.load(SAMPLES / "digits-mlp.pt")
+    with pytest.raises(UsageError, match=r"--certify[\s\S]*--max-basis"):
+        landscape.run(Eig(k=1, certify=True, max_basis=20), objective)
+
+
+def test_the_data_s_error_is_what_other_samples_show() -> None:
+    """The top value of linear regression with isotropic inputs, over draws of the data, against one run's statement."""
+    generator = torch.Generator().manual_seed(3)
+    scale = torch.tensor([3.0, 1.0, 1.0, 1.0])
+    tops, stated = [], []
+    for _ in range(60):
+        x = torch.randn(400, 4, generator=generator) * scale
+        objective = Objective(nn.Linear(4, 1, bias=False), [(x, torch.zeros(400, 1))], "mse")
+        result = landscape.run(Eig(k=2, resample=20), objective)
+        tops.append(result.eigenvalues[0])
+        stated.append(result.data_standard_errors[0])
+    # lambda_1 is about 2 * 9; the variance of a mean of 400 squares of variance 2 * 81 is 2 * 81 / 400
+    assert np.mean(stated) == pytest.approx(np.std(tops), rel=0.25)
+    assert np.mean(stated) == pytest.approx(2 * (2 * 81 / 400) ** 0.5, rel=0.1)
+    assert "more samples" in result.remarks()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resample": 1}, "leaves nothing to compare"),
+        ({"resample": 30}, "30 groups of 24 samples"),
+        ({"resample": 4, "operator": "pyhessian"}, "cannot take apart"),
+        ({"per_layer": True, "blocks": ("0.*",)}, "two ways"),
+        ({"blocks": ("nothing.*",)}, "no trainable parameter matches --blocks"),
+        ({"blocks": ("0.*", "*.weight")}, "two --blocks hold 0.weight"),
+        ({"certify": True, "certify_gap": 0.5}, "--certify-gap"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_refused(options: dict[str, Any], message: str, classification: Data) -> None:
+    with pytest.raises(UsageError, match=message):
+        landscape.run(Eig(k=2, **options), Objective(tanh_net(), [classification], "cross_entropy"))

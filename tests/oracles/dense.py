@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch.func import functional_call, hessian, jacfwd
 from torch.nn import functional
 
 from landscape.operators import LinearOperator
+
+T = TypeVar("T")
 
 
 def dense_hessian(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -73,3 +76,9 @@ def dense_jacobian(model: nn.Module, inputs: Tensor) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return jacfwd(output)(flat).detach()
+
+
+def last(states: Iterable[T]) -> T:
+    """The last of at least one."""
+    *_, end = states
+    return end

@@ -1,0 +1,49 @@
+"""Full-batch gradient descent at three step sizes, with checkpoints along the way: what docs/edge-of-stability.md measures.
+
+    python docs/edge_of_stability.py OUT
+    landscape eig OUT/lr-0.4/*.pt -k 1 --loss docs/edge_of_stability.py:half_squared_norm
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import landscape
+from landscape.zoo import digits, mlp
+
+RATES = (0.4, 0.6, 0.8)
+STEPS, SETTLED, EVERY = 4000, 2000, 100
+SIZES = [64, 32, 10]
+
+
+def half_squared_norm(output: Tensor, target: Tensor) -> Tensor:
+    """|output - target|^2 / 2 of each sample."""
+    return ((output - target) ** 2).sum(dim=1) / 2
+
+
+def train(rate: float, folder: Path) -> None:
+    """Gradient descent on 500 centred digits; a checkpoint every 100 steps from step 2000 on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs, labels = (torch.cat(parts)[:500] for parts in zip(*digits(), strict=True))
+    inputs -= inputs.mean(dim=0)  # else the mean image's own direction is too sharp for the larger steps
+    targets = functional.one_hot(labels, 10).float()
+    torch.manual_seed(0)
+    model = mlp(SIZES, "tanh")
+    descent = torch.optim.SGD(model.parameters(), lr=rate)
+    spec = {"model": "mlp", "model_args": {"sizes": SIZES, "activation": "tanh"}}
+    for step in range(STEPS):
+        if step >= SETTLED and step % EVERY == 0:
+            landscape.save(folder / f"step-{step}.pt", model, data=(inputs, targets), spec=spec)
+        descent.zero_grad()
+        half_squared_norm(model(inputs), targets).mean().backward()
+        descent.step()
+
+
+if __name__ == "__main__":
+    for rate in RATES:
+        train(rate, Path(sys.argv[1]) / f"lr-{rate}")

@@ -1,0 +1,30 @@
+"""The examples in docs/ run end to end and show what their pages say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from landscape_cli.main import status
+
+EXAMPLE = ROOT / "docs" / "edge_of_stability.py"
+
+
+@pytest.mark.slow
+def test_gradient_descent_settles_at_the_edge_of_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cohen et al. 2021: the largest eigenvalue hovers just above 2 / step size, whatever the step size is."""
+    subprocess.run([sys.executable, str(EXAMPLE), str(tmp_path)], check=True, cwd=ROOT)
+    for rate in (0.4, 0.6, 0.8):
+        checkpoints = sorted(str(path) for path in (tmp_path / f"lr-{rate}").glob("*.pt"))
+        loss = f"{EXAMPLE}:half_squared_norm"
+        assert status(["eig", *checkpoints, "-k", "1", "--loss", loss, "--json", "--no-plot"]) == 0
+        documents = json.loads(capsys.readouterr().out)
+        sharpness = [rate * document["result"]["eigenvalues"][0] for document in documents]
+        assert len(sharpness) == 20
+        assert 1.95 <= sum(sharpness) / len(sharpness) <= 2.20
+        assert all(document["result"]["confirmed"] for document in documents)
