@@ -44,13 +44,15 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops (about 7 minutes)
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops (about 20 minutes)
 	$(BIN)/python benchmarks/eig.py
+	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/report.py
 
 gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON: one whose torch has CUDA)
 	PYTHONPATH=.:cli $(GPU_PYTHON) -m pytest -m gpu
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/eig.py --device cuda
+	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/spectrum.py --device cuda
 
 clean:  ## Remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -41,10 +41,16 @@ class LockstepState:
     def finished(self) -> bool:
         return self.first >= len(self.alpha)
 
+    def halved(self) -> LockstepState:
+        """The same runs after half their steps."""
+        half = slice(max(1, self.alpha.shape[2] // 2))
+        return replace(self, alpha=self.alpha[:, :, half], beta=self.beta[:, :, half])
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays, for a snapshot."""
         plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "basis"}
-        return {**plain, "basis": self.basis[:, : self.step + 1].cpu().numpy(), "shape": np.asarray(self.basis.shape)}
+        rows = self.basis.shape[1] if self.finished else self.step + 1
+        return {**plain, "basis": self.basis[:, :rows].cpu().numpy(), "shape": np.asarray(self.basis.shape)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> LockstepState:
@@ -55,10 +61,6 @@ class LockstepState:
         basis[:, : rows.shape[1]] = rows
         plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
         return cls(basis=basis, **plain)
-
-    def released(self) -> LockstepState:
-        """The coefficients alone, for which no basis is held."""
-        return replace(self, basis=self.basis.new_empty((0, 0, 0)), step=-1)
 
 
 @dataclass(frozen=True)
@@ -187,16 +189,23 @@ def _orthogonalise(image: Tensor, basis: Tensor, group: Group) -> np.ndarray:
     return along.cpu().numpy()
 
 
+def tridiagonal(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """T `(m, m)` of one run, for as many steps as it has had."""
+    length = int(np.isfinite(alpha).sum())
+    between = beta[: max(length - 1, 0)]
+    return np.diag(alpha[:length]) + np.diag(between, 1) + np.diag(between, -1)
+
+
 def _rule(alpha: np.ndarray, beta: np.ndarray, size: int) -> Rule:
     count, steps = alpha.shape
     nodes, residuals = np.full((2, count, steps), np.nan)
     weights = np.zeros((count, steps))
     for probe in range(count):
-        length = int(np.isfinite(alpha[probe]).sum())
+        matrix = tridiagonal(alpha[probe], beta[probe])
+        length = len(matrix)
         if not length:
             continue
-        between = beta[probe, : length - 1]
-        values, vectors = eigh(np.diag(alpha[probe, :length]) + np.diag(between, 1) + np.diag(between, -1))
+        values, vectors = eigh(matrix)
         nodes[probe, :length] = values
         weights[probe, :length] = vectors[0] ** 2
         residuals[probe, :length] = beta[probe, length - 1] * np.abs(vectors[-1])

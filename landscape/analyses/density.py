@@ -34,9 +34,13 @@ class DensityResult(Result):
 
     grid: np.ndarray = array("grid", help="Places where the density is given.")
     density: np.ndarray = array("grid", help="Density of eigenvalues, smoothed; its integral is 1.")
-    density_se: np.ndarray = array("grid", help="Standard error of the density over the probes.")
+    density_se: np.ndarray = array("grid", help="Standard error of the density, over the probes and by the quadrature.")
     ritz_nodes: np.ndarray = array("probe", "step", help="Nodes of each probe's quadrature; NaN beyond its end.")
-    ritz_weights: np.ndarray = array("probe", "step", help="Their weights, which add to 1.")
+    ritz_weights: np.ndarray = array(
+        "probe",
+        "step",
+        help="Their weights, which add to 1; those of single eigenvalues that all probes found are exact.",
+    )
     width: float = scalar("Standard deviation of the smoothing Gaussian.")
     lambda_max: float = scalar("Largest node of all probes.")
     lambda_max_se: float = scalar("Its residual: some eigenvalue is as close as that.")
@@ -54,7 +58,7 @@ class DensityResult(Result):
     r_e_se: float = scalar("What the residuals of both ends make of it.")
     k_h1: float = scalar("Sum of |lambda| of the negative eigenvalues over that of the positive ones.")
     k_h1_se: float = scalar("Standard error of that ratio.")
-    bulk_condition: float = scalar("Ratio of the |lambda| between which the middle 80 % of sum |lambda| lie.")
+    bulk_condition: float = scalar("Ratio of the |lambda| between which the middle half of sum |lambda| lies.")
     bulk_condition_se: float = scalar("Standard error of that ratio.")
     products: int = scalar("Products with one column over the full data, those for layers left out.")
     loss: float = scalar("Mean loss at the checkpoint.")
@@ -95,25 +99,36 @@ class Density(Curvature):
     points: int = option(1024, help="Points of the grid.", min=16)
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, DensityResult]:
+        import numpy as np
+
+        from landscape.algorithms.sharpened import sharpened
         from landscape.operators.blocks import block_diagonal
 
         operator, groups = self.matrix(objective), self.groups(objective)
         reference = objective.reference
         total = self._steps(objective.space.size) * (1 + bool(groups))
         together = self._together(objective)
-        whole = yield from self._lockstep(operator, [objective.space.whole()], together, resume, "all", total, {})
+        whole = unprefixed("whole", resume or {})
+        if not whole:
+            everything = [objective.space.whole()]
+            state = yield from self._lockstep(operator, everything, together, resume, "all", total, {})
+            whole = {"scale": state.scale.max(), "products": np.asarray(state.products)}
+            for name, steps in (("rule", state), ("half", state.halved())):
+                whole |= prefixed(
+                    name, {part: np.asarray(v) for part, v in vars(sharpened(steps, everything)[0]).items()}
+                )
+            del state, steps  # and with them the basis
         layers: list[Rule] = []
         if groups:
-            blocks, done = block_diagonal(operator, groups), prefixed("all", whole.arrays())
-            layers = self._rules(
-                (yield from self._lockstep(blocks, groups, together, resume, "layers", total, done)), groups
-            )
-        (rule,) = self._rules(whole, [objective.space.whole()])
+            blocks, done = block_diagonal(operator, groups), prefixed("whole", whole)
+            state = yield from self._lockstep(blocks, groups, together, resume, "layers", total, done)
+            layers = sharpened(state, groups)
         return self._result(
-            rule,
+            _stored(unprefixed("rule", whole)),
+            _stored(unprefixed("half", whole)),
             dict(zip(groups, layers, strict=True)),
-            _floor(whole, objective),
-            products=whole.products,
+            _floor(float(whole["scale"]), objective),
+            products=int(whole["products"]),
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
             parameters=objective.space.size,
@@ -161,12 +176,7 @@ class Density(Curvature):
                 state=lambda now=state: {**done, **prefixed(phase, now.arrays())},  # type: ignore[misc]
             )
         assert state is not None
-        return state.released()
-
-    def _rules(self, state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
-        from landscape.algorithms.lockstep import rules
-
-        return rules(state, groups)
+        return state
 
     def _steps(self, size: int) -> int:
         return min(self.steps, size)
@@ -184,7 +194,7 @@ class Density(Curvature):
             )
         return min(self.probes, fitting)
 
-    def _result(self, rule: Rule, layers: dict[Group, Rule], floor: float, **known: Any) -> DensityResult:
+    def _result(self, rule: Rule, half: Rule, layers: dict[Group, Rule], floor: float, **known: Any) -> DensityResult:
         import numpy as np
 
         from landscape.algorithms import spectrum
@@ -196,21 +206,34 @@ class Density(Curvature):
         width = self.width * (span if span > self.width * largest else largest or 1.0)
         low, high = ends["lambda_min"] - MARGIN * width, ends["lambda_max"] + MARGIN * width
         grid = np.linspace(low, high, self.points)
-        numbers = {
-            name: spectrum.jackknife(rule, getattr(spectrum, name))
-            for name in ("trace", "frobenius_norm", "effective_rank")
+        estimators = {
+            "trace": (spectrum.jackknife, spectrum.trace),
+            "frobenius_norm": (spectrum.jackknife, spectrum.frobenius_norm),
+            "effective_rank": (spectrum.jackknife, spectrum.effective_rank),
+            "k_h1": (spectrum.jackknife, spectrum.negative_ratio),
+            "bulk_condition": (spectrum.spread, spectrum.bulk_condition),
         }
-        numbers["k_h1"] = spectrum.jackknife(rule, spectrum.negative_ratio)
-        numbers["bulk_condition"] = spectrum.spread(rule, spectrum.bulk_condition)
+        numbers = {
+            name: estimate(rule, number).beside(estimate(half, number))
+            for name, (estimate, number) in estimators.items()
+        }
         negative = spectrum.jackknife(rule, lambda part: spectrum.negative_mass(part, floor))
         undecided = spectrum.undecided_mass(rule, floor)
         numbers["negative_mass"] = spectrum.Estimate(negative.value, float(np.hypot(negative.error, undecided)))
         smooth, error = spectrum.density(rule, grid, width)
+        error = np.hypot(error, smooth - spectrum.density(half, grid, width)[0])
         known |= {"ritz_nodes": rule.nodes, "ritz_weights": rule.weights, "width": width}
         known |= {"grid": grid, "density": smooth, "density_se": error}
         known |= {name: number.value for name, number in numbers.items()}
         known |= {f"{name}_se": number.error for name, number in numbers.items()}
         return DensityResult(**known, **ends, **_layers(layers, grid, width))
+
+
+def _stored(arrays: dict[str, np.ndarray]) -> Rule:
+    """The rule that a snapshot's arrays hold."""
+    from landscape.algorithms.lockstep import Rule
+
+    return Rule(arrays["nodes"], arrays["weights"], arrays["residuals"], int(arrays["size"]))
 
 
 def _ends(rule: Rule, floor: float) -> dict[str, Any]:
@@ -225,13 +248,13 @@ def _ends(rule: Rule, floor: float) -> dict[str, Any]:
     return dict(zip(names, map(float, (high, above, low, below, ratio, error)), strict=True))
 
 
-def _floor(state: LockstepState, objective: Objective) -> float:
+def _floor(scale: float, objective: Objective) -> float:
     """Below it a node may be rounding of zero."""
     import torch
 
     from landscape.algorithms.state import NOISE
 
-    return float(NOISE * torch.finfo(objective.dtype).eps * state.scale.max())
+    return float(NOISE * torch.finfo(objective.dtype).eps * scale)
 
 
 def _layers(layers: dict[Group, Rule], grid: np.ndarray, width: float) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
 
 def spectrum(result: DensityResult, axes: Axes, eig: Any) -> None:
     low, high = band(result)
-    axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band over probes")
+    axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
     axes.plot(result.grid, result.density, color=BLUE, linewidth=1.4, label="density")
     single = 1 / (result.parameters * result.width * np.sqrt(2 * np.pi))
     axes.axhline(single, color=GREY, linestyle=":", linewidth=1, label="peak of a single eigenvalue")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREY, ORANGE, bars
+from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def estimates(result: TraceResult, axes: Axes) -> None:
         axes.axhline(result.trace + sign * half, color=ORANGE, linestyle="--", linewidth=1, label=label)
     if result.data_standard_error is not None:
         axes.errorbar(
-            -0.25, result.trace, yerr=result.data_standard_error, fmt="none", elinewidth=4, ecolor=ORANGE, alpha=0.6,
+            -0.25, result.trace, yerr=result.data_standard_error, fmt="none", elinewidth=4, ecolor=GREEN, alpha=0.6,
             label="standard error of the data",
         )  # fmt: skip
     names = zip(result.estimator, result.estimator_products, strict=True)

@@ -101,8 +101,8 @@ def test_the_density_of_many_probes_covers_the_exact_one_within_its_error() -> N
 def test_the_condition_of_the_bulk_is_a_ratio_of_quantiles_of_the_sum() -> None:
     values = np.arange(1.0, 101)[None]
     rule = Rule(values, np.full((1, 100), 0.01), np.zeros((1, 100)), 100)
-    # sum to n is n (n + 1) / 2 of 5050: a tenth at 32, nine tenths at 95
-    assert spectrum.bulk_condition(rule) == pytest.approx(95 / 32)
+    # sum to n is n (n + 1) / 2 of 5050: a quarter at 50, three quarters at 87
+    assert spectrum.bulk_condition(rule) == pytest.approx(87 / 50)
     assert np.isnan(spectrum.bulk_condition(Rule(values * 0, rule.weights, rule.residuals, 100)))
     spread = spectrum.spread(measured(12), spectrum.bulk_condition)
     assert abs(spread.value - spectrum.bulk_condition(exact())) < 4 * spread.error
