@@ -211,9 +211,11 @@ def _stored(group: h5py.Group) -> Stored:
 
 def _words(dataset: h5py.Dataset) -> np.ndarray:
     """A list of names, read one by one: each element may claim the same long text, so that they are weighed."""
+    if dataset.ndim != 1:
+        raise OutputError(f"{dataset.name} is not a list of names")
     room = DEFLATE_LIMIT * Path(dataset.file.filename).stat().st_size
     found: list[str] = []
-    for place in range(dataset.size if dataset.ndim == 1 else 0):
+    for place in range(dataset.size):
         found.append(bytes(dataset[place]).decode())
         room -= len(found[-1])
         if room < 0:

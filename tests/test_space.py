@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.errors import UsageError
-from landscape.space import ParameterSpace
+from landscape.space import Group, ParameterSpace
 
 SHAPES = st.dictionaries(
     st.text("abc.", min_size=1, max_size=6), st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5
@@ -42,3 +42,41 @@ def test_a_glob_without_a_match_is_refused() -> None:
     space = ParameterSpace.of({"layer.weight": torch.zeros(1)})
     with pytest.raises(UsageError, match=r"no trainable parameter matches --params layer.wieght \(did you mean layer"):
         space.select(["*", "layer.wieght"])
+
+
+NAMES = {
+    "stem.weight": (4, 2), "stem.bias": (4,), "body.0.parametrizations.weight.original0": (1,),
+    "body.0.parametrizations.weight.original1": (3,), "stem.scale": (), "shift": (2,), "empty.weight": (0, 3),
+}  # fmt: skip
+
+
+def test_every_module_that_owns_parameters_is_a_layer() -> None:
+    space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
+    layers = {group.name: group for group in space.layers()}
+    assert list(layers) == ["stem", "body.0", "(model)", "empty"]
+    assert layers["stem"].ranges == ((0, 12), (16, 17))
+    assert layers["body.0"].names == tuple(name for name in NAMES if "original" in name)
+    assert layers["(model)"].size == 2
+    assert sum(group.size for group in layers.values()) == space.size == space.whole().size
+
+
+def test_a_group_s_views_are_its_coordinates() -> None:
+    vector = torch.arange(10)
+    group = Group("a", (), ((1, 3), (7, 8)))
+    assert [piece.tolist() for piece in group.of(vector)] == [[1, 2], [7]]
+    group.of(vector)[1].fill_(0)
+    assert vector[7] == 0
+
+
+def test_blocks_match_parameters_and_modules() -> None:
+    space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
+    stem, original = space.matching(("stem", "*.original1"))
+    assert stem.names == ("stem.weight", "stem.bias", "stem.scale")
+    assert original.ranges == ((13, 16),)
+
+
+@pytest.mark.parametrize(("globs", "message"), [(("nil*",), "no trainable"), (("stem", "*.bias"), "stem.bias")])
+def test_blocks_that_match_nothing_or_overlap_are_refused(globs: tuple[str, ...], message: str) -> None:
+    space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
+    with pytest.raises(UsageError, match=message):
+        space.matching(globs)

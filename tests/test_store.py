@@ -224,3 +224,54 @@ class TestGuardedReading:
         (tmp_path / "s").write_bytes(b"\xff" * 40)
         with pytest.raises(OutputError, match="--restart discards it"):
             store.load_arrays(tmp_path / "s")
+
+
+@dataclass(frozen=True)
+class Named:
+    layer: np.ndarray = array("layer", help="Names.")
+    size: np.ndarray = array("layer", help="A number each.")
+    often: float | None = scalar("May be absent.", optional=True)
+
+
+class TestNames:
+    def test_words_come_back_and_are_a_scale(self, tmp_path: Path) -> None:
+        names = np.array(["conv.1", "käse", "", "x" * 300])
+        store.write(tmp_path / "a.landscape.h5", "demo", Named(names, np.arange(4)), {"status": "complete"})
+        again = store.as_record(Named, store.read(tmp_path / "a.landscape.h5")["demo"])
+        assert again.layer.tolist() == names.tolist()
+        assert again.often is None
+        with h5py.File(tmp_path / "a.landscape.h5") as file:
+            assert file["demo/layer"].is_scale
+            assert file["demo/size"].dims[0][0] == file["demo/layer"]
+            assert "often" not in file["demo"]
+
+    def test_an_optional_number_that_is_there_is_stored(self, tmp_path: Path) -> None:
+        store.write(tmp_path / "a.landscape.h5", "demo", Named(np.array(["a"]), np.arange(1), 2.5), {})
+        assert store.as_record(Named, store.read(tmp_path / "a.landscape.h5")["demo"]).often == 2.5
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        store.write(tmp_path / "a.landscape.h5", "demo", Named(np.array(["a", "b"]), np.arange(2)), {})
+        return tmp_path / "a.landscape.h5"
+
+    def test_more_text_than_the_file_can_hold_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Elements may point at one and the same long text: what is read is weighed, not what is declared."""
+        path = tmp_path / "a.landscape.h5"
+        store.write(path, "demo", Named(np.array(["x" * 3000] * 2), np.arange(2)), {})
+        monkeypatch.setattr(store, "DEFLATE_LIMIT", 4000 / path.stat().st_size)
+        with pytest.raises(OutputError, match="more text than its file can hold"):
+            store.read(path)
+
+    def test_names_that_are_not_text_are_damage(self, path: Path) -> None:
+        with h5py.File(path, "r+", libver=store.LIBVER) as file:
+            del file["demo/layer"]
+            file["demo"].create_dataset("layer", data=np.array([b"\xff\xfe", b"b"], dtype=h5py.string_dtype()))
+        with pytest.raises(OutputError, match="is damaged"):
+            store.read(path)
+
+    def test_names_in_a_table_are_of_another_kind(self, path: Path) -> None:
+        with h5py.File(path, "r+", libver=store.LIBVER) as file:
+            del file["demo/layer"]
+            file["demo"].create_dataset("layer", data=np.array([["a", "b"]], dtype=h5py.string_dtype()))
+        with pytest.raises(OutputError):
+            store.as_record(Named, store.read(path)["demo"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from landscape.analyses.density import DensityResult
 
 CONFIDENCE = 0.95
+HEADROOM = 10  # times the tallest peak are shown of a band that knows nothing
 DECADES = 1.5  # shown below what a single eigenvalue contributes at its peak: beyond it there are only tails
 
 
@@ -41,9 +42,12 @@ def band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
 
 def spectrum(result: DensityResult, axes: Axes, eig: Any) -> None:
     low, high = band(result)
-    axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
-    axes.plot(result.grid, result.density, color=BLUE, linewidth=1.4, label="density")
     single = 1 / (result.parameters * result.width * np.sqrt(2 * np.pi))
+    tallest = float(np.nanmax(result.density))
+    bottom, top = single / 10**DECADES, 3 * float(np.clip(np.nanmax(high), tallest, HEADROOM * tallest))
+    low, high = (np.clip(edge, bottom / 10, 10 * top) for edge in (low, high))  # what is seen of it
+    axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
+    axes.plot(result.grid, np.maximum(result.density, bottom / 10), color=BLUE, linewidth=1.4, label="density")
     axes.axhline(single, color=GREY, linestyle=":", linewidth=1, label="peak of a single eigenvalue")
     if eig is not None:
         axes.plot(
@@ -51,7 +55,7 @@ def spectrum(result: DensityResult, axes: Axes, eig: Any) -> None:
             color=ORANGE, transform=axes.get_xaxis_transform(), label=f"{len(eig.eigenvalues)} eigenvalues of eig",
         )  # fmt: skip
     axes.set_yscale("log")
-    axes.set_ylim(single / 10**DECADES, 3 * float(np.nanmax(high[np.isfinite(high)])))
+    axes.set_ylim(bottom, top)
     axes.set(xlabel="eigenvalue", ylabel="density of eigenvalues")
     probes, steps = result.ritz_nodes.shape
     axes.set_title(f"{probes} probes x {steps} steps, {result.parameters:,} parameters", fontsize=10)

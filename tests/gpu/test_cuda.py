@@ -8,8 +8,9 @@ import torch
 from conftest import SAMPLES
 
 import landscape
-from landscape import Eig
-from landscape.operators import HessianOperator, PyHessianOperator
+from landscape import Density, Eig, Trace
+from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
+from landscape.operators.blocks import block_diagonal
 
 pytestmark = pytest.mark.gpu
 
@@ -37,3 +38,32 @@ def test_pyhessian_works_there_too() -> None:
     assert torch.allclose(
         PyHessianOperator(objective) @ objective.theta, HessianOperator(objective) @ objective.theta, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("kind", [GaussNewtonOperator, FisherOperator])
+def test_gauss_newton_and_fisher_equal_the_cpu_s(kind: type[GaussNewtonOperator]) -> None:
+    products = []
+    for device in ("cpu", "cuda"):
+        objective = landscape.load(SAMPLES / "charlm.pt", device=device, dtype="float64").first(8)
+        block = torch.linspace(-1, 1, 2 * objective.space.size, dtype=torch.float64, device=device).view(-1, 2)
+        products.append((kind(objective) @ block).cpu())
+    assert torch.allclose(*products, rtol=1e-8, atol=1e-9 * float(products[0].abs().max()))
+
+
+def test_blocks_equal_the_cpu_s() -> None:
+    products = []
+    for device in ("cpu", "cuda"):
+        objective = landscape.load(SAMPLES / "digits-resnet.pt", device=device, dtype="float64").first(64)
+        operator = block_diagonal(HessianOperator(objective), objective.space.layers())
+        products.append((operator @ objective.theta).cpu())
+    assert torch.allclose(*products, rtol=1e-8, atol=1e-9 * float(products[0].abs().max()))
+
+
+def test_density_and_trace_equal_the_cpu_s() -> None:
+    objectives = [landscape.load(SAMPLES / "digits-mlp.pt", device=device) for device in ("cpu", "cuda")]
+    densities = [landscape.run(Density(probes=3, steps=20), objective) for objective in objectives]
+    assert np.allclose(densities[0].lambda_max, densities[1].lambda_max, rtol=1e-5)
+    assert np.allclose(densities[0].frobenius_norm, densities[1].frobenius_norm, rtol=1e-3)
+    traces = [landscape.run(Trace(rtol=0.05, resample=5), objective) for objective in objectives]
+    assert np.allclose(traces[0].trace, traces[1].trace, rtol=1e-3)
+    assert np.allclose(traces[0].data_standard_error, traces[1].data_standard_error, rtol=1e-3)

@@ -1,0 +1,114 @@
+"""What is printed: estimates with their errors, one table for each dimension, names and remarks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SAMPLES
+
+from landscape.checkpoints import save
+from landscape.zoo import mlp
+from landscape_cli.main import status
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two small self-describing checkpoints in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        sizes = {"sizes": [64, 6, 10]}
+        save(
+            f"{name}.pt", mlp(**sizes), data="digits", loss="cross_entropy", spec={"model": "mlp", "model_args": sizes}
+        )
+
+
+def rows(out: str, first: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines() if line.split()[:1] == [first]]
+
+
+def test_estimates_stand_beside_their_standard_errors(capsys: Captured) -> None:
+    assert status(["density", "a.pt", "--probes", "2", "--steps", "10"]) == 0
+    out = capsys.readouterr().out
+    assert "standard error" in out
+    (trace,) = rows(out, "trace")
+    assert float(trace[2]) > 0
+    assert "trace se" not in out
+    assert "products 20" in out
+
+
+def test_layers_are_rows_by_name_largest_trace_first(capsys: Captured) -> None:
+    assert status(["trace", "a.pt", "--rtol", "0.2", "--per-layer", "--resample", "5"]) == 0
+    out = capsys.readouterr().out
+    assert rows(out, "layer")[0][:4] == ["layer", "parameters", "trace", "standard"]
+    traces = [float(rows(out, name)[0][2]) for name in ("0", "2")]
+    lines = [line.split()[0] for line in out.splitlines() if line.split()[:1] in (["0"], ["2"])]
+    assert lines == (["0", "2"] if traces[0] > traces[1] else ["2", "0"])
+    assert "by the choice of samples" in out
+
+
+def test_several_checkpoints_share_each_table(capsys: Captured) -> None:
+    assert status(["eig", "a.pt", "b.pt", "-k", "1", "--per-layer", "--certify", "--certify-gap", "0.1"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("certified: no eigenvalue") == 2
+    assert [row[1] for row in rows(out, "a.pt")] == ["0", *[row[1] for row in rows(out, "a.pt")[1:]]]
+    assert len(rows(out, "a.pt")) == len(rows(out, "b.pt")) == 3  # one rank and two layers
+    assert status(["density", "a.pt", "b.pt", "--probes", "2", "--steps", "5"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("frobenius norm") == 2
+    assert out.count("standard error") == 1
+
+
+def test_what_was_printed_is_what_show_prints(capsys: Captured) -> None:
+    for command in (["density", "--probes", "2", "--steps", "6"], ["trace", "--rtol", "0.3"], ["eig", "-k", "2"]):
+        assert status([command[0], "a.pt", *command[1:], "--per-layer"]) == 0
+        printed = capsys.readouterr().out
+        assert status(["show", "a.landscape.h5"]) == 0
+        shown = capsys.readouterr().out
+        assert printed.rpartition(", time")[0] in shown
+
+
+def test_json_has_names_numbers_and_null(capsys: Captured) -> None:
+    assert status(["eig", "a.pt", "-k", "7", "--blocks", "2.bias", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["layer"] == ["2.bias"]
+    assert len(result["layer_eigenvalues"][0]) == 7
+    assert "certified" not in result
+    assert status(["trace", "a.pt", "--json", "--rtol", "0.1"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert set(result["estimator"]) <= {"xtrace", "hutch++", "hutchinson"}
+    assert {"trace", "standard_error", "interval", "products"} <= result.keys()
+
+
+@pytest.mark.parametrize("command", ["eig", "density", "trace"])
+def test_a_dry_run_of_every_command_prints_a_plan(command: str, capsys: Captured) -> None:
+    assert status([command, "a.pt", "--per-layer", "--operator", "ggn", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "products" in out
+    assert "time" in out
+    assert not list(Path.cwd().glob("*.h5"))
+
+
+def test_a_preconditioner_is_found_beside_the_settings(tmp_path: Path, capsys: Captured) -> None:
+    content = torch.load("a.pt", weights_only=True)["state_dict"]
+    torch.save({name: torch.full_like(tensor, 2.0) for name, tensor in content.items()}, "half.pt")
+    Path("landscape.toml").write_text('preconditioner = "half.pt"\ncheckpoint = "a.pt"\n')
+    Path("inner").mkdir()
+    values = {}
+    for operator in ("hessian", "preconditioned"):
+        assert status(["eig", "-k", "1", "--operator", operator, "--json"]) == 0
+        values[operator] = json.loads(capsys.readouterr().out)["result"]["eigenvalues"][0]
+    assert values["preconditioned"] == pytest.approx(values["hessian"] / 2, rel=1e-4)
+
+
+def test_a_sample_s_top_ggn_value_is_at_most_its_trace(capsys: Captured) -> None:
+    sample = str(SAMPLES / "digits-mlp.pt")
+    assert status(["eig", sample, "-k", "1", "--operator", "ggn", "--json", "-o", "a.h5"]) == 0
+    top = json.loads(capsys.readouterr().out)["result"]["eigenvalues"][0]
+    assert status(["trace", sample, "--operator", "ggn", "--rtol", "0.1", "--json", "-o", "a.h5"]) == 0
+    assert 0 < top < json.loads(capsys.readouterr().out)["result"]["trace"]
