@@ -56,7 +56,9 @@ class AnalysisContract:
                 progress = next(running)
             state = {name: array.copy() for name, array in progress.state().items()}
             running.close()
-            assert same(drained(analysis.measure(objective, resume=state))[1], whole), stop
+            rest, resumed = drained(analysis.measure(objective, resume=state))
+            assert same(resumed, whole), stop
+            assert len(rest) == len(steps) - stop - 1  # nothing is done twice
 
     def test_progress_never_exceeds_its_total(self, analysis: Analysis, objective: Objective) -> None:
         assert all(0 <= step.done <= step.total and step.note for step in drained(analysis.measure(objective))[0])

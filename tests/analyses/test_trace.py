@@ -153,3 +153,21 @@ def test_the_plan_has_products_and_memory(classification: Data) -> None:
     assert plan.products == 39
     assert plan.seconds > 0
     assert plan.bytes > 0
+
+
+def test_the_data_s_error_counts_tokens_and_not_sequences(generator: torch.Generator) -> None:
+    """Padding makes sequences of unequal weight: the groups' counts are those of the loss."""
+    x = torch.randn(12, 6, 5, generator=generator)
+    y = torch.randint(0, 3, (12, 6), generator=generator)
+    y[::2, 2:] = -100
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    analysis = Trace(rtol=0.5, resample=12)
+    objective = Objective(model, [(x, y)], "cross_entropy", dtype="float64")
+    operator = analysis.matrix(objective)
+    identity = torch.eye(18, dtype=torch.float64)
+    sums, counts = analysis.quadratics(operator, objective, identity)
+    assert counts.tolist() == [2, 6] * 6
+    for group in range(12):
+        alone = Objective(model, [(x[group : group + 1], y[group : group + 1])], "cross_entropy", dtype="float64")
+        assert sums[group].sum() / counts[group] == pytest.approx(float(analysis.matrix(alone).to_dense().trace()))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Eig, Objective
+from landscape.checkpoints.optimizer import diagonal
 from landscape.errors import CheckpointError, NumericalError, UsageError
 from landscape.operators import HessianOperator, LinearOperator, PreconditionedOperator, operator
 
@@ -192,3 +193,17 @@ def test_a_function_preserving_rescaling_transforms_the_hessian_as_the_law_says(
     assert float((rescaled - law).abs().max() / law.abs().max()) < 1e-10
     preconditioned = PreconditionedOperator(HessianOperator(before), scale**2).to_dense()
     assert float((rescaled - preconditioned).abs().max() / law.abs().max()) < 1e-10
+
+
+def test_amsgrad_divides_by_the_largest_second_moment() -> None:
+    moments = {"step": torch.tensor(2.0), "exp_avg_sq": torch.ones(3), "max_exp_avg_sq": torch.full((3,), 4.0)}
+    state = {"state": {0: moments}, "param_groups": [{"params": [0], "betas": (0.9, 0.5), "eps": 0.25}]}
+    found = diagonal(state, {"w": torch.zeros(3)}, "a.pt")
+    assert torch.allclose(found["w"], torch.full((3,), (4 / 0.75) ** 0.5 + 0.25, dtype=torch.float64))
+
+
+def test_a_parameter_that_never_had_a_gradient_is_left_out() -> None:
+    moments = {"step": 1, "exp_avg_sq": torch.ones(3)}
+    state = {"state": {1: moments}, "param_groups": [{"params": [0, 1], "betas": (0.9, 0.5), "eps": 0.0}]}
+    found = diagonal(state, {"frozen": torch.zeros(2), "w": torch.zeros(3)}, "a.pt")
+    assert list(found) == ["w"]
