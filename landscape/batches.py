@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -214,7 +215,11 @@ def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, tuple | list):
-        return tuple(mapped(change, part) for part in tree)
+        parts = [mapped(change, part) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
     if isinstance(tree, dict):
-        return {key: mapped(change, part) for key, part in tree.items()}
+        same = copy.copy(tree)  # a kind of dictionary stays that kind
+        for key, part in tree.items():
+            same[key] = mapped(change, part)
+        return same
     return tree

@@ -255,6 +255,13 @@ def _distributions(target: Tensor) -> int:
             f"cross_entropy has real targets {_shape(target)}",
             fix="integer classes (N,), or class probabilities (N, C); --loss mse or bce for real targets",
         )
+    sums = target.sum(dim=1)
+    if bool((target < 0).any()) or not bool((torch.abs(sums - 1) < 1e-2).all()):  # float16 rows add to 1 that far
+        raise TaskError(
+            "cross_entropy has real targets that are not class probabilities",
+            why="they are negative, or do not add to 1 over the classes",
+            fix="--loss mse for real targets, integer classes, or probabilities (N, C)",
+        )
     return target.numel() // target.shape[1]
 
 

@@ -166,7 +166,8 @@ def companions(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
 
     def matrix(group: store.Stored) -> dict[str, Any]:
         parts = json.loads(str(group.attributes.get("fingerprint_parts", "{}")))
-        return {key: parts.get(key) for key in SAME_MATRIX}
+        drawn = ("seed", "labels") if parts.get("operator") == "fisher" else ()
+        return {key: parts.get(key) for key in (*SAME_MATRIX, *drawn)}
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     mine = matrix(groups[name])

@@ -77,14 +77,15 @@ class ParameterSpace:
     def layers(self) -> tuple[Group, ...]:
         """A group for every module that owns parameters, called by its path in the model."""
         owners = dict.fromkeys(_owner(name) for name in self.names)
-        return tuple(self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
+        groups = (self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
+        return tuple(group for group in groups if group.size)
 
     def matching(self, globs: Iterable[str]) -> tuple[Group, ...]:
         """A group for each glob over parameter or module names; raises UsageError for none, or an overlap."""
         groups = []
         for glob in globs:
             group = self._group(glob, lambda n, glob=glob: fnmatchcase(n, glob) or fnmatchcase(_owner(n), glob))  # type: ignore[misc]
-            if not group.names:
+            if not group.size:
                 raise UsageError(
                     f"no trainable parameter matches --blocks {nearest(glob, self.names)}",
                     fix=f"a glob over the names: {listing(self.names)}",
@@ -125,4 +126,5 @@ class ParameterSpace:
 
 def _owner(name: str) -> str:
     """The module that owns a parameter; a parametrised one (weight_norm) belongs to the module that uses it."""
-    return name.partition(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0]
+    inside = f".{name}".partition(".parametrizations.")
+    return inside[0].removeprefix(".") if inside[1] else name.rpartition(".")[0]

@@ -29,6 +29,9 @@ LIBVER = ("earliest", "v110")  # HDF5 1.10 and later, netCDF-C and h5netcdf read
 COMPRESSED_FROM = 4096  # bytes: smaller data sets grow when chunked
 DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)  # what h5py may raise
+SCALE_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")  # HDF5 writes them itself
+MOST_NAMES = 100_000  # in a list of names
+NAMES_TOGETHER = 100  # read at once: each may claim a text as long as the file
 FLAGS = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "no yes"}
 
 
@@ -151,10 +154,26 @@ def _copy_others(path: Path, group: str, target: h5py.File) -> str:
         with _guarded(path) as source:
             for name in source:
                 if name != group:
-                    source.copy(name, target)
+                    _copy(source[name], target.create_group(name))
             return str(source.attrs.get("history", ""))
     except DAMAGE as error:
         raise OutputError(f"{path} is damaged: {error}", fix="write elsewhere with -o FILE") from error
+
+
+def _copy(source: h5py.Group, target: h5py.Group) -> None:
+    """A group with its data sets; scales are attached anew, since references point into the file they were made in."""
+    target.attrs.update(source.attrs)
+    for name, dataset in source.items():
+        packed = {key: getattr(dataset, key) for key in ("compression", "compression_opts", "shuffle", "fletcher32")}
+        filters = packed if dataset.chunks else {}
+        copy = target.create_dataset(name, data=dataset[()], dtype=dataset.dtype, **filters)
+        copy.attrs.update({key: value for key, value in dataset.attrs.items() if key not in SCALE_ATTRIBUTES})
+        if dataset.is_scale:
+            copy.make_scale(name)
+    for name, dataset in source.items():
+        for axis, dimension in enumerate(dataset.dims):
+            for scale in dimension.values():
+                target[name].dims[axis].attach_scale(target[scale.name.rpartition("/")[2]])
 
 
 def _sync_directory(folder: Path) -> None:
@@ -184,13 +203,27 @@ def as_record(kind: type, stored: Stored) -> Any:
     arrays, scalars = list(described(kind, Array)), list(described(kind, Scalar))
     names = [f.name for f in arrays] + [f.name for f in scalars]
     optional = {f.name for f in arrays if f.default is None} | {f.name for f in scalars if f.about.optional}
+    for dimension in (
+        kind.tables if hasattr(kind, "tables") else ()
+    ):  # a table's columns are there together or not at all
+        together = {f.name for f in arrays if f.about.dims[0] == dimension and f.name.startswith(dimension)}
+        optional -= together if together & set(stored.values) else set()
     missing = sorted(set(names) - set(stored.values) - optional)
     if missing:
         raise OutputError(f"the stored {kind.__name__} lacks {', '.join(missing)}", fix="measure again")
-    bad = [
-        f.name for f in arrays if np.ndim(stored.values.get(f.name, 0)) != len(f.about.dims) and f.name not in optional
-    ]
-    bad += [f.name for f in scalars if not isinstance(stored.values.get(f.name, 0), int | float | bool)]
+    bad = [f.name for f in scalars if not isinstance(stored.values.get(f.name, 0), int | float | bool)]
+    lengths: dict[str, int] = {}
+    for field in arrays:
+        values = np.asarray(stored.values.get(field.name, 0.0))
+        if field.name not in stored.values:
+            continue
+        words = field.about.dims == (field.name,) and field.name in stored.values and values.dtype.kind == "U"
+        fits = values.ndim == len(field.about.dims) and (words or values.dtype.kind in "biuf")
+        if fits:
+            pairs = zip(field.about.dims, values.shape, strict=True)
+            fits = all(lengths.setdefault(dimension, length) == length for dimension, length in pairs)
+        if not fits:
+            bad.append(field.name)
     if bad:
         raise OutputError(
             f"the stored {kind.__name__} has values of another kind: {', '.join(bad)}", fix="measure again"
@@ -210,16 +243,17 @@ def _stored(group: h5py.Group) -> Stored:
 
 
 def _words(dataset: h5py.Dataset) -> np.ndarray:
-    """A list of names, read one by one: each element may claim the same long text, so that they are weighed."""
-    if dataset.ndim != 1:
+    """A list of names, read a few at a time: each may claim the same long text, so that they are weighed."""
+    if dataset.ndim != 1 or dataset.size > MOST_NAMES:
         raise OutputError(f"{dataset.name} is not a list of names")
     room = DEFLATE_LIMIT * Path(dataset.file.filename).stat().st_size
     found: list[str] = []
-    for place in range(dataset.size):
-        found.append(bytes(dataset[place]).decode())
-        room -= len(found[-1])
+    for first in range(0, dataset.size, NAMES_TOGETHER):
+        words = [bytes(word).decode() for word in dataset[first : first + NAMES_TOGETHER]]
+        room -= sum(map(len, words))
         if room < 0:
             raise OutputError(f"{dataset.name} claims more text than its file can hold")
+        found += words
     return np.array(found, dtype=str)
 
 

@@ -53,7 +53,7 @@ NAMES = {
 def test_every_module_that_owns_parameters_is_a_layer() -> None:
     space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
     layers = {group.name: group for group in space.layers()}
-    assert list(layers) == ["stem", "body.0", "(model)", "empty"]
+    assert list(layers) == ["stem", "body.0", "(model)"]  # what is empty has no curvature
     assert layers["stem"].ranges == ((0, 12), (16, 17))
     assert layers["body.0"].names == tuple(name for name in NAMES if "original" in name)
     assert layers["(model)"].size == 2

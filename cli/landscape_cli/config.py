@@ -64,13 +64,16 @@ def _read(path: Path) -> Settings:
         raise UsageError(f"{path}: [tool.landscape] is not a table", fix="[tool.landscape] on a line of its own")
     values = {key.replace("-", "_"): value for key, value in table.items()}
     known = {f.name for f in described(Conditions, Option)} | {"checkpoint"}
-    homes = {f.name: analysis.name for analysis in ANALYSES for f in described(analysis, Option)}
+    homes: dict[str, list[str]] = {}
+    for analysis in ANALYSES:
+        for about in described(analysis, Option):
+            homes.setdefault(about.name, []).append(f"[{analysis.name}]")
     for key, value in values.items():
         if isinstance(value, dict) and key not in ARGUMENTS:
             _check_table(path, key, value)
         elif key in homes:
             raise UsageError(
-                f"{path}: the setting {key} belongs to a command", fix=f"put it below a line [{homes[key]}]"
+                f"{path}: the setting {key} belongs to a command", fix=f"put it below a line {' or '.join(homes[key])}"
             )
         elif key not in known:
             raise UsageError(
@@ -111,7 +114,7 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
             located[key] = str(folder / value)
         elif key in FILES:
             located[key] = str(folder / str(value))
-        elif key in ("params", *ARGUMENTS) and isinstance(value, str):
+        elif key in ("params", "blocks", *ARGUMENTS) and isinstance(value, str):
             located[key] = [value]
         else:
             located[key] = value

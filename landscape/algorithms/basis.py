@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape import seeds
+from landscape.errors import NumericalError
 
+NOISE = 10  # in machine epsilons of the operator's scale: below it a vector or a residual is rounding error
 SWEEPS = 2  # "twice is enough" (Parlett 1980, section 6.9)
 CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a restart
 
@@ -46,6 +50,25 @@ def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
     return values.numpy(), vectors.numpy()
+
+
+def floor(dtype: torch.dtype, scale: Any) -> Any:
+    """What the arithmetic leaves of a vector or a residual at best, where ||A|| is about `scale`, a number or an array.
+
+    Below it no product can tell them from zero.
+    """
+    return NOISE * torch.finfo(dtype).eps * scale
+
+
+def finite(sizes: Any) -> Any:
+    """The norms of products, as they are; raises NumericalError if one of them is not a number."""
+    if not np.isfinite(sizes).all():
+        raise NumericalError(
+            "a product with the operator is not finite, though loss and gradient are",
+            why="a second derivative that is infinite or undefined at these weights, or an overflow",
+            fix="--dtype float64, or leave the parameters concerned out with --params",
+        )
+    return sizes
 
 
 def norm(vector: Tensor) -> float:

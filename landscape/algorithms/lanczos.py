@@ -15,10 +15,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from landscape.algorithms.basis import eigh, fresh, norm, orthogonalise, rotate
+from landscape.algorithms.basis import eigh, finite, floor, fresh, norm, orthogonalise, rotate
 from landscape.algorithms.ritz import refined, ritz, small
 from landscape.algorithms.selection import select
-from landscape.algorithms.state import NOISE, LanczosState, Wanted
+from landscape.algorithms.state import LanczosState, Wanted
 from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
 
@@ -88,7 +88,7 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     last = state.locked + state.active
     rows = state.basis[: last + 1]
     image = operator @ state.basis[last]
-    scale = max(state.scale, _finite(norm(image)))
+    scale = max(state.scale, finite(norm(image)))
     overlaps = orthogonalise(image, rows)
     deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale)
     locked, alpha = overlaps[: state.locked], overlaps[last]
@@ -96,7 +96,7 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     beta = norm(image)
     if last + 1 == state.basis.shape[1]:
         beta = 0.0  # the whole space is spanned
-    elif beta <= NOISE * torch.finfo(image.dtype).eps * scale:
+    elif beta <= floor(image.dtype, scale):
         beta = 0.0  # an invariant subspace: go on from a fresh direction, not coupled to it
         state.basis[last + 1] = fresh(rows, seed, state.products + 1)
     else:
@@ -141,7 +141,7 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: i
     count = len(pairs.values)
     rotate(state.basis[: state.locked + state.active], pairs.coefficients, state.basis[:count])
     best = state.basis[0]
-    measured = _finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
+    measured = finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
     state.basis[count] = fresh(state.basis[:count], seed, state.products)
     return replace(
         state,
@@ -175,16 +175,6 @@ def _recorded(state: LanczosState, wanted: Wanted) -> LanczosState:
 def _newcomers(state: LanczosState, wanted: Wanted) -> bool:
     """Whether the current cycle has converged pairs that belong among the locked ones."""
     return bool(ritz(state, wanted, only_converged=True).own.any())
-
-
-def _finite(size: float) -> float:
-    if not math.isfinite(size):
-        raise NumericalError(
-            "a product with the operator is not finite, though loss and gradient are",
-            why="a second derivative that is infinite or undefined at these weights, or an overflow",
-            fix="--dtype float64, or leave the parameters concerned out with --params",
-        )
-    return size
 
 
 def _asymmetry(deviations: np.ndarray, scale: float) -> float:

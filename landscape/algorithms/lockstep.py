@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.basis import eigh
-from landscape.algorithms.state import NOISE
-from landscape.errors import NumericalError
+from landscape.algorithms.basis import eigh, finite, floor
 from landscape.operators.base import LinearOperator
 from landscape.space import Group
 
@@ -40,6 +38,11 @@ class LockstepState:
     @property
     def finished(self) -> bool:
         return self.first >= len(self.alpha)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every run came to an invariant subspace, so that more steps would change nothing."""
+        return not _running(np.nan_to_num(self.beta)).any()
 
     def halved(self) -> LockstepState:
         """The same runs after half their steps."""
@@ -76,6 +79,11 @@ class Rule:
     residuals: np.ndarray
     size: int
 
+    @property
+    def exact(self) -> bool:
+        """Whether every run came to its end: nothing of the spectral measures is left out."""
+        return bool((np.nan_to_num(self.residuals) == 0).all())
+
 
 def lockstep(
     operator: LinearOperator,
@@ -85,16 +93,17 @@ def lockstep(
     steps: int,
     together: int,
     seed: int = 0,
+    locked: Tensor | None = None,
     resume: LockstepState | None = None,
 ) -> Iterator[LockstepState]:
     """States after each step, until every probe has had `steps` products, or its runs have come to their ends.
 
     `together` probes share a pass, and hold `steps + 1` rows of P numbers each. The operator has no entries between
-    groups.
+    groups. The rows of `locked` `(m, P)`, on each group orthonormal or zero, are projected out of all vectors.
     """
-    state = resume or _begin(operator, groups, probes, steps, min(together, probes), seed)
+    state = resume or _begin(operator, groups, probes, steps, min(together, probes), seed, locked)
     while not state.finished:
-        state = _step(operator, groups, state, seed)
+        state = _step(operator, groups, state, seed, locked)
         yield state
 
 
@@ -104,27 +113,36 @@ def rules(state: LockstepState, groups: Sequence[Group], probes: slice = slice(N
 
 
 def _begin(
-    operator: LinearOperator, groups: Sequence[Group], probes: int, steps: int, together: int, seed: int
+    operator: LinearOperator,
+    groups: Sequence[Group],
+    probes: int,
+    steps: int,
+    together: int,
+    seed: int,
+    locked: Tensor | None,
 ) -> LockstepState:
     basis = torch.empty((together, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device)
     alpha, beta = np.full((2, probes, len(groups), steps), np.nan)
-    _seed(basis, groups, 0, seed, operator.like)
+    _seed(basis, groups, 0, seed, locked)
     return LockstepState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
 
 
-def _seed(basis: Tensor, groups: Sequence[Group], first: int, seed: int, like: Tensor) -> None:
+def _seed(basis: Tensor, groups: Sequence[Group], first: int, seed: int, locked: Tensor | None) -> None:
     """Writes random start vectors, each of unit norm on every group and zero elsewhere."""
     basis[:, 0] = 0
     for row in range(len(basis)):
-        start = seeds.normal(basis.shape[2], like, seed, "probe", first + row)
+        start = seeds.normal(basis.shape[2], basis, seed, "probe", first + row)[None]
         for group in groups:
-            pieces = group.of(start)
-            norm = torch.sqrt(sum((piece.double() ** 2).sum() for piece in pieces))  # type: ignore[arg-type]
-            for there, piece in zip(group.of(basis[row, 0]), pieces, strict=True):
-                there.copy_(piece / norm)
+            _orthogonalise(start, start.new_empty((1, 0, start.shape[1])), group, locked)
+            size = float(_norms(start, group)[0])
+            for there, piece in zip(group.of(basis[row, 0]), group.of(start[0]), strict=True):
+                if _locked(locked, group) < group.size:
+                    there.copy_(piece / size)
 
 
-def _step(operator: LinearOperator, groups: Sequence[Group], state: LockstepState, seed: int) -> LockstepState:
+def _step(
+    operator: LinearOperator, groups: Sequence[Group], state: LockstepState, seed: int, locked: Tensor | None
+) -> LockstepState:
     """One pass over the data: every run under way gets its next coefficients and its next vector."""
     step, count = state.step, min(len(state.basis), len(state.alpha) - state.first)
     rows = slice(state.first, state.first + count)
@@ -132,20 +150,15 @@ def _step(operator: LinearOperator, groups: Sequence[Group], state: LockstepStat
     image = operator.matmat(basis[:, step].T).T.contiguous()
     alpha, beta, scale = state.alpha.copy(), state.beta.copy(), state.scale.copy()
     for g, group in enumerate(groups):
-        running = _running(beta[rows, g, :step])
+        running = _running(beta[rows, g, :step]) & (_locked(locked, group) < group.size)
         sizes = _norms(image, group)
-        if not np.isfinite(sizes).all():
-            raise NumericalError(
-                "a product with the operator is not finite, though loss and gradient are",
-                why="a second derivative that is infinite or undefined at these weights, or an overflow",
-                fix="--dtype float64, or leave the parameters concerned out with --params",
-            )
-        scale[rows, g] = np.maximum(scale[rows, g], sizes)
-        overlap = _orthogonalise(image, basis[:, : step + 1], group)
+        scale[rows, g] = np.maximum(scale[rows, g], finite(sizes))
+        overlap = _orthogonalise(image, basis[:, : step + 1], group, locked)
         left = _norms(image, group)
-        floor = NOISE * torch.finfo(image.dtype).eps * scale[rows, g]
-        spanned = np.full(count, step + 1 == group.size)
-        ended: np.ndarray = (left <= floor) | spanned  # an invariant subspace
+        least = floor(image.dtype, scale[rows, g])
+        size = group.size - _locked(locked, group)
+        spanned = np.full(count, step + 1 >= size)
+        ended: np.ndarray = (left <= least) | spanned  # an invariant subspace
         left[ended] = 0.0
         alpha[rows, g, step] = np.where(running, overlap, np.nan)
         beta[rows, g, step] = np.where(running, left, np.nan)
@@ -159,7 +172,7 @@ def _step(operator: LinearOperator, groups: Sequence[Group], state: LockstepStat
         return state
     following = state.first + count
     if following < len(alpha):
-        _seed(state.basis, groups, following, seed, operator.like)
+        _seed(state.basis, groups, following, seed, locked)
     return replace(state, first=following, step=0)
 
 
@@ -174,13 +187,27 @@ def _norms(image: Tensor, group: Group) -> np.ndarray:
     return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
 
 
-def _orthogonalise(image: Tensor, basis: Tensor, group: Group) -> np.ndarray:
+def _locked(locked: Tensor | None, group: Group) -> int:
+    """How many of the locked rows are not zero on the group."""
+    if locked is None:
+        return 0
+    return int((_norms(locked, group) > 1 / 2).sum())  # unit vectors, or zeros
+
+
+def _orthogonalise(image: Tensor, basis: Tensor, group: Group, locked: Tensor | None) -> np.ndarray:
     """Makes each probe's image orthogonal to its own rows on the group, in place; returns its part along the last.
 
-    "Twice is enough" (Parlett 1980, section 6.9).
+    "Twice is enough" (Parlett 1980, section 6.9). The locked rows are every probe's.
     """
     along = torch.zeros(len(image), dtype=torch.float64, device=image.device)
     for _ in range(2):
+        if locked is not None:
+            parts = list(zip(group.of(image), group.of(locked), strict=True))
+            inside = torch.stack([piece @ rows.T for piece, rows in parts]).sum(dim=0)  # (n, m)
+            for piece, rows in parts:
+                piece -= inside @ rows
+        if not basis.shape[1]:
+            continue
         pairs = list(zip(group.of(image), group.of(basis), strict=True))
         overlaps = sum(torch.bmm(rows, piece[:, :, None]) for piece, rows in pairs)  # (n, m, 1)
         for piece, rows in pairs:

@@ -22,11 +22,14 @@ def standard_errors(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def pooled_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
     """The standard error over groups of the mean of K ratios, each of which is one random probe's.
 
-    What the probes alone make of it is taken off: with ever more probes, only the data's part would be left.
+    What the probes alone make of it is taken off: with ever more probes, only the data's part would be left. NaN where
+    that leaves nothing: the data's part cannot be told from the probes'.
     """
     deviations, probes = _deviations(sums, counts), sums.shape[1]
     apart = (deviations.mean(axis=1) ** 2).sum() - deviations.var(axis=1, ddof=1).sum() / probes
-    return float(np.sqrt(_factor(counts) * max(apart, 0.0)))
+    if apart < 0:
+        return float("nan")
+    return float(np.sqrt(_factor(counts) * apart))
 
 
 def _deviations(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

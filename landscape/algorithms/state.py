@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.basis import eigh
+from landscape.algorithms.basis import eigh, floor
 from landscape.algorithms.bound import steps_needed
 from landscape.algorithms.selection import Which
 
 SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
-NOISE = 10  # in machine epsilons of the operator's scale: below it a vector or a residual is rounding error
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,8 @@ class LanczosState:
     @property
     def floor(self) -> float:
         """What the arithmetic leaves of a vector or a residual at best: no product can tell it from zero."""
-        return NOISE * torch.finfo(self.basis.dtype).eps * self.scale
+        least: float = floor(self.basis.dtype, self.scale)
+        return least
 
     @property
     def noise(self) -> float:

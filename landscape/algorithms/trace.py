@@ -20,9 +20,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.basis import norm, orthogonalise
-from landscape.algorithms.state import NOISE
-from landscape.errors import NumericalError
+from landscape.algorithms.basis import finite, floor, norm, orthogonalise
 from landscape.operators.base import LinearOperator
 from landscape.space import Group
 
@@ -123,7 +121,7 @@ def traces(
     """States after each pass of at most 8 products, until `finished(state, goal)`."""
     state = resume or _begin(operator, groups, goal)
     while (move := _next(state, goal)) is not None:
-        state = move(operator, groups, state, seed)
+        state = move(operator, groups, state, seed, goal.max_products - state.products)
         yield state
 
 
@@ -135,17 +133,18 @@ def finished(state: TraceState, goal: Goal) -> bool:
 def reached(state: TraceState, goal: Goal) -> bool:
     """Whether the chosen estimator's half-width is as small as was asked for, with enough values behind it."""
     chosen = best(state, goal)
-    return chosen is not None and chosen.enough and chosen.half_width <= goal.rtol * abs(chosen.value)
+    asked = chosen is not None and (goal.method == "auto" or chosen.estimator in ("exact", goal.method))
+    return chosen is not None and asked and chosen.enough and chosen.half_width <= goal.rtol * abs(chosen.value)
 
 
 def best(state: TraceState, goal: Goal) -> Reading | None:
-    """The reading that counts: the exact one, else the asked for, else that of the step that came last.
+    """The reading that counts: the exact one, else the asked for, else that of the step that came last, else any.
 
     Not the one with the smallest half-width: what is chosen for a lucky error is too sure of itself.
     """
     found = {reading.estimator: reading for reading in readings(state)}
     asked = ("hutch++", "xtrace", "hutchinson") if goal.method == "auto" else (goal.method,)
-    every = [found[name] for name in ("exact", *asked) if name in found]
+    every = [found[name] for name in ("exact", *asked, "xtrace", "hutchinson") if name in found]
     return next((reading for reading in every if reading.enough), every[0] if every else None)
 
 
@@ -179,7 +178,8 @@ def block_traces(state: TraceState, groups: Sequence[Group]) -> tuple[np.ndarray
         return sketch, np.zeros(len(groups))
     count = len(state.block_values)
     error = state.block_values.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(len(groups), np.nan)
-    return sketch + state.block_values.mean(axis=0), error
+    mean = state.block_values.mean(axis=0) if count else np.full(len(groups), np.nan)
+    return sketch + mean, error
 
 
 def xtrace_values(state: TraceState) -> np.ndarray:
@@ -213,9 +213,17 @@ def _next(state: TraceState, goal: Goal) -> Any:
     lacking = not state.captured and len(state.values) < goal.fewest_others
     if state.captured or (reached(state, goal) and not lacking):
         return None
-    room = state.sketched + TOGETHER <= goal.capacity
-    if state.products >= goal.max_products or (goal.method == "xtrace" and not room):
+    room = state.sketched + TOGETHER <= len(state.basis)
+    left = goal.max_products - state.products
+    if left <= 0 or (goal.method == "xtrace" and (not room or (left < 2 and state.products))):
         return None
+    if left < 2:  # one product is too little for a sketch
+        return _probe
+    if not state.products and goal.method == "auto" and size <= min(2 * FEWEST["xtrace"], left):
+        return _sum_diagonal  # no estimate takes fewer products
+    reserved = max(goal.fewest_others, FEWEST["hutch++"] if goal.method == "hutch++" else 0)
+    if state.sketched and len(state.values) < reserved and left < 2 * TOGETHER + reserved:
+        return _probe
     if lacking and reached(state, goal):
         return _probe
     if not len(state.values) and goal.method != "hutchinson" and len(state.history) < FEWEST["xtrace"] // TOGETHER:
@@ -248,7 +256,7 @@ def _cheapest(state: TraceState, goal: Goal) -> tuple[Any, float]:
     hutchpp = 2 * (optimum - count) + constant / optimum ** (2 * power)
     if goal.method == "xtrace":
         return _sketch, xtrace
-    if state.sketched + TOGETHER > goal.capacity:
+    if state.sketched + TOGETHER > len(state.basis):
         return _probe, others
     at_optimum = optimum - count < TOGETHER / 2
     if at_optimum and (goal.method == "hutch++" or hutchpp < xtrace):
@@ -287,20 +295,20 @@ def _begin(operator: LinearOperator, groups: Sequence[Group], goal: Goal) -> Tra
     )  # fmt: skip
 
 
-def _sketch(operator: LinearOperator, groups: Sequence[Group], state: TraceState, seed: int) -> TraceState:
-    """Eight more probes are multiplied, their images join Q, and the new rows are multiplied as well."""
+def _sketch(operator: LinearOperator, groups: Sequence[Group], state: TraceState, seed: int, left: int) -> TraceState:
+    """Eight more probes, or as many as may be, are multiplied, their images join Q, and the new rows are multiplied."""
     first, rank = state.sketched, state.rank
-    count = min(TOGETHER, len(state.basis) - first, operator.size - rank)
+    count = max(1, min(TOGETHER, len(state.basis) - first, operator.size - rank, left // 2))
     for index in range(first, first + count):
         state.probes[index] = probe(operator.size, operator.like, seed, "sketched", index)
     fresh = state.probes[first : first + count]
     image = _finite(operator.matmat(fresh.T)).T
     scale = max(state.scale, float(torch.linalg.vector_norm(image, dim=1).max()) / operator.size**0.5)
-    floor = NOISE * torch.finfo(image.dtype).eps * scale * operator.size**0.5
+    least = floor(image.dtype, scale * operator.size**0.5)
     for one in image.clone():
         orthogonalise(one, state.basis[:rank])
         length = norm(one)
-        if length > floor:  # else the image lies in Q: the range is captured
+        if length > least:  # else the image lies in Q: the range is captured
             state.basis[rank] = one / length
             rank += 1
     added = state.basis[state.rank : rank]
@@ -333,11 +341,11 @@ def _sketch(operator: LinearOperator, groups: Sequence[Group], state: TraceState
     return replace(after, history=np.concatenate([state.history, [[after.sketched, spread]]]))
 
 
-def _probe(operator: LinearOperator, groups: Sequence[Group], state: TraceState, seed: int) -> TraceState:
-    """Eight more probes are multiplied after Q has been projected out of them."""
+def _probe(operator: LinearOperator, groups: Sequence[Group], state: TraceState, seed: int, left: int) -> TraceState:
+    """Eight more probes, or as many as may be, are multiplied after Q has been projected out of them."""
     rows, size = state.basis[: state.rank], operator.size
-    first = len(state.values)
-    whole = torch.stack([probe(size, operator.like, seed, "other", first + index) for index in range(TOGETHER)])
+    first, count = len(state.values), min(TOGETHER, left)
+    whole = torch.stack([probe(size, operator.like, seed, "other", first + index) for index in range(count)])
     rest = _without(whole, rows)
     image = _finite(operator.matmat(rest.T)).T.contiguous()
     curved = (rest.double() * image).sum(dim=1)
@@ -345,12 +353,12 @@ def _probe(operator: LinearOperator, groups: Sequence[Group], state: TraceState,
     values = np.trace(state.projected) + ((size - state.rank) * curved / lengths).cpu().numpy()
     image = _without(image, rows)
     blocks = [sum((a.double() * b).sum(dim=1) for a, b in zip(g.of(whole), g.of(image), strict=True)) for g in groups]
-    found = torch.stack(blocks, dim=1).cpu().numpy() if groups else np.zeros((TOGETHER, 0))  # type: ignore[arg-type]
+    found = torch.stack(blocks, dim=1).cpu().numpy() if groups else np.zeros((count, 0))  # type: ignore[arg-type]
     return replace(
         state,
         values=np.concatenate([state.values, values]),
         block_values=np.concatenate([state.block_values, found]),
-        products=state.products + TOGETHER,
+        products=state.products + count,
     )
 
 
@@ -359,10 +367,11 @@ def _sum_diagonal(
     groups: Sequence[Group],
     state: TraceState,
     seed: int,  # noqa: ARG001
+    left: int,
 ) -> TraceState:
     """The next eight entries of the diagonal itself: where P is small this takes fewer products than any estimate."""
     first = state.columns
-    count = min(TOGETHER, operator.size - first)
+    count = min(TOGETHER, operator.size - first, left)
     unit = torch.zeros((operator.size, count), dtype=operator.like.dtype, device=operator.like.device)
     unit[torch.arange(first, first + count), torch.arange(count)] = 1
     entries = _finite(operator.matmat(unit)).diagonal(-first).double().cpu().numpy()[:count]
@@ -386,10 +395,5 @@ def _dot(left: Tensor, right: Tensor) -> np.ndarray:
 
 
 def _finite(image: Tensor) -> Tensor:
-    if not torch.isfinite(image).all():
-        raise NumericalError(
-            "a product with the operator is not finite, though loss and gradient are",
-            why="a second derivative that is infinite or undefined at these weights, or an overflow",
-            fix="--dtype float64, or leave the parameters concerned out with --params",
-        )
+    finite(norm(image.reshape(-1)))
     return image

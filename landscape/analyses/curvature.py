@@ -90,19 +90,21 @@ class Resampled(Curvature):
     def quadratics(
         self, operator: LinearOperator, objective: Objective, block: Tensor
     ) -> tuple[np.ndarray, np.ndarray]:
-        """v'S v of every column of `(P, K)` with each group's own sum S, and the groups' counts: `(G, K)` and `(G,)`.
-
-        Raises UsageError for fewer samples than groups and for an operator that cannot be taken apart.
-        """
+        """v'S v of every column of `(P, K)` with each group's own sum S, and the counts: `(G, K)` and `(G,)`."""
         from landscape.algorithms.resampling import group_ends
+        from landscape.operators import PreconditionedOperator, SummedOperator
 
+        assert isinstance(operator, SummedOperator | PreconditionedOperator)  # by require_resampling
+        sums, counts = operator.quadratics(block, group_ends(objective.batches.samples, self.resample))
+        return sums.cpu().numpy(), counts.cpu().numpy()
+
+    def require_resampling(self, operator: LinearOperator, objective: Objective) -> None:
+        """Raises UsageError for fewer samples than groups, or an operator that cannot be taken apart."""
         samples = objective.batches.samples
         if self.resample > samples:
             raise UsageError(f"--resample {self.resample} groups of {samples} samples", fix=f"--resample {samples}")
-        if not hasattr(operator, "quadratics"):
+        if self.resample and not hasattr(operator, "quadratics"):
             raise UsageError(f"--resample cannot take apart --operator {self.operator}", fix="--operator hessian")
-        sums, counts = operator.quadratics(block, group_ends(samples, self.resample))
-        return sums.cpu().numpy(), counts.cpu().numpy()
 
 
 def prefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:

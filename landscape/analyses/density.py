@@ -60,6 +60,7 @@ class DensityResult(Result):
     k_h1_se: float = scalar("Standard error of that ratio.")
     bulk_condition: float = scalar("Ratio of the |lambda| between which the middle half of sum |lambda| lies.")
     bulk_condition_se: float = scalar("Standard error of that ratio.")
+    exact_weights: bool = scalar("Whether single eigenvalues that all probes found have their exact weight.")
     products: int = scalar("Products with one column over the full data, those for layers left out.")
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
@@ -80,8 +81,14 @@ class DensityResult(Result):
         largest = max(abs(self.lambda_max), abs(self.lambda_min))
         if max(self.lambda_max_se, self.lambda_min_se) > ENDS * largest:
             remarks.append("the ends of the spectrum have not converged: more --steps, or landscape eig --which both")
-        if self.negative_mass_se > self.negative_mass:
-            remarks.append("whether the eigenvalues next to zero are negative is not known at so few --steps")
+        if not self.exact_weights:
+            remarks.append(
+                "memory did not hold all probes at once: weights are random, errors larger than they need be"
+            )
+        if self.negative_mass_se > max(self.negative_mass, 0.1):
+            remarks.append(
+                "negative mass: on which side of zero the smallest eigenvalues lie is not known; more --steps tell more"
+            )
         return remarks
 
 
@@ -101,6 +108,7 @@ class Density(Curvature):
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, DensityResult]:
         import numpy as np
 
+        from landscape.algorithms.basis import floor
         from landscape.algorithms.sharpened import sharpened
         from landscape.operators.blocks import block_diagonal
 
@@ -113,7 +121,7 @@ class Density(Curvature):
             everything = [objective.space.whole()]
             state = yield from self._lockstep(operator, everything, together, resume, "all", total, {})
             whole = {"scale": state.scale.max(), "products": np.asarray(state.products)}
-            for name, steps in (("rule", state), ("half", state.halved())):
+            for name, steps in (("rule", state), ("half", state if state.ended else state.halved())):
                 whole |= prefixed(
                     name, {part: np.asarray(v) for part, v in vars(sharpened(steps, everything)[0]).items()}
                 )
@@ -127,8 +135,9 @@ class Density(Curvature):
             _stored(unprefixed("rule", whole)),
             _stored(unprefixed("half", whole)),
             dict(zip(groups, layers, strict=True)),
-            _floor(float(whole["scale"]), objective),
+            floor(objective.dtype, float(whole["scale"])),
             products=int(whole["products"]),
+            exact_weights=together == self.probes,
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
             parameters=objective.space.size,
@@ -206,20 +215,23 @@ class Density(Curvature):
         width = self.width * (span if span > self.width * largest else largest or 1.0)
         low, high = ends["lambda_min"] - MARGIN * width, ends["lambda_max"] + MARGIN * width
         grid = np.linspace(low, high, self.points)
-        estimators = {
-            "trace": (spectrum.jackknife, spectrum.trace),
-            "frobenius_norm": (spectrum.jackknife, spectrum.frobenius_norm),
-            "effective_rank": (spectrum.jackknife, spectrum.effective_rank),
-            "k_h1": (spectrum.jackknife, spectrum.negative_ratio),
-            "bulk_condition": (spectrum.spread, spectrum.bulk_condition),
-        }
+        # polynomials of so low a degree are integrated exactly: trace and norm have no error of the quadrature
         numbers = {
-            name: estimate(rule, number).beside(estimate(half, number))
-            for name, (estimate, number) in estimators.items()
+            "trace": spectrum.jackknife(rule, spectrum.trace),
+            "frobenius_norm": spectrum.jackknife(rule, spectrum.frobenius_norm),
         }
+        for name, estimate, number in (
+            ("effective_rank", spectrum.jackknife, spectrum.effective_rank),
+            ("k_h1", spectrum.jackknife, spectrum.negative_ratio),
+            ("bulk_condition", spectrum.spread, spectrum.bulk_condition),
+        ):
+            numbers[name] = estimate(rule, number).beside(estimate(half, number))
         negative = spectrum.jackknife(rule, lambda part: spectrum.negative_mass(part, floor))
-        undecided = spectrum.undecided_mass(rule, floor)
-        numbers["negative_mass"] = spectrum.Estimate(negative.value, float(np.hypot(negative.error, undecided)))
+        undecided = 0.0 if rule.exact else spectrum.undecided_mass(rule, floor)
+        most = max(negative.value, 1 - negative.value)  # a share is not further off
+        numbers["negative_mass"] = spectrum.Estimate(
+            negative.value, float(min(np.hypot(negative.error, undecided), most))
+        )
         smooth, error = spectrum.density(rule, grid, width)
         error = np.hypot(error, smooth - spectrum.density(half, grid, width)[0])
         known |= {"ritz_nodes": rule.nodes, "ritz_weights": rule.weights, "width": width}
@@ -246,15 +258,6 @@ def _ends(rule: Rule, floor: float) -> dict[str, Any]:
     error = (below + ratio * above) / abs(high) if high else float("nan")
     names = ("lambda_max", "lambda_max_se", "lambda_min", "lambda_min_se", "r_e", "r_e_se")
     return dict(zip(names, map(float, (high, above, low, below, ratio, error)), strict=True))
-
-
-def _floor(scale: float, objective: Objective) -> float:
-    """Below it a node may be rounding of zero."""
-    import torch
-
-    from landscape.algorithms.state import NOISE
-
-    return float(NOISE * torch.finfo(objective.dtype).eps * scale)
 
 
 def _layers(layers: dict[Group, Rule], grid: np.ndarray, width: float) -> dict[str, Any]:

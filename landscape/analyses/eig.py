@@ -34,8 +34,8 @@ class EigResult(Result):
 
     tables: ClassVar[tuple[str, ...]] = ("rank", "layer")
 
-    eigenvalues: np.ndarray = array("rank", help="Eigenvalue of the mean loss' Hessian.")
-    residuals: np.ndarray = array("rank", help="||H v - lambda v|| of the unit vector v, with rounding.")
+    eigenvalues: np.ndarray = array("rank", help="Eigenvalue of the matrix.")
+    residuals: np.ndarray = array("rank", help="||A v - lambda v|| of the unit vector v, with rounding.")
     error_bounds: np.ndarray = array(
         "rank", help="min(r, r^2 / gap + rounding): the second assumes that no eigenvalue was missed."
     )
@@ -43,7 +43,7 @@ class EigResult(Result):
     ritz_values: np.ndarray = array("iteration", "rank", help="The wanted values after each product.")
     ritz_residuals: np.ndarray = array("iteration", "rank", help="Their residuals.")
     tol: float = scalar("Largest residual asked for, relative to the eigenvalue.")
-    products: int = scalar("Hessian-vector products over the full data.")
+    products: int = scalar("Products with the matrix over the full data.")
     search_products: int = scalar("Of these, spent by later starts in search of skipped eigenvalues.")
     rounding: float = scalar("What rounding may leave of a residual, as measured: part of each of them.")
     confirmed: bool = scalar("Whether a second, deflated start found nothing that was missed.")
@@ -75,12 +75,12 @@ class EigResult(Result):
         "layer", help="Residual of that eigenvalue, with rounding.", optional=True
     )
     layer_converged: np.ndarray | None = array(
-        "layer", help="Whether all its residuals are at most tol |lambda|.", optional=True
+        "layer", help="Whether its values converged and a later start found no better ones.", optional=True
     )
     layer_eigenvalues: np.ndarray | None = array(
         "layer", "rank", help="The block's eigenvalues; NaN beyond its size.", optional=True
     )
-    layer_residuals: np.ndarray | None = array("layer", "rank", help="Their residuals.", optional=True)
+    layer_residuals: np.ndarray | None = array("layer", "rank", help="Bounds of their residuals.", optional=True)
     layer_products: int | None = scalar("Passes over the data for all blocks together.", optional=True)
     vectors: np.ndarray | None = field(default=None, repr=False)
 
@@ -105,7 +105,9 @@ class EigResult(Result):
     def remedy(self) -> str:
         if not self.converged.all() and self._rounded():
             return "--dtype float64, or a larger --tol"
-        return "the same command with a larger --max-products goes on from there, or a larger --tol"
+        if self.layer_converged is not None and not self.layer_converged.all() and self.converged.all():
+            return "--dtype float64 if the wanted values are tiny, a larger --max-basis (passes for a block), or --tol"
+        return "the same command with a larger --max-products goes on from there, or a larger --tol with --restart"
 
     def _rounded(self) -> bool:
         """Whether rounding alone kept the values from converging."""
@@ -162,6 +164,11 @@ class Eig(Resampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.cross_check and self.operator not in ("hessian", "pyhessian"):
+            raise UsageError(
+                f"--cross-check compares with PyHessian's Hessian, not with --operator {self.operator}",
+                fix="--operator hessian",
+            )
         if self.cross_check and self.which in ("smallest", "both"):
             raise UsageError(
                 f"--cross-check cannot be combined with --which {self.which}",
@@ -170,12 +177,15 @@ class Eig(Resampled):
             )
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EigResult]:
+        import numpy as np
+
         from landscape.algorithms import lanczos, ritz
         from landscape.algorithms.state import LanczosState
 
         capacity = self._capacity(objective)
         wanted = self._wanted()
         operator = self.matrix(objective)
+        self.require_resampling(operator, objective)
         reference = objective.reference
         saved = unprefixed("all", resume or {})
         earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
@@ -186,11 +196,13 @@ class Eig(Resampled):
             yield self._progress(state, wanted)
         assert state is not None  # max_products >= 1
         pairs = ritz.refined(ritz.ritz(state, wanted), state, wanted)
+        known = ritz.converged(pairs, state, self.tol)
         result = EigResult(
             eigenvalues=self._padded(pairs.values),
             residuals=self._padded(ritz.true_residuals(pairs.residuals, state)),
-            error_bounds=self._padded(ritz.error_bounds(pairs, state)),
-            converged=self._padded(ritz.converged(pairs, state, self.tol)) == 1,
+            # of a value that has not converged only the residual is known: it may be another eigenvalue's
+            error_bounds=self._padded(np.where(known, ritz.error_bounds(pairs, state), np.nan)),
+            converged=self._padded(known) == 1,
             ritz_values=state.value_history,
             ritz_residuals=ritz.true_residuals(state.residual_history, state),
             tol=self.tol,
@@ -206,16 +218,17 @@ class Eig(Resampled):
             **self._certified(state, wanted),
         )
         if groups := self.groups(objective):
-            known = yield from blocks.leading(
+            found = yield from blocks.leading(
                 operator,
                 groups,
                 wanted,
-                steps=min(capacity, self.max_products),
+                steps=capacity,
+                most=self.max_products,
                 seed=self.seed,
                 resume=resume,
                 done=lambda: prefixed("all", state.arrays()),
             )
-            result = replace(result, **blocks.columns(groups, known))
+            result = replace(result, **blocks.columns(groups, found, wanted))
         if self.resample:
             result = replace(result, data_standard_errors=self._data_errors(operator, objective, pairs, state))
         return self._cross_checked(result, objective) if self.cross_check else result

@@ -62,25 +62,37 @@ class TraceResult(Result):
     def trouble(self) -> str:
         half = (self.interval[1] - self.interval[0]) / 2
         if half <= self.rtol * abs(self.trace):
-            return ""
+            unknown = self.layer_trace is not None and bool(self._unknown_layers().any())
+            return f"no trace of the blocks after {self.products} products" if unknown else ""
         relative = f"{half / abs(self.trace):.2g}" if self.trace else "infinite"
         return f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
 
+    def _unknown_layers(self) -> np.ndarray:
+        import numpy as np
+
+        unknown: np.ndarray = np.isnan(np.asarray(self.layer_trace, dtype=float))
+        return unknown
+
     def remedy(self) -> str:
-        return "the same command with a larger --max-products goes on from there, or a larger --rtol"
+        return (
+            "the same command with a larger --max-products goes on; or --restart with a larger --rtol or --method auto"
+        )
 
     def remarks(self) -> list[str]:
-        remarks = []
-        if self.data_standard_error is not None:
-            data, algorithm = self.data_standard_error, self.standard_error
+        remarks = [f"trace {self.trace:.6g}, 95 % interval {self.interval[0]:.6g} ... {self.interval[1]:.6g}"]
+        data, algorithm = self.data_standard_error, self.standard_error
+        if data is not None and data != data:
+            remarks.append("the error by the choice of samples is too small to be told from that of its 16 probes")
+        elif data is not None:
             larger = "more samples, not more products" if data > algorithm else "more products, not more samples"
+            advice = f": {larger}, would make it more certain" if max(data, algorithm) > 0 else ""
             remarks.append(
-                f"standard error {data:.3g} by the choice of samples, {algorithm:.3g} by the random vectors: "
-                f"{larger}, would make it more certain"
+                f"standard error {data:.3g} by the choice of samples, {algorithm:.3g} by the random vectors{advice}"
             )
         if len(self.estimator) > 1 and self.estimator[0] != "exact":
             best = int(self.estimator_needed.argmin())
-            remarks.append(f"{self.estimator[best]} is the most exact per product here")
+            needed = self.estimator_needed[best]
+            remarks.append(f"{self.estimator[best]} needs the fewest products for that here, about {needed:.0f}")
         return remarks
 
 
@@ -103,6 +115,7 @@ class Trace(Resampled):
         from landscape.algorithms.trace import TraceState
 
         operator, groups, goal = self.matrix(objective), self.groups(objective), self._goal(objective)
+        self.require_resampling(operator, objective)
         reference = objective.reference
         state = earlier = TraceState.from_arrays(dict(resume), operator.like, self.seed) if resume else None
         for state in trace.traces(operator, groups, goal, seed=self.seed, resume=earlier):
@@ -213,5 +226,5 @@ def _layers(state: TraceState, groups: Sequence[Group]) -> dict[str, Any]:
         "layer_parameters": np.array([groups[place].size for place in order]),
         "layer_trace": values[order],
         "layer_standard_error": errors[order],
-        "layer_share": values[order] / values.sum(),
+        "layer_share": values[order] / (values.sum() or float("nan")),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.checkpoints.names import unwrapped
 from landscape.errors import CheckpointError, listing
 
 NESTS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")  # where training scripts put the state
@@ -32,18 +33,25 @@ def diagonal(state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], 
     left out. Raises CheckpointError where there is no such state, or it does not tell whose its tensors are.
     """
     if state is None:
-        raise CheckpointError(f"{where} holds no optimiser state to precondition with", fix=REMEDY)
+        raise CheckpointError(
+            f"{where} holds no optimiser state to precondition with",
+            why=f"looked for under {', '.join(NESTS)}",
+            fix=REMEDY,
+        )
     try:
         groups = state["param_groups"]
         numbers = [number for group in groups for number in group["params"]]
         trainable = [name for name, tensor in parameters.items() if tensor.requires_grad]
         names = trainable if len(trainable) == len(numbers) else list(parameters)
-        given = [name for group in groups for name in group.get("param_names", ())]
+        known = frozenset(parameters)
+        given = [unwrapped(name, known) for group in groups for name in group.get("param_names", ())]
         found = _entries(state, given or names)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
             f"{where}: its optimiser state is not Adam's: {type(error).__name__}: {error}", fix=REMEDY
         ) from error
+    if not found:
+        raise CheckpointError(f"{where}: its optimiser state is not Adam's: it has no second moments", fix=REMEDY)
     wrong = [name for name, tensor in found.items() if name not in parameters or parameters[name].shape != tensor.shape]
     if wrong or len(given or names) != len(numbers) or (len(groups) > 1 and not given):
         raise CheckpointError(
@@ -61,7 +69,7 @@ def _entries(state: Mapping[str, Any], names: list[str]) -> dict[str, Tensor]:
     numbered = ((number, group) for group in state["param_groups"] for number in group["params"])
     for (number, group), name in zip(numbered, names, strict=False):
         if number in state["state"]:  # a parameter that never had a gradient has none
-            moments = state["state"][number]
+            moments, _ = state["state"][number], group["amsgrad"]  # which RAdam's and NAdam's groups lack
             second: Tensor = moments.get("max_exp_avg_sq", moments["exp_avg_sq"])
             unbiased = second.double() / (1 - group["betas"][1] ** float(moments["step"]))
             entries[name] = torch.sqrt(unbiased) + group["eps"]

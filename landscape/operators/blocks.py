@@ -12,6 +12,7 @@ from landscape.errors import TaskError
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
 from landscape.operators.hessian import HessianOperator
+from landscape.operators.preconditioned import PreconditionedOperator
 from landscape.operators.pullback import pulled_back
 from landscape.operators.summed import SummedOperator
 from landscape.space import Group
@@ -77,6 +78,8 @@ class BlockDiagonalHessian(SummedOperator):
 
 def block_diagonal(inner: LinearOperator, groups: Sequence[Group]) -> LinearOperator:
     """The diagonal blocks of an operator, by the cheapest way there is."""
+    if isinstance(inner, PreconditionedOperator):  # a diagonal scaling does not mix blocks
+        return inner.around(block_diagonal(inner.inner, groups))
     if type(inner) is HessianOperator:
         fast = BlockDiagonalHessian(inner.objective, groups)
         if _works(fast):

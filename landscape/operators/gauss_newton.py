@@ -40,6 +40,11 @@ class OutputOperator(SummedOperator):
             output = self.objective.batch_output(theta, batch)
             weigh = self.weighing(mapped(_detached, output), batch)
             outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
+            if not outputs:
+                raise TaskError(
+                    f"--operator needs outputs in tensors, tuples or dictionaries, not {type(output).__name__}",
+                    fix="--operator hessian, or a model that returns tensors",
+                )
             duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
             (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
         pushed = pulled_back([dual], duals, [block.T], bytes=kept)
@@ -54,14 +59,17 @@ class GaussNewtonOperator(OutputOperator):
 
     def weighing(self, output: Any, batch: Batch) -> Weigh:
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
-        slopes = torch.autograd.grad(self.objective.loss_total(output, batch), outputs, create_graph=True)
-        curved = [slope for slope in slopes if slope.requires_grad]
+        total = self.objective.loss_total(output, batch)
+        several = len(outputs) > 1  # the loss may leave some out; a single one that is left out is a missing formula
+        slopes = torch.autograd.grad(total, outputs, create_graph=True, allow_unused=several)
+        curved = [slope for slope in slopes if slope is not None and slope.requires_grad]
         if not curved:  # a loss that is linear in the outputs
             return lambda vectors: [torch.zeros_like(vector) for vector in vectors]
 
         def weigh(vectors: list[Tensor]) -> list[Tensor]:
-            some = [v for v, slope in zip(vectors, slopes, strict=True) if slope.requires_grad]
-            return pulled_back(curved, outputs, some, bytes=sum(leaf.nbytes for leaf in outputs))
+            some = [v for v, slope in zip(vectors, slopes, strict=True) if slope is not None and slope.requires_grad]
+            kept = sum(leaf.nbytes for leaf in outputs)
+            return pulled_back(curved, outputs, some, bytes=kept, allow_unused=several)
 
         return weigh
 

@@ -18,14 +18,14 @@ class PreconditionedOperator(LinearOperator):
     Raises NumericalError for a diagonal that is not positive.
     """
 
-    def __init__(self, inner: SummedOperator, diagonal: Tensor) -> None:
+    def __init__(self, inner: LinearOperator, diagonal: Tensor) -> None:
         bad = int((~(diagonal > 0) | diagonal.isinf()).sum())
         if bad:
             raise NumericalError(
                 f"{bad} of {len(diagonal)} entries of the preconditioner are not positive numbers",
                 fix="save sqrt(v_hat) + eps, as the optimiser divides by it",
             )
-        self.inner = inner
+        self.inner, self.diagonal = inner, diagonal
         self.like = inner.like
         self.size = inner.size
         self.scale = diagonal.rsqrt()[:, None]
@@ -33,6 +33,11 @@ class PreconditionedOperator(LinearOperator):
     def matmat(self, block: Tensor) -> Tensor:
         return self.inner.matmat(block * self.scale).mul_(self.scale)
 
+    def around(self, inner: LinearOperator) -> PreconditionedOperator:
+        """The same preconditioning of another operator."""
+        return PreconditionedOperator(inner, self.diagonal)
+
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """As of the inner operator."""
+        """As of the inner operator, which must be a sum over samples."""
+        assert isinstance(self.inner, SummedOperator)
         return self.inner.quadratics(block * self.scale, cuts)

@@ -23,42 +23,54 @@ NOT_TWICE = (  # what torch says of an operation that can be differentiated only
 
 
 def pulled_back(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, bytes: int, keep: bool = False
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    *,
+    bytes: int,
+    keep: bool = False,
+    allow_unused: bool = False,
 ) -> list[Tensor]:
     """J'v for K vectors: `vectors` has, for each output, a tensor of K rows; so has the answer for each input.
 
     `bytes` are what one forward pass keeps for its backward pass; they decide between loop and batch, always in the
-    same way, so that results can be repeated to the last bit. `keep` leaves the graph for another call. Raises
-    TaskError that names an operation without a second derivative.
+    same way, so that results can be repeated to the last bit. `keep` leaves the graph for another call; with
+    `allow_unused` inputs that the outputs do not depend on have zeros. Raises TaskError that names an operation without
+    a second derivative.
     """
     count = len(vectors[0])
     if count > 1 and count * bytes <= BATCHED_BYTES:
         try:
-            return _batched(outputs, inputs, vectors)
+            return _batched(outputs, inputs, vectors, allow_unused=allow_unused)
         except RuntimeError as error:  # an operation without a rule for it
             if memory.exhausted(error):
                 raise
     last = count - 1
     rows = [torch.empty((count, *tensor.shape), dtype=tensor.dtype, device=tensor.device) for tensor in inputs]
     for index in range(count):
-        one = _once(outputs, inputs, [vector[index] for vector in vectors], keep=keep or index < last)
+        some = [vector[index] for vector in vectors]
+        one = _once(outputs, inputs, some, keep=keep or index < last, allow_unused=allow_unused)
         for row, part in zip(rows, one, strict=True):
             row[index] = part
     return rows
 
 
-def _batched(outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> list[Tensor]:
+def _batched(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, allow_unused: bool
+) -> list[Tensor]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        parts = torch.autograd.grad(outputs, inputs, vectors, retain_graph=True, is_grads_batched=True)
+        parts = torch.autograd.grad(
+            outputs, inputs, vectors, retain_graph=True, is_grads_batched=True, materialize_grads=allow_unused
+        )
     return list(parts)
 
 
 def _once(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool, allow_unused: bool
 ) -> tuple[Tensor, ...]:
     try:
-        return torch.autograd.grad(outputs, inputs, vectors, retain_graph=keep)
+        return torch.autograd.grad(outputs, inputs, vectors, retain_graph=keep, materialize_grads=allow_unused)
     except RuntimeError as error:
         if not any(words in str(error) for words in NOT_TWICE):
             raise

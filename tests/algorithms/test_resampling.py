@@ -31,7 +31,7 @@ def test_the_probes_part_is_taken_off() -> None:
     squares = []
     for _ in range(400):
         groups = generator.normal(5, 1, (20, 1)) + generator.normal(0, 3, (20, 16))
-        squares.append(pooled_standard_error(groups, np.ones(20)) ** 2)
+        squares.append(np.nan_to_num(pooled_standard_error(groups, np.ones(20))) ** 2)
     assert np.mean(squares) == pytest.approx(1 / 20, rel=0.1)
 
 
@@ -44,3 +44,8 @@ def test_groups_are_as_equal_as_can_be(samples: int, groups: int) -> None:
     sizes = np.diff([0, *group_ends(samples, groups), samples])
     assert len(sizes) == groups
     assert sizes.max() - sizes.min() <= 1
+
+
+def test_what_cannot_be_told_from_the_probes_is_not_a_number() -> None:
+    opposed = np.array([[1.0, -1.0], [-1.0, 1.0], [2.0, -2.0], [-2.0, 2.0]])  # the probes' means are all zero
+    assert np.isnan(pooled_standard_error(opposed, np.ones(4)))

@@ -235,7 +235,7 @@ class TestDenseOracleByLayer:
             assert np.allclose(result.layer_eigenvalues[place], exact, rtol=1e-5)
             assert (np.abs(result.layer_eigenvalues[place] - exact) <= result.layer_residuals[place]).all()
         assert (np.diff(result.layer_eigenvalue) < 0).all()
-        assert result.layer_products < result.products
+        assert result.layer_products < 2 * result.products
 
     def test_the_certificate_holds_for_the_exact_spectrum(self, digits_spectrum: np.ndarray) -> None:
         result = landscape.run(Eig(k=3, certify=True), landscape.load(SAMPLES / "digits-mlp.pt"))
@@ -326,3 +326,51 @@ def test_the_data_s_error_is_what_other_samples_show() -> None:
 def test_what_cannot_be_done_is_refused(options: dict[str, Any], message: str, classification: Data) -> None:
     with pytest.raises(UsageError, match=message):
         landscape.run(Eig(k=2, **options), Objective(tanh_net(), [classification], "cross_entropy"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blocks_have_every_copy_of_a_repeated_eigenvalue(dtype: str) -> None:
+    """Under mse the last layer's block is the identity on the outputs times X'X: ten copies of every eigenvalue."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 10))
+    x, y = torch.randn(64, 20), torch.randn(64, 10)
+    hidden = torch.cat([torch.tanh(model[0](x)), torch.ones(64, 1)], dim=1).detach().double()
+    top = float(torch.linalg.eigvalsh(2 * hidden.T @ hidden / 640)[-1])
+    objective = Objective(model, [(x, y)], "mse", dtype=dtype)
+    for options in ({"blocks": ("2.*",)}, {"per_layer": True}):
+        result = landscape.run(Eig(k=12, **options), objective)
+        place = list(result.layer).index(options.get("blocks", ("2",))[0])
+        found = result.layer_eigenvalues[place]
+        assert np.allclose(found[:10], top, rtol=1e-5)
+        assert (found[10:] < 0.95 * top).all()
+        assert result.layer_converged.all()
+
+
+def test_a_block_of_zeros_has_as_many_zeros_as_wanted() -> None:
+    objective = Objective(nn.Linear(4, 1, bias=False), [(torch.zeros(6, 4), torch.ones(6, 1))], "mse")
+    result = landscape.run(Eig(k=3, blocks=("weight",)), objective)
+    assert result.layer_eigenvalues.tolist() == [[0.0, 0.0, 0.0]]
+    assert result.layer_converged.all()
+
+
+def test_layers_are_finished_where_too_few_products_left_them(tmp_path: Path) -> None:
+    objective = landscape.load(SAMPLES / "digits-mlp.pt")
+    short, long = (Eig(k=2, per_layer=True, confirm=0, max_products=limit) for limit in (11, 100))
+    output = tmp_path / "a.landscape.h5"
+    first = landscape.run(short, objective, output=output)
+    assert first.converged.all()
+    assert "blocks converged" in first.trouble()
+    again = landscape.run(long, objective, output=output)
+    assert again.layer_converged.all()
+    assert np.array_equal(again.layer_eigenvalues, landscape.run(long, objective).layer_eigenvalues)
+
+
+def test_a_cross_check_of_another_matrix_is_refused() -> None:
+    with pytest.raises(UsageError, match="compares with PyHessian's Hessian"):
+        Eig(operator="ggn", cross_check=True)
+
+
+def test_a_value_that_has_not_converged_has_no_error_bound() -> None:
+    result = landscape.run(Eig(k=5, max_products=6), landscape.load(SAMPLES / "digits-mlp.pt"))
+    assert np.array_equal(np.isnan(result.error_bounds), ~result.converged)
+    assert np.isfinite(result.residuals).all()

@@ -197,13 +197,33 @@ def test_a_function_preserving_rescaling_transforms_the_hessian_as_the_law_says(
 
 def test_amsgrad_divides_by_the_largest_second_moment() -> None:
     moments = {"step": torch.tensor(2.0), "exp_avg_sq": torch.ones(3), "max_exp_avg_sq": torch.full((3,), 4.0)}
-    state = {"state": {0: moments}, "param_groups": [{"params": [0], "betas": (0.9, 0.5), "eps": 0.25}]}
+    state = {
+        "state": {0: moments},
+        "param_groups": [{"params": [0], "betas": (0.9, 0.5), "amsgrad": True, "eps": 0.25}],
+    }
     found = diagonal(state, {"w": torch.zeros(3)}, "a.pt")
     assert torch.allclose(found["w"], torch.full((3,), (4 / 0.75) ** 0.5 + 0.25, dtype=torch.float64))
 
 
 def test_a_parameter_that_never_had_a_gradient_is_left_out() -> None:
     moments = {"step": 1, "exp_avg_sq": torch.ones(3)}
-    state = {"state": {1: moments}, "param_groups": [{"params": [0, 1], "betas": (0.9, 0.5), "eps": 0.0}]}
+    state = {
+        "state": {1: moments},
+        "param_groups": [{"params": [0, 1], "betas": (0.9, 0.5), "amsgrad": True, "eps": 0.0}],
+    }
     found = diagonal(state, {"frozen": torch.zeros(2), "w": torch.zeros(3)}, "a.pt")
+    assert list(found) == ["w"]
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RAdam, torch.optim.NAdam, torch.optim.Adagrad])
+def test_other_optimisers_are_not_taken_for_adam(factory: Path, classification: Data, optimizer: Any) -> None:
+    trained(factory / "a.pt", classification, optimizer)
+    with pytest.raises(CheckpointError, match="not Adam's"):
+        landscape.run(Eig(k=1, operator="preconditioned"), landscape.load("a.pt", **TASK))
+
+
+def test_a_compiled_model_s_names_are_unwrapped(classification: Data) -> None:
+    moments = {"step": 1, "exp_avg_sq": torch.ones(3)}
+    group = {"params": [0], "param_names": ["_orig_mod.w"], "betas": (0.9, 0.5), "amsgrad": False, "eps": 0.0}
+    found = diagonal({"state": {0: moments}, "param_groups": [group]}, {"w": torch.zeros(3)}, "a.pt")
     assert list(found) == ["w"]
