@@ -28,6 +28,7 @@ from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 TRIAL = 8  # samples on which model and loss are tried: enough to see batch effects, few enough for any memory
+NEGLIGIBLE = 1e-4  # of the median: what only Adam's epsilon has left of a preconditioner's entry
 KEPT_SHARE = 4  # data stays in memory if it takes at most 1/4 of what is free
 GRAPH_SHARE = 4  # and one micro-batch's graphs at most another quarter
 GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
@@ -197,7 +198,15 @@ class Objective:
                 f"the preconditioner has no tensor that fits {listing(missing)}",
                 fix="leave these parameters out with --params, or give their diagonal with --preconditioner",
             )
-        return self.space.flatten(tensors).to(self.theta)
+        diagonal = self.space.flatten(tensors).to(self.theta)
+        tiny = diagonal < NEGLIGIBLE * diagonal.median()
+        if tiny.any():
+            names = [name for name, part in self.space.unflatten(tiny).items() if part.any()]
+            self.notes.append(
+                f"{int(tiny.sum())} of {len(tiny)} entries of the preconditioner are next to 0: {listing(names)}; "
+                "where training saw no gradient (a bias before BatchNorm), leave the parameter out with --params"
+            )
+        return diagonal
 
     def first(self, samples: int) -> Objective:
         """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""

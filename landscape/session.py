@@ -137,6 +137,8 @@ def execute(
         if result.trouble() and _complete(output, analysis.name):
             say(f"kept the complete result in {output}; this inconclusive one is not stored")
             return Measurement(analysis, result, attributes)
+        if replaced := _replaced(output, analysis.name, fingerprint):
+            say(f"replaced the earlier /{analysis.name} in {output}, which had {'; '.join(replaced)}")
         try:
             written = _written(analysis, objective, result, attributes, output)
         except OutputError as error:
@@ -144,6 +146,20 @@ def execute(
         if not result.trouble():
             snapshot.unlink(missing_ok=True)
     return Measurement(analysis, result, attributes, written)
+
+
+def _replaced(output: Path, name: str, fingerprint: Fingerprint) -> list[str]:
+    """In what the stored result of this analysis, which is about to be replaced, differs; empty if there is none."""
+    stored = store.read(output).get(name) if output.exists() else None
+    parts = str(stored.attributes.get("fingerprint_parts", "")) if stored else ""
+    try:
+        earlier = Fingerprint.from_json(parts)
+    except ValueError:
+        return []
+    return [
+        line.partition(": ")[0] + line.partition(" here,")[2].removesuffix(" there")
+        for line in fingerprint.differences(earlier)
+    ]
 
 
 def _written(
@@ -160,6 +176,24 @@ def _written(
     return tuple(written)
 
 
+def label(attributes: Mapping[str, Any]) -> str:
+    """The checkpoint's name with what is not usual about the matrix: `a.pt, ggn, params 0.*`."""
+    options, conditions = (json.loads(str(attributes.get(key, "{}"))) for key in ("options", "conditions"))
+    operator, globs = options.get("operator", "hessian"), conditions.get("params") or ()
+    parts = [Path(str(attributes["checkpoint"])).name or "model"]
+    parts += [operator] if operator != "hessian" else []
+    parts += [f"params {' '.join(globs)}"] if globs else []
+    return ", ".join(parts)
+
+
+def sound(attributes: Mapping[str, Any]) -> bool:
+    """Whether the attributes that hold JSON can be read."""
+    try:
+        return all(json.loads(str(attributes[key])) is not None for key in (*JSON_ATTRIBUTES, "fingerprint_parts"))
+    except (ValueError, KeyError):
+        return False
+
+
 def companions(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
     """The other results of a file that are of the same matrix as `name`: same weights, data, loss and operator."""
     from landscape.analyses import ANALYSES
@@ -171,7 +205,9 @@ def companions(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     mine = matrix(groups[name])
-    others = {other: group for other, group in groups.items() if other in kinds and other != name}
+    others = {
+        other: group for other, group in groups.items() if other in kinds and other != name and sound(group.attributes)
+    }
     return {other: store.as_record(kinds[other], group) for other, group in others.items() if matrix(group) == mine}
 
 

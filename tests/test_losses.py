@@ -133,3 +133,10 @@ def test_shapes_that_leave_no_doubt_name_the_loss(output: Tensor, target: Tensor
 def test_anything_doubtful_is_asked_for(output: object, target: object) -> None:
     with pytest.raises(TaskError, match="--loss cross_entropy"):
         infer(output, target)
+
+
+def test_real_targets_that_are_no_probabilities_are_refused() -> None:
+    for target in (torch.randn(4, 3), torch.full((4, 3), 0.5)):
+        with pytest.raises(TaskError, match="not class probabilities"):
+            as_loss("cross_entropy").count(target)
+    assert as_loss("cross_entropy").count(torch.rand(4, 3).softmax(1)) == 4

@@ -275,3 +275,50 @@ class TestNames:
             file["demo"].create_dataset("layer", data=np.array([["a", "b"]], dtype=h5py.string_dtype()))
         with pytest.raises(OutputError):
             store.as_record(Named, store.read(path)["demo"])
+
+
+def test_every_group_of_a_file_opens_in_xarray_after_others_were_added(tmp_path: Path) -> None:
+    """References to scales point into the file they were made in: a plain copy of a group loses them."""
+    import xarray
+
+    path = tmp_path / "a.landscape.h5"
+    names = Named(np.array(["a", "b"]), np.arange(2))
+    for group in ("one", "two", "three"):
+        store.write(path, group, record(rows=60, columns=70), {"status": group})
+        store.write(path, f"{group}-named", names, {})
+    for group in ("one", "two", "three"):
+        with xarray.open_dataset(path, group=group, engine="h5netcdf") as dataset:
+            assert dataset["heights"].dims == ("row", "grid")
+            assert dataset["heights"].values.tolist() == record(rows=60, columns=70).heights.tolist()
+            assert dataset.attrs["status"] == group
+        with xarray.open_dataset(path, group=f"{group}-named", engine="h5netcdf") as dataset:
+            assert dataset["layer"].values.tolist() == ["a", "b"]
+    with h5py.File(path) as file:
+        assert file["one/heights"].compression == "gzip"
+        assert file["one/heights"].dims[1][0].name == "/one/grid"
+
+
+@dataclass(frozen=True)
+class Tabled(Named):
+    tables = ("layer",)
+    layer_trace: np.ndarray | None = array("layer", help="A column.", optional=True)
+    layer_share: np.ndarray | None = array("layer", help="Another.", optional=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"layer_trace": np.zeros(1)},
+        {"layer_trace": np.zeros((2, 2))},
+        {"layer_trace": np.array(["a", "b"])},
+        {"layer_share": None},
+        {"size": np.zeros(3)},
+    ],
+    ids=["short", "two-axes", "words", "a-column-missing", "longer"],
+)
+def test_columns_that_do_not_fit_together_are_damage(damage: dict[str, Any]) -> None:
+    whole = {"layer": np.array(["a", "b"]), "size": np.arange(2), "layer_trace": np.ones(2), "layer_share": np.ones(2)}
+    values = {name: value for name, value in {**whole, **damage}.items() if value is not None}
+    assert store.as_record(Tabled, store.Stored(whole, {})).layer_trace is not None
+    with pytest.raises(OutputError):
+        store.as_record(Tabled, store.Stored(values, {}))

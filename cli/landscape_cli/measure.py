@@ -73,7 +73,7 @@ def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysi
             say(f"error: {one.problem}")
             codes.append(one.problem.exit_code)
         if trouble := one.result.trouble():
-            say(f"inconclusive: {trouble}; what was done is kept in {analysis.name}.partial beside the result")
+            say(f"inconclusive: {trouble}; what was done is kept beside the result, in its .{analysis.name}.partial")
             say(f"  fix:  {one.result.remedy()}")
             codes.append(INCONCLUSIVE)
     return max(codes, default=0)
@@ -118,6 +118,7 @@ def _measure_one(
 
     store.require_ours(target)
     objective = load(path, conditions, origins=origins)
+    said = len(objective.notes)
     for note in objective.notes:
         say(f"{path.name}: {note}")
     if output.dry_run:
@@ -127,6 +128,8 @@ def _measure_one(
         measurement = session.execute(
             analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
         )
+    for note in objective.notes[said:]:
+        say(f"{path.name}: {note}")
     written = list(measurement.written)
     if output.plot and written:
         from landscape import figures
@@ -135,7 +138,7 @@ def _measure_one(
         figures.save(
             measurement.result,
             picture,
-            title=path.name,
+            title=session.label(measurement.attributes),
             fingerprint=measurement.attributes["fingerprint"],
             beside=session.companions(store.read(target), analysis.name),
         )
@@ -178,8 +181,7 @@ def _print(
         ]
         print(json.dumps(documents if several else documents[0], allow_nan=False))
     elif done:
+        from landscape.session import label
         from landscape_cli import tables
 
-        tables.print_measurements(
-            [(Path(one.attributes["checkpoint"]).name, one.result, one.attributes["wall_time_s"]) for one in done]
-        )
+        tables.print_measurements([(label(one.attributes), one.result, one.attributes["wall_time_s"]) for one in done])

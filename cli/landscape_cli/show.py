@@ -10,6 +10,11 @@ import typer
 from landscape.analyses import ANALYSES
 from landscape.errors import OutputError
 
+REQUIRED = {
+    "checkpoint", "checkpoint_sha256", "fingerprint", "fingerprint_parts", "wall_time_s", "status", "conditions",
+    "options", "resolved_from", "environment", "notes", "data_sha256", "mode", "device", "dtype",
+}  # fmt: skip
+
 
 def show(
     file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
@@ -17,18 +22,19 @@ def show(
     plot: Annotated[bool, typer.Option("--plot", help="Draw the plots again, beside the file.")] = False,
 ) -> None:
     from landscape import store
+    from landscape.session import label, sound
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     groups = store.read(file)
     records = {name: store.as_record(kinds[name], group) for name, group in groups.items() if name in kinds}
     incomplete = [
-        name for name in records if not {"checkpoint", "fingerprint", "wall_time_s"} <= groups[name].attributes.keys()
+        name for name in records if not (groups[name].attributes.keys() >= REQUIRED and sound(groups[name].attributes))
     ]
     if incomplete:
-        raise OutputError(f"{file}: /{incomplete[0]} lacks its attributes", fix="measure again")
+        raise OutputError(f"{file}: /{incomplete[0]} lacks its attributes, or they are damaged", fix="measure again")
     if not records:
         raise OutputError(f"{file} holds no result that this version knows")
-    names = {name: Path(str(groups[name].attributes["checkpoint"])).name for name in records}
+    names = {name: label(groups[name].attributes) for name in records}
     if json:
         import json as writer
 

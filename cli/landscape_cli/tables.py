@@ -15,7 +15,7 @@ from landscape.analyses import Result
 from landscape.fields import Array, Scalar, described
 
 ERROR = "_se"  # what the name of a standard error ends with
-PLAIN_WIDTH = 120  # columns where stdout is no terminal
+PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
 
 
 class Screen(Console):
@@ -91,7 +91,7 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     if len(rows) > 1:
         table.add_column("checkpoint")
-    table.add_column(dimension, justify="left" if dimension in every else "right")
+    table.add_column(dimension, justify="left" if dimension in every else "right", overflow="fold")
     for name in names:
         table.add_column(_words(name.removeprefix(f"{dimension}_")), justify="right")
     for checkpoint, result, _ in rows:

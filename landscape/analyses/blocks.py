@@ -68,7 +68,7 @@ def columns(groups: Sequence[Group], state: LeadingState, wanted: Wanted) -> dic
         "layer_parameters": np.array([groups[place].size for place in order]),
         "layer_eigenvalue": values[order, 0],
         "layer_residual": residuals[order, 0],
-        "layer_converged": state.converged[order],
+        "layer_converged": state.converged[order] & state.finished,
         "layer_eigenvalues": values[order],
         "layer_residuals": residuals[order],
         "layer_products": state.passes,

@@ -37,7 +37,8 @@ def band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
     quantile = t.ppf((1 + CONFIDENCE) / 2, len(result.ritz_nodes) - 1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factor = np.exp(np.nan_to_num(quantile * result.density_se / result.density))
-    return result.density / factor, result.density * factor
+    most = 1 / (result.width * np.sqrt(2 * np.pi))  # if all eigenvalues were there
+    return result.density / factor, np.minimum(result.density * factor, most)
 
 
 def spectrum(result: DensityResult, axes: Axes, eig: Any) -> None:

@@ -53,7 +53,7 @@ def spectrum(result: EigResult, axes: Axes) -> None:
         axes.set_ylim(3 * low, 3 * high)
     else:
         axes.set_ylim(min(1.1 * low, 0), max(1.1 * high, 0) or 1)
-    axes.margins(x=0.08)
+    axes.set_xlim(-0.08 * len(rank) - 0.5, 1.08 * len(rank) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="rank", ylabel="eigenvalue (bars: residual)")
     axes.set_title(f"loss {result.loss:.4g}, {result.parameters:,} parameters, {result.samples:,} samples", fontsize=10)

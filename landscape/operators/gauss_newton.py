@@ -38,13 +38,13 @@ class OutputOperator(SummedOperator):
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():
             output = self.objective.batch_output(theta, batch)
-            weigh = self.weighing(mapped(_detached, output), batch)
             outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
             if not outputs:
                 raise TaskError(
                     f"--operator needs outputs in tensors, tuples or dictionaries, not {type(output).__name__}",
                     fix="--operator hessian, or a model that returns tensors",
                 )
+            weigh = self.weighing(mapped(_detached, output), batch)
             duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
             (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
         pushed = pulled_back([dual], duals, [block.T], bytes=kept)

@@ -61,16 +61,24 @@ def _batched(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         parts = torch.autograd.grad(
-            outputs, inputs, vectors, retain_graph=True, is_grads_batched=True, materialize_grads=allow_unused
+            outputs,
+            inputs,
+            vectors,
+            retain_graph=True,
+            is_grads_batched=True,
+            allow_unused=allow_unused,
         )
-    return list(parts)
+    count = len(vectors[0])
+    return [x.new_zeros((count, *x.shape)) if part is None else part for part, x in zip(parts, inputs, strict=True)]
 
 
 def _once(
     outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool, allow_unused: bool
 ) -> tuple[Tensor, ...]:
     try:
-        return torch.autograd.grad(outputs, inputs, vectors, retain_graph=keep, materialize_grads=allow_unused)
+        return torch.autograd.grad(
+            outputs, inputs, vectors, retain_graph=keep, allow_unused=allow_unused, materialize_grads=allow_unused
+        )
     except RuntimeError as error:
         if not any(words in str(error) for words in NOT_TWICE):
             raise

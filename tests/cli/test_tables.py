@@ -112,3 +112,40 @@ def test_a_sample_s_top_ggn_value_is_at_most_its_trace(capsys: Captured) -> None
     top = json.loads(capsys.readouterr().out)["result"]["eigenvalues"][0]
     assert status(["trace", sample, "--operator", "ggn", "--rtol", "0.1", "--json", "-o", "a.h5"]) == 0
     assert 0 < top < json.loads(capsys.readouterr().out)["result"]["trace"]
+
+
+def test_another_matrix_is_named_and_its_replacing_said(capsys: Captured) -> None:
+    assert status(["eig", "a.pt", "-k", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "replaced" not in err
+    assert status(["eig", "a.pt", "-k", "1", "--operator", "ggn", "--params", "0.*"]) == 0
+    out, err = capsys.readouterr()
+    assert "a.pt, ggn, params 0.*: tol" in out
+    assert "replaced the earlier /eig" in err
+    assert "operator hessian" in err
+    assert status(["show", "a.landscape.h5"]) == 0
+    assert "a.pt, ggn, params 0.*: tol" in capsys.readouterr().out
+
+
+def test_long_names_are_not_cut_in_a_pipe(capsys: Captured) -> None:
+    save(
+        "c.pt",
+        mlp([64, 6, 10]),
+        data="digits",
+        loss="cross_entropy",
+        spec={"model": "mlp", "model_args": {"sizes": [64, 6, 10]}},
+    )
+    assert status(["density", "c.pt", "--probes", "2", "--steps", "5", "--blocks", "*weight", "--blocks", "*bias"]) == 0
+    out = capsys.readouterr().out
+    assert rows(out, "*weight")
+    assert rows(out, "*bias")
+
+
+def test_damaged_attributes_are_said(capsys: Captured) -> None:
+    import h5py
+
+    assert status(["eig", "a.pt", "-k", "1"]) == 0
+    with h5py.File("a.landscape.h5", "r+") as file:
+        file["eig"].attrs["fingerprint_parts"] = "{"
+    assert status(["show", "a.landscape.h5", "--plot"]) == 2
+    assert "damaged" in capsys.readouterr().err

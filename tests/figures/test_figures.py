@@ -95,13 +95,14 @@ def density() -> DensityResult:
     smooth = np.exp(-(grid**2) * 20) + 1e-3 * np.exp(-((grid - 3) ** 2) * 20)
     names = [f.name for f in fields(DensityResult) if f.type == "float"]
     return DensityResult(
-        **dict.fromkeys(names, 1.0),
+        **{**dict.fromkeys(names, 1.0), "width": 0.05},
         grid=grid,
         density=smooth,
         density_se=0.2 * smooth,
         ritz_nodes=np.zeros((4, 6)),
         ritz_weights=np.full((4, 6), 1 / 6),
         products=24,
+        exact_weights=True,
         parameters=1000,
         samples=5,
     )

@@ -12,7 +12,7 @@ from oracles.dense import dense_hessian
 from torch import Tensor, nn
 
 from landscape import Objective
-from landscape.operators import GaussNewtonOperator, HessianOperator, LinearOperator
+from landscape.operators import GaussNewtonOperator, HessianOperator, LinearOperator, PreconditionedOperator
 from landscape.operators.blocks import BlockDiagonalHessian, BlockDiagonalOperator, block_diagonal
 from landscape.space import Group
 
@@ -118,3 +118,13 @@ def test_a_gradient_that_does_not_depend_on_its_own_parameter_has_a_zero_block()
     assert isinstance(blocks, BlockDiagonalOperator)
     assert hessian.to_dense().any()
     assert not blocks.to_dense().any()
+
+
+def test_the_preconditioned_hessian_s_blocks_take_the_short_way(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    scaled = PreconditionedOperator(HessianOperator(objective), torch.linspace(0.1, 2, 39, dtype=torch.float64))
+    groups = objective.space.layers()
+    blocks = block_diagonal(scaled, groups)
+    assert isinstance(blocks, PreconditionedOperator)
+    assert isinstance(blocks.inner, BlockDiagonalHessian)
+    assert torch.allclose(blocks.to_dense(), masked(scaled.to_dense(), groups), atol=1e-14)

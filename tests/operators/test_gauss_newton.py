@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -292,3 +292,53 @@ def test_the_dense_hessian_is_gauss_newton_plus_the_outputs_own_curvature(classi
     difference = dense_hessian(tanh_net(), [classification]) - GaussNewtonOperator(objective).to_dense()
     values = torch.linalg.eigvalsh(difference)
     assert values[0] < -1e-3 < 1e-3 < values[-1]  # indefinite, as it must be: H is not PSD, G is
+
+
+def test_outputs_that_the_loss_leaves_out_or_takes_linearly_are_no_obstacle(generator: torch.Generator) -> None:
+    class Pair(NamedTuple):
+        main: Tensor
+        aside: Tensor
+
+    class Net(nn.Module):
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.left, self.right, self.kind = nn.Linear(3, 2), nn.Linear(3, 1), kind
+
+        def forward(self, x: Tensor) -> Any:
+            main, aside = self.left(x), self.right(x)
+            return {"pair": (main, aside), "named": Pair(main, aside), "dict": {"main": main, "aside": aside}}[
+                self.kind
+            ]
+
+    def first(output: Any) -> tuple[Tensor, Tensor]:
+        return tuple(output.values()) if isinstance(output, dict) else (output[0], output[1])  # type: ignore[return-value]
+
+    def ignoring(output: Any, target: Tensor) -> Tensor:
+        return (first(output)[0] ** 2).sum(dim=1)
+
+    def linear(output: Any, target: Tensor) -> Tensor:
+        return (first(output)[0] ** 2).sum(dim=1) + first(output)[1][:, 0]
+
+    x = torch.randn(5, 3, generator=generator)
+    alone = Objective(nn.Linear(3, 2), [(x, torch.zeros(5, 2))], lambda o, t: (o**2).sum(dim=1), dtype="float64")
+    for kind in ("pair", "named", "dict"):
+        for loss in (ignoring, linear):
+            dense = GaussNewtonOperator(Objective(Net(kind), [(x, torch.zeros(5))], loss, dtype="float64")).to_dense()
+            assert torch.allclose(dense[:8, :8], GaussNewtonOperator(alone).to_dense(), atol=1e-14)
+            assert not dense[8:].any()
+
+
+def test_outputs_in_an_object_are_refused_by_kind(generator: torch.Generator) -> None:
+    class Box:
+        def __init__(self, value: Tensor) -> None:
+            self.value = value
+
+    class Net(nn.Linear):
+        def forward(self, x: Tensor) -> Any:
+            return Box(super().forward(x))
+
+    x = torch.randn(5, 3, generator=generator)
+    objective = Objective(Net(3, 2), [(x, torch.zeros(5))], lambda o, t: (o.value**2).sum(dim=1))
+    with pytest.raises(TaskError, match="not Box"):
+        GaussNewtonOperator(objective) @ objective.theta
