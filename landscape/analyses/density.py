@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.curvature import Curvature, prefixed, unprefixed
+from landscape.analyses.layers import table
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -268,18 +269,16 @@ def _layers(layers: dict[Group, Rule], grid: np.ndarray, width: float) -> dict[s
 
     if not layers:
         return {}
-    traces = {group: spectrum.jackknife(rule, spectrum.trace) for group, rule in layers.items()}
-    order = sorted(layers, key=lambda group: -abs(traces[group].value))
-    total = sum(one.value for one in traces.values())
-    columns: dict[str, list[Any]] = {
-        "layer": [group.name for group in order],
-        "layer_parameters": [group.size for group in order],
-        "layer_trace": [traces[group].value for group in order],
-        "layer_trace_se": [traces[group].error for group in order],
-        "layer_share": [traces[group].value / total if total else float("nan") for group in order],
-        "layer_frobenius_norm": [spectrum.frobenius_norm(layers[group]) for group in order],
-        "layer_lambda_max": [np.nanmax(layers[group].nodes) for group in order],
-        "layer_lambda_min": [np.nanmin(layers[group].nodes) for group in order],
-        "layer_density": [spectrum.density(layers[group], grid, width)[0] for group in order],
+    groups, rules = list(layers), list(layers.values())
+    traces = [spectrum.jackknife(rule, spectrum.trace) for rule in rules]
+    values = np.array([trace.value for trace in traces])
+    arrays = {
+        "trace": values,
+        "trace_se": np.array([trace.error for trace in traces]),
+        "share": values / (values.sum() or float("nan")),
+        "frobenius_norm": np.array([spectrum.frobenius_norm(rule) for rule in rules]),
+        "lambda_max": np.array([np.nanmax(rule.nodes) for rule in rules]),
+        "lambda_min": np.array([np.nanmin(rule.nodes) for rule in rules]),
+        "density": np.array([spectrum.density(rule, grid, width)[0] for rule in rules]),
     }
-    return {name: np.array(values) for name, values in columns.items()}
+    return table(groups, values, arrays)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from landscape.analyses import blocks
+from landscape.analyses import layers
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.curvature import Resampled, prefixed, unprefixed
 from landscape.errors import UsageError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
 ROOMY = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
+BLOCK_COST = 0.15  # of a product for each block: 39 of digits-resnet took 6 products' time, 16 of charlm 1.8
 EXPECTED = (3.3, 12)  # products until convergence, 3.3 k + 12: k = 5 took 12 on trained nets, 57 on an untrained one
 
 
@@ -218,7 +219,7 @@ class Eig(Resampled):
             **self._certified(state, wanted),
         )
         if groups := self.groups(objective):
-            found = yield from blocks.leading(
+            found = yield from layers.leading(
                 operator,
                 groups,
                 wanted,
@@ -228,7 +229,7 @@ class Eig(Resampled):
                 resume=resume,
                 done=lambda: prefixed("all", state.arrays()),
             )
-            result = replace(result, **blocks.columns(groups, found, wanted))
+            result = replace(result, **layers.columns(groups, found, wanted))
         if self.resample:
             result = replace(result, data_standard_errors=self._data_errors(operator, objective, pairs, state))
         return self._cross_checked(result, objective) if self.cross_check else result
@@ -239,13 +240,15 @@ class Eig(Resampled):
         search += search > 0  # one more measures the rounding
         products = min(round(EXPECTED[0] * self.k + EXPECTED[1]) + search, self.max_products)
         seconds = self.seconds_per_product(objective)
-        return Plan(
-            bytes=rows * objective.theta.nbytes,
-            products=products,
-            seconds=(seconds + _seconds_per_row(objective) * min(rows, products) / 2)
-            * (products + 1),  # loss and gradient
-            facts={"basis": f"{rows} vectors", "product": f"{seconds:.3g} s"},
-        )
+        whole = (seconds + _seconds_per_row(objective) * min(rows, products) / 2) * (products + 1)  # loss and gradient
+        facts = {"basis": f"{rows} vectors", "product": f"{seconds:.3g} s"}
+        groups, held = self.groups(objective), rows
+        if groups:
+            each = seconds * (1 + len(groups) * BLOCK_COST)
+            facts["blocks"] = f"{len(groups)}, about {products} passes of {each:.3g} s more"
+            whole += each * products
+            held += rows + self.k
+        return Plan(bytes=held * objective.theta.nbytes, products=products, seconds=whole, facts=facts)
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         import torch

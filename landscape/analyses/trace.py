@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.curvature import Resampled
+from landscape.analyses.layers import table
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -215,16 +216,8 @@ class Trace(Resampled):
 
 def _layers(state: TraceState, groups: Sequence[Group]) -> dict[str, Any]:
     """The columns of the layers' table, largest trace first."""
-    import numpy as np
-
     from landscape.algorithms.trace import block_traces
 
     values, errors = block_traces(state, groups)
-    order = np.argsort(-np.abs(values), kind="stable")
-    return {
-        "layer": np.array([groups[place].name for place in order], dtype=str),
-        "layer_parameters": np.array([groups[place].size for place in order]),
-        "layer_trace": values[order],
-        "layer_standard_error": errors[order],
-        "layer_share": values[order] / (values.sum() or float("nan")),
-    }
+    share = values / (values.sum() or float("nan"))
+    return table(groups, values, {"trace": values, "standard_error": errors, "share": share})

@@ -1,14 +1,16 @@
-"""The phase of `eig` that measures every group's diagonal block, and the columns of its table."""
+"""The diagonal blocks of groups of parameters: their phase of `eig`, and the columns of their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
 from landscape.analyses.curvature import prefixed, unprefixed
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from landscape.algorithms.leading import LeadingState
     from landscape.algorithms.state import Wanted
     from landscape.operators import LinearOperator
@@ -55,21 +57,30 @@ def leading(
 
 
 def columns(groups: Sequence[Group], state: LeadingState, wanted: Wanted) -> dict[str, Any]:
-    """The columns of the layers' table, the largest leading eigenvalue first."""
+    """The columns of the table of `eig`, the largest leading eigenvalue first."""
     import numpy as np
 
     from landscape.algorithms.leading import known
 
     values, left = known(state, groups, wanted)
     residuals = np.hypot(left, state.floors[:, None])
-    order = np.argsort(-np.abs(values[:, 0]), kind="stable")
-    return {
-        "layer": np.array([groups[place].name for place in order], dtype=str),
-        "layer_parameters": np.array([groups[place].size for place in order]),
-        "layer_eigenvalue": values[order, 0],
-        "layer_residual": residuals[order, 0],
-        "layer_converged": state.converged[order] & state.finished,
-        "layer_eigenvalues": values[order],
-        "layer_residuals": residuals[order],
-        "layer_products": state.passes,
+    arrays = {
+        "eigenvalue": values[:, 0],
+        "residual": residuals[:, 0],
+        "converged": state.converged & state.finished,
+        "eigenvalues": values,
+        "residuals": residuals,
     }
+    return {**table(groups, values[:, 0], arrays), "layer_products": state.passes}
+
+
+def table(groups: Sequence[Group], size: np.ndarray, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Names, numbers of parameters and other arrays of the groups, those of the largest |size| first."""
+    import numpy as np
+
+    order = np.argsort(-np.abs(size), kind="stable")
+    named = {
+        "layer": np.array([group.name for group in groups], dtype=str)[order],
+        "layer_parameters": np.array([group.size for group in groups])[order],
+    }
+    return {**named, **{f"layer_{name}": values[order] for name, values in arrays.items()}}
