@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import Curvature, prefixed, unprefixed
+from landscape.analyses.curvature import BLOCK_COST, Curvature, prefixed, unprefixed
 from landscape.analyses.layers import table
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
@@ -148,12 +148,12 @@ class Density(Curvature):
     def plan(self, objective: Objective) -> Plan:
         together = self._together(objective)
         steps = self._steps(objective.space.size)
-        products = steps * self.probes
+        products, groups = steps * self.probes, self.groups(objective)
         seconds = self.seconds_per_product(objective, together)
         return Plan(
             bytes=together * (steps + 1) * objective.theta.nbytes,
             products=products,
-            seconds=seconds * (products + 1) * (1 + len(self.groups(objective)) / 2),
+            seconds=seconds * (products + 1) * (1 + bool(groups) + len(groups) * BLOCK_COST),
             facts={"probes at once": str(together), "product": f"{seconds:.3g} s"},
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses import layers
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import Resampled, prefixed, unprefixed
+from landscape.analyses.curvature import BLOCK_COST, Resampled, prefixed, unprefixed
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
 ROOMY = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
-BLOCK_COST = 0.15  # of a product for each block: 39 of digits-resnet took 6 products' time, 16 of charlm 1.8
 EXPECTED = (3.3, 12)  # products until convergence, 3.3 k + 12: k = 5 took 12 on trained nets, 57 on an untrained one
 
 
