@@ -79,9 +79,11 @@ def leading(
         for run in lockstep(
             operator, groups, probes=1, steps=steps, together=1, seed=own, locked=locked, resume=state.run
         ):
-            state = _judged(replace(state, run=run), groups, wanted)
-            if run.finished or _complete(state, groups, wanted):
-                state = _next_start(state, groups, wanted)
+            state = replace(state, run=run)
+            standings = _standings(state, groups, wanted)
+            state = _judged(state, standings)
+            if run.finished or _complete(state, standings, wanted):
+                state = _next_start(state, groups, standings, wanted)
             yield state
             if state.run is None or state.finished or state.passes >= most:
                 break
@@ -92,8 +94,7 @@ def known(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> tuple
     if state.run is None or state.finished:
         return state.values, state.residuals
     values, residuals = np.full((2, *state.values.shape), np.nan)
-    for index, rule in enumerate(rules(state.run, groups)):
-        standing = _standing(state, index, rule, wanted)
+    for index, standing in enumerate(_standings(state, groups, wanted)):
         values[index, : len(standing.values)] = standing.values
         residuals[index, : len(standing.values)] = standing.residuals
     return values, residuals
@@ -116,7 +117,13 @@ class Standing:
     own: np.ndarray
     places: np.ndarray  # among the locked, or among the present start's nodes
     small: np.ndarray  # whether the residual is at most tol |value|, or rounding
+    full: bool  # whether there are as many as wanted, or as the block has
     ended: bool  # whether the present start's run has come to its end
+
+
+def _standings(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> list[Standing]:
+    assert state.run is not None
+    return [_standing(state, index, rule, wanted) for index, rule in enumerate(rules(state.run, groups))]
 
 
 def _standing(state: LeadingState, index: int, rule: Rule, wanted: Wanted) -> Standing:
@@ -134,44 +141,35 @@ def _standing(state: LeadingState, index: int, rule: Rule, wanted: Wanted) -> St
     places = np.concatenate([held, np.arange(len(nodes))])
     ended = bool((left == 0).all()) or rule.size <= len(held)
     small = (residuals <= margin) | ~own  # what is locked had converged
-    return Standing(values[chosen], residuals[chosen], own[chosen], places[chosen], small[chosen], ended)
+    full = len(chosen) == min(wanted.count, rule.size)
+    return Standing(values[chosen], residuals[chosen], own[chosen], places[chosen], small[chosen], full, ended)
 
 
-def _judged(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> LeadingState:
+def _judged(state: LeadingState, standings: Sequence[Standing]) -> LeadingState:
     assert state.run is not None
-    converged = []
-    for index, rule in enumerate(rules(state.run, groups)):
-        standing = _standing(state, index, rule, wanted)
-        converged.append(len(standing.values) == min(wanted.count, rule.size) and bool(standing.small.all()))
+    converged = np.array([standing.full and bool(standing.small.all()) for standing in standings])
     least = floor(state.locked.dtype, state.run.scale[0])
-    return replace(state, converged=np.array(converged), floors=np.maximum(state.floors, least))
+    return replace(state, converged=converged, floors=np.maximum(state.floors, least))
 
 
-def _complete(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> bool:
+def _complete(state: LeadingState, standings: Sequence[Standing], wanted: Wanted) -> bool:
     """Whether this start has nothing left to do: its candidates have converged, after the search's length."""
     assert state.run is not None
     steps = int(np.isfinite(state.run.alpha[0]).sum(axis=1).max(initial=0))
-    for index, rule in enumerate(rules(state.run, groups)):
-        standing = _standing(state, index, rule, wanted)
-        lacking = len(standing.values) < min(wanted.count, rule.size)
-        if not standing.small.all() or (lacking and not standing.ended):
-            return False
-        if state.start and steps < wanted.confirm and not standing.ended:
-            return False
-    return True
+    searched = not state.start or steps >= wanted.confirm
+    return all(one.small.all() and (one.ended or (one.full and searched)) for one in standings)
 
 
-def _next_start(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> LeadingState:
+def _next_start(
+    state: LeadingState, groups: Sequence[Group], standings: Sequence[Standing], wanted: Wanted
+) -> LeadingState:
     """Locks what has converged; another start follows if this one found something, unless none was asked for."""
-    assert state.run is not None
     values, residuals = np.full((2, *state.values.shape), np.nan)
     rows = torch.zeros_like(state.locked)
-    found = lacking = False
-    for index, (group, rule) in enumerate(zip(groups, rules(state.run, groups), strict=True)):
-        standing = _standing(state, index, rule, wanted)
+    found, lacking = False, not state.converged.all()
+    for index, (group, standing) in enumerate(zip(groups, standings, strict=True)):
         kept = np.flatnonzero(standing.small)
         found |= bool(standing.own[kept].any())
-        lacking |= len(kept) < min(wanted.count, rule.size)
         # what leaks from a pair of this start into the locked ones is at most their residuals
         leak = np.where(standing.own, np.linalg.norm(np.nan_to_num(state.residuals[index])), 0.0)
         values[index, : len(kept)] = standing.values[kept]

@@ -107,9 +107,9 @@ def lockstep(
         yield state
 
 
-def rules(state: LockstepState, groups: Sequence[Group], probes: slice = slice(None)) -> list[Rule]:
-    """The rule of each group, over all probes or some."""
-    return [_rule(state.alpha[probes, g], state.beta[probes, g], group.size) for g, group in enumerate(groups)]
+def rules(state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
+    """The rule of each group, over all probes."""
+    return [_rule(state.alpha[:, g], state.beta[:, g], group.size) for g, group in enumerate(groups)]
 
 
 def _begin(
@@ -134,10 +134,11 @@ def _seed(basis: Tensor, groups: Sequence[Group], first: int, seed: int, locked:
         start = seeds.normal(basis.shape[2], basis, seed, "probe", first + row)[None]
         for group in groups:
             _orthogonalise(start, start.new_empty((1, 0, start.shape[1])), group, locked)
+            if not _free(group, locked):
+                continue
             size = float(_norms(start, group)[0])
             for there, piece in zip(group.of(basis[row, 0]), group.of(start[0]), strict=True):
-                if _locked(locked, group) < group.size:
-                    there.copy_(piece / size)
+                there.copy_(piece / size)
 
 
 def _step(
@@ -150,14 +151,14 @@ def _step(
     image = operator.matmat(basis[:, step].T).T.contiguous()
     alpha, beta, scale = state.alpha.copy(), state.beta.copy(), state.scale.copy()
     for g, group in enumerate(groups):
-        running = _running(beta[rows, g, :step]) & (_locked(locked, group) < group.size)
+        free = _free(group, locked)
+        running = _running(beta[rows, g, :step]) & (free > 0)
         sizes = _norms(image, group)
         scale[rows, g] = np.maximum(scale[rows, g], finite(sizes))
         overlap = _orthogonalise(image, basis[:, : step + 1], group, locked)
         left = _norms(image, group)
         least = floor(image.dtype, scale[rows, g])
-        size = group.size - _locked(locked, group)
-        spanned = np.full(count, step + 1 >= size)
+        spanned = np.full(count, step + 1 >= free)
         ended: np.ndarray = (left <= least) | spanned  # an invariant subspace
         left[ended] = 0.0
         alpha[rows, g, step] = np.where(running, overlap, np.nan)
@@ -187,11 +188,11 @@ def _norms(image: Tensor, group: Group) -> np.ndarray:
     return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
 
 
-def _locked(locked: Tensor | None, group: Group) -> int:
-    """How many of the locked rows are not zero on the group."""
+def _free(group: Group, locked: Tensor | None) -> int:
+    """The dimensions of the group that the locked rows leave."""
     if locked is None:
-        return 0
-    return int((_norms(locked, group) > 1 / 2).sum())  # unit vectors, or zeros
+        return group.size
+    return group.size - int((_norms(locked, group) > 1 / 2).sum())  # unit vectors, or zeros
 
 
 def _orthogonalise(image: Tensor, basis: Tensor, group: Group, locked: Tensor | None) -> np.ndarray:
