@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -18,11 +19,16 @@ from landscape.errors import TaskError
 
 DATASET_BATCH = 256  # samples at once when a data factory gives a map-style Dataset instead of batches
 REMEDY = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
+NAMES = (("inputs", "targets"), ("input", "target"), ("x", "y"))  # of a batch in a dictionary of two
+LABELS = ("labels", "label", "targets", "target")  # what is no argument of the model in a dictionary of more
 
 
 @dataclass(frozen=True)
 class Batch:
     """Inputs (a tensor, or a tuple or dict of tensors) and targets, samples along axis 0.
+
+    A dictionary of inputs is a model's arguments by name. What comes without targets is its own: a model of sequences
+    or an autoencoder is measured so.
 
     `first` is the place of its first sample in the whole data set.
     """
@@ -77,13 +83,14 @@ class Batches:
                 first += batch.size
 
 
-def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int) -> Batches:
+def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int, limit: int | None = None) -> Batches:
     """One pass over the data that hashes, counts, and keeps it on the device if it fits into `budget` bytes.
 
-    Floating tensors are kept in `dtype`. Raises TaskError if there are no samples, if the data cannot be iterated
-    twice, or if a second pass begins with another batch (a loader that shuffles or augments).
+    Floating tensors are kept in `dtype`; with a `limit` only that many samples from the beginning count. Raises
+    TaskError if there are no samples, if the data cannot be iterated twice, or if a second pass begins with another
+    batch (a loader that shuffles or augments).
     """
-    source = _iterable(source)
+    source = _iterable(source) if limit is None else Beginning(_iterable(source), limit)
     hasher, first_digest = _Hasher(), ""
     kept: list[Batch] | None = []
     size = largest = 0
@@ -110,10 +117,9 @@ def placed(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
 
 def as_batch(item: Any) -> Batch:
     """The Batch meant by what a data set yields; raises TaskError that says what was expected."""
-    if not (isinstance(item, tuple | list) and len(item) == 2):
-        length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
-        raise TaskError(f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)", fix=REMEDY)
-    batch = Batch(item[0], item[1])
+    if isinstance(item, Batch):
+        return item
+    batch = Batch(*_parted(_tensors(item)))
     if not any(True for _ in leaves(batch.inputs)):
         raise TaskError("a batch's inputs hold no tensors", fix=REMEDY)
     sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch_leaves(batch)}
@@ -123,6 +129,46 @@ def as_batch(item: Any) -> Batch:
             fix="inputs and targets need the same first dimension, at least 1",
         )
     return batch
+
+
+def _parted(item: Any) -> tuple[Any, Any]:
+    """Inputs and targets."""
+    if isinstance(item, tuple | list) and len(item) == 1:  # what a TensorDataset of one tensor gives
+        item = item[0]
+    if isinstance(item, Tensor):
+        return item, item
+    if isinstance(item, dict):
+        return _named(item)
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return item[0], item[1]
+    length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+    raise TaskError(f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)", fix=REMEDY)
+
+
+def _named(item: dict[str, Any]) -> tuple[Any, Any]:
+    for inputs, targets in NAMES:
+        if item.keys() == {inputs, targets}:
+            return item[inputs], item[targets]
+    given = {name: value for name, value in item.items() if value is not None}
+    label = next((name for name in LABELS if name in given and len(given) > 1), None)
+    if label is None:
+        return given, given
+    return {name: value for name, value in given.items() if name != label}, given[label]
+
+
+def _tensors(tree: Any) -> Any:
+    """The tree with arrays as tensors and every kind of mapping as a dictionary."""
+    if isinstance(tree, np.ndarray | np.number):
+        return torch.as_tensor(tree)
+    if isinstance(tree, Mapping) and not isinstance(tree, dict):  # what tokenizers give
+        tree = dict(tree)
+    if isinstance(tree, dict) and not any(isinstance(value, np.ndarray | Mapping) for value in tree.values()):
+        return tree
+    if isinstance(tree, dict):
+        return {name: _tensors(value) for name, value in tree.items()}
+    if isinstance(tree, tuple | list) and any(isinstance(part, np.ndarray | Mapping) for part in tree):
+        return tuple(_tensors(part) for part in tree)
+    return tree
 
 
 def leaves(tree: Any) -> Iterator[Tensor]:
@@ -139,6 +185,23 @@ def leaves(tree: Any) -> Iterator[Tensor]:
 
 def batch_leaves(batch: Batch) -> Iterator[Tensor]:
     yield from leaves((batch.inputs, batch.targets))
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The batches of a source up to its first `samples` samples."""
+
+    source: Iterable[Any]
+    samples: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        left = self.samples
+        for item in self.source:
+            batch = as_batch(item)
+            yield next(batch.split(left))
+            left -= batch.size
+            if left <= 0:
+                return
 
 
 @contextmanager
@@ -188,7 +251,10 @@ def _digest(batch: Batch) -> str:
 
 
 def _iterable(source: Any) -> Iterable[Any]:
-    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, Tensor) for part in source):
+    arrays = Tensor | np.ndarray
+    if isinstance(source, arrays | Mapping):
+        return [source]
+    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, arrays) for part in source):
         return [source]
     if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
         return DataLoader(source, batch_size=DATASET_BATCH)

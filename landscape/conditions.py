@@ -16,19 +16,36 @@ class Conditions:
     """
 
     model: str | None = option(
-        None, help="Model: pkg.mod:factory, path/file.py:factory, or a zoo name (mlp, resnet, char-transformer)."
+        None,
+        help="Model: pkg.mod:factory, path/file.py:factory, hf:DIR (a Hugging Face config.json), or a registered name "
+        "(mlp, resnet, char-transformer).",
     )
     model_arg: tuple[str, ...] = option((), help="Argument of the model factory, key=value. Repeatable.")
     data: str | None = option(
-        None, help="Data: pkg.mod:factory or path/file.py:factory giving (inputs, targets) batches, or digits, grammar."
+        None,
+        help="Data: pkg.mod:factory or path/file.py:factory giving batches, a file with one (.safetensors, .npz, .pt), "
+        "or a registered name (digits, grammar).",
     )
     data_arg: tuple[str, ...] = option((), help="Argument of the data factory, key=value. Repeatable.")
-    loss: str | None = option(None, help="Loss: cross_entropy, mse, bce, or pkg.mod:function(output, target).")
+    loss: str | None = option(
+        None,
+        help="Loss: cross_entropy, mse, bce, hf (a Hugging Face model's own), or pkg.mod:function(output, target).",
+    )
+    weights: str | None = option(
+        None, help="Which weights of the file: ema (averaged), raw, or the place of others; default the raw ones."
+    )
+    limit: int | None = option(
+        None, help="Measure on the first N samples only; its largest eigenvalue is then biased upwards.", min=1
+    )
     params: tuple[str, ...] = option((), help="Glob over parameter names, e.g. 'layers.0.*'. Repeatable.")
     preconditioner: str | None = option(
         None,
         help="File of positive tensors by parameter, for --operator preconditioned; default Adam's in the checkpoint.",
     )
+    trusted_modules: tuple[str, ...] = option(
+        (), help="Module of yours that a checkpoint may name its model, data or loss from. Repeatable."
+    )
+    trust: bool = option(False, help="Run code from the checkpoint, where its format needs that. Only as a flag.")
     device: str = option("auto", help="Device: auto (CUDA where there is one), cpu, cuda, cuda:1.")
     dtype: Literal["float32", "float64"] = option("float32", help="Precision of weights, data and products.")
     micro_batch: int | None = option(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape import checkpoints, tasks
 from landscape.checkpoints import optimizer
@@ -34,21 +34,20 @@ def load(
         )
     conditions = conditions or Conditions(**named)
     validate(conditions)
-    checkpoint = checkpoints.read(path)
+    checkpoint = checkpoints.read(path, weights=conditions.weights, trust=conditions.trust)
     task = tasks.find(checkpoint, conditions, origins)
     model = task.build()
     parameters = dict(model.named_parameters())
 
+    state = checkpoint.optimizer  # not the checkpoint itself: its tensors need not outlive the loading
+
     def preconditioner() -> Mapping[str, Tensor]:
         if conditions.preconditioner is None:
-            return optimizer.diagonal(checkpoint.optimizer, parameters, str(path))
+            return optimizer.diagonal(state(), parameters, str(path))
         tensors = checkpoints.read(conditions.preconditioner).tensors
         return {unwrapped(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
 
-    fitted, stripped = checkpoints.fit(
-        checkpoint.tensors, model.state_dict(), str(path), f"model {task.resolved_from['model']}"
-    )
-    model.load_state_dict(fitted)
+    stripped = "" if task.weighted else _filled(model, checkpoint, f"model {task.resolved_from['model']}")
     source = Source(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from)
     objective = Objective(
         model,
@@ -58,12 +57,21 @@ def load(
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
+        limit=conditions.limit,
         preconditioner=preconditioner,
         source=source,
     )
     found = [f"{kind}: {name}" for kind, name in task.resolved_from.items()]
-    objective.notes[:0] = [*found, *filter(None, [stripped, _upcast(checkpoint.tensors, conditions.dtype)])]
+    said = [*found, *checkpoint.notes, stripped, _upcast(checkpoint.tensors, conditions.dtype), *objective.notes]
+    objective.notes[:] = dict.fromkeys(filter(None, said))
     return objective
+
+
+def _filled(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> str:
+    """Puts the checkpoint's weights into the model; a note of what was done to their names."""
+    fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(checkpoint.path), named)
+    model.load_state_dict(fitted)
+    return stripped
 
 
 def _upcast(tensors: Mapping[str, Tensor], dtype: str) -> str:

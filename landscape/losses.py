@@ -188,7 +188,7 @@ def as_loss(loss: Any) -> Loss:
     """
     if isinstance(loss, str):
         if loss not in BY_NAME:
-            raise TaskError(f"there is no loss called {nearest(loss, BY_NAME)}", fix=f"one of {', '.join(BY_NAME)}")
+            raise TaskError(f"there is no loss called {nearest(loss, BY_NAME)}", fix=f"one of {', '.join(BY_NAME)}, hf")
         return BY_NAME[loss]
     if hasattr(loss, "total") and hasattr(loss, "count"):
         named: Loss = loss

@@ -20,9 +20,10 @@ from torch.nn.parameter import is_lazy
 from landscape import memory
 from landscape.batches import Batch, Batches, placed, survey
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
+from landscape.logits import LogitsLoss, described
 from landscape.losses import Loss
 from landscape.space import ParameterSpace
-from landscape.trial import settled_loss, shapes
+from landscape.trial import require_own_loss, settled_loss, shapes
 from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
 
 T = TypeVar("T")
@@ -55,11 +56,12 @@ class Reference:
 class Objective:
     """The mean loss L(theta) of a model over fixed data, with theta `(P,)` the trainable parameters in one vector.
 
-    `model` is any `nn.Module` (DataParallel and compiled wrappers are undone), `batches` any re-iterable of
-    `(inputs, targets)`, a pair of tensors or a map-style Dataset, `loss` whatever `landscape.losses.as_loss` takes
-    (inferred from the shapes if None). `params` are globs that select parameters; the others stay fixed.
-    `preconditioner` is a positive diagonal by parameter, or a function that finds one. Nothing in the model changes:
-    not its mode, its `requires_grad`, its `.grad` or its buffers.
+    `model` is any `nn.Module` (DataParallel and compiled wrappers are undone). `batches` is any re-iterable of
+    `(inputs, targets)` or of dictionaries with labels, one such batch, or a map-style Dataset; `limit` takes its first
+    so many samples only. `loss` is whatever `landscape.losses.as_loss` takes, `hf` for a Hugging Face model's own, or
+    None if the shapes tell. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
+    positive diagonal by parameter, or a function that finds one. Nothing in the model changes: not its mode, its
+    `requires_grad`, its `.grad` or its buffers.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
     """
@@ -76,6 +78,7 @@ class Objective:
         device: str = "auto",
         dtype: str = "float32",
         micro_batch: int | None = None,
+        limit: int | None = None,
         preconditioner: Mapping[str, Tensor] | Callable[[], Mapping[str, Tensor]] | None = None,
         source: Source | None = None,
     ) -> None:
@@ -94,17 +97,23 @@ class Objective:
         self.theta: Tensor = self.space.flatten(weights)
         self._fixed = {name: tensor for name, tensor in weights.items() if name not in set(self.space.names)}
         budget = memory.available(self.device) // KEPT_SHARE
-        self.batches = survey(batches, device=self.device, dtype=self.dtype, budget=budget)
+        self.batches = survey(batches, device=self.device, dtype=self.dtype, budget=budget, limit=limit)
         self.micro_batch = self.batches.largest
         first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
         with torch.enable_grad():
             theta = self.theta.detach().requires_grad_()
-            self.loss: Loss = settled_loss(lambda batch: self._output(theta, batch), loss, first)
+            self.loss: Loss = settled_loss(lambda batch: self._whole_output(theta, batch), loss, first)
+            if isinstance(self.loss, LogitsLoss):
+                require_own_loss(self.loss, self.model, lambda batch: self._whole_output(theta, batch), first)
         if loss is None:
-            self.notes.append(f"loss inferred from the shapes: {self.loss.name}")
+            self.notes.append(f"loss inferred from the {described(self.loss)}")
         self.count = sum(self.loss.count(batch.targets) for batch in self.batches)
         if self.count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
+        if limit is not None and self.batches.samples == limit:
+            self.notes.append(
+                f"only the first {limit:,} samples are measured: fewer samples bias the largest eigenvalue upwards"
+            )
         self.activation_bytes = self._activation_bytes(first)
         self.micro_batch = micro_batch or self._planned_micro_batch()
 
@@ -232,6 +241,14 @@ class Objective:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
+        """What the loss takes of the model's output."""
+        return self.scored(self._whole_output(theta, batch))
+
+    def scored(self, output: Any) -> Any:
+        """The part of a model's output that the loss takes."""
+        return self.loss.select(output) if isinstance(self.loss, LogitsLoss) else output
+
+    def _whole_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         inputs = batch.inputs
         args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
         kwargs = inputs if isinstance(inputs, dict) else {}

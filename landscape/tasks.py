@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from landscape.checkpoints import Checkpoint, Spec
+from landscape import logits, probes, registry
+from landscape.checkpoints import Checkpoint, Spec, huggingface
 from landscape.conditions import Conditions
-from landscape.errors import LandscapeError, TaskError, UsageError, nearest
+from landscape.errors import LandscapeError, TaskError, UsageError, listing, nearest
+from landscape.imports import imported
 from landscape.losses import Loss, as_loss
-from landscape.zoo import DATA, MODELS
 
 OWN = "the checkpoint's own description"
+HUGGING_FACE = "hf:"  # what the name of a model in a Hugging Face directory begins with
 
 
 @dataclass(frozen=True)
 class Task:
-    """How to build the model and the data, and the loss (None: to be inferred from shapes).
+    """How to build the model and the data, and the loss (None: to be inferred; `hf`: the model's own).
 
-    `resolved_from` says for each of model, data and loss what it is and where it was named.
+    `resolved_from` says for each of model, data and loss what it is and where it was named. With `weighted` the model
+    is built with the checkpoint's weights in it.
     """
 
     build: Callable[[], nn.Module]
     data: Callable[[], Any]
-    loss: Loss | None
+    loss: Loss | str | None
     resolved_from: dict[str, str]
+    weighted: bool = False
 
 
 def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, str] | None = None) -> Task:
@@ -47,26 +46,27 @@ def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, s
     origins = origins or {}
     resolved = {}
 
-    def note(kind: str, name: str | None, given: str | None) -> None:
+    def note(kind: str, name: str | None, given: str | None, source: str = OWN) -> None:
         if name is not None:
-            resolved[kind] = f"{name}, from {origins.get(kind, 'the call') if given else OWN}"
+            resolved[kind] = f"{name}, from {origins.get(kind, 'the call') if given else source}"
 
+    own = None if conditions.model or spec.model else checkpoint.module
     model, data, loss = conditions.model or spec.model, conditions.data or spec.data, conditions.loss or spec.loss
     embedded = {"inputs", "targets"} <= checkpoint.extras.keys()
-    _require_named(where, conditions, {"model": model, "data": data or (embedded or None), "loss": loss})
-    model_args = _arguments("--model-arg", conditions.model_arg, {} if conditions.model else spec.model_args)
+    _require_named(where, conditions, {"model": model or own, "data": data or (embedded or None), "loss": loss})
+    trusted = conditions.trusted_modules
     data_args = _arguments("--data-arg", conditions.data_arg, {} if conditions.data else spec.data_args)
-    note("model", model, conditions.model)
+    note("model", own.name() if own else model, conditions.model, "the checkpoint itself" if own else OWN)
     note("loss", loss, conditions.loss)
     if data is None:
         inside = (checkpoint.extras["inputs"], checkpoint.extras["targets"])
         note("data", "the batch inside the checkpoint", None)
         make_data: Callable[[], Any] = lambda: inside  # noqa: E731
     else:
-        make_data = _factory("data", str(data), conditions.data is not None, DATA, where, data_args)
+        make_data = _factory("data", str(data), conditions.data is not None, where, data_args, trusted)
         note("data", data, conditions.data)
-    build = _factory("model", str(model), conditions.model is not None, MODELS, where, model_args)
-    return Task(lambda: _module(build(), str(model)), make_data, _loss(loss, conditions.loss is not None), resolved)
+    build = own.build if own else _model(str(model), conditions, spec, where)
+    return Task(build, make_data, _loss(loss, conditions.loss is not None, where, trusted), resolved, own is not None)
 
 
 def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any]) -> None:
@@ -79,10 +79,21 @@ def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any])
     words = " ".join(f"--{k} {given[k] or example}" for k, example in examples.items() if given[k] or not named[k])
     raise TaskError(
         f"{where} does not say which {' and which '.join(missing)} it belongs to",
-        why="a state dict holds tensors only",
+        why="a state dict holds tensors only" if "model" in missing else "a model can be measured on any data",
         fix=f"landscape eig {where} {words}\n"
         "        (or the same keys in landscape.toml; or write the checkpoint with landscape.save)",
     )
+
+
+def _model(name: str, conditions: Conditions, spec: Spec, where: str) -> Callable[[], nn.Module]:
+    args = _arguments("--model-arg", conditions.model_arg, {} if conditions.model else spec.model_args)
+    if conditions.model and name.startswith(HUGGING_FACE):
+        directory = Path(name.removeprefix(HUGGING_FACE))
+        if not directory.is_dir():
+            raise TaskError(f"there is no directory {directory}", fix="--model hf:DIR, with a config.json in DIR")
+        return lambda: huggingface.without_weights(directory)
+    build = _factory("model", name, conditions.model is not None, where, args, conditions.trusted_modules)
+    return lambda: _module(build(), name)
 
 
 def _arguments(flag: str, pairs: tuple[str, ...], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,18 +111,42 @@ def _arguments(flag: str, pairs: tuple[str, ...], defaults: Mapping[str, Any]) -
 
 
 def _factory(
-    kind: str, name: str, given: bool, known: Mapping[str, Callable[..., Any]], where: str, args: dict[str, Any]
+    kind: str, name: str, given: bool, where: str, args: dict[str, Any], trusted: tuple[str, ...]
 ) -> Callable[[], Any]:
     """A call without arguments. A name that the user gave may be imported; one from inside a file may not."""
+    group = "models" if kind == "model" else kind
+    known = registry.known(group)
     if name in known:
-        return _guarded(kind, name, known[name], args)
-    if given and ":" in name:
+        return _guarded(kind, name, registry.resolved(group, name), args)
+    if ":" in name and (given or _trusted(name, trusted)):
         return _guarded(kind, name, imported(name), args)
+    if kind == "data" and given and Path(name).suffix in probes.SUFFIXES:
+        return lambda: probes.load(Path(name))
     if given and name.endswith(".py"):
         raise TaskError(f"{name} is a file: name a function in it", fix=f"--{kind} {name}:FUNCTION")
-    raise TaskError(
-        f"there is no {kind} called {nearest(name, known)}" + ("" if given else f", which {where} names"),
-        fix=f"one of {', '.join(known)}, or --{kind} pkg.mod:factory, or --{kind} path/file.py:factory",
+    raise _unknown(kind, name, given, known, where)
+
+
+def _trusted(name: str, modules: tuple[str, ...]) -> bool:
+    """Whether a name from inside a file lies in a module that the user trusts, or below one."""
+    module = name.rpartition(":")[0]
+    return any(module == one or module.startswith(one + ".") for one in modules)
+
+
+def _unknown(kind: str, name: str, given: bool, known: Mapping[str, Any], where: str) -> TaskError:
+    """The error for a name that stands for nothing; one from inside a file is never imported on its word."""
+    files = f", or --data FILE ({', '.join(probes.SUFFIXES)})" if kind == "data" else ""
+    ways = f"one of {listing(known, 12)}, or --{kind} pkg.mod:name, or --{kind} path/file.py:name{files}"
+    if given:
+        return TaskError(f"there is no {kind} called {nearest(name, known)}", fix=ways)
+    module = name.rpartition(":")[0]
+    ours = (
+        f'\n        (or, if that module is yours:  trusted-modules = ["{module}"]  in landscape.toml)' if module else ""
+    )
+    return TaskError(
+        f"there is no {kind} called {nearest(name, known)}, which {where} names",
+        why="a name inside a file is looked up among registered ones, never imported" if module else "",
+        fix=ways + ours,
     )
 
 
@@ -133,63 +168,18 @@ def _guarded(kind: str, name: str, target: Any, args: dict[str, Any]) -> Callabl
     return make
 
 
-def imported(reference: str) -> Any:
-    """The object named `pkg.mod:name` or `path/file.py:name`; raises TaskError if it cannot be imported."""
-    place, _, name = reference.rpartition(":")
-    try:
-        with _importing_from(Path(place).parent if place.endswith(".py") else Path.cwd()):
-            module = _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except TaskError:
-        raise
-    except (Exception, SystemExit) as error:  # importing runs the user's own code
-        raise TaskError(
-            f"{place} cannot be imported: {type(error).__name__}: {error}",
-            fix="check the name, or run from the folder that holds it"
-            if isinstance(error, ImportError)
-            else "mend that file; --debug shows the traceback",
-        ) from error
-    if not hasattr(module, name):
-        raise TaskError(f"{place} has no {nearest(name, vars(module))}", fix=f"name a function of {place}")
-    return getattr(module, name)
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """The user's folder first on the path while the user's module is imported, afterwards last.
-
-    It stays, for imports inside functions; last, so that no file in it stands in for a library that is loaded later.
-    """
-    entry = str(folder.resolve())
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-        if entry not in sys.path:
-            sys.path.append(entry)
-
-
-def _file_module(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise TaskError(f"there is no file {path}", fix="a path from the working directory, or the config's folder")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise TaskError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses and pickle look their module up by name
-    spec.loader.exec_module(module)
-    return module
-
-
 def _module(built: Any, name: str) -> nn.Module:
     if not isinstance(built, nn.Module):
         raise TaskError(f"model {name} gave a {type(built).__name__}, not a torch.nn.Module", fix="return the module")
     return built
 
 
-def _loss(name: str | None, given: bool) -> Loss | None:
-    if name is None:
-        return None
-    if given and ":" in name:
+def _loss(name: str | None, given: bool, where: str, trusted: tuple[str, ...]) -> Loss | str | None:
+    if name is None or name == logits.NAME:
+        return name
+    known = registry.known("losses")
+    if name in known:
+        return as_loss(registry.resolved("losses", name))
+    if ":" in name and (given or _trusted(name, trusted)):
         return as_loss(imported(name))
-    return as_loss(name)
+    raise _unknown("loss", name, given, known, where)

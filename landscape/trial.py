@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from landscape import logits
 from landscape.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
+from landscape.logits import LogitsLoss
 from landscape.losses import FunctionLoss, Loss, as_loss, infer
 
+SAME_LOSS = 1e-3  # relative: a model may compute its loss in another precision
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
 
@@ -30,14 +35,14 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
             why="they are not used, or the forward pass runs under no_grad or detaches",
             fix="choose others with --params, or let gradients through",
         )
-    chosen = as_loss(loss) if loss is not None else infer(output, first.targets)
     try:
-        total = chosen.total(output, first.targets)
+        chosen = _chosen(loss, output, first)
+        total = chosen.total(output if not isinstance(chosen, LogitsLoss) else chosen.select(output), first.targets)
     except LandscapeError:
         raise
     except Exception as error:  # the user's loss may raise anything
         raise TaskError(
-            f"loss {chosen.name} cannot take the model's output: {type(error).__name__}: {error}",
+            f"loss {loss or 'inferred'} cannot take the model's output: {type(error).__name__}: {error}",
             why=f"output of {shapes(output)}, targets of {shapes(first.targets)}",
             fix="check --loss, and the targets that --data yields; --debug shows the traceback",
         ) from error
@@ -50,6 +55,47 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
     if isinstance(chosen, FunctionLoss):
         _require_mean(chosen, forward, first, float(total.detach()))
     return chosen
+
+
+def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> None:
+    """Raises TaskError if the model, given the labels, computes another loss than the one written out."""
+    count = loss.count(first.targets)
+    if not isinstance(first.inputs, dict) or count == 0:
+        return
+    inputs = {**first.inputs, "labels": logits.labels_of(first.targets)}
+    config: Any = getattr(model, "config", None)
+    model.config = copy.deepcopy(config)  # the model writes into it what it makes of the labels
+    try:
+        with logits.unwarned():
+            own = getattr(forward(replace(first, inputs=inputs)), "loss", None)
+    finally:
+        model.config = config
+    written = float(loss.total(loss.select(forward(first)), first.targets).detach()) / count
+    if isinstance(own, Tensor) and abs(float(own.detach()) - written) > SAME_LOSS * abs(written):
+        raise TaskError(
+            f"the model's own loss is {float(own):.6g} on the first {first.size} samples, not {written:.6g}",
+            why=f"it is no {loss.inner.name} of its logits and labels alone",
+            fix="--loss pkg.mod:function(output, target), with the loss that is meant",
+        )
+
+
+def _chosen(loss: Any, output: Any, first: Batch) -> Loss:
+    if loss == logits.NAME or (loss is None and logits.has_logits(output)):
+        return logits.own_loss(output, first.targets)
+    if loss is not None:
+        return as_loss(loss)
+    whole = (
+        isinstance(first.inputs, Tensor)
+        and isinstance(first.targets, Tensor)
+        and torch.equal(first.inputs, first.targets)
+    )
+    if whole and not first.inputs.is_floating_point():
+        raise TaskError(
+            "no loss is given for integers without targets",
+            why="a model that gives a token itself back has nothing to predict",
+            fix="yield (ids[:, :-1], ids[:, 1:]), or name the --loss",
+        )
+    return infer(output, first.targets)
 
 
 def shapes(tree: Any) -> str:

@@ -106,14 +106,14 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("item", "message"),
         [
-            (X, "a batch is a Tensor"),
+            (7, "a batch is a int"),
             ((X, Y, Y), "a batch is a tuple of 3, not a pair"),
             ((X, Y[:5]), r"tensors of \[5, 24\] samples"),
             ((X[:0], Y[:0]), r"tensors of \[0\] samples"),
             (("a", "b"), "hold no tensors"),
             (("a", Y), "hold no tensors"),
         ],
-        ids=["tensor", "triple", "unequal", "none", "words", "targets-only"],
+        ids=["number", "triple", "unequal", "none", "words", "targets-only"],
     )
     def test_what_is_no_batch(self, item: Any, message: str) -> None:
         with pytest.raises(TaskError, match=message):

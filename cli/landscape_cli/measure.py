@@ -83,7 +83,8 @@ def outputs(paths: list[Path], named: str | None) -> list[Path]:
     """A results file for each checkpoint; raises UsageError if two checkpoints would share one."""
     from landscape.store import SUFFIX
 
-    names = [f"{path.stem}{SUFFIX}" for path in paths]
+    paths = [path.resolve() if path.is_dir() else path for path in paths]  # the working directory has a name too
+    names = [f"{path.name if path.is_dir() else path.stem}{SUFFIX}" for path in paths]
     if named is None:
         targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
     elif Path(named).is_dir() or named.endswith("/"):

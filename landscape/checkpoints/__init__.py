@@ -1,10 +1,25 @@
-"""Checkpoints as data: what a file is, what it holds, and the description of itself that it may carry."""
+"""Checkpoints as data: what a file is, what it holds, and the description of itself that it may carry.
+
+What describes (`sniff`, `contents`, `names`) needs no torch; names here are imported on first use.
+"""
 
 from __future__ import annotations
 
-from landscape.checkpoints.names import fit
-from landscape.checkpoints.read import Checkpoint, read
-from landscape.checkpoints.save import save
-from landscape.checkpoints.spec import Spec
+import importlib
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from landscape.checkpoints.names import fit as fit
+    from landscape.checkpoints.reading import Checkpoint as Checkpoint
+    from landscape.checkpoints.reading import read as read
+    from landscape.checkpoints.saving import save as save
+    from landscape.checkpoints.spec import Spec as Spec
+
+HOMES = {"Checkpoint": "reading", "Spec": "spec", "fit": "names", "read": "reading", "save": "saving"}
 __all__ = ["Checkpoint", "Spec", "fit", "read", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'landscape.checkpoints' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"landscape.checkpoints.{HOMES[name]}"), name)

@@ -63,7 +63,9 @@ class PyHessianOperator(LinearOperator):
     def _criterion(self, output: Tensor, target: Tensor) -> Tensor:
         """PyHessian averages batch losses weighted by samples: scaled so that the result is our sum over count."""
         objective = self.objective
-        return objective.loss.total(output, target) * (objective.batches.samples / (objective.count * len(target)))
+        return objective.loss.total(objective.scored(output), target) * (
+            objective.batches.samples / (objective.count * len(target))
+        )
 
     def _model_copy(self) -> nn.Module:
         objective = self.objective

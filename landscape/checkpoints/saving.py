@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from landscape import registry
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.errors import UsageError
-from landscape.zoo import DATA, MODELS
 
 
 def save(
@@ -48,7 +48,11 @@ def _spec(entries: dict[str, Any]) -> Spec:
         spec = Spec(**entries)
     except TypeError as error:
         raise UsageError(f"spec: {error}", fix=f"entries: {', '.join(Spec.__dataclass_fields__)}") from None
-    for kind, name, known in (("model", spec.model, MODELS), ("data set", spec.data, DATA)):
-        if name is not None and name not in known:
-            raise UsageError(f"there is no registered {kind} {name!r}", fix=f"one of {', '.join(known)}")
+    for kind, name, group in (("model", spec.model, "models"), ("data set", spec.data, "data")):
+        known = registry.known(group)
+        if name is not None and name not in known and ":" not in name:
+            raise UsageError(
+                f"there is no registered {kind} {name!r}",
+                fix=f"one of {', '.join(known)}, or pkg.mod:name, which its reader must then trust",
+            )
     return spec

@@ -1,0 +1,120 @@
+"""The zip archives that torch writes, read strictly: stored members only, each once, none overlapping, all checked.
+
+`torch.load` verifies no checksum (a flipped bit loads as 2.9e-37), inflates compressed members (511 KiB to 512 MiB)
+and takes the last of two members of one name.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from landscape.errors import CheckpointError, listing
+
+END = 22  # bytes of the end record; torch.save writes no comment behind it
+END64 = 98  # where its zip64 form begins, from the end of the file
+LOCAL = 30  # bytes of a member's own header, before its name
+ENTRY_COST = 16  # bytes of memory that zipfile takes for one byte of directory, rounded up
+COPY = "copy it again; a checkpoint that torch.save wrote has nothing of the kind"
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where a member's bytes are in the file, and their checksum."""
+
+    name: str
+    header: int
+    size: int
+    crc: int
+
+
+def names(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
+    """The entries of a zip file's directory; `allowance` is the most memory that they may take.
+
+    Raises CheckpointError if the directory is damaged or absurd.
+    """
+    directory = _directory_size(path)
+    if directory * ENTRY_COST > allowance:
+        raise CheckpointError(f"{path} is damaged: its directory alone has {directory:,} bytes", fix=COPY)
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or truncated: its zip directory cannot be read", why=str(error), fix="copy it again"
+        ) from error
+
+
+def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
+    """The members by name, the archive's root folder left out; raises CheckpointError for what torch never writes."""
+    every = [entry.filename for entry in entries]
+    _refuse(path, "several members of one name", [name for name, times in Counter(every).items() if times > 1])
+    _refuse(path, "compressed members", [e.filename for e in entries if e.compress_type or e.flag_bits & 1])
+    size = path.stat().st_size
+    uneven = [e.filename for e in entries if e.file_size != e.compress_size]
+    _refuse(path, "members whose size is told twice, differently", uneven)
+    ordered = sorted(entries, key=lambda entry: entry.header_offset)
+    overlapping = [b.filename for a, b in pairwise(ordered) if _end(a) > b.header_offset]
+    beyond = [entry.filename for entry in ordered[-1:] if _end(entry) > size]
+    _refuse(path, "members that overlap or lie beyond its end", overlapping + beyond)
+    return {
+        name.partition("/")[2]: Member(name, entry.header_offset, entry.file_size, entry.CRC)
+        for name, entry in zip(every, entries, strict=True)
+    }
+
+
+def start(file: BinaryIO, member: Member, path: Path) -> int:
+    """Where a member's bytes begin; raises CheckpointError if its own header contradicts the directory."""
+    file.seek(member.header)
+    header = file.read(LOCAL)
+    name_length, extra_length = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
+    if header[:4] != b"PK\x03\x04" or file.read(name_length) != member.name.encode():
+        raise CheckpointError(f"{path} is damaged: its member {member.name} is not where its directory says", fix=COPY)
+    return member.header + LOCAL + name_length + extra_length
+
+
+def content(path: Path, member: Member) -> bytes:
+    """A small member's bytes, checked."""
+    with path.open("rb") as file:
+        file.seek(start(file, member, path))
+        read = file.read(member.size)
+    require_crc(path, member, zlib.crc32(read))
+    return read
+
+
+def require_crc(path: Path, member: Member, found: int) -> None:
+    """Raises CheckpointError if the checksum of a member's bytes is not the one in the directory."""
+    if found != member.crc:
+        raise CheckpointError(
+            f"{path} is damaged: the bytes of {member.name} do not match their checksum", fix="copy or save it again"
+        )
+
+
+def _end(entry: zipfile.ZipInfo) -> int:
+    """At least where the entry's bytes end."""
+    return entry.header_offset + LOCAL + len(entry.orig_filename.encode()) + entry.compress_size
+
+
+def _refuse(path: Path, what: str, offending: list[str]) -> None:
+    if offending:
+        raise CheckpointError(f"{path} holds {what}: {listing(sorted(offending))}", fix=COPY)
+
+
+def _directory_size(path: Path) -> int:
+    """Bytes of the zip directory, from the record at the file's end; raises CheckpointError if there is none."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - END64))
+        tail = file.read()
+    if len(tail) < END or tail[-END:-18] != b"PK\x05\x06":
+        raise CheckpointError(
+            f"{path} is damaged or truncated: it begins as a zip file and does not end as one", fix="copy it again"
+        )
+    short = int.from_bytes(tail[-10:-6], "little")
+    large = int.from_bytes(tail[40:48], "little") if len(tail) == END64 and tail[:4] == b"PK\x06\x06" else 0
+    return max(short, large) if short == 0xFFFFFFFF else short

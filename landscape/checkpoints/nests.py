@@ -1,0 +1,148 @@
+"""Where in a file the weights are: the nests in which training scripts put them, and averaged weights beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape.checkpoints.pickled import OddTensor, TensorRef
+from landscape.errors import CheckpointError, listing, nearest
+
+RAW = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
+AVERAGED = (
+    *("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema", "params_ema"),
+    *("ema_model_state_dict", "swa_state_dict", "swa_model", "averaged_model"),
+)
+PREFIXES = ("model_ema.", "ema_model.", "ema.", "averaged_model.", "swa_model.")  # averages inside one state dict
+BESIDE = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim", "landscape_data", "callbacks", "loops")
+DEPTH = 4  # of nests in nests
+EMA, ALL_BUT_EMA = "ema", "raw"
+Tensors = dict[str, TensorRef | OddTensor]
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Named tensors and where in the file they are; "" is the file's own top."""
+
+    place: str
+    tensors: Tensors
+    averaged: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The weights to measure, and what is said of the choice."""
+
+    nest: Nest
+    notes: tuple[str, ...] = ()
+
+
+def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
+    """The weights among everything in the file: the raw ones, unless `wanted` is `ema` or the place of others.
+
+    Raises CheckpointError if there are none, or several sets of which none goes without saying.
+    """
+    every = list(nests(tree))
+    raw, averaged = [n for n in every if not n.averaged], [n for n in every if n.averaged]
+    if wanted not in (None, EMA, ALL_BUT_EMA):
+        return _placed(str(wanted), every, path)
+    if wanted == EMA:
+        if not averaged:
+            raise CheckpointError(
+                f"{path} holds no averaged weights",
+                why=f"looked for {listing(AVERAGED, 20)}, and for names that begin with {listing(PREFIXES)}",
+                fix=_offered(raw),
+            )
+        return Choice(averaged[0], (f"the averaged weights in {averaged[0].place}",))
+    standing = [nest for nest in raw if nest.place.rpartition(".")[2] in (*RAW, "")]
+    if not raw and averaged and wanted is None:
+        return Choice(averaged[0], (f"the only weights are averaged ones, in {averaged[0].place}",))
+    if not raw:
+        raise _nothing(tree, path)
+    if not standing and len(raw) > 1:
+        raise CheckpointError(f"{path} holds several sets of weights", fix=_offered(every))
+    chosen, others = (standing or raw)[0], (standing or raw)[1:]
+    notes = []
+    if others or not standing:
+        beside = f"; also there: {listing(nest.place for nest in others)} (--weights)" if others else ""
+        notes.append(f"the weights in {chosen.place or 'its top'}{beside}")
+    if averaged:
+        notes.append(f"averaged weights are there too, in {averaged[0].place}: --weights ema measures them")
+    return Choice(chosen, tuple(notes))
+
+
+def nests(tree: Any) -> Iterator[Nest]:
+    """Every set of named tensors, those where weights usually are first."""
+    yield from _nests(tree, "", averaged=False, depth=0)
+
+
+def _nests(inside: Any, place: str, *, averaged: bool, depth: int) -> Iterator[Nest]:
+    if not isinstance(inside, Mapping) or depth > DEPTH:
+        return
+    words = [key for key in inside if isinstance(key, str) and key not in BESIDE and "." not in key]
+    rank = {name: order for order, name in enumerate((*RAW, *AVERAGED))}
+    below = sorted(words, key=lambda word: rank.get(word, len(rank)))
+    own = {name: value for name, value in inside.items() if isinstance(value, TensorRef | OddTensor)}
+    own = {name: value for name, value in own.items() if isinstance(name, str)}
+    deeper = [
+        nest
+        for word in below
+        for nest in _nests(
+            inside[word],
+            f"{place}.{word}" if place else word,
+            averaged=averaged or word in AVERAGED,
+            depth=depth + 1,
+        )
+    ]
+    named = [nest for nest in deeper if nest.place.rpartition(".")[2] in RAW and not nest.averaged]
+    if own and not named:  # a number kept beside a nest (an epoch as a tensor) is no weight
+        yield from _divided(own, place, averaged=averaged)
+    yield from deeper
+
+
+def _divided(tensors: Tensors, place: str, *, averaged: bool) -> Iterator[Nest]:
+    """Weights and their averages in one state dict; the wrapper of torch's AveragedModel is undone."""
+    if "n_averaged" in tensors and len(tensors) > 1:
+        tensors = {name: tensor for name, tensor in tensors.items() if name != "n_averaged"}
+        averaged = True
+    for prefix in PREFIXES:
+        inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if 0 < len(inside) < len(tensors) and not averaged:
+            yield Nest(place, {n: t for n, t in tensors.items() if not n.startswith(prefix)})
+            yield Nest(f"{place}.{prefix}*" if place else f"{prefix}*", inside, averaged=True)
+            return
+    yield Nest(place, tensors, averaged)
+
+
+def _placed(wanted: str, every: list[Nest], path: Path) -> Choice:
+    found = next((nest for nest in every if nest.place == wanted), None)
+    if found is None:
+        raise CheckpointError(
+            f"{path} holds no weights called {nearest(wanted, [nest.place for nest in every])}", fix=_offered(every)
+        )
+    return Choice(found, (f"the weights in {found.place}",))
+
+
+def _offered(every: list[Nest]) -> str:
+    named = [nest.place for nest in every if nest.place]
+    return f"one of: {listing((f'--weights {place}' for place in named), 8)}" if named else "leave --weights out"
+
+
+def _nothing(tree: Any, path: Path) -> CheckpointError:
+    if not isinstance(tree, Mapping):
+        return CheckpointError(
+            f"{path} holds {described(tree)}, not a dictionary of tensors", fix="torch.save(model.state_dict(), path)"
+        )
+    entries = listing(f"{name} ({described(value)})" for name, value in tree.items())
+    return CheckpointError(
+        f"{path} holds no tensors by name, only: {entries or 'an empty dictionary'}",
+        fix="save a state dict, or {'state_dict': model.state_dict()}",
+    )
+
+
+def described(value: Any) -> str:
+    """What a value is, in a word with its article."""
+    kind = "Tensor" if isinstance(value, TensorRef) else getattr(value, "kind", type(value).__name__)
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

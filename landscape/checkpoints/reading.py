@@ -1,0 +1,193 @@
+"""Reads a checkpoint's tensors as data: no code from the file runs, and every byte that is used is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from landscape.checkpoints import archive, huggingface, nests, optimizer, sniff
+from landscape.checkpoints.contents import Contents, Place, look
+from landscape.checkpoints.pickled import OddTensor, Storage, TensorRef
+from landscape.checkpoints.spec import DATA_KEY, Spec
+from landscape.errors import CheckpointError, listing
+
+READERS = 4  # threads: a copy and a checksum each run at memory speed, outside the interpreter's lock
+PIECE = 1 << 24  # bytes copied and summed at once: inside the processor's cache
+DEEPEST = 100  # levels of a data file; no batch has more
+
+
+@dataclass(frozen=True)
+class Module:
+    """A model that comes with a checkpoint: what it is called, and how it is made, with the weights in it."""
+
+    name: Callable[[], str]
+    build: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file by name, and what the file says of itself.
+
+    `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer()` reads the
+    optimiser's state dict (None without one). `module` is the model itself, where the file or directory holds it.
+    `notes` say what was chosen among the file's contents.
+    """
+
+    path: Path
+    sha256: str
+    format: str
+    tensors: dict[str, Tensor]
+    spec: Spec | None = None
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: Callable[[], Mapping[str, Any] | None] = lambda: None
+    module: Module | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -> Checkpoint:
+    """The checkpoint in a file or a directory.
+
+    `weights` chooses among several sets: `ema`, `raw`, or the place of one in the file. With `trust` a file may run
+    code: formats that cannot be read as data are then opened as their own library does. Raises CheckpointError with
+    the remedy.
+    """
+    path = Path(path)
+    if trust and (trusted := _trusted(path, weights)):
+        return trusted
+    return from_contents(look(path), weights)
+
+
+def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
+    """The checkpoint whose description was looked at; the bytes of the chosen weights are read now."""
+    path = contents.path
+    spec = contents.spec
+    choice = nests.choose(contents.tree, weights, path)
+    _require_plain(choice.nest.tensors, path)
+    kept = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
+    beside = {n: t for n, t in (kept if isinstance(kept, dict) else {}).items() if isinstance(t, TensorRef)}
+    with ThreadPoolExecutor(1) as beside_reading:
+        digest = beside_reading.submit(sha256, contents.files, path)
+        tensors = fetch(contents, {name: t for name, t in choice.nest.tensors.items() if isinstance(t, TensorRef)})
+        extras = fetch(contents, beside)
+        hexdigest = digest.result()
+    contents.require_unchanged()
+    notes = choice.notes
+    if contents.bystanders:
+        notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
+    state = lambda: tree(contents, optimizer.find(contents.tree))  # noqa: E731
+    module = None
+    if contents.format == sniff.HUGGING_FACE:
+        module = Module(lambda: huggingface.architecture(path), lambda: huggingface.with_weights(path))
+    return Checkpoint(path, hexdigest, contents.format, tensors, spec, extras, state, module, notes)
+
+
+def sha256(files: Iterable[Path], home: Path) -> str:
+    """The sha256 of one file; of several, that of the lines `name sha256`."""
+    digests = {}
+    for file in sorted(files):
+        with file.open("rb") as stream:
+            digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
+    if list(digests) == [home]:
+        return digests[home]
+    lines = "".join(f"{file.relative_to(home)} {digest}\n" for file, digest in digests.items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
+    """The described tensors, each storage read once; raises CheckpointError for a wrong checksum."""
+    storages = {ref.storage.key: ref.storage for ref in refs.values()}
+    missing = [key for key in storages if key not in contents.places]
+    if missing:
+        raise CheckpointError(
+            f"{contents.path} is damaged: it has no bytes for {listing(missing)}", fix="copy or save it again"
+        )
+    if contents.format in (sniff.TORCH_ZIP, sniff.TORCH_LEGACY):
+        with ThreadPoolExecutor(READERS) as pool:
+            loaded = pool.map(lambda storage: _stored(storage, contents.places[storage.key]), storages.values())
+            raw = dict(zip(storages, loaded, strict=True))
+        return {name: _viewed(ref, raw[ref.storage.key]) for name, ref in refs.items()}
+    return _from_safetensors(contents, {ref.storage.key: name for name, ref in refs.items()})
+
+
+def tree(contents: Contents, value: Any, depth: int = 0) -> Any:
+    """A part of a checkpoint's tree with its tensors read."""
+    if depth > DEEPEST:
+        raise CheckpointError(f"{contents.path} nests its entries too deeply", fix="save tensors by name")
+    if isinstance(value, TensorRef):
+        return fetch(contents, {"": value})[""]
+    if isinstance(value, dict):
+        return {key: tree(contents, part, depth + 1) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(tree(contents, part, depth + 1) for part in value)
+    return value
+
+
+def _stored(storage: Storage, place: Place) -> Tensor:
+    """The bytes of a storage `(nbytes,)`, checked if the file has a checksum of them."""
+    member = place.member
+    if member and member.size != storage.nbytes:
+        raise CheckpointError(
+            f"{place.file} is damaged: {member.name} has {member.size} bytes, not {storage.nbytes}",
+            fix="copy or save it again",
+        )
+    raw = torch.empty(storage.nbytes, dtype=torch.uint8)
+    room, found = raw.numpy().data, 0
+    with place.file.open("rb", buffering=0) as file:
+        file.seek(archive.start(file, member, place.file) if member else place.begin)
+        for begin in range(0, storage.nbytes, PIECE):
+            piece = room[begin : begin + PIECE]
+            if file.readinto(piece) != len(piece):
+                raise CheckpointError(f"{place.file} is truncated", fix="copy it again")
+            found = zlib.crc32(piece, found) if member else 0
+    if member:
+        archive.require_crc(place.file, member, found)
+    return raw
+
+
+def _viewed(ref: TensorRef, raw: Tensor) -> Tensor:
+    return raw.view(getattr(torch, ref.dtype)).as_strided(ref.shape, ref.stride, ref.offset)
+
+
+def _from_safetensors(contents: Contents, names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Tensors under new names; `names` maps those of the file to them."""
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted({contents.places[key].file for key in names}):
+        try:
+            with safe_open(shard, framework="pt") as file:
+                inside = [key for key in names if contents.places[key].file == shard]
+                tensors |= {names[key]: file.get_tensor(key) for key in inside}
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{shard} is a damaged safetensors file: {error}", fix="copy it again") from error
+    return {name: tensors[name] for name in names.values()}
+
+
+def _require_plain(tensors: nests.Tensors, path: Path) -> None:
+    odd = [f"{name} ({tensor.kind})" for name, tensor in tensors.items() if isinstance(tensor, OddTensor)]
+    if odd:
+        raise CheckpointError(
+            f"{path} holds tensors that are no plain arrays: {listing(odd)}",
+            fix="save sparse ones with .to_dense(), quantised ones with .dequantize()",
+        )
+
+
+def _trusted(path: Path, weights: str | None) -> Checkpoint | None:
+    """What only a trusted file may give: None if the file can be read as data after all."""
+    from landscape.checkpoints import trusted
+
+    kind = sniff.sniff(path)
+    if kind in sniff.RUN_CODE:
+        return trusted.opened(path, kind, weights)
+    try:
+        look(path)
+    except CheckpointError:
+        return trusted.opened(path, kind, weights)
+    return None

@@ -1,0 +1,130 @@
+"""Formats that run code when they are opened: only for files that the user trusts, each by its own library."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.checkpoints import nests, optimizer, reading, sniff
+from landscape.checkpoints.pickled import OddTensor
+from landscape.checkpoints.reading import Checkpoint, Module
+from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
+from landscape.errors import CheckpointError, LandscapeError
+from landscape.imports import importing_from
+
+SAID = "opened with --trust: code from it may have run"
+
+
+def opened(path: Path, kind: str, weights: str | None) -> Checkpoint:
+    """The checkpoint in a file that may run code; raises CheckpointError if its library cannot open it."""
+    openers: Mapping[str, Callable[[Path, str | None], Checkpoint]] = {
+        sniff.EXPORTED: _exported,
+        sniff.TORCHSCRIPT: _scripted,
+        sniff.DISTRIBUTED: _distributed,
+    }
+    with warnings.catch_warnings(), importing_from(Path.cwd()):
+        warnings.simplefilter("ignore")  # deprecations of formats that the user has all the same
+        try:
+            return openers.get(kind, _unpickled)(path, weights)
+        except LandscapeError:
+            raise
+        except Exception as error:  # code from the file may raise anything
+            raise CheckpointError(
+                f"{path} cannot be opened, though trusted: {type(error).__name__}: {error}",
+                why="it names code that is not importable from here"
+                if isinstance(error, ImportError | AttributeError)
+                else "",
+                fix="run where its classes can be imported, or save the weights alone: "
+                "torch.save(model.state_dict(), path)",
+            ) from error
+
+
+def _exported(path: Path, _: str | None) -> Checkpoint:
+    program = torch.export.load(path)
+    module = program.module()
+    return _checkpoint(
+        path, sniff.EXPORTED, dict(program.state_dict), Module(lambda: "the exported program", lambda: module)
+    )
+
+
+def _scripted(path: Path, _: str | None) -> Checkpoint:
+    program = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    return _checkpoint(path, sniff.TORCHSCRIPT, dict(program.state_dict()))
+
+
+def _distributed(path: Path, weights: str | None) -> Checkpoint:
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
+        gathered = Path(folder) / "gathered.pt"
+        dcp_to_torch_save(path, gathered)
+        return _from_tree(path, sniff.DISTRIBUTED, torch.load(gathered, map_location="cpu"), weights)
+
+
+def _unpickled(path: Path, weights: str | None) -> Checkpoint:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=False)
+    except RuntimeError:  # a pickle that torch.save did not write
+        import pickle
+
+        loaded = pickle.loads(path.read_bytes())
+    return _from_tree(path, sniff.sniff(path), loaded, weights)
+
+
+def _from_tree(path: Path, kind: str, loaded: Any, weights: str | None) -> Checkpoint:
+    """The weights in what a file gave: a module itself, or a dictionary with a module or with tensors in it."""
+    tree = loaded if isinstance(loaded, dict) else {"model": loaded}
+    places = [weights] if weights not in (None, nests.EMA, nests.ALL_BUT_EMA) else []
+    wanted = places or (list(nests.AVERAGED) if weights == nests.EMA else list(nests.RAW))
+    found = next(((place, tree[place]) for place in wanted if isinstance(tree.get(place), nn.Module)), None)
+    if found:
+        place, module = found
+        made = Module(lambda: f"the {type(module).__name__} in {place}", lambda: module)
+        return _checkpoint(path, kind, dict(module.state_dict()), made, tree)
+    described, tensors = _described(tree)
+    choice = nests.choose(described, weights, path)
+    return _checkpoint(path, kind, {n: tensors[id(ref)] for n, ref in choice.nest.tensors.items()}, None, tree)
+
+
+def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:
+    """The tree with a word for each tensor, as a file that is read as data has it, and the tensors by those words."""
+    tensors: dict[int, Tensor] = {}
+
+    def walk(value: Any, depth: int = 0) -> Any:
+        if isinstance(value, Tensor):
+            word = OddTensor(str(value.layout))
+            tensors[id(word)] = value
+            return word
+        if isinstance(value, Mapping) and depth <= reading.DEEPEST:
+            return {key: walk(part, depth + 1) for key, part in value.items()}
+        return value
+
+    return walk(tree), tensors
+
+
+def _checkpoint(
+    path: Path, kind: str, tensors: dict[str, Tensor], module: Module | None = None, tree: Mapping[Any, Any] = {}
+) -> Checkpoint:
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors", fix="save a state dict")
+    files = (path,) if path.is_file() else tuple(sorted(file for file in path.iterdir() if file.is_file()))
+    said = tree.get(KEY)
+    spec = Spec.from_json(said, str(path)) if isinstance(said, str) else None
+    kept = tree.get(DATA_KEY, {})
+    return Checkpoint(
+        path,
+        reading.sha256(files, path),
+        kind,
+        {name: tensor.detach() for name, tensor in tensors.items()},
+        spec,
+        dict(kept) if isinstance(kept, Mapping) else {},
+        lambda: optimizer.find(tree),
+        module,
+        (SAID,),
+    )

@@ -1,0 +1,124 @@
+"""The loss of models that return an object with `logits` and know their own loss: Hugging Face's.
+
+It is written out as a sum with a count, so that padding, ragged batches and micro-batches leave it what it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import TaskError
+from landscape.losses import BY_NAME, IGNORED, Likelihood, Loss, Uniform, no_likelihood
+
+NAME = "hf"  # by which --loss asks for it
+SHIFTED = "CausalLM"  # outputs of this kind are scored against the next token
+PER_TOKEN = ("Seq2SeqLM", "MaskedLM", "TokenClassifier")
+PER_SAMPLE = ("SequenceClassifier", "Seq2SeqSequenceClassifier", "ImageClassifier")
+
+
+@dataclass(frozen=True)
+class LogitsLoss:
+    """A model's own loss on its logits: cross-entropy of tokens or classes, or mse or bce of real labels.
+
+    With `shifted` the logits at a token are scored against the token that follows. Labels of -100 are left out; where
+    no labels are given, they are the tokens themselves, without the padding that an attention mask tells of.
+    """
+
+    inner: Loss
+    shifted: bool
+    name: str = NAME
+
+    def select(self, output: Any) -> Tensor:
+        """The part of the model's output that is scored."""
+        logits: Tensor = output.logits
+        if self.shifted:
+            logits = logits[:, :-1]
+        elif logits.shape[-1] == 1 and self.inner.name == "mse":
+            logits = logits.squeeze(-1)
+        return logits
+
+    def total(self, output: Tensor, target: Any) -> Tensor:
+        return self.inner.total(output, self.scored(target))
+
+    def count(self, target: Any) -> int:
+        return self.inner.count(self.scored(target))
+
+    def class_axis(self, output: Tensor, target: Any) -> int | None:
+        find = getattr(self.inner, "class_axis", None)
+        return find(output, self.scored(target)) if find else None
+
+    def sample(self, output: Tensor, target: Any, uniform: Uniform) -> Tensor:
+        if not isinstance(self.inner, Likelihood):
+            raise no_likelihood(self.name)
+        drawn = self.inner.sample(output, self.scored(target), uniform)
+        if not self.shifted:
+            return drawn
+        return torch.cat([torch.full_like(labels_of(target)[:, :1], IGNORED), drawn], dim=1)
+
+    def scored(self, target: Any) -> Tensor:
+        """The labels that the logits are scored against."""
+        labels = labels_of(target)
+        return labels[:, 1:] if self.shifted else labels
+
+
+def described(loss: Loss) -> str:
+    """Where a loss that was not given came from, and what it is."""
+    if not isinstance(loss, LogitsLoss):
+        return f"shapes: {loss.name}"
+    return f"model's output: {loss.name}, {loss.inner.name} of the {'next token' if loss.shifted else 'labels'}"
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Without transformers' remarks on models whose loss it does not know by name and takes for another."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def labels_of(target: Any) -> Tensor:
+    """The labels of a batch: its own, or its tokens without the padding."""
+    if isinstance(target, Tensor):
+        return target
+    tokens = target.get("input_ids") if isinstance(target, Mapping) else None
+    if tokens is None:
+        raise TaskError("the batches have no labels", fix="a dictionary with labels beside the model's arguments")
+    mask = target.get("attention_mask")
+    return tokens if mask is None else tokens.masked_fill(mask == 0, IGNORED)
+
+
+def has_logits(output: Any) -> bool:
+    """Whether a model's output is an object of that kind."""
+    return isinstance(output, Mapping) and isinstance(getattr(output, "logits", None), Tensor)
+
+
+def own_loss(output: Any, target: Any) -> LogitsLoss:
+    """The loss that goes with an output of its kind and with these labels; raises TaskError if there is none."""
+    kind = type(output).__name__
+    if not has_logits(output):
+        raise TaskError(
+            f"--loss hf needs a model that returns an object with logits, not a {kind}",
+            fix="--loss cross_entropy|mse|bce, or --loss pkg.mod:function(output, target)",
+        )
+    if kind.startswith(SHIFTED):
+        return LogitsLoss(BY_NAME["cross_entropy"], shifted=True)
+    if kind.startswith(PER_TOKEN):
+        return LogitsLoss(BY_NAME["cross_entropy"], shifted=False)
+    if not kind.startswith(PER_SAMPLE):
+        raise TaskError(
+            f"no loss is known for a model that returns a {kind}", fix="--loss pkg.mod:function(output, target)"
+        )
+    if not labels_of(target).is_floating_point():
+        return LogitsLoss(BY_NAME["cross_entropy"], shifted=False)
+    return LogitsLoss(BY_NAME["bce" if output.logits.shape[-1] > 1 else "mse"], shifted=False)
