@@ -83,14 +83,13 @@ class Batches:
                 first += batch.size
 
 
-def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int, limit: int | None = None) -> Batches:
+def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int) -> Batches:
     """One pass over the data that hashes, counts, and keeps it on the device if it fits into `budget` bytes.
 
-    Floating tensors are kept in `dtype`; with a `limit` only that many samples from the beginning count. Raises
-    TaskError if there are no samples, if the data cannot be iterated twice, or if a second pass begins with another
-    batch (a loader that shuffles or augments).
+    Floating tensors are kept in `dtype`. Raises TaskError if there are no samples, if the data cannot be iterated
+    twice, or if a second pass begins with another batch (a loader that shuffles or augments).
     """
-    source = _iterable(source) if limit is None else Beginning(_iterable(source), limit)
+    source = _iterable(source)
     hasher, first_digest = _Hasher(), ""
     kept: list[Batch] | None = []
     size = largest = 0
@@ -187,20 +186,23 @@ def batch_leaves(batch: Batch) -> Iterator[Tensor]:
     yield from leaves((batch.inputs, batch.targets))
 
 
-@dataclass(frozen=True)
 class Beginning:
-    """The batches of a source up to its first `samples` samples."""
+    """The batches of a source up to its first `samples` samples; `cut` says, once it was read, if there are more."""
 
-    source: Iterable[Any]
-    samples: int
+    def __init__(self, source: Any, samples: int) -> None:
+        self.source = _iterable(source)
+        self.samples = samples
+        self.cut = False
 
     def __iter__(self) -> Iterator[Batch]:
         left = self.samples
         for item in self.source:
             batch = as_batch(item)
-            yield next(batch.split(left))
-            left -= batch.size
-            if left <= 0:
+            self.cut = self.cut or batch.size > left
+            if left > 0:
+                yield next(batch.split(left))
+                left -= batch.size
+            if self.cut:
                 return
 
 

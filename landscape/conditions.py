@@ -7,6 +7,9 @@ from typing import Literal
 
 from landscape.fields import option
 
+DATA_FILES = (".safetensors", ".npz", ".pt")  # that may hold a batch
+HUGGING_FACE = "hf:"  # what the name of a model in a Hugging Face directory begins with
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -45,7 +48,9 @@ class Conditions:
     trusted_modules: tuple[str, ...] = option(
         (), help="Module of yours that a checkpoint may name its model, data or loss from. Repeatable."
     )
-    trust: bool = option(False, help="Run code from the checkpoint, where its format needs that. Only as a flag.")
+    trust: bool = option(
+        False, help="Run code from the checkpoint, where its format needs that. Only as a flag.", typed=True
+    )
     device: str = option("auto", help="Device: auto (CUDA where there is one), cpu, cuda, cuda:1.")
     dtype: Literal["float32", "float64"] = option("float32", help="Precision of weights, data and products.")
     micro_batch: int | None = option(

@@ -21,13 +21,17 @@ KEY = "landscape"  # where a field keeps its description in dataclasses' metadat
 
 @dataclass(frozen=True)
 class Option:
-    """A choice of the user: its help, its closed range, and whether it may differ when a run is resumed."""
+    """A choice of the user: its help, its closed range, and whether it may differ when a run is resumed.
+
+    One that is `typed` counts only as a flag, not from settings or the environment.
+    """
 
     help: str
     min: float | None = None
     max: float | None = None
     short: str | None = None
     identity: bool = True  # False: changing it does not change what is measured
+    typed: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,10 @@ def option(
     max: float | None = None,
     short: str | None = None,
     identity: bool = True,
+    typed: bool = False,
 ) -> Any:
     """A field that becomes a command-line flag; `short` adds a one-letter flag."""
-    described = Option(help=help, min=min, max=max, short=short, identity=identity)
+    described = Option(help=help, min=min, max=max, short=short, identity=identity, typed=typed)
     return dataclasses.field(default=default, metadata={KEY: described})
 
 

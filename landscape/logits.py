@@ -92,10 +92,10 @@ def labels_of(target: Any) -> Tensor:
     if isinstance(target, Tensor):
         return target
     tokens = target.get("input_ids") if isinstance(target, Mapping) else None
-    if tokens is None:
+    if not isinstance(tokens, Tensor):
         raise TaskError("the batches have no labels", fix="a dictionary with labels beside the model's arguments")
     mask = target.get("attention_mask")
-    return tokens if mask is None else tokens.masked_fill(mask == 0, IGNORED)
+    return tokens.masked_fill(mask == 0, IGNORED) if isinstance(mask, Tensor) else tokens
 
 
 def has_logits(output: Any) -> bool:

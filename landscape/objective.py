@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 
 from landscape import memory
-from landscape.batches import Batch, Batches, placed, survey
+from landscape.batches import Batch, Batches, Beginning, placed, survey
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
 from landscape.logits import LogitsLoss, described
 from landscape.losses import Loss
@@ -97,7 +97,8 @@ class Objective:
         self.theta: Tensor = self.space.flatten(weights)
         self._fixed = {name: tensor for name, tensor in weights.items() if name not in set(self.space.names)}
         budget = memory.available(self.device) // KEPT_SHARE
-        self.batches = survey(batches, device=self.device, dtype=self.dtype, budget=budget, limit=limit)
+        beginning = None if limit is None else Beginning(batches, limit)
+        self.batches = survey(beginning or batches, device=self.device, dtype=self.dtype, budget=budget)
         self.micro_batch = self.batches.largest
         first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
         with torch.enable_grad():
@@ -110,7 +111,7 @@ class Objective:
         self.count = sum(self.loss.count(batch.targets) for batch in self.batches)
         if self.count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
-        if limit is not None and self.batches.samples == limit:
+        if beginning and beginning.cut:
             self.notes.append(
                 f"only the first {limit:,} samples are measured: fewer samples bias the largest eigenvalue upwards"
             )

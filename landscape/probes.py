@@ -19,7 +19,6 @@ from landscape.checkpoints import reading, sniff
 from landscape.checkpoints.contents import look
 from landscape.errors import CheckpointError, TaskError, listing
 
-SUFFIXES = (".safetensors", ".npz", ".pt")
 WANTED = (
     f"tensors called {' and '.join(NAMES[0])}, or a model's arguments by name with labels; samples along the first axis"
 )

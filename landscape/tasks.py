@@ -12,13 +12,12 @@ from torch import nn
 
 from landscape import logits, probes, registry
 from landscape.checkpoints import Checkpoint, Spec, huggingface
-from landscape.conditions import Conditions
+from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError, listing, nearest
 from landscape.imports import imported
 from landscape.losses import Loss, as_loss
 
 OWN = "the checkpoint's own description"
-HUGGING_FACE = "hf:"  # what the name of a model in a Hugging Face directory begins with
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _factory(
         return _guarded(kind, name, registry.resolved(group, name), args)
     if ":" in name and (given or _trusted(name, trusted)):
         return _guarded(kind, name, imported(name), args)
-    if kind == "data" and given and Path(name).suffix in probes.SUFFIXES:
+    if kind == "data" and given and Path(name).suffix in DATA_FILES:
         return lambda: probes.load(Path(name))
     if given and name.endswith(".py"):
         raise TaskError(f"{name} is a file: name a function in it", fix=f"--{kind} {name}:FUNCTION")
@@ -135,7 +134,7 @@ def _trusted(name: str, modules: tuple[str, ...]) -> bool:
 
 def _unknown(kind: str, name: str, given: bool, known: Mapping[str, Any], where: str) -> TaskError:
     """The error for a name that stands for nothing; one from inside a file is never imported on its word."""
-    files = f", or --data FILE ({', '.join(probes.SUFFIXES)})" if kind == "data" else ""
+    files = f", or --data FILE ({', '.join(DATA_FILES)})" if kind == "data" else ""
     ways = f"one of {listing(known, 12)}, or --{kind} pkg.mod:name, or --{kind} path/file.py:name{files}"
     if given:
         return TaskError(f"there is no {kind} called {nearest(name, known)}", fix=ways)

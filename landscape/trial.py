@@ -18,6 +18,10 @@ from landscape.logits import LogitsLoss
 from landscape.losses import FunctionLoss, Loss, as_loss, infer
 
 SAME_LOSS = 1e-3  # relative: a model may compute its loss in another precision
+FREE_SIZE = (
+    "export the program for any number of samples: torch.export.export(model, (x,), "
+    "dynamic_shapes=({0: torch.export.Dim('samples')},))"
+)
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
 
@@ -111,7 +115,9 @@ def _deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
         raise TaskError(
             f"the model cannot take the data: {type(error).__name__}: {error}",
             why=f"inputs of {shapes(first.inputs)}",
-            fix="check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
+            fix=FREE_SIZE
+            if "Guard failed" in str(error)  # what a program of torch.export says
+            else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
         ) from error
     if not all(torch.equal(a, b) or a.isnan().any() for a, b in zip(leaves(output), leaves(again), strict=True)):
         raise TaskError(

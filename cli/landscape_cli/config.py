@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from landscape.analyses import ANALYSES
-from landscape.conditions import Conditions
+from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import UsageError, nearest
-from landscape.fields import Option, described
+from landscape.fields import Option, described, flag
 
 NAMES = ("landscape.toml", "pyproject.toml")
 ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
@@ -63,7 +63,7 @@ def _read(path: Path) -> Settings:
     if not isinstance(table, dict):
         raise UsageError(f"{path}: [tool.landscape] is not a table", fix="[tool.landscape] on a line of its own")
     values = {key.replace("-", "_"): value for key, value in table.items()}
-    known = {f.name for f in described(Conditions, Option)} | {"checkpoint"}
+    known = {f.name for f in described(Conditions, Option) if not f.about.typed} | {"checkpoint"}
     homes: dict[str, list[str]] = {}
     for analysis in ANALYSES:
         for about in described(analysis, Option):
@@ -76,6 +76,7 @@ def _read(path: Path) -> Settings:
                 f"{path}: the setting {key} belongs to a command", fix=f"put it below a line {' or '.join(homes[key])}"
             )
         elif key not in known:
+            _refuse_typed(path, key)
             raise UsageError(
                 f"{path}: there is no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
             )
@@ -87,12 +88,34 @@ def _check_table(path: Path, name: str, table: Mapping[str, Any]) -> None:
     analyses = {analysis.name: analysis for analysis in ANALYSES}
     if name not in analyses:
         raise UsageError(f"{path}: there is no command {nearest(name, analyses)}", fix=f"one of {', '.join(analyses)}")
-    known = {f.name for kind in (analyses[name], Conditions) for f in described(kind, Option)}
+    known = {f.name for kind in (analyses[name], Conditions) for f in described(kind, Option) if not f.about.typed}
     for key in _renamed(table):
         if key not in known:
+            _refuse_typed(path, key)
             raise UsageError(
                 f"{path}: [{name}] has no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
             )
+
+
+def _refuse_typed(path: Path, key: str) -> None:
+    if any(f.name == key and f.about.typed for f in described(Conditions, Option)):
+        raise UsageError(f"{path}: {key} is not taken from settings", fix=f"type {flag(key)} where it is meant")
+
+
+def _reference(folder: Path, value: str) -> str:
+    """A model, data set or loss by name, or one in a file, which is then found from anywhere."""
+    if value.startswith(HUGGING_FACE):
+        return HUGGING_FACE + str(folder / value.removeprefix(HUGGING_FACE))
+    return str(folder / value) if ".py:" in value or value.endswith(DATA_FILES) else value
+
+
+def beside(checkpoint: Path, found: Settings) -> Path | None:
+    """Settings in the checkpoint's own folder that are not read, since a download could carry them."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    candidate = folder / NAMES[0]
+    own = candidate.is_file() and Path.cwd() not in (folder.resolve(), *folder.resolve().parents)
+    above = folder.resolve() in (Path.cwd(), *Path.cwd().parents)
+    return candidate if own and not above and found.path != candidate else None
 
 
 def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,11 +133,11 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         elif key == "checkpoint":
             paths = value if isinstance(value, list) else [value]
             located[key] = [str(folder / str(path)) for path in paths]
-        elif key in REFERENCES and isinstance(value, str) and ".py:" in value:
-            located[key] = str(folder / value)
+        elif key in REFERENCES and isinstance(value, str):
+            located[key] = _reference(folder, value)
         elif key in FILES:
             located[key] = str(folder / str(value))
-        elif key in ("params", "blocks", *ARGUMENTS) and isinstance(value, str):
+        elif key in ("params", "blocks", "trusted_modules", *ARGUMENTS) and isinstance(value, str):
             located[key] = [value]
         else:
             located[key] = value

@@ -11,7 +11,7 @@ import typer
 
 from landscape.analyses import ANALYSES
 from landscape.errors import LandscapeError
-from landscape_cli import config, options, show
+from landscape_cli import config, doctor, inspect, options, show
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
 HELP = """The geometry of a loss around a checkpoint.
@@ -56,6 +56,10 @@ def root(
 for analysis in ANALYSES:
     app.command(analysis.name, help=analysis.summary)(options.command(analysis))
 app.command("show", help="Print what a results file holds.")(show.show)
+app.command("inspect", help="Print what a checkpoint holds, without building a model.")(inspect.inspect)
+app.command("doctor", help="Check this machine, this folder and, if named, a checkpoint with its model.")(
+    doctor.command()
+)
 
 
 def commands() -> list[str]:

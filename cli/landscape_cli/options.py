@@ -13,7 +13,8 @@ import typer
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.fields import Described, Option, choices, described, flag, required
-from landscape_cli.measure import measure
+from landscape_cli import config
+from landscape_cli.measure import measure, say
 from landscape_cli.output import Output
 
 ENVIRONMENT = "LANDSCAPE_"
@@ -23,6 +24,9 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
     """The function behind `landscape <analysis>`: its signature has the fields of the analysis and what all share."""
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        for path in checkpoints or []:
+            if (unread := config.beside(path, context.obj)) is not None:
+                say(f"{path.name}: {unread} is not read, since a download could carry one; --config {unread} reads it")
         return measure(
             list(checkpoints or []),
             record(analysis, values),
@@ -59,7 +63,7 @@ def parameter(field: Described[Option], panel: str) -> inspect.Parameter:
         *names,
         help=field.about.help,
         metavar="|".join(words) or metavar(field),
-        envvar=ENVIRONMENT + field.name.upper(),
+        envvar=None if field.about.typed else ENVIRONMENT + field.name.upper(),
         show_envvar=False,
         rich_help_panel=panel,
         show_default=not isinstance(default, bool) and default not in (None, []),

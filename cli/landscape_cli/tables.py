@@ -53,6 +53,19 @@ def print_rows(title: str, rows: Mapping[str, str]) -> None:
     console().print(table)
 
 
+def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int | None) -> None:
+    """Names, shapes and dtypes; the first `limit` of them, and how many more there are."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("tensor", overflow="fold")
+    table.add_column("shape", justify="right")
+    table.add_column("dtype")
+    for name, (shape, dtype) in list(tensors.items())[:limit]:
+        table.add_row(escape(name), " x ".join(map(str, shape)) or "scalar", dtype)
+    if limit is not None and len(tensors) > limit:
+        table.add_row(f"and {len(tensors) - limit:,} more (--all)", "", "")
+    console().print(table)
+
+
 def number(value: Any) -> str:
     """Six significant digits for floats, yes or no for flags."""
     if isinstance(value, bool | np.bool_):

@@ -117,11 +117,16 @@ def stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
 
 def _zipped(path: Path) -> Contents:
     stamp = stamps((path,))
-    allowance = sniff.ALLOWANCE + stamp[0][0]
+    allowance = sniff.allowance(stamp[0][0])
     inside = archive.members(path, archive.names(path, allowance))
     if "byteorder" in inside and archive.content(path, inside["byteorder"]) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine", fix="save it as safetensors there")
-    pickle = _interpreted(path, io.BytesIO(archive.content(path, inside["data.pkl"])), allowance)
+    description = inside["data.pkl"]
+    if description.size > sniff.LARGEST:
+        raise CheckpointError(
+            f"{path} is damaged: its description alone has {description.size:,} bytes", fix=archive.COPY
+        )
+    pickle = _interpreted(path, io.BytesIO(archive.content(path, description)), allowance)
     places = {
         name.removeprefix("data/"): Place(path, member=member)
         for name, member in inside.items()
@@ -132,7 +137,7 @@ def _zipped(path: Path) -> Contents:
 
 def _legacy(path: Path) -> Contents:
     stamp = stamps((path,))
-    allowance = sniff.ALLOWANCE + stamp[0][0]
+    allowance = sniff.allowance(stamp[0][0])
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         view.seek(len(sniff.LEGACY_MAGIC))
         protocol, system = (_interpreted(path, view, allowance).tree for _ in range(2))
@@ -261,7 +266,7 @@ def _shards(path: Path) -> tuple[Path, ...]:
 
 def _indexed(index: Path) -> list[str]:
     """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
-    if index.stat().st_size > sniff.ALLOWANCE:
+    if index.stat().st_size > sniff.LARGEST:
         raise CheckpointError(f"{index} is absurdly large", fix="download it again")
     try:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))

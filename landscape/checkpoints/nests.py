@@ -16,7 +16,8 @@ AVERAGED = (
     *("ema_model_state_dict", "swa_state_dict", "swa_model", "averaged_model"),
 )
 PREFIXES = ("model_ema.", "ema_model.", "ema.", "averaged_model.", "swa_model.")  # averages inside one state dict
-BESIDE = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim", "landscape_data", "callbacks", "loops")
+OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")
+BESIDE = (*OPTIMIZERS, "landscape_data", "callbacks", "loops")
 DEPTH = 4  # of nests in nests
 EMA, ALL_BUT_EMA = "ema", "raw"
 Tensors = dict[str, TensorRef | OddTensor]
@@ -55,10 +56,10 @@ def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
                 why=f"looked for {listing(AVERAGED, 20)}, and for names that begin with {listing(PREFIXES)}",
                 fix=_offered(raw),
             )
-        return Choice(averaged[0], (f"the averaged weights in {averaged[0].place}",))
+        return Choice(averaged[0], (f"the averaged weights{_in(averaged[0])}",))
     standing = [nest for nest in raw if nest.place.rpartition(".")[2] in (*RAW, "")]
     if not raw and averaged and wanted is None:
-        return Choice(averaged[0], (f"the only weights are averaged ones, in {averaged[0].place}",))
+        return Choice(averaged[0], (f"the only weights are averaged ones{_in(averaged[0])}",))
     if not raw:
         raise _nothing(tree, path)
     if not standing and len(raw) > 1:
@@ -67,10 +68,20 @@ def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
     notes = []
     if others or not standing:
         beside = f"; also there: {listing(nest.place for nest in others)} (--weights)" if others else ""
-        notes.append(f"the weights in {chosen.place or 'its top'}{beside}")
+        notes.append(f"the weights{_in(chosen)}{beside}")
     if averaged:
         notes.append(f"averaged weights are there too, in {averaged[0].place}: --weights ema measures them")
     return Choice(chosen, tuple(notes))
+
+
+def optimizer(tree: Any) -> Mapping[str, Any] | None:
+    """The optimiser's state dict among the entries, if there is one."""
+    for name in OPTIMIZERS if isinstance(tree, Mapping) else ():
+        entry = tree.get(name)
+        entry = entry[0] if isinstance(entry, list) and len(entry) == 1 else entry
+        if isinstance(entry, Mapping) and {"state", "param_groups"} <= entry.keys():
+            return entry
+    return None
 
 
 def nests(tree: Any) -> Iterator[Nest]:
@@ -123,6 +134,10 @@ def _placed(wanted: str, every: list[Nest], path: Path) -> Choice:
             f"{path} holds no weights called {nearest(wanted, [nest.place for nest in every])}", fix=_offered(every)
         )
     return Choice(found, (f"the weights in {found.place}",))
+
+
+def _in(nest: Nest) -> str:
+    return f" in {nest.place}" if nest.place else ""
 
 
 def _offered(every: list[Nest]) -> str:

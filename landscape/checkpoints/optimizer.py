@@ -9,20 +9,10 @@ import torch
 from torch import Tensor
 
 from landscape.checkpoints.names import unwrapped
+from landscape.checkpoints.nests import OPTIMIZERS
 from landscape.errors import CheckpointError, listing
 
-NESTS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")  # where training scripts put the state
 REMEDY = "--preconditioner FILE names a file of positive tensors under the parameters' names"
-
-
-def find(loaded: Mapping[Any, Any]) -> Mapping[str, Any] | None:
-    """The optimiser's state dict among a checkpoint's entries, if there is one."""
-    for nest in NESTS:
-        entry = loaded.get(nest)
-        entry = entry[0] if isinstance(entry, list) and len(entry) == 1 else entry
-        if isinstance(entry, Mapping) and {"state", "param_groups"} <= entry.keys():
-            return entry
-    return None
 
 
 def diagonal(state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
@@ -35,7 +25,7 @@ def diagonal(state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], 
     if state is None:
         raise CheckpointError(
             f"{where} holds no optimiser state to precondition with",
-            why=f"looked for under {', '.join(NESTS)}",
+            why=f"looked for under {', '.join(OPTIMIZERS)}",
             fix=REMEDY,
         )
     try:

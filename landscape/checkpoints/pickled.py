@@ -165,7 +165,7 @@ def interpret(stream: Stream, allowance: int) -> Pickle:
         for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
             if opcode.name == "STOP":
                 return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)))
-            machine.step(opcode.name, argument)
+            STEPS[opcode.name](machine, argument)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, struct.error) as error:
         raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {error}") from error
     raise Damaged("the pickle has no end")
@@ -182,24 +182,16 @@ class _Machine:
         self.bystanders: set[str] = set()
         self.left = allowance
 
-    def step(self, opcode: str, argument: Any) -> None:
-        if opcode in LITERALS:
-            self.push(argument)
-        elif opcode in CONSTANTS:
-            self.push(CONSTANTS[opcode]())
-        elif opcode in ("PROTO", "FRAME"):
-            pass
-        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
-            self.charge(4 * SLOT)
-        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
-            self.stack.append(self.memo[argument])
-            self.charge(SLOT)
-        elif opcode in ("GLOBAL", "STACK_GLOBAL"):
-            full = argument.replace(" ", ".", 1) if opcode == "GLOBAL" else ".".join(self.popped(2))
-            self.push(Name(self.known(full)))
-        else:
-            STEPS[opcode](self)  # an opcode without a step is one that no checkpoint needs: LookupError
+    def remember(self, place: int | None) -> None:
+        self.memo[len(self.memo) if place is None else place] = self.stack[-1]
+        self.charge(4 * SLOT)
+
+    def recall(self, place: int) -> None:
+        self.stack.append(self.memo[place])
+        self.charge(SLOT)
+
+    def name(self, full: str) -> None:
+        self.push(Name(self.known(full)))
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -348,40 +340,45 @@ RULES: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _bytes,
     "copyreg._reconstructor": _reconstructed,
 }
-LITERALS = {
+LITERALS = (
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"),
     *("SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES"),
     *("BINBYTES8", "BYTEARRAY8"),
-}
-CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_SET": list,
-    "EMPTY_TUPLE": tuple,
-}
-STEPS: dict[str, Callable[[_Machine], object]] = {
-    "MARK": _Machine.mark,
-    "POP": lambda m: m.popped(1),
-    "POP_MARK": lambda m: m.since_mark(),
-    "DUP": lambda m: m.push(m.stack[-1]),
-    "TUPLE": lambda m: m.push(tuple(m.since_mark())),
-    "TUPLE1": lambda m: m.push(tuple(m.popped(1))),
-    "TUPLE2": lambda m: m.push(tuple(m.popped(2))),
-    "TUPLE3": lambda m: m.push(tuple(m.popped(3))),
-    "LIST": lambda m: m.push(m.since_mark()),
-    "FROZENSET": lambda m: m.push(m.since_mark()),
-    "DICT": lambda m: m.push_dictionary(m.since_mark()),
-    "APPEND": lambda m: m.extend(m.popped(1)),
-    "APPENDS": lambda m: m.extend(m.since_mark()),
-    "ADDITEMS": lambda m: m.extend(m.since_mark()),
-    "SETITEM": lambda m: m.put(m.popped(2)),
-    "SETITEMS": lambda m: m.put(m.since_mark()),
-    "BINPERSID": lambda m: m.push(m.persistent()),
-    "REDUCE": lambda m: m.push(m.made(*m.popped(2))),
-    "NEWOBJ": lambda m: m.push(m.made(*m.popped(2))),
-    "NEWOBJ_EX": lambda m: m.push(m.made(*m.popped(3)[:2])),
-    "BUILD": _Machine.build,
-}
+)
+STEPS: dict[str, Callable[[_Machine, Any], object]] = {
+    **dict.fromkeys(LITERALS, _Machine.push),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: None),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.remember),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.recall),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_SET": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "GLOBAL": lambda m, words: m.name(words.replace(" ", ".", 1)),
+    "STACK_GLOBAL": lambda m, _: m.name(".".join(m.popped(2))),
+    "MARK": lambda m, _: m.mark(),
+    "POP": lambda m, _: m.popped(1),
+    "POP_MARK": lambda m, _: m.since_mark(),
+    "DUP": lambda m, _: m.push(m.stack[-1]),
+    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
+    "TUPLE1": lambda m, _: m.push(tuple(m.popped(1))),
+    "TUPLE2": lambda m, _: m.push(tuple(m.popped(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.popped(3))),
+    "LIST": lambda m, _: m.push(m.since_mark()),
+    "FROZENSET": lambda m, _: m.push(m.since_mark()),
+    "DICT": lambda m, _: m.push_dictionary(m.since_mark()),
+    "APPEND": lambda m, _: m.extend(m.popped(1)),
+    "APPENDS": lambda m, _: m.extend(m.since_mark()),
+    "ADDITEMS": lambda m, _: m.extend(m.since_mark()),
+    "SETITEM": lambda m, _: m.put(m.popped(2)),
+    "SETITEMS": lambda m, _: m.put(m.since_mark()),
+    "BINPERSID": lambda m, _: m.push(m.persistent()),
+    "INST": lambda m, words: m.known(f"an instance of {words}"),
+    "REDUCE": lambda m, _: m.push(m.made(*m.popped(2))),
+    "NEWOBJ": lambda m, _: m.push(m.made(*m.popped(2))),
+    "NEWOBJ_EX": lambda m, _: m.push(m.made(*m.popped(3)[:2])),
+    "BUILD": lambda m, _: m.build(),
+}  # what each opcode does with its argument; one that is not here is one that no checkpoint needs

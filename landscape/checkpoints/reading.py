@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from landscape.checkpoints import archive, huggingface, nests, optimizer, sniff
+from landscape.checkpoints import archive, configuration, huggingface, nests, sniff
 from landscape.checkpoints.contents import Contents, Place, look
 from landscape.checkpoints.pickled import OddTensor, Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY, Spec
@@ -83,10 +83,10 @@ def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
     notes = choice.notes
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
-    state = lambda: tree(contents, optimizer.find(contents.tree))  # noqa: E731
+    state = lambda: tree(contents, nests.optimizer(contents.tree))  # noqa: E731
     module = None
     if contents.format == sniff.HUGGING_FACE:
-        module = Module(lambda: huggingface.architecture(path), lambda: huggingface.with_weights(path))
+        module = Module(lambda: configuration.architecture(path), lambda: huggingface.with_weights(path))
     return Checkpoint(path, hexdigest, contents.format, tensors, spec, extras, state, module, notes)
 
 

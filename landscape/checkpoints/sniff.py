@@ -19,7 +19,8 @@ PICKLE = "pickle"
 RUN_CODE = (EXPORTED, TORCHSCRIPT, DISTRIBUTED, PICKLE)  # opening one runs what is in it
 
 HEADER = 512  # bytes that every signature below fits in
-ALLOWANCE = 1 << 26  # bytes of memory for descriptions, beyond twice the file's size: 64 MiB
+WORKING_SPACE = 1 << 25  # bytes of memory that a description may take beyond twice the file's size
+LARGEST = 1 << 26  # bytes of a description; that of a hundred thousand tensors has 25 MB
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as its old writer pickled it
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 
@@ -71,6 +72,11 @@ def sniff(path: Path) -> str:
     )
 
 
+def allowance(size: int) -> int:
+    """Bytes of memory that the description of a file of this size may take."""
+    return WORKING_SPACE + 2 * min(size, 8 * LARGEST)
+
+
 def _head(path: Path) -> bytes:
     try:
         if not path.exists():
@@ -93,7 +99,7 @@ def _is_safetensors(head: bytes, size: int) -> bool:
 
 def _zip(path: Path) -> str:
     """Which of the formats that are zip archives it is, by the members."""
-    entries = archive.names(path, ALLOWANCE + path.stat().st_size)
+    entries = archive.names(path, allowance(path.stat().st_size))
     inside = {entry.filename.partition("/")[2] or entry.filename for entry in entries}
     if {"archive_format", "models/model.json"} & inside or "serialized_exported_program.json" in inside:
         return EXPORTED

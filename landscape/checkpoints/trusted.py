@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.checkpoints import nests, optimizer, reading, sniff
+from landscape.checkpoints import nests, reading, sniff
 from landscape.checkpoints.pickled import OddTensor
 from landscape.checkpoints.reading import Checkpoint, Module
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
@@ -82,10 +82,9 @@ def _from_tree(path: Path, kind: str, loaded: Any, weights: str | None) -> Check
     tree = loaded if isinstance(loaded, dict) else {"model": loaded}
     places = [weights] if weights not in (None, nests.EMA, nests.ALL_BUT_EMA) else []
     wanted = places or (list(nests.AVERAGED) if weights == nests.EMA else list(nests.RAW))
-    found = next(((place, tree[place]) for place in wanted if isinstance(tree.get(place), nn.Module)), None)
-    if found:
-        place, module = found
-        made = Module(lambda: f"the {type(module).__name__} in {place}", lambda: module)
+    module = next((tree[place] for place in wanted if isinstance(tree.get(place), nn.Module)), None)
+    if module is not None:
+        made = Module(lambda: f"the {type(module).__name__} in it", lambda: module)
         return _checkpoint(path, kind, dict(module.state_dict()), made, tree)
     described, tensors = _described(tree)
     choice = nests.choose(described, weights, path)
@@ -124,7 +123,7 @@ def _checkpoint(
         {name: tensor.detach() for name, tensor in tensors.items()},
         spec,
         dict(kept) if isinstance(kept, Mapping) else {},
-        lambda: optimizer.find(tree),
+        lambda: nests.optimizer(tree),
         module,
         (SAID,),
     )

@@ -1,0 +1,65 @@
+"""Checks what a measurement relies on, and says it in a form that a bug report can carry."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.conditions import Conditions
+from landscape.fields import Option, described
+from landscape_cli import options
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+FAILED = 2
+
+
+def command() -> Callable[..., int]:
+    """The function behind `landscape doctor`: a checkpoint, and the conditions that every command has."""
+
+    def invoke(context: typer.Context, checkpoint: Path | None, json: bool, **values: Any) -> int:
+        return examine(checkpoint, json, options.record(Conditions, values), options.origins(context))
+
+    path = Annotated[Path | None, typer.Argument(metavar="CHECKPOINT", help="Its model is checked too.")]
+    as_json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for a bug report.")]
+    parameters = [
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        inspect.Parameter("checkpoint", inspect.Parameter.KEYWORD_ONLY, annotation=path, default=None),
+        inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, annotation=as_json, default=False),
+        *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
+    ]
+    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    invoke.__annotations__ = {p.name: p.annotation for p in parameters}
+    return invoke
+
+
+def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins: Mapping[str, str]) -> int:
+    """The exit code: 0 if all is well, 2 if something is not."""
+    from landscape import doctor
+
+    def own() -> Objective:
+        from landscape.loading import load
+
+        assert checkpoint is not None
+        return load(checkpoint, replace(conditions, dtype="float64"), origins=origins)
+
+    checks = []
+    for check in doctor.examine(Path.cwd(), own if checkpoint else None):
+        checks.append(check)
+        if not json:
+            typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}")
+            if not check.passed:
+                typer.echo(f"      fix:  {check.fix}")
+    if json:
+        import json as writer
+
+        typer.echo(writer.dumps({"passed": all(c.passed for c in checks), "checks": [asdict(c) for c in checks]}))
+    else:
+        typer.echo(doctor.summary(checks))
+    return 0 if all(check.passed for check in checks) else FAILED
