@@ -62,6 +62,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{name} (did you mean {close[0]}?)" if close else name
 
 
+def shown(word: object, longest: int = 80) -> str:
+    """A word from a file as it may be printed: short, and without characters that command a terminal."""
+    text = str(word)
+    if not text.isprintable():
+        text = repr(text[:longest])
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def listing(names: Iterable[str], limit: int = 5) -> str:
     """The first `limit` names and how many more there are."""
     every = list(names)

@@ -77,7 +77,7 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
     written = float(loss.total(loss.select(forward(first)), first.targets).detach()) / count
     if isinstance(own, Tensor) and abs(float(own.detach()) - written) > SAME_LOSS * abs(written):
         raise TaskError(
-            f"the model's own loss is {float(own):.6g} on the first {first.size} samples, not {written:.6g}",
+            f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {written:.6g}",
             why=f"it is no {loss.inner.name} of its logits and labels alone",
             fix="--loss pkg.mod:function(output, target), with the loss that is meant",
         )

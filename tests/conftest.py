@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def generator() -> torch.Generator:
 def classification(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """24 samples of 5 features in 3 classes."""
     return torch.randn(24, 5, generator=generator), torch.randint(0, 3, (24,), generator=generator)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without the progress bars and remarks of the transformers library."""
+    import transformers
+
+    words = transformers.utils.logging
+    level = words.get_verbosity()
+    words.set_verbosity_error()
+    words.disable_progress_bar()
+    try:
+        yield
+    finally:
+        words.set_verbosity(level)
 
 
 def tanh_net() -> nn.Sequential:

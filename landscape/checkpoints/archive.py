@@ -91,7 +91,9 @@ def require_crc(path: Path, member: Member, found: int) -> None:
     """Raises CheckpointError if the checksum of a member's bytes is not the one in the directory."""
     if found != member.crc:
         raise CheckpointError(
-            f"{path} is damaged: the bytes of {member.name} do not match their checksum", fix="copy or save it again"
+            f"{path} is damaged: the bytes of {member.name} do not match their checksum",
+            why="or it was saved under torch.serialization.set_crc32_options(False), without checksums",
+            fix="copy it again, or save it with checksums",
         )
 
 

@@ -29,7 +29,13 @@ def architecture(directory: Path) -> str:
     """The architecture that config.json names; raises CheckpointError for a config that is no plain description."""
     config = _config(directory)
     named = config.get("architectures")
-    if not (isinstance(named, list) and len(named) == 1 and isinstance(named[0], str)):
+    if not (isinstance(named, list) and len(named) == 1 and isinstance(named[0], str) and named[0].isidentifier()):
+        timm = config.get("architecture")
+        if isinstance(timm, str) and timm.isidentifier():
+            raise CheckpointError(
+                f"{directory / sniff.CONFIG} describes a model of timm: {timm}",
+                fix=f"--model model.py:build, with a function that returns timm.create_model({timm!r}, num_classes=...)",
+            )
         raise CheckpointError(f"{directory / sniff.CONFIG} names no architecture", fix=OWN_MODEL)
     if not named[0].endswith(tuple(KINDS)):
         raise CheckpointError(

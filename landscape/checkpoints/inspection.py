@@ -14,6 +14,7 @@ from landscape.checkpoints.names import PREFIXES, WRAPPERS
 from landscape.checkpoints.nests import Nest
 from landscape.checkpoints.pickled import OddTensor, Opaque
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
+from landscape.errors import shown
 
 DESCRIBED = 20  # entries beside the weights that are listed
 LONGEST = 60  # characters of one of them
@@ -112,13 +113,13 @@ def _entries(contents: Contents, every: list[Nest]) -> dict[str, str]:
     tops = {nest.place.partition(".")[0] for nest in every}
     own = next((nest.tensors for nest in every if nest.place == ""), {})
     beside = [key for key in tree if isinstance(key, str) and key not in {*tops, *own, KEY, DATA_KEY}]
-    return {key[:LONGEST]: _worded(tree[key]) for key in beside[:DESCRIBED]}
+    return {shown(key, LONGEST): _worded(tree[key]) for key in beside[:DESCRIBED]}
 
 
 def _worded(value: Any) -> str:
     if value is None or isinstance(value, bool | int | float | str):
-        text = repr(value) if not isinstance(value, int) or value.bit_length() < 64 else "a large int"
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+        large = isinstance(value, int) and value.bit_length() > 64
+        return "a large int" if large else shown(repr(value[:LONGEST] if isinstance(value, str) else value), LONGEST)
     if isinstance(value, dict):
         return f"a table of {len(value)} entries"
     if isinstance(value, list | tuple):

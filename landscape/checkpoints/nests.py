@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints.pickled import OddTensor, TensorRef
-from landscape.errors import CheckpointError, listing, nearest
+from landscape.errors import CheckpointError, listing, nearest, shown
 
 RAW = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
 AVERAGED = (
@@ -19,6 +19,7 @@ PREFIXES = ("model_ema.", "ema_model.", "ema.", "averaged_model.", "swa_model.")
 OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")
 BESIDE = (*OPTIMIZERS, "landscape_data", "callbacks", "loops")
 DEPTH = 4  # of nests in nests
+LONGEST_NAME = 1000  # characters of a tensor's name
 EMA, ALL_BUT_EMA = "ema", "raw"
 Tensors = dict[str, TensorRef | OddTensor]
 
@@ -43,8 +44,20 @@ class Choice:
 def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
     """The weights among everything in the file: the raw ones, unless `wanted` is `ema` or the place of others.
 
-    Raises CheckpointError if there are none, or several sets of which none goes without saying.
+    Raises CheckpointError if there are none, several sets of which none goes without saying, or names that nobody
+    could read.
     """
+    choice = _chosen(tree, wanted, path)
+    unreadable = [name for name in choice.nest.tensors if not name.isprintable() or len(name) > LONGEST_NAME]
+    if unreadable:
+        raise CheckpointError(
+            f"{path} has names that cannot be printed: {listing(map(shown, unreadable))}",
+            fix="name the tensors as a model's state dict does",
+        )
+    return choice
+
+
+def _chosen(tree: Any, wanted: str | None, path: Path) -> Choice:
     every = list(nests(tree))
     raw, averaged = [n for n in every if not n.averaged], [n for n in every if n.averaged]
     if wanted not in (None, EMA, ALL_BUT_EMA):
@@ -150,7 +163,7 @@ def _nothing(tree: Any, path: Path) -> CheckpointError:
         return CheckpointError(
             f"{path} holds {described(tree)}, not a dictionary of tensors", fix="torch.save(model.state_dict(), path)"
         )
-    entries = listing(f"{name} ({described(value)})" for name, value in tree.items())
+    entries = listing(f"{shown(getattr(name, 'kind', name))} ({described(value)})" for name, value in tree.items())
     return CheckpointError(
         f"{path} holds no tensors by name, only: {entries or 'an empty dictionary'}",
         fix="save a state dict, or {'state_dict': model.state_dict()}",

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
+from landscape.errors import shown
+
 ITEMSIZE = {
     **dict.fromkeys(("bool", "uint8", "int8", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"), 1),
     **dict.fromkeys(("float8_e8m0fnu",), 1),
@@ -36,6 +38,7 @@ STORAGES = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
     "UntypedStorage": "uint8",
+    **{"QInt8Storage": "int8", "QUInt8Storage": "uint8", "QInt32Storage": "int32"},
 }
 DICTIONARIES = {
     "collections.OrderedDict",
@@ -50,7 +53,9 @@ DICTIONARIES = {
 BYSTANDERS = {
     *("argparse.Namespace", "types.SimpleNamespace", "collections.deque", "typing.Any", "uuid.UUID"),
     *(f"builtins.{kind}" for kind in ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list")),
-    *(f"builtins.{kind}" for kind in ("object", "range", "set", "slice", "str", "tuple", "bytes")),
+    "builtins.long",
+    *(f"torch.per_{part}_{kind}" for part in ("tensor", "channel") for kind in ("affine", "symmetric")),
+    *(f"builtins.{kind}" for kind in ("object", "range", "set", "slice", "str", "tuple")),
     *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta", "timezone")),
     *("decimal.Decimal", "fractions.Fraction"),
     *(f"pathlib{place}.{kind}Path" for place in ("", "._local") for kind in ("", "Posix", "Windows", "PurePosix")),
@@ -167,7 +172,7 @@ def interpret(stream: Stream, allowance: int) -> Pickle:
                 return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)))
             STEPS[opcode.name](machine, argument)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, struct.error) as error:
-        raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {error}") from error
+        raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {shown(error)}") from error
     raise Damaged("the pickle has no end")
 
 
@@ -225,7 +230,7 @@ class _Machine:
         storage = module in ("torch", "torch.cuda", "torch.storage") and name in STORAGES
         dtype = module == "torch" and name in ITEMSIZE
         if not (full in RULES or full in BYSTANDERS or full in ODD_TENSORS or storage or dtype):
-            raise Refused(full)
+            raise Refused(shown(full))
         return full
 
     def made(self, name: Any, arguments: Any) -> Any:
@@ -338,6 +343,7 @@ RULES: dict[str, Callable[..., Any]] = {
     ),
     "torch.Size": lambda machine, sizes=(): tuple(sizes),
     "_codecs.encode": _bytes,
+    "builtins.bytes": lambda machine, content=b"": bytes(content) if isinstance(content, bytes) else b"",
     "copyreg._reconstructor": _reconstructed,
 }
 LITERALS = (

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from landscape.errors import CheckpointError, listing
+from landscape.errors import CheckpointError, listing, shown
 
 KEY = "landscape"  # the entry of a .pt dictionary, or of safetensors' metadata, that holds the description
 DATA_KEY = "landscape_data"  # where an embedded batch is kept: inputs and targets
@@ -45,12 +45,13 @@ class Spec:
             raise CheckpointError(f"{where}: its description has schema {schema}, this version reads {SCHEMA}")
         unknown = sorted(set(entries) - {f.name for f in fields(cls)})
         if unknown:
-            raise CheckpointError(f"{where}: its description has unknown entries: {listing(unknown)}")
+            raise CheckpointError(f"{where}: its description has unknown entries: {listing(map(shown, unknown))}")
         return cls(**entries)._checked(where)
 
     def _checked(self, where: str) -> Spec:
         words = all(value is None or isinstance(value, str) for value in (self.model, self.data, self.loss))
         tables = all(isinstance(t, dict) for t in (self.model_args, self.data_args, self.populations, self.about))
-        if not (words and tables):
+        named = [value for value in (self.model, self.data, self.loss) if isinstance(value, str)]
+        if not (words and tables and all(value == shown(value) for value in named)):
             raise CheckpointError(f"{where}: its description has entries of the wrong type")
         return self

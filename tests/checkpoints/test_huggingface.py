@@ -1,0 +1,280 @@
+"""Hugging Face directories give the numbers of the same model in memory, and of a loss written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import quiet_transformers
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+import landscape
+from landscape import Eig
+from landscape.errors import CheckpointError, LandscapeError, TaskError
+from landscape.logits import LogitsLoss
+
+transformers = pytest.importorskip("transformers")
+
+SIZES: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "hidden_size": 12}
+TOKENS, CLASSES = 40, 3
+TEXT = {"vocab_size": TOKENS, "max_position_embeddings": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+FAMILIES: dict[str, Any] = {
+    "gpt2": lambda t: t.GPT2LMHeadModel(
+        t.GPT2Config(vocab_size=TOKENS, n_positions=16, n_embd=12, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=2)
+    ),
+    "llama": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, **TEXT, num_key_value_heads=1)),
+    "olmo2": lambda t: t.Olmo2ForCausalLM(t.Olmo2Config(**SIZES, **TEXT)),
+    "bert": lambda t: t.BertForSequenceClassification(t.BertConfig(**SIZES, **TEXT, num_labels=CLASSES)),
+    "vit": lambda t: t.ViTForImageClassification(
+        t.ViTConfig(**SIZES, image_size=8, patch_size=4, num_channels=1, num_labels=CLASSES)
+    ),
+}
+CAUSAL = ["gpt2", "llama", "olmo2"]
+
+
+def saved(name: str, folder: Path) -> tuple[Path, Any]:
+    """A model's directory, and the model in memory."""
+    torch.manual_seed(0)
+    with quiet_transformers():
+        model = FAMILIES[name](transformers).eval()
+        model.save_pretrained(folder / name)
+    return folder / name, model
+
+
+def batch(name: str) -> dict[str, Tensor]:
+    """Seven samples; texts end at different places, and what follows is padding without a label."""
+    generator = torch.Generator().manual_seed(1)
+    classes = torch.randint(0, CLASSES, (7,), generator=generator)
+    if name == "vit":
+        return {"pixel_values": torch.randn(7, 1, 8, 8, generator=generator), "labels": classes}
+    tokens = torch.randint(3, TOKENS, (7, 9), generator=generator)
+    mask = (torch.arange(9) < torch.tensor([9, 9, 5, 7, 9, 3, 8])[:, None]).long()
+    labels = tokens.masked_fill(mask == 0, -100) if name in CAUSAL else classes
+    return {"input_ids": tokens * mask, "attention_mask": mask, "labels": labels}
+
+
+def file_of(batch: dict[str, Tensor], folder: Path) -> str:
+    save_file(batch, folder / "batch.safetensors")
+    return str(folder / "batch.safetensors")
+
+
+def eigenvalues(objective: landscape.Objective) -> np.ndarray:
+    values: np.ndarray = landscape.run(Eig(k=3, tol=1e-6), objective).eigenvalues
+    return values
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+class TestEveryFamily:
+    def test_the_directory_gives_what_the_model_in_memory_gives(self, name: str, tmp_path: Path) -> None:
+        path, model = saved(name, tmp_path)
+        there = landscape.load(path, data=file_of(batch(name), tmp_path), dtype="float64")
+        here = landscape.Objective(model, batch(name), "hf", dtype="float64")
+        assert there.source.resolved_from["model"] == f"{type(model).__name__}, from the checkpoint itself"
+        np.testing.assert_allclose(eigenvalues(there), eigenvalues(here), rtol=1e-6)
+
+    def test_the_loss_is_the_model_s_own(self, name: str, tmp_path: Path) -> None:
+        _, model = saved(name, tmp_path)
+        with quiet_transformers(), torch.no_grad():
+            own = float(model(**batch(name)).loss)
+        objective = landscape.Objective(model, batch(name))
+        assert isinstance(objective.loss, LogitsLoss)
+        assert float(objective.value()) == pytest.approx(own, rel=1e-5)
+        assert objective.count == {True: 43, False: 7}[name in CAUSAL]  # scored tokens: each text's, less its first
+
+    def test_measuring_leaves_the_model_as_it_was(self, name: str, tmp_path: Path) -> None:
+        _, model = saved(name, tmp_path)
+        before = json.dumps(model.config.to_dict(), sort_keys=True, default=str)
+        landscape.Objective(model, batch(name))
+        assert json.dumps(model.config.to_dict(), sort_keys=True, default=str) == before
+
+
+class ByHand(nn.Module):
+    """The mean over scored tokens, as one would write it: token t + 1 from the logits at t."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = self.model(input_ids=tokens, attention_mask=mask).logits
+        return logits
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+class TestLanguageModels:
+    def test_eigenvalues_are_those_of_a_loss_written_by_hand(self, name: str, tmp_path: Path) -> None:
+        path, model = saved(name, tmp_path)
+        data = batch(name)
+        scored = [(row, t) for row in range(7) for t in range(8) if data["labels"][row, t + 1] != -100]
+
+        def loss(logits: Tensor, labels: Tensor) -> Tensor:
+            terms = [-functional.log_softmax(logits[r, t], -1)[labels[r, t + 1]] for r, t in scored]
+            return torch.stack(terms).sum() / len(terms)
+
+        pair = ((data["input_ids"], data["attention_mask"]), data["labels"])
+        whole = landscape.Objective(ByHand(model), [pair], Summed(loss, len(scored)), dtype="float64")
+        there = landscape.load(path, data=file_of(data, tmp_path), dtype="float64")
+        np.testing.assert_allclose(eigenvalues(there), eigenvalues(whole), rtol=1e-6)
+
+    def test_padding_changes_nothing(self, name: str, tmp_path: Path) -> None:
+        """Each text alone and unpadded, against all of them in one padded batch."""
+        _, model = saved(name, tmp_path)
+        data = batch(name)
+        lengths = data["attention_mask"].sum(1).tolist()
+        alone = [{key: value[i : i + 1, :n] for key, value in data.items()} for i, n in enumerate(lengths)]
+        padded = landscape.Objective(model, data, dtype="float64")
+        apart = landscape.Objective(model, Ragged(alone), dtype="float64")
+        assert padded.count == apart.count
+        np.testing.assert_allclose(eigenvalues(padded), eigenvalues(apart), rtol=1e-5)
+
+    def test_without_labels_the_tokens_are_scored_that_are_not_padding(self, name: str, tmp_path: Path) -> None:
+        _, model = saved(name, tmp_path)
+        data = batch(name)
+        unlabelled = {key: value for key, value in data.items() if key != "labels"}
+        given, found = (landscape.Objective(model, one, dtype="float64") for one in (data, unlabelled))
+        assert float(given.value()) == float(found.value())
+        assert given.count == found.count
+
+    def test_micro_batches_change_nothing(self, name: str, tmp_path: Path) -> None:
+        _, model = saved(name, tmp_path)
+        whole, cut = (landscape.Objective(model, batch(name), dtype="float64", micro_batch=size) for size in (7, 2))
+        torch.testing.assert_close(whole.gradient(), cut.gradient(), rtol=1e-6, atol=1e-9)
+
+    def test_gauss_newton_and_fisher_take_the_logits(self, name: str, tmp_path: Path) -> None:
+        """The drawn Fisher's mean is the Gauss-Newton matrix for cross-entropy."""
+        from landscape.operators import operator
+
+        _, model = saved(name, tmp_path)
+        last = "lm_head.weight" if name != "gpt2" else "transformer.ln_f.*"
+        objective = landscape.Objective(model, batch(name), dtype="float64", params=(last,))
+        direction = torch.linspace(-1, 1, objective.space.size, dtype=torch.float64)[:, None]
+        newton = float((direction.T @ operator("ggn", objective).matmat(direction)).item())
+        draws = operator("fisher", objective, labels=200).matmat(direction)
+        assert float((direction.T @ draws).item()) == pytest.approx(newton, rel=0.1)
+
+
+class Summed:
+    """A mean of one batch as a sum with its count."""
+
+    name = "by hand"
+
+    def __init__(self, mean: Any, terms: int) -> None:
+        self.mean, self.terms = mean, terms
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.mean(output, target) * self.terms  # type: ignore[no-any-return]
+
+    def count(self, target: Tensor) -> int:
+        return self.terms
+
+
+class Ragged(list[Any]):
+    """Batches of different lengths."""
+
+
+@pytest.mark.parametrize("columns", [1, 4], ids=["regression", "several labels"])
+def test_real_labels_are_regressed_or_classified_as_transformers_does(columns: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with quiet_transformers():
+        model = transformers.BertForSequenceClassification(
+            transformers.BertConfig(**SIZES, **TEXT, num_labels=columns)
+        ).eval()
+    data = batch("bert")
+    data["labels"] = torch.rand(7) if columns == 1 else torch.randint(0, 2, (7, columns)).float()
+    objective = landscape.Objective(model, data)
+    with quiet_transformers(), torch.no_grad():
+        own = float(model(**data).loss)
+    assert float(objective.value()) == pytest.approx(own, rel=1e-5)
+
+
+def test_a_model_whose_loss_is_another_one_is_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with quiet_transformers():
+        config = transformers.BertConfig(**SIZES, **TEXT, num_labels=4, problem_type="regression")
+        model = transformers.BertForSequenceClassification(config).eval()
+    data = {**batch("bert"), "labels": torch.rand(7, 4)}
+    with pytest.raises(TaskError, match=r"the model's own loss is .* not .*\n.*no bce.*\n.*--loss pkg.mod:function"):
+        landscape.Objective(model, data)
+
+
+def test_weights_from_a_training_loop_go_into_the_model_of_a_directory(tmp_path: Path) -> None:
+    path, model = saved("gpt2", tmp_path)
+    torch.save({"model": {f"module.{name}": t for name, t in model.state_dict().items()}}, tmp_path / "step.pt")
+    data = file_of(batch("gpt2"), tmp_path)
+    there = landscape.load(tmp_path / "step.pt", model=f"hf:{path}", data=data)
+    assert float(there.value()) == float(landscape.load(path, data=data).value())
+
+
+def test_a_directory_may_be_measured_with_a_model_of_one_s_own(tmp_path: Path) -> None:
+    """Its weights are then read as data; tied ones come under one of their names."""
+    path, _ = saved("gpt2", tmp_path)
+    (tmp_path / "own.py").write_text(
+        f"import transformers\ndef build():\n    c = transformers.AutoConfig.from_pretrained({str(path)!r})\n"
+        "    return transformers.AutoModelForCausalLM.from_config(c)"
+    )
+    data = file_of(batch("gpt2"), tmp_path)
+    own = landscape.load(path, model=f"{tmp_path}/own.py:build", data=data)
+    assert float(own.value()) == pytest.approx(float(landscape.load(path, data=data).value()), rel=1e-6)
+
+
+def test_narrow_weights_are_upcast_and_that_is_said(tmp_path: Path) -> None:
+    path, model = saved("llama", tmp_path)
+    with quiet_transformers():
+        model.bfloat16().save_pretrained(path)
+    objective = landscape.load(path, data=file_of(batch("llama"), tmp_path))
+    assert objective.theta.dtype == torch.float32
+    assert "bfloat16 weights are computed in float32" in objective.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architectures": ["GPT2Model"]}, r"architecture GPT2Model, which has no loss.*\n.*\n.*--model pkg.mod"),
+        ({"architectures": None}, r"names no architecture\n.*--model"),
+        ({"architectures": None, "architecture": "resnet18"}, r"a model of timm: resnet18\n.*timm.create_model"),
+        ({"model_type": "nosuch"}, r"transformers cannot build GPT2LMHeadModel.*\n.*update transformers"),
+        ({"n_layer": 3}, r"does not hold all weights.*missing transformer.h.2"),
+        ({"n_embd": 16}, r"transformers cannot build|does not hold all weights"),
+        ({"auto_map": {"AutoModel": "x.Y"}}, r"asks for auto_map.*\n.*\n.*if you trust it"),
+    ],
+    ids=["base", "none", "timm", "type", "missing", "sizes", "code"],
+)
+def test_a_config_that_cannot_be_followed_is_said(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path, _ = saved("gpt2", tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(LandscapeError, match=message):
+        landscape.load(path, data=file_of(batch("gpt2"), tmp_path))
+
+
+def test_without_transformers_the_remedy_is_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    path, _ = saved("gpt2", tmp_path)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(TaskError, match=r"needs the transformers library.*\n.*\[hf\]"):
+        landscape.load(path, data=file_of(batch("gpt2"), tmp_path))
+
+
+def test_the_hub_is_off_while_a_model_is_built_and_on_again_afterwards() -> None:
+    from huggingface_hub import constants
+
+    from landscape.checkpoints.huggingface import _offline
+
+    before = constants.HF_HUB_OFFLINE
+    with _offline(), pytest.raises(Exception, match="offline|not a local|cached"):
+        transformers.AutoConfig.from_pretrained("gpt2-nosuch")
+    assert before == constants.HF_HUB_OFFLINE
+
+
+def test_an_adapter_beside_the_model_is_refused(tmp_path: Path) -> None:
+    path, _ = saved("gpt2", tmp_path)
+    (path / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="PEFT adapter beside"):
+        landscape.load(path, data=file_of(batch("gpt2"), tmp_path))

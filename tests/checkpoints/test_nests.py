@@ -1,0 +1,96 @@
+"""The weights are found where training scripts put them, and a choice is never made in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from landscape.checkpoints import read
+from landscape.errors import CheckpointError
+
+RAW = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+EMA = {name: tensor + 1 for name, tensor in RAW.items()}
+
+
+def choose(tmp_path: Path, content: Any, weights: str | None = None) -> tuple[float, tuple[str, ...]]:
+    """The value that the chosen weights are filled with, and what was said."""
+    torch.save(content, tmp_path / "a.pt")
+    checkpoint = read(tmp_path / "a.pt", weights=weights)
+    assert checkpoint.tensors.keys() == RAW.keys()
+    return float(checkpoint.tensors["bias"][0]), checkpoint.notes
+
+
+@pytest.mark.parametrize("nest", ["state_dict", "model_state_dict", "model", "net", "network", "params", "weights"])
+def test_usual_nests_need_no_word(nest: str, tmp_path: Path) -> None:
+    assert choose(tmp_path, {"epoch": torch.tensor(3), nest: RAW, "optimizer": {"state": EMA}}) == (0, ())
+
+
+def test_a_nest_in_a_nest(tmp_path: Path) -> None:
+    assert choose(tmp_path, {"model": {"state_dict": RAW, "step": torch.tensor(1)}}) == (0, ())
+
+
+def test_the_only_nest_of_another_name_is_taken_and_said(tmp_path: Path) -> None:
+    assert choose(tmp_path, {"my_policy": RAW, "epoch": 3}) == (0, ("the weights in my_policy",))
+
+
+def test_of_two_usual_nests_the_first_is_taken_and_the_other_named(tmp_path: Path) -> None:
+    value, notes = choose(tmp_path, {"net": EMA, "model": RAW})
+    assert value == 0
+    assert notes == ("the weights in model; also there: net (--weights)",)
+
+
+def test_of_several_sets_none_is_taken(tmp_path: Path) -> None:
+    content = {"generator": RAW, "discriminator": EMA}
+    with pytest.raises(CheckpointError, match=r"several sets.*\n.*--weights generator, --weights discriminator"):
+        choose(tmp_path, content)
+    assert choose(tmp_path, content, "discriminator") == (1, ("the weights in discriminator",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model": RAW, "model_ema": EMA},
+        {"state_dict": RAW, "state_dict_ema": EMA},
+        {"state_dict": RAW, "callbacks": {}, "ema": {"module": {f"module.{n}": t for n, t in EMA.items()}}},
+        {"state_dict": RAW, "swa_model": {"n_averaged": torch.tensor(4), **EMA}},
+        {**RAW, **{f"ema_model.{name}": tensor for name, tensor in EMA.items()}},
+    ],
+    ids=["model_ema", "state_dict_ema", "nested", "swa", "by-prefix"],
+)
+def test_averaged_weights_are_offered_and_chosen_by_name(content: dict[str, Any], tmp_path: Path) -> None:
+    value, notes = choose(tmp_path, content)
+    assert value == 0
+    assert "--weights ema measures them" in notes[0]
+    torch.save(content, tmp_path / "b.pt")
+    tensors = read(tmp_path / "b.pt", weights="ema").tensors
+    assert {float(tensor.max()) for tensor in tensors.values()} == {1.0}
+    assert choose(tmp_path, content, "raw")[0] == 0
+
+
+def test_averaged_weights_alone_are_taken_and_said(tmp_path: Path) -> None:
+    torch.save({"n_averaged": torch.tensor(4), **{f"module.{name}": t for name, t in EMA.items()}}, tmp_path / "a.pt")
+    checkpoint = read(tmp_path / "a.pt")
+    assert checkpoint.notes == ("the only weights are averaged ones",)
+    assert set(checkpoint.tensors) == {"module.weight", "module.bias"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("ema", r"holds no averaged weights\n.*looked for model_ema.*\n.*--weights model"),
+        ("generater", r"no weights called generater\n.*--weights model"),
+    ],
+    ids=["ema", "name"],
+)
+def test_weights_that_are_not_there_are_said(weights: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        choose(tmp_path, {"model": RAW}, weights)
+
+
+def test_names_that_command_a_terminal_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="names that cannot be printed") as refusal:
+        choose(tmp_path, {"weight\x1b[2J": torch.ones(1)})
+    assert "\x1b" not in str(refusal.value)
