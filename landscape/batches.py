@@ -198,11 +198,12 @@ class Beginning:
         left = self.samples
         for item in self.source:
             batch = as_batch(item)
-            self.cut = self.cut or batch.size > left
+            more = batch.size > left
             if left > 0:
                 yield next(batch.split(left))
                 left -= batch.size
-            if self.cut:
+            if more:
+                self.cut = True
                 return
 
 

@@ -49,12 +49,12 @@ def versions() -> Check:
     """What is installed, and whether torch is recent enough to read files as data."""
     known = {**provenance.environment(), **{name: provenance.installed(name) for name in OPTIONAL}}
     found = ", ".join(f"{name} {version}" for name, version in known.items() if version != "none")
+    fix = f"pip install 'torch>={'.'.join(map(str, FLOOR))}' (CVE-2025-32434, CVE-2026-24747)"
     try:
         numbers = tuple(int(part) for part in known["torch"].split("+")[0].split(".")[:2])
     except ValueError:  # a build of one's own
-        return Check("versions", True, found)
-    wanted = ".".join(map(str, FLOOR))
-    return Check("versions", numbers >= FLOOR, found, f"pip install 'torch>={wanted}' (CVE-2025-32434, CVE-2026-24747)")
+        return Check("versions", True, found, fix)
+    return Check("versions", numbers >= FLOOR, found, fix)
 
 
 def device() -> Check:

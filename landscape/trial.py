@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,7 +65,7 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
 def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> None:
     """Raises TaskError if the model, given the labels, computes another loss than the one written out."""
     count = loss.count(first.targets)
-    if not isinstance(first.inputs, dict) or count == 0:
+    if not isinstance(first.inputs, dict) or count == 0 or "labels" not in inspect.signature(model.forward).parameters:
         return
     inputs = {**first.inputs, "labels": logits.labels_of(first.targets)}
     config: Any = getattr(model, "config", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from conftest import Splitter
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from landscape.batches import Batch, Batches, as_batch, survey
+from landscape.batches import Batch, Batches, Beginning, as_batch, survey
 from landscape.errors import TaskError
 
 CPU = torch.device("cpu")
@@ -160,3 +161,62 @@ def test_cutting_ends_pieces_before_the_places() -> None:
     batch = Batch(torch.arange(10), torch.arange(10), first=5)
     assert [piece.inputs.tolist() for piece in batch.cut((2, 5, 7, 8, 15, 20))] == [[0, 1], [2], [3, 4, 5, 6, 7, 8, 9]]
     assert [piece.first for piece in batch.cut((7, 8))] == [5, 7, 8]
+
+
+class TestNames:
+    """Batches in dictionaries, arrays, and batches without targets."""
+
+    @pytest.mark.parametrize("names", [("inputs", "targets"), ("input", "target"), ("x", "y")], ids="-".join)
+    def test_a_dictionary_of_two_is_a_pair(self, names: tuple[str, str]) -> None:
+        batch = as_batch(dict(zip(names, (X, Y), strict=True)))
+        assert batch.inputs is X
+        assert batch.targets is Y
+
+    @pytest.mark.parametrize("label", ["labels", "label", "targets", "target"])
+    def test_labels_are_no_argument_of_the_model(self, label: str) -> None:
+        batch = as_batch({"tokens": X, "mask": X > 0, "nothing": None, label: Y})
+        assert set(batch.inputs) == {"tokens", "mask"}
+        assert batch.targets is Y
+
+    def test_other_mappings_are_dictionaries(self) -> None:
+        batch = as_batch(UserDict(tokens=X, labels=Y))
+        assert batch.inputs == {"tokens": X}
+
+    @pytest.mark.parametrize("item", [X, (X,), [X]], ids=["tensor", "tuple", "list"])
+    def test_a_single_tensor_is_its_own_target(self, item: Any) -> None:
+        batch = as_batch(item)
+        assert batch.inputs is X
+        assert batch.targets is X
+
+    def test_a_dictionary_without_labels_is_its_own_target(self) -> None:
+        batch = as_batch({"tokens": X})
+        assert batch.targets["tokens"] is X
+
+    def test_arrays_are_tensors(self) -> None:
+        for item in ((X.numpy(), Y.numpy()), {"x": X.numpy(), "y": Y.numpy()}):
+            batch = as_batch(item)
+            assert torch.equal(batch.inputs, X)
+            assert torch.equal(batch.targets, Y)
+        nested = as_batch(({"a": X.numpy()}, Y))
+        assert torch.equal(nested.inputs["a"], X)
+
+    @pytest.mark.parametrize("source", [X, {"x": X, "y": Y}, (X.numpy(), Y.numpy())], ids=["tensor", "dict", "arrays"])
+    def test_one_batch_alone_is_a_data_set(self, source: Any) -> None:
+        assert surveyed(source).samples == 24
+
+
+class TestBeginning:
+    @pytest.mark.parametrize("limit", [1, 10, 13, 24, 30])
+    @pytest.mark.parametrize("budget", [0, 10**9], ids=["streamed", "kept"])
+    def test_the_first_samples_whatever_the_batches(self, limit: int, budget: int, split: Splitter) -> None:
+        beginning = Beginning(split(X, Y), limit)
+        batches = survey(beginning, device=torch.device("cpu"), dtype=torch.float32, budget=budget)
+        assert batches.samples == min(limit, 24)
+        assert torch.equal(torch.cat([batch.inputs for batch in batches]), X[:limit])
+        assert batches.sha256 == surveyed((X[:limit], Y[:limit])).sha256
+        assert beginning.cut == (limit < 24)
+
+    def test_a_loader_that_shuffles_is_still_noticed(self) -> None:
+        loader = DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True)
+        with pytest.raises(TaskError, match="changes from pass to pass"):
+            surveyed(Beginning(loader, 6))

@@ -113,9 +113,8 @@ def beside(checkpoint: Path, found: Settings) -> Path | None:
     """Settings in the checkpoint's own folder that are not read, since a download could carry them."""
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     candidate = folder / NAMES[0]
-    own = candidate.is_file() and Path.cwd() not in (folder.resolve(), *folder.resolve().parents)
-    above = folder.resolve() in (Path.cwd(), *Path.cwd().parents)
-    return candidate if own and not above and found.path != candidate else None
+    searched = folder.resolve() in (Path.cwd(), *Path.cwd().parents)
+    return candidate if candidate.is_file() and not searched and found.path != candidate else None
 
 
 def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def architecture(directory: Path) -> str:
         if isinstance(timm, str) and timm.isidentifier():
             raise CheckpointError(
                 f"{directory / sniff.CONFIG} describes a model of timm: {timm}",
-                fix=f"--model model.py:build, with a function that returns timm.create_model({timm!r}, num_classes=...)",
+                fix=f"--model model.py:build, a function that returns timm.create_model({timm!r}, num_classes=...)",
             )
         raise CheckpointError(f"{directory / sniff.CONFIG} names no architecture", fix=OWN_MODEL)
     if not named[0].endswith(tuple(KINDS)):

@@ -49,3 +49,36 @@ def test_another_shape_names_both() -> None:
         CheckpointError, match=r"head.weight is \(5, 2\) there and \(1, 2\) in the model\n.*--model-arg"
     ):
         fit(found, MODEL, "ckpt.pt")
+
+
+def test_a_tied_tensor_may_come_under_one_of_its_names() -> None:
+    shared = torch.zeros(3, 2)
+    model = {"embed.weight": shared, "head.weight": shared, "bias": torch.zeros(3)}
+    found = {"embed.weight": torch.ones(3, 2), "bias": torch.ones(3)}
+    fitted, note = fit(found, model, "ckpt.pt")
+    assert fitted["head.weight"] is found["embed.weight"]
+    assert note == ""
+    prefixed, note = fit({f"model.{name}": tensor for name, tensor in found.items()}, model, "ckpt.pt")
+    assert prefixed.keys() == model.keys()
+    assert "the prefix 'model.'" in note
+
+
+def test_equal_tensors_that_are_not_tied_may_not() -> None:
+    model = {"embed.weight": torch.zeros(3, 2), "head.weight": torch.zeros(3, 2)}
+    with pytest.raises(CheckpointError, match="missing head.weight"):
+        fit({"embed.weight": torch.ones(3, 2)}, model, "ckpt.pt")
+
+
+def test_a_counter_that_eval_mode_does_not_use_may_be_missing() -> None:
+    model = torch.nn.BatchNorm1d(3).state_dict()
+    found = {name: tensor for name, tensor in model.items() if name != "num_batches_tracked"}
+    assert fit(found, model, "ckpt.pt")[0].keys() == model.keys()
+    with pytest.raises(CheckpointError, match="missing running_mean"):
+        fit({name: tensor for name, tensor in found.items() if name != "running_mean"}, model, "ckpt.pt")
+
+
+def test_what_was_undone_is_said() -> None:
+    found = {f"_orig_mod.module.model.{name}": tensor for name, tensor in MODEL.items()}
+    assert fit(found, MODEL, "ckpt.pt")[1] == (
+        "stripped the wrapper '_orig_mod' and the wrapper 'module' and the prefix 'model.' from ckpt.pt"
+    )

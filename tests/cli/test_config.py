@@ -107,3 +107,28 @@ def test_dashes_and_single_words_are_understood(tmp_path: Path) -> None:
         "max_basis": 30,
         "model_arg": ["width=3"],
     }
+
+
+def test_files_of_data_and_models_in_directories_are_found_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "landscape.toml").write_text('data = "batch.npz"\nmodel = "hf:model"\ntrusted-modules = "mine"')
+    found = config.find(str(tmp_path / "landscape.toml")).values
+    assert found["data"] == str(tmp_path / "batch.npz")
+    assert found["model"] == f"hf:{tmp_path / 'model'}"
+    assert found["trusted_modules"] == ["mine"]
+
+
+def test_settings_beside_a_checkpoint_are_named_unless_they_are_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, nothing = tmp_path / "download", config.Settings()
+    (folder / "inner").mkdir(parents=True)
+    (folder / "landscape.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert config.beside(folder / "a.pt", nothing) == folder / "landscape.toml"
+    assert config.beside(folder, nothing) == folder / "landscape.toml", "a checkpoint that is a directory"
+    assert config.beside(folder / "a.pt", config.Settings(folder / "landscape.toml")) is None
+    assert config.beside(tmp_path / "a.pt", nothing) is None
+    monkeypatch.chdir(folder)
+    assert config.beside(Path("a.pt"), nothing) is None
+    monkeypatch.chdir(folder / "inner")
+    assert config.beside(folder / "a.pt", nothing) is None, "found by searching upward"
