@@ -47,6 +47,7 @@ samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minute
 bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops (about 20 minutes)
 	$(BIN)/python benchmarks/eig.py
 	$(BIN)/python benchmarks/spectrum.py
+	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/report.py
 
 gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON: one whose torch has CUDA)

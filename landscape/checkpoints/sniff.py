@@ -19,7 +19,7 @@ PICKLE = "pickle"
 RUN_CODE = (EXPORTED, TORCHSCRIPT, DISTRIBUTED, PICKLE)  # opening one runs what is in it
 
 HEADER = 512  # bytes that every signature below fits in
-WORKING_SPACE = 1 << 25  # bytes of memory that a description may take beyond twice the file's size
+WORKING_SPACE = 24 << 20  # bytes of memory that a description may take beyond twice the file's size
 LARGEST = 1 << 26  # bytes of a description; that of a hundred thousand tensors has 25 MB
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as its old writer pickled it
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
