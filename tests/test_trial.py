@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,3 +88,23 @@ def test_a_loss_that_is_not_finite_is_a_result_of_the_numbers() -> None:
     )
     with pytest.raises(NumericalError, match="the loss at the checkpoint is nan"):
         _ = objective.reference
+
+
+class Noisy(nn.Module):
+    """A linear layer whose output is off by a share, another one at each call."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.layer, self.share, self.calls = nn.Linear(5, 3), share, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        masked = torch.full((len(x), 1), -torch.inf)
+        return torch.cat([self.layer(x) * (1 + self.share * self.calls), masked], dim=1)
+
+
+@pytest.mark.parametrize(("share", "random"), [(1e-7, False), (1e-2, True)], ids=["rounding", "noise"])
+def test_rounding_is_no_randomness(share: float, random: bool) -> None:
+    batch = (torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3)
+    with pytest.raises(TaskError, match="two different outputs") if random else nullcontext():
+        Objective(Noisy(share), batch, "cross_entropy")
