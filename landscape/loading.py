@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from landscape import checkpoints, tasks
 from landscape.checkpoints import optimizer
 from landscape.checkpoints.names import unwrapped
 from landscape.conditions import Conditions
-from landscape.errors import UsageError
+from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, Source
 
@@ -36,6 +38,8 @@ def load(
     validate(conditions)
     checkpoint = checkpoints.read(path, weights=conditions.weights, trust=conditions.trust)
     task = tasks.find(checkpoint, conditions, origins)
+    if task.described and not task.weighted:
+        _require_proportion(task, checkpoint)
     model = task.build()
     parameters = dict(model.named_parameters())
 
@@ -65,6 +69,22 @@ def load(
     said = [*found, *checkpoint.notes, stripped, _upcast(checkpoint.tensors, conditions.dtype), *objective.notes]
     objective.notes[:] = dict.fromkeys(filter(None, said))
     return objective
+
+
+def _require_proportion(task: tasks.Task, checkpoint: checkpoints.Checkpoint) -> None:
+    """Raises CheckpointError if the model that a checkpoint describes is much larger than its weights.
+
+    A small file could otherwise ask for a model that fills the memory. The model is measured without being allocated.
+    """
+    with torch.device("meta"), suppress(TaskError):  # a registered model may not be buildable there
+        wanted = sum(tensor.numel() for tensor in task.build().state_dict().values())
+        held = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+        if wanted > 2 * held:
+            raise CheckpointError(
+                f"{checkpoint.path} does not fit the model {task.resolved_from['model']}: it holds {held:,} "
+                f"numbers for {wanted:,}",
+                fix="name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
+            )
 
 
 def _filled(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> str:

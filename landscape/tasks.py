@@ -25,7 +25,7 @@ class Task:
     """How to build the model and the data, and the loss (None: to be inferred; `hf`: the model's own).
 
     `resolved_from` says for each of model, data and loss what it is and where it was named. With `weighted` the model
-    is built with the checkpoint's weights in it.
+    is built with the checkpoint's weights in it; with `described` the checkpoint alone says which model it is.
     """
 
     build: Callable[[], nn.Module]
@@ -33,6 +33,7 @@ class Task:
     loss: Loss | str | None
     resolved_from: dict[str, str]
     weighted: bool = False
+    described: bool = False
 
 
 def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, str] | None = None) -> Task:
@@ -65,7 +66,8 @@ def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, s
         make_data = _factory("data", str(data), conditions.data is not None, where, data_args, trusted)
         note("data", data, conditions.data)
     build = own.build if own else _model(str(model), conditions, spec, where)
-    return Task(build, make_data, _loss(loss, conditions.loss is not None, where, trusted), resolved, own is not None)
+    found = _loss(loss, conditions.loss is not None, where, trusted)
+    return Task(build, make_data, found, resolved, own is not None, conditions.model is None)
 
 
 def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any]) -> None:

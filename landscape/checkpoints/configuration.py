@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints import sniff
-from landscape.errors import CheckpointError, listing
+from landscape.errors import CheckpointError, listing, shown
 
 KINDS = {
     "ForCausalLM": "AutoModelForCausalLM",
@@ -22,6 +22,7 @@ HOSTILE = ("auto_map", "quantization_config", "transformers_weights", "custom_pi
 KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 OWN_MODEL = "build the model yourself: --model pkg.mod:factory"
 LARGEST_CONFIG = 1 << 24  # bytes: a list of labels may be long
+FEWEST = 1000  # whatever a setting with "layer" in its name may count
 DEEPEST = 50  # levels of a config
 
 
@@ -44,6 +45,16 @@ def architecture(directory: Path) -> str:
             fix=OWN_MODEL,
         )
     return named[0]
+
+
+def require_plausible(directory: Path, tensors: int) -> None:
+    """Raises CheckpointError if the config describes more layers than there are tensors: building them has no end."""
+    for key, value in _entries(_config(directory)):
+        if "layer" in key and isinstance(value, int) and value > max(tensors, FEWEST):
+            raise CheckpointError(
+                f"{directory / sniff.CONFIG} asks for {key} = {shown(value)}, and there are {tensors} tensors",
+                fix=OWN_MODEL,
+            )
 
 
 def _config(directory: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from landscape.checkpoints.configuration import KINDS, OWN_MODEL, architecture
@@ -18,8 +19,19 @@ from landscape.errors import CheckpointError, TaskError, listing
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
 
 
-def with_weights(directory: Path) -> nn.Module:
-    """The model of a directory with its weights; raises CheckpointError for weights that do not fit."""
+def with_weights(directory: Path, numbers: int) -> nn.Module:
+    """The model of a directory with its weights; raises CheckpointError for weights that do not fit.
+
+    The weights have so many `numbers`; a config that describes a much larger model is refused before it is allocated.
+    """
+    with torch.device("meta"):
+        wanted = sum(parameter.numel() for parameter in without_weights(directory).parameters())
+    if wanted > 2 * numbers:
+        raise CheckpointError(
+            f"{directory} does not hold all weights of its model {architecture(directory)}: {numbers:,} numbers for "
+            f"{wanted:,}",
+            fix="save the model with save_pretrained, or " + OWN_MODEL,
+        )
     model: nn.Module
     model, report = _built(directory, "from_pretrained", directory, use_safetensors=True, output_loading_info=True)
     missing = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))

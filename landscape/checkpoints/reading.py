@@ -86,7 +86,9 @@ def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
     state = lambda: tree(contents, nests.optimizer(contents.tree))  # noqa: E731
     module = None
     if contents.format == sniff.HUGGING_FACE:
-        module = Module(lambda: configuration.architecture(path), lambda: huggingface.with_weights(path))
+        numbers = sum(tensor.numel() for tensor in tensors.values())
+        configuration.require_plausible(path, len(tensors))
+        module = Module(lambda: configuration.architecture(path), lambda: huggingface.with_weights(path, numbers))
     return Checkpoint(path, hexdigest, contents.format, tensors, spec, extras, state, module, notes)
 
 

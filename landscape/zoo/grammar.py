@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.zoo.limits import IDS, require_at_most
+
 ALPHABET = "abcdefghijklmnopqrstuvwxyz .,"
 LETTERS = 26
 NOUNS = "fox river stone teacher garden engine window letter forest captain mirror ladder market cloud".split()
@@ -58,5 +60,7 @@ def grammar(
     `never-seen` (strings of the same law that it was not).
     """
     strings = split in ("canaries", "never-seen")
-    rows = sequences(split, count or (CANARIES if strings else TRAINING), length)
+    count = count or (CANARIES if strings else TRAINING)
+    require_at_most(IDS, count * (length + 1), "characters")
+    rows = sequences(split, count, length)
     return list(zip(torch.split(rows[:, :-1], batch_size), torch.split(rows[:, 1:], batch_size), strict=True))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape.zoo.limits import LAYERS, require_at_most
+
 
 class Block(nn.Module):
     """Two 3x3 convolutions with BatchNorm, and a shortcut if `skip`."""
@@ -62,4 +64,5 @@ def resnet(blocks: int = 3, width: int = 8, channels: int = 1, classes: int = 10
 
     Input `(N, channels, H, W)`, output `(N, classes)`.
     """
+    require_at_most(LAYERS, 6 * blocks, "layers")
     return ResNet(blocks=blocks, width=width, channels=channels, classes=classes, skip=skip)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape.zoo.limits import LAYERS, require_at_most
+
 
 class Layer(nn.Module):
     """Pre-norm causal self-attention and a GELU network, each with its residual."""
@@ -59,4 +61,5 @@ def char_transformer(
     vocabulary: int = 29, length: int = 64, width: int = 128, heads: int = 4, layers: int = 2
 ) -> CharTransformer:
     """A causal transformer: ids `(N, T)` with T <= `length` in, logits `(N, T, vocabulary)` out."""
+    require_at_most(LAYERS, layers, "layers")
     return CharTransformer(vocabulary=vocabulary, length=length, width=width, heads=heads, layers=layers)

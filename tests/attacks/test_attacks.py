@@ -639,6 +639,48 @@ def test_a_name_inside_a_file_is_never_imported(entry: str, tmp_path: Path, monk
     assert (tmp_path / MARKER).exists()
 
 
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"model": "mlp", "model_args": {"sizes": [30_000, 30_000]}},
+        {"model": "mlp", "model_args": {"sizes": [1] * 100_000}},
+        {"model": "resnet", "model_args": {"blocks": 10**6}},
+        {"model": "char-transformer", "model_args": {"layers": 10**6}},
+        {"model": "char-transformer", "model_args": {"vocabulary": 10**7}},
+        {"model": "mlp", "model_args": {"sizes": [2, 3]}, "data": "grammar", "data_args": {"count": 10**9}},
+    ],
+    ids=["width", "depth", "blocks", "layers", "vocabulary", "data"],
+)
+def test_a_description_that_asks_for_a_giant_is_refused(described: dict[str, Any], tmp_path: Path) -> None:
+    state = {"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}
+    spec = Spec(**{"data": "digits", **described}).to_json()
+    torch.save({"state_dict": state, "landscape": spec}, tmp_path / "a.pt")
+    with Cost() as cost, pytest.raises(LandscapeError, match="does not fit the model|are more than"):
+        landscape.load(tmp_path / "a.pt")
+    assert cost.bytes < BEYOND
+    assert cost.seconds < SECONDS
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"hidden_size": 32_000}, {"num_hidden_layers": 10**7}, {"vocab_size": 10**9}],
+    ids=lambda sizes: next(iter(sizes)),
+)
+def test_a_config_that_asks_for_a_giant_is_refused(sizes: dict[str, int], tmp_path: Path) -> None:
+    small = {
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 20,
+    }
+    path = directory(tmp_path, {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **small, **sizes})
+    with Cost() as cost, pytest.raises(LandscapeError, match="does not hold all weights|and there are 1 tensors"):
+        landscape.load(path, data="digits")
+    assert cost.bytes < 3 * BEYOND  # of which transformers' own import has its share
+    assert cost.seconds < 3 * SECONDS
+
+
 def test_nothing_touches_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a config that names a model of the hub nor one whose weights are missing."""
 

@@ -17,7 +17,17 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.checkpoints.pickled import Damaged, OddTensor, Opaque, Pickle, Refused, TensorRef, interpret
+from landscape.checkpoints.pickled import (
+    Damaged,
+    OddTensor,
+    Opaque,
+    Pickle,
+    Refused,
+    Storage,
+    TensorRef,
+    interpret,
+    strided,
+)
 
 PLENTY = 1 << 24
 plain = st.recursive(
@@ -117,6 +127,11 @@ def test_a_name_that_is_no_data_is_refused_where_it_stands(name: str) -> None:
             interpret(io.BytesIO(b"\x80\x04c" + module.encode() + b"\n" + member.encode() + b"\n" + use), PLENTY)
 
 
+def test_a_kind_that_is_no_value_is_not_called() -> None:
+    with pytest.raises(Refused, match="a call of torch.FloatStorage"):
+        interpret(io.BytesIO(b"\x80\x02ctorch\nFloatStorage\nK\x05\x85R."), PLENTY)
+
+
 def test_names_cannot_command_a_terminal() -> None:
     with pytest.raises(Refused) as refusal:
         interpret(io.BytesIO(b"\x80\x04\x8c\x03a\x1b[\x8c\x04exec\x93."), PLENTY)
@@ -144,11 +159,17 @@ def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "shape", [(1,) * 65, (0, 1 << 70), (True, 2), (2.0,)], ids=["dimensions", "huge", "bool", "real"]
+)
+def test_sizes_that_are_none_are_refused(shape: tuple[Any, ...]) -> None:
+    with pytest.raises(Damaged, match="sizes are no counts"):
+        strided(Storage("0", "float32", 6), "float32", 0, shape, (1,) * len(shape))
+
+
 @given(st.data())
 def test_views_are_inside_their_storage_or_refused(data: st.DataObject) -> None:
     """The rule, against the indices that the view would touch."""
-    from landscape.checkpoints.pickled import Storage, strided
-
     rank = data.draw(st.integers(0, 3))
     shape = tuple(data.draw(st.lists(st.integers(0, 4), min_size=rank, max_size=rank)))
     stride = tuple(data.draw(st.lists(st.integers(0, 6), min_size=rank, max_size=rank)))
