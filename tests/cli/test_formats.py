@@ -16,6 +16,7 @@ from torch import nn
 
 import landscape
 from landscape import Eig
+from landscape.imports import imported
 from landscape_cli.main import status
 
 CODE = """
@@ -33,15 +34,9 @@ OWN = ["--model", "project.py:build", "--data", "project.py:batches"]
 DATA = OWN[2:]
 
 
-def namespace() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    exec(CODE, found)
-    return found
-
-
 def trained() -> nn.Module:
     """Not the weights that the factory makes: those would be right without being read."""
-    model: nn.Module = namespace()["build"]()
+    model: nn.Module = imported("project.py:build")()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.3).add_(0.05)
@@ -107,7 +102,7 @@ def compiled_in_the_middle(model: nn.Module) -> list[str]:
 
 
 def averaged(model: nn.Module) -> list[str]:
-    other = namespace()["build"]()
+    other = imported("project.py:build")()
     ema = torch.optim.swa_utils.AveragedModel(model)
     torch.save({"model": other.state_dict(), "model_ema": ema.state_dict()}, "ckpt.pt")
     return ["ckpt.pt", "--weights", "ema", *OWN]
@@ -146,7 +141,7 @@ def test_every_format_gives_what_the_model_in_memory_gives(
     arguments = ["eig", *write(model), "-k", "3", "--tol", "1e-7", "--dtype", "float64", "--json", "--no-plot"]
     assert status(arguments) == 0
     found = json.loads(capsys.readouterr().out)["result"]
-    objective = landscape.Objective(model, namespace()["batches"](), "cross_entropy", dtype="float64")
+    objective = landscape.Objective(model, imported("project.py:batches")(), "cross_entropy", dtype="float64")
     expected = landscape.run(Eig(k=3, tol=1e-7), objective)
     assert found["eigenvalues"] == pytest.approx(expected.eigenvalues.tolist(), rel=1e-6)
     assert found["loss"] == pytest.approx(expected.loss, rel=1e-9)
