@@ -16,7 +16,7 @@ from torch import Tensor
 from landscape import memory
 from landscape.batches import NAMES
 from landscape.checkpoints import reading, sniff
-from landscape.checkpoints.contents import look
+from landscape.checkpoints.look import look
 from landscape.errors import CheckpointError, TaskError, listing
 
 WANTED = (

@@ -1,6 +1,6 @@
 """Checkpoints as data: what a file is, what it holds, and the description of itself that it may carry.
 
-What describes (`sniff`, `contents`, `names`) needs no torch; names here are imported on first use.
+What describes (`sniff`, `look`, `inspection`, `names`) needs no torch; names here are imported on first use.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape.checkpoints.checkpoint import Checkpoint as Checkpoint
     from landscape.checkpoints.names import fit as fit
-    from landscape.checkpoints.reading import Checkpoint as Checkpoint
     from landscape.checkpoints.reading import read as read
     from landscape.checkpoints.saving import save as save
     from landscape.checkpoints.spec import Spec as Spec
 
-HOMES = {"Checkpoint": "reading", "Spec": "spec", "fit": "names", "read": "reading", "save": "saving"}
+HOMES = {"Checkpoint": "checkpoint", "Spec": "spec", "fit": "names", "read": "reading", "save": "saving"}
 __all__ = ["Checkpoint", "Spec", "fit", "read", "save"]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints import nests, sniff
-from landscape.checkpoints.contents import Contents, look
+from landscape.checkpoints.contents import Contents
+from landscape.checkpoints.look import look
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
 from landscape.checkpoints.nests import Nest
 from landscape.checkpoints.pickled import OddTensor, Opaque

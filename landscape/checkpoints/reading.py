@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape.checkpoints import archive, configuration, huggingface, nests, sniff
-from landscape.checkpoints.contents import Contents, Place, look
+from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
+from landscape.checkpoints.contents import Contents, Place
+from landscape.checkpoints.look import look
 from landscape.checkpoints.pickled import OddTensor, Storage, TensorRef
-from landscape.checkpoints.spec import DATA_KEY, Spec
+from landscape.checkpoints.spec import DATA_KEY
 from landscape.errors import CheckpointError, listing
 
 READERS = 4  # threads: a copy and a checksum each run at memory speed, outside the interpreter's lock
 PIECE = 1 << 24  # bytes copied and summed at once: inside the processor's cache
 DEEPEST = 100  # levels of a data file; no batch has more
-
-
-@dataclass(frozen=True)
-class Module:
-    """A model that comes with a checkpoint: what it is called, and how it is made, with the weights in it."""
-
-    name: Callable[[], str]
-    build: Callable[[], nn.Module]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The tensors of a file by name, and what the file says of itself.
-
-    `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer()` reads the
-    optimiser's state dict (None without one). `module` is the model itself, where the file or directory holds it.
-    `notes` say what was chosen among the file's contents.
-    """
-
-    path: Path
-    sha256: str
-    format: str
-    tensors: dict[str, Tensor]
-    spec: Spec | None = None
-    extras: dict[str, Tensor] = field(default_factory=dict)
-    optimizer: Callable[[], Mapping[str, Any] | None] = lambda: None
-    module: Module | None = None
-    notes: tuple[str, ...] = ()
 
 
 def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -> Checkpoint:
@@ -90,18 +62,6 @@ def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
         configuration.require_plausible(path, len(tensors))
         module = Module(lambda: configuration.architecture(path), lambda: huggingface.with_weights(path, numbers))
     return Checkpoint(path, hexdigest, contents.format, tensors, spec, extras, state, module, notes)
-
-
-def sha256(files: Iterable[Path], home: Path) -> str:
-    """The sha256 of one file; of several, that of the lines `name sha256`."""
-    digests = {}
-    for file in sorted(files):
-        with file.open("rb") as stream:
-            digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
-    if list(digests) == [home]:
-        return digests[home]
-    lines = "".join(f"{file.relative_to(home)} {digest}\n" for file, digest in digests.items())
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:

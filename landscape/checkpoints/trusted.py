@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.checkpoints import nests, reading, sniff
+from landscape.checkpoints import nests, sniff
+from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
 from landscape.checkpoints.pickled import OddTensor
-from landscape.checkpoints.reading import Checkpoint, Module
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.errors import CheckpointError, LandscapeError
 from landscape.imports import importing_from
@@ -100,7 +100,7 @@ def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:
             word = OddTensor(str(value.layout))
             tensors[id(word)] = value
             return word
-        if isinstance(value, Mapping) and depth <= reading.DEEPEST:
+        if isinstance(value, Mapping) and depth <= nests.DEPTH:
             return {key: walk(part, depth + 1) for key, part in value.items()}
         return value
 
@@ -118,7 +118,7 @@ def _checkpoint(
     kept = tree.get(DATA_KEY, {})
     return Checkpoint(
         path,
-        reading.sha256(files, path),
+        sha256(files, path),
         kind,
         {name: tensor.detach() for name, tensor in tensors.items()},
         spec,

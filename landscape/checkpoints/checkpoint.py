@@ -1,0 +1,53 @@
+"""A checkpoint that was read: tensors by name, and what comes with them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from landscape.checkpoints.spec import Spec
+
+
+@dataclass(frozen=True)
+class Module:
+    """A model that comes with a checkpoint: what it is called, and how it is made, with the weights in it."""
+
+    name: Callable[[], str]
+    build: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file by name, and what the file says of itself.
+
+    `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer()` reads the
+    optimiser's state dict (None without one). `module` is the model itself, where the file or directory holds it.
+    `notes` say what was chosen among the file's contents.
+    """
+
+    path: Path
+    sha256: str
+    format: str
+    tensors: dict[str, Tensor]
+    spec: Spec | None = None
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: Callable[[], Mapping[str, Any] | None] = lambda: None
+    module: Module | None = None
+    notes: tuple[str, ...] = ()
+
+
+def sha256(files: Iterable[Path], home: Path) -> str:
+    """The sha256 of one file; of several, that of the lines `name sha256`."""
+    digests = {}
+    for file in sorted(files):
+        with file.open("rb") as stream:
+            digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
+    if list(digests) == [home]:
+        return digests[home]
+    lines = "".join(f"{file.relative_to(home)} {digest}\n" for file, digest in digests.items())
+    return hashlib.sha256(lines.encode()).hexdigest()
