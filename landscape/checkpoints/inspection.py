@@ -13,7 +13,8 @@ from landscape.checkpoints.contents import Contents
 from landscape.checkpoints.look import look
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
 from landscape.checkpoints.nests import Nest
-from landscape.checkpoints.pickled import OddTensor, Opaque
+from landscape.checkpoints.pickled import Opaque
+from landscape.checkpoints.references import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.errors import shown
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.checkpoints.pickled import OddTensor, TensorRef
+from landscape.checkpoints.references import OddTensor, TensorRef
 from landscape.errors import CheckpointError, listing, nearest, shown
 
 RAW = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")

@@ -11,85 +11,17 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any, Protocol
 
+from landscape.checkpoints.harmless import BYSTANDERS, DICTIONARIES, ODD_TENSORS, STORAGES
+from landscape.checkpoints.references import ITEMSIZE, Damaged, OddTensor, Storage, TensorRef, counts, strided
 from landscape.errors import shown
 
-ITEMSIZE = {
-    **dict.fromkeys(("bool", "uint8", "int8", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"), 1),
-    **dict.fromkeys(("float8_e8m0fnu",), 1),
-    **dict.fromkeys(("uint16", "int16", "float16", "bfloat16"), 2),
-    **dict.fromkeys(("uint32", "int32", "float32"), 4),
-    **dict.fromkeys(("uint64", "int64", "float64", "complex64"), 8),
-    "complex128": 16,
-}  # bytes by torch's name of the dtype
-STORAGES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "uint8",
-    "QInt8Storage": "int8",
-    "QUInt8Storage": "uint8",
-    "QInt32Storage": "int32",
-}
-DICTIONARIES = {
-    "collections.OrderedDict",
-    "collections.defaultdict",
-    "collections.Counter",
-    "lightning.fabric.utilities.data.AttributeDict",
-    "lightning.pytorch.utilities.parsing.AttributeDict",
-    "lightning_fabric.utilities.data.AttributeDict",
-    "pytorch_lightning.utilities.parsing.AttributeDict",
-}
-# kinds of value that training scripts keep beside the weights; they are passed over, never made
-BYSTANDERS = {
-    *("argparse.Namespace", "types.SimpleNamespace", "collections.deque", "typing.Any", "uuid.UUID"),
-    *(f"builtins.{kind}" for kind in ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list")),
-    "builtins.long",
-    *(f"torch.per_{part}_{kind}" for part in ("tensor", "channel") for kind in ("affine", "symmetric")),
-    *(f"builtins.{kind}" for kind in ("object", "range", "set", "slice", "str", "tuple")),
-    *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta", "timezone")),
-    *("decimal.Decimal", "fractions.Fraction"),
-    *(f"pathlib{place}.{kind}Path" for place in ("", "._local") for kind in ("", "Posix", "Windows", "PurePosix")),
-    *("numpy.dtype", "numpy.ndarray", "numpy.float64", "numpy.float32", "numpy.int64", "numpy.int32", "numpy.bool_"),
-    *(f"numpy.{c}.multiarray.{f}" for c in ("core", "_core") for f in ("scalar", "_reconstruct")),
-    *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
-    *("torch.device", "torch.strided", "torch.torch_version.TorchVersion", "torch.serialization._get_layout"),
-    *("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"),
-    *(f"omegaconf.{place}" for place in ("dictconfig.DictConfig", "listconfig.ListConfig", "base.ContainerMetadata")),
-    *(f"omegaconf.{place}" for place in ("base.Metadata", "nodes.AnyNode", "nodes.IntegerNode", "nodes.FloatNode")),
-    *(f"omegaconf.nodes.{kind}Node" for kind in ("String", "Boolean", "Path", "Bytes", "Enum")),
-}
-ODD_TENSORS = {
-    "torch._utils._rebuild_sparse_tensor": "sparse",
-    "torch._utils._rebuild_sparse_csr_tensor": "sparse",
-    "torch._utils._rebuild_nested_tensor": "nested",
-    "torch._utils._rebuild_qtensor": "quantised",
-    "torch._utils._rebuild_meta_tensor_no_storage": "meta (without values)",
-    "torch._utils._rebuild_device_tensor_from_numpy": "device",
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": "device",
-    "torch._utils._rebuild_wrapper_subclass": "wrapped",
-}
-MOST_DIMENSIONS = 64  # of a torch tensor
 SLOT = 16  # bytes that a value takes in whatever holds it
 
 
 class Refused(Exception):
     """The pickle names something that is no data; the message is its full name."""
-
-
-class Damaged(Exception):
-    """The bytes are no pickle, or one that contradicts itself."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,45 +37,6 @@ class Opaque:
 
     kind: str
     state: Any = None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Storage:
-    """The bytes behind tensors: the key under which the file keeps them, their dtype and how many items there are."""
-
-    key: str
-    dtype: str
-    count: int
-
-    @property
-    def nbytes(self) -> int:
-        return self.count * ITEMSIZE[self.dtype]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class TensorRef:
-    """A tensor as described: a strided view, in items of `dtype`, of a storage."""
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return self.count * ITEMSIZE[self.dtype]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class OddTensor:
-    """A tensor that is not a plain array of numbers: sparse, quantised, ..."""
-
-    kind: str
 
 
 class Stream(Protocol):
@@ -280,7 +173,7 @@ class _Machine:
 
     def persistent(self) -> Storage:
         kind, name, key, _, count, *view = self.stack.pop()
-        if kind != "storage" or view not in ([], [None]) or not _counts(count) or not isinstance(key, str):
+        if kind != "storage" or view not in ([], [None]) or not counts(count) or not isinstance(key, str):
             raise TypeError("an unknown kind of storage")
         storage = Storage(key, STORAGES[name.full.rpartition(".")[2]], count)
         first = self.storages.setdefault(key, storage)
@@ -289,27 +182,11 @@ class _Machine:
         return first
 
 
-def _counts(*values: Any) -> bool:
-    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
-
-
 def _tensor(_: _Machine, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> TensorRef:
     dtype = storage.dtype
     if len(rest) >= 3 and isinstance(rest[2], Name):  # the third form, for dtypes without a storage type of their own
         dtype = rest[2].full.removeprefix("torch.")
     return strided(storage, dtype, offset, shape, stride)
-
-
-def strided(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
-    """The view, if it lies inside its storage and has no more items than it; raises Damaged otherwise."""
-    tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
-    if not (tuples and _counts(offset, *shape, *stride)):
-        raise Damaged("a tensor whose sizes are no counts")
-    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    items = storage.nbytes // ITEMSIZE[dtype]
-    if prod(shape) > items or (prod(shape) and last >= items):
-        raise Damaged(f"a tensor of shape {shape} with strides {stride} in a storage of {items} items")
-    return TensorRef(storage, dtype, offset, shape, stride)
 
 
 def _dictionary(machine: _Machine, *arguments: Any) -> dict[Any, Any]:

@@ -16,7 +16,7 @@ from landscape.checkpoints import archive, configuration, huggingface, nests, sn
 from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
 from landscape.checkpoints.contents import Contents, Place
 from landscape.checkpoints.look import look
-from landscape.checkpoints.pickled import OddTensor, Storage, TensorRef
+from landscape.checkpoints.references import OddTensor, Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY
 from landscape.errors import CheckpointError, listing
 

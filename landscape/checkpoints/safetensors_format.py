@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from landscape.checkpoints import sniff
 from landscape.checkpoints.contents import Contents, Place, stamps
-from landscape.checkpoints.pickled import Storage, TensorRef
+from landscape.checkpoints.references import Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY, KEY
 from landscape.errors import CheckpointError, listing
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from landscape.checkpoints import archive, sniff
 from landscape.checkpoints.contents import Contents, Place, stamps
-from landscape.checkpoints.pickled import Damaged, Refused, Storage, TensorRef, interpret
+from landscape.checkpoints.pickled import Refused, interpret
+from landscape.checkpoints.references import Damaged, Storage, TensorRef
 from landscape.errors import CheckpointError
 
 PROTOCOL = 1001  # of torch's old writer

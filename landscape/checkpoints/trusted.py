@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from landscape.checkpoints import nests, sniff
 from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
-from landscape.checkpoints.pickled import OddTensor
+from landscape.checkpoints.references import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.errors import CheckpointError, LandscapeError
 from landscape.imports import importing_from

@@ -17,17 +17,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.checkpoints.pickled import (
-    Damaged,
-    OddTensor,
-    Opaque,
-    Pickle,
-    Refused,
-    Storage,
-    TensorRef,
-    interpret,
-    strided,
-)
+from landscape.checkpoints.pickled import Opaque, Pickle, Refused, interpret
+from landscape.checkpoints.references import Damaged, OddTensor, Storage, TensorRef, strided
 
 PLENTY = 1 << 24
 plain = st.recursive(

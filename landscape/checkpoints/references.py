@@ -1,0 +1,77 @@
+"""Tensors as a file describes them: views of storages, checked before any memory is taken for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+ITEMSIZE = {
+    **dict.fromkeys(("bool", "uint8", "int8", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"), 1),
+    **dict.fromkeys(("float8_e8m0fnu",), 1),
+    **dict.fromkeys(("uint16", "int16", "float16", "bfloat16"), 2),
+    **dict.fromkeys(("uint32", "int32", "float32"), 4),
+    **dict.fromkeys(("uint64", "int64", "float64", "complex64"), 8),
+    "complex128": 16,
+}  # bytes by torch's name of the dtype
+MOST_DIMENSIONS = 64  # of a torch tensor
+
+
+class Damaged(Exception):
+    """A description that contradicts itself, or bytes that are none."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Storage:
+    """The bytes behind tensors: the key under which the file keeps them, their dtype and how many items there are."""
+
+    key: str
+    dtype: str
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * ITEMSIZE[self.dtype]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TensorRef:
+    """A tensor as described: a strided view, in items of `dtype`, of a storage."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * ITEMSIZE[self.dtype]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OddTensor:
+    """A tensor that is not a plain array of numbers: sparse, quantised, ..."""
+
+    kind: str
+
+
+def counts(*values: Any) -> bool:
+    """Whether all are whole numbers that can count anything."""
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def strided(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
+    """The view, if it lies inside its storage and has no more items than it; raises Damaged otherwise."""
+    tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
+    if not (tuples and counts(offset, *shape, *stride)):
+        raise Damaged("a tensor whose sizes are no counts")
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    items = storage.nbytes // ITEMSIZE[dtype]
+    if prod(shape) > items or (prod(shape) and last >= items):
+        raise Damaged(f"a tensor of shape {shape} with strides {stride} in a storage of {items} items")
+    return TensorRef(storage, dtype, offset, shape, stride)
