@@ -268,8 +268,10 @@ def test_the_hub_is_off_while_a_model_is_built_and_on_again_afterwards() -> None
     from landscape.checkpoints.huggingface import _offline
 
     before = constants.HF_HUB_OFFLINE
-    with _offline(), pytest.raises(Exception, match="offline|not a local|cached"):
-        transformers.AutoConfig.from_pretrained("gpt2-nosuch")
+    with _offline():
+        assert constants.HF_HUB_OFFLINE
+        with pytest.raises(Exception, match="offline|not a local|cached"):
+            transformers.AutoConfig.from_pretrained("gpt2-nosuch")
     assert before == constants.HF_HUB_OFFLINE
 
 

@@ -82,3 +82,9 @@ def test_what_was_undone_is_said() -> None:
     assert fit(found, MODEL, "ckpt.pt")[1] == (
         "stripped the wrapper '_orig_mod' and the wrapper 'module' and the prefix 'model.' from ckpt.pt"
     )
+
+
+def test_empty_tensors_are_not_tied() -> None:
+    model = {"a": torch.zeros(0, 3), "b": torch.zeros(0, 3)}
+    with pytest.raises(CheckpointError, match="missing b"):
+        fit({"a": torch.zeros(0, 3)}, model, "ckpt.pt")
