@@ -123,8 +123,9 @@ def test_views_of_every_kind_are_what_torch_makes_of_them(tmp_path: Path, zipped
         "flags": torch.tensor([True, False]),
         "complex": torch.ones(2, dtype=torch.complex64) * 1j,
         "bytes": torch.arange(3, dtype=torch.uint8),
-        "eighth": torch.ones(3).to(torch.float8_e4m3fn),
     }
+    if zipped:  # torch's old writer cannot write it
+        state["eighth"] = torch.ones(3).to(torch.float8_e4m3fn)
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     expected, found = torch.load(tmp_path / "a.pt"), read(tmp_path / "a.pt").tensors
     for name, tensor in expected.items():
