@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from landscape.errors import TaskError
+from landscape.errors import LandscapeError, TaskError
 
 DATASET_BATCH = 256  # samples at once when a data factory gives a map-style Dataset instead of batches
 REMEDY = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
-NAMES = (("inputs", "targets"), ("input", "target"), ("x", "y"))  # of a batch in a dictionary of two
+PAIRS = ("inputs targets", "input target", "data target", "x y", "X y", "X Y")
+NAMES = tuple((first, second) for first, second in map(str.split, PAIRS))  # of a batch in a dictionary of two
 LABELS = ("labels", "label", "targets", "target")  # what is no argument of the model in a dictionary of more
 
 
@@ -94,7 +95,7 @@ def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int
     kept: list[Batch] | None = []
     size = largest = 0
     with own_random_stream(0):
-        for item in source:
+        for item in _told(source):
             batch = replace(as_batch(item), first=hasher.samples)
             hasher.update(batch)
             first_digest = first_digest or _digest(batch)
@@ -107,6 +108,22 @@ def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int
         raise TaskError("the data set is empty: it gave no batch", fix="check the data factory")
     _require_same_first(source, first_digest)
     return Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
+
+
+def _told(source: Iterable[Any]) -> Iterator[Any]:
+    """The items; raises TaskError for whatever the user's own code raises."""
+    count = 0
+    try:
+        for item in source:
+            yield item
+            count += 1
+    except LandscapeError:
+        raise
+    except Exception as error:  # a data set may raise anything
+        raise TaskError(
+            f"the data fails at batch {count}: {type(error).__name__}: {error}",
+            fix="samples of several sizes: a DataLoader with a collate_fn that pads; --debug shows the traceback",
+        ) from error
 
 
 def placed(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
@@ -141,7 +158,10 @@ def _parted(item: Any) -> tuple[Any, Any]:
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
     length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
-    raise TaskError(f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)", fix=REMEDY)
+    raise TaskError(
+        f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)",
+        fix=f"{REMEDY}; several inputs: ((a, b), targets)",
+    )
 
 
 def _named(item: dict[str, Any]) -> tuple[Any, Any]:
@@ -257,8 +277,14 @@ def _iterable(source: Any) -> Iterable[Any]:
     arrays = Tensor | np.ndarray
     if isinstance(source, arrays | Mapping):
         return [source]
-    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, arrays) for part in source):
-        return [source]
+    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[1], arrays):
+        return [source]  # one pair; two batches would each be a tuple or a dictionary
+    if isinstance(source, list) and len(source) == 2 and isinstance(source[0], arrays):
+        raise TaskError(
+            "the data is a list of two tensors",
+            why="it could be one pair, or two batches without targets",
+            fix="a pair is a tuple (inputs, targets); two batches are [(x1,), (x2,)]",
+        )
     if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
         return DataLoader(source, batch_size=DATASET_BATCH)
     if not isinstance(source, Iterable):

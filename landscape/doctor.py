@@ -97,6 +97,9 @@ def derivatives(name: str, make: Callable[[], Objective], tolerance: float) -> C
     """Whether the product with the Hessian is the difference quotient of the gradient, in float64."""
     try:
         objective = make().first(SAMPLES)
+    except LandscapeError as error:
+        return Check(name, False, error.what, error.fix)
+    try:
         gap = _gap(objective)
     except LandscapeError as error:
         return Check(f"second derivative of {name}", False, error.what, error.fix)

@@ -12,10 +12,10 @@ class LandscapeError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
+        super().__init__(clean(what))
+        self.what = clean(what)
+        self.why = clean(why)
+        self.fix = clean(fix)
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -62,9 +62,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{name} (did you mean {close[0]}?)" if close else name
 
 
+def clean(text: str) -> str:
+    """The text without characters that command a terminal: it may quote what a file says."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+
+
 def shown(word: object, longest: int = 80) -> str:
     """A word from a file as it may be printed: short, and without characters that command a terminal."""
-    text = str(word)
+    text = "a large number" if isinstance(word, int) and word.bit_length() > 256 else str(word)
     if not text.isprintable():
         text = repr(text[:longest])
     return text if len(text) <= longest else f"{text[:longest]}..."

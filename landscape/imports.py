@@ -50,6 +50,13 @@ def importing_from(folder: Path) -> Iterator[None]:
             sys.path.append(entry)
 
 
+def also_from(folder: Path) -> None:
+    """Lets modules be found in a folder too, after everything else."""
+    entry = str(folder.resolve())
+    if entry not in sys.path:
+        sys.path.append(entry)
+
+
 def _file_module(path: Path) -> ModuleType:
     if not path.is_file():
         raise TaskError(f"there is no file {path}", fix="a path from the working directory, or the config's folder")

@@ -52,6 +52,7 @@ def load(
         return {unwrapped(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
 
     stripped = "" if task.weighted else _filled(model, checkpoint, f"model {task.resolved_from['model']}")
+    built = checkpoint.module.said if checkpoint.module and task.weighted else []
     source = Source(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from)
     objective = Objective(
         model,
@@ -66,7 +67,14 @@ def load(
         source=source,
     )
     found = [f"{kind}: {name}" for kind, name in task.resolved_from.items()]
-    said = [*found, *checkpoint.notes, stripped, _upcast(checkpoint.tensors, conditions.dtype), *objective.notes]
+    said = [
+        *found,
+        *checkpoint.notes,
+        *built,
+        stripped,
+        _upcast(checkpoint.tensors, conditions.dtype),
+        *objective.notes,
+    ]
     objective.notes[:] = dict.fromkeys(filter(None, said))
     return objective
 
@@ -89,7 +97,10 @@ def _require_proportion(task: tasks.Task, checkpoint: checkpoints.Checkpoint) ->
 
 def _filled(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> str:
     """Puts the checkpoint's weights into the model; a note of what was done to their names."""
-    fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(checkpoint.path), named)
+    try:
+        fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(checkpoint.path), named)
+    except CheckpointError as error:  # what was chosen may be what is wrong
+        raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
     model.load_state_dict(fitted)
     return stripped
 

@@ -6,7 +6,7 @@ It is written out as a sum with a count, so that padding, ragged batches and mic
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +64,11 @@ class LogitsLoss:
 
     def scored(self, target: Any) -> Tensor:
         """The labels that the logits are scored against."""
-        labels = labels_of(target)
-        return labels[:, 1:] if self.shifted else labels
+        if self.shifted:
+            return labels_of(target)[:, 1:]
+        labels = _given(target)
+        column = self.inner.name == "mse" and labels.ndim == 2 and labels.shape[1] == 1
+        return labels.squeeze(-1) if column else labels
 
 
 def described(loss: Loss) -> str:
@@ -98,13 +101,33 @@ def labels_of(target: Any) -> Tensor:
     return tokens.masked_fill(mask == 0, IGNORED) if isinstance(mask, Tensor) else tokens
 
 
+def _given(target: Any) -> Tensor:
+    if not isinstance(target, Tensor):
+        raise TaskError("the batches have no labels", fix="a dictionary with labels beside the model's arguments")
+    return target
+
+
+def padding(loss: Any, model: Any, targets: Iterable[Any]) -> str:
+    """What is said if tokens are scored that look like padding; "" if there are none."""
+    token = getattr(getattr(model, "config", None), "pad_token_id", None)
+    if not isinstance(loss, LogitsLoss) or not loss.shifted or not isinstance(token, int):
+        return ""
+    scored = sum(int((loss.scored(target) == token).sum()) for target in targets)
+    if not scored:
+        return ""
+    return f"{scored:,} scored tokens are {token}, as padding is: if they are, give attention_mask or labels of -100"
+
+
 def has_logits(output: Any) -> bool:
     """Whether a model's output is an object of that kind."""
     return isinstance(output, Mapping) and isinstance(getattr(output, "logits", None), Tensor)
 
 
-def own_loss(output: Any, target: Any) -> LogitsLoss:
-    """The loss that goes with an output of its kind and with these labels; raises TaskError if there is none."""
+def own_loss(output: Any, target: Any, *, own_targets: bool = False) -> LogitsLoss:
+    """The loss that goes with an output of its kind and with these labels; raises TaskError if there is none.
+
+    With `own_targets` the batch has no labels but its own tokens, which only a model of the next token is scored by.
+    """
     kind = type(output).__name__
     if not has_logits(output):
         raise TaskError(
@@ -113,12 +136,14 @@ def own_loss(output: Any, target: Any) -> LogitsLoss:
         )
     if kind.startswith(SHIFTED):
         return LogitsLoss(BY_NAME["cross_entropy"], shifted=True)
+    _given({} if own_targets else target)
     if kind.startswith(PER_TOKEN):
         return LogitsLoss(BY_NAME["cross_entropy"], shifted=False)
     if not kind.startswith(PER_SAMPLE):
         raise TaskError(
             f"no loss is known for a model that returns a {kind}", fix="--loss pkg.mod:function(output, target)"
         )
-    if not labels_of(target).is_floating_point():
-        return LogitsLoss(BY_NAME["cross_entropy"], shifted=False)
-    return LogitsLoss(BY_NAME["bce" if output.logits.shape[-1] > 1 else "mse"], shifted=False)
+    if output.logits.shape[-1] == 1:
+        return LogitsLoss(BY_NAME["mse"], shifted=False)
+    inner = "bce" if _given(target).is_floating_point() else "cross_entropy"
+    return LogitsLoss(BY_NAME[inner], shifted=False)

@@ -56,6 +56,7 @@ class CrossEntropy:
     def total(self, output: Tensor, target: Tensor) -> Tensor:
         if not target.is_floating_point() and output.shape[:-1] == target.shape:
             output, target = output.reshape(-1, output.shape[-1]), target.reshape(-1)
+        target = target if target.is_floating_point() else target.long()
         if output.ndim < 2 or output.shape[1] < 2:
             raise TaskError(
                 f"cross_entropy needs at least two classes: output {_shape(output)}, target {_shape(target)}",
@@ -190,6 +191,8 @@ def as_loss(loss: Any) -> Loss:
         if loss not in BY_NAME:
             raise TaskError(f"there is no loss called {nearest(loss, BY_NAME)}", fix=f"one of {', '.join(BY_NAME)}, hf")
         return BY_NAME[loss]
+    if isinstance(loss, type):
+        raise TaskError(f"loss {loss.__name__} is a class", fix="name a function, or an instance of the class")
     if hasattr(loss, "total") and hasattr(loss, "count"):
         named: Loss = loss
         return named
@@ -209,12 +212,24 @@ def infer(output: Any, target: Any) -> Loss:
         integers = not target.is_floating_point() and target.dtype != torch.bool
         if integers and output.ndim == target.ndim + 1 and output.shape[:-1] == target.shape:
             return BY_NAME["cross_entropy"]
-        if target.is_floating_point() and output.shape == target.shape:
+        if target.is_floating_point() and output.shape == target.shape and not _chances(target):
             return BY_NAME["mse"]
+    elif not isinstance(output, Tensor):
+        raise TaskError(
+            f"no loss is given, and the model returns a {type(output).__name__}",
+            fix="a loss that takes it apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()",
+        )
     raise TaskError(
-        f"no loss is given and the shapes do not tell: output {_shape(output)}, target {_shape(target)}",
+        f"no loss is given and the data do not tell: output {_shape(output)}, target {_shape(target)}",
         fix=f"--loss {'|'.join(BY_NAME)} or --loss pkg.mod:function",
     )
+
+
+def _chances(target: Tensor) -> bool:
+    """Whether real targets may be labels or class probabilities: nothing but 0 and 1, or rows that add to 1."""
+    bits = bool(((target == 0) | (target == 1)).all()) and bool((target == 1).any())
+    rows = target.ndim > 1 and target.shape[-1] > 1 and bool((target >= 0).all())
+    return bits or (rows and bool((torch.abs(target.sum(-1) - 1) < 1e-2).all()))
 
 
 def _module_loss(module: nn.Module) -> ModuleLoss:

@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 from landscape import memory
 from landscape.batches import Batch, Batches, Beginning, placed, survey
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
-from landscape.logits import LogitsLoss, described
+from landscape.logits import LogitsLoss, described, padding
 from landscape.losses import Loss
 from landscape.space import ParameterSpace
 from landscape.trial import require_own_loss, settled_loss, shapes
@@ -111,6 +111,8 @@ class Objective:
         self.count = sum(self.loss.count(batch.targets) for batch in self.batches)
         if self.count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
+        if padded := padding(self.loss, self.model, (batch.targets for batch in self.batches)):
+            self.notes.append(padded)
         if beginning and beginning.cut:
             self.notes.append(
                 f"only the first {limit:,} samples are measured: fewer samples bias the largest eigenvalue upwards"
@@ -262,9 +264,10 @@ class Objective:
     def _placed_weights(self) -> dict[str, Tensor]:
         """Copies of all parameters and buffers on the device, floating ones in the working precision."""
         named = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
-        narrow = sorted({str(t.dtype) for t in named.values() if t.is_floating_point() and t.itemsize < 4})
+        narrow = {str(t.dtype) for t in named.values() if t.is_floating_point() and t.itemsize < 4}
         if narrow:
-            self.notes.append(f"{', '.join(narrow)} weights are computed in {self.dtype}")
+            said = f"{', '.join(sorted(narrow))} weights are computed in {self.dtype}"
+            self.notes.append(said.replace("torch.", ""))
         return {
             name: tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None, copy=True)
             for name, tensor in named.items()

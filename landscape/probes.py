@@ -40,10 +40,13 @@ def _npz(path: Path) -> dict[str, Tensor]:
         _require_room(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except TaskError:
+        raise
+    except Exception as error:  # on damaged bytes zipfile, zlib and NumPy may raise anything
         raise TaskError(
-            f"{path} is no npz file of plain arrays: {error}", fix="np.savez(path, inputs=x, targets=y)"
-        ) from (error)
+            f"{path} is no npz file of plain arrays: {type(error).__name__}: {error}",
+            fix="np.savez(path, inputs=x, targets=y), with numbers in this machine's byte order",
+        ) from error
 
 
 def _require_room(path: Path) -> None:
@@ -64,7 +67,10 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _torch(path: Path) -> Any:
-    contents = look(path)
+    try:
+        contents = look(path)
+    except CheckpointError as error:
+        raise TaskError(error.what, why=error.why, fix=f"torch.save a batch: {WANTED}") from error
     if contents.format not in (sniff.TORCH_ZIP, sniff.TORCH_LEGACY):
         raise CheckpointError(f"{path} is {contents.format}, not a batch", fix=f"torch.save it: {WANTED}")
     return reading.tree(contents, contents.tree)

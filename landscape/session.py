@@ -138,7 +138,7 @@ def execute(
             say(f"kept the complete result in {output}; this inconclusive one is not stored")
             return Measurement(analysis, result, attributes)
         if replaced := _replaced(output, analysis.name, fingerprint):
-            say(f"replaced the earlier /{analysis.name} in {output}, which had {'; '.join(replaced)}")
+            say(f"replaced the earlier /{analysis.name} in {output} (-o keeps both), which had {'; '.join(replaced)}")
         try:
             written = _written(analysis, objective, result, attributes, output)
         except OutputError as error:
@@ -183,6 +183,7 @@ def label(attributes: Mapping[str, Any]) -> str:
     parts = [Path(str(attributes["checkpoint"])).name or "model"]
     parts += [operator] if operator != "hessian" else []
     parts += [f"params {' '.join(globs)}"] if globs else []
+    parts += [f"{name} {conditions[name]}" for name in ("weights", "limit") if conditions.get(name)]
     return ", ".join(parts)
 
 

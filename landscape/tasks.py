@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from landscape import logits, probes, registry
-from landscape.checkpoints import Checkpoint, Spec, huggingface
+from landscape.checkpoints import Checkpoint, Spec, huggingface, sniff
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError, listing, nearest
 from landscape.imports import imported
@@ -77,13 +77,23 @@ def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any])
         return
     examples = {"model": "model.py:build", "data": "data.py:batches", "loss": "cross_entropy"}
     given = {kind: getattr(conditions, kind) for kind in examples}
-    words = " ".join(f"--{k} {given[k] or example}" for k, example in examples.items() if given[k] or not named[k])
+    if named["model"] and not isinstance(named["model"], str):  # the checkpoint's own
+        examples |= {"data": "batch.safetensors", "loss": ""}
+    asked = {kind: given[kind] or example for kind, example in examples.items() if given[kind] or not named[kind]}
+    flags = [f"--{kind} {word}" for kind, word in asked.items() if word] + (["--trust"] if conditions.trust else [])
+    words = " ".join(flags)
     raise TaskError(
         f"{where} does not say which {' and which '.join(missing)} it belongs to",
         why="a state dict holds tensors only" if "model" in missing else "a model can be measured on any data",
-        fix=f"landscape eig {where} {words}\n"
+        fix=f"landscape eig {_whole(where)} {words}\n"
         "        (or the same keys in landscape.toml; or write the checkpoint with landscape.save)",
     )
+
+
+def _whole(where: str) -> str:
+    """The directory that describes its model, where only the weights in it were named."""
+    path = Path(where)
+    return str(path.parent) if path.name == sniff.WEIGHTS and (path.parent / sniff.CONFIG).is_file() else where
 
 
 def _model(name: str, conditions: Conditions, spec: Spec, where: str) -> Callable[[], nn.Module]:
@@ -131,6 +141,8 @@ def _factory(
 def _trusted(name: str, modules: tuple[str, ...]) -> bool:
     """Whether a name from inside a file lies in a module that the user trusts, or below one."""
     module = name.rpartition(":")[0]
+    if not all(part.isidentifier() for part in module.split(".")):  # a path would lead out of the module
+        return False
     return any(module == one or module.startswith(one + ".") for one in modules)
 
 
@@ -141,9 +153,8 @@ def _unknown(kind: str, name: str, given: bool, known: Mapping[str, Any], where:
     if given:
         return TaskError(f"there is no {kind} called {nearest(name, known)}", fix=ways)
     module = name.rpartition(":")[0]
-    ours = (
-        f'\n        (or, if that module is yours:  trusted-modules = ["{module}"]  in landscape.toml)' if module else ""
-    )
+    setting = f'trusted-modules = ["{module}"]  in landscape.toml'
+    ours = f"\n        (or, if that module is yours: --trusted-modules {module}, or  {setting})" if module else ""
     return TaskError(
         f"there is no {kind} called {nearest(name, known)}, which {where} names",
         why="a name inside a file is looked up among registered ones, never imported" if module else "",

@@ -16,13 +16,14 @@ from landscape import logits
 from landscape.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.logits import LogitsLoss
-from landscape.losses import FunctionLoss, Loss, as_loss, infer
+from landscape.losses import BY_NAME, FunctionLoss, Loss, as_loss, infer
 
 SAME_LOSS = 1e-3  # relative: a model may compute its loss in another precision
 FREE_SIZE = (
     "export the program for any number of samples: torch.export.export(model, (x,), "
     "dynamic_shapes=({0: torch.export.Dim('samples')},))"
 )
+TAKE_APART = "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
 ROUNDING = 1e-4  # relative to the largest output: far above float32 rounding, far below what dropout does
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
@@ -48,9 +49,11 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
         raise
     except Exception as error:  # the user's loss may raise anything
         raise TaskError(
-            f"loss {loss or 'inferred'} cannot take the model's output: {type(error).__name__}: {error}",
-            why=f"output of {shapes(output)}, targets of {shapes(first.targets)}",
-            fix="check --loss, and the targets that --data yields; --debug shows the traceback",
+            f"the loss cannot take the model's output: {type(error).__name__}: {error}",
+            why=f"output {_kind(output)}, targets of {shapes(first.targets)}",
+            fix="check --loss, and the targets that --data yields; --debug shows the traceback"
+            if isinstance(output, Tensor)
+            else TAKE_APART,
         ) from error
     if not (isinstance(total, Tensor) and total.requires_grad):
         raise TaskError(
@@ -66,7 +69,8 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
 def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> None:
     """Raises TaskError if the model, given the labels, computes another loss than the one written out."""
     count = loss.count(first.targets)
-    if not isinstance(first.inputs, dict) or count == 0 or "labels" not in inspect.signature(model.forward).parameters:
+    accepted = inspect.signature(model.forward).parameters
+    if not isinstance(first.inputs, dict) or count == 0 or "labels" not in accepted:
         return
     inputs = {**first.inputs, "labels": logits.labels_of(first.targets)}
     config: Any = getattr(model, "config", None)
@@ -74,10 +78,18 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
     try:
         with logits.unwarned():
             own = getattr(forward(replace(first, inputs=inputs)), "loss", None)
+    except Exception as error:  # the user's model may raise anything
+        raise TaskError(
+            f"the model cannot compute its own loss from these labels: {type(error).__name__}: {error}",
+            why=f"labels of {shapes(first.targets)}",
+            fix="check the labels, or --loss pkg.mod:function(output, target)",
+        ) from error
     finally:
         model.config = config
     written = float(loss.total(loss.select(forward(first)), first.targets).detach()) / count
-    if isinstance(own, Tensor) and abs(float(own.detach()) - written) > SAME_LOSS * abs(written):
+    if isinstance(own, Tensor) and not abs(float(own.detach()) - written) <= SAME_LOSS * abs(written):
+        if math.isnan(written):  # the loss over all data will be told
+            return
         raise TaskError(
             f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {written:.6g}",
             why=f"it is no {loss.inner.name} of its logits and labels alone",
@@ -86,15 +98,20 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
 
 
 def _chosen(loss: Any, output: Any, first: Batch) -> Loss:
-    if loss == logits.NAME or (loss is None and logits.has_logits(output)):
-        return logits.own_loss(output, first.targets)
-    if loss is not None:
-        return as_loss(loss)
+    if logits.has_logits(output) and isinstance(loss, str) and loss in BY_NAME:
+        raise TaskError(
+            f"--loss {loss} takes a tensor, and the model returns a {type(output).__name__} with a loss of its own",
+            fix="leave --loss out, or --loss hf",
+        )
     whole = (
         isinstance(first.inputs, Tensor)
         and isinstance(first.targets, Tensor)
         and torch.equal(first.inputs, first.targets)
     )
+    if loss == logits.NAME or (loss is None and logits.has_logits(output)):
+        return logits.own_loss(output, first.targets, own_targets=whole)
+    if loss is not None:
+        return as_loss(loss)
     if whole and not first.inputs.is_floating_point():
         raise TaskError(
             "no loss is given for integers without targets",
@@ -116,7 +133,7 @@ def _deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
     except Exception as error:  # the user's model may raise anything
         raise TaskError(
             f"the model cannot take the data: {type(error).__name__}: {error}",
-            why=f"inputs of {shapes(first.inputs)}",
+            why=f"inputs of {shapes(first.inputs)}{_by_name(first.inputs)}",
             fix=FREE_SIZE
             if "Guard failed" in str(error)  # what a program of torch.export says
             else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
@@ -131,6 +148,15 @@ def _deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
     if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
         raise TaskError("the model changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
     return output
+
+
+def _by_name(inputs: Any) -> str:
+    named = f", given by name: {listing(inputs)}" if isinstance(inputs, dict) else ""
+    return f"{named}; a batch of two is a pair if they are called inputs and targets, or x and y" if named else ""
+
+
+def _kind(output: Any) -> str:
+    return f"of {shapes(output)}" if isinstance(output, Tensor) else f"a {type(output).__name__} of {shapes(output)}"
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

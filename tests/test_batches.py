@@ -220,3 +220,23 @@ class TestBeginning:
         loader = DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True)
         with pytest.raises(TaskError, match="changes from pass to pass"):
             surveyed(Beginning(loader, 6))
+
+
+class TestOneBatchAlone:
+    """A pair is a tuple whose second part is a tensor, whatever the first one is."""
+
+    @pytest.mark.parametrize("inputs", [{"a": X}, (X, X), X], ids=["dictionary", "tuple", "tensor"])
+    def test_it_is_not_taken_for_two(self, inputs: Any) -> None:
+        assert surveyed((inputs, Y)).samples == 24
+
+    def test_two_pairs_in_a_tuple_are_two(self) -> None:
+        assert surveyed(((X[:10], Y[:10]), (X[10:], Y[10:]))).samples == 24
+
+    def test_a_list_of_two_tensors_could_be_either(self) -> None:
+        with pytest.raises(TaskError, match=r"a list of two tensors\n.*two batches without targets\n.*a tuple"):
+            surveyed([X, X])
+
+    def test_what_the_user_s_data_raise_is_told(self) -> None:
+        loader = DataLoader([(X[0], 1), (X[0, :3], 2)], batch_size=2)  # type: ignore[arg-type]
+        with pytest.raises(TaskError, match=r"the data fails at batch 0: RuntimeError: stack.*\n.*collate_fn"):
+            surveyed(loader)

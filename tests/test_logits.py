@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,3 +112,25 @@ def test_tokens_without_labels_are_their_own() -> None:
 def test_what_has_no_such_loss_is_said(model: nn.Module, data: Any, loss: str | None, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         Objective(model, data, loss)
+
+
+@pytest.mark.parametrize("data", [{"input_ids": TOKENS}, TOKENS], ids=["dictionary", "tensor"])
+def test_only_a_model_of_the_next_token_is_scored_by_its_own_tokens(data: Any) -> None:
+    with pytest.raises(TaskError, match=r"the batches have no labels\n.*labels beside"):
+        Objective(Language(MaskedLMOutput), data)
+
+
+def test_a_loss_for_tensors_says_that_the_model_has_its_own() -> None:
+    with pytest.raises(TaskError, match=r"the model returns a CausalLMOutput with a loss of its own\n.*--loss hf"):
+        Objective(Language(), BATCH, "cross_entropy")
+
+
+def test_padding_that_is_scored_is_told() -> None:
+    model = Language()
+    model.config = SimpleNamespace(pad_token_id=0)  # type: ignore[assignment]
+    padded = {"input_ids": TOKENS * MASK}
+    scored = int((padded["input_ids"][:, 1:] == 0).sum())
+    assert f"{scored} scored tokens are 0, as padding is" in Objective(model, padded).notes[-1]
+    assert "padding" not in str(
+        Objective(model, {"input_ids": TOKENS * MASK + (TOKENS == 0), "attention_mask": MASK}).notes
+    )

@@ -127,8 +127,14 @@ def test_shapes_that_leave_no_doubt_name_the_loss(output: Tensor, target: Tensor
 
 @pytest.mark.parametrize(
     ("output", "target"),
-    [(LOGITS, CLASSES.view(4, 6)), (LOGITS, REALS[:, 0]), (LOGITS, BITS.bool()), ((LOGITS,), CLASSES)],
-    ids=["shapes", "floats", "booleans", "tuple"],
+    [
+        (LOGITS, CLASSES.view(4, 6)),
+        (LOGITS, REALS[:, 0]),
+        (LOGITS, BITS.bool()),
+        (REALS, BITS),
+        (REALS, REALS.softmax(1)),
+    ],
+    ids=["shapes", "floats", "booleans", "bits", "chances"],
 )
 def test_anything_doubtful_is_asked_for(output: object, target: object) -> None:
     with pytest.raises(TaskError, match="--loss cross_entropy"):
@@ -140,3 +146,21 @@ def test_real_targets_that_are_no_probabilities_are_refused() -> None:
         with pytest.raises(TaskError, match="not class probabilities"):
             as_loss("cross_entropy").count(target)
     assert as_loss("cross_entropy").count(torch.rand(4, 3).softmax(1)) == 4
+
+
+def test_a_model_of_several_outputs_needs_a_loss_that_takes_them_apart() -> None:
+    with pytest.raises(TaskError, match=r"the model returns a tuple\n.*def loss\(output, target\)"):
+        infer((LOGITS,), CLASSES)
+
+
+def test_a_class_is_no_loss() -> None:
+    with pytest.raises(TaskError, match=r"CrossEntropyLoss is a class\n.*an instance"):
+        as_loss(nn.CrossEntropyLoss)
+
+
+def test_classes_in_any_whole_numbers() -> None:
+    loss = as_loss("cross_entropy")
+    expected = float(loss.total(LOGITS, CLASSES))
+    assert all(
+        float(loss.total(LOGITS, CLASSES.to(kind))) == expected for kind in (torch.int32, torch.int16, torch.uint8)
+    )

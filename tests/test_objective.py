@@ -242,7 +242,7 @@ def test_an_attention_mask_of_minus_infinity_is_no_damage(classification: Data) 
 def test_half_precision_weights_are_upcast_and_that_is_said(classification: Data) -> None:
     objective = Objective(tanh_net().bfloat16(), [classification], "cross_entropy")
     assert objective.theta.dtype == torch.float32
-    assert "torch.bfloat16 weights are computed in torch.float32" in objective.notes
+    assert "bfloat16 weights are computed in float32" in objective.notes
 
 
 def test_an_inferred_loss_is_said(classification: Data) -> None:

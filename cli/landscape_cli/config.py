@@ -35,6 +35,11 @@ class Settings:
         merged = {**shared, **self.values.get(command, {})}
         return {"checkpoints" if key == "checkpoint" else key: value for key, value in merged.items()}
 
+    def checkpoint(self) -> Path | None:
+        """The first checkpoint that the settings name."""
+        named = self.values.get("checkpoint")
+        return Path(named[0]) if named else None
+
 
 def find(named: str | None = None) -> Settings:
     """The settings of the file that the user named, or of the nearest one upward; raises UsageError if it is wrong."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.conditions import Conditions
+from landscape.errors import UsageError
 from landscape.fields import Option, described
 from landscape_cli import options
 
@@ -24,6 +25,7 @@ def command() -> Callable[..., int]:
     """The function behind `landscape doctor`: a checkpoint, and the conditions that every command has."""
 
     def invoke(context: typer.Context, checkpoint: Path | None, json: bool, **values: Any) -> int:
+        checkpoint = checkpoint or context.obj.checkpoint()
         return examine(checkpoint, json, options.record(Conditions, values), options.origins(context))
 
     path = Annotated[Path | None, typer.Argument(metavar="CHECKPOINT", help="Its model is checked too.")]
@@ -43,6 +45,13 @@ def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins
     """The exit code: 0 if all is well, 2 if something is not."""
     from landscape import doctor
 
+    if (
+        checkpoint is None
+        and (conditions.model or conditions.data)
+        and "a flag" in (origins.get("model"), origins.get("data"))
+    ):
+        raise UsageError("no checkpoint is named", fix="landscape doctor CKPT --model ... --data ...")
+
     def own() -> Objective:
         from landscape.loading import load
 
@@ -61,5 +70,6 @@ def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins
 
         typer.echo(writer.dumps({"passed": all(c.passed for c in checks), "checks": [asdict(c) for c in checks]}))
     else:
-        typer.echo(doctor.summary(checks))
+        unlooked = "" if checkpoint else "; no checkpoint is named, so that no model of yours was checked"
+        typer.echo(doctor.summary(checks) + unlooked)
     return 0 if all(check.passed for check in checks) else FAILED

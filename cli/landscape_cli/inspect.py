@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.checkpoints import sniff
+from landscape.errors import UsageError
 from landscape_cli.config import Settings
 
 if TYPE_CHECKING:
     from landscape.checkpoints.inspection import Inspection
+    from landscape.checkpoints.spec import Spec
 
 MOST_ROWS = 40  # of tensors, unless all are asked for
 EXAMPLES = {"model": "model.py:build", "data": "data.py:batches"}
@@ -20,7 +23,9 @@ EXAMPLES = {"model": "model.py:build", "data": "data.py:batches"}
 
 def inspect(
     context: typer.Context,
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file or directory.", show_default=False)],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="CHECKPOINT", help="A file or directory.", show_default=False)
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="Which weights: ema, raw, or the place of others.")
     ] = None,
@@ -29,8 +34,11 @@ def inspect(
 ) -> None:
     from landscape.checkpoints.inspection import inspect as look
 
-    found = look(checkpoint, weights)
     settings = context.obj if isinstance(context.obj, Settings) else Settings()
+    checkpoint = checkpoint or settings.checkpoint()
+    if checkpoint is None:
+        raise UsageError("no checkpoint is named", fix="landscape inspect CKPT")
+    found = look(checkpoint, weights)
     command = next_command(found, weights, settings)
     if json:
         import json as writer
@@ -61,8 +69,8 @@ def rows(found: Inspection, settings: Settings) -> dict[str, str]:
         "averaged weights": ", ".join(f"{place} (--weights ema)" for place in found.averaged[:1]),
         "other weights": ", ".join(f"--weights {place}" for place in found.others[:5]),
         "tied": "; ".join(" = ".join(names) for names in found.tied[:5]),
-        "names will lose": ", ".join(found.wrappers),
-        "optimiser": "its state is there (--operator preconditioned)" if found.optimizer else "",
+        "names may lose": ", ".join(found.wrappers),
+        "optimiser": "Adam's state is there (--operator preconditioned)" if found.optimizer else "",
         "model": _told(found, "model", settings),
         "data": _told(found, "data", settings),
         "loss": (found.spec.loss if found.spec else None) or str(settings.values.get("loss") or ""),
@@ -75,11 +83,22 @@ def rows(found: Inspection, settings: Settings) -> dict[str, str]:
 def next_command(found: Inspection, weights: str | None, settings: Settings) -> str:
     """The measurement to type, with a placeholder for whatever is told nowhere."""
     missing = [kind for kind in found.missing() if kind not in settings.values]
-    words = ["landscape", "eig", str(found.path), *(["--weights", weights] if weights else [])]
+    path = found.path
+    if path.name == sniff.WEIGHTS and (path.parent / sniff.CONFIG).is_file():  # the directory describes its model
+        return shlex.join(["landscape", "inspect", str(path.parent)])
+    words = ["landscape", "eig", str(path), *(["--weights", weights] if weights else [])]
+    for module in _unregistered(found.spec):
+        words += ["--trusted-modules", module]
     examples = {**EXAMPLES, "data": "batch.safetensors"} if found.architecture else EXAMPLES
     for kind in missing:
         words += [f"--{kind}", examples[kind]]
     return shlex.join(words)
+
+
+def _unregistered(spec: Spec | None) -> list[str]:
+    """The modules that the checkpoint's own description names, which its reader must trust."""
+    named = [value for value in (spec.model, spec.data, spec.loss) if value and ":" in value] if spec else []
+    return list(dict.fromkeys(name.rpartition(":")[0] for name in named))
 
 
 def _told(found: Inspection, kind: str, settings: Settings) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import Interrupted, LandscapeError, UsageError, listing
+from landscape.errors import Interrupted, LandscapeError, UsageError, clean, listing
 from landscape_cli import progress
 from landscape_cli.output import Output
 
@@ -95,14 +95,15 @@ def outputs(paths: list[Path], named: str | None) -> list[Path]:
     shared = sorted({str(target) for target in targets if targets.count(target) > 1})
     if shared:
         raise UsageError(
-            f"several checkpoints would be written to {listing(shared)}", fix="measure them one by one with -o"
+            f"several checkpoints would be written to {listing(shared)}",
+            fix=f"a folder for all: -o {named}/" if named else "measure them one by one with -o",
         )
     return targets
 
 
 def say(line: str) -> None:
     """A line for the reader of the terminal, never part of the answer."""
-    print(line, file=sys.stderr, flush=True)
+    print(clean(line), file=sys.stderr, flush=True)
 
 
 def _measure_one(

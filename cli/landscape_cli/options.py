@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from landscape import imports
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.fields import Described, Option, choices, described, flag, required
@@ -24,6 +25,8 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
     """The function behind `landscape <analysis>`: its signature has the fields of the analysis and what all share."""
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        if context.obj.path:  # modules that settings name are found from below their folder too
+            imports.also_from(context.obj.path.parent)
         for path in checkpoints or []:
             if (unread := config.beside(path, context.obj)) is not None:
                 say(f"{path.name}: {unread} is not read, since a download could carry one; --config {unread} reads it")

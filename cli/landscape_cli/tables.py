@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from landscape.analyses import Result
+from landscape.errors import clean
 from landscape.fields import Array, Scalar, described
 
 ERROR = "_se"  # what the name of a standard error ends with
@@ -40,16 +41,16 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
             screen.print(table)
     for name, result, seconds in rows:
         numbers = [f"{_words(n)} {number(v)}" for n, v in _scalars(result).items() if not _estimated(n, result)]
-        screen.print(f"{escape(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
+        screen.print(f"{_safe(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
         for remark in [*filter(None, [result.trouble()]), *result.remarks()]:
-            screen.print(f"  {escape(remark)}", soft_wrap=True, highlight=False)
+            screen.print(f"  {_safe(remark)}", soft_wrap=True, highlight=False)
 
 
 def print_rows(title: str, rows: Mapping[str, str]) -> None:
     """Facts by name."""
-    table = Table(title=escape(title), box=box.SIMPLE, show_header=False, title_justify="left")
+    table = Table(title=_safe(title), box=box.SIMPLE, show_header=False, title_justify="left")
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, _safe(value))
     console().print(table)
 
 
@@ -60,7 +61,7 @@ def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int
     table.add_column("shape", justify="right")
     table.add_column("dtype")
     for name, (shape, dtype) in list(tensors.items())[:limit]:
-        table.add_row(escape(name), " x ".join(map(str, shape)) or "scalar", dtype)
+        table.add_row(_safe(name), " x ".join(map(str, shape)) or "scalar", dtype)
     if limit is not None and len(tensors) > limit:
         table.add_row(f"and {len(tensors) - limit:,} more (--all)", "", "")
     console().print(table)
@@ -93,7 +94,7 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
         values = _scalars(result)
         for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR)]:
             cells = [_words(base), number(values[base]), f"{values[base + ERROR]:.3g}"]
-            table.add_row(*([escape(name)] if len(rows) > 1 else []), *cells)
+            table.add_row(*([_safe(name)] if len(rows) > 1 else []), *cells)
     return table
 
 
@@ -115,8 +116,13 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str) -> Table:
         labels: Any = getattr(result, dimension) if dimension in every else range(length)
         for index, label in zip(range(length), labels, strict=True):
             cells = ["" if column is None else number(column[index]) for column in columns]
-            table.add_row(*([escape(checkpoint)] if len(rows) > 1 else []), escape(str(label)), *cells)
+            table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), _safe(str(label)), *cells)
     return table
+
+
+def _safe(text: str) -> str:
+    """Text from a file as a terminal may show it."""
+    return escape(clean(text))
 
 
 def _words(name: str) -> str:

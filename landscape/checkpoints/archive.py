@@ -55,6 +55,8 @@ def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
     every = [entry.filename for entry in entries]
     _refuse(path, "several members of one name", [name for name, times in Counter(every).items() if times > 1])
     _refuse(path, "compressed members", [e.filename for e in entries if e.compress_type or e.flag_bits & 1])
+    roots = sorted({name.partition("/")[0] for name in every})
+    _refuse(path, "the members of several archives", roots if len(roots) > 1 else [])
     size = path.stat().st_size
     uneven = [e.filename for e in entries if e.file_size != e.compress_size]
     _refuse(path, "members whose size is told twice, differently", uneven)
@@ -118,5 +120,8 @@ def _directory_size(path: Path) -> int:
             f"{path} is damaged or truncated: it begins as a zip file and does not end as one", fix="copy it again"
         )
     short = int.from_bytes(tail[-10:-6], "little")
-    large = int.from_bytes(tail[40:48], "little") if len(tail) == END64 and tail[:4] == b"PK\x06\x06" else 0
-    return max(short, large) if short == 0xFFFFFFFF else short
+    if tail[-42:-38] != b"PK\x06\x07":
+        return short
+    if tail[:4] != b"PK\x06\x06" or int.from_bytes(tail[-34:-26], "little") != size - END64:
+        raise CheckpointError(f"{path} is damaged: its zip directory is told in two places", fix=COPY)
+    return max(short, int.from_bytes(tail[40:48], "little"))

@@ -19,6 +19,7 @@ class Module:
 
     name: Callable[[], str]
     build: Callable[[], nn.Module]
+    said: list[str] = field(default_factory=list)  # what building it has to say
 
 
 @dataclass(frozen=True)

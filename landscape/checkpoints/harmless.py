@@ -15,6 +15,7 @@ STORAGES = {
     "BoolStorage": "bool",
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
+    "ComplexHalfStorage": "complex32",
     "UntypedStorage": "uint8",
     "QInt8Storage": "int8",
     "QUInt8Storage": "uint8",
@@ -33,12 +34,18 @@ DICTIONARIES = {
 BYSTANDERS = {
     *("argparse.Namespace", "types.SimpleNamespace", "collections.deque", "typing.Any", "uuid.UUID"),
     *(f"builtins.{kind}" for kind in ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list")),
-    "builtins.long",
+    *("builtins.long", "builtins.xrange", "builtins.Ellipsis", "builtins.unicode", "builtins.NoneType"),
+    *(f"numpy.{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)),
+    *("numpy.bool", "numpy.str_", "numpy.complex64", "numpy.complex128"),
     *(f"torch.per_{part}_{kind}" for part in ("tensor", "channel") for kind in ("affine", "symmetric")),
     *(f"builtins.{kind}" for kind in ("object", "range", "set", "slice", "str", "tuple")),
     *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta", "timezone")),
     *("decimal.Decimal", "fractions.Fraction"),
-    *(f"pathlib{place}.{kind}Path" for place in ("", "._local") for kind in ("", "Posix", "Windows", "PurePosix")),
+    *(
+        f"pathlib{place}.{kind}Path"
+        for place in ("", "._local")
+        for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
+    ),
     *("numpy.dtype", "numpy.ndarray", "numpy.float64", "numpy.float32", "numpy.int64", "numpy.int32", "numpy.bool_"),
     *(f"numpy.{c}.multiarray.{f}" for c in ("core", "_core") for f in ("scalar", "_reconstruct")),
     *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
@@ -58,3 +65,4 @@ ODD_TENSORS = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "device",
     "torch._utils._rebuild_wrapper_subclass": "wrapped",
 }
+CLASSES = ("torch.nn.modules.", "torch.optim.", "torch.nn.functional.")  # named in settings (`nn.ReLU`), never called

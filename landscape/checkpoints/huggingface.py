@@ -1,72 +1,93 @@
 """Models that a Hugging Face directory describes, built by the transformers library and no code from the directory.
 
-Nothing is downloaded: the hub is switched off while a model is built.
+The library is given the settings and the tensors that were read and checked, never the directory; the hub is switched
+off meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from landscape.checkpoints.configuration import KINDS, OWN_MODEL, architecture
+from landscape.checkpoints import configuration
+from landscape.checkpoints.configuration import KINDS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
+SLACK = 1 << 22  # numbers that a model may have in tables of positions, beyond twice its weights
 
 
-def with_weights(directory: Path, numbers: int) -> nn.Module:
-    """The model of a directory with its weights; raises CheckpointError for weights that do not fit.
+def with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, str]:
+    """The model of a directory with these weights, and what is to be said of them.
 
-    The weights have so many `numbers`; a config that describes a much larger model is refused before it is allocated.
+    Raises CheckpointError for weights that do not fit; a config that describes a much larger model is refused before
+    it is allocated.
     """
+    config = configuration.read(directory)
+    configuration.require_plausible(directory, config, len(tensors))
     with torch.device("meta"):
-        wanted = sum(parameter.numel() for parameter in without_weights(directory).parameters())
-    if wanted > 2 * numbers:
-        raise CheckpointError(
-            f"{directory} does not hold all weights of its model {architecture(directory)}: {numbers:,} numbers for "
-            f"{wanted:,}",
-            fix="save the model with save_pretrained, or " + OWN_MODEL,
+        skeleton = _built(directory, config)
+    parts = (*skeleton.parameters(), *skeleton.buffers())
+    wanted, held = sum(part.numel() for part in parts), sum(tensor.numel() for tensor in tensors.values())
+    if wanted > 2 * held + SLACK:
+        raise _unfit(directory, f"{held:,} numbers for {wanted:,}")
+    with _offline(), _blamed(directory, config):
+        model, report = type(skeleton).from_pretrained(
+            None,
+            config=skeleton.config,
+            state_dict=dict(tensors),
+            attn_implementation="eager",
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    model: nn.Module
-    model, report = _built(directory, "from_pretrained", directory, use_safetensors=True, output_loading_info=True)
-    missing = sorted(report["missing_keys"])  # of another shape they are an error of from_pretrained itself
-    if missing:
-        raise CheckpointError(
-            f"{directory} does not hold all weights of its model {architecture(directory)}: missing {listing(missing)}",
-            fix="save the model with save_pretrained, or " + OWN_MODEL,
-        )
-    return model
+    if report["missing_keys"]:
+        raise _unfit(directory, f"missing {listing(sorted(report['missing_keys']))}")
+    unexpected = sorted(report["unexpected_keys"])
+    inside = [name for name in unexpected if name.startswith(f"{skeleton.base_model_prefix}.")]
+    if inside:
+        raise _unfit(directory, f"unexpected {listing(inside)}")
+    note = f"not used by the model: {listing(unexpected)}" if unexpected else ""
+    return model, note
 
 
 def without_weights(directory: Path) -> nn.Module:
     """The model that a directory's config.json describes, with the weights of its making."""
-    model: nn.Module = _built(directory, "from_config", None)
+    model: nn.Module = _built(directory, configuration.read(directory))
     return model
 
 
-def _built(directory: Path, method: str, source: Path | None, **options: Any) -> Any:
-    named = architecture(directory)
+def _unfit(directory: Path, how: str) -> CheckpointError:
+    return CheckpointError(
+        f"{directory} does not hold the weights of its model {configuration.architecture(directory)}: {how}",
+        fix="save the model with save_pretrained, or " + OWN_MODEL,
+    )
+
+
+def _built(directory: Path, settings: Mapping[str, Any]) -> Any:
+    named = settings["architectures"][0]
     builder = next(auto for ending, auto in KINDS.items() if named.endswith(ending))
-    with _offline() as transformers:
-        try:
-            config = transformers.AutoConfig.from_pretrained(
-                directory, local_files_only=True, trust_remote_code=False, use_cache=False
-            )
-            if source:
-                options |= {"local_files_only": True, "config": config}
-            make = getattr(getattr(transformers, builder), method)
-            return make(source or config, trust_remote_code=False, attn_implementation="eager", **options)
-        except Exception as error:  # on a config of which nothing is known the library may raise anything
-            raise CheckpointError(
-                f"transformers cannot build {named} from {directory}: {type(error).__name__}: "
-                f"{str(error).partition(chr(10))[0]}",
-                fix=f"update transformers, or {OWN_MODEL}",
-            ) from error
+    with _offline() as transformers, _blamed(directory, settings):
+        config = transformers.AutoConfig.for_model(**{"use_cache": False, **settings})
+        config.use_cache = False
+        return getattr(transformers, builder).from_config(config, attn_implementation="eager")
+
+
+@contextmanager
+def _blamed(directory: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Raises CheckpointError for whatever the library says of settings that nobody vouches for."""
+    try:
+        yield
+    except Exception as error:  # it may raise anything
+        raise CheckpointError(
+            f"transformers cannot build {settings['architectures'][0]} from {directory}: {type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}",
+            fix=f"update transformers, or {OWN_MODEL}",
+        ) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.checkpoints import nests, sniff
+from landscape.checkpoints import configuration, nests, sniff
 from landscape.checkpoints.contents import Contents
 from landscape.checkpoints.look import look
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
@@ -16,7 +16,7 @@ from landscape.checkpoints.nests import Nest
 from landscape.checkpoints.pickled import Opaque
 from landscape.checkpoints.references import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
-from landscape.errors import shown
+from landscape.errors import CheckpointError, shown
 
 DESCRIBED = 20  # entries beside the weights that are listed
 LONGEST = 60  # characters of one of them
@@ -76,7 +76,7 @@ def inspect(path: Path, weights: str | None = None) -> Inspection:
         tuple(nest.place for nest in others if not nest.averaged),
         _tied(chosen),
         _wrappers(chosen),
-        nests.optimizer(contents.tree) is not None,
+        _adam(contents.tree),
         contents.spec,
         isinstance(extras, dict) and {"inputs", "targets"} <= extras.keys(),
         _architecture(contents),
@@ -101,12 +101,19 @@ def _wrappers(nest: Nest) -> tuple[str, ...]:
 
 
 def _architecture(contents: Contents) -> str | None:
-    """The model class that a Hugging Face directory names; raises CheckpointError if its config is no plain one."""
+    """The model class that a Hugging Face directory names, if it can be built."""
     if contents.format != sniff.HUGGING_FACE:
         return None
-    from landscape.checkpoints import configuration
+    try:
+        return configuration.architecture(contents.path)
+    except CheckpointError:  # its weights can be measured all the same, in a model that the user names
+        return None
 
-    return configuration.architecture(contents.path)
+
+def _adam(tree: Any) -> bool:
+    """Whether an optimiser's state with second moments is there."""
+    state = (nests.optimizer(tree) or {}).get("state")
+    return isinstance(state, dict) and any(isinstance(m, dict) and "exp_avg_sq" in m for m in state.values())
 
 
 def _entries(contents: Contents, every: list[Nest]) -> dict[str, str]:
@@ -123,7 +130,9 @@ def _worded(value: Any) -> str:
         large = isinstance(value, int) and value.bit_length() > 64
         return "a large int" if large else shown(repr(value[:LONGEST] if isinstance(value, str) else value), LONGEST)
     if isinstance(value, dict):
-        return f"a table of {len(value)} entries"
+        simple = all(inner is None or isinstance(inner, bool | int | float | str) for inner in value.values())
+        pairs = ", ".join(f"{shown(key)}={_worded(inner)}" for key, inner in list(value.items())[:DESCRIBED])
+        return shown(pairs, 4 * LONGEST) if simple and value else f"a table of {len(value)} entries"
     if isinstance(value, list | tuple):
         return f"{len(value)} values"
     return value.kind if isinstance(value, Opaque) else nests.described(value)

@@ -8,6 +8,8 @@ from landscape.checkpoints import safetensors_format, sniff, torch_format
 from landscape.checkpoints.contents import Contents
 from landscape.errors import CheckpointError
 
+BRING_MODEL = (sniff.EXPORTED, sniff.PICKLE)
+
 
 def look(path: Path) -> Contents:
     """What the checkpoint holds, read as data; raises CheckpointError for what is none, is damaged or runs code."""
@@ -27,8 +29,11 @@ def _runs_code(path: Path, kind: str) -> CheckpointError:
         sniff.EXPORTED: "a program of torch.export, whose sample inputs are a pickle",
         sniff.TORCHSCRIPT: "a TorchScript program",
     }.get(kind, f"{article} {kind}")
+    model = "" if kind in BRING_MODEL else " --model model.py:build"
     return CheckpointError(
         f"{path} is {what}: opening it runs code from it",
         why="landscape opens checkpoints as data only",
-        fix="save the weights alone: torch.save(model.state_dict(), path), or, " + torch_format.TRUST.format(path=path),
+        fix="save the weights alone: torch.save(model.state_dict(), path), or, "
+        + torch_format.TRUST.format(path=path)
+        + model,
     )

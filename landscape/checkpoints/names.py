@@ -33,24 +33,47 @@ def fit(
     names and unequal shapes.
     """
     wanted = frozenset(model)
+    fitted, undone = _outer(tensors, model)
+    if fitted.keys() != wanted:
+        fitted, undone = _inner(tensors, model, where)
+    for prefix in PREFIXES:
+        if fitted.keys() != wanted and all(name.startswith(prefix) for name in fitted):
+            shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
+            shorter |= _understood(shorter, model)
+            if shorter.keys() == wanted:
+                fitted, undone = shorter, [*undone, f"the prefix {prefix!r}"]
+    stripped = " and ".join(undone)
+    _require_names(fitted, wanted, f"{where} does not fit the {named}")
+    _require_shapes(fitted, model, f"{where} does not fit the {named}")
+    _require_tied(fitted, model, where)
+    return fitted, stripped and f"stripped {stripped} from {where}"
+
+
+def _outer(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Wrappers around the whole model undone, one after the other, until the names fit."""
+    fitted, undone = {**tensors, **_understood(tensors, model)}, list[str]()
+    while fitted.keys() != model.keys():
+        first = {name.partition(".")[0] for name in tensors}
+        if len(first) != 1 or not first <= WRAPPERS:
+            break
+        undone.append(f"the wrapper {next(iter(first))!r}")
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+        fitted = {**tensors, **_understood(tensors, model)}
+    return fitted, undone
+
+
+def _inner(
+    tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Wrappers undone wherever they stand in a name."""
+    wanted = frozenset(model)
     fitted = {unwrapped(name, wanted): tensor for name, tensor in tensors.items()}
     if len(fitted) < len(tensors):
         raise CheckpointError(
             f"{where} holds weights twice, with and without a wrapper's prefix", fix="keep one of them"
         )
     found = {part for name in tensors.keys() - fitted.keys() for part in name.split(".") if part in WRAPPERS}
-    undone = [f"the wrapper {part!r}" for part in sorted(found)]
-    fitted |= _understood(fitted, model)
-    for prefix in PREFIXES:
-        shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
-        shorter |= _understood(shorter, model)
-        if fitted.keys() != wanted and shorter.keys() == wanted:
-            fitted = shorter
-            undone.append(f"the prefix {prefix!r}")
-    stripped = " and ".join(undone)
-    _require_names(fitted, wanted, f"{where} does not fit the {named}")
-    _require_shapes(fitted, model, f"{where} does not fit the {named}")
-    return fitted, stripped and f"stripped {stripped} from {where}"
+    return fitted | _understood(fitted, model), [f"the wrapper {part!r}" for part in sorted(found)]
 
 
 def _understood(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -66,6 +89,18 @@ def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:
     return tensor.data_ptr(), tensor.shape, tensor.stride()
 
 
+def _require_tied(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> None:
+    """Raises CheckpointError if what is one tensor in the model are two in the checkpoint."""
+    first: dict[object, str] = {}
+    for name, tensor in model.items():
+        other = first.setdefault(_identity(tensor), name)
+        if tensor.numel() and other != name and not found[name].equal(found[other]):
+            raise CheckpointError(
+                f"{where} has different weights for {other} and {name}, which are one tensor in the model",
+                fix="build the model without tying them",
+            )
+
+
 def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str) -> None:
     names = set(found)
     missing, unexpected = sorted(wanted - names), sorted(names - wanted)
@@ -75,10 +110,21 @@ def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str)
     if unexpected:
         problems.append(f"unexpected {listing(unexpected)}")
     if problems:
+        part = next((first for first in _firsts(names) if _below(names, first) == wanted), None)
         raise CheckpointError(
             f"{complaint}: {'; '.join(problems)}",
-            fix="name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
+            fix=f"measure that part alone: --weights '{part}.*'"
+            if part
+            else "name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
         )
+
+
+def _firsts(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+
+
+def _below(names: Iterable[str], first: str) -> set[str]:
+    return {name.removeprefix(f"{first}.") for name in names if name.startswith(f"{first}.")}
 
 
 def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], complaint: str) -> None:

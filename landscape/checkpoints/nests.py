@@ -60,6 +60,8 @@ def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
 def _chosen(tree: Any, wanted: str | None, path: Path) -> Choice:
     every = list(nests(tree))
     raw, averaged = [n for n in every if not n.averaged], [n for n in every if n.averaged]
+    if wanted and wanted.endswith(".*") and all(nest.place != wanted for nest in every):
+        return _beginning(wanted.removesuffix("*"), _chosen(tree, None, path), path)
     if wanted not in (None, EMA, ALL_BUT_EMA):
         return _placed(str(wanted), every, path)
     if wanted == EMA:
@@ -73,6 +75,10 @@ def _chosen(tree: Any, wanted: str | None, path: Path) -> Choice:
     standing = [nest for nest in raw if nest.place.rpartition(".")[2] in (*RAW, "")]
     if not raw and averaged and wanted is None:
         return Choice(averaged[0], (f"the only weights are averaged ones{_in(averaged[0])}",))
+    if not raw and averaged:
+        raise CheckpointError(
+            f"{path} holds averaged weights only, no raw ones", fix=f"{_offered(averaged)}, or --weights ema"
+        )
     if not raw:
         raise _nothing(tree, path)
     if not standing and len(raw) > 1:
@@ -99,13 +105,14 @@ def optimizer(tree: Any) -> Mapping[str, Any] | None:
 
 def nests(tree: Any) -> Iterator[Nest]:
     """Every set of named tensors, those where weights usually are first."""
-    yield from _nests(tree, "", averaged=False, depth=0)
+    yield from _nests(tree, "", averaged=False, depth=0, seen=set())
 
 
-def _nests(inside: Any, place: str, *, averaged: bool, depth: int) -> Iterator[Nest]:
-    if not isinstance(inside, Mapping) or depth > DEPTH:
+def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int]) -> Iterator[Nest]:
+    if not isinstance(inside, Mapping) or depth > DEPTH or id(inside) in seen:
         return
-    words = [key for key in inside if isinstance(key, str) and key not in BESIDE and "." not in key]
+    seen.add(id(inside))  # a file may hold one part in a thousand places
+    words = [key for key in inside if isinstance(key, str) and key not in BESIDE]
     rank = {name: order for order, name in enumerate((*RAW, *AVERAGED))}
     below = sorted(words, key=lambda word: rank.get(word, len(rank)))
     own = {name: value for name, value in inside.items() if isinstance(value, TensorRef | OddTensor)}
@@ -118,10 +125,12 @@ def _nests(inside: Any, place: str, *, averaged: bool, depth: int) -> Iterator[N
             f"{place}.{word}" if place else word,
             averaged=averaged or word in AVERAGED,
             depth=depth + 1,
+            seen=seen,
         )
     ]
-    named = [nest for nest in deeper if nest.place.rpartition(".")[2] in RAW and not nest.averaged]
-    if own and not named:  # a number kept beside a nest (an epoch as a tensor) is no weight
+    largest = max((len(nest.tensors) for nest in deeper if nest.place.rpartition(".")[2] in RAW), default=0)
+    largest = max(largest, *(len(nest.tensors) for nest in deeper), 0) if len(own) < 2 else largest
+    if own and len(own) > largest:  # a number kept beside a nest (an epoch as a tensor) is no weight
         yield from _divided(own, place, averaged=averaged)
     yield from deeper
 
@@ -133,8 +142,11 @@ def _divided(tensors: Tensors, place: str, *, averaged: bool) -> Iterator[Nest]:
         averaged = True
     for prefix in PREFIXES:
         inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        if 0 < len(inside) < len(tensors) and not averaged:
-            yield Nest(place, {n: t for n, t in tensors.items() if not n.startswith(prefix)})
+        others = {n: t for n, t in tensors.items() if not n.startswith(prefix)}
+        # a model may have a part of that name: averages have the names of what they average
+        same = inside.keys() in (others.keys(), {name.removeprefix("model.") for name in others})
+        if inside and same and not averaged:
+            yield Nest(place, others)
             yield Nest(f"{place}.{prefix}*" if place else f"{prefix}*", inside, averaged=True)
             return
     yield Nest(place, tensors, averaged)
@@ -147,6 +159,18 @@ def _placed(wanted: str, every: list[Nest], path: Path) -> Choice:
             f"{path} holds no weights called {nearest(wanted, [nest.place for nest in every])}", fix=_offered(every)
         )
     return Choice(found, (f"the weights in {found.place}",))
+
+
+def _beginning(prefix: str, choice: Choice, path: Path) -> Choice:
+    """Of the chosen weights those whose names begin with a prefix, without it."""
+    inside = {name.removeprefix(prefix): t for name, t in choice.nest.tensors.items() if name.startswith(prefix)}
+    if not inside:
+        raise CheckpointError(
+            f"{path} has no weights whose names begin with {prefix}",
+            fix=f"names begin with {listing(dict.fromkeys(name.partition('.')[0] for name in choice.nest.tensors))}",
+        )
+    left = len(choice.nest.tensors) - len(inside)
+    return Choice(Nest(f"{prefix}*", inside), (f"the weights whose names begin with {prefix}; {left} others left out",))
 
 
 def _in(nest: Nest) -> str:

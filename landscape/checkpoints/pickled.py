@@ -13,10 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from landscape.checkpoints.harmless import BYSTANDERS, DICTIONARIES, ODD_TENSORS, STORAGES
-from landscape.checkpoints.references import ITEMSIZE, Damaged, OddTensor, Storage, TensorRef, counts, strided
+from landscape.checkpoints.harmless import BYSTANDERS, CLASSES, DICTIONARIES, ODD_TENSORS, STORAGES
+from landscape.checkpoints.references import (
+    ITEMSIZE,
+    MOST_DIMENSIONS,
+    Damaged,
+    OddTensor,
+    Storage,
+    TensorRef,
+    counts,
+    strided,
+)
 from landscape.errors import shown
 
+LARGEST = 1 << 26  # bytes of a description; that of a hundred thousand tensors has 25 MB
+LONGEST = 1 << 23  # bytes of one value in it: decoded text may take four times as much
+LARGEST_KEY = 1 << 60  # whole numbers below it have hashes of their own
 SLOT = 16  # bytes that a value takes in whatever holds it
 
 
@@ -46,12 +58,34 @@ class Stream(Protocol):
     def readline(self) -> bytes: ...
 
 
+class _Bounded:
+    """A stream that gives no more than `LARGEST` bytes in all, and `LONGEST` at once."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.left = stream, LARGEST
+
+    def read(self, size: int) -> bytes:
+        if size > LONGEST:
+            raise Damaged(f"a single value of {size:,} bytes")
+        return self._counted(self.stream.read(size))
+
+    def readline(self) -> bytes:
+        return self._counted(self.stream.readline())
+
+    def _counted(self, content: bytes) -> bytes:
+        self.left -= len(content)
+        if self.left < 0 or len(content) > LONGEST:
+            raise Damaged(f"a description of more than {LARGEST:,} bytes")
+        return content
+
+
 @dataclass(frozen=True)
 class Pickle:
-    """What a pickle describes, and the kinds of bystanders in it."""
+    """What a pickle describes, the kinds of bystanders in it, and its storages by key."""
 
     tree: Any
     bystanders: tuple[str, ...]
+    storages: dict[str, Storage]
 
 
 def interpret(stream: Stream, allowance: int) -> Pickle:
@@ -62,9 +96,9 @@ def interpret(stream: Stream, allowance: int) -> Pickle:
     """
     machine = _Machine(allowance)
     try:
-        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        for opcode, argument, _ in pickletools.genops(_Bounded(stream)):  # type: ignore[arg-type]
             if opcode.name == "STOP":
-                return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)))
+                return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)), machine.storages)
             STEPS[opcode.name](machine, argument)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, struct.error) as error:
         raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {shown(error)}") from error
@@ -83,6 +117,8 @@ class _Machine:
         self.left = allowance
 
     def remember(self, place: int | None) -> None:
+        if place is not None and not 0 <= place < LARGEST_KEY:
+            raise ValueError("a place that no memory has")
         self.memo[len(self.memo) if place is None else place] = self.stack[-1]
         self.charge(4 * SLOT)
 
@@ -124,7 +160,8 @@ class _Machine:
         module, _, name = full.rpartition(".")
         storage = module in ("torch", "torch.cuda", "torch.storage") and name in STORAGES
         dtype = module == "torch" and name in ITEMSIZE
-        if not (full in RULES or full in BYSTANDERS or full in ODD_TENSORS or storage or dtype):
+        listed = full in RULES or full in BYSTANDERS or full in ODD_TENSORS
+        if not (listed or storage or dtype or full.startswith(CLASSES)):
             raise Refused(shown(full))
         return full
 
@@ -136,8 +173,10 @@ class _Machine:
             return rule(self, *arguments)
         if kind := ODD_TENSORS.get(name.full):
             return OddTensor(kind)
-        if name.full not in BYSTANDERS:  # a dtype or a storage type, as such harmless
-            raise Refused(f"a call of {name.full}")
+        if (
+            name.full not in BYSTANDERS
+        ):  # a dtype, a storage type or a layer's class: harmless as long as it is only named
+            raise Refused(shown(name.full))
         self.bystanders.add(name.full)
         return Opaque(name.full, arguments)
 
@@ -147,7 +186,8 @@ class _Machine:
         if len(items) % 2:
             raise ValueError("a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            plain = key is None or isinstance(key, str | int | float | bytes)
+            # numbers of one hash would make a dictionary of them quadratic; texts have hashes of this process alone
+            plain = key is None or isinstance(key, str | bytes) or (type(key) is int and abs(key) < LARGEST_KEY)
             if isinstance(target, dict):
                 target[key if plain else Opaque("key")] = value
             elif not isinstance(target, Opaque):
@@ -182,8 +222,10 @@ class _Machine:
         return first
 
 
-def _tensor(_: _Machine, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> TensorRef:
-    dtype = storage.dtype
+def _tensor(_: _Machine, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> TensorRef | OddTensor:
+    dtype = getattr(storage, "dtype", "")
+    if any(isinstance(part, dict) and (part.get("conj") or part.get("neg")) for part in rest[2:]):
+        return OddTensor("conjugated or negated, not resolved")
     if len(rest) >= 3 and isinstance(rest[2], Name):  # the third form, for dtypes without a storage type of their own
         dtype = rest[2].full.removeprefix("torch.")
     return strided(storage, dtype, offset, shape, stride)
@@ -220,7 +262,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "torch._tensor._rebuild_from_type_v2": lambda machine, function, kind, arguments, *_: machine.made(
         function, arguments
     ),
-    "torch.Size": lambda machine, sizes=(): tuple(sizes),
+    "torch.Size": lambda machine, sizes=(): tuple(sizes[:MOST_DIMENSIONS]) if isinstance(sizes, tuple | list) else (),
     "_codecs.encode": _bytes,
     "builtins.bytes": lambda machine, content=b"": bytes(content) if isinstance(content, bytes) else b"",
     "copyreg._reconstructor": _reconstructed,
@@ -232,7 +274,7 @@ LITERALS = (
 )
 STEPS: dict[str, Callable[[_Machine, Any], object]] = {
     **dict.fromkeys(LITERALS, _Machine.push),
-    **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: None),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: m.charge(4 * SLOT)),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.remember),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.recall),
     "NONE": lambda m, _: m.push(None),

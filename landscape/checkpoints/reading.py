@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.checkpoints import archive, configuration, huggingface, nests, sniff
 from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
@@ -56,11 +56,7 @@ def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
     state = lambda: tree(contents, nests.optimizer(contents.tree))  # noqa: E731
-    module = None
-    if contents.format == sniff.HUGGING_FACE:
-        numbers = sum(tensor.numel() for tensor in tensors.values())
-        configuration.require_plausible(path, len(tensors))
-        module = Module(lambda: configuration.architecture(path), lambda: huggingface.with_weights(path, numbers))
+    module = _described(path, tensors) if contents.format == sniff.HUGGING_FACE else None
     return Checkpoint(path, hexdigest, contents.format, tensors, spec, extras, state, module, notes)
 
 
@@ -80,17 +76,51 @@ def fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor
     return _from_safetensors(contents, {ref.storage.key: name for name, ref in refs.items()})
 
 
-def tree(contents: Contents, value: Any, depth: int = 0) -> Any:
-    """A part of a checkpoint's tree with its tensors read."""
-    if depth > DEEPEST:
-        raise CheckpointError(f"{contents.path} nests its entries too deeply", fix="save tensors by name")
-    if isinstance(value, TensorRef):
-        return fetch(contents, {"": value})[""]
-    if isinstance(value, dict):
-        return {key: tree(contents, part, depth + 1) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(tree(contents, part, depth + 1) for part in value)
-    return value
+def tree(contents: Contents, value: Any) -> Any:
+    """A part of a checkpoint's tree with its tensors read, each storage and each shared part once."""
+    refs = _refs(value)
+    fetched = fetch(contents, {str(place): ref for place, ref in enumerate(refs)})
+    known: dict[int, Any] = {id(ref): fetched[str(place)] for place, ref in enumerate(refs)}
+
+    def filled(part: Any, depth: int) -> Any:
+        if depth > DEEPEST:
+            raise CheckpointError(f"{contents.path} nests its entries too deeply", fix="save tensors by name")
+        if id(part) not in known:
+            if isinstance(part, dict):
+                known[id(part)] = {key: filled(inner, depth + 1) for key, inner in part.items()}
+            elif isinstance(part, list | tuple):
+                known[id(part)] = type(part)(filled(inner, depth + 1) for inner in part)
+            else:
+                return part
+        return known[id(part)]
+
+    return filled(value, 0)
+
+
+def _refs(value: Any) -> list[TensorRef]:
+    found, seen, waiting = [], set(), [value]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, TensorRef):
+            found.append(part)
+        elif isinstance(part, dict | list | tuple):
+            waiting += part.values() if isinstance(part, dict) else part
+    return found
+
+
+def _described(path: Path, tensors: dict[str, Tensor]) -> Module:
+    """The model of a Hugging Face directory."""
+    said: list[str] = []
+
+    def build() -> nn.Module:
+        model, note = huggingface.with_weights(path, tensors)
+        said[:] = [note] if note else []
+        return model
+
+    return Module(lambda: configuration.architecture(path), build, said)
 
 
 def _stored(storage: Storage, place: Place) -> Tensor:

@@ -13,6 +13,8 @@ ITEMSIZE = {
     **dict.fromkeys(("uint32", "int32", "float32"), 4),
     **dict.fromkeys(("uint64", "int64", "float64", "complex64"), 8),
     "complex128": 16,
+    "complex32": 4,
+    "float4_e2m1fn_x2": 1,
 }  # bytes by torch's name of the dtype
 MOST_DIMENSIONS = 64  # of a torch tensor
 
@@ -65,13 +67,17 @@ def counts(*values: Any) -> bool:
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
-def strided(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
+def strided(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
     """The view, if it lies inside its storage and has no more items than it; raises Damaged otherwise."""
+    if not isinstance(storage, Storage) or storage.nbytes % ITEMSIZE.get(dtype, 1 << 63):
+        raise Damaged("a tensor whose storage is none, or is not made of its items")
     tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
     if not (tuples and counts(offset, *shape, *stride)):
         raise Damaged("a tensor whose sizes are no counts")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     items = storage.nbytes // ITEMSIZE[dtype]
+    if 0 in stride and prod(shape) > items:
+        raise Damaged(f"an expanded tensor of shape {shape}, larger than its storage: save it with .contiguous()")
     if prod(shape) > items or (prod(shape) and last >= items):
         raise Damaged(f"a tensor of shape {shape} with strides {stride} in a storage of {items} items")
     return TensorRef(storage, dtype, offset, shape, stride)

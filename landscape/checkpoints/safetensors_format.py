@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from landscape.checkpoints import sniff
+from landscape.checkpoints import json_data, sniff
 from landscape.checkpoints.contents import Contents, Place, stamps
 from landscape.checkpoints.references import Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY, KEY
-from landscape.errors import CheckpointError, listing
+from landscape.errors import CheckpointError, listing, shown
 
+LARGEST_INDEX = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
+HEADER_COST = 32  # bytes of memory that one byte of a header may take
 DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -53,6 +55,10 @@ def _header(path: Path) -> tuple[str | None, dict[str, TensorRef]]:
     """The description of itself and the tensors of one safetensors file."""
     if sniff.sniff(path) != sniff.SAFETENSORS:
         raise CheckpointError(f"{path} is not a safetensors file", fix="download it again")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header * HEADER_COST > sniff.allowance(path.stat().st_size):
+        raise CheckpointError(f"{path} is damaged: its header alone has {header:,} bytes", fix="download it again")
     try:
         with safe_open(path, framework="np") as file:
             metadata = (file.metadata() or {}).get(KEY)
@@ -97,17 +103,18 @@ def _shards(path: Path) -> tuple[Path, ...]:
 
 def _indexed(index: Path) -> list[str]:
     """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
-    if index.stat().st_size > sniff.LARGEST:
+    if index.stat().st_size > LARGEST_INDEX:
         raise CheckpointError(f"{index} is absurdly large", fix="download it again")
-    try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{index} is damaged: {type(error).__name__}: {error}", fix="download it again"
-        ) from error
-    outside = [str(name) for name in names if not isinstance(name, str) or Path(name).name != name or name == ".."]
+    found = json_data.parsed(index.read_bytes(), index)
+    files = found.get("weight_map") if isinstance(found, dict) else None
+    names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and _words(files.values()) else []
+    outside = [shown(name) for name in names if Path(name).name != name or name == ".."]
     if outside or not names:
         raise CheckpointError(
             f"{index} names files that are not in its directory: {listing(outside) or 'none'}", fix="download it again"
         )
-    return names
+    return sorted(names)
+
+
+def _words(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)

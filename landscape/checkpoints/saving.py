@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +10,34 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from landscape import registry
+from landscape import logits, registry
+from landscape.batches import as_batch
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
-from landscape.errors import UsageError
+from landscape.errors import TaskError, UsageError
 
 
 def save(
     path: str | Path,
     model: nn.Module,
     *,
-    data: str | tuple[Tensor, Tensor] | None = None,
+    data: str | tuple[Tensor, Tensor] | Mapping[str, Tensor] | None = None,
     loss: str | None = None,
     spec: dict[str, Any] | None = None,
     extras: dict[str, Tensor] | None = None,
 ) -> None:
     """Writes the model's state dict with a description of itself; `.safetensors` by suffix, otherwise torch's format.
 
-    `data` is a registered data set's name, or `(inputs, targets)` to embed as the batch to measure on; `loss` is a
-    loss's name. `spec` holds further entries of `landscape.checkpoints.Spec`: `model`, `model_args`, `data_args`,
+    `data` is a registered data set's name, or a batch to embed, `(inputs, targets)` or a dictionary of the two; `loss`
+    is a loss's name. `spec` holds further entries of `landscape.checkpoints.Spec`: `model`, `model_args`, `data_args`,
     `populations`, `about`. `extras` are tensors to keep beside the weights. Without `spec["model"]` the reader must
-    name the model: `landscape eig ckpt.pt --model pkg.mod:factory`. Raises UsageError for unknown names.
+    name the model: `landscape eig ckpt.pt --model pkg.mod:factory`. Raises UsageError for unknown names, and for data
+    that cannot be embedded.
     """
     kept = dict(extras or {})
-    name = data if isinstance(data, str) else None
-    if isinstance(data, tuple):
-        kept |= {"inputs": data[0], "targets": data[1]}
-    described = _spec({**(spec or {}), "data": name, "loss": loss})
+    given = {"loss": loss, "data": data if isinstance(data, str) else None}
+    if data is not None and not isinstance(data, str):
+        kept |= _embedded(data)
+    described = _spec({**(spec or {}), **{key: value for key, value in given.items() if value is not None}})
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if Path(path).suffix == ".safetensors":
         beside = {f"{DATA_KEY}.{key}": tensor.contiguous() for key, tensor in kept.items()}
@@ -43,14 +46,28 @@ def save(
         torch.save({"state_dict": state, KEY: described.to_json(), DATA_KEY: kept}, path)
 
 
+def _embedded(data: Any) -> dict[str, Tensor]:
+    try:
+        batch = as_batch(data)
+    except TaskError:
+        batch = None
+    if batch is None or not (isinstance(batch.inputs, Tensor) and isinstance(batch.targets, Tensor)):
+        raise UsageError(
+            f"data is a {type(data).__name__}, which cannot be embedded in a checkpoint",
+            fix="one batch (inputs, targets) of tensors, a registered name, or a file beside it for --data",
+        )
+    return {"inputs": batch.inputs, "targets": batch.targets}
+
+
 def _spec(entries: dict[str, Any]) -> Spec:
     try:
         spec = Spec(**entries)
     except TypeError as error:
         raise UsageError(f"spec: {error}", fix=f"entries: {', '.join(Spec.__dataclass_fields__)}") from None
-    for kind, name, group in (("model", spec.model, "models"), ("data set", spec.data, "data")):
-        known = registry.known(group)
-        if name is not None and name not in known and ":" not in name:
+    named = (("model", spec.model, "models"), ("data set", spec.data, "data"), ("loss", spec.loss, "losses"))
+    for kind, name, group in named:
+        known = [*registry.known(group), *([logits.NAME] if kind == "loss" else [])]
+        if name is not None and (not isinstance(name, str) or (name not in known and ":" not in name)):
             raise UsageError(
                 f"there is no registered {kind} {name!r}",
                 fix=f"one of {', '.join(known)}, or pkg.mod:name, which its reader must then trust",

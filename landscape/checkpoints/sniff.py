@@ -20,7 +20,7 @@ RUN_CODE = (EXPORTED, TORCHSCRIPT, DISTRIBUTED, PICKLE)  # opening one runs what
 
 HEADER = 512  # bytes that every signature below fits in
 WORKING_SPACE = 24 << 20  # bytes of memory that a description may take beyond twice the file's size
-LARGEST = 1 << 26  # bytes of a description; that of a hundred thousand tensors has 25 MB
+COUNTED = 1 << 29  # bytes of a file by which its description may grow
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as its old writer pickled it
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 
@@ -66,6 +66,8 @@ def sniff(path: Path) -> str:
         return TORCH_LEGACY
     if head[:1] == b"\x80":
         return PICKLE
+    if path.name in (CONFIG, INDEX) or path.name.endswith(".index.json"):
+        raise CheckpointError(f"{path} describes a checkpoint and is none", fix=f"name its directory: {path.parent}")
     raise CheckpointError(
         f"{path} is not a checkpoint: it starts with {head[:8]!r}",
         fix="a file written by torch.save or safetensors",
@@ -74,7 +76,7 @@ def sniff(path: Path) -> str:
 
 def allowance(size: int) -> int:
     """Bytes of memory that the description of a file of this size may take."""
-    return WORKING_SPACE + 2 * min(size, 8 * LARGEST)
+    return WORKING_SPACE + 2 * min(size, COUNTED)
 
 
 def _head(path: Path) -> bytes:
@@ -134,6 +136,7 @@ def _directory(path: Path) -> str:
             f"{path} is a pipeline of several models", fix=f"name one of them: {listing(f'{path / p}' for p in parts)}"
         )
     found = sorted(name for name in inside if name.endswith((".safetensors", ".pt", ".pth", ".ckpt", ".bin")))
+    found += sorted(entry.name for entry in path.iterdir() if (entry / WEIGHTS).exists() or (entry / INDEX).exists())
     raise CheckpointError(
         f"{path} is a directory without {WEIGHTS}",
         fix=f"name a checkpoint inside it: {listing(str(path / name) for name in found)}"

@@ -6,11 +6,14 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from landscape.checkpoints import json_data
 from landscape.errors import CheckpointError, listing, shown
 
 KEY = "landscape"  # the entry of a .pt dictionary, or of safetensors' metadata, that holds the description
 DATA_KEY = "landscape_data"  # where an embedded batch is kept: inputs and targets
 SCHEMA = 1
+LARGEST = 1 << 20  # characters of a description
+AGAIN = "write the checkpoint again with landscape.save, or name --model and --data"
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,22 @@ class Spec:
     @classmethod
     def from_json(cls, text: str, where: str) -> Spec:
         """The spec written as JSON in the checkpoint `where`; raises CheckpointError if it is malformed."""
-        try:
-            entries = json.loads(text)
-            schema = entries.pop("schema")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise CheckpointError(f"{where}: its description of itself is not readable: {error}") from error
+        entries = json_data.parsed(
+            text.encode() if len(text) <= LARGEST else None, f"{where}: its description of itself"
+        )
+        if not isinstance(entries, dict) or "schema" not in entries:
+            raise CheckpointError(f"{where}: its description of itself is not readable: no schema", fix=AGAIN)
+        schema = entries.pop("schema")
         if schema != SCHEMA:
-            raise CheckpointError(f"{where}: its description has schema {schema}, this version reads {SCHEMA}")
+            raise CheckpointError(
+                f"{where}: its description has schema {shown(schema)}, this version reads {SCHEMA}",
+                fix="update landscape, or " + AGAIN,
+            )
         unknown = sorted(set(entries) - {f.name for f in fields(cls)})
         if unknown:
-            raise CheckpointError(f"{where}: its description has unknown entries: {listing(map(shown, unknown))}")
+            raise CheckpointError(
+                f"{where}: its description has unknown entries: {listing(map(shown, unknown))}", fix=AGAIN
+            )
         return cls(**entries)._checked(where)
 
     def _checked(self, where: str) -> Spec:
@@ -53,5 +62,5 @@ class Spec:
         tables = all(isinstance(t, dict) for t in (self.model_args, self.data_args, self.populations, self.about))
         named = [value for value in (self.model, self.data, self.loss) if isinstance(value, str)]
         if not (words and tables and all(value == shown(value) for value in named)):
-            raise CheckpointError(f"{where}: its description has entries of the wrong type")
+            raise CheckpointError(f"{where}: its description has entries of the wrong type", fix=AGAIN)
         return self

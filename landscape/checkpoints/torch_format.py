@@ -11,8 +11,8 @@ from typing import Any
 
 from landscape.checkpoints import archive, sniff
 from landscape.checkpoints.contents import Contents, Place, stamps
-from landscape.checkpoints.pickled import Refused, interpret
-from landscape.checkpoints.references import Damaged, Storage, TensorRef
+from landscape.checkpoints.pickled import LARGEST, Refused, interpret
+from landscape.checkpoints.references import Damaged, Storage
 from landscape.errors import CheckpointError
 
 PROTOCOL = 1001  # of torch's old writer
@@ -28,7 +28,7 @@ def zipped(path: Path) -> Contents:
     if "byteorder" in inside and archive.content(path, inside["byteorder"]) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine", fix="save it as safetensors there")
     description = inside["data.pkl"]
-    if description.size > sniff.LARGEST:
+    if description.size > LARGEST:
         raise CheckpointError(
             f"{path} is damaged: its description alone has {description.size:,} bytes", fix=archive.COPY
         )
@@ -52,7 +52,7 @@ def legacy(path: Path) -> Contents:
             raise CheckpointError(f"{path} is of a kind that torch no longer writes", fix="save it again with torch")
         pickle = _interpreted(path, view, allowance)
         keys = _interpreted(path, view, allowance).tree
-        places = _laid_out(path, keys, _storages(pickle.tree), view)
+        places = _laid_out(path, keys, pickle.storages, view)
     return Contents(path, sniff.TORCH_LEGACY, (path,), pickle.tree, places, None, pickle.bystanders, stamp)
 
 
@@ -61,7 +61,7 @@ def _laid_out(path: Path, keys: Any, storages: Mapping[str, Storage], view: mmap
     places: dict[str, Place] = {}
     for key in keys if isinstance(keys, list) else []:
         count = int.from_bytes(view.read(COUNT), "little")
-        storage = storages.get(key)
+        storage = storages.get(key) if isinstance(key, str) else None
         if storage is None or storage.count != count or view.tell() + storage.nbytes > len(view):
             break
         places[key] = Place(path, view.tell())
@@ -69,20 +69,6 @@ def _laid_out(path: Path, keys: Any, storages: Mapping[str, Storage], view: mmap
     if places.keys() != storages.keys():
         raise CheckpointError(f"{path} is damaged or truncated: its tensors are not all there", fix="copy it again")
     return places
-
-
-def _storages(tree: Any) -> dict[str, Storage]:
-    found: dict[str, Storage] = {}
-    seen: set[int] = set()
-    waiting = [tree]
-    while waiting:  # not recursive: nothing limits how deep a file may nest
-        value = waiting.pop()
-        if isinstance(value, TensorRef):
-            found[value.storage.key] = value.storage
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            waiting += value.values() if isinstance(value, dict) else value
-    return found
 
 
 def _interpreted(path: Path, stream: Any, allowance: int) -> Any:

@@ -19,6 +19,8 @@ LINEAR = torch.nn.Linear(3, 2)
 def test_everything_about_a_training_script_s_file(tmp_path: Path) -> None:
     state = {f"_orig_mod.model.{name}": tensor.half() for name, tensor in LINEAR.state_dict().items()}
     optimizer = torch.optim.Adam(LINEAR.parameters())
+    LINEAR(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
     content = {
         "state_dict": state,
         "model_ema": LINEAR.state_dict(),
@@ -28,6 +30,7 @@ def test_everything_about_a_training_script_s_file(tmp_path: Path) -> None:
         "args": argparse.Namespace(lr=0.1),
         "losses": [0.5, 0.4],
         "config": {"a": {"b": 1}},
+        "hyper_parameters": {"width": 64, "name": "wide"},
     }
     torch.save(content, tmp_path / "a.pt")
     found = inspect(tmp_path / "a.pt")
@@ -45,6 +48,7 @@ def test_everything_about_a_training_script_s_file(tmp_path: Path) -> None:
         "args": "argparse.Namespace",
         "losses": "2 values",
         "config": "a table of 1 entries",
+        "hyper_parameters": "width=64, name='wide'",
     }
     assert found.missing() == ("model", "data")
     assert found.nbytes == (tmp_path / "a.pt").stat().st_size

@@ -88,3 +88,32 @@ def test_empty_tensors_are_not_tied() -> None:
     model = {"a": torch.zeros(0, 3), "b": torch.zeros(0, 3)}
     with pytest.raises(CheckpointError, match="missing b"):
         fit({"a": torch.zeros(0, 3)}, model, "ckpt.pt")
+
+
+def test_a_model_s_own_part_called_module_is_told_from_the_wrapper() -> None:
+    """DataParallel around a model that has a `module` itself: the same shapes, which must not be swapped."""
+    model = {"module.weight": torch.zeros(2), "weight": torch.zeros(2)}
+    found = {"module.weight": torch.full((2,), 1.0), "module.module.weight": torch.full((2,), 7.0)}
+    fitted, note = fit(found, model, "ckpt.pt")
+    assert float(fitted["weight"][0]) == 1
+    assert float(fitted["module.weight"][0]) == 7
+    assert note == "stripped the wrapper 'module' from ckpt.pt"
+
+
+def test_two_sets_of_weights_are_not_mixed() -> None:
+    found = {"model.a": torch.ones(1), "a": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match=r"unexpected model.a"):
+        fit(found, {"a": torch.zeros(1)}, "ckpt.pt")
+
+
+def test_tied_in_the_model_and_different_in_the_checkpoint_is_refused() -> None:
+    shared = torch.zeros(3)
+    with pytest.raises(CheckpointError, match=r"different weights for a and b, which are one tensor"):
+        fit({"a": torch.ones(3), "b": torch.zeros(3)}, {"a": shared, "b": shared}, "ckpt.pt")
+    fit({"a": torch.ones(3), "b": torch.ones(3)}, {"a": shared, "b": shared}, "ckpt.pt")
+
+
+def test_a_part_that_fits_alone_is_offered() -> None:
+    found = {**{f"net.{name}": tensor for name, tensor in MODEL.items()}, "criterion.weight": torch.zeros(3)}
+    with pytest.raises(CheckpointError, match=r"unexpected criterion.weight.*\n.*--weights 'net.\*'"):
+        fit(found, MODEL, "ckpt.pt")

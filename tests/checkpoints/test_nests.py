@@ -94,3 +94,46 @@ def test_names_that_command_a_terminal_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="names that cannot be printed") as refusal:
         choose(tmp_path, {"weight\x1b[2J": torch.ones(1)})
     assert "\x1b" not in str(refusal.value)
+
+
+def test_a_part_of_the_weights_is_chosen_by_the_beginning_of_its_names(tmp_path: Path) -> None:
+    content = {"state_dict": {**{f"net.{name}": t for name, t in EMA.items()}, "criterion.weight": torch.ones(3)}}
+    value, notes = choose(tmp_path, content, "net.*")
+    assert value == 1
+    assert notes == ("the weights whose names begin with net.; 1 others left out",)
+    with pytest.raises(CheckpointError, match=r"begin with nut.\n.*begin with net, criterion"):
+        choose(tmp_path, content, "nut.*")
+
+
+def test_a_model_s_own_part_called_ema_is_no_average(tmp_path: Path) -> None:
+    content = {"ema.weight": torch.ones(2), "body.weight": torch.ones(2)}
+    torch.save(content, tmp_path / "a.pt")
+    assert set(read(tmp_path / "a.pt").tensors) == set(content)
+
+
+@pytest.mark.parametrize(
+    "content", [{"G": RAW, "D": EMA, "best": torch.ones(())}, {"student": RAW, "step": torch.ones(())}]
+)
+def test_a_loose_tensor_beside_nests_is_no_weight(content: dict[str, Any], tmp_path: Path) -> None:
+    if "G" in content:
+        with pytest.raises(CheckpointError, match="--weights G, --weights D"):
+            choose(tmp_path, content)
+    else:
+        assert choose(tmp_path, content) == (0, ("the weights in student",))
+
+
+def test_places_with_dots_are_found(tmp_path: Path) -> None:
+    assert choose(tmp_path, {"model": RAW, "ema": {"0.999": EMA}}, "ema")[0] == 1
+
+
+def test_raw_weights_that_are_not_there_are_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"averaged weights only, no raw ones\n.*--weights ema"):
+        choose(tmp_path, {"model_ema": EMA}, "raw")
+
+
+def test_one_part_in_a_thousand_places_is_looked_at_once(tmp_path: Path) -> None:
+    part: dict[str, Any] = {"deep": RAW}
+    for _ in range(3):
+        part = {f"k{place}": part for place in range(400)}
+    torch.save(part, tmp_path / "a.pt")
+    assert read(tmp_path / "a.pt").tensors.keys() == RAW.keys()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -166,3 +168,28 @@ def test_an_old_file_whose_counts_are_wrong_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="its tensors are not all there"):
         read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("make", [lambda z: z.conj().imag, lambda z: z.conj()], ids=["negated", "conjugated"])
+def test_a_pending_conjugation_is_not_dropped(tmp_path: Path, make: Any) -> None:
+    torch.save({"w": make(torch.tensor([1 + 2j, 3 + 4j]))}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"no plain arrays: w \(conjugated or negated"):
+        read(tmp_path / "a.pt")
+
+
+def test_an_expanded_tensor_is_told_from_damage(tmp_path: Path) -> None:
+    torch.save({"mask": torch.ones(1, 4).expand(3, 4)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"an expanded tensor of shape \(3, 4\).*contiguous"):
+        read(tmp_path / "a.pt")
+
+
+def test_an_old_file_with_tensors_in_bystanders_is_read(tmp_path: Path) -> None:
+    content = {"state_dict": STATE, "args": argparse.Namespace(scale=torch.ones(2)), "extra": torch.eye(2).to_sparse()}
+    torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    assert torch.equal(read(tmp_path / "a.pt").tensors["weight"], STATE["weight"])
+
+
+def test_classes_and_kinds_may_be_named(tmp_path: Path) -> None:
+    settings = {"activation": nn.ReLU, "optimizer": torch.optim.Adam, "range": range(3), "kind": np.uint8}
+    torch.save({"state_dict": STATE, "hyper_parameters": settings}, tmp_path / "a.pt")
+    assert read(tmp_path / "a.pt").tensors.keys() == STATE.keys()

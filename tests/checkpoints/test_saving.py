@@ -76,17 +76,20 @@ def test_a_description_that_nobody_could_read_is_not_written(tmp_path: Path, spe
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not readable"),
+        ("{", "no JSON"),
+        ('{"schema": 1, "about": {"x": NaN}}', "NaN is no number"),
+        ("[" * 200_000, "absurdly large"),
         ("[]", "not readable"),
         ('{"schema": 9}', "has schema 9, this version reads 1"),
         ('{"schema": 1, "hook": "os.system"}', "unknown entries: hook"),
         ('{"schema": 1, "model": 3}', "wrong type"),
     ],
-    ids=["json", "list", "schema", "unknown", "type"],
+    ids=["json", "nan", "deep", "list", "schema", "unknown", "type"],
 )
 def test_a_malformed_description_is_refused(text: str, message: str) -> None:
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as refusal:
         Spec.from_json(text, "ckpt.pt")
+    assert refusal.value.fix
 
 
 @pytest.mark.parametrize("kind", ["model", "data", "loss"])
@@ -100,3 +103,32 @@ def test_a_name_inside_a_file_is_never_imported(tmp_path: Path, kind: str, monke
         with pytest.raises(TaskError, match="there is no"):
             landscape.load(tmp_path / "a.pt", model_arg=("sizes=[64,4,10]",))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "data", [{"x": torch.ones(2, 64), "y": torch.tensor([0, 1])}, (torch.ones(2, 64), torch.tensor([0, 1]))]
+)
+def test_a_batch_is_embedded_however_it_is_given(tmp_path: Path, data: object) -> None:
+    landscape.save(tmp_path / "a.pt", model(), data=data, spec={"model": "mlp", "model_args": SIZES})  # type: ignore[arg-type]
+    assert landscape.load(tmp_path / "a.pt").batches.samples == 2
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"data": [(torch.ones(2, 64), torch.tensor([0, 1]))] * 2}, "data is a list, which cannot be embedded"),
+        ({"data": {"a": torch.ones(2), "labels": torch.ones(2)}}, "data is a dict, which cannot be embedded"),
+        ({"loss": "xx"}, "no registered loss 'xx'"),
+        ({"loss": torch.nn.CrossEntropyLoss()}, "no registered loss CrossEntropyLoss"),
+    ],
+    ids=["list", "arguments", "loss", "object"],
+)
+def test_what_nobody_could_use_is_not_written(tmp_path: Path, named: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        landscape.save(tmp_path / "a.pt", model(), **named)  # type: ignore[arg-type]
+    assert not (tmp_path / "a.pt").exists()
+
+
+def test_a_data_set_named_in_the_spec_is_kept(tmp_path: Path) -> None:
+    landscape.save(tmp_path / "a.pt", model(), spec={"model": "mlp", "model_args": SIZES, "data": "digits"})
+    assert landscape.load(tmp_path / "a.pt").batches.samples == 1300

@@ -23,7 +23,7 @@ def test_without_a_checkpoint_the_machine_is_checked(capsys: Captured) -> None:
     assert status(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok  ") for line in lines[:-1])
-    assert lines[-1] == "all well"
+    assert lines[-1] == "all well; no checkpoint is named, so that no model of yours was checked"
 
 
 def test_with_a_checkpoint_its_model_is_checked_too(capsys: Captured) -> None:
@@ -38,8 +38,8 @@ def test_with_a_checkpoint_its_model_is_checked_too(capsys: Captured) -> None:
 def test_what_is_wrong_is_told_with_its_remedy(capsys: Captured) -> None:
     assert status(["doctor", "none.pt"]) == 2
     out = capsys.readouterr().out
-    assert "FAIL  second derivative of your model: there is no file none.pt\n      fix:  check the path" in out
-    assert out.endswith("not as it must be: second derivative of your model\n")
+    assert "FAIL  your model: there is no file none.pt\n      fix:  check the path" in out
+    assert out.endswith("not as it must be: your model\n")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
