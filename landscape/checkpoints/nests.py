@@ -59,37 +59,46 @@ def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
 
 def _chosen(tree: Any, wanted: str | None, path: Path) -> Choice:
     every = list(nests(tree))
-    raw, averaged = [n for n in every if not n.averaged], [n for n in every if n.averaged]
     if wanted and wanted.endswith(".*") and all(nest.place != wanted for nest in every):
         return _beginning(wanted.removesuffix("*"), _chosen(tree, None, path), path)
-    if wanted not in (None, EMA, ALL_BUT_EMA):
-        return _placed(str(wanted), every, path)
     if wanted == EMA:
-        if not averaged:
-            raise CheckpointError(
-                f"{path} holds no averaged weights",
-                why=f"looked for {listing(AVERAGED, 20)}, and for names that begin with {listing(PREFIXES)}",
-                fix=_offered(raw),
-            )
-        return Choice(averaged[0], (f"the averaged weights{_in(averaged[0])}",))
-    standing = [nest for nest in raw if nest.place.rpartition(".")[2] in (*RAW, "")]
-    if not raw and averaged and wanted is None:
-        return Choice(averaged[0], (f"the only weights are averaged ones{_in(averaged[0])}",))
-    if not raw and averaged:
-        raise CheckpointError(
-            f"{path} holds averaged weights only, no raw ones", fix=f"{_offered(averaged)}, or --weights ema"
-        )
-    if not raw:
+        return _averaged(every, path)
+    if wanted not in (None, ALL_BUT_EMA):
+        return _placed(str(wanted), every, path)
+    if not every:
         raise _nothing(tree, path)
+    if all(nest.averaged for nest in every):
+        if wanted == ALL_BUT_EMA:
+            fix = f"{_offered(every)}, or --weights ema"
+            raise CheckpointError(f"{path} holds averaged weights only, no raw ones", fix=fix)
+        return Choice(every[0], (f"the only weights are averaged ones{_in(every[0])}",))
+    return _raw(every, path)
+
+
+def _averaged(every: list[Nest], path: Path) -> Choice:
+    chosen = next((nest for nest in every if nest.averaged), None)
+    if chosen is None:
+        raise CheckpointError(
+            f"{path} holds no averaged weights",
+            why=f"looked for {listing(AVERAGED, 20)}, and for names that begin with {listing(PREFIXES)}",
+            fix=_offered(every),
+        )
+    return Choice(chosen, (f"the averaged weights{_in(chosen)}",))
+
+
+def _raw(every: list[Nest], path: Path) -> Choice:
+    """The weights in a usual place, or the only ones that are no averages."""
+    raw = [nest for nest in every if not nest.averaged]
+    standing = [nest for nest in raw if nest.place.rpartition(".")[2] in (*RAW, "")]
     if not standing and len(raw) > 1:
         raise CheckpointError(f"{path} holds several sets of weights", fix=_offered(every))
-    chosen, others = (standing or raw)[0], (standing or raw)[1:]
+    chosen, *others = standing or raw
     notes = []
     if others or not standing:
         beside = f"; also there: {listing(nest.place for nest in others)} (--weights)" if others else ""
         notes.append(f"the weights{_in(chosen)}{beside}")
-    if averaged:
-        notes.append(f"averaged weights are there too, in {averaged[0].place}: --weights ema measures them")
+    if averaged := next((nest for nest in every if nest.averaged), None):
+        notes.append(f"averaged weights are there too{_in(averaged)}: --weights ema measures them")
     return Choice(chosen, tuple(notes))
 
 
