@@ -279,11 +279,11 @@ def _iterable(source: Any) -> Iterable[Any]:
         return [source]
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[1], arrays):
         return [source]  # one pair; two batches would each be a tuple or a dictionary
-    if isinstance(source, list) and len(source) == 2 and isinstance(source[0], arrays):
+    if type(source) in (list, tuple) and len(source) > 1 and all(isinstance(part, arrays) for part in source):
         raise TaskError(
-            "the data is a list of two tensors",
-            why="it could be one pair, or two batches without targets",
-            fix="a pair is a tuple (inputs, targets); two batches are [(x1,), (x2,)]",
+            f"the data is a {type(source).__name__} of {len(source)} tensors",
+            why="it could be one batch, or several without targets",
+            fix="a pair is a tuple (inputs, targets); several batches without targets are [(x1,), (x2,)]",
         )
     if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
         return DataLoader(source, batch_size=DATASET_BATCH)

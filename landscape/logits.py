@@ -18,9 +18,9 @@ from landscape.errors import TaskError
 from landscape.losses import BY_NAME, IGNORED, Likelihood, Loss, Uniform, no_likelihood
 
 NAME = "hf"  # by which --loss asks for it
-SHIFTED = "CausalLM"  # outputs of this kind are scored against the next token
-PER_TOKEN = ("Seq2SeqLM", "MaskedLM", "TokenClassifier")
-PER_SAMPLE = ("SequenceClassifier", "Seq2SeqSequenceClassifier", "ImageClassifier")
+SHIFTED = "CausalLMOutput"  # in the names of outputs that are scored against the next token
+PER_TOKEN = ("Seq2SeqLMOutput", "MaskedLMOutput", "TokenClassifierOutput")
+PER_SAMPLE = ("SequenceClassifierOutput", "ImageClassifierOutput")
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,12 @@ def own_loss(output: Any, target: Any, *, own_targets: bool = False) -> LogitsLo
             f"--loss hf needs a model that returns an object with logits, not a {kind}",
             fix="--loss cross_entropy|mse|bce, or --loss pkg.mod:function(output, target)",
         )
-    if kind.startswith(SHIFTED):
+    if SHIFTED in kind:
         return LogitsLoss(BY_NAME["cross_entropy"], shifted=True)
     _given({} if own_targets else target)
-    if kind.startswith(PER_TOKEN):
+    if any(words in kind for words in PER_TOKEN):
         return LogitsLoss(BY_NAME["cross_entropy"], shifted=False)
-    if not kind.startswith(PER_SAMPLE):
+    if not any(words in kind for words in PER_SAMPLE):
         raise TaskError(
             f"no loss is known for a model that returns a {kind}", fix="--loss pkg.mod:function(output, target)"
         )

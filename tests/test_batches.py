@@ -232,9 +232,10 @@ class TestOneBatchAlone:
     def test_two_pairs_in_a_tuple_are_two(self) -> None:
         assert surveyed(((X[:10], Y[:10]), (X[10:], Y[10:]))).samples == 24
 
-    def test_a_list_of_two_tensors_could_be_either(self) -> None:
-        with pytest.raises(TaskError, match=r"a list of two tensors\n.*two batches without targets\n.*a tuple"):
-            surveyed([X, X])
+    @pytest.mark.parametrize("source", [[X, X], (X, X, X), [X, Y, X]], ids=["two", "tuple", "three"])
+    def test_bare_tensors_could_be_either(self, source: Any) -> None:
+        with pytest.raises(TaskError, match=r"a (list|tuple) of \d tensors\n.*several without targets\n.*a tuple"):
+            surveyed(source)
 
     def test_what_the_user_s_data_raise_is_told(self) -> None:
         loader = DataLoader([(X[0], 1), (X[0, :3], 2)], batch_size=2)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ FAMILIES = {
     *"gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gptj codegen opt bloom mpt falcon xglm biogpt ctrl".split(),
     *"llama mistral mixtral ministral qwen2 qwen2_moe qwen3 qwen3_moe gemma gemma2 gemma3_text phi phi3 phimoe".split(),
     *"olmo olmo2 olmo3 olmoe stablelm starcoder2 cohere cohere2 granite granitemoe smollm3 persimmon nemotron".split(),
-    *"helium glm glm4 exaone4 arcee apertus seed_oss hunyuan_v1_dense ernie4_5 mamba mamba2".split(),
+    *"helium glm glm4 exaone4 arcee apertus seed_oss hunyuan_v1_dense ernie4_5 mamba".split(),
     *"bert roberta xlm-roberta xlm-roberta-xl roberta-prelayernorm distilbert albert electra deberta".split(),
     *"deberta-v2 camembert mobilebert modernbert mpnet convbert roformer squeezebert ernie esm data2vec-text".split(),
     *"vit vit_msn deit beit swin swinv2 convnext convnextv2 resnet regnet dinov2 mobilenet_v1 mobilenet_v2".split(),
@@ -32,11 +32,20 @@ FAMILIES = {
 HOSTILE = ("auto_map", "quantization_config", "transformers_weights", "configuration_files", "custom_pipelines")
 IGNORED = ("_name_or_path", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "dtype")
 KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-REPEATED = ("layer", "depth", "expert", "block", "stage")  # in the names of settings that count what is built again
+REPEATED = (
+    "layer",
+    "depth",
+    "expert",
+    "block",
+    "stage",
+    "group",
+    "attention_types",
+    "networks",
+)  # in the names of settings that count what is built again
 OWN_MODEL = "build the model yourself: --model pkg.mod:factory"
 LARGEST = 1 << 22  # bytes: a list of labels may be long
 FEWEST = 512  # whatever a setting of that kind may count
-MOST_LABELS = 10**6
+MOST_LABELS = 10**5
 DEEPEST = 50  # levels of a config
 
 

@@ -13,13 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from landscape.checkpoints import configuration
 from landscape.checkpoints.configuration import KINDS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
-SLACK = 1 << 22  # numbers that a model may have in tables of positions, beyond twice its weights
+TABLES = 1 << 28  # bytes of masks and positions that a model may have beside its weights
+PARTS = 10  # modules for one tensor of a checkpoint: measured 1 to 4
+MOST = 50_000  # modules where no weights tell how many there should be
+FEWEST = 2000  # modules that any model may have
 
 
 def with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, str]:
@@ -30,11 +34,11 @@ def with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Mod
     """
     config = configuration.read(directory)
     configuration.require_plausible(directory, config, len(tensors))
-    with torch.device("meta"):
+    with torch.device("meta"), _at_most(PARTS * len(tensors) + FEWEST):
         skeleton = _built(directory, config)
-    parts = (*skeleton.parameters(), *skeleton.buffers())
-    wanted, held = sum(part.numel() for part in parts), sum(tensor.numel() for tensor in tensors.values())
-    if wanted > 2 * held + SLACK:
+    wanted = sum(parameter.numel() for parameter in skeleton.parameters())
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if wanted > 2 * held or sum(buffer.nbytes for buffer in skeleton.buffers()) > TABLES + 8 * held:
         raise _unfit(directory, f"{held:,} numbers for {wanted:,}")
     with _offline(), _blamed(directory, config):
         model, report = type(skeleton).from_pretrained(
@@ -57,7 +61,10 @@ def with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Mod
 
 def without_weights(directory: Path) -> nn.Module:
     """The model that a directory's config.json describes, with the weights of its making."""
-    model: nn.Module = _built(directory, configuration.read(directory))
+    config = configuration.read(directory)
+    configuration.require_plausible(directory, config, 0)
+    with _at_most(MOST):
+        model: nn.Module = _built(directory, config)
     return model
 
 
@@ -75,6 +82,24 @@ def _built(directory: Path, settings: Mapping[str, Any]) -> Any:
         config = transformers.AutoConfig.for_model(**{"use_cache": False, **settings})
         config.use_cache = False
         return getattr(transformers, builder).from_config(config, attn_implementation="eager")
+
+
+@contextmanager
+def _at_most(modules: int) -> Iterator[None]:
+    """Stops the making of a model that has no end: raises RuntimeError at the first module beyond so many."""
+    left = modules
+
+    def count(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RuntimeError(f"a model of more than {modules:,} modules")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from landscape.errors import CheckpointError, listing, nearest
@@ -33,15 +33,11 @@ def fit(
     names and unequal shapes.
     """
     wanted = frozenset(model)
-    fitted, undone = _outer(tensors, model)
-    if fitted.keys() != wanted:
-        fitted, undone = _inner(tensors, model, where)
-    for prefix in PREFIXES:
-        if fitted.keys() != wanted and all(name.startswith(prefix) for name in fitted):
-            shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
-            shorter |= _understood(shorter, model)
-            if shorter.keys() == wanted:
-                fitted, undone = shorter, [*undone, f"the prefix {prefix!r}"]
+    readings = (({**found, **_understood(found, model)}, undone) for found, undone in _readings(tensors, model, where))
+    # if none fits, what the names are without wrappers tells best what is missing
+    fitting = next((reading for reading in readings if reading[0].keys() == wanted), None)
+    fitted, undone = fitting or _inner(tensors, wanted, where)
+    fitted |= _understood(fitted, model)
     stripped = " and ".join(undone)
     _require_names(fitted, wanted, f"{where} does not fit the {named}")
     _require_shapes(fitted, model, f"{where} does not fit the {named}")
@@ -49,31 +45,43 @@ def fit(
     return fitted, stripped and f"stripped {stripped} from {where}"
 
 
-def _outer(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Wrappers around the whole model undone, one after the other, until the names fit."""
-    fitted, undone = {**tensors, **_understood(tensors, model)}, list[str]()
-    while fitted.keys() != model.keys():
-        first = {name.partition(".")[0] for name in tensors}
-        if len(first) != 1 or not first <= WRAPPERS:
-            break
-        undone.append(f"the wrapper {next(iter(first))!r}")
-        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
-        fitted = {**tensors, **_understood(tensors, model)}
-    return fitted, undone
+Reading = tuple[dict[str, "Tensor"], list[str]]  # tensors under other names, and what was undone
 
 
-def _inner(
-    tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str
-) -> tuple[dict[str, Tensor], list[str]]:
+def _readings(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> Iterator[Reading]:
+    """The names as they may have been meant, the most literal first."""
+    for fitted, undone in _unwrapped_readings(tensors, frozenset(model), where):
+        yield dict(fitted), undone
+        for prefix in PREFIXES:
+            if all(name.startswith(prefix) for name in fitted):
+                shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
+                yield shorter, [*undone, f"the prefix {prefix!r}"]
+    plain = {unwrapped(name): name for name in model}  # a part of the model itself may be compiled
+    inner, undone = _inner(tensors, frozenset(plain), where)
+    if len(plain) == len(model) and inner.keys() <= plain.keys():
+        yield {plain[name]: tensor for name, tensor in inner.items()}, undone
+
+
+def _unwrapped_readings(tensors: Mapping[str, Tensor], wanted: frozenset[str], where: str) -> Iterator[Reading]:
+    """Wrappers around the whole model undone one after the other, then those that stand anywhere in a name."""
+    outer, undone = dict(tensors), list[str]()
+    yield outer, undone
+    while len(first := {name.partition(".")[0] for name in outer}) == 1 and first <= WRAPPERS:
+        outer = {name.partition(".")[2]: tensor for name, tensor in outer.items()}
+        undone = [*undone, f"the wrapper {next(iter(first))!r}"]
+        yield outer, undone
+    yield _inner(tensors, wanted, where)
+
+
+def _inner(tensors: Mapping[str, Tensor], wanted: frozenset[str], where: str) -> Reading:
     """Wrappers undone wherever they stand in a name."""
-    wanted = frozenset(model)
     fitted = {unwrapped(name, wanted): tensor for name, tensor in tensors.items()}
     if len(fitted) < len(tensors):
         raise CheckpointError(
             f"{where} holds weights twice, with and without a wrapper's prefix", fix="keep one of them"
         )
     found = {part for name in tensors.keys() - fitted.keys() for part in name.split(".") if part in WRAPPERS}
-    return fitted | _understood(fitted, model), [f"the wrapper {part!r}" for part in sorted(found)]
+    return fitted, [f"the wrapper {part!r}" for part in sorted(found)]
 
 
 def _understood(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -121,7 +121,7 @@ def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int
     if not isinstance(inside, Mapping) or depth > DEPTH or id(inside) in seen:
         return
     seen.add(id(inside))  # a file may hold one part in a thousand places
-    words = [key for key in inside if isinstance(key, str) and key not in BESIDE]
+    words = [key for key in inside if isinstance(key, str) and key not in BESIDE and key.isprintable()]
     rank = {name: order for order, name in enumerate((*RAW, *AVERAGED))}
     below = sorted(words, key=lambda word: rank.get(word, len(rank)))
     own = {name: value for name, value in inside.items() if isinstance(value, TensorRef | OddTensor)}
@@ -137,9 +137,9 @@ def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int
             seen=seen,
         )
     ]
-    largest = max((len(nest.tensors) for nest in deeper if nest.place.rpartition(".")[2] in RAW), default=0)
-    largest = max(largest, *(len(nest.tensors) for nest in deeper), 0) if len(own) < 2 else largest
-    if own and len(own) > largest:  # a number kept beside a nest (an epoch as a tensor) is no weight
+    named = any(nest.place.rpartition(".")[2] in RAW and not nest.averaged for nest in deeper)
+    loose = len(own) == 1 and bool(deeper)
+    if own and not named and not loose:  # a number kept beside a nest (an epoch as a tensor) is no weight
         yield from _divided(own, place, averaged=averaged)
     yield from deeper
 

@@ -114,20 +114,24 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
         self.bystanders: set[str] = set()
+        self.names: dict[str, Name] = {}
         self.left = allowance
 
     def remember(self, place: int | None) -> None:
         if place is not None and not 0 <= place < LARGEST_KEY:
             raise ValueError("a place that no memory has")
         self.memo[len(self.memo) if place is None else place] = self.stack[-1]
-        self.charge(4 * SLOT)
+        self.charge(6 * SLOT)
 
     def recall(self, place: int) -> None:
         self.stack.append(self.memo[place])
         self.charge(SLOT)
 
     def name(self, full: str) -> None:
-        self.push(Name(self.known(full)))
+        if full not in self.names:
+            self.names[full] = Name(self.known(full))
+            self.charge(8 * SLOT + len(full))
+        self.push(self.names[full])
 
     def push(self, value: Any) -> None:
         self.stack.append(value)

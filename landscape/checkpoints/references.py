@@ -72,7 +72,7 @@ def strided(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> T
     if not isinstance(storage, Storage) or storage.nbytes % ITEMSIZE.get(dtype, 1 << 63):
         raise Damaged("a tensor whose storage is none, or is not made of its items")
     tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
-    if not (tuples and counts(offset, *shape, *stride)):
+    if not (tuples and counts(offset, *shape, *stride) and counts(prod(max(size, 1) for size in shape))):
         raise Damaged("a tensor whose sizes are no counts")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     items = storage.nbytes // ITEMSIZE[dtype]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,7 @@ def test_narrow_weights_are_upcast_and_that_is_said(tmp_path: Path) -> None:
     objective = landscape.load(path, data=file_of(batch("llama"), tmp_path))
     assert objective.theta.dtype == torch.float32
     assert "bfloat16 weights are computed in float32" in objective.notes
+    assert {p.dtype for p in objective.model.parameters()} == {torch.float32}, "its tables are not rounded either"
 
 
 @pytest.mark.parametrize(
@@ -277,6 +279,57 @@ def test_the_hub_is_off_while_a_model_is_built_and_on_again_afterwards() -> None
         with pytest.raises(Exception, match="offline|not a local|cached"):
             transformers.AutoConfig.from_pretrained("gpt2-nosuch")
     assert before == constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("gpt_neo", {"attention_types": [[["global", "local"], 60_000_000]]}),
+        ("albert", {"inner_group_num": 300_000}),
+        ("albert", {"num_hidden_groups": 300_000}),
+        ("resnet", {"depths": [512] * 200, "hidden_sizes": [8] * 200}),
+        ("efficientnet", {"depth_coefficient": 3000.5}),
+    ],
+    ids=["attention_types", "inner_group_num", "num_hidden_groups", "depths", "depth_coefficient"],
+)
+def test_a_config_without_end_is_stopped(name: str, change: dict[str, Any], tmp_path: Path) -> None:
+    endings = {"gpt_neo": "GPTNeoForCausalLM", "albert": "AlbertForMaskedLM"}
+    image = {"resnet": "ResNetForImageClassification", "efficientnet": "EfficientNetForImageClassification"}
+    config = {"architectures": [(endings | image)[name]], "model_type": name, **change}
+    save_file({f"t{place}": torch.ones(2) for place in range(20)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    began = time.perf_counter()
+    with pytest.raises(LandscapeError, match=r"asks for|more than [\d,]+ modules|does not hold the weights"):
+        landscape.load(tmp_path, data="digits")
+    assert time.perf_counter() - began < 15  # on a busy machine; without the bound it never ends
+
+
+@pytest.mark.parametrize("name", ["swin", "mixtral", "gpt_neo"])
+def test_families_with_outputs_and_tables_of_their_own(name: str, tmp_path: Path) -> None:
+    t = transformers
+    torch.manual_seed(0)
+    with quiet_transformers():
+        if name == "swin":
+            sizes = {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
+            model = t.SwinForImageClassification(
+                t.SwinConfig(**sizes, window_size=4, num_channels=1, num_labels=CLASSES)
+            )
+        elif name == "mixtral":
+            model = t.MixtralForCausalLM(t.MixtralConfig(**SIZES, **TEXT, num_key_value_heads=1, num_local_experts=2))
+        else:
+            sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]}
+            model = t.GPTNeoForCausalLM(t.GPTNeoConfig(**sizes, vocab_size=TOKENS, bos_token_id=1, eos_token_id=2))
+        model.eval().save_pretrained(tmp_path)
+    data = batch("gpt2")
+    if name == "swin":
+        data = {
+            "pixel_values": torch.randn(7, 1, 16, 16, generator=torch.Generator().manual_seed(0)),
+            "labels": batch("vit")["labels"],
+        }
+    there = landscape.load(tmp_path, data=file_of(data, tmp_path.parent))
+    with quiet_transformers(), torch.no_grad():
+        own = float(model(**data).loss)
+    assert float(there.value()) == pytest.approx(own, rel=1e-4)
 
 
 def test_an_adapter_beside_the_model_is_refused(tmp_path: Path) -> None:

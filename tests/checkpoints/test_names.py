@@ -117,3 +117,19 @@ def test_a_part_that_fits_alone_is_offered() -> None:
     found = {**{f"net.{name}": tensor for name, tensor in MODEL.items()}, "criterion.weight": torch.zeros(3)}
     with pytest.raises(CheckpointError, match=r"unexpected criterion.weight.*\n.*--weights 'net.\*'"):
         fit(found, MODEL, "ckpt.pt")
+
+
+@pytest.mark.parametrize("wrapping", ["model.", "net.", "module.model.", "model.module.", "_orig_mod.model.", "{}"])
+def test_a_prefix_is_undone_around_batch_norm_too(wrapping: str) -> None:
+    """With its counter or without: what a model understands to be missing has no prefix."""
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    state = net.state_dict()
+    for names in (list(state), [name for name in state if not name.endswith("num_batches_tracked")]):
+        found = {f"{wrapping.format('')}{name}": state[name] for name in names}
+        assert fit(found, state, "ckpt.pt")[0].keys() == state.keys()
+
+
+def test_a_part_of_the_model_may_be_compiled_and_the_checkpoint_s_not() -> None:
+    model = {"net._orig_mod.weight": torch.zeros(2), "head.weight": torch.zeros(1)}
+    fitted, _ = fit({"net.weight": torch.ones(2), "head.weight": torch.ones(1)}, model, "ckpt.pt")
+    assert float(fitted["net._orig_mod.weight"][0]) == 1

@@ -137,3 +137,13 @@ def test_one_part_in_a_thousand_places_is_looked_at_once(tmp_path: Path) -> None
         part = {f"k{place}": part for place in range(400)}
     torch.save(part, tmp_path / "a.pt")
     assert read(tmp_path / "a.pt").tensors.keys() == RAW.keys()
+
+
+def test_loose_tensors_beside_a_usual_nest_are_no_weights(tmp_path: Path) -> None:
+    loose = {
+        "epoch": torch.tensor(3),
+        "rng_state": torch.get_rng_state(),
+        "cuda_rng": torch.ones(3),
+        "more": torch.ones(1),
+    }
+    assert choose(tmp_path, {"model": RAW, **loose}) == (0, ())

@@ -155,7 +155,9 @@ def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(1,) * 65, (0, 1 << 70), (True, 2), (2.0,)], ids=["dimensions", "huge", "bool", "real"]
+    "shape",
+    [(1,) * 65, (0, 1 << 70), (1 << 40, 1 << 40, 0), (True, 2), (2.0,)],
+    ids=["dimensions", "huge", "empty", "bool", "real"],
 )
 def test_sizes_that_are_none_are_refused(shape: tuple[Any, ...]) -> None:
     with pytest.raises(Damaged, match="sizes are no counts"):

@@ -79,12 +79,14 @@ def test_a_description_that_nobody_could_read_is_not_written(tmp_path: Path, spe
         ("{", "no JSON"),
         ('{"schema": 1, "about": {"x": NaN}}', "NaN is no number"),
         ("[" * 200_000, "absurdly large"),
+        ('{"schema": 1, "about": {"x": 1e999}}', "1e999 is no number"),
+        ('{"schema": 1, "about": ' + '{"a": ' * 60 + "1" + "}" * 61, "lists and tables in one another"),
         ("[]", "not readable"),
         ('{"schema": 9}', "has schema 9, this version reads 1"),
         ('{"schema": 1, "hook": "os.system"}', "unknown entries: hook"),
         ('{"schema": 1, "model": 3}', "wrong type"),
     ],
-    ids=["json", "nan", "deep", "list", "schema", "unknown", "type"],
+    ids=["json", "nan", "brackets", "infinite", "deep", "list", "schema", "unknown", "type"],
 )
 def test_a_malformed_description_is_refused(text: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message) as refusal:
