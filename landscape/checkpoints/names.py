@@ -102,7 +102,8 @@ def _require_tied(found: Mapping[str, Tensor], model: Mapping[str, Tensor], wher
     first: dict[object, str] = {}
     for name, tensor in model.items():
         other = first.setdefault(_identity(tensor), name)
-        if tensor.numel() and other != name and not found[name].equal(found[other]):
+        shared = found[name].data_ptr() == found[other].data_ptr()  # whatever is in it, NaN too
+        if tensor.numel() and not shared and not found[name].equal(found[other]):
             raise CheckpointError(
                 f"{where} has different weights for {other} and {name}, which are one tensor in the model",
                 fix="build the model without tying them",

@@ -133,3 +133,10 @@ def test_a_part_of_the_model_may_be_compiled_and_the_checkpoint_s_not() -> None:
     model = {"net._orig_mod.weight": torch.zeros(2), "head.weight": torch.zeros(1)}
     fitted, _ = fit({"net.weight": torch.ones(2), "head.weight": torch.ones(1)}, model, "ckpt.pt")
     assert float(fitted["net._orig_mod.weight"][0]) == 1
+
+
+def test_nan_in_tied_weights_is_no_difference() -> None:
+    """It is told where weights are looked at, by its own name."""
+    shared, broken = torch.zeros(3), torch.full((3,), torch.nan)
+    for found in ({"a": broken, "b": broken.view(3)}, {"a": broken}):
+        assert fit(found, {"a": shared, "b": shared}, "ckpt.pt")[0].keys() == {"a", "b"}
