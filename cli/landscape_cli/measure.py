@@ -31,6 +31,7 @@ def measure(
             "no checkpoint is named",
             fix=f'landscape {analysis.name} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
         )
+    paths = [path if path.name.strip(".") else path.resolve() for path in paths]  # the working directory has a name too
     done, failed = _attempt_all(paths, analysis, conditions, output, origins)
     _print(done, failed, analysis, output, several=len(paths) > 1)
     if failed and len(paths) == 1:
@@ -83,7 +84,6 @@ def outputs(paths: list[Path], named: str | None) -> list[Path]:
     """A results file for each checkpoint; raises UsageError if two checkpoints would share one."""
     from landscape.store import SUFFIX
 
-    paths = [path.resolve() if path.is_dir() else path for path in paths]  # the working directory has a name too
     names = [f"{path.name if path.is_dir() else path.stem}{SUFFIX}" for path in paths]
     if named is None:
         targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]

@@ -145,3 +145,18 @@ def test_every_format_gives_what_the_model_in_memory_gives(
     expected = landscape.run(Eig(k=3, tol=1e-7), objective)
     assert found["eigenvalues"] == pytest.approx(expected.eigenvalues.tolist(), rel=1e-6)
     assert found["loss"] == pytest.approx(expected.loss, rel=1e-9)
+
+
+def test_the_working_directory_is_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("formats_project.py").write_text(CODE)
+    shards(trained())
+    monkeypatch.chdir(tmp_path / "ckpt")
+    own = [word.replace("formats_project", "../formats_project") for word in OWN]
+    assert status(["eig", ".", *own, "-k", "1", "--no-plot"]) == 0
+    out, err = capsys.readouterr()
+    assert "ckpt: tol" in out
+    assert "ckpt: model:" in err
+    assert (tmp_path / "ckpt.landscape.h5").exists()
