@@ -63,7 +63,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise TaskError(
             f"{path} is no safetensors file: {error}", fix="write it with safetensors.torch.save_file"
-        ) from (error)
+        ) from error
 
 
 def _torch(path: Path) -> Any:

@@ -32,16 +32,8 @@ FAMILIES = {
 HOSTILE = ("auto_map", "quantization_config", "transformers_weights", "configuration_files", "custom_pipelines")
 IGNORED = ("_name_or_path", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "dtype")
 KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-REPEATED = (
-    "layer",
-    "depth",
-    "expert",
-    "block",
-    "stage",
-    "group",
-    "attention_types",
-    "networks",
-)  # in the names of settings that count what is built again
+# words in the names of settings that count what is built again
+REPEATED = tuple("layer depth expert block stage group attention_types networks".split())
 OWN_MODEL = "build the model yourself: --model pkg.mod:factory"
 LARGEST = 1 << 22  # bytes: a list of labels may be long
 FEWEST = 512  # whatever a setting of that kind may count

@@ -26,7 +26,7 @@ class Place:
 class Contents:
     """A checkpoint's description: `tree` is what it holds, with a `TensorRef` for each tensor.
 
-    `places` tell where a storage is, by its key; a safetensors file's have none, since its library reads them.
+    `places` tell where a storage is, by its key; of a safetensors file they name the file, since its library reads it.
     """
 
     path: Path

@@ -46,7 +46,7 @@ BYSTANDERS = {
         for place in ("", "._local")
         for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
     ),
-    *("numpy.dtype", "numpy.ndarray", "numpy.float64", "numpy.float32", "numpy.int64", "numpy.int32", "numpy.bool_"),
+    *("numpy.dtype", "numpy.ndarray", "numpy.bool_"),
     *(f"numpy.{c}.multiarray.{f}" for c in ("core", "_core") for f in ("scalar", "_reconstruct")),
     *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
     *("torch.device", "torch.strided", "torch.torch_version.TorchVersion", "torch.serialization._get_layout"),

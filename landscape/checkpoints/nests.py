@@ -124,8 +124,8 @@ def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int
     words = [key for key in inside if isinstance(key, str) and key not in BESIDE and key.isprintable()]
     rank = {name: order for order, name in enumerate((*RAW, *AVERAGED))}
     below = sorted(words, key=lambda word: rank.get(word, len(rank)))
-    own = {name: value for name, value in inside.items() if isinstance(value, TensorRef | OddTensor)}
-    own = {name: value for name, value in own.items() if isinstance(name, str)}
+    words_of = ((name, value) for name, value in inside.items() if isinstance(name, str))
+    own = {name: value for name, value in words_of if isinstance(value, TensorRef | OddTensor)}
     deeper = [
         nest
         for word in below

@@ -33,9 +33,15 @@ def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -
     the remedy.
     """
     path = Path(path)
-    if trust and (trusted := _trusted(path, weights)):
-        return trusted
-    return from_contents(look(path), weights)
+    try:
+        contents = look(path)
+    except CheckpointError:
+        if not trust:
+            raise
+        from landscape.checkpoints import trusted
+
+        return trusted.opened(path, sniff.sniff(path), weights)
+    return from_contents(contents, weights)
 
 
 def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
@@ -169,17 +175,3 @@ def _require_plain(tensors: nests.Tensors, path: Path) -> None:
             f"{path} holds tensors that are no plain arrays: {listing(odd)}",
             fix="save sparse ones with .to_dense(), quantised ones with .dequantize()",
         )
-
-
-def _trusted(path: Path, weights: str | None) -> Checkpoint | None:
-    """What only a trusted file may give: None if the file can be read as data after all."""
-    from landscape.checkpoints import trusted
-
-    kind = sniff.sniff(path)
-    if kind in sniff.RUN_CODE:
-        return trusted.opened(path, kind, weights)
-    try:
-        look(path)
-    except CheckpointError:
-        return trusted.opened(path, kind, weights)
-    return None
