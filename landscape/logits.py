@@ -6,7 +6,7 @@ It is written out as a sum with a count, so that padding, ragged batches and mic
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -107,15 +107,20 @@ def _given(target: Any) -> Tensor:
     return target
 
 
-def padding(loss: Any, model: Any, targets: Iterable[Any]) -> str:
-    """What is said if tokens are scored that look like padding; "" if there are none."""
+def taken(loss: Loss, output: Any) -> Any:
+    """The part of a model's output that a loss takes."""
+    return loss.select(output) if isinstance(loss, LogitsLoss) else output
+
+
+def padding_token(loss: Loss, model: Any) -> int | None:
+    """The token that pads a model's texts, if the loss scores tokens and the model has one."""
     token = getattr(getattr(model, "config", None), "pad_token_id", None)
-    if not isinstance(loss, LogitsLoss) or not loss.shifted or not isinstance(token, int):
-        return ""
-    scored = sum(int((loss.scored(target) == token).sum()) for target in targets)
-    if not scored:
-        return ""
-    return f"{scored:,} scored tokens are {token}, as padding is: if they are, give attention_mask or labels of -100"
+    return token if isinstance(loss, LogitsLoss) and loss.shifted and isinstance(token, int) else None
+
+
+def padding(loss: Any, token: int | None, target: Any) -> int:
+    """How many scored tokens of a batch look like padding."""
+    return 0 if token is None else int((loss.scored(target) == token).sum())
 
 
 def has_logits(output: Any) -> bool:

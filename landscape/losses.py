@@ -15,6 +15,7 @@ from torch.nn import functional
 from landscape.batches import leaves
 from landscape.errors import TaskError, nearest
 
+TAKE_APART = "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
 IGNORED = -100  # the target that torch's and Hugging Face's losses skip
 
 
@@ -217,7 +218,7 @@ def infer(output: Any, target: Any) -> Loss:
     elif not isinstance(output, Tensor):
         raise TaskError(
             f"no loss is given, and the model returns a {type(output).__name__}",
-            fix="a loss that takes it apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()",
+            fix=TAKE_APART,
         )
     raise TaskError(
         f"no loss is given and the data do not tell: output {_shape(output)}, target {_shape(target)}",

@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 from landscape import memory
 from landscape.batches import Batch, Batches, Beginning, placed, survey
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
-from landscape.logits import LogitsLoss, described, padding
+from landscape.logits import LogitsLoss, described, padding, padding_token, taken
 from landscape.losses import Loss
 from landscape.space import ParameterSpace
 from landscape.trial import require_own_loss, settled_loss, shapes
@@ -108,11 +108,14 @@ class Objective:
                 require_own_loss(self.loss, self.model, lambda batch: self._whole_output(theta, batch), first)
         if loss is None:
             self.notes.append(f"loss inferred from the {described(self.loss)}")
-        self.count = sum(self.loss.count(batch.targets) for batch in self.batches)
+        token = padding_token(self.loss, self.model)
+        counted = [(self.loss.count(b.targets), padding(self.loss, token, b.targets)) for b in self.batches]
+        self.count: int = sum(count for count, _ in counted)
         if self.count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
-        if padded := padding(self.loss, self.model, (batch.targets for batch in self.batches)):
-            self.notes.append(padded)
+        if padded := sum(count for _, count in counted):
+            remedy = "if they are, give attention_mask or labels of -100"
+            self.notes.append(f"{padded:,} scored tokens are {token}, as padding is: {remedy}")
         if beginning and beginning.cut:
             self.notes.append(
                 f"only the first {limit:,} samples are measured: fewer samples bias the largest eigenvalue upwards"
@@ -249,7 +252,7 @@ class Objective:
 
     def scored(self, output: Any) -> Any:
         """The part of a model's output that the loss takes."""
-        return self.loss.select(output) if isinstance(self.loss, LogitsLoss) else output
+        return taken(self.loss, output)
 
     def _whole_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         inputs = batch.inputs

@@ -16,14 +16,13 @@ from landscape import logits
 from landscape.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.logits import LogitsLoss
-from landscape.losses import BY_NAME, FunctionLoss, Loss, as_loss, infer
+from landscape.losses import BY_NAME, TAKE_APART, FunctionLoss, Loss, as_loss, infer
 
 SAME_LOSS = 1e-3  # relative: a model may compute its loss in another precision
 FREE_SIZE = (
     "export the program for any number of samples: torch.export.export(model, (x,), "
     "dynamic_shapes=({0: torch.export.Dim('samples')},))"
 )
-TAKE_APART = "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
 ROUNDING = 1e-4  # relative to the largest output: far above float32 rounding, far below what dropout does
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
@@ -44,7 +43,7 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
         )
     try:
         chosen = _chosen(loss, output, first)
-        total = chosen.total(output if not isinstance(chosen, LogitsLoss) else chosen.select(output), first.targets)
+        total = chosen.total(logits.taken(chosen, output), first.targets)
     except LandscapeError:
         raise
     except Exception as error:  # the user's loss may raise anything
@@ -87,9 +86,9 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
     finally:
         model.config = config
     written = float(loss.total(loss.select(forward(first)), first.targets).detach()) / count
-    if isinstance(own, Tensor) and not abs(float(own.detach()) - written) <= SAME_LOSS * abs(written):
-        if math.isnan(written):  # the loss over all data will be told
-            return
+    if not isinstance(own, Tensor) or math.isnan(written):  # NaN is told of the loss over all data
+        return
+    if not abs(float(own.detach()) - written) <= SAME_LOSS * abs(written):
         raise TaskError(
             f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {written:.6g}",
             why=f"it is no {loss.inner.name} of its logits and labels alone",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.checkpoints import sniff
 from landscape.errors import UsageError
 from landscape_cli.config import Settings
 
@@ -83,6 +82,8 @@ def rows(found: Inspection, settings: Settings) -> dict[str, str]:
 def next_command(found: Inspection, weights: str | None, settings: Settings) -> str:
     """The measurement to type, with a placeholder for whatever is told nowhere."""
     missing = [kind for kind in found.missing() if kind not in settings.values]
+    from landscape.checkpoints import sniff
+
     path = found.path
     if path.name == sniff.WEIGHTS and (path.parent / sniff.CONFIG).is_file():  # the directory describes its model
         return shlex.join(["landscape", "inspect", str(path.parent)])
