@@ -20,8 +20,8 @@ AGAIN = "write the checkpoint again with landscape.save, or name --model and --d
 class Spec:
     """Names, with arguments, of the model, the data and the loss that the weights were made for.
 
-    `model` and `data` are looked up in registries only; a spec never causes an import. `populations` names further
-    data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds free facts such as the
+    Names are looked up among registered ones; a spec causes no import but from modules that the user trusts.
+    `populations` names further data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds free facts such as the
     optimiser step.
     """
 
