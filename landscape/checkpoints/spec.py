@@ -21,8 +21,8 @@ class Spec:
     """Names, with arguments, of the model, the data and the loss that the weights were made for.
 
     Names are looked up among registered ones; a spec causes no import but from modules that the user trusts.
-    `populations` names further data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds free facts such as the
-    optimiser step.
+    `populations` names further data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds
+    free facts such as the optimiser step.
     """
 
     model: str | None = None
