@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landscape.analyses import Density as Density
     from landscape.analyses import Eig as Eig
+    from landscape.analyses import Sharpness as Sharpness
     from landscape.analyses import Trace as Trace
     from landscape.checkpoints import save as save
     from landscape.errors import LandscapeError as LandscapeError
@@ -27,12 +28,13 @@ HOMES = {
     "Eig": "landscape.analyses",
     "LandscapeError": "landscape.errors",
     "Objective": "landscape.objective",
+    "Sharpness": "landscape.analyses",
     "Trace": "landscape.analyses",
     "load": "landscape.loading",
     "run": "landscape.session",
     "save": "landscape.checkpoints",
 }
-__all__ = ["Density", "Eig", "LandscapeError", "Objective", "Trace", "load", "run", "save"]
+__all__ = ["Density", "Eig", "LandscapeError", "Objective", "Sharpness", "Trace", "load", "run", "save"]
 
 
 def __getattr__(name: str) -> Any:

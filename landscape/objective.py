@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.parameter import is_lazy
 
 from landscape import memory
 from landscape.batches import Batch, Batches, Beginning, placed, survey
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
+from landscape.filters import filter_axes
 from landscape.logits import LogitsLoss, described, padding, padding_token, taken
 from landscape.losses import Loss
+from landscape.modules import evaluating, trainable, undone
 from landscape.space import ParameterSpace
 from landscape.trial import require_own_loss, settled_loss, shapes
 from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
@@ -88,7 +89,7 @@ class Objective:
         self.notes: list[str] = []
         self._preconditioner = preconditioner
         self.model = undone(model)
-        self.space = ParameterSpace.of(_trainable(self.model)).select(params)
+        self.space = ParameterSpace.of(trainable(self.model), filter_axes(self.model)).select(params)
         self._unfused = uses_weight_norm(self.model)
         weights = self._placed_weights()
         masks = {name for name, buffer in self.model.named_buffers() if bool((buffer == -torch.inf).any())}
@@ -133,14 +134,20 @@ class Objective:
 
     def gradient(self, theta: Tensor | None = None) -> Tensor:
         """The gradient of L at theta, `(P,)`."""
+        return self.value_and_gradient(theta)[1]
+
+    def value_and_gradient(self, theta: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """L(theta), shape (), float64, and its gradient `(P,)`, in one pass."""
         point = (self.theta if theta is None else theta).detach().requires_grad_()
 
-        def kernel(batch: Batch) -> Tensor:
+        def kernel(batch: Batch) -> tuple[Tensor, ...]:
             with torch.enable_grad():  # the caller may stand in no_grad
-                (gradient,) = torch.autograd.grad(self.batch_total(point, batch), point)
-            return gradient
+                total = self.batch_total(point, batch)
+                (gradient,) = torch.autograd.grad(total, point)
+            return total.detach().double(), gradient
 
-        return self.accumulate(kernel) / self.count
+        total, gradient = self.sums(kernel)
+        return total / self.count, gradient / self.count
 
     def batch_total(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed.
@@ -177,26 +184,29 @@ class Objective:
 
         The kernel must be additive over samples. Raises TaskError if one sample alone does not fit.
         """
-        total: Tensor | None = None
+        return self.sums(lambda batch: (kernel(batch),))[0]
+
+    def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """As `accumulate`, of several quantities at once."""
+        totals: tuple[Tensor, ...] = ()
         for batch in self.batches:
             for piece in batch.split(self.micro_batch):
-                for part in self._halving(kernel, piece):
-                    total = part if total is None else total.add_(part)
-                    del part  # or it would be held while the next one is computed
-        assert total is not None  # survey() refuses an empty data set
-        return total
+                for parts in self._halving(kernel, piece):
+                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else parts
+                    del parts  # or they would be held while the next ones are computed
+        return totals
 
     @cached_property
     def reference(self) -> Reference:
         """The loss and gradient norm at theta; raises NumericalError, with the tensors' names, if not finite."""
-        loss = float(self.value())
+        total, gradient = self.value_and_gradient()
+        loss = float(total)
         if not torch.isfinite(torch.tensor(loss)):
             raise NumericalError(
                 f"the loss at the checkpoint is {loss}",
                 why="the weights are finite, so the model, the loss or the data overflow",
                 fix="--dtype float64, or look for bad samples in the data",
             )
-        gradient = self.gradient()
         _require_finite(self.space.unflatten(gradient), "the gradient")
         return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
 
@@ -226,10 +236,41 @@ class Objective:
     def first(self, samples: int) -> Objective:
         """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""
         piece = placed(next(next(iter(self.batches)).split(samples)), self.device, self.dtype)
-        shorter = copy.copy(self)
-        shorter.batches = Batches([piece], sha256="", samples=piece.size, largest=piece.size, kept=True)
-        shorter.count = self.loss.count(piece.targets)
-        return shorter
+        return self._over([piece])
+
+    def parts(self, samples: int) -> Iterator[Objective]:
+        """The mean losses over `samples` consecutive samples each, the last over what is left.
+
+        Together, weighted by their counts, they are this objective.
+        """
+        gathered: list[Batch] = []
+        for batch in self.batches:
+            for piece in batch.cut(range(0, batch.first + batch.size, samples)):
+                own = piece if self.batches.kept else piece.map(Tensor.clone)  # a loader may fill one buffer again
+                gathered.append(placed(own, self.device, self.dtype))
+                if (piece.first + piece.size) % samples == 0:
+                    yield self._over(gathered)
+                    gathered = []
+        if gathered:
+            yield self._over(gathered)
+
+    def with_loss(self, loss: Loss) -> Objective:
+        """The same model on the same data with another loss of its output."""
+        return self._variant(loss=loss)
+
+    def _over(self, pieces: list[Batch]) -> Objective:
+        samples = sum(piece.size for piece in pieces)
+        largest = max(piece.size for piece in pieces)
+        batches = Batches(pieces, sha256="", samples=samples, largest=largest, kept=True)
+        return self._variant(batches=batches, count=sum(self.loss.count(piece.targets) for piece in pieces))
+
+    def _variant(self, **changes: Any) -> Objective:
+        """A copy with other attributes, and without what was computed of the old ones."""
+        other = copy.copy(self)
+        for name in ("reference", "preconditioner"):
+            vars(other).pop(name, None)
+        vars(other).update(changes)
+        return other
 
     # -- what identifies it --------------------------------------------------------------------------------------
 
@@ -296,7 +337,7 @@ class Objective:
         fitting = budget // max(self.activation_bytes * GRAPHS_PER_FORWARD, 1)
         return max(1, min(fitting, self.batches.largest))
 
-    def _halving(self, kernel: Callable[[Batch], Tensor], piece: Batch) -> Iterator[Tensor]:
+    def _halving(self, kernel: Callable[[Batch], T], piece: Batch) -> Iterator[T]:
         try:
             yield kernel(placed(piece, self.device, self.dtype))
             return
@@ -323,47 +364,6 @@ def as_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} is not available: {reason}", fix="--device cpu") from None
     return device
-
-
-def undone(model: nn.Module) -> nn.Module:
-    """The plain module inside DataParallel, DistributedDataParallel and torch.compile; FSDP is refused."""
-    if "FullyShardedDataParallel" in type(model).__name__:
-        raise TaskError("the model is sharded by FSDP", fix="gather a full state dict and load it into a plain model")
-    for wrapper in ("_orig_mod", "module"):
-        inner = getattr(model, wrapper, None)
-        wraps = wrapper == "_orig_mod" or isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
-        if wraps and isinstance(inner, nn.Module):
-            return undone(inner)
-    return model
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for the time of a forward pass; every submodule's own mode is restored."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that theta may hold; raises TaskError if there are none, or some that no theta can hold."""
-    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if not trainable:
-        raise TaskError("the model has no trainable parameter", fix="leave requires_grad on what is measured")
-    lazy = [name for name, parameter in trainable.items() if is_lazy(parameter)]
-    if lazy:
-        raise TaskError(f"parameters have no shape yet: {listing(lazy)}", fix="run the model once before measuring")
-    odd = [f"{name} ({parameter.dtype})" for name, parameter in trainable.items() if not parameter.is_floating_point()]
-    if odd:
-        raise TaskError(
-            f"parameters are not real numbers: {listing(odd)}", fix="leave them out with requires_grad_(False)"
-        )
-    return trainable
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from landscape.errors import UsageError, listing, nearest
+from landscape.filters import FilterAxis, filter_norms
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Block:
 
     name: str
     shape: tuple[int, ...]
+    filters: FilterAxis = FilterAxis()
 
     @property
     def size(self) -> int:
@@ -49,8 +52,9 @@ class ParameterSpace:
     blocks: tuple[Block, ...]
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> ParameterSpace:
-        return cls(tuple(Block(name, tuple(tensor.shape)) for name, tensor in tensors.items()))
+    def of(cls, tensors: Mapping[str, Tensor], axes: Mapping[str, FilterAxis] = MappingProxyType({})) -> ParameterSpace:
+        """The space of named tensors; `axes` tell where filters are not along axis 0."""
+        return cls(tuple(Block(n, tuple(tensor.shape), axes.get(n, FilterAxis())) for n, tensor in tensors.items()))
 
     @property
     def size(self) -> int:
@@ -69,6 +73,27 @@ class ParameterSpace:
         """Views into theta `(P,)` by name; gradients flow back through one concatenation."""
         parts = torch.split(theta, [block.size for block in self.blocks])
         return {block.name: part.view(block.shape) for block, part in zip(self.blocks, parts, strict=True)}
+
+    def filter_norms(self, theta: Tensor) -> Tensor:
+        """The norm of the filter that each coordinate belongs to, `(P,)`; |theta| in vectors, which have no filters."""
+        named = self.unflatten(theta)
+        return self.flatten({block.name: filter_norms(named[block.name], block.filters) for block in self.blocks})
+
+    def within(self, globs: Iterable[str], flag: str) -> Tensor:
+        """A mask `(P,)` of the coordinates whose parameter's name matches a glob; `!GLOB` is every name that does not.
+
+        Raises UsageError, which names the `flag`, for a glob that matches nothing.
+        """
+        chosen: set[str] = set()
+        for glob in globs:
+            matches = {name for name in self.names if fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!")}
+            if not matches and not glob.startswith("!"):
+                raise UsageError(
+                    f"no trainable parameter matches {flag} {nearest(glob, self.names)}",
+                    fix=f"a glob over the names: {listing(self.names)}",
+                )
+            chosen |= matches
+        return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
 
     def whole(self) -> Group:
         """All tensors as one group."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from landscape.analyses.base import Analysis, Plan, Progress, Result
 from landscape.analyses.density import Density
 from landscape.analyses.eig import Eig
+from landscape.analyses.sharpness import Sharpness
 from landscape.analyses.trace import Trace
 
-ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace)
+ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness)
 
-__all__ = ["ANALYSES", "Analysis", "Density", "Eig", "Plan", "Progress", "Result", "Trace"]
+__all__ = ["ANALYSES", "Analysis", "Density", "Eig", "Plan", "Progress", "Result", "Sharpness", "Trace"]

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from landscape.analyses.base import Analysis, State
+from landscape.analyses.base import Analysis
 from landscape.errors import UsageError
 from landscape.fields import option
 
@@ -106,14 +106,3 @@ class Resampled(Curvature):
             raise UsageError(f"--resample {self.resample} groups of {samples} samples", fix=f"--resample {samples}")
         if self.resample and not hasattr(operator, "quadratics"):
             raise UsageError(f"--resample cannot take apart --operator {self.operator}", fix="--operator hessian")
-
-
-def prefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:
-    """The snapshot of one phase of a measurement, to stand beside those of others."""
-    return {f"{phase}.{name}": values for name, values in arrays.items()}
-
-
-def unprefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:
-    """That phase's snapshot among all; empty if there is none."""
-    start = f"{phase}."
-    return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}

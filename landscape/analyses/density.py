@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import BLOCK_COST, Curvature, prefixed, unprefixed
+from landscape.analyses.curvature import BLOCK_COST, Curvature
 from landscape.analyses.layers import table
+from landscape.analyses.phases import prefixed, unprefixed
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 

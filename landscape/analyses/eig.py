@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses import layers
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import BLOCK_COST, Resampled, prefixed, unprefixed
+from landscape.analyses.curvature import BLOCK_COST, Resampled
+from landscape.analyses.phases import prefixed, unprefixed
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 

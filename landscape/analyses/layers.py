@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
-from landscape.analyses.curvature import prefixed, unprefixed
+from landscape.analyses.phases import prefixed, unprefixed
 
 if TYPE_CHECKING:
     import numpy as np

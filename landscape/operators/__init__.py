@@ -10,6 +10,7 @@ from landscape.operators.gauss_newton import EmpiricalFisherOperator, FisherOper
 from landscape.operators.hessian import HessianOperator
 from landscape.operators.preconditioned import PreconditionedOperator
 from landscape.operators.pyhessian import PyHessianOperator
+from landscape.operators.scaled import ScaledOperator
 from landscape.operators.summed import SummedOperator
 
 OPERATORS: dict[str, Callable[[Objective], LinearOperator]] = {
@@ -38,6 +39,7 @@ __all__ = [
     "LinearOperator",
     "PreconditionedOperator",
     "PyHessianOperator",
+    "ScaledOperator",
     "SummedOperator",
     "operator",
 ]

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
+from landscape.operators.scaled import ScaledOperator
 from landscape.operators.summed import SummedOperator
 
 
-class PreconditionedOperator(LinearOperator):
+class PreconditionedOperator(ScaledOperator):
     """P^-1/2 A P^-1/2 for a positive diagonal P `(P,)`; for A the Hessian and P Adam's, its largest eigenvalue times
     the step size is what decides about stability (Cohen et al. 2022, section 3).
 
@@ -25,13 +26,8 @@ class PreconditionedOperator(LinearOperator):
                 f"{bad} of {len(diagonal)} entries of the preconditioner are not positive numbers",
                 fix="save sqrt(v_hat) + eps, as the optimiser divides by it",
             )
-        self.inner, self.diagonal = inner, diagonal
-        self.like = inner.like
-        self.size = inner.size
-        self.scale = diagonal.rsqrt()[:, None]
-
-    def matmat(self, block: Tensor) -> Tensor:
-        return self.inner.matmat(block * self.scale).mul_(self.scale)
+        super().__init__(inner, diagonal.rsqrt())
+        self.diagonal = diagonal
 
     def around(self, inner: LinearOperator) -> PreconditionedOperator:
         """The same preconditioning of another operator."""

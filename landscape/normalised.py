@@ -1,0 +1,65 @@
+"""A loss of logits whose scale has been taken out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import TaskError
+from landscape.logits import LogitsLoss
+from landscape.losses import Loss
+from landscape.words import LogitNorm
+
+
+@dataclass(frozen=True)
+class NormalisedLoss:
+    """A loss of (z - mean z) / size, with the size of each sample's centred logits `(..., C)`.
+
+    `l2` divides by their Euclidean norm, as the code of Andriushchenko et al. (2023) does; `std` by their standard
+    deviation, which is sqrt(C) times smaller. Scaling all logits then changes nothing.
+    """
+
+    inner: Loss
+    by: LogitNorm
+
+    @property
+    def name(self) -> str:
+        return f"{self.inner.name} of logits / {self.by}"
+
+    def total(self, output: Any, target: Any) -> Tensor:
+        axis = _class_axis(self.inner, output, target)
+        centred = output - output.mean(dim=axis, keepdim=True)
+        size = torch.linalg.vector_norm(centred, dim=axis, keepdim=True)
+        if self.by == "std":
+            size = size / output.shape[axis] ** 0.5
+        return self.inner.total(centred / size, target)
+
+    def count(self, target: Any) -> int:
+        return self.inner.count(target)
+
+    def class_axis(self, output: Any, target: Any) -> int:
+        """The axis of the output that holds the classes."""
+        return _class_axis(self.inner, output, target)
+
+
+def normalised(loss: Loss, by: LogitNorm) -> Loss:
+    """The loss with its logits normalised, or as it is for `none`."""
+    if by == "none":
+        return loss
+    if isinstance(loss, LogitsLoss):
+        return replace(loss, inner=NormalisedLoss(loss.inner, by))
+    return NormalisedLoss(loss, by)
+
+
+def _class_axis(loss: Loss, output: Any, target: Any) -> int:
+    find = getattr(loss, "class_axis", None)
+    axis = find(output, target) if find and isinstance(output, Tensor) else None
+    if axis is None:
+        raise TaskError(
+            f"--logit-norm needs logits with classes, and the loss is {loss.name}",
+            fix="--logit-norm none, or --loss cross_entropy",
+        )
+    return int(axis)

@@ -1,0 +1,10 @@
+"""Words that options and the code behind them share; this module needs no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Adaptive = Literal["none", "element", "filter"]
+LogitNorm = Literal["none", "l2", "std"]
+Norm = Literal["l2", "linf"]
+Noise = Literal["gaussian", "uniform"]
