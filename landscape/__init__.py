@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landscape.analyses import Density as Density
     from landscape.analyses import Eig as Eig
+    from landscape.analyses import Flatness as Flatness
     from landscape.analyses import Sharpness as Sharpness
     from landscape.analyses import Trace as Trace
     from landscape.checkpoints import save as save
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 HOMES = {
     "Density": "landscape.analyses",
     "Eig": "landscape.analyses",
+    "Flatness": "landscape.analyses",
     "LandscapeError": "landscape.errors",
     "Objective": "landscape.objective",
     "Sharpness": "landscape.analyses",
@@ -34,7 +36,7 @@ HOMES = {
     "run": "landscape.session",
     "save": "landscape.checkpoints",
 }
-__all__ = ["Density", "Eig", "LandscapeError", "Objective", "Sharpness", "Trace", "load", "run", "save"]
+__all__ = ["Density", "Eig", "Flatness", "LandscapeError", "Objective", "Sharpness", "Trace", "load", "run", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,11 +45,12 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Array:
-    """An array of a result with the names of its dimensions, outermost first."""
+    """An array of a result with the names of its dimensions, outermost first; it may hold `words`."""
 
     dims: tuple[str, ...]
     help: str
     unit: str = "1"
+    words: bool = False
 
 
 def option(
@@ -73,9 +74,9 @@ def scalar(help: str, unit: str = "1", *, optional: bool = False) -> Any:
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
-def array(*dims: str, help: str, unit: str = "1", optional: bool = False) -> Any:
+def array(*dims: str, help: str, unit: str = "1", optional: bool = False, words: bool = False) -> Any:
     """A field that holds an array of a result; an optional one may be None and is then not stored."""
-    described = {KEY: Array(dims=dims, help=help, unit=unit)}
+    described = {KEY: Array(dims=dims, help=help, unit=unit, words=words)}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 

@@ -217,8 +217,9 @@ def as_record(kind: type, stored: Stored) -> Any:
         values = np.asarray(stored.values.get(field.name, 0.0))
         if field.name not in stored.values:
             continue
-        words = field.about.dims == (field.name,) and field.name in stored.values and values.dtype.kind == "U"
-        fits = values.ndim == len(field.about.dims) and (words or values.dtype.kind in "biuf")
+        named = field.about.words or field.about.dims == (field.name,)
+        kinds = "biufU" if named else "biuf"
+        fits = values.ndim == len(field.about.dims) and values.dtype.kind in kinds
         if fits:
             pairs = zip(field.about.dims, values.shape, strict=True)
             fits = all(lengths.setdefault(dimension, length) == length for dimension, length in pairs)

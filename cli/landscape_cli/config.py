@@ -8,8 +8,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from landscape.analyses import ANALYSES
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
@@ -126,6 +127,13 @@ def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
 
 
+@cache
+def _repeatable() -> frozenset[str]:
+    """The options that take a list."""
+    kinds = (*ANALYSES, Conditions)
+    return frozenset(f.name for kind in kinds for f in described(kind, Option) if get_origin(f.type) is tuple)
+
+
 def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """File references made independent of the working directory; single words made lists where lists are meant."""
     located: dict[str, Any] = {}
@@ -141,7 +149,7 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
             located[key] = _reference(folder, value)
         elif key in FILES:
             located[key] = str(folder / str(value))
-        elif key in ("params", "blocks", "trusted_modules", *ARGUMENTS) and isinstance(value, str):
+        elif key in _repeatable() and not isinstance(value, list):
             located[key] = [value]
         else:
             located[key] = value

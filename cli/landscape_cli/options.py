@@ -13,6 +13,7 @@ import typer
 from landscape import imports
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
+from landscape.errors import UsageError
 from landscape.fields import Described, Option, choices, described, flag, required
 from landscape_cli import config
 from landscape_cli.measure import measure, say
@@ -79,7 +80,7 @@ def parameter(field: Described[Option], panel: str) -> inspect.Parameter:
 
 def metavar(field: Described[Option]) -> str | None:
     """What stands for the value in the help: N, X, KEY=VALUE or the option's name."""
-    kinds: dict[Any, str | None] = {bool: None, int: "N", float: "X"}
+    kinds: dict[Any, str | None] = {bool: None, int: "N", float: "X", tuple[float, ...]: "X[,X...]"}
     named = "KEY=VALUE" if field.name.endswith("_arg") else field.name.upper()
     return kinds.get(required(field.type), named)
 
@@ -87,7 +88,19 @@ def metavar(field: Described[Option]) -> str | None:
 def record(kind: type, values: Mapping[str, Any]) -> Any:
     """The dataclass `kind` from the values of the command line; raises UsageError for a value out of range."""
     chosen = {f.name: values[f.name] for f in described(kind, Option)}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+    lists = {f.name: f for f in described(kind, Option) if isinstance(chosen[f.name], list)}
+    return kind(**chosen | {name: _items(field, chosen[name]) for name, field in lists.items()})
+
+
+def _items(field: Described[Option], words: list[str]) -> tuple[Any, ...]:
+    """The values of a repeatable flag; numbers may also be joined by commas."""
+    if typing.get_args(required(field.type))[0] is not float:
+        return tuple(words)
+    try:
+        return tuple(float(number) for word in words for number in str(word).split(","))
+    except ValueError:
+        example = f"{flag(field.name)} 0.1 {flag(field.name)} 0.2, or {flag(field.name)} 0.1,0.2"
+        raise UsageError(f"{flag(field.name)} {' '.join(map(str, words))} is not a number", fix=example) from None
 
 
 def origins(context: typer.Context) -> dict[str, str]:

@@ -68,9 +68,11 @@ def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int
 
 
 def number(value: Any) -> str:
-    """Six significant digits for floats, yes or no for flags."""
+    """Six significant digits for floats, yes or no for flags, words as they are."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
+    if isinstance(value, str):
+        return _safe(value)
     return f"{value:.6g}" if isinstance(value, float) else f"{value:,}"
 
 

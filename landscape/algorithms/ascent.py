@@ -139,7 +139,7 @@ def _accept(state: AscentState, ball: Ball, row: int, trial: Tensor, value: floa
     """Makes the trial the ascent's point, and chooses the next direction and its length."""
     dual = float(ball.dual(slope))
     outward = float(torch.sum(slope.double() * trial))
-    state.stationarity[row] = 1 - outward / (ball.rho * dual) if dual > 0 else 0.0
+    state.stationarity[row] = max(0.0, 1 - outward / (ball.rho * dual)) if dual > 0 else 0.0
     if ball.on_sphere(trial) and outward > 0:
         tangent = torch.sub(slope, trial, alpha=outward / ball.rho**2)
         natural = ball.rho**2 / outward

@@ -5,9 +5,10 @@ from __future__ import annotations
 from landscape.analyses.base import Analysis, Plan, Progress, Result
 from landscape.analyses.density import Density
 from landscape.analyses.eig import Eig
+from landscape.analyses.flatness import Flatness
 from landscape.analyses.sharpness import Sharpness
 from landscape.analyses.trace import Trace
 
-ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness)
+ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness, Flatness)
 
-__all__ = ["ANALYSES", "Analysis", "Density", "Eig", "Plan", "Progress", "Result", "Sharpness", "Trace"]
+__all__ = ["ANALYSES", "Analysis", "Density", "Eig", "Flatness", "Plan", "Progress", "Result", "Sharpness", "Trace"]

@@ -61,6 +61,7 @@ class Climbs:
     curvatures: np.ndarray  # (B,), leading eigenvalue of the scaled Hessian, roughly
     rises: np.ndarray  # (B, R, S), value above the centre's
     stationarity: np.ndarray  # (B, R, S)
+    one_step: np.ndarray  # (B, R), the first start's rise before it climbs: the estimate of SAM, or of GAM
     shares: np.ndarray  # (B, G), of each group in slope times move at the best point of the largest radius
     evaluations: int
 
@@ -116,10 +117,14 @@ class Climbs:
         return worst
 
     def modes(self) -> np.ndarray:
-        """`unique` where every start has found the same maximum on every part, else `multimodal`, `(R,)`."""
+        """`unique` where every start has found the same maximum on every part, else `multimodal`, `(R,)`.
+
+        A single start cannot tell.
+        """
         import numpy as np
 
-        return np.where(self.hits() == self.measured(), "unique", "multimodal")
+        count = self.measured()
+        return np.where(count == 1, "one start", np.where(self.hits() == count, "unique", "multimodal"))
 
 
 @dataclass
@@ -157,6 +162,7 @@ class Record:
         shapes: Mapping[str, tuple[int, ...]] = {
             **dict.fromkeys(("weights", "bases", "duals", "curvatures"), (parts,)),
             **dict.fromkeys(("rises", "stationarity"), shape),
+            "one_step": shape[:2],
             "shares": (parts, groups),
         }
         if not saved:
@@ -239,6 +245,8 @@ def _ascents(record: Record, scale: Tensor, search: Search, here: Hill, parts: i
     )
     for now in running:
         record.ascent = now
+        if now.rounds == 1:
+            record.found["one_step"][record.part, record.radius] = now.values[0] - here.base
         yield _progress(record, search, parts)
     state = record.ascent
     assert state is not None  # steps >= 1

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landscape.analyses.base import Analysis
+from landscape.analyses.climbs import Hill
 from landscape.errors import UsageError
 from landscape.fields import option
 from landscape.words import Adaptive, LogitNorm
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from landscape.objective import Objective
@@ -54,24 +58,22 @@ class Perturbation(Analysis):
         """The modules whose shares are asked for."""
         return objective.space.layers() if self.per_layer else ()
 
-    def loss_floor(self, objective: Objective, base: float) -> float:
-        """The smallest rise of the mean loss that stands clear of rounding.
+    def floor(self, objective: Objective, function: Callable[[Tensor], float], base: float) -> float:
+        """The smallest rise of a function of theta above `base`, its value at the weights, that is clear of rounding.
 
         A loss of confident logits is a difference of large numbers: its rounding is measured, by changing the last bit
         of every weight at random.
         """
         import torch
 
-        from landscape import points, seeds
+        from landscape import seeds
 
         epsilon = torch.finfo(objective.dtype).eps
-        signs = [
-            seeds.normal(len(objective.theta), objective.theta, self.seed, "rounding", draw).sign()
-            for draw in range(MEASURED)
-        ]
-        changed = objective.theta * (1 + epsilon * torch.stack(signs))
-        apart = points.values(objective, changed.T) - base
-        return max(CLEAR * float((apart**2).mean().sqrt()), EPSILONS * epsilon * abs(base))
+        squares = 0.0
+        for draw in range(MEASURED):
+            signs = seeds.normal(len(objective.theta), objective.theta, self.seed, "rounding", draw).sign_()
+            squares += (function(objective.theta * (1 + epsilon * signs)) - base) ** 2
+        return float(max(CLEAR * (squares / MEASURED) ** 0.5, EPSILONS * epsilon * abs(base)))
 
 
 def require_positive(radii: tuple[float, ...], flag: str) -> None:
@@ -79,3 +81,30 @@ def require_positive(radii: tuple[float, ...], flag: str) -> None:
     bad = [radius for radius in radii if not 0 < radius < float("inf")]
     if bad:
         raise UsageError(f"{flag} is {bad[0]:g}", fix="numbers above 0")
+
+
+def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
+    """The loss of a part of the data as a function of u."""
+
+    def hill(part: Objective) -> Hill:
+        from landscape import points
+
+        value, gradient = part.value_and_gradient()
+
+        def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
+            values, gradients = points.values_and_gradients(part, (part.theta + scale * rows).T)
+            return values.cpu().numpy(), gradients.T * scale
+
+        return Hill(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
+
+    return hill
+
+
+def seconds_per_gradient(objective: Objective) -> float:
+    """The time of one gradient over all data, extrapolated from one micro-batch after a warm-up."""
+    trial = objective.first(objective.micro_batch)
+    for _ in range(2):  # the first is the warm-up
+        began = time.perf_counter()
+        float(trial.gradient()[0])  # reading a number waits for the device
+        seconds = time.perf_counter() - began
+    return seconds * objective.batches.samples / trial.batches.samples

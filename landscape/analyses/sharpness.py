@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses import presets
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.climbs import Climbs, Hill, Search, by_layer, climbs
+from landscape.analyses.climbs import Climbs, Search, by_layer, climbs
 from landscape.analyses.draws import LAW_PROBES, VARIANCE, Draws, Noising, draws
-from landscape.analyses.perturbation import Perturbation, require_positive
+from landscape.analyses.perturbation import Perturbation, loss_hill, require_positive, seconds_per_gradient
 from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
 from landscape.errors import UsageError
@@ -20,7 +19,6 @@ from landscape.words import Adaptive, Noise, Norm
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
     from landscape.objective import Objective
 
@@ -63,7 +61,10 @@ class SharpnessResult(Result):
         optional=True,
     )
     mode: np.ndarray | None = array(
-        "rho", help="unique if all ascents found the same maximum, else multimodal.", optional=True
+        "rho",
+        words=True,
+        help="unique if all ascents found the same maximum, multimodal if not, or one start.",
+        optional=True,
     )
     average_rho: np.ndarray | None = array(
         "rho", help="Standard deviation of the noise, or its bound if uniform.", optional=True
@@ -191,6 +192,9 @@ class Sharpness(Perturbation):
     max_draws: int = option(5000, help="Pairs at most, with --rtol (exit 3).", min=2, identity=False)
 
     def __post_init__(self) -> None:
+        for name in ("rho", "average_rho"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (float(given),) if isinstance(given, int | float) else tuple(given))
         chosen = presets.settled(self.preset, {name: getattr(self, name) for name in PROTOCOL})
         for name in PROTOCOL:
             object.__setattr__(self, name, chosen[name])
@@ -213,7 +217,7 @@ class Sharpness(Perturbation):
         subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
         reference = objective.reference
         base = float(subject.value())
-        floor = self.loss_floor(subject, base)
+        floor = self.floor(objective, lambda theta: float(subject.value(theta)), base)
         phases = Phases(resume)
         worst: Climbs | None = None
         drawn: Draws | None = None
@@ -322,30 +326,3 @@ class Sharpness(Perturbation):
             half = VARIANCE[self.noise] * trace / 2
             smallest["smallest_average_rho"] = (floor / half) ** 0.5 if half > 0 else None
         return {"resolved": clear, "rounding": floor, **smallest}
-
-
-def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
-    """The loss of a part of the data as a function of u."""
-
-    def hill(part: Objective) -> Hill:
-        from landscape import points
-
-        value, gradient = part.value_and_gradient()
-
-        def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
-            values, gradients = points.values_and_gradients(part, (part.theta + scale * rows).T)
-            return values.cpu().numpy(), gradients.T * scale
-
-        return Hill(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
-
-    return hill
-
-
-def seconds_per_gradient(objective: Objective) -> float:
-    """The time of one gradient over all data, extrapolated from one micro-batch after a warm-up."""
-    trial = objective.first(objective.micro_batch)
-    for _ in range(2):  # the first is the warm-up
-        began = time.perf_counter()
-        float(trial.gradient()[0])  # reading a number waits for the device
-        seconds = time.perf_counter() - began
-    return seconds * objective.batches.samples / trial.batches.samples

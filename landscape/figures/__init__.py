@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
+from landscape.analyses.flatness import FlatnessResult
+from landscape.analyses.sharpness import SharpnessResult
 from landscape.analyses.trace import TraceResult
-from landscape.figures import density, eig, trace
+from landscape.figures import density, eig, flatness, sharpness, trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
     EigResult: (eig.panels, eig.draw),
     DensityResult: (density.panels, density.draw),
     TraceResult: (trace.panels, trace.draw),
+    SharpnessResult: (sharpness.panels, sharpness.draw),
+    FlatnessResult: (flatness.panels, flatness.draw),
 }
 PANEL = (5.2, 3.9)  # inches
 DPI = 160

@@ -1,0 +1,230 @@
+"""First-order flatness: how large the gradient becomes in a neighbourhood of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.climbs import Hill, Search, by_layer, climbs
+from landscape.analyses.perturbation import Perturbation, loss_hill, require_positive, seconds_per_gradient
+from landscape.analyses.phases import Phases
+from landscape.fields import array, option, scalar
+from landscape.words import Adaptive
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective import Objective
+
+STEP_COST = 3.5  # gradients' time of a gradient and a product
+EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches
+TOL = 1e-3  # residual of the eigenvalue, relative
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatnessResult(Result):
+    """First-order flatness over radii, with the zeroth-order one beside it; the radii ascend."""
+
+    tables: ClassVar[tuple[str, ...]] = ("rho", "layer")
+
+    rho: np.ndarray = array("rho", help="Radius of the ball.")
+    r1: np.ndarray = array("rho", help="rho times the largest ||c g|| that was found in the ball: a lower bound.")
+    r0: np.ndarray = array("rho", help="Largest rise of the loss that was found in the ball: a lower bound.")
+    r1_over_rho2: np.ndarray = array("rho", help="r1 / rho^2: at a minimum and for small rho, the largest eigenvalue.")
+    gradient_over_rho: np.ndarray = array("rho", help="||c g|| at the weights over rho: what a gradient adds to that.")
+    excess: np.ndarray = array("rho", help="The rest: (largest ||c g|| - ||c g|| at the weights) / rho.")
+    r1_ratio: np.ndarray = array("rho", help="r1 / (rho^2 lambda_1).")
+    r0_ratio: np.ndarray = array("rho", help="2 r0 / (rho^2 lambda_1): also 1 at a minimum for small rho.")
+    gam_r1: np.ndarray = array("rho", help="GAM's estimate of r1: one ascent step along H g.")
+    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.")
+    starts: np.ndarray = array("rho", help="Ascents that looked for r1.")
+    hits: np.ndarray = array("rho", help="Of these, within 1 % of the largest rise of ||c g||.")
+    spread: np.ndarray = array("rho", help="(Largest - smallest) / largest of these rises.")
+    stationarity: np.ndarray = array("rho", help="1 - cos(u, slope) at the maximiser u: 0 at a local maximum.")
+    mode: np.ndarray = array(
+        "rho", words=True, help="unique if all ascents found the same maximum, multimodal if not, or one start."
+    )
+    resolved: np.ndarray = array("rho", help="Whether the rise of ||c g|| stands clear of its rounding.")
+    start: np.ndarray = array("start", help="Where each ascent began.")
+    start_rises: np.ndarray = array("rho", "start", help="By how much ||c g|| rose in each ascent.")
+    layer: np.ndarray | None = array("layer", help="Module that owns parameters, largest share first.", optional=True)
+    layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
+    layer_share: np.ndarray | None = array(
+        "layer", help="Its share in slope times move at the maximiser of the largest rho.", optional=True
+    )
+    loss: float = scalar("Mean loss at the checkpoint.")
+    gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
+    scaled_gradient: float = scalar("||c g|| at the weights; the gradient norm where c = 1.")
+    lambda_1: float = scalar("Largest eigenvalue of C H C; of the Hessian where c = 1.")
+    lambda_1_residual: float = scalar("Its residual.")
+    normalised_loss: float | None = scalar("Mean loss of the normalised logits (--logit-norm).", optional=True)
+    rounding: float = scalar("The smallest rise of ||c g|| that stands clear of rounding.")
+    smallest_rho: float | None = scalar("The radius where ||c g|| rises about so much.", optional=True)
+    gradients: int = scalar("Gradients of the mean loss, for r0 and r1.")
+    products: int = scalar("Products with the Hessian in the ascents of r1.")
+    parameters: int = scalar("Size of the parameter vector.")
+    samples: int = scalar("Samples in the data.")
+
+    def trouble(self) -> str:
+        import numpy as np
+
+        broken = ~np.isfinite(self.r1) | ~np.isfinite(self.r0)
+        return f"loss or gradient are not finite within rho = {self.rho[broken.argmax()]:g}" if broken.any() else ""
+
+    def remedy(self) -> str:
+        return "a smaller --rho, or --dtype float64"
+
+    def remarks(self) -> list[str]:
+        remarks = []
+        if not self.resolved.all():
+            radii = ", ".join(f"{radius:g}" for radius in self.rho[~self.resolved])
+            smallest = f"; the smallest rho to trust is about {self.smallest_rho:.2g}" if self.smallest_rho else ""
+            remarks.append(
+                f"rounding: at rho {radii} the gradient's norm rises by less than {self.rounding:.2g}, which rounding "
+                f"may make up{smallest} (or --dtype float64)"
+            )
+        alone = (self.hits == 1) & (self.starts > 1)
+        if alone.any():
+            radii = ", ".join(f"{radius:g}" for radius in self.rho[alone])
+            remarks.append(f"r1 at rho {radii} was found by one start alone: more --starts may find more")
+        return remarks
+
+
+@dataclass(frozen=True)
+class Flatness(Perturbation):
+    """R1 = rho max ||grad L|| over the ball (Zhang et al. 2023), beside R0 = max L - L(w) (Foret et al. 2021)."""
+
+    name: ClassVar[str] = "flatness"
+    summary: ClassVar[str] = (
+        "First-order flatness: the largest gradient norm around the weights, beside the largest loss."
+    )
+    result: ClassVar[type[Result]] = FlatnessResult
+
+    rho: tuple[float, ...] = option((0.05,), help="Radius of the l2 ball; several give a curve.")
+    adaptive: Adaptive = option(
+        "none", help="Scale of a weight: none (1), element (its size) or filter (its filter's norm)."
+    )
+    starts: int = option(9, help="Ascents: the slope, eigenvectors, random ones; 5 are fast.", min=1)
+    steps: int = option(20, help="Evaluations of each ascent at most.", min=1)
+
+    def __post_init__(self) -> None:
+        given = (float(self.rho),) if isinstance(self.rho, int | float) else tuple(self.rho)
+        require_positive(given, "--rho")
+        object.__setattr__(self, "rho", tuple(sorted(set(given))) or (0.05,))
+        super().__post_init__()
+
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, FlatnessResult]:
+        import numpy as np
+
+        from landscape.algorithms import starts
+
+        subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
+        reference = objective.reference
+        base, gradient = subject.value_and_gradient()
+        length = _norm(scale * gradient)
+        floor = self.floor(objective, lambda theta: _norm(scale * subject.gradient(theta)), length)
+        search = Search("l2", self.rho, self.starts, self.steps, None, self.seed)
+        phases = Phases(resume)
+        hill = loss_hill(scale, self.starts)
+        zeroth = yield from phases.run("zeroth", lambda saved: climbs(subject, scale, hill, search, (), saved))
+        steep = gradient_hill(scale)
+        first = yield from phases.run("first", lambda saved: climbs(subject, scale, steep, search, groups, saved))
+        radii = np.array(self.rho)
+        rise, loss_rise = first.largest()[0], zeroth.largest()[0]
+        largest = length + rise
+        estimate = length + first.one_step[0]
+        value, residual = _eigenvalue(subject, scale, self.seed)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = {"r1_ratio": largest / (radii * value), "r0_ratio": 2 * loss_rise / (radii**2 * value)}
+            fraction = estimate / largest
+        names = [*starts.names(self.starts), "smaller rho"][: first.rises.shape[2]]
+        return FlatnessResult(
+            rho=radii,
+            r1=radii * largest,
+            r0=loss_rise,
+            r1_over_rho2=largest / radii,
+            gradient_over_rho=length / radii,
+            excess=rise / radii,
+            **ratios,
+            gam_r1=radii * estimate,
+            gam_fraction=fraction,
+            starts=first.measured(),
+            hits=first.hits(),
+            spread=first.spread(),
+            stationarity=first.best_stationarity(),
+            mode=first.modes(),
+            resolved=~(rise < floor),
+            start=np.array(names, dtype=str),
+            start_rises=first.rises[0],
+            **by_layer(first, groups),
+            loss=reference.loss,
+            gradient_norm=reference.gradient_norm,
+            scaled_gradient=length,
+            lambda_1=value,
+            lambda_1_residual=residual,
+            normalised_loss=None if subject is objective else float(base),
+            rounding=floor,
+            smallest_rho=floor / value if value > 0 else None,
+            gradients=zeroth.evaluations + first.evaluations + 2,
+            products=first.evaluations + 1,
+            parameters=objective.space.size,
+            samples=objective.batches.samples,
+        )
+
+    def plan(self, objective: Objective) -> Plan:
+        each = self.starts * self.steps * len(self.rho)
+        seconds = seconds_per_gradient(objective)
+        return Plan(
+            bytes=(2 * self.starts + 6) * objective.theta.nbytes,
+            products=each + EIGENVALUE_PRODUCTS,
+            seconds=seconds * (each * (1 + STEP_COST) + EIGENVALUE_PRODUCTS * (STEP_COST - 1)),
+            facts={"gradients": f"at most {2 * each:,}", "gradient": f"{seconds:.3g} s"},
+        )
+
+
+def gradient_hill(scale: Tensor) -> Callable[[Objective], Hill]:
+    """||c g|| as a function of u; its slope is C H C v with v the unit vector along c g."""
+
+    def hill(part: Objective) -> Hill:
+        import numpy as np
+        import torch
+
+        from landscape.operators import HessianOperator
+
+        def at(theta: Tensor) -> tuple[float, Tensor]:
+            steep = scale * part.gradient(theta)
+            length = _norm(steep)
+            if not 0 < length < float("inf"):
+                return length, torch.zeros_like(steep)
+            return length, scale * (HessianOperator(part, theta) @ (scale * (steep / length)))
+
+        def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
+            found = [at(part.theta + scale * row) for row in rows]
+            return np.array([value for value, _ in found]), torch.stack([slope for _, slope in found])
+
+        base, slope = at(part.theta)
+        return Hill(base, slope, evaluate, together=1)
+
+    return hill
+
+
+def _norm(vector: Tensor) -> float:
+    import torch
+
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+
+
+def _eigenvalue(objective: Objective, scale: Tensor, seed: int) -> tuple[float, float]:
+    """The largest eigenvalue of C H C and its residual."""
+    from landscape.algorithms import lanczos, ritz
+    from landscape.algorithms.state import Wanted
+    from landscape.operators import HessianOperator, ScaledOperator
+
+    wanted = Wanted(1, tol=TOL)
+    operator = ScaledOperator(HessianOperator(objective), scale)
+    *_, state = lanczos.lanczos(operator, wanted, seed=seed, max_basis=40, max_products=200)
+    pairs = ritz.ritz(state, wanted)
+    return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])

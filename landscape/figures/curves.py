@@ -1,0 +1,49 @@
+"""What the pictures of sharpness and flatness share: curves over radii, and what each ascent found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TICKS = 6  # that can be told apart below one panel
+REACH = 3.0  # how far a law is drawn beyond a single radius
+
+
+def reach(radii: np.ndarray) -> np.ndarray:
+    """Radii along which a law is drawn: those measured, or around a single one."""
+    low, high = float(radii.min()), float(radii.max())
+    low, high = (low / REACH, high * REACH) if low == high else (low, high)
+    return np.geomspace(low, high, 60)
+
+
+def logarithmic(axes: Axes, radii: np.ndarray, values: np.ndarray) -> None:
+    """Both axes logarithmic where all values allow it, with a tick at every radius."""
+    axes.set_xscale("log")
+    if len(radii) <= TICKS:
+        axes.set_xticks(radii, [f"{radius:g}" for radius in radii])
+        axes.set_xticks([], minor=True)
+    if (values[np.isfinite(values)] > 0).all():
+        axes.set_yscale("log")
+
+
+def ascents(axes: Axes, names: np.ndarray, rises: np.ndarray, radii: np.ndarray, what: str) -> None:
+    """What every start reached `(R, S)`, relative to the best at the same radius; darker for larger radii."""
+    from matplotlib import colormaps
+
+    places = np.arange(len(names))
+    best = np.nanmax(rises, axis=1, keepdims=True)
+    relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=best > 0)
+    shades = colormaps["viridis_r"](np.linspace(0.15, 1, len(radii)))
+    lift = np.linspace(-0.22, 0.22, len(radii)) if len(radii) > 1 else np.zeros(1)
+    for row, radius, shade, up in zip(relative, radii, shades, lift, strict=True):
+        axes.plot(row, places + up, "o", markersize=5, color=shade, label=f"rho = {radius:g}", alpha=0.9)
+    axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvspan(0.99, max(1.0, axes.get_xlim()[1]), color="#009E73", alpha=0.12, linewidth=0)
+    axes.set_xlabel(f"{what} of each ascent / largest (shaded: within 1 %)")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(radii), 4))
