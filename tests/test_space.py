@@ -80,3 +80,12 @@ def test_blocks_that_match_nothing_or_overlap_are_refused(globs: tuple[str, ...]
     space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
     with pytest.raises(UsageError, match=message):
         space.matching(globs)
+
+
+def test_globs_choose_coordinates_and_an_exclamation_mark_turns_them_round() -> None:
+    space = ParameterSpace.of({"a.weight": torch.zeros(2, 2), "a.bias": torch.zeros(2), "cls": torch.zeros(1)})
+    assert space.within(("*.bias",), "--fixed").tolist() == [False] * 4 + [True] * 2 + [False]
+    assert space.within(("!*weight*",), "--unscaled").tolist() == [False] * 4 + [True] * 3
+    assert not space.within((), "--fixed").any()
+    with pytest.raises(UsageError, match=r"matches --fixed \*\.wieght"):
+        space.within(("*.wieght",), "--fixed")

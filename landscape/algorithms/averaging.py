@@ -13,7 +13,8 @@ def standard_errors(values: np.ndarray) -> np.ndarray:
     """The standard error of the mean of each column of `(n, ...)`; infinite for a single value."""
     if len(values) < 2:
         return np.full(values.shape[1:], np.inf)
-    errors: np.ndarray = values.std(axis=0, ddof=1) / len(values) ** 0.5
+    with np.errstate(invalid="ignore"):  # infinite values have no deviation, which is NaN
+        errors: np.ndarray = values.std(axis=0, ddof=1) / len(values) ** 0.5
     return errors
 
 

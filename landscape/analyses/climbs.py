@@ -89,7 +89,7 @@ class Climbs:
     def hits(self) -> np.ndarray:
         """Starts within 1 % of the best `(R,)`; the fewest of any part."""
         best = self.largest()[..., None]
-        fewest: np.ndarray = (self.rises >= best - HIT * best).sum(axis=2).min(axis=0)
+        fewest: np.ndarray = (self.rises >= (1 - HIT) * best).sum(axis=2).min(axis=0)
         return fewest
 
     def measured(self) -> np.ndarray:
@@ -105,7 +105,8 @@ class Climbs:
 
         best = self.largest()
         with np.errstate(divide="ignore", invalid="ignore"):
-            apart = np.where(best > 0, (best - np.nanmin(self.rises, axis=2)) / best, 0.0)
+            lowest = np.where(np.isnan(self.rises), np.inf, self.rises).min(axis=2)
+            apart = np.where(best > 0, (best - lowest) / best, 0.0)
         return self.mean(apart)
 
     def best_stationarity(self) -> np.ndarray:

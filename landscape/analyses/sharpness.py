@@ -14,7 +14,7 @@ from landscape.analyses.perturbation import Perturbation, loss_hill, require_pos
 from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
 from landscape.errors import UsageError
-from landscape.fields import array, option, scalar
+from landscape.fields import array, option, scalar, validate
 from landscape.words import Adaptive, Noise, Norm
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ class Sharpness(Perturbation):
     max_draws: int = option(5000, help="Pairs at most, with --rtol (exit 3).", min=2, identity=False)
 
     def __post_init__(self) -> None:
+        validate(self)
         for name in ("rho", "average_rho"):
             given = getattr(self, name)
             object.__setattr__(self, name, (float(given),) if isinstance(given, int | float) else tuple(given))
@@ -216,6 +217,10 @@ class Sharpness(Perturbation):
 
         subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
         reference = objective.reference
+        samples = objective.batches.samples
+        if self.preset == "andriushchenko" and samples != presets.PROTOCOL_SAMPLES:
+            wanted = presets.PROTOCOL_SAMPLES
+            objective.notes.append(f"that protocol takes {wanted:,} samples, not {samples:,}: --limit {wanted}")
         base = float(subject.value())
         floor = self.floor(objective, lambda theta: float(subject.value(theta)), base)
         phases = Phases(resume)
@@ -239,9 +244,9 @@ class Sharpness(Perturbation):
             normalised_loss=None if subject is objective else base,
             gradients=(worst.evaluations + len(worst.weights)) if worst else 0,
             draws=len(drawn.rises) if drawn else 0,
-            m=min(self.m or objective.batches.samples, objective.batches.samples),
+            m=min(self.m or samples, samples),
             parameters=objective.space.size,
-            samples=objective.batches.samples,
+            samples=samples,
             rtol=self.rtol,
         )
 

@@ -35,7 +35,8 @@ def ascents(axes: Axes, names: np.ndarray, rises: np.ndarray, radii: np.ndarray,
     from matplotlib import colormaps
 
     places = np.arange(len(names))
-    best = np.nanmax(rises, axis=1, keepdims=True)
+    rises = np.where(np.isfinite(rises), rises, np.nan)
+    best = np.nan_to_num(rises, nan=-np.inf).max(axis=1, keepdims=True)
     relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=best > 0)
     shades = colormaps["viridis_r"](np.linspace(0.15, 1, len(radii)))
     lift = np.linspace(-0.22, 0.22, len(radii)) if len(radii) > 1 else np.zeros(1)
