@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.analyses import Density as Density
+    from landscape.analyses import Direction as Direction
     from landscape.analyses import Eig as Eig
     from landscape.analyses import Flatness as Flatness
+    from landscape.analyses import Measures as Measures
     from landscape.analyses import Sharpness as Sharpness
     from landscape.analyses import Trace as Trace
     from landscape.checkpoints import save as save
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
 
 HOMES = {
     "Density": "landscape.analyses",
+    "Direction": "landscape.analyses",
     "Eig": "landscape.analyses",
     "Flatness": "landscape.analyses",
     "LandscapeError": "landscape.errors",
+    "Measures": "landscape.analyses",
     "Objective": "landscape.objective",
     "Sharpness": "landscape.analyses",
     "Trace": "landscape.analyses",
@@ -36,7 +40,20 @@ HOMES = {
     "run": "landscape.session",
     "save": "landscape.checkpoints",
 }
-__all__ = ["Density", "Eig", "Flatness", "LandscapeError", "Objective", "Sharpness", "Trace", "load", "run", "save"]
+__all__ = [
+    "Density",
+    "Direction",
+    "Eig",
+    "Flatness",
+    "LandscapeError",
+    "Measures",
+    "Objective",
+    "Sharpness",
+    "Trace",
+    "load",
+    "run",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

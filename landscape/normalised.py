@@ -11,6 +11,7 @@ from torch import Tensor
 from landscape.errors import TaskError
 from landscape.logits import LogitsLoss
 from landscape.losses import Loss
+from landscape.predictions import class_axis
 from landscape.words import LogitNorm
 
 
@@ -30,7 +31,7 @@ class NormalisedLoss:
         return f"{self.inner.name} of logits / {self.by}"
 
     def total(self, output: Any, target: Any) -> Tensor:
-        axis = _class_axis(self.inner, output, target)
+        axis = self.class_axis(output, target)
         centred = output - output.mean(dim=axis, keepdim=True)
         size = torch.linalg.vector_norm(centred, dim=axis, keepdim=True)
         if self.by == "std":
@@ -42,7 +43,13 @@ class NormalisedLoss:
 
     def class_axis(self, output: Any, target: Any) -> int:
         """The axis of the output that holds the classes."""
-        return _class_axis(self.inner, output, target)
+        axis = class_axis(self.inner, output, target)
+        if axis is None:
+            raise TaskError(
+                f"--logit-norm needs logits with classes, and the loss is {self.inner.name}",
+                fix="--logit-norm none, or --loss cross_entropy",
+            )
+        return axis
 
 
 def normalised(loss: Loss, by: LogitNorm) -> Loss:
@@ -52,14 +59,3 @@ def normalised(loss: Loss, by: LogitNorm) -> Loss:
     if isinstance(loss, LogitsLoss):
         return replace(loss, inner=NormalisedLoss(loss.inner, by))
     return NormalisedLoss(loss, by)
-
-
-def _class_axis(loss: Loss, output: Any, target: Any) -> int:
-    find = getattr(loss, "class_axis", None)
-    axis = find(output, target) if find and isinstance(output, Tensor) else None
-    if axis is None:
-        raise TaskError(
-            f"--logit-norm needs logits with classes, and the loss is {loss.name}",
-            fix="--logit-norm none, or --loss cross_entropy",
-        )
-    return int(axis)

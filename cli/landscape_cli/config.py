@@ -20,7 +20,7 @@ from landscape.fields import Option, described, flag
 NAMES = ("landscape.toml", "pyproject.toml")
 ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
 REFERENCES = ("model", "data", "loss")  # may name a file, which is then relative to the settings' folder
-FILES = ("preconditioner",)  # names a file
+FILES = ("preconditioner", "towards")  # name a file
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _measure_one(
     origins: Mapping[str, str],
     stop: Stop,
 ) -> Measurement | None:
-    from landscape import session, store
+    from landscape import figures, session, store
     from landscape.loading import load
 
     store.require_ours(target)
@@ -133,9 +133,7 @@ def _measure_one(
     for note in objective.notes[said:]:
         say(f"{path.name}: {note}")
     written = list(measurement.written)
-    if output.plot and written:
-        from landscape import figures
-
+    if output.plot and written and figures.drawn(measurement.result):
         picture = store.beside(target, f"{analysis.name}.png")
         figures.save(
             measurement.result,

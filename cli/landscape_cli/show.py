@@ -52,6 +52,8 @@ def show(
         from landscape.session import companions
 
         for name, record in records.items():
+            if not figures.drawn(record):
+                continue
             picture = store.beside(file, f"{name}.png")
             figures.save(
                 record,

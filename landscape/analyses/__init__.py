@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result
 from landscape.analyses.density import Density
+from landscape.analyses.direction import Direction
 from landscape.analyses.eig import Eig
 from landscape.analyses.flatness import Flatness
+from landscape.analyses.measures import Measures
 from landscape.analyses.sharpness import Sharpness
 from landscape.analyses.trace import Trace
 
-ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness, Flatness)
+ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness, Flatness, Measures, Direction)
 
-__all__ = ["ANALYSES", "Analysis", "Density", "Eig", "Flatness", "Plan", "Progress", "Result", "Sharpness", "Trace"]
+__all__ = [
+    "ANALYSES",
+    "Analysis",
+    "Density",
+    "Direction",
+    "Eig",
+    "Flatness",
+    "Measures",
+    "Plan",
+    "Progress",
+    "Result",
+    "Sharpness",
+    "Trace",
+]

@@ -26,8 +26,14 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
     SharpnessResult: (sharpness.panels, sharpness.draw),
     FlatnessResult: (flatness.panels, flatness.draw),
 }
+
 PANEL = (5.2, 3.9)  # inches
 DPI = 160
+
+
+def drawn(result: Any) -> bool:
+    """Whether there is a picture of such a result; a few numbers have none."""
+    return type(result) in FIGURES
 
 
 def save(

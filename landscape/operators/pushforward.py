@@ -1,0 +1,28 @@
+"""How the outputs move when the parameters do: J v, by two reverse passes (forward rules are lacking in places)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.batches import Batch
+from landscape.errors import TaskError
+from landscape.objective import Objective
+from landscape.operators.pullback import pulled_back
+
+
+def pushed_forward(objective: Objective, batch: Batch, vector: Tensor) -> tuple[Tensor, Tensor]:
+    """The output of a batch and its derivative along `vector (P,)`, of the same shape.
+
+    Raises TaskError for a model whose loss takes no single tensor.
+    """
+    theta = objective.theta.detach().requires_grad_()
+    with torch.enable_grad():
+        output = objective.batch_output(theta, batch)
+        if not isinstance(output, Tensor):
+            raise TaskError("the outputs are no single tensor", fix="a model that returns its logits")
+        dual = torch.zeros_like(output).requires_grad_()
+        (pulled,) = torch.autograd.grad(output, theta, dual, create_graph=True)
+    kept = objective.activation_bytes * batch.size
+    (tangents,) = pulled_back([pulled], [dual], [vector[None]], bytes=kept)
+    return output.detach(), tangents[0]

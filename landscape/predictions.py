@@ -1,0 +1,65 @@
+"""What a model predicts, where its loss is one of classes: right or wrong, and how far from the decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.losses import IGNORED, BinaryCrossEntropy, Loss
+
+
+def class_axis(loss: Loss, output: Any, target: Any) -> int | None:
+    """The axis of the output that holds the classes; None for a loss without them."""
+    find = getattr(loss, "class_axis", None)
+    axis: int | None = find(output, target) if find and isinstance(output, Tensor) else None
+    return axis
+
+
+def binary(loss: Loss) -> bool:
+    """Whether each output is the logit of one yes-or-no question."""
+    return isinstance(getattr(loss, "inner", loss), BinaryCrossEntropy)
+
+
+def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, int] | None:
+    """How many of a batch's predictions are wrong, `()`, and how many there are; None for a loss without classes."""
+    if binary(loss):
+        wrong = (output > 0) != (_labels(loss, target) > 0.5)
+        return wrong.sum(), wrong.numel()
+    axis = class_axis(loss, output, target)
+    if axis is None:
+        return None
+    labels = _labels(loss, target)
+    if labels.is_floating_point():  # class probabilities
+        labels = labels.argmax(dim=axis)
+    counted = labels != IGNORED
+    wrong = (output.argmax(dim=axis) != labels) & counted
+    return wrong.sum(), int(counted.sum())
+
+
+def _labels(loss: Loss, target: Any) -> Tensor:
+    scored = getattr(loss, "scored", None)
+    labels: Tensor = scored(target) if scored else target
+    return labels
+
+
+def safe_radii(loss: Loss, output: Tensor, tangent: Tensor, target: Any) -> Tensor | None:
+    """How far along a line each prediction's cross-entropy is sure to equal its Taylor series; one per prediction.
+
+    The loss as a function of a complex step has its nearest singularity at least pi / (max a - min a) away, where the
+    logits move by a per unit; with two classes exactly sqrt(delta^2 + pi^2) / |a_1 - a_0|, where delta is the
+    difference of the logits ("Ghosts of softmax", arXiv 2603.13552). None for a loss that is no cross-entropy.
+    """
+    if binary(loss):
+        return (output.double() ** 2 + torch.pi**2).sqrt().div(tangent.double().abs()).flatten()
+    axis = class_axis(loss, output, target)
+    if axis is None:
+        return None
+    logits, moves = output.double().movedim(axis, -1), tangent.double().movedim(axis, -1)
+    apart = moves.amax(dim=-1) - moves.amin(dim=-1)
+    gap = (logits[..., 0] - logits[..., 1]) if logits.shape[-1] == 2 else torch.zeros_like(apart)
+    radii = (gap**2 + torch.pi**2).sqrt() / apart
+    labels = _labels(loss, target)
+    counted = torch.ones_like(radii, dtype=torch.bool) if labels.is_floating_point() else labels != IGNORED
+    return radii[counted]

@@ -1,0 +1,56 @@
+"""What is known of each sample's own gradient without keeping it: its square, and its part along the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape import memory
+from landscape.batches import Batch, leaves, mapped
+from landscape.objective import Objective
+
+CHUNK_BYTES = 64 << 20  # of gradients at once
+
+
+def moments(objective: Objective) -> tuple[Tensor, Tensor]:
+    """sum_i ||s_i||^2 and sum_i (theta's_i)^2 over samples, float64, with s_i the gradient of sample i's summed loss.
+
+    The mean gradient is sum_i s_i over the objective's count. All samples of a chunk go through the model together
+    (`torch.func.vmap`) where the model allows it.
+    """
+
+    def kernel(batch: Batch) -> tuple[Tensor, ...]:
+        chunk = max(1, CHUNK_BYTES // max(objective.theta.nbytes, 1))
+        squares = torch.zeros(2, dtype=torch.float64, device=objective.device)
+        for piece in batch.split(chunk):
+            rows = _rows(objective, piece).double()
+            squares += torch.stack([rows.square().sum(), (rows @ objective.theta.double()).square().sum()])
+        return (squares,)
+
+    (totals,) = objective.sums(kernel)
+    return totals[0], totals[1]
+
+
+def _rows(objective: Objective, batch: Batch) -> Tensor:
+    """Every sample's gradient, `(n, P)`."""
+
+    def slope(inputs: object, targets: object) -> Tensor:
+        one = Batch(mapped(lambda t: t[None], inputs), mapped(lambda t: t[None], targets), batch.first)
+        gradient: Tensor = torch.func.grad(lambda theta: objective.batch_total(theta, one))(objective.theta)
+        return gradient
+
+    if batch.size > 1 and all(isinstance(leaf, Tensor) for leaf in leaves(batch.inputs)):
+        try:
+            rows: Tensor = torch.func.vmap(slope)(batch.inputs, batch.targets)
+            return rows
+        except Exception as error:  # models with data-dependent control flow cannot be vectorised
+            if isinstance(error, RuntimeError) and memory.exhausted(error):
+                raise
+    return torch.stack([_alone(objective, one) for one in batch.split(1)])
+
+
+def _alone(objective: Objective, batch: Batch) -> Tensor:
+    theta = objective.theta.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(objective.batch_total(theta, batch), theta)
+    return gradient
