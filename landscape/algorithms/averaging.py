@@ -1,32 +1,46 @@
-"""Means over random draws with their intervals."""
+"""Means over random draws with their intervals, sharpened by a control variate of known mean."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
-FEWEST = 8  # values from which a standard error is believed enough to stop on
+FEWEST = 16  # values from which a slope is fitted, and from which a standard error is believed enough to stop on
 
 
-def standard_errors(values: np.ndarray) -> np.ndarray:
-    """The standard error of the mean of each column of `(n, ...)`; infinite for a single value."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.inf)
+@dataclass(frozen=True)
+class Mean:
+    """Estimates `(R,)` with standard errors and half-widths of their 95 % intervals."""
+
+    value: np.ndarray
+    standard_error: np.ndarray
+    half_width: np.ndarray
+
+    def within(self, rtol: float) -> bool:
+        """Whether every interval is as narrow as asked, relative to its mean."""
+        return bool((self.half_width <= rtol * np.abs(self.value)).all())
+
+
+def mean(values: np.ndarray, controls: np.ndarray) -> Mean:
+    """The mean of each column of `(n, R)`, given `(n,)` values of a control variate of mean 0.
+
+    It is the intercept of the regression on the control variate, with Student's interval; the plain mean where there
+    are too few values, or no control. Errors are infinite for a single value.
+    """
+    count, average = len(values), values.mean(axis=0)
+    if count < 2:
+        unknown = np.full(average.shape, np.inf)
+        return Mean(average, unknown, unknown)
+    centre = float(controls.mean())
+    spread = float(((controls - centre) ** 2).sum())
+    fitted = count >= FEWEST and spread > 0
     with np.errstate(invalid="ignore"):  # infinite values have no deviation, which is NaN
-        errors: np.ndarray = values.std(axis=0, ddof=1) / len(values) ** 0.5
-    return errors
-
-
-def half_widths(values: np.ndarray) -> np.ndarray:
-    """Half the width of the t-interval of each column's mean."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.inf)
-    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    widths: np.ndarray = quantile * standard_errors(values)
-    return widths
-
-
-def enough(values: np.ndarray, rtol: float) -> bool:
-    """Whether every column's interval is as narrow as asked, relative to its mean."""
-    return len(values) >= FEWEST and bool((half_widths(values) <= rtol * np.abs(values.mean(axis=0))).all())
+        slope = (controls - centre) @ (values - average) / spread if fitted else np.zeros_like(average)
+        residuals = values - average - np.outer(controls - centre, slope)
+        freedom = count - 1 - fitted
+        error = np.sqrt((residuals**2).sum(axis=0) / freedom * (1 / count + (centre**2 / spread if fitted else 0)))
+        value = average - slope * centre
+    return Mean(value, error, float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error)

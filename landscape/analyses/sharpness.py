@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from landscape.analyses import presets
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Climbs, Search, by_layer, climbs
-from landscape.analyses.draws import LAW_PROBES, VARIANCE, Draws, Noising, draws
+from landscape.analyses.draws import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
 from landscape.analyses.perturbation import Perturbation, loss_hill, require_positive, seconds_per_gradient
 from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
@@ -82,7 +82,7 @@ class SharpnessResult(Result):
     )
     s_avg_law: np.ndarray | None = array(
         "rho",
-        help="Half the trace of C H C times the noise's variance, which s_avg approaches; same draws.",
+        help="Half the trace of C H C times the noise's variance, which s_avg approaches as rho falls.",
         optional=True,
     )
     start: np.ndarray | None = array("start", help="Where each ascent began.", optional=True)
@@ -101,6 +101,7 @@ class SharpnessResult(Result):
         "||c g||, in the dual norm of the ball; the mean over batches.", optional=True
     )
     scaled_curvature: float | None = scalar("Largest eigenvalue of C H C to 5 %; the mean over batches.", optional=True)
+    scaled_trace: float | None = scalar("Trace of C H C, to a few per cent.", optional=True)
     rounding: float = scalar("The smallest rise that stands clear of rounding.")
     smallest_rho: float | None = scalar("The radius whose s_max is about that rise.", optional=True)
     smallest_average_rho: float | None = scalar("The noise whose s_avg is about that rise.", optional=True)
@@ -253,7 +254,9 @@ class Sharpness(Perturbation):
     def plan(self, objective: Objective) -> Plan:
         parts = -(-objective.batches.samples // (self.m or objective.batches.samples))
         gradients = self.starts * self.steps * len(self.rho)  # of all the data: a batch's is a part of one
-        products = (EIGENVECTOR_PRODUCTS if self.starts > 1 else 0) + (min(LAW_PROBES, self.draws))
+        products = (EIGENVECTOR_PRODUCTS if self.starts > 1 else 0) + (
+            CONTROL_PRODUCTS + LAW_PROBES if self.draws else 0
+        )
         losses = 2 * self.draws * len(self.rho)
         seconds = seconds_per_gradient(objective)
         each = {"batches": f"{parts:,} of {self.m:,} samples"} if self.m else {}
@@ -298,16 +301,16 @@ class Sharpness(Perturbation):
         """What the draws say."""
         import numpy as np
 
-        from landscape.algorithms import averaging
-
-        mean, half = drawn.rises.mean(axis=0), averaging.half_widths(drawn.rises)
+        found = drawn.mean()
+        law = np.array(self.average_rho) ** 2 * VARIANCE[self.noise] * float(drawn.trace) / 2
         return {
             "average_rho": np.array(self.average_rho),
-            "s_avg": mean,
-            "s_avg_se": averaging.standard_errors(drawn.rises),
-            "s_avg_interval": np.stack([mean - half, mean + half], axis=1),
-            "s_avg_law": drawn.law(self.average_rho, self.noise),
-            "low_pass": base + mean if self.preset == "low-pass" else None,
+            "s_avg": found.value,
+            "s_avg_se": found.standard_error,
+            "s_avg_interval": np.stack([found.value - found.half_width, found.value + found.half_width], axis=1),
+            "s_avg_law": None if np.isnan(drawn.trace) else law,
+            "scaled_trace": None if np.isnan(drawn.trace) else float(drawn.trace),
+            "low_pass": base + found.value if self.preset == "low-pass" else None,
         }
 
     def _resolution(self, worst: Climbs | None, drawn: Draws | None, floor: float) -> dict[str, Any]:
@@ -326,8 +329,7 @@ class Sharpness(Perturbation):
             root = slope + (slope**2 + 2 * curvature * floor) ** 0.5  # of slope rho + curvature rho^2 / 2 = floor
             smallest["smallest_rho"] = 2 * floor / root if root > 0 else None
         if drawn:
-            clear &= ~(np.abs(drawn.rises.mean(axis=0)) < floor)
-            trace = abs(float(drawn.curvatures.mean())) if len(drawn.curvatures) else 0.0
-            half = VARIANCE[self.noise] * trace / 2
+            clear &= ~(np.abs(drawn.mean().value) < floor)
+            half = VARIANCE[self.noise] * abs(float(np.nan_to_num(drawn.trace))) / 2
             smallest["smallest_average_rho"] = (floor / half) ** 0.5 if half > 0 else None
         return {"resolved": clear, "rounding": floor, **smallest}
