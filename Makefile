@@ -44,9 +44,10 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops (about 20 minutes)
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside PyHessian and curvlinops (about 25 minutes)
 	$(BIN)/python benchmarks/eig.py
 	$(BIN)/python benchmarks/spectrum.py
+	$(BIN)/python benchmarks/sharpness.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/report.py
 
@@ -54,6 +55,7 @@ gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON
 	PYTHONPATH=.:cli $(GPU_PYTHON) -m pytest -m gpu
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/eig.py --device cuda
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/spectrum.py --device cuda
+	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/sharpness.py --device cuda
 
 clean:  ## Remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +29,12 @@ def test_gradient_descent_settles_at_the_edge_of_stability(tmp_path: Path, capsy
         assert len(sharpness) == 20
         assert 1.95 <= sum(sharpness) / len(sharpness) <= 2.20
         assert all(document["result"]["confirmed"] for document in documents)
+
+
+def test_the_counterexample_to_standard_sharpness_prints_what_its_page_shows() -> None:
+    page = (ROOT / "docs" / "sharpness.md").read_text()
+    code, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL).groups()  # type: ignore[union-attr]
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    numbers = [[float(x) for x in re.findall(r"x ([\d.e+-]+)", text)] for text in (shown, done.stdout)]
+    assert len(numbers[0]) == 4
+    assert numbers[1] == pytest.approx(numbers[0], rel=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import Array, Scalar, described
 
+COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
 ERROR = "_se"  # what the name of a standard error ends with
 PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
 
@@ -39,11 +41,24 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
     for table in tables:
         if table.row_count:
             screen.print(table)
+    if apart := _unlike_losses([result for _, result, _ in rows]):
+        screen.print(apart, soft_wrap=True, highlight=False)
     for name, result, seconds in rows:
         numbers = [f"{_words(n)} {number(v)}" for n, v in _scalars(result).items() if not _estimated(n, result)]
         screen.print(f"{_safe(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
         for remark in [*filter(None, [result.trouble()]), *result.remarks()]:
             screen.print(f"  {_safe(remark)}", soft_wrap=True, highlight=False)
+
+
+def _unlike_losses(results: list[Result]) -> str:
+    """That the losses are too far apart for a fair comparison; "" if they are not."""
+    losses = [loss for result in results if (loss := getattr(result, "loss", None)) is not None and math.isfinite(loss)]
+    if len(losses) < 2 or max(losses) - min(losses) <= COMPARABLE * abs(max(losses, key=abs)):
+        return ""
+    return (
+        f"losses from {min(losses):.4g} to {max(losses):.4g}: these curvatures and rises are not comparable, since "
+        "cross-entropy flattens as a net becomes confident"
+    )
 
 
 def print_rows(title: str, rows: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 4  # pairs between two reports
 CONTROL_PRODUCTS = 16  # 8 left 0.10 to 0.85 of the variance on three nets, 16 left 0.05 to 0.75, 24 hardly less
-LAW_PROBES = 4  # for the part of the trace that the control does not hold
+LAW_PROBES = 8  # for the part of the trace that the control does not hold
 VARIANCE = {"gaussian": 1.0, "uniform": 1 / 3}  # of noise whose rho is 1
 
 

@@ -149,3 +149,50 @@ def test_damaged_attributes_are_said(capsys: Captured) -> None:
         file["eig"].attrs["fingerprint_parts"] = "{"
     assert status(["show", "a.landscape.h5", "--plot"]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+def test_radii_may_be_joined_by_commas_or_repeated(capsys: Captured) -> None:
+    short = ["--starts", "2", "--steps", "2", "--draws", "2", "--no-plot"]
+    assert status(["sharpness", "a.pt", "--rho", "0.1,0.2", "--rho", "0.4", *short]) == 0
+    out = capsys.readouterr().out
+    assert [len(rows(out, radius)) for radius in ("0.1", "0.2", "0.4")] == [1, 1, 1]
+    assert "multimodal" in out or "unique" in out
+    assert status(["sharpness", "a.pt", "--rho", "0.1;0.2", *short]) == 2
+    assert "--rho 0.1;0.2 is not a number" in capsys.readouterr().err
+
+
+def test_radii_come_from_settings_and_the_environment_too(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "landscape.toml").write_text(
+        "[sharpness]\nrho = [0.1, 0.3]\nstarts = 0\ndraws = 2\n[flatness]\nrho = 0.2\nstarts = 1\nsteps = 2\n"
+    )
+    assert status(["sharpness", "a.pt", "--json", "--no-plot"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["rho"] == [0.1, 0.3]
+    assert status(["flatness", "a.pt", "--json", "--no-plot"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["rho"] == [0.2]
+    monkeypatch.setenv("LANDSCAPE_RHO", "0.4,0.5")
+    assert status(["sharpness", "a.pt", "--json", "--no-plot"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["rho"] == [0.4, 0.5]
+
+
+def test_losses_that_are_too_far_apart_are_pointed_out(capsys: Captured) -> None:
+    sizes = {"sizes": [64, 6, 10]}
+    torch.manual_seed(0)
+    model = mlp(**sizes)
+    with torch.no_grad():
+        model[2].weight *= 8
+    save("c.pt", model, data="digits", loss="cross_entropy", spec={"model": "mlp", "model_args": sizes})
+    assert status(["eig", "a.pt", "c.pt", "-k", "1", "--no-plot"]) == 0
+    assert "are not comparable" in capsys.readouterr().out
+    assert status(["eig", "a.pt", "b.pt", "-k", "1", "--no-plot"]) == 0
+    assert "are not comparable" not in capsys.readouterr().out
+
+
+def test_an_analysis_without_a_picture_writes_none(capsys: Captured, tmp_path: Path) -> None:
+    assert status(["measures", "a.pt", "--limit", "20", "--draws", "0"]) == 0
+    assert status(["show", "a.landscape.h5", "--plot"]) == 0
+    assert not list(tmp_path.glob("*.png"))
+    out = capsys.readouterr().out
+    assert "relative flatness" in out
+    assert "noise scale" in out

@@ -1,0 +1,84 @@
+"""The pictures of sharpness and flatness, in every variant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import tanh_net
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import landscape
+from landscape import Flatness, Measures, Objective, Sharpness
+from landscape.figures import FIGURES, drawn, save
+
+Data = tuple[Tensor, Tensor]
+FEW = {"steps": 3, "draws": 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "panels"),
+    [
+        ({"rho": (0.1, 0.2, 0.4), "starts": 5, "per_layer": True}, 3),
+        ({"rho": 0.1, "starts": 1}, 1),
+        ({"starts": 0}, 1),
+        ({"norm": "linf", "starts": 3, "draws": 0}, 2),
+        ({"rho": 1e-9, "starts": 3}, 2),
+        ({"rho": tuple(np.geomspace(0.01, 1, 12)), "starts": 2}, 2),
+    ],
+    ids=["curve", "one-step", "average-only", "box", "rounding", "many-radii"],
+)
+def test_every_variant_of_sharpness_draws(
+    classification: Data, options: dict[str, Any], panels: int, tmp_path: Path
+) -> None:
+    result = landscape.run(Sharpness(**{**FEW, **options}), Objective(tanh_net(), [classification], "cross_entropy"))
+    assert FIGURES[type(result)][0](result) == panels
+    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_the_curve_shows_rises_laws_and_the_loss(classification: Data) -> None:
+    result = landscape.run(
+        Sharpness(rho=(0.2, 0.4), starts=3, steps=5, draws=20), Objective(tanh_net(), [classification], "cross_entropy")
+    )
+    axes = Figure().subplots(1, 2, squeeze=False)[0]
+    FIGURES[type(result)][1](result, axes, {})
+    assert np.array_equal(axes[0].lines[0].get_ydata(), result.s_max)
+    law = axes[0].lines[1]
+    assert np.interp(0.4, law.get_xdata(), law.get_ydata()) == pytest.approx(result.s_max_law[1], rel=1e-3)
+    assert axes[0].get_xscale() == "log"
+    assert axes[0].get_yscale() == "log"
+    assert [text.get_text() for text in axes[1].get_yticklabels()] == list(result.start)
+
+
+def test_flatness_draws_its_laws(classification: Data, tmp_path: Path) -> None:
+    result = landscape.run(
+        Flatness(rho=(0.05, 0.1), starts=3, steps=3, per_layer=True),
+        Objective(tanh_net(), [classification], "cross_entropy"),
+    )
+    panels, draw = FIGURES[type(result)]
+    assert panels(result) == 3
+    axes = Figure().subplots(1, 3, squeeze=False)[0]
+    draw(result, axes, {})
+    labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert labels[-2:] == [r"$\lambda_1 \rho^2$", r"$\rho\,\|c\,g\|$"]
+    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+
+
+def test_a_result_that_is_not_finite_draws_too(classification: Data, tmp_path: Path) -> None:
+    import torch
+
+    def exploding(output: Tensor, target: Tensor) -> Tensor:
+        return torch.exp(40 * output.square().sum(dim=1))
+
+    objective = Objective(tanh_net(), [classification], exploding)
+    for analysis in (Sharpness(adaptive="none", rho=3.0, draws=4), Flatness(rho=3.0, starts=2)):
+        save(landscape.run(analysis, objective), tmp_path / "a.png", title="a", fingerprint="f")
+
+
+def test_a_few_numbers_have_no_picture(classification: Data) -> None:
+    result = landscape.run(Measures(draws=0), Objective(tanh_net(), [classification], "cross_entropy"))
+    assert not drawn(result)
