@@ -45,6 +45,6 @@ def ascents(axes: Axes, names: np.ndarray, rises: np.ndarray, radii: np.ndarray,
     axes.set_yticks(places, names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.axvspan(0.99, max(1.0, axes.get_xlim()[1]), color="#009E73", alpha=0.12, linewidth=0)
-    axes.set_xlabel(f"{what} of each ascent / largest (shaded: within 1 %)")
+    axes.set_xlabel(f"{what} / largest (shaded: within 1 %)")
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(radii), 4))

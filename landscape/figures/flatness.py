@@ -24,7 +24,7 @@ def draw(result: FlatnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]
     """The curves, the ascents if there were several, and the layers if asked for."""
     curves(result, axes[0])
     if len(result.start) > 1:
-        ascents(axes[1], result.start, result.start_rises, result.rho, "rise of the gradient's norm")
+        ascents(axes[1], result.start, result.start_rises, result.rho, "rise of the gradient's norm in each")
     if result.layer is not None:
         bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 

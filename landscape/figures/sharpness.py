@@ -28,7 +28,7 @@ def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any
     if _several(result):
         assert result.start is not None
         assert result.start_rises is not None
-        ascents(axes[1], result.start, result.start_rises, result.rho, "rise")
+        ascents(axes[1], result.start, result.start_rises, result.rho, "rise of the loss in each ascent")
     if result.layer is not None:
         bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 
@@ -62,8 +62,8 @@ def curves(result: SharpnessResult, axes: Axes) -> None:
     for level, name in ((result.loss, "loss"), (result.rounding, "rounding")):
         if highest / FAR < level < highest * FAR:
             axes.axhline(level, color=GREY, linewidth=0.8)
-            place = (0.995, level)
-            axes.annotate(name, place, xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+            place = (0.01, level)
+            axes.annotate(name, place, xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
     axes.set_xlabel(r"radius, or standard deviation of the noise, $\rho$")
     axes.set_ylabel("rise of the mean loss")
     axes.set_title(f"loss {result.loss:.4g}, batches of {result.m:,} of {result.samples:,} samples", fontsize=10)
