@@ -360,6 +360,20 @@ def test_adaptive_sharpness_is_invariant_where_the_standard_one_is_not(symmetry:
         assert np.allclose(filters[0].s_max, filters[1].s_max, rtol=1e-9)
 
 
+def test_turning_queries_and_keys_changes_no_standard_measure() -> None:
+    """A rotation keeps lengths, so that the round ball is the same; it does not keep |w|."""
+    before, after = attention(), attention()
+    turn, _ = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    with torch.no_grad():
+        after.q.weight.copy_(turn @ after.q.weight)  # type: ignore[operator, union-attr]
+        after.k.weight.copy_(turn @ after.k.weight)  # type: ignore[operator, union-attr]
+    one, other = (Objective(model, [inputs((5, 6))], "cross_entropy", dtype="float64") for model in (before, after))
+    same = [measured(o, adaptive="none", rho=0.3, draws=0, starts=4).s_max for o in (one, other)]
+    assert np.allclose(*same, rtol=1e-9)
+    changed = [measured(o, adaptive="element", rho=0.3, draws=0, starts=4).s_max for o in (one, other)]
+    assert not np.allclose(*changed, rtol=1e-6)
+
+
 @pytest.mark.parametrize("logit_norm", ["l2", "std"])
 def test_normalised_logits_make_it_invariant_to_their_scale(logit_norm: Any) -> None:
     data = inputs((6,))
