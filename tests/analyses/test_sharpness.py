@@ -211,6 +211,16 @@ def test_a_radius_below_what_float32_can_tell_is_said() -> None:
     assert exact.rounding < 1e-6 * again.rounding
 
 
+def test_the_rounding_of_large_logits_is_measured(classification: Data) -> None:
+    """Logits near 10,000 are rounded to 0.001, whatever the loss: 100 machine epsilons of it would be 0.00001."""
+    model = nn.Linear(5, 3)
+    with torch.no_grad():
+        model.bias += 1e4
+    result = measured(Objective(model, [classification], "cross_entropy"), draws=2, starts=1)
+    assert 1e-4 < result.rounding < 1e-1
+    assert 100 * torch.finfo(torch.float32).eps * result.loss < 1e-4
+
+
 # -- batches -------------------------------------------------------------------------------------------------------
 
 
