@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Flatness, Objective
-from landscape.analyses.flatness import FlatnessResult
+from landscape.analyses.flatness import FlatnessResult, gradient_hill
 from landscape.errors import UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -59,6 +59,19 @@ def test_r1_of_a_quadratic_is_the_largest_norm_of_g_plus_h_delta(
     estimate = rho * np.linalg.norm(gradient + rho * hessian @ one_step)
     assert result.gam_r1[0] == pytest.approx(estimate, rel=1e-10)
     assert result.gam_fraction[0] == pytest.approx(estimate / result.r1[0], rel=1e-7)
+
+
+def test_the_slope_of_the_gradient_s_norm_is_what_differences_show(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    scale = objective.theta.abs()
+    here = gradient_hill(scale)(objective)
+    row = 0.5 * torch.randn(objective.space.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    step = 1e-6 * torch.randn(objective.space.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values, slopes = here.evaluate(torch.stack([row, row + step, row - step]))
+    assert values[1] - values[2] == pytest.approx(2 * float(slopes[0] @ step), rel=1e-5)
+    assert values[0] == pytest.approx(
+        float((scale * objective.gradient(objective.theta + scale * row)).norm()), rel=1e-12
+    )
 
 
 @pytest.fixture(scope="module")
