@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Hill, Search, by_layer, climbs
-from landscape.analyses.perturbation import Perturbation, loss_hill, require_positive, seconds_per_gradient
+from landscape.analyses.perturbation import (
+    Perturbation,
+    alone_remark,
+    loss_hill,
+    require_positive,
+    rounding_remark,
+    seconds_per_gradient,
+)
 from landscape.analyses.phases import Phases
 from landscape.fields import array, option, scalar
 from landscape.words import Adaptive
@@ -78,19 +85,9 @@ class FlatnessResult(Result):
         return "a smaller --rho, or --dtype float64"
 
     def remarks(self) -> list[str]:
-        remarks = []
-        if not self.resolved.all():
-            radii = ", ".join(f"{radius:g}" for radius in self.rho[~self.resolved])
-            smallest = f"; the smallest rho to trust is about {self.smallest_rho:.2g}" if self.smallest_rho else ""
-            remarks.append(
-                f"rounding: at rho {radii} the gradient's norm rises by less than {self.rounding:.2g}, which rounding "
-                f"may make up{smallest} (or --dtype float64)"
-            )
-        alone = (self.hits == 1) & (self.starts > 1)
-        if alone.any():
-            radii = ", ".join(f"{radius:g}" for radius in self.rho[alone])
-            remarks.append(f"r1 at rho {radii} was found by one start alone: more --starts may find more")
-        return remarks
+        smallest = f"{self.smallest_rho:.2g}" if self.smallest_rho else ""
+        remarks = rounding_remark(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
+        return remarks + alone_remark(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
 
 
 @dataclass(frozen=True)

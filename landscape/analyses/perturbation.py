@@ -76,6 +76,28 @@ class Perturbation(Analysis):
         return float(max(CLEAR * (squares / MEASURED) ** 0.5, EPSILONS * epsilon * abs(base)))
 
 
+def rounding_remark(radii: np.ndarray, what: str, floor: float, smallest: str) -> list[str]:
+    """That at these radii a rise may be rounding, with the smallest radii to trust; nothing if there are none."""
+    if not len(radii):
+        return []
+    trusted = f"; the smallest rho to trust is about {smallest}" if smallest else ""
+    return [
+        f"rounding: at rho {listed(radii)} {what} rises by less than {floor:.2g}, which rounding may make up{trusted} "
+        "(or --dtype float64)"
+    ]
+
+
+def alone_remark(radii: np.ndarray, what: str) -> list[str]:
+    """That at these radii the largest rise was found once; nothing if there are none."""
+    if not len(radii):
+        return []
+    return [f"{what} at rho {listed(radii)} was found by one start alone: more --starts may find more"]
+
+
+def listed(radii: np.ndarray) -> str:
+    return ", ".join(f"{radius:g}" for radius in radii)
+
+
 def require_positive(radii: tuple[float, ...], flag: str) -> None:
     """Raises UsageError for a radius that is not above 0, or infinite."""
     bad = [radius for radius in radii if not 0 < radius < float("inf")]

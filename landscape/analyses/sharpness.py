@@ -10,7 +10,14 @@ from landscape.analyses import presets
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Climbs, Search, by_layer, climbs
 from landscape.analyses.draws import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
-from landscape.analyses.perturbation import Perturbation, loss_hill, require_positive, seconds_per_gradient
+from landscape.analyses.perturbation import (
+    Perturbation,
+    alone_remark,
+    loss_hill,
+    require_positive,
+    rounding_remark,
+    seconds_per_gradient,
+)
 from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
 from landscape.errors import UsageError
@@ -136,26 +143,12 @@ class SharpnessResult(Result):
     def remarks(self) -> list[str]:
         import numpy as np
 
-        remarks = []
-        if not self.resolved.all():
-            known = [
-                f"{value:.2g} for {name}"
-                for name, value in (("s_max", self.smallest_rho), ("s_avg", self.smallest_average_rho))
-                if value is not None
-            ]
-            smallest = f"; the smallest rho to trust is about {', '.join(known)}" if known else ""
-            radii = ", ".join(f"{radius:g}" for radius in self.rho[~self.resolved])
-            remarks.append(
-                f"rounding: at rho {radii} the loss rises by less than {self.rounding:.2g}, which rounding may make up"
-                f"{smallest} (or --dtype float64)"
-            )
-        if self.mode is not None and self.hits is not None and self.starts is not None:
-            alone = (
-                (self.hits == 1) & (self.starts > 1) & np.isfinite(self.s_max if self.s_max is not None else self.rho)
-            )
-            if alone.any():
-                radii = ", ".join(f"{radius:g}" for radius in self.rho[alone])
-                remarks.append(f"s_max at rho {radii} was found by one start alone: more --starts may find more")
+        known = {"s_max": self.smallest_rho, "s_avg": self.smallest_average_rho}
+        smallest = ", ".join(f"{value:.2g} for {name}" for name, value in known.items() if value is not None)
+        remarks = rounding_remark(self.rho[~self.resolved], "the loss", self.rounding, smallest)
+        if self.hits is not None and self.starts is not None and self.s_max is not None:
+            alone = (self.hits == 1) & (self.starts > 1) & np.isfinite(self.s_max)
+            remarks += alone_remark(self.rho[alone], "s_max")
         return remarks
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from analysis_contract import AnalysisContract
+from analysis_contract import AnalysisContract, drained, same
 from conftest import SAMPLES, Splitter, tanh_net
 from oracles.dense import dense_hessian
 from oracles.trust_region import largest
@@ -181,6 +181,8 @@ def test_small_radii_follow_their_laws(classification: Data) -> None:
     box = measured(objective, norm="linf", rho=(1e-4,), draws=400)
     assert box.s_max is not None
     assert box.s_max[0] / (1e-4 * np.abs(scale * gradient).sum()) == pytest.approx(1, abs=1e-3)
+    assert box.s_max_law is not None
+    assert box.s_max_law[0] == pytest.approx(1e-4 * np.abs(scale * gradient).sum(), rel=1e-12)
     diagonal = dense_hessian(tanh_net(), [classification]).diagonal().numpy()
     law = 1e-8 / 2 * (scale**2 * diagonal).sum()
     assert box.s_avg is not None
@@ -586,6 +588,21 @@ def notes_after(objective: Objective, analysis: Sharpness) -> list[str]:
     for _ in analysis.measure(objective):
         break
     return objective.notes
+
+
+def test_a_run_that_is_interrupted_twice_does_nothing_twice(classification: Data) -> None:
+    """The second snapshot still holds the phase that ended before the first one."""
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    analysis = Sharpness(rho=0.3, starts=3, steps=3, draws=12)
+    steps, whole = drained(analysis.measure(objective))
+    first = analysis.measure(objective)
+    for _ in range(len(steps) - 2):
+        progress = next(first)
+    second = analysis.measure(objective, resume=dict(progress.state()))
+    again = dict(next(second).state())
+    rest, resumed = drained(analysis.measure(objective, resume=again))
+    assert len(rest) == 1
+    assert same(resumed, whole)
 
 
 # -- options -------------------------------------------------------------------------------------------------------
