@@ -45,12 +45,16 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Array:
-    """An array of a result with the names of its dimensions, outermost first; it may hold `words`."""
+    """An array of a result with the names of its dimensions, outermost first; it may hold `words`.
+
+    A `detail` is left out of tables that would not fit into the terminal.
+    """
 
     dims: tuple[str, ...]
     help: str
     unit: str = "1"
     words: bool = False
+    detail: bool = False
 
 
 def option(
@@ -74,9 +78,11 @@ def scalar(help: str, unit: str = "1", *, optional: bool = False) -> Any:
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
-def array(*dims: str, help: str, unit: str = "1", optional: bool = False, words: bool = False) -> Any:
+def array(
+    *dims: str, help: str, unit: str = "1", optional: bool = False, words: bool = False, detail: bool = False
+) -> Any:
     """A field that holds an array of a result; an optional one may be None and is then not stored."""
-    described = {KEY: Array(dims=dims, help=help, unit=unit, words=words)}
+    described = {KEY: Array(dims=dims, help=help, unit=unit, words=words, detail=detail)}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 

@@ -13,6 +13,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+# a weight, plain or parametrised (the direction of weight_norm among them)
+WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weight.original1", "weight_v")
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -26,14 +28,30 @@ class FilterAxis:
 
 def filter_axes(model: nn.Module) -> Mapping[str, FilterAxis]:
     """Where a layer's filters are not along axis 0, by the names of parameters."""
-    axes = {}
+    axes: dict[str, FilterAxis] = {}
     for path, module in model.named_modules():
-        name = f"{path}.weight" if path else "weight"
-        if isinstance(module, TRANSPOSED):
-            axes[name] = FilterAxis(1, module.groups)
-        elif type(module).__name__ == "Conv1D":  # of the transformers library: (inputs, outputs)
-            axes[name] = FilterAxis(1)
+        where = _of(module)
+        if where is not None:
+            axes |= dict.fromkeys((f"{path}.{name}".removeprefix(".") for name in WEIGHTS), where)
     return MappingProxyType(axes)
+
+
+def _of(module: nn.Module) -> FilterAxis | None:
+    if isinstance(module, TRANSPOSED):
+        return FilterAxis(1, module.groups)
+    kind = type(module)
+    if kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers."):  # (inputs, outputs)
+        return FilterAxis(1)
+    return None
+
+
+def by_filter(weight: Tensor, where: FilterAxis) -> Tensor:
+    """The weight as a matrix `(filters, entries)`; a vector is one row."""
+    if weight.ndim < 2:
+        return weight[None]
+    parts = weight.unflatten(0, (where.groups, -1)).movedim(where.axis + 1, 1)  # type: ignore[no-untyped-call]
+    rows: Tensor = parts.flatten(0, 1).flatten(1)
+    return rows
 
 
 def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:

@@ -118,9 +118,8 @@ class Objective:
             remedy = "if they are, give attention_mask or labels of -100"
             self.notes.append(f"{padded:,} scored tokens are {token}, as padding is: {remedy}")
         if beginning and beginning.cut:
-            self.notes.append(
-                f"only the first {limit:,} samples are measured: fewer samples bias the largest eigenvalue upwards"
-            )
+            biased = "fewer samples bias the largest eigenvalue, and every worst case, upwards"
+            self.notes.append(f"only the first {limit:,} samples are measured: {biased}")
         self.activation_bytes = self._activation_bytes(first)
         self.micro_batch = micro_batch or self._planned_micro_batch()
 

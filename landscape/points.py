@@ -5,16 +5,14 @@ Small nets spend their time on launching operations: there all points go through
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from landscape import memory
 from landscape.batches import Batch
 from landscape.objective import Objective
+from landscape.vectorised import vectorised
 
-# Bytes of activations of all points together up to which they share one vectorised pass; above it arithmetic
+# Bytes of all points together up to which they share one vectorised pass; above it arithmetic
 # outweighs launching: on two cores, 9 points: 1.4 to 4.7 times faster up to 50 MB, 0.6 times at 350 MB
 TOGETHER_BYTES = 64 << 20
 
@@ -43,18 +41,22 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
         return totals.detach().double(), gradients
 
     totals, gradients = objective.sums(kernel)
-    return totals / objective.count, gradients.T / objective.count
+    return totals / objective.count, gradients.div_(objective.count).T
 
 
 def at_once(objective: Objective, most: int) -> int:
     """How many points of `most` share a vectorised pass; 1 if each goes alone."""
     batch = min(objective.micro_batch, objective.batches.largest)
-    fitting = TOGETHER_BYTES // max(objective.activation_bytes * batch, 1)
-    return max(1, min(most, fitting))
+    return max(1, min(most, TOGETHER_BYTES // _bytes(objective, batch)))
+
+
+def _bytes(objective: Objective, samples: int) -> int:
+    """What one point of a vectorised pass takes: its activations, and parameters with their gradient."""
+    return objective.activation_bytes * samples + 2 * objective.theta.nbytes
 
 
 def _together(objective: Objective, batch: Batch, count: int) -> bool:
-    return count > 1 and count * objective.activation_bytes * batch.size <= TOGETHER_BYTES
+    return count > 1 and count * _bytes(objective, batch.size) <= TOGETHER_BYTES
 
 
 def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
@@ -63,19 +65,8 @@ def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
     def total(row: Tensor) -> Tensor:
         return objective.batch_total(row, batch)
 
-    if _together(objective, batch, len(rows)):
-        return _vectorised(total, rows)
-    return torch.stack([total(row) for row in rows])
-
-
-def _vectorised(total: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    try:
-        result: Tensor = torch.func.vmap(total)(rows)
-        return result
-    except Exception as error:  # models with data-dependent control flow cannot be vectorised
-        if isinstance(error, RuntimeError) and memory.exhausted(error):
-            raise
-    return torch.stack([total(row) for row in rows])
+    together = vectorised(total, rows) if _together(objective, batch, len(rows)) else None
+    return torch.stack([total(row) for row in rows]) if together is None else together
 
 
 def _one_by_one(objective: Objective, rows: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.losses import IGNORED, BinaryCrossEntropy, Loss
 
@@ -19,7 +19,13 @@ def class_axis(loss: Loss, output: Any, target: Any) -> int | None:
 
 def binary(loss: Loss) -> bool:
     """Whether each output is the logit of one yes-or-no question."""
-    return isinstance(getattr(loss, "inner", loss), BinaryCrossEntropy)
+    inner = getattr(loss, "inner", loss)
+    return isinstance(inner, BinaryCrossEntropy) or isinstance(getattr(inner, "module", None), nn.BCEWithLogitsLoss)
+
+
+def has_classes(loss: Loss) -> bool:
+    """Whether a loss is one of classes at all, whatever the model returns."""
+    return binary(loss) or hasattr(getattr(loss, "inner", loss), "class_axis")
 
 
 def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, int] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape import memory
-from landscape.batches import Batch, leaves, mapped
+from landscape.batches import Batch, mapped
 from landscape.objective import Objective
+from landscape.vectorised import vectorised
 
 CHUNK_BYTES = 64 << 20  # of gradients at once
 
@@ -39,14 +39,8 @@ def _rows(objective: Objective, batch: Batch) -> Tensor:
         gradient: Tensor = torch.func.grad(lambda theta: objective.batch_total(theta, one))(objective.theta)
         return gradient
 
-    if batch.size > 1 and all(isinstance(leaf, Tensor) for leaf in leaves(batch.inputs)):
-        try:
-            rows: Tensor = torch.func.vmap(slope)(batch.inputs, batch.targets)
-            return rows
-        except Exception as error:  # models with data-dependent control flow cannot be vectorised
-            if isinstance(error, RuntimeError) and memory.exhausted(error):
-                raise
-    return torch.stack([_alone(objective, one) for one in batch.split(1)])
+    rows = vectorised(slope, batch.inputs, batch.targets) if batch.size > 1 else None
+    return torch.stack([_alone(objective, one) for one in batch.split(1)]) if rows is None else rows
 
 
 def _alone(objective: Objective, batch: Batch) -> Tensor:

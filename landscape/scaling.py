@@ -6,6 +6,8 @@ and what is measured in it does not change when a layer is scaled and the next o
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import torch
 from torch import Tensor
 
@@ -28,16 +30,21 @@ def scale(
     UsageError for a glob that matches nothing, and if c = 0 everywhere.
     """
     theta, space = objective.theta, objective.space
+    for glob in unscaled:
+        if glob.startswith("!") and not any(fnmatchcase(name, glob[1:]) for name in space.names):
+            objective.notes.append(f"no parameter matches {glob[1:]}, so that --unscaled {glob} is every parameter")
     if adaptive == "none":
         scaled = torch.ones_like(theta)
     else:
         scaled = (theta.abs() if adaptive == "element" else space.filter_norms(theta)) + eta
         scaled[space.within(unscaled, "--unscaled").to(theta.device)] = 1.0
-    scaled[space.within(fixed, "--fixed").to(theta.device)] = 0.0
+    still = space.within(fixed, "--fixed").to(theta.device)
+    scaled[still] = 0.0
     if not bool((scaled > 0).any()):
+        held = bool(still.all())
         raise UsageError(
             "no weight may move: every scale is 0",
-            why="--adaptive measures each weight by its own size" if adaptive != "none" else "--fixed holds them all",
-            fix="--adaptive none, --adaptive-eta above 0, or fewer --fixed",
+            why="--fixed holds them all" if held else "--adaptive measures each weight by its own size, which is 0",
+            fix="fewer --fixed" if held else "--adaptive none, or --adaptive-eta above 0",
         )
     return scaled

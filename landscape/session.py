@@ -177,14 +177,22 @@ def _written(
 
 
 def label(attributes: Mapping[str, Any]) -> str:
-    """The checkpoint's name with what is not usual about the matrix: `a.pt, ggn, params 0.*`."""
+    """The checkpoint's name with what is measured of it: `a.pt, ggn, params 0.*`, or `a.pt, element-wise l2`."""
     options, conditions = (json.loads(str(attributes.get(key, "{}"))) for key in ("options", "conditions"))
     operator, globs = options.get("operator", "hessian"), conditions.get("params") or ()
     parts = [Path(str(attributes["checkpoint"])).name or "model"]
     parts += [operator] if operator != "hessian" else []
+    parts += [options["preset"]] if options.get("preset", "none") != "none" else []
+    parts += [" ".join(filter(None, [_scaling(options), options.get("norm", "")]))] if "adaptive" in options else []
+    parts += [f"m {options['m']}"] if options.get("m") else []
+    parts += [f"logits / {options['logit_norm']}"] if options.get("logit_norm", "none") != "none" else []
     parts += [f"params {' '.join(globs)}"] if globs else []
     parts += [f"{name} {conditions[name]}" for name in ("weights", "limit") if conditions.get(name)]
     return ", ".join(parts)
+
+
+def _scaling(options: Mapping[str, Any]) -> str:
+    return "standard" if options["adaptive"] == "none" else f"{options['adaptive']}-wise"
 
 
 def sound(attributes: Mapping[str, Any]) -> bool:

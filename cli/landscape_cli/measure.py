@@ -31,12 +31,24 @@ def measure(
             "no checkpoint is named",
             fix=f'landscape {analysis.name} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
         )
+    if stray := [str(path) for path in paths if not path.exists() and _is_number(path)]:
+        raise UsageError(
+            f"{stray[0]} is taken for a checkpoint, and there is none", fix="several numbers are joined: --rho 0.1,0.2"
+        )
     paths = [path if path.name.strip(".") else path.resolve() for path in paths]  # the working directory has a name too
     done, failed = _attempt_all(paths, analysis, conditions, output, origins)
     _print(done, failed, analysis, output, several=len(paths) > 1)
     if failed and len(paths) == 1:
         raise failed[0][1]
     return _exit_code(done, failed, analysis)
+
+
+def _is_number(path: Path) -> bool:
+    try:
+        float(str(path))
+    except ValueError:
+        return False
+    return True
 
 
 def _attempt_all(

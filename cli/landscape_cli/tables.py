@@ -37,7 +37,7 @@ def console() -> Console:
 def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
     """Tables for all checkpoints together, then a line of numbers for each; rows are names, results and seconds."""
     screen = console()
-    tables = [_estimates(rows), *(_columns(rows, dimension) for dimension in rows[0][1].tables)]
+    tables = [_estimates(rows), *(_fitting(screen, rows, dimension) for dimension in rows[0][1].tables)]
     for table in tables:
         if table.row_count:
             screen.print(table)
@@ -52,12 +52,13 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
 
 def _unlike_losses(results: list[Result]) -> str:
     """That the losses are too far apart for a fair comparison; "" if they are not."""
-    losses = [loss for result in results if (loss := getattr(result, "loss", None)) is not None and math.isfinite(loss)]
+    compared = [getattr(result, "loss", math.nan) for result in results if result.follows_loss]
+    losses = [loss for loss in compared if math.isfinite(loss)]
     if len(losses) < 2 or max(losses) - min(losses) <= COMPARABLE * abs(max(losses, key=abs)):
         return ""
     return (
-        f"losses from {min(losses):.4g} to {max(losses):.4g}: these curvatures and rises are not comparable, since "
-        "cross-entropy flattens as a net becomes confident"
+        f"losses from {min(losses):.4g} to {max(losses):.4g}: what is measured here follows the loss (cross-entropy "
+        "flattens as a net becomes confident), so that these are not comparable"
     )
 
 
@@ -115,9 +116,21 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
     return table
 
 
-def _columns(rows: list[tuple[str, Result, float]], dimension: str) -> Table:
+def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: str) -> Table:
+    """The table of a dimension; without its details if it would not fit the terminal, since a cut number is none."""
+    table = _columns(rows, dimension)
+    if screen.measure(table).maximum <= screen.width:
+        return table
+    short = _columns(rows, dimension, details=False)
+    if len(short.columns) < len(table.columns):
+        short.caption = "more columns in a wider terminal, or with --json"
+    return short
+
+
+def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: bool = True) -> Table:
     """The arrays over one dimension side by side; its names, or numbers from 0, come first."""
-    every = [f.name for f in described(type(rows[0][1]), Array) if f.about.dims == (dimension,)]
+    fields = [f for f in described(type(rows[0][1]), Array) if f.about.dims == (dimension,)]
+    every = [field.name for field in fields if details or not field.about.detail]
     names = [n for n in every if any(getattr(result, n) is not None for _, result, _ in rows) and n != dimension]
     table = Table(box=box.SIMPLE_HEAD)
     if len(rows) > 1:

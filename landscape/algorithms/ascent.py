@@ -80,7 +80,8 @@ def ascend(
         live = np.flatnonzero(~state.done)
         for first in range(0, len(live), together):
             chosen = live[first : first + together]
-            trials = torch.stack([_trial(state, ball, row) for row in chosen])
+            alone = len(chosen) == 1  # and is not copied
+            trials = _trial(state, ball, chosen[0])[None] if alone else _trials(state, ball, chosen)
             values, slopes = evaluate(trials)
             for row, trial, value, slope in zip(chosen, trials, values, slopes, strict=True):
                 _judge(state, ball, row, trial, float(value), slope, base)
@@ -105,6 +106,10 @@ def _begin(starts: Tensor) -> AscentState:
         rounds=0,
         evaluations=0,
     )
+
+
+def _trials(state: AscentState, ball: Ball, rows: np.ndarray) -> Tensor:
+    return torch.stack([_trial(state, ball, row) for row in rows])
 
 
 def _trial(state: AscentState, ball: Ball, row: int) -> Tensor:

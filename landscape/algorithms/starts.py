@@ -56,7 +56,7 @@ def _lines(count: int, slope: Tensor, vectors: Tensor, movable: Tensor, seed: in
 
 
 def leading(operator: LinearOperator, count: int, seed: int, rows: int) -> tuple[Tensor, np.ndarray]:
-    """The leading eigenvectors as rows `(k, P)` and their eigenvalues, roughly, from a basis of at most `rows`."""
+    """The leading eigenvectors as rows `(k, P)` and their eigenvalues, roughly, from a basis of about `rows`."""
     wanted = Wanted(min(count, operator.size), tol=ROUGH, confirm=0)
     basis = max(rows, wanted.count + lanczos.SPARE)
     *_, state = lanczos.lanczos(operator, wanted, seed=seed, max_basis=basis, max_products=PRODUCTS)

@@ -45,6 +45,7 @@ class Result:
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
+    follows_loss: ClassVar[bool] = True  # whether it is comparable only between nets of about the same loss
 
     def trouble(self) -> str:
         """Why the numbers are not conclusive; "" if they are."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
 from landscape.analyses.phases import prefixed, unprefixed
-from landscape.errors import TaskError
+from landscape.errors import NumericalError, TaskError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COUNTERS = ("part", "radius", "evaluations")
 TENSORS = ("vectors", "best")
+SPARE_ROWS = 6  # of two for each start, which the basis of the eigenvectors leaves to its own products
 HIT = 0.01  # relative: a start that comes so near to the best one has found the same maximum
 
 
@@ -193,6 +194,9 @@ def climbs(
     for index, part in enumerate(objective.parts(size) if search.samples else [objective]):
         if index < record.part:
             continue
+        if part.count == 0:  # every target of it is ignored
+            record.found["weights"][index], record.part = 0.0, index + 1
+            continue
         here = hill(part)
         if record.vectors is None:
             record.found["weights"][index] = part.count
@@ -205,7 +209,8 @@ def climbs(
                 record.found["shares"][index] = _shares(here, record.best, groups)
             record.radius += 1
         record.part, record.radius, record.vectors, record.best = index + 1, 0, None, None
-    return Climbs(**record.found, evaluations=record.evaluations)
+    counted = record.found["weights"] > 0
+    return Climbs(**{n: values[counted] for n, values in record.found.items()}, evaluations=record.evaluations)
 
 
 def _prepare(record: Record, part: Objective, scale: Tensor, search: Search, here: Hill) -> None:
@@ -223,8 +228,8 @@ def _prepare(record: Record, part: Objective, scale: Tensor, search: Search, her
         return
     operator = ScaledOperator(HessianOperator(part), scale)
     try:
-        record.vectors, values = starts.leading(operator, count, search.seed, rows=2 * search.starts)
-    except TaskError as error:
+        record.vectors, values = starts.leading(operator, count, search.seed, rows=2 * search.starts - SPARE_ROWS)
+    except (TaskError, NumericalError) as error:
         part.notes.append(f"random starts take the place of eigenvectors: {error.what}")
         return
     record.found["curvatures"][record.part] = values[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
 from landscape.analyses.perturbation import seconds_per_gradient
-from landscape.errors import UsageError
+from landscape.errors import CheckpointError, UsageError, listing
 from landscape.fields import array, option, scalar
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class DirectionResult(Result):
     """Along the unit vector v: what a step of a given length does, and what it was predicted to do."""
 
     tables: ClassVar[tuple[str, ...]] = ("quantile",)
+    follows_loss: ClassVar[bool] = False
 
     slope: float = scalar("g'v: how fast the loss rises along the direction.")
     curvature: float = scalar("v'Hv, the directional sharpness.")
@@ -79,12 +80,18 @@ class Direction(Analysis):
     result: ClassVar[type[Result]] = DirectionResult
 
     towards: str | None = option(
-        None, help="Checkpoint at the end of the step; default: down the gradient, a step with --lr."
+        None,
+        help="Checkpoint at the end of the step (in Python also a state dict); default: down the gradient.",
+        identity=False,  # what it holds counts, not what its file is called
     )
     lr: float | None = option(None, help="Learning rate of a step down the gradient.", min=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.towards, Path):
+            object.__setattr__(self, "towards", str(self.towards))
+        if self.towards is not None and not isinstance(self.towards, str | Mapping):
+            raise UsageError(f"towards is a {type(self.towards).__name__}", fix="a path, or a state dict")
         if self.towards is not None and self.lr is not None:
             raise UsageError("--towards and --lr are two steps", fix="one of them")
 
@@ -92,6 +99,7 @@ class Direction(Analysis):
         import numpy as np
         import torch
 
+        from landscape.algorithms.symmetry import checked_product
         from landscape.operators import HessianOperator
 
         reference = objective.reference
@@ -102,7 +110,7 @@ class Direction(Analysis):
             return Progress(len(known), 2, note, lambda: {name: value.copy() for name, value in known.items()})
 
         if "second" not in known:
-            image = HessianOperator(objective) @ unit
+            image = checked_product(HessianOperator(objective), unit, 0)
             known["second"] = np.array(float(torch.sum(unit.double() * image)))
             yield done("curvature")
         if "radii" not in known:
@@ -138,19 +146,31 @@ class Direction(Analysis):
         if self.towards is None:
             return {}
         end = objective.space.flatten(self._end(objective)).cpu().contiguous().numpy()
-        return {"end": hashlib.sha256(end.data).hexdigest()}
+        return {"end": hashlib.sha256(end.data).hexdigest()[:16]}
 
     def _line(self, objective: Objective) -> tuple[Tensor, float | None]:
         """The unit vector `(P,)` and the length of the step, None if there is none."""
         import torch
 
         if self.towards is not None:
-            move = objective.space.flatten(self._end(objective)).to(objective.theta) - objective.theta
+            end = self._end(objective)
+            there = self.towards if isinstance(self.towards, str) else "a state dict"
+            objective.notes.append(f"the step ends at {there}")
+            move = objective.space.flatten(end).to(objective.theta) - objective.theta
+            if moved := _other_buffers(objective, end):
+                objective.notes.append(
+                    f"only parameters move: {listing(moved)} stay as they are here, so that the end of the step is not "
+                    "the other checkpoint"
+                )
         else:
             move = -objective.gradient()
         size = float(torch.linalg.vector_norm(move, dtype=torch.float64))
         if not size > 0:
-            what = f"{self.towards} has the same weights" if self.towards else "the gradient is zero"
+            what = (
+                f"{self.towards if isinstance(self.towards, str) else 'the other state'} has the same weights"
+                if self.towards is not None
+                else "the gradient is zero"
+            )
             raise UsageError(f"there is no direction: {what}", fix="--towards another checkpoint")
         length = size if self.towards is not None else None if self.lr is None else self.lr * size
         return move / size, length
@@ -159,10 +179,24 @@ class Direction(Analysis):
         """The other checkpoint's tensors under the model's names; raises CheckpointError if they do not fit."""
         from landscape import checkpoints
 
-        assert self.towards is not None
-        tensors = checkpoints.read(Path(self.towards)).tensors
-        fitted, _ = checkpoints.fit(tensors, objective.model.state_dict(), self.towards, "the checkpoint's model")
-        return fitted
+        if isinstance(self.towards, Mapping):
+            tensors, name = self.towards, "towards"
+        else:
+            name = str(self.towards)
+            weights = objective.source.conditions.get("weights")
+            tensors = checkpoints.read(Path(name), weights=weights).tensors
+        try:
+            return checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]
+        except CheckpointError as error:
+            raise CheckpointError(error.what, why=error.why, fix="--towards a checkpoint of the same model") from None
+
+
+def _other_buffers(objective: Objective, end: Mapping[str, Tensor]) -> list[str]:
+    """The buffers of real numbers that differ at the end of the step."""
+    import torch
+
+    buffers = {name: tensor for name, tensor in objective.model.named_buffers() if tensor.is_floating_point()}
+    return [n for n, tensor in buffers.items() if n in end and not torch.equal(tensor.cpu(), end[n].to(tensor).cpu())]
 
 
 def _radii(objective: Objective, unit: Tensor) -> np.ndarray:
@@ -170,8 +204,10 @@ def _radii(objective: Objective, unit: Tensor) -> np.ndarray:
     import torch
 
     from landscape.operators.pushforward import pushed_forward
-    from landscape.predictions import safe_radii
+    from landscape.predictions import has_classes, safe_radii
 
+    if not has_classes(objective.loss):
+        return torch.zeros(0).numpy()
     found: list[Tensor] = []
 
     def kernel(batch: Batch) -> Tensor:

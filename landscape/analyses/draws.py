@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landscape.analyses.base import Progress, State
-from landscape.errors import TaskError
+from landscape.errors import NumericalError, TaskError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Draws:
 
     rises: np.ndarray  # (n, R), the mean of both losses of a pair less the loss at the centre
     controls: np.ndarray  # (n,), a control variate of mean 0; zeros without second derivatives
-    trace: np.ndarray  # (), of C H C, an estimate; NaN without second derivatives
+    trace: np.ndarray  # (2,), of C H C with its standard error; NaN without second derivatives
 
     def arrays(self) -> State:
         return {"rises": self.rises, "controls": self.controls, "trace": self.trace}
@@ -84,9 +84,9 @@ def _finished(known: Draws, plan: Noising) -> bool:
     from landscape.algorithms.averaging import FEWEST
 
     done = len(known.rises)
-    if plan.rtol is None or done < plan.pairs:
+    if plan.rtol is None:
         return done >= plan.pairs
-    return done >= plan.most or (done >= FEWEST and known.mean().within(plan.rtol))
+    return done >= plan.most or (done >= max(FEWEST, plan.pairs) and known.mean().within(plan.rtol))
 
 
 def noise_of(like: Tensor, plan: Noising, draw: int) -> Tensor:
@@ -130,7 +130,7 @@ def _control(objective: Objective, scale: Tensor, plan: Noising) -> Control | No
 
     try:
         return control(ScaledOperator(HessianOperator(objective), scale), CONTROL_PRODUCTS, plan.seed)
-    except TaskError as error:
+    except (TaskError, NumericalError) as error:
         objective.notes.append(f"s_avg has no control variate and no small-rho law: {error.what}")
         return None
 
@@ -143,9 +143,10 @@ def _trace(objective: Objective, scale: Tensor, control: Control | None, plan: N
     from landscape.operators import HessianOperator, ScaledOperator
 
     if control is None:
-        return np.array(np.nan)
-    noise = [_unit_noise(scale, plan, draw) for draw in range(LAW_PROBES)]
-    block = torch.stack(noise, dim=1)
-    image = ScaledOperator(HessianOperator(objective), scale).matmat(block)
-    curved = (block.double() * image).sum(dim=0).tolist()
-    return np.array(np.mean([whole - control.deviation(z) for whole, z in zip(curved, noise, strict=True)]))
+        return np.full(2, np.nan)
+    operator = ScaledOperator(HessianOperator(objective), scale)
+    traces = []
+    for draw in range(LAW_PROBES):  # one at a time: a block of them would be the most that is held
+        z = _unit_noise(scale, plan, draw)
+        traces.append(float(torch.sum((operator @ z) * z, dtype=torch.float64)) - control.deviation(z))
+    return np.array([np.mean(traces), np.std(traces, ddof=1) / LAW_PROBES**0.5])

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Hill, Search, by_layer, climbs
 from landscape.analyses.perturbation import (
+    SLOPING,
     Perturbation,
     alone_remark,
+    as_radii,
     loss_hill,
-    require_positive,
+    require_finite_base,
     rounding_remark,
     seconds_per_gradient,
+    unfinished_remark,
 )
 from landscape.analyses.phases import Phases
 from landscape.fields import array, option, scalar
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 STEP_COST = 3.5  # gradients' time of a gradient and a product
 EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches
 TOL = 1e-3  # residual of the eigenvalue, relative
+BASIS, MOST_PRODUCTS = 18, 200  # rows and products for it: rows as two for each of nine starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +45,27 @@ class FlatnessResult(Result):
     r1: np.ndarray = array("rho", help="rho times the largest ||c g|| that was found in the ball: a lower bound.")
     r0: np.ndarray = array("rho", help="Largest rise of the loss that was found in the ball: a lower bound.")
     r1_over_rho2: np.ndarray = array("rho", help="r1 / rho^2: at a minimum and for small rho, the largest eigenvalue.")
-    gradient_over_rho: np.ndarray = array("rho", help="||c g|| at the weights over rho: what a gradient adds to that.")
-    excess: np.ndarray = array("rho", help="The rest: (largest ||c g|| - ||c g|| at the weights) / rho.")
-    r1_ratio: np.ndarray = array("rho", help="r1 / (rho^2 lambda_1).")
-    r0_ratio: np.ndarray = array("rho", help="2 r0 / (rho^2 lambda_1): also 1 at a minimum for small rho.")
-    gam_r1: np.ndarray = array("rho", help="GAM's estimate of r1: one ascent step along H g.")
-    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.")
-    starts: np.ndarray = array("rho", help="Ascents that looked for r1.")
-    hits: np.ndarray = array("rho", help="Of these, within 1 % of the largest rise of ||c g||.")
-    spread: np.ndarray = array("rho", help="(Largest - smallest) / largest of these rises.")
-    stationarity: np.ndarray = array("rho", help="1 - cos(u, slope) at the maximiser u: 0 at a local maximum.")
-    mode: np.ndarray = array(
-        "rho", words=True, help="unique if all ascents found the same maximum, multimodal if not, or one start."
+    gradient_over_rho: np.ndarray = array(
+        "rho", detail=True, help="||c g|| at the weights over rho: what a gradient adds to that."
     )
-    resolved: np.ndarray = array("rho", help="Whether the rise of ||c g|| stands clear of its rounding.")
+    excess: np.ndarray = array("rho", help="The rest: (largest ||c g|| - ||c g|| at the weights) / rho.")
+    r1_ratio: np.ndarray = array("rho", detail=True, help="r1 / (rho^2 lambda_1).")
+    r0_ratio: np.ndarray = array("rho", detail=True, help="2 r0 / (rho^2 lambda_1): also 1 at a minimum for small rho.")
+    gam_r1: np.ndarray = array("rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.")
+    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.")
+    starts: np.ndarray = array("rho", detail=True, help="Ascents that looked for r1.")
+    hits: np.ndarray = array("rho", help="Of these, within 1 % of the largest rise of ||c g||.")
+    spread: np.ndarray = array("rho", detail=True, help="(Largest - smallest) / largest of these rises.")
+    stationarity: np.ndarray = array(
+        "rho", detail=True, help="1 - cos(u, slope) at the maximiser u: 0 at a local maximum."
+    )
+    mode: np.ndarray = array(
+        "rho",
+        detail=True,
+        words=True,
+        help="unique if all ascents found the same maximum, multimodal if not, or one start.",
+    )
+    resolved: np.ndarray = array("rho", detail=True, help="Whether the rise of ||c g|| stands clear of its rounding.")
     start: np.ndarray = array("start", help="Where each ascent began.")
     start_rises: np.ndarray = array("rho", "start", help="By how much ||c g|| rose in each ascent.")
     layer: np.ndarray | None = array("layer", help="Module that owns parameters, largest share first.", optional=True)
@@ -72,6 +83,7 @@ class FlatnessResult(Result):
     smallest_rho: float | None = scalar("The radius where ||c g|| rises about so much.", optional=True)
     gradients: int = scalar("Gradients of the mean loss, for r0 and r1.")
     products: int = scalar("Products with the Hessian in the ascents of r1.")
+    steps: int = scalar("Evaluations of each ascent at most.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
@@ -87,7 +99,11 @@ class FlatnessResult(Result):
     def remarks(self) -> list[str]:
         smallest = f"{self.smallest_rho:.2g}" if self.smallest_rho else ""
         remarks = rounding_remark(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
-        return remarks + alone_remark(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
+        if self.steps == 1:
+            return remarks
+        sloping = (self.stationarity > SLOPING) & self.resolved
+        remarks += alone_remark(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
+        return remarks + unfinished_remark(self.rho[sloping], "r1")
 
 
 @dataclass(frozen=True)
@@ -108,9 +124,7 @@ class Flatness(Perturbation):
     steps: int = option(20, help="Evaluations of each ascent at most.", min=1)
 
     def __post_init__(self) -> None:
-        given = (float(self.rho),) if isinstance(self.rho, int | float) else tuple(self.rho)
-        require_positive(given, "--rho")
-        object.__setattr__(self, "rho", tuple(sorted(set(given))) or (0.05,))
+        object.__setattr__(self, "rho", tuple(sorted(set(as_radii(self.rho, "--rho")))) or (0.05,))
         super().__post_init__()
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, FlatnessResult]:
@@ -121,6 +135,7 @@ class Flatness(Perturbation):
         subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
         reference = objective.reference
         base, gradient = subject.value_and_gradient()
+        require_finite_base(float(base), self.logit_norm)
         length = _norm(scale * gradient)
         floor = self.floor(objective, lambda theta: _norm(scale * subject.gradient(theta)), length)
         search = Search("l2", self.rho, self.starts, self.steps, None, self.seed)
@@ -133,7 +148,9 @@ class Flatness(Perturbation):
         rise, loss_rise = first.largest()[0], zeroth.largest()[0]
         largest = length + rise
         estimate = length + first.one_step[0]
-        value, residual = _eigenvalue(subject, scale, self.seed)
+        value, residual = yield from phases.run(
+            "eigenvalue", lambda saved: _eigenvalue(subject, scale, self.seed, saved)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = {"r1_ratio": largest / (radii * value), "r0_ratio": 2 * loss_rise / (radii**2 * value)}
             fraction = estimate / largest
@@ -153,7 +170,7 @@ class Flatness(Perturbation):
             spread=first.spread(),
             stationarity=first.best_stationarity(),
             mode=first.modes(),
-            resolved=~(rise < floor),
+            resolved=rise > floor,
             start=np.array(names, dtype=str),
             start_rises=first.rises[0],
             **by_layer(first, groups),
@@ -167,6 +184,7 @@ class Flatness(Perturbation):
             smallest_rho=floor / value if value > 0 else None,
             gradients=zeroth.evaluations + first.evaluations + 2,
             products=first.evaluations + 1,
+            steps=self.steps,
             parameters=objective.space.size,
             samples=objective.batches.samples,
         )
@@ -214,14 +232,22 @@ def _norm(vector: Tensor) -> float:
     return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
 
 
-def _eigenvalue(objective: Objective, scale: Tensor, seed: int) -> tuple[float, float]:
-    """The largest eigenvalue of C H C and its residual."""
+def _eigenvalue(
+    objective: Objective, scale: Tensor, seed: int, saved: State
+) -> Generator[Progress, None, tuple[float, float]]:
+    """The largest eigenvalue of C H C and its residual; yields after each product."""
     from landscape.algorithms import lanczos, ritz
-    from landscape.algorithms.state import Wanted
+    from landscape.algorithms.state import LanczosState, Wanted
     from landscape.operators import HessianOperator, ScaledOperator
 
     wanted = Wanted(1, tol=TOL)
     operator = ScaledOperator(HessianOperator(objective), scale)
-    *_, state = lanczos.lanczos(operator, wanted, seed=seed, max_basis=40, max_products=200)
+    state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
+    for state in lanczos.lanczos(
+        operator, wanted, seed=seed, max_basis=BASIS, max_products=MOST_PRODUCTS, resume=earlier
+    ):
+        note = f"largest eigenvalue, {state.products} products"
+        yield Progress(min(state.products, MOST_PRODUCTS), MOST_PRODUCTS, note, state.arrays)
+    assert state is not None  # MOST_PRODUCTS >= 1
     pairs = ritz.ritz(state, wanted)
     return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
 from landscape.analyses.perturbation import seconds_per_gradient
-from landscape.errors import UsageError
+from landscape.analyses.phases import Phases
+from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.fields import option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.objective import Objective
+    from landscape.algorithms.trace import Reading
+    from landscape.objective import Objective, Reference
     from landscape.space import Group
+
+Flatness: TypeAlias = "tuple[Reading | None, int] | None"  # relative flatness, and the products it took
+NOISES = ("plain", "magnitude")
+SKETCHED = 64  # probes that an estimate of the trace may sketch
 
 BISECTIONS = 16  # of log sigma over eight decades: to 0.03 %
 SIGMAS = (1e-6, 1e2)
@@ -29,22 +35,28 @@ SAMPLE_COST = 3.0  # of all samples' own gradients, in gradients of the mean
 class MeasuresResult(Result):
     """Measures by name; those that a loss or a model does not have are absent."""
 
+    follows_loss: ClassVar[bool] = False
+
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient g of the mean loss.")
-    noise_trace: float = scalar("Trace of the covariance of the samples' gradients.")
-    noise_scale: float = scalar("noise_trace / ||g||^2: the batch size at which noise and gradient are as large.")
+    noise_trace: float | None = scalar("Trace of the covariance of the samples' gradients.", optional=True)
+    noise_scale: float | None = scalar(
+        "noise_trace / ||g||^2: the batch size at which noise and gradient are as large.", optional=True
+    )
     fisher_rao: float = scalar("Fisher-Rao norm: root of the mean over samples of (w . gradient)^2.")
     relative_flatness: float | None = scalar(
         "Sum of <w_s, w_s'> tr H_ss' over rows of the layer's weight.", optional=True
     )
     relative_flatness_se: float | None = scalar("Its standard error over the random vectors.", optional=True)
+    half_width: float | None = scalar("Half the width of its 95 % interval.", optional=True)
+    rtol: float | None = scalar("Half-width asked for, relative to it.", optional=True)
     error: float | None = scalar("Share of wrong predictions.", optional=True)
     pac_bayes_sigma: float | None = scalar(
         "Largest noise on all weights with which the mean error rises by at most --deviation.", optional=True
     )
     pac_bayes_magnitude_sigma: float | None = scalar("The same with noise proportional to each weight.", optional=True)
-    deviation: float = scalar("That deviation.")
-    draws: int = scalar("Draws of the noise.")
+    deviation: float | None = scalar("That deviation.", optional=True)
+    draws: int | None = scalar("Draws of the noise.", optional=True)
     products: int = scalar("Products with the Hessian, for relative_flatness.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
@@ -52,19 +64,32 @@ class MeasuresResult(Result):
     def trouble(self) -> str:
         import math
 
-        names = ("noise_scale", "fisher_rao", "relative_flatness")
-        broken = [n for n in names if (value := getattr(self, n)) is not None and math.isnan(value)]
-        return f"not a number: {', '.join(broken)}" if broken else ""
+        if not math.isfinite(self.fisher_rao):
+            return f"the samples' gradients are not finite: fisher_rao is {self.fisher_rao}"
+        value, half = self.relative_flatness, self.half_width
+        if value is None or half is None or half <= (self.rtol or 0) * abs(value):
+            return ""
+        asked = f"{self.rtol:g} of it was asked for"
+        return f"half-width {half:.2g} of relative flatness {value:.4g} after {self.products} products, {asked}"
 
     def remedy(self) -> str:
-        return "--dtype float64; an exactly zero gradient has no noise scale"
+        if "not finite" in self.trouble():
+            return "--dtype float64"
+        return "the same command with a larger --max-products goes on, or --restart with a larger --rtol"
 
     def remarks(self) -> list[str]:
-        remarks = []
-        sigmas = (self.pac_bayes_sigma, self.pac_bayes_magnitude_sigma)
-        if any(sigma is not None and sigma >= 0.99 * SIGMAS[1] for sigma in sigmas):
-            remarks.append("a sigma is at the upper end of what is searched: the error does not rise with the noise")
-        return remarks
+        sigmas = {"pac bayes sigma": self.pac_bayes_sigma, "pac bayes magnitude sigma": self.pac_bayes_magnitude_sigma}
+        if self.error is None:
+            return []
+        return [
+            f"no {name}: the smallest noise that is tried lets the error rise by more than {self.deviation:g}"
+            for name, sigma in sigmas.items()
+            if sigma is None
+        ] + [
+            f"{name} is at the end of what is searched: the error does not rise with the noise"
+            for name, sigma in sigmas.items()
+            if sigma is not None and sigma >= 0.99 * SIGMAS[1]
+        ]
 
 
 @dataclass(frozen=True)
@@ -76,40 +101,27 @@ class Measures(Analysis):
     summary: ClassVar[str] = "Gradient noise scale, Fisher-Rao norm, relative flatness and PAC-Bayes sigma."
     result: ClassVar[type[Result]] = MeasuresResult
 
-    layer: str | None = option(None, help="Weight whose relative flatness is measured; default: the last matrix.")
+    layer: str | None = option(
+        None, help="Weight whose relative flatness is measured; default: the last matrix of the model, which is said."
+    )
     rtol: float = option(0.05, help="Half-width of its 95 % interval asked for, relative.", min=1e-6)
-    max_products: int = option(1000, help="Products at most for it.", min=1)
+    max_products: int = option(1000, help="Products at most for it (exit 3).", min=1, identity=False)
     deviation: float = option(0.1, help="Rise of the error that defines the PAC-Bayes sigma.", min=1e-6, max=1)
     draws: int = option(15, help="Draws of the noise for it; 0 leaves it out.", min=0)
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, MeasuresResult]:
-        import numpy as np
-
-        reference = objective.reference
-        known: dict[str, np.ndarray] = dict(resume or {})
-        total = 2 + 2 * (BISECTIONS + 1) * (self.draws > 0)
-
-        def done(note: str) -> Progress:
-            return Progress(min(len(known), total), total, note, lambda: {n: v.copy() for n, v in known.items()})
-
-        if "moments" not in known:
-            known["moments"] = _moments(objective)
-            yield done("the samples' gradients")
-        if "flatness" not in known:
-            known["flatness"] = self._relative_flatness(objective)
-            yield done("relative flatness")
-        for scaled in ("plain", "magnitude") if self.draws else ():
-            if f"{scaled} 0" not in known:
-                known[f"{scaled} 0"] = np.array(_errors(objective, objective.theta))
-                yield done("error")
-            if np.isnan(known[f"{scaled} 0"]):
-                continue
-            for step in range(1, BISECTIONS + 1):
-                if f"{scaled} {step}" not in known:
-                    known[f"{scaled} {step}"] = self._rise_fits(objective, scaled, known, step)
-                    yield done(f"PAC-Bayes sigma, step {step}")
-        return self._result(objective, known, reference.loss, reference.gradient_norm)
+        reference, group = objective.reference, self._group(objective)
+        phases = Phases(resume)
+        gradients = yield from phases.run("gradients", lambda saved: _moments(objective, saved))
+        flatness: Flatness = None
+        if group is not None:
+            objective.notes.append(f"relative flatness is that of {group.names[0]}")
+            flatness = yield from phases.run("flatness", lambda saved: self._relative_flatness(objective, group, saved))
+        sigmas: dict[str, float] = {}
+        if self.draws:
+            sigmas = yield from phases.run("sigma", lambda saved: self._sigmas(objective, saved))
+        return self._result(objective, reference, gradients, flatness, sigmas)
 
     def plan(self, objective: Objective) -> Plan:
         seconds = seconds_per_gradient(objective)
@@ -130,83 +142,113 @@ class Measures(Analysis):
             raise UsageError(f"--layer {self.layer} is no matrix of the model", fix=f"one of {', '.join(matrices)}")
         return objective.space.matching([self.layer])[0]
 
-    def _relative_flatness(self, objective: Objective) -> np.ndarray:
-        """The estimate, its standard error and the products it took; NaN where there is none."""
-        import numpy as np
-
+    def _relative_flatness(
+        self, objective: Objective, group: Group, saved: State
+    ) -> Generator[Progress, None, Flatness]:
+        """The estimate by the trace's estimators and the products it took; None without second derivatives."""
         from landscape.algorithms import trace
-        from landscape.algorithms.trace import Goal
+        from landscape.algorithms.symmetry import checked_product
+        from landscape.algorithms.trace import Goal, TraceState
         from landscape.operators import HessianOperator
         from landscape.operators.weighted_rows import WeightedRowsOperator
 
-        group = self._group(objective)
-        if group is None:
-            return np.array([np.nan, np.nan, 0])
         weight = objective.space.unflatten(objective.theta)[group.names[0]]
-        operator = WeightedRowsOperator(HessianOperator(objective), group, weight)
-        goal = Goal("auto", self.rtol, self.max_products, min(64, operator.size) // 8 * 8, 0)
-        *_, state = trace.traces(operator, (), goal, seed=self.seed)
-        chosen = trace.best(state, goal)
-        return np.array([chosen.value, chosen.error, state.products] if chosen else [np.nan, np.nan, state.products])
+        where = next(block.filters for block in objective.space.blocks if block.name == group.names[0])
+        operator = WeightedRowsOperator(HessianOperator(objective), group, weight, where)
+        goal = Goal("auto", self.rtol, self.max_products, min(SKETCHED, operator.size) // 8 * 8, 0)
+        try:
+            checked_product(operator, trace.probe(operator.size, operator.like, self.seed, "checked", 0), self.seed)
+        except (TaskError, NumericalError) as error:
+            objective.notes.append(f"no relative flatness: {error.what}")
+            return None
+        state = earlier = TraceState.from_arrays(dict(saved), operator.like, self.seed) if saved else None
+        for state in trace.traces(operator, (), goal, seed=self.seed, resume=earlier):
+            most = max(self.max_products, state.products)
+            yield Progress(state.products, most, f"relative flatness, {state.products} products", state.arrays)
+        assert state is not None  # max_products >= 1
+        return trace.best(state, goal), state.products
 
-    def _rise_fits(self, objective: Objective, scaled: str, known: State, step: int) -> np.ndarray:
-        """The logarithm of the largest sigma so far after one more bisection, and the width that is left."""
+    def _sigmas(self, objective: Objective, saved: State) -> Generator[Progress, None, dict[str, float]]:
+        """The error at the weights and both sigmas; NaN where there are no classes, or where no sigma fits."""
         import numpy as np
 
-        low, high = _bracket(known, scaled, step)
-        middle = (low + high) / 2
-        allowed = float(known[f"{scaled} 0"]) + self.deviation
-        fits = self._mean_error(objective, scaled, float(np.exp(middle))) <= allowed
-        return np.array([middle, high] if fits else [low, middle])
+        known: dict[str, np.ndarray] = {name: np.array(value) for name, value in saved.items()}
 
-    def _mean_error(self, objective: Objective, scaled: str, sigma: float) -> float:
+        def done(note: str) -> Progress:
+            steps = sum(int(known[name][0]) + 1 for name in NOISES if name in known)
+            return Progress(
+                steps, 2 * (BISECTIONS + 1), note, lambda: {name: value.copy() for name, value in known.items()}
+            )
+
+        if "error" not in known:
+            known["error"] = np.array(_error(objective, objective.theta))
+            yield done("error")
+        allowed = float(known["error"]) + self.deviation
+        for name in NOISES if not np.isnan(known["error"]) else ():
+            if name not in known:
+                fits = self._mean_error(objective, name, SIGMAS[0]) <= allowed
+                known[name] = np.array([0.0, *np.log(SIGMAS)]) if fits else np.array([BISECTIONS, np.nan, np.nan])
+                yield done("PAC-Bayes sigma")
+            while known[name][0] < BISECTIONS:
+                step, low, high = known[name]
+                middle = (low + high) / 2
+                fits = self._mean_error(objective, name, float(np.exp(middle))) <= allowed
+                known[name] = np.array([step + 1, *((middle, high) if fits else (low, middle))])
+                yield done(f"PAC-Bayes sigma, step {int(step) + 1}")
+        found = {name: float(np.exp(known[name][1])) if name in known else float("nan") for name in NOISES}
+        return {"error": float(known["error"]), **found}
+
+    def _mean_error(self, objective: Objective, noise: str, sigma: float) -> float:
         from landscape import seeds
 
         theta, total = objective.theta, 0.0
-        deviation = (sigma**2 * theta**2 + MAGNITUDE_EPSILON**2).sqrt() if scaled == "magnitude" else sigma
+        deviation = (sigma**2 * theta**2 + MAGNITUDE_EPSILON**2).sqrt() if noise == "magnitude" else sigma
         for draw in range(self.draws):
-            noise = seeds.normal(len(theta), theta, self.seed, "sigma", draw)
-            total += _errors(objective, theta + deviation * noise)
+            z = seeds.normal(len(theta), theta, self.seed, "sigma", draw)
+            total += _error(objective, theta + deviation * z)
         return total / self.draws
 
-    def _result(self, objective: Objective, known: State, loss: float, gradient_norm: float) -> MeasuresResult:
-        import numpy as np
+    def _result(
+        self,
+        objective: Objective,
+        reference: Reference,
+        gradients: tuple[float, float],
+        flatness: Flatness,
+        sigmas: dict[str, float],
+    ) -> MeasuresResult:
+        import math
 
-        noise_trace, fisher_rao = (float(value) for value in known["moments"])
-        flatness, flatness_error, products = (float(value) for value in known["flatness"])
-        error = float(known["plain 0"]) if self.draws else float("nan")
-        ends = {name: float(np.exp(_bracket(known, name, BISECTIONS + 1)[0])) for name in ("plain", "magnitude")}
-        classes = not np.isnan(error)
+        noise_trace, fisher_rao = gradients
+        noisy = not math.isnan(noise_trace)
+        reading, products = flatness or (None, 0)
+        classes = bool(sigmas) and not math.isnan(sigmas["error"])
+
+        def known(name: str) -> float | None:
+            return sigmas[name] if classes and not math.isnan(sigmas[name]) else None
+
         return MeasuresResult(
-            loss=loss,
-            gradient_norm=gradient_norm,
-            noise_trace=noise_trace,
-            noise_scale=noise_trace / gradient_norm**2 if gradient_norm else float("nan"),
+            loss=reference.loss,
+            gradient_norm=reference.gradient_norm,
+            noise_trace=noise_trace if noisy else None,
+            noise_scale=noise_trace / reference.gradient_norm**2 if noisy and reference.gradient_norm else None,
             fisher_rao=fisher_rao,
-            relative_flatness=None if np.isnan(flatness) else flatness,
-            relative_flatness_se=None if np.isnan(flatness) else flatness_error,
-            error=error if classes else None,
-            pac_bayes_sigma=ends["plain"] if classes else None,
-            pac_bayes_magnitude_sigma=ends["magnitude"] if classes else None,
-            deviation=self.deviation,
-            draws=self.draws,
-            products=int(products),
+            relative_flatness=reading.value if reading else math.nan if flatness else None,
+            relative_flatness_se=reading.error if reading else math.nan if flatness else None,
+            half_width=reading.half_width if reading else math.nan if flatness else None,
+            rtol=self.rtol if flatness else None,
+            error=known("error"),
+            pac_bayes_sigma=known("plain"),
+            pac_bayes_magnitude_sigma=known("magnitude"),
+            deviation=self.deviation if classes else None,
+            draws=self.draws if classes else None,
+            products=products,
             parameters=objective.space.size,
             samples=objective.batches.samples,
         )
 
 
-def _bracket(known: State, scaled: str, step: int) -> tuple[float, float]:
-    """Logarithms of the bounds of sigma before a bisection."""
-    import numpy as np
-
-    last = known.get(f"{scaled} {step - 1}")
-    low, high = last if last is not None and last.ndim else np.log(SIGMAS)
-    return float(low), float(high)
-
-
-def _moments(objective: Objective) -> np.ndarray:
-    """The trace of the covariance of the samples' gradients, and the Fisher-Rao norm.
+def _moments(objective: Objective, saved: State) -> Generator[Progress, None, tuple[float, float]]:
+    """The trace of the covariance of the samples' gradients, NaN for one sample, and the Fisher-Rao norm.
 
     A sample's gradient is N times its share in the mean gradient: their mean is the mean gradient.
     """
@@ -214,15 +256,17 @@ def _moments(objective: Objective) -> np.ndarray:
 
     from landscape.sample_gradients import moments
 
-    squares, along = (float(value) for value in moments(objective))
+    sums = np.array(saved["sums"]) if saved else np.array([float(value) for value in moments(objective)])
+    if not saved:
+        yield Progress(1, 1, "the samples' gradients", lambda: {"sums": sums})
     count, samples = objective.count, objective.batches.samples
-    mean_square = squares * samples / count**2
+    mean_square, along = sums * samples / count**2
     gradient = objective.reference.gradient_norm
     covariance = (mean_square - gradient**2) * samples / (samples - 1) if samples > 1 else float("nan")
-    return np.array([covariance, (along * samples / count**2) ** 0.5])
+    return float(covariance), float(along**0.5)
 
 
-def _errors(objective: Objective, theta: Tensor) -> float:
+def _error(objective: Objective, theta: Tensor) -> float:
     """The share of wrong predictions at theta; NaN for a loss without classes."""
     import torch
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis
 from landscape.analyses.climbs import Hill
-from landscape.errors import UsageError
+from landscape.errors import NumericalError, UsageError
 from landscape.fields import option
 from landscape.words import Adaptive, LogitNorm
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MEASURED = 4  # random last-bit changes of all weights from which the rounding of the loss is known
 CLEAR = 10  # a rise counts if it is this many times what such changes make
+SLOPING = 0.05  # stationarity beyond which a point is not taken for a local maximum
 EPSILONS = 100  # and at least so many machine epsilons of the loss
 
 
@@ -40,6 +42,17 @@ class Perturbation(Analysis):
     )
     per_layer: bool = option(False, help="Also tell each module's share in the worst move.")
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
+
+    def __post_init__(self) -> None:
+        for name in ("unscaled", "fixed"):
+            given: Any = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        super().__post_init__()
+        if self.adaptive == "none" and (self.adaptive_eta or self.unscaled):
+            raise UsageError(
+                "--adaptive-eta and --unscaled say how weights are scaled, and --adaptive none does not scale them",
+                fix="--adaptive element or filter",
+            )
 
     def subject(self, objective: Objective) -> Objective:
         """The objective whose loss is measured: with logits normalised, if asked."""
@@ -98,24 +111,49 @@ def listed(radii: np.ndarray) -> str:
     return ", ".join(f"{radius:g}" for radius in radii)
 
 
-def require_positive(radii: tuple[float, ...], flag: str) -> None:
-    """Raises UsageError for a radius that is not above 0, or infinite."""
+def require_finite_base(base: float, logit_norm: LogitNorm) -> None:
+    """Raises NumericalError if the measured loss is no number at the weights themselves."""
+    if not math.isfinite(base):
+        raise NumericalError(
+            f"the loss of the normalised logits is {base}" if logit_norm != "none" else f"the loss is {base}",
+            why="a sample whose logits are all equal has no scale to take out" if logit_norm != "none" else "",
+            fix="--logit-norm none, or leave such samples out" if logit_norm != "none" else "--dtype float64",
+        )
+
+
+def as_radii(given: Any, flag: str) -> tuple[float, ...]:
+    """A number, or several, as numbers; raises UsageError for one that is not above 0, or infinite, or no number."""
+    try:
+        radii = tuple(float(radius) for radius in (given if isinstance(given, Iterable) else (given,)))
+    except (TypeError, ValueError):
+        raise UsageError(f"{flag} is {given!r}", fix="a number, or several") from None
     bad = [radius for radius in radii if not 0 < radius < float("inf")]
     if bad:
         raise UsageError(f"{flag} is {bad[0]:g}", fix="numbers above 0")
+    return radii
+
+
+def unfinished_remark(radii: np.ndarray, what: str) -> list[str]:
+    """That at these radii the best ascent had not come to a top; nothing if there are none."""
+    if not len(radii):
+        return []
+    ended = "the best ascent ended on a slope, at a kink or for want of --steps"
+    return [f"{what} at rho {listed(radii)} may be larger: {ended}"]
 
 
 def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
     """The loss of a part of the data as a function of u."""
 
     def hill(part: Objective) -> Hill:
+        import torch
+
         from landscape import points
 
         value, gradient = part.value_and_gradient()
 
         def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
-            values, gradients = points.values_and_gradients(part, (part.theta + scale * rows).T)
-            return values.cpu().numpy(), gradients.T * scale
+            values, gradients = points.values_and_gradients(part, torch.addcmul(part.theta, scale, rows).T)
+            return values.cpu().numpy(), gradients.mul_(scale[:, None]).T
 
         return Hill(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
 

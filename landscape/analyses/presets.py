@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from landscape.errors import UsageError
+
 Preset = Literal["none", "sam", "asam", "asam-davda54", "andriushchenko", "keskar", "low-pass"]
 
 # Foret et al. (2021), equation 2: one step along the gradient; rho of section 3.1
@@ -15,13 +17,13 @@ ASAM = {**SAM, "adaptive": "element", "adaptive_eta": 0.01, "unscaled": ("!*weig
 ASAM_EVERYWHERE = {**SAM, "adaptive": "element", "adaptive_eta": 0.0, "rho": (2.0,)}
 # Andriushchenko et al. (2023): batches of 128 of 1024 points, 20 gradients from one start; radii of their ResNet-18.
 # Draws come in pairs here: ten are their 20
-PROTOCOL = {
+PROTOCOL: Mapping[str, Any] = {
     "adaptive": "element", "norm": "l2", "m": 128, "starts": 1, "steps": 19, "draws": 10,
     "average_rho": (0.05, 0.1, 0.2, 0.4),
 }  # fmt: skip
 PROTOCOL_RADII = {"l2": (0.25, 0.5, 1.0, 2.0), "linf": (0.001, 0.002, 0.004, 0.008)}
 PROTOCOL_SAMPLES = 1024
-# Keskar et al. (2017), equation 4: |y_i| <= epsilon (|w_i| + 1), with the smaller epsilon of their table 3 doubled
+# Keskar et al. (2017), equation 4: |y_i| <= epsilon (|w_i| + 1), with an epsilon of their table 3
 KESKAR = {"norm": "linf", "adaptive": "element", "adaptive_eta": 1.0, "rho": (1e-3,), "draws": 0}
 # Bisla, Wang and Choromanska (2022), equation 3: the loss averaged over noise of standard deviation 0.01 on all weights
 LOW_PASS = {"adaptive": "none", "rho": (0.01,), "noise": "gaussian", "starts": 0}
@@ -54,8 +56,26 @@ def settled(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {**USUAL, **PRESETS[preset], **{name: value for name, value in given.items() if value not in (None, ())}}
     if preset == "andriushchenko":
         chosen.setdefault("rho", PROTOCOL_RADII.get(chosen["norm"], ()))
-        if len(chosen["rho"]) != len(chosen["average_rho"]) and not given.get("average_rho"):
-            chosen["average_rho"] = chosen["rho"]
+        if not given.get("average_rho"):
+            chosen["average_rho"] = _protocol_noise(chosen)
+    if chosen["adaptive"] == "none":  # what a preset has of a scale does not outlive it
+        chosen |= {"adaptive_eta": given.get("adaptive_eta") or 0.0, "unscaled": given.get("unscaled") or ()}
     chosen.setdefault("rho", (RADII.get((chosen["adaptive"], chosen["norm"]), 0.0),))
+    if not chosen["draws"]:
+        chosen["average_rho"] = given.get("average_rho") or chosen["rho"]
     chosen.setdefault("average_rho", chosen["rho"])
     return chosen
+
+
+def _protocol_noise(chosen: Mapping[str, Any]) -> tuple[float, ...]:
+    """The noise that the protocol has beside its radii; raises UsageError for a radius that is none of them."""
+    pairs = dict(zip(PROTOCOL_RADII.get(chosen["norm"], ()), PROTOCOL["average_rho"], strict=True))
+    if not chosen["draws"]:
+        return tuple(chosen["rho"])
+    strange = [radius for radius in chosen["rho"] if radius not in pairs]
+    if strange:
+        raise UsageError(
+            f"--preset andriushchenko has no noise beside --rho {strange[0]:g}",
+            fix=f"one of {', '.join(f'{radius:g}' for radius in pairs)}, or --average-rho, or --draws 0",
+        )
+    return tuple(pairs[radius] for radius in chosen["rho"])

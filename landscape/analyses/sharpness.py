@@ -11,12 +11,15 @@ from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Climbs, Search, by_layer, climbs
 from landscape.analyses.draws import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
 from landscape.analyses.perturbation import (
+    SLOPING,
     Perturbation,
     alone_remark,
+    as_radii,
     loss_hill,
-    require_positive,
+    require_finite_base,
     rounding_remark,
     seconds_per_gradient,
+    unfinished_remark,
 )
 from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
@@ -57,13 +60,16 @@ class SharpnessResult(Result):
     s_max: np.ndarray | None = array(
         "rho", help="Largest rise of the loss that was found in the ball: a lower bound.", optional=True
     )
-    starts: np.ndarray | None = array("rho", help="Ascents that looked for it.", optional=True)
+    starts: np.ndarray | None = array("rho", detail=True, help="Ascents that looked for it.", optional=True)
     hits: np.ndarray | None = array(
         "rho", help="Of these, within 1 % of the largest; the fewest of any batch.", optional=True
     )
-    spread: np.ndarray | None = array("rho", help="(Largest - smallest) / largest of the ascents.", optional=True)
+    spread: np.ndarray | None = array(
+        "rho", detail=True, help="(Largest - smallest) / largest of the ascents.", optional=True
+    )
     stationarity: np.ndarray | None = array(
         "rho",
+        detail=True,
         help="1 - <u, z> / (rho ||z||*) with z the slope at the maximiser u: 0 at a local maximum.",
         optional=True,
     )
@@ -74,21 +80,23 @@ class SharpnessResult(Result):
         optional=True,
     )
     average_rho: np.ndarray | None = array(
-        "rho", help="Standard deviation of the noise, or its bound if uniform.", optional=True
+        "rho", detail=True, help="Standard deviation of the noise, or its bound if uniform.", optional=True
     )
     s_avg: np.ndarray | None = array("rho", help="Mean rise under the noise.", optional=True)
     s_avg_se: np.ndarray | None = array("rho", help="Its standard error over the draws.", optional=True)
     s_avg_interval: np.ndarray | None = array("rho", "bound", help="Its 95 % t-interval.", optional=True)
-    resolved: np.ndarray = array("rho", help="Whether the rises stand clear of the loss' rounding.")
+    resolved: np.ndarray = array("rho", detail=True, help="Whether the rises stand clear of the loss' rounding.")
     keskar: np.ndarray | None = array("rho", help="100 s_max / (1 + loss), with --preset keskar.", optional=True)
     low_pass: np.ndarray | None = array("rho", help="loss + s_avg, with --preset low-pass.", optional=True)
     s_max_law: np.ndarray | None = array(
         "rho",
+        detail=True,
         help="rho ||c g||* + rho^2 lambda / 2, which s_max approaches as rho falls (lambda in an l2 ball only).",
         optional=True,
     )
     s_avg_law: np.ndarray | None = array(
         "rho",
+        detail=True,
         help="Half the trace of C H C times the noise's variance, which s_avg approaches as rho falls.",
         optional=True,
     )
@@ -108,12 +116,14 @@ class SharpnessResult(Result):
         "||c g||, in the dual norm of the ball; the mean over batches.", optional=True
     )
     scaled_curvature: float | None = scalar("Largest eigenvalue of C H C to 5 %; the mean over batches.", optional=True)
-    scaled_trace: float | None = scalar("Trace of C H C, to a few per cent.", optional=True)
+    scaled_trace: float | None = scalar("Trace of C H C, roughly.", optional=True)
+    scaled_trace_se: float | None = scalar("Its standard error over a few probes.", optional=True)
     rounding: float = scalar("The smallest rise that stands clear of rounding.")
     smallest_rho: float | None = scalar("The radius whose s_max is about that rise.", optional=True)
     smallest_average_rho: float | None = scalar("The noise whose s_avg is about that rise.", optional=True)
     gradients: int = scalar("Gradients of the mean loss for s_max, or of a batch's with --m.")
     draws: int = scalar("Antithetic pairs for s_avg; each takes two losses for every rho.")
+    steps: int | None = scalar("Gradients of each ascent at most.", optional=True)
     m: int = scalar("Samples in a batch, whose worst cases are averaged.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
@@ -146,9 +156,10 @@ class SharpnessResult(Result):
         known = {"s_max": self.smallest_rho, "s_avg": self.smallest_average_rho}
         smallest = ", ".join(f"{value:.2g} for {name}" for name, value in known.items() if value is not None)
         remarks = rounding_remark(self.rho[~self.resolved], "the loss", self.rounding, smallest)
-        if self.hits is not None and self.starts is not None and self.s_max is not None:
+        if self.s_max is not None and self.hits is not None and self.starts is not None and (self.steps or 0) > 1:
             alone = (self.hits == 1) & (self.starts > 1) & np.isfinite(self.s_max)
-            remarks += alone_remark(self.rho[alone], "s_max")
+            sloping = (np.asarray(self.stationarity) > SLOPING) & (self.s_max > self.rounding)
+            remarks += alone_remark(self.rho[alone], "s_max") + unfinished_remark(self.rho[sloping], "s_max")
         return remarks
 
 
@@ -187,9 +198,8 @@ class Sharpness(Perturbation):
 
     def __post_init__(self) -> None:
         validate(self)
-        for name in ("rho", "average_rho"):
-            given = getattr(self, name)
-            object.__setattr__(self, name, (float(given),) if isinstance(given, int | float) else tuple(given))
+        for name, flag in (("rho", "--rho"), ("average_rho", "--average-rho")):
+            object.__setattr__(self, name, as_radii(getattr(self, name), flag))
         chosen = presets.settled(self.preset, {name: getattr(self, name) for name in PROTOCOL})
         for name in PROTOCOL:
             object.__setattr__(self, name, chosen[name])
@@ -198,13 +208,17 @@ class Sharpness(Perturbation):
             raise UsageError(
                 f"{len(self.rho)} --rho and {len(self.average_rho)} --average-rho", fix="as many of one as of the other"
             )
-        require_positive(self.rho, "--rho")
-        require_positive(self.average_rho, "--average-rho")
         pairs = sorted(set(zip(self.rho, self.average_rho, strict=True)))
         object.__setattr__(self, "rho", tuple(radius for radius, _ in pairs))
         object.__setattr__(self, "average_rho", tuple(radius for _, radius in pairs))
         if not (self.starts or self.draws):
             raise UsageError("neither worst case nor average is asked for", fix="--starts or --draws above 0")
+        if self.draws == 1:
+            raise UsageError("--draws 1 has no standard error", fix="--draws 2 or more, or 0 for no s_avg")
+        if not self.draws and self.average_rho != self.rho:
+            raise UsageError("--average-rho is that of s_avg, which --draws 0 leaves out", fix="--draws above 0")
+        if self.rtol is not None and not self.draws:
+            raise UsageError("--rtol is asked of s_avg, which --draws 0 leaves out", fix="--draws above 0")
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, SharpnessResult]:
         import numpy as np
@@ -214,8 +228,13 @@ class Sharpness(Perturbation):
         samples = objective.batches.samples
         if self.preset == "andriushchenko" and samples != presets.PROTOCOL_SAMPLES:
             wanted = presets.PROTOCOL_SAMPLES
-            objective.notes.append(f"that protocol takes {wanted:,} samples, not {samples:,}: --limit {wanted}")
+            remedy = f": --limit {wanted}" if samples > wanted else ""
+            objective.notes.append(f"that protocol takes {wanted:,} samples, not {samples:,}{remedy}")
+        if self.m is not None and (self.m > samples or samples % self.m):
+            left = f"the last batch has {samples % self.m}" if self.m < samples else f"there are {samples:,}"
+            objective.notes.append(f"batches of {self.m:,} samples: {left}")
         base = float(subject.value())
+        require_finite_base(base, self.logit_norm)
         floor = self.floor(objective, lambda theta: float(subject.value(theta)), base)
         phases = Phases(resume)
         worst: Climbs | None = None
@@ -238,6 +257,7 @@ class Sharpness(Perturbation):
             normalised_loss=None if subject is objective else base,
             gradients=(worst.evaluations + len(worst.weights)) if worst else 0,
             draws=len(drawn.rises) if drawn else 0,
+            steps=self.steps if worst else None,
             m=min(self.m or samples, samples),
             parameters=objective.space.size,
             samples=samples,
@@ -245,6 +265,8 @@ class Sharpness(Perturbation):
         )
 
     def plan(self, objective: Objective) -> Plan:
+        from landscape.points import TOGETHER_BYTES, at_once
+
         parts = -(-objective.batches.samples // (self.m or objective.batches.samples))
         gradients = self.starts * self.steps * len(self.rho)  # of all the data: a batch's is a part of one
         products = (EIGENVECTOR_PRODUCTS if self.starts > 1 else 0) + (
@@ -259,9 +281,11 @@ class Sharpness(Perturbation):
             "losses": f"{losses:,}",
             "gradient": f"{seconds:.3g} s",
         }
-        vectors = 2 * self.starts + 4
+        drawing = CONTROL_PRODUCTS + 8 if self.draws else 0
+        vectors = max(2 * self.starts + 9, drawing)
+        shared = TOGETHER_BYTES if at_once(objective, self.starts + 1) > 1 else 0
         whole = seconds * (gradients + PRODUCT_COST * products + LOSS_COST * losses + 2)
-        return Plan(bytes=vectors * objective.theta.nbytes, products=products, seconds=whole, facts=facts)
+        return Plan(bytes=vectors * objective.theta.nbytes + shared, products=products, seconds=whole, facts=facts)
 
     def _worst(self, found: Climbs, base: float) -> dict[str, Any]:
         """What the ascents say."""
@@ -294,15 +318,16 @@ class Sharpness(Perturbation):
         """What the draws say."""
         import numpy as np
 
-        found = drawn.mean()
-        law = np.array(self.average_rho) ** 2 * VARIANCE[self.noise] * float(drawn.trace) / 2
+        found, known = drawn.mean(), not np.isnan(drawn.trace).any()
+        law = np.array(self.average_rho) ** 2 * VARIANCE[self.noise] * float(drawn.trace[0]) / 2
         return {
             "average_rho": np.array(self.average_rho),
             "s_avg": found.value,
             "s_avg_se": found.standard_error,
             "s_avg_interval": np.stack([found.value - found.half_width, found.value + found.half_width], axis=1),
-            "s_avg_law": None if np.isnan(drawn.trace) else law,
-            "scaled_trace": None if np.isnan(drawn.trace) else float(drawn.trace),
+            "s_avg_law": law if known else None,
+            "scaled_trace": float(drawn.trace[0]) if known else None,
+            "scaled_trace_se": float(drawn.trace[1]) if known else None,
             "low_pass": base + found.value if self.preset == "low-pass" else None,
         }
 
@@ -323,6 +348,6 @@ class Sharpness(Perturbation):
             smallest["smallest_rho"] = 2 * floor / root if root > 0 else None
         if drawn:
             clear &= ~(np.abs(drawn.mean().value) < floor)
-            half = VARIANCE[self.noise] * abs(float(np.nan_to_num(drawn.trace))) / 2
+            half = VARIANCE[self.noise] * abs(float(np.nan_to_num(drawn.trace[0]))) / 2
             smallest["smallest_average_rho"] = (floor / half) ** 0.5 if half > 0 else None
         return {"resolved": clear, "rounding": floor, **smallest}

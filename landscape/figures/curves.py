@@ -21,30 +21,41 @@ def reach(radii: np.ndarray) -> np.ndarray:
 
 
 def logarithmic(axes: Axes, radii: np.ndarray, values: np.ndarray) -> None:
-    """Both axes logarithmic where all values allow it, with a tick at every radius."""
+    """Both axes logarithmic where all values allow it, with a tick at every radius if they are few."""
     axes.set_xscale("log")
+    radii = np.unique(radii)
+    if len(radii) == 1:
+        radii = radii * np.array([1 / REACH, 1, REACH])
     if len(radii) <= TICKS:
-        axes.set_xticks(radii, [f"{radius:g}" for radius in radii])
+        axes.set_xticks(radii, [f"{radius:.3g}" for radius in radii])
         axes.set_xticks([], minor=True)
     if (values[np.isfinite(values)] > 0).all():
         axes.set_yscale("log")
 
 
-def ascents(axes: Axes, names: np.ndarray, rises: np.ndarray, radii: np.ndarray, what: str) -> None:
-    """What every start reached `(R, S)`, relative to the best at the same radius; darker for larger radii."""
+def marked(radii: np.ndarray, mark: str) -> str:
+    """A line between several points; a single one has none."""
+    return f"{mark}-" if len(radii) > 1 else mark
+
+
+def ascents(axes: Axes, names: np.ndarray, rises: np.ndarray, best: np.ndarray, radii: np.ndarray, what: str) -> None:
+    """What every start reached `(R, S)`, relative to the largest `(R,)`; darker for larger radii, six at most."""
     from matplotlib import colormaps
 
-    places = np.arange(len(names))
-    rises = np.where(np.isfinite(rises), rises, np.nan)
-    best = np.nan_to_num(rises, nan=-np.inf).max(axis=1, keepdims=True)
-    relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=best > 0)
+    shown = np.unique(np.linspace(0, len(radii) - 1, min(len(radii), TICKS)).round().astype(int))
+    rises, best, radii = np.where(np.isfinite(rises), rises, np.nan)[shown], best[shown, None], radii[shown]
+    relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=(best > 0) & np.isfinite(best))
     shades = colormaps["viridis_r"](np.linspace(0.15, 1, len(radii)))
     lift = np.linspace(-0.22, 0.22, len(radii)) if len(radii) > 1 else np.zeros(1)
+    places = np.arange(len(names))
     for row, radius, shade, up in zip(relative, radii, shades, lift, strict=True):
         axes.plot(row, places + up, "o", markersize=5, color=shade, label=f"rho = {radius:g}", alpha=0.9)
+    lowest = float(np.nan_to_num(relative, nan=1.0).min())
+    margin = 0.05 * max(1 - lowest, 0.1)
+    axes.set_xlim(min(lowest, 0.98) - margin, 1 + margin)
     axes.set_yticks(places, names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
-    axes.axvspan(0.99, max(1.0, axes.get_xlim()[1]), color="#009E73", alpha=0.12, linewidth=0)
-    axes.set_xlabel(f"{what} / largest (shaded: within 1 %)")
+    axes.axvspan(0.99, 1.0, color="#009E73", alpha=0.15, linewidth=0)
+    axes.set_xlabel(f"{what} / largest (shaded: within 1 %)", fontsize=9)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(radii), 4))
+    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(radii), 3))

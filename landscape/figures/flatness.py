@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.curves import ascents, logarithmic, reach
+from landscape.figures.curves import ascents, logarithmic, marked, reach
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, bars
 
 if TYPE_CHECKING:
@@ -24,20 +24,23 @@ def draw(result: FlatnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]
     """The curves, the ascents if there were several, and the layers if asked for."""
     curves(result, axes[0])
     if len(result.start) > 1:
-        ascents(axes[1], result.start, result.start_rises, result.rho, "rise of the gradient's norm in each")
+        rises = result.excess * result.rho
+        ascents(axes[1], result.start, result.start_rises, rises, result.rho, "rise of the gradient in each ascent")
     if result.layer is not None:
         bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 
 
 def curves(result: FlatnessResult, axes: Axes) -> None:
     radii = reach(result.rho)
-    axes.plot(result.rho, result.r1, "o-", color=BLUE, markersize=5, label=r"$R_1$ (lower bound)")
+    axes.plot(result.rho, result.r1, marked(result.rho, "o"), color=BLUE, markersize=5, label=r"$R_1$ (lower bound)")
     axes.plot(result.rho, result.gam_r1, "v", color=GREEN, markersize=5, label=r"GAM's one step towards $R_1$")
-    axes.plot(result.rho, result.r0, "s-", color=ORANGE, markersize=4.5, label=r"$R_0$, rise of the loss")
+    axes.plot(
+        result.rho, result.r0, marked(result.rho, "s"), color=ORANGE, markersize=4.5, label=r"$R_0$, rise of the loss"
+    )
     axes.plot(radii, result.lambda_1 * radii**2, "--", color=BLUE, linewidth=1, label=r"$\lambda_1 \rho^2$")
     axes.plot(radii, result.scaled_gradient * radii, ":", color=GREY, linewidth=1.5, label=r"$\rho\,\|c\,g\|$")
     logarithmic(axes, result.rho, np.concatenate([result.r1, result.r0]))
     axes.set_xlabel(r"radius $\rho$")
     axes.set_ylabel("flatness")
     axes.set_title(f"loss {result.loss:.4g}, $\\lambda_1$ {result.lambda_1:.4g}", fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper left")

@@ -5,34 +5,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from landscape.filters import FilterAxis, by_filter
 from landscape.operators.base import LinearOperator
 from landscape.space import Group
 
 
 class WeightedRowsOperator(LinearOperator):
-    """(G^1/2 x I) H_l (G^1/2 x I) with G = W W' for the weight W of one layer, its rows flattened.
+    """(F x I)' H (F x I) with F F' = W W' for the weight W of one layer, its filters as rows.
 
     Its trace is sum_{s,s'} <w_s, w_s'> tr H_{s,s'}, the relative flatness of that layer (Petzka et al. 2021,
-    definition 3). `inner` is the Hessian of all parameters, `group` says where the layer's weight lies in theta.
+    definition 3). F is W itself or (W W')^1/2, whichever is narrower. `inner` is the Hessian of all parameters, `group`
+    says where the layer's weight lies in theta.
     """
 
-    def __init__(self, inner: LinearOperator, group: Group, weight: Tensor) -> None:
-        rows = weight.reshape(len(weight), -1)
-        values, vectors = torch.linalg.eigh((rows.double() @ rows.double().T).cpu())
-        root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-        self.inner, self.group = inner, group
-        self.root = root.to(weight)
-        self.rows = tuple(rows.shape)
-        self.size = rows.numel()
-        self.like = inner.like[: self.size]
+    def __init__(self, inner: LinearOperator, group: Group, weight: Tensor, where: FilterAxis) -> None:
+        rows = by_filter(weight, where)
+        places = by_filter(torch.arange(weight.numel(), device=weight.device).view(weight.shape), where)
+        self.inner = inner
+        self.places = places.flatten() + group.ranges[0][0]
+        self.factor = _root(rows) if len(rows) <= rows.shape[1] else rows
+        self.size = self.factor.shape[1] * rows.shape[1]
+        self.like = inner.like.new_empty(0)
 
     def matmat(self, block: Tensor) -> Tensor:
-        (begin, end) = self.group.ranges[0]
         whole = torch.zeros((self.inner.size, block.shape[1]), dtype=block.dtype, device=block.device)
-        whole[begin:end] = self._weighted(block)
-        return self._weighted(self.inner.matmat(whole)[begin:end])
+        whole[self.places] = _times(self.factor, block)
+        return _times(self.factor.T, self.inner.matmat(whole)[self.places])
 
-    def _weighted(self, block: Tensor) -> Tensor:
-        columns = block.reshape(self.rows[0], -1)
-        weighted: Tensor = (self.root @ columns).reshape(block.shape)
-        return weighted
+
+def _times(matrix: Tensor, block: Tensor) -> Tensor:
+    """(matrix x I) times columns, each of them a matrix with its rows one after another."""
+    product: Tensor = matrix @ block.reshape(matrix.shape[1], -1)
+    return product.reshape(-1, block.shape[1])
+
+
+def _root(rows: Tensor) -> Tensor:
+    """(W W')^1/2."""
+    values, vectors = torch.linalg.eigh((rows.double() @ rows.double().T).cpu())
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root.to(rows)

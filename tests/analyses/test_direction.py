@@ -82,7 +82,7 @@ def test_a_step_to_another_checkpoint(tmp_path: Path, classification: Data) -> N
     with pytest.raises(UsageError, match="has the same weights"):
         measured(other, Direction(towards=str(tmp_path / "there.pt")))
     torch.save({"w": torch.zeros(3)}, tmp_path / "alien.pt")
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match="does not fit the model that is measured"):
         measured(objective, Direction(towards=str(tmp_path / "alien.pt")))
 
 

@@ -576,8 +576,10 @@ def test_the_protocol_of_andriushchenko_and_what_may_be_changed_in_it() -> None:
     box = Sharpness(preset="andriushchenko", norm="linf", starts=5)
     assert box.rho == (0.001, 0.002, 0.004, 0.008)
     assert box.starts == 5
-    own = Sharpness(preset="andriushchenko", rho=(0.3,))
-    assert own.average_rho == (0.3,)
+    assert Sharpness(preset="andriushchenko", rho=(0.5,)).average_rho == (0.1,)
+    assert Sharpness(preset="andriushchenko", rho=(0.3,), average_rho=(0.07,)).average_rho == (0.07,)
+    with pytest.raises(UsageError, match="has no noise beside --rho 0.3"):
+        Sharpness(preset="andriushchenko", rho=(0.3,))
     objective = landscape.load(SAMPLES / "digits-mlp.pt")
     assert any("protocol takes 1,024 samples" in line for line in notes_after(objective, chosen))
     limited = landscape.load(SAMPLES / "digits-mlp.pt", limit=1024)
