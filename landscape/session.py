@@ -183,7 +183,7 @@ def label(attributes: Mapping[str, Any]) -> str:
     parts = [Path(str(attributes["checkpoint"])).name or "model"]
     parts += [operator] if operator != "hessian" else []
     parts += [options["preset"]] if options.get("preset", "none") != "none" else []
-    parts += [" ".join(filter(None, [_scaling(options), options.get("norm", "")]))] if "adaptive" in options else []
+    parts += [_perturbed(options)] if "norm" in options or options.get("adaptive", "none") != "none" else []
     parts += [f"m {options['m']}"] if options.get("m") else []
     parts += [f"logits / {options['logit_norm']}"] if options.get("logit_norm", "none") != "none" else []
     parts += [f"params {' '.join(globs)}"] if globs else []
@@ -191,8 +191,10 @@ def label(attributes: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _scaling(options: Mapping[str, Any]) -> str:
-    return "standard" if options["adaptive"] == "none" else f"{options['adaptive']}-wise"
+def _perturbed(options: Mapping[str, Any]) -> str:
+    """How weights are scaled, and in which ball they move: `element-wise l2`."""
+    scaling = "standard" if options["adaptive"] == "none" else f"{options['adaptive']}-wise"
+    return f"{scaling} {options.get('norm', '')}".strip()
 
 
 def sound(attributes: Mapping[str, Any]) -> bool:

@@ -62,3 +62,18 @@ def test_vectors_have_no_filters() -> None:
     named = space.unflatten(space.filter_norms(theta))
     assert torch.equal(named["0.bias"], model[0].bias.detach().abs())  # type: ignore[operator]
     assert torch.equal(named["1.weight"], torch.ones(3))
+
+
+def test_a_user_s_own_conv1d_is_a_convolution() -> None:
+    class Conv1D(nn.Conv1d):
+        pass
+
+    assert not filter_axes(nn.Sequential(Conv1D(2, 3, 1)))
+
+
+def test_parametrised_transposed_convolutions_keep_their_axis() -> None:
+    module = nn.utils.parametrizations.spectral_norm(nn.ConvTranspose1d(2, 3, 4))
+    names = [name for name, _ in nn.Sequential(module).named_parameters()]
+    axes = filter_axes(nn.Sequential(module))
+    assert axes["0.parametrizations.weight.original"] == FilterAxis(1)
+    assert "0.parametrizations.weight.original" in names

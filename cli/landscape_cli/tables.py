@@ -10,6 +10,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from landscape.analyses import Result
@@ -119,7 +120,8 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
 def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: str) -> Table:
     """The table of a dimension; without its details if it would not fit the terminal, since a cut number is none."""
     table = _columns(rows, dimension)
-    if screen.measure(table).maximum <= screen.width:
+    unbounded = screen.options.update(max_width=PLAIN_WIDTH)
+    if Measurement.get(screen, unbounded, table).maximum <= screen.width:
         return table
     short = _columns(rows, dimension, details=False)
     if len(short.columns) < len(table.columns):

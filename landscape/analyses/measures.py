@@ -154,10 +154,11 @@ class Measures(Analysis):
 
         weight = objective.space.unflatten(objective.theta)[group.names[0]]
         where = next(block.filters for block in objective.space.blocks if block.name == group.names[0])
-        operator = WeightedRowsOperator(HessianOperator(objective), group, weight, where)
+        hessian = HessianOperator(objective)
+        operator = WeightedRowsOperator(hessian, group, weight, where)
         goal = Goal("auto", self.rtol, self.max_products, min(SKETCHED, operator.size) // 8 * 8, 0)
         try:
-            checked_product(operator, trace.probe(operator.size, operator.like, self.seed, "checked", 0), self.seed)
+            checked_product(hessian, objective.theta, self.seed)  # of all weights: a block of it may be symmetric
         except (TaskError, NumericalError) as error:
             objective.notes.append(f"no relative flatness: {error.what}")
             return None

@@ -68,11 +68,9 @@ def curves(result: SharpnessResult, axes: Axes) -> None:
     noise = [] if result.average_rho is None else [result.average_rho]
     balls = [] if result.s_max is None else [result.rho]
     logarithmic(axes, np.concatenate([*balls, *noise]), np.concatenate(drawn))
-    for level, name in ((result.loss, "loss"), (result.rounding, "rounding")):
+    for level, name, line in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
         if highest / FAR < level < highest * FAR:
-            axes.axhline(level, color=GREY, linewidth=0.8)
-            place = (0.01, level)
-            axes.annotate(name, place, xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=name)
     axes.set_xlabel(r"radius of the ball, or size of the noise on each weight, $\rho$", fontsize=9)
     axes.set_ylabel("rise of the mean loss")
     axes.set_title(f"loss {result.loss:.4g}, batches of {result.m:,} of {result.samples:,} samples", fontsize=10)

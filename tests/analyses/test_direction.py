@@ -17,7 +17,7 @@ from torch.func import functional_call, jvp
 import landscape
 from landscape import Direction, Objective
 from landscape.analyses.direction import DirectionResult
-from landscape.errors import CheckpointError, UsageError
+from landscape.errors import CheckpointError, NumericalError, TaskError, UsageError
 
 Data = tuple[Tensor, Tensor]
 
@@ -150,3 +150,78 @@ def test_tokens_that_do_not_count_have_no_radius() -> None:
     assert result.safe_radius is not None
     assert math.isfinite(result.safe_radius)
     assert objective.loss.count(batch.targets) == 20
+
+
+def test_a_state_dict_is_an_end_too_and_the_file_s_name_does_not_matter(tmp_path: Path, classification: Data) -> None:
+    from landscape import session
+
+    here, there = tanh_net(), tanh_net()
+    with torch.no_grad():
+        there[0].weight += 0.1  # type: ignore[operator]
+    for name in ("a.pt", "b.pt"):
+        torch.save(there.state_dict(), tmp_path / name)
+    objective = Objective(here, [classification], "cross_entropy")
+    ends = [str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), there.state_dict()]
+    runs = [session.execute(Direction(towards=end), objective) for end in ends]
+    assert len({run.attributes["fingerprint"] for run in runs}) == 1
+    assert len({run.result.change for run in runs}) == 1
+    assert any("the step ends at" in note for note in objective.notes)
+    json_ready = runs[2].document()
+    assert json_ready["analysis"] == "direction"
+    with pytest.raises(UsageError, match="towards is a int"):
+        Direction(towards=3)  # type: ignore[arg-type]
+
+
+def test_statistics_that_differ_at_the_end_are_told(generator: torch.Generator) -> None:
+    x, y = torch.randn(8, 4, generator=generator), torch.randint(0, 3, (8,), generator=generator)
+    here, there = (nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)) for _ in range(2))
+    there.train()(x)
+    objective = Objective(here, [(x, y)], "cross_entropy")
+    measured(objective, Direction(towards=there.state_dict()))
+    assert any("1.running_mean, 1.running_var stay as they are here" in note for note in objective.notes)
+
+
+def test_outputs_of_several_parts_have_no_safe_radius(classification: Data) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = tanh_net()
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            out = self.net(x)
+            return out, out.sum()
+
+    def loss(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output[0], target)
+
+    result = measured(Objective(Two(), [classification], loss), Direction())
+    assert result.safe_radius is None
+    assert math.isfinite(result.curvature)
+
+
+def test_torch_s_own_binary_loss_has_a_radius() -> None:
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model, target = nn.Linear(3, 1), torch.tensor([[0.0], [1.0]]).repeat(3, 1)
+    pair = [
+        measured(Objective(model, [(x, target)], loss), Direction()).safe_radius
+        for loss in ("bce", nn.BCEWithLogitsLoss())
+    ]
+    assert pair[0] == pytest.approx(pair[1])
+
+
+def test_a_wrong_second_derivative_is_no_curvature(classification: Data) -> None:
+    from analyses.test_sharpness import Once
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
+            return out
+
+    torch.manual_seed(0)
+    with pytest.raises((NumericalError, TaskError), match="symmetric|second derivative"):
+        measured(Objective(Net(), [classification], "cross_entropy"), Direction())

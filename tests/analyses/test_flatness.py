@@ -176,3 +176,17 @@ def test_the_plan_counts_products(classification: Data) -> None:
     plan = Flatness(rho=(0.1, 0.2)).plan(Objective(tanh_net(), [classification], "cross_entropy"))
     assert plan.products == 9 * 20 * 2 + 40
     assert plan.seconds > 0
+
+
+def test_a_loss_that_is_constant_is_not_resolved() -> None:
+    def nothing(output: Tensor, target: Tensor) -> Tensor:
+        return 0 * output.sum(dim=1)
+
+    objective = Objective(nn.Linear(5, 3), [(torch.ones(4, 5), torch.zeros(4, dtype=torch.long))], nothing)
+    result = measured(objective)
+    assert result.resolved.tolist() == [False]
+
+
+def test_ascents_that_ran_out_of_steps_are_told() -> None:
+    result = measured(landscape.load(SAMPLES / "digits-noisy.pt", limit=50), rho=1.0, steps=2, starts=2)
+    assert any("ended on a slope" in remark for remark in result.remarks())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -177,3 +178,92 @@ def test_convolutions_tokens_and_batch_norm_are_measured() -> None:
         result = measured(landscape.load(SAMPLES / f"{name}.pt", limit=limit), draws=1, max_products=24)
         numbers = (result.noise_scale, result.fisher_rao, result.relative_flatness, result.pac_bayes_sigma)
         assert all(value is not None and math.isfinite(value) for value in numbers), name
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose1d(2, 3, 4),
+        nn.Conv1d(2, 3, 4),
+        nn.Conv1d(4, 6, 2, groups=2),
+        nn.ConvTranspose1d(4, 6, 2, groups=2),
+    ],
+    ids=["transposed", "convolution", "grouped", "transposed-grouped"],
+)
+@pytest.mark.parametrize("wide", [False, True])
+def test_relative_flatness_is_over_filters_wherever_they_lie(
+    layer: Any, wide: bool, generator: torch.Generator
+) -> None:
+    """By filters of the dense Hessian; a classifier of more rows than columns takes the other factor of W W'."""
+    layer = copy.deepcopy(layer)
+    inputs, length = layer.in_channels, 6
+    out = layer(torch.zeros(1, inputs, length)).numel()
+    model = nn.Sequential(layer, nn.Flatten(), nn.Tanh(), nn.Linear(out, 3)).double()
+    x = torch.randn(5, inputs, length, generator=generator, dtype=torch.float64)
+    objective = Objective(model, [(x, torch.tensor([0, 1, 2, 0, 1]))], "cross_entropy", dtype="float64")
+    name = "3.weight" if wide else "0.weight"
+    weight = model.get_parameter(name).detach()
+    from landscape.operators import HessianOperator
+
+    block = objective.space.matching([name])[0]
+    (begin, end) = block.ranges[0]
+    hessian = HessianOperator(objective).to_dense()[begin:end, begin:end]
+    exact, filters = 0.0, _filters(layer if not wide else model[3], weight)
+    for one in filters:
+        for other in filters:
+            overlap = float(weight.flatten()[one] @ weight.flatten()[other])
+            exact += overlap * float(hessian[one][:, other].trace())
+    result = measured(objective, layer=name, draws=0, rtol=1e-6)
+    assert result.relative_flatness == pytest.approx(exact, rel=1e-8)
+
+
+def _filters(layer: Any, weight: Tensor) -> list[Tensor]:
+    """The places of each filter's entries in the flat weight, by hand."""
+    places = torch.arange(weight.numel()).view(weight.shape)
+    if not isinstance(layer, nn.ConvTranspose1d):
+        return [row.flatten() for row in places]
+    per_group = layer.in_channels // layer.groups
+    groups = [places[g * per_group : (g + 1) * per_group] for g in range(layer.groups)]
+    return [group[:, output].flatten() for group in groups for output in range(weight.shape[1])]
+
+
+def test_relative_flatness_that_was_not_reached_is_inconclusive() -> None:
+    objective = landscape.load(SAMPLES / "digits-mlp.pt", limit=60)
+    cut = measured(objective, rtol=1e-4, max_products=20, draws=0)
+    assert "0.0001 of it was asked for" in cut.trouble()
+    assert "--max-products" in cut.remedy()
+    assert measured(objective, rtol=1e-4, max_products=1, draws=0).trouble()
+
+
+def test_a_sigma_that_does_not_exist_is_told() -> None:
+    model = nn.Linear(5, 3)
+    with torch.no_grad():
+        model.weight *= 1e-4
+        model.bias.zero_()
+    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    objective = Objective(model, [(x, model(x).argmax(1))], "cross_entropy")
+    result = measured(objective)
+    assert result.error == 0
+    assert result.pac_bayes_magnitude_sigma is None
+    assert result.pac_bayes_sigma is not None
+    assert "no pac bayes magnitude sigma" in result.remarks()[0]
+
+
+def test_wrong_second_derivatives_leave_the_other_measures(classification: Data) -> None:
+    from analyses.test_sharpness import Once
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
+            return out
+
+    torch.manual_seed(0)
+    objective = Objective(Net(), [classification], "cross_entropy")
+    result = measured(objective, layer="a.weight", draws=1)
+    assert result.relative_flatness is None
+    assert result.noise_scale is not None
+    assert any("no relative flatness" in note for note in objective.notes)

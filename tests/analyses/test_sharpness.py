@@ -19,7 +19,7 @@ from torch.nn import functional
 import landscape
 from landscape import Objective, Sharpness, seeds
 from landscape.analyses.sharpness import SharpnessResult
-from landscape.errors import TaskError, UsageError
+from landscape.errors import NumericalError, TaskError, UsageError
 
 Data = tuple[Tensor, Tensor]
 
@@ -607,6 +607,69 @@ def test_a_run_that_is_interrupted_twice_does_nothing_twice(classification: Data
     assert same(resumed, whole)
 
 
+class Once(torch.autograd.Function):
+    """tanh whose backward pass has no derivative that torch knows of: second derivatives lack a term."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        y = x.tanh()
+        context.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, grad: Tensor) -> Tensor:
+        (y,) = context.saved_tensors
+        return grad * (1 - y * y)
+
+
+def test_wrong_second_derivatives_leave_random_starts_and_plain_draws(classification: Data) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
+            return out
+
+    torch.manual_seed(0)
+    net = Net()
+    objective = Objective(net, [classification], "cross_entropy", dtype="float64")
+    result = measured(objective, rho=0.5, draws=20)
+    twin = nn.Sequential(net.a, nn.Tanh(), net.b)
+    exact = measured(Objective(twin, [classification], "cross_entropy", dtype="float64"), rho=0.5, draws=20)
+    assert result.s_max == pytest.approx(exact.s_max, rel=1e-3)
+    assert result.s_avg == pytest.approx(exact.s_avg, rel=0.3)
+    assert result.scaled_curvature is None or result.s_avg_law is None
+    assert objective.notes
+
+
+def test_a_batch_that_counts_nothing_is_left_out(generator: torch.Generator) -> None:
+    x, y = torch.randn(6, 4, 5, generator=generator), torch.randint(0, 3, (6, 4), generator=generator)
+    y[2:4] = -100
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    result = measured(Objective(model, [(x, y)], "cross_entropy", dtype="float64"), m=2, draws=0)
+    kept = torch.tensor([0, 1, 4, 5])
+    other = measured(Objective(model, [(x[kept], y[kept])], "cross_entropy", dtype="float64"), m=2, draws=0)
+    assert result.s_max == pytest.approx(other.s_max, rel=1e-9)
+
+
+def test_logits_without_a_scale_are_told() -> None:
+    model = nn.Linear(5, 3, bias=False)
+    nn.init.zeros_(model.weight)
+    objective = Objective(model, [(torch.ones(4, 5), torch.zeros(4, dtype=torch.long))], "cross_entropy")
+    with pytest.raises(NumericalError, match="normalised logits is nan"):
+        measured(objective, logit_norm="l2", adaptive="none")
+
+
+def test_a_negated_glob_that_leaves_nothing_out_is_noted(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    measured(objective, unscaled=("!*wieght*",), draws=2, starts=1)
+    assert any("no parameter matches *wieght*" in note for note in objective.notes)
+
+
 # -- options -------------------------------------------------------------------------------------------------------
 
 
@@ -619,6 +682,12 @@ def test_a_run_that_is_interrupted_twice_does_nothing_twice(classification: Data
         ({"adaptive": "layer"}, "--adaptive is 'layer'"),
         ({"preset": "swa"}, "--preset is 'swa'"),
         ({"average_rho": (float("nan"),)}, "--average-rho is nan"),
+        ({"rho": "wide"}, "--rho is 'wide'"),
+        ({"adaptive": "none", "unscaled": "*.bias"}, "--adaptive none does not scale"),
+        ({"adaptive": "none", "adaptive_eta": 0.1}, "--adaptive none does not scale"),
+        ({"draws": 1}, "--draws 1 has no standard error"),
+        ({"draws": 0, "rtol": 0.1}, "--draws 0 leaves out"),
+        ({"draws": 0, "rho": 0.1, "average_rho": 0.2}, "--draws 0 leaves out"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
@@ -635,6 +704,8 @@ def test_globs_that_match_nothing(classification: Data) -> None:
 def test_radii_are_sorted_and_a_number_is_one_radius() -> None:
     assert Sharpness(rho=(0.3, 0.1, 0.3)).rho == (0.1, 0.3)
     assert Sharpness(rho=0.4).average_rho == (0.4,)  # type: ignore[arg-type]
+    assert Sharpness(fixed="*.bias").fixed == ("*.bias",)  # type: ignore[arg-type]
+    assert Sharpness(preset="asam", adaptive="none").unscaled == ()
     assert Sharpness(rho=(1.0, 0.5), average_rho=(0.1, 0.2)).average_rho == (0.2, 0.1)
 
 
@@ -646,6 +717,7 @@ def test_draws_go_on_until_the_interval_is_as_asked(classification: Data) -> Non
     assert result.draws > 10
     assert np.ptp(result.s_avg_interval, axis=1)[0] / 2 <= 0.2 * result.s_avg[0]
     assert not result.trouble()
+    assert measured(objective, starts=0, draws=50, rtol=1e-4, max_draws=20).draws == 20
     cut = measured(objective, starts=0, draws=10, rtol=1e-4, max_draws=30)
     assert cut.draws == 30
     assert "0.0001 was asked for" in cut.trouble()

@@ -196,3 +196,21 @@ def test_an_analysis_without_a_picture_writes_none(capsys: Captured, tmp_path: P
     out = capsys.readouterr().out
     assert "relative flatness" in out
     assert "noise scale" in out
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_number_is_cut_in_a_terminal(width: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landscape_cli import tables
+
+    monkeypatch.setattr(tables, "console", lambda: tables.Screen(force_terminal=True, width=width, color_system=None))
+    assert status(["sharpness", "a.pt", "--starts", "2", "--steps", "2", "--draws", "20", "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    table = [line for line in out.splitlines() if not line.startswith(("a.pt", "  scaled"))]
+    assert not any("…" in line for line in table)
+    assert ("more columns in a wider terminal" in out) == (width < 150)
+    assert ("stationarity" in out) == (width > 150)
+
+
+def test_a_number_is_no_checkpoint(capsys: Captured) -> None:
+    assert status(["sharpness", "a.pt", "--rho", "0.1", "0.2"]) == 2
+    assert "0.2 is taken for a checkpoint" in capsys.readouterr().err
