@@ -230,7 +230,8 @@ def _prepare(record: Record, part: Objective, scale: Tensor, search: Search, her
     try:
         record.vectors, values = starts.leading(operator, count, search.seed, rows=2 * search.starts - SPARE_ROWS)
     except (TaskError, NumericalError) as error:
-        part.notes.append(f"random starts take the place of eigenvectors: {error.what}")
+        note = f"random starts take the place of eigenvectors: {error.what}"
+        part.notes.extend([] if note in part.notes else [note])  # of many parts, the first one says it
         return
     record.found["curvatures"][record.part] = values[0]
 

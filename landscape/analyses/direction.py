@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
-from landscape.analyses.perturbation import seconds_per_gradient
+from landscape.analyses.timing import seconds_per_gradient
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.fields import array, option, scalar
 

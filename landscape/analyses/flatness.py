@@ -6,20 +6,17 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from landscape.analyses import remarks
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Hill, Search, by_layer, climbs
 from landscape.analyses.perturbation import (
-    SLOPING,
     Perturbation,
-    alone_remark,
     as_radii,
     loss_hill,
     require_finite_base,
-    rounding_remark,
-    seconds_per_gradient,
-    unfinished_remark,
 )
 from landscape.analyses.phases import Phases
+from landscape.analyses.timing import seconds_per_gradient
 from landscape.fields import array, option, scalar
 from landscape.words import Adaptive
 
@@ -98,12 +95,12 @@ class FlatnessResult(Result):
 
     def remarks(self) -> list[str]:
         smallest = f"{self.smallest_rho:.2g}" if self.smallest_rho else ""
-        remarks = rounding_remark(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
+        found = remarks.rounding(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
         if self.steps == 1:
-            return remarks
-        sloping = (self.stationarity > SLOPING) & self.resolved
-        remarks += alone_remark(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
-        return remarks + unfinished_remark(self.rho[sloping], "r1")
+            return found
+        sloping = (self.stationarity > remarks.SLOPING) & self.resolved
+        found += remarks.alone(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
+        return found + remarks.unfinished(self.rho[sloping], "r1")
 
 
 @dataclass(frozen=True)

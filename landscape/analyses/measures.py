@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
-from landscape.analyses.perturbation import seconds_per_gradient
 from landscape.analyses.phases import Phases
+from landscape.analyses.timing import seconds_per_gradient
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.fields import option, scalar
 

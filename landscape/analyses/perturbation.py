@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 MEASURED = 4  # random last-bit changes of all weights from which the rounding of the loss is known
 CLEAR = 10  # a rise counts if it is this many times what such changes make
-SLOPING = 0.05  # stationarity beyond which a point is not taken for a local maximum
 EPSILONS = 100  # and at least so many machine epsilons of the loss
 
 
@@ -89,28 +87,6 @@ class Perturbation(Analysis):
         return float(max(CLEAR * (squares / MEASURED) ** 0.5, EPSILONS * epsilon * abs(base)))
 
 
-def rounding_remark(radii: np.ndarray, what: str, floor: float, smallest: str) -> list[str]:
-    """That at these radii a rise may be rounding, with the smallest radii to trust; nothing if there are none."""
-    if not len(radii):
-        return []
-    trusted = f"; the smallest rho to trust is about {smallest}" if smallest else ""
-    return [
-        f"rounding: at rho {listed(radii)} {what} rises by less than {floor:.2g}, which rounding may make up{trusted} "
-        "(or --dtype float64)"
-    ]
-
-
-def alone_remark(radii: np.ndarray, what: str) -> list[str]:
-    """That at these radii the largest rise was found once; nothing if there are none."""
-    if not len(radii):
-        return []
-    return [f"{what} at rho {listed(radii)} was found by one start alone: more --starts may find more"]
-
-
-def listed(radii: np.ndarray) -> str:
-    return ", ".join(f"{radius:g}" for radius in radii)
-
-
 def require_finite_base(base: float, logit_norm: LogitNorm) -> None:
     """Raises NumericalError if the measured loss is no number at the weights themselves."""
     if not math.isfinite(base):
@@ -133,14 +109,6 @@ def as_radii(given: Any, flag: str) -> tuple[float, ...]:
     return radii
 
 
-def unfinished_remark(radii: np.ndarray, what: str) -> list[str]:
-    """That at these radii the best ascent had not come to a top; nothing if there are none."""
-    if not len(radii):
-        return []
-    ended = "the best ascent ended on a slope, at a kink or for want of --steps"
-    return [f"{what} at rho {listed(radii)} may be larger: {ended}"]
-
-
 def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
     """The loss of a part of the data as a function of u."""
 
@@ -158,13 +126,3 @@ def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
         return Hill(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
 
     return hill
-
-
-def seconds_per_gradient(objective: Objective) -> float:
-    """The time of one gradient over all data, extrapolated from one micro-batch after a warm-up."""
-    trial = objective.first(objective.micro_batch)
-    for _ in range(2):  # the first is the warm-up
-        began = time.perf_counter()
-        float(trial.gradient()[0])  # reading a number waits for the device
-        seconds = time.perf_counter() - began
-    return seconds * objective.batches.samples / trial.batches.samples

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from landscape.errors import UsageError
 
+SETTLED = (  # options of `sharpness` whose value a preset may decide
+    "rho", "average_rho", "adaptive", "adaptive_eta", "unscaled", "norm", "m", "starts", "steps", "draws", "noise",
+)  # fmt: skip
 Preset = Literal["none", "sam", "asam", "asam-davda54", "andriushchenko", "keskar", "low-pass"]
 
 # Foret et al. (2021), equation 2: one step along the gradient; rho of section 3.1

@@ -6,23 +6,19 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from landscape.analyses import presets
+from landscape.analyses import presets, remarks
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.climbs import Climbs, Search, by_layer, climbs
 from landscape.analyses.draws import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
 from landscape.analyses.perturbation import (
-    SLOPING,
     Perturbation,
-    alone_remark,
     as_radii,
     loss_hill,
     require_finite_base,
-    rounding_remark,
-    seconds_per_gradient,
-    unfinished_remark,
 )
 from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
+from landscape.analyses.timing import seconds_per_gradient
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar, validate
 from landscape.words import Adaptive, Noise, Norm
@@ -32,19 +28,6 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
 
-PROTOCOL = (
-    "rho",
-    "average_rho",
-    "adaptive",
-    "adaptive_eta",
-    "unscaled",
-    "norm",
-    "m",
-    "starts",
-    "steps",
-    "draws",
-    "noise",
-)
 PRODUCT_COST = 2.5  # of a gradient's time, for a product in the plan
 LOSS_COST = 0.4  # and for a loss
 EIGENVECTOR_PRODUCTS = 12  # that the starts took on trained nets
@@ -155,12 +138,12 @@ class SharpnessResult(Result):
 
         known = {"s_max": self.smallest_rho, "s_avg": self.smallest_average_rho}
         smallest = ", ".join(f"{value:.2g} for {name}" for name, value in known.items() if value is not None)
-        remarks = rounding_remark(self.rho[~self.resolved], "the loss", self.rounding, smallest)
+        found = remarks.rounding(self.rho[~self.resolved], "the loss", self.rounding, smallest)
         if self.s_max is not None and self.hits is not None and self.starts is not None and (self.steps or 0) > 1:
             alone = (self.hits == 1) & (self.starts > 1) & np.isfinite(self.s_max)
-            sloping = (np.asarray(self.stationarity) > SLOPING) & (self.s_max > self.rounding)
-            remarks += alone_remark(self.rho[alone], "s_max") + unfinished_remark(self.rho[sloping], "s_max")
-        return remarks
+            sloping = (np.asarray(self.stationarity) > remarks.SLOPING) & (self.s_max > self.rounding)
+            found += remarks.alone(self.rho[alone], "s_max") + remarks.unfinished(self.rho[sloping], "s_max")
+        return found
 
 
 @dataclass(frozen=True)
@@ -200,8 +183,8 @@ class Sharpness(Perturbation):
         validate(self)
         for name, flag in (("rho", "--rho"), ("average_rho", "--average-rho")):
             object.__setattr__(self, name, as_radii(getattr(self, name), flag))
-        chosen = presets.settled(self.preset, {name: getattr(self, name) for name in PROTOCOL})
-        for name in PROTOCOL:
+        chosen = presets.settled(self.preset, {name: getattr(self, name) for name in presets.SETTLED})
+        for name in presets.SETTLED:
             object.__setattr__(self, name, chosen[name])
         super().__post_init__()
         if len(self.rho) != len(self.average_rho):
@@ -226,13 +209,7 @@ class Sharpness(Perturbation):
         subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
         reference = objective.reference
         samples = objective.batches.samples
-        if self.preset == "andriushchenko" and samples != presets.PROTOCOL_SAMPLES:
-            wanted = presets.PROTOCOL_SAMPLES
-            remedy = f": --limit {wanted}" if samples > wanted else ""
-            objective.notes.append(f"that protocol takes {wanted:,} samples, not {samples:,}{remedy}")
-        if self.m is not None and (self.m > samples or samples % self.m):
-            left = f"the last batch has {samples % self.m}" if self.m < samples else f"there are {samples:,}"
-            objective.notes.append(f"batches of {self.m:,} samples: {left}")
+        self._note_samples(objective, samples)
         base = float(subject.value())
         require_finite_base(base, self.logit_norm)
         floor = self.floor(objective, lambda theta: float(subject.value(theta)), base)
@@ -286,6 +263,16 @@ class Sharpness(Perturbation):
         shared = TOGETHER_BYTES if at_once(objective, self.starts + 1) > 1 else 0
         whole = seconds * (gradients + PRODUCT_COST * products + LOSS_COST * losses + 2)
         return Plan(bytes=vectors * objective.theta.nbytes + shared, products=products, seconds=whole, facts=facts)
+
+    def _note_samples(self, objective: Objective, samples: int) -> None:
+        """What is not as usual about the batches and the protocol."""
+        if self.preset == "andriushchenko" and samples != presets.PROTOCOL_SAMPLES:
+            wanted = presets.PROTOCOL_SAMPLES
+            remedy = f": --limit {wanted}" if samples > wanted else ""
+            objective.notes.append(f"that protocol takes {wanted:,} samples, not {samples:,}{remedy}")
+        if self.m is not None and (self.m > samples or samples % self.m):
+            left = f"the last batch has {samples % self.m}" if self.m < samples else f"there are {samples:,}"
+            objective.notes.append(f"batches of {self.m:,} samples: {left}")
 
     def _worst(self, found: Climbs, base: float) -> dict[str, Any]:
         """What the ascents say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.analyses.presets import PRESETS, settled
+from landscape.analyses.presets import PRESETS, SETTLED, settled
 
 NOTHING = dict.fromkeys(("norm", "adaptive", "adaptive_eta", "m", "starts", "steps", "draws", "noise"))
 
@@ -12,19 +12,7 @@ NOTHING = dict.fromkeys(("norm", "adaptive", "adaptive_eta", "m", "starts", "ste
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_settles_every_option(preset: str) -> None:
     chosen = settled(preset, NOTHING)
-    names = {
-        "rho",
-        "average_rho",
-        "adaptive",
-        "adaptive_eta",
-        "unscaled",
-        "norm",
-        "m",
-        "starts",
-        "steps",
-        "draws",
-        "noise",
-    }
+    names = set(SETTLED)
     assert chosen.keys() == names
     assert all(chosen[name] is not None for name in names - {"m"})
     assert len(chosen["rho"]) == len(chosen["average_rho"])
