@@ -13,7 +13,7 @@ from landscape.objective import Objective
 from landscape.vectorised import vectorised
 
 # Bytes of all points together up to which they share one vectorised pass; above it arithmetic
-# outweighs launching: on two cores, 9 points: 1.4 to 4.7 times faster up to 50 MB, 0.6 times at 350 MB
+# outweighs launching: on two cores, 9 points: 1.4 to 3 times faster up to 50 MB, 0.7 times at 350 MB
 TOGETHER_BYTES = 64 << 20
 
 
