@@ -191,7 +191,7 @@ class Objective:
         for batch in self.batches:
             for piece in batch.split(self.micro_batch):
                 for parts in self._halving(kernel, piece):
-                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else parts
+                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
                     del parts  # or they would be held while the next ones are computed
         return totals
 
@@ -363,6 +363,11 @@ def as_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} is not available: {reason}", fix="--device cpu") from None
     return device
+
+
+def _own(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The tensors, copied where several entries share a place in memory: a sum in place needs one for each."""
+    return tuple(part.clone() if 0 in part.stride() else part for part in parts)
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

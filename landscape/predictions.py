@@ -39,9 +39,15 @@ def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, int] | None:
     labels = _labels(loss, target)
     if labels.is_floating_point():  # class probabilities
         labels = labels.argmax(dim=axis)
-    counted = labels != IGNORED
+    counted = labels != _ignored(loss)
     wrong = (output.argmax(dim=axis) != labels) & counted
     return wrong.sum(), int(counted.sum())
+
+
+def _ignored(loss: Loss) -> int:
+    """The target that is left out."""
+    inner = getattr(loss, "inner", loss)
+    return int(getattr(getattr(inner, "module", None), "ignore_index", IGNORED))
 
 
 def _labels(loss: Loss, target: Any) -> Tensor:
@@ -67,5 +73,5 @@ def safe_radii(loss: Loss, output: Tensor, tangent: Tensor, target: Any) -> Tens
     gap = (logits[..., 0] - logits[..., 1]) if logits.shape[-1] == 2 else torch.zeros_like(apart)
     radii = (gap**2 + torch.pi**2).sqrt() / apart
     labels = _labels(loss, target)
-    counted = torch.ones_like(radii, dtype=torch.bool) if labels.is_floating_point() else labels != IGNORED
+    counted = torch.ones_like(radii, dtype=torch.bool) if labels.is_floating_point() else labels != _ignored(loss)
     return radii[counted]

@@ -76,5 +76,8 @@ def test_how_many_points_go_at_once_follows_from_their_activations(monkeypatch: 
     large = landscape.load(SAMPLES / "digits-resnet.pt")
     large.micro_batch = 256
     assert 1 <= points.at_once(large, 9) < 9  # 256 samples of 45 kB each
+    monkeypatch.setattr(objective, "activation_bytes", 0)
+    monkeypatch.setattr(points, "TOGETHER_BYTES", 6 * objective.theta.nbytes)  # a point has parameters and a gradient
+    assert points.at_once(objective, 9) == 3
     monkeypatch.setattr(points, "TOGETHER_BYTES", 1)
     assert points.at_once(objective, 9) == 1

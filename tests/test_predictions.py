@@ -66,3 +66,14 @@ def test_radii_of_predictions_that_count() -> None:
     single = safe_radii(BCE, torch.tensor([[2.0]]), torch.tensor([[-0.5]]), torch.ones(1, 1))
     assert single is not None
     assert single.tolist() == pytest.approx([math.hypot(2, math.pi) / 0.5])
+
+
+def test_another_ignored_target_is_left_out_too() -> None:
+    loss = as_loss(nn.CrossEntropyLoss(ignore_index=0))
+    found = errors(loss, LOGITS, torch.tensor([0, 1, 1, 0]))
+    assert found is not None
+    assert (int(found[0]), found[1]) == (1, 2)
+    moves = torch.eye(3).repeat(2, 1)[:4]
+    radii = safe_radii(loss, LOGITS, moves, torch.tensor([0, 1, 1, 0]))
+    assert radii is not None
+    assert len(radii) == 2

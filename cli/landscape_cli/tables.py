@@ -40,8 +40,10 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
     screen = console()
     tables = [_estimates(rows), *(_fitting(screen, rows, dimension) for dimension in rows[0][1].tables)]
     for table in tables:
-        if table.row_count:
-            screen.print(table)
+        if table.row_count:  # a line that does not fit is wrapped by the terminal, since a cut number is none
+            needed = _width(screen, table)
+            roomy = needed <= screen.width
+            (screen if roomy else Screen(width=needed, force_terminal=screen.is_terminal)).print(table)
     if apart := _unlike_losses([result for _, result, _ in rows]):
         screen.print(apart, soft_wrap=True, highlight=False)
     for name, result, seconds in rows:
@@ -117,11 +119,15 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
     return table
 
 
+def _width(screen: Console, table: Table) -> int:
+    """The columns that a table takes if nothing of it is cut or folded."""
+    return Measurement.get(screen, screen.options.update(max_width=PLAIN_WIDTH), table).maximum
+
+
 def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: str) -> Table:
-    """The table of a dimension; without its details if it would not fit the terminal, since a cut number is none."""
+    """The table of a dimension; without its details if it would not fit the terminal."""
     table = _columns(rows, dimension)
-    unbounded = screen.options.update(max_width=PLAIN_WIDTH)
-    if Measurement.get(screen, unbounded, table).maximum <= screen.width:
+    if _width(screen, table) <= screen.width:
         return table
     short = _columns(rows, dimension, details=False)
     if len(short.columns) < len(table.columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,10 @@ def climbs(
     resume: State,
 ) -> Generator[Progress, None, Climbs]:
     """Yields after the preparation of each part and after each round of its ascents."""
+    import numpy as np
+
+    from landscape.algorithms import starts
+
     size = search.samples or objective.batches.samples
     parts = -(-objective.batches.samples // size)
     record = Record.of(search, parts, len(groups), objective.theta, resume)
@@ -210,6 +215,10 @@ def climbs(
             record.radius += 1
         record.part, record.radius, record.vectors, record.best = index + 1, 0, None, None
     counted = record.found["weights"] > 0
+    blind = int(np.isnan(record.found["curvatures"][counted]).sum()) if starts.eigenvectors_of(search.starts) else 0
+    if blind:
+        where = f" on {blind} of {parts} batches" if parts > 1 else ""
+        objective.notes.append(f"random starts take the place of eigenvectors{where}: second derivatives fail there")
     return Climbs(**{n: values[counted] for n, values in record.found.items()}, evaluations=record.evaluations)
 
 
@@ -227,13 +236,9 @@ def _prepare(record: Record, part: Objective, scale: Tensor, search: Search, her
     if not count:
         return
     operator = ScaledOperator(HessianOperator(part), scale)
-    try:
+    with suppress(TaskError, NumericalError):  # random starts then take their place
         record.vectors, values = starts.leading(operator, count, search.seed, rows=2 * search.starts - SPARE_ROWS)
-    except (TaskError, NumericalError) as error:
-        note = f"random starts take the place of eigenvectors: {error.what}"
-        part.notes.extend([] if note in part.notes else [note])  # of many parts, the first one says it
-        return
-    record.found["curvatures"][record.part] = values[0]
+        record.found["curvatures"][record.part] = values[0]
 
 
 def _ascents(record: Record, scale: Tensor, search: Search, here: Hill, parts: int) -> Generator[Progress, None, None]:

@@ -267,3 +267,10 @@ def test_wrong_second_derivatives_leave_the_other_measures(classification: Data)
     assert result.relative_flatness is None
     assert result.noise_scale is not None
     assert any("no relative flatness" in note for note in objective.notes)
+
+
+def test_a_hessian_that_is_zero_has_no_relative_flatness_at_all(generator: torch.Generator) -> None:
+    x = torch.randn(10, 5, generator=generator)
+    result = measured(Objective(nn.Linear(5, 2), [(x, x[:, :2])], nn.L1Loss()))
+    assert result.relative_flatness == 0
+    assert not result.trouble()

@@ -8,7 +8,7 @@ import torch
 from conftest import SAMPLES
 
 import landscape
-from landscape import Density, Eig, Trace
+from landscape import Density, Direction, Eig, Flatness, Measures, Sharpness, Trace
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
 from landscape.operators.blocks import block_diagonal
 
@@ -67,3 +67,16 @@ def test_density_and_trace_equal_the_cpu_s() -> None:
     traces = [landscape.run(Trace(rtol=0.05, resample=5), objective) for objective in objectives]
     assert np.allclose(traces[0].trace, traces[1].trace, rtol=1e-3)
     assert np.allclose(traces[0].data_standard_error, traces[1].data_standard_error, rtol=1e-3)
+
+
+def test_sharpness_and_flatness_equal_the_cpu_s() -> None:
+    objectives = [landscape.load(SAMPLES / "digits-mlp.pt", device=device) for device in ("cpu", "cuda")]
+    sharp = [landscape.run(Sharpness(starts=3, draws=20, per_layer=True), objective) for objective in objectives]
+    assert np.allclose(sharp[0].s_max, sharp[1].s_max, rtol=1e-3)
+    assert np.allclose(sharp[0].s_avg, sharp[1].s_avg, rtol=1e-3)
+    flat = [landscape.run(Flatness(starts=3, steps=8), objective) for objective in objectives]
+    assert np.allclose(flat[0].r1, flat[1].r1, rtol=1e-3)
+    measures = [landscape.run(Measures(draws=2, rtol=0.3), objective) for objective in objectives]
+    assert np.allclose(measures[0].fisher_rao, measures[1].fisher_rao, rtol=1e-4)
+    steps = [landscape.run(Direction(lr=0.1), objective) for objective in objectives]
+    assert np.allclose(steps[0].safe_radius, steps[1].safe_radius, rtol=1e-3)
