@@ -20,6 +20,7 @@ import landscape
 from landscape import Objective, Sharpness, seeds
 from landscape.analyses.sharpness import SharpnessResult
 from landscape.errors import NumericalError, TaskError, UsageError
+from landscape.zoo import digits, mlp
 
 Data = tuple[Tensor, Tensor]
 
@@ -741,6 +742,43 @@ def test_shares_of_layers_add_to_one(classification: Data) -> None:
 
 
 # -- samples -------------------------------------------------------------------------------------------------------
+
+
+def trained(seed: int, rho: float) -> Objective:
+    """An MLP on digits under squared error, by SGD with momentum, or by SAM with that radius (30 epochs)."""
+    torch.manual_seed(seed)
+    model = mlp([64, 32, 10], "relu")
+    parameters = list(model.parameters())
+    x, labels = (torch.cat(parts) for parts in zip(*digits(), strict=True))
+    y = functional.one_hot(labels, 10).float()
+    optimizer = torch.optim.SGD(parameters, 0.1, momentum=0.9)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(30):
+        for chosen in torch.randperm(len(x), generator=generator).split(64):
+            slopes = torch.autograd.grad(functional.mse_loss(model(x[chosen]), y[chosen]), parameters)
+            length = torch.stack([slope.norm() for slope in slopes]).norm()
+            moves = [rho * slope / length for slope in slopes]
+            for parameter, move in zip(parameters, moves, strict=True):
+                parameter.data += move
+            optimizer.zero_grad()
+            functional.mse_loss(model(x[chosen]), y[chosen]).backward()
+            for parameter, move in zip(parameters, moves, strict=True):
+                parameter.data -= move
+            optimizer.step()
+    return Objective(model, [(x, y)], "mse")
+
+
+@pytest.mark.slow
+def test_sam_is_flatter_than_sgd_in_every_seed() -> None:
+    for seed in range(5):
+        plain, sam = trained(seed, 0.0), trained(seed, 0.1)
+        assert sam.reference.loss == pytest.approx(plain.reference.loss, rel=0.15)
+        options = {"adaptive": "none", "rho": 0.1, "starts": 3, "draws": 20, "average_rho": 0.02}
+        one, other = measured(plain, **options), measured(sam, **options)
+        assert other.s_max < 0.75 * one.s_max  # type: ignore[operator]
+        assert other.s_avg < 0.8 * one.s_avg  # type: ignore[operator]
+        sharp, flat = (landscape.run(landscape.Eig(k=1, confirm=0), o).eigenvalues[0] for o in (plain, sam))
+        assert flat < 0.65 * sharp
 
 
 @pytest.mark.slow
