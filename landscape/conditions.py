@@ -38,7 +38,9 @@ class Conditions:
         None, help="Which weights of the file: ema (averaged), raw, or the place of others; default the raw ones."
     )
     limit: int | None = option(
-        None, help="Measure on the first N samples only; its largest eigenvalue is then biased upwards.", min=1
+        None,
+        help="Measure on the first N samples only; largest eigenvalues and worst cases are then biased upwards.",
+        min=1,
     )
     params: tuple[str, ...] = option((), help="Glob over parameter names, e.g. 'layers.0.*'. Repeatable.")
     preconditioner: str | None = option(
