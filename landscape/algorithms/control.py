@@ -7,13 +7,14 @@ do there is known, and taken off by regression (Owen 2013, Monte Carlo theory, s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from landscape.algorithms import lanczos
-from landscape.algorithms.state import Wanted
+from landscape.algorithms.state import LanczosState, Wanted
 from landscape.operators.base import LinearOperator
 
 SPARE = 2  # rows beyond the products, so that no restart is needed
@@ -37,9 +38,15 @@ class Control:
         return float(inside @ self.projected @ inside) - self.trace
 
 
-def control(operator: LinearOperator, products: int, seed: int) -> Control:
-    """The control variate of a Krylov space of so many products, or of the whole space if it is smaller."""
+def searching(
+    operator: LinearOperator, products: int, seed: int, resume: LanczosState | None = None
+) -> Iterator[LanczosState]:
+    """The states of a Krylov space of so many products, after each, or of the whole space if it is smaller."""
     count = min(products, operator.size)
     wanted = Wanted(count, "magnitude", tol=0.0, confirm=0)
-    *_, state = lanczos.lanczos(operator, wanted, seed=seed, max_basis=count + SPARE, max_products=count)
+    yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=count + SPARE, max_products=count, resume=resume)
+
+
+def control(state: LanczosState) -> Control:
+    """The control variate of the space that was spanned."""
     return Control(state.basis[: state.active], torch.from_numpy(state.projected))

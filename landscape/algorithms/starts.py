@@ -15,7 +15,7 @@ from torch import Tensor
 from landscape import seeds
 from landscape.algorithms import lanczos, ritz
 from landscape.algorithms.ball import Ball
-from landscape.algorithms.state import Wanted
+from landscape.algorithms.state import LanczosState, Wanted
 from landscape.operators.base import LinearOperator
 
 ORDER = ("+gradient", "-gradient", "+v1", "-v1", "random 1", "+v2", "-v2", "random 2", "random 3")
@@ -55,10 +55,20 @@ def _lines(count: int, slope: Tensor, vectors: Tensor, movable: Tensor, seed: in
             yield seeds.normal(len(slope), slope, seed, "start", name) * movable
 
 
-def leading(operator: LinearOperator, count: int, seed: int, rows: int) -> tuple[Tensor, np.ndarray]:
-    """The leading eigenvectors as rows `(k, P)` and their eigenvalues, roughly, from a basis of about `rows`."""
-    wanted = Wanted(min(count, operator.size), tol=ROUGH, confirm=0)
+def searching(
+    operator: LinearOperator, count: int, seed: int, rows: int, resume: LanczosState | None
+) -> Iterator[LanczosState]:
+    """The states of a rough search for leading eigenvectors, after each product, in a basis of about `rows`."""
+    wanted = _wanted(operator.size, count)
     basis = max(rows, wanted.count + lanczos.SPARE)
-    *_, state = lanczos.lanczos(operator, wanted, seed=seed, max_basis=basis, max_products=PRODUCTS)
-    pairs = ritz.ritz(state, wanted)
+    yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=basis, max_products=PRODUCTS, resume=resume)
+
+
+def leading(state: LanczosState, count: int) -> tuple[Tensor, np.ndarray]:
+    """The leading eigenvectors as rows `(k, P)` and their eigenvalues, from the last state of the search."""
+    pairs = ritz.ritz(state, _wanted(state.basis.shape[1], count))
     return ritz.vectors(pairs, state.basis), pairs.values
+
+
+def _wanted(size: int, count: int) -> Wanted:
+    return Wanted(min(count, size), tol=ROUGH, confirm=0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.algorithms.ascent import AscentState, Evaluate
+    from landscape.algorithms.state import LanczosState
     from landscape.objective import Objective
     from landscape.space import Group
     from landscape.words import Norm
@@ -139,6 +140,7 @@ class Record:
     radius: int = 0
     vectors: Tensor | None = None  # of the present part, once known
     best: Tensor | None = None  # of the present part's last radius
+    search: LanczosState | None = None  # for its eigenvectors, until they are known
     ascent: AscentState | None = None
     evaluations: int = 0
 
@@ -150,6 +152,7 @@ class Record:
             **{name: values.copy() for name, values in self.found.items()},
             **{name: np.asarray(getattr(self, name)) for name in COUNTERS},
             **{name: tensor.cpu().numpy().copy() for name, tensor in tensors.items() if tensor is not None},
+            **(prefixed("search", self.search.arrays()) if self.search else {}),
             **(prefixed("ascent", self.ascent.arrays()) if self.ascent else {}),
         }
 
@@ -160,6 +163,7 @@ class Record:
         import torch
 
         from landscape.algorithms.ascent import AscentState
+        from landscape.algorithms.state import LanczosState
 
         shape = (parts, len(search.radii), search.columns)
         shapes: Mapping[str, tuple[int, ...]] = {
@@ -175,7 +179,8 @@ class Record:
             setattr(record, name, int(saved[name]))
         for name in TENSORS:
             setattr(record, name, torch.from_numpy(saved[name]).to(like) if name in saved else None)
-        ascent = unprefixed("ascent", saved)
+        found, ascent = unprefixed("search", saved), unprefixed("ascent", saved)
+        record.search = LanczosState.from_arrays(found, like) if found else None
         record.ascent = AscentState.from_arrays(ascent, like) if ascent else None
         return record
 
@@ -188,7 +193,7 @@ def climbs(
     groups: Sequence[Group],
     resume: State,
 ) -> Generator[Progress, None, Climbs]:
-    """Yields after the preparation of each part and after each round of its ascents."""
+    """Yields after each product for the eigenvectors of a part and after each round of its ascents."""
     import numpy as np
 
     from landscape.algorithms import starts
@@ -206,8 +211,7 @@ def climbs(
         if record.vectors is None:
             record.found["weights"][index] = part.count
             record.found["bases"][index] = here.base
-            _prepare(record, part, scale, search, here)
-            yield _progress(record, search, parts)
+            yield from _prepare(record, part, scale, search, here, parts)
         while record.radius < len(search.radii):
             yield from _ascents(record, scale, search, here, parts)
             if record.radius == len(search.radii) - 1:
@@ -222,7 +226,9 @@ def climbs(
     return Climbs(**{n: values[counted] for n, values in record.found.items()}, evaluations=record.evaluations)
 
 
-def _prepare(record: Record, part: Objective, scale: Tensor, search: Search, here: Hill) -> None:
+def _prepare(
+    record: Record, part: Objective, scale: Tensor, search: Search, here: Hill, parts: int
+) -> Generator[Progress, None, None]:
     """The slope at the centre, and the leading eigenvectors that the starts need."""
     import torch
 
@@ -231,14 +237,18 @@ def _prepare(record: Record, part: Objective, scale: Tensor, search: Search, her
     from landscape.operators import HessianOperator, ScaledOperator
 
     record.found["duals"][record.part] = float(Ball(search.norm, 1.0).dual(here.slope))
-    record.vectors = torch.zeros((0, len(scale)), dtype=scale.dtype, device=scale.device)
+    vectors = torch.zeros((0, len(scale)), dtype=scale.dtype, device=scale.device)
     count = starts.eigenvectors_of(search.starts)
-    if not count:
-        return
     operator = ScaledOperator(HessianOperator(part), scale)
+    rows = 2 * search.starts - SPARE_ROWS
     with suppress(TaskError, NumericalError):  # random starts then take their place
-        record.vectors, values = starts.leading(operator, count, search.seed, rows=2 * search.starts - SPARE_ROWS)
-        record.found["curvatures"][record.part] = values[0]
+        for now in starts.searching(operator, count, search.seed, rows, record.search) if count else ():
+            record.search = now
+            yield _progress(record, search, parts)
+        if record.search is not None:
+            vectors, values = starts.leading(record.search, count)
+            record.found["curvatures"][record.part] = values[0]
+    record.vectors, record.search = vectors, None
 
 
 def _ascents(record: Record, scale: Tensor, search: Search, here: Hill, parts: int) -> Generator[Progress, None, None]:
@@ -301,6 +311,8 @@ def _progress(record: Record, search: Search, parts: int) -> Progress:
     note = f"radius {search.radii[min(record.radius, len(search.radii) - 1)]:g}"
     if parts > 1:
         note = f"part {record.part + 1} of {parts}, {note}"
+    if record.search:
+        note += f", eigenvectors of the starts, {record.search.products} products"
     if record.ascent:
         note += f", {len(record.ascent.values)} starts, step {rounds}"
     return Progress(min(done * search.steps + rounds, total), total, note, record.arrays)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landscape.analyses.base import Progress, State
+from landscape.analyses.phases import prefixed, unprefixed
 from landscape.errors import NumericalError, TaskError
 
 if TYPE_CHECKING:
@@ -57,16 +58,21 @@ class Draws:
 def draws(
     objective: Objective, scale: Tensor, base: float, plan: Noising, resume: State
 ) -> Generator[Progress, None, Draws]:
-    """Yields after each few pairs; the draws z are the same for every radius and, with their size, every checkpoint."""
+    """Yields after each product and after each few pairs.
+
+    The draws z are the same for every radius and, with their size, for every checkpoint. The control variate is not
+    part of a snapshot once it is there: it is as large as many draws, and found again.
+    """
     import numpy as np
 
-    control = _control(objective, scale, plan)
-    if resume:
+    control = yield from _control(objective, scale, plan, resume)
+    if "rises" in resume:
         known = Draws(**{name: np.array(resume[name]) for name in ("rises", "controls", "trace")})
     else:
-        known = Draws(np.zeros((0, len(plan.radii))), np.zeros(0), _trace(objective, scale, control, plan))
+        trace = yield from _trace(objective, scale, control, plan, resume)
+        known = Draws(np.zeros((0, len(plan.radii))), np.zeros(0), trace)
     while not _finished(known, plan):
-        count = min(TOGETHER, (plan.pairs if plan.rtol is None else plan.most) - len(known.rises))
+        count = min(TOGETHER, _total(plan) - len(known.rises))
         chosen = range(len(known.rises), len(known.rises) + count)
         fresh = _pairs(objective, scale, plan, chosen) - base
         told = [control.deviation(_unit_noise(scale, plan, draw)) if control else 0.0 for draw in chosen]
@@ -75,8 +81,7 @@ def draws(
         with np.errstate(divide="ignore", invalid="ignore"):
             half = found.half_width / np.abs(found.value)
         note = f"{done} pairs, half-width {100 * half.max():.2g} % of s_avg"
-        total = plan.pairs if plan.rtol is None else plan.most
-        yield Progress(min(done, total), total, note, lambda now=known: now.arrays())  # type: ignore[misc]
+        yield Progress(min(done, _total(plan)), _total(plan), note, lambda now=known: now.arrays())  # type: ignore[misc]
     return known
 
 
@@ -123,19 +128,33 @@ def _unit_noise(like: Tensor, plan: Noising, draw: int) -> Tensor:
     return noise_of(like, plan, draw) / float(VARIANCE[plan.noise] ** 0.5)
 
 
-def _control(objective: Objective, scale: Tensor, plan: Noising) -> Control | None:
+def _control(
+    objective: Objective, scale: Tensor, plan: Noising, resume: State
+) -> Generator[Progress, None, Control | None]:
     """The quadratic form on the leading eigenvectors; None if the model has no second derivative."""
-    from landscape.algorithms.control import control
+    from landscape.algorithms import control
+    from landscape.algorithms.state import LanczosState
     from landscape.operators import HessianOperator, ScaledOperator
 
+    operator = ScaledOperator(HessianOperator(objective), scale)
+    saved = unprefixed("control", resume)
+    state = earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
+    again = bool(resume) and not saved  # it was there already
     try:
-        return control(ScaledOperator(HessianOperator(objective), scale), CONTROL_PRODUCTS, plan.seed)
+        for state in control.searching(operator, CONTROL_PRODUCTS, plan.seed, earlier):
+            note = f"control variate, {state.products} of {CONTROL_PRODUCTS} products"
+            if not again:
+                yield Progress(0, _total(plan), note, lambda now=state: prefixed("control", now.arrays()))  # type: ignore[misc]
     except (TaskError, NumericalError) as error:
         objective.notes.append(f"s_avg has no control variate and no small-rho law: {error.what}")
         return None
+    assert state is not None  # CONTROL_PRODUCTS >= 1
+    return control.control(state)
 
 
-def _trace(objective: Objective, scale: Tensor, control: Control | None, plan: Noising) -> np.ndarray:
+def _trace(
+    objective: Objective, scale: Tensor, control: Control | None, plan: Noising, resume: State
+) -> Generator[Progress, None, np.ndarray]:
     """The trace of C H C: that of the control, and the mean of what it lacks over a few of the draws."""
     import numpy as np
     import torch
@@ -145,8 +164,16 @@ def _trace(objective: Objective, scale: Tensor, control: Control | None, plan: N
     if control is None:
         return np.full(2, np.nan)
     operator = ScaledOperator(HessianOperator(objective), scale)
-    traces = []
-    for draw in range(LAW_PROBES):  # one at a time: a block of them would be the most that is held
+    traces = [float(value) for value in resume.get("traces", ())]
+    for draw in range(len(traces), LAW_PROBES):  # one at a time: a block of them would be the most that is held
         z = _unit_noise(scale, plan, draw)
         traces.append(float(torch.sum((operator @ z) * z, dtype=torch.float64)) - control.deviation(z))
+        known = np.array(traces)
+        note = f"trace of the curvature, {len(traces)} of {LAW_PROBES} products"
+        yield Progress(0, _total(plan), note, lambda known=known: {"traces": known})  # type: ignore[misc]
     return np.array([np.mean(traces), np.std(traces, ddof=1) / LAW_PROBES**0.5])
+
+
+def _total(plan: Noising) -> int:
+    """Pairs at most."""
+    return plan.pairs if plan.rtol is None else plan.most

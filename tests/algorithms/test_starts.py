@@ -42,7 +42,8 @@ def test_without_eigenvectors_random_starts_take_their_place() -> None:
 
 def test_leading_eigenvectors_from_a_small_basis() -> None:
     operator = symmetric([*np.linspace(-3, 3, 60), 9.0, 7.0])
-    vectors, values = starts.leading(operator, 2, seed=0, rows=10)
+    *_, state = starts.searching(operator, 2, 0, 10, None)
+    vectors, values = starts.leading(state, 2)
     assert np.allclose(values, [9, 7], rtol=0.01)
     for vector, value in zip(vectors, (9.0, 7.0), strict=True):
         assert float((operator @ vector - value * vector).norm()) < 0.05 * value * 1.5

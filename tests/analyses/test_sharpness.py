@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import product
 from typing import Any
 
@@ -120,12 +120,17 @@ def test_the_average_of_a_small_quadratic_is_half_its_trace(
     assert (result.s_avg_se < 1e-8 * exact).all()
 
 
+def nothing(*arguments: Any) -> Generator[Any, None, None]:
+    """A phase that finds nothing."""
+    yield from ()
+
+
 @pytest.mark.parametrize("noise", ["gaussian", "uniform"])
 def test_without_a_control_the_average_is_that_of_the_draws(
     quadratic: tuple[Objective, np.ndarray, np.ndarray], noise: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective, _, hessian = quadratic
-    monkeypatch.setattr("landscape.analyses.draws._control", lambda *a: None)
+    monkeypatch.setattr("landscape.analyses.draws._control", nothing)
     result = measured(objective, rho=(0.01, 0.7), starts=0, draws=40, noise=noise)
     drawn = [seeds.normal(7, objective.theta, 0, "average", index).numpy() for index in range(40)]
     scale = objective.theta.abs().numpy()
