@@ -224,13 +224,6 @@ def _resident() -> float:
 # -- report --------------------------------------------------------------------------------------------------------
 
 
-def show(title: str, table: dict[str, Any]) -> None:
-    print(f"\n{title}")
-    rows = table if all(isinstance(row, dict) for row in table.values()) else {"": table}
-    for name, row in rows.items():
-        print(f"  {name:30s} " + "; ".join(f"{key} {value:.4g}" for key, value in row.items()))
-
-
 def plans(device: str) -> dict[str, dict[str, float]]:
     """The planned time against the time that it took, over trained samples."""
     table = {}
@@ -266,7 +259,7 @@ def main() -> None:
     if not chosen.skip_large:
         figures["25M parameters, k = 5"] = large(chosen.device, 64)
     for title, table in figures.items():
-        show(title, table)
+        harness.show(title, table)
     print(f"\nwrote {harness.write('eig', chosen.device, figures)}")
 
 

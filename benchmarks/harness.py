@@ -82,6 +82,14 @@ def peak_bytes(job: Callable[[], Any]) -> int:
     return peak.peak
 
 
+def show(title: str, table: Mapping[str, Any]) -> None:
+    """Prints a table while the others are still measured."""
+    print(f"\n{title}", flush=True)
+    rows = table if all(isinstance(row, dict) for row in table.values()) else {"": table}
+    for name, row in rows.items():
+        print(f"  {name:32s} " + "; ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+
+
 def write(name: str, device: str, figures: Mapping[str, Any]) -> Path:
     """Figures with the machine, versions and commit, as JSON under results/."""
     about = {

@@ -239,12 +239,6 @@ def _put(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def show(title: str, table: dict[str, Any]) -> None:
-    print(f"\n{title}", flush=True)
-    for name, row in table.items():
-        print(f"  {name:32s} " + "; ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--device", default="cpu")
@@ -263,7 +257,7 @@ def main() -> None:
         ("noise of measures on digits-noisy", lambda: noise("digits-noisy", device)),
     ):
         figures[title] = measure()
-        show(title, figures[title])
+        harness.show(title, figures[title])
     print(f"\nwrote {harness.write('sharpness', chosen.device, figures)}")
 
 

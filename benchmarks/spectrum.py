@@ -240,13 +240,6 @@ def layers(device: str, repeats: int) -> dict[str, float]:
     return {"full network, seconds": seconds["full"], "with all layers / full": seconds["layers"] / seconds["full"]}
 
 
-def show(title: str, table: dict[str, Any]) -> None:
-    print(f"\n{title}", flush=True)
-    rows = table if all(isinstance(row, dict) for row in table.values()) else {"": table}
-    for name, row in rows.items():
-        print(f"  {name:24s} " + "; ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--device", default="cpu")
@@ -266,7 +259,7 @@ def main() -> None:
         ("all layers of digits-resnet, k = 1 and trace to 5 %", lambda: layers(device, repeats)),
     ):
         figures[title] = measure()
-        show(title, figures[title])
+        harness.show(title, figures[title])
     print(f"\nwrote {harness.write('spectrum', chosen.device, figures)}")
 
 

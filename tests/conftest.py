@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,3 +72,32 @@ def tanh_net() -> nn.Sequential:
     """A net of 5 -> 4 -> 3 with an indefinite Hessian, the same each time."""
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+class Once(torch.autograd.Function):
+    """tanh whose backward pass has no derivative that torch knows of: second derivatives lack a term."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        y = x.tanh()
+        context.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, grad: Tensor) -> Tensor:
+        (y,) = context.saved_tensors
+        return grad * (1 - y * y)
+
+
+class OnceNet(nn.Module):
+    """A net of 5 -> 4 -> 3 whose Hessian is not what torch computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
+        return out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from analysis_contract import AnalysisContract
-from conftest import SAMPLES, Splitter, tanh_net
+from conftest import SAMPLES, OnceNet, Splitter, tanh_net
 from oracles.dense import dense_hessian
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
@@ -211,17 +211,5 @@ def test_torch_s_own_binary_loss_has_a_radius() -> None:
 
 
 def test_a_wrong_second_derivative_is_no_curvature(classification: Data) -> None:
-    from analyses.test_sharpness import Once
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
-            return out
-
-    torch.manual_seed(0)
     with pytest.raises((NumericalError, TaskError), match="symmetric|second derivative"):
-        measured(Objective(Net(), [classification], "cross_entropy"), Direction())
+        measured(Objective(OnceNet(), [classification], "cross_entropy"), Direction())

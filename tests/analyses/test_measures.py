@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from analysis_contract import AnalysisContract
-from conftest import SAMPLES, Splitter, tanh_net
+from conftest import SAMPLES, OnceNet, Splitter, tanh_net
 from oracles.dense import dense_hessian
 from torch import Tensor, nn
 from torch.nn import functional
@@ -250,19 +250,7 @@ def test_a_sigma_that_does_not_exist_is_told() -> None:
 
 
 def test_wrong_second_derivatives_leave_the_other_measures(classification: Data) -> None:
-    from analyses.test_sharpness import Once
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
-            return out
-
-    torch.manual_seed(0)
-    objective = Objective(Net(), [classification], "cross_entropy")
+    objective = Objective(OnceNet(), [classification], "cross_entropy")
     result = measured(objective, layer="a.weight", draws=1)
     assert result.relative_flatness is None
     assert result.noise_scale is not None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from analysis_contract import AnalysisContract, drained, same
-from conftest import SAMPLES, Splitter, tanh_net
+from conftest import SAMPLES, OnceNet, Splitter, tanh_net
 from oracles.dense import dense_hessian
 from oracles.trust_region import largest
 from torch import Tensor, nn
@@ -613,34 +613,8 @@ def test_a_run_that_is_interrupted_twice_does_nothing_twice(classification: Data
     assert same(resumed, whole)
 
 
-class Once(torch.autograd.Function):
-    """tanh whose backward pass has no derivative that torch knows of: second derivatives lack a term."""
-
-    @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
-        y = x.tanh()
-        context.save_for_backward(y)
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(context: Any, grad: Tensor) -> Tensor:
-        (y,) = context.saved_tensors
-        return grad * (1 - y * y)
-
-
 def test_wrong_second_derivatives_leave_random_starts_and_plain_draws(classification: Data) -> None:
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.b(Once.apply(self.a(x)))  # type: ignore[no-untyped-call]
-            return out
-
-    torch.manual_seed(0)
-    net = Net()
+    net = OnceNet()
     objective = Objective(net, [classification], "cross_entropy", dtype="float64")
     result = measured(objective, rho=0.5, draws=20)
     twin = nn.Sequential(net.a, nn.Tanh(), net.b)
