@@ -48,6 +48,8 @@ def root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
+    if context.invoked_subcommand == "show" and config_file is None:  # it takes nothing from settings, broken or not
+        return
     settings = config.find(config_file)
     context.obj = settings
     context.default_map = {name: settings.defaults(name) for name in commands()}

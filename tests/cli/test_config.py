@@ -132,3 +132,12 @@ def test_settings_beside_a_checkpoint_are_named_unless_they_are_the_user_s(
     assert config.beside(Path("a.pt"), nothing) is None
     monkeypatch.chdir(folder / "inner")
     assert config.beside(folder / "a.pt", nothing) is None, "found by searching upward"
+
+
+def test_results_are_shown_whatever_the_settings_say(project: Path, capsys: Captured) -> None:
+    assert status(["eig", "-k", "1", "--no-plot"]) == 0
+    (project / "landscape.toml").write_text("not toml at all")
+    (stored,) = project.rglob("*.landscape.h5")
+    assert status(["show", str(stored)]) == 0
+    assert "eigenvalues" in capsys.readouterr().out
+    assert status(["eig", "-k", "1"]) == 2
