@@ -137,13 +137,10 @@ class Objective:
 
     def value_and_gradient(self, theta: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """L(theta), shape (), float64, and its gradient `(P,)`, in one pass."""
-        point = (self.theta if theta is None else theta).detach().requires_grad_()
+        point = self.theta if theta is None else theta
 
         def kernel(batch: Batch) -> tuple[Tensor, ...]:
-            with torch.enable_grad():  # the caller may stand in no_grad
-                total = self.batch_total(point, batch)
-                (gradient,) = torch.autograd.grad(total, point)
-            return total.detach().double(), gradient
+            return self.batch_gradient(point, batch)
 
         total, gradient = self.sums(kernel)
         return total / self.count, gradient / self.count
@@ -154,6 +151,14 @@ class Objective:
         Theta is one vector `(P,)`, or its tensors by name.
         """
         return self._blamed(batch, lambda: self.loss.total(self._output(theta, batch), batch.targets))
+
+    def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""
+        point = theta.detach().requires_grad_()
+        with torch.enable_grad():  # the caller may stand in no_grad
+            total = self.batch_total(point, batch)
+            (gradient,) = torch.autograd.grad(total, point)
+        return total.detach().double(), gradient
 
     def batch_output(self, theta: Tensor, batch: Batch) -> Any:
         """The model's output on one batch at theta, differentiable in theta."""

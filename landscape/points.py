@@ -73,9 +73,6 @@ def _one_by_one(objective: Objective, rows: Tensor, batch: Batch) -> tuple[Tenso
     """Totals `(K,)` and gradients `(K, P)`, with one point's graph in memory at a time."""
     totals, gradients = [], torch.empty_like(rows, memory_format=torch.contiguous_format)
     for place, row in enumerate(rows):
-        point = row.detach().requires_grad_()
-        with torch.enable_grad():
-            total = objective.batch_total(point, batch)
-            (gradients[place],) = torch.autograd.grad(total, point)
-        totals.append(total.detach().double())
+        total, gradients[place] = objective.batch_gradient(row, batch)
+        totals.append(total)
     return torch.stack(totals), gradients

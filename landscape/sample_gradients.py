@@ -40,11 +40,6 @@ def _rows(objective: Objective, batch: Batch) -> Tensor:
         return gradient
 
     rows = vectorised(slope, batch.inputs, batch.targets) if batch.size > 1 else None
-    return torch.stack([_alone(objective, one) for one in batch.split(1)]) if rows is None else rows
-
-
-def _alone(objective: Objective, batch: Batch) -> Tensor:
-    theta = objective.theta.detach().requires_grad_()
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(objective.batch_total(theta, batch), theta)
-    return gradient
+    if rows is None:
+        return torch.stack([objective.batch_gradient(objective.theta, one)[1] for one in batch.split(1)])
+    return rows

@@ -88,12 +88,15 @@ class ParameterSpace:
         for glob in globs:
             matches = {name for name in self.names if fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!")}
             if not matches and not glob.startswith("!"):
-                raise UsageError(
-                    f"no trainable parameter matches {flag} {nearest(glob, self.names)}",
-                    fix=f"a glob over the names: {listing(self.names)}",
-                )
+                raise self._unmatched(glob, flag)
             chosen |= matches
         return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
+
+    def _unmatched(self, glob: str, flag: str) -> UsageError:
+        return UsageError(
+            f"no trainable parameter matches {flag} {nearest(glob, self.names)}",
+            fix=f"a glob over the names: {listing(self.names)}",
+        )
 
     def whole(self) -> Group:
         """All tensors as one group."""
@@ -111,10 +114,7 @@ class ParameterSpace:
         for glob in globs:
             group = self._group(glob, lambda n, glob=glob: fnmatchcase(n, glob) or fnmatchcase(_owner(n), glob))  # type: ignore[misc]
             if not group.size:
-                raise UsageError(
-                    f"no trainable parameter matches --blocks {nearest(glob, self.names)}",
-                    fix=f"a glob over the names: {listing(self.names)}",
-                )
+                raise self._unmatched(glob, "--blocks")
             groups.append(group)
         names = [name for group in groups for name in group.names]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -141,10 +141,7 @@ class ParameterSpace:
         wanted = tuple(globs)
         for glob in wanted:
             if not any(fnmatchcase(name, glob) for name in self.names):
-                raise UsageError(
-                    f"no trainable parameter matches --params {nearest(glob, self.names)}",
-                    fix=f"a glob over the names: {listing(self.names)}",
-                )
+                raise self._unmatched(glob, "--params")
         matches = (b for b in self.blocks if not wanted or any(fnmatchcase(b.name, glob) for glob in wanted))
         return ParameterSpace(tuple(matches))
 
