@@ -19,10 +19,9 @@ from landscape.algorithms.basis import eigh, finite, floor, fresh, norm, orthogo
 from landscape.algorithms.ritz import refined, ritz, small
 from landscape.algorithms.selection import select
 from landscape.algorithms.state import LanczosState, Wanted
-from landscape.errors import NumericalError
+from landscape.algorithms.symmetry import ASYMMETRY, asymmetric
 from landscape.operators.base import LinearOperator
 
-ASYMMETRY = 0.1  # of the operator's scale: rounding stayed below 0.03, in nets fitted to a loss of 3e-8
 SPARE = 4  # basis vectors beyond the wanted ones: a found one, one being refined, one more, and the next
 
 
@@ -184,9 +183,5 @@ def _asymmetry(deviations: np.ndarray, scale: float) -> float:
     """
     largest = float(np.abs(deviations).max(initial=0.0))
     if largest > ASYMMETRY * scale:
-        raise NumericalError(
-            f"the operator is not symmetric: u'Av and v'Au differ by {largest:.3g}, ||A|| is about {scale:.3g}",
-            why="some operation of the model has a wrong second derivative, or the model is not deterministic",
-            fix="--dtype float64; if that does not help, look for that operation with --params",
-        )
+        raise asymmetric(largest, scale)
     return largest

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
+from landscape.analyses.layers import table
 from landscape.analyses.phases import prefixed, unprefixed
 from landscape.errors import NumericalError, TaskError
 
@@ -59,7 +60,6 @@ class Climbs:
     """What was found on B parts of the data, at R radii, from S starts; NaN where nothing was measured."""
 
     weights: np.ndarray  # (B,), what each part counts
-    bases: np.ndarray  # (B,), value at the centre
     duals: np.ndarray  # (B,), dual norm of the slope at the centre
     curvatures: np.ndarray  # (B,), leading eigenvalue of the scaled Hessian, roughly
     rises: np.ndarray  # (B, R, S), value above the centre's
@@ -167,7 +167,7 @@ class Record:
 
         shape = (parts, len(search.radii), search.columns)
         shapes: Mapping[str, tuple[int, ...]] = {
-            **dict.fromkeys(("weights", "bases", "duals", "curvatures"), (parts,)),
+            **dict.fromkeys(("weights", "duals", "curvatures"), (parts,)),
             **dict.fromkeys(("rises", "stationarity"), shape),
             "one_step": shape[:2],
             "shares": (parts, groups),
@@ -210,7 +210,6 @@ def climbs(
         here = hill(part)
         if record.vectors is None:
             record.found["weights"][index] = part.count
-            record.found["bases"][index] = here.base
             yield from _prepare(record, part, scale, search, here, parts)
         while record.radius < len(search.radii):
             yield from _ascents(record, scale, search, here, parts)
@@ -252,6 +251,7 @@ def _prepare(
 
 
 def _ascents(record: Record, scale: Tensor, search: Search, here: Hill, parts: int) -> Generator[Progress, None, None]:
+    import numpy as np
     import torch
 
     from landscape.algorithms import ascent, starts
@@ -274,7 +274,7 @@ def _ascents(record: Record, scale: Tensor, search: Search, here: Hill, parts: i
     assert state is not None  # steps >= 1
     place = (record.part, record.radius, slice(len(state.values)))
     record.found["rises"][place] = state.values - here.base
-    record.found["stationarity"][place] = _nan_to(1.0, state.stationarity)
+    record.found["stationarity"][place] = np.where(np.isnan(state.stationarity), 1.0, state.stationarity)
     record.evaluations += state.evaluations
     record.best, record.ascent = state.points[_best(state.values)].clone(), None
 
@@ -283,12 +283,6 @@ def _best(values: np.ndarray) -> int:
     import numpy as np
 
     return int(np.nan_to_num(values, nan=-np.inf).argmax())
-
-
-def _nan_to(value: float, array: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return np.where(np.isnan(array), value, array)
 
 
 def _shares(here: Hill, best: Tensor | None, groups: Sequence[Group]) -> np.ndarray:
@@ -318,16 +312,20 @@ def _progress(record: Record, search: Search, parts: int) -> Progress:
     return Progress(min(done * search.steps + rounds, total), total, note, record.arrays)
 
 
-def by_layer(found: Climbs, groups: Sequence[Group]) -> dict[str, Any]:
-    """The columns by layer: share of slope times move at the maximiser, the largest first."""
+def columns(found: Climbs, groups: Sequence[Group]) -> dict[str, Any]:
+    """What both results tell of their ascents, and the shares of the layers if any are asked for."""
     import numpy as np
 
-    if not groups:
-        return {}
-    shares = found.mean(found.shares)
-    order = np.argsort(-shares, kind="stable")
+    from landscape.algorithms import starts
+
+    share = found.mean(found.shares)
     return {
-        "layer": np.array([group.name for group in groups], dtype=str)[order],
-        "layer_parameters": np.array([group.size for group in groups])[order],
-        "layer_share": shares[order],
+        "starts": found.measured(),
+        "hits": found.hits(),
+        "spread": found.spread(),
+        "stationarity": found.best_stationarity(),
+        "mode": found.modes(),
+        "start": np.array((*starts.names(int(found.measured()[0])), "smaller rho"), dtype=str)[: found.rises.shape[2]],
+        "start_rises": found.mean(found.rises),
+        **(table(groups, share, {"share": share}) if groups else {}),
     }

@@ -103,7 +103,8 @@ class Direction(Analysis):
         from landscape.operators import HessianOperator
 
         reference = objective.reference
-        unit, length = self._line(objective)
+        gradient = objective.gradient()
+        unit, length = self._line(objective, gradient)
         known: dict[str, np.ndarray] = dict(resume or {})
 
         def done(note: str) -> Progress:
@@ -116,14 +117,14 @@ class Direction(Analysis):
         if "radii" not in known:
             known["radii"] = _radii(objective, unit)
             yield done("safe radii")
-        slope, curvature = float(torch.sum(objective.gradient().double() * unit)), float(known["second"])
+        slope, curvature = float(torch.sum(gradient.double() * unit)), float(known["second"])
         step: dict[str, Any] = {}
         if length is not None:
             end = torch.add(objective.theta, unit, alpha=length)
             step = {
                 "length": length,
                 "predicted_change": slope * length + curvature * length**2 / 2,
-                "change": float(objective.value(end)) - float(objective.value()),
+                "change": float(objective.value(end)) - reference.loss,
             }
         return DirectionResult(
             slope=slope,
@@ -148,7 +149,7 @@ class Direction(Analysis):
         end = objective.space.flatten(self._end(objective)).cpu().contiguous().numpy()
         return {"end": hashlib.sha256(end.data).hexdigest()[:16]}
 
-    def _line(self, objective: Objective) -> tuple[Tensor, float | None]:
+    def _line(self, objective: Objective, gradient: Tensor) -> tuple[Tensor, float | None]:
         """The unit vector `(P,)` and the length of the step, None if there is none."""
         import torch
 
@@ -163,7 +164,7 @@ class Direction(Analysis):
                     "the other checkpoint"
                 )
         else:
-            move = -objective.gradient()
+            move = -gradient
         size = float(torch.linalg.vector_norm(move, dtype=torch.float64))
         if not size > 0:
             what = (

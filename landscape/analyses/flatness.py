@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses import remarks
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.climbs import Hill, Search, by_layer, climbs
+from landscape.analyses.climbs import Climbs, Hill, Search, climbs, columns
 from landscape.analyses.perturbation import (
     Perturbation,
     as_radii,
@@ -18,7 +18,6 @@ from landscape.analyses.perturbation import (
 from landscape.analyses.phases import Phases
 from landscape.analyses.timing import seconds_per_gradient
 from landscape.fields import array, option, scalar
-from landscape.words import Adaptive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
 
+RADIUS = 0.05  # SAM's own
 STEP_COST = 3.5  # gradients' time of a gradient and a product
 EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches
 TOL = 1e-3  # residual of the eigenvalue, relative
@@ -113,22 +113,15 @@ class Flatness(Perturbation):
     )
     result: ClassVar[type[Result]] = FlatnessResult
 
-    rho: tuple[float, ...] = option((0.05,), help="Radius of the l2 ball; several give a curve.")
-    adaptive: Adaptive = option(
-        "none", help="Scale of a weight: none (1), element (its size) or filter (its filter's norm)."
-    )
+    rho: tuple[float, ...] = option((RADIUS,), help="Radius of the l2 ball; several give a curve.")
     starts: int = option(9, help="Ascents: the slope, eigenvectors, random ones; 5 are fast.", min=1)
     steps: int = option(20, help="Evaluations of each ascent at most.", min=1)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rho", tuple(sorted(set(as_radii(self.rho, "--rho")))) or (0.05,))
+        object.__setattr__(self, "rho", tuple(sorted(set(as_radii(self.rho, "--rho")))) or (RADIUS,))
         super().__post_init__()
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, FlatnessResult]:
-        import numpy as np
-
-        from landscape.algorithms import starts
-
         subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
         reference = objective.reference
         base, gradient = subject.value_and_gradient()
@@ -137,40 +130,16 @@ class Flatness(Perturbation):
         floor = self.floor(objective, lambda theta: _norm(scale * subject.gradient(theta)), length)
         search = Search("l2", self.rho, self.starts, self.steps, None, self.seed)
         phases = Phases(resume)
-        hill = loss_hill(scale, self.starts)
+        hill, steep = loss_hill(scale, self.starts), gradient_hill(scale)
         zeroth = yield from phases.run("zeroth", lambda saved: climbs(subject, scale, hill, search, (), saved))
-        steep = gradient_hill(scale)
         first = yield from phases.run("first", lambda saved: climbs(subject, scale, steep, search, groups, saved))
-        radii = np.array(self.rho)
-        rise, loss_rise = first.largest()[0], zeroth.largest()[0]
-        largest = length + rise
-        estimate = length + first.one_step[0]
         value, residual = yield from phases.run(
             "eigenvalue", lambda saved: _eigenvalue(subject, scale, self.seed, saved)
         )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = {"r1_ratio": largest / (radii * value), "r0_ratio": 2 * loss_rise / (radii**2 * value)}
-            fraction = estimate / largest
-        names = [*starts.names(self.starts), "smaller rho"][: first.rises.shape[2]]
         return FlatnessResult(
-            rho=radii,
-            r1=radii * largest,
-            r0=loss_rise,
-            r1_over_rho2=largest / radii,
-            gradient_over_rho=length / radii,
-            excess=rise / radii,
-            **ratios,
-            gam_r1=radii * estimate,
-            gam_fraction=fraction,
-            starts=first.measured(),
-            hits=first.hits(),
-            spread=first.spread(),
-            stationarity=first.best_stationarity(),
-            mode=first.modes(),
-            resolved=rise > floor,
-            start=np.array(names, dtype=str),
-            start_rises=first.rises[0],
-            **by_layer(first, groups),
+            **self._curves(zeroth, first, length, value),
+            **columns(first, groups),
+            resolved=first.largest()[0] > floor,
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
             scaled_gradient=length,
@@ -185,6 +154,27 @@ class Flatness(Perturbation):
             parameters=objective.space.size,
             samples=objective.batches.samples,
         )
+
+    def _curves(self, zeroth: Climbs, first: Climbs, length: float, eigenvalue: float) -> dict[str, np.ndarray]:
+        """Both flatnesses over rho, in what they are made of; `length` is ||c g|| at the weights."""
+        import numpy as np
+
+        radii = np.array(self.rho)
+        rise, loss_rise = first.largest()[0], zeroth.largest()[0]
+        largest, estimate = length + rise, length + first.one_step[0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {
+                "rho": radii,
+                "r1": radii * largest,
+                "r0": loss_rise,
+                "r1_over_rho2": largest / radii,
+                "gradient_over_rho": length / radii,
+                "excess": rise / radii,
+                "r1_ratio": largest / (radii * eigenvalue),
+                "r0_ratio": 2 * loss_rise / (radii**2 * eigenvalue),
+                "gam_r1": radii * estimate,
+                "gam_fraction": estimate / largest,
+            }
 
     def plan(self, objective: Objective) -> Plan:
         each = self.starts * self.steps * len(self.rho)

@@ -29,7 +29,9 @@ EPSILONS = 100  # and at least so many machine epsilons of the loss
 class Perturbation(Analysis):
     """An analysis of the loss at theta + c u: u lies in a ball, or is random, and c is the scale of each weight."""
 
-    adaptive: Adaptive = option("none", help="Scale of a weight: 1, its size, or the norm of its filter.")
+    adaptive: Adaptive = option(
+        "none", help="Scale of a weight: none (1), element (its size) or filter (its filter's norm)."
+    )
     adaptive_eta: float = option(0.0, help="Added to that scale, with --adaptive.", min=0)
     unscaled: tuple[str, ...] = option(
         (), help="Glob over parameters with scale 1 all the same; '!GLOB': all but these. Repeatable."

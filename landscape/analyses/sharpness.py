@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses import presets, remarks
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.climbs import Climbs, Search, by_layer, climbs
+from landscape.analyses.climbs import Climbs, Search, climbs, columns
 from landscape.analyses.draws import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
 from landscape.analyses.perturbation import (
     Perturbation,
@@ -210,7 +210,7 @@ class Sharpness(Perturbation):
         reference = objective.reference
         samples = objective.batches.samples
         self._note_samples(objective, samples)
-        base = float(subject.value())
+        base = reference.loss if subject is objective else float(subject.value())
         require_finite_base(base, self.logit_norm)
         floor = self.floor(objective, lambda theta: float(subject.value(theta)), base)
         phases = Phases(resume)
@@ -227,7 +227,7 @@ class Sharpness(Perturbation):
             rho=np.array(self.rho),
             **(self._worst(worst, base) if worst else {}),
             **(self._average(drawn, base) if drawn else {}),
-            **(by_layer(worst, groups) if worst else {}),
+            **(columns(worst, groups) if worst else {}),
             **self._resolution(worst, drawn, floor),
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
@@ -278,24 +278,14 @@ class Sharpness(Perturbation):
         """What the ascents say."""
         import numpy as np
 
-        from landscape.algorithms import starts
-
         radii = np.array(self.rho)
         highest = found.mean(found.largest())
         curvature = float(found.mean(found.curvatures))
         dual = float(found.mean(found.duals))
         curved = 0.0 if self.norm == "linf" or np.isnan(curvature) else curvature
-        names = [*starts.names(self.starts), "smaller rho"][: found.rises.shape[2]]
         return {
             "s_max": highest,
-            "starts": found.measured(),
-            "hits": found.hits(),
-            "spread": found.spread(),
-            "stationarity": found.best_stationarity(),
-            "mode": found.modes(),
             "s_max_law": radii * dual + radii**2 * max(curved, 0.0) / 2,
-            "start": np.array(names, dtype=str),
-            "start_rises": found.mean(found.rises),
             "scaled_gradient": dual,
             "scaled_curvature": None if np.isnan(curvature) else curvature,
             "keskar": 100 * highest / (1 + base) if self.preset == "keskar" else None,

@@ -22,7 +22,6 @@ def found(rises: list[list[list[float]]], weights: tuple[float, ...] = (1.0, 1.0
     stationarity[..., 0] = 0.1
     return Climbs(
         weights=np.array(weights[:parts]),
-        bases=zero,
         duals=zero,
         curvatures=zero,
         rises=values,
