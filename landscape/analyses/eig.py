@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from landscape.analyses import layers
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.curvature import BLOCK_COST, Resampled
-from landscape.analyses.phases import prefixed, unprefixed
+from landscape.analyses.phases import Phases
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -181,21 +181,13 @@ class Eig(Resampled):
         import numpy as np
 
         from landscape.algorithms import lanczos, ritz
-        from landscape.algorithms.state import LanczosState
 
-        capacity = self._capacity(objective)
-        wanted = self._wanted()
+        capacity, wanted = self._capacity(objective), self._wanted()
         operator = self.matrix(objective)
         self.require_resampling(operator, objective)
         reference = objective.reference
-        saved = unprefixed("all", resume or {})
-        earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
-        state = earlier
-        for state in lanczos.lanczos(
-            operator, wanted, seed=self.seed, max_basis=capacity, max_products=self.max_products, resume=earlier
-        ):
-            yield self._progress(state, wanted)
-        assert state is not None  # max_products >= 1
+        phases = Phases(resume)
+        state = yield from phases.run("all", lambda saved: self._search(operator, capacity, wanted, saved))
         pairs = ritz.refined(ritz.ritz(state, wanted), state, wanted)
         known = ritz.converged(pairs, state, self.tol)
         result = EigResult(
@@ -219,20 +211,31 @@ class Eig(Resampled):
             **self._certified(state, wanted),
         )
         if groups := self.groups(objective):
-            found = yield from layers.leading(
-                operator,
-                groups,
-                wanted,
-                steps=capacity,
-                most=self.max_products,
-                seed=self.seed,
-                resume=resume,
-                done=lambda: prefixed("all", state.arrays()),
+            found = yield from phases.run(
+                layers.PHASE,
+                lambda saved: layers.leading(
+                    operator, groups, wanted, steps=capacity, most=self.max_products, seed=self.seed, resume=saved
+                ),
             )
             result = replace(result, **layers.columns(groups, found, wanted))
         if self.resample:
             result = replace(result, data_standard_errors=self._data_errors(operator, objective, pairs, state))
         return self._cross_checked(result, objective) if self.cross_check else result
+
+    def _search(
+        self, operator: LinearOperator, capacity: int, wanted: Wanted, saved: State
+    ) -> Generator[Progress, None, LanczosState]:
+        """Yields after each product; returns the last state."""
+        from landscape.algorithms import lanczos
+        from landscape.algorithms.state import LanczosState
+
+        state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
+        for state in lanczos.lanczos(
+            operator, wanted, seed=self.seed, max_basis=capacity, max_products=self.max_products, resume=earlier
+        ):
+            yield self._progress(state, wanted)
+        assert state is not None  # max_products >= 1
+        return state
 
     def plan(self, objective: Objective) -> Plan:
         rows = self._capacity(objective)
@@ -330,7 +333,7 @@ class Eig(Resampled):
             note += f", looking for skipped values {min(state.cycle_products, length)}/{length}"
         elif len(pairs.values):
             note += f", largest {pairs.values[0]:.5g}"
-        return Progress(done, self.k, note, lambda: prefixed("all", state.arrays()))
+        return Progress(done, self.k, note, state.arrays)
 
     def _cross_checked(self, result: EigResult, objective: Objective) -> EigResult:
         import numpy as np

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
-from landscape.analyses.phases import prefixed, unprefixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +26,12 @@ def leading(
     steps: int,
     most: int,
     seed: int,
-    resume: State | None,
-    done: Callable[[], State],
+    resume: State,
 ) -> Generator[Progress, None, LeadingState]:
     """Yields after each pass until all blocks' wanted pairs have converged, or there were `most`.
 
     As for the whole matrix, the pairs found are then locked, and another start looks for `wanted.confirm` passes for
-    copies and for what was skipped, in all blocks at once, until none finds anything. `done` gives what the snapshots
-    of earlier phases hold.
+    copies and for what was skipped, in all blocks at once, until none finds anything.
     """
     import numpy as np
 
@@ -42,15 +39,14 @@ def leading(
     from landscape.operators.blocks import block_diagonal
 
     blocks = block_diagonal(operator, groups)
-    saved = unprefixed(PHASE, resume or {})
-    usable = bool(saved) and int(saved["steps"]) == steps
-    state = earlier = search.LeadingState.from_arrays(saved, operator.like) if usable else None
+    usable = bool(resume) and int(resume["steps"]) == steps
+    state = earlier = search.LeadingState.from_arrays(dict(resume), operator.like) if usable else None
     for state in search.leading(blocks, groups, wanted, steps=steps, most=most, seed=seed, resume=earlier):
         yield Progress(
             int(state.converged.sum()),
             len(groups),
             f"{state.passes} passes for {len(groups)} blocks",
-            lambda now=state: {**done(), **prefixed(PHASE, {**now.arrays(), "steps": np.asarray(steps)})},  # type: ignore[misc]
+            lambda now=state: {**now.arrays(), "steps": np.asarray(steps)},  # type: ignore[misc]
         )
     assert state is not None
     return state
