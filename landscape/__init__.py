@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape.analyses import Flatness as Flatness
     from landscape.analyses import Measures as Measures
     from landscape.analyses import Sharpness as Sharpness
+    from landscape.analyses import Surface as Surface
     from landscape.analyses import Trace as Trace
     from landscape.checkpoints import save as save
     from landscape.errors import LandscapeError as LandscapeError
@@ -35,6 +36,7 @@ HOMES = {
     "Measures": "landscape.analyses",
     "Objective": "landscape.objective",
     "Sharpness": "landscape.analyses",
+    "Surface": "landscape.analyses",
     "Trace": "landscape.analyses",
     "load": "landscape.loading",
     "run": "landscape.session",
@@ -49,6 +51,7 @@ __all__ = [
     "Measures",
     "Objective",
     "Sharpness",
+    "Surface",
     "Trace",
     "load",
     "run",

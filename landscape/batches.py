@@ -42,6 +42,13 @@ class Batch:
     def size(self) -> int:
         return len(next(leaves(self.inputs)))
 
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs as what a model is called with: by place and by name."""
+        if isinstance(self.inputs, dict):
+            return (), self.inputs
+        return (self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)), {}
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return replace(self, inputs=mapped(change, self.inputs), targets=mapped(change, self.targets))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Generic, TypeVar
@@ -46,6 +46,8 @@ class Scalar:
 @dataclass(frozen=True)
 class Array:
     """An array of a result with the names of its dimensions, outermost first; it may hold `words`.
+
+    A dimension may have its coordinates in an optional array of the same name: without these it is not there.
 
     A `detail` is left out of tables that would not fit into the terminal.
     """
@@ -103,6 +105,13 @@ def described(record: type, kind: type[T]) -> Iterator[Described[T]]:
         about = field.metadata.get(KEY)
         if isinstance(about, kind):
             yield Described(field.name, hints.get(field.name, field.type), field.default, about)
+
+
+def dimensions(record: type, array: Described[Array], held: Container[str]) -> tuple[str, ...]:
+    """The dimensions of an array in a result that holds these fields, without those whose coordinate is left out."""
+    coordinates = (field for field in described(record, Array) if field.about.dims == (field.name,))
+    absent = {field.name for field in coordinates if field.default is None and field.name not in held}
+    return tuple(dimension for dimension in array.about.dims if dimension not in absent)
 
 
 def choices(hint: Any) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from landscape.filters import filter_axes
 from landscape.logits import LogitsLoss, described, padding, padding_token, taken
 from landscape.losses import Loss
 from landscape.modules import evaluating, trainable, undone
+from landscape.replica import replica
 from landscape.space import ParameterSpace
 from landscape.trial import require_own_loss, settled_loss, shapes
 from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
@@ -150,7 +151,7 @@ class Objective:
 
         Theta is one vector `(P,)`, or its tensors by name.
         """
-        return self._blamed(batch, lambda: self.loss.total(self._output(theta, batch), batch.targets))
+        return self.blamed(batch, lambda: self.loss.total(self._output(theta, batch), batch.targets))
 
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""
@@ -162,13 +163,18 @@ class Objective:
 
     def batch_output(self, theta: Tensor, batch: Batch) -> Any:
         """The model's output on one batch at theta, differentiable in theta."""
-        return self._blamed(batch, lambda: self._output(theta, batch))
+        return self.blamed(batch, lambda: self._output(theta, batch))
+
+    def replica(self, vector: Tensor) -> Replica | None:
+        """The model with the parameters that `vector` `(P,)` holds whenever it is called; None if it has no copy."""
+        copied = replica(self.model, self.space, vector, self._fixed)
+        return None if copied is None else Replica(copied, self)
 
     def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
         """The summed loss of an output, with the batch's targets or others in their place."""
-        return self._blamed(batch, lambda: self.loss.total(output, batch.targets if targets is None else targets))
+        return self.blamed(batch, lambda: self.loss.total(output, batch.targets if targets is None else targets))
 
-    def _blamed(self, batch: Batch, work: Callable[[], T]) -> T:
+    def blamed(self, batch: Batch, work: Callable[[], T]) -> T:
         """What the user's model or loss computes; raises TaskError that says on what it failed."""
         try:
             return work()
@@ -300,9 +306,7 @@ class Objective:
         return taken(self.loss, output)
 
     def _whole_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
-        inputs = batch.inputs
-        args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
-        kwargs = inputs if isinstance(inputs, dict) else {}
+        args, kwargs = batch.arguments
         state = {**self._fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
         unfused = UnfusedWeightNorm() if self._unfused else nullcontext()
         # the fused attention kernels have no second derivative
@@ -355,6 +359,19 @@ class Objective:
         self.micro_batch = max(1, piece.size // 2)
         for half in piece.split(self.micro_batch):
             yield from self._halving(kernel, half)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A copy of an objective's model, for passes without a graph."""
+
+    model: nn.Module
+    objective: Objective
+
+    def output(self, batch: Batch) -> Any:
+        """What the loss takes of the copy's output on one batch."""
+        args, kwargs = batch.arguments
+        return self.objective.blamed(batch, lambda: self.objective.scored(self.model(*args, **kwargs)))
 
 
 def as_device(name: str) -> torch.device:

@@ -28,11 +28,11 @@ def has_classes(loss: Loss) -> bool:
     return binary(loss) or hasattr(getattr(loss, "inner", loss), "class_axis")
 
 
-def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, int] | None:
-    """How many of a batch's predictions are wrong, `()`, and how many there are; None for a loss without classes."""
+def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
+    """How many of a batch's predictions are wrong, and of how many, `()` each; None for a loss without classes."""
     if binary(loss):
         wrong = (output > 0) != (_labels(loss, target) > 0.5)
-        return wrong.sum(), wrong.numel()
+        return wrong.sum(), torch.ones_like(wrong).sum()
     axis = class_axis(loss, output, target)
     if axis is None:
         return None
@@ -41,7 +41,7 @@ def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, int] | None:
         labels = labels.argmax(dim=axis)
     counted = labels != _ignored(loss)
     wrong = (output.argmax(dim=axis) != labels) & counted
-    return wrong.sum(), int(counted.sum())
+    return wrong.sum(), counted.sum()
 
 
 def _ignored(loss: Loss) -> int:

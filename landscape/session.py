@@ -132,6 +132,8 @@ def execute(
     with claimed(output):
         store.require_ours(output)
         resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
+        if resume is None and output.exists() and (known := analysis.known(objective, store.read(output), output)):
+            resume = known, 0.0
         result, seconds = _drive(analysis, objective, snapshot, resume, fingerprint, report, stop)
         attributes = _attributes(analysis, objective, result, fingerprint, seconds)
         if result.trouble() and _complete(output, analysis.name):
@@ -183,7 +185,9 @@ def label(attributes: Mapping[str, Any]) -> str:
     parts = [Path(str(attributes["checkpoint"])).name or "model"]
     parts += [operator] if operator != "hessian" else []
     parts += [options["preset"]] if options.get("preset", "none") != "none" else []
-    parts += [_perturbed(options)] if "norm" in options or options.get("adaptive", "none") != "none" else []
+    perturbed = "norm" in options or options.get("adaptive", False) not in (False, True, "none")
+    parts += [_perturbed(options)] if perturbed else []
+    parts += [_directed(options)] if "axes" in options else []
     parts += [f"m {options['m']}"] if options.get("m") else []
     parts += [f"logits / {options['logit_norm']}"] if options.get("logit_norm", "none") != "none" else []
     parts += [f"params {' '.join(globs)}"] if globs else []
@@ -195,6 +199,13 @@ def _perturbed(options: Mapping[str, Any]) -> str:
     """How weights are scaled, and in which ball they move: `element-wise l2`."""
     scaling = "standard" if options["adaptive"] == "none" else f"{options['adaptive']}-wise"
     return f"{scaling} {options.get('norm', '')}".strip()
+
+
+def _directed(options: Mapping[str, Any]) -> str:
+    """Along what a surface is measured: `random directions by filter`."""
+    scaled = "" if options["normalise"] == "none" else f" by {options['normalise']}"
+    kinds = {"checkpoints": "between checkpoints", "gradient": "along the gradient", "trajectory": "along a trajectory"}
+    return kinds.get(options["axes"], f"{options['axes']} directions") + scaled
 
 
 def sound(attributes: Mapping[str, Any]) -> bool:

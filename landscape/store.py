@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from landscape import provenance
 from landscape.errors import OutputError
-from landscape.fields import Array, Scalar, described
+from landscape.fields import Array, Scalar, described, dimensions
 
 SUFFIX = ".landscape.h5"
 MARK = "landscape_schema"  # the root attribute by which a file is known to be ours
@@ -120,12 +120,13 @@ def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) 
     every = [(field, getattr(record, field.name)) for field in described(type(record), Array)]
     arrays = [(field, np.asarray(values)) for field, values in every if values is not None]
     coordinates = {field.name for field, _ in arrays if field.about.dims == (field.name,)}
+    held = {field.name for field, _ in arrays}
     for field, values in arrays:
         dataset = _create(group, field.name, values, field.about.help, field.about.unit)
         if field.name in coordinates:
             dataset.make_scale(field.name)
     for field, values in arrays:
-        for axis, dimension in enumerate(field.about.dims):
+        for axis, dimension in enumerate(dimensions(type(record), field, held)):
             if dimension not in group:
                 _create(group, dimension, np.arange(values.shape[axis]), "", "1").make_scale(dimension)
             if field.name not in coordinates:
@@ -219,9 +220,10 @@ def as_record(kind: type, stored: Stored) -> Any:
             continue
         named = field.about.words or field.about.dims == (field.name,)
         kinds = "biufU" if named else "biuf"
-        fits = values.ndim == len(field.about.dims) and values.dtype.kind in kinds
+        dims = dimensions(kind, field, stored.values)
+        fits = values.ndim == len(dims) and values.dtype.kind in kinds
         if fits:
-            pairs = zip(field.about.dims, values.shape, strict=True)
+            pairs = zip(dims, values.shape, strict=True)
             fits = all(lengths.setdefault(dimension, length) == length for dimension, length in pairs)
         if not fits:
             bad.append(field.name)

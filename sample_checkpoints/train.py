@@ -63,9 +63,10 @@ def fit(
     momentum: float | None = None,
     sam_rho: float = 0.0,
     each_epoch: Callable[[int], None] = lambda epoch: None,
+    seed: int = SEED,
 ) -> None:
     """AdamW, or SGD if `momentum` is given, with a cosine schedule; `each_epoch` sees the epoch before it starts."""
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     optimizer: torch.optim.Optimizer
     if momentum is None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
@@ -97,8 +98,8 @@ def report(name: str, model: nn.Module, **sets: list[tuple[Tensor, Tensor]]) -> 
     print(f"{name}: {'; '.join(parts)}", flush=True)
 
 
-def fresh(name: str, **arguments: Any) -> nn.Module:
-    torch.manual_seed(SEED)
+def fresh(name: str, *, seed: int = SEED, **arguments: Any) -> nn.Module:
+    torch.manual_seed(seed)
     return zoo.MODELS[name](**arguments)
 
 

@@ -15,7 +15,7 @@ import pytest
 from landscape import session, store
 from landscape.analyses import Analysis, Progress
 from landscape.errors import Interrupted, UsageError
-from landscape.fields import Array, Option, Scalar, described
+from landscape.fields import Array, Option, Scalar, described, dimensions
 from landscape.objective import Objective
 
 
@@ -86,10 +86,11 @@ class AnalysisContract:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with xarray.open_dataset(output, group=analysis.name, engine="h5netcdf") as dataset:
+                held = {f.name for f in described(analysis.result, Array) if getattr(result, f.name) is not None}
                 for field in described(analysis.result, Array):
                     value = getattr(result, field.name)
                     if value is not None:
-                        assert dataset[field.name].dims == field.about.dims
+                        assert dataset[field.name].dims == dimensions(analysis.result, field, held)
                         assert equal(dataset[field.name].values, value)
                 for number in described(analysis.result, Scalar):
                     value = getattr(result, number.name)

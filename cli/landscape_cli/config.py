@@ -19,8 +19,8 @@ from landscape.fields import Option, described, flag
 
 NAMES = ("landscape.toml", "pyproject.toml")
 ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
-REFERENCES = ("model", "data", "loss")  # may name a file, which is then relative to the settings' folder
-FILES = ("preconditioner", "towards")  # name a file
+REFERENCES = ("model", "data", "loss", "metric")  # may name a file, which is then relative to the settings' folder
+FILES = ("preconditioner", "towards", "trajectory")  # name a file or folder
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,9 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         elif key in REFERENCES and isinstance(value, str):
             located[key] = _reference(folder, value)
         elif key in FILES:
-            located[key] = str(folder / str(value))
+            several = isinstance(value, list) or key in _repeatable()
+            paths = value if isinstance(value, list) else [value]
+            located[key] = [str(folder / str(path)) for path in paths] if several else str(folder / str(value))
         elif key in _repeatable() and not isinstance(value, list):
             located[key] = [value]
         else:

@@ -11,9 +11,10 @@ import typer
 
 from landscape.analyses import ANALYSES
 from landscape.errors import LandscapeError
-from landscape_cli import config, doctor, inspect, options, show
+from landscape_cli import config, doctor, export, inspect, options, plot, show
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
+STORED = ("show", "plot", "export")  # commands that read results only
 HELP = """The geometry of a loss around a checkpoint.
 
 Exit codes: 0 done, 2 usage, load or internal error, 3 inconclusive (NaN, not converged), 130 and 143 interrupted."""
@@ -48,7 +49,7 @@ def root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
-    if context.invoked_subcommand == "show" and config_file is None:  # it takes nothing from settings, broken or not
+    if context.invoked_subcommand in STORED and config_file is None:  # they take nothing from settings, broken or not
         return
     settings = config.find(config_file)
     context.obj = settings
@@ -58,6 +59,8 @@ def root(
 for analysis in ANALYSES:
     app.command(analysis.name, help=analysis.summary)(options.command(analysis))
 app.command("show", help="Print what a results file holds.")(show.show)
+app.command("plot", help="Draw stored results again, or several surfaces beside each other.")(plot.plot)
+app.command("export", help="Write a stored surface for other programs.")(export.export)
 app.command("inspect", help="Print what a checkpoint holds, without building a model.")(inspect.inspect)
 app.command("doctor", help="Check this machine, this folder and, if named, a checkpoint with its model.")(
     doctor.command()

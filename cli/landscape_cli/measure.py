@@ -36,6 +36,7 @@ def measure(
             f"{stray[0]} is taken for a checkpoint, and there is none", fix="several numbers are joined: --rho 0.1,0.2"
         )
     paths = [path if path.name.strip(".") else path.resolve() for path in paths]  # the working directory has a name too
+    paths, analysis = analysis.over(paths)
     done, failed = _attempt_all(paths, analysis, conditions, output, origins)
     _print(done, failed, analysis, output, several=len(paths) > 1)
     if failed and len(paths) == 1:

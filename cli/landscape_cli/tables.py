@@ -55,7 +55,7 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
 
 def _unlike_losses(results: list[Result]) -> str:
     """That the losses are too far apart for a fair comparison; "" if they are not."""
-    compared = [getattr(result, "loss", math.nan) for result in results if result.follows_loss]
+    compared = [result.reference_loss() for result in results if result.follows_loss]
     losses = [loss for loss in compared if math.isfinite(loss)]
     if len(losses) < 2 or max(losses) - min(losses) <= COMPARABLE * abs(max(losses, key=abs)):
         return ""
@@ -154,7 +154,8 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: 
         labels: Any = getattr(result, dimension) if dimension in every else range(length)
         for index, label in zip(range(length), labels, strict=True):
             cells = ["" if column is None else number(column[index]) for column in columns]
-            table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), _safe(str(label)), *cells)
+            shown = number(float(label)) if isinstance(label, np.floating) else _safe(str(label))
+            table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), shown, *cells)
     return table
 
 

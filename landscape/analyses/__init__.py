@@ -9,9 +9,10 @@ from landscape.analyses.eig import Eig
 from landscape.analyses.flatness import Flatness
 from landscape.analyses.measures import Measures
 from landscape.analyses.sharpness import Sharpness
+from landscape.analyses.surface import Surface
 from landscape.analyses.trace import Trace
 
-ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness, Flatness, Measures, Direction)
+ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness, Flatness, Measures, Direction, Surface)
 
 __all__ = [
     "ANALYSES",
@@ -25,5 +26,6 @@ __all__ = [
     "Progress",
     "Result",
     "Sharpness",
+    "Surface",
     "Trace",
 ]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.fields import Option, described, validate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from landscape.objective import Objective
+    from landscape.store import Stored
 
 State = Mapping[str, "np.ndarray"]
 
@@ -46,6 +50,10 @@ class Result:
 
     tables: ClassVar[tuple[str, ...]] = ()
     follows_loss: ClassVar[bool] = True  # whether it is comparable only between nets of about the same loss
+
+    def reference_loss(self) -> float:
+        """Mean loss at the checkpoint; NaN if the result does not hold it."""
+        return float(getattr(self, "loss", math.nan))
 
     def trouble(self) -> str:
         """Why the numbers are not conclusive; "" if they are."""
@@ -82,6 +90,14 @@ class Analysis(ABC):
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         """Arrays to be written beside the results file, by the sidecar's suffix."""
         return {}
+
+    def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+        """What results in the file `output` already tell, as a state to begin with; None if they tell nothing."""
+        return None
+
+    def over(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
+        """The checkpoints to be measured among those that are named, and the analysis to measure them with."""
+        return list(paths), self
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         """What decides the result besides the options and the objective's own identity."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
 from landscape.analyses.timing import seconds_per_gradient
-from landscape.errors import CheckpointError, UsageError, listing
+from landscape.errors import UsageError, listing
 from landscape.fields import array, option, scalar
 
 if TYPE_CHECKING:
@@ -146,19 +145,21 @@ class Direction(Analysis):
         """The end of the step, whatever its file is called."""
         if self.towards is None:
             return {}
-        end = objective.space.flatten(self._end(objective)).cpu().contiguous().numpy()
-        return {"end": hashlib.sha256(end.data).hexdigest()[:16]}
+        from landscape import others
+
+        return {"end": others.read(objective, self.towards, "--towards").digest}
 
     def _line(self, objective: Objective, gradient: Tensor) -> tuple[Tensor, float | None]:
         """The unit vector `(P,)` and the length of the step, None if there is none."""
         import torch
 
+        from landscape import others
+
         if self.towards is not None:
-            end = self._end(objective)
-            there = self.towards if isinstance(self.towards, str) else "a state dict"
-            objective.notes.append(f"the step ends at {there}")
-            move = objective.space.flatten(end).to(objective.theta) - objective.theta
-            if moved := _other_buffers(objective, end):
+            end = others.read(objective, self.towards, "--towards")
+            objective.notes.append(f"the step ends at {end.name}")
+            move = end.theta - objective.theta
+            if moved := end.other_buffers():
                 objective.notes.append(
                     f"only parameters move: {listing(moved)} stay as they are here, so that the end of the step is not "
                     "the other checkpoint"
@@ -167,37 +168,10 @@ class Direction(Analysis):
             move = -gradient
         size = float(torch.linalg.vector_norm(move, dtype=torch.float64))
         if not size > 0:
-            what = (
-                f"{self.towards if isinstance(self.towards, str) else 'the other state'} has the same weights"
-                if self.towards is not None
-                else "the gradient is zero"
-            )
+            what = "the gradient is zero" if self.towards is None else f"{end.name} has the same weights"
             raise UsageError(f"there is no direction: {what}", fix="--towards another checkpoint")
         length = size if self.towards is not None else None if self.lr is None else self.lr * size
         return move / size, length
-
-    def _end(self, objective: Objective) -> Mapping[str, Tensor]:
-        """The other checkpoint's tensors under the model's names; raises CheckpointError if they do not fit."""
-        from landscape import checkpoints
-
-        if isinstance(self.towards, Mapping):
-            tensors, name = self.towards, "towards"
-        else:
-            name = str(self.towards)
-            weights = objective.source.conditions.get("weights")
-            tensors = checkpoints.read(Path(name), weights=weights).tensors
-        try:
-            return checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]
-        except CheckpointError as error:
-            raise CheckpointError(error.what, why=error.why, fix="--towards a checkpoint of the same model") from None
-
-
-def _other_buffers(objective: Objective, end: Mapping[str, Tensor]) -> list[str]:
-    """The buffers of real numbers that differ at the end of the step."""
-    import torch
-
-    buffers = {name: tensor for name, tensor in objective.model.named_buffers() if tensor.is_floating_point()}
-    return [n for n, tensor in buffers.items() if n in end and not torch.equal(tensor.cpu(), end[n].to(tensor).cpu())]
 
 
 def _radii(objective: Objective, unit: Tensor) -> np.ndarray:

@@ -11,8 +11,9 @@ from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.flatness import FlatnessResult
 from landscape.analyses.sharpness import SharpnessResult
+from landscape.analyses.surface import SurfaceResult
 from landscape.analyses.trace import TraceResult
-from landscape.figures import density, eig, flatness, sharpness, trace
+from landscape.figures import density, eig, flatness, sharpness, surface, trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +26,13 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
     TraceResult: (trace.panels, trace.draw),
     SharpnessResult: (sharpness.panels, sharpness.draw),
     FlatnessResult: (flatness.panels, flatness.draw),
+    SurfaceResult: (surface.panels, surface.draw),
 }
 
 PANEL = (5.2, 3.9)  # inches
 DPI = 160
+ROW = 4  # panels beside each other
+FORMATS = (".png", ".pdf", ".svg")
 
 
 def drawn(result: Any) -> bool:
@@ -37,12 +41,30 @@ def drawn(result: Any) -> bool:
 
 
 def save(
-    result: Any, path: Path, *, title: str, fingerprint: str, beside: Mapping[str, Any] = MappingProxyType({})
+    result: Any,
+    path: Path,
+    *,
+    title: str,
+    fingerprint: str,
+    beside: Mapping[str, Any] = MappingProxyType({}),
+    solid: bool = False,
 ) -> None:
-    """Draws the result into a PNG file that carries the run's fingerprint; replaced atomically.
+    """Draws the result into a file that carries the run's fingerprint; replaced atomically.
 
-    `beside` are other results of the same matrix, by the names of their analyses.
+    `beside` are other results of the same matrix, by the names of their analyses. A plane may be drawn as a `solid`.
     """
+    panels, draw = FIGURES[type(result)]
+    draw = surface.solid if solid else draw
+    _saved(path, 1 if solid else panels(result), title, fingerprint, lambda axes: draw(result, axes, beside))
+
+
+def save_together(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
+    """Draws several surfaces beside each other on one colour scale, or several lines into one panel."""
+    count = 1 if results[0].beta is None else len(results)
+    _saved(path, count, "", fingerprint, lambda axes: surface.together(results, names, axes))
+
+
+def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:
     import io
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,12 +72,21 @@ def save(
 
     from landscape.store import replace_file
 
-    panels, draw = FIGURES[type(result)]
-    count = panels(result)
-    figure = Figure(figsize=(PANEL[0] * count, PANEL[1]), layout="constrained")
+    columns = min(count, ROW)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    draw(result, figure.subplots(1, count, squeeze=False)[0], beside)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.remove()
+    draw(axes[:count])
     figure.suptitle(title.replace("$", r"\$"), fontsize=11)
     image = io.BytesIO()
-    figure.savefig(image, dpi=DPI, metadata={"Description": f"landscape run {fingerprint}"})
+    kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
+    note = (
+        {"Subject": f"landscape run {fingerprint}"}
+        if kind == ".pdf"
+        else {"Description": f"landscape run {fingerprint}"}
+    )
+    figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())

@@ -1,0 +1,30 @@
+"""Surfaces in the formats of other programs; needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.errors import UsageError
+from landscape_cli import results
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="A .landscape.h5 file with a surface.", show_default=False)],
+    vts: Annotated[bool, typer.Option("--vts", help="Structured grids of VTK, for ParaView.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A table with a line for each point.")] = False,
+) -> None:
+    from landscape import exports, store
+
+    held = results.read(file)
+    if "surface" not in held.records:
+        raise UsageError(f"{file} holds no surface", fix="landscape surface CKPT")
+    if not (vts or csv):
+        raise UsageError("no format is named", fix="--vts for ParaView, --csv for a table")
+    result = held.records["surface"]
+    for suffix, content in [*(exports.vts(result) if vts else []), *(exports.csv(result) if csv else [])]:
+        path = store.beside(file, f"surface{suffix}")
+        store.replace_file(path, content.encode())
+        typer.echo(f"wrote {path}", err=True)

@@ -1,0 +1,69 @@
+"""Trains the nets of docs/surface.md, deterministically: python docs/surfaces.py OUT (about 12 minutes on one core)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sample_checkpoints"))
+
+from train import fit, fresh, report, stacked
+
+import landscape
+from landscape.zoo import digits
+
+SEEDS = (0, 1, 2)
+SMALL, LARGE = 16, 650  # samples in a batch
+
+
+def convolutional(out: Path, name: str, *, seed: int, model: dict[str, Any], **training: Any) -> None:
+    """A residual net on the digits, or the same net without shortcuts, by SGD."""
+    net = fresh("resnet", seed=seed, **model)
+    data = {"split": "train", "images": True}
+    fit(net, *stacked(digits(**data)), momentum=0.9, seed=seed, **training)
+    spec = {"model": "resnet", "model_args": model, "data_args": data}
+    landscape.save(out / f"{name}.pt", net, data="digits", loss="cross_entropy", spec=spec)
+    report(name, net, train=digits(**data), test=digits("test", images=True))
+
+
+def batch_sizes(out: Path, seed: int) -> None:
+    """The same net in small and large batches, with and without weight decay (Li et al. 2018, section 5)."""
+    for decay in (0.0, 0.01):
+        for size in (SMALL, LARGE):
+            convolutional(
+                out, f"batch-{size}-decay-{decay:g}-seed-{seed}", seed=seed, model={"blocks": 1, "width": 8},
+                epochs=60, lr=0.05 if size == SMALL else 0.1, batch_size=size, weight_decay=decay,
+            )  # fmt: skip
+
+
+def shortcuts(out: Path, seed: int) -> None:
+    """20 layers with and without shortcuts (Li et al. 2018, section 6)."""
+    for skip in (True, False):
+        convolutional(
+            out, f"{'skip' if skip else 'plain'}-seed-{seed}", seed=seed,
+            model={"blocks": 3, "width": 8, "skip": skip},
+            epochs=25, lr=0.05, batch_size=128, weight_decay=5e-4,
+        )  # fmt: skip
+
+
+def wide(out: Path, seed: int) -> None:
+    """A wide fully connected net, to be aligned with one of another seed."""
+    arguments = {"sizes": [64, 512, 512, 10], "activation": "relu"}
+    net = fresh("mlp", seed=seed, **arguments)
+    fit(net, *stacked(digits()), epochs=30, lr=1e-3, batch_size=64, seed=seed)
+    spec = {"model": "mlp", "model_args": arguments, "data_args": {"split": "train"}}
+    landscape.save(out / f"wide-seed-{seed}.pt", net, data="digits", loss="cross_entropy", spec=spec)
+    report(f"wide-seed-{seed}", net, train=digits(), test=digits("test"))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # the sums' order depends on it, and with it the last bits of the weights
+    torch.use_deterministic_algorithms(True)
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in SEEDS:
+        for kind in (wide, batch_sizes, shortcuts):
+            kind(folder, seed)

@@ -1,0 +1,81 @@
+"""Numbers that say what a line or surface looks like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def second_difference(values: np.ndarray, step: float, place: int) -> float | None:
+    """(f(-h) - 2 f(0) + f(h)) / h^2 at a place of a line; None at its ends."""
+    if not 0 < place < len(values) - 1:
+        return None
+    before, here, after = values[place - 1 : place + 2]
+    return float((before - 2 * here + after) / step**2)
+
+
+def variation(line: np.ndarray) -> float:
+    """Total variation over range: 1 for a monotone line, at most 2 for one valley, more for a rough one.
+
+    It is 2 l T of arXiv 2103.11069. NaN for a constant line, or one that is not finite.
+    """
+    span = float(np.ptp(line))
+    return float(np.abs(np.diff(line)).sum() / span) if span > 0 and math.isfinite(span) else math.nan
+
+
+def roughness(variations: Sequence[float]) -> float | None:
+    """The roughness index std(T) / mean(T) of several lines (arXiv 2103.11069); None for fewer than two."""
+    known = np.array([one for one in variations if math.isfinite(one)])
+    return float(known.std(ddof=1) / known.mean()) if len(known) > 1 else None
+
+
+def barrier(line: np.ndarray, coordinates: np.ndarray) -> float:
+    """max over t in [0, 1] of L(t) - ((1 - t) L(0) + t L(1)) (Frankle et al. 2020, in Entezari et al. 2022's form).
+
+    0 and 1 are among the coordinates, so that it is never below 0. NaN if a value between them is not finite.
+    """
+    between = (coordinates >= 0) & (coordinates <= 1)
+    values, t = line[between], coordinates[between]
+    return float((values - (values[0] + t * (values[-1] - values[0]))).max())
+
+
+@dataclass(frozen=True)
+class Width:
+    """The stretch of a line around 0 that lies below a level; open if the line ends before it rises above."""
+
+    value: float
+    open: bool
+
+
+def width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -> Width:
+    """The width at `level` of the basin that `place` lies in, with straight lines between points; 0 if it is higher."""
+    if not line[place] <= level:
+        return Width(0.0, open=False)
+    ends, is_open = [], False
+    for side in (-1, 1):
+        here = place
+        while 0 <= here + side < len(line) and line[here + side] <= level:
+            here += side
+        if not 0 <= here + side < len(line):
+            is_open = True
+            ends.append(float(coordinates[here]))
+            continue
+        rise = line[here + side] - line[here]
+        share = (level - line[here]) / rise if math.isfinite(rise) else 0.0
+        ends.append(float(coordinates[here] + share * (coordinates[here + side] - coordinates[here])))
+    return Width(ends[1] - ends[0], is_open)
+
+
+def area(values: np.ndarray, place: tuple[int, int], level: float) -> Width:
+    """How many points of a grid are in the basin of `place` below `level`, joined along the axes; open at an edge."""
+    from scipy.ndimage import label
+
+    below = values <= level  # False for NaN
+    regions, _ = label(below)
+    mine = (regions == regions[place]) & below[place]
+    edge = np.ones_like(mine)
+    edge[1:-1, 1:-1] = False
+    return Width(float(mine.sum()), bool((mine & edge).any()))

@@ -1,0 +1,43 @@
+"""What `--grid` and `--range` mean."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from landscape.analyses.planes import Extent
+from landscape.errors import UsageError
+
+MOST = 2001  # points along an axis: a plane of so many is 4 million passes over the data
+
+
+def counts(grid: str) -> tuple[int, ...]:
+    """Points along alpha, and along beta if they are named; raises UsageError for anything else."""
+    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", grid.strip())
+    numbers = tuple(int(number) for number in match.groups() if number) if match else ()
+    if not numbers or not all(2 <= number <= MOST for number in numbers):
+        raise UsageError(
+            f"--grid is {grid!r}", fix=f"points along each axis, from 2 to {MOST}: 51, or 51x31 (alpha x beta)"
+        )
+    return numbers
+
+
+def extents(text: str) -> tuple[Extent, ...]:
+    """The range of alpha, and that of beta if it is named; raises UsageError unless each holds 0."""
+    try:
+        found = tuple(_extent(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    good = all(math.isfinite(low + high) and low <= 0 <= high and low < high for low, high in found)
+    if not 1 <= len(found) <= 2 or not good:
+        raise UsageError(
+            f"--range is {text!r}",
+            why="the checkpoint itself lies at 0, and on every grid",
+            fix="1 (from -1 to 1), -0.5:1.5, or one for each axis: -1:1,-2:2",
+        )
+    return found
+
+
+def _extent(part: str) -> Extent:
+    low, colon, high = part.partition(":")
+    return (float(low), float(high)) if colon else (-float(low), float(low))

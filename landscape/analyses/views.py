@@ -1,0 +1,204 @@
+"""What the evaluated lines and planes of a surface come to in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from landscape.analyses.gridded import Grid, Index
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landscape.algorithms.merge_tree import MergeTree
+    from landscape.analyses.planes import Marks
+    from landscape.directions import Treatment
+
+ROUNDING = 16  # machine epsilons of the loss that a minimum must be deep
+LEVELS = (2.0, 10.0)  # times the loss at the centre: where basins are measured by default
+
+
+@dataclass(frozen=True)
+class View:
+    """One evaluated line or plane; coordinates, curvatures d'Hd (NaN if unknown), norms by axis, alpha first."""
+
+    coordinates: tuple[np.ndarray, ...]
+    grid: Grid
+    hessian: np.ndarray
+    norms: tuple[float, ...]
+    cosine: float | None
+
+    @property
+    def losses(self) -> np.ndarray:
+        """`(beta, alpha)` or `(alpha,)`."""
+        losses: np.ndarray = self.grid.values[0]
+        return losses
+
+    @property
+    def centre(self) -> Index:
+        from landscape.algorithms.grids import centre
+
+        return tuple(centre(axis) for axis in reversed(self.coordinates))
+
+    def line(self, axis: int) -> np.ndarray:
+        """The losses through the centre along an axis, 0 for alpha."""
+        along: list[Any] = list(self.centre)
+        along[len(along) - 1 - axis] = slice(None)
+        line: np.ndarray = self.losses[tuple(along)]
+        return line
+
+    def curvature(self, axis: int) -> float | None:
+        """The second difference at the centre."""
+        from landscape.algorithms.shape import second_difference
+
+        places = self.coordinates[axis]
+        return second_difference(self.line(axis), float(places[1] - places[0]), self.centre[::-1][axis])
+
+    def variations(self) -> list[float]:
+        """Total variation over range of the lines through the centre."""
+        from landscape.algorithms.shape import variation
+
+        return [variation(self.line(axis)) for axis in range(len(self.coordinates))]
+
+    def tree(self, epsilon: float) -> MergeTree:
+        """The merge tree; a minimum must be deeper than rounding, and than what interpolation may be wrong by."""
+        import numpy as np
+
+        from landscape.algorithms.merge_tree import merge_tree
+
+        noise = ROUNDING * epsilon * np.abs(np.nan_to_num(self.losses, nan=0.0, posinf=0.0, neginf=0.0))
+        return merge_tree(self.losses, noise if self.grid.errors is None else noise + self.grid.errors)
+
+
+def surfaces(views: Sequence[View], columns: Sequence[str]) -> dict[str, Any]:
+    """Coordinates and the measured columns; with several views each has a leading axis `seed`."""
+    import numpy as np
+
+    first = views[0]
+    found: dict[str, Any] = dict(zip(("alpha", "beta"), first.coordinates, strict=False))
+    stacked = [np.stack([view.grid.values[i] for view in views]) for i in range(len(columns))]
+    found |= {name: values if len(views) > 1 else values[0] for name, values in zip(columns, stacked, strict=True)}
+    status = np.stack([view.grid.status for view in views])
+    found["status"] = status if len(views) > 1 else status[0]
+    errors = [view.grid.errors for view in views if view.grid.errors is not None]
+    if errors:
+        found["error"] = np.stack(errors) if len(views) > 1 else errors[0]
+        spans = [np.ptp(view.losses[np.isfinite(view.losses)]) for view in views]
+        found["largest_error"] = max(float(e.max() / span) for e, span in zip(errors, spans, strict=True) if span > 0)
+    return found
+
+
+def curvatures(views: Sequence[View]) -> dict[str, Any]:
+    """Second differences and d'Hd by axis: means over the views, with their standard errors, and the views' own."""
+    import numpy as np
+
+    found: dict[str, Any] = {}
+    for axis, name in enumerate(("alpha", "beta")[: len(views[0].coordinates)]):
+        own = [view.curvature(axis) for view in views]
+        exact = np.array([view.hessian[axis] for view in views])
+        if None not in own:
+            values = np.array(own, float)
+            found[f"curvature_{name}"] = float(values.mean())
+            if len(views) > 1:
+                found[f"curvature_{name}_se"] = float(values.std(ddof=1) / len(views) ** 0.5)
+                found[f"curvatures_{name}"] = values
+        if np.isfinite(exact).all():
+            found[f"hessian_{name}"] = float(exact.mean())
+        found[f"norm_{name}"] = views[0].norms[axis]
+    if views[0].cosine is not None:
+        found["cosine"] = views[0].cosine
+    return found
+
+
+def roughness(views: Sequence[View], epsilon: float) -> dict[str, Any]:
+    """Total variation and roughness over all lines through the centre, and the minima of the first view."""
+    import numpy as np
+
+    from landscape.algorithms import shape
+
+    lines = [one for view in views for one in view.variations()]
+    known = [one for one in lines if np.isfinite(one)]
+    trees = [view.tree(epsilon) for view in views]
+    found = {
+        "lines": len(lines),
+        "variation": float(np.mean(known)) if known else float("nan"),
+        "roughness_index": shape.roughness(lines),
+        "smad": float(np.mean([tree.smad for tree in trees])),
+        **_minima(views[0], trees[0]),
+    }
+    if len(views) > 1:
+        found |= {"variations": np.array([np.mean(view.variations()) for view in views])}
+        found |= {"smads": np.array([tree.smad for tree in trees])}
+        found |= {"cosines": np.array([view.cosine for view in views])} if views[0].cosine is not None else {}
+    return found
+
+
+def _minima(view: View, tree: MergeTree) -> dict[str, Any]:
+    """Where the minima of a view lie, deepest first, and how deep each is below the pass out of it."""
+    import numpy as np
+
+    places = np.unravel_index(tree.places, view.losses.shape)[::-1]
+    found: dict[str, Any] = {
+        "minima": len(tree.places),
+        "minimum_loss": tree.values,
+        "minimum_persistence": tree.passes - tree.values,
+    }
+    for name, axis, index in zip(("alpha", "beta"), view.coordinates, places, strict=False):
+        found[f"minimum_{name}"] = axis[index]
+    return found
+
+
+def basins(view: View, levels: Sequence[float]) -> dict[str, Any]:
+    """Widths through the centre, and the area, of its basin at each level of the loss."""
+    import numpy as np
+
+    from landscape.algorithms import shape
+
+    centre = float(view.losses[view.centre])
+    chosen = sorted(levels) if levels else [factor * centre for factor in LEVELS]
+    sides = range(len(view.coordinates))
+    widths = [
+        [shape.width(view.line(axis), view.coordinates[axis], view.centre[::-1][axis], level) for axis in sides]
+        for level in chosen
+    ]
+    found: dict[str, Any] = {"level": np.array(chosen), "basin_width_alpha": np.array([w[0].value for w in widths])}
+    is_open = np.array([any(one.open for one in row) for row in widths])
+    if len(sides) == 2:
+        cell = float(np.prod([axis[1] - axis[0] for axis in view.coordinates]))
+        areas = [shape.area(view.losses, (view.centre[0], view.centre[1]), level) for level in chosen]
+        found["basin_width_beta"] = np.array([w[1].value for w in widths])
+        found["basin_area"] = np.array([one.value * cell for one in areas])
+        is_open |= np.array([one.open for one in areas])
+    return found | {"basin_open": is_open}
+
+
+def marked(marks: Marks | None, explained: Sequence[float]) -> dict[str, Any]:
+    """The checkpoints on the plane, and the variance that its axes explain."""
+    import numpy as np
+
+    found: dict[str, Any] = {f"explained_{name}": e for name, e in zip(("alpha", "beta"), explained, strict=False)}
+    if marks is None:
+        return found
+    found |= {f"place_{name}": column for name, column in zip(("alpha", "beta"), marks.places.T, strict=False)}
+    return found | {"mark": np.array(marks.names), "off_plane": marks.off_plane, "own_loss": marks.losses}
+
+
+def treated(done: Sequence[Treatment], weights: dict[str, float]) -> dict[str, Any]:
+    """What was done to each tensor, and the same summed by kind; `weights` are the tensors' norms."""
+    import numpy as np
+
+    kinds = list(dict.fromkeys((one.role, one.how) for one in done))
+    of_kind = [[one for one in done if (one.role, one.how) == kind] for kind in kinds]
+    return {
+        "kind": np.array([role for role, _ in kinds]),
+        "kind_treatment": np.array([how for _, how in kinds]),
+        "kind_tensors": np.array([len(ones) for ones in of_kind]),
+        "kind_parameters": np.array([sum(one.block.size for one in ones) for ones in of_kind]),
+        "kind_filters": np.array([sum(one.filters for one in ones) for ones in of_kind]),
+        "tensor": np.array([one.block.name for one in done]),
+        "tensor_kind": np.array([one.role for one in done]),
+        "tensor_treatment": np.array([one.how for one in done]),
+        "tensor_filters": np.array([one.filters for one in done]),
+        "tensor_norm": np.array([weights[one.block.name] for one in done]),
+    }

@@ -1,0 +1,254 @@
+"""Surfaces as filled contours on a logarithmic scale, lines with loss and accuracy, and solids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.figures.style import BLUE, GREEN, GREY, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+
+    from landscape.analyses.surface import SurfaceResult
+
+SHADES = 60  # filled levels: enough to look continuous
+QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which lines are drawn
+DECADES = 6  # of the loss above its minimum that colours tell apart; higher values are clipped, which is said
+LETTERS = "ABC"
+ABOVE = 22  # points between a panel and its title, for the legend
+PATH = "#E69F00"  # of a trajectory: Okabe and Ito's orange, seen on every shade of viridis
+
+
+def panels(result: SurfaceResult) -> int:
+    if result.beta is None:
+        return 1
+    return len(result.loss) if result.seed is not None else 1 + (result.accuracy is not None)
+
+
+def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """A line; or the loss and accuracy over a plane; or the losses of several planes on one scale."""
+    if result.beta is None:
+        line(result, axes[0])
+        return
+    planes = _planes(result, result.loss)
+    norm = scale(planes)
+    for number, (axis, losses) in enumerate(zip(axes, planes, strict=False)):
+        contours(result, axis, losses, norm)
+        if len(planes) > 1:
+            axis.set_title(f"plane {number}", fontsize=10, pad=ABOVE)
+    if len(planes) == 1 and result.accuracy is not None:
+        heat(result, axes[1], result.accuracy)
+    _colour_bar(axes[: len(planes)], norm, planes, _height(result))
+
+
+def together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Sequence[Axes]) -> None:
+    """The first planes, or the lines, of several results on one scale."""
+    if results[0].beta is None:
+        lines(results, names, axes[0])
+        return
+    planes = [_planes(result, result.loss)[0] for result in results]
+    norm = scale(planes)
+    for result, name, axis, losses in zip(results, names, axes, planes, strict=True):
+        contours(result, axis, losses, norm)
+        axis.set_title(_plain(name), fontsize=10, pad=ABOVE)
+    _colour_bar(axes, norm, planes, _height(results[0]))
+
+
+def scale(planes: Sequence[np.ndarray]) -> Normalize:
+    """One scale for all: logarithmic if every loss is above 0, and clipped after so many decades."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    finite = np.concatenate([plane[np.isfinite(plane)].ravel() for plane in planes])
+    if not len(finite):
+        return Normalize(0, 1)
+    low, high = float(finite.min()), float(finite.max())
+    if low <= 0 or high <= low:
+        return Normalize(low, high if high > low else low + 1)
+    return LogNorm(low, min(high, low * 10.0**DECADES))
+
+
+def contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize) -> None:
+    """Filled contours with labelled lines at quantiles, the lowest point, and what lies on the plane."""
+    from matplotlib.colors import LogNorm
+
+    assert result.beta is not None
+    low, high = float(norm.vmin or 0), float(norm.vmax or 1)
+    spaced = np.geomspace if isinstance(norm, LogNorm) else np.linspace
+    shown = np.ma.masked_invalid(losses).clip(low, high)
+    levels = spaced(low, high, SHADES)
+    levels[0], levels[-1] = low, high
+    axes.contourf(result.alpha, result.beta, shown, levels=levels, norm=norm, cmap="viridis")
+    finite = losses[np.isfinite(losses)]
+    chosen = np.unique(np.quantile(finite, QUANTILES)) if len(finite) else np.zeros(0)
+    chosen = chosen[(chosen > low) & (chosen < high)]
+    if len(chosen):
+        drawn = axes.contour(
+            result.alpha, result.beta, np.ma.masked_invalid(losses), levels=chosen, colors="white", linewidths=0.8
+        )
+        axes.clabel(drawn, fmt=lambda level: f"{level:.2g}", fontsize=7)
+    _hatch(result, axes, losses)
+    if len(finite):
+        row, column = np.unravel_index(int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan))), losses.shape)
+        lowest = f"lowest, {losses[row, column]:.3g}"
+        axes.plot(result.alpha[column], result.beta[row], "x", color="white", markersize=7, label=lowest)
+    axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label=f"checkpoint, {result.centre_loss:.3g}")
+    _marks(result, axes, named=True)
+    _frame(result, axes)
+    _legend(axes)
+
+
+def heat(result: SurfaceResult, axes: Axes, accuracy: np.ndarray) -> None:
+    """The accuracy, on its own scale."""
+    assert result.beta is not None
+    image = axes.pcolormesh(result.alpha, result.beta, accuracy, cmap="cividis", vmin=0, vmax=1, shading="nearest")
+    axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8)
+    _marks(result, axes, named=False)
+    _frame(result, axes)
+    axes.figure.colorbar(image, ax=axes, label="accuracy", shrink=_height(result))
+
+
+def line(result: SurfaceResult, axes: Axes) -> None:
+    """Loss on the left axis, accuracy on the right one; several lines are thin, with their mean."""
+    from matplotlib.ticker import MaxNLocator
+
+    losses = result.loss if result.seed is not None else result.loss[None]
+    for number, one in enumerate(losses if len(losses) > 1 else ()):
+        axes.plot(result.alpha, one, color=BLUE, alpha=0.35, linewidth=0.9, label=None if number else "each line")
+    axes.plot(
+        result.alpha, losses.mean(axis=0), color=BLUE, linewidth=1.8, label="loss" if len(losses) == 1 else "mean loss"
+    )
+    if result.unaligned_loss is not None:
+        axes.plot(result.alpha, result.unaligned_loss, ":", color=BLUE, linewidth=1.5, label="loss without alignment")
+    if result.mark is not None and result.place_alpha is not None and result.own_loss is not None:
+        axes.plot(result.place_alpha, result.own_loss, "o", color=ORANGE, markersize=5, label="checkpoints")
+    else:
+        axes.plot(0, result.centre_loss, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label="checkpoint")
+    _logarithmic(axes, losses)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(_axis(result, "alpha"))
+    axes.set_ylabel("loss")
+    if result.accuracy is not None:
+        right = axes.twinx()
+        shares = result.accuracy if result.seed is not None else result.accuracy[None]
+        right.plot(result.alpha, shares.mean(axis=0), "--", color=GREEN, linewidth=1.2)
+        right.set_ylabel("accuracy (dashed)", color=GREEN)
+        right.set_ylim(-0.02, 1.02)
+    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) -> None:
+    """The losses along the lines of several results; a mean where one has several."""
+    from matplotlib import colormaps
+
+    shades = colormaps["viridis"](np.linspace(0, 0.85, len(results)))
+    means = [np.atleast_2d(result.loss).mean(axis=0) for result in results]
+    for result, name, shade, mean in zip(results, names, shades, means, strict=True):
+        axes.plot(result.alpha, mean, color=shade, linewidth=1.6, label=_plain(name))
+    _logarithmic(axes, np.concatenate(means))
+    axes.set(xlabel="alpha", ylabel="loss")
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+
+
+def solid(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """The first plane as a solid; its height is the logarithm of the loss where all are above 0."""
+    assert result.beta is not None
+    losses = _planes(result, result.loss)[0]
+    norm = scale([losses])
+    flat = axes[0]
+    spec, figure = flat.get_subplotspec(), flat.figure
+    flat.remove()
+    space: Any = figure.add_subplot(spec, projection="3d")
+    finite = np.where(np.isfinite(losses), losses, np.nan)
+    logarithmic = bool(np.nanmin(finite) > 0)
+    heights = np.log10(finite) if logarithmic else finite
+    alpha, beta = np.meshgrid(result.alpha, result.beta)
+    space.plot_surface(alpha, beta, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
+    space.set(xlabel=_axis(result, "alpha"), ylabel=_axis(result, "beta"))
+    space.set_zlabel("log10 loss" if logarithmic else "loss")
+    space.view_init(elev=35, azim=-60)
+    space.set_box_aspect(None, zoom=0.85)
+    space.set_title(f"loss from {norm.vmin:.3g} to {np.nanmax(finite):.3g}", fontsize=10)
+
+
+def _planes(result: SurfaceResult, values: np.ndarray) -> list[np.ndarray]:
+    return list(values) if result.seed is not None else [values]
+
+
+def _hatch(result: SurfaceResult, axes: Axes, losses: np.ndarray) -> None:
+    """What is not finite, hatched."""
+    from matplotlib.patches import Patch
+
+    broken = ~np.isfinite(losses)
+    if not broken.any():
+        return
+    axes.contourf(result.alpha, result.beta, broken.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
+    axes.add_patch(Patch(fill=False, hatch="////", linewidth=0, label="NaN or infinite"))
+
+
+def _marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:
+    """The other checkpoints on the plane: a path along a trajectory, or points with letters."""
+    if result.mark is None or result.place_alpha is None or result.place_beta is None:
+        return
+    if result.explained_alpha is not None:
+        axes.plot(
+            result.place_alpha, result.place_beta, "o-", color=PATH, markersize=3.5, linewidth=1, label="trajectory"
+        )
+        return
+    for letter, name, x, y in zip(LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False):
+        short = _plain(str(name).rpartition("/")[2])
+        axes.plot(x, y, "o", color=PATH, markersize=3.5, label=f"{letter}: {short}" if named else None)
+        axes.annotate(letter, (x, y), fontsize=9, color="white", xytext=(4, 4), textcoords="offset points")
+
+
+def _legend(axes: Axes) -> None:
+    """Above the panel, on a shade on which white is seen too."""
+    axes.legend(
+        fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, facecolor="#31688E", labelcolor="white",
+        edgecolor="none", framealpha=1,
+    )  # fmt: skip
+
+
+def _height(result: SurfaceResult) -> float:
+    """The height of a plane's axes, whose scales are equal, relative to that of its panel."""
+    assert result.beta is not None
+    tall = float(np.ptp(result.beta) / np.ptp(result.alpha))
+    return min(0.95, max(0.3, 1.25 * tall))
+
+
+def _frame(result: SurfaceResult, axes: Axes) -> None:
+    assert result.beta is not None
+    axes.set_aspect("equal")
+    axes.set_xlim(result.alpha[0], result.alpha[-1])
+    axes.set_ylim(result.beta[0], result.beta[-1])
+    axes.set_xlabel(_axis(result, "alpha"))
+    axes.set_ylabel(_axis(result, "beta"))
+
+
+def _axis(result: SurfaceResult, name: str) -> str:
+    explained = getattr(result, f"explained_{name}")
+    return name if explained is None else f"{name} ({100 * explained:.3g} % of the variance)"
+
+
+def _colour_bar(axes: Sequence[Axes], norm: Normalize, planes: Sequence[np.ndarray], height: float) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    highest = max((float(plane[np.isfinite(plane)].max()) for plane in planes if np.isfinite(plane).any()), default=0.0)
+    clipped = f", clipped at {norm.vmax:.3g}" if norm.vmax is not None and highest > norm.vmax else ""
+    bar = ScalarMappable(norm, "viridis")
+    axes[0].figure.colorbar(bar, ax=list(axes), label=f"loss{clipped}", shrink=height)
+
+
+def _logarithmic(axes: Axes, losses: np.ndarray) -> None:
+    finite = losses[np.isfinite(losses)]
+    if len(finite) and finite.min() > 0 and finite.max() > 10 * finite.min():
+        axes.set_yscale("log")
+    elif len(finite) and finite.min() < 0 < finite.max():
+        axes.axhline(0, color=GREY, linewidth=0.5)
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")

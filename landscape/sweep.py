@@ -1,0 +1,309 @@
+"""Loss, accuracy and a metric at many points of a line or plane, at the cost of forward passes.
+
+One working copy of the parameters is overwritten from point to point; the data are joined into the batches, and laid
+out in the memory format, that a short trial finds to be fastest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import memory
+from landscape.batch_norm import Interpolated, normalising, recompute
+from landscape.batches import Batch, batch_leaves, placed
+from landscape.errors import TaskError, UsageError
+from landscape.losses import Loss
+from landscape.objective import Objective, Replica
+from landscape.predictions import errors, has_classes
+from landscape.vectorised import vectorised
+
+SHARE = 4  # joined data, and the activations of a pass, take at most 1/4 of the free memory each
+ROUNDS = 3  # timed passes of each way in a trial, after a warm-up; the fastest counts
+CLEARLY = 0.97  # of the best time so far: a way must be faster by more than what timing scatters
+TOGETHER = 32  # points at once in a vectorised pass on CUDA
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a pass is made: samples at once (0: as the data come), convolutions channels-last, points at once."""
+
+    samples: int = 0
+    channels_last: bool = False
+    points: int = 1
+
+    def array(self) -> np.ndarray:
+        return np.array([self.samples, self.channels_last, self.points])
+
+    @classmethod
+    def from_array(cls, numbers: np.ndarray) -> Way:
+        return cls(int(numbers[0]), bool(numbers[1]), int(numbers[2]))
+
+    def __str__(self) -> str:
+        words = [f"{self.samples:,} samples at once" if self.samples else "the data's own batches"]
+        words += ["channels last"] if self.channels_last else []
+        words += [f"{self.points} points vectorised"] if self.points > 1 else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """theta + sum of coordinates times directions, one or two of `(P,)`; and what BatchNorm does on it.
+
+    `statistics` are the interpolated ones with the shares of each other model at unit coordinates (directions x
+    models), or "recompute", or None for those of the checkpoint.
+    """
+
+    directions: tuple[Tensor, ...]
+    statistics: tuple[Interpolated, np.ndarray] | str | None = None
+
+
+class Sweep:
+    """Evaluates points of planes through an objective's theta; the user's model is never touched.
+
+    Raises UsageError if statistics are to change and the model cannot be copied.
+    """
+
+    def __init__(self, objective: Objective, metric: Loss | None = None) -> None:
+        self.objective = objective
+        self.metric = metric
+        self.way = Way()
+        self.columns = ("loss", *(["accuracy"] if has_classes(objective.loss) else []), *(["metric"] if metric else []))
+        self._work = objective.theta.clone()
+        self._replica: Replica | None = objective.replica(self._work)
+        self._pieces: list[Batch] | None = None
+
+    def evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
+        """The columns at each of n points, given by their coordinates: `(n, columns)`, float64."""
+        if self.way.points > 1 and plane.statistics is None:
+            found = [
+                self._together(plane, points[at : at + self.way.points])
+                for at in range(0, len(points), self.way.points)
+            ]
+            sums = torch.cat(found)
+        else:
+            sums = torch.stack([self._at(plane, point) for point in points])
+        return self._means(sums)
+
+    def settle(self, plane: Plane) -> None:
+        """Chooses the fastest way by a trial on the plane."""
+        best = _seconds(lambda: self._at(plane, [0.0] * len(plane.directions)))
+        for way in self._ways(plane):
+            earlier = self.way
+            self.use(replace(way, samples=way.samples or earlier.samples))
+            if self.way == earlier:
+                continue
+            points = [[0.0] * len(plane.directions)] * self.way.points
+            seconds = _seconds(lambda: self.evaluate(plane, points)) / self.way.points  # noqa: B023
+            if seconds < CLEARLY * best:
+                best = seconds
+            else:
+                self.use(earlier)
+
+    def use(self, way: Way) -> None:
+        """From now on passes are made so."""
+        self.way, self._pieces = way, None
+        if self._replica is not None:
+            for name, parameter in self._replica.model.named_parameters():
+                if name in self._spaces:
+                    parameter.data = self._spaces[name]
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _spaces(self) -> dict[str, Tensor]:
+        """The places in the working vector by name; those of convolutions in the order of channels-last memory."""
+        views = self.objective.space.unflatten(self._work)
+        if not self.way.channels_last:
+            return views
+        return {name: _channels_last(view) if view.ndim == 4 else view for name, view in views.items()}
+
+    def _move(self, plane: Plane, point: Sequence[float]) -> None:
+        """Puts theta + sum of coordinates times directions into the working copy."""
+        if not self.way.channels_last:
+            self._work.copy_(self.objective.theta)
+            for direction, coordinate in zip(plane.directions, point, strict=True):
+                self._work.add_(direction, alpha=float(coordinate))
+            return
+        origins = self.objective.space.unflatten(self.objective.theta)
+        moves = [self.objective.space.unflatten(direction) for direction in plane.directions]
+        for name, place in self._spaces.items():
+            place.copy_(origins[name])
+            for move, coordinate in zip(moves, point, strict=True):
+                place.add_(move[name], alpha=float(coordinate))
+
+    def _at(self, plane: Plane, point: Sequence[float]) -> Tensor:
+        """The sums over all data at one point; running out of memory takes fewer samples at once and goes on."""
+        with torch.no_grad():
+            self._move(plane, point)
+            if plane.statistics is not None:
+                self._normalise(plane.statistics, point)
+            while True:
+                try:
+                    return sum(
+                        (self._sums(self._output(piece), piece) for piece in self._data()), start=torch.zeros(())
+                    )
+                except RuntimeError as error:
+                    if not memory.exhausted(error):
+                        raise
+                self._shrink()
+
+    def _together(self, plane: Plane, points: Sequence[Sequence[float]]) -> Tensor:
+        """The sums at several points in one vectorised pass, `(n, sums)`; one by one if the model does not allow it."""
+
+        def sums(row: Tensor, piece: Batch) -> Tensor:
+            return self._sums(self.objective.batch_output(row, piece), piece)
+
+        rows = self.objective.theta.expand(len(points), -1)
+        for axis, direction in enumerate(plane.directions):
+            steps = torch.tensor([point[axis] for point in points], dtype=rows.dtype, device=rows.device)
+            rows = torch.addcmul(rows, steps[:, None], direction)
+        with torch.no_grad():
+            parts = [vectorised(lambda row, piece=piece: sums(row, piece), rows) for piece in self._data()]
+        if any(part is None for part in parts):
+            self.use(replace(self.way, points=1))
+            return torch.stack([self._at(plane, point) for point in points])
+        return sum(part for part in parts if part is not None)  # type: ignore[return-value]
+
+    def _output(self, piece: Batch) -> Any:
+        if self._replica is not None:
+            return self._replica.output(piece)
+        return self.objective.batch_output(self._work, piece)
+
+    def _sums(self, output: Any, piece: Batch) -> Tensor:
+        """Sums and counts of one piece: the loss; what is wrong, of how many; the metric, of how many."""
+        found = [self.objective.loss_total(output, piece).double()]
+        if "accuracy" in self.columns:
+            known = errors(self.objective.loss, output, piece.targets)
+            found += [part.double() for part in known] if known else [torch.full_like(found[0], torch.nan)] * 2
+        if self.metric is not None:
+            found.append(self.metric.total(output, piece.targets).double())
+            found.append(torch.full_like(found[0], float(self.metric.count(piece.targets))))
+        return torch.stack(found)
+
+    def _means(self, sums: Tensor) -> np.ndarray:
+        numbers = sums.cpu().numpy()
+        means = [numbers[:, 0] / self.objective.count]
+        if "accuracy" in self.columns:
+            means.append(1 - numbers[:, 1] / np.maximum(numbers[:, 2], 1))
+        if self.metric is not None:
+            means.append(numbers[:, -2] / numbers[:, -1])
+        return np.stack(means, axis=1)
+
+    def _normalise(self, kind: tuple[Interpolated, np.ndarray] | str, point: Sequence[float]) -> None:
+        """Puts the running statistics of this point into the copy."""
+        if self._replica is None:
+            raise UsageError(
+                "the model cannot be copied, so that its statistics cannot change", fix="--batch-norm fixed"
+            )
+        model = self._replica.model
+        if isinstance(kind, str):
+            recompute(model, lambda: (self._output(batch) for batch in self._own_batches()))
+            return
+        between, shares = kind
+        places = dict(model.named_buffers())
+        for name, values in between.at((np.asarray(point) @ shares).tolist()).items():
+            places[name].copy_(values)
+
+    # -- the data ------------------------------------------------------------------------------------------------
+
+    def _own_batches(self) -> Iterator[Batch]:
+        for batch in self.objective.batches:
+            yield placed(batch, self.objective.device, self.objective.dtype)
+
+    def _data(self) -> Iterable[Batch]:
+        """The data in pieces of so many samples; in memory if they are kept there."""
+        if self._pieces is None and self.objective.batches.kept:
+            self._pieces = list(self._cut())
+        return self._cut() if self._pieces is None else self._pieces
+
+    def _cut(self) -> Iterator[Batch]:
+        most = self.way.samples or self.objective.micro_batch
+        joined = [self._joined] if self.way.samples and self._joined else self._own_batches()
+        for batch in joined:
+            for piece in batch.split(most):
+                yield piece.map(_channels_last_image) if self.way.channels_last else piece
+
+    @cached_property
+    def _joined(self) -> Batch | None:
+        """All data as one batch; None if they are not in memory, would not fit twice, or differ in shape."""
+        if not self.objective.batches.kept:
+            return None
+        batches = list(self.objective.batches)
+        size = sum(tensor.nbytes for batch in batches for tensor in batch_leaves(batch))
+        first = batches[0]
+        like = [(tensor.shape[1:], tensor.dtype) for tensor in batch_leaves(first)]
+        alike = all([(t.shape[1:], t.dtype) for t in batch_leaves(batch)] == like for batch in batches)
+        if not alike or size > memory.available(self.objective.device) // SHARE:
+            return None
+        parts = [iter(list(_in_order(batch))) for batch in batches]
+        return first.map(lambda _: torch.cat([next(part) for part in parts]))
+
+    def _ways(self, plane: Plane) -> Iterator[Way]:
+        """What a trial tries beside the data's own batches; 0 samples stand for the best found so far."""
+        samples, own = self.objective.batches.samples, self.objective.batches.largest
+        room = memory.available(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
+        sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(room, samples)}
+        if self._joined is not None:
+            yield from (Way(size) for size in sorted(sizes - {own}))
+        if self._replica is not None and any(len(block.shape) == 4 for block in self.objective.space.blocks):
+            yield Way(channels_last=True)
+        if self.objective.device.type == "cuda" and plane.statistics is None:
+            yield Way(points=TOGETHER)
+
+    def _shrink(self) -> None:
+        """Takes half as many samples at once; raises TaskError if that is less than one."""
+        now = self.way.samples or self.objective.micro_batch
+        if now == 1:
+            raise TaskError("one sample alone does not fit into memory", fix="--device cpu")
+        if self.objective.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.way.samples:
+            self.use(replace(self.way, samples=now // 2))
+        else:
+            self.objective.micro_batch, self._pieces = now // 2, None
+
+
+def _in_order(batch: Batch) -> Iterator[Tensor]:
+    """The tensors in the order in which `Batch.map` visits them."""
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    batch.map(keep)
+    return iter(found)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """The shortest time of a few, after a warm-up; reading a number waits for the device."""
+    times = []
+    for _ in range(ROUNDS + 1):
+        began = time.perf_counter()
+        float(np.asarray(work().sum()))
+        times.append(time.perf_counter() - began)
+    return min(times[1:])
+
+
+def _channels_last(place: Tensor) -> Tensor:
+    """The same piece of memory as a tensor of the same shape whose channels lie innermost."""
+    outputs, inputs, height, width = place.shape
+    return place.reshape(-1).view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+
+
+def _channels_last_image(tensor: Tensor) -> Tensor:
+    floating = tensor.ndim == 4 and tensor.is_floating_point()
+    return tensor.contiguous(memory_format=torch.channels_last) if floating else tensor
+
+
+def batch_norms(objective: Objective) -> int:
+    """How many layers of BatchNorm with running statistics the model has."""
+    return len(normalising(objective.model))
