@@ -121,7 +121,7 @@ def choices(hint: Any) -> tuple[str, ...]:
 
 def required(hint: Any) -> Any:
     """`T` of `T | None`, else the type itself."""
-    if isinstance(hint, UnionType):
+    if typing.get_origin(hint) in (UnionType, typing.Union):  # the second for a Literal
         return next(part for part in typing.get_args(hint) if part is not type(None))
     return hint
 

@@ -128,9 +128,10 @@ class Sweep:
     def _move(self, plane: Plane, point: Sequence[float]) -> None:
         """Puts theta + sum of coordinates times directions into the working copy."""
         if not self.way.channels_last:
-            self._work.copy_(self.objective.theta)
+            origin = self.objective.theta
             for direction, coordinate in zip(plane.directions, point, strict=True):
-                self._work.add_(direction, alpha=float(coordinate))
+                torch.add(origin, direction, alpha=float(coordinate), out=self._work)
+                origin = self._work
             return
         origins = self.objective.space.unflatten(self.objective.theta)
         moves = [self.objective.space.unflatten(direction) for direction in plane.directions]

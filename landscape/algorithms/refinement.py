@@ -2,13 +2,13 @@
 
 The grid is cut into cells of 4 x 4 steps. In each round the centre of every open cell is predicted by interpolation
 from all that is known, then evaluated: where the prediction was good enough the cell is closed, elsewhere it is cut
-into four. What is interpolated is the logarithm where all values are positive, so that a basin is as true as the walls
+into four. A closed cell is opened again if what was learnt around it changes what is interpolated in it. What is interpolated is the logarithm where all values are positive, so that a basin is as true as the walls
 around it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -43,42 +43,75 @@ def refined(shape: tuple[int, ...], tol: float) -> Generator[list[Index], Sequen
     One or two axes. Values that are not finite are never interpolated, nor is what lies beside them: there every point
     is evaluated.
     """
-    from scipy.ndimage import maximum_filter
-
-    def record(points: list[Index], found: Sequence[float]) -> None:
-        for point, value in zip(points, found, strict=True):
-            values[point], known[point] = value, True
-
-    values, known, errors = np.full(shape, np.nan), np.zeros(shape, bool), np.zeros(shape)
+    grid = _Grid(np.full(shape, np.nan), np.zeros(shape, bool))
     ticks = [sorted({*range(0, length, STRIDE), length - 1}) for length in shape]
     cells: list[Cell] = list(product(*(list(pairwise(axis)) or [(0, 0)] for axis in ticks)))
-    wanted: list[Index] = list(product(*ticks))
-    while cells or wanted:
-        if wanted:
-            record(wanted, (yield wanted))
-        centres = {cell: tuple((first + last) // 2 for first, last in cell) for cell in cells}
-        fresh = sorted({point for point in centres.values() if not known[point]})
-        predicted = interpolated(values, known, fresh)
+    gaps: dict[Cell, float] = {}  # of closed cells
+    grid.record(list(product(*ticks)), (yield list(product(*ticks))))
+    guess = grid.guess()
+    while cells:
+        fresh = sorted({centre for centre in map(_centre, cells) if not grid.known[centre]})
         if fresh:
-            record(fresh, (yield fresh))
-        deviation = {point: abs(guess - values[point]) for point, guess in zip(fresh, predicted, strict=True)}
-        allowed = tol * np.ptp(values[np.isfinite(values)]) if np.isfinite(values).any() else 0.0
+            grid.record(fresh, (yield fresh))
         opened = []
-        for cell, point in centres.items():
-            gap = deviation.get(point, 0.0)
-            good = gap * SAFETY <= allowed and gap <= RELATIVE * tol * abs(values[point])
-            inside = tuple(slice(first, last + 1) for first, last in cell)
-            whole = np.isfinite(values[inside][known[inside]]).all()
-            if good and whole:
-                errors[inside] = np.maximum(errors[inside], gap)
+        for cell in cells:
+            gap = abs(guess[_centre(cell)] - grid.values[_centre(cell)])
+            if grid.close_enough(cell, gap, tol):
+                gaps[cell] = gap
             else:
-                opened.append((cell, point))
-        wanted = sorted({point for cell, middle in opened for point in _corners(cell, middle) if not known[point]})
-        cells = [part for cell, middle in opened for part in _parts(cell, middle)]
-    missing = [tuple(place) for place in np.argwhere(~known)]
-    values[~known] = interpolated(values, known, missing)
-    estimates = maximum_filter(SAFETY * errors, size=STRIDE + 1, mode="nearest")
-    return Refined(values, known, np.where(known, 0, estimates))
+                opened.append(cell)
+        corners = sorted({point for cell in opened for point in _corners(cell) if not grid.known[point]})
+        if corners:
+            grid.record(corners, (yield corners))
+        cells = [part for cell in opened for part in _parts(cell)]
+        guess, earlier = grid.guess(), guess
+        for cell, gap in list(gaps.items()):  # what was learnt around a closed cell may have changed what is in it
+            moved = float(np.abs(guess - earlier)[_inside(cell)].max())
+            if not grid.close_enough(cell, moved, tol):
+                del gaps[cell]
+                cells += _parts(cell)
+                corners = [point for point in _corners(cell) if not grid.known[point]]
+                if corners:
+                    grid.record(corners, (yield corners))
+            else:
+                gaps[cell] = max(gap, moved)
+    return grid.finished(gaps)
+
+
+@dataclass
+class _Grid:
+    """What is known so far."""
+
+    values: np.ndarray
+    known: np.ndarray
+
+    def record(self, points: Sequence[Index], found: Sequence[float]) -> None:
+        for point, value in zip(points, found, strict=True):
+            self.values[point], self.known[point] = value, True
+
+    def guess(self) -> np.ndarray:
+        """All values, interpolated where they are not known."""
+        missing = [tuple(place) for place in np.argwhere(~self.known)]
+        guessed = self.values.copy()
+        guessed[~self.known] = interpolated(self.values, self.known, missing)
+        return guessed
+
+    def close_enough(self, cell: Cell, gap: float, tol: float) -> bool:
+        """Whether a deviation within the cell is small enough, and all that is known of it is finite."""
+        finite = self.values[np.isfinite(self.values)]
+        inside = self.values[_inside(cell)][self.known[_inside(cell)]]
+        lowest = float(np.abs(inside).min())
+        small = gap * SAFETY <= tol * np.ptp(finite) and gap <= RELATIVE * tol * lowest if len(finite) else False
+        return bool(small and np.isfinite(inside).all())
+
+    def finished(self, gaps: Mapping[Cell, float]) -> Refined:
+        from scipy.ndimage import maximum_filter
+
+        errors = np.zeros(self.values.shape)
+        for cell, gap in gaps.items():
+            errors[_inside(cell)] = np.maximum(errors[_inside(cell)], gap)
+        estimates = maximum_filter(SAFETY * errors, size=STRIDE + 1, mode="nearest")
+        return Refined(self.guess(), self.known, np.where(self.known, 0, estimates))
 
 
 def interpolated(values: np.ndarray, known: np.ndarray, points: Sequence[Index]) -> np.ndarray:
@@ -110,15 +143,20 @@ def linear(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _corners(cell: Cell, middle: Index) -> list[Index]:
-    return list(product(*({first, centre, last} for (first, last), centre in zip(cell, middle, strict=True))))
+def _centre(cell: Cell) -> Index:
+    return tuple((first + last) // 2 for first, last in cell)
 
 
-def _parts(cell: Cell, middle: Index) -> list[Cell]:
+def _inside(cell: Cell) -> tuple[slice, ...]:
+    return tuple(slice(first, last + 1) for first, last in cell)
+
+
+def _corners(cell: Cell) -> list[Index]:
+    """The corners of the cells that a cell is cut into."""
+    return list(product(*({first, centre, last} for (first, last), centre in zip(cell, _centre(cell), strict=True))))
+
+
+def _parts(cell: Cell) -> list[Cell]:
     """The cells that a cell is cut into, but for those without a point inside."""
-    halves = [{(first, centre), (centre, last)} for (first, last), centre in zip(cell, middle, strict=True)]
-    return [part for part in product(*halves) if not _small(part)]
-
-
-def _small(cell: Cell) -> bool:
-    return all(last - first <= 1 for first, last in cell)
+    halves = [{(first, centre), (centre, last)} for (first, last), centre in zip(cell, _centre(cell), strict=True)]
+    return [part for part in product(*halves) if any(last - first > 1 for first, last in part)]

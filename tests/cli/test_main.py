@@ -210,7 +210,7 @@ class TestShow:
         assert status(["eig", "mlp.pt", "-k", "2"]) == 0
         table = capsys.readouterr().out
         Path("mlp.eig.png").unlink()
-        assert status(["show", "mlp.landscape.h5", "--plot"]) == 0
+        assert status(["plot", "mlp.landscape.h5"]) == 0
         assert capsys.readouterr().out == table
         assert Path("mlp.eig.png").exists()
         assert status(["show", "mlp.landscape.h5", "--json"]) == 0

@@ -147,7 +147,7 @@ def test_damaged_attributes_are_said(capsys: Captured) -> None:
     assert status(["eig", "a.pt", "-k", "1"]) == 0
     with h5py.File("a.landscape.h5", "r+") as file:
         file["eig"].attrs["fingerprint_parts"] = "{"
-    assert status(["show", "a.landscape.h5", "--plot"]) == 2
+    assert status(["plot", "a.landscape.h5"]) == 2
     assert "damaged" in capsys.readouterr().err
 
 
@@ -191,7 +191,7 @@ def test_losses_that_are_too_far_apart_are_pointed_out(capsys: Captured) -> None
 
 def test_an_analysis_without_a_picture_writes_none(capsys: Captured, tmp_path: Path) -> None:
     assert status(["measures", "a.pt", "--limit", "20", "--draws", "0"]) == 0
-    assert status(["show", "a.landscape.h5", "--plot"]) == 0
+    assert status(["plot", "a.landscape.h5"]) == 0
     assert not list(tmp_path.glob("*.png"))
     out = capsys.readouterr().out
     assert "relative flatness" in out
