@@ -99,7 +99,10 @@ def write(name: str, device: str, figures: Mapping[str, Any]) -> Path:
             "device": torch.cuda.get_device_name() if device.startswith("cuda") else _processor(),
         },
         "environment": provenance.environment(),
-        "peers": {package: provenance.installed(package) for package in ("curvlinops-for-pytorch", "pyhessian")},
+        "peers": {
+            package: provenance.installed(package)
+            for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes")
+        },
         "commit": _commit(),
         "time": provenance.now(),
     }

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from landscape import memory
-from landscape.batch_norm import Interpolated, normalising, recompute
-from landscape.batches import Batch, batch_leaves, placed
+from landscape.batch_norm import Interpolated, recompute
+from landscape.batches import Batch
 from landscape.errors import TaskError, UsageError
 from landscape.losses import Loss
 from landscape.objective import Objective, Replica
+from landscape.pieces import SHARE, joined, own_batches, pieces
 from landscape.predictions import errors, has_classes
 from landscape.vectorised import vectorised
 
-SHARE = 4  # joined data, and the activations of a pass, take at most 1/4 of the free memory each
 ROUNDS = 3  # timed passes of each way in a trial, after a warm-up; the fastest counts
 CLEARLY = 0.97  # of the best time so far: a way must be faster by more than what timing scatters
 TOGETHER = 32  # points at once in a vectorised pass on CUDA
@@ -78,7 +78,7 @@ class Sweep:
         self.columns = ("loss", *(["accuracy"] if has_classes(objective.loss) else []), *(["metric"] if metric else []))
         self._work = objective.theta.clone()
         self._replica: Replica | None = objective.replica(self._work)
-        self._pieces: list[Batch] | None = None
+        self._kept: list[Batch] | None = None
 
     def evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
         """The columns at each of n points, given by their coordinates: `(n, columns)`, float64."""
@@ -94,14 +94,13 @@ class Sweep:
 
     def settle(self, plane: Plane) -> None:
         """Chooses the fastest way by a trial on the plane."""
-        best = _seconds(lambda: self._at(plane, [0.0] * len(plane.directions)))
-        for way in self._ways(plane):
+        nowhere = [0.0] * len(plane.directions)
+        best = _seconds(lambda: self._at(plane, nowhere))
+        for change in self._changes(plane):
             earlier = self.way
-            self.use(replace(way, samples=way.samples or earlier.samples))
-            if self.way == earlier:
-                continue
-            points = [[0.0] * len(plane.directions)] * self.way.points
-            seconds = _seconds(lambda: self.evaluate(plane, points)) / self.way.points  # noqa: B023
+            self.use(replace(earlier, **change))
+            points = [nowhere] * self.way.points
+            seconds = _seconds(lambda: self.evaluate(plane, points)) / len(points)  # noqa: B023
             if seconds < CLEARLY * best:
                 best = seconds
             else:
@@ -109,7 +108,7 @@ class Sweep:
 
     def use(self, way: Way) -> None:
         """From now on passes are made so."""
-        self.way, self._pieces = way, None
+        self.way, self._kept = way, None
         if self._replica is not None:
             for name, parameter in self._replica.model.named_parameters():
                 if name in self._spaces:
@@ -206,58 +205,35 @@ class Sweep:
             )
         model = self._replica.model
         if isinstance(kind, str):
-            recompute(model, lambda: (self._output(batch) for batch in self._own_batches()))
+            recompute(model, lambda: (self._output(batch) for batch in own_batches(self.objective)))
             return
         between, shares = kind
         places = dict(model.named_buffers())
         for name, values in between.at((np.asarray(point) @ shares).tolist()).items():
             places[name].copy_(values)
 
-    # -- the data ------------------------------------------------------------------------------------------------
-
-    def _own_batches(self) -> Iterator[Batch]:
-        for batch in self.objective.batches:
-            yield placed(batch, self.objective.device, self.objective.dtype)
-
     def _data(self) -> Iterable[Batch]:
         """The data in pieces of so many samples; in memory if they are kept there."""
-        if self._pieces is None and self.objective.batches.kept:
-            self._pieces = list(self._cut())
-        return self._cut() if self._pieces is None else self._pieces
-
-    def _cut(self) -> Iterator[Batch]:
-        most = self.way.samples or self.objective.micro_batch
-        joined = [self._joined] if self.way.samples and self._joined else self._own_batches()
-        for batch in joined:
-            for piece in batch.split(most):
-                yield piece.map(_channels_last_image) if self.way.channels_last else piece
+        samples, layout = self.way.samples, self.way.channels_last
+        if self._kept is None and self.objective.batches.kept:
+            self._kept = list(pieces(self.objective, self._joined, samples, channels_last=layout))
+        return pieces(self.objective, None, 0, channels_last=layout) if self._kept is None else self._kept
 
     @cached_property
     def _joined(self) -> Batch | None:
-        """All data as one batch; None if they are not in memory, would not fit twice, or differ in shape."""
-        if not self.objective.batches.kept:
-            return None
-        batches = list(self.objective.batches)
-        size = sum(tensor.nbytes for batch in batches for tensor in batch_leaves(batch))
-        first = batches[0]
-        like = [(tensor.shape[1:], tensor.dtype) for tensor in batch_leaves(first)]
-        alike = all([(t.shape[1:], t.dtype) for t in batch_leaves(batch)] == like for batch in batches)
-        if not alike or size > memory.available(self.objective.device) // SHARE:
-            return None
-        parts = [iter(list(_in_order(batch))) for batch in batches]
-        return first.map(lambda _: torch.cat([next(part) for part in parts]))
+        return joined(self.objective)
 
-    def _ways(self, plane: Plane) -> Iterator[Way]:
-        """What a trial tries beside the data's own batches; 0 samples stand for the best found so far."""
+    def _changes(self, plane: Plane) -> Iterator[dict[str, Any]]:
+        """What a trial changes in turn, keeping what is faster."""
+        if self._replica is not None and any(len(block.shape) == 4 for block in self.objective.space.blocks):
+            yield {"channels_last": True}
         samples, own = self.objective.batches.samples, self.objective.batches.largest
         room = memory.available(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
         sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(room, samples)}
         if self._joined is not None:
-            yield from (Way(size) for size in sorted(sizes - {own}))
-        if self._replica is not None and any(len(block.shape) == 4 for block in self.objective.space.blocks):
-            yield Way(channels_last=True)
+            yield from ({"samples": size} for size in sorted(sizes - {own}))
         if self.objective.device.type == "cuda" and plane.statistics is None:
-            yield Way(points=TOGETHER)
+            yield {"points": TOGETHER}
 
     def _shrink(self) -> None:
         """Takes half as many samples at once; raises TaskError if that is less than one."""
@@ -269,19 +245,7 @@ class Sweep:
         if self.way.samples:
             self.use(replace(self.way, samples=now // 2))
         else:
-            self.objective.micro_batch, self._pieces = now // 2, None
-
-
-def _in_order(batch: Batch) -> Iterator[Tensor]:
-    """The tensors in the order in which `Batch.map` visits them."""
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    batch.map(keep)
-    return iter(found)
+            self.objective.micro_batch, self._kept = now // 2, None
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -298,13 +262,3 @@ def _channels_last(place: Tensor) -> Tensor:
     """The same piece of memory as a tensor of the same shape whose channels lie innermost."""
     outputs, inputs, height, width = place.shape
     return place.reshape(-1).view(outputs, height, width, inputs).permute(0, 3, 1, 2)
-
-
-def _channels_last_image(tensor: Tensor) -> Tensor:
-    floating = tensor.ndim == 4 and tensor.is_floating_point()
-    return tensor.contiguous(memory_format=torch.channels_last) if floating else tensor
-
-
-def batch_norms(objective: Objective) -> int:
-    """How many layers of BatchNorm with running statistics the model has."""
-    return len(normalising(objective.model))

@@ -72,9 +72,9 @@ def test_every_filter_has_the_norm_of_the_weights_filter(objective: Objective) -
         "lstm.weight_hh_l0": 20,
         "head.weight": 3,
     }
-    for name in filtered:
+    for name, count in filtered.items():
         move, weight = rows(name, moves[name]), rows(name, weights[name])
-        assert len(move) == filtered[name]
+        assert len(move) == count
         assert torch.allclose(move.norm(dim=1), weight.norm(dim=1), rtol=1e-14), name
     ignored = {one.block.name for one in done if one.how == "ignored"}
     assert ignored == set(weights) - set(filtered)

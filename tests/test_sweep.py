@@ -41,7 +41,9 @@ def images() -> Objective:
         for buffer in net.buffers():
             if buffer.is_floating_point():
                 buffer += torch.rand_like(buffer)
-    batches = [(x[:40], y[:40]) for x, y in digits(images=True)[:2]] + [(x[:7], y[:7]) for x, y in digits(images=True)[2:3]]
+    batches = [(x[:40], y[:40]) for x, y in digits(images=True)[:2]] + [
+        (x[:7], y[:7]) for x, y in digits(images=True)[2:3]
+    ]
     return Objective(net, batches, "cross_entropy")
 
 
@@ -108,7 +110,9 @@ class TestValues:
         sweep = Sweep(objective, as_loss(confidence))
         found = sweep.evaluate(plane_of(objective), POINTS[:1])
         assert sweep.columns == ("loss", "accuracy", "metric")
-        assert found[0, 2] == pytest.approx(float(tanh_net()(classification[0]).softmax(1).amax(1).mean().detach()), rel=1e-6)
+        assert found[0, 2] == pytest.approx(
+            float(tanh_net()(classification[0]).softmax(1).amax(1).mean().detach()), rel=1e-6
+        )
 
     def test_nan_and_infinity_stay_what_they_are(self, classification: Data) -> None:
         objective = Objective(tanh_net(), [classification], "cross_entropy")

@@ -2,8 +2,8 @@
 
 The grid is cut into cells of 4 x 4 steps. In each round the centre of every open cell is predicted by interpolation
 from all that is known, then evaluated: where the prediction was good enough the cell is closed, elsewhere it is cut
-into four. A closed cell is opened again if what was learnt around it changes what is interpolated in it. What is interpolated is the logarithm where all values are positive, so that a basin is as true as the walls
-around it.
+into four. A closed cell is opened again if what was learnt around it changes what is interpolated in it. What is
+interpolated is the logarithm where all values are positive, so that a basin is as true as the walls around it.
 """
 
 from __future__ import annotations

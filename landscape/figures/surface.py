@@ -180,13 +180,13 @@ def _planes(result: SurfaceResult, values: np.ndarray) -> list[np.ndarray]:
 
 def _hatch(result: SurfaceResult, axes: Axes, losses: np.ndarray) -> None:
     """What is not finite, hatched."""
-    from matplotlib.patches import Patch
+    from matplotlib.patches import Rectangle
 
     broken = ~np.isfinite(losses)
     if not broken.any():
         return
     axes.contourf(result.alpha, result.beta, broken.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
-    axes.add_patch(Patch(fill=False, hatch="////", linewidth=0, label="NaN or infinite"))
+    axes.add_patch(Rectangle((0, 0), 0, 0, fill=False, hatch="////", label="NaN or infinite"))
 
 
 def _marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:

@@ -152,7 +152,9 @@ def test_batchnorm_rescaling_leaves_the_filter_normalised_line_alone_and_changes
                 buffer += torch.rand_like(buffer)
     scaled = copy.deepcopy(net)
     generator = torch.Generator().manual_seed(1)
-    pairs = [(scaled.stem, scaled.bn)] + [(getattr(b, f"conv{i}"), getattr(b, f"bn{i}")) for b in scaled.blocks for i in (1, 2)]
+    pairs = [(scaled.stem, scaled.bn)] + [
+        (getattr(b, f"conv{i}"), getattr(b, f"bn{i}")) for b in scaled.blocks for i in (1, 2)
+    ]
     with torch.no_grad():
         for convolution, norm in pairs:
             s = torch.exp(2 * torch.randn(len(convolution.weight), generator=generator, dtype=torch.float64))
@@ -162,7 +164,9 @@ def test_batchnorm_rescaling_leaves_the_filter_normalised_line_alone_and_changes
     found = {}
     for normalise in ("filter", "none"):
         lines = [
-            measured(Objective(n, [(x, y)], "cross_entropy", dtype="float64"), dim=1, grid="9", normalise=normalise).loss
+            measured(
+                Objective(n, [(x, y)], "cross_entropy", dtype="float64"), dim=1, grid="9", normalise=normalise
+            ).loss
             for n in (net, scaled)
         ]
         found[normalise] = np.abs(lines[0] / lines[1] - 1).max()
@@ -181,9 +185,7 @@ def test_relu_layer_rescaling_leaves_the_line_alone_and_neuron_rescaling_does_no
             other[0].weight *= factor if isinstance(factor, float) else factor[:, None]
             other[0].bias *= factor
             other[2].weight /= factor
-        loss: np.ndarray = measured(
-            Objective(other, [(x, y)], "cross_entropy", dtype="float64"), dim=1, grid="9"
-        ).loss
+        loss: np.ndarray = measured(Objective(other, [(x, y)], "cross_entropy", dtype="float64"), dim=1, grid="9").loss
         return loss
 
     assert np.allclose(line(1.0), line(7.5), rtol=1e-13)
@@ -257,8 +259,8 @@ def test_a_plane_through_three_checkpoints_has_true_distances(tmp_path: Path, cl
     first, second = objective_plane(objective, paths)
     reached = objective.theta + result.place_alpha[2] * first + result.place_beta[2] * second
     assert torch.allclose(reached, objective.theta + steps[1], atol=1e-12)
+    torch.save(objective.space.unflatten(objective.theta + 2 * steps[0]), tmp_path / "c.pt")
     with pytest.raises(UsageError, match="on one line"):
-        torch.save(objective.space.unflatten(objective.theta + 2 * steps[0]), tmp_path / "c.pt")
         measured(objective, towards=paths, grid="5")
 
 
@@ -516,9 +518,9 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, classifi
     torch.save(tanh_net().state_dict(), tmp_path / "same.pt")
     with pytest.raises(UsageError, match="--grid or --range name two"):
         measured(objective, towards=str(tmp_path / "same.pt"), grid="5x5")
+    torch.save(tanh_net().state_dict(), tmp_path / "also.pt")
+    (tmp_path / "alien.pt").unlink()
     with pytest.raises(UsageError, match="span no plane"):
-        torch.save(tanh_net().state_dict(), tmp_path / "also.pt")
-        (tmp_path / "alien.pt").unlink()
         measured(objective, trajectory=str(tmp_path))
 
 

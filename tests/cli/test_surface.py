@@ -1,0 +1,148 @@
+"""Surfaces as a user types them: measured, drawn again, exported."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SAMPLES
+
+from landscape import store
+from landscape_cli.main import status
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_samples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("LANDSCAPE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SAMPLES / "digits-mlp.pt", "a.pt")
+    shutil.copytree(SAMPLES / "digits-mlp-trajectory", "run")
+
+
+FEW = ["--limit", "60", "--grid", "9"]
+
+
+def test_a_plane_is_measured_drawn_and_said(capsys: Captured) -> None:
+    assert status(["surface", "a.pt", *FEW]) == 0
+    out, err = capsys.readouterr()
+    assert "weight" in out
+    assert "filter" in out
+    assert "curvature alpha" in out
+    assert "wrote a.landscape.h5, a.surface.png" in err
+    assert "passes over the data" in err
+    stored = store.read(Path("a.landscape.h5"))["surface"]
+    assert stored.values["loss"].shape == (9, 9)
+    assert json.loads(str(stored.attributes["options"]))["normalise"] == "filter"
+
+
+def test_checkpoints_named_one_after_another_make_one_line(capsys: Captured) -> None:
+    assert status(["surface", "run/step-0840.pt", "run/step-0042.pt", "--axes", "checkpoints", *FEW, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["checkpoint"]["path"] == "run/step-0840.pt"
+    assert document["result"]["mark"] == ["(measured)", "run/step-0042.pt"]
+    assert document["result"]["barrier"] is not None
+    assert not Path("run/step-0042.landscape.h5").exists()
+    assert status(["surface", "run/step-0840.pt", "--towards", "run/step-0042.pt", *FEW, "--json", "--no-plot"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["result"]["loss"] == document["result"]["loss"]
+    assert status(["surface", "a.pt", "--axes", "checkpoints", *FEW]) == 2
+    assert "none is named" in capsys.readouterr().err
+
+
+def test_settings_and_flags_reach_the_analysis(capsys: Captured, tmp_path: Path) -> None:
+    Path("landscape.toml").write_text(
+        'checkpoint = "a.pt"\nlimit = 60\n[surface]\ngrid = 7\ntrajectory = "run"\nlevel = [0.5, 1.0]\n'
+    )
+    Path("sub").mkdir()
+    os.chdir("sub")
+    assert status(["surface", "--json", "--no-plot"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert len(result["loss"]) == 7
+    assert len(result["mark"]) == 10
+    assert result["level"] == [0.5, 1.0]
+    Path("../landscape.toml").write_text('checkpoint = "a.pt"\nlimit = 60\n[surface]\ntowards = ["run/step-0021.pt"]\n')
+    assert status(["surface", "--grid", "5", "--json", "--no-plot"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["mark"][1].endswith("step-0021.pt")
+
+
+def test_a_metric_from_a_file(capsys: Captured) -> None:
+    Path("metrics.py").write_text("def confidence(output, target):\n    return output.softmax(1).amax(1)\n")
+    assert status(["surface", "a.pt", *FEW, "--metric", "metrics.py:confidence", "--json", "--no-plot"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert 0.1 <= document["result"]["metric"][4][4] <= 1
+    assert document["options"]["metric"] == "metrics.py:confidence"
+
+
+def test_results_are_drawn_again_beside_each_other_and_as_solids(capsys: Captured) -> None:
+    assert status(["surface", "a.pt", *FEW]) == 0
+    assert status(["surface", "run/step-0840.pt", *FEW]) == 0
+    assert status(["eig", "a.pt", "-k", "2", "--limit", "60", "--no-plot"]) == 0
+    Path("a.surface.png").unlink()
+    capsys.readouterr()
+    assert status(["plot", "a.landscape.h5"]) == 0
+    assert {"a.surface.png", "a.eig.png"} <= {path.name for path in Path().iterdir()}
+    assert status(["plot", "a.landscape.h5", "--solid"]) == 0
+    assert Path("a.surface-solid.png").exists()
+    assert status(["plot", "a.landscape.h5", "run/step-0840.landscape.h5", "-o", "both.pdf"]) == 0
+    assert Path("both.pdf").read_bytes().startswith(b"%PDF")
+    assert status(["plot", "a.landscape.h5", "--analysis", "eig", "-o", "e.svg"]) == 0
+    assert Path("e.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plot", "a.landscape.h5", "-o", "a.gif"], "no picture"),
+        (["plot", "a.landscape.h5", "--analysis", "sharpness"], "nothing to be drawn called sharpness"),
+        (["plot", "a.landscape.h5", "eig.h5", "-o", "x.png"], "eig.h5 holds no surface"),
+        (["plot", "a.landscape.h5", "a.landscape.h5"], "-o FILE.png"),
+        (["plot", "a.landscape.h5", "line.h5", "-o", "x.png"], "some of the surfaces are lines"),
+        (["plot", "line.h5", "--solid"], "no surface in two dimensions"),
+        (["plot", "none.h5"], "there is no file"),
+        (["export", "a.landscape.h5"], "no format is named"),
+        (["export", "eig.h5", "--vts"], "holds no surface"),
+        (["export", "line.h5", "--vts"], "two dimensions"),
+        (["surface", "a.pt", "--grid", "1"], "--grid is '1'"),
+        (["surface", "a.pt", "--range", "0.5:1"], "lies at 0"),
+        (["surface", "a.pt", "--trajectory", "nowhere"], "not a folder"),
+        (["surface", "a.pt", "--metric", "nowhere.py:f"], "there is no file"),
+        (["surface", "a.pt", "--ignore", "wieght"], "matches --ignore wieght"),
+    ],
+    ids=lambda value: "-".join(value[:3]) if isinstance(value, list) else "",
+)
+def test_bad_input_is_told_what_where_and_how(arguments: list[str], message: str, capsys: Captured) -> None:
+    assert status(["surface", "a.pt", *FEW, "--no-plot"]) == 0
+    assert status(["surface", "a.pt", *FEW, "--no-plot", "--dim", "1", "-o", "line.h5"]) == 0
+    assert status(["eig", "a.pt", "-k", "1", "--limit", "20", "--no-plot", "-o", "eig.h5"]) == 0
+    capsys.readouterr()
+    assert status(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_exports(capsys: Captured) -> None:
+    assert status(["surface", "a.pt", *FEW, "--no-plot", "--seeds", "2"]) == 0
+    assert status(["export", "a.landscape.h5", "--vts", "--csv"]) == 0
+    names = {path.name for path in Path().iterdir()}
+    assert {f"a.surface-{n}.{kind}" for n in (0, 1) for kind in ("vts", "csv")} <= names
+
+
+def test_a_plan_says_how_many_points(capsys: Captured) -> None:
+    assert status(["surface", "a.pt", "--grid", "21x11", "--seeds", "2", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "462" in out
+    assert not Path("a.landscape.h5").exists()
+
+
+def test_a_state_dict_that_does_not_fit_names_the_flag(capsys: Captured) -> None:
+    torch.save({"w": torch.zeros(2)}, "alien.pt")
+    assert status(["surface", "a.pt", "--towards", "alien.pt", *FEW]) == 2
+    assert "--towards a checkpoint of the same model" in capsys.readouterr().err
