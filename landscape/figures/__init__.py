@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +32,7 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
 
 PANEL = (5.2, 3.9)  # inches
 DPI = 160
-ROW = 4  # panels beside each other
+ROW = 3  # panels that stand beside each other; more make a square
 FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -72,7 +73,7 @@ def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[
 
     from landscape.store import replace_file
 
-    columns = min(count, ROW)
+    columns = count if count <= ROW else math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
     FigureCanvasAgg(figure)

@@ -150,7 +150,7 @@ def lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) ->
         axes.plot(result.alpha, mean, color=shade, linewidth=1.6, label=_plain(name))
     _logarithmic(axes, np.concatenate(means))
     axes.set(xlabel="alpha", ylabel="loss")
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def solid(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
