@@ -50,3 +50,10 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
             f"parameters are not real numbers: {listing(odd)}", fix="leave them out with requires_grad_(False)"
         )
     return trainable
+
+
+def first_names(model: nn.Module) -> dict[str, str]:
+    """The first name of every parameter and buffer, by each of its names: tied ones have several."""
+    first: dict[int, str] = {}
+    held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {name: first.setdefault(id(tensor), name) for name, tensor in held}

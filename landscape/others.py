@@ -15,8 +15,10 @@ from torch import Tensor
 from landscape import checkpoints
 from landscape.batch_norm import statistics
 from landscape.errors import CheckpointError, UsageError
+from landscape.modules import first_names
 from landscape.objective import Objective
 
+OURS = (".eig.safetensors",)  # eigenvectors beside results
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of the files of a trajectory
 
 
@@ -51,17 +53,19 @@ class Other:
 
     def loss(self) -> float:
         """The mean loss with its own parameters and buffers."""
-        state = {name: tensor.to(self.objective.device) for name, tensor in self.tensors.items()}
+        held = set(first_names(self.objective.model).values()) & self.tensors.keys()
+        state = {name: self.tensors[name].to(self.objective.device) for name in held}
         state |= {n: t.to(self.objective.dtype) for n, t in state.items() if t.is_floating_point()}
         with torch.no_grad():
             total = self.objective.accumulate(lambda batch: self.objective.batch_total(state, batch).double())
         return float(total) / self.objective.count
 
-    def other_buffers(self) -> list[str]:
-        """The buffers of real numbers that differ from the measured model's."""
-        buffers = {n: tensor for n, tensor in self.objective.model.named_buffers() if tensor.is_floating_point()}
+    def unmoved(self) -> list[str]:
+        """The buffers, and parameters outside the space, of real numbers that differ from the measured model's."""
+        held = [*self.objective.model.named_buffers(), *self.objective.model.named_parameters()]
+        still = {n: t for n, t in held if t.is_floating_point() and n not in self.objective.space.names}
         return [
-            n for n, t in buffers.items() if n in self.tensors and not torch.equal(t.cpu(), self.tensors[n].to(t).cpu())
+            n for n, t in still.items() if n in self.tensors and not torch.equal(t.cpu(), self.tensors[n].to(t).cpu())
         ]
 
 
@@ -84,12 +88,19 @@ def trajectory(folder: str) -> list[str]:
     if not Path(folder).is_dir():
         raise UsageError(f"--trajectory {folder} is not a folder", fix="a folder with the checkpoints of one run")
     entries = [entry for entry in Path(folder).iterdir() if not entry.name.startswith(".")]
-    found = [str(entry) for entry in entries if entry.is_dir() or entry.name.endswith(SUFFIXES)]
+    found = [str(entry) for entry in entries if _holds_weights(entry)]
     if len(found) < 2:
         raise UsageError(
             f"--trajectory {folder} holds {len(found)} checkpoints", fix=f"at least two files ({', '.join(SUFFIXES)})"
         )
     return sorted(found, key=_natural)
+
+
+def _holds_weights(entry: Path) -> bool:
+    """Whether a file or folder of a run may be a checkpoint; what landscape writes beside one is none."""
+    if entry.is_dir():
+        return any(part.name.endswith(SUFFIXES) or part.name == ".metadata" for part in entry.iterdir())
+    return entry.name.endswith(SUFFIXES) and not entry.name.endswith(OURS)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

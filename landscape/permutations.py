@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from landscape.batches import Batch
 from landscape.errors import UsageError
+from landscape.modules import first_names
 
 Units = list[int]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -60,8 +61,9 @@ class _Channels:
 
 @dataclass
 class _Known:
-    """Units, which are the same one (union-find), and where they are in the tensors."""
+    """Units, which are the same one (union-find), and where they are in the tensors, by their first names."""
 
+    names: Mapping[str, str]
     parents: list[int] = field(default_factory=list)
     places: dict[tuple[str, int], Units] = field(default_factory=dict)
 
@@ -83,7 +85,9 @@ class _Known:
 
     def put(self, name: str, axis: int, units: Units) -> None:
         """The axis of a tensor holds these units; a tensor that is used twice makes them one."""
-        self.join(self.places.setdefault((name, axis), units), units)
+        if name not in self.names:
+            raise _unknown(f"{name}, which is computed from others")
+        self.join(self.places.setdefault((self.names[name], axis), units), units)
 
 
 FIXED = 0  # the unit that all fixed ones are joined with
@@ -102,13 +106,20 @@ def groups(model: nn.Module, batch: Batch) -> tuple[Group, ...]:
             why="its forward pass branches on data, or is none that torch.fx can trace",
             fix="leave --align out",
         ) from error
-    known = _Known()
-    known.new(1)
     args, kwargs = batch.arguments
     if kwargs:
         raise UsageError("--align follows models of positional inputs", fix="leave --align out")
-    with torch.no_grad():
-        _Follower(traced, known).run(*args)
+    known = _Known(first_names(model))
+    known.new(1)
+    try:
+        with torch.no_grad():
+            _Follower(traced, known).run(*args)
+    except UsageError:
+        raise
+    except Exception as error:  # of whatever the traced program does
+        raise _unknown(
+            f"the model ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        ) from error
     return _grouped(known)
 
 
@@ -206,8 +217,8 @@ class _Follower(fx.Interpreter):
             return self._joined(inputs)
         if not isinstance(value, Tensor):
             return None  # a size
-        if name == "cat" and all(inputs) and node.kwargs.get("dim", (*node.args, 0)[1]) in (1, -3):
-            return _Channels(1, [unit for one in inputs if one for unit in one.units])
+        if name in ("cat", "concat"):
+            return self._concatenated(node)
         if first is None:
             raise _unknown(name)
         if name == "pad":
@@ -225,6 +236,16 @@ class _Follower(fx.Interpreter):
                 raise _unknown("a sum over differing axes")
             self.known.join(known[0].units, other.units)
         return known[0]
+
+    def _concatenated(self, node: fx.Node) -> _Channels:
+        """The channels one after another; a value may be there twice."""
+        tensors: Any = node.kwargs.get("tensors", node.args[0] if node.args else ())
+        parts = [self.channels.get(source) for source in tensors]
+        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts) or any(part.axis != dim for part in known):
+            raise _unknown("a concatenation along another axis")
+        return _Channels(known[0].axis, [unit for part in known for unit in part.units])
 
     def _padded(self, inside: _Channels, value: Tensor) -> _Channels:
         """Channels of zeros at the end may stand for any others; at the beginning they are not looked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,13 +22,16 @@ def own_batches(objective: Objective) -> Iterator[Batch]:
 
 
 def joined(objective: Objective) -> Batch | None:
-    """All data as one batch; None if they are not in memory, would not fit twice, or differ in shape."""
+    """All data as one batch; None if they are not in memory, would not fit twice, differ in shape, or hold more than
+    tensors.
+    """
     if not objective.batches.kept:
         return None
     batches = list(objective.batches)
     size = sum(tensor.nbytes for batch in batches for tensor in batch_leaves(batch))
     kinds = [[(tensor.shape[1:], tensor.dtype) for tensor in batch_leaves(batch)] for batch in batches]
-    if any(kind != kinds[0] for kind in kinds) or size > memory.available(objective.device) // SHARE:
+    whole = all(_of_tensors((batch.inputs, batch.targets)) for batch in batches)
+    if not whole or any(kind != kinds[0] for kind in kinds) or size > memory.available(objective.device) // SHARE:
         return None
     parts = [iter(_visited(batch)) for batch in batches]
     return batches[0].map(lambda _: torch.cat([next(part) for part in parts]))
@@ -39,6 +43,15 @@ def pieces(objective: Objective, together: Batch | None, samples: int, *, channe
     for batch in batches:
         for piece in batch.split(samples or objective.micro_batch):
             yield piece.map(_channels_last) if channels_last else piece
+
+
+def _of_tensors(tree: Any) -> bool:
+    """Whether a tree of tuples, lists and dictionaries holds nothing but tensors."""
+    if isinstance(tree, dict):
+        return all(_of_tensors(part) for part in tree.values())
+    if isinstance(tree, tuple | list):
+        return all(_of_tensors(part) for part in tree)
+    return isinstance(tree, Tensor)
 
 
 def _visited(batch: Batch) -> list[Tensor]:

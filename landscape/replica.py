@@ -16,18 +16,23 @@ def replica(model: nn.Module, space: ParameterSpace, vector: Tensor, fixed: Mapp
     Its parameters in `space` are views of `vector` `(P,)`; `fixed` gives the others and the buffers by name, which are
     copied.
     """
-    views = space.unflatten(vector)
+    wanted: dict[str, Tensor] = dict(space.unflatten(vector))
     stand_ins: dict[int, object] = {}
     for name, parameter in model.named_parameters():
-        tensor = views[name] if name in views else fixed[name].clone()
-        stand_ins[id(parameter)] = nn.Parameter(tensor, requires_grad=False)
+        wanted.setdefault(name, fixed[name].clone() if name in fixed else parameter)
+        stand_ins[id(parameter)] = nn.Parameter(wanted[name], requires_grad=False)
     for name, buffer in model.named_buffers():
-        stand_ins[id(buffer)] = fixed[name].clone()
+        wanted[name] = stand_ins[id(buffer)] = fixed[name].clone()
     try:
         copied = copy.deepcopy(model, stand_ins)
     except Exception:  # the user's module may refuse in any way
         return None
+    kept = {id(module) for module in model.modules()}
+    if any(id(module) in kept for module in copied.modules()):  # a __deepcopy__ of its own gave the original back
+        return None
+    tensors = dict(copied.named_parameters()) | dict(copied.named_buffers())
+    if any(tensors.get(name) is None or tensors[name].data_ptr() != t.data_ptr() for name, t in wanted.items()):
+        return None
     for module in copied.modules():
         module.training = False
-    places = {name: parameter.data_ptr() for name, parameter in copied.named_parameters()}
-    return copied if all(places.get(name) == view.data_ptr() for name, view in views.items()) else None
+    return copied

@@ -6,6 +6,7 @@ out in the memory format, that a short trial finds to be fastest.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from landscape import memory
+from landscape import memory, seeds
 from landscape.batch_norm import Interpolated, recompute
-from landscape.batches import Batch
+from landscape.batches import Batch, leaves
 from landscape.errors import TaskError, UsageError
 from landscape.losses import Loss
+from landscape.metrics import metric_total, require_mean
 from landscape.objective import Objective, Replica
 from landscape.pieces import SHARE, joined, own_batches, pieces
 from landscape.predictions import errors, has_classes
@@ -28,6 +30,8 @@ from landscape.vectorised import vectorised
 
 ROUNDS = 3  # timed passes of each way in a trial, after a warm-up; the fastest counts
 CLEARLY = 0.97  # of the best time so far: a way must be faster by more than what timing scatters
+AWAY, FEW = 0.1, 8  # how far weights are moved, and on how many samples, to see that a copy of the model moves too
+SAME = 1e-3  # relative: far above rounding, far below what weights that stayed behind make of the output
 TOGETHER = 32  # points at once in a vectorised pass on CUDA
 
 
@@ -77,8 +81,12 @@ class Sweep:
         self.way = Way()
         self.columns = ("loss", *(["accuracy"] if has_classes(objective.loss) else []), *(["metric"] if metric else []))
         self._work = objective.theta.clone()
-        self._replica: Replica | None = objective.replica(self._work)
+        self._replica = self._trusted(objective.replica(self._work))
         self._kept: list[Batch] | None = None
+        if metric is not None:
+            batch = next(iter(objective.first(FEW).batches))
+            with torch.no_grad():
+                require_mean(metric, lambda piece: objective.batch_output(objective.theta, piece), batch)
 
     def evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
         """The columns at each of n points, given by their coordinates: `(n, columns)`, float64."""
@@ -100,7 +108,10 @@ class Sweep:
             earlier = self.way
             self.use(replace(earlier, **change))
             points = [nowhere] * self.way.points
-            seconds = _seconds(lambda: self.evaluate(plane, points)) / len(points)  # noqa: B023
+            try:
+                seconds = _seconds(lambda: self.evaluate(plane, points)) / len(points)  # noqa: B023
+            except TaskError:  # the model takes its own layout only
+                seconds = math.inf
             if seconds < CLEARLY * best:
                 best = seconds
             else:
@@ -116,13 +127,35 @@ class Sweep:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _trusted(self, copied: Replica | None) -> Replica | None:
+        """The copy, if it computes the same as the model at other weights: one may still refer to the original."""
+        if copied is None:
+            return None
+        like = self.objective.theta
+        self._work.copy_(like * (1 + AWAY * seeds.normal(len(like), like, 0, "replica")))
+        batch = next(iter(self.objective.first(FEW).batches))
+        with torch.no_grad():
+            pairs = [leaves(copied.output(batch)), leaves(self.objective.batch_output(self._work, batch))]
+            same = all(
+                torch.allclose(a, b, SAME, SAME * _largest(b), equal_nan=True) for a, b in zip(*pairs, strict=True)
+            )
+        return copied if same else None
+
+    @cached_property
+    def _convolutions(self) -> set[str]:
+        """The weights that may lie channels-last."""
+        if self._replica is None:
+            return set()
+        layers = {n: m for n, m in self._replica.model.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
+        return {f"{name}.weight".removeprefix(".") for name in layers} & set(self.objective.space.names)
+
     @property
     def _spaces(self) -> dict[str, Tensor]:
         """The places in the working vector by name; those of convolutions in the order of channels-last memory."""
         views = self.objective.space.unflatten(self._work)
         if not self.way.channels_last:
             return views
-        return {name: _channels_last(view) if view.ndim == 4 else view for name, view in views.items()}
+        return {name: _channels_last(view) if name in self._convolutions else view for name, view in views.items()}
 
     def _move(self, plane: Plane, point: Sequence[float]) -> None:
         """Puts theta + sum of coordinates times directions into the working copy."""
@@ -184,15 +217,16 @@ class Sweep:
             known = errors(self.objective.loss, output, piece.targets)
             found += [part.double() for part in known] if known else [torch.full_like(found[0], torch.nan)] * 2
         if self.metric is not None:
-            found.append(self.metric.total(output, piece.targets).double())
+            found.append(metric_total(self.metric, output, piece))
             found.append(torch.full_like(found[0], float(self.metric.count(piece.targets))))
         return torch.stack(found)
 
     def _means(self, sums: Tensor) -> np.ndarray:
         numbers = sums.cpu().numpy()
         means = [numbers[:, 0] / self.objective.count]
-        if "accuracy" in self.columns:
-            means.append(1 - numbers[:, 1] / np.maximum(numbers[:, 2], 1))
+        if "accuracy" in self.columns:  # a prediction from NaN is none
+            right = 1 - numbers[:, 1] / np.maximum(numbers[:, 2], 1)
+            means.append(np.where(np.isnan(numbers[:, 0]), np.nan, right))
         if self.metric is not None:
             means.append(numbers[:, -2] / numbers[:, -1])
         return np.stack(means, axis=1)
@@ -225,7 +259,7 @@ class Sweep:
 
     def _changes(self, plane: Plane) -> Iterator[dict[str, Any]]:
         """What a trial changes in turn, keeping what is faster."""
-        if self._replica is not None and any(len(block.shape) == 4 for block in self.objective.space.blocks):
+        if self._convolutions:
             yield {"channels_last": True}
         samples, own = self.objective.batches.samples, self.objective.batches.largest
         room = memory.available(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
@@ -246,6 +280,11 @@ class Sweep:
             self.use(replace(self.way, samples=now // 2))
         else:
             self.objective.micro_batch, self._kept = now // 2, None
+
+
+def _largest(tensor: Tensor) -> float:
+    finite = tensor[tensor.isfinite()].abs()
+    return float(finite.max()) if finite.numel() else 0.0
 
 
 def _seconds(work: Callable[[], Any]) -> float:

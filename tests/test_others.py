@@ -31,7 +31,7 @@ def test_its_weights_loss_and_digest(tmp_path: Path, classification: Data) -> No
     assert other.loss() == float(Objective(there, [classification], "cross_entropy").value())
     assert other.digest == others.read(objective, there.state_dict(), "--towards").digest
     assert other.digest != others.read(objective, moved(0.2).state_dict(), "--towards").digest
-    assert other.other_buffers() == []
+    assert other.unmoved() == []
     with pytest.raises(CheckpointError, match="--towards a checkpoint of the same model"):
         others.read(objective, {"w": torch.zeros(2)}, "--towards")
 
@@ -47,7 +47,7 @@ def test_buffers_count_for_the_digest_and_the_loss(classification: Data) -> None
     objective = Objective(net(0.0), [classification], "cross_entropy")
     same, other = (others.read(objective, net(shift).state_dict(), "--towards") for shift in (0.0, 1.0))
     assert same.digest != other.digest
-    assert other.other_buffers() == ["1.running_mean"]
+    assert other.unmoved() == ["1.running_mean"]
     assert same.loss() == float(objective.value())
     assert other.loss() == float(Objective(net(1.0), [classification], "cross_entropy").value())
     assert list(other.statistics()) == ["1.running_mean", "1.running_var"]
@@ -56,7 +56,10 @@ def test_buffers_count_for_the_digest_and_the_loss(classification: Data) -> None
 def test_a_trajectory_is_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     for name in ("step-10.pt", "step-9.pt", "step-100.pt", ".hidden.pt", "notes.txt", "step-9.landscape.h5", "a.png"):
         (tmp_path / name).touch()
+    (tmp_path / "step-9.eig.safetensors").touch()
+    (tmp_path / "logs").mkdir()
     (tmp_path / "step-11").mkdir()
+    (tmp_path / "step-11" / "model.safetensors").touch()
     assert [Path(p).name for p in others.trajectory(str(tmp_path))] == [
         "step-9.pt",
         "step-10.pt",

@@ -119,6 +119,50 @@ def test_what_is_not_known_is_refused(model: nn.Module, inputs: Tensor, message:
         groups(model.eval(), Batch(inputs, torch.zeros(2).long()))
 
 
+def test_what_fails_while_it_is_followed_is_refused() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            out: Tensor = self.a(x if mask is None else x * mask)
+            return out
+
+    with pytest.raises(UsageError, match="cannot follow"):
+        groups(Masked(), Batch(torch.randn(2, 4), torch.zeros(2).long()))
+    normed = nn.Sequential(nn.Linear(4, 5), nn.utils.parametrizations.weight_norm(nn.Linear(5, 2)))
+    with pytest.raises(UsageError, match="computed from others"):
+        groups(normed, Batch(torch.randn(2, 4), torch.zeros(2).long()))
+
+
+def test_random_starts_find_nearer_matches_than_one_descent_alone() -> None:
+    """Against all permutations of one layer, with the other assigned exactly: never above, and mostly equal."""
+    from itertools import permutations
+
+    from scipy.optimize import linear_sum_assignment
+
+    reached = 0
+    for seed in range(10):
+        torch.manual_seed(seed)
+        here, there = (mlp([4, 5, 4, 2], "tanh").double().state_dict() for _ in range(2))
+        net = mlp([4, 5, 4, 2], "tanh").double()
+        found = matched(here, there, groups(net, Batch(torch.randn(2, 4).double(), torch.zeros(2).long())), set(here))
+        near = float(sum((here[n] * found[n]).sum() for n in here))
+        best = -float("inf")
+        for order in permutations(range(5)):
+            p = list(order)
+            first = (here["0.weight"] * there["0.weight"][p]).sum() + (here["0.bias"] * there["0.bias"][p]).sum()
+            gain = here["2.weight"] @ there["2.weight"][:, p].T + torch.outer(here["2.bias"], there["2.bias"])
+            gain = gain + here["4.weight"].T @ there["4.weight"]
+            rows, columns = linear_sum_assignment(gain.numpy(), maximize=True)
+            total = first + gain[rows, columns].sum() + (here["4.bias"] * there["4.bias"]).sum()
+            best = max(best, float(total))
+        assert near <= best + 1e-12
+        reached += near >= best - 1e-12
+    assert reached >= 9
+
+
 def test_what_branches_on_data_is_refused() -> None:
     class Branching(nn.Module):
         def __init__(self) -> None:

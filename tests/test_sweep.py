@@ -119,6 +119,7 @@ class TestValues:
         huge = Plane((torch.full_like(objective.theta, 1e38), torch.zeros_like(objective.theta)))
         found = Sweep(objective).evaluate(huge, [(1e5, 0.0), (0.0, 0.0)])
         assert not np.isfinite(found[0, 0])
+        assert np.isnan(found[0, 1]) == np.isnan(found[0, 0])
         assert np.isfinite(found[1, 0])
 
 
@@ -160,6 +161,82 @@ class TestTheUsersModel:
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
         with pytest.raises(UsageError, match="cannot be copied"):
             sweep.evaluate(Plane(plane.directions, "recompute"), POINTS)
+
+    @pytest.mark.parametrize("kind", ["closure", "itself", "part"])
+    def test_a_copy_that_is_none_is_not_used(self, classification: Data, kind: str) -> None:
+        """Losses come from the weights that were asked for, and the user's model stays as it was."""
+
+        class Odd(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = Same() if kind == "part" else tanh_net()
+                self.call = (lambda x: self.inner(x)) if kind == "closure" else None
+                self.norm = nn.BatchNorm1d(3)
+
+            def __deepcopy__(self, memo: dict[int, object]) -> nn.Module:
+                if kind == "itself":
+                    return self
+                new = Odd.__new__(Odd)
+                nn.Module.__init__(new)
+                for name, value in self.__dict__.items():
+                    new.__dict__[name] = copy.deepcopy(value, memo)
+                return new
+
+            def forward(self, x: Tensor) -> Tensor:
+                out: Tensor = self.norm((self.call or self.inner)(x))
+                return out
+
+        class Same(nn.Sequential):
+            def __init__(self) -> None:
+                super().__init__(*tanh_net())
+                for parameter in self.parameters():
+                    parameter.requires_grad_(False)
+
+            def __deepcopy__(self, memo: dict[int, object]) -> Same:
+                return self
+
+        model = Odd().train()
+        objective = Objective(model, [classification], "cross_entropy")
+        plane = plane_of(objective)
+        found = Sweep(objective).evaluate(plane, POINTS)
+        assert np.allclose(found[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
+        assert all(module.training for module in model.modules())
+
+    def test_a_model_that_takes_one_layout_only_keeps_it(self) -> None:
+        class Viewing(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.conv, self.more, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(64, 10)
+                self.places = nn.Parameter(torch.randn(1, 4, 4, 4))
+
+            def forward(self, x: Tensor) -> Tensor:
+                x = self.more(torch.relu(self.conv(x)))
+                out: Tensor = self.head(x.view(len(x), -1) + self.places.view(1, -1))
+                return out
+
+        objective = Objective(Viewing(), digits("test", images=True), "cross_entropy")
+        sweep, plane = Sweep(objective), plane_of(objective)
+        sweep.settle(plane)
+        assert not sweep.way.channels_last
+        assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-5)
+
+    def test_what_is_no_tensor_belongs_to_its_batch(self) -> None:
+        class Scaled(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = tanh_net()
+
+            def forward(self, x: Tensor, n: int) -> Tensor:
+                out: Tensor = self.inner(x) * n
+                return out
+
+        x, y = torch.randn(25, 5), torch.randint(0, 3, (25,))
+        batches = [({"x": part, "n": len(part)}, label) for part, label in zip(x.split(10), y.split(10), strict=True)]
+        objective = Objective(Scaled(), batches, "cross_entropy")
+        sweep, plane = Sweep(objective), plane_of(objective)
+        sweep.use(Way(25))
+        assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
 
     def test_tied_and_recurrent_parameters_move(self) -> None:
         class Tied(nn.Module):

@@ -12,20 +12,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape import seeds
 from landscape.permutations import Group
 
 SWEEPS = 100  # far more than the few after which nothing changes
+RANDOM = 10  # random starts: on 60 pairs of small nets they raised the optima that were found from 32 to 55
+SMALL = 512  # units of a group up to which an assignment takes some hundredths of a second
 Tensors = Mapping[str, Tensor]
 
 
 def matched(here: Tensors, there: Tensors, groups: Sequence[Group], weights: Container[str]) -> dict[str, Tensor]:
     """The tensors of `there`, units permuted so that its `weights` lie as near to those of `here` as was found.
 
-    Two starts are tried: the units as they are, and a first sweep that matches group after group by what lies between
-    it and the groups that are matched already, which undoes any permutation of the same net.
+    Several starts are tried: the units as they are, a first sweep that matches group after group by what lies between
+    it and the groups that are matched already, which undoes any permutation of the same net, and, where they cost
+    little, random orders. The best may still not be the nearest of all.
     """
     matching = _Matching(here, groups, weights)
     starts = [dict(there), matching.first_sweep(there)]
+    if max((group.size for group in groups), default=0) <= SMALL:
+        starts += [_shuffled(there, groups, draw) for draw in range(RANDOM)]
     return max((matching.ascended(start) for start in starts), key=matching.nearness)
 
 
@@ -37,6 +43,15 @@ def permuted(tensors: Tensors, group: Group, order: Tensor) -> dict[str, Tensor]
         index[positions.reshape(-1)] = positions[order].reshape(-1)
         changed[name] = changed[name].index_select(axis, index.to(changed[name].device))
     return changed
+
+
+def _shuffled(tensors: Tensors, groups: Sequence[Group], draw: int) -> dict[str, Tensor]:
+    """The same net with the units of every group in random order."""
+    shuffled = dict(tensors)
+    for number, group in enumerate(groups):
+        noise = seeds.normal(group.size, torch.zeros(()), draw, "alignment", number)
+        shuffled = permuted(shuffled, group, noise.argsort())
+    return shuffled
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 class MergeTree:
     """Minima, deepest first: their flat indices, values, and the level at which the basin of each meets a deeper one.
 
-    The deepest meets none; its pass is NaN.
+    The deepest meets none, nor do those behind what is not finite: their pass is NaN.
     """
 
     places: np.ndarray
@@ -50,7 +50,8 @@ def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
         if len(real) > 1:
             for root in real:
                 first_saddle.setdefault(root, float(flat[place]))
-    minima = sorted([*merged, *([order[0]] if order else [])], key=lambda m: (flat[m], m))
+    remaining = [place for place in order if parent[place] == place]
+    minima = sorted([*merged, *remaining], key=lambda m: (flat[m], m))
     edges = np.array([first_saddle[m] - flat[m] for m in minima if m in first_saddle])
     passes = np.array([merged.get(m, np.nan) for m in minima])
     return MergeTree(np.array(minima, int), flat[minima] if minima else np.zeros(0), passes, edges)

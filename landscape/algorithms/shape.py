@@ -64,6 +64,7 @@ def width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -
             ends.append(float(coordinates[here]))
             continue
         rise = line[here + side] - line[here]
+        is_open |= math.isnan(rise)  # nothing was seen to rise
         share = (level - line[here]) / rise if math.isfinite(rise) else 0.0
         ends.append(float(coordinates[here] + share * (coordinates[here + side] - coordinates[here])))
     return Width(ends[1] - ends[0], is_open)
@@ -71,11 +72,12 @@ def width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -
 
 def area(values: np.ndarray, place: tuple[int, int], level: float) -> Width:
     """How many points of a grid are in the basin of `place` below `level`, joined along the axes; open at an edge."""
-    from scipy.ndimage import label
+    from scipy.ndimage import binary_dilation, label
 
     below = values <= level  # False for NaN
     regions, _ = label(below)
     mine = (regions == regions[place]) & below[place]
     edge = np.ones_like(mine)
     edge[1:-1, 1:-1] = False
-    return Width(float(mine.sum()), bool((mine & edge).any()))
+    unseen = binary_dilation(np.isnan(values))  # beside NaN nothing was seen to rise
+    return Width(float(mine.sum()), bool((mine & (edge | unseen)).any()))

@@ -159,10 +159,10 @@ class Direction(Analysis):
             end = others.read(objective, self.towards, "--towards")
             objective.notes.append(f"the step ends at {end.name}")
             move = end.theta - objective.theta
-            if moved := end.other_buffers():
+            if moved := end.unmoved():
                 objective.notes.append(
-                    f"only parameters move: {listing(moved)} stay as they are here, so that the end of the step is not "
-                    "the other checkpoint"
+                    f"only measured parameters move: {listing(moved)} stay as they are here, so that the end of the "
+                    "step is not the other checkpoint"
                 )
         else:
             move = -gradient

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 from landscape.analyses.planes import Extent
 from landscape.errors import UsageError
 
+FARTHEST = 1e30  # of a coordinate: float32 ends at 3e38
 MOST = 2001  # points along an axis: a plane of so many is 4 million passes over the data
+
+
+def grid_text(grid: Any) -> str:
+    """`51` or `51x31` of what a Python caller may give as well: a number, or two."""
+    return "x".join(map(str, grid)) if isinstance(grid, tuple | list) else str(grid)
+
+
+def range_text(given: Any) -> str:
+    """`-1:1` of what a Python caller may give as well: a number, two numbers, or a pair of two for each axis."""
+    if not isinstance(given, tuple | list):
+        return str(given)
+    if all(isinstance(part, tuple | list) for part in given):
+        return ",".join(range_text(part) for part in given)
+    return ":".join(map(str, given))
+
+
+def levels(given: tuple[Any, ...]) -> tuple[float, ...]:
+    """Levels of the loss; raises UsageError for one that is no finite number."""
+    try:
+        found = tuple(float(level) for level in given)
+    except (TypeError, ValueError):
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise UsageError(f"--level is {', '.join(map(str, given))}", fix="finite numbers: --level 0.5,1")
+    return found
 
 
 def counts(grid: str) -> tuple[int, ...]:
@@ -28,7 +55,7 @@ def extents(text: str) -> tuple[Extent, ...]:
         found = tuple(_extent(part) for part in text.split(","))
     except ValueError:
         found = ()
-    good = all(math.isfinite(low + high) and low <= 0 <= high and low < high for low, high in found)
+    good = all(-FARTHEST <= low <= 0 <= high <= FARTHEST and low < high for low, high in found)
     if not 1 <= len(found) <= 2 or not good:
         raise UsageError(
             f"--range is {text!r}",

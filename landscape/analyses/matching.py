@@ -22,6 +22,7 @@ def aligned(other: Other) -> Other:
 
     from landscape import permutations
     from landscape.algorithms.alignment import matched
+    from landscape.modules import first_names
 
     objective = other.objective
     copied = objective.replica(objective.theta.clone())
@@ -31,9 +32,14 @@ def aligned(other: Other) -> Other:
     parameters = {name for name, _ in objective.model.named_parameters()}
     moved = {name for group in groups for name, _ in group.places} & parameters
     if missing := sorted(moved - set(objective.space.names)):
-        raise UsageError(f"--align would permute {listing(missing)}, which --params leaves out", fix="no --params")
-    here = objective.model.state_dict()
-    found = replace(other, name=f"{other.name}, aligned", tensors=matched(here, other.tensors, groups, moved))
+        raise UsageError(
+            f"--align would permute {listing(missing)}, which are frozen or left out by --params",
+            fix="measure all parameters, or leave --align out",
+        )
+    permuted = matched(objective.model.state_dict(), other.tensors, groups, moved)
+    first = first_names(objective.model)
+    tensors = {name: permuted[first.get(name, name)] for name in permuted}
+    found = replace(other, name=f"{other.name}, aligned", tensors=tensors)
     before, after = other.loss(), found.loss()
     if not abs(after - before) <= SAME * abs(before):
         raise UsageError(

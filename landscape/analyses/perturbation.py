@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis
 from landscape.analyses.climbs import Hill
+from landscape.analyses.rounding import floor
 from landscape.errors import NumericalError, UsageError
 from landscape.fields import option
 from landscape.words import Adaptive, LogitNorm
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
     from landscape.space import Group
-
-MEASURED = 4  # random last-bit changes of all weights from which the rounding of the loss is known
-CLEAR = 10  # a rise counts if it is this many times what such changes make
-EPSILONS = 100  # and at least so many machine epsilons of the loss
 
 
 @dataclass(frozen=True)
@@ -72,21 +69,8 @@ class Perturbation(Analysis):
         return objective.space.layers() if self.per_layer else ()
 
     def floor(self, objective: Objective, function: Callable[[Tensor], float], base: float) -> float:
-        """The smallest rise of a function of theta above `base`, its value at the weights, that is clear of rounding.
-
-        A loss of confident logits is a difference of large numbers: its rounding is measured, by changing the last bit
-        of every weight at random.
-        """
-        import torch
-
-        from landscape import seeds
-
-        epsilon = torch.finfo(objective.dtype).eps
-        squares = 0.0
-        for draw in range(MEASURED):
-            signs = seeds.normal(len(objective.theta), objective.theta, self.seed, "rounding", draw).sign_()
-            squares += (function(objective.theta * (1 + epsilon * signs)) - base) ** 2
-        return float(max(CLEAR * (squares / MEASURED) ** 0.5, EPSILONS * epsilon * abs(base)))
+        """The smallest rise of a function of theta above `base`, its value at the weights, clear of rounding."""
+        return floor(objective, function, base, self.seed)
 
 
 def require_finite_base(base: float, logit_norm: LogitNorm) -> None:

@@ -73,6 +73,8 @@ def gradient(objective: Objective, dim: int, done: Sequence[Treatment], seed: in
     if dim == 2:
         other = seeds.normal(objective.space.size, objective.theta, seed, "surface", "beside")
         other -= torch.dot(rows[0], other) * rows[0]
+        if len(other) == 1:
+            raise UsageError("one parameter has no second direction", fix="--dim 1")
         rows.append(other / torch.linalg.vector_norm(other))
     treated = tuple(directions.treated(row, objective, done) for row in rows)
     return Frame(Plane(treated), ((-RANDOM_REACH, RANDOM_REACH),) * dim)
@@ -133,7 +135,10 @@ def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Fra
     """The frame with the running statistics of BatchNorm computed anew at each point, if asked and if there are any."""
     from landscape.batch_norm import statistics
 
-    if mode != "recompute" or not statistics(objective.model):
+    if mode != "recompute":
+        return frame
+    if not statistics(objective.model):
+        objective.notes.append("there is no BatchNorm with running statistics to recompute")
         return frame
     return replace(frame, plane=replace(frame.plane, statistics="recompute"))
 
@@ -141,7 +146,8 @@ def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Fra
 def trajectory(objective: Objective, dim: int, paths: Sequence[str], read: Callable[[str], Other]) -> Frame:
     """The first principal components of the checkpoints of a run, through the measured one (Li et al. 2018, section 7).
 
-    Unit vectors, so that coordinates are distances. `explained` are the shares of the variance about the mean.
+    Unit vectors, so that coordinates are distances; the farthest checkpoint along each lies on its positive side.
+    `explained` are the shares of the variance about the mean of all checkpoints, the measured one among them.
     """
     import numpy as np
     import torch
@@ -153,8 +159,10 @@ def trajectory(objective: Objective, dim: int, paths: Sequence[str], read: Calla
         other = read(path)
         moves.append((other.theta - objective.theta).double())
         losses.append(other.loss())
-    every = torch.stack([*moves, torch.zeros_like(moves[0])])
-    centred = every - every.mean(dim=0)
+    every = torch.stack(moves)
+    own = [] if any(not bool(move.any()) for move in moves) else [torch.zeros_like(every[:1])]
+    centred = torch.cat([every, *own])
+    centred = centred - centred.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
     if not bool(values[dim - 1] > FLAT**2 * values[0]) or not bool(values[0] > 0):
@@ -163,8 +171,10 @@ def trajectory(objective: Objective, dim: int, paths: Sequence[str], read: Calla
             fix="checkpoints whose weights differ" if dim == 1 else "more checkpoints, or --dim 1",
         )
     rows = (vectors[:, :dim].T @ centred) / values[:dim, None].sqrt()
-    places, lengths = every[:-1] @ rows.T, torch.linalg.vector_norm(every[:-1], dim=1)
-    off = torch.linalg.vector_norm(every[:-1] - places @ rows, dim=1) / lengths
+    places, lengths = every @ rows.T, torch.linalg.vector_norm(every, dim=1)
+    sides = torch.where(places.gather(0, places.abs().argmax(dim=0, keepdim=True)) < 0, -1.0, 1.0)
+    rows, places = rows * sides.T, places * sides
+    off = torch.linalg.vector_norm(every - places @ rows, dim=1) / lengths
     away = torch.where(lengths > 0, off, 0.0).cpu().numpy()
     spots = places.cpu().numpy()
     marks = Marks([path.rpartition("/")[2] for path in paths], spots, away, np.array(losses))
@@ -190,6 +200,9 @@ def _statistics(objective: Objective) -> dict[str, Tensor]:
 def _say_of_buffers(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> None:
     """That what differs beside the parameters does not move along."""
     moving = set() if mode == "fixed" else set(_statistics(objective))
-    left = sorted({name for other in others for name in other.other_buffers()} - moving)
+    left = sorted({name for other in others for name in other.unmoved()} - moving)
     if left:
-        objective.notes.append(f"only parameters move: {listing(left)} stay as they are in the measured checkpoint")
+        objective.notes.append(
+            f"only measured parameters move: {listing(left)} stay as they are here, so that the other end is not the "
+            "other checkpoint"
+        )

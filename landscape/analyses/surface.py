@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from landscape.analyses.eigenvectors import eigenvectors
 from landscape.analyses.gridded import Grid, Task, gridded
 from landscape.analyses.matching import aligned
 from landscape.analyses.phases import Phases
+from landscape.analyses.rounding import floor
 from landscape.analyses.views import View
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.fields import array, option, scalar
@@ -121,6 +122,7 @@ class SurfaceResult(Result):
     roughness_index: float | None = scalar("Standard deviation over mean of these.", optional=True)
     lines: int = scalar("Lines through the centre.")
     smad: float = scalar("Mean rise from a minimum to its pass; 0 with one minimum.")
+    rounding: float = scalar("The smallest difference of losses near the centre that stands clear of rounding.")
     minima: int = scalar("Minima of the first plane that are deeper than rounding.")
     evaluations: int = scalar("Points that were evaluated.")
     points: int = scalar("Points of the grid, of all planes.")
@@ -155,9 +157,26 @@ class SurfaceResult(Result):
         pairs = {"alpha": (self.curvature_alpha, self.hessian_alpha), "beta": (self.curvature_beta, self.hessian_beta)}
         return [
             f"along {axis} the second difference is {seen:.4g} and d'Hd {exact:.4g}: the grid is too coarse for the "
-            "curvature at the centre, a smaller --range shows it"
+            "curvature at the centre (a smaller --range shows it), or the loss has kinks"
             for axis, (seen, exact) in pairs.items()
             if seen is not None and exact is not None and abs(seen - exact) > UNRESOLVED * abs(exact)
+        ] + self._rounded()
+
+    def _rounded(self) -> list[str]:
+        import numpy as np
+
+        seen = {"alpha": (self.alpha, self.curvature_alpha), "beta": (self.beta, self.curvature_beta)}
+        small = [
+            axis
+            for axis, (places, value) in seen.items()
+            if places is not None
+            and value is not None
+            and self.rounding > UNRESOLVED * abs(value) * np.diff(places)[0] ** 2
+        ]
+        if not small:
+            return []
+        return [
+            f"along {' and '.join(small)} the second difference may be rounding: --dtype float64, or a larger --range"
         ]
 
     def _lower(self) -> list[str]:
@@ -186,7 +205,9 @@ class Surface(Analysis):
 
     grid: str = option("51", help="Points along each axis: 51, or 51x31 (alpha x beta).")
     range: str | None = option(
-        None, help="Range of the coordinates: 1 (from -1 to 1), -0.5:1.5, or one for each axis, -1:1,-2:2."
+        None,
+        help="Range of the coordinates, met to within a step: 1 (from -1 to 1), -0.5:1.5, or one for each axis, "
+        "-1:1,-2:2.",
     )
     axes: AxesKind | None = option(
         None, help="Directions; checkpoints leads to the others that are named. Default random, or what else is given."
@@ -224,14 +245,12 @@ class Surface(Analysis):
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
 
     def __post_init__(self) -> None:
-        grid: Any = self.grid
-        towards: Any = self.towards
-        as_text = "x".join(map(str, grid)) if isinstance(grid, tuple | list) else str(grid)
-        many = (towards,) if isinstance(towards, str | Path | Mapping) else tuple(towards)
-        self._set("grid", as_text)
-        self._set("towards", tuple(str(one) if isinstance(one, Path) else one for one in many))
-        self._set("ignore", tuple(word for part in _words(self.ignore) for word in part.split(",") if word))
-        self._set("level", tuple(float(level) for level in self.level))
+        self._set("grid", extents.grid_text(self.grid))
+        self._set("range", None if self.range is None else extents.range_text(self.range))
+        self._set("towards", tuple(str(one) if isinstance(one, Path) else one for one in _several(self.towards)))
+        self._set("trajectory", None if self.trajectory is None else str(self.trajectory))
+        self._set("ignore", tuple(word for part in _several(self.ignore) for word in part.split(",") if word))
+        self._set("level", extents.levels(_several(self.level)))
         if self.axes is None:
             implied = "checkpoints" if self.towards else "trajectory" if self.trajectory else "random"
             self._set("axes", implied)
@@ -326,6 +345,7 @@ class Surface(Analysis):
         if self.axes == "eigen":
             vectors = yield from phases.run("eigen", partial(eigenvectors, objective, self._dim, self.seed))
         sweep, exact = Sweep(objective, self._metric()), float(objective.value())
+        rounding = floor(objective, lambda theta: float(objective.value(theta)), exact, self.seed)
         found: list[View] = []
         frames = (self._frame(objective, treatments, vectors, number) for number in range(self.seeds))
         for number, frame in enumerate(frames):
@@ -335,7 +355,7 @@ class Surface(Analysis):
             task = self._task(frame.plane, coordinates, exact, number)
             grid = yield from phases.run(f"plane {number}", partial(gridded, sweep, task))
             second = yield from phases.run(f"products {number}", partial(_products, objective, frame.plane))
-            found.append(view(coordinates, grid, second, frame.plane.directions))
+            found.append(view(coordinates, grid, second, frame.plane.directions, rounding))
         columns = views.surfaces(found, sweep.columns)
         columns |= yield from self._barriers(objective, phases, sweep, first, found[0], exact)
         if self.axes == "random" or self.normalise != "none":
@@ -344,10 +364,11 @@ class Surface(Analysis):
         return SurfaceResult(
             **columns,
             **views.curvatures(found),
-            **views.roughness(found, _epsilon(objective)),
+            **views.roughness(found),
             **views.basins(found[0], self.level),
             **views.marked(first.marks, first.explained),
             seed=_numbers(self.seeds),
+            rounding=rounding,
             centre_loss=float(found[0].losses[found[0].centre]),
             evaluations=sum(one.grid.evaluations for one in found),
             points=sum(one.losses.size for one in found),
@@ -380,12 +401,9 @@ class Surface(Analysis):
         return [others.read(objective, one, "--towards") for one in self.towards]
 
     def _metric(self) -> Loss | None:
-        from landscape.imports import imported
-        from landscape.losses import as_loss
+        from landscape.metrics import as_metric
 
-        if self.metric is None:
-            return None
-        return as_loss(imported(self.metric) if isinstance(self.metric, str) else self.metric)
+        return None if self.metric is None else as_metric(self.metric)
 
     def _treatments(self, objective: Objective) -> tuple[Treatment, ...]:
         from landscape import directions
@@ -464,7 +482,10 @@ class Surface(Analysis):
         from landscape.algorithms.shape import barrier
 
         alpha = view.coordinates[0]
-        if not (frame.unit and bool((alpha == 1).any())):
+        if not frame.unit:
+            return {}
+        if not bool((alpha == 1).any()):
+            objective.notes.append("the range ends before the other checkpoint, at 1: there is no barrier")
             return {}
         found: dict[str, Any] = {"barrier": barrier(view.losses, alpha)}
         if self.align:
@@ -484,7 +505,9 @@ class Surface(Analysis):
             objective.notes.append(f"{rows:,} rows of {name} are not reached by the data: moving them changes nothing")
 
 
-def view(coordinates: tuple[np.ndarray, ...], grid: Grid, second: np.ndarray, directions: Sequence[Tensor]) -> View:
+def view(
+    coordinates: tuple[np.ndarray, ...], grid: Grid, second: np.ndarray, directions: Sequence[Tensor], rounding: float
+) -> View:
     """An evaluated plane with what is known of its directions."""
     import torch
 
@@ -493,7 +516,7 @@ def view(coordinates: tuple[np.ndarray, ...], grid: Grid, second: np.ndarray, di
     cosine = None
     if len(exact) == 2 and min(norms) > 0:
         cosine = float(torch.dot(*exact)) / (norms[0] * norms[1])
-    return View(coordinates, grid, second, norms, cosine)
+    return View(coordinates, grid, second, norms, cosine, rounding)
 
 
 def _products(objective: Objective, plane: Plane, saved: State) -> Generator[Progress, None, np.ndarray]:
@@ -529,12 +552,6 @@ def _norms(objective: Objective) -> dict[str, float]:
     return {name: float(torch.linalg.vector_norm(tensor)) for name, tensor in named.items()}
 
 
-def _epsilon(objective: Objective) -> float:
-    import torch
-
-    return float(torch.finfo(objective.dtype).eps)
-
-
 def _numbers(count: int) -> np.ndarray | None:
     """The numbers of several planes."""
     import numpy as np
@@ -542,5 +559,8 @@ def _numbers(count: int) -> np.ndarray | None:
     return np.arange(count) if count > 1 else None
 
 
-def _words(given: Any) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _several(given: Any) -> tuple[Any, ...]:
+    """One thing, or several, or None, as several."""
+    if given is None:
+        return ()
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else (given,)

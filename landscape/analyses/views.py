@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from landscape.analyses.planes import Marks
     from landscape.directions import Treatment
 
-ROUNDING = 16  # machine epsilons of the loss that a minimum must be deep
 LEVELS = (2.0, 10.0)  # times the loss at the centre: where basins are measured by default
+SHARES = (0.1, 0.5)  # of the rise to the highest point, where the centre's loss is not above 0
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class View:
     hessian: np.ndarray
     norms: tuple[float, ...]
     cosine: float | None
+    rounding: float  # the smallest difference of two losses that stands clear of it
 
     @property
     def losses(self) -> np.ndarray:
@@ -56,18 +57,22 @@ class View:
         return second_difference(self.line(axis), float(places[1] - places[0]), self.centre[::-1][axis])
 
     def variations(self) -> list[float]:
-        """Total variation over range of the lines through the centre."""
+        """Total variation over range of the lines through the centre; NaN for one that is flat but for rounding."""
+        import numpy as np
+
         from landscape.algorithms.shape import variation
 
-        return [variation(self.line(axis)) for axis in range(len(self.coordinates))]
+        lines = [self.line(axis) for axis in range(len(self.coordinates))]
+        return [variation(line) if np.ptp(line) > self.rounding else float("nan") for line in lines]
 
-    def tree(self, epsilon: float) -> MergeTree:
+    def tree(self) -> MergeTree:
         """The merge tree; a minimum must be deeper than rounding, and than what interpolation may be wrong by."""
         import numpy as np
 
         from landscape.algorithms.merge_tree import merge_tree
 
-        noise = ROUNDING * epsilon * np.abs(np.nan_to_num(self.losses, nan=0.0, posinf=0.0, neginf=0.0))
+        size = np.abs(np.nan_to_num(self.losses, nan=0.0, posinf=0.0, neginf=0.0))
+        noise = self.rounding * np.maximum(size / max(abs(float(self.losses[self.centre])), 1e-300), 1)
         return merge_tree(self.losses, noise if self.grid.errors is None else noise + self.grid.errors)
 
 
@@ -85,7 +90,8 @@ def surfaces(views: Sequence[View], columns: Sequence[str]) -> dict[str, Any]:
     if errors:
         found["error"] = np.stack(errors) if len(views) > 1 else errors[0]
         spans = [np.ptp(view.losses[np.isfinite(view.losses)]) for view in views]
-        found["largest_error"] = max(float(e.max() / span) for e, span in zip(errors, spans, strict=True) if span > 0)
+        shares = [float(e.max() / span) for e, span in zip(errors, spans, strict=True) if span > 0]
+        found["largest_error"] = max(shares, default=0.0)
     return found
 
 
@@ -111,7 +117,7 @@ def curvatures(views: Sequence[View]) -> dict[str, Any]:
     return found
 
 
-def roughness(views: Sequence[View], epsilon: float) -> dict[str, Any]:
+def roughness(views: Sequence[View]) -> dict[str, Any]:
     """Total variation and roughness over all lines through the centre, and the minima of the first view."""
     import numpy as np
 
@@ -119,7 +125,7 @@ def roughness(views: Sequence[View], epsilon: float) -> dict[str, Any]:
 
     lines = [one for view in views for one in view.variations()]
     known = [one for one in lines if np.isfinite(one)]
-    trees = [view.tree(epsilon) for view in views]
+    trees = [view.tree() for view in views]
     found = {
         "lines": len(lines),
         "variation": float(np.mean(known)) if known else float("nan"),
@@ -156,7 +162,7 @@ def basins(view: View, levels: Sequence[float]) -> dict[str, Any]:
     from landscape.algorithms import shape
 
     centre = float(view.losses[view.centre])
-    chosen = sorted(levels) if levels else [factor * centre for factor in LEVELS]
+    chosen = sorted(levels) if levels else _levels(centre, view.losses)
     sides = range(len(view.coordinates))
     widths = [
         [shape.width(view.line(axis), view.coordinates[axis], view.centre[::-1][axis], level) for axis in sides]
@@ -171,6 +177,16 @@ def basins(view: View, levels: Sequence[float]) -> dict[str, Any]:
         found["basin_area"] = np.array([one.value * cell for one in areas])
         is_open |= np.array([one.open for one in areas])
     return found | {"basin_open": is_open}
+
+
+def _levels(centre: float, losses: np.ndarray) -> list[float]:
+    """Some times the loss at the centre; where that is not above 0, shares of what the loss rises to above it."""
+    import numpy as np
+
+    if centre > 0:
+        return [factor * centre for factor in LEVELS]
+    highest = float(losses[np.isfinite(losses)].max(initial=centre))
+    return [centre + share * (highest - centre) for share in SHARES]
 
 
 def marked(marks: Marks | None, explained: Sequence[float]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SHADES = 60  # filled levels: enough to look continuous
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which lines are drawn
 DECADES = 6  # of the loss above its minimum that colours tell apart; higher values are clipped, which is said
+FLAT = 1e-10  # relative: losses that differ by less are drawn as one shade
+MOST_PLANES = 9  # drawn of several
 LETTERS = "ABC"
 ABOVE = 22  # points between a panel and its title, for the legend
 PATH = "#E69F00"  # of a trajectory: Okabe and Ito's orange, seen on every shade of viridis
@@ -26,7 +28,9 @@ PATH = "#E69F00"  # of a trajectory: Okabe and Ito's orange, seen on every shade
 def panels(result: SurfaceResult) -> int:
     if result.beta is None:
         return 1
-    return len(result.loss) if result.seed is not None else 1 + (result.accuracy is not None)
+    if result.seed is not None:
+        return min(len(result.loss), MOST_PLANES)
+    return 1 + (result.accuracy is not None)
 
 
 def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
@@ -34,12 +38,12 @@ def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any])
     if result.beta is None:
         line(result, axes[0])
         return
-    planes = _planes(result, result.loss)
+    planes = _planes(result, result.loss)[:MOST_PLANES]
     norm = scale(planes)
     for number, (axis, losses) in enumerate(zip(axes, planes, strict=False)):
         contours(result, axis, losses, norm)
         if len(planes) > 1:
-            axis.set_title(f"plane {number}", fontsize=10, pad=ABOVE)
+            axis.set_title(f"plane {number} of {len(result.loss)}", fontsize=10, pad=ABOVE)
     if len(planes) == 1 and result.accuracy is not None:
         heat(result, axes[1], result.accuracy)
     _colour_bar(axes[: len(planes)], norm, planes, _height(result))
@@ -66,8 +70,10 @@ def scale(planes: Sequence[np.ndarray]) -> Normalize:
     if not len(finite):
         return Normalize(0, 1)
     low, high = float(finite.min()), float(finite.max())
-    if low <= 0 or high <= low:
-        return Normalize(low, high if high > low else low + 1)
+    if high - low <= FLAT * max(abs(low), abs(high)):
+        return Normalize(low - (abs(low) or 1) / 2, low + (abs(low) or 1) / 2)
+    if low <= 0:
+        return Normalize(low, high)
     return LogNorm(low, min(high, low * 10.0**DECADES))
 
 

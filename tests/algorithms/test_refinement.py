@@ -30,7 +30,7 @@ def grid(count: int = 51, reach: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
 SURFACES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "bowl": lambda x, y: 0.01 + x**2 + 30 * (x + y) ** 2,
     "valley": lambda x, y: 0.1 + (1 - 2 * x) ** 2 + 20 * (y - 4 * x**2) ** 2,
-    "wells": lambda x, y: 1 - np.exp(-20 * ((x - 0.5) ** 2 + y**2)) - 0.9 * np.exp(-20 * ((x + 0.5) ** 2 + y**2)),
+    "wells": lambda x, y: 1.05 - np.exp(-20 * ((x - 0.5) ** 2 + y**2)) - 0.9 * np.exp(-20 * ((x + 0.5) ** 2 + y**2)),
     "signs": lambda x, y: np.sin(3 * x) * np.cos(2 * y),
     "steep": lambda x, y: 1e-3 + np.expm1(6 * np.hypot(x, y)),
 }
@@ -78,6 +78,15 @@ def test_basins_are_true_beside_high_walls() -> None:
     assert found.values.argmin() == function.argmin()
 
 
+@pytest.mark.parametrize("count", [11, 10, 26, 51])
+def test_a_fast_wave_is_true_on_the_border_too(count: int) -> None:
+    axis = np.linspace(-1, 1, count)
+    x, y = np.meshgrid(axis, axis)
+    function = np.sin(9 * x + 5 * y) + np.cos(7 * x - 8 * y)
+    found, _ = driven(function, 0.01)
+    assert np.abs(found.values - function).max() <= 0.01 * np.ptp(function)
+
+
 def test_lines_too() -> None:
     x = np.linspace(-1.5, 1.5, 201)
     function = (x**2 - 1) ** 2 + 0.1
@@ -103,6 +112,9 @@ def test_near_what_is_not_finite_every_point_is_evaluated() -> None:
     broken = ~np.isfinite(function)
     assert np.array_equal(np.isnan(found.values), np.isnan(function))
     assert np.abs(found.values - function)[~broken].max() < 0.01 * 2
+    lines = np.full((3, 51), np.nan)
+    lines[1] = np.linspace(1, 2, 51) ** 2  # what is finite lies on one line
+    assert np.array_equal(driven(lines, 0.01)[0].values, lines, equal_nan=True)
     everything, asked = driven(np.full((9, 9), np.nan), 0.01)
     assert len(asked) == 81
     assert np.isnan(everything.values).all()

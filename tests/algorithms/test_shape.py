@@ -59,6 +59,14 @@ def test_the_width_of_a_basin_is_interpolated_to_the_level() -> None:
     assert width(two, X, 6, 0.09).value == pytest.approx(0.6, abs=0.01)  # the other basin is not its own
 
 
+def test_where_nothing_was_seen_to_rise_the_basin_is_open() -> None:
+    line = np.where(np.abs(X) > 0.5, np.nan, 0.1)
+    assert width(line, X, 12, 1.0).open
+    x, y = np.meshgrid(X, X)
+    assert area(np.where(np.hypot(x, y) > 0.5, np.nan, 0.1), (12, 12), 1.0).open
+    assert not area(np.where(np.hypot(x, y) > 0.5, np.inf, 0.1), (12, 12), 1.0).open
+
+
 def test_the_area_of_a_basin_is_its_connected_part() -> None:
     x, y = np.meshgrid(X, X)
     two = np.minimum((x - 0.5) ** 2, (x + 0.5) ** 2) + y**2
@@ -101,6 +109,9 @@ class TestMergeTree:
         assert merge_tree(line, np.zeros(7)).values.tolist() == [0, 1, 2]
 
     def test_what_is_not_finite_is_in_no_basin(self) -> None:
-        tree = merge_tree(np.array([1, np.nan, 0, 3, np.inf, 2]), np.zeros(6))
-        assert tree.values.tolist() == [0]
+        tree = merge_tree(np.array([0, 1, np.nan, 0.2, 0.5, 0.1, 0.9]), np.zeros(7))
+        assert tree.values.tolist() == [0, 0.1, 0.2]  # the wall of NaN parts two basins: neither has a pass
+        assert np.array_equal(tree.passes, [np.nan, np.nan, 0.5], equal_nan=True)
+        assert sorted(tree.edges.tolist()) == pytest.approx([0.3, 0.4])
+        assert merge_tree(np.array([1, np.nan, 0, 3, np.inf, 2]), np.zeros(6)).values.tolist() == [0, 1, 2]
         assert merge_tree(np.full((2, 2), np.nan), np.zeros((2, 2))).places.tolist() == []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Eig, Objective, Surface, session, store
 from landscape.analyses.surface import SurfaceResult
-from landscape.errors import CheckpointError, Interrupted, UsageError
+from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
 from landscape.zoo import digits, mlp, resnet
 
 Data = tuple[Tensor, Tensor]
@@ -298,13 +298,13 @@ def test_the_trajectory_s_axes_are_those_of_a_dense_pca() -> None:
     result = measured(objective, trajectory=str(SAMPLES / "digits-mlp-trajectory"), grid="5")
     every = sorted((SAMPLES / "digits-mlp-trajectory").iterdir())
     rows = np.stack([landscape.load(path).theta.double().numpy() for path in every]) - objective.theta.double().numpy()
-    rows = np.vstack([rows, np.zeros(len(objective.theta))])
     _, sizes, axes = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
     assert [result.explained_alpha, result.explained_beta] == pytest.approx((sizes**2 / (sizes**2).sum())[:2], rel=1e-6)
-    places = rows[:-1] @ axes[:2].T
+    places = rows @ axes[:2].T
     assert result.place_alpha is not None
     assert np.allclose(np.abs(result.place_alpha), np.abs(places[:, 0]), rtol=1e-4, atol=1e-4)
-    off = np.linalg.norm(rows[:-1] - places @ axes[:2], axis=1) / np.maximum(np.linalg.norm(rows[:-1], axis=1), 1e-12)
+    assert result.place_alpha[np.abs(result.place_alpha).argmax()] > 0
+    off = np.linalg.norm(rows - places @ axes[:2], axis=1) / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
     assert result.off_plane is not None
     assert np.allclose(result.off_plane[:-1], off[:-1], atol=1e-4)
     assert result.off_plane[-1] == 0
@@ -359,7 +359,7 @@ class TestAlignment:
     def test_a_part_of_the_parameters_cannot_be_aligned(self, net: nn.Sequential, tmp_path: Path) -> None:
         torch.save(net.state_dict(), tmp_path / "b.pt")
         objective = Objective(net, digits("test"), "cross_entropy", params=("0.*",))
-        with pytest.raises(UsageError, match="which --params leaves out"):
+        with pytest.raises(UsageError, match="frozen or left out by --params"):
             measured(objective, towards=str(tmp_path / "b.pt"), align=True)
 
 
@@ -491,6 +491,9 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, classifi
         ({"range": "1:2"}, "lies at 0"),
         ({"range": "nan"}, "--range"),
         ({"range": "a"}, "--range"),
+        ({"range": "1e300"}, "--range"),
+        ({"level": "nan"}, "--level"),
+        ({"level": ("0.5", "x")}, "--level"),
         ({"axes": "random", "towards": "b.pt"}, "--towards leads between checkpoints"),
         ({"axes": "eigen", "trajectory": "run"}, "--trajectory has axes of its own"),
         ({"dim": 1, "grid": "5x5"}, "--dim 1 has one axis"),
@@ -524,11 +527,105 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, classifi
         measured(objective, trajectory=str(tmp_path))
 
 
+def test_where_the_measured_checkpoint_is_no_step_of_the_run_it_counts_once_more(tmp_path: Path) -> None:
+    folder = SAMPLES / "digits-mlp-trajectory"
+    inside = measured(landscape.load(folder / "step-0840.pt", limit=20), trajectory=str(folder), grid="3")
+    outside = measured(landscape.load(SAMPLES / "digits-mlp.pt", limit=20), trajectory=str(folder), grid="3")
+    rows = np.stack([landscape.load(path).theta.double().numpy() for path in sorted(folder.iterdir())])
+    both = np.vstack([rows, landscape.load(SAMPLES / "digits-mlp.pt").theta.double().numpy()])
+    for result, every in ((inside, rows), (outside, both)):
+        sizes = np.linalg.svd(every - every.mean(0), compute_uv=False) ** 2
+        assert result.explained_alpha == pytest.approx(sizes[0] / sizes.sum(), rel=1e-6)
+
+
+def test_a_flat_line_is_flat_and_not_rough(classification: Data) -> None:
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(5, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = x @ (self.w * 1e-12)
+            return out
+
+    for options in ({}, {"adaptive": True}):
+        result = measured(Objective(Constant(), [classification], "cross_entropy"), grid="15", **options)
+        assert result.minima == 1
+        assert result.smad == 0
+        assert np.isnan(result.variation)
+        assert result.roughness_index is None
+        assert any("may be rounding" in remark for remark in result.remarks())
+
+
+def test_levels_where_the_loss_is_not_positive(classification: Data) -> None:
+    def negative(output: Tensor, target: Tensor) -> Tensor:
+        return output.square().sum(1) - 5
+
+    result = measured(Objective(tanh_net(), [classification], negative), grid="11", range="2")
+    assert result.centre_loss < 0
+    assert (result.level > result.centre_loss).all()
+    assert (result.basin_width_alpha > 0).all()
+
+
+def test_a_metric_must_be_a_mean_and_may_be_a_plain_number(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    plain = measured(objective, grid="3", metric=lambda o, t: float((o.argmax(1) == t).float().mean()))
+    assert plain.metric is not None
+    assert np.allclose(plain.metric, plain.accuracy)
+    with pytest.raises(TaskError, match="is not a mean over samples"):
+        measured(objective, grid="3", metric=lambda o, t: (o.argmax(1) == t).sum())
+    with pytest.raises(TaskError, match="metric .* fails on a batch: ZeroDivisionError"):
+        measured(objective, grid="3", metric=lambda o, t: 1 / 0)
+    with pytest.raises(TaskError, match="there is no loss called"):
+        measured(objective, grid="3", metric="accuracy")
+
+
+def test_what_stays_behind_on_a_line_is_said(tmp_path: Path, classification: Data) -> None:
+    other = tanh_net()
+    with torch.no_grad():
+        other[0].weight += 1
+        other[2].weight += 1
+    torch.save(other.state_dict(), tmp_path / "b.pt")
+    objective = Objective(tanh_net(), [classification], "cross_entropy", params=("2.*",))
+    result = measured(objective, towards=str(tmp_path / "b.pt"), grid="5")
+    assert any("0.weight stay as they are here" in note for note in objective.notes)
+    assert result.own_loss is not None
+    assert result.own_loss[1] != pytest.approx(result.loss[-1])
+    short = measured(objective, towards=str(tmp_path / "b.pt"), grid="5", range="0:0.5")
+    assert short.barrier is None
+    assert any("there is no barrier" in note for note in objective.notes)
+
+
+def test_tied_layers_are_aligned_together(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(12, 3)
+            self.b.weight = self.a.weight
+            self.again = self.head
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.b(torch.relu(self.a(x)) + x))
+            out: Tensor = self.again(torch.cat([x, x], 1))
+            return out
+
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    objective = Objective(Tied(), [(x, y)], "cross_entropy")
+    torch.save(Tied().state_dict(), tmp_path / "b.pt")
+    result = measured(objective, towards=str(tmp_path / "b.pt"), align=True, grid="5")
+    assert result.barrier == 0
+
+
 def test_python_s_own_forms_of_the_options() -> None:
     assert Surface(grid=(51, 31)).grid == "51x31"  # type: ignore[arg-type]
     assert Surface(grid=21).grid == "21"  # type: ignore[arg-type]
     assert Surface(towards=Path("b.pt")).towards == ("b.pt",)  # type: ignore[arg-type]
     assert Surface(ignore="bias,norm").ignore == ("bias", "norm")  # type: ignore[arg-type]
+    assert Surface(range=(-1, 2)).range == "-1:2"  # type: ignore[arg-type]
+    assert Surface(range=((-1, 2), (-3, 3))).range == "-1:2,-3:3"  # type: ignore[arg-type]
+    assert Surface(range=0.5).range == "0.5"  # type: ignore[arg-type]
+    assert Surface(level=0.5, towards=None, ignore=None).level == (0.5,)  # type: ignore[arg-type]
     assert Surface().normalise == "filter"
     assert Surface(axes="eigen").normalise == "none"
     assert Surface().identity()["ignore"] == ("bias", "norm", "position")

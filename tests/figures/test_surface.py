@@ -97,6 +97,10 @@ def test_nan_is_hatched_and_a_clipped_scale_says_so(classification: Data, tmp_pa
     save(broken, tmp_path / "a.png", title="a", fingerprint="f")
     nothing = replace(result, loss=np.full_like(losses, np.nan))
     save(nothing, tmp_path / "b.png", title="b", fingerprint="f")
+    tiny = replace(result, loss=1 + 1e-14 * np.arange(losses.size).reshape(losses.shape))
+    save(tiny, tmp_path / "d.png", title="d", fingerprint="f")
+    many = replace(result, loss=np.stack([losses] * 30), seed=np.arange(30))
+    assert FIGURES[SurfaceResult][0](many) == 9
     constant = replace(result, loss=np.ones_like(losses))
     save(constant, tmp_path / "c.png", title="c", fingerprint="f")
 
