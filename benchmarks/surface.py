@@ -99,7 +99,9 @@ def convolutional(device: str) -> Objective:
 def speed(device: str) -> dict[str, Any]:
     """A point by itself, beside the floor and loss-landscapes, which gets all data as one batch."""
     rows = {}
-    for name, side in {**SIDES, "convolutional net": 11}.items():
+    threads = torch.get_num_threads()
+    for name, side in {**SIDES, "convolutional net": 11, "convolutional net, 1 thread": 11}.items():
+        torch.set_num_threads(1 if "1 thread" in name else threads)
         objective = convolutional(device) if name not in SIDES else objective_of(name, device)
         bare, _ = passes(objective, scored=False)
         scored, how = passes(objective, scored=True)
@@ -120,6 +122,7 @@ def speed(device: str) -> dict[str, Any]:
             "loss-landscapes / points": seconds["peer"] / seconds["points"],
         }
         harness.show(f"{name} (floor: {how}; {sweep.way})", rows[name])
+    torch.set_num_threads(threads)
     return rows
 
 
@@ -134,6 +137,7 @@ def whole(device: str) -> dict[str, Any]:
             "floor": lambda scored=scored: [scored() for _ in range(51**2)],
             "peer": of_loss_landscapes(objective, 51),
         }
+        landscape.run(Surface(grid="3", adaptive=True), objective)  # what is imported once
         seconds = {}
         for job, work in jobs.items():
             began = time.perf_counter()

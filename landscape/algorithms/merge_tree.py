@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -33,15 +32,19 @@ def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
     `noise`, of the shape of the values, is what each may be wrong by: a minimum that is not deeper than that is none,
     but part of the basin that it opens into (Edelsbrunner, Letscher and Zomorodian 2002, for persistence).
     """
-    flat, unsure = values.reshape(-1), noise.reshape(-1)
-    order = [int(i) for i in np.argsort(flat, kind="stable") if np.isfinite(flat[i])]
-    neighbours = _neighbours(values.shape)
-    parent: dict[int, int] = {}
+    framed = np.pad(values, 1, constant_values=np.nan)  # so that every point has all its neighbours
+    flat, unsure = framed.ravel(), np.pad(noise, 1).ravel()
+    steps = _steps(framed.shape)
+    order = [int(place) for place in np.argsort(flat, kind="stable") if np.isfinite(flat[place])]
+    parent = [-1] * flat.size  # of what has been reached
     merged: dict[int, float] = {}  # minimum -> level of its pass
     first_saddle: dict[int, float] = {}
     for place in order:
-        roots = sorted({_root(parent, n) for n in neighbours(place) if n in parent}, key=lambda r: (flat[r], r))
+        found = {_root(parent, place + step) for step in steps if parent[place + step] >= 0}
+        roots = sorted(found, key=lambda root: (flat[root], root))
         parent[place] = roots[0] if roots else place
+        if len(roots) < 2:
+            continue
         real = [root for root in roots if flat[place] - flat[root] > max(unsure[place], unsure[root])]
         for root in roots[1:]:
             parent[root] = roots[0]
@@ -54,23 +57,20 @@ def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
     minima = sorted([*merged, *remaining], key=lambda m: (flat[m], m))
     edges = np.array([first_saddle[m] - flat[m] for m in minima if m in first_saddle])
     passes = np.array([merged.get(m, np.nan) for m in minima])
-    return MergeTree(np.array(minima, int), flat[minima] if minima else np.zeros(0), passes, edges)
+    inside = [index - 1 for index in np.unravel_index(np.array(minima, int), framed.shape)]
+    places = np.ravel_multi_index(inside, values.shape) if minima else np.zeros(0, int)
+    return MergeTree(places, flat[minima] if minima else np.zeros(0), passes, edges)
 
 
-def _root(parent: dict[int, int], place: int) -> int:
+def _root(parent: list[int], place: int) -> int:
     while parent[place] != place:
         parent[place] = parent[parent[place]]
         place = parent[place]
     return place
 
 
-def _neighbours(shape: tuple[int, ...]) -> Any:
-    steps = [step for step in product((-1, 0, 1), repeat=len(shape)) if any(step)]
-
-    def around(place: int) -> list[int]:
-        index = np.unravel_index(place, shape)
-        found = [tuple(int(i) + s for i, s in zip(index, step, strict=True)) for step in steps]
-        inside = [p for p in found if all(0 <= i < length for i, length in zip(p, shape, strict=True))]
-        return [int(np.ravel_multi_index(p, shape)) for p in inside]
-
-    return around
+def _steps(shape: tuple[int, ...]) -> list[int]:
+    """From a flat index to those of all neighbours."""
+    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    moves = product((-1, 0, 1), repeat=len(shape))
+    return [sum(m * stride for m, stride in zip(move, strides, strict=True)) for move in moves if any(move)]

@@ -8,9 +8,10 @@ import torch
 from conftest import SAMPLES
 
 import landscape
-from landscape import Density, Direction, Eig, Flatness, Measures, Sharpness, Trace
+from landscape import Density, Direction, Eig, Flatness, Measures, Sharpness, Surface, Trace
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
 from landscape.operators.blocks import block_diagonal
+from landscape.sweep import Sweep, Way
 
 pytestmark = pytest.mark.gpu
 
@@ -80,3 +81,24 @@ def test_sharpness_and_flatness_equal_the_cpu_s() -> None:
     assert np.allclose(measures[0].fisher_rao, measures[1].fisher_rao, rtol=1e-4)
     steps = [landscape.run(Direction(lr=0.1), objective) for objective in objectives]
     assert np.allclose(steps[0].safe_radius, steps[1].safe_radius, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-resnet", "charlm"])
+def test_surfaces_equal_the_cpu_s_in_every_way(name: str) -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        objective = landscape.load(SAMPLES / f"{name}.pt", device=device, dtype="float64", limit=64)
+        frame = Surface()._frame(objective, Surface()._treatments(objective), None, 0)
+        sweep, points = Sweep(objective), [(0.0, 0.0), (0.2, -0.1), (-0.3, 0.3)]
+        losses.append(sweep.evaluate(frame.plane, points)[:, 0])
+        sweep.use(Way(64, points=2))
+        assert np.allclose(sweep.evaluate(frame.plane, points)[:, 0], losses[-1], rtol=1e-9)
+        sweep.use(Way(64, channels_last=True))
+        assert np.allclose(sweep.evaluate(frame.plane, points)[:, 0], losses[-1], rtol=1e-9)
+    assert np.allclose(*losses, rtol=1e-9)
+
+
+def test_a_surface_runs_there_from_end_to_end() -> None:
+    result = landscape.run(Surface(adaptive=True), landscape.load(SAMPLES / "digits-mlp.pt", device="cuda"))
+    assert result.evaluations < 0.4 * result.points
+    assert result.curvature_alpha == pytest.approx(result.hessian_alpha, rel=0.05)
