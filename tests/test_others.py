@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from landscape import Objective, others
 from landscape.errors import CheckpointError, UsageError
+from landscape.objective import Source
 
 Data = tuple[Tensor, Tensor]
 
@@ -34,6 +35,16 @@ def test_its_weights_loss_and_digest(tmp_path: Path, classification: Data) -> No
     assert other.unmoved() == []
     with pytest.raises(CheckpointError, match="--towards a checkpoint of the same model"):
         others.read(objective, {"w": torch.zeros(2)}, "--towards")
+
+
+def test_the_same_kind_of_weights_is_read_from_it(tmp_path: Path, classification: Data) -> None:
+    raw, averaged = moved(0.1).state_dict(), moved(0.3).state_dict()
+    torch.save({"state_dict": raw, "state_dict_ema": averaged}, tmp_path / "b.pt")
+    for weights, by in ((None, 0.1), ("ema", 0.3)):
+        source = Source(conditions={"weights": weights})
+        objective = Objective(tanh_net(), [classification], "cross_entropy", source=source)
+        other = others.read(objective, str(tmp_path / "b.pt"), "--towards")
+        assert torch.allclose(other.theta, objective.theta + by)
 
 
 def test_buffers_count_for_the_digest_and_the_loss(classification: Data) -> None:

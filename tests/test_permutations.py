@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from landscape.algorithms import alignment
 from landscape.algorithms.alignment import matched, permuted
 from landscape.batches import Batch
 from landscape.errors import UsageError
@@ -55,7 +56,10 @@ def built(name: str) -> tuple[nn.Module, Batch]:
 
 
 @pytest.mark.parametrize("name", list(NETS))
-def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(name: str) -> None:
+def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alignment, "RANDOM", 0)  # by the first sweep alone, as for wide layers
     model, batch = built(name)
     found = groups(model, batch)
     weights = {n: t.clone() for n, t in model.state_dict().items()}
@@ -136,19 +140,23 @@ def test_what_fails_while_it_is_followed_is_refused() -> None:
         groups(normed, Batch(torch.randn(2, 4), torch.zeros(2).long()))
 
 
-def test_random_starts_find_nearer_matches_than_one_descent_alone() -> None:
+def test_random_starts_find_nearer_matches_than_one_descent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against all permutations of one layer, with the other assigned exactly: never above, and mostly equal."""
     from itertools import permutations
 
     from scipy.optimize import linear_sum_assignment
 
-    reached = 0
-    for seed in range(10):
+    reached = alone = 0
+    for seed in range(15):
         torch.manual_seed(seed)
         here, there = (mlp([4, 5, 4, 2], "tanh").double().state_dict() for _ in range(2))
         net = mlp([4, 5, 4, 2], "tanh").double()
-        found = matched(here, there, groups(net, Batch(torch.randn(2, 4).double(), torch.zeros(2).long())), set(here))
+        units = groups(net, Batch(torch.randn(2, 4).double(), torch.zeros(2).long()))
+        found = matched(here, there, units, set(here))
         near = float(sum((here[n] * found[n]).sum() for n in here))
+        with monkeypatch.context() as patched:
+            patched.setattr(alignment, "RANDOM", 0)
+            fewer = matched(here, there, units, set(here))
         best = -float("inf")
         for order in permutations(range(5)):
             p = list(order)
@@ -160,7 +168,9 @@ def test_random_starts_find_nearer_matches_than_one_descent_alone() -> None:
             best = max(best, float(total))
         assert near <= best + 1e-12
         reached += near >= best - 1e-12
-    assert reached >= 9
+        alone += float(sum((here[n] * fewer[n]).sum() for n in here)) >= best - 1e-12
+    assert alone < reached
+    assert reached >= 14
 
 
 def test_what_branches_on_data_is_refused() -> None:

@@ -162,7 +162,7 @@ class TestTheUsersModel:
         with pytest.raises(UsageError, match="cannot be copied"):
             sweep.evaluate(Plane(plane.directions, "recompute"), POINTS)
 
-    @pytest.mark.parametrize("kind", ["closure", "itself", "part"])
+    @pytest.mark.parametrize("kind", ["closure", "itself", "part", "dropout"])
     def test_a_copy_that_is_none_is_not_used(self, classification: Data, kind: str) -> None:
         """Losses come from the weights that were asked for, and the user's model stays as it was."""
 
@@ -172,6 +172,7 @@ class TestTheUsersModel:
                 self.inner = Same() if kind == "part" else tanh_net()
                 self.call = (lambda x: self.inner(x)) if kind == "closure" else None
                 self.norm = nn.BatchNorm1d(3)
+                self.dropout = Kept() if kind == "dropout" else nn.Identity()
 
             def __deepcopy__(self, memo: dict[int, object]) -> nn.Module:
                 if kind == "itself":
@@ -183,8 +184,12 @@ class TestTheUsersModel:
                 return new
 
             def forward(self, x: Tensor) -> Tensor:
-                out: Tensor = self.norm((self.call or self.inner)(x))
+                out: Tensor = self.norm(self.dropout((self.call or self.inner)(x)))
                 return out
+
+        class Kept(nn.Dropout):
+            def __deepcopy__(self, memo: dict[int, object]) -> Kept:
+                return self
 
         class Same(nn.Sequential):
             def __init__(self) -> None:

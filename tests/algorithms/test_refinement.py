@@ -78,11 +78,12 @@ def test_basins_are_true_beside_high_walls() -> None:
     assert found.values.argmin() == function.argmin()
 
 
-@pytest.mark.parametrize("count", [11, 10, 26, 51])
-def test_a_fast_wave_is_true_on_the_border_too(count: int) -> None:
-    axis = np.linspace(-1, 1, count)
-    x, y = np.meshgrid(axis, axis)
-    function = np.sin(9 * x + 5 * y) + np.cos(7 * x - 8 * y)
+@pytest.mark.parametrize("waves", [(5, 8, 13, 4), (4, 8, 10, 11), (7, 10, 11, 3), (5, 12, 9, 3)], ids=str)
+def test_fast_waves_are_true_on_the_border_too(waves: tuple[int, ...]) -> None:
+    """Without tests on the border these are off by up to 1.7 times the tolerance there."""
+    x, y = grid(26)
+    a, b, c, d = waves
+    function = np.sin(a * x + b * y) + np.cos(c * x - d * y)
     found, _ = driven(function, 0.01)
     assert np.abs(found.values - function).max() <= 0.01 * np.ptp(function)
 

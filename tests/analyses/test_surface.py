@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Eig, Objective, Surface, session, store
+from landscape.analyses.gridded import Grid
 from landscape.analyses.surface import SurfaceResult
+from landscape.analyses.views import View
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
+from landscape.sweep import Sweep
 from landscape.zoo import digits, mlp, resnet
 
 Data = tuple[Tensor, Tensor]
@@ -270,6 +274,54 @@ def objective_plane(objective: Objective, paths: tuple[str, ...]) -> tuple[Tenso
     return first, second
 
 
+def test_in_a_plane_the_statistics_are_each_checkpoint_s_own(
+    pair: tuple[Objective, str, Objective], tmp_path: Path
+) -> None:
+    here, path, there = pair
+    third = copy.deepcopy(there.model)
+    with torch.no_grad():
+        for tensor in third.state_dict().values():
+            if tensor.is_floating_point():
+                tensor += 0.3 * torch.rand_like(tensor)
+    torch.save(third.state_dict(), tmp_path / "c.pt")
+    analysis = Surface(towards=(path, str(tmp_path / "c.pt")))
+    frame = analysis._frame(here, (), None, 0)
+    assert frame.marks is not None
+    found = Sweep(here).evaluate(frame.plane, [tuple(place) for place in frame.marks.places.tolist()])
+    assert np.allclose(found[:, 0], frame.marks.losses, rtol=1e-4)
+    assert np.ptp(frame.marks.losses) > 0.1
+
+
+def test_lines_within_rounding_have_no_variation(classification: Data) -> None:
+    values = 1 + 1e-9 * np.array([[0.0, 1, 0, 1, 0]])
+    grid = Grid(values, np.ones(5, np.int8), None)
+    flat = View((np.linspace(-1, 1, 5),), grid, np.array([0.0]), (1.0,), None, rounding=1e-7)
+    assert np.isnan(flat.variations()[0])
+    assert len(flat.tree().places) == 1
+    rough = replace(flat, rounding=1e-10)
+    assert rough.variations()[0] == pytest.approx(4)
+    assert len(rough.tree().places) == 3
+
+
+def test_an_alignment_that_changes_the_other_is_refused(tmp_path: Path) -> None:
+    class Ranked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = torch.relu(self.a(x))
+            out: Tensor = self.b(hidden * torch.arange(hidden.shape[1]))
+            return out
+
+    torch.manual_seed(0)
+    one, other = Ranked(), Ranked()
+    torch.save(other.state_dict(), tmp_path / "b.pt")
+    objective = Objective(one, [(torch.randn(9, 5), torch.zeros(9).long())], "cross_entropy")
+    with pytest.raises(UsageError, match="changes what the model computes"):
+        measured(objective, towards=str(tmp_path / "b.pt"), align=True, grid="5")
+
+
 def test_projecting_half_a_step_gives_one_half(tmp_path: Path, classification: Data) -> None:
     """Whatever the length of the step: a peer divides by it once instead of twice."""
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
@@ -449,6 +501,11 @@ def test_stored_eigenvectors_are_used_if_they_fit(tmp_path: Path, classification
     assert not any("products" in note for note in seen)
     assert np.allclose(reused.result.loss, plain.loss, rtol=1e-3)
     assert set(store.read(output)) == {"eig", "surface"}
+    few = tmp_path / "few.landscape.h5"
+    landscape.run(Eig(k=1, save_vectors=True), objective, output=few)
+    objective.notes.clear()
+    session.execute(Surface(axes="eigen", grid="5"), objective, output=few)
+    assert not any("eigenvectors are those" in note for note in objective.notes)
     other = Objective(tanh_net(), [(classification[0] * 2, classification[1])], "cross_entropy")
     session.execute(Surface(axes="eigen", grid="5"), other, output=output)
     assert not any("eigenvectors are those" in note for note in other.notes)
