@@ -75,6 +75,21 @@ def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(
     assert all(torch.equal(back[n], weights[n]) for n in weights)
 
 
+def test_the_first_sweep_undoes_permutations_of_deep_and_narrow_nets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descent that begins with all that a group touches fails on one of these."""
+    monkeypatch.setattr(alignment, "RANDOM", 0)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        model = mlp([1, *[8] * 8, 1], "relu")
+        weights = {n: t.clone() for n, t in model.state_dict().items()}
+        found = groups(model, Batch(torch.randn(2, 1), torch.zeros(2).long()))
+        shuffled = dict(weights)
+        for group in found:
+            shuffled = permuted(shuffled, group, torch.randperm(group.size))
+        back = matched(weights, shuffled, found, set(weights))
+        assert all(torch.equal(back[n], weights[n]) for n in weights)
+
+
 def test_the_groups_of_a_residual_net_are_its_streams_and_its_inner_layers() -> None:
     model, batch = built("residual")
     sizes = sorted(group.size for group in groups(model, batch))

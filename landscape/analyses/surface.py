@@ -242,6 +242,11 @@ class Surface(Analysis):
     level: tuple[float, ...] = option(
         (), help="Loss at which the basin is measured; several give a table. Default 2 and 10 times the centre's."
     )
+    trial: bool = option(
+        True,
+        help="Look for the fastest way to make passes first; --no-trial: the data's own batches, and so the same "
+        "last bits each time.",
+    )
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
 
     def __post_init__(self) -> None:
@@ -469,7 +474,7 @@ class Surface(Analysis):
         total = self._task(plane, coordinates, 0.0, 0).total
         if saved:
             sweep.use(Way.from_array(saved["way"]))
-        elif total >= WORTH_A_TRIAL:
+        elif self.trial and total >= WORTH_A_TRIAL:
             sweep.settle(plane)
             way = sweep.way.array()
             yield Progress(0, total, f"trial: {sweep.way}", lambda: {"way": way})

@@ -20,7 +20,7 @@ from landscape.analyses.gridded import Grid
 from landscape.analyses.surface import SurfaceResult
 from landscape.analyses.views import View
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
-from landscape.sweep import Sweep
+from landscape.sweep import Plane, Sweep, Way
 from landscape.zoo import digits, mlp, resnet
 
 Data = tuple[Tensor, Tensor]
@@ -62,7 +62,7 @@ class TestEigenvectors(AnalysisContract):
 
 
 class TestWithATrial(AnalysisContract):
-    """Enough points for a trial; where its timings fall does not matter to one batch of a few samples."""
+    """Enough points for a trial, whose timings must not decide here."""
 
     @pytest.fixture
     def analysis(self) -> Surface:
@@ -70,7 +70,7 @@ class TestWithATrial(AnalysisContract):
 
     @pytest.fixture
     def objective(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> Objective:
-        monkeypatch.setattr("landscape.sweep.CLEARLY", 0.0)  # no way is ever clearly faster: timings would decide
+        monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(7)))
         return Objective(tanh_net(), [classification], "cross_entropy")
 
 
@@ -485,6 +485,33 @@ def test_every_moment_can_be_resumed_bit_for_bit(classification: Data) -> None:
         for step in analysis.measure(objective):
             state = {name: np.array(values) for name, values in step.state().items()}
             assert same(drained(analysis.measure(objective, resume=state))[1], whole)
+
+
+def test_the_centre_is_the_plain_loss_whatever_the_way(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    exact, chosen = float(objective.value()), []
+    for size in range(1, 24):
+        sweep = Sweep(objective)
+        sweep.use(Way(size))
+        if sweep.evaluate(Plane((objective.theta,)), [(0.0,)])[0, 0] != exact:
+            chosen.append(size)
+    monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(chosen[0])))
+    result = measured(objective, grid="15")
+    assert result.loss[7, 7] == result.centre_loss == exact
+    assert any(f"{chosen[0]} samples at once" in note for note in objective.notes)
+    objective.notes.clear()
+    measured(objective, grid="15", trial=False)
+    assert any("the data's own batches" in note for note in objective.notes)
+
+
+def test_a_resumed_run_goes_on_in_the_way_that_was_found(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(5)))
+    analysis = Surface(grid="15")
+    steps, whole = drained(analysis.measure(objective))
+    monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(11)))
+    state = {name: values.copy() for name, values in steps[3].state().items()}
+    assert same(drained(analysis.measure(objective, resume=state))[1], whole)
 
 
 def test_stored_eigenvectors_are_used_if_they_fit(tmp_path: Path, classification: Data) -> None:
