@@ -10,7 +10,7 @@ import numpy as np
 from landscape.errors import UsageError
 
 if TYPE_CHECKING:
-    from landscape.analyses.surface import SurfaceResult
+    from landscape.analyses.surface_result import SurfaceResult
 
 COLUMNS = ("loss", "accuracy", "metric", "status", "error")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Objective, Surface, exports
-from landscape.analyses.surface import SurfaceResult
+from landscape.analyses.surface_result import SurfaceResult
 from landscape.errors import UsageError
 
 Data = tuple[Tensor, Tensor]

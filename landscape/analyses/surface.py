@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from landscape.analyses import extents, planes, views
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
 from landscape.analyses.eigenvectors import eigenvectors
-from landscape.analyses.gridded import Grid, Task, gridded
+from landscape.analyses.gridded import Task, gridded
 from landscape.analyses.matching import aligned
 from landscape.analyses.phases import Phases
 from landscape.analyses.rounding import floor
+from landscape.analyses.surface_result import SurfaceResult
 from landscape.analyses.views import View
 from landscape.errors import NumericalError, TaskError, UsageError
-from landscape.fields import array, option, scalar
+from landscape.fields import option
 from landscape.words import BatchNormMode, Normalise
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
     from landscape.directions import Treatment
     from landscape.losses import Loss
@@ -34,164 +34,6 @@ if TYPE_CHECKING:
 AxesKind = Literal["random", "eigen", "gradient", "checkpoints", "trajectory"]
 WORTH_A_TRIAL = 200  # points from which a trial of some twenty passes pays
 IGNORED = ("bias", "norm", "position")  # by random directions (Li et al. 2018, section 4, for the first two)
-UNRESOLVED = 0.1  # relative: a second difference further from d'Hd than this says that the grid is too coarse
-LOWER = 1e-3  # relative: a point that much below the centre is worth a remark
-SMALL_SAMPLE = 2  # planes below which there is no spread
-
-
-@dataclass(frozen=True, kw_only=True)
-class SurfaceResult(Result):
-    """Columns over a grid, and numbers; `beta` is there in two dimensions, `seed` if there are several planes.
-
-    Coordinates are in units of the directions: the point is theta + alpha d_alpha + beta d_beta.
-    """
-
-    tables: ClassVar[tuple[str, ...]] = ("kind", "mark", "level", "seed")
-
-    alpha: np.ndarray = array("alpha", help="Coordinate along the first direction; the checkpoint lies at 0.")
-    beta: np.ndarray | None = array("beta", help="Coordinate along the second direction.", optional=True)
-    seed: np.ndarray | None = array("seed", help="Number of the plane.", optional=True)
-    loss: np.ndarray = array("seed", "beta", "alpha", help="Mean loss.")
-    accuracy: np.ndarray | None = array("seed", "beta", "alpha", help="Share of right predictions.", optional=True)
-    metric: np.ndarray | None = array("seed", "beta", "alpha", help="Mean of the user's metric.", optional=True)
-    status: np.ndarray = array(
-        "seed", "beta", "alpha", help="0 interpolated, 1 evaluated, 2 evaluated to NaN, 3 evaluated to infinity."
-    )
-    error: np.ndarray | None = array(
-        "seed",
-        "beta",
-        "alpha",
-        help="Estimated error of an interpolated loss; 0 where it was evaluated.",
-        optional=True,
-    )
-    unaligned_loss: np.ndarray | None = array("alpha", help="The loss on the line without --align.", optional=True)
-    kind: np.ndarray | None = array("kind", help="What a tensor is to its module.", optional=True)
-    kind_treatment: np.ndarray | None = array(
-        "kind", words=True, help="How directions are normalised there, or ignored: zeroed.", optional=True
-    )
-    kind_tensors: np.ndarray | None = array("kind", help="Tensors of the kind.", optional=True)
-    kind_parameters: np.ndarray | None = array("kind", help="Their size.", optional=True)
-    kind_filters: np.ndarray | None = array("kind", help="Parts that are scaled, each to its own norm.", optional=True)
-    tensor: np.ndarray | None = array("tensor", help="Each tensor.", optional=True)
-    tensor_kind: np.ndarray | None = array("tensor", words=True, help="What it is to its module.", optional=True)
-    tensor_treatment: np.ndarray | None = array("tensor", words=True, help="What was done to it.", optional=True)
-    tensor_filters: np.ndarray | None = array("tensor", help="Parts that are scaled.", optional=True)
-    tensor_norm: np.ndarray | None = array("tensor", help="Its norm.", optional=True)
-    mark: np.ndarray | None = array("mark", help="Checkpoint on the line or plane, or near it.", optional=True)
-    place_alpha: np.ndarray | None = array("mark", help="Where it lies, or is projected to.", optional=True)
-    place_beta: np.ndarray | None = array("mark", help="The same along beta.", optional=True)
-    off_plane: np.ndarray | None = array(
-        "mark", help="Distance from the plane over distance from the measured checkpoint.", optional=True
-    )
-    own_loss: np.ndarray | None = array("mark", help="Its own loss, at its own weights.", optional=True)
-    level: np.ndarray = array("level", help="Level of the loss.")
-    basin_width_alpha: np.ndarray = array("level", help="Width of the centre's basin at that level along alpha.")
-    basin_width_beta: np.ndarray | None = array("level", help="The same along beta.", optional=True)
-    basin_area: np.ndarray | None = array("level", help="Its area.", optional=True)
-    basin_open: np.ndarray = array("level", help="Whether it leaves the grid: its extent is then a lower bound.")
-    minimum_loss: np.ndarray = array("minimum", help="Loss of each minimum of the first plane, deepest first.")
-    minimum_persistence: np.ndarray = array(
-        "minimum", help="How far the loss must rise from it to reach a deeper one; NaN for the deepest."
-    )
-    minimum_alpha: np.ndarray = array("minimum", help="Where it lies.")
-    minimum_beta: np.ndarray | None = array("minimum", help="The same along beta.", optional=True)
-    curvatures_alpha: np.ndarray | None = array("seed", help="Second difference along alpha by plane.", optional=True)
-    curvatures_beta: np.ndarray | None = array("seed", help="The same along beta.", optional=True)
-    variations: np.ndarray | None = array("seed", help="Total variation over range by plane.", optional=True)
-    smads: np.ndarray | None = array("seed", help="SMAD by plane.", optional=True)
-    cosines: np.ndarray | None = array("seed", help="Cosine of the two directions by plane.", optional=True)
-    centre_loss: float = scalar("Loss at the centre, as on the grid.")
-    curvature_alpha: float | None = scalar("Second difference at the centre; a mean over planes.", optional=True)
-    curvature_alpha_se: float | None = scalar("Its standard error over planes.", optional=True)
-    curvature_beta: float | None = scalar("The same along beta.", optional=True)
-    curvature_beta_se: float | None = scalar("Its standard error over planes.", optional=True)
-    hessian_alpha: float | None = scalar("d'Hd along alpha, from a product with the Hessian.", optional=True)
-    hessian_beta: float | None = scalar("The same along beta.", optional=True)
-    norm_alpha: float = scalar("Norm of the first direction.")
-    norm_beta: float | None = scalar("Norm of the second direction.", optional=True)
-    cosine: float | None = scalar("Cosine of the angle between them.", optional=True)
-    explained_alpha: float | None = scalar("Share of the trajectory's variance along alpha.", optional=True)
-    explained_beta: float | None = scalar("The same along beta.", optional=True)
-    barrier: float | None = scalar(
-        "Largest rise of the loss above the straight line between both checkpoints' losses.", optional=True
-    )
-    unaligned_barrier: float | None = scalar("The same without --align.", optional=True)
-    variation: float = scalar(
-        "Total variation over range, mean of the lines through the centre: at most 2 in a valley."
-    )
-    roughness_index: float | None = scalar("Standard deviation over mean of these.", optional=True)
-    lines: int = scalar("Lines through the centre.")
-    smad: float = scalar("Mean rise from a minimum to its pass; 0 with one minimum.")
-    rounding: float = scalar("The smallest difference of losses near the centre that stands clear of rounding.")
-    minima: int = scalar("Minima of the first plane that are deeper than rounding.")
-    evaluations: int = scalar("Points that were evaluated.")
-    points: int = scalar("Points of the grid, of all planes.")
-    largest_error: float | None = scalar("Largest estimated error of a point, relative to the range.", optional=True)
-    gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
-    parameters: int = scalar("Size of the parameter vector.")
-    samples: int = scalar("Samples in the data.")
-
-    def reference_loss(self) -> float:
-        return self.centre_loss
-
-    def remarks(self) -> list[str]:
-        return [*self._not_evaluated(), *self._coarse(), *self._lower(), *self._alone()]
-
-    def _not_evaluated(self) -> list[str]:
-
-        found = []
-        if broken := int((self.status > 1).sum()):
-            found.append(f"{broken:,} of {self.points:,} points are NaN or infinite; they are left as they are")
-        if self.evaluations < self.points:
-            share = f"{100 * self.evaluations / self.points:.3g} %"
-            largest = f"{100 * (self.largest_error or 0):.2g} % of the range"
-            found.append(
-                f"{share} of the points were evaluated; the others are interpolated, to an estimated {largest}"
-            )
-        if self.basin_open.any():
-            levels = ", ".join(f"{level:.3g}" for level in self.level[self.basin_open])
-            found.append(f"the basin leaves the grid at level {levels}: its widths and area there are lower bounds")
-        return found
-
-    def _coarse(self) -> list[str]:
-        pairs = {"alpha": (self.curvature_alpha, self.hessian_alpha), "beta": (self.curvature_beta, self.hessian_beta)}
-        return [
-            f"along {axis} the second difference is {seen:.4g} and d'Hd {exact:.4g}: the grid is too coarse for the "
-            "curvature at the centre (a smaller --range shows it), or the loss has kinks"
-            for axis, (seen, exact) in pairs.items()
-            if seen is not None and exact is not None and abs(seen - exact) > UNRESOLVED * abs(exact)
-        ] + self._rounded()
-
-    def _rounded(self) -> list[str]:
-        import numpy as np
-
-        seen = {"alpha": (self.alpha, self.curvature_alpha), "beta": (self.beta, self.curvature_beta)}
-        small = [
-            axis
-            for axis, (places, value) in seen.items()
-            if places is not None
-            and value is not None
-            and self.rounding > UNRESOLVED * abs(value) * np.diff(places)[0] ** 2
-        ]
-        if not small:
-            return []
-        return [
-            f"along {' and '.join(small)} the second difference may be rounding: --dtype float64, or a larger --range"
-        ]
-
-    def _lower(self) -> list[str]:
-        deepest = self.minimum_loss[0] if len(self.minimum_loss) else self.centre_loss
-        if not deepest < self.centre_loss - LOWER * abs(self.centre_loss):
-            return []
-        place = f"alpha {self.minimum_alpha[0]:.3g}" + (
-            "" if self.minimum_beta is None else f", beta {self.minimum_beta[0]:.3g}"
-        )
-        return [f"the checkpoint is not the lowest point: {deepest:.4g} at {place}"]
-
-    def _alone(self) -> list[str]:
-        if self.kind is None or self.mark is not None or self.lines > SMALL_SAMPLE:
-            return []
-        return ["one random direction, or pair of them, is an anecdote: --seeds 5 shows the spread"]
 
 
 @dataclass(frozen=True)
@@ -360,11 +202,11 @@ class Surface(Analysis):
             task = self._task(frame.plane, coordinates, exact, number)
             grid = yield from phases.run(f"plane {number}", partial(gridded, sweep, task))
             second = yield from phases.run(f"products {number}", partial(_products, objective, frame.plane))
-            found.append(view(coordinates, grid, second, frame.plane.directions, rounding))
+            found.append(views.view(coordinates, grid, second, frame.plane.directions, rounding))
         columns = views.surfaces(found, sweep.columns)
         columns |= yield from self._barriers(objective, phases, sweep, first, found[0], exact)
         if self.axes == "random" or self.normalise != "none":
-            columns |= views.treated(treatments, _norms(objective))
+            columns |= views.treated(treatments, objective)
             self._say_of_filters(objective, treatments)
         return SurfaceResult(
             **columns,
@@ -510,20 +352,6 @@ class Surface(Analysis):
             objective.notes.append(f"{rows:,} rows of {name} are not reached by the data: moving them changes nothing")
 
 
-def view(
-    coordinates: tuple[np.ndarray, ...], grid: Grid, second: np.ndarray, directions: Sequence[Tensor], rounding: float
-) -> View:
-    """An evaluated plane with what is known of its directions."""
-    import torch
-
-    exact = [direction.double() for direction in directions]
-    norms = tuple(float(torch.linalg.vector_norm(direction)) for direction in exact)
-    cosine = None
-    if len(exact) == 2 and min(norms) > 0:
-        cosine = float(torch.dot(*exact)) / (norms[0] * norms[1])
-    return View(coordinates, grid, second, norms, cosine, rounding)
-
-
 def _products(objective: Objective, plane: Plane, saved: State) -> Generator[Progress, None, np.ndarray]:
     """d'Hd for each direction; NaN if statistics change along them, or the model has no second derivative."""
     import numpy as np
@@ -547,14 +375,6 @@ def _products(objective: Objective, plane: Plane, saved: State) -> Generator[Pro
         objective.notes.append(f"d'Hd is not known: {error.what}")
     yield Progress(0, 1, "curvature along the axes", lambda: {"hessian": second})
     return second
-
-
-def _norms(objective: Objective) -> dict[str, float]:
-    """The norm of each tensor."""
-    import torch
-
-    named = objective.space.unflatten(objective.theta)
-    return {name: float(torch.linalg.vector_norm(tensor)) for name, tensor in named.items()}
 
 
 def _numbers(count: int) -> np.ndarray | None:

@@ -10,10 +10,12 @@ from landscape.analyses.gridded import Grid, Index
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from landscape.algorithms.merge_tree import MergeTree
     from landscape.analyses.planes import Marks
     from landscape.directions import Treatment
+    from landscape.objective import Objective
 
 LEVELS = (2.0, 10.0)  # times the loss at the centre: where basins are measured by default
 SHARES = (0.1, 0.5)  # of the rise to the highest point, where the centre's loss is not above 0
@@ -74,6 +76,20 @@ class View:
         size = np.abs(np.nan_to_num(self.losses, nan=0.0, posinf=0.0, neginf=0.0))
         noise = self.rounding * np.maximum(size / max(abs(float(self.losses[self.centre])), 1e-300), 1)
         return merge_tree(self.losses, noise if self.grid.errors is None else noise + self.grid.errors)
+
+
+def view(
+    coordinates: tuple[np.ndarray, ...], grid: Grid, second: np.ndarray, directions: Sequence[Tensor], rounding: float
+) -> View:
+    """An evaluated plane with what is known of its directions."""
+    import torch
+
+    exact = [direction.double() for direction in directions]
+    norms = tuple(float(torch.linalg.vector_norm(direction)) for direction in exact)
+    cosine = None
+    if len(exact) == 2 and min(norms) > 0:
+        cosine = float(torch.dot(*exact)) / (norms[0] * norms[1])
+    return View(coordinates, grid, second, norms, cosine, rounding)
 
 
 def surfaces(views: Sequence[View], columns: Sequence[str]) -> dict[str, Any]:
@@ -200,9 +216,12 @@ def marked(marks: Marks | None, explained: Sequence[float]) -> dict[str, Any]:
     return found | {"mark": np.array(marks.names), "off_plane": marks.off_plane, "own_loss": marks.losses}
 
 
-def treated(done: Sequence[Treatment], weights: dict[str, float]) -> dict[str, Any]:
-    """What was done to each tensor, and the same summed by kind; `weights` are the tensors' norms."""
+def treated(done: Sequence[Treatment], objective: Objective) -> dict[str, Any]:
+    """What was done to each tensor, and the same summed by kind."""
     import numpy as np
+    import torch
+
+    weights = objective.space.unflatten(objective.theta)
 
     kinds = list(dict.fromkeys((one.role, one.how) for one in done))
     of_kind = [[one for one in done if (one.role, one.how) == kind] for kind in kinds]
@@ -216,5 +235,5 @@ def treated(done: Sequence[Treatment], weights: dict[str, float]) -> dict[str, A
         "tensor_kind": np.array([one.role for one in done]),
         "tensor_treatment": np.array([one.how for one in done]),
         "tensor_filters": np.array([one.filters for one in done]),
-        "tensor_norm": np.array([weights[one.block.name] for one in done]),
+        "tensor_norm": np.array([float(torch.linalg.vector_norm(weights[one.block.name])) for one in done]),
     }

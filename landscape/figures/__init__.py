@@ -12,7 +12,7 @@ from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.flatness import FlatnessResult
 from landscape.analyses.sharpness import SharpnessResult
-from landscape.analyses.surface import SurfaceResult
+from landscape.analyses.surface_result import SurfaceResult
 from landscape.analyses.trace import TraceResult
 from landscape.figures import density, eig, flatness, sharpness, surface, trace
 

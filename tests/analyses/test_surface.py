@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Eig, Objective, Surface, session, store
 from landscape.analyses.gridded import Grid
-from landscape.analyses.surface import SurfaceResult
+from landscape.analyses.surface_result import SurfaceResult
 from landscape.analyses.views import View
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
 from landscape.sweep import Plane, Sweep, Way
