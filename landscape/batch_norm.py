@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.errors import TaskError
+
 MEAN, VARIANCE = "running_mean", "running_var"
 STATISTICS = (MEAN, VARIANCE)
 
@@ -83,8 +85,9 @@ def recompute(model: nn.Module, passes: Callable[[], Iterable[Any]]) -> None:
         for _ in passes():
             pass
     for name, module in layers.items():
-        if seen[name].count:
-            _set(module, seen[name].mean, seen[name].squares / seen[name].count)
+        if not seen[name].count:
+            raise TaskError(f"no data pass through {name or 'the BatchNorm layer'}", fix="--batch-norm fixed")
+        _set(module, seen[name].mean, seen[name].squares / seen[name].count)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 from landscape.batches import Batch
 from landscape.errors import LandscapeError, TaskError
 from landscape.imports import imported
-from landscape.losses import FunctionLoss, Loss, as_loss
+from landscape.losses import BY_NAME, FunctionLoss, Loss, as_loss
 
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
@@ -22,6 +22,8 @@ def as_metric(given: Any) -> Loss:
 
     A function `(output, target)` returns a batch's mean, as a number or `()`, or one value for each sample `(N,)`.
     """
+    if isinstance(given, str) and ":" not in given and given not in BY_NAME:
+        raise TaskError(f"there is no metric called {given}", fix="--metric pkg.mod:function, or path/file.py:function")
     found = imported(given) if isinstance(given, str) and ":" in given else given
     metric = as_loss(found)
     if not isinstance(metric, FunctionLoss):

@@ -161,7 +161,7 @@ class Objective:
             (gradient,) = torch.autograd.grad(total, point)
         return total.detach().double(), gradient
 
-    def batch_output(self, theta: Tensor, batch: Batch) -> Any:
+    def batch_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         """The model's output on one batch at theta, differentiable in theta."""
         return self.blamed(batch, lambda: self._output(theta, batch))
 

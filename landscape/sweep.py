@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from landscape import memory, seeds
-from landscape.batch_norm import Interpolated, recompute
-from landscape.batches import Batch, leaves
-from landscape.errors import TaskError, UsageError
+from landscape.batch_norm import Interpolated, recompute, statistics
+from landscape.batches import Batch
+from landscape.errors import LandscapeError, TaskError, UsageError
 from landscape.losses import Loss
 from landscape.metrics import metric_total, require_mean
 from landscape.objective import Objective, Replica
@@ -30,8 +30,13 @@ from landscape.vectorised import vectorised
 
 ROUNDS = 3  # timed passes of each way in a trial, after a warm-up; the fastest counts
 CLEARLY = 0.97  # of the best time so far: a way must be faster by more than what timing scatters
-AWAY, FEW = 0.1, 8  # how far weights are moved, and on how many samples, to see that a copy of the model moves too
-SAME = 1e-3  # relative: far above rounding, far below what weights that stayed behind make of the output
+PARTS = 16  # of the first micro-batch, whose losses are compared too
+FEW = 8  # samples on which a metric is tried
+AWAY = (0.1, 0.5)  # how far weights are moved, relative to their size, to see that a copy of the model moves too
+SAME = 1e-2  # of how far the loss moved: far above rounding, below what weights that stayed behind make of it
+ROUNDING = 1e-6  # of a sum of float32 losses, relative
+ASIDE = 0.3  # a point where a way must give what the data's own batches give: samples of a batch may depend on others
+ALIKE = 1e-4  # relative
 TOGETHER = 32  # points at once in a vectorised pass on CUDA
 
 
@@ -102,14 +107,15 @@ class Sweep:
 
     def settle(self, plane: Plane) -> None:
         """Chooses the fastest way by a trial on the plane."""
-        nowhere = [0.0] * len(plane.directions)
-        best = _seconds(lambda: self._at(plane, nowhere))
+        nowhere, aside = [0.0] * len(plane.directions), [ASIDE] * len(plane.directions)
+        best, expected = _seconds(lambda: self._at(plane, nowhere)), self.evaluate(plane, [aside])
         for change in self._changes(plane):
             earlier = self.way
             self.use(replace(earlier, **change))
             points = [nowhere] * self.way.points
             try:
-                seconds = _seconds(lambda: self.evaluate(plane, points)) / len(points)  # noqa: B023
+                same = np.allclose(self.evaluate(plane, [aside]), expected, rtol=ALIKE, equal_nan=True)
+                seconds = _seconds(lambda: self.evaluate(plane, points)) / len(points) if same else math.inf  # noqa: B023
             except TaskError:  # the model takes its own layout only
                 seconds = math.inf
             if seconds < CLEARLY * best:
@@ -128,18 +134,55 @@ class Sweep:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _trusted(self, copied: Replica | None) -> Replica | None:
-        """The copy, if it computes the same as the model at other weights: one may still refer to the original."""
+        """The copy, if its losses on all data are the model's at other weights and statistics.
+
+        A copy may still refer to the original, or fail: then the model itself is called, which takes a little longer.
+        """
         if copied is None:
             return None
-        like = self.objective.theta
-        self._work.copy_(like * (1 + AWAY * seeds.normal(len(like), like, 0, "replica")))
-        batch = next(iter(self.objective.first(FEW).batches))
+        try:
+            verdicts = (self._moves_along(copied, away) for away in AWAY)
+            good = next((verdict for verdict in verdicts if verdict is not None), False)
+        except (LandscapeError, ValueError, TypeError):
+            good = False
+        return copied if good else None
+
+    def _moves_along(self, copied: Replica, away: float) -> bool | None:
+        """Whether the copy's losses are the model's at other weights; None if these move the loss too little to tell."""
+        parameters, buffers = self._elsewhere(away)
+        places = dict(copied.model.named_buffers())
+        kept = {name: places[name].clone() for name in buffers}
+        state = {**self.objective.space.unflatten(parameters), **buffers}
+        self._work.copy_(parameters)
+        for name, values in buffers.items():
+            places[name].copy_(values)
+        here = self._batch_losses(lambda batch: self.objective.batch_output(self.objective.theta, batch))
+        there = self._batch_losses(lambda batch: self.objective.batch_output(state, batch))
+        own = self._batch_losses(copied.output)
+        for name, values in kept.items():
+            places[name].copy_(values)
+        moved, rounding = (there - here).abs().max(), ROUNDING * there.abs().max()
+        if not bool(moved > rounding / SAME):
+            return None
+        return bool(((own - there).abs() <= SAME * moved + rounding).all())
+
+    def _elsewhere(self, away: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weights that all differ from the model's, zeros too, and other statistics of BatchNorm."""
+        theta, space = self.objective.theta, self.objective.space
+        noise = space.unflatten(seeds.normal(len(theta), theta, 0, "replica"))
+        sizes = {name: float(tensor.square().mean().sqrt()) for name, tensor in space.unflatten(theta).items()}
+        moves = space.flatten({name: away * (sizes[name] or 1.0) * one for name, one in noise.items()})
+        known = dict(self.objective.model.named_buffers())
+        return theta + moves, {n: known[n].to(theta) * (1 + away) + away for n in statistics(self.objective.model)}
+
+    def _batch_losses(self, output: Callable[[Batch], Any]) -> Tensor:
+        """The summed losses of some small pieces and then of each micro-batch: one sum alone may agree by chance."""
         with torch.no_grad():
-            pairs = [leaves(copied.output(batch)), leaves(self.objective.batch_output(self._work, batch))]
-            same = all(
-                torch.allclose(a, b, SAME, SAME * _largest(b), equal_nan=True) for a, b in zip(*pairs, strict=True)
-            )
-        return copied if same else None
+            found = []
+            for number, piece in enumerate(pieces(self.objective, None, 0, channels_last=False)):
+                small = list(piece.split(max(1, piece.size // PARTS))) if not number else []
+                found += [self.objective.loss_total(output(part), part).double() for part in [*small, piece]]
+        return torch.stack(found)
 
     @cached_property
     def _convolutions(self) -> set[str]:
@@ -198,8 +241,13 @@ class Sweep:
         for axis, direction in enumerate(plane.directions):
             steps = torch.tensor([point[axis] for point in points], dtype=rows.dtype, device=rows.device)
             rows = torch.addcmul(rows, steps[:, None], direction)
-        with torch.no_grad():
-            parts = [vectorised(lambda row, piece=piece: sums(row, piece), rows) for piece in self._data()]
+        try:
+            with torch.no_grad():
+                parts = [vectorised(lambda row, piece=piece: sums(row, piece), rows) for piece in self._data()]
+        except RuntimeError as error:
+            if not memory.exhausted(error):
+                raise
+            parts = [None]
         if any(part is None for part in parts):
             self.use(replace(self.way, points=1))
             return torch.stack([self._at(plane, point) for point in points])
@@ -266,7 +314,9 @@ class Sweep:
         sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(room, samples)}
         if self._joined is not None:
             yield from ({"samples": size} for size in sorted(sizes - {own}))
-        if self.objective.device.type == "cuda" and plane.statistics is None:
+        each = 4 * self.objective.theta.nbytes + self.objective.activation_bytes * (self.way.samples or own)
+        fits = TOGETHER * each <= memory.available(self.objective.device) // SHARE
+        if self.objective.device.type == "cuda" and plane.statistics is None and fits:
             yield {"points": TOGETHER}
 
     def _shrink(self) -> None:
@@ -280,11 +330,6 @@ class Sweep:
             self.use(replace(self.way, samples=now // 2))
         else:
             self.objective.micro_batch, self._kept = now // 2, None
-
-
-def _largest(tensor: Tensor) -> float:
-    finite = tensor[tensor.isfinite()].abs()
-    return float(finite.max()) if finite.numel() else 0.0
 
 
 def _seconds(work: Callable[[], Any]) -> float:

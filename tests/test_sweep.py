@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -206,6 +207,90 @@ class TestTheUsersModel:
         found = Sweep(objective).evaluate(plane, POINTS)
         assert np.allclose(found[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
         assert all(module.training for module in model.modules())
+
+    @pytest.mark.parametrize("kind", ["zero-weights", "masked", "table", "rare"])
+    def test_a_copy_that_stays_behind_is_seen(self, classification: Data, kind: str) -> None:
+        """Zero weights behind a closure, huge masked logits, a failing copy, a part that few samples use."""
+
+        class Patched(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.base, self.low, self.high = tanh_net(), nn.Linear(5, 2), nn.Linear(2, 3, bias=False)
+                if kind == "zero-weights":
+                    nn.init.zeros_(self.high.weight)
+                self.call = lambda x: self.high(self.low(x))
+                self.table = {id(self.low): self.low}
+
+            def forward(self, x: Tensor) -> Tensor:
+                if kind == "table":
+                    return self.high(self.table[id(self.low)](x)) + self.base(x)
+                out: Tensor = self.call(x)
+                if kind == "masked":
+                    out = out.masked_fill(torch.tensor([False, False, True]), -1e9)
+                if kind == "rare":
+                    out = torch.where((torch.arange(len(x)) == len(x) - 1)[:, None], out, self.base(x))
+                return out
+
+        x, y = classification
+        y = y % 2
+        objective = Objective(Patched(), [(x, y)], "cross_entropy")
+        plane = plane_of(objective)
+        found = Sweep(objective).evaluate(plane, POINTS)
+        assert np.allclose(found[:, 0], expected(objective, plane, POINTS), rtol=1e-5)
+
+    def test_outputs_of_any_kind_are_compared(self, classification: Data) -> None:
+        @dataclass
+        class Output:
+            logits: Tensor
+            sure: Tensor
+
+        class Several(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = tanh_net()
+
+            def forward(self, x: Tensor) -> Output:
+                out = self.inner(x)
+                return Output(out, out > 0)
+
+        def loss(output: Output, target: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(output.logits, target, reduction="none")
+
+        objective = Objective(Several(), [classification], loss)
+        plane, sweep = plane_of(objective), Sweep(objective)
+        assert sweep._replica is not None
+        assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
+
+    def test_where_samples_depend_on_each_other_the_data_s_own_batches_stay(self) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Linear(5, 16), nn.BatchNorm1d(16, track_running_stats=False), nn.ReLU(), nn.Linear(16, 3)
+        )
+        x, y = torch.randn(40, 5), torch.randint(0, 3, (40,))
+        objective = Objective(net, list(zip(x.split(8), y.split(8), strict=True)), "cross_entropy")
+        sweep = Sweep(objective)
+        sweep.settle(plane_of(objective))
+        assert sweep.way.samples in (0, 8)
+
+    def test_too_many_points_at_once_are_taken_one_by_one(
+        self, images: Objective, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sweep, plane = Sweep(images), plane_of(images)
+        plain = sweep.evaluate(plane, POINTS)
+
+        def full(*arguments: object) -> None:
+            raise torch.OutOfMemoryError("full")
+
+        monkeypatch.setattr("landscape.sweep.vectorised", full)
+        sweep.use(Way(points=3))
+        assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
+        assert sweep.way.points == 1
+
+    def test_a_layer_that_no_data_pass_cannot_be_recomputed(self) -> None:
+        model = nn.ModuleDict({"used": nn.BatchNorm1d(3), "unused": nn.BatchNorm1d(3)}).eval()
+        with pytest.raises(TaskError, match="no data pass through unused"):
+            recompute(model, lambda: (model["used"](torch.randn(4, 3)) for _ in range(2)))
 
     def test_a_model_that_takes_one_layout_only_keeps_it(self) -> None:
         class Viewing(nn.Module):

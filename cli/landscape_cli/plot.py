@@ -27,6 +27,8 @@ def plot(
     """One picture for each result of a file, or the surfaces of several files in one picture on one scale."""
     held = [results.read(file) for file in files]
     _require_format(output)
+    if solid and len(files) > 1:
+        raise UsageError("--solid draws one surface at a time", fix="name one file")
     written = _together(held, output) if len(held) > 1 else _each(held[0], analysis, solid=solid, output=output)
     for picture in written:
         typer.echo(f"wrote {picture}", err=True)
@@ -53,7 +55,8 @@ def _each(held: results.Results, analysis: str | None, *, solid: bool, output: P
     drawn = [name for name, record in held.records.items() if figures.drawn(record) and analysis in (None, name)]
     if not drawn:
         listed = ", ".join(held.records)
-        raise UsageError(f"{held.file} holds nothing to be drawn{f' called {analysis}' if analysis else ''}: {listed}")
+        called = f" called {analysis}" if analysis else ""
+        raise UsageError(f"{held.file} holds nothing to be drawn{called}", fix=f"it holds {listed}")
     if output is not None and len(drawn) > 1:
         raise UsageError(f"{held.file} holds {len(drawn)} pictures: {', '.join(drawn)}", fix="--analysis NAME")
     written = []
@@ -75,7 +78,9 @@ def _together(held: list[results.Results], output: Path | None) -> list[Path]:
     kinds = {one.records["surface"].beta is None for one in held if not missing}
     if missing or len(kinds) > 1:
         what = f"{missing[0]} holds no surface" if missing else "some of the surfaces are lines and some planes"
-        raise UsageError(f"several files are drawn beside each other if they hold surfaces: {what}")
+        raise UsageError(
+            f"{what}: several files are drawn together if all hold planes, or all lines", fix="name others"
+        )
     if output is None:
         raise UsageError("several files make one picture", fix="-o FILE.png")
     figures.save_together(

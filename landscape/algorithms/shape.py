@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FINER = 8  # parts of a step, when an area is measured
+
 
 def second_difference(values: np.ndarray, step: float, place: int) -> float | None:
     """(f(-h) - 2 f(0) + f(h)) / h^2 at a place of a line; None at its ends."""
@@ -70,14 +72,34 @@ def width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -
     return Width(ends[1] - ends[0], is_open)
 
 
-def area(values: np.ndarray, place: tuple[int, int], level: float) -> Width:
-    """How many points of a grid are in the basin of `place` below `level`, joined along the axes; open at an edge."""
+def area(values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[int, int], level: float) -> Width:
+    """The area of the basin of `place` below a level, on both axes' coordinates (rows first); open at an edge or NaN.
+
+    The grid is made finer by straight lines between points, and the points below the level are counted that are
+    joined with the centre.
+    """
     from scipy.ndimage import binary_dilation, label
 
-    below = values <= level  # False for NaN
+    steps = [np.linspace(0, len(axis) - 1, FINER * (len(axis) - 1) + 1) for axis in axes]
+    filled = np.where(np.isnan(values), np.inf, values)
+    with np.errstate(invalid="ignore"):  # between two infinities
+        fine = _between(_between(filled, steps[0], 0), steps[1], 1)
+    below = fine <= level  # False for NaN
     regions, _ = label(below)
-    mine = (regions == regions[place]) & below[place]
+    spot = (FINER * place[0], FINER * place[1])
+    mine = (regions == regions[spot]) & below[spot]
     edge = np.ones_like(mine)
     edge[1:-1, 1:-1] = False
-    unseen = binary_dilation(np.isnan(values))  # beside NaN nothing was seen to rise
-    return Width(float(mine.sum()), bool((mine & (edge | unseen)).any()))
+    coarse = mine[::FINER, ::FINER]
+    unseen = (binary_dilation(np.isnan(values)) & coarse).any()  # beside NaN nothing was seen to rise
+    cell = float(np.prod([(axis[-1] - axis[0]) / (len(steps[i]) - 1) for i, axis in enumerate(axes)]))
+    return Width(float(mine.sum()) * cell, bool((mine & edge).any() or unseen))
+
+
+def _between(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+    """Values at fractional indices along an axis."""
+    low = np.minimum(places.astype(int), values.shape[axis] - 2)
+    share = np.expand_dims(places - low, 1 - axis)
+    left, right = np.take(values, low, axis), np.take(values, low + 1, axis)
+    mixed: np.ndarray = np.where(share == 0, left, np.where(share == 1, right, left + share * (right - left)))
+    return mixed

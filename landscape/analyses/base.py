@@ -77,6 +77,10 @@ class Analysis(ABC):
     result: ClassVar[type[Result]]
 
     def __post_init__(self) -> None:
+        for field in described(type(self), Option):
+            value = getattr(self, field.name)
+            if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
+                object.__setattr__(self, field.name, value.item())
         validate(self)
 
     @abstractmethod

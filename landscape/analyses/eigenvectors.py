@@ -44,7 +44,8 @@ def stored_vectors(objective: Objective, stored: Mapping[str, Stored], output: P
     attributes = stored["eig"].attributes
     parts = json.loads(str(attributes.get("fingerprint_parts", "{}")))
     same = all(parts.get(key) == value for key, value in objective.identity().items())
-    wanted = parts.get("operator") == "hessian" and parts.get("which") == "largest" and parts.get("k", 0) >= count
+    enough = parts.get("k", 0) >= count and parts.get("tol", 1.0) <= Eig().tol
+    wanted = parts.get("operator") == "hessian" and parts.get("which") == "largest" and enough
     try:
         arrays, about = store.load_arrays(sidecar)
     except OutputError:

@@ -15,11 +15,13 @@ MOST = 2001  # points along an axis: a plane of so many is 4 million passes over
 
 def grid_text(grid: Any) -> str:
     """`51` or `51x31` of what a Python caller may give as well: a number, or two."""
-    return "x".join(map(str, grid)) if isinstance(grid, tuple | list) else str(grid)
+    numbers = grid.tolist() if hasattr(grid, "tolist") else grid
+    return "x".join(map(str, numbers)) if isinstance(numbers, tuple | list) else str(numbers)
 
 
 def range_text(given: Any) -> str:
     """`-1:1` of what a Python caller may give as well: a number, two numbers, or a pair of two for each axis."""
+    given = given.tolist() if hasattr(given, "tolist") else given
     if not isinstance(given, tuple | list):
         return str(given)
     if all(isinstance(part, tuple | list) for part in given):
@@ -30,7 +32,9 @@ def range_text(given: Any) -> str:
 def levels(given: tuple[Any, ...]) -> tuple[float, ...]:
     """Levels of the loss; raises UsageError for one that is no finite number."""
     try:
-        found = tuple(float(level) for level in given)
+        found = tuple(
+            float(part) for level in given for part in (level.split(",") if isinstance(level, str) else [level])
+        )
     except (TypeError, ValueError):
         found = (math.nan,)
     if not all(map(math.isfinite, found)):

@@ -8,6 +8,7 @@ from landscape.errors import UsageError, listing
 
 if TYPE_CHECKING:
     from landscape.others import Other
+    from landscape.permutations import Group
 
 SAMPLES = 4  # that are followed through the model
 SAME = 1e-4  # relative: what rounding may make of the loss of a permuted net
@@ -47,7 +48,17 @@ def aligned(other: Other) -> Other:
             why="its forward pass treats units of one layer differently",
             fix="leave --align out",
         )
-    objective.notes.append(
-        f"{other.name} is aligned: {sum(group.size for group in groups):,} units in {len(groups)} groups"
-    )
+    count, every = sum(_moved(group, other, found) for group in groups), sum(group.size for group in groups)
+    objective.notes.append(f"{other.name} is aligned: {count:,} of {every:,} units change places")
     return found
+
+
+def _moved(group: Group, before: Other, after: Other) -> int:
+    """How many units of a group have another one's weights."""
+    (name, axis), _ = next(iter(group.places.items()))
+    old, new = (
+        side.tensors[name].movedim(axis, 0).flatten(1) if side.tensors[name].ndim > 1 else side.tensors[name][:, None]
+        for side in (before, after)
+    )
+    positions = group.places[name, axis][:, 0]
+    return int((old[positions] != new[positions]).any(dim=1).sum())

@@ -138,7 +138,8 @@ def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Fra
     if mode != "recompute":
         return frame
     if not statistics(objective.model):
-        objective.notes.append("there is no BatchNorm with running statistics to recompute")
+        if not frame.explained:  # where it is the default
+            objective.notes.append("there is no BatchNorm with running statistics to recompute")
         return frame
     return replace(frame, plane=replace(frame.plane, statistics="recompute"))
 
@@ -176,7 +177,7 @@ def trajectory(objective: Objective, dim: int, paths: Sequence[str], read: Calla
     rows, places = rows * sides.T, places * sides
     off = torch.linalg.vector_norm(every - places @ rows, dim=1) / lengths
     away = torch.where(lengths > 0, off, 0.0).cpu().numpy()
-    spots = places.cpu().numpy()
+    spots = places.cpu().numpy() + 0.0  # no -0
     marks = Marks([path.rpartition("/")[2] for path in paths], spots, away, np.array(losses))
     directions = tuple(row.to(objective.theta) for row in rows)
     explained = tuple((values[:dim] / values.sum()).tolist())

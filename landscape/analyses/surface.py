@@ -133,9 +133,12 @@ class Surface(Analysis):
             and self.axes != "checkpoints",
             "--towards names one checkpoint, or two": len(self.towards) > 2,
         }
+        remedies = {"--align": "--axes checkpoints, or --towards B", "--dim": "--grid 51, one --range, or --dim 2"}
         for contradiction, holds in contradictions.items():
             if holds:
-                raise UsageError(contradiction, fix=f"leave it out, or choose other --axes than {self.axes}")
+                remedy = next((fix for flag, fix in remedies.items() if contradiction.startswith(flag)), "")
+                other = f"leave it out, of settings too, or choose other --axes than {self.axes}"
+                raise UsageError(contradiction, fix=remedy or other)
 
     def over(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
         if self.axes != "checkpoints" or self.towards or len(paths) < 2:
@@ -212,7 +215,7 @@ class Surface(Analysis):
             **columns,
             **views.curvatures(found),
             **views.roughness(found),
-            **views.basins(found[0], self.level),
+            **views.basins(found, self.level),
             **views.marked(first.marks, first.explained),
             seed=_numbers(self.seeds),
             rounding=rounding,
@@ -334,6 +337,9 @@ class Surface(Analysis):
         if not bool((alpha == 1).any()):
             objective.notes.append("the range ends before the other checkpoint, at 1: there is no barrier")
             return {}
+        if not bool(((alpha > 0) & (alpha < 1)).any()):
+            objective.notes.append("no point lies between the checkpoints: a larger --grid shows the barrier")
+            return {}
         found: dict[str, Any] = {"barrier": barrier(view.losses, alpha)}
         if self.align:
             plain = planes.between(objective, self._others(objective), self.batch_norm or "fixed")
@@ -388,4 +394,8 @@ def _several(given: Any) -> tuple[Any, ...]:
     """One thing, or several, or None, as several."""
     if given is None:
         return ()
+    if callable(getattr(given, "state_dict", None)):  # a module
+        return (given.state_dict(),)
+    if getattr(given, "ndim", None) == 0:
+        return (given.item(),)
     return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else (given,)

@@ -11,7 +11,7 @@ from landscape.fields import array, scalar
 if TYPE_CHECKING:
     import numpy as np
 
-UNRESOLVED = 0.1  # relative: a second difference further from d'Hd than this says that the grid is too coarse
+UNRESOLVED = 0.2  # relative: a second difference further from d'Hd than this says that the grid is too coarse
 LOWER = 1e-3  # relative: a point that much below the centre is worth a remark
 SMALL_SAMPLE = 2  # planes below which there is no spread
 
@@ -55,48 +55,66 @@ class SurfaceResult(Result):
     tensor_filters: np.ndarray | None = array("tensor", help="Parts that are scaled.", optional=True)
     tensor_norm: np.ndarray | None = array("tensor", help="Its norm.", optional=True)
     mark: np.ndarray | None = array("mark", help="Checkpoint on the line or plane, or near it.", optional=True)
-    place_alpha: np.ndarray | None = array("mark", help="Where it lies, or is projected to.", optional=True)
-    place_beta: np.ndarray | None = array("mark", help="The same along beta.", optional=True)
+    place_alpha: np.ndarray | None = array(
+        "mark", help="Its coordinate along alpha, or that of its projection.", optional=True
+    )
+    place_beta: np.ndarray | None = array("mark", help="Its coordinate along beta.", optional=True)
     off_plane: np.ndarray | None = array(
         "mark", help="Distance from the plane over distance from the measured checkpoint.", optional=True
     )
     own_loss: np.ndarray | None = array("mark", help="Its own loss, at its own weights.", optional=True)
     level: np.ndarray = array("level", help="Level of the loss.")
-    basin_width_alpha: np.ndarray = array("level", help="Width of the centre's basin at that level along alpha.")
-    basin_width_beta: np.ndarray | None = array("level", help="The same along beta.", optional=True)
-    basin_area: np.ndarray | None = array("level", help="Its area.", optional=True)
-    basin_open: np.ndarray = array("level", help="Whether it leaves the grid: its extent is then a lower bound.")
+    basin_width_alpha: np.ndarray = array("level", help="Width of the centre's basin along alpha; mean over planes.")
+    basin_width_alpha_sd: np.ndarray | None = array(
+        "level", help="Standard deviation of that width over planes.", optional=True
+    )
+    basin_width_beta: np.ndarray | None = array(
+        "level", help="Width of the centre's basin along beta; mean over planes.", optional=True
+    )
+    basin_width_beta_sd: np.ndarray | None = array(
+        "level", help="Standard deviation of that width over planes.", optional=True
+    )
+    basin_area: np.ndarray | None = array("level", help="Area of the centre's basin; mean over planes.", optional=True)
+    basin_area_sd: np.ndarray | None = array(
+        "level", help="Standard deviation of that area over planes.", optional=True
+    )
+    basin_open: np.ndarray = array("level", help="Whether the basin leaves the grid, or ends at NaN, in some plane.")
+    basin_coarse: np.ndarray = array(
+        "level", detail=True, help="Whether it is narrower than three steps of the grid in some plane."
+    )
     minimum_loss: np.ndarray = array("minimum", help="Loss of each minimum of the first plane, deepest first.")
     minimum_persistence: np.ndarray = array(
         "minimum", help="How far the loss must rise from it to reach a deeper one; NaN for the deepest."
     )
-    minimum_alpha: np.ndarray = array("minimum", help="Where it lies.")
-    minimum_beta: np.ndarray | None = array("minimum", help="The same along beta.", optional=True)
+    minimum_alpha: np.ndarray = array("minimum", help="Coordinate of each minimum along alpha.")
+    minimum_beta: np.ndarray | None = array("minimum", help="Coordinate of each minimum along beta.", optional=True)
     curvatures_alpha: np.ndarray | None = array("seed", help="Second difference along alpha by plane.", optional=True)
-    curvatures_beta: np.ndarray | None = array("seed", help="The same along beta.", optional=True)
+    curvatures_beta: np.ndarray | None = array("seed", help="Second difference along beta by plane.", optional=True)
     variations: np.ndarray | None = array("seed", help="Total variation over range by plane.", optional=True)
     smads: np.ndarray | None = array("seed", help="SMAD by plane.", optional=True)
     cosines: np.ndarray | None = array("seed", help="Cosine of the two directions by plane.", optional=True)
     centre_loss: float = scalar("Loss at the centre, as on the grid.")
     curvature_alpha: float | None = scalar("Second difference at the centre; a mean over planes.", optional=True)
-    curvature_alpha_se: float | None = scalar("Its standard error over planes.", optional=True)
-    curvature_beta: float | None = scalar("The same along beta.", optional=True)
-    curvature_beta_se: float | None = scalar("Its standard error over planes.", optional=True)
+    curvature_alpha_se: float | None = scalar("Standard error of curvature_alpha over planes.", optional=True)
+    curvature_beta: float | None = scalar("Second difference at the centre along beta.", optional=True)
+    curvature_beta_se: float | None = scalar("Standard error of curvature_beta over planes.", optional=True)
     hessian_alpha: float | None = scalar("d'Hd along alpha, from a product with the Hessian.", optional=True)
-    hessian_beta: float | None = scalar("The same along beta.", optional=True)
+    hessian_alpha_se: float | None = scalar("Standard error of hessian_alpha over planes.", optional=True)
+    hessian_beta: float | None = scalar("d'Hd along beta, from a product with the Hessian.", optional=True)
+    hessian_beta_se: float | None = scalar("Standard error of hessian_beta over planes.", optional=True)
     norm_alpha: float = scalar("Norm of the first direction.")
     norm_beta: float | None = scalar("Norm of the second direction.", optional=True)
     cosine: float | None = scalar("Cosine of the angle between them.", optional=True)
     explained_alpha: float | None = scalar("Share of the trajectory's variance along alpha.", optional=True)
-    explained_beta: float | None = scalar("The same along beta.", optional=True)
+    explained_beta: float | None = scalar("Share of the trajectory's variance along beta.", optional=True)
     barrier: float | None = scalar(
         "Largest rise of the loss above the straight line between both checkpoints' losses.", optional=True
     )
-    unaligned_barrier: float | None = scalar("The same without --align.", optional=True)
+    unaligned_barrier: float | None = scalar("The barrier without --align.", optional=True)
     variation: float = scalar(
         "Total variation over range, mean of the lines through the centre: at most 2 in a valley."
     )
-    roughness_index: float | None = scalar("Standard deviation over mean of these.", optional=True)
+    roughness_index: float | None = scalar("Standard deviation over mean of total variation.", optional=True)
     lines: int = scalar("Lines through the centre.")
     smad: float = scalar("Mean rise from a minimum to its pass; 0 with one minimum.")
     rounding: float = scalar("The smallest difference of losses near the centre that stands clear of rounding.")
@@ -127,17 +145,23 @@ class SurfaceResult(Result):
             )
         if self.basin_open.any():
             levels = ", ".join(f"{level:.3g}" for level in self.level[self.basin_open])
-            found.append(f"the basin leaves the grid at level {levels}: its widths and area there are lower bounds")
+            found.append(f"the basin leaves the grid at level {levels}: its widths there are lower bounds")
+        if self.basin_coarse.any():
+            levels = ", ".join(f"{level:.3g}" for level in self.level[self.basin_coarse])
+            found.append(
+                f"the basin is narrower than 3 steps of the grid at level {levels}: a smaller --range tells more"
+            )
         return found
 
     def _coarse(self) -> list[str]:
         pairs = {"alpha": (self.curvature_alpha, self.hessian_alpha), "beta": (self.curvature_beta, self.hessian_beta)}
-        return [
-            f"along {axis} the second difference is {seen:.4g} and d'Hd {exact:.4g}: the grid is too coarse for the "
-            "curvature at the centre (a smaller --range shows it), or the loss has kinks"
+        apart = [
+            f"{seen:.4g} along {axis}, and d'Hd {exact:.4g}"
             for axis, (seen, exact) in pairs.items()
             if seen is not None and exact is not None and abs(seen - exact) > UNRESOLVED * abs(exact)
-        ] + self._rounded()
+        ]
+        words = f"the second difference is {'; '.join(apart)}: the grid is too coarse for the curvature at the centre"
+        return [f"{words} (a smaller --range shows it), or the loss has kinks"] * bool(apart) + self._rounded()
 
     def _rounded(self) -> list[str]:
         import numpy as np
@@ -157,13 +181,16 @@ class SurfaceResult(Result):
         ]
 
     def _lower(self) -> list[str]:
-        deepest = self.minimum_loss[0] if len(self.minimum_loss) else self.centre_loss
-        if not deepest < self.centre_loss - LOWER * abs(self.centre_loss):
+        import numpy as np
+
+        losses = np.where(np.isfinite(self.loss), self.loss, np.inf)
+        place = np.unravel_index(int(losses.argmin()), losses.shape)
+        if not losses[place] < self.centre_loss - LOWER * abs(self.centre_loss):
             return []
-        place = f"alpha {self.minimum_alpha[0]:.3g}" + (
-            "" if self.minimum_beta is None else f", beta {self.minimum_beta[0]:.3g}"
-        )
-        return [f"the checkpoint is not the lowest point: {deepest:.4g} at {place}"]
+        where = [f"alpha {self.alpha[place[-1]]:.3g}"]
+        where += [f"beta {self.beta[place[-2]]:.3g}"] if self.beta is not None else []
+        where += [f"plane {place[0]}"] if self.seed is not None else []
+        return [f"the checkpoint is not the lowest point: {losses[place]:.4g} at {', '.join(where)}"]
 
     def _alone(self) -> list[str]:
         if self.kind is None or self.mark is not None or self.lines > SMALL_SAMPLE:

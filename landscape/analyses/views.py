@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.algorithms.merge_tree import MergeTree
+    from landscape.algorithms.shape import Width
     from landscape.analyses.planes import Marks
     from landscape.directions import Treatment
     from landscape.objective import Objective
 
 LEVELS = (2.0, 10.0)  # times the loss at the centre: where basins are measured by default
+COARSE = 3  # steps of the grid below which a width is rough
 SHARES = (0.1, 0.5)  # of the rise to the highest point, where the centre's loss is not above 0
 
 
@@ -127,6 +129,8 @@ def curvatures(views: Sequence[View]) -> dict[str, Any]:
                 found[f"curvatures_{name}"] = values
         if np.isfinite(exact).all():
             found[f"hessian_{name}"] = float(exact.mean())
+            if len(views) > 1:
+                found[f"hessian_{name}_se"] = float(exact.std(ddof=1) / len(views) ** 0.5)
         found[f"norm_{name}"] = views[0].norms[axis]
     if views[0].cosine is not None:
         found["cosine"] = views[0].cosine
@@ -171,28 +175,35 @@ def _minima(view: View, tree: MergeTree) -> dict[str, Any]:
     return found
 
 
-def basins(view: View, levels: Sequence[float]) -> dict[str, Any]:
-    """Widths through the centre, and the area, of its basin at each level of the loss."""
+def basins(views: Sequence[View], levels: Sequence[float]) -> dict[str, Any]:
+    """Widths through the centre, and the area, of the centre's basin at each level: means, with their deviations."""
     import numpy as np
 
+    centre = float(views[0].losses[views[0].centre])
+    chosen = sorted(levels) if levels else _levels(centre, views[0].losses)
+    sizes = [[_sizes(view, level) for level in chosen] for view in views]
+    names = ["basin_width_alpha", "basin_width_beta", "basin_area"][: len(sizes[0][0])]
+    found: dict[str, Any] = {"level": np.array(chosen)}
+    for place, name in enumerate(names):
+        values = np.array([[one[place].value for one in row] for row in sizes])  # (views, levels)
+        found[name] = values.mean(axis=0)
+        if len(views) > 1:
+            found[f"{name}_sd"] = values.std(axis=0, ddof=1)
+    opened = np.array([[any(part.open for part in one) for one in row] for row in sizes])
+    steps = [axis[1] - axis[0] for axis in views[0].coordinates]
+    narrow = [[any(w.value < COARSE * h for w, h in zip(one, steps, strict=False)) for one in row] for row in sizes]
+    return found | {"basin_open": opened.any(axis=0), "basin_coarse": np.array(narrow).any(axis=0)}
+
+
+def _sizes(view: View, level: float) -> list[Width]:
+    """The widths by axis, and in two dimensions the area."""
     from landscape.algorithms import shape
 
-    centre = float(view.losses[view.centre])
-    chosen = sorted(levels) if levels else _levels(centre, view.losses)
-    sides = range(len(view.coordinates))
-    widths = [
-        [shape.width(view.line(axis), view.coordinates[axis], view.centre[::-1][axis], level) for axis in sides]
-        for level in chosen
-    ]
-    found: dict[str, Any] = {"level": np.array(chosen), "basin_width_alpha": np.array([w[0].value for w in widths])}
-    is_open = np.array([any(one.open for one in row) for row in widths])
-    if len(sides) == 2:
-        cell = float(np.prod([axis[1] - axis[0] for axis in view.coordinates]))
-        areas = [shape.area(view.losses, (view.centre[0], view.centre[1]), level) for level in chosen]
-        found["basin_width_beta"] = np.array([w[1].value for w in widths])
-        found["basin_area"] = np.array([one.value * cell for one in areas])
-        is_open |= np.array([one.open for one in areas])
-    return found | {"basin_open": is_open}
+    axes = view.coordinates
+    found = [shape.width(view.line(i), axis, view.centre[::-1][i], level) for i, axis in enumerate(axes)]
+    if len(axes) == 2:
+        found.append(shape.area(view.losses, (axes[1], axes[0]), (view.centre[0], view.centre[1]), level))
+    return found
 
 
 def _levels(centre: float, losses: np.ndarray) -> list[float]:

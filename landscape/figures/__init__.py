@@ -33,6 +33,8 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
 PANEL = (5.2, 3.9)  # inches
 DPI = 160
 ROW = 3  # panels that stand beside each other; more make a square
+LONG = 60  # letters of a title from which it is set smaller
+TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
 FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -68,6 +70,7 @@ def save_together(results: Sequence[SurfaceResult], path: Path, *, names: Sequen
 def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:
     import io
 
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -81,7 +84,8 @@ def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[
     for unused in axes[count:]:
         unused.remove()
     draw(axes[:count])
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
+    if title:
+        figure.suptitle(title.replace("$", r"\$"), fontsize=11 if len(title) < LONG else 8)
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
     note = (
@@ -89,5 +93,6 @@ def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[
         if kind == ".pdf"
         else {"Description": f"landscape run {fingerprint}"}
     )
-    figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
+    with rc_context(TEXT_AS_TEXT):
+        figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())

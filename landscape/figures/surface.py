@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 SHADES = 60  # filled levels: enough to look continuous
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which lines are drawn
 DECADES = 6  # of the loss above its minimum that colours tell apart; higher values are clipped, which is said
+NARROW = 3  # times the lowest loss: below that a logarithmic scale has no ticks
 FLAT = 1e-10  # relative: losses that differ by less are drawn as one shade
 MOST_PLANES = 9  # drawn of several
 LETTERS = "ABC"
-ABOVE = 22  # points between a panel and its title, for the legend
+ABOVE, ENTRY = 9.0, 13.0  # points between a panel and its title: always, and for each row of the legend
+LONGEST = 44  # letters of a name in a title or legend
 PATH = "#E69F00"  # of a trajectory: Okabe and Ito's orange, seen on every shade of viridis
 
 
@@ -30,7 +32,7 @@ def panels(result: SurfaceResult) -> int:
         return 1
     if result.seed is not None:
         return min(len(result.loss), MOST_PLANES)
-    return 1 + (result.accuracy is not None)
+    return 1 + (result.accuracy is not None) + (result.metric is not None)
 
 
 def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
@@ -41,11 +43,13 @@ def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any])
     planes = _planes(result, result.loss)[:MOST_PLANES]
     norm = scale(planes)
     for number, (axis, losses) in enumerate(zip(axes, planes, strict=False)):
-        contours(result, axis, losses, norm)
+        above = contours(result, axis, losses, norm)
         if len(planes) > 1:
-            axis.set_title(f"plane {number} of {len(result.loss)}", fontsize=10, pad=ABOVE)
-    if len(planes) == 1 and result.accuracy is not None:
-        heat(result, axes[1], result.accuracy)
+            axis.set_title(f"plane {number} (of {len(result.loss)})", fontsize=10, pad=above)
+    measured = {"accuracy": result.accuracy, "metric": result.metric} if len(planes) == 1 else {}
+    shown = [(name, values) for name, values in measured.items() if values is not None]
+    for axis, (name, values) in zip(axes[1:], shown, strict=False):
+        heat(result, axis, values, name)
     _colour_bar(axes[: len(planes)], norm, planes, _height(result))
 
 
@@ -57,8 +61,9 @@ def together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Seque
     planes = [_planes(result, result.loss)[0] for result in results]
     norm = scale(planes)
     for result, name, axis, losses in zip(results, names, axes, planes, strict=True):
-        contours(result, axis, losses, norm)
-        axis.set_title(_plain(name), fontsize=10, pad=ABOVE)
+        above = contours(result, axis, losses, norm)
+        first = f", plane 0 of {len(result.loss)}" if result.seed is not None else ""
+        axis.set_title(shortened(name) + first, fontsize=9, pad=above)
     _colour_bar(axes, norm, planes, _height(results[0]))
 
 
@@ -72,13 +77,16 @@ def scale(planes: Sequence[np.ndarray]) -> Normalize:
     low, high = float(finite.min()), float(finite.max())
     if high - low <= FLAT * max(abs(low), abs(high)):
         return Normalize(low - (abs(low) or 1) / 2, low + (abs(low) or 1) / 2)
-    if low <= 0:
+    if low <= 0 or high < NARROW * low:
         return Normalize(low, high)
     return LogNorm(low, min(high, low * 10.0**DECADES))
 
 
-def contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize) -> None:
-    """Filled contours with labelled lines at quantiles, the lowest point, and what lies on the plane."""
+def contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize) -> float:
+    """Filled contours with labelled lines at quantiles, the lowest point, and what lies on the plane.
+
+    Returns how much room, in points, a title must leave for the legend.
+    """
     from matplotlib.colors import LogNorm
 
     assert result.beta is not None
@@ -95,26 +103,27 @@ def contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normal
         drawn = axes.contour(
             result.alpha, result.beta, np.ma.masked_invalid(losses), levels=chosen, colors="white", linewidths=0.8
         )
-        axes.clabel(drawn, fmt=lambda level: f"{level:.2g}", fontsize=7)
+        digits = next((n for n in range(2, 8) if len({f"{level:.{n}g}" for level in chosen}) == len(chosen)), 8)
+        axes.clabel(drawn, fmt=lambda level: f"{level:.{digits}g}", fontsize=7)
     _hatch(result, axes, losses)
     if len(finite):
         row, column = np.unravel_index(int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan))), losses.shape)
         lowest = f"lowest, {losses[row, column]:.3g}"
-        axes.plot(result.alpha[column], result.beta[row], "x", color="white", markersize=7, label=lowest)
+        axes.plot(result.alpha[column], result.beta[row], "x", color="white", markersize=7, label=lowest, clip_on=False)
     axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label=f"checkpoint, {result.centre_loss:.3g}")
     _marks(result, axes, named=True)
     _frame(result, axes)
-    _legend(axes)
+    return _legend(axes)
 
 
-def heat(result: SurfaceResult, axes: Axes, accuracy: np.ndarray) -> None:
-    """The accuracy, on its own scale."""
+def heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) -> None:
+    """The accuracy, or the user's metric, on its own scale."""
     assert result.beta is not None
-    image = axes.pcolormesh(result.alpha, result.beta, accuracy, cmap="cividis", vmin=0, vmax=1, shading="nearest")
+    image = axes.pcolormesh(result.alpha, result.beta, values, cmap="cividis", shading="nearest")
     axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8)
     _marks(result, axes, named=False)
     _frame(result, axes)
-    axes.figure.colorbar(image, ax=axes, label="accuracy", shrink=_height(result))
+    axes.figure.colorbar(image, ax=axes, label=name, shrink=_height(result))
 
 
 def line(result: SurfaceResult, axes: Axes) -> None:
@@ -127,16 +136,21 @@ def line(result: SurfaceResult, axes: Axes) -> None:
     axes.plot(
         result.alpha, losses.mean(axis=0), color=BLUE, linewidth=1.8, label="loss" if len(losses) == 1 else "mean loss"
     )
-    if result.unaligned_loss is not None:
+    if result.unaligned_loss is not None and not np.array_equal(result.unaligned_loss, result.loss):
         axes.plot(result.alpha, result.unaligned_loss, ":", color=BLUE, linewidth=1.5, label="loss without alignment")
     if result.mark is not None and result.place_alpha is not None and result.own_loss is not None:
-        axes.plot(result.place_alpha, result.own_loss, "o", color=ORANGE, markersize=5, label="checkpoints")
+        axes.plot(result.place_alpha, result.own_loss, "o", color=ORANGE, markersize=5, label="checkpoints, own loss")
     else:
         axes.plot(0, result.centre_loss, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label="checkpoint")
     _logarithmic(axes, losses)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(_axis(result, "alpha"))
-    axes.set_ylabel("loss")
+    ends = (
+        f" (0: measured, 1: {shortened(str(result.mark[1]).rpartition('/')[2])})"
+        if result.barrier is not None and result.mark is not None
+        else ""
+    )
+    axes.set_xlabel(_axis(result, "alpha") + ends)
+    axes.set_ylabel("loss" if result.barrier is None else f"loss (barrier {result.barrier:.3g})")
     if result.accuracy is not None:
         right = axes.twinx()
         shares = result.accuracy if result.seed is not None else result.accuracy[None]
@@ -147,20 +161,31 @@ def line(result: SurfaceResult, axes: Axes) -> None:
 
 
 def lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) -> None:
-    """The losses along the lines of several results; a mean where one has several."""
+    """The losses along the lines of several results, means where one has several; what all names share is the title."""
     from matplotlib import colormaps
 
+    parts = [name.partition(", ") for name in names]
+    common = parts[0][2] if len({part[2] for part in parts}) == 1 else ""
     shades = colormaps["viridis"](np.linspace(0, 0.85, len(results)))
     means = [np.atleast_2d(result.loss).mean(axis=0) for result in results]
-    for result, name, shade, mean in zip(results, names, shades, means, strict=True):
-        axes.plot(result.alpha, mean, color=shade, linewidth=1.6, label=_plain(name))
+    for result, name, part, shade, mean in zip(results, names, parts, shades, means, strict=True):
+        several = f", mean of {len(result.loss)}" if result.seed is not None else ""
+        label = shortened(part[0] if common else name) + several
+        axes.plot(result.alpha, mean, color=shade, linewidth=1.6, label=label)
     _logarithmic(axes, np.concatenate(means))
     axes.set(xlabel="alpha", ylabel="loss")
-    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    if common:
+        axes.figure.suptitle(shortened(common), fontsize=10)
+    axes.legend(
+        fontsize=7, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1 + (len(results) > 4)
+    )
 
 
 def solid(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """The first plane as a solid; its height is the logarithm of the loss where all are above 0."""
+    """The first plane as a solid; its height is the logarithm of the loss where the colours of contours are."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
+
     assert result.beta is not None
     losses = _planes(result, result.loss)[0]
     norm = scale([losses])
@@ -169,15 +194,20 @@ def solid(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]
     flat.remove()
     space: Any = figure.add_subplot(spec, projection="3d")
     finite = np.where(np.isfinite(losses), losses, np.nan)
-    logarithmic = bool(np.nanmin(finite) > 0)
+    logarithmic = isinstance(norm, LogNorm)
     heights = np.log10(finite) if logarithmic else finite
     alpha, beta = np.meshgrid(result.alpha, result.beta)
     space.plot_surface(alpha, beta, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
-    space.set(xlabel=_axis(result, "alpha"), ylabel=_axis(result, "beta"))
-    space.set_zlabel("log10 loss" if logarithmic else "loss")
+    for axis in (space.xaxis, space.yaxis, space.zaxis):
+        axis.set_major_locator(MaxNLocator(4))
+    space.tick_params(labelsize=7, pad=0)
+    space.set_xlabel("alpha", fontsize=9, labelpad=2)
+    space.set_ylabel("beta", fontsize=9, labelpad=2)
+    space.set_zlabel("log10 loss" if logarithmic else "loss", fontsize=9, labelpad=4)
     space.view_init(elev=35, azim=-60)
-    space.set_box_aspect(None, zoom=0.85)
-    space.set_title(f"loss from {norm.vmin:.3g} to {np.nanmax(finite):.3g}", fontsize=10)
+    space.set_box_aspect(None, zoom=0.78)
+    several = f"plane 0 of {len(result.loss)}, " if result.seed is not None else ""
+    space.set_title(f"{several}loss from {np.nanmin(finite):.3g} to {np.nanmax(finite):.3g}", fontsize=10)
 
 
 def _planes(result: SurfaceResult, values: np.ndarray) -> list[np.ndarray]:
@@ -200,22 +230,28 @@ def _marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:
     if result.mark is None or result.place_alpha is None or result.place_beta is None:
         return
     if result.explained_alpha is not None:
-        axes.plot(
-            result.place_alpha, result.place_beta, "o-", color=PATH, markersize=3.5, linewidth=1, label="trajectory"
-        )
+        x, y = result.place_alpha, result.place_beta
+        axes.plot(x, y, "o-", color="black", markersize=4.5, linewidth=2.4)
+        label = "trajectory, projected" if named else None
+        axes.plot(x, y, "o-", color=PATH, markersize=3.5, linewidth=1.2, label=label)
+        axes.annotate("first", (x[0], y[0]), fontsize=8, xytext=(4, 5), textcoords="offset points")
         return
-    for letter, name, x, y in zip(LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False):
-        short = _plain(str(name).rpartition("/")[2])
-        axes.plot(x, y, "o", color=PATH, markersize=3.5, label=f"{letter}: {short}" if named else None)
+    others = list(zip(LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False))[1:]
+    for letter, name, x, y in others:  # the first is the measured one, at 0
+        short = shortened(str(name).rpartition("/")[2])
+        label = f"{letter}: {short}" if named else None
+        axes.plot(x, y, "o", color=PATH, markersize=4.5, markeredgecolor="black", label=label)
         axes.annotate(letter, (x, y), fontsize=9, color="white", xytext=(4, 4), textcoords="offset points")
 
 
-def _legend(axes: Axes) -> None:
-    """Above the panel, on a shade on which white is seen too."""
+def _legend(axes: Axes) -> float:
+    """Above the panel, on a shade on which white is seen too; returns its height in points."""
+    entries = len(axes.get_legend_handles_labels()[1])
     axes.legend(
         fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, facecolor="#31688E", labelcolor="white",
         edgecolor="none", framealpha=1,
     )  # fmt: skip
+    return ABOVE + ENTRY * -(-entries // 2)
 
 
 def _height(result: SurfaceResult) -> float:
@@ -256,5 +292,8 @@ def _logarithmic(axes: Axes, losses: np.ndarray) -> None:
         axes.axhline(0, color=GREY, linewidth=0.5)
 
 
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")
+def shortened(text: str) -> str:
+    """Text for a title or legend: its middle left out if it is long, its dollars taken as such."""
+    half = LONGEST // 2
+    cut = text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
+    return cut.replace("$", r"\$")

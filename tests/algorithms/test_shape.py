@@ -63,20 +63,29 @@ def test_where_nothing_was_seen_to_rise_the_basin_is_open() -> None:
     line = np.where(np.abs(X) > 0.5, np.nan, 0.1)
     assert width(line, X, 12, 1.0).open
     x, y = np.meshgrid(X, X)
-    assert area(np.where(np.hypot(x, y) > 0.5, np.nan, 0.1), (12, 12), 1.0).open
-    assert not area(np.where(np.hypot(x, y) > 0.5, np.inf, 0.1), (12, 12), 1.0).open
+    assert area(np.where(np.hypot(x, y) > 0.5, np.nan, 0.1), (X, X), (12, 12), 1.0).open
+    assert not area(np.where(np.hypot(x, y) > 0.5, np.inf, 0.1), (X, X), (12, 12), 1.0).open
 
 
 def test_the_area_of_a_basin_is_its_connected_part() -> None:
     x, y = np.meshgrid(X, X)
     two = np.minimum((x - 0.5) ** 2, (x + 0.5) ** 2) + y**2
-    found = area(two, (12, 6), 0.09)
-    cell = (X[1] - X[0]) ** 2
-    assert found.value * cell == pytest.approx(np.pi * 0.09, rel=0.1)
+    found = area(two, (X, X), (12, 6), 0.09)
+    assert found.value == pytest.approx(np.pi * 0.09, rel=0.05)
     assert not found.open
-    assert area(two, (12, 6), 5.0).open
-    assert area(two, (12, 6), 5.0).value == 625
-    assert area(two + 1, (12, 6), 0.5).value == 0
+    assert area(two, (X, X), (12, 6), 5.0).open
+    assert area(two, (X, X), (12, 6), 5.0).value == pytest.approx(4, rel=0.02)
+    assert area(two + 1, (X, X), (12, 6), 0.5).value == 0
+
+
+def test_the_area_of_a_basin_smaller_than_a_cell_is_interpolated_like_its_widths() -> None:
+    axis = np.linspace(-1, 1, 5)
+    x, y = np.meshgrid(axis, 2 * axis)
+    cone = np.abs(x) + np.abs(y) / 2
+    found = area(cone, (2 * axis, axis), (2, 2), 0.2)
+    width_x = width(cone[2], axis, 2, 0.2).value
+    width_y = width(cone[:, 2], 2 * axis, 2, 0.2).value
+    assert found.value == pytest.approx(width_x * width_y / 2, rel=0.5)
 
 
 class TestMergeTree:

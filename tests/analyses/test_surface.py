@@ -583,7 +583,7 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, classifi
         ({"dim": 1, "grid": "5x5"}, "--dim 1 has one axis"),
         ({"towards": "b.pt", "normalise": "filter"}, "checkpoints are where they are"),
         ({"axes": "eigen", "seeds": 2}, "--seeds draws random directions"),
-        ({"align": True}, "--align brings other checkpoints nearer"),
+        ({"align": True}, "--axes checkpoints, or --towards B"),
         ({"batch_norm": "interpolate"}, "needs checkpoints to lie between"),
         ({"towards": ("a", "b", "c")}, "one checkpoint, or two"),
         ({"axes": "sideways"}, "--axes is 'sideways'"),
@@ -660,7 +660,7 @@ def test_a_metric_must_be_a_mean_and_may_be_a_plain_number(classification: Data)
         measured(objective, grid="3", metric=lambda o, t: (o.argmax(1) == t).sum())
     with pytest.raises(TaskError, match="metric .* fails on a batch: ZeroDivisionError"):
         measured(objective, grid="3", metric=lambda o, t: 1 / 0)
-    with pytest.raises(TaskError, match="there is no loss called"):
+    with pytest.raises(TaskError, match="there is no metric called"):
         measured(objective, grid="3", metric="accuracy")
 
 
@@ -699,6 +699,58 @@ def test_tied_layers_are_aligned_together(tmp_path: Path) -> None:
     torch.save(Tied().state_dict(), tmp_path / "b.pt")
     result = measured(objective, towards=str(tmp_path / "b.pt"), align=True, grid="5")
     assert result.barrier == 0
+
+
+def test_stored_eigenvectors_that_are_rough_are_not_used(tmp_path: Path, classification: Data) -> None:
+    objective, output = Objective(tanh_net(), [classification], "cross_entropy"), tmp_path / "run.landscape.h5"
+    landscape.run(Eig(k=2, tol=0.5, save_vectors=True), objective, output=output)
+    session.execute(Surface(axes="eigen", grid="3"), objective, output=output)
+    assert not any("eigenvectors are those" in note for note in objective.notes)
+
+
+def test_basins_of_several_planes_have_a_mean_and_a_spread(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    ones = [measured(objective, grid="15", range="6", seed=0, level=1.4) for _ in range(1)]
+    several = measured(objective, grid="15", range="6", seeds=3, level=1.4)
+    assert ones[0].basin_width_alpha_sd is None
+    assert several.basin_width_alpha_sd is not None
+    assert several.basin_area_sd is not None
+    assert several.basin_width_alpha[0] != ones[0].basin_width_alpha[0]
+    assert several.hessian_alpha_se is not None
+    assert several.basin_coarse.shape == (1,)
+    tiny = measured(objective, grid="3", range="50", level=float(objective.value()) * 1.01)
+    assert any("narrower than 3 steps" in remark for remark in tiny.remarks())
+
+
+def test_how_many_units_change_places_is_said(tmp_path: Path) -> None:
+    net = mlp([64, 6, 10], "relu")
+    order = torch.tensor([1, 0, 2, 3, 4, 5])
+    other = {n: t.clone() for n, t in net.state_dict().items()}
+    other["0.weight"], other["0.bias"] = other["0.weight"][order], other["0.bias"][order]
+    other["2.weight"] = other["2.weight"][:, order]
+    torch.save(other, tmp_path / "b.pt")
+    objective = Objective(net, digits("test")[:1], "cross_entropy")
+    measured(objective, towards=str(tmp_path / "b.pt"), align=True, grid="5")
+    assert any("2 of 6 units change places" in note for note in objective.notes)
+    measured(objective, towards=str(tmp_path / "b.pt"), grid="2")
+    assert any("no point lies between" in note for note in objective.notes)
+
+
+def test_numbers_of_numpy_are_numbers(classification: Data) -> None:
+    options: dict[str, Any] = {
+        "grid": np.array([5, 3]),
+        "seeds": np.int64(2),
+        "tol": np.float32(0.5),
+        "level": np.array(1.5),
+    }
+    analysis = Surface(**options, adaptive=np.bool_(True), range=np.array([-0.5, 1]))  # type: ignore[arg-type]
+    assert analysis.identity()["seeds"] == 2
+    assert analysis.grid == "5x3"
+    assert analysis.range == "-0.5:1.0"
+    assert analysis.level == (1.5,)
+    result = landscape.run(analysis, Objective(tanh_net(), [classification], "cross_entropy"))
+    assert result.loss.shape == (2, 3, 5)
+    assert Surface(level="2,3").level == (2.0, 3.0)  # type: ignore[arg-type]
 
 
 def test_python_s_own_forms_of_the_options() -> None:

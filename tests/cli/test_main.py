@@ -210,8 +210,10 @@ class TestShow:
         assert status(["eig", "mlp.pt", "-k", "2"]) == 0
         table = capsys.readouterr().out
         Path("mlp.eig.png").unlink()
-        assert status(["plot", "mlp.landscape.h5"]) == 0
+        assert status(["show", "mlp.landscape.h5"]) == 0
         assert capsys.readouterr().out == table
+        assert status(["plot", "mlp.landscape.h5"]) == 0
+        assert capsys.readouterr().out == ""
         assert Path("mlp.eig.png").exists()
         assert status(["show", "mlp.landscape.h5", "--json"]) == 0
         shown = json.loads(capsys.readouterr().out)
@@ -271,7 +273,10 @@ class TestUsage:
         assert "Traceback" in capsys.readouterr().err
 
     def test_every_command_has_a_page_in_the_documentation(self) -> None:
-        assert all((ROOT / "docs" / f"{command}.md").exists() for command in commands() if command != "show")
+        shared = {"show", "plot", "export"}
+        assert all((ROOT / "docs" / f"{command}.md").exists() for command in commands() if command not in shared)
+        page = (ROOT / "docs" / "surface.md").read_text()
+        assert all(f"landscape {command} " in page for command in ("plot", "export"))
 
 
 class TestAsAProcess:

@@ -105,6 +105,7 @@ def test_results_are_drawn_again_beside_each_other_and_as_solids(capsys: Capture
         (["plot", "a.landscape.h5", "a.landscape.h5"], "-o FILE.png"),
         (["plot", "a.landscape.h5", "line.h5", "-o", "x.png"], "some of the surfaces are lines"),
         (["plot", "line.h5", "--solid"], "no surface in two dimensions"),
+        (["plot", "a.landscape.h5", "a.landscape.h5", "--solid", "-o", "x.png"], "one surface at a time"),
         (["plot", "none.h5"], "there is no file"),
         (["export", "a.landscape.h5"], "no format is named"),
         (["export", "eig.h5", "--vts"], "holds no surface"),

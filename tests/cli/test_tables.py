@@ -191,9 +191,10 @@ def test_losses_that_are_too_far_apart_are_pointed_out(capsys: Captured) -> None
 
 def test_an_analysis_without_a_picture_writes_none(capsys: Captured, tmp_path: Path) -> None:
     assert status(["measures", "a.pt", "--limit", "20", "--draws", "0"]) == 0
-    assert status(["plot", "a.landscape.h5"]) == 0
-    assert not list(tmp_path.glob("*.png"))
     out = capsys.readouterr().out
+    assert status(["plot", "a.landscape.h5"]) == 2
+    assert "nothing to be drawn" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.png"))
     assert "relative flatness" in out
     assert "noise scale" in out
 

@@ -62,12 +62,30 @@ def test_a_regression_has_no_accuracy(tmp_path: Path) -> None:
     save(result, tmp_path / "a.png", title="a", fingerprint="f")
 
 
+def test_a_metric_has_a_panel(classification: Data, tmp_path: Path) -> None:
+    result = measured(classification, metric=lambda output, target: output.softmax(1).amax(1))
+    assert FIGURES[SurfaceResult][0](result) == 3
+    figure = Figure()
+    surface.draw(result, figure.subplots(1, 3), {})
+    assert {"accuracy", "metric"} <= {axes.get_ylabel() for axes in figure.axes}
+
+
+def test_names_that_are_shared_are_the_title_and_long_ones_are_cut(classification: Data) -> None:
+    lines = [measured(classification, dim=1), measured(classification, dim=1, seeds=2)]
+    figure = Figure()
+    surface.together(lines, [f"{'x' * 90}.pt, by filter", "b.pt, by filter"], [axes := figure.subplots()])
+    assert figure.get_suptitle() == "by filter"
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert len(labels[0]) < 50
+    assert labels[1] == "b.pt, mean of 2"
+
+
 def test_a_trajectory_is_a_path_and_its_axes_say_what_they_explain() -> None:
     objective = landscape.load(TRAJECTORY / "step-0840.pt", limit=50)
     result = landscape.run(Surface(trajectory=str(TRAJECTORY), grid="7"), objective)
     axes = Figure().subplots(1, 2)
-    surface.draw(result, axes, {})
-    path = next(line for line in axes[0].lines if line.get_label() == "trajectory")
+    surface.draw(result, list(axes), {})
+    path = next(line for line in axes[0].lines if line.get_label() == "trajectory, projected")
     assert np.array_equal(path.get_xdata(), result.place_alpha)
     assert f"{100 * result.explained_alpha:.3g} % of the variance" in axes[0].get_xlabel()
     assert axes[0].get_aspect() == 1
