@@ -17,24 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape import memory, seeds
-from landscape.batch_norm import Interpolated, recompute, statistics
+from landscape import memory
+from landscape.batch_norm import Interpolated, recompute
 from landscape.batches import Batch
-from landscape.errors import LandscapeError, TaskError, UsageError
+from landscape.errors import TaskError, UsageError
+from landscape.faithful import follows
 from landscape.losses import Loss
 from landscape.metrics import metric_total, require_mean
-from landscape.objective import Objective, Replica
+from landscape.objective import Objective
 from landscape.pieces import SHARE, joined, own_batches, pieces
 from landscape.predictions import errors, has_classes
 from landscape.vectorised import vectorised
 
 ROUNDS = 3  # timed passes of each way in a trial, after a warm-up; the fastest counts
 CLEARLY = 0.97  # of the best time so far: a way must be faster by more than what timing scatters
-PARTS = 16  # of the first micro-batch, whose losses are compared too
 FEW = 8  # samples on which a metric is tried
-AWAY = (0.1, 0.5)  # how far weights are moved, relative to their size, to see that a copy of the model moves too
-SAME = 1e-2  # of how far the loss moved: far above rounding, below what weights that stayed behind make of it
-ROUNDING = 1e-6  # of a sum of float32 losses, relative
 ASIDE = 0.3  # a point where a way must give what the data's own batches give: samples of a batch may depend on others
 ALIKE = 1e-4  # relative
 TOGETHER = 32  # points at once in a vectorised pass on CUDA
@@ -86,7 +83,8 @@ class Sweep:
         self.way = Way()
         self.columns = ("loss", *(["accuracy"] if has_classes(objective.loss) else []), *(["metric"] if metric else []))
         self._work = objective.theta.clone()
-        self._replica = self._trusted(objective.replica(self._work))
+        copied = objective.replica(self._work)
+        self._replica = copied if copied is not None and follows(copied, self._work) else None
         self._kept: list[Batch] | None = None
         if metric is not None:
             batch = next(iter(objective.first(FEW).batches))
@@ -132,57 +130,6 @@ class Sweep:
                     parameter.data = self._spaces[name]
 
     # -- inside --------------------------------------------------------------------------------------------------
-
-    def _trusted(self, copied: Replica | None) -> Replica | None:
-        """The copy, if its losses on all data are the model's at other weights and statistics.
-
-        A copy may still refer to the original, or fail: then the model itself is called, which takes a little longer.
-        """
-        if copied is None:
-            return None
-        try:
-            verdicts = (self._moves_along(copied, away) for away in AWAY)
-            good = next((verdict for verdict in verdicts if verdict is not None), False)
-        except (LandscapeError, ValueError, TypeError):
-            good = False
-        return copied if good else None
-
-    def _moves_along(self, copied: Replica, away: float) -> bool | None:
-        """Whether the copy's losses are the model's at other weights; None if these move the loss too little to tell."""
-        parameters, buffers = self._elsewhere(away)
-        places = dict(copied.model.named_buffers())
-        kept = {name: places[name].clone() for name in buffers}
-        state = {**self.objective.space.unflatten(parameters), **buffers}
-        self._work.copy_(parameters)
-        for name, values in buffers.items():
-            places[name].copy_(values)
-        here = self._batch_losses(lambda batch: self.objective.batch_output(self.objective.theta, batch))
-        there = self._batch_losses(lambda batch: self.objective.batch_output(state, batch))
-        own = self._batch_losses(copied.output)
-        for name, values in kept.items():
-            places[name].copy_(values)
-        moved, rounding = (there - here).abs().max(), ROUNDING * there.abs().max()
-        if not bool(moved > rounding / SAME):
-            return None
-        return bool(((own - there).abs() <= SAME * moved + rounding).all())
-
-    def _elsewhere(self, away: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weights that all differ from the model's, zeros too, and other statistics of BatchNorm."""
-        theta, space = self.objective.theta, self.objective.space
-        noise = space.unflatten(seeds.normal(len(theta), theta, 0, "replica"))
-        sizes = {name: float(tensor.square().mean().sqrt()) for name, tensor in space.unflatten(theta).items()}
-        moves = space.flatten({name: away * (sizes[name] or 1.0) * one for name, one in noise.items()})
-        known = dict(self.objective.model.named_buffers())
-        return theta + moves, {n: known[n].to(theta) * (1 + away) + away for n in statistics(self.objective.model)}
-
-    def _batch_losses(self, output: Callable[[Batch], Any]) -> Tensor:
-        """The summed losses of some small pieces and then of each micro-batch: one sum alone may agree by chance."""
-        with torch.no_grad():
-            found = []
-            for number, piece in enumerate(pieces(self.objective, None, 0, channels_last=False)):
-                small = list(piece.split(max(1, piece.size // PARTS))) if not number else []
-                found += [self.objective.loss_total(output(part), part).double() for part in [*small, piece]]
-        return torch.stack(found)
 
     @cached_property
     def _convolutions(self) -> set[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +40,28 @@ def test_the_counterexample_to_standard_sharpness_prints_what_its_page_shows() -
     numbers = [[float(x) for x in re.findall(r"x ([\d.e+-]+)", text)] for text in (shown, done.stdout)]
     assert len(numbers[0]) == 4
     assert numbers[1] == pytest.approx(numbers[0], rel=0.02)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_of_surfaces_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those on the samples; the page's own nets take minutes to train."""
+    page = (ROOT / "docs" / "surface.md").read_text()
+    blocks = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = [line.split() for block in blocks for line in block.splitlines() if "RUNS" not in line]
+    shutil.copytree(ROOT / "sample_checkpoints", tmp_path / "sample_checkpoints")
+    monkeypatch.chdir(tmp_path)
+    ran = [command[1:] for command in commands if command[0] == "landscape" and "filter/" not in " ".join(command)]
+    assert len(ran) >= 7
+    for arguments in ran:
+        assert status(arguments) == 0, arguments
+    assert {"trajectory.surface-solid.png", "lines.pdf", "trajectory.surface.vts"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+
+
+def test_the_nets_of_the_page_of_surfaces_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    surfaces = importlib.import_module("surfaces")
+    arguments = {"model": {"blocks": 1, "width": 4}, "epochs": 1, "lr": 0.05, "batch_size": 256, "weight_decay": 0.0}
+    surfaces.convolutional(tmp_path, "small", seed=1, **arguments)
+    assert status(["surface", str(tmp_path / "small.pt"), "--dim", "1", "--grid", "5", "--no-plot"]) == 0

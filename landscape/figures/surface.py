@@ -23,7 +23,7 @@ FLAT = 1e-10  # relative: losses that differ by less are drawn as one shade
 MOST_PLANES = 9  # drawn of several
 LETTERS = "ABC"
 ABOVE, ENTRY = 9.0, 13.0  # points between a panel and its title: always, and for each row of the legend
-LONGEST = 44  # letters of a name in a title or legend
+LONGEST = 56  # letters of a name in a title or legend
 PATH = "#E69F00"  # of a trajectory: Okabe and Ito's orange, seen on every shade of viridis
 
 

@@ -76,7 +76,7 @@ def test_names_that_are_shared_are_the_title_and_long_ones_are_cut(classificatio
     surface.together(lines, [f"{'x' * 90}.pt, by filter", "b.pt, by filter"], [axes := figure.subplots()])
     assert figure.get_suptitle() == "by filter"
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert len(labels[0]) < 50
+    assert len(labels[0]) < 62
     assert labels[1] == "b.pt, mean of 2"
 
 
