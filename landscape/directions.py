@@ -15,7 +15,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.errors import UsageError, listing, nearest
-from landscape.filters import FilterAxis, by_filter, filter_norms
+from landscape.filters import FilterAxis, by_filter, match_norms
 from landscape.objective import Objective
 from landscape.roles import Role, roles
 from landscape.space import Block, ParameterSpace
@@ -84,8 +84,7 @@ def treated(direction: Tensor, objective: Objective, done: Sequence[Treatment]) 
         elif one.how == "tensor":
             move.mul_(_ratio(torch.linalg.vector_norm(weight), torch.linalg.vector_norm(move)))
         elif one.how == "filter":
-            axis = one.block.filters
-            move.mul_(_ratio(filter_norms(weight, axis), filter_norms(move, axis)))
+            match_norms(move, weight, one.block.filters)
     _by_layer(objective.space, direction, objective.theta, {one.block.name for one in done if one.how == "layer"})
     return direction
 

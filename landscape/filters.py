@@ -54,6 +54,14 @@ def by_filter(weight: Tensor, where: FilterAxis) -> Tensor:
     return rows
 
 
+def match_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
+    """Scales each filter of `move`, in place, to the norm of that filter of `weight`; a move of 0 stays 0."""
+    parts, own = (tensor.unflatten(0, (where.groups, -1)) for tensor in (move, weight))  # type: ignore[no-untyped-call]
+    others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]
+    length, wanted = (torch.linalg.vector_norm(side, dim=others, keepdim=True) for side in (parts, own))
+    parts.mul_(torch.where(length > 0, wanted / length, 0.0))
+
+
 def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:
     """The Euclidean norm of the filter that each entry belongs to, in the weight's shape; |w| where there are none."""
     if weight.ndim < 2:

@@ -26,6 +26,7 @@ from landscape.losses import Loss
 from landscape.metrics import metric_total, require_mean
 from landscape.objective import Objective
 from landscape.pieces import SHARE, joined, own_batches, pieces
+from landscape.points import TOGETHER_BYTES
 from landscape.predictions import errors, has_classes
 from landscape.vectorised import vectorised
 
@@ -34,7 +35,7 @@ CLEARLY = 0.97  # of the best time so far: a way must be faster by more than wha
 FEW = 8  # samples on which a metric is tried
 ASIDE = 0.3  # a point where a way must give what the data's own batches give: samples of a batch may depend on others
 ALIKE = 1e-4  # relative
-TOGETHER = 32  # points at once in a vectorised pass on CUDA
+TOGETHER = 32  # points at once in a vectorised pass: on CUDA, and for small nets
 
 
 @dataclass(frozen=True)
@@ -262,8 +263,9 @@ class Sweep:
         if self._joined is not None:
             yield from ({"samples": size} for size in sorted(sizes - {own}))
         each = 4 * self.objective.theta.nbytes + self.objective.activation_bytes * (self.way.samples or own)
-        fits = TOGETHER * each <= memory.available(self.objective.device) // SHARE
-        if self.objective.device.type == "cuda" and plane.statistics is None and fits:
+        cuda = self.objective.device.type == "cuda"
+        most = memory.available(self.objective.device) // SHARE if cuda else TOGETHER_BYTES
+        if plane.statistics is None and TOGETHER * each <= most:
             yield {"points": TOGETHER}
 
     def _shrink(self) -> None:
