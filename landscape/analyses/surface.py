@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -197,15 +197,13 @@ class Surface(Analysis):
         sweep, exact = Sweep(objective, self._metric()), float(objective.value())
         rounding = floor(objective, lambda theta: float(objective.value(theta)), exact, self.seed)
         found: list[View] = []
-        frames = (self._frame(objective, treatments, vectors, number) for number in range(self.seeds))
-        for number, frame in enumerate(frames):
-            if not number:
-                first, coordinates = frame, self._coordinates(frame)
-                yield from phases.run("trial", partial(self._trial, objective, sweep, frame.plane, coordinates))
-            task = self._task(frame.plane, coordinates, exact, number)
-            grid = yield from phases.run(f"plane {number}", partial(gridded, sweep, task))
-            second = yield from phases.run(f"products {number}", partial(_products, objective, frame.plane))
-            found.append(views.view(coordinates, grid, second, frame.plane.directions, rounding))
+        frames: list[planes.Frame] = []
+        for number in range(self.seeds):
+            make = partial(self._frame, objective, treatments, vectors, number)
+            frame, view = yield from self._evaluated(objective, phases, sweep, make, exact, rounding, number)
+            frames.append(frame)
+            found.append(view)
+        first = frames[0]
         columns = views.surfaces(found, sweep.columns)
         columns |= yield from self._barriers(objective, phases, sweep, first, found[0], exact)
         if self.axes == "random" or self.normalise != "none":
@@ -280,6 +278,27 @@ class Surface(Analysis):
         else:
             frame = planes.random(objective, self._dim, done, self.seed, number)
         return planes.renormalised(objective, frame, mode)
+
+    def _evaluated(
+        self,
+        objective: Objective,
+        phases: Phases,
+        sweep: Sweep,
+        make: Callable[[], planes.Frame],
+        exact: float,
+        rounding: float,
+        number: int,
+    ) -> Generator[Progress, None, tuple[planes.Frame, View]]:
+        """A plane's frame without its directions, which are large, and what was found on it."""
+        frame = make()
+        coordinates, directions = self._coordinates(frame), frame.plane.directions
+        if not number:
+            yield from phases.run("trial", partial(self._trial, objective, sweep, frame.plane, coordinates))
+        task = self._task(frame.plane, coordinates, exact, number)
+        grid = yield from phases.run(f"plane {number}", partial(gridded, sweep, task))
+        second = yield from phases.run(f"products {number}", partial(_products, objective, frame.plane))
+        view = views.view(coordinates, grid, second, directions, rounding)
+        return replace(frame, plane=replace(frame.plane, directions=())), view
 
     def _coordinates(self, frame: planes.Frame) -> tuple[np.ndarray, ...]:
         """The coordinates along each axis, alpha first; the checkpoint lies on the grid, and so does the other end."""
