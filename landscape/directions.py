@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.errors import UsageError, listing, nearest
+from landscape.errors import UsageError
 from landscape.filters import FilterAxis, by_filter, match_norms
 from landscape.objective import Objective
 from landscape.roles import Role, roles
@@ -49,12 +48,10 @@ def treatments(objective: Objective, normalise: Normalise, ignore: Iterable[str]
     role_of, names = roles(objective.model), objective.space.names
     words = [word for word in ignore if word != "none"]
     ignored = {name for name in names if role_of[name] in words}
-    for glob in (word for word in words if word not in IGNORABLE):
-        matches = {name for name in names if fnmatchcase(name, glob)}
-        if not matches:
-            known = f"{', '.join(IGNORABLE)}, none, or a glob over the names: {listing(names)}"
-            raise UsageError(f"no trainable parameter matches --ignore {nearest(glob, names)}", fix=known)
-        ignored |= matches
+    try:
+        ignored |= objective.space.matched((word for word in words if word not in IGNORABLE), "--ignore")
+    except UsageError as error:
+        raise UsageError(error.what, fix=f"{', '.join(IGNORABLE)}, none, or {error.fix}") from None
     if ignored == set(names):
         raise UsageError("no weight may move: --ignore leaves out all of them", fix="--ignore none")
     return tuple(

@@ -56,9 +56,7 @@ def by_filter(weight: Tensor, where: FilterAxis) -> Tensor:
 
 def match_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
     """Scales each filter of `move`, in place, to the norm of that filter of `weight`; a move of 0 stays 0."""
-    parts, own = (tensor.unflatten(0, (where.groups, -1)) for tensor in (move, weight))  # type: ignore[no-untyped-call]
-    others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]
-    length, wanted = (torch.linalg.vector_norm(side, dim=others, keepdim=True) for side in (parts, own))
+    (parts, length), (_, wanted) = _measured(move, where), _measured(weight, where)
     parts.mul_(torch.where(length > 0, wanted / length, 0.0))
 
 
@@ -66,8 +64,13 @@ def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:
     """The Euclidean norm of the filter that each entry belongs to, in the weight's shape; |w| where there are none."""
     if weight.ndim < 2:
         return weight.abs()
-    parts = weight.unflatten(0, (where.groups, -1))  # type: ignore[no-untyped-call]
-    others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]
-    norms = torch.linalg.vector_norm(parts, dim=others, keepdim=True)
+    parts, norms = _measured(weight, where)
     spread: Tensor = norms.expand_as(parts).reshape(weight.shape)
     return spread
+
+
+def _measured(weight: Tensor, where: FilterAxis) -> tuple[Tensor, Tensor]:
+    """The weight with its groups as an axis of their own, a view, and the norms of its filters, of that many axes."""
+    parts = weight.unflatten(0, (where.groups, -1))  # type: ignore[no-untyped-call]
+    others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]
+    return parts, torch.linalg.vector_norm(parts, dim=others, keepdim=True)

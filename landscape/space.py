@@ -80,7 +80,12 @@ class ParameterSpace:
         return self.flatten({block.name: filter_norms(named[block.name], block.filters) for block in self.blocks})
 
     def within(self, globs: Iterable[str], flag: str) -> Tensor:
-        """A mask `(P,)` of the coordinates whose parameter's name matches a glob; `!GLOB` is every name that does not.
+        """A mask `(P,)` of the coordinates whose parameter's name matches, as in `matched`."""
+        chosen = self.matched(globs, flag)
+        return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
+
+    def matched(self, globs: Iterable[str], flag: str) -> set[str]:
+        """The names that match a glob; `!GLOB` is every name that does not.
 
         Raises UsageError, which names the `flag`, for a glob that matches nothing.
         """
@@ -90,7 +95,7 @@ class ParameterSpace:
             if not matches and not glob.startswith("!"):
                 raise self._unmatched(glob, flag)
             chosen |= matches
-        return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
+        return chosen
 
     def _unmatched(self, glob: str, flag: str) -> UsageError:
         return UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,3 +34,8 @@ def coordinates(count: int, low: float, high: float, *, unit: bool = False) -> n
 def centre(values: np.ndarray) -> int:
     """The place of 0."""
     return int(np.flatnonzero(values == 0)[0])
+
+
+def centres(coordinates: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """The index of the point with coordinates 0 in an array whose last axis has the first coordinates."""
+    return tuple(centre(axis) for axis in reversed(coordinates))

@@ -49,7 +49,8 @@ def refined(shape: tuple[int, ...], tol: float) -> Generator[list[Index], Sequen
     ticks = [sorted({*range(0, length, STRIDE), length - 1}) for length in shape]
     cells: list[Cell] = list(product(*(list(pairwise(axis)) or [(0, 0)] for axis in ticks)))
     gaps: dict[Cell, float] = {}  # of closed cells
-    grid.record(list(product(*ticks)), (yield list(product(*ticks))))
+    lattice: list[Index] = list(product(*ticks))
+    grid.record(lattice, (yield lattice))
     guess = grid.guess()
     while cells:
         fresh = sorted({point for cell in cells for point in grid.tests(cell) if not grid.known[point]})

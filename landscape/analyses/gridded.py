@@ -41,9 +41,9 @@ class Task:
     @property
     def centre(self) -> Index:
         """The index of the checkpoint itself."""
-        from landscape.algorithms.grids import centre
+        from landscape.algorithms.grids import centres
 
-        return tuple(centre(axis) for axis in reversed(self.coordinates))
+        return centres(self.coordinates)
 
     def point(self, index: Index) -> tuple[float, ...]:
         return tuple(float(axis[i]) for axis, i in zip(self.coordinates, reversed(index), strict=True))

@@ -122,9 +122,9 @@ def between(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
         moves = [first, beyond.mul_(scale)]
         shares = np.array([[1.0, 0.0], [-along * scale, scale]])
         places = np.array([[0.0, 0.0], [1.0, 0.0], [along, 1 / scale]])
-    own = _statistics(objective)
+    own = _statistics(objective) if mode == "interpolate" else {}
     interpolated = (Interpolated(own, [other.statistics() for other in others]), shares) if own else None
-    plane = Plane(tuple(moves), interpolated if mode == "interpolate" else None)
+    plane = Plane(tuple(moves), interpolated)
     losses = np.array([float(objective.value()), *(other.loss() for other in others)])
     marks = Marks(["(measured)", *(other.name for other in others)], places, np.zeros(len(places)), losses)
     extents = (LINE_REACH,) if len(others) == 1 else _around(places)

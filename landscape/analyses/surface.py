@@ -292,9 +292,9 @@ class Surface(Analysis):
         """A plane's frame without its directions, which are large, and what was found on it."""
         frame = make()
         coordinates, directions = self._coordinates(frame), frame.plane.directions
-        if not number:
-            yield from phases.run("trial", partial(self._trial, objective, sweep, frame.plane, coordinates))
         task = self._task(frame.plane, coordinates, exact, number)
+        if not number:
+            yield from phases.run("trial", partial(self._trial, objective, sweep, task))
         grid = yield from phases.run(f"plane {number}", partial(gridded, sweep, task))
         second = yield from phases.run(f"products {number}", partial(_products, objective, frame.plane))
         view = views.view(coordinates, grid, second, directions, rounding)
@@ -329,19 +329,16 @@ class Surface(Analysis):
             name=f"plane {number + 1} of {self.seeds}, " if self.seeds > 1 else "",
         )
 
-    def _trial(
-        self, objective: Objective, sweep: Sweep, plane: Plane, coordinates: tuple[np.ndarray, ...], saved: State
-    ) -> Generator[Progress, None, None]:
+    def _trial(self, objective: Objective, sweep: Sweep, task: Task, saved: State) -> Generator[Progress, None, None]:
         """Finds the fastest way to make so many passes; a resumed run goes on in the way that was found."""
         from landscape.sweep import Way
 
-        total = self._task(plane, coordinates, 0.0, 0).total
         if saved:
             sweep.use(Way.from_array(saved["way"]))
-        elif self.trial and total >= WORTH_A_TRIAL:
-            sweep.settle(plane)
+        elif self.trial and task.total >= WORTH_A_TRIAL:
+            sweep.settle(task.plane)
             way = sweep.way.array()
-            yield Progress(0, total, f"trial: {sweep.way}", lambda: {"way": way})
+            yield Progress(0, task.total, f"trial: {sweep.way}", lambda: {"way": way})
         objective.notes.append(f"passes over the data: {sweep.way}")
 
     def _barriers(

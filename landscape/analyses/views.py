@@ -42,9 +42,9 @@ class View:
 
     @property
     def centre(self) -> Index:
-        from landscape.algorithms.grids import centre
+        from landscape.algorithms.grids import centres
 
-        return tuple(centre(axis) for axis in reversed(self.coordinates))
+        return centres(self.coordinates)
 
     def line(self, axis: int) -> np.ndarray:
         """The losses through the centre along an axis, 0 for alpha."""
@@ -143,7 +143,8 @@ def roughness(views: Sequence[View]) -> dict[str, Any]:
 
     from landscape.algorithms import shape
 
-    lines = [one for view in views for one in view.variations()]
+    variations = [view.variations() for view in views]
+    lines = [one for own in variations for one in own]
     known = [one for one in lines if np.isfinite(one)]
     trees = [view.tree() for view in views]
     found = {
@@ -154,7 +155,7 @@ def roughness(views: Sequence[View]) -> dict[str, Any]:
         **_minima(views[0], trees[0]),
     }
     if len(views) > 1:
-        found |= {"variations": np.array([np.mean(view.variations()) for view in views])}
+        found |= {"variations": np.array([np.mean(own) for own in variations])}
         found |= {"smads": np.array([tree.smad for tree in trees])}
         found |= {"cosines": np.array([view.cosine for view in views])} if views[0].cosine is not None else {}
     return found

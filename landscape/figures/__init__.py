@@ -88,11 +88,7 @@ def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[
         figure.suptitle(title.replace("$", r"\$"), fontsize=11 if len(title) < LONG else 8)
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
-    note = (
-        {"Subject": f"landscape run {fingerprint}"}
-        if kind == ".pdf"
-        else {"Description": f"landscape run {fingerprint}"}
-    )
+    note = {"Subject" if kind == ".pdf" else "Description": f"landscape run {fingerprint}"}
     with rc_context(TEXT_AS_TEXT):
         figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())
