@@ -93,7 +93,20 @@ def eigen(objective: Objective, vectors: np.ndarray, done: Sequence[Treatment]) 
 
 
 def between(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> Frame:
-    """The line to one other checkpoint, which lies at 1, or the plane through two.
+    """The line or plane of `spanned` with the checkpoints marked on it, each with its own loss."""
+    import numpy as np
+
+    _say_of_buffers(objective, others, mode)
+    frame, places = spanned(objective, others, mode)
+    if not all(bool(direction.any()) for direction in frame.plane.directions):  # a plane's have a length
+        objective.notes.append(f"{others[0].name} has the same weights")
+    losses = np.array([float(objective.value()), *(other.loss() for other in others)])
+    marks = Marks(["(measured)", *(other.name for other in others)], places, np.zeros(len(places)), losses)
+    return replace(frame, marks=marks)
+
+
+def spanned(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> tuple[Frame, np.ndarray]:
+    """The line to one other checkpoint, which lies at 1, or the plane through two; and where they all lie `(n, axes)`.
 
     In the plane alpha leads to the first one, at 1, and beta is orthogonal to it and as long (Garipov et al. 2018,
     section 3): distances are true.
@@ -104,11 +117,7 @@ def between(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
     from landscape.batch_norm import Interpolated
     from landscape.sweep import Plane
 
-    _say_of_buffers(objective, others, mode)
     moves = [other.theta - objective.theta for other in others]
-    for other, move in zip(others, moves, strict=True):
-        if not bool(move.any()):
-            objective.notes.append(f"{other.name} has the same weights")
     shares, places = np.eye(1), np.array([[0.0], [1.0]])
     if len(others) == 2:
         first, second = moves
@@ -125,10 +134,8 @@ def between(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
     own = _statistics(objective) if mode == "interpolate" else {}
     interpolated = (Interpolated(own, [other.statistics() for other in others]), shares) if own else None
     plane = Plane(tuple(moves), interpolated)
-    losses = np.array([float(objective.value()), *(other.loss() for other in others)])
-    marks = Marks(["(measured)", *(other.name for other in others)], places, np.zeros(len(places)), losses)
     extents = (LINE_REACH,) if len(others) == 1 else _around(places)
-    return renormalised(objective, Frame(plane, extents, unit=len(others) == 1, marks=marks), mode)
+    return renormalised(objective, Frame(plane, extents, unit=len(others) == 1), mode), places
 
 
 def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Frame:

@@ -358,7 +358,7 @@ class Surface(Analysis):
             return {}
         found: dict[str, Any] = {"barrier": barrier(view.losses, alpha)}
         if self.align:
-            plain = planes.between(objective, self._others(objective), self.batch_norm or "fixed")
+            plain, _ = planes.spanned(objective, self._others(objective), self.batch_norm or "fixed")
             task = replace(self._task(plain.plane, (alpha,), exact, 1), name="without --align, ")
             line = (yield from phases.run("unaligned", partial(gridded, sweep, task))).values[0]
             found |= {"unaligned_loss": line, "unaligned_barrier": barrier(line, alpha)}
