@@ -35,12 +35,27 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Gauge:
+    """What one must know to compare a number with an earlier one: fields of the same result, by name.
+
+    `error` holds its standard error or bound, `draws` the values whose mean it is, one for each random vector, and
+    `floor` the smallest difference that is no rounding. `advice` is given to whoever would gate on it.
+    """
+
+    error: str = ""
+    draws: str = ""
+    floor: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True)
 class Scalar:
     """One number of a result."""
 
     help: str
     unit: str = "1"
     optional: bool = False
+    gauge: Gauge | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Array:
     unit: str = "1"
     words: bool = False
     detail: bool = False
+    gauge: Gauge | None = None
 
 
 def option(
@@ -74,17 +90,23 @@ def option(
     return dataclasses.field(default=default, metadata={KEY: described})
 
 
-def scalar(help: str, unit: str = "1", *, optional: bool = False) -> Any:
+def scalar(help: str, unit: str = "1", *, optional: bool = False, gauge: Gauge | None = None) -> Any:
     """A field that holds one number of a result; an optional one may be None and is then not stored."""
-    described = {KEY: Scalar(help=help, unit=unit, optional=optional)}
+    described = {KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge)}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
 def array(
-    *dims: str, help: str, unit: str = "1", optional: bool = False, words: bool = False, detail: bool = False
+    *dims: str,
+    help: str,
+    unit: str = "1",
+    optional: bool = False,
+    words: bool = False,
+    detail: bool = False,
+    gauge: Gauge | None = None,
 ) -> Any:
     """A field that holds an array of a result; an optional one may be None and is then not stored."""
-    described = {KEY: Array(dims=dims, help=help, unit=unit, words=words, detail=detail)}
+    described = {KEY: Array(dims=dims, help=help, unit=unit, words=words, detail=detail, gauge=gauge)}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
@@ -127,8 +149,8 @@ def required(hint: Any) -> Any:
 
 
 def flag(name: str) -> str:
-    """The flag of a field: `max_basis` is `--max-basis`."""
-    return "--" + name.replace("_", "-")
+    """The flag of a field: `max_basis` is `--max-basis`, and `from_`, which Python could not call so, is `--from`."""
+    return "--" + name.rstrip("_").replace("_", "-")
 
 
 def validate(options: Any) -> None:

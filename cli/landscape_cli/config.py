@@ -16,11 +16,14 @@ from landscape.analyses import ANALYSES
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import UsageError, nearest
 from landscape.fields import Option, described, flag
+from landscape_cli.gate import METRIC_TABLE, Gate
+from landscape_cli.output import Writing
 
 NAMES = ("landscape.toml", "pyproject.toml")
 ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
 REFERENCES = ("model", "data", "loss", "metric")  # may name a file, which is then relative to the settings' folder
-FILES = ("preconditioner", "towards", "trajectory")  # name a file or folder
+FILES = ("preconditioner", "towards", "trajectory", "baseline")  # name a file or folder
+CHECK = "check"  # the table of the gate's policy; its own tables are those of the analyses, and of metrics
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,27 @@ class Settings:
         merged = {**shared, **self.values.get(command, {})}
         return {"checkpoints" if key == "checkpoint" else key: value for key, value in merged.items()}
 
+    def table(self, *names: str) -> Mapping[str, Any]:
+        """A table within tables; empty if it is not there."""
+        found: Any = self.values
+        for name in names:
+            found = found.get(name, {})
+        return dict(found)
+
     def checkpoint(self) -> Path | None:
         """The first checkpoint that the settings name."""
         named = self.values.get("checkpoint")
         return Path(named[0]) if named else None
 
 
-def find(named: str | None = None) -> Settings:
-    """The settings of the file that the user named, or of the nearest one upward; raises UsageError if it is wrong."""
+def find(named: str | None = None, start: Path | None = None) -> Settings:
+    """The settings of the file that the user named, or of the nearest one upward; raises UsageError if it is wrong.
+
+    It is searched from `start`, by default the working directory.
+    """
     if named is not None:
         return _read(Path(named))
-    here = Path.cwd()
+    here = start or Path.cwd()
     for folder in (here, *here.parents):
         for name in NAMES:
             candidate = folder / name
@@ -68,7 +81,7 @@ def _read(path: Path) -> Settings:
     table = tool.get("landscape", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
         raise UsageError(f"{path}: [tool.landscape] is not a table", fix="[tool.landscape] on a line of its own")
-    values = {key.replace("-", "_"): value for key, value in table.items()}
+    values = _renamed(table)
     known = {f.name for f in described(Conditions, Option) if not f.about.typed} | {"checkpoint"}
     homes: dict[str, list[str]] = {}
     for analysis in ANALYSES:
@@ -86,25 +99,44 @@ def _read(path: Path) -> Settings:
             raise UsageError(
                 f"{path}: there is no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
             )
-    tables = {key: _renamed(value) if isinstance(value, dict) else value for key, value in values.items()}
-    return Settings(path, _located(path.parent, tables))
+    return Settings(path, _located(path.parent, values))
 
 
 def _check_table(path: Path, name: str, table: Mapping[str, Any]) -> None:
-    analyses = {analysis.name: analysis for analysis in ANALYSES}
-    if name not in analyses:
-        raise UsageError(f"{path}: there is no command {nearest(name, analyses)}", fix=f"one of {', '.join(analyses)}")
-    known = {f.name for kind in (analyses[name], Conditions) for f in described(kind, Option) if not f.about.typed}
-    for key in _renamed(table):
+    kinds: dict[str, tuple[type, ...]] = {analysis.name: (analysis, Conditions) for analysis in ANALYSES}
+    kinds[CHECK] = (Gate, Conditions)
+    if name not in kinds:
+        raise UsageError(f"{path}: there is no command {nearest(name, kinds)}", fix=f"one of {', '.join(kinds)}")
+    if name != CHECK:
+        _check_keys(path, name, table, kinds[name])
+        return
+    inner = {key: value for key, value in table.items() if isinstance(value, dict) and key not in ARGUMENTS}
+    _check_keys(path, name, {key: value for key, value in table.items() if key not in inner}, kinds[CHECK])
+    for key, value in inner.items():
+        if key != METRIC_TABLE and key not in kinds.keys() - {CHECK}:
+            tables = [METRIC_TABLE, *kinds.keys() - {CHECK}]
+            raise UsageError(
+                f"{path}: [{name}] has no table {nearest(key, tables)}", fix=f"one of {', '.join(sorted(tables))}"
+            )
+        if key != METRIC_TABLE:  # which is read by the policy
+            _check_keys(path, f"{name}.{key}", value, kinds[key][:1])
+
+
+def _check_keys(path: Path, name: str, table: Mapping[str, Any], kinds: tuple[type, ...]) -> None:
+    """Raises UsageError for a key that none of the kinds has as an option, or that is taken as a flag only."""
+    written = {f.name for f in described(Writing, Option)}
+    options = [f for kind in kinds for f in described(kind, Option) if f.name not in written]
+    known = {f.name for f in options if not f.about.typed}
+    for key in table:
         if key not in known:
-            _refuse_typed(path, key)
+            _refuse_typed(path, key, kinds)
             raise UsageError(
                 f"{path}: [{name}] has no setting {nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
             )
 
 
-def _refuse_typed(path: Path, key: str) -> None:
-    if any(f.name == key and f.about.typed for f in described(Conditions, Option)):
+def _refuse_typed(path: Path, key: str, kinds: tuple[type, ...] = (Conditions,)) -> None:
+    if any(f.name == key and f.about.typed for kind in kinds for f in described(kind, Option)):
         raise UsageError(f"{path}: {key} is not taken from settings", fix=f"type {flag(key)} where it is meant")
 
 
@@ -124,13 +156,17 @@ def beside(checkpoint: Path, found: Settings) -> Path | None:
 
 
 def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.replace("-", "_"): value for key, value in table.items()}
+    """The table and those in it with underscores in their keys; the names of metrics stay as they are."""
+    return {
+        key.replace("-", "_"): _renamed(value) if isinstance(value, dict) and key != METRIC_TABLE else value
+        for key, value in table.items()
+    }
 
 
 @cache
 def _repeatable() -> frozenset[str]:
     """The options that take a list."""
-    kinds = (*ANALYSES, Conditions)
+    kinds = (*ANALYSES, Conditions, Gate)
     return frozenset(f.name for kind in kinds for f in described(kind, Option) if get_origin(f.type) is tuple)
 
 
@@ -138,7 +174,9 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """File references made independent of the working directory; single words made lists where lists are meant."""
     located: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict) and key in ARGUMENTS:
+        if key == METRIC_TABLE:
+            located[key] = value
+        elif isinstance(value, dict) and key in ARGUMENTS:
             located[key] = [f"{name}={argument!r}" for name, argument in value.items()]
         elif isinstance(value, dict):
             located[key] = _located(folder, value)

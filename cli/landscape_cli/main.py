@@ -11,13 +11,14 @@ import typer
 
 from landscape.analyses import ANALYSES
 from landscape.errors import LandscapeError
-from landscape_cli import config, doctor, export, inspect, options, plot, show
+from landscape_cli import check, config, doctor, export, inspect, options, plot, show
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
 STORED = ("show", "plot", "export")  # commands that read results only
 HELP = """The geometry of a loss around a checkpoint.
 
-Exit codes: 0 done, 2 usage, load or internal error, 3 inconclusive (NaN, not converged), 130 and 143 interrupted."""
+Exit codes: 0 done, 1 regression (check only), 2 usage, load or internal error, 3 inconclusive (NaN, not converged, not
+comparable), 130 and 143 interrupted."""
 
 app = typer.Typer(
     name="landscape",
@@ -58,6 +59,7 @@ def root(
 
 for analysis in ANALYSES:
     app.command(analysis.name, help=analysis.summary)(options.command(analysis))
+app.command("check", help="Check that checkpoints are not sharper than their baseline.")(check.command())
 app.command("show", help="Print what a results file holds.")(show.show)
 app.command("plot", help="Draw stored results again, or several surfaces beside each other.")(plot.plot)
 app.command("export", help="Write a stored surface for other programs.")(export.export)

@@ -26,22 +26,26 @@ def measure(
     paths: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
-    if not paths:
-        raise UsageError(
-            "no checkpoint is named",
-            fix=f'landscape {analysis.name} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
-        )
-    if stray := [str(path) for path in paths if not path.exists() and _is_number(path)]:
-        raise UsageError(
-            f"{stray[0]} is taken for a checkpoint, and there is none", fix="several numbers are joined: --rho 0.1,0.2"
-        )
-    paths = [path if path.name.strip(".") else path.resolve() for path in paths]  # the working directory has a name too
-    paths, analysis = analysis.over(paths)
+    paths, analysis = analysis.over(checkpoints(paths, analysis.name))
     done, failed = _attempt_all(paths, analysis, conditions, output, origins)
     _print(done, failed, analysis, output, several=len(paths) > 1)
     if failed and len(paths) == 1:
         raise failed[0][1]
     return _exit_code(done, failed, analysis)
+
+
+def checkpoints(paths: list[Path], command: str) -> list[Path]:
+    """The checkpoints that are named; raises UsageError if there are none."""
+    if not paths:
+        raise UsageError(
+            "no checkpoint is named",
+            fix=f'landscape {command} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
+        )
+    if stray := [str(path) for path in paths if not path.exists() and _is_number(path)]:
+        raise UsageError(
+            f"{stray[0]} is taken for a checkpoint, and there is none", fix="several numbers are joined: --rho 0.1,0.2"
+        )
+    return [path if path.name.strip(".") else path.resolve() for path in paths]  # the working directory has a name too
 
 
 def _is_number(path: Path) -> bool:
@@ -93,11 +97,14 @@ def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysi
     return max(codes, default=0)
 
 
-def outputs(paths: list[Path], named: str | None) -> list[Path]:
-    """A results file for each checkpoint; raises UsageError if two checkpoints would share one."""
+def outputs(paths: list[Path], named: str | None, kind: str = "") -> list[Path]:
+    """A results file for each checkpoint; raises UsageError if two checkpoints would share one.
+
+    `kind` stands before the suffix of files that are not named: `ckpt.check.landscape.h5`.
+    """
     from landscape.store import SUFFIX
 
-    names = [f"{path.name if path.is_dir() else path.stem}{SUFFIX}" for path in paths]
+    names = [f"{path.name if path.is_dir() else path.stem}{kind}{SUFFIX}" for path in paths]
     if named is None:
         targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
     elif Path(named).is_dir() or named.endswith("/"):
@@ -137,7 +144,7 @@ def _measure_one(
     for note in objective.notes:
         say(f"{path.name}: {note}")
     if output.dry_run:
-        _print_plan(path, target, analysis, objective)
+        print_plan(path, target, analysis, objective)
         return None
     with progress.reporter(f"{analysis.name} {path.name}") as report:
         measurement = session.execute(
@@ -161,7 +168,8 @@ def _measure_one(
     return measurement
 
 
-def _print_plan(path: Path, target: Path, analysis: Analysis, objective: Objective) -> None:
+def print_plan(path: Path, target: Path, analysis: Analysis, objective: Objective) -> None:
+    """What a measurement would do, take and write."""
     plan = analysis.plan(objective)
     rows = {
         "parameters": f"{objective.space.size:,}",

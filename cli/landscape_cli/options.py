@@ -103,6 +103,32 @@ def _items(field: Described[Option], words: list[str]) -> tuple[Any, ...]:
         raise UsageError(f"{flag(field.name)} {' '.join(map(str, words))} is not a number", fix=example) from None
 
 
+def configured(kind: type, table: Mapping[str, Any]) -> Any:
+    """The dataclass `kind` with the options of a settings' table, and none from flags or the environment.
+
+    Raises UsageError, or what the command line raises for a value of another type.
+    """
+
+    def unused(**values: Any) -> None: ...
+
+    parameters = [parameter(field, "") for field in described(kind, Option)]
+    unused.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    unused.__annotations__ = {p.name: p.annotation for p in parameters}
+    app = typer.Typer(add_completion=False)
+    app.command()(unused)
+    words = [word for name, value in table.items() for word in _words(name, value)]
+    parsed = typer.main.get_command(app).make_context("settings", words).params
+    usual = {field.name: field.default for field in described(kind, Option)}
+    return record(kind, {**usual, **{name: parsed[name] for name in table}})
+
+
+def _words(name: str, value: Any) -> list[str]:
+    """What one would type for the value of an option."""
+    if isinstance(value, bool):
+        return [flag(name)] if value else []
+    return [f"{flag(name)}={one}" for one in (value if isinstance(value, list | tuple) else [value])]
+
+
 def origins(context: typer.Context) -> dict[str, str]:
     """Where each parameter's value came from, in the user's words."""
     file = getattr(context.obj, "path", None)

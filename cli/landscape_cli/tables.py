@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from landscape.fields import Array, Scalar, described
 
 COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
 ERROR = "_se"  # what the name of a standard error ends with
+NUMERIC = ("baseline", "candidate", "change", "allowed", "value", "error", "spread", "seen", "other seed")  # headers
 PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
 
 
@@ -71,6 +72,18 @@ def print_rows(title: str, rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         table.add_row(name, _safe(value))
     console().print(table)
+
+
+def print_grid(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Words in columns, numbers to the right; nothing is cut."""
+    table = Table(box=box.SIMPLE_HEAD, title=_safe(title) or None, title_justify="left")
+    for header in headers:
+        table.add_column(header, justify="right" if header in NUMERIC else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_safe, row))
+    screen = console()
+    needed = _width(screen, table)
+    (screen if needed <= screen.width else Screen(width=needed, force_terminal=screen.is_terminal)).print(table)
 
 
 def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int | None) -> None:

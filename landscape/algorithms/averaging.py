@@ -13,11 +13,12 @@ FEWEST = 16  # values from which a slope is fitted, and from which a standard er
 
 @dataclass(frozen=True)
 class Mean:
-    """Estimates `(R,)` with standard errors and half-widths of their 95 % intervals."""
+    """Estimates `(R,)` with standard errors and half-widths of their 95 % intervals, from draws `(n, R)`."""
 
     value: np.ndarray
     standard_error: np.ndarray
     half_width: np.ndarray
+    draws: np.ndarray  # (n, R), less what the control variate explains: their mean is the estimate
 
     def within(self, rtol: float) -> bool:
         """Whether every interval is as narrow as asked, relative to its mean."""
@@ -33,7 +34,7 @@ def mean(values: np.ndarray, controls: np.ndarray) -> Mean:
     count, average = len(values), values.mean(axis=0)
     if count < 2:
         unknown = np.full(average.shape, np.inf)
-        return Mean(average, unknown, unknown)
+        return Mean(average, unknown, unknown, values)
     centre = float(controls.mean())
     spread = float(((controls - centre) ** 2).sum())
     fitted = count >= FEWEST and spread > 0
@@ -43,4 +44,5 @@ def mean(values: np.ndarray, controls: np.ndarray) -> Mean:
         freedom = count - 1 - fitted
         error = np.sqrt((residuals**2).sum(axis=0) / freedom * (1 / count + (centre**2 / spread if fitted else 0)))
         value = average - slope * centre
-    return Mean(value, error, float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error)
+    half_width = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return Mean(value, error, half_width, values - np.outer(controls, slope))

@@ -109,6 +109,7 @@ class Reading:
     half_width: float
     products: int
     enough: bool  # whether there are enough values to believe the standard error
+    draws: np.ndarray  # (n,), whose mean the value is: one for each random vector; none of an exact trace
 
     def needed(self, half_width: float) -> float:
         """Products until that half-width, if the error falls as the root of the products."""
@@ -154,7 +155,7 @@ def readings(state: TraceState) -> list[Reading]:
     size = state.basis.shape[1]
     if state.columns == size or state.captured:
         whole = state.diagonal[-1] if state.columns == size else np.trace(state.projected)
-        found.append(Reading("exact", float(whole), 0.0, 0.0, state.products, True))
+        found.append(Reading("exact", float(whole), 0.0, 0.0, state.products, True, np.zeros(0)))
     plain = state.quadratics if state.sketched else state.values
     found += _reading("hutchinson", plain, len(plain))
     if state.sketched and not state.captured:
@@ -279,7 +280,7 @@ def _reading(name: str, values: np.ndarray, products: int) -> list[Reading]:
         return []
     error = float(values.std(ddof=1) / np.sqrt(count)) * (DEPENDENT if name == "xtrace" else 1.0)
     half = float(student.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
-    return [Reading(name, float(values.mean()), error, half, products, count >= FEWEST[name])]
+    return [Reading(name, float(values.mean()), error, half, products, count >= FEWEST[name], values)]
 
 
 # -- the steps -----------------------------------------------------------------------------------------------------

@@ -67,6 +67,14 @@ class Result:
         """What a reader of the numbers must know, a sentence each."""
         return []
 
+    def unknown(self, field: str, place: tuple[int, ...]) -> str:
+        """Why this number decides nothing when it is compared with an earlier one; "" if it may."""
+        return self.trouble()
+
+    def ambiguous(self, field: str, place: tuple[int, ...]) -> str:
+        """Why this number may be another one though all went well, so that one is only warned of it; "" if not."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Analysis(ABC):

@@ -12,7 +12,7 @@ from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.curvature import BLOCK_COST, Resampled
 from landscape.analyses.phases import Phases
 from landscape.errors import UsageError
-from landscape.fields import array, option, scalar
+from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,11 @@ class EigResult(Result):
 
     tables: ClassVar[tuple[str, ...]] = ("rank", "layer")
 
-    eigenvalues: np.ndarray = array("rank", help="Eigenvalue of the matrix.")
+    eigenvalues: np.ndarray = array(
+        "rank",
+        help="Eigenvalue of the matrix.",
+        gauge=Gauge("error_bounds", floor="rounding", advice="gate on [0], with a tol of 1e-3 or less"),
+    )
     residuals: np.ndarray = array("rank", help="||A v - lambda v|| of the unit vector v, with rounding.")
     error_bounds: np.ndarray = array(
         "rank", help="min(r, r^2 / gap + rounding): the second assumes that no eigenvalue was missed."
@@ -70,7 +74,7 @@ class EigResult(Result):
     layer: np.ndarray | None = array("layer", help="Group of parameters, leading eigenvalue first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
     layer_eigenvalue: np.ndarray | None = array(
-        "layer", help="Leading eigenvalue of its diagonal block.", optional=True
+        "layer", help="Leading eigenvalue of its diagonal block.", optional=True, gauge=Gauge("layer_residual")
     )
     layer_residual: np.ndarray | None = array(
         "layer", help="Residual of that eigenvalue, with rounding.", optional=True
@@ -102,6 +106,10 @@ class EigResult(Result):
         if self.layer_converged is not None and not self.layer_converged.all():
             return f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
         return ""
+
+    def unknown(self, field: str, place: tuple[int, ...]) -> str:
+        searched = self.confirmed or field != "eigenvalues"
+        return self.trouble() or ("" if searched else "not confirmed: no second start looked for a skipped eigenvalue")
 
     def remedy(self) -> str:
         if not self.converged.all() and self._rounded():

@@ -17,7 +17,7 @@ from landscape.analyses.perturbation import (
 )
 from landscape.analyses.phases import Phases
 from landscape.analyses.timing import seconds_per_gradient
-from landscape.fields import array, option, scalar
+from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,9 @@ class FlatnessResult(Result):
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     scaled_gradient: float = scalar("||c g|| at the weights; the gradient norm where c = 1.")
-    lambda_1: float = scalar("Largest eigenvalue of C H C; of the Hessian where c = 1.")
+    lambda_1: float = scalar(
+        "Largest eigenvalue of C H C; of the Hessian where c = 1.", gauge=Gauge("lambda_1_residual")
+    )
     lambda_1_residual: float = scalar("Its residual.")
     normalised_loss: float | None = scalar("Mean loss of the normalised logits (--logit-norm).", optional=True)
     rounding: float = scalar("The smallest rise of ||c g|| that stands clear of rounding.")
@@ -89,6 +91,9 @@ class FlatnessResult(Result):
 
         broken = ~np.isfinite(self.r1) | ~np.isfinite(self.r0)
         return f"loss or gradient are not finite within rho = {self.rho[broken.argmax()]:g}" if broken.any() else ""
+
+    def ambiguous(self, field: str, place: tuple[int, ...]) -> str:
+        return remarks.multimodal(self.mode, place) if field in ("r1", "r1_over_rho2", "excess", "r1_ratio") else ""
 
     def remedy(self) -> str:
         return "a smaller --rho, or --dtype float64"

@@ -38,3 +38,10 @@ def unfinished(radii: np.ndarray, what: str) -> list[str]:
         return []
     ended = "the best ascent ended on a slope, at a kink or for want of --steps"
     return [f"{what} at rho {_listed(radii)} may be larger: {ended}"]
+
+
+def multimodal(modes: np.ndarray | None, place: tuple[int, ...]) -> str:
+    """That the ascents at this radius found several maxima; "" if they did not."""
+    if modes is None or not place or modes[place[0]] != "multimodal":
+        return ""
+    return "multimodal: the ascents found several maxima, of which this is the highest that was found"

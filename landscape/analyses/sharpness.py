@@ -20,7 +20,7 @@ from landscape.analyses.phases import Phases
 from landscape.analyses.presets import Preset
 from landscape.analyses.timing import seconds_per_gradient
 from landscape.errors import UsageError
-from landscape.fields import array, option, scalar, validate
+from landscape.fields import Gauge, array, option, scalar, validate
 from landscape.words import Adaptive, Noise, Norm
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class SharpnessResult(Result):
 
     rho: np.ndarray = array("rho", help="Radius of the ball.")
     s_max: np.ndarray | None = array(
-        "rho", help="Largest rise of the loss that was found in the ball: a lower bound.", optional=True
+        "rho",
+        help="Largest rise of the loss that was found in the ball: a lower bound.",
+        optional=True,
+        gauge=Gauge(floor="rounding", advice="gate on it with --norm linf, where its maximum is mostly unique"),
     )
     starts: np.ndarray | None = array("rho", detail=True, help="Ascents that looked for it.", optional=True)
     hits: np.ndarray | None = array(
@@ -65,9 +68,17 @@ class SharpnessResult(Result):
     average_rho: np.ndarray | None = array(
         "rho", detail=True, help="Standard deviation of the noise, or its bound if uniform.", optional=True
     )
-    s_avg: np.ndarray | None = array("rho", help="Mean rise under the noise.", optional=True)
+    s_avg: np.ndarray | None = array(
+        "rho",
+        help="Mean rise under the noise.",
+        optional=True,
+        gauge=Gauge("s_avg_se", "s_avg_draws", "rounding", "gate on it: its draws are antithetic, and shared"),
+    )
     s_avg_se: np.ndarray | None = array("rho", help="Its standard error over the draws.", optional=True)
     s_avg_interval: np.ndarray | None = array("rho", "bound", help="Its 95 % t-interval.", optional=True)
+    s_avg_draws: np.ndarray | None = array(
+        "draw", "rho", help="Mean rise of each pair, less what the control variate explains.", optional=True
+    )
     resolved: np.ndarray = array("rho", detail=True, help="Whether the rises stand clear of the loss' rounding.")
     keskar: np.ndarray | None = array("rho", help="100 s_max / (1 + loss), with --preset keskar.", optional=True)
     low_pass: np.ndarray | None = array("rho", help="loss + s_avg, with --preset low-pass.", optional=True)
@@ -127,6 +138,9 @@ class SharpnessResult(Result):
                 worst = float((half / np.abs(self.s_avg))[wide].max())
                 return f"half-width {worst:.2g} of s_avg after {self.draws} pairs, {self.rtol:g} was asked for"
         return ""
+
+    def ambiguous(self, field: str, place: tuple[int, ...]) -> str:
+        return remarks.multimodal(self.mode, place) if field in ("s_max", "keskar") else ""
 
     def remedy(self) -> str:
         if "not finite" in self.trouble():
@@ -302,6 +316,7 @@ class Sharpness(Perturbation):
             "s_avg": found.value,
             "s_avg_se": found.standard_error,
             "s_avg_interval": np.stack([found.value - found.half_width, found.value + found.half_width], axis=1),
+            "s_avg_draws": found.draws,
             "s_avg_law": law if known else None,
             "scaled_trace": float(drawn.trace[0]) if known else None,
             "scaled_trace_se": float(drawn.trace[1]) if known else None,

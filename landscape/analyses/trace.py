@@ -10,7 +10,7 @@ from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.curvature import Resampled
 from landscape.analyses.layers import table
 from landscape.errors import UsageError
-from landscape.fields import array, option, scalar
+from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,12 @@ class TraceResult(Result):
 
     tables: ClassVar[tuple[str, ...]] = ("estimator", "layer")
 
-    trace: float = scalar("Sum of the eigenvalues.")
+    trace: float = scalar(
+        "Sum of the eigenvalues.",
+        gauge=Gauge(
+            "standard_error", "draws", advice="gate on it: with the same seed, changes far below rtol are seen"
+        ),
+    )
     standard_error: float = scalar("Its standard error over the random vectors; 0 if it was summed exactly.")
     interval: np.ndarray = array("bound", help="Lower and upper end of the 95 % interval of the random vectors.")
     rtol: float = scalar("Largest half-width of the interval asked for, relative to the trace.")
@@ -51,12 +56,17 @@ class TraceResult(Result):
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
+    draws: np.ndarray | None = array(
+        "draw", help="Values of the random vectors, whose mean the trace is; none if it was summed.", optional=True
+    )
     data_standard_error: float | None = scalar(
         "Standard error over samples: had others been drawn (--resample).", optional=True
     )
     layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
-    layer_trace: np.ndarray | None = array("layer", help="Trace of its diagonal block.", optional=True)
+    layer_trace: np.ndarray | None = array(
+        "layer", help="Trace of its diagonal block.", optional=True, gauge=Gauge("layer_standard_error")
+    )
     layer_standard_error: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
     layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
 
@@ -183,10 +193,11 @@ class Trace(Resampled):
 
         chosen = trace.best(state, goal)
         if chosen is None:
-            every, value, error, half = [], float("nan"), float("nan"), float("inf")
+            every, value, error, half, drawn = [], float("nan"), float("nan"), float("inf"), np.zeros(0)
         else:
             others = [r for r in trace.readings(state) if r.estimator != chosen.estimator]
             every, value, error, half = [chosen, *others], chosen.value, chosen.error, chosen.half_width
+            drawn = chosen.draws
         width = self.rtol * abs(value)
         return {
             "trace": value,
@@ -194,6 +205,7 @@ class Trace(Resampled):
             "interval": np.array([value - half, value + half]),
             "rtol": self.rtol,
             "products": state.products,
+            "draws": drawn if len(drawn) else None,
             "estimator": np.array([r.estimator for r in every], dtype=str),
             "estimator_trace": np.array([r.value for r in every]),
             "estimator_standard_error": np.array([r.error for r in every]),

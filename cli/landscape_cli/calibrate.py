@@ -1,0 +1,51 @@
+"""`landscape check --calibrate N`: how small a change can be seen on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from landscape.gates import calibration
+from landscape.gates.calibration import Floor
+from landscape.gates.entry import Entry
+from landscape_cli import tables
+from landscape_cli.candidates import Sources
+
+SAME = ("checkpoint", "metric", "value", "spread", "seen", "other seed", "allowed", "")
+BETWEEN = ("checkpoint", "metric", "value", "spread", "seen", "allowed", "")
+
+
+def floors(sources: Sources, paths: Sequence[Path], count: int) -> list[Floor]:
+    """The noise of every metric: over `count` seeds of the method, or between checkpoints that were retrained."""
+    from landscape.checking import measure
+
+    def entry(path: Path, seed: int = 0, **changes: Any) -> Entry:
+        work = sources.work(seed=seed)
+        return measure(path.name, lambda: sources.load(path, **changes), sources.policy, work)
+
+    if sources.policy.kind == "retrained":
+        return calibration.retrained(sources.policy, [entry(path) for path in paths])
+    found: list[Floor] = []
+    for path in paths:
+        half = max(1, -(-sources.load(path).micro_batch // 2))
+        seeds = [entry(path, seed) for seed in range(count)]
+        found += calibration.same_weights(sources.policy, seeds, entry(path, micro_batch=half))
+    return found
+
+
+def show(found: Sequence[Floor]) -> None:
+    """Prints them as a table."""
+    several = any(floor.between_runs is None for floor in found)
+    tables.print_grid(SAME if several else BETWEEN, [_row(floor, several=several) for floor in found])
+
+
+def _row(floor: Floor, *, several: bool) -> list[str]:
+    other = [_share(floor.other_draws)] if several else []
+    shares = [_share(floor.spread), _share(floor.seen), *other, _share(floor.tolerance)]
+    words = floor.trouble or ("" if floor.quiet else "noise hides changes that are not allowed")
+    return [floor.checkpoint, floor.metric, f"{floor.value:.6g}", *shares, words]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None or value != value else f"{100 * value:.2g} %"

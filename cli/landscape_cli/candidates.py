@@ -1,0 +1,101 @@
+"""What a gate compares: checkpoints that are measured, and results and baselines that are read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.analyses import Analysis
+from landscape.conditions import Conditions
+from landscape.errors import Interrupted, LandscapeError
+from landscape.gates.entry import Entry, shortened
+from landscape.gates.policy import Policy
+from landscape_cli import progress
+from landscape_cli.gate import Gate
+from landscape_cli.measure import outputs, print_plan, say
+
+if TYPE_CHECKING:
+    from landscape.checking import Work
+    from landscape.objective import Objective
+    from landscape.session import Stop
+
+BASELINE, RESULTS = ".json", ".h5"  # what is read and not measured
+KIND = ".check"  # of the results that a check leaves, so that they replace nobody's own
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How checkpoints, results and baselines become entries; `failures` fills with those that could not be read."""
+
+    policy: Policy
+    analyses: Sequence[Analysis]
+    conditions: Conditions
+    gate: Gate
+    origins: Mapping[str, str]
+    failures: list[tuple[str, str]]
+
+    def entries(self, *groups: Sequence[Path]) -> list[list[Entry]]:
+        """The entries of each group of files; a checkpoint is measured, and its results are kept beside it."""
+        from landscape.session import Stop
+
+        measured = [path for group in groups for path in group if path.suffix not in (BASELINE, RESULTS)]
+        targets = dict(zip(measured, outputs(measured, self.gate.output, KIND), strict=True))
+        with Stop() as stop:
+            return [self._group(group, targets, stop) for group in groups]
+
+    def _group(self, group: Sequence[Path], targets: Mapping[Path, Path], stop: Stop) -> list[Entry]:
+        own = [path for path in group if path.suffix != BASELINE]
+        found = [entry for path in own for entry in self._attempted(path, targets.get(path), stop)]
+        names = shortened([entry.name for entry in found])
+        listed = [entry for path in group if path not in own for entry in self._attempted(path, None, stop)]
+        return [*(replace(entry, name=name) for entry, name in zip(found, names, strict=True)), *listed]
+
+    def _attempted(self, path: Path, target: Path | None, stop: Stop) -> Sequence[Entry]:
+        """The entries of one file; none if it fails, which must not lose the others' verdicts."""
+        try:
+            return self._of(path, target, stop)
+        except Interrupted:
+            raise
+        except LandscapeError as error:
+            self.failures.append((path.name, str(error)))
+        except Exception as error:  # a crash is no regression, and no pass
+            if "--debug" in sys.argv:
+                raise
+            self.failures.append((path.name, f"internal error: {type(error).__name__}: {error}"))
+        return []
+
+    def _of(self, path: Path, target: Path | None, stop: Stop) -> Sequence[Entry]:
+        from landscape import checking
+        from landscape.gates import baseline
+
+        if path.suffix == BASELINE:
+            return baseline.read(path).entries
+        if target is None:
+            return [checking.read(path, self.policy)]
+        return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(target, stop))]
+
+    def work(self, target: Path | None = None, stop: Stop | None = None, seed: int = 0) -> Work:
+        """How to measure: with the analyses' own seeds, moved by `seed`."""
+        from landscape.checking import Work, seeded
+
+        analyses = [seeded(analysis, seed) for analysis in self.analyses]
+        return Work(analyses, target, self.gate.restart, stop, say, progress.reporter)
+
+    def load(self, path: Path, **changes: Any) -> Objective:
+        """The checkpoint's objective, with what there is to say of it said."""
+        from landscape.loading import load
+
+        objective = load(path, replace(self.conditions, **changes), origins=self.origins)
+        for note in objective.notes:
+            say(f"{path.name}: {note}")
+        return objective
+
+    def plan(self, paths: list[Path]) -> None:
+        """Prints what would be done."""
+        for path, target in zip(paths, outputs(paths, self.gate.output, KIND), strict=True):
+            objective = self.load(path)
+            for analysis in self.analyses:
+                print_plan(path, target, analysis, objective)

@@ -1,0 +1,156 @@
+"""`landscape check`: whether checkpoints are sharper than they were; made for CI."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from landscape import imports
+from landscape.analyses import ANALYSES, Analysis
+from landscape.conditions import Conditions
+from landscape.errors import UsageError
+from landscape.fields import Option, described
+from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
+from landscape_cli import options
+from landscape_cli.config import CHECK, Settings
+from landscape_cli.gate import METRIC_TABLE, Gate
+from landscape_cli.measure import INCONCLUSIVE, checkpoints, say
+
+KINDS = {analysis.name: analysis for analysis in ANALYSES}
+FAILED = 2
+
+
+def command() -> Callable[..., int]:
+    """The function behind `landscape check`: checkpoints, the gate's own flags, and the conditions."""
+
+    def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        settings: Settings = context.obj
+        if settings.path:
+            imports.also_from(settings.path.parent)
+        gate, origins = options.record(Gate, values), options.origins(context)
+        typed = not gate.from_ or origins.get("checkpoints") == "a flag"  # results take the place of those in settings
+        named = list(checkpoints or []) if typed else []
+        return check(named, gate, options.record(Conditions, values), settings, origins)
+
+    paths = Annotated[
+        list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Checkpoint files.", show_default=False)
+    ]
+    parameters = [
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        inspect.Parameter("checkpoints", inspect.Parameter.KEYWORD_ONLY, annotation=paths, default=None),
+        *(options.parameter(field, "Gate") for field in described(Gate, Option)),
+        *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
+    ]
+    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    invoke.__annotations__ = {p.name: p.annotation for p in parameters}
+    return invoke
+
+
+def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Settings, origins: Mapping[str, str]) -> int:
+    """The exit code: 0 if nothing regressed, 1 if something did, 2 if something failed, 3 if it cannot be said."""
+    _require_sense(paths, gate)
+    chosen = rules(gate, settings)
+    stored = [Path(name) for name in gate.from_]
+    if gate.list_:
+        from landscape_cli import listing
+
+        listing.show(paths, stored, chosen)
+        return 0
+    from landscape_cli.candidates import Sources
+
+    paths = paths if stored else checkpoints(paths, CHECK)
+    sources = Sources(chosen, measurements(chosen, settings), conditions, gate, origins, [])
+    if gate.dry_run:
+        sources.plan(paths)
+        return 0
+    if gate.calibrate is not None:
+        return _calibrated(sources, paths, gate.calibrate)
+    return _updated(sources, [*paths, *stored]) if gate.update else _judged(sources, [*paths, *stored])
+
+
+def rules(gate: Gate, settings: Settings) -> Policy:
+    """The policy of the flags and the settings; raises UsageError."""
+    metrics = settings.table(CHECK).get(METRIC_TABLE, dict.fromkeys(METRICS, "error"))
+    if not isinstance(metrics, Mapping):
+        raise UsageError(f"{settings.path}: [check.metrics] is not a table", fix=f'"{METRICS[0]}" = "error"')
+    if gate.metric:  # the others are not stale for that
+        metrics = {**dict.fromkeys(metrics, "off"), **{name: metrics.get(name, "error") for name in gate.metric}}
+    return policy(gate.kind, metrics, tol=gate.tol, alpha=gate.alpha)
+
+
+def measurements(chosen: Policy, settings: Settings) -> list[Analysis]:
+    """The analyses that the policy needs, with the options of `[check.<analysis>]`, or a gate's usual ones."""
+    return [
+        options.configured(KINDS[name], {**OPTIONS.get(name, {}), **settings.table(CHECK, name)})
+        for name in chosen.analyses
+    ]
+
+
+def _require_sense(paths: list[Path], gate: Gate) -> None:
+    """Raises UsageError for flags that contradict each other."""
+    modes = {"--update": gate.update, "--calibrate": gate.calibrate is not None, "--list": gate.list_}
+    chosen = [flag for flag, given in modes.items() if given]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} are two commands", fix="one after the other")
+    if chosen and gate.against:
+        raise UsageError(f"{chosen[0]} compares nothing, and --against is what to compare with", fix="one of them")
+    if gate.calibrate is not None and gate.from_:
+        raise UsageError("--calibrate measures, and --from reads", fix="name the checkpoints themselves")
+    if paths and gate.from_:
+        raise UsageError("checkpoints and --from are both candidates", fix="one of them")
+
+
+def _judged(sources: Any, paths: list[Path]) -> int:
+    """Reports how the candidates compare, and returns the exit code."""
+    from landscape.gates import baseline
+    from landscape.gates.verdict import judge
+    from landscape_cli.reports import Report
+    from landscape_cli.sinks import sinks
+
+    gate, chosen = sources.gate, sources.policy
+    outlets = sinks([*gate.format, *(["json"] if gate.json else [])])
+    against = [Path(name) for name in gate.against or (gate.baseline,)]
+    for file in against:
+        if file.suffix == ".json":  # before anything is measured
+            baseline.read(file, chosen.kind)
+    candidates, earlier = sources.entries(paths, against)
+    verdicts = judge(chosen, earlier, candidates)
+    report = Report(chosen.kind, ", ".join(map(str, against)), verdicts, sources.failures)
+    for outlet in outlets:
+        outlet(report)
+    return report.code
+
+
+def _updated(sources: Any, paths: list[Path]) -> int:
+    """Writes the baseline unless anything is missing, and returns the exit code."""
+    from landscape_cli import tables, update
+
+    update.require_no_ci()
+    (entries,) = sources.entries(paths)
+    for name, error in sources.failures:
+        say(f"error: {name}: {error}")
+    if sources.failures:
+        return FAILED
+    for name, metric, obstacle in (found := update.missing(sources.policy, entries)):
+        say(f"inconclusive: {metric} of {name}: {obstacle.why}\n  fix:  {obstacle.fix}")
+    if found:
+        return INCONCLUSIVE
+    path = Path(sources.gate.baseline)
+    before = update.write(path, sources.policy, entries)
+    rows = [(entry, metric, reading.value) for entry in entries for metric, reading in entry.readings.items()]
+    numbers = [(e.name, m, f"{before[e.name, m]:.6g}" if (e.name, m) in before else "", f"{v:.6g}") for e, m, v in rows]
+    tables.print_grid(("checkpoint", "metric", "baseline", "value"), numbers)
+    say(f"wrote {path}; once it is committed, landscape check compares with it")
+    return 0
+
+
+def _calibrated(sources: Any, paths: list[Path], count: int) -> int:
+    from landscape_cli import calibrate
+
+    floors = calibrate.floors(sources, paths, count)
+    calibrate.show(floors)
+    return INCONCLUSIVE if any(floor.trouble for floor in floors) else 0

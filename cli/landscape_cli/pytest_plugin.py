@@ -1,0 +1,111 @@
+"""A pytest fixture that checks the geometry of a checkpoint's loss against a committed baseline.
+
+    def test_the_model_is_not_sharper(landscape_check):
+        landscape_check("ckpt.pt", metrics=["eig.eigenvalues[0]"], tol="1%")
+
+This module is imported at the start of every pytest run: what it needs is imported when the fixture is called.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from landscape.gates.verdict import Verdict
+    from landscape.objective import Objective
+
+MARK = "landscape"
+FIXTURE = "landscape_check"
+
+
+class LandscapeWarning(UserWarning):
+    """A metric that is only warned of changed, or could not be compared."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup(MARK)
+    group.addoption("--landscape-update", action="store_true", help="write what is measured to the baseline; not in CI")
+    group.addoption(
+        "--landscape-baseline", metavar="FILE", help="baseline of landscape_check; default that of landscape.toml"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        f"{MARK}(metrics, tol, kind): checks a loss' geometry; the arguments hold where {FIXTURE} is called without. "
+        f"Tests that use {FIXTURE} have it.",
+    )
+    if config.getoption("--landscape-update"):
+        from landscape.errors import UsageError
+        from landscape_cli.update import require_no_ci
+
+        try:
+            require_no_ci()
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        if hasattr(config, "workerinput") or config.getoption("numprocesses", None):
+            raise pytest.UsageError("--landscape-update writes one file: run it without -n")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker(MARK) is None:
+            item.add_marker(MARK)
+
+
+@pytest.fixture
+def landscape_check(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Callable[..., list[Verdict]]:
+    """Measures a checkpoint (or an Objective; or several, retrained) and fails the test if it became sharper.
+
+    `check(checkpoint, metrics=None, tol=None, kind=None, name=None, **conditions)`: what is not given comes from the
+    marker, then from `[check]` in landscape.toml. `name` is the entry in the baseline, by default the file's name, or
+    the test's for an Objective. `conditions` are those of `landscape.load`: model, data, loss, limit, ... Returns the
+    verdicts.
+    """
+    marker = request.node.get_closest_marker(MARK)
+    usual = dict(zip(("metrics", "tol", "kind"), marker.args, strict=False)) | marker.kwargs if marker else {}
+
+    def check(
+        checkpoint: str | Path | Objective | Sequence[Any],
+        metrics: Sequence[str] | None = None,
+        tol: str | None = None,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        **conditions: Any,
+    ) -> list[Verdict]:
+        given = {key: value for key, value in (("metrics", metrics), ("tol", tol), ("kind", kind)) if value is not None}
+        from landscape_cli.testing import checked
+
+        several = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
+        if name is None and not all(isinstance(one, str | Path) for one in several):
+            name = request.node.name
+        verdicts = checked(request.config, several, {**usual, **given}, name, conditions)
+        report(verdicts, record_property)
+        return verdicts
+
+    return check
+
+
+def report(verdicts: list[Verdict], record_property: Callable[[str, object], None]) -> None:
+    """Records the numbers, warns, and fails the test if anything regressed or cannot be compared."""
+    from landscape.gates.verdict import exit_code
+    from landscape_cli.reports import sentences
+
+    for verdict in verdicts:
+        if verdict.comparison is not None:
+            record_property(verdict.metric, verdict.comparison.candidate)
+            record_property(f"{verdict.metric}.baseline", verdict.comparison.baseline)
+        if verdict.status == "warning":
+            warnings.warn(LandscapeWarning(" ".join(sentences(verdict))), stacklevel=3)
+    if exit_code(verdicts):
+        pytest.fail("\n".join(line for verdict in verdicts for line in sentences(verdict)), pytrace=False)

@@ -1,0 +1,221 @@
+"""A gate's verdicts in the formats that people and CI systems read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from landscape.errors import clean
+from landscape.gates.policy import Kind
+from landscape.gates.verdict import Status, Verdict, change, exit_code
+
+SCHEMA = 1
+ANNOTATIONS = 10  # that GitHub shows of one step
+LEVELS: Mapping[Status, str] = {
+    "regression": "error",
+    "inconclusive": "error",
+    "warning": "warning",
+    "stale": "warning",
+    "improvement": "notice",
+}
+SIGNS: Mapping[Status, str] = {
+    "regression": "❌", "inconclusive": "❓", "warning": "⚠️", "stale": "⚠️", "improvement": "🎉", "pass": "✅",
+}  # fmt: skip
+HEADERS = ("checkpoint", "metric", "baseline", "candidate", "change", "allowed", "verdict")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is reported: the verdicts, what was compared with what, and checkpoints that could not be measured."""
+
+    kind: Kind
+    baseline: str
+    verdicts: Sequence[Verdict]
+    failures: Sequence[tuple[str, str]] = ()
+
+    @property
+    def code(self) -> int:
+        """The exit code; an error is never taken for a regression, which it may hide."""
+        return 2 if self.failures else exit_code(self.verdicts)
+
+    @property
+    def summary(self) -> str:
+        """How many of each verdict."""
+        found = [verdict.status for verdict in self.verdicts]
+        counts = [f"{found.count(status)} {status}" for status in SIGNS if status in found]
+        failed = [f"{len(self.failures)} not measured"] if self.failures else []
+        return ", ".join([*failed, *counts])
+
+
+def text(report: Report) -> str:
+    """Sentences for a terminal, after the table, which is printed apart."""
+    lines = [line for verdict in report.verdicts for line in sentences(verdict)]
+    return "\n".join([*lines, f"{report.summary} ({report.kind}, {report.baseline})"])
+
+
+def rows(report: Report) -> list[tuple[str, ...]]:
+    """The table of the numbers, without headers."""
+    return [_row(verdict) for verdict in report.verdicts]
+
+
+def as_json(report: Report) -> str:
+    """One JSON document; what is not known is null."""
+    document = {
+        "schema": SCHEMA,
+        "kind": report.kind,
+        "baseline": report.baseline,
+        "exit_code": report.code,
+        "verdicts": [_document(verdict) for verdict in report.verdicts],
+        "errors": [{"checkpoint": name, "error": error} for name, error in report.failures],
+    }
+    return json.dumps(document, allow_nan=False)
+
+
+def github(report: Report) -> str:
+    """Workflow commands of GitHub Actions: an annotation for each verdict that is not a pass, ten at most."""
+    every = [("error", f"landscape: {name}", error) for name, error in report.failures]
+    ordered = sorted(report.verdicts, key=lambda verdict: list(SIGNS).index(verdict.status))
+    every += [
+        (LEVELS[verdict.status], f"landscape: {verdict.metric}", _sentence(verdict))
+        for verdict in ordered
+        if verdict.status in LEVELS
+    ]
+    if len(every) > ANNOTATIONS:
+        left = len(every) - ANNOTATIONS + 1
+        worst = "error" if any(level == "error" for level, _, _ in every[ANNOTATIONS - 1 :]) else "warning"
+        every = [*every[: ANNOTATIONS - 1], (worst, "landscape", f"and {left} more: the log has them all")]
+    return "\n".join(f"::{level} title={_property(title)}::{_escaped(words)}" for level, title, words in every)
+
+
+def junit(report: Report) -> str:
+    """JUnit XML, as GitLab and Jenkins read it: a case for each verdict."""
+    found = [verdict.status for verdict in report.verdicts]
+    counts = {
+        "tests": len(found) + len(report.failures),
+        "failures": found.count("regression"),
+        "errors": found.count("inconclusive") + len(report.failures),
+        "skipped": found.count("stale"),
+    }
+    attributes = {name: str(count) for name, count in counts.items()}
+    suites = ElementTree.Element("testsuites", attributes)
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": f"landscape check, {report.kind}", **attributes})
+    for verdict in report.verdicts:
+        case = _case(suite, verdict.checkpoint, verdict.metric)
+        kinds = {"regression": "failure", "inconclusive": "error", "stale": "skipped"}
+        if verdict.status in kinds:
+            about = {"message": clean(verdict.why)} | ({"type": verdict.status} if verdict.status != "stale" else {})
+            ElementTree.SubElement(case, kinds[verdict.status], about).text = clean(_sentence(verdict))
+        ElementTree.SubElement(case, "system-out").text = clean(
+            " | ".join(_row(verdict)[2:]) + "\n" + _sentence(verdict)
+        )
+    for name, error in report.failures:
+        case = _case(suite, name, "measurement")
+        ElementTree.SubElement(case, "error", {"message": clean(error.splitlines()[0]), "type": "error"}).text = clean(
+            error
+        )
+    ElementTree.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def markdown(report: Report) -> str:
+    """A table for a job's summary or a merge request's comment."""
+    lines = [f"### landscape check: {report.summary}", ""]
+    lines += [_markdown_row(HEADERS), _markdown_row(["---"] * len(HEADERS))]
+    for verdict in report.verdicts:
+        *cells, status = _row(verdict)
+        lines.append(_markdown_row([*cells, f"{SIGNS[verdict.status]} {status}"]))
+    lines.append("")
+    lines += [f"- {_markdown(_sentence(verdict))}" for verdict in report.verdicts if verdict.status in LEVELS]
+    lines += [f"- **{_markdown(name)} was not measured**: {_markdown(error)}" for name, error in report.failures]
+    return "\n".join([*lines, "", f"{report.kind}, compared with {_markdown(report.baseline)}", ""])
+
+
+FORMATS: Mapping[str, Callable[[Report], str]] = {
+    "text": text, "json": as_json, "github": github, "junit": junit, "markdown": markdown,
+}  # fmt: skip
+
+
+# -- one verdict ---------------------------------------------------------------------------------------------------
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    found = verdict.comparison
+    numbers = ("", "", "") if found is None else (f"{found.baseline:.6g}", f"{found.candidate:.6g}", change(found))
+    allowed = str(verdict.rule.tolerance) if verdict.rule else ""
+    return verdict.checkpoint, verdict.metric, *numbers, allowed, verdict.status
+
+
+def _sentence(verdict: Verdict) -> str:
+    """Everything that is to be said of a verdict, in a line."""
+    parts = [f"{verdict.metric} of {verdict.checkpoint}: {verdict.why or verdict.status}", *verdict.notes]
+    return "; ".join(filter(None, [*parts, verdict.fix and f"fix: {verdict.fix}"]))
+
+
+def sentences(verdict: Verdict) -> Iterable[str]:
+    where = f"{verdict.metric} of {verdict.checkpoint}"
+    if verdict.why:
+        yield f"{verdict.status}: {where}: {verdict.why}"
+    yield from (f"note: {where}: {note}" for note in verdict.notes)
+    if verdict.why and verdict.fix:
+        yield f"  fix:  {verdict.fix}"
+
+
+def _document(verdict: Verdict) -> dict[str, Any]:
+    found, rule = verdict.comparison, verdict.rule
+    numbers: dict[str, Any] = {}
+    if found is not None:
+        relative = (found.candidate - found.baseline) / abs(found.baseline) if found.baseline else math.nan
+        numbers = {
+            "baseline": found.baseline,
+            "candidate": found.candidate,
+            "change": relative,
+            "gap": found.gap,
+            "gap_allowed": found.allowed,
+            "gap_standard_error": found.error,
+            "p": found.chance,
+        }
+    policy = (
+        {} if rule is None else {"level": rule.level, "direction": rule.direction, "tolerance": str(rule.tolerance)}
+    )
+    known = {name: value if value is None or math.isfinite(value) else None for name, value in numbers.items()}
+    return {
+        "metric": verdict.metric,
+        "checkpoint": verdict.checkpoint,
+        "status": verdict.status,
+        "why": verdict.why,
+        "fix": verdict.fix,
+        "notes": list(verdict.notes),
+        **policy,
+        **known,
+    }
+
+
+# -- what the formats ask for --------------------------------------------------------------------------------------
+
+
+def _escaped(words: str) -> str:
+    """Text of a workflow command."""
+    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(words: str) -> str:
+    """A property of a workflow command."""
+    return _escaped(words).replace(":", "%3A").replace(",", "%2C")
+
+
+def _markdown(words: str) -> str:
+    """Words that are no markup, in one line."""
+    escaped = "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in words)
+    return " ".join(escaped.split("\n"))
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_markdown, cells))} |"
+
+
+def _case(suite: ElementTree.Element, checkpoint: str, metric: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", {"classname": clean(checkpoint), "name": clean(metric)})

@@ -1,0 +1,85 @@
+"""What the pytest fixture does when it is called: settings, measurement, baseline, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landscape import checking, imports
+from landscape.conditions import Conditions
+from landscape.fields import Option, described
+from landscape.gates import baseline
+from landscape.gates.entry import Entry, shortened
+from landscape.gates.policy import Policy
+from landscape.gates.verdict import Verdict, judge
+from landscape.loading import load
+from landscape.objective import Objective
+from landscape_cli import config, options, update
+from landscape_cli.check import measurements, rules
+from landscape_cli.config import CHECK, Settings
+from landscape_cli.gate import Gate
+
+
+def checked(
+    pytest_config: pytest.Config,
+    checkpoints: Sequence[Any],
+    given: Mapping[str, Any],
+    name: str | None,
+    conditions: Mapping[str, Any],
+) -> list[Verdict]:
+    """The verdicts of paths, or of Objectives, which need a name; `given` are metrics, tol and kind of the test."""
+    settings = config.find(start=pytest_config.rootpath)
+    gate = _gate(given, settings)
+    policy = rules(gate, settings)
+    names = _names(checkpoints, name)
+    entries = [_entry(*pair, policy, settings, conditions) for pair in zip(checkpoints, names, strict=True)]
+    chosen = pytest_config.getoption("--landscape-baseline")
+    path = pytest_config.invocation_params.dir / chosen if chosen else pytest_config.rootpath / gate.baseline
+    if pytest_config.getoption("--landscape-update"):
+        _update(path, policy, entries)
+    found = baseline.read(path, policy.kind)
+    return [one for one in judge(policy, found.entries, entries) if one.status != "stale"]  # other tests check them
+
+
+def _gate(given: Mapping[str, Any], settings: Settings) -> Gate:
+    """The gate's options: given in the test, else in the settings."""
+    table = _known(Gate, settings.table(CHECK)) | {key: given[key] for key in ("tol", "kind") if key in given}
+    if "metrics" in given:
+        table["metric"] = list(given["metrics"])
+    gate: Gate = options.configured(Gate, table)
+    return gate
+
+
+def _names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
+    """What the checkpoints are called in the baseline."""
+    if name is None:
+        return shortened([str(one) for one in checkpoints])
+    return [name] if len(checkpoints) == 1 else [f"{name} {index}" for index in range(len(checkpoints))]
+
+
+def _entry(checkpoint: Any, name: str, policy: Policy, settings: Settings, conditions: Mapping[str, Any]) -> Entry:
+    work = checking.Work(measurements(policy, settings))
+    if isinstance(checkpoint, Objective):
+        return checking.measure(name, lambda: checkpoint, policy, work)
+    if settings.path:
+        imports.also_from(settings.path.parent)
+    settled = asdict(options.configured(Conditions, _known(Conditions, settings.defaults(CHECK)))) | dict(conditions)
+    return checking.measure(name, lambda: load(checkpoint, Conditions(**settled)), policy, work)
+
+
+def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a table are options of the dataclass."""
+    names = {field.name for field in described(kind, Option)}
+    return {key: value for key, value in table.items() if key in names}
+
+
+def _update(path: Path, policy: Policy, entries: Sequence[Entry]) -> None:
+    """Adds to the baseline; fails the test if a number is missing."""
+    if found := update.missing(policy, entries):
+        checkpoint, metric, obstacle = found[0]
+        pytest.fail(f"not written: {metric} of {checkpoint}: {obstacle.why}\n  fix:  {obstacle.fix}", pytrace=False)
+    update.write(path, policy, entries, keep=True)

@@ -1,0 +1,57 @@
+"""`landscape check --update`: what was measured becomes the baseline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from landscape.errors import UsageError
+from landscape.gates import baseline, obstacles
+from landscape.gates.baseline import Baseline
+from landscape.gates.entry import Entry
+from landscape.gates.obstacles import Obstacle
+from landscape.gates.policy import Policy
+
+CI = "CI"  # set by every CI service
+NEVER = ("", "0", "false", "no")  # values of it that mean that there is none
+Named = tuple[str, str, Obstacle]  # a checkpoint, a metric, and why it has no number
+
+
+def require_no_ci() -> None:
+    """Raises UsageError in CI, where an update would make every check pass."""
+    if os.environ.get(CI, "").lower() not in NEVER:
+        raise UsageError(
+            "a baseline is not updated in CI, where every check would then pass",
+            why=f"the environment has {CI}={os.environ[CI]}",
+            fix="update it on your own machine and commit it",
+        )
+
+
+def missing(policy: Policy, entries: Sequence[Entry]) -> list[Named]:
+    """The numbers that a baseline would lack; nothing may be missing."""
+    checks = [
+        (entry, metric, obstacles.not_ready(metric, "candidate", entry))
+        for entry in entries
+        for metric in policy.metrics
+    ]
+    found = [(entry.name, str(metric), obstacle) for entry, metric, obstacle in checks if obstacle]
+    if found or policy.kind != "retrained":
+        return found
+    together = [(metric, obstacles.too_few(metric, "baseline", entries)) for metric in policy.metrics]
+    return [(f"{len(entries)} checkpoints", str(metric), obstacle) for metric, obstacle in together if obstacle]
+
+
+def write(
+    path: Path, policy: Policy, entries: Sequence[Entry], *, keep: bool = False
+) -> Mapping[tuple[str, str], float]:
+    """Writes the baseline, and returns what it held of each checkpoint and metric.
+
+    With `keep`, other metrics of the same checkpoint stay.
+    """
+    require_no_ci()
+    earlier = baseline.read(path) if path.exists() else None
+    kept = earlier if earlier and earlier.kind == policy.kind else Baseline(policy.kind, [])
+    merged = keep and policy.kind == "same-weights"
+    baseline.write(path, kept.merged(entries) if merged else kept.updated(entries))
+    return {(entry.name, name): reading.value for entry in kept.entries for name, reading in entry.readings.items()}

@@ -1,0 +1,1 @@
+"""Gates: whether a checkpoint is sharper than it was. What cannot be compared is never a pass."""

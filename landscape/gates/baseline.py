@@ -1,0 +1,167 @@
+"""The baseline's file: JSON that a machine writes and a person reviews, sorted, with one metric a line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from landscape.errors import OutputError, UsageError
+from landscape.gates.entry import Entry, Run
+from landscape.gates.metric import Reading
+from landscape.gates.policy import Kind
+
+SCHEMA = 1
+DIGITS = 8  # significant: more than float32 has, and few enough to read
+ADVICE = "landscape check CKPT --update writes it anew"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What candidates are compared with: the kind of comparison that it was written for, and its checkpoints."""
+
+    kind: Kind
+    entries: Sequence[Entry]
+
+    def updated(self, entries: Sequence[Entry]) -> Baseline:
+        """With these entries in the place of those of the same names; of retrained checkpoints, in the place of all."""
+        names = {entry.name for entry in entries}
+        kept = [] if self.kind == "retrained" else [entry for entry in self.entries if entry.name not in names]
+        return replace(self, entries=[*kept, *entries])
+
+    def merged(self, entries: Sequence[Entry]) -> Baseline:
+        """With these entries, whose metrics join those that the entries of the same names have already."""
+        held = {entry.name: entry for entry in self.entries}
+        for entry in entries:
+            earlier = held.get(entry.name, entry)
+            readings, runs = {**earlier.readings, **entry.readings}, {**earlier.runs, **entry.runs}
+            held[entry.name] = replace(entry, readings=readings, runs=runs)
+        return replace(self, entries=list(held.values()))
+
+
+def write(path: Path, baseline: Baseline) -> None:
+    """Replaces the file as a whole or not at all. Raises OutputError if it cannot be written, or is no baseline."""
+    from landscape.store import replace_file
+
+    if path.exists():
+        read(path)  # what is none of ours is not overwritten
+    replace_file(path, ("\n".join(_lines(baseline)) + "\n").encode())
+
+
+def read(path: Path, kind: Kind | None = None) -> Baseline:
+    """The baseline in a file; raises OutputError with what is wrong with it, or UsageError if it is of another kind."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise OutputError(f"there is no baseline {path}", fix="landscape check CKPT --update writes it") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise OutputError(f"{path} is not a baseline: {error}", fix=ADVICE) from error
+    try:
+        found = _baseline(document, path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"{path} is not a baseline: {type(error).__name__} {error}", fix=ADVICE) from error
+    if kind is not None and found.kind != kind:
+        raise UsageError(
+            f"{path} was written for --kind {found.kind}, and this is {kind}",
+            fix=f"--kind {found.kind}, another --baseline, or --update",
+        )
+    return found
+
+
+# -- to text -------------------------------------------------------------------------------------------------------
+
+
+def _lines(baseline: Baseline) -> Iterator[str]:
+    yield "{"
+    yield f'  "kind": {json.dumps(baseline.kind)},'
+    yield f'  "schema": {SCHEMA},'
+    yield '  "checkpoints": {'
+    ordered = sorted(baseline.entries, key=lambda entry: entry.name)
+    for index, entry in enumerate(ordered):
+        yield f"    {json.dumps(entry.name)}: {{"
+        yield from _table("metrics", {name: _reading(reading) for name, reading in entry.readings.items()}, last=False)
+        yield from _table("runs", {name: _run(run) for name, run in entry.runs.items()}, last=False)
+        yield f'      "sha256": {json.dumps(entry.sha256)}'
+        yield "    }" + "," * (index < len(ordered) - 1)
+    yield "  }"
+    yield "}"
+
+
+def _table(name: str, rows: Mapping[str, Any], *, last: bool) -> Iterator[str]:
+    yield f'      "{name}": {{'
+    lines = [
+        f"        {json.dumps(key)}: {json.dumps(rows[key], sort_keys=True, allow_nan=False)}" for key in sorted(rows)
+    ]
+    yield from (line + "," for line in lines[:-1])
+    yield from lines[-1:]
+    yield "      }" + "," * (not last)
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    found: dict[str, Any] = {"value": _rounded(reading.value)}
+    if reading.error is not None:
+        found["error"] = _rounded(reading.error)
+    if reading.draws:
+        found["draws"] = [_rounded(draw) for draw in reading.draws]
+    if reading.floor:
+        found["floor"] = _rounded(reading.floor)
+    if reading.ambiguous:
+        found["ambiguous"] = reading.ambiguous
+    return found
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {**asdict(run), "loss": _rounded(run.loss) if math.isfinite(run.loss) else None, "params": list(run.params)}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+# -- from text -----------------------------------------------------------------------------------------------------
+
+
+def _baseline(document: Any, path: Path) -> Baseline:
+    if document["schema"] > SCHEMA:
+        raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
+    if document["kind"] not in get_args(Kind):
+        raise ValueError(f"kind {document['kind']!r}")
+    return Baseline(document["kind"], [_entry(name, held) for name, held in document["checkpoints"].items()])
+
+
+def _entry(name: str, held: Mapping[str, Any]) -> Entry:
+    runs = {analysis: _as_run(run) for analysis, run in held["runs"].items()}
+    readings = {metric: _as_reading(reading) for metric, reading in held["metrics"].items()}
+    lacking = [metric for metric in readings if metric.partition(".")[0] not in runs]
+    if lacking:
+        raise ValueError(f"{lacking[0]} has no run")
+    return Entry(name, str(held["sha256"]), runs, readings)
+
+
+def _as_run(held: Mapping[str, Any]) -> Run:
+    known = {field.name: held[field.name] for field in fields(Run)}
+    loss = math.nan if held["loss"] is None else float(held["loss"])
+    return Run(**{**known, "loss": loss, "parameters": int(held["parameters"]), "params": tuple(held["params"])})
+
+
+def _as_reading(held: Mapping[str, Any]) -> Reading:
+    return Reading(
+        _finite(held["value"]),
+        _finite(held["error"]) if "error" in held else None,
+        tuple(_finite(draw) for draw in held.get("draws", ())),
+        _finite(held.get("floor", 0.0)),
+        ambiguous=str(held.get("ambiguous", "")),
+    )
+
+
+def _finite(number: Any) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise ValueError(f"{number!r} is no number")
+    return float(number)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")

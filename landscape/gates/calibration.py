@@ -1,0 +1,108 @@
+"""How small a change a gate can see: from repeated measurements of one checkpoint, or from retrained ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.errors import UsageError
+from landscape.gates.entry import Entry
+from landscape.gates.metric import Metric, Reading
+from landscape.gates.policy import Policy, Rule
+from landscape.gates.rules import FEWEST, SIGMAS, detectable, gap_error
+
+FAMILIAR = 2  # values from which a spread is known at all
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The noise of one metric; shares are of its size, and None where they were not measured.
+
+    `repeated` is what other micro-batches change, `spread` the standard deviation over seeds of the method, or of
+    training; `same_draws` and `other_draws` are the smallest changes that stand out, with the baseline's seed and with
+    another, and `between_runs` that between groups of retrained checkpoints.
+    """
+
+    metric: str
+    checkpoint: str
+    value: float
+    spread: float
+    tolerance: float
+    repeated: float | None = None
+    same_draws: float | None = None
+    other_draws: float | None = None
+    between_runs: float | None = None
+    trouble: str = ""
+
+    @property
+    def seen(self) -> float:
+        """The smallest change that the gate reports: that which stands out, and at least what is not allowed."""
+        found = self.between_runs if self.same_draws is None else self.same_draws
+        return max(self.tolerance, found if found is not None else math.inf)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether noise stays below the tolerance."""
+        return not self.trouble and self.seen <= self.tolerance
+
+
+def same_weights(policy: Policy, seeds: Sequence[Entry], repeated: Entry) -> list[Floor]:
+    """The noise floor of one checkpoint: measured with several seeds, and the first again in other micro-batches."""
+    return [
+        _floor(metric, rule, [_reading(entry, metric) for entry in seeds], _reading(repeated, metric), repeated.name)
+        for metric, rule in _checked(policy)
+    ]
+
+
+def retrained(policy: Policy, entries: Sequence[Entry]) -> list[Floor]:
+    """What the choice of seed makes of each metric, and the smallest change between groups of the fewest checkpoints.
+
+    It is found with a probability of 0.9. Raises UsageError for a single checkpoint.
+    """
+    if len(entries) < FAMILIAR:
+        raise UsageError("one checkpoint has no spread", fix="name several that differ in the seed of training")
+    return [_between(metric, rule, [_reading(entry, metric) for entry in entries]) for metric, rule in _checked(policy)]
+
+
+def _checked(policy: Policy) -> list[tuple[Metric, Rule]]:
+    return [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
+
+
+def _reading(entry: Entry, metric: Metric) -> Reading:
+    return entry.readings[str(metric)]
+
+
+def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Reading, name: str) -> Floor:
+    size = abs(seeds[0].value)
+    trouble = next((reading.unknown for reading in (*seeds, repeated) if reading.unknown), "")
+    if trouble or not size:
+        return Floor(str(metric), name, seeds[0].value, math.nan, rule.tolerance.share, trouble=trouble or "it is 0")
+    apart = abs(repeated.value - seeds[0].value)
+    spread = float(np.std([reading.value for reading in seeds], ddof=1))
+    same = SIGMAS * max(gap_error(seeds[0], repeated), apart)
+    return Floor(
+        str(metric),
+        name,
+        seeds[0].value,
+        spread / size,
+        rule.tolerance.of(size) / size,
+        repeated=apart / size,
+        same_draws=max(same, seeds[0].floor) / size,
+        other_draws=SIGMAS * math.sqrt(2) * spread / size,
+    )
+
+
+def _between(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> Floor:
+    values = np.array([reading.value for reading in readings])
+    name = f"{len(readings)} checkpoints"
+    trouble = next((reading.unknown for reading in readings if reading.unknown), "")
+    if trouble or not (values > 0).all():
+        found = trouble or "values of 0 or below have no logarithm, on which the spread is measured"
+        return Floor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)
+    logs = np.log(values)
+    centre, spread = float(np.exp(logs.mean())), float(logs.std(ddof=1))
+    smallest = detectable(spread, (FEWEST["baseline"], FEWEST["candidate"]), rule.alpha)
+    return Floor(str(metric), name, centre, spread, rule.tolerance.of(centre) / centre, between_runs=smallest)

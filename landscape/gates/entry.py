@@ -1,0 +1,123 @@
+"""What a gate compares: the readings of one checkpoint, and what they were made from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from landscape.analyses import Result
+from landscape.errors import UsageError
+from landscape.gates.metric import RESULTS, Metric, Reading, read
+
+# parts of a fingerprint that may differ: weights are what is judged, and a seed is a draw of the method
+FREE = ("weights", "seed", "preconditioner")
+NAMES = "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
+TOLD = ("torch", "processor")  # of the environment: what else may move a number
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement: its fingerprint, and what is compared or told beside it."""
+
+    analysis: str
+    fingerprint: Mapping[str, Any]
+    loss: float
+    parameters: int
+    params: tuple[str, ...]
+    device: str
+    environment: Mapping[str, str]
+
+    def mismatches(self, other: Run) -> list[str]:
+        """What makes this run and an earlier one incomparable, both values each."""
+        mine, theirs = (
+            {**run.fingerprint, "size": run.parameters, "params": list(run.params)} for run in (self, other)
+        )
+        names = sorted((mine.keys() | theirs.keys()) - {*FREE, NAMES})
+        apart = [name for name in names if mine.get(name) != theirs.get(name)]
+        return [f"{name}: {_short(mine.get(name))}, in the baseline {_short(theirs.get(name))}" for name in apart]
+
+    def remarks(self, other: Run) -> list[str]:
+        """What differs and may matter, but does not make them incomparable."""
+        told = [(name, self.environment.get(name), other.environment.get(name)) for name in TOLD]
+        told.append(("device", self.device.partition(":")[0], other.device.partition(":")[0]))
+        remarks = [f"{name} {mine} here, {theirs} in the baseline" for name, mine, theirs in told if mine != theirs]
+        if self.fingerprint.get(NAMES) != other.fingerprint.get(NAMES):
+            remarks.append("the parameters have other names or another order than in the baseline")
+        return remarks
+
+    @property
+    def follows_loss(self) -> bool:
+        return RESULTS[self.analysis].follows_loss
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The readings of one checkpoint by metric, and the runs that they come from by analysis."""
+
+    name: str
+    sha256: str
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+
+
+def entry(
+    name: str,
+    measured: Mapping[str, tuple[Result, Mapping[str, Any]]],
+    metrics: Iterable[Metric],
+    troubles: Mapping[str, str] = MappingProxyType({}),
+) -> Entry:
+    """The entry of results with their attributes, by analysis.
+
+    A metric whose analysis is in `troubles`, with the reason, is unknown; one whose analysis is in neither has no
+    reading.
+    """
+    chosen = list(metrics)
+    runs = {
+        metric.analysis: run(metric.analysis, *measured[metric.analysis])
+        for metric in chosen
+        if metric.analysis in measured
+    }
+    readings = {str(metric): read(measured[metric.analysis][0], metric) for metric in chosen if metric.analysis in runs}
+    failed = {str(metric): troubles[metric.analysis] for metric in chosen if metric.analysis in troubles}
+    unknown = {metric: Reading(math.nan, unknown=why) for metric, why in failed.items()}
+    sha256 = next((str(attributes["checkpoint_sha256"]) for _, attributes in measured.values()), "")
+    return Entry(name, sha256, runs, {**readings, **unknown})
+
+
+def run(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
+    """What a result's attributes say of how it was measured."""
+    conditions = json.loads(str(attributes["conditions"]))
+    return Run(
+        analysis,
+        json.loads(str(attributes["fingerprint_parts"])),
+        result.reference_loss(),
+        int(getattr(result, "parameters", 0)),
+        tuple(conditions.get("params") or ()),
+        str(attributes["device"]),
+        json.loads(str(attributes["environment"])),
+    )
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """How checkpoints are called: by their files' names, with as many folders before them as tell them apart.
+
+    So another clone's or machine's folders do not matter. Raises UsageError if one is named twice.
+    """
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{twice[0]} is named twice", fix="name each checkpoint once")
+    parts = [Path(name).parts or (name,) for name in names]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        found = ["/".join(part[-length:]) for part in parts]
+        if len(set(found)) == len(found):
+            break
+    return found if parts else []
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}..." if len(text) == 64 and text.isalnum() else text

@@ -1,0 +1,163 @@
+"""Numbers of results by name: `trace.trace`, `eig.eigenvalues[0]`, `trace.layer_trace[fc1]`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from landscape.analyses import ANALYSES, Result
+from landscape.errors import UsageError, nearest, shown
+from landscape.fields import Array, Gauge, Option, Scalar, described
+
+NAME = re.compile(r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?")
+ERROR = "_se"  # what the name of a standard error ends with
+RESULTS: dict[str, type[Result]] = {analysis.name: analysis.result for analysis in ANALYSES}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A scalar of an analysis' result, or an element of an array: by its number, or by its label where it has one."""
+
+    analysis: str
+    field: str
+    place: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Metric:
+        """The metric of that name; raises UsageError if no result has it."""
+        found = NAME.fullmatch(text.strip())
+        if found is None:
+            raise UsageError(f"{shown(text)} names no number", fix="eig.eigenvalues[0], trace.trace, ...: --list")
+        name, field = found["analysis"], found["field"]
+        if name not in RESULTS:
+            raise UsageError(f"there is no analysis {nearest(shown(name), RESULTS)}", fix="landscape check --list")
+        fields = numbers(RESULTS[name])
+        if field not in fields:
+            raise UsageError(f"{name} has no number {nearest(shown(field), fields)}", fix="landscape check --list")
+        about = fields[field]
+        place = tuple(word.strip() for word in found["place"].split(",")) if found["place"] else ()
+        dims = about.dims if isinstance(about, Array) else ()
+        if not min(len(dims), 1) <= len(place) <= len(dims):
+            example = f"{name}.{field}" + (f"[{', '.join('0' * len(dims))}]" if dims else "")
+            raise UsageError(f"{shown(text)} is not one number", fix=example)
+        return cls(name, field, place)
+
+    @property
+    def about(self) -> Scalar | Array:
+        return numbers(RESULTS[self.analysis])[self.field]
+
+    def __str__(self) -> str:
+        return f"{self.analysis}.{self.field}" + (f"[{', '.join(self.place)}]" if self.place else "")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A metric as it was measured: its standard error or bound, and the values whose mean it is, if they are known.
+
+    `unknown` and `ambiguous` say why it decides nothing, or may only be warned of; "" if there is nothing to say.
+    """
+
+    value: float
+    error: float | None = None
+    draws: tuple[float, ...] = ()
+    floor: float = 0.0
+    unknown: str = ""
+    ambiguous: str = ""
+
+
+def numbers(kind: type[Result]) -> dict[str, Scalar | Array]:
+    """The fields of a result that hold numbers; the coordinates of its arrays are none to compare."""
+    found: dict[str, Scalar | Array] = {field.name: field.about for field in described(kind, Scalar)}
+    for field in described(kind, Array):
+        if not field.about.words and field.about.dims != (field.name,):
+            found[field.name] = field.about
+    return found
+
+
+def describes_run(metric: Metric) -> bool:
+    """Whether the number counts what was done, repeats an option, or is the error of another: nothing to gate on."""
+    analysis = next(analysis for analysis in ANALYSES if analysis.name == metric.analysis)
+    counts = {f.name for f in described(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")}
+    gauges = [gauge_of(analysis.result, field) for field in numbers(analysis.result)]
+    errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor)}
+    return metric.field in counts | errors | {field.name for field in described(analysis, Option)}
+
+
+def read(result: Result, metric: Metric) -> Reading:
+    """The metric in a result; `unknown` says so if it is not there."""
+    place = _place(result, metric)
+    held = getattr(result, metric.field)
+    if isinstance(place, str) or held is None:
+        return Reading(math.nan, unknown=place if isinstance(place, str) else f"the result holds no {metric.field}")
+    value = _element(held, place)
+    gauge = gauge_of(type(result), metric.field)
+    draws = getattr(result, gauge.draws) if gauge.draws else None
+    error = getattr(result, gauge.error) if gauge.error else None
+    unknown = result.unknown(metric.field, place)
+    if not unknown and not math.isfinite(value):
+        unknown = f"it is {value}"
+    known = None if error is None else _element(error, place)
+    if not unknown and known is not None and not math.isfinite(known):
+        unknown = f"its error is {known}"
+    return Reading(
+        value,
+        known,
+        () if draws is None else tuple(float(draw[place]) for draw in draws),
+        float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
+        unknown,
+        result.ambiguous(metric.field, place),
+    )
+
+
+def gauge_of(kind: type[Result], field: str) -> Gauge:
+    """What the result says about the number; a field with `_se` after its name is its standard error."""
+    fields = numbers(kind)
+    told = fields[field].gauge
+    return told or Gauge(error=field + ERROR if field + ERROR in fields else "")
+
+
+def every(result: Result) -> Iterator[Metric]:
+    """The metrics that a result holds, but for the elements of arrays of more than one dimension."""
+    name = next(name for name, kind in RESULTS.items() if kind is type(result))
+    for field, about in numbers(type(result)).items():
+        held = getattr(result, field)
+        if held is None:
+            continue
+        if isinstance(about, Scalar):
+            yield Metric(name, field)
+        elif len(held.shape) == 1:
+            labels = _labels(result, about.dims[0])
+            yield from (Metric(name, field, (labels[i] if labels else str(i),)) for i in range(len(held)))
+
+
+def _place(result: Result, metric: Metric) -> tuple[int, ...] | str:
+    """Where the element is in its array, or why there is none."""
+    held, about = getattr(result, metric.field), metric.about
+    if held is None or not isinstance(about, Array):
+        return ()
+    if held.ndim != len(metric.place):
+        return f"{metric.field} has {held.ndim} dimensions here: {metric.analysis}.{metric.field}{list(held.shape)}"
+    found = []
+    for word, dimension, length in zip(metric.place, about.dims[-held.ndim :], held.shape, strict=True):
+        labels = _labels(result, dimension)
+        if word in labels:
+            found.append(labels.index(word))
+        elif word.isdecimal() and int(word) < length:
+            found.append(int(word))
+        else:
+            return f"there is no [{word}] among the {length} of {metric.field}"
+    return tuple(found)
+
+
+def _labels(result: Result, dimension: str) -> list[str]:
+    """The words by which a dimension counts; none if it counts in numbers."""
+    labels = getattr(result, dimension, None)
+    words = getattr(labels, "dtype", None)
+    return [str(label) for label in labels] if labels is not None and words is not None and words.kind == "U" else []
+
+
+def _element(held: Any, place: tuple[int, ...]) -> float:
+    return float(held[place]) if place else float(held)

@@ -1,0 +1,84 @@
+"""Why readings cannot be compared. Each is a reason not to pass, and none to call it a regression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from landscape.gates.entry import Entry, Run
+from landscape.gates.metric import Metric
+from landscape.gates.policy import Rule
+from landscape.gates.rules import FEWEST, retrained
+from landscape.gates.tolerance import Tolerance
+
+LOSS_GAP = 0.1  # relative: cross-entropy flattens as a net becomes confident, and nothing else need have changed
+UPDATE = "--update writes it to the baseline"
+MEND = "mend that, or leave the metric out"
+
+
+class Obstacle(NamedTuple):
+    """Why a comparison cannot be made, and what to do about it."""
+
+    why: str
+    fix: str
+
+
+def not_ready(metric: Metric, group: str, entry: Entry | None) -> Obstacle | None:
+    """Why an entry of the `group`, baseline or candidate, has no number to compare; None if it has."""
+    reading = entry.readings.get(str(metric)) if entry else None
+    if reading is None and group == "baseline":
+        return Obstacle("the baseline has nothing of this" + (" metric" if entry else " checkpoint"), UPDATE)
+    if reading is None:
+        return Obstacle(f"{metric.analysis} was not measured", f"measure it: landscape {metric.analysis}")
+    if reading.unknown:
+        assert entry is not None
+        return Obstacle(f"{group} {entry.name}: {reading.unknown}", MEND)
+    return None
+
+
+def too_few(metric: Metric, group: str, entries: Sequence[Entry]) -> Obstacle | None:
+    """That there are not enough different checkpoints to know the spread between seeds; None if there are."""
+    weights = {entry.runs[metric.analysis].fingerprint.get("weights") for entry in entries}
+    if len(weights) < len(entries):
+        return Obstacle(f"two {group} checkpoints have the same weights", "checkpoints of different seeds")
+    if len(entries) >= FEWEST[group]:
+        return None
+    several = "checkpoint" if len(entries) == 1 else "checkpoints"
+    return Obstacle(
+        f"{len(entries)} {group} {several}: a change cannot be told from the choice of seed by fewer than "
+        f"{FEWEST[group]}",
+        f"train {FEWEST['baseline']} for the baseline and {FEWEST['candidate']} candidates that differ in the seed",
+    )
+
+
+def other_measurement(mine: Run, theirs: Run) -> Obstacle | None:
+    """That the two were not measured alike; None if they were."""
+    if mismatches := mine.mismatches(theirs):
+        return Obstacle(
+            f"not the same measurement: {'; '.join(mismatches)}",
+            f"measure as the baseline was measured, or, if the change is meant, {UPDATE}",
+        )
+    return None
+
+
+def other_loss(mine: Run, theirs: Run) -> Obstacle | None:
+    """That the losses of two checkpoints are too far apart; None if they are not, or if it does not matter."""
+    apart = abs(mine.loss - theirs.loss) > LOSS_GAP * max(abs(mine.loss), abs(theirs.loss))
+    return _confident(theirs.loss, mine.loss) if mine.follows_loss and apart else None
+
+
+def other_losses(mine: Sequence[Run], theirs: Sequence[Run], alpha: float) -> Obstacle | None:
+    """That the losses of two groups are too far apart, and further than their seeds explain; None if they are not."""
+    if not theirs[0].follows_loss:
+        return None
+    apart = Rule(Tolerance(LOSS_GAP), direction="both", alpha=alpha)
+    found = retrained([run.loss for run in theirs], [run.loss for run in mine], apart)
+    return _confident(found.baseline, found.candidate) if found.worse else None
+
+
+def _confident(theirs: float, mine: float) -> Obstacle:
+    return Obstacle(
+        f"the loss is {mine:.4g}, in the baseline {theirs:.4g}: cross-entropy flattens as a net becomes confident, so "
+        f"that beyond {LOSS_GAP:.0%} a comparison says nothing",
+        f"compare checkpoints of about the same loss, or, if the change is meant, {UPDATE}",
+    )

@@ -1,0 +1,109 @@
+"""What is compared, how much it may change, and what follows if it changes more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from landscape.errors import UsageError, nearest, shown
+from landscape.gates.metric import Metric
+from landscape.gates.tolerance import Tolerance
+
+Kind = Literal["same-weights", "retrained"]
+Level = Literal["error", "warn", "off"]
+Direction = Literal["increase", "decrease", "both"]
+
+ALPHA = 0.01  # chance of a false alarm that a retrained comparison may have
+# same weights: twice the most that a round trip through bf16 moved a sample; retrained: docs/check.md has the rates
+TOLERANCES: Mapping[str, str] = {"same-weights": "2%", "retrained": "25%"}
+METRICS = ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]", "sharpness.s_max[0]")
+# options of a gate's measurements where the policy names no others: draws are shared with the baseline, so that few do
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "eig": {"k": 1},
+    "trace": {"rtol": 0.05},
+    "sharpness": {"norm": "linf", "average_rho": [0.2], "starts": 5},
+}
+KEYS: Mapping[str, Direction] = {"max_increase": "increase", "max_decrease": "decrease", "max_change": "both"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How much one metric may change, and in which direction; one with `level` off is not measured."""
+
+    tolerance: Tolerance
+    level: Level = "error"
+    direction: Direction = "increase"
+    alpha: float = ALPHA
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules by metric, and which comparison they are for."""
+
+    kind: Kind = "same-weights"
+    rules: Mapping[Metric, Rule] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What is measured."""
+        return [metric for metric, rule in self.rules.items() if rule.level != "off"]
+
+    @property
+    def analyses(self) -> list[str]:
+        """The analyses that measure it, in order."""
+        return list(dict.fromkeys(metric.analysis for metric in self.metrics))
+
+
+def policy(
+    kind: Kind = "same-weights",
+    metrics: Mapping[str, Any] | Sequence[str] = METRICS,
+    *,
+    tol: str | None = None,
+    alpha: float = ALPHA,
+) -> Policy:
+    """The policy of a settings' table, or of a list of names; `tol` and `alpha` hold where a metric has no own.
+
+    A metric is "error", "warn" or "off", a tolerance such as "2%", or a table of `level`, `alpha` and one of
+    `max_increase`, `max_decrease` and `max_change`. Raises UsageError.
+    """
+    usual = Rule(Tolerance.parse(TOLERANCES[kind] if tol is None else tol), alpha=alpha)
+    given = metrics if isinstance(metrics, Mapping) else dict.fromkeys(metrics, "error")
+    found = Policy(kind, {Metric.parse(name): _rule(name, value, usual) for name, value in given.items()})
+    if not found.metrics:
+        raise UsageError("no metric is checked", fix=f"name one: {METRICS[0]}")
+    return found
+
+
+def _rule(name: str, value: Any, usual: Rule) -> Rule:
+    if isinstance(value, str):
+        return _at_level(name, value, usual) if value in get_args(Level) else _tolerated(name, value, usual)
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} = {shown(value)}", fix='"error", "warn", "off", "2%", or { max_increase = "2%" }')
+    known = {"level", "alpha", *KEYS}
+    for key in value:
+        if key not in known:
+            raise UsageError(f"{name} has no {nearest(shown(key), known)}", fix=f"one of {', '.join(sorted(known))}")
+    bounds = [key for key in KEYS if key in value]
+    if len(bounds) > 1:
+        raise UsageError(f"{name} has {' and '.join(bounds)}", fix="max_change for both directions")
+    rule = _at_level(name, value.get("level", "error"), usual)
+    if bounds:
+        rule = replace(_tolerated(name, value[bounds[0]], rule), direction=KEYS[bounds[0]])
+    alpha = value.get("alpha", usual.alpha)
+    if not isinstance(alpha, float | int) or not 0 < alpha < 0.5:
+        raise UsageError(f"{name} has alpha = {shown(alpha)}", fix="a number between 0 and 0.5")
+    return replace(rule, alpha=float(alpha))
+
+
+def _at_level(name: str, level: Any, rule: Rule) -> Rule:
+    if level not in get_args(Level):
+        raise UsageError(f"{name} has level = {shown(level)!r}", fix=f"one of {', '.join(get_args(Level))}")
+    return replace(rule, level=level)
+
+
+def _tolerated(name: str, text: Any, rule: Rule) -> Rule:
+    try:
+        return replace(rule, tolerance=Tolerance.parse(text))
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.what}", fix=error.fix) from None

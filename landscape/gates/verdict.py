@@ -1,0 +1,161 @@
+"""The judgement: every metric of every candidate beside its baseline, and the exit code that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from landscape.gates import obstacles
+from landscape.gates.entry import Entry
+from landscape.gates.metric import Metric
+from landscape.gates.obstacles import UPDATE, Obstacle
+from landscape.gates.policy import Policy, Rule
+from landscape.gates.rules import Comparison, retrained, same_weights
+
+Status = Literal["pass", "improvement", "warning", "stale", "regression", "inconclusive"]
+REGRESSION, INCONCLUSIVE = 1, 3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of one metric: numbers as far as they are known, the reason, and what to do."""
+
+    metric: str
+    checkpoint: str
+    status: Status
+    why: str = ""
+    fix: str = ""
+    rule: Rule | None = None
+    comparison: Comparison | None = None
+    notes: tuple[str, ...] = ()
+
+    def blocked(self, by: Obstacle) -> Verdict:
+        return replace(self, status="inconclusive", why=by.why, fix=by.fix)
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """1 if anything regressed, else 3 if anything is inconclusive, else 0."""
+    found = {verdict.status for verdict in verdicts}
+    if "regression" in found:
+        return REGRESSION
+    return INCONCLUSIVE if "inconclusive" in found else 0
+
+
+def judge(policy: Policy, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> list[Verdict]:
+    """A verdict for every metric of every candidate, or of all together if they were retrained; then what is stale."""
+    checked = [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
+    if policy.kind == "retrained":
+        verdicts = [_together(metric, rule, baseline, candidates) for metric, rule in checked]
+        compared = list(baseline)
+    else:
+        pairs = [(partner(candidate, baseline, candidates), candidate) for candidate in candidates]
+        verdicts = [_alone(*item, earlier, candidate) for earlier, candidate in pairs for item in checked]
+        compared = [earlier for earlier, _ in pairs if earlier is not None]
+    return [*map(_at_level, verdicts), *_stale(policy, compared)]
+
+
+def partner(candidate: Entry, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Entry | None:
+    """The baseline's entry of the same name; the only one, if there is one of each."""
+    named = [earlier for earlier in baseline if earlier.name == candidate.name]
+    if not named and len(baseline) == len(candidates) == 1:
+        return baseline[0]
+    return named[0] if named else None
+
+
+def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) -> Verdict:
+    """The verdict of the same-weights rule."""
+    name = str(metric)
+    verdict = Verdict(name, candidate.name, "inconclusive", rule=rule)
+    groups = {"candidate": candidate, "baseline": earlier}
+    if found := _first(obstacles.not_ready(metric, group, entry) for group, entry in groups.items()):
+        return verdict.blocked(found)
+    assert earlier is not None
+    mine, theirs = candidate.runs[metric.analysis], earlier.runs[metric.analysis]
+    if found := _first(check(mine, theirs) for check in (obstacles.other_measurement, obstacles.other_loss)):
+        return verdict.blocked(found)
+    readings = earlier.readings[name], candidate.readings[name]
+    compared = replace(verdict, comparison=same_weights(*readings, rule), notes=tuple(mine.remarks(theirs)))
+    return _judged(compared, next((reading.ambiguous for reading in readings if reading.ambiguous), ""))
+
+
+def _together(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Verdict:
+    """The verdict of the rule for retrained checkpoints."""
+    name = str(metric)
+    verdict = Verdict(name, f"{len(candidates)} checkpoints", "inconclusive", rule=rule)
+    groups = {"candidate": candidates, "baseline": baseline}
+    every = [(group, entry) for group, entries in groups.items() for entry in entries]
+    if found := _first(obstacles.not_ready(metric, group, entry) for group, entry in every):
+        return verdict.blocked(found)
+    if found := _first(obstacles.too_few(metric, group, entries) for group, entries in groups.items()):
+        return verdict.blocked(found)
+    mine, theirs = ([entry.runs[metric.analysis] for entry in entries] for entries in groups.values())
+    if found := _first(obstacles.other_measurement(run, theirs[0]) for run in (*mine, *theirs)):
+        return verdict.blocked(found)
+    if found := obstacles.other_losses(mine, theirs, rule.alpha):
+        return verdict.blocked(found)
+    earlier, now = ([entry.readings[name].value for entry in entries] for entries in (baseline, candidates))
+    notes = tuple(dict.fromkeys(remark for run in mine for remark in run.remarks(theirs[0])))
+    compared = replace(verdict, comparison=retrained(earlier, now, rule), notes=notes)
+    return _judged(compared, _first(entry.readings[name].ambiguous for _, entry in every) or "")
+
+
+def _first(found: Iterable[T]) -> T | None:
+    """The first that is there, found without looking for the others."""
+    return next(filter(None, found), None)
+
+
+def _judged(verdict: Verdict, ambiguous: str) -> Verdict:
+    """The verdict of a comparison that was made."""
+    found, rule = verdict.comparison, verdict.rule
+    assert found is not None
+    assert rule is not None
+    notes = (*verdict.notes, *_notes(found), *filter(None, [ambiguous]))
+    if found.worse:
+        status: Status = "warning" if ambiguous else "regression"
+        changed = "changed" if rule.direction == "both" else "is worse"
+        why = f"it {changed} by {change(found)}, {rule.tolerance} is allowed{_significance(found)}"
+        return replace(verdict, status=status, why=why, fix=f"if the change is meant, {UPDATE}", notes=notes)
+    if found.unsettled:
+        return replace(verdict, why=found.unsettled, fix="measure more precisely, or find what makes it so noisy")
+    if found.better and rule.direction != "both":
+        return replace(verdict, status="improvement", why=f"it is better by {change(found)}", fix=UPDATE, notes=notes)
+    return replace(verdict, status="pass", notes=notes)
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    """What limits a comparison."""
+    if found.gap > found.allowed and not found.worse:
+        yield f"beyond the tolerance, but within noise{_significance(found)}"
+    elif found.noise > found.allowed and not (found.worse or found.better):
+        yield f"noise hides changes below {found.hidden}: a more precise measurement would show them"
+
+
+def change(found: Comparison) -> str:
+    """The change in words: `+3.1 %`, or the amount itself beside a baseline of 0."""
+    return found.share(found.candidate - found.baseline, sign="+")
+
+
+def _significance(found: Comparison) -> str:
+    if found.chance is not None:
+        return f", p = {found.chance:.2g}"
+    return f", {abs(found.gap) / found.error:.3g} standard errors" if found.error else ""
+
+
+def _at_level(verdict: Verdict) -> Verdict:
+    """Only a warning, where the policy asks for no more."""
+    if verdict.rule is None or verdict.rule.level != "warn" or verdict.status not in ("regression", "inconclusive"):
+        return verdict
+    return replace(verdict, status="warning")
+
+
+def _stale(policy: Policy, compared: Sequence[Entry]) -> list[Verdict]:
+    """What the baseline holds and the policy does not name."""
+    named = {str(metric) for metric in policy.rules}
+    return [
+        Verdict(name, entry.name, "stale", "the baseline has it, the policy does not name it", "--update leaves it out")
+        for entry in compared
+        for name in entry.readings
+        if name not in named
+    ]
