@@ -74,18 +74,19 @@ def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Setti
 
 def rules(gate: Gate, settings: Settings) -> Policy:
     """The policy of the flags and the settings; raises UsageError."""
-    metrics = settings.table(CHECK).get(METRIC_TABLE, dict.fromkeys(METRICS, "error"))
+    metrics = settings.table(CHECK).get(METRIC_TABLE, dict.fromkeys(METRICS[gate.kind], "error"))
     if not isinstance(metrics, Mapping):
-        raise UsageError(f"{settings.path}: [check.metrics] is not a table", fix=f'"{METRICS[0]}" = "error"')
+        raise UsageError(f"{settings.path}: [check.metrics] is not a table", fix='"trace.trace" = "error"')
     if gate.metric:  # the others are not stale for that
-        metrics = {**dict.fromkeys(metrics, "off"), **{name: metrics.get(name, "error") for name in gate.metric}}
+        chosen = {name: metrics.get(name, "error") for name in gate.metric}
+        metrics = {**chosen, **dict.fromkeys(metrics.keys() - chosen.keys(), "off")}
     return policy(gate.kind, metrics, tol=gate.tol, alpha=gate.alpha)
 
 
 def measurements(chosen: Policy, settings: Settings) -> list[Analysis]:
     """The analyses that the policy needs, with the options of `[check.<analysis>]`, or a gate's usual ones."""
     return [
-        options.configured(KINDS[name], {**OPTIONS.get(name, {}), **settings.table(CHECK, name)})
+        options.configured(KINDS[name], {**OPTIONS.get(name, {}), **settings.table(CHECK, name)}, f"[check.{name}]")
         for name in chosen.analyses
     ]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landscape.fields import option
-from landscape.gates.policy import ALPHA, METRICS, Kind
+from landscape.fields import option, validate
+from landscape.gates.policy import ALPHA, Kind
 from landscape_cli.output import Writing
 
 BASELINE = "landscape-baseline.json"
@@ -21,7 +21,7 @@ class Gate(Writing):
     )
     baseline: str = option(BASELINE, help="The baseline's file.")
     metric: tuple[str, ...] = option(
-        (), help=f"Check this number, not the policy's, e.g. {METRICS[0]}. Repeatable.", typed=True
+        (), help="Check this number, not the policy's, e.g. eig.eigenvalues[0]. Repeatable.", typed=True
     )
     tol: str | None = option(None, help="Change that is allowed: 2%, or '0.05 abs'. Default 2%; retrained: 25%.")
     alpha: float = option(ALPHA, help="Chance of a false alarm for each metric, retrained.", min=1e-9, max=0.49)
@@ -42,3 +42,6 @@ class Gate(Writing):
         help="Results file, or a folder for several; default <checkpoint's stem>.check.landscape.h5 beside it.",
         short="o",
     )
+
+    def __post_init__(self) -> None:
+        validate(self)

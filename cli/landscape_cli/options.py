@@ -103,10 +103,10 @@ def _items(field: Described[Option], words: list[str]) -> tuple[Any, ...]:
         raise UsageError(f"{flag(field.name)} {' '.join(map(str, words))} is not a number", fix=example) from None
 
 
-def configured(kind: type, table: Mapping[str, Any]) -> Any:
+def configured(kind: type, table: Mapping[str, Any], where: str = "the settings") -> Any:
     """The dataclass `kind` with the options of a settings' table, and none from flags or the environment.
 
-    Raises UsageError, or what the command line raises for a value of another type.
+    Raises UsageError, which says `where` it was.
     """
 
     def unused(**values: Any) -> None: ...
@@ -117,7 +117,10 @@ def configured(kind: type, table: Mapping[str, Any]) -> Any:
     app = typer.Typer(add_completion=False)
     app.command()(unused)
     words = [word for name, value in table.items() for word in _words(name, value)]
-    parsed = typer.main.get_command(app).make_context("settings", words).params
+    try:
+        parsed = typer.main.get_command(app).make_context("settings", words).params
+    except typer.BadParameter as error:
+        raise UsageError(f"{where}: {error.format_message()}", fix="landscape COMMAND --help has the option") from None
     usual = {field.name: field.default for field in described(kind, Option)}
     return record(kind, {**usual, **{name: parsed[name] for name in table}})
 

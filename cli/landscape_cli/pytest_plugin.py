@@ -61,9 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def landscape_check(
-    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
-) -> Callable[..., list[Verdict]]:
+def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdict]]:
     """Measures a checkpoint (or an Objective; or several, retrained) and fails the test if it became sharper.
 
     `check(checkpoint, metrics=None, tol=None, kind=None, name=None, **conditions)`: what is not given comes from the
@@ -90,21 +88,24 @@ def landscape_check(
         if name is None and not all(isinstance(one, str | Path) for one in several):
             name = request.node.name
         verdicts = checked(request.config, several, {**usual, **given}, name, conditions)
-        report(verdicts, record_property)
+        report(verdicts, request.node.user_properties)
         return verdicts
 
     return check
 
 
-def report(verdicts: list[Verdict], record_property: Callable[[str, object], None]) -> None:
-    """Records the numbers, warns, and fails the test if anything regressed or cannot be compared."""
+def report(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> None:
+    """Adds the numbers to a test's properties, warns, and fails it if anything regressed or cannot be compared.
+
+    Not by pytest's `record_property`, which does just that but warns of it whenever a JUnit file is written.
+    """
     from landscape.gates.verdict import exit_code
     from landscape_cli.reports import sentences
 
     for verdict in verdicts:
         if verdict.comparison is not None:
-            record_property(verdict.metric, verdict.comparison.candidate)
-            record_property(f"{verdict.metric}.baseline", verdict.comparison.baseline)
+            properties.append((verdict.metric, verdict.comparison.candidate))
+            properties.append((f"{verdict.metric}.baseline", verdict.comparison.baseline))
         if verdict.status == "warning":
             warnings.warn(LandscapeWarning(" ".join(sentences(verdict))), stacklevel=3)
     if exit_code(verdicts):

@@ -80,9 +80,15 @@ def _lines(baseline: Baseline) -> Iterator[str]:
     yield f'  "schema": {SCHEMA},'
     yield '  "checkpoints": {'
     ordered = sorted(baseline.entries, key=lambda entry: entry.name)
+
+    def kept(reading: Reading) -> Reading:  # retrained checkpoints share no draws that would mean anything
+        return reading if baseline.kind == "same-weights" else replace(reading, draws=())
+
     for index, entry in enumerate(ordered):
         yield f"    {json.dumps(entry.name)}: {{"
-        yield from _table("metrics", {name: _reading(reading) for name, reading in entry.readings.items()}, last=False)
+        yield from _table(
+            "metrics", {name: _reading(kept(reading)) for name, reading in entry.readings.items()}, last=False
+        )
         yield from _table("runs", {name: _run(run) for name, run in entry.runs.items()}, last=False)
         yield f'      "sha256": {json.dumps(entry.sha256)}'
         yield "    }" + "," * (index < len(ordered) - 1)

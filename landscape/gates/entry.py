@@ -18,6 +18,7 @@ from landscape.gates.metric import RESULTS, Metric, Reading, read
 FREE = ("weights", "seed", "preconditioner")
 NAMES = "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
 TOLD = ("torch", "processor")  # of the environment: what else may move a number
+KEPT = (*TOLD, "python", "platform", "loss-landscape-geometry")
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Entry:
-    """The readings of one checkpoint by metric, and the runs that they come from by analysis."""
+    """The readings of one checkpoint by metric, and the runs that they come from by analysis.
+
+    `path` is where it lies on this machine, which a baseline does not keep.
+    """
 
     name: str
     sha256: str
     runs: Mapping[str, Run] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    path: str = ""
 
 
 def entry(
@@ -86,12 +91,12 @@ def entry(
     failed = {str(metric): troubles[metric.analysis] for metric in chosen if metric.analysis in troubles}
     unknown = {metric: Reading(math.nan, unknown=why) for metric, why in failed.items()}
     sha256 = next((str(attributes["checkpoint_sha256"]) for _, attributes in measured.values()), "")
-    return Entry(name, sha256, runs, {**readings, **unknown})
+    return Entry(name, sha256, runs, {**readings, **unknown}, path=name)
 
 
 def run(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
     """What a result's attributes say of how it was measured."""
-    conditions = json.loads(str(attributes["conditions"]))
+    conditions, environment = (json.loads(str(attributes[key])) for key in ("conditions", "environment"))
     return Run(
         analysis,
         json.loads(str(attributes["fingerprint_parts"])),
@@ -99,7 +104,7 @@ def run(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
         int(getattr(result, "parameters", 0)),
         tuple(conditions.get("params") or ()),
         str(attributes["device"]),
-        json.loads(str(attributes["environment"])),
+        {name: version for name, version in environment.items() if name in KEPT},
     )
 
 

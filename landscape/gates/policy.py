@@ -17,7 +17,11 @@ Direction = Literal["increase", "decrease", "both"]
 ALPHA = 0.01  # chance of a false alarm that a retrained comparison may have
 # same weights: twice the most that a round trip through bf16 moved a sample; retrained: docs/check.md has the rates
 TOLERANCES: Mapping[str, str] = {"same-weights": "2%", "retrained": "25%"}
-METRICS = ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]", "sharpness.s_max[0]")
+# s_max spreads by 27 to 35 % between seeds: retrained, it finds no change and raises half of all false alarms
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "same-weights": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]", "sharpness.s_max[0]"),
+    "retrained": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]"),
+}
 # options of a gate's measurements where the policy names no others: draws are shared with the baseline, so that few do
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "eig": {"k": 1},
@@ -57,21 +61,22 @@ class Policy:
 
 def policy(
     kind: Kind = "same-weights",
-    metrics: Mapping[str, Any] | Sequence[str] = METRICS,
+    metrics: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     tol: str | None = None,
     alpha: float = ALPHA,
 ) -> Policy:
-    """The policy of a settings' table, or of a list of names; `tol` and `alpha` hold where a metric has no own.
+    """The policy of a settings' table, a list of names, or the usual one; a metric's own `tol` and `alpha` come first.
 
     A metric is "error", "warn" or "off", a tolerance such as "2%", or a table of `level`, `alpha` and one of
     `max_increase`, `max_decrease` and `max_change`. Raises UsageError.
     """
     usual = Rule(Tolerance.parse(TOLERANCES[kind] if tol is None else tol), alpha=alpha)
-    given = metrics if isinstance(metrics, Mapping) else dict.fromkeys(metrics, "error")
+    named = METRICS[kind] if metrics is None else metrics
+    given = named if isinstance(named, Mapping) else dict.fromkeys(named, "error")
     found = Policy(kind, {Metric.parse(name): _rule(name, value, usual) for name, value in given.items()})
     if not found.metrics:
-        raise UsageError("no metric is checked", fix=f"name one: {METRICS[0]}")
+        raise UsageError("no metric is checked", fix=f"name one: {METRICS[kind][0]}")
     return found
 
 

@@ -57,11 +57,12 @@ def judge(policy: Policy, baseline: Sequence[Entry], candidates: Sequence[Entry]
 
 
 def partner(candidate: Entry, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Entry | None:
-    """The baseline's entry of the same name; the only one, if there is one of each."""
-    named = [earlier for earlier in baseline if earlier.name == candidate.name]
+    """The baseline's entry whose name is the end of the candidate's path, or its name; the only one of one each."""
+    path = f"/{candidate.path}"
+    named = [earlier for earlier in baseline if earlier.name == candidate.name or path.endswith(f"/{earlier.name}")]
     if not named and len(baseline) == len(candidates) == 1:
         return baseline[0]
-    return named[0] if named else None
+    return max(named, key=lambda earlier: len(earlier.name), default=None)
 
 
 def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) -> Verdict:

@@ -1,0 +1,176 @@
+"""The fixture in a stranger's test suite: each run is a pytest of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+import landscape
+from landscape.zoo import digits, mlp
+
+METRIC = "eig.eigenvalues[0]"
+SIZES = [64, 4, 10]
+
+
+def net(scale: float = 1.0) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = mlp(SIZES)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= scale
+    return model
+
+
+def saved(path: Path, scale: float = 1.0) -> None:
+    landscape.save(path, net(scale), data=digits("test")[0], spec={"model": "mlp", "model_args": {"sizes": SIZES}})
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *arguments],
+        cwd=folder, capture_output=True, text=True, check=False, env={**known, **environment},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a checkpoint, a test that checks it, and a baseline."""
+    saved(tmp_path / "ckpt.pt")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
+    (tmp_path / "test_sharpness.py").write_text(
+        f"def test_it(landscape_check):\n    landscape_check('ckpt.pt', metrics=['{METRIC}'], tol='1%')\n"
+    )
+    done = run(tmp_path, "--landscape-update")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(json.loads((tmp_path / "landscape-baseline.json").read_text())["checkpoints"]) == ["ckpt.pt"]
+    return tmp_path
+
+
+def test_the_same_checkpoint_passes_and_its_numbers_are_recorded(project: Path) -> None:
+    assert run(project, "--junit-xml", "r.xml").returncode == 0
+    properties = {
+        found.get("name"): float(found.get("value") or "nan")
+        for found in ElementTree.parse(project / "r.xml").getroot().iter("property")
+    }
+    assert set(properties) == {METRIC, f"{METRIC}.baseline"}
+    assert properties[METRIC] == pytest.approx(properties[f"{METRIC}.baseline"], rel=1e-6)
+
+
+def test_a_sharper_one_fails_with_the_reason_and_without_a_traceback(project: Path) -> None:
+    saved(project / "ckpt.pt", 1.1)
+    done = run(project)
+    assert done.returncode == 1
+    assert f"regression: {METRIC} of ckpt.pt: it is worse by +" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "landscape_cli" not in done.stdout.replace("test_it", "")
+
+
+@pytest.mark.parametrize(("scale", "words"), [(float("nan"), "inconclusive: ")], ids=["nan"])
+def test_what_cannot_be_compared_fails_as_inconclusive(project: Path, scale: float, words: str) -> None:
+    saved(project / "ckpt.pt", scale)
+    done = run(project)
+    assert done.returncode == 1
+    assert words in done.stdout
+    assert "regression" not in done.stdout
+
+
+def test_without_a_baseline_the_remedy_is_named(project: Path) -> None:
+    (project / "landscape-baseline.json").unlink()
+    done = run(project)
+    assert done.returncode == 1
+    assert "there is no baseline" in done.stdout
+    assert "--update" in done.stdout
+
+
+def test_an_update_is_refused_in_ci(project: Path) -> None:
+    before = (project / "landscape-baseline.json").read_bytes()
+    done = run(project, "--landscape-update", CI="true")
+    assert done.returncode == 4
+    assert "not updated in CI" in done.stderr
+    assert (project / "landscape-baseline.json").read_bytes() == before
+
+
+def test_a_marker_holds_where_the_call_names_nothing_and_two_tests_share_an_entry(project: Path) -> None:
+    (project / "test_marked.py").write_text(
+        f"""
+import pytest
+
+@pytest.mark.landscape(metrics=["eig.loss", "{METRIC}"], tol="50%")
+def test_marked(landscape_check):
+    verdicts = landscape_check("ckpt.pt")
+    assert [verdict.metric for verdict in verdicts] == ["eig.loss", "{METRIC}"]
+    assert str(verdicts[0].rule.tolerance) == "50%"
+"""
+    )
+    assert run(project, "--landscape-update").returncode == 0
+    held = json.loads((project / "landscape-baseline.json").read_text())["checkpoints"]["ckpt.pt"]["metrics"]
+    assert set(held) == {METRIC, "eig.loss"}
+    done = run(project)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+def test_tests_that_use_the_fixture_can_be_left_out_by_its_marker(project: Path) -> None:
+    (project / "test_other.py").write_text("def test_other():\n    pass\n")
+    assert "1 passed, 1 deselected" in run(project, "-m", "not landscape").stdout
+
+
+def test_an_objective_is_called_after_its_test_and_settings_hold(project: Path) -> None:
+    (project / "landscape.toml").write_text("[check]\nbaseline = 'gate.json'\ntol = '5%'\n[check.eig]\nk = 2\n")
+    (project / "test_sharpness.py").write_text(
+        f"""
+import torch
+import landscape
+from landscape.zoo import digits, mlp
+
+def test_in_memory(landscape_check):
+    torch.manual_seed(0)
+    objective = landscape.Objective(mlp({SIZES}), digits("test"), torch.nn.CrossEntropyLoss())
+    (verdict,) = landscape_check(objective, metrics=["eig.eigenvalues[1]"])
+    assert str(verdict.rule.tolerance) == "5%"
+"""
+    )
+    assert run(project, "--landscape-update").returncode == 0
+    assert list(json.loads((project / "gate.json").read_text())["checkpoints"]) == ["test_in_memory"]
+    assert run(project).returncode == 0
+    other = run(project, "--landscape-baseline", "nowhere.json")
+    assert other.returncode == 1
+    assert "nowhere.json" in other.stdout
+
+
+def test_what_is_only_warned_of_is_a_warning(project: Path) -> None:
+    (project / "pytest.ini").write_text("[pytest]\n")
+    (project / "landscape.toml").write_text(
+        f"[check.metrics]\n'{METRIC}' = {{ level = 'warn', max_increase = '1%' }}\n"
+    )
+    (project / "test_sharpness.py").write_text("def test_it(landscape_check):\n    landscape_check('ckpt.pt')\n")
+    assert run(project).returncode == 0
+    saved(project / "ckpt.pt", 1.1)
+    done = run(project)
+    assert done.returncode == 0
+    assert "LandscapeWarning" in done.stdout
+    assert "it is worse by +" in done.stdout
+
+
+def test_a_run_that_does_not_use_it_loads_nothing_heavy(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text(
+        """
+import sys
+
+def test_nothing_is_loaded():
+    heavy = {"torch", "numpy", "h5py", "scipy", "typer", "rich", "landscape"}
+    assert "landscape_cli.pytest_plugin" in sys.modules
+    assert not heavy & set(sys.modules)
+"""
+    )
+    blocked = [word for name in ("hypothesispytest", "anyio", "pytest_cov") for word in ("-p", f"no:{name}")]
+    done = run(tmp_path, *blocked)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,152 @@
+"""Reports keep to the rules of the formats that others read."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from gating import METRIC, entry, run
+
+from landscape.gates.policy import policy
+from landscape.gates.rules import Comparison
+from landscape.gates.verdict import Status, Verdict, judge
+from landscape_cli.reports import ANNOTATIONS, FORMATS, Report, as_json, github, junit, markdown, rows, text
+
+# https://docs.github.com/actions/reference/workflow-commands: ::command key={value},...::{message}
+COMMAND = re.compile(r"::(error|warning|notice) title=([^,:\r\n]*)::([^\r\n]*)")
+
+
+def made(status: Status, metric: str = METRIC, why: str = "because", **about: object) -> Verdict:
+    return Verdict(
+        metric, "a.pt", status, why, "do this", comparison=Comparison(3.0, 3.1, 0.1, 0.03, 1e-3, 3e-3), **about
+    )  # type: ignore[arg-type]
+
+
+EVERY: list[Status] = ["regression", "inconclusive", "warning", "stale", "improvement", "pass"]
+REPORT = Report("same-weights", "b.json", [made(status) for status in EVERY])
+REAL = Report(
+    "same-weights",
+    "b.json",
+    judge(policy(metrics={METRIC: "1%"}), [entry(3.0)], [entry(3.1), entry(3.0, of=run(data="x"))]),
+)
+
+
+def test_real_verdicts_are_told_in_every_format() -> None:
+    for name, form in FORMATS.items():
+        assert METRIC in form(REAL).replace("\\", ""), name
+    assert rows(REAL)[0][2:5] == ("3", "3.1", "+3.33 %")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "failures", "code"),
+    [
+        (["pass", "improvement", "warning", "stale"], [], 0),
+        (["pass", "inconclusive"], [], 3),
+        (["regression", "inconclusive"], [], 1),
+        (["regression"], [("b.pt", "broken")], 2),
+        ([], [("b.pt", "broken")], 2),
+    ],
+)
+def test_the_exit_code_is_the_worst_and_an_error_hides_no_regression(
+    statuses: list[Status], failures: list[tuple[str, str]], code: int
+) -> None:
+    report = Report("same-weights", "b.json", [made(status) for status in statuses], failures)
+    assert report.code == code
+    assert json.loads(as_json(report))["exit_code"] == code
+
+
+class TestText:
+    def test_each_verdict_says_why_and_what_to_do_and_a_count_ends_it(self) -> None:
+        lines = text(REPORT).splitlines()
+        assert lines[0] == f"regression: {METRIC} of a.pt: because"
+        assert lines[1] == "  fix:  do this"
+        assert lines[-1].startswith("1 regression, 1 inconclusive, 1 warning, 1 stale, 1 improvement, 1 pass (same-w")
+
+    def test_notes_are_told_even_of_a_pass(self) -> None:
+        report = Report("same-weights", "b", [Verdict(METRIC, "a.pt", "pass", notes=("torch 3 here",))])
+        assert f"note: {METRIC} of a.pt: torch 3 here" in text(report)
+
+
+class TestJson:
+    def test_what_is_not_known_is_null(self) -> None:
+        unknown = Verdict(METRIC, "a.pt", "inconclusive", "it is nan")
+        zero = replace(made("regression"), comparison=Comparison(0.0, 0.1, 0.1, 1e-6, 0.0, 0.0))
+        document = json.loads(as_json(Report("same-weights", "b", [unknown, zero])))
+        assert "baseline" not in document["verdicts"][0]
+        assert document["verdicts"][1]["change"] is None
+        assert document["verdicts"][1]["gap_allowed"] == 1e-6
+
+    def test_the_rule_stands_beside_the_numbers(self) -> None:
+        verdict = json.loads(as_json(REAL))["verdicts"][0]
+        assert (verdict["level"], verdict["direction"], verdict["tolerance"]) == ("error", "increase", "1%")
+        assert verdict["change"] == pytest.approx(1 / 30)
+
+
+class TestGithub:
+    def test_every_line_is_a_workflow_command(self) -> None:
+        lines = github(REPORT).splitlines()
+        found = [COMMAND.fullmatch(line) for line in lines]
+        assert all(found)
+        assert [match[1] for match in found if match] == ["error", "error", "warning", "warning", "notice"]
+
+    def test_what_would_end_a_command_is_escaped(self) -> None:
+        nasty = made("regression", "eig.layer_eigenvalue[a,b:c%]", "100 %\nof\r::error::it")
+        (line,) = github(Report("same-weights", "b", [nasty])).splitlines()
+        match = COMMAND.fullmatch(line)
+        assert match
+        assert "%25" in match[3]
+        assert "%0A" in match[3]
+        assert "a%2Cb%3Ac%25" in match[2]
+
+    @pytest.mark.parametrize("count", [9, 10, 11, 40])
+    def test_there_are_ten_annotations_at_most_and_errors_come_first(self, count: int) -> None:
+        several = [made("warning", f"eig.eigenvalues[{i}]") for i in range(count - 1)] + [
+            made("regression", "trace.trace")
+        ]
+        lines = github(Report("same-weights", "b", several)).splitlines()
+        assert len(lines) == min(count, ANNOTATIONS)
+        assert "trace.trace" in lines[0]
+        assert (f"and {count - 9} more" in lines[-1]) == (count > ANNOTATIONS)
+
+    def test_a_pass_says_nothing(self) -> None:
+        assert github(Report("same-weights", "b", [made("pass")])) == ""
+
+
+class TestJunit:
+    def test_the_counts_are_those_of_the_cases(self) -> None:
+        suites = ElementTree.fromstring(junit(replace(REPORT, failures=[("b.pt", "cannot be read")])))
+        (suite,) = suites
+        cases = suite.findall("testcase")
+        for element in (suites, suite):
+            assert element.get("tests") == str(len(cases)) == "7"
+            assert element.get("failures") == str(len(suite.findall("testcase/failure"))) == "1"
+            assert element.get("errors") == str(len(suite.findall("testcase/error"))) == "2"
+            assert element.get("skipped") == str(len(suite.findall("testcase/skipped"))) == "1"
+        assert all(case.get("name") and case.get("classname") for case in cases)
+        failure = suite.find("testcase/failure")
+        assert failure is not None
+        assert failure.get("message") == "because"
+        assert "do this" in (failure.text or "")
+
+    def test_text_that_is_no_xml_is_made_so(self) -> None:
+        nasty = made("regression", 'eig.layer_eigenvalue[<a>&"]', "\x1b[31m & <b>\x00")
+        suites = ElementTree.fromstring(junit(Report("same-weights", "b", [nasty])))
+        failure = suites.find("testsuite/testcase/failure")
+        assert failure is not None
+        assert "& <b>" in (failure.get("message") or "")
+
+
+class TestMarkdown:
+    def test_the_table_has_as_many_cells_in_each_row(self) -> None:
+        nasty = made("regression", "eig.layer_eigenvalue[a|b]", "one\ntwo | <b>")
+        lines = markdown(Report("same-weights", "b", [*REPORT.verdicts, nasty])).splitlines()
+        table = [line for line in lines if line.startswith("|")]
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
+        assert len(table) == 2 + len(REPORT.verdicts) + 1
+        assert "two \\| \\<b\\>" in "\n".join(lines)
+
+    def test_the_heading_says_the_outcome(self) -> None:
+        assert markdown(REPORT).startswith("### landscape check: 1 regression, 1 inconclusive")

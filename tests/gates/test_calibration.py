@@ -1,0 +1,63 @@
+"""Noise floors from simulated measurements of known noise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from gating import METRIC, entry, seeds
+
+from landscape.errors import UsageError
+from landscape.gates import calibration
+from landscape.gates.policy import policy
+from landscape.gates.rules import detectable
+
+POLICY = policy(metrics={METRIC: "2%"})
+
+
+def test_the_spread_over_seeds_and_three_errors_of_a_difference_are_told() -> None:
+    values = np.random.RandomState(0).normal(10, 0.1, 200)
+    (floor,) = calibration.same_weights(POLICY, [entry(value, error=0.0) for value in values], entry(values[0] + 0.01))
+    assert floor.spread == pytest.approx(values.std(ddof=1) / values[0])
+    assert floor.other_draws == pytest.approx(3 * math.sqrt(2) * floor.spread)
+    assert floor.repeated == pytest.approx(0.01 / values[0], rel=1e-6)
+    assert floor.same_draws == pytest.approx(0.03 / values[0], rel=1e-6)
+
+
+def test_a_change_that_is_allowed_is_not_seen_however_quiet_it_is() -> None:
+    (floor,) = calibration.same_weights(POLICY, [entry(3.0), entry(3.0)], entry(3.0, error=0.0))
+    assert floor.seen == floor.tolerance == pytest.approx(0.02)
+    assert floor.quiet
+
+
+def test_noise_above_the_tolerance_is_seen_as_such() -> None:
+    noisy = entry(3.0, error=0.2)
+    (floor,) = calibration.same_weights(POLICY, [noisy, noisy], noisy)
+    assert floor.seen == pytest.approx(3 * math.sqrt(2) * 0.2 / 3)
+    assert not floor.quiet
+
+
+def test_what_cannot_be_compared_has_no_floor() -> None:
+    (floor,) = calibration.same_weights(POLICY, [entry(3.0), entry(3.0, unknown="it is nan")], entry(3.0))
+    assert floor.trouble == "it is nan"
+    assert not floor.quiet
+    (zero,) = calibration.same_weights(POLICY, [entry(0.0), entry(0.0)], entry(0.0))
+    assert zero.trouble
+
+
+def test_between_retrained_checkpoints_the_detectable_change_is_told() -> None:
+    values = np.random.RandomState(0).lognormal(1, 0.2, 50)
+    (floor,) = calibration.retrained(policy("retrained", {METRIC: "25%"}), seeds(values.tolist()))
+    assert floor.value == pytest.approx(np.exp(np.log(values).mean()))
+    assert floor.spread == pytest.approx(np.log(values).std(ddof=1))
+    assert floor.between_runs == pytest.approx(detectable(floor.spread, (5, 3), 0.01))
+    assert floor.seen == floor.between_runs
+    assert not floor.quiet
+
+
+def test_one_checkpoint_has_no_spread_and_negative_values_no_logarithm() -> None:
+    with pytest.raises(UsageError, match="one checkpoint has no spread"):
+        calibration.retrained(POLICY, [entry()])
+    (floor,) = calibration.retrained(POLICY, seeds([-1.0, 1.0]))
+    assert "no logarithm" in floor.trouble

@@ -1,0 +1,202 @@
+"""The two rules, against textbook tests of other libraries and against simulated noise of known size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from landscape.gates.metric import Reading
+from landscape.gates.policy import Direction, Rule
+from landscape.gates.rules import Comparison, detectable, gap_error, retrained, same_weights
+from landscape.gates.tolerance import FLOOR, Tolerance
+
+RULE = Rule(Tolerance(0.01))
+RANDOM = np.random.RandomState(0)
+
+
+def compared(baseline: float, candidate: float, direction: Direction = "increase", error: float = 0.0) -> Comparison:
+    return same_weights(Reading(baseline, error), Reading(candidate, error), replace(RULE, direction=direction))
+
+
+def drawn(values: np.ndarray) -> Reading:
+    return Reading(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), tuple(values.tolist()))
+
+
+class TestSameWeights:
+    @pytest.mark.parametrize("size", [2.0, -2.0], ids=["positive", "negative"])
+    def test_a_rise_beyond_the_tolerance_is_worse_whatever_the_sign_of_the_baseline(self, size: float) -> None:
+        assert compared(size, size + 0.03).worse
+        assert not compared(size, size + 0.01).worse
+        assert not compared(size, size - 0.03).worse
+        assert compared(size, size - 0.03).better
+
+    def test_the_limit_itself_is_allowed(self) -> None:
+        assert not compared(1.0, 1.01).worse or math.isclose(1.01 - 1.0, 0.01)
+        assert not compared(100.0, 101.0).worse
+        assert compared(100.0, 101.001).worse
+
+    def test_a_fall_is_worse_where_more_is_better(self) -> None:
+        assert compared(2.0, 1.9, "decrease").worse
+        assert compared(2.0, 2.1, "decrease").better
+
+    def test_both_directions_are_worse_on_request(self) -> None:
+        assert compared(2.0, 1.9, "both").worse
+        assert compared(2.0, 2.1, "both").worse
+        assert not compared(2.0, 2.01, "both").worse
+        assert not compared(2.0, 1.9, "both").better
+
+    def test_a_baseline_of_zero_allows_its_floor_and_no_more(self) -> None:
+        assert not compared(0.0, FLOOR).worse
+        assert compared(0.0, 2 * FLOOR).worse
+
+    def test_what_may_be_rounding_is_allowed(self) -> None:
+        rounded = Reading(1e-6, floor=1e-6)
+        assert not same_weights(rounded, Reading(1.9e-6, floor=1e-6), RULE).worse
+        assert same_weights(rounded, Reading(2.1e-6, floor=1e-6), RULE).worse
+
+    def test_a_gap_within_three_standard_errors_is_noise(self) -> None:
+        error = 0.01
+        three = 3 * math.sqrt(2) * error
+        assert not compared(1.0, 1.0 + 0.99 * three, error=error).worse
+        assert compared(1.0, 1.0 + 1.01 * three, error=error).worse
+
+    def test_the_error_is_predicted_from_the_baseline_at_the_candidates_number_of_draws(self) -> None:
+        baseline = Reading(1.0, 0.1, tuple(RANDOM.standard_normal(16)))
+        candidate = Reading(1.0, 5.0, tuple(RANDOM.standard_normal(4)))
+        assert gap_error(baseline, candidate) == pytest.approx(0.1 * math.sqrt(1 + 16 / 4))
+
+    def test_shared_draws_give_the_paired_error(self) -> None:
+        theirs = RANDOM.standard_normal(40) + 5
+        mine = 1.01 * theirs + 0.001 * RANDOM.standard_normal(40)
+        expected = scipy.stats.ttest_rel(mine, theirs)
+        assert gap_error(drawn(theirs), drawn(mine)) == pytest.approx((mine - theirs).mean() / expected.statistic)
+
+    def test_an_estimators_own_factor_is_part_of_the_paired_error(self) -> None:
+        theirs, mine = RANDOM.standard_normal((2, 30)) * 0.01 + RANDOM.standard_normal(30) + 5
+        doubled = replace(drawn(theirs), error=2 * (drawn(theirs).error or 0))
+        assert gap_error(doubled, drawn(mine)) == pytest.approx(2 * gap_error(drawn(theirs), drawn(mine)))
+
+    def test_shared_draws_show_a_change_far_below_the_error_of_one_estimate(self) -> None:
+        theirs = 1 + 0.3 * RANDOM.standard_normal(50)
+        alone, shared = drawn(theirs), drawn(1.02 * theirs)
+        assert same_weights(alone, shared, RULE).worse
+        assert not same_weights(alone, replace(shared, draws=shared.draws[:-1]), RULE).worse
+
+    def test_draws_that_share_nothing_are_no_worse_than_the_prediction(self) -> None:
+        first, second = drawn(RANDOM.standard_normal(30)), drawn(100 * RANDOM.standard_normal(30))
+        assert gap_error(first, second) <= math.hypot(first.error or 0, first.error or 0) * (1 + 1e-12)
+
+    def test_the_candidates_own_error_never_widens_what_is_allowed(self) -> None:
+        baseline = Reading(1.0, 0.001)
+        for error in (0.001, 1.0, 1e9):
+            assert same_weights(baseline, Reading(1.1, error), RULE).worse
+
+    @pytest.mark.parametrize("value", [0.5, 1.0, 1.009])
+    def test_a_candidate_of_huge_variance_does_not_settle_it(self, value: float) -> None:
+        assert same_weights(Reading(1.0, 0.001), Reading(value, 10.0), RULE).unsettled
+        garbage = 1 + 10 * RANDOM.standard_normal(50)
+        candidate = replace(drawn(garbage), value=value)
+        assert same_weights(drawn(1 + 0.01 * RANDOM.standard_normal(50)), candidate, RULE).unsettled
+
+    def test_a_larger_error_that_still_fits_the_room_settles_it(self) -> None:
+        wide = replace(RULE, tolerance=Tolerance(0.25))
+        assert not same_weights(Reading(1.0, 0.001), Reading(1.0, 0.05), wide).unsettled
+        assert same_weights(Reading(1.0, 0.001), Reading(1.0, 0.09), wide).unsettled
+
+    def test_the_usual_error_settles_it_however_little_room_is_left(self) -> None:
+        assert not same_weights(Reading(1.0, 0.01), Reading(1.009, 0.012), RULE).unsettled
+        assert same_weights(Reading(1.0, 0.01), Reading(1.009, 0.031), RULE).unsettled
+
+    def test_an_error_that_is_missing_where_the_baseline_has_one_settles_nothing(self) -> None:
+        assert same_weights(Reading(1.0, 0.01), Reading(1.0, None), RULE).unsettled
+        assert not same_weights(Reading(1.0, None), Reading(1.0, None), RULE).unsettled
+        assert same_weights(Reading(1.0, None), Reading(1.0, 0.1), RULE).unsettled
+
+    def test_equal_estimates_raise_one_false_alarm_in_seven_hundred(self) -> None:
+        alarms, count = 0, 20000
+        strict = Rule(Tolerance(0.0))
+        for first, second in RANDOM.standard_normal((count, 2)):
+            alarms += same_weights(Reading(100 + first, 1.0), Reading(100 + second, 1.0), strict).worse
+        rate = scipy.stats.norm.sf(3)
+        assert abs(alarms / count - rate) < 4 * math.sqrt(rate / count)
+
+
+class TestRetrained:
+    def test_the_chance_is_welchs_on_logarithms(self) -> None:
+        baseline, candidate = [2.0, 2.5, 3.1, 2.2, 2.8], [3.5, 4.4, 3.9]
+        expected = scipy.stats.ttest_ind(np.log(candidate), np.log(baseline), equal_var=False, alternative="greater")
+        assert retrained(baseline, candidate, RULE).chance == pytest.approx(expected.pvalue)
+
+    @pytest.mark.parametrize("direction", ["increase", "decrease", "both"])
+    @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-4])
+    def test_it_is_worse_exactly_where_the_test_is_significant_and_the_ratio_large_enough(
+        self, direction: Direction, alpha: float
+    ) -> None:
+        rule = Rule(Tolerance(0.2), direction=direction, alpha=alpha)
+        sides = {"increase": "greater", "decrease": "less", "both": "two-sided"}
+        seen = set()
+        for shift in np.linspace(-0.8, 0.8, 41):
+            baseline, candidate = RANDOM.lognormal(0, 0.15, 5), RANDOM.lognormal(shift, 0.15, 4)
+            ratio = scipy.stats.gmean(candidate) / scipy.stats.gmean(baseline)
+            test = scipy.stats.ttest_ind(
+                np.log(candidate), np.log(baseline), equal_var=False, alternative=sides[direction]
+            )
+            large = {"increase": ratio > 1.2, "decrease": ratio < 0.8, "both": ratio > 1.2 or ratio < 1 / 1.2}
+            expected = bool(large[direction] and test.pvalue < alpha)
+            seen.add(expected)
+            assert retrained(baseline.tolist(), candidate.tolist(), rule).worse == expected
+        assert seen == {True, False} or alpha == 1e-4
+
+    def test_the_numbers_are_geometric_means(self) -> None:
+        found = retrained([1.0, 2.0, 4.0], [2.0, 4.0, 8.0], RULE)
+        assert (found.baseline, found.candidate) == (pytest.approx(2.0), pytest.approx(4.0))
+        assert found.gap == pytest.approx(math.log(2))
+
+    def test_values_of_both_signs_are_compared_as_they_are(self) -> None:
+        baseline, candidate = [-1.0, -1.1, -0.9, -1.05, -0.95], [1.0, 1.1, 0.9]
+        found = retrained(baseline, candidate, RULE)
+        expected = scipy.stats.ttest_ind(candidate, baseline, equal_var=False, alternative="greater")
+        assert found.worse
+        assert found.chance == pytest.approx(expected.pvalue)
+        assert found.allowed == pytest.approx(0.01)
+        assert not retrained(candidate + candidate, baseline, RULE).worse
+
+    def test_more_checkpoints_find_what_fewer_miss(self) -> None:
+        few = retrained([1.0, 1.4, 0.8, 1.1, 0.9], [1.4, 1.9, 1.2], Rule(Tolerance(0.1)))
+        many = retrained([1.0, 1.4, 0.8, 1.1, 0.9] * 4, [1.4, 1.9, 1.2] * 4, Rule(Tolerance(0.1)))
+        assert not few.worse
+        assert many.worse
+
+    def test_equal_values_have_no_spread_and_are_compared_all_the_same(self) -> None:
+        assert retrained([1.0] * 5, [2.0] * 3, RULE).worse
+        assert not retrained([1.0] * 5, [1.0] * 3, RULE).worse
+        assert not retrained([1.0] * 5, [1.0] * 3, RULE).unsettled
+
+    def test_candidates_of_huge_spread_do_not_settle_it(self) -> None:
+        baseline = [1.0, 1.05, 0.95, 1.02, 0.98]
+        assert retrained(baseline, [0.01, 1.0, 100.0], RULE).unsettled
+        assert retrained([1.0] * 5, [0.9, 1.0, 1.1], RULE).unsettled
+        assert not retrained(baseline, [0.94, 1.0, 1.07], RULE).unsettled
+
+    def test_without_change_a_false_alarm_is_rarer_than_alpha(self) -> None:
+        rule = Rule(Tolerance(0.0), alpha=0.01)
+        alarms = [
+            retrained(row[:5].tolist(), row[5:].tolist(), rule).worse for row in RANDOM.lognormal(0, 0.35, (10000, 8))
+        ]
+        assert 0.006 < np.mean(alarms) < 0.014
+
+    def test_the_usual_spread_is_called_unsettled_once_in_a_thousand(self) -> None:
+        rows = RANDOM.lognormal(0, 0.35, (10000, 8))
+        assert np.mean([bool(retrained(row[:5].tolist(), row[5:].tolist(), RULE).unsettled) for row in rows]) < 3e-3
+
+    def test_the_detectable_change_is_mostly_detected(self) -> None:
+        spread, alpha = 0.2, 0.01
+        change = detectable(spread, (5, 3), alpha)
+        rows = RANDOM.lognormal(0, spread, (4000, 8))
+        rule = Rule(Tolerance(0.0), alpha=alpha)
+        found = [retrained(row[:5].tolist(), ((1 + change) * row[5:]).tolist(), rule).worse for row in rows]
+        assert 0.78 < np.mean(found) < 0.92

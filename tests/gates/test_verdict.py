@@ -1,0 +1,221 @@
+"""The table of every verdict: what is said, what is to be done, and the exit code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from gating import METRIC, entry, run, seeds, with_reading
+
+from landscape.errors import UsageError
+from landscape.gates.entry import Entry, shortened
+from landscape.gates.policy import Kind, policy
+from landscape.gates.verdict import Verdict, exit_code, judge, partner
+
+
+def verdicts(
+    baseline: Entry | Sequence[Entry], candidate: Entry | Sequence[Entry], kind: Kind = "same-weights", rule: Any = "1%"
+) -> list[Verdict]:
+    groups = [[one] if isinstance(one, Entry) else list(one) for one in (baseline, candidate)]
+    return judge(policy(kind, {METRIC: rule}), *groups)
+
+
+def verdict(*args: Any, **kwargs: Any) -> Verdict:
+    (only,) = verdicts(*args, **kwargs)
+    return only
+
+
+@dataclass(frozen=True)
+class Case:
+    """A baseline beside a candidate, and what comes of it."""
+
+    baseline: Entry
+    candidate: Entry
+    status: str
+    code: int
+    why: str = ""
+    fix: str = ""
+
+
+CASES = {
+    "pass": Case(entry(3.0), entry(3.01), "pass", 0),
+    "regression": Case(entry(3.0), entry(3.1), "regression", 1, "is worse by +3.33 %, 1% is allowed", "--update"),
+    "improvement": Case(entry(3.0), entry(2.9), "improvement", 0, "is better by -3.33 %", "--update"),
+    "nan": Case(entry(3.0), entry(math.nan, unknown="it is nan"), "inconclusive", 3, "it is nan", "mend"),
+    "not-converged": Case(
+        entry(3.0), entry(3.0, unknown="0 of 1 eigenvalues converged"), "inconclusive", 3, "0 of 1 eigenvalues", "mend"
+    ),
+    "other-data": Case(
+        entry(), entry(of=run(data="e" * 64)), "inconclusive", 3, "data: eeeeeeeeeeee..., in the", "--update"
+    ),
+    "other-params": Case(
+        entry(), entry(of=replace(run(), params=("0.*",))), "inconclusive", 3, "params: ['0.*'], in", "measure as"),
+    "other-option": Case(entry(), entry(of=run(k=5)), "inconclusive", 3, "k: 5, in the baseline 1", "measure as"),
+    "other-dtype": Case(entry(), entry(of=run(dtype="float64")), "inconclusive", 3, "dtype: float64", "measure as"),
+    "other-mode": Case(entry(), entry(of=run(mode="train")), "inconclusive", 3, "mode: train", "measure as"),
+    "other-method": Case(entry(), entry(of=run(operator="ggn")), "inconclusive", 3, "operator: ggn, in"),
+    "other-size": Case(entry(), entry(of=replace(run(), parameters=99)), "inconclusive", 3, "size: 99, in the"),
+    "another-start": Case(entry(), entry(of=run(seed=1)), "pass", 0),
+    "other-weights": Case(entry(), entry(of=run(weights="other")), "pass", 0),
+    "missing-in-the-baseline": Case(
+        replace(entry(), readings={}), entry(), "inconclusive", 3, "the baseline has nothing of this metric", "--update"
+    ),
+    "missing-in-the-candidate": Case(
+        entry(), replace(entry(), readings={}), "inconclusive", 3, "eig was not measured", "landscape eig"
+    ),
+    "negative-baseline-worse": Case(entry(-3.0), entry(-2.9), "regression", 1, "worse by +3.33 %"),
+    "negative-baseline-better": Case(entry(-3.0), entry(-3.1), "improvement", 0, "better by -3.33 %"),
+    "negative-baseline-same": Case(entry(-3.0), entry(-3.0), "pass", 0),
+    "zero-baseline": Case(entry(0.0, error=None), entry(0.1, error=None), "regression", 1, "worse by +0.1, 1% is"),
+    "zero-baseline-same": Case(entry(0.0, error=None), entry(1e-9, error=None), "pass", 0),
+    "other-training-loss": Case(
+        entry(of=run(0.1)), entry(3.5, of=run(0.112)), "inconclusive", 3, "the loss is 0.112, in the baseline 0.1"
+    ),
+    "nearly-the-same-loss": Case(entry(of=run(0.1)), entry(3.5, of=run(0.11)), "regression", 1, "worse"),
+    "huge-variance": Case(entry(3.0), entry(2.9, error=5.0), "inconclusive", 3, "its own error is 5, where"),
+    "huge-variance-and-worse": Case(entry(3.0), entry(4.0, error=5.0), "regression", 1, "worse"),
+    "ambiguous": Case(entry(3.0), entry(3.1, ambiguous="multimodal"), "warning", 0, "worse by +3.33 %"),
+    "ambiguous-baseline": Case(entry(3.0, ambiguous="multimodal"), entry(3.1), "warning", 0, "worse by +3.33 %"),
+    "ambiguous-and-the-same": Case(entry(3.0), entry(3.0, ambiguous="multimodal"), "pass", 0),
+    "unknown-baseline": Case(entry(3.0, unknown="it is nan"), entry(3.0), "inconclusive", 3, "a.pt: it is nan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_verdict(case: Case) -> None:
+    found = verdict(case.baseline, case.candidate)
+    assert found.status == case.status
+    assert exit_code([found]) == case.code
+    assert case.why in found.why
+    assert case.fix in found.fix
+    assert bool(found.fix) == (case.status != "pass")
+
+
+def test_a_metric_that_only_warns_never_fails() -> None:
+    for name, case in CASES.items():
+        found = verdict(case.baseline, case.candidate, rule={"level": "warn", "max_increase": "1%"})
+        assert found.status in ({case.status} if case.code == 0 else {"warning"}), name
+        assert exit_code([found]) == 0
+
+
+def test_a_missing_checkpoint_is_inconclusive_and_never_compared_with_another() -> None:
+    found = verdict([entry(name="a.pt"), entry(name="b.pt")], entry(name="c.pt"))
+    assert (found.status, found.why) == ("inconclusive", "the baseline has nothing of this checkpoint")
+
+
+def test_what_the_policy_does_not_name_is_stale_and_what_is_off_is_not() -> None:
+    held = entry()
+    both = replace(held, readings={**held.readings, "eig.loss": held.readings[METRIC]})
+    _, stale = verdicts(both, held)
+    assert (stale.status, stale.metric, exit_code([stale])) == ("stale", "eig.loss", 0)
+    assert "--update leaves it out" in stale.fix
+    assert len(judge(policy(metrics={METRIC: "1%", "eig.loss": "off"}), [both], [held])) == 1
+
+
+def test_the_worst_decides() -> None:
+    found = {name: verdict(case.baseline, case.candidate) for name, case in CASES.items()}
+    assert exit_code(found.values()) == 1
+    assert exit_code([found["pass"], found["nan"]]) == 3
+    assert exit_code([found["pass"], found["improvement"], found["ambiguous"]]) == 0
+
+
+def test_both_directions_fail_on_request() -> None:
+    found = verdict(entry(3.0), entry(2.9), rule={"max_change": "1%"})
+    assert (found.status, exit_code([found])) == ("regression", 1)
+    assert "changed by -3.33 %" in found.why
+
+
+def test_what_differs_but_may_be_compared_is_told() -> None:
+    other = replace(run(parameters="q"), device="cuda:0", environment={"torch": "2.14.0", "processor": "x86_64"})
+    found = verdict(entry(), entry(of=other))
+    assert found.status == "pass"
+    assert any("torch 2.14.0 here, 2.13.0 in the baseline" in note for note in found.notes)
+    assert any("device cuda here, cpu" in note for note in found.notes)
+    assert any("other names" in note for note in found.notes)
+
+
+def test_a_comparison_says_what_noise_hides() -> None:
+    found = verdict(entry(3.0, error=0.1), entry(3.1, error=0.1))
+    assert found.status == "pass"
+    assert any("beyond the tolerance, but within noise" in note for note in found.notes)
+    quiet = verdict(entry(3.0, error=0.1), entry(3.0, error=0.1))
+    assert any("noise hides changes below 14.1 %" in note for note in quiet.notes)
+    assert not verdict(entry(3.0), entry(3.0)).notes
+
+
+class TestPartner:
+    def test_the_only_one_of_each_is_compared_whatever_its_name(self) -> None:
+        earlier = entry(name="model.pt")
+        assert partner(entry(name="model.bf16.pt"), [earlier], [entry(name="model.bf16.pt")]) is earlier
+
+    def test_the_end_of_the_path_decides(self) -> None:
+        known = [entry(name="a/model.pt"), entry(name="b/model.pt")]
+        candidate = replace(entry(name="model.pt"), path="/home/me/b/model.pt")
+        assert partner(candidate, known, [candidate]) is known[1]
+        stranger = replace(entry(name="model.pt"), path="/home/me/xb/model.pt")
+        assert partner(stranger, known, [stranger]) is None
+
+
+class TestShortened:
+    def test_as_many_folders_are_kept_as_tell_names_apart(self) -> None:
+        assert shortened(["x/a.pt", "y/b.pt"]) == ["a.pt", "b.pt"]
+        assert shortened(["x/1/a.pt", "x/2/a.pt"]) == ["1/a.pt", "2/a.pt"]
+        assert shortened(["a.pt", "x/a.pt"]) == ["a.pt", "x/a.pt"]
+        assert shortened([]) == []
+
+    def test_what_is_named_twice_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="named twice"):
+            shortened(["a.pt", "a.pt"])
+
+
+USUAL = [3.0, 3.2, 2.9, 3.1, 2.8]
+
+
+class TestRetrained:
+    @pytest.mark.parametrize(
+        ("candidates", "status", "why"),
+        [
+            ([3.0, 3.1, 2.9], "pass", ""),
+            ([6.0, 6.4, 5.9], "regression", "is worse by +103 %, 25% is allowed, p = "),
+            ([1.5, 1.6, 1.4], "improvement", "better by -50"),
+            ([0.1, 3.0, 90.0], "inconclusive", "spread is"),
+            ([6.0, 6.4], "inconclusive", "2 candidate checkpoints: a change cannot be told"),
+            ([6.0], "inconclusive", "1 candidate checkpoint: "),
+        ],
+        ids=["pass", "regression", "improvement", "scattered", "two", "one"],
+    )
+    def test_groups_are_compared(self, candidates: list[float], status: str, why: str) -> None:
+        found = verdict(seeds(USUAL), seeds(candidates), "retrained", "25%")
+        assert found.status == status
+        assert why in found.why
+        assert exit_code([found]) == {"regression": 1, "inconclusive": 3}.get(status, 0)
+
+    def test_four_in_the_baseline_are_too_few(self) -> None:
+        found = verdict(seeds(USUAL[:4]), seeds([6.0, 6.4, 5.9]), "retrained", "25%")
+        assert (found.status, found.why[:24]) == ("inconclusive", "4 baseline checkpoints: ")
+
+    def test_one_unknown_candidate_is_never_a_pass(self) -> None:
+        known = seeds([3.0, 3.1, 2.9])
+        found = verdict(seeds(USUAL), [*known[:2], with_reading(known[2], unknown="it is nan")], "retrained")
+        assert (found.status, found.why) == ("inconclusive", "candidate seed-2.pt: it is nan")
+
+    def test_the_same_checkpoint_twice_is_no_sample(self) -> None:
+        same = seeds([3.0, 3.1, 2.9])
+        found = verdict(seeds(USUAL), [same[0], same[1], replace(same[0], name="copy.pt")], "retrained")
+        assert (found.status, found.why) == ("inconclusive", "two candidate checkpoints have the same weights")
+
+    def test_one_that_was_measured_otherwise_is_named(self) -> None:
+        odd = seeds([3.0, 3.1, 2.9], k=7)
+        found = verdict(seeds(USUAL), [*seeds([3.0, 3.1]), odd[2]], "retrained")
+        assert "k: 7, in the baseline 1" in found.why
+
+    def test_other_losses_are_not_comparable_if_seeds_do_not_explain_them(self) -> None:
+        found = verdict(seeds(USUAL, 0.1), seeds([6.0, 6.4, 5.9], 0.12), "retrained")
+        assert (found.status, exit_code([found])) == ("inconclusive", 3)
+        assert "the loss is 0.12, in the baseline 0.1" in found.why
+        spread = [replace(one, runs={"eig": replace(one.runs["eig"], loss=loss)})
+                  for one, loss in zip(seeds(USUAL), [0.08, 0.13, 0.1, 0.07, 0.12], strict=True)]  # fmt: skip
+        assert verdict(spread, seeds([6.0, 6.4, 5.9], 0.12), "retrained").status == "regression"

@@ -1,0 +1,37 @@
+"""Entries as gates compare them, made without measuring."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from landscape.gates.entry import Entry, Run
+from landscape.gates.metric import Reading
+
+PARTS = {
+    "analysis": "eig", "data": "d" * 64, "dtype": "float32", "k": 1, "loss": "cross_entropy", "mode": "eval",
+    "parameters": "p", "schema": 1, "seed": 0, "tol": 1e-3, "weights": "w" * 64,
+}  # fmt: skip
+METRIC = "eig.eigenvalues[0]"
+
+
+def run(loss: float = 0.1, **changes: Any) -> Run:
+    """A run of `eig`; changes are of the fingerprint."""
+    return Run("eig", {**PARTS, **changes}, loss, 100, (), "cpu", {"torch": "2.13.0", "processor": "x86_64"})
+
+
+def entry(value: float = 3.0, name: str = "a.pt", of: Run | None = None, **about: Any) -> Entry:
+    """One checkpoint's reading of lambda 1, to 1e-4 unless told otherwise."""
+    reading = Reading(value, **{"error": 1e-4, **about})
+    return Entry(name, "s" * 64, {"eig": of or run()}, {METRIC: reading}, path=name)
+
+
+def seeds(values: list[float], loss: float = 0.1, **changes: Any) -> list[Entry]:
+    """Retrained checkpoints, each with weights of its own."""
+    made = [run(loss, weights=f"{value}/{index}", **changes) for index, value in enumerate(values)]
+    return [entry(value, f"seed-{i}.pt", one) for i, (value, one) in enumerate(zip(values, made, strict=True))]
+
+
+def with_reading(one: Entry, **changes: Any) -> Entry:
+    """The entry with another reading."""
+    return replace(one, readings={METRIC: replace(one.readings[METRIC], **changes)})
