@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
+GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check lint types format samples bench gpu-check clean
+.PHONY: help demo test check gate lint types format samples bench gpu-check clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,10 +25,13 @@ $(VENV)/installed-bench: $(VENV)/installed
 demo: $(VENV)/installed  ## Make the environment and measure a sample checkpoint
 	$(BIN)/landscape eig sample_checkpoints/digits-mlp.pt
 
-test: $(VENV)/installed lint types check  ## Make the environment and run every check
+test: $(VENV)/installed lint types check gate  ## Make the environment and run every check
 
 check: $(VENV)/installed  ## Run the tests
 	$(BIN)/python -m pytest
+
+gate: $(VENV)/installed  ## Check that the samples are not sharper than their baseline
+	$(BIN)/landscape check $(GATED)
 
 lint: $(VENV)/installed  ## Check style and layers
 	$(BIN)/ruff check .
@@ -44,12 +48,14 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 30 minutes)
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 45 minutes)
 	$(BIN)/python benchmarks/eig.py
 	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/sharpness.py
 	$(BIN)/python benchmarks/surface.py
 	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/check.py
+	$(BIN)/python benchmarks/gates.py
 	$(BIN)/python benchmarks/report.py
 
 gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON: one whose torch has CUDA)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
@@ -65,3 +67,58 @@ def test_the_nets_of_the_page_of_surfaces_train(tmp_path: Path, monkeypatch: pyt
     arguments = {"model": {"blocks": 1, "width": 4}, "epochs": 1, "lr": 0.05, "batch_size": 256, "weight_decay": 0.0}
     surfaces.convolutional(tmp_path, "small", seed=1, **arguments)
     assert status(["surface", str(tmp_path / "small.pt"), "--dim", "1", "--grid", "5", "--no-plot"]) == 0
+
+
+class TestTheGatesPage:
+    """docs/check.md: its settings, its workflows and its commands."""
+
+    PAGE = (ROOT / "docs" / "check.md").read_text()
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"^```{language}\n(.*?)^```", self.PAGE, re.MULTILINE | re.DOTALL)
+
+    def test_the_settings_are_understood_and_checked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("CI", raising=False)
+        (settings,) = self.blocks("toml")
+        Path("landscape.toml").write_text(settings.replace('"density.effective_rank"', '# "density.effective_rank"'))
+        shutil.copy(ROOT / "sample_checkpoints" / "digits-mlp.pt", "ckpt.pt")
+        assert status(["check", "--update"]) == 0
+        assert status(["check"]) == 0
+        held = json.loads(Path("landscape-baseline.json").read_text())["checkpoints"]["ckpt.pt"]["metrics"]
+        assert list(held) == ["eig.eigenvalues[0]", "eig.loss", "trace.trace"]
+
+    def test_the_workflows_have_the_form_that_the_services_ask_for_and_their_command_runs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        yaml = pytest.importorskip("yaml")
+        github, gitlab = (yaml.safe_load(block) for block in self.blocks("yaml"))
+        assert github[True] == ["pull_request"], "YAML 1.1 reads the key `on` so"
+        job = github["jobs"]["check"]
+        assert job["runs-on"]
+        assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+        assert gitlab["flatness"]["artifacts"]["reports"] == {"junit": "landscape.xml"}
+        scripts = [step["run"] for step in job["steps"] if "run" in step] + gitlab["flatness"]["script"]
+        commands = [shlex.split(line) for line in scripts if line.startswith("landscape ")]
+        assert len(commands) == 2
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(ROOT / "sample_checkpoints" / "digits-mlp.pt", tmp_path)
+        Path("landscape.toml").write_text(
+            'checkpoint = "digits-mlp.pt"\n[check.metrics]\n"eig.eigenvalues[0]" = "2%"\n'
+        )
+        monkeypatch.delenv("CI", raising=False)
+        assert status(["check", "--update"]) == 0
+        monkeypatch.setenv("CI", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+        for _, *arguments in commands:
+            assert status(arguments) == 0
+            assert ElementTree.parse("landscape.xml").getroot().get("failures") == "0"
+        assert "1 pass" in Path("summary.md").read_text()
+
+    def test_this_repository_gates_its_own_samples(self) -> None:
+        makefile = (ROOT / "Makefile").read_text()
+        assert re.search(r"^test:.* gate\b", makefile, re.MULTILINE)
+        gated = re.findall(r"^GATED := (.*)$", makefile, re.MULTILINE)[0].split()
+        held = json.loads((ROOT / "sample_checkpoints" / "baseline.json").read_text())
+        assert [Path(name).name for name in gated] == list(held["checkpoints"])
+        assert all(len(entry["metrics"]) == 4 for entry in held["checkpoints"].values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    own = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}  # a user's shell
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=own)
     assert done.returncode == 0, f"{command}: {done.stderr}"
 
 

@@ -18,7 +18,7 @@ from landscape.gates.metric import RESULTS, Metric, Reading, read
 FREE = ("weights", "seed", "preconditioner")
 NAMES = "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
 TOLD = ("torch", "processor")  # of the environment: what else may move a number
-KEPT = (*TOLD, "python", "platform", "loss-landscape-geometry")
+KEPT = (*TOLD, "python", "loss-landscape-geometry")
 
 
 @dataclass(frozen=True)
