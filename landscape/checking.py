@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
+OWN = ".check" + store.SUFFIX  # how the results end that a check leaves, so that they replace nobody's own
+
+
 @dataclass(frozen=True)
 class Work:
     """How a checkpoint is measured: by which analyses, where results go, and who is told."""
@@ -38,6 +41,8 @@ def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work
         objective = load()
     except NumericalError as error:
         return entry(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
+    if work.output is not None and work.output.name.endswith(OWN):
+        _forget(work.output, objective.source.sha256)
     found: dict[str, tuple[Result, Mapping[str, Any]]] = {}
     troubles: dict[str, str] = {}
     for analysis in work.analyses:
@@ -46,6 +51,15 @@ def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work
         except NumericalError as error:
             troubles[analysis.name] = error.what
     return entry(name, found, policy.metrics, troubles)
+
+
+def _forget(output: Path, sha256: str) -> None:
+    """Removes an earlier check's results of other weights, which must not be taken for those of these."""
+    if not output.exists():
+        return
+    store.require_ours(output)
+    if any(group.attributes.get("checkpoint_sha256") != sha256 for group in store.read(output).values()):
+        output.unlink()
 
 
 def _executed(analysis: Analysis, objective: Objective, work: Work, name: str) -> tuple[Result, Mapping[str, Any]]:
@@ -71,8 +85,13 @@ def read(path: Path, policy: Policy) -> Entry:
     Raises OutputError if it is damaged or holds nothing that is known.
     """
     groups = {name: group for name, group in store.read(path).items() if name in RESULTS and sound(group.attributes)}
-    held = {name: (store.as_record(RESULTS[name], group), group.attributes) for name, group in groups.items()}
-    if not held:
+    if not groups:
         raise OutputError(f"{path} holds no result that this version knows", fix="measure again")
+    chosen = {name: group for name, group in groups.items() if name in policy.analyses}
+    if len({str(group.attributes.get("checkpoint_sha256")) for group in chosen.values()}) > 1:
+        raise OutputError(
+            f"{path} holds results of different checkpoints: {', '.join(chosen)}", fix="measure them again, all of one"
+        )
+    held = {name: (store.as_record(RESULTS[name], group), group.attributes) for name, group in groups.items()}
     where = next(str(attributes.get("checkpoint", "")) for _, attributes in held.values())
     return entry(where or str(path), held, policy.metrics)

@@ -38,13 +38,15 @@ class Option:
 class Gauge:
     """What one must know to compare a number with an earlier one: fields of the same result, by name.
 
-    `error` holds its standard error or bound, `draws` the values whose mean it is, one for each random vector, and
-    `floor` the smallest difference that is no rounding. `advice` is given to whoever would gate on it.
+    `error` holds its standard error or bound, `draws` the values whose mean it is, one for each random vector, `floor`
+    the smallest difference that is no rounding, and `asked` the relative half-width that the measurement was asked for.
+    `advice` is given to whoever would gate on it.
     """
 
     error: str = ""
     draws: str = ""
     floor: str = ""
+    asked: str = ""
     advice: str = ""
 
 

@@ -28,7 +28,7 @@ def entry(value: float = 3.0, name: str = "a.pt", of: Run | None = None, **about
 
 def seeds(values: list[float], loss: float = 0.1, **changes: Any) -> list[Entry]:
     """Retrained checkpoints, each with weights of its own."""
-    made = [run(loss, weights=f"{value}/{index}", **changes) for index, value in enumerate(values)]
+    made = [run(loss, weights=f"{value}/{index}/{len(values)}", **changes) for index, value in enumerate(values)]
     return [entry(value, f"seed-{i}.pt", one) for i, (value, one) in enumerate(zip(values, made, strict=True))]
 
 

@@ -12,13 +12,14 @@ from landscape.gates.entry import Entry
 from landscape_cli import tables
 from landscape_cli.candidates import Sources
 
-SAME = ("checkpoint", "metric", "value", "spread", "seen", "other seed", "allowed", "")
-BETWEEN = ("checkpoint", "metric", "value", "spread", "seen", "allowed", "")
+SAME = ("checkpoint", "metric", "value", "spread", "same seed", "other seed", "allowed", "")
+BETWEEN = ("checkpoint", "metric", "value", "spread", "found", "allowed", "")
 
 
 def floors(sources: Sources, paths: Sequence[Path], count: int) -> list[Floor]:
     """The noise of every metric: over `count` seeds of the method, or between checkpoints that were retrained."""
     from landscape.checking import measure
+    from landscape.session import Stop
 
     def entry(path: Path, seed: int = 0, **changes: Any) -> Entry:
         work = sources.work(seed=seed)
@@ -27,10 +28,11 @@ def floors(sources: Sources, paths: Sequence[Path], count: int) -> list[Floor]:
     if sources.policy.kind == "retrained":
         return calibration.retrained(sources.policy, [entry(path) for path in paths])
     found: list[Floor] = []
-    for path in paths:
-        half = max(1, -(-sources.load(path).micro_batch // 2))
-        seeds = [entry(path, seed) for seed in range(count)]
-        found += calibration.same_weights(sources.policy, seeds, entry(path, micro_batch=half))
+    with Stop():  # a signal ends it with its own exit code
+        for path in paths:
+            half = max(1, -(-sources.load(path).micro_batch // 2))
+            seeds = [entry(path, seed) for seed in range(count)]
+            found += calibration.same_weights(sources.policy, seeds, entry(path, micro_batch=half))
     return found
 
 
@@ -41,9 +43,9 @@ def show(found: Sequence[Floor]) -> None:
 
 
 def _row(floor: Floor, *, several: bool) -> list[str]:
-    other = [_share(floor.other_draws)] if several else []
-    shares = [_share(floor.spread), _share(floor.seen), *other, _share(floor.tolerance)]
-    words = floor.trouble or ("" if floor.quiet else "noise hides changes that are not allowed")
+    noise = [floor.same_draws, floor.other_draws] if several else [floor.between_runs]
+    shares = [_share(value) for value in (floor.spread, *noise, floor.tolerance)]
+    words = floor.trouble or ("" if floor.quiet or not several else "noise hides changes that are not allowed")
     return [floor.checkpoint, floor.metric, f"{floor.value:.6g}", *shares, words]
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
@@ -22,13 +22,33 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.session import Stop
 
-BASELINE, RESULTS = ".json", ".h5"  # what is read and not measured
+HDF5 = b"\x89HDF\r\n\x1a\n"  # what such a file begins with
+BEGINNING = 4096  # bytes by which a file is told
 KIND = ".check"  # of the results that a check leaves, so that they replace nobody's own
+
+
+class Source(NamedTuple):
+    """A file of entries, and what it is."""
+
+    kind: Literal["checkpoint", "results", "baseline"]
+    path: Path
+
+
+def source(path: Path) -> Source:
+    """What a file is that may be any of them: by its beginning, not by its name."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(BEGINNING)
+    except OSError:  # a folder, or nothing: whoever reads it says so
+        return Source("checkpoint", path)
+    if head.startswith(HDF5):
+        return Source("results", path)
+    return Source("baseline" if head.lstrip().startswith(b"{") and b'"kind"' in head else "checkpoint", path)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """How checkpoints, results and baselines become entries; `failures` fills with those that could not be read."""
+    """How files become entries; `failures` fills with those that could not be read."""
 
     policy: Policy
     analyses: Sequence[Analysis]
@@ -37,26 +57,26 @@ class Sources:
     origins: Mapping[str, str]
     failures: list[tuple[str, str]]
 
-    def entries(self, *groups: Sequence[Path]) -> list[list[Entry]]:
+    def entries(self, *groups: Sequence[Source]) -> list[list[Entry]]:
         """The entries of each group of files; a checkpoint is measured, and its results are kept beside it."""
         from landscape.session import Stop
 
-        measured = [path for group in groups for path in group if path.suffix not in (BASELINE, RESULTS)]
+        measured = [path for group in groups for kind, path in group if kind == "checkpoint"]
         targets = dict(zip(measured, outputs(measured, self.gate.output, KIND), strict=True))
         with Stop() as stop:
             return [self._group(group, targets, stop) for group in groups]
 
-    def _group(self, group: Sequence[Path], targets: Mapping[Path, Path], stop: Stop) -> list[Entry]:
-        own = [path for path in group if path.suffix != BASELINE]
-        found = [entry for path in own for entry in self._attempted(path, targets.get(path), stop)]
+    def _group(self, group: Sequence[Source], targets: Mapping[Path, Path], stop: Stop) -> list[Entry]:
+        found = [entry for one in group if one.kind != "baseline" for entry in self._attempted(one, targets, stop)]
         names = shortened([entry.name for entry in found])
-        listed = [entry for path in group if path not in own for entry in self._attempted(path, None, stop)]
+        listed = [entry for one in group if one.kind == "baseline" for entry in self._attempted(one, targets, stop)]
         return [*(replace(entry, name=name) for entry, name in zip(found, names, strict=True)), *listed]
 
-    def _attempted(self, path: Path, target: Path | None, stop: Stop) -> Sequence[Entry]:
+    def _attempted(self, one: Source, targets: Mapping[Path, Path], stop: Stop) -> Sequence[Entry]:
         """The entries of one file; none if it fails, which must not lose the others' verdicts."""
+        path = one.path
         try:
-            return self._of(path, target, stop)
+            return self._of(one, targets, stop)
         except Interrupted:
             raise
         except LandscapeError as error:
@@ -67,15 +87,16 @@ class Sources:
             self.failures.append((path.name, f"internal error: {type(error).__name__}: {error}"))
         return []
 
-    def _of(self, path: Path, target: Path | None, stop: Stop) -> Sequence[Entry]:
+    def _of(self, one: Source, targets: Mapping[Path, Path], stop: Stop) -> Sequence[Entry]:
         from landscape import checking
         from landscape.gates import baseline
 
-        if path.suffix == BASELINE:
-            return baseline.read(path).entries
-        if target is None:
+        path = one.path
+        if one.kind == "baseline":
+            return baseline.read(path, self.policy.kind).entries
+        if one.kind == "results":
             return [checking.read(path, self.policy)]
-        return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(target, stop))]
+        return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(targets[path], stop))]
 
     def work(self, target: Path | None = None, stop: Stop | None = None, seed: int = 0) -> Work:
         """How to measure: with the analyses' own seeds, moved by `seed`."""

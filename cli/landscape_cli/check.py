@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from landscape_cli import options
 from landscape_cli.config import CHECK, Settings
 from landscape_cli.gate import METRIC_TABLE, Gate
 from landscape_cli.measure import INCONCLUSIVE, checkpoints, say
+
+if TYPE_CHECKING:
+    from landscape_cli.candidates import Source, Sources
 
 KINDS = {analysis.name: analysis for analysis in ANALYSES}
 FAILED = 2
@@ -60,23 +63,22 @@ def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Setti
 
         listing.show(paths, stored, chosen)
         return 0
-    from landscape_cli.candidates import Sources
+    from landscape_cli.candidates import Source, Sources
 
     paths = paths if stored else checkpoints(paths, CHECK)
+    files = [*(Source("checkpoint", path) for path in paths), *(Source("results", path) for path in stored)]
     sources = Sources(chosen, measurements(chosen, settings), conditions, gate, origins, [])
     if gate.dry_run:
         sources.plan(paths)
         return 0
     if gate.calibrate is not None:
         return _calibrated(sources, paths, gate.calibrate)
-    return _updated(sources, [*paths, *stored]) if gate.update else _judged(sources, [*paths, *stored])
+    return _updated(sources, files) if gate.update else _judged(sources, files)
 
 
 def rules(gate: Gate, settings: Settings) -> Policy:
     """The policy of the flags and the settings; raises UsageError."""
     metrics = settings.table(CHECK).get(METRIC_TABLE, dict.fromkeys(METRICS[gate.kind], "error"))
-    if not isinstance(metrics, Mapping):
-        raise UsageError(f"{settings.path}: [check.metrics] is not a table", fix='"trace.trace" = "error"')
     if gate.metric:  # the others are not stale for that
         chosen = {name: metrics.get(name, "error") for name in gate.metric}
         metrics = {**chosen, **dict.fromkeys(metrics.keys() - chosen.keys(), "off")}
@@ -101,37 +103,41 @@ def _require_sense(paths: list[Path], gate: Gate) -> None:
         raise UsageError(f"{chosen[0]} compares nothing, and --against is what to compare with", fix="one of them")
     if gate.calibrate is not None and gate.from_:
         raise UsageError("--calibrate measures, and --from reads", fix="name the checkpoints themselves")
+    if (chosen or gate.dry_run) and gate.json:
+        raise UsageError(f"{(*chosen, '--dry-run')[0]} prints a table and no report", fix="without --json")
     if paths and gate.from_:
         raise UsageError("checkpoints and --from are both candidates", fix="one of them")
 
 
-def _judged(sources: Any, paths: list[Path]) -> int:
+def _judged(sources: Sources, files: list[Source]) -> int:
     """Reports how the candidates compare, and returns the exit code."""
     from landscape.gates import baseline
     from landscape.gates.verdict import judge
+    from landscape_cli.candidates import Source, source
     from landscape_cli.reports import Report
     from landscape_cli.sinks import sinks
 
     gate, chosen = sources.gate, sources.policy
     outlets = sinks([*gate.format, *(["json"] if gate.json else [])])
-    against = [Path(name) for name in gate.against or (gate.baseline,)]
-    for file in against:
-        if file.suffix == ".json":  # before anything is measured
-            baseline.read(file, chosen.kind)
-    candidates, earlier = sources.entries(paths, against)
+    against = [source(Path(name)) for name in gate.against] or [Source("baseline", Path(gate.baseline))]
+    for one in against:
+        if one.kind == "baseline":  # read before anything is measured
+            baseline.read(one.path, chosen.kind)
+    candidates, earlier = sources.entries(files, against)
     verdicts = judge(chosen, earlier, candidates)
-    report = Report(chosen.kind, ", ".join(map(str, against)), verdicts, sources.failures)
+    report = Report(chosen.kind, ", ".join(str(one.path) for one in against), verdicts, sources.failures)
     for outlet in outlets:
         outlet(report)
     return report.code
 
 
-def _updated(sources: Any, paths: list[Path]) -> int:
+def _updated(sources: Sources, files: list[Source]) -> int:
     """Writes the baseline unless anything is missing, and returns the exit code."""
     from landscape_cli import tables, update
 
     update.require_no_ci()
-    (entries,) = sources.entries(paths)
+    update.earlier(Path(sources.gate.baseline), sources.policy)  # before anything is measured
+    (entries,) = sources.entries(files)
     for name, error in sources.failures:
         say(f"error: {name}: {error}")
     if sources.failures:
@@ -149,7 +155,7 @@ def _updated(sources: Any, paths: list[Path]) -> int:
     return 0
 
 
-def _calibrated(sources: Any, paths: list[Path], count: int) -> int:
+def _calibrated(sources: Sources, paths: list[Path], count: int) -> int:
     from landscape_cli import calibrate
 
     floors = calibrate.floors(sources, paths, count)

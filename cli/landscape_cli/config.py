@@ -107,6 +107,10 @@ def _check_table(path: Path, name: str, table: Mapping[str, Any]) -> None:
     kinds[CHECK] = (Gate, Conditions)
     if name not in kinds:
         raise UsageError(f"{path}: there is no command {nearest(name, kinds)}", fix=f"one of {', '.join(kinds)}")
+    if name == CHECK and METRIC_TABLE in table and not isinstance(table[METRIC_TABLE], dict):
+        raise UsageError(
+            f"{path}: [check] {METRIC_TABLE} is not a table", fix='[check.metrics], then "eig.loss" = "2%"'
+        )
     if name != CHECK:
         _check_keys(path, name, table, kinds[name])
         return
@@ -186,7 +190,9 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         elif key in REFERENCES and isinstance(value, str):
             located[key] = _reference(folder, value)
         elif key in FILES:
-            several = isinstance(value, list) or key in _repeatable()
+            several = key in _repeatable()
+            if not several and not isinstance(value, str):
+                raise UsageError(f"{folder}: the setting {key} is {value!r}", fix="the name of one file")
             paths = value if isinstance(value, list) else [value]
             located[key] = [str(folder / str(path)) for path in paths] if several else str(folder / str(value))
         elif key in _repeatable() and not isinstance(value, list):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from landscape.analyses import ANALYSES
 from landscape.errors import LandscapeError
 from landscape_cli import check, config, doctor, export, inspect, options, plot, show
+from landscape_cli.output import discard
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
 STORED = ("show", "plot", "export")  # commands that read results only
@@ -75,6 +77,9 @@ def commands() -> list[str]:
 
 def main() -> None:
     """Runs the command; every error leaves with its own exit code and, unless --debug, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(status(sys.argv[1:]))
 
 
@@ -95,8 +100,7 @@ def status(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", 130, [])
     except BrokenPipeError:
-        # whoever read our output has gone; nothing may be printed at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard()
         return 0
     except Exception as error:  # a crash must not read as a regression, exit code 1
         remedy = "this is a bug; please report it with the output of the same command with --debug"
@@ -104,7 +108,8 @@ def status(arguments: list[str]) -> int:
 
 
 def _failed(message: str, code: int, arguments: list[str]) -> int:
-    if "--debug" in arguments:
-        traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+    with suppress(OSError):  # stderr may be closed or full, which must not change the exit code
+        if "--debug" in arguments:
+            traceback.print_exc()
+        print(f"error: {message}", file=sys.stderr)
     return code

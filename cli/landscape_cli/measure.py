@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,8 +123,9 @@ def outputs(paths: list[Path], named: str | None, kind: str = "") -> list[Path]:
 
 
 def say(line: str) -> None:
-    """A line for the reader of the terminal, never part of the answer."""
-    print(clean(line), file=sys.stderr, flush=True)
+    """A line for the reader of the terminal, never part of the answer: one who has gone does not stop the work."""
+    with suppress(OSError):
+        print(clean(line), file=sys.stderr, flush=True)
 
 
 def _measure_one(

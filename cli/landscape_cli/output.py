@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 
 from landscape.fields import option
@@ -18,7 +20,12 @@ class Writing:
     )
     json: bool = option(False, help="Print one JSON document instead of a table.")
     restart: bool = option(False, help="Discard an interrupted run instead of going on with it.")
-    dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.")
+    dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.", typed=True)
+
+
+def discard() -> None:
+    """Sends what is still to be printed nowhere: whoever read it has gone, and nothing may fail at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
     from landscape.gates.verdict import Verdict
     from landscape.objective import Objective
+
+    Metrics: TypeAlias = "str | Sequence[str] | Mapping[str, Any] | None"
 
 MARK = "landscape"
 FIXTURE = "landscape_check"
@@ -39,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{MARK}(metrics, tol, kind): checks a loss' geometry; the arguments hold where {FIXTURE} is called without. "
-        f"Tests that use {FIXTURE} have it.",
+        f"{MARK}(metrics, tol, kind, baseline): checks the geometry of a loss; the arguments hold where "
+        f"{FIXTURE} is called without. Tests that use {FIXTURE} have it.",
     )
     if config.getoption("--landscape-update"):
         from landscape.errors import UsageError
@@ -64,24 +67,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdict]]:
     """Measures a checkpoint (or an Objective; or several, retrained) and fails the test if it became sharper.
 
-    `check(checkpoint, metrics=None, tol=None, kind=None, name=None, **conditions)`: what is not given comes from the
-    marker, then from `[check]` in landscape.toml. `name` is the entry in the baseline, by default the file's name, or
-    the test's for an Objective. `conditions` are those of `landscape.load`: model, data, loss, limit, ... Returns the
-    verdicts.
+    `check(checkpoint, metrics=None, tol=None, *, kind=None, name=None, baseline=None, **conditions)`: what is not given
+    comes from the marker, then from `[check]` in landscape.toml. `metrics` are names, or a table of rules by name.
+    `name` is the entry in the baseline, by default the file's name, or the test's for an Objective. `conditions` are
+    those of `landscape.load`: model, data, loss, limit, ... Returns the verdicts.
     """
     marker = request.node.get_closest_marker(MARK)
-    usual = dict(zip(("metrics", "tol", "kind"), marker.args, strict=False)) | marker.kwargs if marker else {}
+    usual = marked(*marker.args, **marker.kwargs) if marker else {}
 
     def check(
         checkpoint: str | Path | Objective | Sequence[Any],
-        metrics: Sequence[str] | None = None,
+        metrics: Metrics = None,
         tol: str | None = None,
         *,
         kind: str | None = None,
         name: str | None = None,
+        baseline: str | Path | None = None,
         **conditions: Any,
     ) -> list[Verdict]:
-        given = {key: value for key, value in (("metrics", metrics), ("tol", tol), ("kind", kind)) if value is not None}
+        given = marked(metrics, tol, kind, baseline)
         from landscape_cli.testing import checked
 
         several = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
@@ -92,6 +96,15 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
         return verdicts
 
     return check
+
+
+def marked(
+    metrics: Metrics = None, tol: str | None = None, kind: str | None = None, baseline: str | Path | None = None
+) -> dict[str, Any]:
+    """What the marker, or a call, names; a wrong argument raises TypeError, as in a call."""
+    several = [metrics] if isinstance(metrics, str) else metrics
+    named = {"metrics": several, "tol": tol, "kind": kind, "baseline": baseline}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def report(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -37,6 +37,11 @@ class Report:
     verdicts: Sequence[Verdict]
     failures: Sequence[tuple[str, str]] = ()
 
+    def __post_init__(self) -> None:  # names and reasons may come from a file
+        told = [(clean(name), clean(error) or "error") for name, error in self.failures]
+        object.__setattr__(self, "failures", told)
+        object.__setattr__(self, "verdicts", [cleaned(verdict) for verdict in self.verdicts])
+
     @property
     def code(self) -> int:
         """The exit code; an error is never taken for a regression, which it may hide."""
@@ -49,6 +54,18 @@ class Report:
         counts = [f"{found.count(status)} {status}" for status in SIGNS if status in found]
         failed = [f"{len(self.failures)} not measured"] if self.failures else []
         return ", ".join([*failed, *counts])
+
+
+def cleaned(verdict: Verdict) -> Verdict:
+    """The verdict without characters that command a terminal, or that no document may hold."""
+    return replace(
+        verdict,
+        metric=clean(verdict.metric),
+        checkpoint=clean(verdict.checkpoint),
+        why=clean(verdict.why),
+        fix=clean(verdict.fix),
+        notes=tuple(map(clean, verdict.notes)),
+    )
 
 
 def text(report: Report) -> str:
@@ -87,7 +104,7 @@ def github(report: Report) -> str:
     if len(every) > ANNOTATIONS:
         left = len(every) - ANNOTATIONS + 1
         worst = "error" if any(level == "error" for level, _, _ in every[ANNOTATIONS - 1 :]) else "warning"
-        every = [*every[: ANNOTATIONS - 1], (worst, "landscape", f"and {left} more: the log has them all")]
+        every = [*every[: ANNOTATIONS - 1], (worst, "landscape", f"and {left} more")]
     return "\n".join(f"::{level} title={_property(title)}::{_escaped(words)}" for level, title, words in every)
 
 
@@ -107,7 +124,7 @@ def junit(report: Report) -> str:
         case = _case(suite, verdict.checkpoint, verdict.metric)
         kinds = {"regression": "failure", "inconclusive": "error", "stale": "skipped"}
         if verdict.status in kinds:
-            about = {"message": clean(verdict.why)} | ({"type": verdict.status} if verdict.status != "stale" else {})
+            about = {"message": verdict.why} | ({"type": verdict.status} if verdict.status != "stale" else {})
             ElementTree.SubElement(case, kinds[verdict.status], about).text = clean(_sentence(verdict))
         ElementTree.SubElement(case, "system-out").text = clean(
             " | ".join(_row(verdict)[2:]) + "\n" + _sentence(verdict)

@@ -9,6 +9,7 @@ from pathlib import Path
 from landscape.errors import OutputError, UsageError
 from landscape_cli import reports, tables
 from landscape_cli.measure import say
+from landscape_cli.output import discard
 from landscape_cli.reports import FORMATS, Report
 
 Sink = Callable[[Report], None]
@@ -37,12 +38,15 @@ def _page(name: str) -> str:
 
 def _shown(name: str) -> Sink:
     def sink(report: Report) -> None:
-        if name == "text":
-            tables.print_grid(reports.HEADERS, reports.rows(report))
-            for checkpoint, error in report.failures:
-                say(f"error: {checkpoint}: {error}")
-        if words := FORMATS[name](report):
-            print(words)
+        for checkpoint, error in report.failures if name == "text" else ():
+            say(f"error: {checkpoint}: {error}")
+        try:
+            if name == "text":
+                tables.print_grid(reports.HEADERS, reports.rows(report))
+            if words := FORMATS[name](report):
+                print(words, flush=True)
+        except BrokenPipeError:  # the verdict is the exit code, whether anybody reads its reasons or not
+            discard()
 
     return sink
 

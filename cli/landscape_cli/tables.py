@@ -19,7 +19,18 @@ from landscape.fields import Array, Scalar, described
 
 COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
 ERROR = "_se"  # what the name of a standard error ends with
-NUMERIC = ("baseline", "candidate", "change", "allowed", "value", "error", "spread", "seen", "other seed")  # headers
+NUMERIC = (
+    "baseline",
+    "candidate",
+    "change",
+    "allowed",
+    "value",
+    "error",
+    "spread",
+    "same seed",
+    "other seed",
+    "found",
+)  # headers
 PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
 
 

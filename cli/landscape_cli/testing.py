@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,12 @@ import pytest
 
 from landscape import checking, imports
 from landscape.conditions import Conditions
+from landscape.errors import UsageError, nearest
 from landscape.fields import Option, described
 from landscape.gates import baseline
 from landscape.gates.entry import Entry, shortened
 from landscape.gates.policy import Policy
+from landscape.gates.policy import policy as table
 from landscape.gates.verdict import Verdict, judge
 from landscape.loading import load
 from landscape.objective import Objective
@@ -32,25 +33,34 @@ def checked(
     conditions: Mapping[str, Any],
 ) -> list[Verdict]:
     """The verdicts of paths, or of Objectives, which need a name; `given` are metrics, tol and kind of the test."""
+    if not checkpoints:
+        raise UsageError("no checkpoint is named", fix="landscape_check(path)")
     settings = config.find(start=pytest_config.rootpath)
     gate = _gate(given, settings)
-    policy = rules(gate, settings)
+    own = given.get("metrics")
+    policy = (
+        table(gate.kind, own, tol=gate.tol, alpha=gate.alpha) if isinstance(own, Mapping) else rules(gate, settings)
+    )
     names = _names(checkpoints, name)
     entries = [_entry(*pair, policy, settings, conditions) for pair in zip(checkpoints, names, strict=True)]
     chosen = pytest_config.getoption("--landscape-baseline")
     path = pytest_config.invocation_params.dir / chosen if chosen else pytest_config.rootpath / gate.baseline
+    if "baseline" in given:
+        path = pytest_config.rootpath / given["baseline"]
     if pytest_config.getoption("--landscape-update"):
         _update(path, policy, entries)
+        if policy.kind == "retrained":  # the baseline's own checkpoints are no candidates
+            return []
     found = baseline.read(path, policy.kind)
     return [one for one in judge(policy, found.entries, entries) if one.status != "stale"]  # other tests check them
 
 
 def _gate(given: Mapping[str, Any], settings: Settings) -> Gate:
     """The gate's options: given in the test, else in the settings."""
-    table = _known(Gate, settings.table(CHECK)) | {key: given[key] for key in ("tol", "kind") if key in given}
-    if "metrics" in given:
-        table["metric"] = list(given["metrics"])
-    gate: Gate = options.configured(Gate, table)
+    chosen = _known(Gate, settings.table(CHECK)) | {key: given[key] for key in ("tol", "kind") if key in given}
+    if "metrics" in given and not isinstance(given["metrics"], Mapping):
+        chosen["metric"] = list(given["metrics"])
+    gate: Gate = options.configured(Gate, chosen)
     return gate
 
 
@@ -67,8 +77,14 @@ def _entry(checkpoint: Any, name: str, policy: Policy, settings: Settings, condi
         return checking.measure(name, lambda: checkpoint, policy, work)
     if settings.path:
         imports.also_from(settings.path.parent)
-    settled = asdict(options.configured(Conditions, _known(Conditions, settings.defaults(CHECK)))) | dict(conditions)
-    return checking.measure(name, lambda: load(checkpoint, Conditions(**settled)), policy, work)
+    known = {field.name for field in described(Conditions, Option)}
+    if unknown := sorted(conditions.keys() - known):
+        raise UsageError(
+            f"landscape_check takes no {nearest(unknown[0], known)}", fix=f"one of {', '.join(sorted(known))}"
+        )
+    wanted = _known(Conditions, settings.defaults(CHECK)) | dict(conditions)
+    settled = options.configured(Conditions, wanted, "landscape_check")
+    return checking.measure(name, lambda: load(checkpoint, settled), policy, work)
 
 
 def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:

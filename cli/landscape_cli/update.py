@@ -13,17 +13,18 @@ from landscape.gates.entry import Entry
 from landscape.gates.obstacles import Obstacle
 from landscape.gates.policy import Policy
 
-CI = "CI"  # set by every CI service
+CI = ("CI", "TF_BUILD", "TEAMCITY_VERSION", "JENKINS_URL", "CODEBUILD_BUILD_ID")  # one is set by every CI service
 NEVER = ("", "0", "false", "no")  # values of it that mean that there is none
 Named = tuple[str, str, Obstacle]  # a checkpoint, a metric, and why it has no number
 
 
 def require_no_ci() -> None:
     """Raises UsageError in CI, where an update would make every check pass."""
-    if os.environ.get(CI, "").lower() not in NEVER:
+    found = [f"{name}={os.environ[name]}" for name in CI if os.environ.get(name, "").lower() not in NEVER]
+    if found:
         raise UsageError(
             "a baseline is not updated in CI, where every check would then pass",
-            why=f"the environment has {CI}={os.environ[CI]}",
+            why=f"the environment has {found[0]}",
             fix="update it on your own machine and commit it",
         )
 
@@ -42,6 +43,19 @@ def missing(policy: Policy, entries: Sequence[Entry]) -> list[Named]:
     return [(f"{len(entries)} checkpoints", str(metric), obstacle) for metric, obstacle in together if obstacle]
 
 
+def earlier(path: Path, policy: Policy) -> Baseline:
+    """The baseline that is to be changed, empty if there is none; raises UsageError if it is of another kind."""
+    if not path.exists():
+        return Baseline(policy.kind, [])
+    found = baseline.read(path)
+    if found.kind != policy.kind:
+        raise UsageError(
+            f"{path} is a baseline for --kind {found.kind}, which would be lost",
+            fix="--baseline FILE: one for each kind",
+        )
+    return found
+
+
 def write(
     path: Path, policy: Policy, entries: Sequence[Entry], *, keep: bool = False
 ) -> Mapping[tuple[str, str], float]:
@@ -50,8 +64,6 @@ def write(
     With `keep`, other metrics of the same checkpoint stay.
     """
     require_no_ci()
-    earlier = baseline.read(path) if path.exists() else None
-    kept = earlier if earlier and earlier.kind == policy.kind else Baseline(policy.kind, [])
-    merged = keep and policy.kind == "same-weights"
-    baseline.write(path, kept.merged(entries) if merged else kept.updated(entries))
+    kept = earlier(path, policy)
+    baseline.write(path, kept.merged(entries) if keep else kept.updated(entries))
     return {(entry.name, name): reading.value for entry in kept.entries for name, reading in entry.readings.items()}

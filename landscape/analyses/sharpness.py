@@ -72,7 +72,7 @@ class SharpnessResult(Result):
         "rho",
         help="Mean rise under the noise.",
         optional=True,
-        gauge=Gauge("s_avg_se", "s_avg_draws", "rounding", "gate on it: its draws are antithetic, and shared"),
+        gauge=Gauge("s_avg_se", "s_avg_draws", "rounding", advice="gate on it: its draws are antithetic, and shared"),
     )
     s_avg_se: np.ndarray | None = array("rho", help="Its standard error over the draws.", optional=True)
     s_avg_interval: np.ndarray | None = array("rho", "bound", help="Its 95 % t-interval.", optional=True)

@@ -38,7 +38,10 @@ class TraceResult(Result):
     trace: float = scalar(
         "Sum of the eigenvalues.",
         gauge=Gauge(
-            "standard_error", "draws", advice="gate on it: with the same seed, changes far below rtol are seen"
+            "standard_error",
+            "draws",
+            asked="rtol",
+            advice="gate on it: with the same seed, changes far below rtol are seen",
         ),
     )
     standard_error: float = scalar("Its standard error over the random vectors; 0 if it was summed exactly.")

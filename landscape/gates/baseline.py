@@ -16,7 +16,8 @@ from landscape.gates.policy import Kind
 
 SCHEMA = 1
 DIGITS = 8  # significant: more than float32 has, and few enough to read
-ADVICE = "landscape check CKPT --update writes it anew"
+ADVICE = "restore it, or remove it: landscape check CKPT --update then writes it anew"
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # what a wrong document may raise
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,26 @@ class Baseline:
         return replace(self, entries=[*kept, *entries])
 
     def merged(self, entries: Sequence[Entry]) -> Baseline:
-        """With these entries, whose metrics join those that the entries of the same names have already."""
+        """With these entries, whose metrics join those that the entries of the same names have already.
+
+        What was measured otherwise by the same analysis does not stay: it would be taken for a part of the new run.
+        """
         held = {entry.name: entry for entry in self.entries}
-        for entry in entries:
-            earlier = held.get(entry.name, entry)
-            readings, runs = {**earlier.readings, **entry.readings}, {**earlier.runs, **entry.runs}
-            held[entry.name] = replace(entry, readings=readings, runs=runs)
-        return replace(self, entries=list(held.values()))
+        merged = [_joined(held.get(entry.name, entry), entry) for entry in entries]
+        if self.kind == "retrained" and held.keys() != {entry.name for entry in entries}:
+            return replace(self, entries=entries)
+        return replace(self, entries=list({**held, **{entry.name: entry for entry in merged}}.values()))
+
+
+def _joined(earlier: Entry, entry: Entry) -> Entry:
+    """The entry with those earlier readings that are of the same weights and runs, or of other analyses."""
+    kept = {
+        metric: reading
+        for metric, reading in earlier.readings.items()
+        if (analysis := metric.partition(".")[0]) not in entry.runs
+        or earlier.runs[analysis].fingerprint == entry.runs[analysis].fingerprint
+    }
+    return replace(entry, readings={**kept, **entry.readings}, runs={**earlier.runs, **entry.runs})
 
 
 def write(path: Path, baseline: Baseline) -> None:
@@ -53,15 +67,18 @@ def write(path: Path, baseline: Baseline) -> None:
 
 def read(path: Path, kind: Kind | None = None) -> Baseline:
     """The baseline in a file; raises OutputError with what is wrong with it, or UsageError if it is of another kind."""
+    if not path.exists():
+        raise OutputError(f"there is no baseline {path}", fix="landscape check CKPT --update writes it")
+    if not path.is_file():  # a device or a pipe would be read without end
+        raise OutputError(f"{path} is no regular file", fix="--baseline FILE names another")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except FileNotFoundError:
-        raise OutputError(f"there is no baseline {path}", fix="landscape check CKPT --update writes it") from None
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"{path} is not a baseline: {error}", fix=ADVICE) from error
     try:
         found = _baseline(document, path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except DAMAGE as error:
         raise OutputError(f"{path} is not a baseline: {type(error).__name__} {error}", fix=ADVICE) from error
     if kind is not None and found.kind != kind:
         raise UsageError(
@@ -112,8 +129,7 @@ def _reading(reading: Reading) -> dict[str, Any]:
         found["error"] = _rounded(reading.error)
     if reading.draws:
         found["draws"] = [_rounded(draw) for draw in reading.draws]
-    if reading.floor:
-        found["floor"] = _rounded(reading.floor)
+    found |= {name: _rounded(getattr(reading, name)) for name in ("floor", "asked") if getattr(reading, name)}
     if reading.ambiguous:
         found["ambiguous"] = reading.ambiguous
     return found
@@ -131,6 +147,8 @@ def _rounded(value: float) -> float:
 
 
 def _baseline(document: Any, path: Path) -> Baseline:
+    if not isinstance(document["schema"], int) or document["schema"] < 1:
+        raise ValueError(f"schema {document['schema']!r}")
     if document["schema"] > SCHEMA:
         raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
     if document["kind"] not in get_args(Kind):
@@ -139,7 +157,7 @@ def _baseline(document: Any, path: Path) -> Baseline:
 
 
 def _entry(name: str, held: Mapping[str, Any]) -> Entry:
-    runs = {analysis: _as_run(run) for analysis, run in held["runs"].items()}
+    runs = {analysis: _as_run(analysis, run) for analysis, run in held["runs"].items()}
     readings = {metric: _as_reading(reading) for metric, reading in held["metrics"].items()}
     lacking = [metric for metric in readings if metric.partition(".")[0] not in runs]
     if lacking:
@@ -147,18 +165,27 @@ def _entry(name: str, held: Mapping[str, Any]) -> Entry:
     return Entry(name, str(held["sha256"]), runs, readings)
 
 
-def _as_run(held: Mapping[str, Any]) -> Run:
+def _as_run(analysis: str, held: Mapping[str, Any]) -> Run:
     known = {field.name: held[field.name] for field in fields(Run)}
+    if known["analysis"] != analysis:
+        raise ValueError(f"the run of {analysis} is of {known['analysis']!r}")
+    wrong = [name for name in ("fingerprint", "environment") if not isinstance(known[name], dict)]
+    if wrong or not isinstance(known["device"], str):
+        raise ValueError(f"{(*wrong, 'device')[0]} of {analysis}")
     loss = math.nan if held["loss"] is None else float(held["loss"])
     return Run(**{**known, "loss": loss, "parameters": int(held["parameters"]), "params": tuple(held["params"])})
 
 
 def _as_reading(held: Mapping[str, Any]) -> Reading:
+    unknown = held.keys() - {"value", "error", "draws", "floor", "asked", "ambiguous"}
+    if unknown:
+        raise ValueError(f"a metric has {sorted(unknown)[0]!r}")
     return Reading(
         _finite(held["value"]),
-        _finite(held["error"]) if "error" in held else None,
+        _positive(held["error"]) if "error" in held else None,
         tuple(_finite(draw) for draw in held.get("draws", ())),
-        _finite(held.get("floor", 0.0)),
+        _positive(held.get("floor", 0.0)),
+        _positive(held.get("asked", 0.0)),
         ambiguous=str(held.get("ambiguous", "")),
     )
 
@@ -167,6 +194,20 @@ def _finite(number: Any) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise ValueError(f"{number!r} is no number")
     return float(number)
+
+
+def _positive(number: Any) -> float:
+    if _finite(number) < 0:
+        raise ValueError(f"{number!r} is below 0")
+    return float(number)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: a bad merge would otherwise be read in half."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"{next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)!r} stands twice")
+    return found
 
 
 def _refuse(constant: str) -> None:

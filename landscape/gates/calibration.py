@@ -12,7 +12,8 @@ from landscape.errors import UsageError
 from landscape.gates.entry import Entry
 from landscape.gates.metric import Metric, Reading
 from landscape.gates.policy import Policy, Rule
-from landscape.gates.rules import FEWEST, SIGMAS, detectable, gap_error
+from landscape.gates.retrained import FEWEST, detectable
+from landscape.gates.same_weights import SIGMAS, gap_error
 
 FAMILIAR = 2  # values from which a spread is known at all
 
@@ -22,8 +23,8 @@ class Floor:
     """The noise of one metric; shares are of its size, and None where they were not measured.
 
     `repeated` is what other micro-batches change, `spread` the standard deviation over seeds of the method, or of
-    training; `same_draws` and `other_draws` are the smallest changes that stand out, with the baseline's seed and with
-    another, and `between_runs` that between groups of retrained checkpoints.
+    training. `same_draws` and `other_draws` are the smallest changes that stand out of it: of an unchanged net with the
+    baseline's seed, and with another. `between_runs` is the change that is found between groups of retrained ones.
     """
 
     metric: str
@@ -38,15 +39,9 @@ class Floor:
     trouble: str = ""
 
     @property
-    def seen(self) -> float:
-        """The smallest change that the gate reports: that which stands out, and at least what is not allowed."""
-        found = self.between_runs if self.same_draws is None else self.same_draws
-        return max(self.tolerance, found if found is not None else math.inf)
-
-    @property
     def quiet(self) -> bool:
-        """Whether noise stays below the tolerance."""
-        return not self.trouble and self.seen <= self.tolerance
+        """Whether what stands out of the noise, with the baseline's seed, is below the tolerance."""
+        return not self.trouble and self.same_draws is not None and self.same_draws <= self.tolerance
 
 
 def same_weights(policy: Policy, seeds: Sequence[Entry], repeated: Entry) -> list[Floor]:
@@ -58,9 +53,9 @@ def same_weights(policy: Policy, seeds: Sequence[Entry], repeated: Entry) -> lis
 
 
 def retrained(policy: Policy, entries: Sequence[Entry]) -> list[Floor]:
-    """What the choice of seed makes of each metric, and the smallest change between groups of the fewest checkpoints.
+    """What the choice of seed makes of each metric, and the change that is found between groups of 5 and 3.
 
-    It is found with a probability of 0.9. Raises UsageError for a single checkpoint.
+    Raises UsageError for a single checkpoint.
     """
     if len(entries) < FAMILIAR:
         raise UsageError("one checkpoint has no spread", fix="name several that differ in the seed of training")
@@ -82,6 +77,7 @@ def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Readi
         return Floor(str(metric), name, seeds[0].value, math.nan, rule.tolerance.share, trouble=trouble or "it is 0")
     apart = abs(repeated.value - seeds[0].value)
     spread = float(np.std([reading.value for reading in seeds], ddof=1))
+    likely = max(spread, seeds[0].error or 0.0)  # the spread of a few seeds is often too small
     same = SIGMAS * max(gap_error(seeds[0], repeated), apart)
     return Floor(
         str(metric),
@@ -91,7 +87,7 @@ def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Readi
         rule.tolerance.of(size) / size,
         repeated=apart / size,
         same_draws=max(same, seeds[0].floor) / size,
-        other_draws=SIGMAS * math.sqrt(2) * spread / size,
+        other_draws=max(SIGMAS * math.sqrt(2) * likely, seeds[0].floor) / size,
     )
 
 
@@ -104,5 +100,5 @@ def _between(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> Floor:
         return Floor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)
     logs = np.log(values)
     centre, spread = float(np.exp(logs.mean())), float(logs.std(ddof=1))
-    smallest = detectable(spread, (FEWEST["baseline"], FEWEST["candidate"]), rule.alpha)
+    smallest = detectable(spread, (FEWEST["baseline"], FEWEST["candidate"]), rule)
     return Floor(str(metric), name, centre, spread, rule.tolerance.of(centre) / centre, between_runs=smallest)

@@ -15,7 +15,8 @@ from landscape.errors import UsageError
 from landscape.gates.metric import RESULTS, Metric, Reading, read
 
 # parts of a fingerprint that may differ: weights are what is judged, and a seed is a draw of the method
-FREE = ("weights", "seed", "preconditioner")
+FREE = ("weights", "seed")
+OPTIMISER = "preconditioner"  # the part that training makes anew with the weights
 NAMES = "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
 TOLD = ("torch", "processor")  # of the environment: what else may move a number
 KEPT = (*TOLD, "python", "loss-landscape-geometry")
@@ -33,12 +34,13 @@ class Run:
     device: str
     environment: Mapping[str, str]
 
-    def mismatches(self, other: Run) -> list[str]:
-        """What makes this run and an earlier one incomparable, both values each."""
+    def mismatches(self, other: Run, *, trained: bool = False) -> list[str]:
+        """What makes this run and an earlier one incomparable, both values each; `trained` if training was new."""
         mine, theirs = (
             {**run.fingerprint, "size": run.parameters, "params": list(run.params)} for run in (self, other)
         )
-        names = sorted((mine.keys() | theirs.keys()) - {*FREE, NAMES})
+        free = {*FREE, NAMES, *([OPTIMISER] if trained else [])}
+        names = sorted((mine.keys() | theirs.keys()) - free)
         apart = [name for name in names if mine.get(name) != theirs.get(name)]
         return [f"{name}: {_short(mine.get(name))}, in the baseline {_short(theirs.get(name))}" for name in apart]
 

@@ -13,6 +13,7 @@ from landscape.errors import UsageError, nearest, shown
 from landscape.fields import Array, Gauge, Option, Scalar, described
 
 NAME = re.compile(r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?")
+TWO_SIDED = 1.96  # standard errors in half of a 95 % interval
 ERROR = "_se"  # what the name of a standard error ends with
 RESULTS: dict[str, type[Result]] = {analysis.name: analysis.result for analysis in ANALYSES}
 
@@ -57,6 +58,7 @@ class Metric:
 class Reading:
     """A metric as it was measured: its standard error or bound, and the values whose mean it is, if they are known.
 
+    `floor` is the smallest difference that is no rounding, `asked` the error that the measurement was asked for.
     `unknown` and `ambiguous` say why it decides nothing, or may only be warned of; "" if there is nothing to say.
     """
 
@@ -64,6 +66,7 @@ class Reading:
     error: float | None = None
     draws: tuple[float, ...] = ()
     floor: float = 0.0
+    asked: float = 0.0
     unknown: str = ""
     ambiguous: str = ""
 
@@ -82,7 +85,7 @@ def describes_run(metric: Metric) -> bool:
     analysis = next(analysis for analysis in ANALYSES if analysis.name == metric.analysis)
     counts = {f.name for f in described(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")}
     gauges = [gauge_of(analysis.result, field) for field in numbers(analysis.result)]
-    errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor)}
+    errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor, gauge.asked)}
     return metric.field in counts | errors | {field.name for field in described(analysis, Option)}
 
 
@@ -107,6 +110,7 @@ def read(result: Result, metric: Metric) -> Reading:
         known,
         () if draws is None else tuple(float(draw[place]) for draw in draws),
         float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
+        abs(value) * float(getattr(result, gauge.asked) or 0.0) / TWO_SIDED if gauge.asked else 0.0,
         unknown,
         result.ambiguous(metric.field, place),
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Metric
-from landscape.gates.policy import Rule
-from landscape.gates.rules import FEWEST, retrained
-from landscape.gates.tolerance import Tolerance
+from landscape.gates.retrained import FEWEST, spread_alone
 
 LOSS_GAP = 0.1  # relative: cross-entropy flattens as a net becomes confident, and nothing else need have changed
+LOSS_ALPHA = 0.05  # two-sided: losses of one recipe are further apart than its seeds explain as often as that
 UPDATE = "--update writes it to the baseline"
 MEND = "mend that, or leave the metric out"
 
@@ -51,9 +52,18 @@ def too_few(metric: Metric, group: str, entries: Sequence[Entry]) -> Obstacle | 
     )
 
 
-def other_measurement(mine: Run, theirs: Run) -> Obstacle | None:
+def the_same(metric: Metric, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Obstacle | None:
+    """That a candidate is one of the baseline's own checkpoints, which tells nothing; None if none is."""
+    weights = {entry.runs[metric.analysis].fingerprint.get("weights") for entry in baseline}
+    same = [entry.name for entry in candidates if entry.runs[metric.analysis].fingerprint.get("weights") in weights]
+    if not same:
+        return None
+    return Obstacle(f"{same[0]} is one of the baseline's own checkpoints", "candidates of a new training run")
+
+
+def other_measurement(mine: Run, theirs: Run, *, trained: bool = False) -> Obstacle | None:
     """That the two were not measured alike; None if they were."""
-    if mismatches := mine.mismatches(theirs):
+    if mismatches := mine.mismatches(theirs, trained=trained):
         return Obstacle(
             f"not the same measurement: {'; '.join(mismatches)}",
             f"measure as the baseline was measured, or, if the change is meant, {UPDATE}",
@@ -63,17 +73,24 @@ def other_measurement(mine: Run, theirs: Run) -> Obstacle | None:
 
 def other_loss(mine: Run, theirs: Run) -> Obstacle | None:
     """That the losses of two checkpoints are too far apart; None if they are not, or if it does not matter."""
-    apart = abs(mine.loss - theirs.loss) > LOSS_GAP * max(abs(mine.loss), abs(theirs.loss))
-    return _confident(theirs.loss, mine.loss) if mine.follows_loss and apart else None
-
-
-def other_losses(mine: Sequence[Run], theirs: Sequence[Run], alpha: float) -> Obstacle | None:
-    """That the losses of two groups are too far apart, and further than their seeds explain; None if they are not."""
-    if not theirs[0].follows_loss:
+    if not mine.follows_loss or _alike(mine.loss, theirs.loss):
         return None
-    apart = Rule(Tolerance(LOSS_GAP), direction="both", alpha=alpha)
-    found = retrained([run.loss for run in theirs], [run.loss for run in mine], apart)
-    return _confident(found.baseline, found.candidate) if found.worse else None
+    return _confident(theirs.loss, mine.loss)
+
+
+def other_losses(mine: Sequence[Run], theirs: Sequence[Run]) -> Obstacle | None:
+    """That the mean losses of two groups are too far apart, and further than the baseline's seeds are; None if not."""
+    here, there = (np.array([run.loss for run in runs]) for runs in (mine, theirs))
+    means = float(here.mean()), float(there.mean())
+    if not theirs[0].follows_loss or _alike(*means):
+        return None
+    explained = abs(means[0] - means[1]) <= spread_alone(there, len(here), LOSS_ALPHA / 2)
+    return None if explained else _confident(means[1], means[0])
+
+
+def _alike(mine: float, theirs: float) -> bool:
+    """Whether two losses are near enough; a loss that is not known is near none."""
+    return abs(mine - theirs) <= LOSS_GAP * max(abs(mine), abs(theirs))
 
 
 def _confident(theirs: float, mine: float) -> Obstacle:

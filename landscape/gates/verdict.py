@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from landscape.gates import obstacles
+from landscape.gates import obstacles, retrained, same_weights
+from landscape.gates.comparison import Comparison
 from landscape.gates.entry import Entry
 from landscape.gates.metric import Metric
 from landscape.gates.obstacles import UPDATE, Obstacle
 from landscape.gates.policy import Policy, Rule
-from landscape.gates.rules import Comparison, retrained, same_weights
 
 Status = Literal["pass", "improvement", "warning", "stale", "regression", "inconclusive"]
 REGRESSION, INCONCLUSIVE = 1, 3
@@ -77,7 +77,7 @@ def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) 
     if found := _first(check(mine, theirs) for check in (obstacles.other_measurement, obstacles.other_loss)):
         return verdict.blocked(found)
     readings = earlier.readings[name], candidate.readings[name]
-    compared = replace(verdict, comparison=same_weights(*readings, rule), notes=tuple(mine.remarks(theirs)))
+    compared = replace(verdict, comparison=same_weights.compare(*readings, rule), notes=tuple(mine.remarks(theirs)))
     return _judged(compared, next((reading.ambiguous for reading in readings if reading.ambiguous), ""))
 
 
@@ -91,14 +91,16 @@ def _together(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidates:
         return verdict.blocked(found)
     if found := _first(obstacles.too_few(metric, group, entries) for group, entries in groups.items()):
         return verdict.blocked(found)
-    mine, theirs = ([entry.runs[metric.analysis] for entry in entries] for entries in groups.values())
-    if found := _first(obstacles.other_measurement(run, theirs[0]) for run in (*mine, *theirs)):
+    if found := obstacles.the_same(metric, baseline, candidates):
         return verdict.blocked(found)
-    if found := obstacles.other_losses(mine, theirs, rule.alpha):
+    mine, theirs = ([entry.runs[metric.analysis] for entry in entries] for entries in groups.values())
+    if found := _first(obstacles.other_measurement(run, theirs[0], trained=True) for run in (*mine, *theirs)):
+        return verdict.blocked(found)
+    if found := obstacles.other_losses(mine, theirs):
         return verdict.blocked(found)
     earlier, now = ([entry.readings[name].value for entry in entries] for entries in (baseline, candidates))
     notes = tuple(dict.fromkeys(remark for run in mine for remark in run.remarks(theirs[0])))
-    compared = replace(verdict, comparison=retrained(earlier, now, rule), notes=notes)
+    compared = replace(verdict, comparison=retrained.compare(earlier, now, rule), notes=notes)
     return _judged(compared, _first(entry.readings[name].ambiguous for _, entry in every) or "")
 
 
@@ -120,7 +122,7 @@ def _judged(verdict: Verdict, ambiguous: str) -> Verdict:
         return replace(verdict, status=status, why=why, fix=f"if the change is meant, {UPDATE}", notes=notes)
     if found.unsettled:
         return replace(verdict, why=found.unsettled, fix="measure more precisely, or find what makes it so noisy")
-    if found.better and rule.direction != "both":
+    if found.better:
         return replace(verdict, status="improvement", why=f"it is better by {change(found)}", fix=UPDATE, notes=notes)
     return replace(verdict, status="pass", notes=notes)
 
@@ -152,11 +154,13 @@ def _at_level(verdict: Verdict) -> Verdict:
 
 
 def _stale(policy: Policy, compared: Sequence[Entry]) -> list[Verdict]:
-    """What the baseline holds and the policy does not name."""
+    """What the baseline holds and the policy does not name; once for a group of retrained checkpoints."""
     named = {str(metric) for metric in policy.rules}
-    return [
-        Verdict(name, entry.name, "stale", "the baseline has it, the policy does not name it", "--update leaves it out")
+    held = {
+        (f"{len(compared)} checkpoints" if policy.kind == "retrained" else entry.name, name)
         for entry in compared
         for name in entry.readings
         if name not in named
-    ]
+    }
+    why, fix = "the baseline has it, the policy does not name it", "--update leaves it out"
+    return [Verdict(name, checkpoint, "stale", why, fix) for checkpoint, name in sorted(held)]

@@ -134,6 +134,55 @@ class TestOutcomes:
         assert status(["check", known, *FAST]) == 2
         assert "internal error: ZeroDivisionError: boom" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("reader", ["stdout", "stderr", "both"])
+    def test_a_reader_who_has_gone_changes_no_verdict(self, known: str, reader: str) -> None:
+        """`landscape check ... | head -1` must not turn a regression into a pass, nor a pass into a regression."""
+        own = {name: value for name, value in os.environ.items() if name != "CI"}
+        for scale, code in ((1.1, 1), (1.0, 0)):
+            saved("mlp.pt", scale)
+            read, write = os.pipe()
+            os.close(read)
+            gone = {"stdout": write} if reader == "stdout" else {"stderr": write}
+            gone = {"stdout": write, "stderr": write} if reader == "both" else gone
+            streams: dict[str, int] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **gone}
+            command = [sys.executable, "-m", "landscape_cli", "check", known, *FAST]
+            done = subprocess.run(command, check=False, env=own, **streams)  # type: ignore[call-overload]
+            os.close(write)
+            assert done.returncode == code
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+    @pytest.mark.parametrize("words", [["--bogus"], ["missing.pt"]])
+    def test_an_error_that_cannot_be_told_is_still_no_regression(self, known: str, words: list[str]) -> None:
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "landscape_cli", "check", *words]
+            assert subprocess.run(command, check=False, stderr=full, stdout=subprocess.DEVNULL).returncode == 2
+
+    def test_an_earlier_result_of_other_weights_is_not_left_for_these(self, known: str, capsys: Captured) -> None:
+        assert status(["check", known, *FAST]) == 0
+        saved("mlp.pt", 1.1)
+        Path("landscape.toml").write_text("[check.eig]\nk = 1\nmax_products = 2\n")
+        assert status(["check", known, *FAST]) == 3
+        capsys.readouterr()
+        assert status(["check", "--from", "mlp.check.landscape.h5", *FAST]) == 3
+        assert "pass" not in capsys.readouterr().out
+
+    def test_rounding_that_hides_a_change_is_told(self, capsys: Captured) -> None:
+        """A sharpness of the size of its rounding."""
+        Path("landscape.toml").write_text("[check.sharpness]\nrho = [1e-6]\nstarts = 1\ndraws = 2\n")
+        saved("mlp.pt")
+        metric = ["--metric", "sharpness.s_max[0]"]
+        assert status(["check", "mlp.pt", "--update", *metric]) == 0
+        saved("mlp.pt", 1.1)
+        capsys.readouterr()
+        assert status(["check", "mlp.pt", *metric]) == 0
+        assert "within noise" in capsys.readouterr().out
+
+    def test_the_environment_does_not_turn_it_off(self, known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        saved("mlp.pt", 1.1)
+        for name in ("DRY_RUN", "UPDATE", "LIST", "LIST_", "CALIBRATE"):
+            monkeypatch.setenv(f"LANDSCAPE_{name}", "1")
+        assert status(["check", known, *FAST]) == 1
+
     def test_results_stay_beside_the_checkpoint_and_replace_nobodys_own(self, known: str) -> None:
         assert status(["eig", known, "-k", "2", "--no-plot"]) == 0
         assert status(["check", known, *FAST]) == 0
@@ -190,6 +239,35 @@ class TestUpdate:
         assert list(held) == ["mlp.pt", "second.pt"]
         assert status(["check", "mlp.pt", "b/second.pt", *FAST]) == 0
 
+    def test_a_baseline_of_another_kind_is_not_lost(self, known: str, capsys: Captured) -> None:
+        before = Path("landscape-baseline.json").read_bytes()
+        runs = [saved(f"{seed}.pt", 1.0, seed) for seed in range(5)]
+        assert status(["check", *runs, "--update", "--kind", "retrained", *FAST]) == 2
+        assert "which would be lost" in capsys.readouterr().err
+        assert Path("landscape-baseline.json").read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["TF_BUILD", "JENKINS_URL"])
+    def test_services_that_do_not_set_ci_are_known(
+        self, known: str, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(name, "True")
+        assert status(["check", known, "--update", *FAST]) == 2
+
+    def test_a_damaged_baseline_names_what_helps(self, capsys: Captured) -> None:
+        saved("mlp.pt")
+        Path("landscape-baseline.json").write_text("<<<<<<< HEAD")
+        assert status(["check", "mlp.pt", "--update", *FAST]) == 2
+        assert "restore it, or remove it" in capsys.readouterr().err
+        Path("landscape-baseline.json").unlink()
+        assert status(["check", "mlp.pt", "--update", *FAST]) == 0
+
+    def test_the_baselines_name_is_free(self) -> None:
+        saved("mlp.pt")
+        assert status(["check", "mlp.pt", "--update", *FAST, "--baseline", "gate.lock"]) == 0
+        assert status(["check", "mlp.pt", *FAST, "--baseline", "gate.lock"]) == 0
+        saved("mlp.pt", 1.1)
+        assert status(["check", "mlp.pt", *FAST, "--against", "gate.lock"]) == 1
+
     def test_what_is_no_baseline_is_not_overwritten(self, capsys: Captured) -> None:
         saved("mlp.pt")
         Path("package.json").write_text("{}")
@@ -245,6 +323,35 @@ class TestSources:
         assert status(["check", "new.pt", "--against", other, *FAST]) == 1
         assert status(["check", known, "--against", other, *FAST]) == 0
 
+    def test_a_file_is_what_its_place_says(self, known: str, capsys: Captured) -> None:
+        """Neither a baseline nor results are a checkpoint, and a baseline is no result: none passes as its own."""
+        assert status(["check", known, *FAST]) == 0
+        for words in (["landscape-baseline.json"], ["mlp.check.landscape.h5"], ["--from", "landscape-baseline.json"]):
+            assert status(["check", *words, *FAST]) == 2, words
+        Path(known).rename("model.json")
+        assert status(["check", "model.json", *FAST]) == 0
+
+    def test_results_of_different_checkpoints_in_one_file_are_refused(self, known: str, capsys: Captured) -> None:
+        other = saved("other.pt", 1.1)
+        assert status(["eig", other, "-o", "mixed.h5", "-k", "1"]) == 0
+        assert status(["direction", known, "-o", "mixed.h5"]) == 0
+        assert status(["check", "--from", "mixed.h5", "--metric", "direction.slope", *FAST]) == 2
+        assert "results of different checkpoints" in capsys.readouterr().err
+
+    def test_another_preconditioner_is_another_matrix(self, known: str, capsys: Captured) -> None:
+        names = landscape.load(known).space.names
+        shapes = {block.name: block.shape for block in landscape.load(known).space.blocks}
+        for name, size in (("p.pt", 1.0), ("q.pt", 100.0)):
+            torch.save({one: torch.full(shapes[one], size) for one in names}, name)
+        Path("landscape.toml").write_text(
+            '[check]\npreconditioner = "p.pt"\n[check.eig]\noperator = "preconditioned"\n'
+        )
+        words = ["check", known, *FAST, "--baseline", "p.json"]
+        assert status([*words, "--update"]) == 0
+        assert status(words) == 0
+        assert status([*words, "--preconditioner", "q.pt"]) == 3
+        assert "preconditioner: " in capsys.readouterr().out
+
     def test_retrained_checkpoints_are_compared_in_groups(self, capsys: Captured) -> None:
         kind = [*FAST, "--kind", "retrained"]
         baseline = [saved(f"run{seed}/final.pt", 1.0, seed) for seed in range(5)]
@@ -298,7 +405,7 @@ class TestSettings:
             ("[check]\nkindd = 'retrained'", "did you mean kind"),
             ("[check]\nkind = 'both'", "one of same-weights, retrained"),
             ("[check]\nupdate = true", "update is not taken from settings"),
-            ("[check]\nmetrics = 'eig.loss'", "[check] has no setting metrics"),
+            ("[check]\nmetrics = 'eig.loss'", "[check] metrics is not a table"),
             ("[check.metrics]\n'eig.los' = 'error'", "did you mean loss"),
             ("[check.metrics]\n'eig.loss' = 0.02", "eig.loss = 0.02"),
             ("[check.egi]\nk = 1", "[check] has no table egi (did you mean eig?)"),
@@ -328,6 +435,8 @@ class TestSettings:
             (["--calibrate", "1"], "--calibrate is 1"),
             (["--alpha", "2"], "--alpha is 2"),
             (["--kind", "both"], "--kind is 'both'"),
+            (["--update", "--json"], "--update prints a table"),
+            (["--calibrate", "2", "--json"], "--calibrate prints a table"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
@@ -411,6 +520,14 @@ class TestOthers:
         rows = [line.split() for line in out.splitlines() if line.strip().startswith("mlp.pt")]
         assert [row[1] for row in rows] == [LAMBDA, "sharpness.s_avg[0]"]
         assert not Path("landscape-baseline.json").exists()
+
+    def test_calibration_of_what_has_no_number_is_inconclusive(self, capsys: Captured) -> None:
+        saved("mlp.pt", float("nan"))
+        assert status(["check", "mlp.pt", *FAST, "--calibrate", "2"]) in (2, 3)
+        saved("mlp.pt")
+        Path("landscape.toml").write_text("[check.eig]\nmax_products = 2\n")
+        assert status(["check", "mlp.pt", *FAST, "--calibrate", "2"]) == 3
+        assert "eigenvalues converged" in capsys.readouterr().out
 
     def test_calibration_of_retrained_checkpoints(self, capsys: Captured) -> None:
         paths = [saved(f"{seed}.pt", 1.0, seed) for seed in range(3)]

@@ -146,6 +146,58 @@ def test_in_memory(landscape_check):
     assert "nowhere.json" in other.stdout
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("landscape_check([])", "no checkpoint is named"),
+        (f"landscape_check('ckpt.pt', {{'{METRIC}': '0.01%'}})", "0.01% is allowed"),
+        (f"landscape_check('ckpt.pt', '{METRIC}', '0.01%')", "0.01% is allowed"),
+        (f"landscape_check('ckpt.pt', ['{METRIC}'], limt=3)", "did you mean limit"),
+        (f"landscape_check('ckpt.pt', ['{METRIC}'], limit=100)", "not the same measurement"),
+    ],
+    ids=["nothing", "table", "one-name", "misspelt", "other-data"],
+)
+def test_nothing_passes_by_being_overlooked(project: Path, call: str, words: str) -> None:
+    saved(project / "ckpt.pt", 1.001)
+    (project / "test_sharpness.py").write_text(f"def test_it(landscape_check):\n    {call}\n")
+    done = run(project)
+    assert done.returncode == 1
+    assert words in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["tolerance='1%'", "['eig.loss'], '1%', 'same-weights', 'b.json', 'more'"])
+def test_a_marker_with_a_wrong_argument_is_an_error(project: Path, arguments: str) -> None:
+    (project / "test_sharpness.py").write_text(
+        f"import pytest\n\n@pytest.mark.landscape({arguments})\n"
+        f"def test_it(landscape_check):\n    landscape_check('ckpt.pt', ['{METRIC}'])\n"
+    )
+    done = run(project)
+    assert done.returncode == 1
+    assert "TypeError" in done.stdout
+
+
+def test_retrained_nets_have_a_baseline_of_their_own(project: Path) -> None:
+    for seed in range(8):
+        torch.manual_seed(seed)
+        landscape.save(
+            project / f"{seed}.pt", mlp(SIZES), data=digits("test")[0],
+            spec={"model": "mlp", "model_args": {"sizes": SIZES}},
+        )  # fmt: skip
+    before = (project / "landscape-baseline.json").read_bytes()
+    call = f"['{METRIC}'], kind='retrained', baseline='group.json'"
+
+    def group(first: int, last: int) -> None:
+        paths = [f"{seed}.pt" for seed in range(first, last)]
+        (project / "test_group.py").write_text(f"def test_it(landscape_check):\n    landscape_check({paths}, {call})\n")
+
+    group(0, 5)
+    assert run(project, "--landscape-update").returncode == 0
+    assert "baseline's own checkpoints" in run(project).stdout
+    group(5, 8)
+    assert run(project).returncode == 0
+    assert (project / "landscape-baseline.json").read_bytes() == before
+
+
 def test_what_is_only_warned_of_is_a_warning(project: Path) -> None:
     (project / "pytest.ini").write_text("[pytest]\n")
     (project / "landscape.toml").write_text(

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from gating import METRIC, entry, run
 
+from landscape.gates.comparison import Comparison
 from landscape.gates.policy import policy
-from landscape.gates.rules import Comparison
 from landscape.gates.verdict import Status, Verdict, judge
 from landscape_cli.reports import ANNOTATIONS, FORMATS, Report, as_json, github, junit, markdown, rows, text
 
@@ -111,8 +111,25 @@ class TestGithub:
         assert "trace.trace" in lines[0]
         assert (f"and {count - 9} more" in lines[-1]) == (count > ANNOTATIONS)
 
+    def test_what_is_left_over_is_as_bad_as_its_worst(self) -> None:
+        several = [made("regression", f"eig.eigenvalues[{i}]") for i in range(12)]
+        assert github(Report("same-weights", "b", several)).splitlines()[-1].startswith("::error ")
+
     def test_a_pass_says_nothing(self) -> None:
         assert github(Report("same-weights", "b", [made("pass")])) == ""
+
+
+class TestHostileNames:
+    NASTY = "\x1b[31m\x00\ud800\r| ]]> <b>"
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_no_format_passes_on_what_commands_a_terminal_or_breaks_a_document(self, name: str) -> None:
+        verdict = replace(made("regression", self.NASTY, self.NASTY), notes=(self.NASTY,), checkpoint=self.NASTY)
+        told = FORMATS[name](Report("same-weights", "b", [verdict], [(self.NASTY, self.NASTY), ("b.pt", "")]))
+        assert not {"\x1b", "\x00", "\r", "\ud800"} & set(told)
+        told.encode()
+        if name == "junit":
+            ElementTree.fromstring(told)
 
 
 class TestJunit:

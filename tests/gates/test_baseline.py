@@ -18,14 +18,9 @@ from landscape.gates.baseline import Baseline
 from landscape.gates.metric import Reading
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False, width=32)
-readings = st.builds(
-    Reading,
-    numbers,
-    st.none() | numbers,
-    st.lists(numbers, max_size=4).map(tuple),
-    numbers,
-    ambiguous=st.text(max_size=5),
-)
+sizes = st.floats(0, allow_nan=False, allow_infinity=False, allow_subnormal=False, width=32)
+draws = st.lists(numbers, max_size=4).map(tuple)
+readings = st.builds(Reading, numbers, st.none() | sizes, draws, sizes, sizes, ambiguous=st.text(max_size=5))
 
 
 def near(left: float | None, right: float | None) -> bool:
@@ -45,6 +40,7 @@ def test_what_is_read_is_what_was_written_to_eight_digits(tmp_path: Path, readin
     assert near(reading.value, again.value)
     assert near(reading.error, again.error)
     assert near(reading.floor, again.floor)
+    assert near(reading.asked, again.asked)
     assert len(again.draws) == len(reading.draws)
     assert all(near(a, b) for a, b in zip(reading.draws, again.draws, strict=True))
     assert again.ambiguous == reading.ambiguous
@@ -89,6 +85,18 @@ def test_a_merge_keeps_the_metrics_that_other_tests_wrote() -> None:
     assert {one.name: set(one.readings) for one in merged.entries} == {"a.pt": {"eig.loss", METRIC}, "b.pt": {METRIC}}
 
 
+def test_a_merge_drops_what_the_same_analysis_measured_otherwise() -> None:
+    other = replace(entry(of=run(limit=100)), readings={"eig.loss": Reading(0.1), METRIC: Reading(1.0)})
+    (merged,) = Baseline("same-weights", [other]).merged([entry(5.0, of=run(limit=200))]).entries
+    assert {name: reading.value for name, reading in merged.readings.items()} == {METRIC: 5.0}
+
+
+def test_a_merge_of_retrained_checkpoints_keeps_the_metrics_of_the_same_group_only() -> None:
+    held = Baseline("retrained", [replace(one, readings={"eig.loss": Reading(0.1)}) for one in seeds([1.0, 2.0])])
+    assert all(set(one.readings) == {"eig.loss", METRIC} for one in held.merged(seeds([1.0, 2.0])).entries)
+    assert len(held.merged(seeds([1.0, 2.0, 3.0])[1:]).entries) == 2
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -102,11 +110,21 @@ def test_a_merge_keeps_the_metrics_that_other_tests_wrote() -> None:
         (lambda text: text.replace('"value": 3.0', '"value": 1e999'), "inf is no number"),
         (lambda text: text.replace('"value": 3.0', '"value": "3"'), "'3' is no number"),
         (lambda text: text.replace('"value": 3.0', '"value": true'), "True is no number"),
-        (lambda text: text.replace('"value": 3.0', '"values": 3.0'), "KeyError 'value'"),
-        (lambda text: text.replace('"eig": {', '"trace": {'), "has no run"),
+        (lambda text: text.replace('"value": 3.0', '"values": 3.0'), "a metric has 'values'"),
+        (lambda text: text.replace('"eig": {', '"trace": {'), "the run of trace is of 'eig'"),
+        (lambda text: text.replace('"value": 3.0', '"value": 3.0, "value": 4.0'), "'value' stands twice"),
+        (lambda text: text.replace('"error": 0.0001', '"error": -1'), "-1 is below 0"),
+        (lambda text: text.replace('"error": 0.0001', '"errors": 1'), "a metric has 'errors'"),
+        (lambda text: text.replace('"schema": 1,\n  "ch', '"schema": 0,\n  "ch'), "schema 0"),
+        (lambda text: text.replace('"value": 3.0', f'"value": 1{"0" * 400}'), "is not a baseline"),
+        (lambda text: text.replace('"fingerprint": {', '"fingerprint": [], "other": {'), "fingerprint of eig"),
+        (lambda text: text.replace('"device": "cpu"', '"device": null'), "device of eig"),
     ],
-    ids="cut deep list empty newer kind nan infinite text flag absent run".split(),
-)  # fmt: skip
+    ids=[
+        *"cut deep list empty newer kind nan infinite text flag absent run".split(),
+        *"twice negative key schema huge parts device".split(),
+    ],
+)
 def test_what_is_damaged_is_said_so_and_never_compared(tmp_path: Path, damage: object, words: str) -> None:
     path = tmp_path / "b.json"
     baseline.write(path, Baseline("same-weights", [entry()]))

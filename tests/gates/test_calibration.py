@@ -10,8 +10,9 @@ from gating import METRIC, entry, seeds
 
 from landscape.errors import UsageError
 from landscape.gates import calibration
-from landscape.gates.policy import policy
-from landscape.gates.rules import detectable
+from landscape.gates.policy import Rule, policy
+from landscape.gates.retrained import detectable
+from landscape.gates.tolerance import Tolerance
 
 POLICY = policy(metrics={METRIC: "2%"})
 
@@ -25,16 +26,17 @@ def test_the_spread_over_seeds_and_three_errors_of_a_difference_are_told() -> No
     assert floor.same_draws == pytest.approx(0.03 / values[0], rel=1e-6)
 
 
-def test_a_change_that_is_allowed_is_not_seen_however_quiet_it_is() -> None:
+def test_a_measurement_without_noise_is_quiet() -> None:
     (floor,) = calibration.same_weights(POLICY, [entry(3.0), entry(3.0)], entry(3.0, error=0.0))
-    assert floor.seen == floor.tolerance == pytest.approx(0.02)
+    assert floor.tolerance == pytest.approx(0.02)
     assert floor.quiet
 
 
 def test_noise_above_the_tolerance_is_seen_as_such() -> None:
     noisy = entry(3.0, error=0.2)
     (floor,) = calibration.same_weights(POLICY, [noisy, noisy], noisy)
-    assert floor.seen == pytest.approx(3 * math.sqrt(2) * 0.2 / 3)
+    assert floor.same_draws == pytest.approx(3 * math.sqrt(2) * 0.2 / 3)
+    assert floor.other_draws == pytest.approx(3 * math.sqrt(2) * 0.2 / 3), "two equal values are no proof of no spread"
     assert not floor.quiet
 
 
@@ -51,9 +53,8 @@ def test_between_retrained_checkpoints_the_detectable_change_is_told() -> None:
     (floor,) = calibration.retrained(policy("retrained", {METRIC: "25%"}), seeds(values.tolist()))
     assert floor.value == pytest.approx(np.exp(np.log(values).mean()))
     assert floor.spread == pytest.approx(np.log(values).std(ddof=1))
-    assert floor.between_runs == pytest.approx(detectable(floor.spread, (5, 3), 0.01))
-    assert floor.seen == floor.between_runs
-    assert not floor.quiet
+    assert floor.between_runs == pytest.approx(detectable(floor.spread, (5, 3), Rule(Tolerance(0.25))))
+    assert floor.between_runs > 0.25
 
 
 def test_one_checkpoint_has_no_spread_and_negative_values_no_logarithm() -> None:

@@ -90,3 +90,14 @@ def test_a_policy_that_checks_nothing_is_refused() -> None:
         policy(metrics={NAME: "off"})
     with pytest.raises(UsageError, match="no metric is checked"):
         policy(metrics={})
+
+
+def test_a_metric_stands_once_and_dashes_are_underscores() -> None:
+    with pytest.raises(UsageError, match="is named twice"):
+        policy(metrics={"eig.eigenvalues[0]": "error", "eig.eigenvalues[ 0 ]": "off"})
+    assert rule({"max-increase": "1%"}) == Rule(Tolerance(0.01))
+
+
+def test_a_fall_that_no_positive_value_can_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="no value falls by 100%"):
+        policy("retrained", {NAME: {"max_decrease": "100%"}})

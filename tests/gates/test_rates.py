@@ -40,7 +40,7 @@ def share(first: str, second: str, status: str) -> float:
 def test_without_change_one_in_a_hundred_raises_an_alarm_at_most(recipe: str) -> None:
     assert len(trained(recipe)) == 24
     assert share(recipe, recipe, "regression") <= 0.01
-    assert share(recipe, recipe, "inconclusive") <= 0.03
+    assert share(recipe, recipe, "inconclusive") <= 0.08, "losses or spreads that are further apart than seeds explain"
 
 
 @pytest.mark.parametrize(("before", "after"), [("usual", "lr-tenth"), ("sam", "usual")])

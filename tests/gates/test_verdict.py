@@ -181,7 +181,7 @@ class TestRetrained:
             ([3.0, 3.1, 2.9], "pass", ""),
             ([6.0, 6.4, 5.9], "regression", "is worse by +103 %, 25% is allowed, p = "),
             ([1.5, 1.6, 1.4], "improvement", "better by -50"),
-            ([0.1, 3.0, 90.0], "inconclusive", "spread is"),
+            ([0.1, 3.0, 20.0], "inconclusive", "spread is"),
             ([6.0, 6.4], "inconclusive", "2 candidate checkpoints: a change cannot be told"),
             ([6.0], "inconclusive", "1 candidate checkpoint: "),
         ],
@@ -216,6 +216,40 @@ class TestRetrained:
         found = verdict(seeds(USUAL, 0.1), seeds([6.0, 6.4, 5.9], 0.12), "retrained")
         assert (found.status, exit_code([found])) == ("inconclusive", 3)
         assert "the loss is 0.12, in the baseline 0.1" in found.why
+        assert verdict(seeds(USUAL, 0.1), seeds([6.0, 6.4, 5.9], 0.109), "retrained").status == "regression"
         spread = [replace(one, runs={"eig": replace(one.runs["eig"], loss=loss)})
                   for one, loss in zip(seeds(USUAL), [0.08, 0.13, 0.1, 0.07, 0.12], strict=True)]  # fmt: skip
         assert verdict(spread, seeds([6.0, 6.4, 5.9], 0.12), "retrained").status == "regression"
+
+    def test_losses_that_spread_among_the_candidates_alone_are_not_explained_by_it(self) -> None:
+        losses = [0.12, 0.15, 0.2]
+        wide = [
+            replace(one, runs={"eig": replace(one.runs["eig"], loss=loss)})
+            for one, loss in zip(seeds([3.0, 3.1, 2.9]), losses, strict=True)
+        ]
+        assert "the loss is 0.1567" in verdict(seeds(USUAL, 0.1), wide, "retrained").why
+
+    def test_the_baselines_own_checkpoints_are_no_candidates(self) -> None:
+        found = verdict(seeds(USUAL), seeds(USUAL)[:3], "retrained")
+        assert (found.status, found.why) == ("inconclusive", "seed-0.pt is one of the baseline's own checkpoints")
+
+    def test_a_baseline_that_was_measured_in_two_ways_is_not_compared_with(self) -> None:
+        mixed = [*seeds(USUAL[:4]), seeds(USUAL, k=7)[4]]
+        assert "k: 7" in verdict(mixed, seeds([3.0, 3.1, 2.95]), "retrained").why
+
+    def test_what_is_stale_is_named_once(self) -> None:
+        more = [replace(one, readings={**one.readings, "eig.loss": one.readings[METRIC]}) for one in seeds(USUAL)]
+        stale = [one for one in verdicts(more, seeds([3.0, 3.1, 2.95]), "retrained") if one.status == "stale"]
+        assert [(one.metric, one.checkpoint) for one in stale] == [("eig.loss", "5 checkpoints")]
+
+    def test_another_preconditioner_is_training_s_own_and_otherwise_another_matrix(self) -> None:
+        new = seeds([3.0, 3.1, 2.95], preconditioner="q")
+        assert verdict(seeds(USUAL, preconditioner="p"), new, "retrained").status == "pass"
+        found = verdict(entry(of=run(preconditioner="p")), entry(of=run(preconditioner="q")))
+        assert (found.status, "preconditioner: q" in found.why) == ("inconclusive", True)
+
+
+def test_a_loss_that_is_not_known_is_near_none() -> None:
+    for pair in ((math.nan, 0.1), (0.1, math.nan), (math.nan, math.nan)):
+        baseline, candidate = (entry(of=run(loss)) for loss in pair)
+        assert verdict(baseline, candidate).status == "inconclusive"
