@@ -175,7 +175,7 @@ class TestOutcomes:
         saved("mlp.pt", 1.1)
         capsys.readouterr()
         assert status(["check", "mlp.pt", *metric]) == 0
-        assert "within noise" in capsys.readouterr().out
+        assert "noise hides changes below" in capsys.readouterr().out
 
     def test_the_environment_does_not_turn_it_off(self, known: str, monkeypatch: pytest.MonkeyPatch) -> None:
         saved("mlp.pt", 1.1)
