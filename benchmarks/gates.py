@@ -27,7 +27,7 @@ from landscape.gates import baseline
 from landscape.gates.baseline import Baseline
 from landscape.gates.entry import Entry
 from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
-from landscape.gates.verdict import judge
+from landscape.gates.verdict import INCONCLUSIVE, REGRESSION, exit_code, judge
 from landscape.objective import Objective
 from landscape.zoo import digits
 from landscape_cli.options import configured
@@ -107,20 +107,20 @@ def pairs(
 
 
 def verdicts(first: Sequence[Entry], second: Sequence[Entry], rules: Policy) -> dict[str, dict[str, float]]:
-    """Shares of each verdict by metric, and of draws in which any of the usual metrics regressed."""
+    """Shares of each verdict by metric, and of the outcomes of the default policy."""
     found: dict[str, Counter[str]] = {}
-    any_regression = 0
+    outcomes: Counter[int] = Counter()
     for earlier, candidates in pairs(first, second, (5, 3)):
         judged = judge(rules, earlier, candidates)
-        usual = [verdict.status for verdict in judged if verdict.metric in METRICS["retrained"]]
-        any_regression += "regression" in usual
+        outcomes[exit_code(verdict for verdict in judged if verdict.metric in METRICS["retrained"])] += 1
         for verdict in judged:
             found.setdefault(verdict.metric, Counter())[verdict.status] += 1
     shares = {
         metric: {status: counts[status] / DRAWS for status in ("regression", "inconclusive")}
         for metric, counts in found.items()
     }
-    return {**shares, "any of the default policy": {"regression": any_regression / DRAWS}}
+    whole = {"regression": outcomes[REGRESSION] / DRAWS, "inconclusive": outcomes[INCONCLUSIVE] / DRAWS}
+    return {**shares, "default policy, exit code": whole}
 
 
 def naive(first: Sequence[Entry], second: Sequence[Entry], metric: str) -> float:

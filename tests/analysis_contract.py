@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landscape import session, store
+from landscape import checking, session, store
 from landscape.analyses import Analysis, Progress
 from landscape.errors import Interrupted, UsageError
 from landscape.fields import Array, Option, Scalar, described, dimensions
+from landscape.gates import baseline
+from landscape.gates.baseline import Baseline
+from landscape.gates.metric import every, read
+from landscape.gates.policy import policy
+from landscape.gates.verdict import judge
 from landscape.objective import Objective
 
 
@@ -105,6 +110,20 @@ class AnalysisContract:
         assert {"schema", "analysis", "status", "checkpoint", "conditions", "result"} <= parsed.keys()
         assert parsed["analysis"] == analysis.name
         assert set(parsed["checkpoint"]) == {"path", "sha256"}
+
+    def test_every_number_can_be_gated_and_its_own_baseline_passes(
+        self, analysis: Analysis, objective: Objective, tmp_path: Path
+    ) -> None:
+        output, path = tmp_path / "run.landscape.h5", tmp_path / "b.json"
+        result = session.run(analysis, objective, output=output)
+        known = [metric for metric in every(result) if not read(result, metric).unknown]
+        assert known
+        rules = policy(metrics=[str(metric) for metric in known])
+        entry = checking.read(output, rules)
+        baseline.write(path, Baseline("same-weights", [entry]))
+        verdicts = judge(rules, baseline.read(path).entries, [entry])
+        assert {verdict.metric for verdict in verdicts} == {str(metric) for metric in known}
+        assert {verdict.status for verdict in verdicts} == {"pass"}
 
     def test_an_interrupted_run_saves_and_the_next_one_finishes_it(
         self, analysis: Analysis, objective: Objective, tmp_path: Path

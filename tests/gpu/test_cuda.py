@@ -8,7 +8,10 @@ import torch
 from conftest import SAMPLES
 
 import landscape
-from landscape import Density, Direction, Eig, Flatness, Measures, Sharpness, Surface, Trace
+from landscape import Density, Direction, Eig, Flatness, Measures, Sharpness, Surface, Trace, checking
+from landscape.checking import Work
+from landscape.gates.policy import policy
+from landscape.gates.verdict import judge
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
 from landscape.operators.blocks import block_diagonal
 from landscape.sweep import Sweep, Way
@@ -102,3 +105,20 @@ def test_a_surface_runs_there_from_end_to_end() -> None:
     result = landscape.run(Surface(adaptive=True), landscape.load(SAMPLES / "digits-mlp.pt", device="cuda"))
     assert result.evaluations < 0.4 * result.points
     assert result.curvature_alpha == pytest.approx(result.hessian_alpha, rel=0.05)
+
+
+def test_a_baseline_of_the_cpu_passes_and_the_device_is_told() -> None:
+    rules = policy()
+    analyses = [Eig(k=1), Trace(rtol=0.05), Sharpness(norm="linf", average_rho=(0.2,), starts=5)]
+    entries = [
+        checking.measure(
+            "a.pt",
+            lambda device=device: landscape.load(SAMPLES / "digits-mlp.pt", device=device),
+            rules,
+            Work(analyses),
+        )
+        for device in ("cpu", "cuda")
+    ]
+    verdicts = judge(rules, entries[:1], entries[1:])
+    assert {verdict.status for verdict in verdicts} == {"pass"}
+    assert all("device cuda here, cpu in the baseline" in verdict.notes for verdict in verdicts)
