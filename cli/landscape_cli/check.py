@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -39,18 +38,13 @@ def command() -> Callable[..., int]:
         named = list(checkpoints or []) if typed else []
         return check(named, gate, options.record(Conditions, values), settings, origins)
 
-    paths = Annotated[
-        list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Checkpoint files.", show_default=False)
-    ]
-    parameters = [
-        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
-        inspect.Parameter("checkpoints", inspect.Parameter.KEYWORD_ONLY, annotation=paths, default=None),
+    return options.shaped(
+        invoke,
+        options.argument("context", typer.Context),
+        options.CHECKPOINTS,
         *(options.parameter(field, "Gate") for field in described(Gate, Option)),
         *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
-    ]
-    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    invoke.__annotations__ = {p.name: p.annotation for p in parameters}
-    return invoke
+    )
 
 
 def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Settings, origins: Mapping[str, str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,15 +29,13 @@ def command() -> Callable[..., int]:
 
     path = Annotated[Path | None, typer.Argument(metavar="CHECKPOINT", help="Its model is checked too.")]
     as_json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for a bug report.")]
-    parameters = [
-        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
-        inspect.Parameter("checkpoint", inspect.Parameter.KEYWORD_ONLY, annotation=path, default=None),
-        inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, annotation=as_json, default=False),
+    return options.shaped(
+        invoke,
+        options.argument("context", typer.Context),
+        options.argument("checkpoint", path, None),
+        options.argument("json", as_json, False),
         *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
-    ]
-    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    invoke.__annotations__ = {p.name: p.annotation for p in parameters}
-    return invoke
+    )
 
 
 def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins: Mapping[str, str]) -> int:

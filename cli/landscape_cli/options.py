@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -20,6 +20,7 @@ from landscape_cli.measure import measure, say
 from landscape_cli.output import Output
 
 ENVIRONMENT = "LANDSCAPE_"
+T = TypeVar("T")
 
 
 def command(analysis: type[Analysis]) -> Callable[..., int]:
@@ -39,19 +40,33 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
             origins(context),
         )
 
-    paths = Annotated[
-        list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Checkpoint files.", show_default=False)
-    ]
-    parameters = [
-        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
-        inspect.Parameter("checkpoints", inspect.Parameter.KEYWORD_ONLY, annotation=paths, default=None),
+    return shaped(
+        invoke,
+        argument("context", typer.Context),
+        CHECKPOINTS,
         *(parameter(field, "Measurement") for field in _own_first(analysis)),
         *(parameter(field, "Conditions") for field in described(Conditions, Option)),
         *(parameter(field, "Output") for field in described(Output, Option)),
-    ]
+    )
+
+
+def shaped(invoke: Callable[..., T], *parameters: inspect.Parameter) -> Callable[..., T]:
+    """The function with these parameters in its signature, from which typer derives the command line."""
     invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     invoke.__annotations__ = {p.name: p.annotation for p in parameters}
     return invoke
+
+
+def argument(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A parameter that is no field of a dataclass."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+CHECKPOINTS = argument(
+    "checkpoints",
+    Annotated[list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Checkpoint files.", show_default=False)],
+    None,
+)
 
 
 def parameter(field: Described[Option], panel: str) -> inspect.Parameter:
@@ -111,11 +126,8 @@ def configured(kind: type, table: Mapping[str, Any], where: str = "the settings"
 
     def unused(**values: Any) -> None: ...
 
-    parameters = [parameter(field, "") for field in described(kind, Option)]
-    unused.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    unused.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(add_completion=False)
-    app.command()(unused)
+    app.command()(shaped(unused, *(parameter(field, "") for field in described(kind, Option))))
     words = [word for name, value in table.items() for word in _words(name, value)]
     try:
         parsed = typer.main.get_command(app).make_context("settings", words).params
