@@ -23,11 +23,12 @@ from train import fresh, loss_of, sam_step, shuffled, stacked
 
 from landscape import checking
 from landscape.analyses import ANALYSES
+from landscape.errors import INCONCLUSIVE, REGRESSION
 from landscape.gates import baseline
 from landscape.gates.baseline import Baseline
 from landscape.gates.entry import Entry
 from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
-from landscape.gates.verdict import INCONCLUSIVE, REGRESSION, exit_code, judge
+from landscape.gates.verdict import exit_code, judge
 from landscape.objective import Objective
 from landscape.zoo import digits
 from landscape_cli.options import configured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
-OWN = ".check" + store.SUFFIX  # how the results end that a check leaves, so that they replace nobody's own
+CHECKED = ".check"  # before the suffix of the results that a check leaves, so that they replace nobody's own
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work
         objective = load()
     except NumericalError as error:
         return entry(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
-    if work.output is not None and work.output.name.endswith(OWN):
-        _forget(work.output, objective.source.sha256)
+    if work.output is not None and work.output.name.endswith(CHECKED + store.SUFFIX):
+        _forget(work.output, objective.weights_sha256)
     found: dict[str, tuple[Result, Mapping[str, Any]]] = {}
     troubles: dict[str, str] = {}
     for analysis in work.analyses:
@@ -53,13 +54,16 @@ def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work
     return entry(name, found, policy.metrics, troubles)
 
 
-def _forget(output: Path, sha256: str) -> None:
+def _forget(output: Path, weights: str) -> None:
     """Removes an earlier check's results of other weights, which must not be taken for those of these."""
     if not output.exists():
         return
     store.require_ours(output)
-    if any(group.attributes.get("checkpoint_sha256") != sha256 for group in store.read(output).values()):
-        output.unlink()
+    if any(not sound(group.attributes) or _weights(group) != weights for group in store.read(output).values()):
+        try:
+            output.unlink()
+        except OSError as error:
+            raise OutputError(f"{output} cannot be replaced: {error.strerror}", fix="-o FILE or FOLDER/") from error
 
 
 def _executed(analysis: Analysis, objective: Objective, work: Work, name: str) -> tuple[Result, Mapping[str, Any]]:
@@ -84,14 +88,21 @@ def read(path: Path, policy: Policy) -> Entry:
 
     Raises OutputError if it is damaged or holds nothing that is known.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise OutputError(f"{path} is no regular file", fix="name a .landscape.h5 file")
     groups = {name: group for name, group in store.read(path).items() if name in RESULTS and sound(group.attributes)}
-    if not groups:
+    chosen = {name: group for name, group in groups.items() if name in policy.analyses} or groups
+    if not chosen:
         raise OutputError(f"{path} holds no result that this version knows", fix="measure again")
-    chosen = {name: group for name, group in groups.items() if name in policy.analyses}
-    if len({str(group.attributes.get("checkpoint_sha256")) for group in chosen.values()}) > 1:
+    if len({_weights(group) for group in chosen.values()}) > 1:
         raise OutputError(
-            f"{path} holds results of different checkpoints: {', '.join(chosen)}", fix="measure them again, all of one"
+            f"{path} holds results of different weights: {', '.join(chosen)}", fix="measure them again, all of one"
         )
-    held = {name: (store.as_record(RESULTS[name], group), group.attributes) for name, group in groups.items()}
+    held = {name: (store.as_record(RESULTS[name], group), group.attributes) for name, group in chosen.items()}
     where = next(str(attributes.get("checkpoint", "")) for _, attributes in held.values())
     return entry(where or str(path), held, policy.metrics)
+
+
+def _weights(group: store.Stored) -> str:
+    """The weights that a result is of, as its fingerprint has them."""
+    return str(json.loads(str(group.attributes["fingerprint_parts"])).get("weights"))

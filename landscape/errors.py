@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+REGRESSION, FAILED, INCONCLUSIVE = 1, 2, 3  # exit codes, beside 0 and 128 + a signal's number
+
 
 class LandscapeError(Exception):
     """What is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2."""
 
-    exit_code = 2
+    exit_code = FAILED
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(clean(what))
@@ -45,7 +47,7 @@ class OutputError(LandscapeError):
 class NumericalError(LandscapeError):
     """NaN or infinity where a number is needed; exit code 3."""
 
-    exit_code = 3
+    exit_code = INCONCLUSIVE
 
 
 class Interrupted(LandscapeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,9 @@ from conftest import SAMPLES
 from torch import Tensor, nn
 
 import landscape
-from landscape import checking
+from landscape import checking, store
 from landscape.analyses import Eig, Sharpness, Trace
-from landscape.errors import NumericalError
+from landscape.errors import NumericalError, OutputError
 from landscape.gates.entry import Entry
 from landscape.gates.metric import Metric
 from landscape.gates.policy import METRICS, OPTIONS, policy
@@ -144,14 +145,35 @@ def test_one_analysis_that_fails_leaves_the_others_known(raises: bool, monkeypat
     assert not entry.readings["eig.loss"].unknown
 
 
-def test_what_is_stored_reads_as_what_was_measured(baseline: Entry, tmp_path: object) -> None:
-    output = type(SAMPLES)(str(tmp_path)) / "a.landscape.h5"
+def test_what_is_stored_reads_as_what_was_measured(baseline: Entry, tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
     work = checking.Work(ANALYSES, output)
     direct = checking.measure("digits-mlp.pt", lambda: landscape.load(CHECKPOINT), POLICY, work)
     stored = checking.read(output, POLICY)
     assert stored.readings == direct.readings == baseline.readings
     assert stored.runs == direct.runs
     assert stored.name.endswith("digits-mlp.pt")
+
+
+def test_only_a_check_s_own_file_is_replaced_and_a_users_stays(tmp_path: Path) -> None:
+    rules = policy(metrics=["eig.loss"])
+    for name, kept in (("a.check.landscape.h5", False), ("mine.h5", True)):
+        output = tmp_path / name
+        landscape.run(Trace(rtol=0.5), landscape.load(CHECKPOINT), output=output)
+        other = moved(lambda theta: 1.1 * theta)
+        checking.measure("x", lambda other=other: other, rules, checking.Work([Eig(k=1)], output))  # type: ignore[misc]
+        assert ("trace" in store.read(output)) == kept, name
+
+
+def test_results_of_other_weights_in_one_file_are_refused_and_the_name_is_of_what_is_judged(tmp_path: Path) -> None:
+    output = tmp_path / "mixed.h5"
+    other = SAMPLES / "digits-mlp-trajectory" / "step-0840.pt"
+    landscape.run(Eig(k=1), landscape.load(CHECKPOINT), output=output)
+    landscape.run(Trace(rtol=0.5), landscape.load(other), output=output)
+    with pytest.raises(OutputError, match="results of different weights: eig, trace"):
+        checking.read(output, policy(metrics=["eig.loss", "trace.loss"]))
+    assert checking.read(output, policy(metrics=["trace.loss"])).name.endswith("step-0840.pt")
+    assert checking.read(output, policy(metrics=["eig.loss"])).name.endswith("digits-mlp.pt")
 
 
 def test_a_seed_is_moved_where_there_is_one() -> None:

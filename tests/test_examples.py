@@ -81,12 +81,14 @@ class TestTheGatesPage:
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("CI", raising=False)
         (settings,) = self.blocks("toml")
-        Path("landscape.toml").write_text(settings.replace('"density.effective_rank"', '# "density.effective_rank"'))
+        Path("landscape.toml").write_text(settings)
         shutil.copy(ROOT / "sample_checkpoints" / "digits-mlp.pt", "ckpt.pt")
         assert status(["check", "--update"]) == 0
         assert status(["check"]) == 0
         held = json.loads(Path("landscape-baseline.json").read_text())["checkpoints"]["ckpt.pt"]["metrics"]
-        assert list(held) == ["eig.eigenvalues[0]", "eig.loss", "trace.trace"]
+        assert list(held) == [
+            *("eig.eigenvalues[0]", "eig.loss", "measures.pac_bayes_magnitude_sigma", "trace.trace"),
+        ]
 
     def test_the_workflows_have_the_form_that_the_services_ask_for_and_their_command_runs(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -25,10 +25,10 @@ def floors(sources: Sources, paths: Sequence[Path], count: int) -> list[Floor]:
         work = sources.work(seed=seed)
         return measure(path.name, lambda: sources.load(path, **changes), sources.policy, work)
 
-    if sources.policy.kind == "retrained":
-        return calibration.retrained(sources.policy, [entry(path) for path in paths])
     found: list[Floor] = []
     with Stop():  # a signal ends it with its own exit code
+        if sources.policy.kind == "retrained":
+            return calibration.retrained(sources.policy, [entry(path) for path in paths])
         for path in paths:
             half = max(1, -(-sources.load(path).micro_batch // 2))
             seeds = [entry(path, seed) for seed in range(count)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from landscape.analyses import Analysis
+from landscape.checking import CHECKED
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError
 from landscape.gates.entry import Entry, shortened
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from landscape.session import Stop
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # what such a file begins with
-BEGINNING = 4096  # bytes by which a file is told
-KIND = ".check"  # of the results that a check leaves, so that they replace nobody's own
+KEYS = (b'"kind"', b'"schema"', b'"checkpoints"')  # that a baseline has
+LARGEST = 2**28  # bytes of a file that may be results or a baseline
 
 
 class Source(NamedTuple):
@@ -35,15 +36,16 @@ class Source(NamedTuple):
 
 
 def source(path: Path) -> Source:
-    """What a file is that may be any of them: by its beginning, not by its name."""
+    """What a file is that may be any of them: by what it holds, not by its name."""
     try:
-        with path.open("rb") as file:
-            head = file.read(BEGINNING)
-    except OSError:  # a folder, or nothing: whoever reads it says so
-        return Source("checkpoint", path)
-    if head.startswith(HDF5):
+        regular = path.is_file() and path.stat().st_size < LARGEST
+        content = path.read_bytes() if regular else b""
+    except OSError:  # whoever reads it says so
+        content = b""
+    if content.startswith(HDF5):
         return Source("results", path)
-    return Source("baseline" if head.lstrip().startswith(b"{") and b'"kind"' in head else "checkpoint", path)
+    ours = content.lstrip().startswith(b"{") and all(key in content for key in KEYS)
+    return Source("baseline" if ours else "checkpoint", path)
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,15 @@ class Sources:
     conditions: Conditions
     gate: Gate
     origins: Mapping[str, str]
+    baseline: Path
     failures: list[tuple[str, str]]
 
     def entries(self, *groups: Sequence[Source]) -> list[list[Entry]]:
-        """The entries of each group of files; a checkpoint is measured, and its results are kept beside it."""
+        """The entries of each group of files; a checkpoint is measured, and the first group's results are kept."""
         from landscape.session import Stop
 
-        measured = [path for group in groups for kind, path in group if kind == "checkpoint"]
-        targets = dict(zip(measured, outputs(measured, self.gate.output, KIND), strict=True))
+        measured = [path for kind, path in groups[0] if kind == "checkpoint"]
+        targets = dict(zip(measured, outputs(measured, self.gate.output, CHECKED), strict=True))
         with Stop() as stop:
             return [self._group(group, targets, stop) for group in groups]
 
@@ -96,7 +99,7 @@ class Sources:
             return baseline.read(path, self.policy.kind).entries
         if one.kind == "results":
             return [checking.read(path, self.policy)]
-        return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(targets[path], stop))]
+        return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(targets.get(path), stop))]
 
     def work(self, target: Path | None = None, stop: Stop | None = None, seed: int = 0) -> Work:
         """How to measure: with the analyses' own seeds, moved by `seed`."""
@@ -116,7 +119,7 @@ class Sources:
 
     def plan(self, paths: list[Path]) -> None:
         """Prints what would be done."""
-        for path, target in zip(paths, outputs(paths, self.gate.output, KIND), strict=True):
+        for path, target in zip(paths, outputs(paths, self.gate.output, CHECKED), strict=True):
             objective = self.load(path)
             for analysis in self.analyses:
                 print_plan(path, target, analysis, objective)

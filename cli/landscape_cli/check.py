@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from landscape import imports
-from landscape.analyses import ANALYSES, Analysis
 from landscape.conditions import Conditions
-from landscape.errors import UsageError
+from landscape.errors import FAILED, INCONCLUSIVE, LandscapeError, UsageError
 from landscape.fields import Option, described
-from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
 from landscape_cli import options
 from landscape_cli.config import CHECK, Settings
-from landscape_cli.gate import METRIC_TABLE, Gate
-from landscape_cli.measure import INCONCLUSIVE, checkpoints, say
+from landscape_cli.gate import Gate
+from landscape_cli.measure import checkpoints, say
+from landscape_cli.policies import baseline_file, measurements, rules
 
 if TYPE_CHECKING:
     from landscape_cli.candidates import Source, Sources
-
-KINDS = {analysis.name: analysis for analysis in ANALYSES}
-FAILED = 2
 
 
 def command() -> Callable[..., int]:
@@ -42,7 +38,7 @@ def command() -> Callable[..., int]:
         invoke,
         options.argument("context", typer.Context),
         options.CHECKPOINTS,
-        *(options.parameter(field, "Gate") for field in described(Gate, Option)),
+        *(options.parameter(field, "Gate", environment=False) for field in described(Gate, Option)),
         *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
     )
 
@@ -61,30 +57,15 @@ def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Setti
 
     paths = paths if stored else checkpoints(paths, CHECK)
     files = [*(Source("checkpoint", path) for path in paths), *(Source("results", path) for path in stored)]
-    sources = Sources(chosen, measurements(chosen, settings), conditions, gate, origins, [])
+    held = baseline_file(gate, settings, Path.cwd())
+    held = held.relative_to(Path.cwd()) if held.is_relative_to(Path.cwd()) else held
+    sources = Sources(chosen, measurements(chosen, settings), conditions, gate, origins, held, [])
     if gate.dry_run:
         sources.plan(paths)
         return 0
     if gate.calibrate is not None:
         return _calibrated(sources, paths, gate.calibrate)
     return _updated(sources, files) if gate.update else _judged(sources, files)
-
-
-def rules(gate: Gate, settings: Settings) -> Policy:
-    """The policy of the flags and the settings; raises UsageError."""
-    metrics = settings.table(CHECK).get(METRIC_TABLE, dict.fromkeys(METRICS[gate.kind], "error"))
-    if gate.metric:  # the others are not stale for that
-        chosen = {name: metrics.get(name, "error") for name in gate.metric}
-        metrics = {**chosen, **dict.fromkeys(metrics.keys() - chosen.keys(), "off")}
-    return policy(gate.kind, metrics, tol=gate.tol, alpha=gate.alpha)
-
-
-def measurements(chosen: Policy, settings: Settings) -> list[Analysis]:
-    """The analyses that the policy needs, with the options of `[check.<analysis>]`, or a gate's usual ones."""
-    return [
-        options.configured(KINDS[name], {**OPTIONS.get(name, {}), **settings.table(CHECK, name)}, f"[check.{name}]")
-        for name in chosen.analyses
-    ]
 
 
 def _require_sense(paths: list[Path], gate: Gate) -> None:
@@ -100,7 +81,7 @@ def _require_sense(paths: list[Path], gate: Gate) -> None:
     if (chosen or gate.dry_run) and gate.json:
         raise UsageError(f"{(*chosen, '--dry-run')[0]} prints a table and no report", fix="without --json")
     if paths and gate.from_:
-        raise UsageError("checkpoints and --from are both candidates", fix="one of them")
+        raise UsageError("checkpoints and --from are both candidates", fix="one of them; --from is repeated")
 
 
 def _judged(sources: Sources, files: list[Source]) -> int:
@@ -113,12 +94,17 @@ def _judged(sources: Sources, files: list[Source]) -> int:
 
     gate, chosen = sources.gate, sources.policy
     outlets = sinks([*gate.format, *(["json"] if gate.json else [])])
-    against = [source(Path(name)) for name in gate.against] or [Source("baseline", Path(gate.baseline))]
-    for one in against:
-        if one.kind == "baseline":  # read before anything is measured
-            baseline.read(one.path, chosen.kind)
-    candidates, earlier = sources.entries(files, against)
-    verdicts = judge(chosen, earlier, candidates)
+    against = [source(Path(name)) for name in gate.against] or [Source("baseline", sources.baseline)]
+    for one in against:  # before anything is measured
+        try:
+            if one.kind == "baseline":
+                baseline.read(one.path, chosen.kind)
+            elif not one.path.exists():
+                raise UsageError(f"there is no file {one.path}", fix="check the path")
+        except LandscapeError as error:  # which CI is told as everything else
+            sources.failures.append((str(one.path), str(error)))
+    candidates, earlier = ([], []) if sources.failures else sources.entries(files, against)
+    verdicts = judge(chosen, earlier, candidates, one_for_all=bool(gate.against))
     report = Report(chosen.kind, ", ".join(str(one.path) for one in against), verdicts, sources.failures)
     for outlet in outlets:
         outlet(report)
@@ -130,7 +116,7 @@ def _updated(sources: Sources, files: list[Source]) -> int:
     from landscape_cli import tables, update
 
     update.require_no_ci()
-    update.earlier(Path(sources.gate.baseline), sources.policy)  # before anything is measured
+    update.earlier(sources.baseline, sources.policy)  # before anything is measured
     (entries,) = sources.entries(files)
     for name, error in sources.failures:
         say(f"error: {name}: {error}")
@@ -140,8 +126,8 @@ def _updated(sources: Sources, files: list[Source]) -> int:
         say(f"inconclusive: {metric} of {name}: {obstacle.why}\n  fix:  {obstacle.fix}")
     if found:
         return INCONCLUSIVE
-    path = Path(sources.gate.baseline)
-    before = update.write(path, sources.policy, entries)
+    path = sources.baseline
+    before = update.write(path, sources.policy, entries, keep=bool(sources.gate.metric))
     rows = [(entry, metric, reading.value) for entry in entries for metric, reading in entry.readings.items()]
     numbers = [(e.name, m, f"{before[e.name, m]:.6g}" if (e.name, m) in before else "", f"{v:.6g}") for e, m, v in rows]
     tables.print_grid(("checkpoint", "metric", "baseline", "value"), numbers)

@@ -19,7 +19,9 @@ class Gate(Writing):
     kind: Kind = option(
         "same-weights", help="Whether candidates should be the same net (one value each), or new training runs."
     )
-    baseline: str = option(BASELINE, help="The baseline's file.")
+    baseline: str | None = option(
+        None, help=f"The baseline's file; default {BASELINE} beside the settings, or here if there are none."
+    )
     metric: tuple[str, ...] = option(
         (), help="Check this number, not the policy's, e.g. eig.eigenvalues[0]. Repeatable.", typed=True
     )

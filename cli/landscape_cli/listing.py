@@ -6,23 +6,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from landscape.checking import CHECKED
+from landscape.errors import UsageError
 from landscape.fields import Array
 from landscape.gates.metric import RESULTS, Metric, describes_run, every, gauge_of, numbers, read
 from landscape.gates.policy import Policy
+from landscape.gates.same_weights import SIGMAS
 from landscape_cli import tables
-from landscape_cli.candidates import KIND
+from landscape_cli.candidates import source
 from landscape_cli.measure import outputs
 
 HEADERS = ("metric", "value", "error", "advice")
 COUNTED = "describes the run or another number's error: nothing to gate on"
 BARE = "no error is known: landscape check --calibrate 5 measures its noise"
 ADVICE = (BARE, COUNTED)  # what comes last, in this order
-NOISE = 3.0  # standard errors below which a change is noise
 
 
 def show(paths: Sequence[Path], stored: Sequence[Path], policy: Policy) -> None:
     """Prints every metric's name; where results lie beside the checkpoints, with its value."""
-    beside = [target for kind in ("", KIND) for target in outputs(list(paths), None, kind) if target.exists()]
+    if missing := [path for path in paths if not path.exists()]:
+        raise UsageError(f"there is no file {missing[0]}", fix="check the path, or leave it out for the names alone")
+    stored = [*stored, *(path for path in paths if source(path).kind == "results")]
+    beside = [target for kind in ("", CHECKED) for target in outputs(list(paths), None, kind) if target.exists()]
     files = [*stored, *beside]
     held = [result for file in files for result in _results(file)]
     rows = [row for result in held for row in _measured(result, policy)] or list(_known(policy))
@@ -63,7 +68,7 @@ def _advice(metric: Metric, share: float | None) -> str:
     if gauge.advice:
         return gauge.advice
     if share is not None:
-        return f"allow more than {100 * NOISE * share:.2g} %, three standard errors"
+        return f"allow more than {100 * SIGMAS * share:.2g} %, three standard errors"
     if gauge.error:
         return "its standard error is known"
     return COUNTED if describes_run(metric) else BARE

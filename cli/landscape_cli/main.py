@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from landscape.analyses import ANALYSES
-from landscape.errors import LandscapeError
+from landscape.errors import FAILED, LandscapeError
 from landscape_cli import check, config, doctor, export, inspect, options, plot, show
 from landscape_cli.output import discard
 
@@ -77,6 +78,9 @@ def commands() -> list[str]:
 
 def main() -> None:
     """Runs the command; every error leaves with its own exit code and, unless --debug, without a traceback."""
+    for name in ("stdout", "stderr"):  # one that is closed from the start takes what is said all the same
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -100,8 +104,8 @@ def status(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", 130, [])
     except BrokenPipeError:
-        discard()
-        return 0
+        discard()  # a gate that could not say its verdict has not passed
+        return FAILED if config.CHECK in arguments else 0
     except Exception as error:  # a crash must not read as a regression, exit code 1
         remedy = "this is a bug; please report it with the output of the same command with --debug"
         return _failed(f"internal error: {type(error).__name__}: {error}\n  fix:  {remedy}", 2, arguments)

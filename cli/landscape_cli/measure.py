@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import Interrupted, LandscapeError, UsageError, clean, listing
+from landscape.errors import INCONCLUSIVE, Interrupted, LandscapeError, UsageError, clean, listing
 from landscape_cli import progress
 from landscape_cli.output import Output
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.session import Measurement, Stop
 
-INCONCLUSIVE = 3
 Failure = tuple[Path, LandscapeError]
 
 

@@ -69,7 +69,7 @@ CHECKPOINTS = argument(
 )
 
 
-def parameter(field: Described[Option], panel: str) -> inspect.Parameter:
+def parameter(field: Described[Option], panel: str, *, environment: bool = True) -> inspect.Parameter:
     """The typer option of one field; its values are validated by the dataclass itself."""
     names = [flag(field.name)]
     if isinstance(field.default, bool):
@@ -82,7 +82,7 @@ def parameter(field: Described[Option], panel: str) -> inspect.Parameter:
         *names,
         help=field.about.help,
         metavar="|".join(words) or metavar(field),
-        envvar=None if field.about.typed else ENVIRONMENT + field.name.upper(),
+        envvar=ENVIRONMENT + field.name.upper() if environment and not field.about.typed else None,
         show_envvar=False,
         rich_help_panel=panel,
         show_default=not isinstance(default, bool) and default not in (None, []),
@@ -123,25 +123,33 @@ def configured(kind: type, table: Mapping[str, Any], where: str = "the settings"
 
     Raises UsageError, which says `where` it was.
     """
+    fields = {field.name: field for field in described(kind, Option)}
+    chosen: dict[str, Any] = {name: field.default for name, field in fields.items()}
+    words: dict[str, list[str]] = {}
+    for name, value in table.items():
+        several, given = typing.get_origin(required(fields[name].type)) is tuple, isinstance(value, list | tuple)
+        if (required(fields[name].type) is bool) != isinstance(value, bool) or (given and not several):
+            raise UsageError(f"{where}: {name} is {value!r}", fix=f"what {flag(name)} takes: {fields[name].about.help}")
+        if isinstance(value, bool) or value in ([], ()):
+            chosen[name] = value if isinstance(value, bool) else ()
+        else:
+            words[name] = [f"{flag(name)}={one}" for one in (value if given else [value])]
+    chosen |= _parsed([fields[name] for name in words], [word for every in words.values() for word in every], where)
+    return record(kind, chosen)
+
+
+def _parsed(fields: list[Described[Option]], words: list[str], where: str) -> dict[str, Any]:
+    """The values of the fields that these words give on a command line of these flags alone."""
 
     def unused(**values: Any) -> None: ...
 
     app = typer.Typer(add_completion=False)
-    app.command()(shaped(unused, *(parameter(field, "") for field in described(kind, Option))))
-    words = [word for name, value in table.items() for word in _words(name, value)]
+    app.command()(shaped(unused, *(parameter(field, "", environment=False) for field in fields)))
     try:
         parsed = typer.main.get_command(app).make_context("settings", words).params
     except typer.BadParameter as error:
         raise UsageError(f"{where}: {error.format_message()}", fix="landscape COMMAND --help has the option") from None
-    usual = {field.name: field.default for field in described(kind, Option)}
-    return record(kind, {**usual, **{name: parsed[name] for name in table}})
-
-
-def _words(name: str, value: Any) -> list[str]:
-    """What one would type for the value of an option."""
-    if isinstance(value, bool):
-        return [flag(name)] if value else []
-    return [f"{flag(name)}={one}" for one in (value if isinstance(value, list | tuple) else [value])]
+    return {field.name: parsed[field.name] for field in fields}
 
 
 def origins(context: typer.Context) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from landscape.analyses import Progress
 
@@ -42,6 +42,7 @@ def _plain(title: str) -> Callable[[Progress], None]:
         nonlocal last
         if time.monotonic() - last >= PLAIN_EVERY:
             last = time.monotonic()
-            print(f"{title}: {step.done}/{step.total}, {step.note}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # one who has gone does not stop the work
+                print(f"{title}: {step.done}/{step.total}, {step.note}", file=sys.stderr, flush=True)
 
     return report

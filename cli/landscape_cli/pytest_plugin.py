@@ -72,8 +72,9 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
     `name` is the entry in the baseline, by default the file's name, or the test's for an Objective. `conditions` are
     those of `landscape.load`: model, data, loss, limit, ... Returns the verdicts.
     """
-    marker = request.node.get_closest_marker(MARK)
-    usual = marked(*marker.args, **marker.kwargs) if marker else {}
+    usual: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers(MARK))):  # the closest one last
+        usual |= marked(*marker.args, **marker.kwargs)
 
     def check(
         checkpoint: str | Path | Objective | Sequence[Any],
@@ -86,12 +87,16 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
         **conditions: Any,
     ) -> list[Verdict]:
         given = marked(metrics, tol, kind, baseline)
+        from landscape.errors import LandscapeError
         from landscape_cli.testing import checked
 
         several = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
         if name is None and not all(isinstance(one, str | Path) for one in several):
             name = request.node.name
-        verdicts = checked(request.config, several, {**usual, **given}, name, conditions)
+        try:
+            verdicts = checked(request.config, several, {**usual, **given}, name, conditions)
+        except LandscapeError as error:
+            pytest.fail(_here(f"error: {error}"), pytrace=False)
         report(verdicts, request.node.user_properties)
         return verdicts
 
@@ -122,4 +127,9 @@ def report(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> Non
         if verdict.status == "warning":
             warnings.warn(LandscapeWarning(" ".join(sentences(verdict))), stacklevel=3)
     if exit_code(verdicts):
-        pytest.fail("\n".join(line for verdict in verdicts for line in sentences(verdict)), pytrace=False)
+        pytest.fail(_here("\n".join(line for verdict in verdicts for line in sentences(verdict))), pytrace=False)
+
+
+def _here(words: str) -> str:
+    """A remedy of the command line as pytest has it."""
+    return words.replace("landscape check CKPT --update", "--update").replace("--update", "pytest --landscape-update")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
-from landscape.errors import clean
+from landscape.errors import FAILED, clean
 from landscape.gates.policy import Kind
 from landscape.gates.verdict import Status, Verdict, change, exit_code
 
@@ -45,7 +45,7 @@ class Report:
     @property
     def code(self) -> int:
         """The exit code; an error is never taken for a regression, which it may hide."""
-        return 2 if self.failures else exit_code(self.verdicts)
+        return FAILED if self.failures else exit_code(self.verdicts)
 
     @property
     def summary(self) -> str:
@@ -93,13 +93,13 @@ def as_json(report: Report) -> str:
 
 
 def github(report: Report) -> str:
-    """Workflow commands of GitHub Actions: an annotation for each verdict that is not a pass, ten at most."""
+    """Workflow commands of GitHub Actions: an annotation for each verdict that is no plain pass, ten at most."""
     every = [("error", f"landscape: {name}", error) for name, error in report.failures]
     ordered = sorted(report.verdicts, key=lambda verdict: list(SIGNS).index(verdict.status))
     every += [
-        (LEVELS[verdict.status], f"landscape: {verdict.metric}", _sentence(verdict))
+        (LEVELS.get(verdict.status, "notice"), f"landscape: {verdict.metric}", _sentence(verdict))
         for verdict in ordered
-        if verdict.status in LEVELS
+        if verdict.status in LEVELS or verdict.notes
     ]
     if len(every) > ANNOTATIONS:
         left = len(every) - ANNOTATIONS + 1
@@ -131,9 +131,7 @@ def junit(report: Report) -> str:
         )
     for name, error in report.failures:
         case = _case(suite, name, "measurement")
-        ElementTree.SubElement(case, "error", {"message": clean(error.splitlines()[0]), "type": "error"}).text = clean(
-            error
-        )
+        ElementTree.SubElement(case, "error", {"message": error.splitlines()[0], "type": "error"}).text = clean(error)
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
@@ -146,7 +144,9 @@ def markdown(report: Report) -> str:
         *cells, status = _row(verdict)
         lines.append(_markdown_row([*cells, f"{SIGNS[verdict.status]} {status}"]))
     lines.append("")
-    lines += [f"- {_markdown(_sentence(verdict))}" for verdict in report.verdicts if verdict.status in LEVELS]
+    lines += [
+        f"- {_markdown(_sentence(verdict))}" for verdict in report.verdicts if verdict.status in LEVELS or verdict.notes
+    ]
     lines += [f"- **{_markdown(name)} was not measured**: {_markdown(error)}" for name, error in report.failures]
     return "\n".join([*lines, "", f"{report.kind}, compared with {_markdown(report.baseline)}", ""])
 
@@ -173,6 +173,7 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def sentences(verdict: Verdict) -> Iterable[str]:
+    """What is to be said of a verdict, in lines: nothing of a plain pass."""
     where = f"{verdict.metric} of {verdict.checkpoint}"
     if verdict.why:
         yield f"{verdict.status}: {where}: {verdict.why}"
@@ -235,4 +236,4 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 
 def _case(suite: ElementTree.Element, checkpoint: str, metric: str) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", {"classname": clean(checkpoint), "name": clean(metric)})
+    return ElementTree.SubElement(suite, "testcase", {"classname": checkpoint, "name": metric})

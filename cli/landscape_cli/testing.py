@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from landscape.gates.verdict import Verdict, judge
 from landscape.loading import load
 from landscape.objective import Objective
 from landscape_cli import config, options, update
-from landscape_cli.check import measurements, rules
 from landscape_cli.config import CHECK, Settings
 from landscape_cli.gate import Gate
+from landscape_cli.policies import baseline_file, measurements, rules
 
 
 def checked(
@@ -38,13 +39,17 @@ def checked(
     settings = config.find(start=pytest_config.rootpath)
     gate = _gate(given, settings)
     own = given.get("metrics")
+    if own is not None and not own:
+        raise UsageError("metrics names nothing", fix="leave it out for the policy's")
     policy = (
         table(gate.kind, own, tol=gate.tol, alpha=gate.alpha) if isinstance(own, Mapping) else rules(gate, settings)
     )
     names = _names(checkpoints, name)
     entries = [_entry(*pair, policy, settings, conditions) for pair in zip(checkpoints, names, strict=True)]
     chosen = pytest_config.getoption("--landscape-baseline")
-    path = pytest_config.invocation_params.dir / chosen if chosen else pytest_config.rootpath / gate.baseline
+    path = baseline_file(gate, settings, pytest_config.rootpath)
+    if chosen:
+        path = pytest_config.invocation_params.dir / chosen
     if "baseline" in given:
         path = pytest_config.rootpath / given["baseline"]
     if pytest_config.getoption("--landscape-update"):
@@ -73,8 +78,11 @@ def _names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
 
 def _entry(checkpoint: Any, name: str, policy: Policy, settings: Settings, conditions: Mapping[str, Any]) -> Entry:
     work = checking.Work(measurements(policy, settings))
+    conditions = {key: value for key, value in conditions.items() if value is not None}
+    if isinstance(checkpoint, Objective) and conditions:
+        raise UsageError(f"an Objective is measured as it is, without {', '.join(conditions)}", fix="give a path")
     if isinstance(checkpoint, Objective):
-        return checking.measure(name, lambda: checkpoint, policy, work)
+        return replace(checking.measure(name, lambda: checkpoint, policy, work), path="")
     if settings.path:
         imports.also_from(settings.path.parent)
     known = {field.name for field in described(Conditions, Option)}
@@ -84,7 +92,8 @@ def _entry(checkpoint: Any, name: str, policy: Policy, settings: Settings, condi
         )
     wanted = _known(Conditions, settings.defaults(CHECK)) | dict(conditions)
     settled = options.configured(Conditions, wanted, "landscape_check")
-    return checking.measure(name, lambda: load(checkpoint, settled), policy, work)
+    found = checking.measure(name, lambda: load(checkpoint, settled), policy, work)
+    return found if name == shortened([str(checkpoint)])[0] else replace(found, path="")  # a chosen name must be there
 
 
 def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:

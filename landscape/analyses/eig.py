@@ -38,7 +38,7 @@ class EigResult(Result):
     eigenvalues: np.ndarray = array(
         "rank",
         help="Eigenvalue of the matrix.",
-        gauge=Gauge("error_bounds", floor="rounding", advice="gate on [0], with a tol of 1e-3 or less"),
+        gauge=Gauge("error_bounds", floor="rounding", advice="gate on [0], with tol = 1e-3 or less in [check.eig]"),
     )
     residuals: np.ndarray = array("rank", help="||A v - lambda v|| of the unit vector v, with rounding.")
     error_bounds: np.ndarray = array(

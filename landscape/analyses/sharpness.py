@@ -44,7 +44,10 @@ class SharpnessResult(Result):
         "rho",
         help="Largest rise of the loss that was found in the ball: a lower bound.",
         optional=True,
-        gauge=Gauge(floor="rounding", advice="gate on it with --norm linf, where its maximum is mostly unique"),
+        gauge=Gauge(
+            floor="rounding",
+            advice='gate on it with norm = "linf" in [check.sharpness]: the maximum is then mostly unique',
+        ),
     )
     starts: np.ndarray | None = array("rho", detail=True, help="Ascents that looked for it.", optional=True)
     hits: np.ndarray | None = array(

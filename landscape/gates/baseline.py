@@ -68,7 +68,9 @@ def write(path: Path, baseline: Baseline) -> None:
 def read(path: Path, kind: Kind | None = None) -> Baseline:
     """The baseline in a file; raises OutputError with what is wrong with it, or UsageError if it is of another kind."""
     if not path.exists():
-        raise OutputError(f"there is no baseline {path}", fix="landscape check CKPT --update writes it")
+        raise OutputError(
+            f"there is no baseline {path}", fix="is it committed? landscape check CKPT --update writes it"
+        )
     if not path.is_file():  # a device or a pipe would be read without end
         raise OutputError(f"{path} is no regular file", fix="--baseline FILE names another")
     try:
@@ -83,7 +85,7 @@ def read(path: Path, kind: Kind | None = None) -> Baseline:
     if kind is not None and found.kind != kind:
         raise UsageError(
             f"{path} was written for --kind {found.kind}, and this is {kind}",
-            fix=f"--kind {found.kind}, another --baseline, or --update",
+            fix=f"--kind {found.kind}, or --baseline FILE: one for each kind",
         )
     return found
 
@@ -103,24 +105,22 @@ def _lines(baseline: Baseline) -> Iterator[str]:
 
     for index, entry in enumerate(ordered):
         yield f"    {json.dumps(entry.name)}: {{"
-        yield from _table(
-            "metrics", {name: _reading(kept(reading)) for name, reading in entry.readings.items()}, last=False
-        )
-        yield from _table("runs", {name: _run(run) for name, run in entry.runs.items()}, last=False)
+        yield from _table("metrics", {name: _reading(kept(reading)) for name, reading in entry.readings.items()})
+        yield from _table("runs", {name: _run(run) for name, run in entry.runs.items()})
         yield f'      "sha256": {json.dumps(entry.sha256)}'
         yield "    }" + "," * (index < len(ordered) - 1)
     yield "  }"
     yield "}"
 
 
-def _table(name: str, rows: Mapping[str, Any], *, last: bool) -> Iterator[str]:
+def _table(name: str, rows: Mapping[str, Any]) -> Iterator[str]:
     yield f'      "{name}": {{'
     lines = [
         f"        {json.dumps(key)}: {json.dumps(rows[key], sort_keys=True, allow_nan=False)}" for key in sorted(rows)
     ]
     yield from (line + "," for line in lines[:-1])
     yield from lines[-1:]
-    yield "      }" + "," * (not last)
+    yield "      },"
 
 
 def _reading(reading: Reading) -> dict[str, Any]:

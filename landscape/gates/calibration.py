@@ -100,5 +100,5 @@ def _between(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> Floor:
         return Floor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)
     logs = np.log(values)
     centre, spread = float(np.exp(logs.mean())), float(logs.std(ddof=1))
-    smallest = detectable(spread, (FEWEST["baseline"], FEWEST["candidate"]), rule)
+    smallest = detectable(spread, (FEWEST["baseline"], FEWEST["candidate"]), rule, centre)
     return Floor(str(metric), name, centre, spread, rule.tolerance.of(centre) / centre, between_runs=smallest)

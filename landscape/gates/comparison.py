@@ -13,7 +13,7 @@ class Comparison:
     """A candidate beside its baseline; amounts count in the direction that the rule forbids.
 
     `gap` is how much worse the candidate is, `allowed` how much it may be, `noise` what noise alone may make of it,
-    `error` its standard error and `chance` the p-value where a test was made; of retrained checkpoints, they are those
+    `error` its standard error and `chance` the p-value where a test was made; with `logarithms`, they are those
     of logarithms. `unsettled` says why the candidate is too uncertain to pass; "" if it is not.
     """
 
@@ -29,10 +29,12 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
+        """Whether it is beyond the tolerance, and beyond noise."""
         return self.gap > self.allowed and self.gap > self.noise
 
     @property
     def better(self) -> bool:
+        """The same in the other direction."""
         return -self.gap > self.allowed and -self.gap > self.noise
 
     @property

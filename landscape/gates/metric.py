@@ -31,7 +31,10 @@ class Metric:
         """The metric of that name; raises UsageError if no result has it."""
         found = NAME.fullmatch(text.strip())
         if found is None:
-            raise UsageError(f"{shown(text)} names no number", fix="eig.eigenvalues[0], trace.trace, ...: --list")
+            raise UsageError(
+                f"{shown(text)} names no number",
+                fix='"eig.eigenvalues[0]", in quotes where it is a TOML key: landscape check --list',
+            )
         name, field = found["analysis"], found["field"]
         if name not in RESULTS:
             raise UsageError(f"there is no analysis {nearest(shown(name), RESULTS)}", fix="landscape check --list")

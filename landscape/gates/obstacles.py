@@ -14,7 +14,7 @@ from landscape.gates.retrained import FEWEST, spread_alone
 LOSS_GAP = 0.1  # relative: cross-entropy flattens as a net becomes confident, and nothing else need have changed
 LOSS_ALPHA = 0.05  # two-sided: losses of one recipe are further apart than its seeds explain as often as that
 UPDATE = "--update writes it to the baseline"
-MEND = "mend that, or leave the metric out"
+MEND = "mend that, ask for it in [check.ANALYSIS] (k, per_layer, max_products ...), or leave the metric out"
 
 
 class Obstacle(NamedTuple):

@@ -61,18 +61,20 @@ def spread_alone(baseline: np.ndarray, candidates: int, alpha: float) -> float:
     return float(-stdtrit(len(baseline) - 1, alpha)) * error
 
 
-def detectable(spread: float, counts: tuple[int, int], rule: Rule) -> float:
+def detectable(spread: float, counts: tuple[int, int], rule: Rule, centre: float = 1.0) -> float:
     """The relative increase that the rule reports with a probability of 0.8 to 0.9.
 
-    `spread` is the standard deviation of the logarithms. The increase must be significant (noncentral t distribution,
-    at the degrees of freedom of equal variances) and come out beyond the tolerance. As the degrees of freedom vary from
-    sample to sample, the probability is 0.82 for 5 against 3, and nearer to 0.9 for more.
+    `spread` is the standard deviation of the logarithms, `centre` the value that the tolerance is of. The increase must
+    be significant (noncentral t distribution, at the degrees of freedom of equal variances) and come out beyond the
+    tolerance. As the degrees of freedom vary from sample to sample, the probability is 0.82 for 5 against 3, and nearer
+    to 0.9 for more.
     """
     shares = np.array([1 / count for count in counts])
     freedom = float(shares.sum() ** 2 / (shares**2 / (np.array(counts) - 1)).sum())
     error = spread * math.sqrt(shares.sum())
-    significant = float(nctdtrinc(freedom, 1 - POWER, -stdtrit(freedom, rule.alpha))) * error
-    beyond = math.log1p(rule.tolerance.share) + float(ndtri(POWER)) * error
+    alpha = rule.alpha / 2 if rule.direction == "both" else rule.alpha
+    significant = float(nctdtrinc(freedom, 1 - POWER, -stdtrit(freedom, alpha))) * error
+    beyond = math.log1p(rule.tolerance.of(centre) / centre) + float(ndtri(POWER)) * error
     return math.expm1(max(significant, beyond))
 
 

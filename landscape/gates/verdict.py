@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from landscape.errors import INCONCLUSIVE, REGRESSION
 from landscape.gates import obstacles, retrained, same_weights
 from landscape.gates.comparison import Comparison
 from landscape.gates.entry import Entry
@@ -14,8 +15,8 @@ from landscape.gates.obstacles import UPDATE, Obstacle
 from landscape.gates.policy import Policy, Rule
 
 Status = Literal["pass", "improvement", "warning", "stale", "regression", "inconclusive"]
-REGRESSION, INCONCLUSIVE = 1, 3
 T = TypeVar("T")
+ROUNDED = 1e-7  # relative: a baseline has eight digits
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
     def blocked(self, by: Obstacle) -> Verdict:
+        """The verdict where a comparison cannot be made."""
         return replace(self, status="inconclusive", why=by.why, fix=by.fix)
 
 
@@ -43,26 +45,38 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     return INCONCLUSIVE if "inconclusive" in found else 0
 
 
-def judge(policy: Policy, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> list[Verdict]:
-    """A verdict for every metric of every candidate, or of all together if they were retrained; then what is stale."""
+def judge(
+    policy: Policy, baseline: Sequence[Entry], candidates: Sequence[Entry], *, one_for_all: bool = False
+) -> list[Verdict]:
+    """A verdict for every metric of every candidate, or of all together if they were retrained; then what is stale.
+
+    With `one_for_all`, candidates of whatever name are compared with a baseline's only entry.
+    """
     checked = [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
     if policy.kind == "retrained":
         verdicts = [_together(metric, rule, baseline, candidates) for metric, rule in checked]
         compared = list(baseline)
     else:
-        pairs = [(partner(candidate, baseline, candidates), candidate) for candidate in candidates]
+        alone = one_for_all or len(candidates) == 1
+        pairs = [(partner(candidate, baseline, alone=alone), candidate) for candidate in candidates]
         verdicts = [_alone(*item, earlier, candidate) for earlier, candidate in pairs for item in checked]
         compared = [earlier for earlier, _ in pairs if earlier is not None]
     return [*map(_at_level, verdicts), *_stale(policy, compared)]
 
 
-def partner(candidate: Entry, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Entry | None:
-    """The baseline's entry whose name is the end of the candidate's path, or its name; the only one of one each."""
-    path = f"/{candidate.path}"
-    named = [earlier for earlier in baseline if earlier.name == candidate.name or path.endswith(f"/{earlier.name}")]
-    if not named and len(baseline) == len(candidates) == 1:
+def partner(candidate: Entry, baseline: Sequence[Entry], *, alone: bool) -> Entry | None:
+    """The baseline's entry whose name is the candidate's, or the end of its path.
+
+    If it stands `alone`, and has a path and no name that was chosen for it: else the baseline's only one.
+    """
+    named = [earlier for earlier in baseline if _named(candidate, earlier)]
+    if not named and alone and candidate.path and len(baseline) == 1:
         return baseline[0]
     return max(named, key=lambda earlier: len(earlier.name), default=None)
+
+
+def _named(candidate: Entry, earlier: Entry) -> bool:
+    return candidate.name == earlier.name or f"/{candidate.path}".endswith(f"/{earlier.name}")
 
 
 def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) -> Verdict:
@@ -77,7 +91,9 @@ def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) 
     if found := _first(check(mine, theirs) for check in (obstacles.other_measurement, obstacles.other_loss)):
         return verdict.blocked(found)
     readings = earlier.readings[name], candidate.readings[name]
-    compared = replace(verdict, comparison=same_weights.compare(*readings, rule), notes=tuple(mine.remarks(theirs)))
+    other = [] if _named(candidate, earlier) else [f"compared with {earlier.name}, the only one of the baseline"]
+    notes = (*other, *mine.remarks(theirs))
+    compared = replace(verdict, comparison=same_weights.compare(*readings, rule), notes=notes)
     return _judged(compared, next((reading.ambiguous for reading in readings if reading.ambiguous), ""))
 
 
@@ -132,11 +148,14 @@ def _notes(found: Comparison) -> Iterator[str]:
     if found.gap > found.allowed and not found.worse:
         yield f"beyond the tolerance, but within noise{_significance(found)}"
     elif found.noise > found.allowed and not (found.worse or found.better):
-        yield f"noise hides changes below {found.hidden}: a more precise measurement would show them"
+        more = "a more precise measurement" if found.chance is None else "more training runs"
+        yield f"noise hides changes below {found.hidden}: {more} would show them"
 
 
 def change(found: Comparison) -> str:
-    """The change in words: `+3.1 %`, or the amount itself beside a baseline of 0."""
+    """The change in words: `+3.1 %`, or the amount itself beside a baseline of 0; what its digits round is none."""
+    if abs(found.candidate - found.baseline) < ROUNDED * abs(found.baseline):
+        return "0 %"
     return found.share(found.candidate - found.baseline, sign="+")
 
 

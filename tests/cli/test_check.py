@@ -88,11 +88,38 @@ class TestOutcomes:
         assert status(["check", "mlp.pt", *FAST, "--tol", "0.01%"]) == 1
         assert status(["check", "mlp.pt", *FAST, "--tol", "50%"]) == 0
 
-    def test_without_a_baseline_nothing_is_measured(self, capsys: Captured) -> None:
+    def test_without_a_baseline_nothing_is_measured_and_every_report_says_so(self, capsys: Captured) -> None:
         saved("mlp.pt")
-        assert status(["check", "mlp.pt"]) == 2
-        assert "there is no baseline landscape-baseline.json" in capsys.readouterr().err
+        words = ["--format", "text", "--format", "github", "--format", "junit=r.xml", "--format", "json=r.json"]
+        assert status(["check", "mlp.pt", *words]) == 2
+        captured = capsys.readouterr()
+        assert "there is no baseline landscape-baseline.json" in captured.err
+        assert "is it committed?" in captured.err
+        assert "::error title=landscape%3A landscape-baseline.json::" in captured.out
+        assert ElementTree.parse("r.xml").getroot().get("errors") == "1"
+        assert json.loads(Path("r.json").read_text())["exit_code"] == 2
         assert not Path("mlp.check.landscape.h5").exists()
+
+    def test_the_baseline_lies_beside_the_settings_wherever_one_stands(self) -> None:
+        saved("mlp.pt")
+        Path("landscape.toml").write_text('checkpoint = "mlp.pt"\n')
+        Path("a/b").mkdir(parents=True)
+        os.chdir("a/b")
+        assert status(["check", "--update", *FAST]) == 0
+        assert Path("../../landscape-baseline.json").exists()
+        assert status(["check", *FAST]) == 0
+
+    def test_what_it_is_compared_with_must_be_there_before_anything_is_measured(self, capsys: Captured) -> None:
+        saved("mlp.pt")
+        assert status(["check", "mlp.pt", "--against", "nope.pt", *FAST]) == 2
+        assert "there is no file nope.pt" in capsys.readouterr().err
+        assert not Path("mlp.check.landscape.h5").exists()
+
+    def test_several_are_compared_with_one(self) -> None:
+        saved("mlp.pt"), saved("x.pt"), saved("y.pt")
+        assert status(["check", "x.pt", "y.pt", "--against", "mlp.pt", *FAST]) == 0
+        saved("y.pt", 1.1)
+        assert status(["check", "x.pt", "y.pt", "--against", "mlp.pt", *FAST]) == 1
 
     def test_nan_in_the_weights_is_inconclusive(self, known: str, capsys: Captured) -> None:
         saved("mlp.pt", float("nan"))
@@ -177,9 +204,11 @@ class TestOutcomes:
         assert status(["check", "mlp.pt", *metric]) == 0
         assert "noise hides changes below" in capsys.readouterr().out
 
-    def test_the_environment_does_not_turn_it_off(self, known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_environment_moves_neither_policy_nor_measurement(
+        self, known: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         saved("mlp.pt", 1.1)
-        for name in ("DRY_RUN", "UPDATE", "LIST", "LIST_", "CALIBRATE"):
+        for name in ("DRY_RUN", "UPDATE", "LIST", "LIST_", "CALIBRATE", "TOL", "K", "SEED", "CERTIFY", "ALPHA", "KIND"):
             monkeypatch.setenv(f"LANDSCAPE_{name}", "1")
         assert status(["check", known, *FAST]) == 1
 
@@ -274,6 +303,13 @@ class TestUpdate:
         assert status(["check", "mlp.pt", "--update", *FAST, "--baseline", "package.json"]) == 2
         assert Path("package.json").read_text() == "{}"
 
+    def test_an_update_of_one_metric_keeps_the_others(self) -> None:
+        saved("mlp.pt")
+        assert status(["check", "mlp.pt", "--update", *FAST, "--metric", "trace.trace"]) == 0
+        assert status(["check", "mlp.pt", "--update", *FAST]) == 0
+        held = json.loads(Path("landscape-baseline.json").read_text())["checkpoints"]["mlp.pt"]["metrics"]
+        assert list(held) == [LAMBDA, "trace.trace"]
+
     def test_the_same_names_in_several_folders_are_told_apart(self) -> None:
         first, second = saved("a/mlp.pt"), saved("b/mlp.pt", 0.8)
         assert status(["check", first, second, "--update", *FAST]) == 0
@@ -331,12 +367,34 @@ class TestSources:
         Path(known).rename("model.json")
         assert status(["check", "model.json", *FAST]) == 0
 
+    @pytest.mark.parametrize("text", ['{"architectures": ["x"]}', "", "[]", '{"kind": 1}'])
+    def test_what_is_neither_results_nor_a_baseline_is_taken_for_a_checkpoint(
+        self, known: str, text: str, capsys: Captured
+    ) -> None:
+        Path("config.json").write_text(text)
+        assert status(["check", known, "--against", "config.json", *FAST]) == 2
+        assert "is not a baseline" not in capsys.readouterr().err
+
+    def test_a_baseline_that_was_sorted_anew_is_still_one(self, known: str) -> None:
+        held = json.loads(Path("landscape-baseline.json").read_text())
+        Path("sorted.json").write_text(json.dumps(held, sort_keys=True, indent=4))
+        assert status(["check", known, "--against", "sorted.json", *FAST]) == 0
+
+    def test_a_pipe_is_not_waited_for(self, known: str) -> None:
+        os.mkfifo("pipe")
+        for words in ([known, "--against", "pipe"], ["--from", "pipe"], [known, "--baseline", "pipe"], ["pipe"]):
+            command = [sys.executable, "-m", "landscape_cli", "check", *words, *FAST]
+            assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 2, words
+
+    def test_the_checkpoint_itself_may_be_what_it_is_compared_with(self, known: str) -> None:
+        assert status(["check", known, "--against", known, *FAST, "-o", "out.h5"]) == 0
+
     def test_results_of_different_checkpoints_in_one_file_are_refused(self, known: str, capsys: Captured) -> None:
         other = saved("other.pt", 1.1)
         assert status(["eig", other, "-o", "mixed.h5", "-k", "1"]) == 0
         assert status(["direction", known, "-o", "mixed.h5"]) == 0
         assert status(["check", "--from", "mixed.h5", "--metric", "direction.slope", *FAST]) == 2
-        assert "results of different checkpoints" in capsys.readouterr().err
+        assert "results of different weights" in capsys.readouterr().err
 
     def test_another_preconditioner_is_another_matrix(self, known: str, capsys: Captured) -> None:
         names = landscape.load(known).space.names
@@ -412,6 +470,9 @@ class TestSettings:
             ("[check.eig]\nkk = 1", "[check.eig] has no setting kk"),
             ("[check.eig]\nk = 'many'", "[check.eig]: Invalid value for '--k'"),
             ("[check.eig]\nk = 0", "--k is 0"),
+            ("[check.eig]\nk = true", "[check.eig]: k is True"),
+            ("[check.eig]\nk = [1, 2]", "[check.eig]: k is [1, 2]"),
+            ("[check.eig]\ncertify = 'yes'", "[check.eig]: certify is 'yes'"),
             ("[check]\ntol = 2", "the tolerance '2'"),
             ("[check]\nformat = 'xml'", "--format xml"),
             ("[check]\nlimit = 0", "--limit is 0"),
@@ -462,6 +523,11 @@ class TestReports:
             assert (verdict["metric"], verdict["status"]) == (LAMBDA, "regression")
             assert verdict["change"] == pytest.approx(verdict["candidate"] / verdict["baseline"] - 1)
 
+    def test_a_report_replaces_the_earlier_one(self, known: str) -> None:
+        for _ in range(2):
+            assert status(["check", known, *FAST, "--format", "junit=report.xml"]) == 0
+            assert ElementTree.parse("report.xml").getroot().get("tests") == "1"
+
     def test_several_reports_go_to_several_places(
         self, known: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -508,8 +574,10 @@ class TestOthers:
         capsys.readouterr()
         assert status(["check", known, "--list"]) == 0
         assert f"{value:.6g}" in capsys.readouterr().out
-        assert status(["check", "--list", "--from", "mlp.check.landscape.h5"]) == 0
-        assert f"{value:.6g}" in capsys.readouterr().out
+        for words in (["--from", "mlp.check.landscape.h5"], ["mlp.check.landscape.h5"]):
+            assert status(["check", "--list", *words]) == 0
+            assert f"{value:.6g}" in capsys.readouterr().out
+        assert status(["check", "--list", "nope.pt"]) == 2
 
     def test_calibration_tells_the_smallest_change_that_is_seen(self, capsys: Captured) -> None:
         saved("mlp.pt")

@@ -87,7 +87,8 @@ def test_without_a_baseline_the_remedy_is_named(project: Path) -> None:
     done = run(project)
     assert done.returncode == 1
     assert "there is no baseline" in done.stdout
-    assert "--update" in done.stdout
+    assert "pytest --landscape-update" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_an_update_is_refused_in_ci(project: Path) -> None:
@@ -110,12 +111,24 @@ def test_marked(landscape_check):
     assert str(verdicts[0].rule.tolerance) == "50%"
 """
     )
+    (project / "test_classes.py").write_text(
+        f"""
+import pytest
+
+@pytest.mark.landscape(metrics=["{METRIC}"], tol="9%")
+class TestBoth:
+    @pytest.mark.landscape(tol="40%")
+    def test_the_closest_marker_decides(self, landscape_check):
+        (verdict,) = landscape_check("ckpt.pt", limit=None)
+        assert (verdict.metric, str(verdict.rule.tolerance)) == ("{METRIC}", "40%")
+"""
+    )
     assert run(project, "--landscape-update").returncode == 0
     held = json.loads((project / "landscape-baseline.json").read_text())["checkpoints"]["ckpt.pt"]["metrics"]
     assert set(held) == {METRIC, "eig.loss"}
     done = run(project)
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 def test_tests_that_use_the_fixture_can_be_left_out_by_its_marker(project: Path) -> None:
@@ -154,8 +167,10 @@ def test_in_memory(landscape_check):
         (f"landscape_check('ckpt.pt', '{METRIC}', '0.01%')", "0.01% is allowed"),
         (f"landscape_check('ckpt.pt', ['{METRIC}'], limt=3)", "did you mean limit"),
         (f"landscape_check('ckpt.pt', ['{METRIC}'], limit=100)", "not the same measurement"),
+        ("landscape_check('ckpt.pt', [])", "metrics names nothing"),
+        ("import landscape; landscape_check(landscape.load('ckpt.pt'), limit=3)", "measured as it is, without limit"),
     ],
-    ids=["nothing", "table", "one-name", "misspelt", "other-data"],
+    ids=["nothing", "table", "one-name", "misspelt", "other-data", "no-metric", "objective"],
 )
 def test_nothing_passes_by_being_overlooked(project: Path, call: str, words: str) -> None:
     saved(project / "ckpt.pt", 1.001)
@@ -196,6 +211,16 @@ def test_retrained_nets_have_a_baseline_of_their_own(project: Path) -> None:
     group(5, 8)
     assert run(project).returncode == 0
     assert (project / "landscape-baseline.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("named", ["'ckpt.pt', name='pruned'", "__import__('landscape').load('ckpt.pt')"])
+def test_a_chosen_name_that_the_baseline_lacks_is_not_compared_with_another(project: Path, named: str) -> None:
+    (project / "test_sharpness.py").write_text(
+        f"def test_it(landscape_check):\n    landscape_check({named}, metrics=['{METRIC}'])\n"
+    )
+    done = run(project)
+    assert done.returncode == 1
+    assert "the baseline has nothing of this checkpoint" in done.stdout
 
 
 def test_what_is_only_warned_of_is_a_warning(project: Path) -> None:

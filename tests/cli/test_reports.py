@@ -115,8 +115,11 @@ class TestGithub:
         several = [made("regression", f"eig.eigenvalues[{i}]") for i in range(12)]
         assert github(Report("same-weights", "b", several)).splitlines()[-1].startswith("::error ")
 
-    def test_a_pass_says_nothing(self) -> None:
+    def test_a_plain_pass_says_nothing_and_one_that_noise_may_hide_does(self) -> None:
         assert github(Report("same-weights", "b", [made("pass")])) == ""
+        hidden = Report("same-weights", "b", [replace(made("pass"), notes=("beyond the tolerance, but within noise",))])
+        assert github(hidden).startswith("::notice ")
+        assert "- eig.eigenvalues\\[0\\] of a.pt" in markdown(hidden)
 
 
 class TestHostileNames:

@@ -238,6 +238,18 @@ class TestRetrained:
         rule = Rule(Tolerance(share), direction=direction)
         assert retrained(baseline, [0.75 * value for value in baseline[:3]], rule).worse == worse
 
+    def test_in_both_directions_a_hidden_change_is_judged_at_half_of_alpha(self) -> None:
+        """Of ratio 1.9 by the baseline's spread of 0.134: t = 6.56, beyond 0.5 % (4.6) and not 0.1 % of both (8.6)."""
+        baseline = [0.85, 1.0, 1.18, 0.93, 1.08]
+        candidate = [1.05, 1.9, 3.4]
+        usual = Rule(Tolerance(0.25), direction="both")
+        assert "own spread hides" in retrained(baseline, candidate, usual).unsettled
+        spread = np.log(baseline).std(ddof=1) * math.sqrt(1 / 5 + 1 / 3)
+        exact = 2 * scipy.stats.t.sf(np.log(candidate).mean() / spread - np.log(baseline).mean() / spread, 4)
+        for alpha, hidden in ((1.05 * exact, True), (0.95 * exact, False)):
+            found = retrained(baseline, candidate, replace(usual, alpha=float(alpha)))
+            assert ("own spread hides" in found.unsettled) == hidden
+
     def test_in_both_directions_the_chance_is_two_sided(self) -> None:
         baseline, candidate = [2.0, 2.5, 3.1, 2.2, 2.8], [3.5, 4.4, 3.9]
         expected = scipy.stats.ttest_ind(np.log(candidate), np.log(baseline), equal_var=False)

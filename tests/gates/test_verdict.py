@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.stats
 from gating import METRIC, entry, run, seeds, with_reading
 
 from landscape.errors import UsageError
@@ -149,14 +151,27 @@ def test_a_comparison_says_what_noise_hides() -> None:
 class TestPartner:
     def test_the_only_one_of_each_is_compared_whatever_its_name(self) -> None:
         earlier = entry(name="model.pt")
-        assert partner(entry(name="model.bf16.pt"), [earlier], [entry(name="model.bf16.pt")]) is earlier
+        candidate = entry(name="model.bf16.pt")
+        assert partner(candidate, [earlier], alone=True) is earlier
+        assert partner(candidate, [earlier], alone=False) is None
+        assert partner(replace(candidate, path=""), [earlier], alone=True) is None, (
+            "a name that was chosen must be there"
+        )
+        (found,) = verdicts(earlier, candidate)
+        assert (found.status, found.notes) == ("pass", ("compared with model.pt, the only one of the baseline",))
+
+    def test_one_is_compared_with_all_where_that_is_asked_for(self) -> None:
+        several = [entry(name="a.pt"), entry(name="b.pt")]
+        rules = policy(metrics={METRIC: "1%"})
+        assert {one.status for one in judge(rules, [entry(name="c.pt")], several, one_for_all=True)} == {"pass"}
+        assert {one.status for one in judge(rules, [entry(name="c.pt")], several)} == {"inconclusive"}
 
     def test_the_end_of_the_path_decides(self) -> None:
         known = [entry(name="a/model.pt"), entry(name="b/model.pt")]
         candidate = replace(entry(name="model.pt"), path="/home/me/b/model.pt")
-        assert partner(candidate, known, [candidate]) is known[1]
+        assert partner(candidate, known, alone=True) is known[1]
         stranger = replace(entry(name="model.pt"), path="/home/me/xb/model.pt")
-        assert partner(stranger, known, [stranger]) is None
+        assert partner(stranger, known, alone=True) is None
 
 
 class TestShortened:
@@ -228,6 +243,16 @@ class TestRetrained:
             for one, loss in zip(seeds([3.0, 3.1, 2.9]), losses, strict=True)
         ]
         assert "the loss is 0.1567" in verdict(seeds(USUAL, 0.1), wide, "retrained").why
+
+    def test_losses_are_told_apart_at_five_per_cent_of_both_sides(self) -> None:
+        losses = [0.08, 0.12, 0.1, 0.09, 0.11]
+        earlier = [replace(one, runs={"eig": replace(one.runs["eig"], loss=loss)})
+                   for one, loss in zip(seeds(USUAL), losses, strict=True)]  # fmt: skip
+        limit = scipy.stats.t.isf(0.025, 4) * np.std(losses, ddof=1) * (1 / 5 + 1 / 3) ** 0.5
+        for share, why in ((0.97, ""), (1.03, "the loss is")):
+            found = verdict(earlier, seeds([3.0, 3.1, 2.95], 0.1 + share * limit), "retrained")
+            assert found.why.startswith(why)
+            assert (found.status == "pass") == (not why)
 
     def test_the_baselines_own_checkpoints_are_no_candidates(self) -> None:
         found = verdict(seeds(USUAL), seeds(USUAL)[:3], "retrained")
