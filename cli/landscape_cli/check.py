@@ -38,7 +38,7 @@ def command() -> Callable[..., int]:
         invoke,
         options.argument("context", typer.Context),
         options.CHECKPOINTS,
-        *(options.parameter(field, "Gate", environment=False) for field in described(Gate, Option)),
+        *(options.parameter(field, "Gate", environment=False) for field in options.own_first(Gate)),
         *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
     )
 

@@ -44,7 +44,7 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
         invoke,
         argument("context", typer.Context),
         CHECKPOINTS,
-        *(parameter(field, "Measurement") for field in _own_first(analysis)),
+        *(parameter(field, "Measurement") for field in own_first(analysis)),
         *(parameter(field, "Conditions") for field in described(Conditions, Option)),
         *(parameter(field, "Output") for field in described(Output, Option)),
     )
@@ -96,7 +96,7 @@ def parameter(field: Described[Option], panel: str, *, environment: bool = True)
 def metavar(field: Described[Option]) -> str | None:
     """What stands for the value in the help: N, X, KEY=VALUE or the option's name."""
     kinds: dict[Any, str | None] = {bool: None, int: "N", float: "X", tuple[float, ...]: "X[,X...]"}
-    named = "KEY=VALUE" if field.name.endswith("_arg") else field.name.upper()
+    named = "KEY=VALUE" if field.name.endswith("_arg") else field.name.rstrip("_").upper()
     return kinds.get(required(field.type), named)
 
 
@@ -168,8 +168,8 @@ def origins(context: typer.Context) -> dict[str, str]:
     return found
 
 
-def _own_first(analysis: type[Analysis]) -> list[Described[Option]]:
-    """An analysis' options: its own, then those that it shares with others."""
+def own_first(analysis: type) -> list[Described[Option]]:
+    """The options of a dataclass: its own, then those that it shares with others."""
     own = inspect.get_annotations(analysis)
     return sorted(described(analysis, Option), key=lambda field: field.name not in own)
 
