@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import h5py
+
 from landscape.analyses import Analysis
 from landscape.checking import CHECKED
 from landscape.conditions import Conditions
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.session import Stop
 
-HDF5 = b"\x89HDF\r\n\x1a\n"  # what such a file begins with
+BEGINNING = 64  # bytes in which JSON begins
 KEYS = (b'"kind"', b'"schema"', b'"checkpoints"')  # that a baseline has
-LARGEST = 2**28  # bytes of a file that may be results or a baseline
+LARGEST = 2**28  # bytes of a file that may be a baseline
 
 
 class Source(NamedTuple):
@@ -37,15 +39,24 @@ class Source(NamedTuple):
 
 def source(path: Path) -> Source:
     """What a file is that may be any of them: by what it holds, not by its name."""
-    try:
-        regular = path.is_file() and path.stat().st_size < LARGEST
-        content = path.read_bytes() if regular else b""
-    except OSError:  # whoever reads it says so
-        content = b""
-    if content.startswith(HDF5):
+    if not path.is_file():  # a folder, a pipe, or nothing: whoever reads it says so
+        return Source("checkpoint", path)
+    if h5py.is_hdf5(path):
         return Source("results", path)
-    ours = content.lstrip().startswith(b"{") and all(key in content for key in KEYS)
-    return Source("baseline" if ours else "checkpoint", path)
+    return Source("baseline" if _is_baseline(path) else "checkpoint", path)
+
+
+def _is_baseline(path: Path) -> bool:
+    """Whether a file looks like a baseline; only one that begins like JSON is read, since checkpoints are large."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(BEGINNING)
+            if not head.lstrip().startswith(b"{") or path.stat().st_size > LARGEST:
+                return False
+            content = head + file.read()
+    except OSError:  # whoever reads it says so
+        return False
+    return all(key in content for key in KEYS)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from rich.table import Table
 from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import Array, Scalar, described
+from landscape.gates.metric import ERROR
 
 COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
-ERROR = "_se"  # what the name of a standard error ends with
 NUMERIC = (
     "baseline",
     "candidate",

@@ -44,20 +44,23 @@ def checked(
     policy = (
         table(gate.kind, own, tol=gate.tol, alpha=gate.alpha) if isinstance(own, Mapping) else rules(gate, settings)
     )
-    names = _names(checkpoints, name)
-    entries = [_entry(*pair, policy, settings, conditions) for pair in zip(checkpoints, names, strict=True)]
     chosen = pytest_config.getoption("--landscape-baseline")
     path = baseline_file(gate, settings, pytest_config.rootpath)
     if chosen:
         path = pytest_config.invocation_params.dir / chosen
     if "baseline" in given:
         path = pytest_config.rootpath / given["baseline"]
-    if pytest_config.getoption("--landscape-update"):
+    updating = pytest_config.getoption("--landscape-update")
+    earlier = update.earlier(path, policy) if updating else baseline.read(path, policy.kind)  # before it is measured
+    work = checking.Work(measurements(policy, settings))
+    pairs = zip(checkpoints, _names(checkpoints, name), strict=True)
+    entries = [_entry(*pair, policy, work, settings, conditions) for pair in pairs]
+    if updating:
         _update(path, policy, entries)
         if policy.kind == "retrained":  # the baseline's own checkpoints are no candidates
             return []
-    found = baseline.read(path, policy.kind)
-    return [one for one in judge(policy, found.entries, entries) if one.status != "stale"]  # other tests check them
+        earlier = baseline.read(path, policy.kind)
+    return [one for one in judge(policy, earlier.entries, entries) if one.status != "stale"]  # other tests check them
 
 
 def _gate(given: Mapping[str, Any], settings: Settings) -> Gate:
@@ -76,8 +79,14 @@ def _names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
     return [name] if len(checkpoints) == 1 else [f"{name} {index}" for index in range(len(checkpoints))]
 
 
-def _entry(checkpoint: Any, name: str, policy: Policy, settings: Settings, conditions: Mapping[str, Any]) -> Entry:
-    work = checking.Work(measurements(policy, settings))
+def _entry(
+    checkpoint: Any,
+    name: str,
+    policy: Policy,
+    work: checking.Work,
+    settings: Settings,
+    conditions: Mapping[str, Any],
+) -> Entry:
     conditions = {key: value for key, value in conditions.items() if value is not None}
     if isinstance(checkpoint, Objective) and conditions:
         raise UsageError(f"an Objective is measured as it is, without {', '.join(conditions)}", fix="give a path")
