@@ -65,6 +65,7 @@ def load(
         limit=conditions.limit,
         preconditioner=preconditioner,
         source=source,
+        populations=task.populations,
     )
     found = [f"{kind}: {name}" for kind, name in task.resolved_from.items()]
     said = [

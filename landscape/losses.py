@@ -246,11 +246,11 @@ def _module_loss(module: nn.Module) -> ModuleLoss:
     return ModuleLoss(summed, name)
 
 
-def no_likelihood(name: str) -> TaskError:
+def no_likelihood(name: str, fix: str = "--operator ggn or empirical-fisher") -> TaskError:
     """The error for a loss of which no distribution of the targets is known."""
     return TaskError(
         f"loss {name} is not the likelihood of a known distribution: no labels can be drawn for the Fisher matrix",
-        fix="--operator ggn or empirical-fisher, or --loss cross_entropy, mse or bce",
+        fix=f"{fix}, or --loss cross_entropy, mse or bce",
     )
 
 

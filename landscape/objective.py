@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -62,7 +63,8 @@ class Objective:
     `(inputs, targets)` or of dictionaries with labels, one such batch, or a map-style Dataset; `limit` takes its first
     so many samples only. `loss` is whatever `landscape.losses.as_loss` takes, `hf` for a Hugging Face model's own, or
     None if the shapes tell. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
-    positive diagonal by parameter, or a function that finds one. Nothing in the model changes: not its mode, its
+    positive diagonal by parameter, or a function that finds one. `populations` are further data by name, or functions
+    that give them. Nothing in the model changes: not its mode, its
     `requires_grad`, its `.grad` or its buffers.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
@@ -83,10 +85,12 @@ class Objective:
         limit: int | None = None,
         preconditioner: Mapping[str, Tensor] | Callable[[], Mapping[str, Tensor]] | None = None,
         source: Source | None = None,
+        populations: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.device = as_device(device)
         self.dtype = DTYPES[dtype]
         self.source = source or Source()
+        self.populations = populations
         self.notes: list[str] = []
         self._preconditioner = preconditioner
         self.model = undone(model)
@@ -105,9 +109,9 @@ class Objective:
         first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
         with torch.enable_grad():
             theta = self.theta.detach().requires_grad_()
-            self.loss: Loss = settled_loss(lambda batch: self._whole_output(theta, batch), loss, first)
+            self.loss: Loss = settled_loss(lambda batch: self.whole_output(theta, batch), loss, first)
             if isinstance(self.loss, LogitsLoss):
-                require_own_loss(self.loss, self.model, lambda batch: self._whole_output(theta, batch), first)
+                require_own_loss(self.loss, self.model, lambda batch: self.whole_output(theta, batch), first)
         if loss is None:
             self.notes.append(f"loss inferred from the {described(self.loss)}")
         token = padding_token(self.loss, self.model)
@@ -206,6 +210,15 @@ class Objective:
                     del parts  # or they would be held while the next ones are computed
         return totals
 
+    def over(self, data: Any) -> Objective:
+        """The same model at the same weights, and the same loss, on other data."""
+        budget = memory.available(self.device) // KEPT_SHARE
+        batches = survey(data, device=self.device, dtype=self.dtype, budget=budget)
+        count = sum(self.loss.count(batch.targets) for batch in batches)
+        if count == 0:
+            raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
+        return self._variant(batches=batches, count=count)
+
     @cached_property
     def reference(self) -> Reference:
         """The loss and gradient norm at theta; raises NumericalError, with the tensors' names, if not finite."""
@@ -299,13 +312,14 @@ class Objective:
 
     def _output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         """What the loss takes of the model's output."""
-        return self.scored(self._whole_output(theta, batch))
+        return self.scored(self.whole_output(theta, batch))
 
     def scored(self, output: Any) -> Any:
         """The part of a model's output that the loss takes."""
         return taken(self.loss, output)
 
-    def _whole_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
+    def whole_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
+        """All that the model returns for a batch at theta."""
         args, kwargs = batch.arguments
         state = {**self._fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
         unfused = UnfusedWeightNorm() if self._unfused else nullcontext()

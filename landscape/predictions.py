@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from landscape.losses import IGNORED, BinaryCrossEntropy, Loss
+from landscape.losses import IGNORED, BinaryCrossEntropy, Loss, MeanSquaredError
 
 
 def class_axis(loss: Loss, output: Any, target: Any) -> int | None:
@@ -30,18 +31,59 @@ def has_classes(loss: Loss) -> bool:
 
 def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
     """How many of a batch's predictions are wrong, and of how many, `()` each; None for a loss without classes."""
+    found = judged(loss, output, target)
+    return None if found is None else (found[0].sum(), found[1].sum())
+
+
+def judged(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
+    """Which predictions are wrong, and which count, in the labels' shape; None for a loss without classes."""
     if binary(loss):
         wrong = (output > 0) != (_labels(loss, target) > 0.5)
-        return wrong.sum(), torch.ones_like(wrong).sum()
+        return wrong, torch.ones_like(wrong)
     axis = class_axis(loss, output, target)
     if axis is None:
         return None
     labels = _labels(loss, target)
     if labels.is_floating_point():  # class probabilities
         labels = labels.argmax(dim=axis)
-    counted = labels != _ignored(loss)
-    wrong = (output.argmax(dim=axis) != labels) & counted
-    return wrong.sum(), counted.sum()
+    counts = labels != _ignored(loss)
+    return (output.argmax(dim=axis) != labels) & counts, counts
+
+
+def counted(loss: Loss, output: Any, target: Any) -> Tensor | None:
+    """Which labels count, in their shape; None for a loss that leaves none out."""
+    labels = None if class_axis(loss, output, target) is None else _labels(loss, target)
+    return None if labels is None or labels.is_floating_point() else labels != _ignored(loss)
+
+
+def divergences(loss: Loss, before: Tensor, after: Tensor, target: Any) -> Tensor | None:
+    """KL(before || after) of each sample's predictions, summed over what counts, `(N,)`, float64.
+
+    The distributions are the loss' own: of classes, of a yes or no, or normal with variance 1/2 (mse). No labels are
+    needed. None for another loss.
+    """
+    was, now = before.double(), after.double()
+    axis = class_axis(loss, before, target)
+    if axis is not None:
+        chances = was.log_softmax(axis)
+        apart = (chances.exp() * (chances - now.log_softmax(axis))).sum(axis)
+        counts = counted(loss, before, target)
+        apart = apart if counts is None else torch.where(counts, apart, 0.0)
+    elif binary(loss):
+        yes = was.sigmoid()
+        sure, unsure = functional.logsigmoid(was) - functional.logsigmoid(now), functional.logsigmoid(-was)
+        apart = yes * sure + (1 - yes) * (unsure - functional.logsigmoid(-now))
+    elif quadratic(loss):
+        apart = (was - now).square()
+    else:
+        return None
+    return apart.reshape(len(apart), -1).sum(dim=1)
+
+
+def quadratic(loss: Loss) -> bool:
+    """Whether it is the squared error."""
+    inner = getattr(loss, "inner", loss)
+    return isinstance(inner, MeanSquaredError) or isinstance(getattr(inner, "module", None), nn.MSELoss)
 
 
 def _ignored(loss: Loss) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ OWN = "the checkpoint's own description"
 class Task:
     """How to build the model and the data, and the loss (None: to be inferred; `hf`: the model's own).
 
-    `resolved_from` says for each of model, data and loss what it is and where it was named. With `weighted` the model
+    `populations` are further data that the checkpoint describes. `resolved_from` says for each of model, data and loss what it is and where it was named. With `weighted` the model
     is built with the checkpoint's weights in it; with `described` the checkpoint alone says which model it is.
     """
 
@@ -34,6 +34,7 @@ class Task:
     resolved_from: dict[str, str]
     weighted: bool = False
     described: bool = False
+    populations: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
 
 
 def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, str] | None = None) -> Task:
@@ -67,7 +68,29 @@ def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, s
         note("data", data, conditions.data)
     build = own.build if own else _model(str(model), conditions, spec, where)
     found = _loss(loss, conditions.loss is not None, where, trusted)
-    return Task(build, make_data, found, resolved, own is not None, conditions.model is None)
+    others = _populations(spec, where, trusted)
+    return Task(build, make_data, found, resolved, own is not None, conditions.model is None, others)
+
+
+def data(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
+    """The data that the user named, as --data and --data-arg do; raises TaskError if there is none."""
+    return _factory("data", name, True, "", _arguments("--population", pairs, {}), trusted)
+
+
+def _populations(spec: Spec, where: str, trusted: tuple[str, ...]) -> dict[str, Callable[[], Any]]:
+    """The further data that a checkpoint describes, looked up when it is used: others need not have it."""
+
+    def later(name: str, entry: Any) -> Callable[[], Any]:
+        def make() -> Any:
+            given = entry.get("data") if isinstance(entry, dict) else None
+            args = entry.get("data_args", {}) if isinstance(entry, dict) else None
+            if not isinstance(given, str) or not isinstance(args, dict):
+                raise TaskError(f"{where} describes its population {name} wrongly", fix=f"--population {name}=DATA")
+            return _factory("data", given, False, where, args, trusted)()
+
+        return make
+
+    return {name: later(name, entry) for name, entry in spec.populations.items()}
 
 
 def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 Adaptive = Literal["none", "element", "filter"]
 LogitNorm = Literal["none", "l2", "std"]
 Norm = Literal["l2", "linf"]
+Labels = Literal["sampled", "exact", "gold"]
 Noise = Literal["gaussian", "uniform"]
 Normalise = Literal["filter", "layer", "tensor", "none"]
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]

@@ -129,21 +129,39 @@ def digits_resnet(name: str, *, skip: bool = True, sam_rho: float = 0.0) -> None
     report(name, model, train=digits(images=True), test=digits("test", images=True))
 
 
+NOISY = {"split": "train", "noise": 0.1, "noise_seed": SEED, "standardised": True}
+NOISY_MODEL = {"sizes": [64, 256, 256, 10], "activation": "relu"}
+
+
+def noisy_model(*, seed: int = SEED, each_epoch: Callable[[nn.Module], None] = lambda model: None) -> nn.Module:
+    """The net that memorises a tenth of wrong labels; its mask of these does not depend on the seed."""
+    model = fresh("mlp", seed=seed, **NOISY_MODEL)
+    inputs, targets = stacked(digits(**NOISY))
+    seen = lambda epoch: each_epoch(model)  # noqa: E731
+    fit(model, inputs, targets, epochs=200, lr=1e-3, batch_size=128, weight_decay=0.1, each_epoch=seen, seed=seed)
+    return model
+
+
 def digits_noisy() -> None:
-    arguments = {"sizes": [64, 256, 256, 10], "activation": "relu"}
-    noisy = {"split": "train", "noise": 0.1, "noise_seed": SEED}
-    model = fresh("mlp", **arguments)
-    fit(model, *stacked(digits(**noisy)), epochs=200, lr=1e-3, batch_size=32, weight_decay=0.1)
+    model = noisy_model()
     _, truth = stacked(digits())
-    _, mask = wrong_labels(truth, 0.1, SEED)
+    _, mask = wrong_labels(truth, NOISY["noise"], NOISY["noise_seed"])
+    test = {"split": "test", "standardised": True}
+    arguments = {
+        "memorised": {**NOISY, "part": "wrong"},
+        "clean": {**NOISY, "part": "right"},
+        "truth": {**NOISY, "part": "corrected"},  # the memorised samples with their true labels
+        "held-out": test,
+        "never-seen": {**test, "noise": 0.25, "noise_seed": SEED, "part": "wrong"},
+    }
     spec = {
         "model": "mlp",
-        "model_args": arguments,
-        "data_args": noisy,
-        "populations": {"held-out": {"data": "digits", "data_args": {"split": "test"}}},
+        "model_args": NOISY_MODEL,
+        "data_args": NOISY,
+        "populations": {name: {"data": "digits", "data_args": given} for name, given in arguments.items()},
     }
     save(HERE / "digits-noisy.pt", model, data="digits", loss="cross_entropy", spec=spec, extras={"wrong_labels": mask})
-    report("digits-noisy", model, noisy_train=digits(**noisy), test=digits("test"))
+    report("digits-noisy", model, noisy_train=digits(**NOISY), test=digits(**test))
 
 
 def charlm() -> None:

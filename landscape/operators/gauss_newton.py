@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape import seeds
 from landscape.batches import Batch, leaves, mapped
 from landscape.errors import TaskError
 from landscape.losses import Likelihood, no_likelihood
 from landscape.objective import Objective
 from landscape.operators.pullback import pulled_back
 from landscape.operators.summed import SummedOperator
+from landscape.slopes import drawn
 
 Weigh = Callable[[list[Tensor]], list[Tensor]]  # M applied to K vectors: for each output a tensor of K rows
 
@@ -108,7 +108,6 @@ class FisherOperator(EmpiricalFisherOperator):
         super().__init__(objective, theta)
         if not isinstance(objective.loss, Likelihood):
             raise no_likelihood(objective.loss.name)
-        self.likelihood = objective.loss
         self.seed, self.labels = seed, labels
 
     def weighing(self, output: Any, batch: Batch) -> Weigh:
@@ -116,12 +115,8 @@ class FisherOperator(EmpiricalFisherOperator):
             raise TaskError("the Fisher matrix needs a model with one output tensor", fix="--operator ggn")
         slopes = []
         for draw in range(self.labels):
-            targets = self.likelihood.sample(output.detach(), batch.targets, self._uniform(batch, output, draw))
-            slopes.append(self._slopes(output, batch, targets))
+            slopes.append(self._slopes(output, batch, drawn(self.objective, output, batch, self.seed, draw)))
         return _outer(slopes, self._class_axis(output, batch))
-
-    def _uniform(self, batch: Batch, output: Tensor, draw: int) -> Callable[[tuple[int, ...]], Tensor]:
-        return lambda shape: seeds.uniform(batch.first, shape, output, self.seed, "labels", draw)
 
 
 def _detached(tensor: Tensor) -> Tensor:

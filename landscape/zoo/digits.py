@@ -7,6 +7,7 @@ C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Rep
 from __future__ import annotations
 
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,19 +43,30 @@ def digits(
     split: str = "train",
     *,
     images: bool = False,
+    standardised: bool = False,
     noise: float = 0.0,
     noise_seed: int = 0,
+    part: Literal["all", "wrong", "right", "corrected"] = "all",
     batch_size: int = 256,
 ) -> list[tuple[Tensor, Tensor]]:
     """Batches of pixels in [0, 1], `(n, 64)` or `(n, 1, 8, 8)` if `images`, with int64 labels `(n,)`.
 
-    `split` is `train` (1300), `test` (497) or `all`; a share `noise` of the labels is replaced.
+    `split` is `train` (1300), `test` (497) or `all`. With `standardised` every pixel has mean 0 and variance 1 over the
+    training set. A share `noise` of the labels is replaced; `part` takes the samples whose label is then `wrong`, those
+    where it is `right`, or the former with their labels `corrected`.
     """
     pixels, classes = arrays()
     inputs = torch.from_numpy(pixels[SPLITS[split]]).float() / 16
-    labels = torch.from_numpy(classes[SPLITS[split]]).long()
-    if noise:
-        labels, _ = wrong_labels(labels, noise, noise_seed)
+    if standardised:
+        known = torch.from_numpy(pixels[SPLITS["train"]]).float() / 16
+        spread = known.std(dim=0)
+        inputs = torch.where(spread > 0, (inputs - known.mean(dim=0)) / spread, 0.0)
+    truth = torch.from_numpy(classes[SPLITS[split]]).long()
+    noisy, wrong = wrong_labels(truth, noise, noise_seed)
+    labels = truth if part == "corrected" else noisy
+    if part != "all":
+        chosen = ~wrong if part == "right" else wrong
+        inputs, labels = inputs[chosen], labels[chosen]
     if images:
         inputs = inputs.view(-1, 1, 8, 8)
     return list(zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True))

@@ -1,0 +1,174 @@
+"""Ways of taking a weight matrix apart and of removing the components that count least.
+
+W is `(p, q)` and float64. All but noise keep a prefix of components, in descending order of what they call mass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import seeds
+from landscape.algorithms import staircase
+from landscape.algorithms.staircase import Staircase
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Eigenvectors in columns, with their eigenvalues, descending and nonnegative, float64."""
+
+    vectors: Tensor
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A weight without some components: `kept` of `size` are left, with `mass` of the mass and `energy` of ||W||^2.
+
+    `ties` components weigh as much as the last that was kept, some of which were removed.
+    """
+
+    weight: Tensor
+    kept: int
+    size: int
+    mass: float
+    energy: float
+    ties: int = 0
+
+
+def eigenbasis(matrix: Tensor) -> Basis:
+    """The eigenvectors of a symmetric positive semidefinite matrix, in float64; rounding below zero is zero."""
+    symmetric = (matrix.double() + matrix.double().T) / 2
+    values, vectors = torch.linalg.eigh(symmetric)
+    return Basis(vectors.flip(1), values.flip(0).clamp_min(0).cpu().numpy())
+
+
+class Method(ABC):
+    """Removes from one weight whatever it holds for the least important."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight.double()
+
+    @abstractmethod
+    def removed(self, rho: float) -> Removal:
+        """The weight with components of a share rho of the mass; with 1 the weight itself, bit for bit."""
+
+    def whole(self) -> Removal:
+        return Removal(self.weight, self.weight.numel(), self.weight.numel(), 1.0, 1.0)
+
+    def energy(self, left: Tensor) -> float:
+        """Its share of the sum of squares of the weight; 1 for a weight of zeros."""
+        every = float(self.weight.square().sum())
+        return float(left.square().sum()) / every if every else 1.0
+
+
+class Rotated(Method):
+    """Components u_i v_j' of a weight between two eigenbases, with mass lambda_i mu_j (K-FAC: those of G and A)."""
+
+    def __init__(self, weight: Tensor, left: Basis, right: Basis) -> None:
+        super().__init__(weight)
+        self.left, self.right = left, right
+        self.coordinates = left.vectors.T @ self.weight @ right.vectors
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        return self.within(staircase.heaviest(self.left.values, self.right.values, rho))
+
+    def within(self, kept: Staircase) -> Removal:
+        """The weight with these components alone."""
+        mask = self.masked(kept)
+        total = float(self.left.values.sum() * self.right.values.sum())
+        mass = kept.mass(self.left.values, self.right.values) / total if total else 1.0
+        return self.of(mask, mass, kept.ties)
+
+    def of(self, mask: Tensor, mass: float = float("nan"), ties: int = 0) -> Removal:
+        """The weight with the components of a mask `(p, q)` alone."""
+        left = self.coordinates * mask
+        weight = self.left.vectors @ left @ self.right.vectors.T
+        return Removal(weight, int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
+
+    def masked(self, kept: Staircase) -> Tensor:
+        return torch.from_numpy(kept.mask(len(self.right.values))).to(self.weight.device)
+
+    def part(self, mask: Tensor) -> Tensor:
+        """What the components of a mask make of the weight, `(p, q)`."""
+        return self.left.vectors @ (self.coordinates * mask) @ self.right.vectors.T
+
+
+class Activations(Method):
+    """Whole input directions, by their share of the activations: A alone."""
+
+    def __init__(self, weight: Tensor, right: Basis) -> None:
+        super().__init__(weight)
+        self.right = right
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        kept = staircase.heaviest(np.ones(1), self.right.values, rho)
+        vectors = self.right.vectors[:, : kept.count]
+        weight = self.weight @ vectors @ vectors.T
+        mass = kept.mass(np.ones(1), self.right.values) / max(float(self.right.values.sum()), 1e-300)
+        return Removal(weight, kept.count * len(weight), weight.numel(), mass, self.energy(weight), kept.ties)
+
+
+class SingularValues(Method):
+    """Singular values of the weight itself, by their squares."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight)
+        self.u, self.s, self.v = torch.linalg.svd(self.weight, full_matrices=False)
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        squares = self.s.square().cpu().numpy()
+        kept = staircase.heaviest(np.ones(1), squares, rho)
+        weight = (self.u[:, : kept.count] * self.s[: kept.count]) @ self.v[: kept.count]
+        size = kept.count * sum(self.weight.shape)  # numbers that a product of that rank has
+        energy = self.energy(weight)
+        return Removal(weight, min(size, weight.numel()), weight.numel(), energy, energy, kept.ties)
+
+
+class Random(Method):
+    """As many components as another method keeps, drawn at random."""
+
+    def __init__(self, like: Rotated, seed: int, *path: str | int) -> None:
+        super().__init__(like.weight)
+        self.like, self.seed, self.path = like, seed, path
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        other = self.like.removed(rho)
+        order = seeds.normal(self.weight.numel(), self.weight, self.seed, "components", *self.path).argsort()
+        mask = torch.zeros(self.weight.numel(), dtype=torch.bool, device=self.weight.device)
+        mask[order[: other.kept]] = True
+        return replace(self.like.of(mask.view(self.weight.shape)), mass=float("nan"))
+
+
+class Noise(Method):
+    """Normal noise of the norm of what another method removes, on all of the weight."""
+
+    def __init__(self, like: Rotated, seed: int, *path: str | int) -> None:
+        super().__init__(like.weight)
+        self.like, self.seed, self.path = like, seed, path
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        other = self.like.removed(rho)
+        moved = noise(self.weight - other.weight, self.seed, *self.path)
+        weight = self.weight + moved
+        return Removal(weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
+
+
+def noise(like: Tensor, seed: int, *path: str | int) -> Tensor:
+    """Normal noise of the shape and the norm of `like`."""
+    drawn = seeds.normal(like.numel(), like, seed, "noise", *path).view(like.shape)
+    return drawn * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(drawn))

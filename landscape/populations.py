@@ -1,0 +1,65 @@
+"""Other samples that the same model is measured on: what it memorised, what it should keep, what it never saw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from landscape import tasks
+from landscape.batches import Batch, batch_leaves
+from landscape.errors import LandscapeError, TaskError, UsageError, nearest
+from landscape.objective import Objective
+
+MEMORISED, CLEAN, HELD_OUT, CONTROL = "memorised", "clean", "held-out", "never-seen"  # names that mean something
+DATA = "data"  # what the objective itself is measured on
+
+
+def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Objective]:
+    """The objective over each population: those of the checkpoint's own description, and `NAME=DATA[,KEY=VALUE...]`.
+
+    Raises UsageError for a word that is not of that form, and TaskError, which names the population, for its data.
+    """
+    sources = dict(objective.populations)
+    for word in given:
+        name, equals, data = word.partition("=")
+        if not (name and equals and data) or name == DATA:
+            raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorised=data.py:canaries")
+        named, *pairs = data.split(",")
+        trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
+        sources[name] = tasks.data(named, tuple(pairs), trusted)
+    return {name: _over(objective, name, source) for name, source in sources.items()}
+
+
+def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
+    """The population of that name, or the data itself; UsageError, which names the flag, if there is none."""
+    if name == DATA:
+        return objective
+    if name not in every:
+        raise UsageError(
+            f"there is no population {nearest(name, every)} for {flag}",
+            fix=f"one of {', '.join([DATA, *every])}, or --population {name}=DATA",
+        )
+    return every[name]
+
+
+def digests(objective: Objective) -> list[bytes]:
+    """A hash of each sample: inputs and targets."""
+    found: list[bytes] = []
+    for batch in objective.batches:
+        found += [_digest(one) for one in batch.split(1)]
+    return found
+
+
+def _digest(sample: Batch) -> bytes:
+    whole = hashlib.sha256()
+    for tensor in batch_leaves(sample):
+        whole.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return whole.digest()
+
+
+def _over(objective: Objective, name: str, source: object) -> Objective:
+    try:
+        return objective.over(source() if callable(source) else source)
+    except LandscapeError as error:
+        raise TaskError(f"population {name}: {error.what}", why=error.why, fix=error.fix) from error

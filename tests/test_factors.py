@@ -1,0 +1,392 @@
+"""K-FAC factors against the dense Gauss-Newton matrix where theory makes them exact, direct sums, and curvlinops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from conftest import Splitter, tanh_net
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape import Objective, factors
+from landscape.captures import called
+from landscape.errors import TaskError
+from landscape.factors import Collector, Factor, Recipe, assembled, streamed
+from landscape.operators import GaussNewtonOperator
+from landscape.projections import Projection, projections
+from landscape.words import Labels
+
+Data = tuple[Tensor, Tensor]
+
+
+def layers(objective: Objective) -> list[Projection]:
+    return called(objective, projections(objective.model, objective.space.names)[0])[0]
+
+
+def collected(objective: Objective, labels: Labels = "exact", **recipe: Any) -> dict[str, Factor]:
+    found, sums = layers(objective), {}
+    for _, _, sums in streamed(objective, found, Recipe(labels, **recipe), {}):
+        pass
+    return assembled(found, sums)
+
+
+def curvature(objective: Objective, factor: Factor) -> Tensor:
+    """The block that the factors stand for, of the mean loss: G (x) A, over as many terms as the loss has per token."""
+    return torch.kron(factor.g, factor.a) * float(factor.tokens) / objective.count
+
+
+def block(objective: Objective, parameter: str) -> Tensor:
+    """The dense Gauss-Newton matrix of one weight."""
+    dense = GaussNewtonOperator(objective).to_dense()
+    chosen = objective.space.within([parameter], "--params")
+    return dense[chosen][:, chosen]
+
+
+def agree(objective: Objective, labels: Labels = "exact") -> float:
+    """The largest relative difference over layers."""
+    found = collected(objective, labels)
+    worst = 0.0
+    for layer in layers(objective):
+        wanted = block(objective, layer.parameter)
+        apart = torch.linalg.norm(curvature(objective, found[layer.name]) - wanted) / torch.linalg.norm(wanted)
+        worst = max(worst, float(apart))
+    return worst
+
+
+@pytest.fixture
+def regression(generator: torch.Generator) -> Data:
+    return torch.randn(24, 5, generator=generator), torch.randn(24, 3, generator=generator)
+
+
+class TestExactCases:
+    """Where theory says that K-FAC is the Gauss-Newton matrix (Martens and Grosse 2015; Bernacchia et al. 2018)."""
+
+    def test_one_linear_layer_with_squared_error(self, regression: Data, split: Splitter) -> None:
+        torch.manual_seed(0)
+        assert agree(Objective(nn.Linear(5, 3), split(*regression), "mse", dtype="float64")) < 1e-12
+
+    def test_every_layer_of_a_deep_linear_net_with_squared_error(self, regression: Data, split: Splitter) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 6), nn.Linear(6, 3))
+        assert agree(Objective(net, split(*regression), "mse", dtype="float64")) < 1e-12
+
+    def test_any_net_on_one_sample(self, classification: Data) -> None:
+        x, y = classification
+        assert agree(Objective(tanh_net(), (x[:1], y[:1]), "cross_entropy", dtype="float64")) < 1e-12
+
+    def test_cross_entropy_with_constant_predictions(self, classification: Data, split: Splitter) -> None:
+        net = nn.Linear(5, 3)
+        nn.init.zeros_(net.weight)
+        assert agree(Objective(net, split(*classification), "cross_entropy", dtype="float64")) < 1e-12
+
+    def test_binary_cross_entropy_on_one_sample(self, classification: Data) -> None:
+        x, y = classification
+        labels = functional.one_hot(y[:1], 3).double()
+        assert agree(Objective(tanh_net(), (x[:1], labels), "bce", dtype="float64")) < 1e-12
+
+    def test_it_is_not_exact_for_cross_entropy_on_several_samples(self, classification: Data) -> None:
+        torch.manual_seed(0)
+        x, y = classification
+        assert 0.01 < agree(Objective(nn.Linear(5, 3), (x[:20], y[:20]), "cross_entropy", dtype="float64")) < 0.5
+
+
+class Conv(nn.Module):
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv = nn.Conv2d(2, 3, 3, **options)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.conv(x).tanh().mean(dim=(2, 3)))
+        return out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding": 1},
+        {"padding": "same"},
+        {"padding": 1, "padding_mode": "reflect"},
+        {"stride": 2, "dilation": 2},
+        {"padding": (2, 1)},
+    ],
+    ids=str,
+)
+def test_the_rows_of_a_convolution_times_its_matrix_are_its_output(
+    options: dict[str, Any], generator: torch.Generator
+) -> None:
+    from landscape.projections import input_rows, output_rows
+
+    net, x = Conv(**options), torch.randn(4, 2, 7, 6, generator=generator)
+    (conv, _), _ = projections(net, dict(net.named_parameters()))
+    rows = input_rows(net.conv, x) @ conv.matrix(net.conv.weight).T
+    assert net.conv.bias is not None
+    assert torch.allclose(rows + net.conv.bias, output_rows(net.conv, net.conv(x)), atol=1e-5)
+    assert torch.equal(conv.weight(conv.matrix(net.conv.weight)), net.conv.weight)
+
+
+class Tokens(nn.Module):
+    """Five tokens a sample, mixed with each other, with a class for each; q and k share their input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.q, self.k, self.out = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = (self.q(x) @ self.k(x).transpose(1, 2)).tanh() @ self.q(x)
+        out: Tensor = self.out(mixed)
+        return out
+
+
+@pytest.fixture
+def sequences(generator: torch.Generator) -> Data:
+    x, y = torch.randn(12, 5, 4, generator=generator), torch.randint(0, 3, (12, 5), generator=generator)
+    y[2, 3:] = -100
+    y[7] = -100
+    return x, y
+
+
+def direct(objective: Objective, batch: Data, path: str) -> tuple[Tensor, Tensor, int]:
+    """Sums of a a' and g g' by a loop over samples and tokens, with the data's own labels."""
+    model = objective.model.double()
+    module = model.get_submodule(path)
+    first = second = torch.zeros(0)
+    tokens = 0
+    for x, y in zip(*batch, strict=True):
+        seen: list[tuple[Tensor, Tensor]] = []
+        handle = module.register_forward_hook(lambda m, i, o: seen.append((i[0], o)))  # noqa: B023
+        output = model(x[None].double())
+        handle.remove()
+        if (y == -100).all():
+            continue
+        loss = functional.cross_entropy(output.reshape(-1, 3), y.reshape(-1), reduction="sum")
+        for a, o in seen:
+            (g,) = torch.autograd.grad(loss, o, retain_graph=True)
+            for place in range(a.shape[1]):
+                if y[place] == -100:
+                    continue
+                one = torch.outer(a[0, place], a[0, place]).detach()
+                two = torch.outer(g[0, place], g[0, place])
+                first, second = (one, two) if not tokens else (first + one, second + two)
+                tokens += 1
+    return first, second, tokens
+
+
+@pytest.mark.parametrize("path", ["q", "k", "out"])
+def test_the_sums_are_those_of_a_loop_over_tokens_with_the_ones_without_target_left_out(
+    sequences: Data, path: str
+) -> None:
+    net = Tokens()
+    objective = Objective(
+        net, [tuple(t[:5] for t in sequences), tuple(t[5:] for t in sequences)], "cross_entropy", dtype="float64"
+    )
+    factor = collected(objective, "gold")[path]
+    first, second, tokens = direct(objective, sequences, path)
+    assert int(factor.tokens) == tokens
+    assert torch.allclose(factor.a * tokens, first, rtol=0, atol=1e-12)
+    assert torch.allclose(factor.g * tokens, second, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("labels", ["exact", "sampled", "gold"])
+@pytest.mark.parametrize("coupled", [False, True], ids=["plain", "coupled"])
+def test_batches_and_micro_batches_change_nothing(sequences: Data, labels: Labels, coupled: bool) -> None:
+    def found(sizes: Sequence[int], micro_batch: int | None = None) -> dict[str, Factor]:
+        data = list(zip(*(t.split(list(sizes)) for t in sequences), strict=True))
+        objective = Objective(Tokens(), data, "cross_entropy", dtype="float64", micro_batch=micro_batch)
+        return collected(objective, labels, coupled=coupled)
+
+    whole = found([12])
+    for other in (found([7, 4, 1]), found([12], 5), found([1] * 12)):
+        for name, factor in whole.items():
+            for field in ("a", "g", "coupling"):
+                one, two = torch.as_tensor(getattr(factor, field)), torch.as_tensor(getattr(other[name], field))
+                assert torch.allclose(one, two, rtol=1e-12, atol=1e-14), (name, field)
+            if coupled:
+                pairs = zip(factor.coupled, other[name].coupled, strict=True)
+                assert all(torch.allclose(one, two, rtol=1e-12, atol=1e-14) for one, two in pairs)
+
+
+def test_layers_with_one_input_share_its_sums(sequences: Data) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
+    found = layers(objective)
+    collector = Collector(objective, found, Recipe("gold"))
+    assert collector.shares == {"k": "q"} or collector.shares == {}  # q is called twice, k once
+    net = nn.Module()
+    net.a, net.b = nn.Linear(4, 3), nn.Linear(4, 3)
+    net.forward = lambda x: net.a(x) * net.b(x)
+    x, y = sequences[0][:, 0], sequences[1][:, 0].clamp_min(0)
+    twin = Objective(net, (x, y), "cross_entropy", dtype="float64")
+    names = [name for name in Collector(twin, layers(twin), Recipe("gold")).names if "activations" in name]
+    assert names == ["a/activations"]
+    both = collected(twin, "gold")
+    assert torch.equal(both["a"].a, both["b"].a)
+    assert torch.allclose(both["b"].a, x.double().T @ x.double() / len(x), atol=1e-14)
+
+
+def test_the_expectation_over_labels_is_the_mean_of_many_draws(sequences: Data) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
+    exact, drawn = collected(objective, "exact"), collected(objective, "sampled", draws=4000)
+    for name, factor in exact.items():
+        apart = torch.linalg.norm(factor.g - drawn[name].g) / torch.linalg.norm(factor.g)
+        assert float(apart) < 0.05  # 4000 draws on 55 tokens: about 1 / sqrt(4000)
+        assert torch.equal(factor.a, drawn[name].a)
+
+
+def test_more_draws_are_other_labels_and_another_seed_too(sequences: Data) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
+    one, again = collected(objective, "sampled")["out"].g, collected(objective, "sampled")["out"].g
+    assert torch.equal(one, again)
+    assert not torch.equal(one, collected(objective, "sampled", draws=2)["out"].g)
+    assert not torch.equal(one, collected(objective, "sampled", seed=1)["out"].g)
+
+
+def test_the_coupled_sums_are_the_row_and_column_sums_of_the_eigenvalue_corrected_curvature(
+    sequences: Data,
+) -> None:
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    x, y = sequences[0][:, 0], sequences[1][:, 0].clamp_min(0)
+    objective = Objective(net, [(x[:5], y[:5]), (x[5:], y[5:])], "cross_entropy", dtype="float64")
+    factor = collected(objective, "gold", coupled=True)["0"]
+    net = net.double()
+    hidden = net[0](x.double())
+    loss = functional.cross_entropy(net[2](net[1](hidden)), y, reduction="sum")
+    (g,) = torch.autograd.grad(loss, hidden)
+    u, v = torch.linalg.eigh(factor.g)[1], torch.linalg.eigh(factor.a)[1]
+    corrected = torch.einsum("ni,nj->ij", (g @ u) ** 2, (x.double() @ v) ** 2) / len(x)
+    a, gg = factor.coupled
+    total = float(factor.coupling) / len(x)
+    assert torch.allclose(corrected.sum(1), torch.diagonal(u.T @ gg @ u), rtol=0, atol=1e-15)
+    assert torch.allclose(corrected.sum(0) / total, torch.diagonal(v.T @ a @ v), rtol=0, atol=1e-15)
+    joint = (x.double().square().sum(1) * g.square().sum(1)).mean()
+    assert factor.independence == pytest.approx(float(factor.a.trace() * factor.g.trace() / joint), rel=1e-12)
+
+
+def test_a_large_gram_matrix_is_made_of_strips(generator: torch.Generator) -> None:
+    rows = torch.randn(20, factors.STRIPPED_FROM + 3, dtype=torch.float64, generator=generator)
+    weights = torch.rand(20, dtype=torch.float64, generator=generator)
+    assert torch.allclose(factors._whole(factors.gram(rows)), rows.T @ rows, atol=1e-12)
+    assert torch.allclose(factors._whole(factors.gram(rows, weights)), rows.T @ torch.diag(weights) @ rows, atol=1e-12)
+
+
+def test_what_writes_into_its_tensors_gives_the_same_factors(classification: Data) -> None:
+    class Inside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(4)
+            self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 3)
+            self.inplace = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = x * 1.5
+            y = self.a(h)
+            h = h.add_(1) if self.inplace else h + 1
+            y = y.relu_() if self.inplace else y.relu()
+            out: Tensor = self.b(y + h)
+            return out
+
+    plain, inside = Inside(), Inside()
+    inside.inplace = True
+    one, two = (collected(Objective(net, classification, "cross_entropy", dtype="float64")) for net in (plain, inside))
+    for name in one:
+        assert torch.allclose(one[name].a, two[name].a, atol=1e-14)
+        assert torch.allclose(one[name].g, two[name].g, atol=1e-14)
+
+
+def test_a_resumed_collection_gives_the_same_bits(sequences: Data) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy")
+    found, recipe = layers(objective), Recipe("exact", coupled=True)
+    steps = [
+        (done, {k: v.clone() for k, v in sums.items()}) for done, _, sums in streamed(objective, found, recipe, {})
+    ]
+    for done, sums in steps[::4]:
+        state = {name: value.numpy() for name, value in sums.items()} | {"done": torch.tensor(done).numpy()}
+        rest = list(streamed(objective, found, recipe, state))
+        assert len(rest) == len(steps) - done
+        last = rest[-1][2] if rest else sums
+        assert all(torch.equal(last[name], value) for name, value in steps[-1][1].items())
+
+
+def test_groups_of_layers_give_what_all_at_once_give(sequences: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
+    whole = collected(objective)
+    monkeypatch.setattr(
+        "landscape.memory.available", lambda device: 2 * factors.nbytes(objective, layers(objective)[:1], coupled=False)
+    )
+    assert len(list(factors.groups(objective, layers(objective), coupled=False))) == 3
+    apart = collected(objective)
+    assert all(
+        torch.equal(whole[name].g, apart[name].g) and torch.equal(whole[name].a, apart[name].a) for name in whole
+    )
+
+
+def test_nothing_in_the_model_changes(classification: Data) -> None:
+    net = tanh_net().train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    collected(Objective(net, classification, "cross_entropy"))
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+    assert net.training
+    assert not any(module._forward_hooks for module in net.modules())
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+
+
+def test_a_loss_that_is_no_likelihood_asks_for_the_data_s_labels(classification: Data) -> None:
+    def hinge(output: Tensor, target: Tensor) -> Tensor:
+        return functional.multi_margin_loss(output, target)
+
+    objective = Objective(tanh_net(), classification, hinge)
+    with pytest.raises(TaskError, match="--labels gold"):
+        factors.slopes.settled(objective, None)
+    assert collected(objective, "gold")["0"].g.trace() > 0
+
+
+def test_tied_and_odd_weights_are_left_out_and_named() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.head = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+            self.head.weight = self.tokens.weight
+            self.grouped = nn.Conv2d(4, 4, 1, groups=2)
+            self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+            self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.two.weight = self.one.weight
+
+    net = Odd()
+    found, left_out = projections(net, dict(net.named_parameters()))
+    assert [one.name for one in found] == ["one"]
+    assert found[0].modules == (net.one, net.two)
+    assert sorted(left_out) == ["grouped", "head", "normed"]
+
+
+@pytest.mark.parametrize("sizes", [[24], [10, 10, 4]], ids=["one-batch", "ragged-batches"])
+@pytest.mark.parametrize("labels", ["gold", "exact"])
+def test_curvlinops_gives_the_same_factors(classification: Data, sizes: list[int], labels: Labels) -> None:
+    curvlinops = pytest.importorskip("curvlinops")
+    net = tanh_net().double()
+    data = [(x.double(), y) for x, y in zip(*(t.split(sizes) for t in classification), strict=True)]
+    ours = collected(Objective(net, data, "cross_entropy", dtype="float64"), labels)
+    operator = curvlinops.KFACLinearOperator(
+        net,
+        nn.CrossEntropyLoss(),
+        dict(net.named_parameters()),
+        data,
+        fisher_type="empirical" if labels == "gold" else "type-2",
+        kfac_approx="expand",
+        separate_weight_and_bias=True,
+        progressbar=False,
+        check_deterministic=False,
+    )
+    product = operator @ torch.eye(operator.shape[1], dtype=torch.float64)
+    begin = 0
+    for name, parameter in net.named_parameters():
+        end = begin + parameter.numel()
+        if name.endswith("weight"):
+            factor = ours[name.removesuffix(".weight")]
+            wanted = product[begin:end, begin:end]
+            assert torch.allclose(torch.kron(factor.g, factor.a), wanted, rtol=0, atol=4e-16 * 24), name
+        begin = end
