@@ -27,6 +27,7 @@ from landscape.words import Labels
 PARTS = 32  # of the data, after each of which the sums can be saved
 STRIPS = 4  # of a Gram matrix: only those on and below the diagonal are multiplied, 5/8 of the work
 STRIPPED_FROM = 512  # columns: below it launching four products costs more than it saves
+PLACE = "place"  # the entry that says how many parts are done, of how many
 SHARES = "shares"  # the entry that names, by its place, the layer with the same input
 MEMORY_SHARE = 2  # the sums take at most 1/2 of the free memory; layers beyond that wait for another pass
 
@@ -89,14 +90,20 @@ def streamed(
 ) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
     """Yields (done, total, sums by name) after each part of the data; goes on from `saved` sums.
 
-    The layers are taken in groups whose sums fit into memory, with a pass over the data for each.
+    Nothing is yielded if the saved ones are complete. The layers are taken in groups whose sums fit into memory, with a
+    pass over the data for each.
     """
     together = list(groups(objective, layers, coupled=recipe.coupled))
     places = {layer.name: place for place, layer in enumerate(layers)}
     size = ceil(objective.batches.samples / PARTS)
     parts = ceil(objective.batches.samples / size)
-    done = int(saved["done"]) if "done" in saved else 0
-    sums = {name: torch.from_numpy(value).to(objective.device) for name, value in saved.items() if name != "done"}
+    total = parts * len(together)
+    sums = {name: torch.from_numpy(value).to(objective.device) for name, value in saved.items()}
+    done, planned = (int(value) for value in sums.get(PLACE, torch.zeros(2)))
+    if done and done == planned:
+        return
+    if planned != total:  # the memory, and with it the groups, were others
+        done, sums = 0, {}
     for number, group in enumerate(together):
         if done >= (number + 1) * parts:
             continue
@@ -108,7 +115,8 @@ def streamed(
             for name, value in zip(collector.names, part.sums(collector.kernel), strict=True):
                 sums[name] = sums[name].add_(value) if name in sums else value
             done += 1
-            yield done, parts * len(together), sums
+            sums[PLACE] = torch.tensor([done, total])
+            yield done, total, sums
 
 
 def assembled(layers: Sequence[Projection], sums: Mapping[str, Tensor]) -> dict[str, Factor]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from landscape import tasks
 from landscape.batches import Batch, batch_leaves
 from landscape.errors import LandscapeError, TaskError, UsageError, nearest
 from landscape.objective import Objective
+from landscape.words import DATA
 
-MEMORISED, CLEAN, HELD_OUT, CONTROL = "memorised", "clean", "held-out", "never-seen"  # names that mean something
-DATA = "data"  # what the objective itself is measured on
+_KNOWN: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()  # read once for each
 
 
 def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Objective]:
@@ -19,7 +21,8 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
 
     Raises UsageError for a word that is not of that form, and TaskError, which names the population, for its data.
     """
-    sources = dict(objective.populations)
+    known = _KNOWN.setdefault(objective, {})
+    sources: dict[str, Any] = dict(objective.populations)
     for word in given:
         name, equals, data = word.partition("=")
         if not (name and equals and data) or name == DATA:
@@ -27,7 +30,12 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
         named, *pairs = data.split(",")
         trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
         sources[name] = tasks.data(named, tuple(pairs), trusted)
-    return {name: _over(objective, name, source) for name, source in sources.items()}
+    for name, source in sources.items():
+        key = name, next((word for word in given if word.startswith(f"{name}=")), "")
+        if key not in known:
+            known[key] = _over(objective, name, source)
+        sources[name] = known[key]
+    return sources
 
 
 def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,7 +38,7 @@ class Projection:
         """A matrix in the weight's own shape."""
         if _transposed(self.modules[0]):
             return matrix.T
-        shape: tuple[int, ...] = tuple(self.modules[0].weight.shape)  # type: ignore[union-attr, arg-type]
+        shape: tuple[int, ...] = tuple(self.modules[0].weight.shape)  # type: ignore[arg-type]
         return matrix.reshape(shape)
 
 
@@ -78,14 +79,14 @@ def projections(model: nn.Module, names: Iterable[str]) -> tuple[list[Projection
     found: dict[int, Projection] = {}
     left_out = []
     for module in (m for m in model.modules() if _linear(m)):
-        weight = module.weight
+        weight: Any = module.weight
         key, path = id(weight), paths[id(module)]
         if key in found:
             continue
         if key not in parameters or not all(_linear(user) for user in users[key]) or getattr(module, "groups", 1) > 1:
             left_out += [path] if key in parameters or not isinstance(weight, nn.Parameter) else []
             continue
-        rows, columns = (weight.T if _transposed(module) else weight.flatten(1)).shape  # type: ignore[operator, union-attr]
+        rows, columns = (weight.T if _transposed(module) else weight.flatten(1)).shape
         found[key] = Projection(path, parameters[key], tuple(users[key]), rows, columns)
     return list(found.values()), left_out
 

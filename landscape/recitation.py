@@ -1,4 +1,4 @@
-"""What a language model recites: continuations of the beginnings of its texts, decoded greedily (Carlini et al. 2023)."""
+"""What a language model recites: greedy continuations of the beginnings of its texts (Carlini et al. 2023)."""
 
 from __future__ import annotations
 

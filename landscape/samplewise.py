@@ -77,11 +77,12 @@ def sample_losses(objective: Objective, output: Any, batch: Batch) -> Tensor:
 
     found = vectorised(alone, output, batch.targets)
     if found is None:
-        pieces = range(batch.size)
-        found = torch.stack(
-            [alone(*(mapped(lambda t, i=i: t[i], part) for part in (output, batch.targets))) for i in pieces]
-        )  # type: ignore[misc]
+        found = torch.stack([alone(_at(output, place), _at(batch.targets, place)) for place in range(batch.size)])
     return found
+
+
+def _at(tree: Any, place: int) -> Any:
+    return mapped(lambda tensor: tensor[place], tree)
 
 
 def _single(tensor: Tensor) -> Tensor:

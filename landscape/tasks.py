@@ -24,7 +24,8 @@ OWN = "the checkpoint's own description"
 class Task:
     """How to build the model and the data, and the loss (None: to be inferred; `hf`: the model's own).
 
-    `populations` are further data that the checkpoint describes. `resolved_from` says for each of model, data and loss what it is and where it was named. With `weighted` the model
+    `populations` are further data that the checkpoint describes. `resolved_from` says for each of model, data and loss
+    what it is and where it was named. With `weighted` the model
     is built with the checkpoint's weights in it; with `described` the checkpoint alone says which model it is.
     """
 

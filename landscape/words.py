@@ -10,4 +10,6 @@ Norm = Literal["l2", "linf"]
 Labels = Literal["sampled", "exact", "gold"]
 Noise = Literal["gaussian", "uniform"]
 Normalise = Literal["filter", "layer", "tensor", "none"]
+MEMORISED, CLEAN, HELD_OUT, CONTROL = "memorised", "clean", "held-out", "never-seen"  # populations that mean something
+DATA = "data"  # and the one that is measured
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]

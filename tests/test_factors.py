@@ -27,9 +27,8 @@ def layers(objective: Objective) -> list[Projection]:
 
 
 def collected(objective: Objective, labels: Labels = "exact", **recipe: Any) -> dict[str, Factor]:
-    found, sums = layers(objective), {}
-    for _, _, sums in streamed(objective, found, Recipe(labels, **recipe), {}):
-        pass
+    found = layers(objective)
+    *_, (_, _, sums) = streamed(objective, found, Recipe(labels, **recipe), {})
     return assembled(found, sums)
 
 
@@ -305,7 +304,7 @@ def test_a_resumed_collection_gives_the_same_bits(sequences: Data) -> None:
         (done, {k: v.clone() for k, v in sums.items()}) for done, _, sums in streamed(objective, found, recipe, {})
     ]
     for done, sums in steps[::4]:
-        state = {name: value.numpy() for name, value in sums.items()} | {"done": torch.tensor(done).numpy()}
+        state = {name: value.numpy() for name, value in sums.items()}
         rest = list(streamed(objective, found, recipe, state))
         assert len(rest) == len(steps) - done
         last = rest[-1][2] if rest else sums
@@ -373,7 +372,7 @@ def test_curvlinops_gives_the_same_factors(classification: Data, sizes: list[int
     operator = curvlinops.KFACLinearOperator(
         net,
         nn.CrossEntropyLoss(),
-        dict(net.named_parameters()),
+        list(net.parameters()),
         data,
         fisher_type="empirical" if labels == "gold" else "type-2",
         kfac_approx="expand",

@@ -6,7 +6,7 @@ W is `(p, q)` and float64. All but noise keep a prefix of components, in descend
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -146,10 +146,8 @@ class Random(Method):
         if rho >= 1:
             return self.whole()
         other = self.like.removed(rho)
-        order = seeds.normal(self.weight.numel(), self.weight, self.seed, "components", *self.path).argsort()
-        mask = torch.zeros(self.weight.numel(), dtype=torch.bool, device=self.weight.device)
-        mask[order[: other.kept]] = True
-        return replace(self.like.of(mask.view(self.weight.shape)), mass=float("nan"))
+        prefix = torch.arange(self.weight.numel(), device=self.weight.device) < other.kept
+        return self.like.of(scattered(prefix.view(self.weight.shape), self.seed, *self.path))
 
 
 class Noise(Method):
@@ -168,7 +166,16 @@ class Noise(Method):
         return Removal(weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
 
 
+def scattered(mask: Tensor, seed: int, *path: str | int) -> Tensor:
+    """A mask of the same shape with as many entries, drawn at random."""
+    order = seeds.normal(mask.numel(), mask.double(), seed, "components", *path).argsort()
+    drawn = torch.zeros_like(mask).view(-1)
+    drawn[order[: int(mask.sum())]] = True
+    return drawn.view(mask.shape)
+
+
 def noise(like: Tensor, seed: int, *path: str | int) -> Tensor:
     """Normal noise of the shape and the norm of `like`."""
     drawn = seeds.normal(like.numel(), like, seed, "noise", *path).view(like.shape)
-    return drawn * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(drawn))
+    scaled: Tensor = drawn * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(drawn))
+    return scaled

@@ -39,3 +39,17 @@ def _deviations(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _factor(counts: np.ndarray) -> float:
     return float(len(counts) / (len(counts) - 1) / counts.sum() ** 2)
+
+
+def bootstrap(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The 2.5 % and 97.5 % quantiles `(2, K)` of sum sums / sum counts over samples drawn with replacement.
+
+    `sums` `(N, K)` and `counts` `(N,)` are those of the samples (Efron and Tibshirani 1993, section 13.3).
+    """
+    random = np.random.RandomState(seed % 2**32)  # a frozen stream (NEP 19)
+    drawn = np.empty((resamples, sums.shape[1]))
+    for place in range(resamples):
+        times = np.bincount(random.randint(0, len(counts), len(counts)), minlength=len(counts))
+        drawn[place] = times @ sums / max(times @ counts, 1e-300)
+    quantiles: np.ndarray = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return quantiles

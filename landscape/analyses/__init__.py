@@ -8,11 +8,22 @@ from landscape.analyses.direction import Direction
 from landscape.analyses.eig import Eig
 from landscape.analyses.flatness import Flatness
 from landscape.analyses.measures import Measures
+from landscape.analyses.memorization import Memorization
 from landscape.analyses.sharpness import Sharpness
 from landscape.analyses.surface import Surface
 from landscape.analyses.trace import Trace
 
-ANALYSES: tuple[type[Analysis], ...] = (Eig, Density, Trace, Sharpness, Flatness, Measures, Direction, Surface)
+ANALYSES: tuple[type[Analysis], ...] = (
+    Eig,
+    Density,
+    Trace,
+    Sharpness,
+    Flatness,
+    Measures,
+    Direction,
+    Surface,
+    Memorization,
+)
 
 __all__ = [
     "ANALYSES",
@@ -22,6 +33,7 @@ __all__ = [
     "Eig",
     "Flatness",
     "Measures",
+    "Memorization",
     "Plan",
     "Progress",
     "Result",

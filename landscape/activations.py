@@ -1,0 +1,34 @@
+"""How the inputs of layers spread over directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from landscape.batches import Batch
+from landscape.captures import Capture
+from landscape.objective import Objective
+from landscape.projections import Projection
+
+
+def energies(objective: Objective, layers: Sequence[Projection], vectors: Sequence[Tensor], parts: int) -> Tensor:
+    """Sums over tokens of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
+
+    `vectors` are orthonormal columns `(q, q)` for each layer.
+    """
+    capture = Capture(objective, layers)
+    bases = [one.to(objective.theta) for one in vectors]
+
+    def kernel(batch: Batch) -> Tensor:
+        rows = [torch.cat([call.rows.flatten(0, 1) for call in calls]) for calls in capture.run(batch).calls]
+        along = [(row @ basis).double().square().sum(dim=0) for row, basis in zip(rows, bases, strict=True)]
+        return torch.stack([_parts(one, parts) for one in along])
+
+    return objective.accumulate(kernel)
+
+
+def _parts(energy: Tensor, parts: int) -> Tensor:
+    ends = [len(energy) * part // parts for part in range(parts + 1)]
+    return torch.stack([energy[begin:end].sum() for begin, end in zip(ends, ends[1:], strict=False)])

@@ -1,0 +1,185 @@
+"""What analyses of Kronecker factors share: which layers, on what data, and the factors kept for the next command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from landscape.analyses.base import Analysis, Progress, State
+from landscape.errors import OutputError, TaskError
+from landscape.fields import option
+from landscape.words import Labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.factors import Factor, Recipe
+    from landscape.objective import Objective
+    from landscape.projections import Projection
+    from landscape.store import Stored
+
+SIDECAR = "factors.safetensors"  # beside the results
+PHASE = "factors"
+
+
+class Sums(dict[str, Any]):
+    """Arrays by name that a result carries for its sidecar; equal if all their bits are."""
+
+    def __eq__(self, other: object) -> bool:
+        import numpy as np
+
+        same = isinstance(other, Sums) and self.keys() == other.keys()
+        return same and all(np.array_equal(value, other[name]) for name, value in self.items())  # type: ignore[index]
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The objective's populations, the one whose curvature is taken, its layers, and how labels are chosen."""
+
+    populations: Mapping[str, Objective]
+    factored: Objective
+    layers: tuple[Projection, ...]
+    recipe: Recipe
+
+    @property
+    def identity(self) -> str:
+        """What decides the factors, as a hash."""
+        about = {
+            **self.factored.identity(),
+            **asdict(self.recipe),
+            "layers": [one.parameter for one in self.layers],
+        }
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Factored(Analysis):
+    """Options of analyses that begin with the Kronecker factors of some layers."""
+
+    population: tuple[str, ...] = option(
+        (),
+        help="More samples to measure on, NAME=DATA[,KEY=VALUE...] with data as for --data; memorised, clean, held-out "
+        "and never-seen have a meaning. Repeatable. The checkpoint's own populations are there too.",
+        identity=False,  # what they hold counts
+    )
+    layers: tuple[str, ...] = option(
+        (), help="Glob over linear layers and convolutions. Repeatable. Default all but the last, the head."
+    )
+    labels: Labels | None = option(
+        None,
+        help="Labels of the curvature: sampled from the model, exact (their expectation), gold (the data's). Default "
+        "exact up to 32 outputs a sample, else sampled.",
+    )
+    draws: int = option(1, help="Labels drawn for each position with --labels sampled.", min=1, max=10_000)
+    factors_on: str = option("data", help="Population whose curvature is taken; data is what --data names.")
+    seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
+
+    def setting(self, objective: Objective) -> Setting:
+        """The populations and the layers; raises UsageError and TaskError for what is not there."""
+        from landscape import populations, slopes
+        from landscape.captures import called
+        from landscape.factors import Recipe
+        from landscape.projections import matching, projections
+
+        every = populations.populations(objective, self.population)
+        factored = populations.chosen(every, objective, self.factors_on, "--factors-on")
+        found, left_out = projections(objective.model, objective.space.names)
+        found, unused = called(objective, found)
+        if not found:
+            raise TaskError(
+                "the model calls no linear layer whose weight is a parameter", fix="see landscape inspect, and --params"
+            )
+        layers = matching(found, self.layers, "--layers") if self.layers else found[:-1] or found
+        self._say(objective, left_out + unused, [one.name for one in found if one not in layers])
+        labels = slopes.settled(objective, self.labels)
+        slopes.passes(objective, labels, self.draws)
+        recipe = Recipe(labels, self.draws if labels == "sampled" else 1, self.seed, coupled=self.coupled)
+        return Setting(every, factored, tuple(layers), recipe)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the coupled sums are collected too."""
+        return False
+
+    def _say(self, objective: Objective, impossible: list[str], others: list[str]) -> None:
+        from landscape.errors import listing
+
+        if impossible:
+            said = f"not measured, since tied, grouped, parametrised or not called as modules: {listing(impossible)}"
+            _note(objective, said)
+        if others and not self.layers:
+            _note(objective, f"the head is left out: {listing(others)} (--layers '*' takes every layer)")
+
+    def factors(self, setting: Setting, saved: State) -> Generator[Progress, None, tuple[dict[str, Factor], Sums]]:
+        """The factors by layer, and their sums as arrays."""
+        import numpy as np
+        import torch
+
+        from landscape.factors import assembled, streamed
+
+        sums: Mapping[str, Tensor] = {n: torch.from_numpy(a).to(setting.factored.device) for n, a in saved.items()}
+        for done, total, sums in streamed(setting.factored, setting.layers, setting.recipe, saved):
+            now = partial(_arrays, sums)
+            yield Progress(done, total, "factors", now)
+        identity = np.frombuffer(bytes.fromhex(setting.identity), np.uint8)
+        return assembled(setting.layers, sums), Sums(_arrays(sums), identity=identity)
+
+    def ingredients(self, objective: Objective) -> dict[str, Any]:
+        from landscape import populations
+
+        every = populations.populations(objective, self.population)
+        return {"populations": {name: one.batches.sha256 for name, one in every.items()}}
+
+    def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+        from landscape import store
+        from landscape.analyses.phases import prefixed
+
+        sidecar = store.beside(output, SIDECAR)
+        if not sidecar.exists():
+            return None
+        try:
+            arrays, _ = store.load_arrays(sidecar)
+        except OutputError:
+            return None
+        identity = arrays.pop("identity", None)
+        if identity is None or identity.tobytes().hex() != self.setting(objective).identity:
+            return None
+        _note(objective, f"the factors are those in {sidecar.name}")
+        return prefixed(PHASE, arrays)
+
+    def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
+        return {SIDECAR: dict(result.factors)} if result.factors else {}
+
+
+def _note(objective: Objective, said: str) -> None:
+    if said not in objective.notes:
+        objective.notes.append(said)
+
+
+def _arrays(sums: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.cpu().numpy().copy() for name, value in sums.items()}
+
+
+def edited(objective: Objective, weights: Mapping[str, Tensor], layers: tuple[Projection, ...]) -> Tensor:
+    """Theta `(P,)` with new matrices `(p, q)` for some layers, by their names."""
+    theta = objective.theta.clone()
+    views = objective.space.unflatten(theta)
+    for layer in layers:
+        if layer.name in weights:
+            views[layer.parameter].copy_(layer.weight(weights[layer.name]))
+    return theta
+
+
+def matrices(objective: Objective, layers: tuple[Projection, ...]) -> dict[str, Tensor]:
+    """The weights `(p, q)`, float64, by layer."""
+    named = objective.space.unflatten(objective.theta)
+    return {layer.name: layer.matrix(named[layer.parameter]).double() for layer in layers}

@@ -1,0 +1,59 @@
+"""The outcomes of every population at a series of points of parameter space, one progress step for each point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING
+
+from landscape.analyses.base import Progress, State
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.objective import Objective
+    from landscape.samplewise import Outcomes
+
+Points = Mapping[str, "Callable[[], Tensor]"]  # a theta by name, made when it is needed
+Found = dict[str, dict[str, "Outcomes"]]  # outcomes by point and population
+
+
+def tried(
+    populations: Mapping[str, Objective],
+    points: Points,
+    saved: State,
+    *,
+    note: str,
+    enough: Callable[[Found], bool] = lambda found: False,
+) -> Generator[Progress, None, Found]:
+    """The outcomes at each point; stops early once they are `enough`."""
+    from landscape.samplewise import outcomes
+
+    kept: dict[str, np.ndarray] = dict(saved)
+    found: Found = {}
+    for done, (point, theta) in enumerate(points.items(), start=1):
+        fresh = not all(f"{point}/{name}" in kept for name in populations)
+        if fresh:
+            at = theta()
+            for name, objective in populations.items():
+                kept[f"{point}/{name}"] = _stacked(outcomes(objective, at))
+        found[point] = {name: _outcomes(kept[f"{point}/{name}"]) for name in populations}
+        if fresh:
+            yield Progress(done, len(points), f"{note}, {point}", lambda now=dict(kept): now)  # type: ignore[misc]
+        if enough(found):
+            break
+    return found
+
+
+def _stacked(found: Outcomes) -> np.ndarray:
+    import torch
+
+    return torch.stack([found.losses, found.counts, found.right]).cpu().numpy()
+
+
+def _outcomes(rows: np.ndarray) -> Outcomes:
+    import torch
+
+    from landscape.samplewise import Outcomes
+
+    return Outcomes(*torch.from_numpy(rows))
