@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -31,4 +32,4 @@ def energies(objective: Objective, layers: Sequence[Projection], vectors: Sequen
 
 def _parts(energy: Tensor, parts: int) -> Tensor:
     ends = [len(energy) * part // parts for part in range(parts + 1)]
-    return torch.stack([energy[begin:end].sum() for begin, end in zip(ends, ends[1:], strict=False)])
+    return torch.stack([energy[begin:end].sum() for begin, end in pairwise(ends)])

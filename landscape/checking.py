@@ -69,7 +69,14 @@ def _forget(output: Path, weights: str) -> None:
 def _executed(analysis: Analysis, objective: Objective, work: Work, name: str) -> tuple[Result, Mapping[str, Any]]:
     with work.reporter(f"{analysis.name} {name}") as report:
         done = execute(
-            analysis, objective, output=work.output, restart=work.restart, report=report, stop=work.stop, say=work.say
+            analysis,
+            objective,
+            output=work.output,
+            restart=work.restart,
+            report=report,
+            stop=work.stop,
+            say=work.say,
+            deliver=False,
         )
     if done.problem is not None:
         work.say(f"the results are not kept: {done.problem.what}")

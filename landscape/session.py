@@ -109,11 +109,13 @@ def execute(
     report: Report = ignore,
     stop: Stop | None = None,
     say: Callable[[str], None] = lambda line: None,
+    deliver: bool = True,
 ) -> Measurement:
     """Measures, writes the result into `output` if it is given, and returns both.
 
     A snapshot beside the output is resumed if its fingerprint fits; UsageError lists what differs if it does not,
-    unless `restart` discards it. Raises Interrupted, after a snapshot, when `stop` received a signal.
+    unless `restart` discards it. What the analysis writes besides is left out
+    without `deliver`. Raises Interrupted, after a snapshot, when `stop` received a signal.
     """
     stop = stop or Stop()
     fingerprint = Fingerprint(
@@ -131,6 +133,8 @@ def execute(
     snapshot = store.beside(output, f"{analysis.name}.partial")
     with claimed(output):
         store.require_ours(output)
+        if deliver:
+            analysis.require_room(objective, output)
         resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
         if resume is None and output.exists() and (known := analysis.known(objective, store.read(output), output)):
             resume = known, 0.0
@@ -143,6 +147,7 @@ def execute(
             say(f"replaced the earlier /{analysis.name} in {output} (-o keeps both), which had {'; '.join(replaced)}")
         try:
             written = _written(analysis, objective, result, attributes, output)
+            written += tuple(analysis.deliver(result, objective, output)) if deliver and not result.trouble() else ()
         except OutputError as error:
             return Measurement(analysis, result, attributes, problem=error)
         if not result.trouble():

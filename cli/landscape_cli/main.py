@@ -6,14 +6,15 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
-from landscape.analyses import ANALYSES
+from landscape.analyses import ANALYSES, Edit
 from landscape.errors import FAILED, LandscapeError
-from landscape_cli import check, config, doctor, export, inspect, options, plot, show
+from landscape_cli import check, config, doctor, edit, export, inspect, options, plot, show
 from landscape_cli.output import discard
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
@@ -60,8 +61,10 @@ def root(
     context.default_map = {name: settings.defaults(name) for name in commands()}
 
 
+OWN_COMMANDS = {Edit.name: edit.command}
 for analysis in ANALYSES:
-    app.command(analysis.name, help=analysis.summary)(options.command(analysis))
+    make = OWN_COMMANDS.get(analysis.name, partial(options.command, analysis))
+    app.command(analysis.name, help=analysis.summary)(make())
 app.command("check", help="Check that checkpoints are not sharper than their baseline.")(check.command())
 app.command("show", help="Print what a results file holds.")(show.show)
 app.command("plot", help="Draw stored results again, or several surfaces beside each other.")(plot.plot)

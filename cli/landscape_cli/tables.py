@@ -15,7 +15,7 @@ from rich.table import Table
 
 from landscape.analyses import Result
 from landscape.errors import clean
-from landscape.fields import Array, Scalar, described
+from landscape.fields import Array, Described, Scalar, described
 from landscape.gates.metric import ERROR
 
 COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
@@ -160,27 +160,52 @@ def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: 
 
 
 def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: bool = True) -> Table:
-    """The arrays over one dimension side by side; its names, or numbers from 0, come first."""
-    fields = [f for f in described(type(rows[0][1]), Array) if f.about.dims == (dimension,)]
-    every = [field.name for field in fields if details or not field.about.detail]
-    names = [n for n in every if any(getattr(result, n) is not None for _, result, _ in rows) and n != dimension]
+    """The arrays over one dimension side by side; its names, or numbers from 0, come first.
+
+    An array over a dimension `across` the table and this one has a column for each entry of the former.
+    """
+    kind = type(rows[0][1])
+    over = {(across, dimension) for across in kind.across if across != dimension}
+    fields = [f for f in described(kind, Array) if f.about.dims == (dimension,) and (details or not f.about.detail)]
+    fields += [f for f in described(kind, Array) if f.about.dims in over and not f.about.detail]
+    every = [field.name for field in fields]
+    shown = [f for f in fields if f.name != dimension and any(getattr(r, f.name) is not None for _, r, _ in rows)]
+    columns = [column for field in shown for column in _spread(rows, field)]
     table = Table(box=box.SIMPLE_HEAD)
     if len(rows) > 1:
         table.add_column("checkpoint")
     table.add_column(dimension, justify="left" if dimension in every else "right", overflow="fold")
-    for name in names:
-        table.add_column(_words(name.removeprefix(f"{dimension}_")), justify="right")
+    for name, entry in columns:
+        table.add_column(f"{_words(name.removeprefix(f'{dimension}_'))} {_safe(entry)}".strip(), justify="right")
     for checkpoint, result, _ in rows:
-        columns = [getattr(result, name) for name in names]
-        if not columns or columns[0] is None:
+        values = [_entry(result, *column) for column in columns]
+        if not values or values[0] is None:
             continue
-        length = len(columns[0])
+        length = len(values[0])
         labels: Any = getattr(result, dimension) if dimension in every else range(length)
         for index, label in zip(range(length), labels, strict=True):
-            cells = ["" if column is None else number(column[index]) for column in columns]
-            shown = number(float(label)) if isinstance(label, np.floating) else _safe(str(label))
-            table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), shown, *cells)
+            cells = ["" if column is None else number(column[index]) for column in values]
+            row = number(float(label)) if isinstance(label, np.floating) else _safe(str(label))
+            table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), row, *cells)
     return table
+
+
+def _spread(rows: list[tuple[str, Result, float]], field: Described[Array]) -> list[tuple[str, str]]:
+    """The columns that an array takes: its name, with an entry of the dimension across if it has one."""
+    if len(field.about.dims) == 1:
+        return [(field.name, "")]
+    entries = [str(entry) for _, result, _ in rows for entry in getattr(result, field.about.dims[0])]
+    return [(field.name, entry) for entry in dict.fromkeys(entries)]
+
+
+def _entry(result: Result, name: str, entry: str) -> Any:
+    """A column of a result; None if it has none of that kind."""
+    values = getattr(result, name)
+    if values is None or not entry:
+        return values
+    dims = next(f.about.dims for f in described(type(result), Array) if f.name == name)
+    found = np.flatnonzero(np.asarray(getattr(result, dims[0])).astype(str) == entry)
+    return values[found[0]] if len(found) else None
 
 
 def _safe(text: str) -> str:

@@ -94,7 +94,7 @@ def _above(rows: np.ndarray, columns: np.ndarray, threshold: float) -> np.ndarra
     if threshold <= 0:
         return np.full(len(rows), len(columns))
     quotients = np.divide(threshold, rows, out=np.full(len(rows), np.inf), where=rows > 0)
-    found = len(columns) - np.searchsorted(columns[::-1], quotients, side="left")
+    found: np.ndarray = len(columns) - np.searchsorted(columns[::-1], quotients, side="left")
     last = len(columns) - 1
     for _ in range(ADJUSTED):  # the quotient is rounded; the product decides
         found += (found <= last) & (rows * columns[np.minimum(found, last)] >= threshold)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from landscape.analyses.base import Analysis, Plan, Progress, Result
 from landscape.analyses.density import Density
 from landscape.analyses.direction import Direction
+from landscape.analyses.edit import Edit
 from landscape.analyses.eig import Eig
 from landscape.analyses.flatness import Flatness
 from landscape.analyses.measures import Measures
@@ -23,6 +24,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Direction,
     Surface,
     Memorization,
+    Edit,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Analysis",
     "Density",
     "Direction",
+    "Edit",
     "Eig",
     "Flatness",
     "Measures",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
@@ -30,8 +31,7 @@ class Bands:
 
     @property
     def names(self) -> list[str]:
-        pairs = zip(self.edges, self.edges[1:], strict=False)
-        return [f"{100 * low:g}-{100 * high:g} %" for low, high in pairs]
+        return [f"{100 * low:g}-{100 * high:g} %" for low, high in pairwise(self.edges)]
 
     def masks(self, method: Rotated) -> list[Tensor]:
         """Which components of a weight are in each band."""
@@ -43,7 +43,7 @@ class Bands:
         counts = [round(edge * size) for edge in self.edges]
         left, right = method.left.values, method.right.values
         inside = [method.masked(staircase.first(left, right, count)) for count in counts]
-        return [torch.logical_and(outer, ~inner) for inner, outer in zip(inside, inside[1:], strict=False)]
+        return [torch.logical_and(outer, ~inner) for inner, outer in pairwise(inside)]
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,13 @@ class Plan:
 class Result:
     """A measurement's outcome: a dataclass of scalars and arrays.
 
-    Arrays over a dimension in `tables` are the columns of a printed table. A scalar `x` with another `x_se` is printed
+    Arrays over a dimension in `tables` are the columns of a printed table; with another one in `across` before it, an
+    array has a column for each of its entries. A scalar `x` with another `x_se` is printed
     with it, as an estimate with its standard error.
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
+    across: ClassVar[tuple[str, ...]] = ()
     follows_loss: ClassVar[bool] = True  # whether it is comparable only between nets of about the same loss
 
     def reference_loss(self) -> float:
@@ -102,6 +104,14 @@ class Analysis(ABC):
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         """Arrays to be written beside the results file, by the sidecar's suffix."""
         return {}
+
+    def deliver(self, result: Any, objective: Objective, output: Path) -> list[Path]:
+        """Writes what the measurement was made for besides its result, and returns the files; most have nothing."""
+        return []
+
+    def require_room(self, objective: Objective, output: Path) -> None:
+        """Raises UsageError, before anything is measured, if what `deliver` writes must not be written there."""
+        return
 
     def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
         """What results in the file `output` already tell, as a state to begin with; None if they tell nothing."""

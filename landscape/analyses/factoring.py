@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from landscape.algorithms.removal import Rotated
     from landscape.factors import Factor, Recipe
     from landscape.objective import Objective
     from landscape.projections import Projection
@@ -35,8 +36,11 @@ class Sums(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         import numpy as np
 
-        same = isinstance(other, Sums) and self.keys() == other.keys()
-        return same and all(np.array_equal(value, other[name]) for name, value in self.items())  # type: ignore[index]
+        return (
+            isinstance(other, Sums)
+            and self.keys() == other.keys()
+            and all(np.array_equal(value, other[name]) for name, value in self.items())
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -183,3 +187,18 @@ def matrices(objective: Objective, layers: tuple[Projection, ...]) -> dict[str, 
     """The weights `(p, q)`, float64, by layer."""
     named = objective.space.unflatten(objective.theta)
     return {layer.name: layer.matrix(named[layer.parameter]).double() for layer in layers}
+
+
+def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Rotated]:
+    """Each layer's weight between the eigenbases of its factors; layers that share A share its basis."""
+    from landscape.algorithms.removal import Rotated, eigenbasis
+
+    weights = matrices(objective, setting.layers)
+    known: dict[int, Any] = {}
+    for factor in found.values():
+        if factor.activations.data_ptr() not in known:
+            known[factor.activations.data_ptr()] = eigenbasis(factor.a)
+    return {
+        name: Rotated(weights[name], eigenbasis(factor.g), known[factor.activations.data_ptr()])
+        for name, factor in found.items()
+    }

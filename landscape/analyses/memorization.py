@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from landscape.analyses import bands, scoring
 from landscape.analyses.bands import Bands, Spectrum
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.factoring import PHASE, Factored, Setting, matrices
+from landscape.analyses.factoring import PHASE, Factored, Setting, rotated
 from landscape.analyses.memorization_result import MemorizationResult
 from landscape.analyses.phases import Phases
 from landscape.analyses.timing import seconds_per_gradient
@@ -141,21 +141,6 @@ class Memorization(Factored):
 
         counts = [[int(mask.sum()) for mask in self._bands.masks(method)] for method in methods.values()]
         return {"band": np.array(self._bands.names), "band_components": np.array(counts).sum(axis=0)}
-
-
-def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Rotated]:
-    """Each layer's weight between the eigenbases of its factors; layers that share A share its basis."""
-    from landscape.algorithms.removal import Rotated, eigenbasis
-
-    weights = matrices(objective, setting.layers)
-    known: dict[int, Any] = {}
-    for factor in found.values():
-        if factor.activations.data_ptr() not in known:
-            known[factor.activations.data_ptr()] = eigenbasis(factor.a)
-    return {
-        name: Rotated(weights[name], eigenbasis(factor.g), known[factor.activations.data_ptr()])
-        for name, factor in found.items()
-    }
 
 
 def _energies(

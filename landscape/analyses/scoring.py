@@ -103,7 +103,8 @@ def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray |
 
         def mean(ending: str, column: int | None = None) -> np.ndarray:
             every = [v for n, v in kept.items() if n.endswith(f" {ending}") and not n.startswith("own ")]
-            return np.mean([one if column is None else one[:, column] for one in every], axis=0)
+            whole: np.ndarray = np.mean([one if column is None else one[:, column] for one in every], axis=0)
+            return whole
 
         scores["trajectory_loss"] = mean("loss")
         scores["trajectory_input_curvature"] = mean("input_curvature")

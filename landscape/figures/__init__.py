@@ -9,12 +9,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.density import DensityResult
+from landscape.analyses.edit import EditResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.flatness import FlatnessResult
+from landscape.analyses.memorization_result import MemorizationResult
 from landscape.analyses.sharpness import SharpnessResult
 from landscape.analyses.surface_result import SurfaceResult
 from landscape.analyses.trace import TraceResult
-from landscape.figures import density, eig, flatness, sharpness, surface, trace
+from landscape.figures import density, edit, eig, flatness, memorization, sharpness, surface, trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +30,8 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
     SharpnessResult: (sharpness.panels, sharpness.draw),
     FlatnessResult: (flatness.panels, flatness.draw),
     SurfaceResult: (surface.panels, surface.draw),
+    MemorizationResult: (memorization.panels, memorization.draw),
+    EditResult: (edit.panels, edit.draw),
 }
 
 PANEL = (5.2, 3.9)  # inches

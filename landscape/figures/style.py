@@ -10,7 +10,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe and Ito: told apart by everyone
+PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+OF_POPULATIONS = {
+    "memorised": ORANGE,
+    "clean": BLUE,
+    "held-out": SKY,
+    "never-seen": GREY,
+    "truth": GREEN,
+    "data": BLUE,
+    "others": BLUE,
+}
+SPARE = (PURPLE, YELLOW, GREEN, SKY, ORANGE, BLUE)
 BARS = 24  # more cannot be labelled in one panel
+
+
+def colour(population: str, place: int) -> str:
+    """The colour of a population: its own where its name means something."""
+    return OF_POPULATIONS.get(population, SPARE[place % len(SPARE)])
 
 
 def bars(

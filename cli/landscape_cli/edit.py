@@ -1,0 +1,50 @@
+"""`landscape edit`: the analysis, and `--undo`, which needs no model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from landscape.analyses import Edit
+from landscape.errors import UsageError
+from landscape_cli import options
+from landscape_cli.measure import say
+
+UNDO = options.argument(
+    "undo",
+    Annotated[
+        bool,
+        typer.Option("--undo", help="Restore the original of an edited checkpoint, bit for bit; -o names the copy."),
+    ],
+    False,
+)
+
+
+def command() -> Callable[..., int]:
+    """The function behind `landscape edit`."""
+    measured = options.command(Edit)
+    signature = inspect.signature(measured)
+
+    def invoke(context: typer.Context, checkpoints: list[Path] | None, undo: bool, **values: Any) -> int:
+        if undo:
+            return restore(list(checkpoints or []), values["output"])
+        return measured(context=context, checkpoints=checkpoints, **values)
+
+    return options.shaped(invoke, *signature.parameters.values(), UNDO)
+
+
+def restore(paths: list[Path], output: str | None) -> int:
+    """Restores the originals of edited checkpoints."""
+    from landscape.checkpoints import undoing
+
+    if not paths:
+        raise UsageError("no edited checkpoint is named", fix="landscape edit CKPT.edited.safetensors --undo")
+    if output and len(paths) > 1:
+        raise UsageError("-o names one file for several originals", fix="undo them one by one")
+    for path in paths:
+        say(f"restored {undoing.undo(path, Path(output) if output else None)}")
+    return 0

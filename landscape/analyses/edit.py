@@ -1,0 +1,349 @@
+"""Removes components of low curvature from weights, and tells what that costs every population."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.factoring import PHASE, Factored, Setting, Sums, edited, matrices, rotated
+from landscape.analyses.phases import Phases
+from landscape.analyses.timing import seconds_per_gradient
+from landscape.analyses.trials import Found, tried
+from landscape.errors import UsageError
+from landscape.fields import array, option, scalar
+from landscape.words import CLEAN, DATA, HELD_OUT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from torch import Tensor
+
+    from landscape.algorithms.removal import Method, Removal
+    from landscape.factors import Factor
+    from landscape.objective import Objective
+
+MethodName = Literal["kfac", "coupled", "activation", "svd", "random", "noise"]
+SWEEP = (0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
+WHOLE = 1.0  # the rho at which nothing is removed
+FORWARD = 3  # passes without a graph take about a third of a gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditResult(Result):
+    """Columns over the rhos that were tried, from 1 (nothing removed) down, and over populations."""
+
+    tables: ClassVar[tuple[str, ...]] = ("rho", "layer")
+    across: ClassVar[tuple[str, ...]] = ("population",)
+
+    population: np.ndarray = array("population", words=True, help="Samples that the model was measured on.")
+    rho: np.ndarray = array("rho", help="Share of the mass that is kept.")
+    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.")
+    weight_energy: np.ndarray = array("rho", help="Squared norm of the weights, relative to those before.")
+    curvature_mass: np.ndarray | None = array(
+        "rho", help="Share of what the method ranks by that is kept, mean over layers.", optional=True
+    )
+    population_loss: np.ndarray = array("population", "rho", help="Mean loss.")
+    accuracy: np.ndarray | None = array("population", "rho", help="Share of right predictions.", optional=True)
+    recitation: np.ndarray | None = array(
+        "population", "rho", help="Share of texts recited from their middle to the last token.", optional=True
+    )
+    greedy_match: np.ndarray | None = array(
+        "population", "rho", help="Share of right tokens in greedy continuations.", optional=True
+    )
+    layer: np.ndarray = array("layer", words=True, help="Edited layer.")
+    layer_kept_fraction: np.ndarray = array("layer", help="Share of its components that are kept at the chosen rho.")
+    layer_weight_energy: np.ndarray = array("layer", help="Squared norm of its weight, relative to that before.")
+    chosen_rho: float = scalar("Share of the mass that the edited checkpoint keeps.")
+    loss_increase: float = scalar("Rise of the mean loss on the population that bounds the edit.")
+    loss_increase_se: float = scalar("Its standard error over samples.")
+    max_loss_increase: float | None = scalar("What it may come to.", optional=True)
+    loss: float = scalar("Mean loss on the data, before.")
+    parameters: int = scalar("Size of the parameter vector.")
+    edited_parameters: int = scalar("Size of the layers' weights.")
+    samples: int = scalar("Samples in the data.")
+
+    factors: Sums | None = None
+    weights: Sums | None = None  # by parameter, in its own shape, float64
+    budget: str = ""
+
+    def trouble(self) -> str:
+        import math
+
+        return "" if math.isfinite(self.loss_increase) else "the edited model's loss is not finite"
+
+    def remedy(self) -> str:
+        return "a larger --rho, or --dtype float64"
+
+    def remarks(self) -> list[str]:
+        import math
+
+        said = []
+        if self.max_loss_increase is not None and self.chosen_rho == WHOLE:
+            said.append("nothing could be removed within the budget: the checkpoint is left as it is")
+        if not math.isnan(self.loss_increase) and self.budget:
+            bounded = f"the loss of {self.budget} rises by {self.loss_increase:.3g} at rho {self.chosen_rho:g}"
+            said.append(bounded)
+        return said
+
+
+@dataclass(frozen=True)
+class Edit(Factored):
+    """Keeps the components of largest curvature mass (Merullo et al. 2025, section 3), or removes others to compare."""
+
+    name: ClassVar[str] = "edit"
+    summary: ClassVar[str] = "Remove flat components of the weights, where memorised samples sit."
+    result: ClassVar[type[Result]] = EditResult
+
+    rho: tuple[float, ...] = option(
+        (), help="Share of the curvature mass to keep; several are a sweep, from which --max-loss-increase chooses."
+    )
+    method: MethodName = option(
+        "kfac",
+        help="What is removed: flat components by kfac or coupled factors, input directions by activation, singular "
+        "values (svd), random components or noise of the norm of kfac's.",
+    )
+    max_loss_increase: float | None = option(
+        None, help="Sweep rho downwards, and stop before the loss of --bounded-by rises by more.", min=0
+    )
+    bounded_by: str | None = option(
+        None, help="Population whose loss --max-loss-increase bounds. Default clean, else held-out, else data."
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rho", tuple(self.rho) if isinstance(self.rho, tuple | list) else (self.rho,))
+        super().__post_init__()
+        if bad := [rho for rho in self.rho if not 0 <= rho <= 1]:
+            raise UsageError(f"--rho is {bad[0]}", fix="a share of the curvature mass, between 0 and 1")
+        if not self.rho and self.max_loss_increase is None:
+            raise UsageError(
+                "neither --rho nor --max-loss-increase is given",
+                why="a useful rho is 0.6 for one model and 0.99 for another",
+                fix="--max-loss-increase 0.01 sweeps rho and stops there; landscape memorization shows what each costs",
+            )
+        if len(self.rho) > 1 and self.max_loss_increase is None:
+            raise UsageError(
+                "several --rho, and nothing chooses among them", fix="--max-loss-increase 0.01, or one --rho"
+            )
+
+    @property
+    def coupled(self) -> bool:
+        return self.method == "coupled"
+
+    def plan(self, objective: Objective) -> Plan:
+        from landscape import factors
+
+        setting = self.setting(objective)
+        seconds = seconds_per_gradient(objective)
+        measured = sum(one.batches.samples for one in setting.populations.values()) or objective.batches.samples
+        share = measured / objective.batches.samples
+        size = sum(layer.inputs**2 + layer.outputs**2 for layer in setting.layers)
+        return Plan(
+            bytes=factors.nbytes(objective, setting.layers, coupled=self.coupled) + 3 * 8 * size,
+            products=0,
+            seconds=seconds * (2 + len(self._rhos) * share / FORWARD),
+            facts={
+                "layers": ", ".join(layer.name for layer in setting.layers),
+                "populations": ", ".join(setting.populations) or "none",
+                "rho": ", ".join(f"{rho:g}" for rho in self._rhos),
+            },
+        )
+
+    @property
+    def _rhos(self) -> tuple[float, ...]:
+        """What is tried, downwards; the first is the weights as they are."""
+        return (WHOLE, *sorted({*(self.rho or SWEEP)} - {WHOLE}, reverse=True))
+
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EditResult]:
+        reference, phases, setting = objective.reference, Phases(resume), self.setting(objective)
+        found, sums = yield from phases.run(PHASE, partial(self.factors, setting))
+        methods = self._methods(objective, setting, found)
+        measured = dict(setting.populations) or {DATA: objective}
+        bounding = self._bounding(measured)
+        if bounding not in measured:
+            measured[bounding] = objective
+        points = {_point(rho): partial(self._theta, objective, setting, methods, rho) for rho in self._rhos}
+        tried_out = yield from phases.run(
+            "sweep", lambda saved: tried(measured, points, saved, note="sweep", enough=partial(self._beyond, bounding))
+        )
+        chosen = self._chosen(tried_out, bounding)
+        recitals = yield from phases.run("recitation", partial(_recitals, measured, points, list(tried_out)))
+        removed = {name: method.removed(chosen) for name, method in methods.items()}
+        rise, error = _rise(tried_out, chosen, bounding)
+        return EditResult(
+            **_sweep(tried_out, recitals, list(measured)),
+            **_removals(methods, [rho for rho in self._rhos if _point(rho) in tried_out]),
+            layer=_words(methods),
+            layer_kept_fraction=_numbers(one.kept / one.size for one in removed.values()),
+            layer_weight_energy=_numbers(one.energy for one in removed.values()),
+            chosen_rho=chosen,
+            loss_increase=rise,
+            loss_increase_se=error,
+            max_loss_increase=self.max_loss_increase,
+            loss=reference.loss,
+            parameters=objective.space.size,
+            edited_parameters=sum(layer.size for layer in setting.layers),
+            samples=objective.batches.samples,
+            factors=sums,
+            weights=Sums({} if chosen == WHOLE else _weights(setting, removed)),
+            budget=bounding,
+        )
+
+    def require_room(self, objective: Objective, output: Path) -> None:
+        from landscape import editing
+
+        editing.require_room(objective, output)
+
+    def deliver(self, result: Any, objective: Objective, output: Path) -> list[Path]:
+        """Writes the edited checkpoint beside the results, with what undoes it."""
+        from landscape import editing
+
+        about = {
+            "method": self.method,
+            "rho": result.chosen_rho,
+            "layers": [str(name) for name in result.layer],
+            "bounded_by": result.budget,
+            "loss_increase": result.loss_increase,
+        }
+        written: list[Path] = editing.write(objective, result.weights or {}, output, about)
+        return written
+
+    def _methods(self, objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Method]:
+        from landscape.algorithms.removal import Activations, Noise, Random, Rotated, SingularValues, eigenbasis
+
+        weights = matrices(objective, setting.layers)
+        if self.method == "svd":
+            return {name: SingularValues(weight) for name, weight in weights.items()}
+        if self.method == "activation":
+            return {name: Activations(weight, eigenbasis(found[name].a)) for name, weight in weights.items()}
+        if self.method == "coupled":
+            pairs = {name: factor.coupled for name, factor in found.items()}
+            return {n: Rotated(weights[n], eigenbasis(g), eigenbasis(a)) for n, (a, g) in pairs.items()}
+        flat = rotated(objective, setting, found)
+        if self.method == "kfac":
+            return dict(flat)
+        control = Random if self.method == "random" else Noise
+        return {name: control(method, self.seed, "edit", name) for name, method in flat.items()}
+
+    def _theta(self, objective: Objective, setting: Setting, methods: Mapping[str, Method], rho: float) -> Tensor:
+        if rho == WHOLE:
+            return objective.theta
+        return edited(objective, {name: one.removed(rho).weight for name, one in methods.items()}, setting.layers)
+
+    def _bounding(self, measured: Mapping[str, Objective]) -> str:
+        """The population whose loss bounds the edit."""
+        from landscape.errors import nearest
+
+        if self.bounded_by is None:
+            return next((name for name in (CLEAN, HELD_OUT) if name in measured), DATA)
+        if self.bounded_by not in (DATA, *measured):
+            raise UsageError(
+                f"there is no population {nearest(self.bounded_by, measured)} for --bounded-by",
+                fix=f"one of {', '.join(dict.fromkeys((DATA, *measured)))}, or --population {self.bounded_by}=DATA",
+            )
+        return self.bounded_by
+
+    def _beyond(self, bounding: str, found: Found) -> bool:
+        """Whether the last point costs more than it may."""
+        if self.max_loss_increase is None:
+            return False
+        last, first = list(found.values())[-1][bounding], found[_point(WHOLE)][bounding]
+        return not last.loss - first.loss <= self.max_loss_increase  # NaN is too much
+
+    def _chosen(self, found: Found, bounding: str) -> float:
+        """The smallest rho within the budget; without one, the one that was asked for."""
+        tried_rhos = [rho for rho in self._rhos if _point(rho) in found]
+        if self.max_loss_increase is None:
+            return tried_rhos[-1]
+        if self._beyond(bounding, found):
+            tried_rhos = tried_rhos[:-1]
+        return tried_rhos[-1]
+
+
+def _point(rho: float) -> str:
+    return f"rho {rho:g}"
+
+
+def _rise(found: Found, rho: float, name: str) -> tuple[float, float]:
+    """The rise of a population's mean loss and its standard error, by the same samples."""
+    import numpy as np
+
+    from landscape.algorithms.resampling import standard_errors
+
+    was, now = found[_point(WHOLE)][name], found[_point(rho)][name]
+    apart, counts = (now.losses - was.losses).numpy(), was.counts.numpy()
+    error = standard_errors(apart[:, None], counts)[0] if len(counts) > 1 else np.nan
+    return float(apart.sum() / counts.sum()), float(error)
+
+
+def _recitals(
+    measured: Mapping[str, Objective], points: Mapping[str, Callable[[], Tensor]], names: list[str], saved: State
+) -> Generator[Progress, None, dict[str, np.ndarray]]:
+    """Of each population of texts, by point, what is recited whole and token by token: `(2, populations)`."""
+    import numpy as np
+
+    from landscape.recitation import recited, texts
+
+    known = dict(saved)
+    found = {name: texts(one) for name, one in measured.items()}
+    if all(one is None for one in found.values()):
+        return {}
+    for done, point in enumerate(names, start=1):
+        if point not in known:
+            theta = points[point]()
+            pairs = {n: recited(measured[n], one, theta) for n, one in found.items() if one is not None}
+            rows = [(pairs[n].whole, pairs[n].tokens) if n in pairs else (np.nan, np.nan) for n in measured]
+            known[point] = np.array(rows).T
+            yield Progress(done, len(names), f"recitation, {point}", lambda now=dict(known): now)  # type: ignore[misc]
+    return known
+
+
+def _sweep(found: Found, recitals: Mapping[str, np.ndarray], names: list[str]) -> dict[str, Any]:
+    import numpy as np
+
+    right = np.array([[found[point][name].accuracy for point in found] for name in names])
+    columns: dict[str, Any] = {
+        "population": np.array(names),
+        "population_loss": np.array([[found[point][name].loss for point in found] for name in names]),
+    }
+    columns |= {} if np.isnan(right).all() else {"accuracy": right}
+    if recitals:
+        rows = np.array([recitals[point] for point in found])
+        columns |= {"recitation": rows[:, 0].T, "greedy_match": rows[:, 1].T}
+    return columns
+
+
+def _removals(methods: Mapping[str, Method], rhos: list[float]) -> dict[str, Any]:
+    """What is left of the weights at each rho."""
+    import numpy as np
+
+    every = [[method.removed(rho) for method in methods.values()] for rho in rhos]
+    energy = np.array([float(method.weight.square().sum()) for method in methods.values()])
+    size = sum(one.size for one in every[0])
+    mass = np.array([[one.mass for one in row] for row in every]).mean(axis=1)
+    return {
+        "rho": np.array(rhos),
+        "kept_fraction": np.array([sum(one.kept for one in row) / size for row in every]),
+        "weight_energy": np.array([[one.energy for one in row] for row in every]) @ energy / max(energy.sum(), 1e-300),
+        **({} if np.isnan(mass).any() else {"curvature_mass": mass}),
+    }
+
+
+def _weights(setting: Setting, removed: Mapping[str, Removal]) -> dict[str, np.ndarray]:
+    """The new weights by parameter, in their own shapes."""
+    return {one.parameter: one.weight(removed[one.name].weight).cpu().numpy().copy() for one in setting.layers}
+
+
+def _words(names: Mapping[str, Any]) -> np.ndarray:
+    import numpy as np
+
+    return np.array(list(names))
+
+
+def _numbers(values: Any) -> np.ndarray:
+    import numpy as np
+
+    return np.array(list(values))
