@@ -49,7 +49,7 @@ def input_rows(module: nn.Module, given: Tensor) -> Tensor:
     images = given if given.ndim == 4 else given[None]
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     padded = functional.pad(images, module._reversed_padding_repeated_twice, mode=mode)
-    patches = functional.unfold(padded, module.kernel_size, dilation=module.dilation, stride=module.stride)  # type: ignore[arg-type]
+    patches = functional.unfold(padded, module.kernel_size, dilation=module.dilation, stride=module.stride)
     return patches.transpose(1, 2)
 
 

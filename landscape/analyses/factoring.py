@@ -42,7 +42,7 @@ class Sums(dict[str, Any]):
             and all(np.array_equal(value, other[name]) for name, value in self.items())
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 @dataclass(frozen=True)
