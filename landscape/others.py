@@ -18,7 +18,7 @@ from landscape.errors import CheckpointError, UsageError
 from landscape.modules import first_names
 from landscape.objective import Objective
 
-OURS = (".eig.safetensors",)  # eigenvectors beside results
+OURS = (".eig.safetensors", ".undo.safetensors")  # eigenvectors beside results, and what undoes an edit
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of the files of a trajectory
 
 

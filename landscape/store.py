@@ -92,7 +92,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(
@@ -177,7 +177,8 @@ def _copy(source: h5py.Group, target: h5py.Group) -> None:
                 target[name].dims[axis].attach_scale(target[scale.name.rpartition("/")[2]])
 
 
-def _sync_directory(folder: Path) -> None:
+def sync_directory(folder: Path) -> None:
+    """Puts the names in a folder on the disk, as fsync puts the bytes of a file."""
     if platform.system() == "Windows":  # directories cannot be opened there
         return
     descriptor = os.open(folder, os.O_RDONLY)

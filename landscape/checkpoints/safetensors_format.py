@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
@@ -51,6 +53,24 @@ def described(path: Path, kind: str) -> Contents:
     return Contents(path, kind, files, weights | {DATA_KEY: extras}, places, metadata, (), stamp)
 
 
+def stretches(file: BinaryIO) -> dict[str, tuple[int, int]]:
+    """Where each tensor's bytes begin, and how many there are, in a file whose header `described` found honest."""
+    size = int.from_bytes(file.read(8), "little")
+    entries = {name: entry for name, entry in json.loads(file.read(size)).items() if name != "__metadata__"}
+    offsets = {name: entry["data_offsets"] for name, entry in entries.items()}
+    return {name: (8 + size + begin, end - begin) for name, (begin, end) in offsets.items()}
+
+
+def require_home(file: Path, path: Path) -> None:
+    """Raises CheckpointError if a file of a directory is a link to elsewhere, other than the blobs of a hub's cache."""
+    home = path.resolve()
+    homes = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
+    if file.resolve().parent not in homes:
+        raise CheckpointError(
+            f"{file} is a link that leaves its directory", why=f"it leads to {file.resolve()}", fix="copy the file"
+        )
+
+
 def _header(path: Path) -> tuple[str | None, dict[str, TensorRef]]:
     """The description of itself and the tensors of one safetensors file."""
     if sniff.sniff(path) != sniff.SAFETENSORS:
@@ -89,13 +109,8 @@ def _shards(path: Path) -> tuple[Path, ...]:
     index = path / sniff.INDEX
     names = _indexed(index) if index.exists() and not (path / sniff.WEIGHTS).exists() else [sniff.WEIGHTS]
     shards = tuple(path / name for name in names)
-    home = path.resolve()
-    homes = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
     for file in (*shards, *(path / name for name in (sniff.CONFIG, sniff.INDEX) if (path / name).is_symlink())):
-        if file.resolve().parent not in homes:
-            raise CheckpointError(
-                f"{file} is a link that leaves its directory", why=f"it leads to {file.resolve()}", fix="copy the file"
-            )
+        require_home(file, path)
         if not file.is_file():
             raise CheckpointError(f"{path} is incomplete: there is no {file.name}", fix="download it again")
     return shards
