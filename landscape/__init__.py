@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landscape.analyses import Density as Density
     from landscape.analyses import Direction as Direction
+    from landscape.analyses import Edit as Edit
     from landscape.analyses import Eig as Eig
     from landscape.analyses import Flatness as Flatness
     from landscape.analyses import Measures as Measures
+    from landscape.analyses import Memorization as Memorization
     from landscape.analyses import Sharpness as Sharpness
     from landscape.analyses import Surface as Surface
     from landscape.analyses import Trace as Trace
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 HOMES = {
     "Density": "landscape.analyses",
     "Direction": "landscape.analyses",
+    "Edit": "landscape.analyses",
     "Eig": "landscape.analyses",
     "Flatness": "landscape.analyses",
     "LandscapeError": "landscape.errors",
     "Measures": "landscape.analyses",
+    "Memorization": "landscape.analyses",
     "Objective": "landscape.objective",
     "Sharpness": "landscape.analyses",
     "Surface": "landscape.analyses",
@@ -45,10 +49,12 @@ HOMES = {
 __all__ = [
     "Density",
     "Direction",
+    "Edit",
     "Eig",
     "Flatness",
     "LandscapeError",
     "Measures",
+    "Memorization",
     "Objective",
     "Sharpness",
     "Surface",

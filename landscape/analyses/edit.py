@@ -36,23 +36,30 @@ FORWARD = 3  # passes without a graph take about a third of a gradient
 class EditResult(Result):
     """Columns over the rhos that were tried, from 1 (nothing removed) down, and over populations."""
 
-    tables: ClassVar[tuple[str, ...]] = ("rho", "layer")
+    tables: ClassVar[tuple[str, ...]] = ("population", "rho", "layer")
     across: ClassVar[tuple[str, ...]] = ("population",)
 
     population: np.ndarray = array("population", words=True, help="Samples that the model was measured on.")
+    population_samples: np.ndarray = array("population", help="How many.")
+    loss_before: np.ndarray = array("population", help="Mean loss before the edit.")
+    loss_after: np.ndarray = array("population", help="Mean loss after it, at the chosen rho.")
+    accuracy_before: np.ndarray | None = array("population", help="Share of right predictions before.", optional=True)
+    accuracy_after: np.ndarray | None = array("population", help="Share of right predictions after.", optional=True)
+    recitation_before: np.ndarray | None = array("population", help="Share of texts recited before.", optional=True)
+    recitation_after: np.ndarray | None = array("population", help="Share of texts recited after.", optional=True)
     rho: np.ndarray = array("rho", help="Share of the mass that is kept.")
     kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.")
     weight_energy: np.ndarray = array("rho", help="Squared norm of the weights, relative to those before.")
     curvature_mass: np.ndarray | None = array(
         "rho", help="Share of what the method ranks by that is kept, mean over layers.", optional=True
     )
-    population_loss: np.ndarray = array("population", "rho", help="Mean loss.")
+    population_loss: np.ndarray = array("population", "rho", help="Mean loss.", detail=True)
     accuracy: np.ndarray | None = array("population", "rho", help="Share of right predictions.", optional=True)
     recitation: np.ndarray | None = array(
         "population", "rho", help="Share of texts recited from their middle to the last token.", optional=True
     )
     greedy_match: np.ndarray | None = array(
-        "population", "rho", help="Share of right tokens in greedy continuations.", optional=True
+        "population", "rho", help="Share of right tokens in greedy continuations.", optional=True, detail=True
     )
     layer: np.ndarray = array("layer", words=True, help="Edited layer.")
     layer_kept_fraction: np.ndarray = array("layer", help="Share of its components that are kept at the chosen rho.")
@@ -174,7 +181,9 @@ class Edit(Factored):
         removed = {name: method.removed(chosen) for name, method in methods.items()}
         rise, error = _rise(tried_out, chosen, bounding)
         return EditResult(
-            **_sweep(tried_out, recitals, list(measured)),
+            **(sweep := _sweep(tried_out, recitals, list(measured))),
+            **_compared(sweep, list(tried_out).index(_point(chosen))),
+            population_samples=_numbers(one.batches.samples for one in measured.values()),
             **_removals(methods, [rho for rho in self._rhos if _point(rho) in tried_out]),
             layer=_words(methods),
             layer_kept_fraction=_numbers(one.kept / one.size for one in removed.values()),
@@ -314,6 +323,14 @@ def _sweep(found: Found, recitals: Mapping[str, np.ndarray], names: list[str]) -
         rows = np.array([recitals[point] for point in found])
         columns |= {"recitation": rows[:, 0].T, "greedy_match": rows[:, 1].T}
     return columns
+
+
+def _compared(sweep: Mapping[str, np.ndarray], chosen: int) -> dict[str, Any]:
+    """What each population has before, and at the chosen point."""
+    pairs = {"loss": "population_loss", "accuracy": "accuracy", "recitation": "recitation"}
+    held = {name: sweep[field] for name, field in pairs.items() if field in sweep}
+    before = {f"{name}_before": values[:, 0] for name, values in held.items()}
+    return before | {f"{name}_after": values[:, chosen] for name, values in held.items()}
 
 
 def _removals(methods: Mapping[str, Method], rhos: list[float]) -> dict[str, Any]:

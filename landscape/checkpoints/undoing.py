@@ -222,7 +222,8 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def sound(said: dict[str, Any]) -> bool:
     """Whether a manifest describes the original and the edited checkpoint, with files that stay in their places."""
-    return _sound(said.get("original")) and _sound(said.get("edited"))
+    told = isinstance(said.get("about"), dict) and isinstance(said.get("changed"), list)
+    return told and _sound(said.get("original")) and _sound(said.get("edited"))
 
 
 def _sound(part: Any) -> bool:
@@ -241,7 +242,7 @@ def _plain(name: Any) -> bool:
     """Whether it is the name of a file and no path, on any system."""
     return (
         isinstance(name, str)
-        and Path(name).name == name
+        and Path(name).name == name  # on Windows `C:name` is a path too
         and name not in ("", ".", "..")
         and not set(name) & set("/\\\0")
     )

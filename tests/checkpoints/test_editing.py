@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ THIRDS = {
     "brain": torch.linspace(-1, 1, 7, dtype=torch.float64) / 3,
     "scalar": torch.tensor(1 / 3, dtype=torch.float64),
     "steps": torch.tensor(8.0, dtype=torch.float64),
+    "empty": torch.ones(0, 3, dtype=torch.float64),
 }
 ABOUT = {"method": "a test", "rho": 0.05, "layers": ["a"], "command": "none"}
 
@@ -555,6 +557,20 @@ class TestOutputs:
             edited(path)
         assert not list((tmp_path / "there").iterdir())
 
+    def test_an_undo_file_that_does_not_undo_is_never_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = editing.converted
+
+        def mistaken(*arguments: Any) -> Any:
+            plan = real(*arguments)
+            return replace(plan, originals={path: (Segment(0, 0, 100),) for path in plan.originals})
+
+        monkeypatch.setattr(editing, "converted", mistaken)
+        with pytest.raises(CheckpointError, match="changed while it was read"):
+            edited(torched(STATE, tmp_path))
+        assert not list((tmp_path / "there").iterdir())
+
     def test_names_that_safetensors_would_read_otherwise_are_refused(self, tmp_path: Path) -> None:
         path = torched({"state_dict": {"landscape_data.x": torch.ones(2), "w": torch.ones(2)}}, tmp_path)
         with pytest.raises(CheckpointError, match=r"cannot be written so that it reads as it does: its names"):
@@ -686,8 +702,10 @@ class TestUndoFiles:
             (lambda said: said["edited"]["files"][0].pop("sha256"), "manifest is not readable"),
             (lambda said: said["edited"]["files"].append(said["edited"]["files"][0]), "manifest is not readable"),
             (lambda said: said["original"].update(directory="no"), "manifest is not readable"),
+            (lambda said: said.update(about="words"), "manifest is not readable"),
+            (lambda said: said.update(changed=None), "manifest is not readable"),
         ],
-        ids=["newer", "schema", "original", "no-files", "words", "no-hash", "twice", "directory"],
+        ids=["newer", "schema", "original", "no-files", "words", "no-hash", "twice", "directory", "about", "changed"],
     )
     def test_a_manifest_that_makes_no_sense_is_refused(
         self, change: Callable[[dict[str, Any]], object], message: str, tmp_path: Path

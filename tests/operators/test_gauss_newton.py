@@ -21,6 +21,7 @@ from landscape.operators import (
     HessianOperator,
     LinearOperator,
 )
+from landscape.slopes import drawn
 from landscape.zoo import digits, mlp
 
 Data = tuple[Tensor, Tensor]
@@ -93,8 +94,8 @@ class TestFisher(Contract):
         batch = next(iter(fisher.objective.batches))
         output = p.log()
         for draw in range(2):
-            drawn = fisher.likelihood.sample(output, y, fisher._uniform(batch, output, draw))
-            slopes = p - functional.one_hot(drawn, 3)
+            labels = drawn(fisher.objective, output, batch, 5, draw)
+            slopes = p - functional.one_hot(labels, 3)
             gradients = torch.einsum("nc,ncp->np", slopes, jacobian)
             total += gradients.T @ gradients / (2 * len(y))
         return total
