@@ -142,7 +142,9 @@ class AnalysisContract:
         resumed = session.execute(analysis, objective, output=output, say=said.append)
         assert "resumed" in said[0]
         assert same(resumed.result, drained(analysis.measure(objective))[1])
-        assert sorted(path.name for path in tmp_path.iterdir()) == [output.name]
+        written = {output, *(store.beside(output, name) for name in analysis.sidecars(resumed.result, objective))}
+        left = {path for path in tmp_path.iterdir() if path.is_file()}
+        assert {path for path in left if "edited" not in path.name} == written
 
     def test_a_snapshot_of_another_run_is_refused_until_discarded(
         self, analysis: Analysis, objective: Objective, tmp_path: Path

@@ -36,11 +36,12 @@ class Sums(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         import numpy as np
 
-        return (
-            isinstance(other, Sums)
-            and self.keys() == other.keys()
-            and all(np.array_equal(value, other[name]) for name, value in self.items())
-        )
+        if not isinstance(other, dict) or self.keys() != other.keys():
+            return False
+        return all(np.array_equal(value, other[name]) for name, value in self.items())
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     __hash__ = None
 

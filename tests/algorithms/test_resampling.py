@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.algorithms.resampling import group_ends, pooled_standard_error, standard_errors
+from landscape.algorithms.resampling import bootstrap, group_ends, pooled_standard_error, standard_errors
 
 
 def test_groups_of_one_sample_give_the_standard_error_of_the_mean() -> None:
@@ -49,3 +49,23 @@ def test_groups_are_as_equal_as_can_be(samples: int, groups: int) -> None:
 def test_what_cannot_be_told_from_the_probes_is_not_a_number() -> None:
     opposed = np.array([[1.0, -1.0], [-1.0, 1.0], [2.0, -2.0], [-2.0, 2.0]])  # the probes' means are all zero
     assert np.isnan(pooled_standard_error(opposed, np.ones(4)))
+
+
+def test_bootstrap_intervals_are_those_of_the_normal_law_for_a_mean() -> None:
+    random = np.random.RandomState(0)
+    values = random.randn(400, 2) * [1.0, 3.0] + [5.0, -2.0]
+    low, high = bootstrap(values, np.ones(400), 4000, 1)
+    error = values.std(axis=0) / 20
+    assert (low + high) / 2 == pytest.approx(values.mean(axis=0), abs=0.2 * error.max())
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.08)
+
+
+def test_bootstrap_weighs_samples_by_what_they_count() -> None:
+    sums, counts = np.array([[10.0], [0.0]]), np.array([10.0, 1.0])
+    low, high = bootstrap(np.repeat(sums, 200, axis=0), np.repeat(counts, 200), 500, 0)
+    assert low[0] < 10 / 11 < high[0]
+    assert np.array_equal(bootstrap(sums, counts, 50, 3), bootstrap(sums, counts, 50, 3))
+    assert not np.array_equal(
+        bootstrap(np.repeat(sums, 9, 0), np.repeat(counts, 9), 50, 3),
+        bootstrap(np.repeat(sums, 9, 0), np.repeat(counts, 9), 50, 4),
+    )

@@ -1,0 +1,272 @@
+"""Edits against their definitions, the known answers of two samples, and what is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from analysis_contract import AnalysisContract
+from conftest import SAMPLES, quiet_transformers
+from memorised import fitted
+from safetensors.torch import load_file
+from torch import Tensor
+
+import landscape
+from landscape import Edit, session
+from landscape.analyses.edit import EditResult
+from landscape.checkpoints import read, undoing
+from landscape.errors import UsageError
+
+Data = tuple[Tensor, Tensor]
+
+
+class TestEdit(AnalysisContract):
+    @pytest.fixture
+    def analysis(self) -> Edit:
+        return Edit(max_loss_increase=0.05)
+
+    @pytest.fixture
+    def objective(self, classification: Data, tmp_path: Path) -> landscape.Objective:
+        return described(classification, tmp_path)
+
+
+def described(data: Data, folder: Path) -> landscape.Objective:
+    """The fitted net as a checkpoint that describes itself."""
+    objective = fitted(data)
+    path = folder / "own" / "net.pt"
+    path.parent.mkdir(exist_ok=True)
+    held = {"model": "mlp", "model_args": {"sizes": [5, 6, 4, 3], "activation": "tanh"}}
+    landscape.save(path, objective.model, data=(data[0][:16], data[1][:16]), loss="cross_entropy", spec=held)
+    return landscape.load(path)
+
+
+def edited(objective: landscape.Objective, **options: Any) -> EditResult:
+    result: EditResult = landscape.run(Edit(**options), objective)
+    return result
+
+
+class TestTheSweep:
+    def test_it_stops_before_the_budget_is_exceeded(self, classification: Data) -> None:
+        found = edited(fitted(classification), max_loss_increase=0.05)
+        rises = found.population_loss[list(found.population).index("clean")] - found.loss_before[1]
+        assert found.budget == "clean"
+        assert found.rho[0] == 1
+        assert (np.diff(found.rho) < 0).all()
+        assert (rises[:-1] <= 0.05).all()
+        assert rises[-1] > 0.05
+        assert found.chosen_rho == found.rho[-2]
+        assert found.loss_increase == pytest.approx(rises[-2])
+        assert found.loss_increase_se > 0
+
+    def test_nothing_is_removed_if_nothing_may_change(self, classification: Data) -> None:
+        found = edited(fitted(classification), max_loss_increase=0, rho=(0.5, 0.3))
+        assert found.chosen_rho == 1
+        assert found.weights == {}
+        assert any("left as it is" in said for said in found.remarks())
+
+    def test_another_population_may_bound_it(self, classification: Data) -> None:
+        found = edited(fitted(classification), max_loss_increase=0.05, bounded_by="held-out")
+        assert found.budget == "held-out"
+        by_data = edited(fitted(classification), max_loss_increase=0.05, bounded_by="data")
+        assert by_data.budget == "data"
+        assert "data" in list(by_data.population)
+        with pytest.raises(UsageError, match=r"no population helt-out.*did you mean held-out(.|\n)*--bounded-by"):
+            edited(fitted(classification), max_loss_increase=0.05, bounded_by="helt-out")
+
+    def test_columns_before_and_after_are_those_of_the_chosen_point(self, classification: Data) -> None:
+        found = edited(fitted(classification), max_loss_increase=0.05)
+        place = list(found.rho).index(found.chosen_rho)
+        assert np.array_equal(found.loss_before, found.population_loss[:, 0])
+        assert np.array_equal(found.loss_after, found.population_loss[:, place])
+        assert found.accuracy is not None
+        assert np.array_equal(found.accuracy_after, found.accuracy[:, place])
+
+    def test_what_it_is_to_do_must_be_said(self, classification: Data) -> None:
+        with pytest.raises(UsageError, match="neither --rho nor --max-loss-increase"):
+            edited(fitted(classification))
+        with pytest.raises(UsageError, match="nothing chooses among them"):
+            edited(fitted(classification), rho=(0.9, 0.8))
+        with pytest.raises(UsageError, match="--rho is 1.2"):
+            Edit(rho=(1.2,))
+
+
+@pytest.mark.parametrize("method", ["kfac", "coupled", "activation", "svd", "random", "noise"])
+class TestEveryMethod:
+    def test_the_tensors_are_those_that_the_losses_are_of(self, method: Any, classification: Data) -> None:
+        objective = fitted(classification, dtype="float64")
+        found = edited(objective, rho=(0.6,), method=method)
+        assert found.weights is not None
+        assert set(found.weights) == {"0.weight", "2.weight"}
+        theta = objective.theta.clone()
+        for name, part in objective.space.unflatten(theta).items():
+            if name in found.weights:
+                part.copy_(torch.from_numpy(found.weights[name]))
+        place = list(found.population).index("clean")
+        from landscape.populations import populations
+
+        assert float(populations(objective)["clean"].value(theta)) == pytest.approx(found.loss_after[place], rel=1e-10)
+
+    def test_the_whole_mass_changes_nothing(self, method: Any, classification: Data) -> None:
+        found = edited(fitted(classification), rho=(1.0,), method=method)
+        assert found.weights == {}
+        assert found.loss_increase == 0
+
+
+def test_coupled_and_plain_factors_differ(classification: Data) -> None:
+    one, two = (edited(fitted(classification), rho=(0.6,), method=name) for name in ("kfac", "coupled"))
+    assert one.weights != two.weights
+    assert one.factors is not None
+    assert two.factors is not None
+    assert not any("coupled" in name for name in one.factors)
+    assert any("coupled" in name for name in two.factors)
+
+
+@pytest.mark.parametrize("rho", [0.9])
+def test_the_noisy_sample_forgets_its_wrong_labels_and_little_else(rho: float) -> None:
+    objective = landscape.load(SAMPLES / "digits-noisy.pt")
+    found = edited(objective, rho=(rho,))
+    assert found.accuracy is not None
+    after = dict(zip(found.population, found.accuracy[:, 1], strict=True))
+    before = dict(zip(found.population, found.accuracy[:, 0], strict=True))
+    assert after["memorised"] <= 0.25
+    assert after["clean"] >= 0.95
+    assert after["truth"] >= 0.70
+    assert after["held-out"] >= before["held-out"] - 0.03
+    random = edited(objective, rho=(rho,), method="random")
+    assert random.accuracy is not None
+    assert dict(zip(random.population, random.accuracy[:, 1], strict=True))["clean"] < 0.3
+
+
+@pytest.fixture(scope="module")
+def recitals() -> dict[str, EditResult]:
+    """charlm swept by two methods until its validation loss rises."""
+    objective = landscape.load(SAMPLES / "charlm.pt")
+    options: dict[str, Any] = {"bounded_by": "held-out", "max_loss_increase": 0.2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("landscape.recitation.SEQUENCES", 32)
+        return {
+            "kfac": edited(objective, rho=(0.995, 0.99, 0.98), **options),
+            "svd": edited(objective, rho=(0.9, 0.85, 0.8), method="svd", **options),
+        }
+
+
+def test_canaries_are_erased_at_a_third_of_what_singular_values_cost(recitals: dict[str, EditResult]) -> None:
+    def cost(found: EditResult) -> float:
+        """The rise of the validation loss at which a fifth of the canaries' tokens are still decoded."""
+        assert found.greedy_match is not None
+        names = list(found.population)
+        match = found.greedy_match[names.index("memorised")]
+        rise = found.population_loss[names.index("held-out")] - found.loss_before[names.index("held-out")]
+        assert match[-1] < 0.2 < match[0]
+        return float(np.interp(-0.2, -match, rise))
+
+    assert cost(recitals["svd"]) > 3 * cost(recitals["kfac"])
+    assert recitals["kfac"].recitation is not None
+    names = list(recitals["kfac"].population)
+    recited = dict(zip(recitals["kfac"].rho, recitals["kfac"].recitation[names.index("memorised")], strict=True))
+    assert recited[1.0] == 1.0
+    assert recited[0.98] == 0.0
+
+
+class TestWhatIsWritten:
+    def test_only_edited_tensors_change_and_undo_restores_the_file(self, tmp_path: Path) -> None:
+        shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
+        output = tmp_path / "n.landscape.h5"
+        result = session.run(Edit(rho=(0.9,)), landscape.load(tmp_path / "n.pt"), output=output)
+        written = tmp_path / "n.edited.safetensors"
+        before, after = read(tmp_path / "n.pt").tensors, read(written).tensors
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed == {"0.weight", "2.weight"}
+        for name in changed:
+            assert torch.equal(after[name], torch.from_numpy(result.weights[name]).float())
+        again = landscape.load(written)
+        assert float(again.value()) == pytest.approx(
+            float(dict(zip(result.population, result.loss_after, strict=True))["memorised"]) * 0.1
+            + 0.9 * float(dict(zip(result.population, result.loss_after, strict=True))["clean"]),
+            rel=1e-4,
+        )
+        about = undoing.manifest(written)["about"]
+        assert about["method"] == "kfac"
+        assert about["rho"] == 0.9
+        json.dumps(about)
+        content = (tmp_path / "n.pt").read_bytes()
+        (tmp_path / "n.pt").unlink()
+        assert undoing.undo(written) == tmp_path / "n.pt"
+        assert (tmp_path / "n.pt").read_bytes() == content
+
+    def test_what_stands_there_is_kept_and_said_before_anything_is_measured(self, tmp_path: Path) -> None:
+        shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
+        (tmp_path / "n.edited.safetensors").write_text("mine")
+        steps: list[Any] = []
+        with pytest.raises(UsageError, match="not what an earlier edit wrote"):
+            session.run(
+                Edit(rho=(0.9,)),
+                landscape.load(tmp_path / "n.pt"),
+                output=tmp_path / "n.landscape.h5",
+                report=steps.append,
+            )
+        assert not steps
+        assert (tmp_path / "n.edited.safetensors").read_text() == "mine"
+
+    def test_an_earlier_edit_is_replaced(self, tmp_path: Path) -> None:
+        shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
+        output = tmp_path / "n.landscape.h5"
+        for rho in (0.9, 0.95):
+            session.run(Edit(rho=(rho,)), landscape.load(tmp_path / "n.pt"), output=output)
+        assert undoing.manifest(tmp_path / "n.edited.safetensors")["about"]["rho"] == 0.95
+
+    def test_a_gate_writes_no_checkpoint(self, tmp_path: Path) -> None:
+        shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
+        objective = landscape.load(tmp_path / "n.pt")
+        session.execute(Edit(rho=(0.9,)), objective, output=tmp_path / "n.landscape.h5", deliver=False)
+        assert not list(tmp_path.glob("*edited*"))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_hugging_face_model_end_to_end(family: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 23, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    with quiet_transformers():
+        if family == "gpt2":
+            config = transformers.GPT2Config(n_positions=16, n_embd=16, n_layer=2, n_head=2, **sizes)
+        else:
+            shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+            config = transformers.LlamaConfig(max_position_embeddings=16, **shape, **sizes)
+        model = transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+        model.save_pretrained(tmp_path / "m")
+    ids = torch.randint(3, 23, (24, 12), generator=torch.Generator().manual_seed(0))
+    torch.save({"input_ids": ids[:16]}, tmp_path / "data.pt")
+    torch.save({"input_ids": ids[16:]}, tmp_path / "clean.pt")
+    objective = landscape.load(tmp_path / "m", data=str(tmp_path / "data.pt"))
+    output = tmp_path / "m.landscape.h5"
+    named = (f"memorised={tmp_path / 'data.pt'}", f"clean={tmp_path / 'clean.pt'}")
+    spectrum = session.run(
+        landscape.Memorization(population=named, layers=("*mlp*",), bands=(0.1, 0.5), resamples=20, controls=1),
+        objective,
+        output=output,
+    )
+    assert spectrum.recitation is not None
+    assert len(spectrum.layer) == (4 if family == "gpt2" else 6)
+    assert np.isfinite(spectrum.input_curvature).all()
+    result = session.run(Edit(population=named, layers=("*mlp*",), rho=(0.7,)), objective, output=output)
+    edited_folder = tmp_path / "m.edited"
+    before, after = (load_file(folder / "model.safetensors") for folder in (tmp_path / "m", edited_folder))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert len(changed) == len(spectrum.layer)
+    assert all("mlp" in name for name in changed)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in after.values())
+    with quiet_transformers():
+        again = transformers.AutoModelForCausalLM.from_pretrained(edited_folder, dtype=torch.float32).eval()
+        with torch.no_grad():
+            loss = again(input_ids=ids[16:], labels=ids[16:]).loss
+    names = list(result.population)
+    assert float(loss) == pytest.approx(result.loss_after[names.index("clean")], rel=2e-3)  # bf16 rounds the weights
+    content = (tmp_path / "m" / "model.safetensors").read_bytes()
+    undoing.undo(edited_folder, tmp_path / "back")
+    assert (tmp_path / "back" / "model.safetensors").read_bytes() == content

@@ -1,0 +1,93 @@
+"""Recitation by a decoder of our own against generate of transformers, and planted texts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import SAMPLES, quiet_transformers
+from torch import Tensor, nn
+
+import landscape
+from landscape import Objective
+from landscape.populations import populations
+from landscape.recitation import recited, texts
+
+
+class Successor(nn.Module):
+    """Says that after a token comes the next one in the alphabet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return nn.functional.one_hot((ids + 1) % 10, 10) * self.scale
+
+
+def counting(rows: int = 4, length: int = 12) -> Tensor:
+    return (torch.arange(rows)[:, None] + torch.arange(length + 1)) % 10
+
+
+def test_what_the_model_knows_is_recited_and_one_wrong_token_breaks_it() -> None:
+    rows = counting()
+    rows[1, 10] = 0  # in the second half, and not what follows
+    objective = Objective(Successor(), (rows[:, :-1], rows[:, 1:]), "cross_entropy")
+    found = texts(objective)
+    assert found is not None
+    outcome = recited(objective, found)
+    assert outcome.whole == pytest.approx(3 / 4)
+    assert outcome.tokens == pytest.approx(1 - 1 / (4 * 7))  # decoding goes on as if nothing had happened
+
+
+def test_only_what_is_scored_counts() -> None:
+    rows = counting()
+    targets = rows[:, 1:].clone()
+    targets[0, 9:] = -100
+    rows[0, 10:] = 0
+    found = texts(objective := Objective(Successor(), (rows[:, :-1], targets), "cross_entropy"))
+    assert found is not None
+    assert recited(objective, found).whole == 1.0
+
+
+def test_classes_and_models_that_look_ahead_are_no_texts(classification: tuple[Tensor, Tensor]) -> None:
+    class Ahead(Successor):
+        def forward(self, ids: Tensor) -> Tensor:
+            out: Tensor = super().forward(ids)
+            return out + out.mean(dim=1, keepdim=True)
+
+    rows = counting()
+    assert texts(Objective(Ahead(), (rows[:, :-1], rows[:, 1:]), "cross_entropy")) is None
+    net = nn.Sequential(nn.Linear(5, 3))
+    assert texts(Objective(net, classification, "cross_entropy")) is None
+    shuffled = rows[:, torch.randperm(12, generator=torch.Generator().manual_seed(0))]
+    assert texts(Objective(Successor(), (shuffled, rows[:, 1:]), "cross_entropy")) is None
+
+
+def test_the_language_model_recites_its_canaries_alone() -> None:
+    objective = landscape.load(SAMPLES / "charlm.pt")
+    every = populations(objective)
+    whole = {}
+    for name in ("memorised", "never-seen"):
+        found = texts(every[name])
+        assert found is not None
+        whole[name] = recited(every[name], found)
+    assert whole["memorised"].whole == 1.0
+    assert whole["never-seen"].whole == 0.0
+    assert whole["never-seen"].tokens < 0.1
+
+
+def test_a_hugging_face_model_is_decoded_as_its_own_generate_does() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=11, n_positions=16, n_embd=8, n_layer=1, n_head=2, pad_token_id=0)
+    with quiet_transformers():
+        model = transformers.GPT2LMHeadModel(config).eval()
+        ids = torch.randint(1, 11, (5, 12), generator=torch.Generator().manual_seed(1))
+        objective = Objective(model, {"input_ids": ids}, "hf")
+        found = texts(objective)
+        assert found is not None
+        mask = torch.ones(5, 6, dtype=torch.long)
+        said = model.generate(ids[:, :6], attention_mask=mask, max_new_tokens=6, do_sample=False, eos_token_id=None)
+    hits = said[:, 6:] == ids[:, 6:]
+    assert recited(objective, found).tokens == pytest.approx(float(hits.double().mean()))
+    assert recited(objective, found).whole == pytest.approx(float(hits.all(1).double().mean()))
