@@ -25,7 +25,7 @@ from landscape.projections import Projection
 from landscape.words import Labels
 
 PARTS = 32  # of the data, after each of which the sums can be saved
-STRIPS = 4  # of a Gram matrix: only those on and below the diagonal are multiplied, 5/8 of the work
+STRIP = 256  # columns of a Gram matrix at once: only what is on and below the diagonal is multiplied, about half
 STRIPPED_FROM = 512  # columns: below it launching four products costs more than it saves
 PLACE = "place"  # the entry that says how many parts are done, of how many
 SHARES = "shares"  # the entry that names, by its place, the layer with the same input
@@ -216,9 +216,9 @@ def gram(rows: Tensor, weights: Tensor | None = None) -> Tensor:
     if width < STRIPPED_FROM:
         return left.T @ rows
     product = rows.new_zeros((width, width))
-    for part in torch.arange(width).chunk(STRIPS):
-        begin, end = int(part[0]), int(part[-1]) + 1
-        product[begin:end, :end] = left[:, begin:end].T @ rows[:, :end]
+    for begin in range(0, width, STRIP):
+        end = min(begin + STRIP, width)
+        torch.mm(left[:, begin:end].T, rows[:, :end], out=product[begin:end, :end])
     return product
 
 

@@ -39,17 +39,19 @@ class Refined:
     errors: np.ndarray
 
 
-def refined(shape: tuple[int, ...], tol: float) -> Generator[list[Index], Sequence[float], Refined]:
+def refined(
+    shape: tuple[int, ...], tol: float, also: Sequence[Index] = ()
+) -> Generator[list[Index], Sequence[float], Refined]:
     """Yields the points to be evaluated next and is sent their values; `tol` is the error relative to the range.
 
-    One or two axes. Values that are not finite are never interpolated, nor is what lies beside them: there every point
+    One or two axes; the points in `also` are evaluated whatever lies around them. Values that are not finite are never interpolated, nor is what lies beside them: there every point
     is evaluated.
     """
     grid = _Grid(np.full(shape, np.nan), np.zeros(shape, bool))
     ticks = [sorted({*range(0, length, STRIDE), length - 1}) for length in shape]
     cells: list[Cell] = list(product(*(list(pairwise(axis)) or [(0, 0)] for axis in ticks)))
     gaps: dict[Cell, float] = {}  # of closed cells
-    lattice: list[Index] = list(product(*ticks))
+    lattice: list[Index] = sorted({*product(*ticks), *also})
     grid.record(lattice, (yield lattice))
     guess = grid.guess()
     while cells:

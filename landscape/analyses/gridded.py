@@ -91,16 +91,16 @@ def gridded(sweep: Sweep, task: Task, saved: State) -> Generator[Progress, None,
     if task.tol is None:
         yield from evaluate([tuple(map(int, index)) for index in np.ndindex(task.shape)])
         return Grid(values, _status(values[0], done), None)
-    return (yield from _adaptive(values, done, task.tol, evaluate))
+    return (yield from _adaptive(values, done, task, evaluate))
 
 
-def _adaptive(values: np.ndarray, done: np.ndarray, tol: float, evaluate: object) -> Generator[Progress, None, Grid]:
-    """Evaluates what the refinement asks for and fills in the rest."""
+def _adaptive(values: np.ndarray, done: np.ndarray, task: Task, evaluate: object) -> Generator[Progress, None, Grid]:
+    """Evaluates the centre with its neighbours, and what the refinement asks for, and fills in the rest."""
     import numpy as np
 
     from landscape.algorithms.refinement import linear, refined
 
-    asking = refined(done.shape, tol)
+    asking = refined(done.shape, task.tol or 0.0, _around(task.centre, done.shape))
     wanted = next(asking)
     while True:
         found = yield from evaluate(wanted)  # type: ignore[operator]
@@ -111,6 +111,15 @@ def _adaptive(values: np.ndarray, done: np.ndarray, tol: float, evaluate: object
             break
     others = [linear(column, done) for column in values[1:]]
     return Grid(np.stack([known.values, *others]), _status(known.values, done), known.errors)
+
+
+def _around(centre: Index, shape: tuple[int, ...]) -> list[Index]:
+    """The centre and its neighbours along the axes: what is read off there must not be interpolated."""
+    found = [centre]
+    for axis, length in enumerate(shape):
+        near = ((*centre[:axis], centre[axis] + step, *centre[axis + 1 :]) for step in (-1, 1))
+        found += [index for index in near if 0 <= index[axis] < length]
+    return found
 
 
 def _status(losses: np.ndarray, done: np.ndarray) -> np.ndarray:

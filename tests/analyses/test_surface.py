@@ -433,6 +433,16 @@ def test_several_planes_have_a_spread_and_the_first_is_that_of_one(classificatio
     assert not any("anecdote" in remark for remark in three.remarks())
 
 
+@pytest.mark.parametrize("grid", ["19", "51"])
+def test_the_centre_and_its_curvature_are_never_interpolated(grid: str) -> None:
+    objective = landscape.load(SAMPLES / "digits-noisy.pt", limit=100)
+    whole = measured(objective, grid=f"{grid}x3", adaptive=False, trial=False)
+    some = measured(objective, grid=f"{grid}x3", adaptive=True, trial=False)
+    assert some.centre_loss == whole.centre_loss == float(objective.value())
+    assert some.curvature_alpha == pytest.approx(whole.curvature_alpha, rel=1e-12)
+    assert some.curvature_beta == pytest.approx(whole.curvature_beta, rel=1e-12)
+
+
 def test_adaptive_sampling_is_close_to_the_whole_surface_and_says_so() -> None:
     objective = landscape.load(SAMPLES / "digits-mlp.pt", limit=300)
     whole, some = (measured(objective, grid="41", adaptive=adaptive) for adaptive in (False, True))
