@@ -48,11 +48,12 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 45 minutes)
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 55 minutes)
 	$(BIN)/python benchmarks/eig.py
 	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/sharpness.py
 	$(BIN)/python benchmarks/surface.py
+	$(BIN)/python benchmarks/memorization.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/gates.py
@@ -64,6 +65,7 @@ gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/spectrum.py --device cuda
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/sharpness.py --device cuda
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/surface.py --device cuda
+	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/memorization.py --device cuda
 
 clean:  ## Remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

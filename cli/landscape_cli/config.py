@@ -21,6 +21,7 @@ from landscape_cli.output import Writing
 
 NAMES = ("landscape.toml", "pyproject.toml")
 ARGUMENTS = ("model_arg", "data_arg")  # a table or a list of key=value
+POPULATION = "population"  # a table of data by name, or a list of NAME=DATA
 REFERENCES = ("model", "data", "loss", "metric")  # may name a file, which is then relative to the settings' folder
 FILES = ("preconditioner", "towards", "trajectory", "baseline")  # name a file or folder
 CHECK = "check"  # the table of the gate's policy; its own tables are those of the analyses, and of metrics
@@ -151,6 +152,13 @@ def _reference(folder: Path, value: str) -> str:
     return str(folder / value) if ".py:" in value or value.endswith(DATA_FILES) else value
 
 
+def _populations(folder: Path, value: Any) -> list[str]:
+    """NAME=DATA, with files found from anywhere."""
+    several = value if isinstance(value, list) else [value]
+    pairs = value.items() if isinstance(value, dict) else [str(word).partition("=")[::2] for word in several]
+    return [f"{name}={_reference(folder, str(data))}" for name, data in pairs]
+
+
 def beside(checkpoint: Path, found: Settings) -> Path | None:
     """Settings in the checkpoint's own folder that are not read, since a download could carry them."""
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
@@ -180,6 +188,8 @@ def _located(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if key == METRIC_TABLE:
             located[key] = value
+        elif key == POPULATION:
+            located[key] = _populations(folder, value)
         elif isinstance(value, dict) and key in ARGUMENTS:
             located[key] = [f"{name}={argument!r}" for name, argument in value.items()]
         elif isinstance(value, dict):

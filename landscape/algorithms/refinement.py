@@ -44,8 +44,8 @@ def refined(
 ) -> Generator[list[Index], Sequence[float], Refined]:
     """Yields the points to be evaluated next and is sent their values; `tol` is the error relative to the range.
 
-    One or two axes; the points in `also` are evaluated whatever lies around them. Values that are not finite are never interpolated, nor is what lies beside them: there every point
-    is evaluated.
+    One or two axes; the points in `also` are evaluated whatever lies around them. Values that are not finite are never
+    interpolated, nor is what lies beside them: there every point is evaluated.
     """
     grid = _Grid(np.full(shape, np.nan), np.zeros(shape, bool))
     ticks = [sorted({*range(0, length, STRIDE), length - 1}) for length in shape]

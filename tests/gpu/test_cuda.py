@@ -8,7 +8,19 @@ import torch
 from conftest import SAMPLES
 
 import landscape
-from landscape import Density, Direction, Eig, Flatness, Measures, Sharpness, Surface, Trace, checking
+from landscape import (
+    Density,
+    Direction,
+    Edit,
+    Eig,
+    Flatness,
+    Measures,
+    Memorization,
+    Sharpness,
+    Surface,
+    Trace,
+    checking,
+)
 from landscape.checking import Work
 from landscape.gates.policy import policy
 from landscape.gates.verdict import judge
@@ -122,3 +134,37 @@ def test_a_baseline_of_the_cpu_passes_and_the_device_is_told() -> None:
     verdicts = judge(rules, entries[:1], entries[1:])
     assert {verdict.status for verdict in verdicts} == {"pass"}
     assert all("device cuda here, cpu in the baseline" in verdict.notes for verdict in verdicts)
+
+
+@pytest.mark.parametrize("name", ["digits-noisy", "digits-resnet", "charlm"])
+def test_bands_and_scores_equal_the_cpu_s(name: str) -> None:
+    options = {"labels": "gold", "per_layer": False, "controls": 1, "resamples": 20}
+    found = [
+        landscape.run(
+            Memorization(**options),  # type: ignore[arg-type]
+            landscape.load(SAMPLES / f"{name}.pt", device=device, dtype="float64", limit=64),
+        )
+        for device in ("cpu", "cuda")
+    ]
+    for field in (
+        "delta_loss",
+        "noise_delta_loss",
+        "kept_fraction",
+        "edit_damage",
+        "gradient_norm2",
+        "activation_ratio",
+    ):
+        one, two = (getattr(result, field) for result in found)
+        assert np.allclose(one, two, rtol=1e-6, atol=1e-8), field
+
+
+@pytest.mark.parametrize("method", ["kfac", "coupled", "activation", "svd", "random", "noise"])
+def test_edits_equal_the_cpu_s(method: str) -> None:
+    found = [
+        landscape.run(
+            Edit(rho=(0.9,), method=method, labels="gold"),  # type: ignore[arg-type]
+            landscape.load(SAMPLES / "digits-noisy.pt", device=device, dtype="float64"),
+        )
+        for device in ("cpu", "cuda")
+    ]
+    assert np.allclose(found[0].loss_after, found[1].loss_after, rtol=1e-6)

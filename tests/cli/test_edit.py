@@ -1,0 +1,114 @@
+"""Memorization and edits as a user types them: measured, written, undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import SAMPLES
+
+from landscape import store
+from landscape_cli.main import status
+
+Captured = pytest.CaptureFixture[str]
+FEW = ["--no-per-layer", "--controls", "0", "--resamples", "20", "--no-plot"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("LANDSCAPE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SAMPLES / "digits-noisy.pt", "a.pt")
+
+
+def test_populations_bands_and_scores_are_printed(capsys: Captured) -> None:
+    assert status(["memorization", "a.pt", *FEW]) == 0
+    out, err = capsys.readouterr()
+    for word in ("delta loss memorised", "edit_damage", "in factors", "50-100 %", "kept fraction"):
+        assert word in out
+    assert "delta loss lo" not in out
+    assert "the head is left out: 4" in err
+    assert "wrote a.landscape.h5, a.factors.safetensors" in err
+
+
+def test_an_edit_is_written_measured_and_undone(capsys: Captured) -> None:
+    assert status(["memorization", "a.pt", *FEW]) == 0
+    assert status(["edit", "a.pt", "--rho", "0.9", "--no-plot"]) == 0
+    out, err = capsys.readouterr()
+    assert "accuracy after" in out
+    assert "the factors are those in a.factors.safetensors" in err
+    assert "a.edited.safetensors, a.edited.undo.safetensors" in err
+    assert {"memorization", "edit"} <= set(store.read(Path("a.landscape.h5")))
+    content = Path("a.pt").read_bytes()
+    assert status(["edit", "a.edited.safetensors", "--undo", "-o", "b.pt"]) == 0
+    assert Path("b.pt").read_bytes() == content
+    Path("a.pt").unlink()
+    assert status(["edit", "a.edited.safetensors", "--undo"]) == 0
+    assert Path("a.pt").read_bytes() == content
+    assert "restored a.pt" in capsys.readouterr().err
+
+
+def test_the_document_has_the_sweep(capsys: Captured) -> None:
+    assert status(["edit", "a.pt", "--rho", "0.97,0.9", "--max-loss-increase", "0.05", "--json", "--no-plot"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["rho"] == [1, 0.97, 0.9]
+    assert result["chosen_rho"] == 0.97
+    assert len(result["accuracy"]) == len(result["population"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["edit", "a.pt"], "neither --rho nor --max-loss-increase"),
+        (["edit", "a.pt", "--rho", "0.9,0.8"], "nothing chooses among them"),
+        (["edit", "a.pt", "--undo"], "cannot be undone: there is no"),
+        (["edit", "--undo"], "no edited checkpoint is named"),
+        (["edit", "a.pt", "b.pt", "--undo", "-o", "c.pt"], "-o names one file"),
+        (["edit", "a.pt", "--rho", "0.9", "--method", "magic"], "one of kfac"),
+        (["memorization", "a.pt", "--population", "x"], "is not NAME=DATA"),
+        (["memorization", "a.pt", "--factors-on", "held"], "--factors-on"),
+        (["memorization", "a.pt", "--layers", "nope"], "no layer matches --layers nope"),
+        (["memorization", "a.pt", "--labels", "exactly"], "one of sampled, exact, gold"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_will_not_do_is_said_and_nothing_is_written(arguments: list[str], message: str, capsys: Captured) -> None:
+    assert status(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir() if not path.name.startswith(".")] == ["a.pt"]
+
+
+def test_a_dry_run_plans_and_writes_nothing(capsys: Captured) -> None:
+    assert status(["memorization", "a.pt", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "exact, 10 backward passes" in out
+    assert "clean, held-out, memorised" in out
+    assert status(["edit", "a.pt", "--rho", "0.9", "--dry-run"]) == 0
+    assert [path.name for path in Path().iterdir() if not path.name.startswith(".")] == ["a.pt"]
+
+
+def test_settings_name_populations_relative_to_their_folder(capsys: Captured) -> None:
+    Path("sub").mkdir()
+    Path("data.py").write_text(
+        "import torch\ndef few():\n    return [(torch.ones(3, 64), torch.zeros(3, dtype=torch.long))]\n"
+    )
+    Path("landscape.toml").write_text('checkpoint = "a.pt"\n[memorization]\npopulation = ["mine=data.py:few"]\n')
+    os.chdir("sub")
+    assert status(["memorization", *FEW, "--json"]) == 0
+    assert "mine" in json.loads(capsys.readouterr().out)["result"]["population"]
+    os.chdir("..")
+    Path("landscape.toml").write_text('checkpoint = "a.pt"\n[memorization.population]\nmine = "data.py:few"\n')
+    os.chdir("sub")
+    assert status(["memorization", *FEW, "--json"]) == 0
+    assert "mine" in json.loads(capsys.readouterr().out)["result"]["population"]
+
+
+def test_a_gate_may_bound_what_an_edit_costs_and_writes_no_checkpoint(capsys: Captured) -> None:
+    Path("landscape.toml").write_text('[check.edit]\nrho = [0.9]\n[check.metrics]\n"edit.loss_increase" = "10%"\n')
+    assert status(["check", "a.pt", "--update"]) == 0
+    assert status(["check", "a.pt"]) == 0
+    assert not list(Path().glob("*edited*"))
