@@ -135,34 +135,34 @@ class SingularValues(Method):
         return Removal(weight, min(size, weight.numel()), weight.numel(), energy, energy, kept.ties)
 
 
-class Random(Method):
-    """As many components as another method keeps, drawn at random."""
+class Control(Method):
+    """Something of the same size as what another method removes, drawn at random."""
 
     def __init__(self, like: Rotated, seed: int, *path: str | int) -> None:
         super().__init__(like.weight)
         self.like, self.seed, self.path = like, seed, path
 
     def removed(self, rho: float) -> Removal:
-        if rho >= 1:
-            return self.whole()
-        other = self.like.removed(rho)
+        return self.whole() if rho >= 1 else self.instead(self.like.removed(rho))
+
+    @abstractmethod
+    def instead(self, other: Removal) -> Removal:
+        """What is done in place of the other method's removal."""
+
+
+class Random(Control):
+    """As many components as another method keeps, drawn at random."""
+
+    def instead(self, other: Removal) -> Removal:
         prefix = torch.arange(self.weight.numel(), device=self.weight.device) < other.kept
         return self.like.of(scattered(prefix.view(self.weight.shape), self.seed, *self.path))
 
 
-class Noise(Method):
+class Noise(Control):
     """Normal noise of the norm of what another method removes, on all of the weight."""
 
-    def __init__(self, like: Rotated, seed: int, *path: str | int) -> None:
-        super().__init__(like.weight)
-        self.like, self.seed, self.path = like, seed, path
-
-    def removed(self, rho: float) -> Removal:
-        if rho >= 1:
-            return self.whole()
-        other = self.like.removed(rho)
-        moved = noise(self.weight - other.weight, self.seed, *self.path)
-        weight = self.weight + moved
+    def instead(self, other: Removal) -> Removal:
+        weight = self.weight + noise(self.weight - other.weight, self.seed, *self.path)
         return Removal(weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
 
 

@@ -33,17 +33,18 @@ class Bands:
     def names(self) -> list[str]:
         return [f"{100 * low:g}-{100 * high:g} %" for low, high in pairwise(self.edges)]
 
-    def masks(self, method: Rotated) -> list[Tensor]:
-        """Which components of a weight are in each band."""
-        import torch
+    def counts(self, size: int) -> list[int]:
+        """How many of so many components lie before each edge."""
+        return [round(edge * size) for edge in self.edges]
 
+    def mask(self, method: Rotated, band: int) -> Tensor:
+        """Which components of a weight are in a band."""
         from landscape.algorithms import staircase
 
-        size = method.weight.numel()
-        counts = [round(edge * size) for edge in self.edges]
+        begin, end = self.counts(method.weight.numel())[band : band + 2]
         left, right = method.left.values, method.right.values
-        inside = [method.masked(staircase.first(left, right, count)) for count in counts]
-        return [torch.logical_and(outer, ~inner) for inner, outer in pairwise(inside)]
+        outer, inner = (method.masked(staircase.first(left, right, count)) for count in (end, begin))
+        return outer & ~inner
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Spectrum:
         from landscape.algorithms.removal import noise, scattered
 
         method = self.methods[layer.name]
-        mask = self.bands.masks(method)[band]
+        mask = self.bands.mask(method, band)
         if kind == "random":
             mask = scattered(mask, self.seed, "band", layer.name, band, draw)
         part = method.part(mask)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.factoring import PHASE, Factored, Setting, Sums, edited, matrices, rotated
 from landscape.analyses.phases import Phases
-from landscape.analyses.timing import seconds_per_gradient
 from landscape.analyses.trials import Found, tried
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 MethodName = Literal["kfac", "coupled", "activation", "svd", "random", "noise"]
 SWEEP = (0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
 WHOLE = 1.0  # the rho at which nothing is removed
-FORWARD = 3  # passes without a graph take about a third of a gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,23 +139,8 @@ class Edit(Factored):
         return self.method == "coupled"
 
     def plan(self, objective: Objective) -> Plan:
-        from landscape import factors
-
-        setting = self.setting(objective)
-        seconds = seconds_per_gradient(objective)
-        measured = sum(one.batches.samples for one in setting.populations.values()) or objective.batches.samples
-        share = measured / objective.batches.samples
-        size = sum(layer.inputs**2 + layer.outputs**2 for layer in setting.layers)
-        return Plan(
-            bytes=factors.nbytes(objective, setting.layers, coupled=self.coupled) + 3 * 8 * size,
-            products=0,
-            seconds=seconds * (2 + len(self._rhos) * share / FORWARD),
-            facts={
-                "layers": ", ".join(layer.name for layer in setting.layers),
-                "populations": ", ".join(setting.populations) or "none",
-                "rho": ", ".join(f"{rho:g}" for rho in self._rhos),
-            },
-        )
+        facts = {"rho": ", ".join(f"{rho:g}" for rho in self._rhos)}
+        return self.planned(objective, self.setting(objective), 2, len(self._rhos), facts)
 
     @property
     def _rhos(self) -> tuple[float, ...]:

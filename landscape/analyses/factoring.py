@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from landscape.analyses.base import Analysis, Progress, State
+from landscape.analyses.base import Analysis, Plan, Progress, State
+from landscape.analyses.timing import seconds_per_gradient
 from landscape.errors import OutputError, TaskError
 from landscape.fields import option
 from landscape.words import Labels
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SIDECAR = "factors.safetensors"  # beside the results
 PHASE = "factors"
+FORWARD = 3  # passes without a graph take about a third of a gradient
+WIDE = 8  # bytes of a float64: eigenvectors, and each weight three times
 
 
 class Sums(dict[str, Any]):
@@ -109,6 +112,27 @@ class Factored(Analysis):
         slopes.passes(objective, labels, self.draws)
         recipe = Recipe(labels, self.draws if labels == "sampled" else 1, self.seed, coupled=self.coupled)
         return Setting(every, factored, tuple(layers), recipe)
+
+    def planned(
+        self, objective: Objective, setting: Setting, gradients: float, points: int, facts: Mapping[str, str]
+    ) -> Plan:
+        """So many gradients for the factors, then the losses of every population at so many points."""
+        from landscape import factors
+
+        measured = sum(one.batches.samples for one in setting.populations.values()) or objective.batches.samples
+        passes = points * measured / objective.batches.samples / FORWARD
+        sides = sum(layer.inputs**2 + layer.outputs**2 for layer in setting.layers)
+        taken = WIDE * (sides + 3 * sum(layer.size for layer in setting.layers))
+        return Plan(
+            bytes=factors.nbytes(objective, setting.layers, coupled=self.coupled) + taken,
+            products=0,
+            seconds=seconds_per_gradient(objective) * (gradients + passes),
+            facts={
+                "layers": ", ".join(layer.name for layer in setting.layers),
+                "populations": ", ".join(setting.populations) or "none",
+                **facts,
+            },
+        )
 
     @property
     def coupled(self) -> bool:

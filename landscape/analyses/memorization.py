@@ -13,7 +13,6 @@ from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.factoring import PHASE, Factored, Setting, rotated
 from landscape.analyses.memorization_result import MemorizationResult
 from landscape.analyses.phases import Phases
-from landscape.analyses.timing import seconds_per_gradient
 from landscape.errors import UsageError
 from landscape.fields import option
 from landscape.words import CLEAN, DATA
@@ -30,7 +29,6 @@ RHOS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.99
 SHARES = 60  # points of the cumulative spectrum, evenly in the logarithm of the rank
 SMALLEST_SHARE = 1e-4
 QUARTERS = 4
-FORWARD = 3  # passes without a graph take about a third of a gradient
 
 
 @dataclass(frozen=True)
@@ -73,25 +71,16 @@ class Memorization(Factored):
         from landscape import factors, slopes
 
         setting = self.setting(objective)
-        seconds = seconds_per_gradient(objective)
         per_pass = slopes.passes(objective, setting.recipe.labels, setting.recipe.draws)
         passes = len(list(factors.groups(objective, setting.layers, coupled=self.coupled)))
-        points = 1 + len(self._bands.names) * (1 + 2 * self.controls + (len(setting.layers) if self.per_layer else 0))
-        measured = sum(one.batches.samples for one in setting.populations.values()) or objective.batches.samples
-        share = measured / objective.batches.samples
-        size = sum(layer.inputs**2 + layer.outputs**2 for layer in setting.layers)
-        return Plan(
-            bytes=factors.nbytes(objective, setting.layers, coupled=self.coupled) + 3 * 8 * size,
-            products=0,
-            seconds=seconds * (passes * (1 + per_pass) + points * share / FORWARD),
-            facts={
-                "layers": ", ".join(layer.name for layer in setting.layers),
-                "populations": ", ".join(setting.populations) or "none",
-                "labels": f"{setting.recipe.labels}, {per_pass} backward passes for each forward pass",
-                "passes for the factors": f"{passes}",
-                "points": f"{points:,}",
-            },
-        )
+        layers = len(setting.layers) if self.per_layer else 0
+        points = 1 + len(self._bands.names) * (1 + 2 * self.controls + layers)
+        facts = {
+            "labels": f"{setting.recipe.labels}, {per_pass} backward passes for each forward pass",
+            "passes for the factors": f"{passes}",
+            "points": f"{points:,}",
+        }
+        return self.planned(objective, setting, passes * (1 + per_pass), points, facts)
 
     @property
     def _bands(self) -> Bands:
@@ -139,8 +128,8 @@ class Memorization(Factored):
     def _by_band(self, methods: Mapping[str, Rotated]) -> dict[str, Any]:
         import numpy as np
 
-        counts = [[int(mask.sum()) for mask in self._bands.masks(method)] for method in methods.values()]
-        return {"band": np.array(self._bands.names), "band_components": np.array(counts).sum(axis=0)}
+        counts = np.array([self._bands.counts(method.weight.numel()) for method in methods.values()]).sum(axis=0)
+        return {"band": np.array(self._bands.names), "band_components": np.diff(counts)}
 
 
 def _energies(
