@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch
+from landscape.batches import Batch, leaves
 from landscape.objective import Objective
+from landscape.predictions import class_axis
 from landscape.projections import Projection, input_rows, output_rows
 
 
@@ -101,3 +102,12 @@ def called(objective: Objective, layers: Sequence[Projection]) -> tuple[list[Pro
     }
     used = [one for one in layers if first[id(one)] is not None]
     return sorted(used, key=lambda one: first[id(one)] or 0), [one.name for one in layers if first[id(one)] is None]
+
+
+def without_head(objective: Objective, layers: Sequence[Projection]) -> list[Projection]:
+    """The layers without the last that is called, if it has as many outputs as the model: it is the head then."""
+    with torch.no_grad():
+        output = objective.batch_output(objective.theta, batch := next(iter(objective.first(1).batches)))
+    axis = class_axis(objective.loss, output, batch.targets)
+    widths = {leaf.shape[-1 if axis is None else axis] for leaf in leaves(output) if leaf.ndim}
+    return [*layers[:-1]] if layers[-1].outputs in widths else [*layers]

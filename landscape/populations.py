@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -50,11 +51,11 @@ def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: s
     return every[name]
 
 
-def digests(objective: Objective) -> list[bytes]:
-    """A hash of each sample: inputs and targets."""
+def digests(objective: Objective, *, targets: bool = True) -> list[bytes]:
+    """A hash of each sample's inputs, and with `targets` of these too."""
     found: list[bytes] = []
     for batch in objective.batches:
-        found += [_digest(one) for one in batch.split(1)]
+        found += [_digest(one if targets else replace(one, targets=one.inputs)) for one in batch.split(1)]
     return found
 
 

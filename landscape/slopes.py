@@ -49,6 +49,12 @@ def settled(objective: Objective, labels: Labels | None) -> Labels:
     return "exact" if few else "sampled"
 
 
+def likely(objective: Objective, labels: Labels) -> Labels:
+    """Labels of the model's own distribution, also where the data's were asked for; these if there is none."""
+    known = labels != "gold" or not isinstance(objective.loss, Likelihood)
+    return labels if known else settled(objective, None)
+
+
 def passes(objective: Objective, labels: Labels, draws: int) -> int:
     """Backward passes for each forward pass."""
     if labels == "exact":

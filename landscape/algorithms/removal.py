@@ -29,6 +29,8 @@ class Basis:
 class Removal:
     """A weight without some components: `kept` of `size` are left, with `mass` of the mass and `energy` of ||W||^2.
 
+    What a component is the method says: a pair of directions, a singular value.
+
     `ties` components weigh as much as the last that was kept, some of which were removed.
     """
 
@@ -130,9 +132,8 @@ class SingularValues(Method):
         squares = self.s.square().cpu().numpy()
         kept = staircase.heaviest(np.ones(1), squares, rho)
         weight = (self.u[:, : kept.count] * self.s[: kept.count]) @ self.v[: kept.count]
-        size = kept.count * sum(self.weight.shape)  # numbers that a product of that rank has
         energy = self.energy(weight)
-        return Removal(weight, min(size, weight.numel()), weight.numel(), energy, energy, kept.ties)
+        return Removal(weight, kept.count, len(self.s), energy, energy, kept.ties)
 
 
 class Control(Method):

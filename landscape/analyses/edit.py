@@ -281,12 +281,12 @@ def _recitals(
 
     known = dict(saved)
     found = {name: texts(one) for name, one in measured.items()}
-    if all(one is None for one in found.values()):
+    if not any(found.values()):
         return {}
     for done, point in enumerate(names, start=1):
         if point not in known:
             theta = points[point]()
-            pairs = {n: recited(measured[n], one, theta) for n, one in found.items() if one is not None}
+            pairs = {n: recited(measured[n], one, theta) for n, one in found.items() if one}
             rows = [(pairs[n].whole, pairs[n].tokens) if n in pairs else (np.nan, np.nan) for n in measured]
             known[point] = np.array(rows).T
             yield Progress(done, len(names), f"recitation, {point}", lambda now=dict(known): now)  # type: ignore[misc]
@@ -322,11 +322,10 @@ def _removals(methods: Mapping[str, Method], rhos: list[float]) -> dict[str, Any
 
     every = [[method.removed(rho) for method in methods.values()] for rho in rhos]
     energy = np.array([float(method.weight.square().sum()) for method in methods.values()])
-    size = sum(one.size for one in every[0])
     mass = np.array([[one.mass for one in row] for row in every]).mean(axis=1)
     return {
         "rho": np.array(rhos),
-        "kept_fraction": np.array([sum(one.kept for one in row) / size for row in every]),
+        "kept_fraction": np.array([sum(one.kept for one in row) / sum(one.size for one in row) for row in every]),
         "weight_energy": np.array([[one.energy for one in row] for row in every]) @ energy / max(energy.sum(), 1e-300),
         **({} if np.isnan(mass).any() else {"curvature_mass": mass}),
     }

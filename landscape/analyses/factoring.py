@@ -94,7 +94,7 @@ class Factored(Analysis):
     def setting(self, objective: Objective) -> Setting:
         """The populations and the layers; raises UsageError and TaskError for what is not there."""
         from landscape import populations, slopes
-        from landscape.captures import called
+        from landscape.captures import called, without_head
         from landscape.factors import Recipe
         from landscape.projections import matching, projections
 
@@ -106,7 +106,8 @@ class Factored(Analysis):
             raise TaskError(
                 "the model calls no linear layer whose weight is a parameter", fix="see landscape inspect, and --params"
             )
-        layers = matching(found, self.layers, "--layers") if self.layers else found[:-1] or found
+        hidden = without_head(objective, found)
+        layers = matching(found, self.layers, "--layers") if self.layers else hidden or found
         self._say(objective, left_out + unused, [one.name for one in found if one not in layers])
         labels = slopes.settled(objective, self.labels)
         slopes.passes(objective, labels, self.draws)

@@ -170,8 +170,9 @@ def _populations(setting: Setting, measured: Mapping[str, Objective], found: Fou
     from landscape.recitation import recited, texts
 
     whole = found[bands.WHOLE]
-    inside = set(digests(setting.factored))
-    own = {name: digests(one) for name, one in measured.items()}
+    labelled = setting.recipe.labels == "gold"  # other curvature does not depend on the data's labels
+    inside = set(digests(setting.factored, targets=labelled))
+    own = {name: digests(one, targets=labelled) for name, one in measured.items()}
     columns: dict[str, Any] = {
         "population": np.array(list(measured)),
         "population_samples": np.array([one.batches.samples for one in measured.values()]),
@@ -180,7 +181,7 @@ def _populations(setting: Setting, measured: Mapping[str, Objective], found: Fou
     }
     right = np.array([whole[name].accuracy for name in measured])
     columns |= {"accuracy": right} if not np.isnan(right).all() else {}
-    recitations = {name: recited(one, known) for name, one in measured.items() if (known := texts(one)) is not None}
+    recitations = {name: recited(one, known) for name, one in measured.items() if (known := texts(one))}
     if recitations:
         nothing = float("nan")
         pairs = [recitations.get(name) for name in measured]

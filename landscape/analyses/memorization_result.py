@@ -32,10 +32,12 @@ class MemorizationResult(Result):
     population_loss: np.ndarray = array("population", help="Their mean loss.")
     accuracy: np.ndarray | None = array("population", help="Share of right predictions.", optional=True)
     recitation: np.ndarray | None = array(
-        "population", help="Share of texts whose second half is recited to the last token.", optional=True
+        "population",
+        help="Share of the first 64 texts whose second half, or 50 tokens of it, is recited to the last token.",
+        optional=True,
     )
     greedy_match: np.ndarray | None = array(
-        "population", help="Share of right tokens in greedy continuations of the first half.", optional=True
+        "population", help="Share of right tokens in these greedy continuations.", optional=True
     )
     population_in_factors: np.ndarray = array("population", help="Share of them in the data of the factors.")
     layer: np.ndarray = array("layer", words=True, help="Linear layer.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
@@ -56,11 +57,12 @@ def _jobs(
 
 
 def _own(setting: Setting, theta: Tensor, prefix: str, seed: int) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape import sample_scores
+    from landscape import sample_scores, slopes
 
+    recipe = replace(setting.recipe, labels=slopes.likely(setting.factored, setting.recipe.labels))
     return {
         f"{prefix} loss": lambda one: sample_scores.losses(one, theta),
-        f"{prefix} squares": lambda one: sample_scores.squares(one, setting.layers, setting.recipe, theta),
+        f"{prefix} squares": lambda one: sample_scores.squares(one, setting.layers, recipe, theta),
         f"{prefix} input_curvature": lambda one: sample_scores.input_curvature(one, theta, seed),
     }
 
@@ -138,7 +140,8 @@ def _judged(scores: Mapping[str, np.ndarray], memorised: np.ndarray) -> dict[str
 
     from landscape.algorithms.ranking import auroc
 
-    found = [auroc(values, memorised) for values in scores.values()]
+    told = ~np.isnan(scores["loss"])  # others have no target that counts
+    found = [auroc(values[told], memorised[told]) for values in scores.values()]
 
     def medians(mask: np.ndarray) -> np.ndarray:
         return np.array([np.median(values[mask]) if mask.any() else np.nan for values in scores.values()])
@@ -148,6 +151,6 @@ def _judged(scores: Mapping[str, np.ndarray], memorised: np.ndarray) -> dict[str
         "score": np.array(list(scores)),
         "auroc": np.array([value for value, _ in found]),
         "auroc_se": np.array([error for _, error in found]),
-        "score_memorised": medians(memorised),
-        "score_other": medians(~memorised),
+        "score_memorised": medians(memorised & told),
+        "score_other": medians(~memorised & told),
     }

@@ -253,6 +253,8 @@ def test_a_hugging_face_model_end_to_end(family: str, tmp_path: Path) -> None:
     )
     assert spectrum.recitation is not None
     assert len(spectrum.layer) == (4 if family == "gpt2" else 6)
+    every = session.run(Edit(population=named, rho=(1.0,)), objective, output=tmp_path / "all.landscape.h5")
+    assert len(every.layer) == (8 if family == "gpt2" else 14)  # its head is tied, and no other is taken for it
     assert np.isfinite(spectrum.input_curvature).all()
     result = session.run(Edit(population=named, layers=("*mlp*",), rho=(0.7,)), objective, output=output)
     edited_folder = tmp_path / "m.edited"
