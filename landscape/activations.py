@@ -15,7 +15,7 @@ from landscape.projections import Projection
 
 
 def energies(objective: Objective, layers: Sequence[Projection], vectors: Sequence[Tensor], parts: int) -> Tensor:
-    """Sums over tokens of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
+    """Sums over the tokens that count of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
 
     `vectors` are orthonormal columns `(q, q)` for each layer.
     """
@@ -23,8 +23,10 @@ def energies(objective: Objective, layers: Sequence[Projection], vectors: Sequen
     bases = [one.to(objective.theta) for one in vectors]
 
     def kernel(batch: Batch) -> Tensor:
-        rows = [torch.cat([call.rows.flatten(0, 1) for call in calls]) for calls in capture.run(batch).calls]
-        along = [(row @ basis).double().square().sum(dim=0) for row, basis in zip(rows, bases, strict=True)]
+        along = [
+            (row @ basis).double().square().sum(dim=0)
+            for row, basis in zip(capture.run(batch).inputs(), bases, strict=True)
+        ]
         return torch.stack([_parts(one, parts) for one in along])
 
     return objective.accumulate(kernel)

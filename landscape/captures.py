@@ -1,4 +1,4 @@
-"""Forward passes that keep what goes into chosen layers and comes out of them."""
+"""Forward passes that keep what goes into chosen layers and comes out of them, row by row."""
 
 from __future__ import annotations
 
@@ -9,45 +9,102 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError as RecomputationError
 
 from landscape.batches import Batch, leaves
+from landscape.errors import TaskError
 from landscape.objective import Objective
-from landscape.predictions import class_axis
+from landscape.predictions import class_axis, counted
 from landscape.projections import Projection, input_rows, output_rows
+
+PROBED = 64  # samples on which is seen which layers are called: experts may wait for the right one
 
 
 @dataclass(frozen=True)
 class Call:
-    """One application of a module: its input, and its output, in which the loss can be differentiated."""
+    """One application of a module: its input, and its output, in which the loss can be differentiated.
+
+    `axis` is where the input's samples lie; None if rows belong to no sample.
+    """
 
     module: nn.Module
     given: Tensor
     output: Tensor
     place: int  # in the order of all calls
     version: int  # of the input when it was seen: another one later says that it was written into
+    axis: int | None = 0
 
     @property
     def rows(self) -> Tensor:
-        """The inputs `(samples, rows, q)`."""
-        return input_rows(self.module, self.given)
+        """The inputs `(samples, rows, q)`; `(rows, 1, q)` if they belong to no sample."""
+        return self._arranged(input_rows(self.module, self.given))
+
+    def slopes(self, slope: Tensor | None) -> Tensor:
+        """Slopes in the output, `(samples, rows, p)`."""
+        return self._arranged(output_rows(self.module, torch.zeros_like(self.output) if slope is None else slope))
+
+    def _arranged(self, rows: Tensor) -> Tensor:
+        if self.axis is None:
+            return rows.flatten(0, 1)[:, None]
+        return rows.transpose(0, 1) if self.axis == 1 and self.given.ndim == 3 else rows
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass: the model's output as the loss takes it, and the calls of each layer."""
+    """A forward pass: the batch, the model's output as the loss takes it, and the calls of each layer."""
 
+    objective: Objective
+    batch: Batch
     output: Any
+    layers: Sequence[Projection]
     calls: tuple[tuple[Call, ...], ...]
 
     def slopes(self, total: Tensor, *, keep: bool = False) -> list[list[Tensor]]:
         """The derivatives of a scalar in each layer's outputs, `(samples, rows, p)` by call; with `keep` once more."""
         every = [call for calls in self.calls for call in calls]
-        found = torch.autograd.grad(total, [call.output for call in every], retain_graph=keep, allow_unused=True)
-        rows = iter(
-            output_rows(call.module, torch.zeros_like(call.output) if slope is None else slope)
-            for call, slope in zip(every, found, strict=True)
-        )
+        try:
+            found = torch.autograd.grad(total, [call.output for call in every], retain_graph=keep, allow_unused=True)
+        except RecomputationError as error:
+            raise TaskError(
+                "the model computes parts of itself a second time (gradient checkpointing), which cannot be followed",
+                fix="turn it off: model.gradient_checkpointing_disable()",
+            ) from error
+        rows = iter(call.slopes(slope) for call, slope in zip(every, found, strict=True))
         return [[next(rows) for _ in calls] for calls in self.calls]
+
+    def inputs(self) -> list[Tensor]:
+        """Of each layer the inputs that count, `(tokens, q)`."""
+        pairs = zip(self.layers, self.calls, strict=True)
+        return [self._counting(calls, [call.rows for call in calls], one.inputs) for one, calls in pairs]
+
+    def outputs(self, slopes: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Of each layer the slopes that count, `(tokens, p)`."""
+        triples = zip(self.layers, self.calls, slopes, strict=True)
+        return [self._counting(calls, parts, one.outputs) for one, calls, parts in triples]
+
+    def _counting(self, calls: Sequence[Call], rows: Sequence[Tensor], width: int) -> Tensor:
+        """The rows of all calls whose target counts; none for a layer that was not called."""
+        masks = [self._mask(call, tuple(part.shape[:2])) for call, part in zip(calls, rows, strict=True)]
+        kept = [part.flatten(0, 1) if mask is None else part[mask] for part, mask in zip(rows, masks, strict=True)]
+        if not kept:
+            return self.objective.theta.new_zeros((0, width))
+        return kept[0] if len(kept) == 1 else torch.cat(kept)
+
+    def _mask(self, call: Call, shape: tuple[int, ...]) -> Tensor | None:
+        """Which rows have a target that counts, `(samples, rows)`; None: all.
+
+        Where rows and targets do not correspond one to one, a row counts if anything of its sample does.
+        """
+        labels = counted(self.objective.loss, self.output, self.batch.targets)
+        shifted = bool(getattr(self.objective.loss, "shifted", False))
+        if labels is None or call.axis is None or (bool(labels.all()) and not shifted):
+            return None
+        labels = labels.flatten(1) if labels.ndim > 1 else labels[:, None]
+        if shifted:  # the last token has no successor
+            labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
+        if labels.numel() == shape[0] * shape[1]:
+            return labels.reshape(shape)
+        return labels.any(dim=1, keepdim=True).expand(shape) if len(labels) == shape[0] else None
 
 
 class Capture:
@@ -60,6 +117,8 @@ class Capture:
         self.objective = objective
         self.layers = layers
         self._copied: set[int] = set()  # modules whose inputs are written into later
+        self._axes: dict[int, int | None] = {}
+        self._axes = self._sample_axes()
 
     def run(self, batch: Batch, theta: Tensor | None = None) -> Pass:
         """One batch's pass, with a graph from the layers' outputs to the loss."""
@@ -71,7 +130,7 @@ class Capture:
             calls = tuple(tuple(c for module in one.modules for c in seen.get(id(module), [])) for one in self.layers)
             written = {id(call.module) for each in calls for call in each if call.given._version != call.version}
             if not written:
-                return Pass(output, calls)
+                return Pass(self.objective, batch, output, self.layers, calls)
             self._copied |= written
 
     @contextmanager
@@ -80,8 +139,8 @@ class Capture:
             given = (args[0] if args else next(iter(kwargs.values()))).detach()
             given = given.clone() if id(module) in self._copied else given
             kept = output if output.requires_grad else output.detach().requires_grad_()
-            place = sum(map(len, seen.values()))
-            seen.setdefault(id(module), []).append(Call(module, given, kept, place, given._version))
+            place, axis = sum(map(len, seen.values())), self._axes.get(id(module), 0)
+            seen.setdefault(id(module), []).append(Call(module, given, kept, place, given._version, axis))
             return kept.clone()  # what follows may write into it
 
         modules = {id(module): module for one in self.layers for module in one.modules}
@@ -92,16 +151,32 @@ class Capture:
             for handle in handles:
                 handle.remove()
 
+    def _sample_axes(self) -> dict[int, int | None]:
+        """The axis of each module's input that grows with the samples: seen on one sample and on two."""
+        shapes: list[dict[int, tuple[int, ...]]] = []
+        for samples in (1, 2):
+            passed = self.run(next(iter(self.objective.first(samples).batches)))
+            shapes.append({id(c.module): tuple(c.given.shape) for calls in passed.calls for c in calls})
+            if passed.batch.size < samples:  # one at a time: all rows are its own
+                return {}
+        return {module: _grown(shapes[0][module], shape) for module, shape in shapes[1].items() if module in shapes[0]}
+
+
+def _grown(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    """The first of two axes that is twice as long for two samples, all else being equal; None if there is none."""
+    for axis in range(min(2, len(one), len(two))):
+        if two == (*one[:axis], 2 * one[axis], *one[axis + 1 :]):
+            return axis
+    return None
+
 
 def called(objective: Objective, layers: Sequence[Projection]) -> tuple[list[Projection], list[str]]:
     """The layers in the order in which the model first calls them, and the paths of those that it never calls."""
-    passed = Capture(objective, layers).run(next(iter(objective.first(1).batches)))
-    first = {
-        id(one): min((call.place for call in calls), default=None)
-        for one, calls in zip(layers, passed.calls, strict=True)
-    }
-    used = [one for one in layers if first[id(one)] is not None]
-    return sorted(used, key=lambda one: first[id(one)] or 0), [one.name for one in layers if first[id(one)] is None]
+    passed = Capture(objective, layers).run(next(iter(objective.first(PROBED).batches)))
+    first = [min((call.place for call in calls), default=None) for calls in passed.calls]
+    used = sorted((place, number) for number, place in enumerate(first) if place is not None)
+    unused = [one.name for one, place in zip(layers, first, strict=True) if place is None]
+    return [layers[number] for _, number in used], unused
 
 
 def without_head(objective: Objective, layers: Sequence[Projection]) -> list[Projection]:

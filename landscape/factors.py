@@ -6,7 +6,7 @@ For y = W a and g the slope of a loss in y: A = E a a' and G = E g g', every row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil
 from typing import Any
@@ -20,7 +20,6 @@ from landscape.batches import Batch
 from landscape.captures import Call, Capture
 from landscape.errors import TaskError
 from landscape.objective import Objective
-from landscape.predictions import counted
 from landscape.projections import Projection
 from landscape.words import Labels
 
@@ -51,12 +50,12 @@ class Factor:
     @property
     def a(self) -> Tensor:
         """A `(q, q)`, float64."""
-        return _whole(self.activations) / float(self.tokens)
+        return _whole(self.activations) / max(float(self.tokens), 1.0)
 
     @property
     def g(self) -> Tensor:
         """G `(p, p)`, float64."""
-        return _whole(self.gradients) / float(self.tokens)
+        return _whole(self.gradients) / max(float(self.tokens), 1.0)
 
     @property
     def coupled(self) -> tuple[Tensor, Tensor]:
@@ -65,14 +64,14 @@ class Factor:
             raise TaskError("these factors have no coupled sums", fix="collect them with coupled=True")
         total = float(self.coupling)
         weighed = _whole(self.coupled_activations)
-        return weighed / total if total else weighed, _whole(self.coupled_gradients) / float(self.tokens)
+        return weighed / total if total else weighed, _whole(self.coupled_gradients) / max(float(self.tokens), 1.0)
 
     @property
     def independence(self) -> float:
         """tr A tr G / E ||a||^2 ||g||^2: 1 where activations and slopes are as large independently of each other."""
-        joint = float(self.coupling) / float(self.tokens)
+        joint = float(self.coupling) * float(self.tokens)
         product = float(self.activations.diagonal().double().sum() * self.gradients.diagonal().double().sum())
-        return product / float(self.tokens) ** 2 / joint if joint else float("nan")
+        return product / joint if joint else float("nan")
 
 
 @dataclass(frozen=True)
@@ -167,17 +166,14 @@ class Collector:
     def kernel(self, batch: Batch) -> tuple[Tensor, ...]:
         """The batch's sums, in the order of `names`."""
         recipe, passed = self.recipe, self.capture.run(batch)
-        masks = [_mask(self.objective, passed.output, batch, calls) for calls in passed.calls]
-        inputs = [
-            _joined(calls, (call.rows for call in calls), mask) for calls, mask in zip(passed.calls, masks, strict=True)
-        ]
+        inputs = passed.inputs()
         found: list[dict[str, Any]] = [self._of_inputs(*pair) for pair in zip(self.layers, inputs, strict=True)]
         count = slopes.passes(self.objective, recipe.labels, recipe.draws)
         totals = slopes.totals(self.objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
         for number, total in enumerate(totals):
-            rows = passed.slopes(total, keep=number + 1 < count)
-            for place, (calls, mask) in enumerate(zip(passed.calls, masks, strict=True)):
-                self._add(found[place], inputs[place], _joined(calls, rows[place], mask))
+            outputs = passed.outputs(passed.slopes(total, keep=number + 1 < count))
+            for sums, given, slope in zip(found, inputs, outputs, strict=True):
+                self._add(sums, given, slope)
         return tuple(sums[name] for layer, sums in zip(self.layers, found, strict=True) for name in self._held(layer))
 
     def _of_inputs(self, layer: Projection, given: Tensor) -> dict[str, Any]:
@@ -205,7 +201,10 @@ class Collector:
     def _shares(self) -> dict[str, str]:
         calls = self.capture.run(next(iter(self.objective.first(1).batches))).calls
         first: dict[Any, str] = {}
-        leaders = [first.setdefault(_inputs(each), layer.name) for layer, each in zip(self.layers, calls, strict=True)]
+        leaders = [
+            first.setdefault(_inputs(each) or layer.name, layer.name)
+            for layer, each in zip(self.layers, calls, strict=True)
+        ]
         return {layer.name: name for layer, name in zip(self.layers, leaders, strict=True) if name != layer.name}
 
 
@@ -229,7 +228,9 @@ def _whole(lower: Tensor) -> Tensor:
 
 
 def _inputs(calls: Sequence[Call]) -> tuple[Any, ...]:
-    """Equal for layers that are called on the same tensors in the same way."""
+    """Equal for layers that are called on the same tensors in the same way; empty if there is nothing to be told by."""
+    if not all(call.given.numel() for call in calls):
+        return ()
     seen = [(c.given.data_ptr(), c.given.shape, c.given.stride(), c.version, _patches(c)) for c in calls]
     return tuple(seen)
 
@@ -238,35 +239,3 @@ def _patches(call: Call) -> Any:
     """How a convolution cuts its input into patches; None for a linear layer."""
     names = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
     return tuple(str(getattr(call.module, name, None)) for name in names)
-
-
-def _joined(calls: Sequence[Call], rows: Iterable[Tensor], mask: Sequence[Tensor | None]) -> Tensor:
-    """The rows of all calls that count, `(tokens, k)`."""
-    kept = [one.flatten(0, 1) if m is None else one[m] for one, m in zip(rows, mask, strict=True)]
-    return kept[0] if len(calls) == 1 else torch.cat(kept)
-
-
-def _mask(objective: Objective, output: Any, batch: Batch, calls: Sequence[Call]) -> list[Tensor | None]:
-    """Which rows of each call have a target that counts, `(samples, rows)`; None: all.
-
-    Where rows and targets do not correspond one to one, a row counts if anything of its sample does.
-    """
-    labels = counted(objective.loss, output, batch.targets)
-    if labels is None or (bool(labels.all()) and not _shifted(objective)):
-        return [None] * len(calls)
-    labels = labels.flatten(1) if labels.ndim > 1 else labels[:, None]
-    if _shifted(objective):  # the last token has no successor
-        labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
-    return [_aligned(labels, tuple(call.rows.shape[:2])) for call in calls]
-
-
-def _shifted(objective: Objective) -> bool:
-    return bool(getattr(objective.loss, "shifted", False))
-
-
-def _aligned(labels: Tensor, shape: tuple[int, ...]) -> Tensor | None:
-    if labels.shape == shape:
-        return labels
-    if labels.numel() == shape[0] * shape[1]:
-        return labels.reshape(shape)
-    return labels.any(dim=1, keepdim=True).expand(shape) if len(labels) == shape[0] else None

@@ -24,6 +24,8 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
     """
     known = _KNOWN.setdefault(objective, {})
     sources: dict[str, Any] = dict(objective.populations)
+    if DATA in sources:
+        raise TaskError(f"a population is called {DATA}, as what is measured is", fix="give it another name")
     for word in given:
         name, equals, data = word.partition("=")
         if not (name and equals and data) or name == DATA:
@@ -69,6 +71,8 @@ def _digest(sample: Batch) -> bytes:
 
 def _over(objective: Objective, name: str, source: object) -> Objective:
     try:
-        return objective.over(source() if callable(source) else source)
+        found = objective.over(source() if callable(source) else source)
+        found.first(1).value()  # a sample of another shape fails here, where its population can be named
+        return found
     except LandscapeError as error:
         raise TaskError(f"population {name}: {error.what}", why=error.why, fix=error.fix) from error

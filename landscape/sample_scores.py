@@ -97,9 +97,10 @@ def _squared(passed: Pass, total: Tensor, samples: int, *, keep: bool) -> Tensor
     """The square of each sample's gradient of a sum over samples, in the layers' weights, `(n,)`, float64."""
     found = torch.zeros(samples, dtype=torch.float64, device=total.device)
     for calls, parts in zip(passed.calls, passed.slopes(total, keep=keep), strict=True):
-        inputs = torch.cat([_by_sample(call.rows, samples) for call in calls], dim=1)
-        outputs = torch.cat([_by_sample(part, samples) for part in parts], dim=1)
-        found += _outer_norms(inputs, outputs)
+        if calls:
+            inputs = torch.cat([_by_sample(call.rows, samples, call.axis) for call in calls], dim=1)
+            outputs = torch.cat([_by_sample(part, samples) for part in parts], dim=1)
+            found += _outer_norms(inputs, outputs)
     return found
 
 
@@ -114,9 +115,9 @@ def _outer_norms(inputs: Tensor, outputs: Tensor) -> Tensor:
     return (outputs.mT @ inputs).double().square().sum(dim=(1, 2))
 
 
-def _by_sample(rows: Tensor, samples: int) -> Tensor:
+def _by_sample(rows: Tensor, samples: int, axis: int | None = 0) -> Tensor:
     """Rows `(samples, T, k)`, also of a model that folds tokens into the first axis."""
-    if len(rows) % samples:
+    if len(rows) % samples or axis is None:
         raise TaskError(
             f"a layer has {len(rows)} rows for {samples} samples: what belongs to which sample is not known",
             fix="--no-scores, or --layers without it",
@@ -134,36 +135,44 @@ def _input_slopes(objective: Objective, theta: Tensor, batch: Batch, moves: list
     points: list[Tensor] = []
 
     def moved(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor
         shifted = tensor if moves is None else tensor + moves[len(points)]
         points.append(shifted.detach().requires_grad_())
         return points[-1]
 
-    with torch.enable_grad(), _embedding_moved(objective, batch, moved):
-        inputs = mapped(moved, batch.inputs)
+    tokens = _tokens(objective, batch)
+    real = (
+        (lambda tensor: tensor) if tokens else (lambda tensor: moved(tensor) if tensor.is_floating_point() else tensor)
+    )
+    with torch.enable_grad(), _embedding_moved(objective, tokens, moved):
+        inputs = mapped(real, batch.inputs)
         total = objective.batch_total(theta.detach(), Batch(inputs, batch.targets, batch.first))
         if not points:
             return None
+        if not total.requires_grad:  # the loss does not follow its inputs
+            return [torch.zeros_like(point) for point in points]
         found = torch.autograd.grad(total, points, allow_unused=True)
     return [torch.zeros_like(point) if one is None else one for one, point in zip(found, points, strict=True)]
 
 
+def _tokens(objective: Objective, batch: Batch) -> list[Tensor]:
+    """The integers of a batch that a model with embeddings may look up."""
+    if not any(isinstance(module, nn.Embedding) for module in objective.model.modules()):
+        return []
+    return [leaf for leaf in leaves(batch.inputs) if not leaf.is_floating_point() and leaf.dtype != torch.bool]
+
+
 @contextmanager
-def _embedding_moved(objective: Objective, batch: Batch, moved: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """For a batch without real inputs: `moved` is applied to what the first embedding gives for the samples."""
-    if any(leaf.is_floating_point() for leaf in leaves(batch.inputs)):
-        yield
-        return
-    done: list[bool] = []
+def _embedding_moved(objective: Objective, tokens: list[Tensor], moved: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Applies `moved` to what the first embedding that looks up one of these tensors gives."""
+    places, done = {token.data_ptr() for token in tokens}, list[bool]()
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:  # noqa: ARG001
-        if done or len(output) != batch.size:
+        if done or args[0].data_ptr() not in places:
             return output
         done.append(True)
         return moved(output)
 
-    tables = [module for module in objective.model.modules() if isinstance(module, nn.Embedding)]
+    tables = [module for module in objective.model.modules() if isinstance(module, nn.Embedding)] if tokens else []
     handles = [table.register_forward_hook(hook) for table in tables]
     try:
         yield

@@ -20,7 +20,6 @@ from landscape.predictions import binary, class_axis, counted, quadratic
 from landscape.words import Labels
 
 EXACT_PASSES = 32  # up to which the expectation over labels is taken if nothing is asked: ten classes take ten
-SAMPLED_PASSES = 1  # the paper's: one label for each position
 
 
 def drawn(objective: Objective, output: Tensor, batch: Batch, seed: int, draw: int) -> Any:
@@ -39,14 +38,21 @@ def drawn(objective: Objective, output: Tensor, batch: Batch, seed: int, draw: i
 
 
 def settled(objective: Objective, labels: Labels | None) -> Labels:
-    """The way of labelling: as asked, else the exact expectation where it takes few passes."""
-    if labels is not None:
+    """The way of labelling: as asked, else the exact expectation where it takes few passes.
+
+    Raises TaskError if labels are to be drawn and the loss is no likelihood.
+    """
+    if labels in ("gold", "exact"):
         return labels
-    output = _output(objective)
-    if not isinstance(objective.loss, Likelihood):
-        raise no_likelihood(objective.loss.name, "--labels gold")
+    output, batch = _first(objective)
     few = isinstance(output, Tensor) and _rooted(objective.loss) and output[0].numel() <= EXACT_PASSES
-    return "exact" if few else "sampled"
+    if labels is None and few:
+        return "exact"
+    try:
+        drawn(objective, output, batch, 0, 0)
+    except TaskError:
+        raise no_likelihood(objective.loss.name, "--labels gold") from None
+    return "sampled"
 
 
 def likely(objective: Objective, labels: Labels) -> Labels:
@@ -56,11 +62,12 @@ def likely(objective: Objective, labels: Labels) -> Labels:
 
 
 def passes(objective: Objective, labels: Labels, draws: int) -> int:
-    """Backward passes for each forward pass."""
+    """Backward passes for each forward pass; raises UsageError if no exact expectation is known."""
     if labels == "exact":
-        output = _output(objective)
+        output, _ = _first(objective)
         if not isinstance(output, Tensor) or not _rooted(objective.loss):
-            raise UsageError(f"--labels exact does not know loss {objective.loss.name}", fix="--labels sampled")
+            fix = "--labels sampled, or gold" if isinstance(objective.loss, Likelihood) else "--labels gold"
+            raise UsageError(f"--labels exact does not know loss {objective.loss.name}", fix=fix)
         return output[0].numel()
     return draws if labels == "sampled" else 1
 
@@ -81,17 +88,20 @@ def totals(objective: Objective, output: Any, batch: Batch, labels: Labels, draw
             yield (output * root).sum()
 
 
-def _output(objective: Objective) -> Any:
+def _first(objective: Objective) -> tuple[Any, Batch]:
+    """The first sample's output and batch."""
     first = next(iter(objective.first(1).batches))
     with torch.no_grad():
-        return objective.batch_output(objective.theta, first)
+        return objective.batch_output(objective.theta, first), first
 
 
 def _rooted(loss: Loss) -> bool:
     """Whether a square root of its Hessian in the outputs is known."""
     inner = getattr(loss, "inner", loss)
     module = getattr(inner, "module", None)
-    return binary(loss) or quadratic(loss) or isinstance(inner, CrossEntropy) or isinstance(module, nn.CrossEntropyLoss)
+    weighted = any(getattr(module, name, None) is not None for name in ("weight", "pos_weight"))
+    classes = isinstance(inner, CrossEntropy) or isinstance(module, nn.CrossEntropyLoss)
+    return not weighted and (binary(loss) or quadratic(loss) or classes)
 
 
 def _roots(loss: Loss, output: Tensor, target: Any) -> Iterator[Tensor]:

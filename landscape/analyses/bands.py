@@ -126,6 +126,8 @@ def _interval(found: Found, name: str, bands: int, resamples: int, seed: int) ->
     from landscape.seeds import derive
 
     base = found[WHOLE][name]
+    if len(base.counts) < 2:  # one sample tells nothing of others
+        return np.full(bands, np.nan), np.full(bands, np.nan)
     apart = np.stack([(found[f"band {b}"][name].losses - base.losses).numpy() for b in range(bands)], axis=1)
     low, high = bootstrap(apart, base.counts.numpy(), resamples, derive(seed, "bootstrap", name))
     return low, high

@@ -140,7 +140,9 @@ class Edit(Factored):
 
     def plan(self, objective: Objective) -> Plan:
         facts = {"rho": ", ".join(f"{rho:g}" for rho in self._rhos)}
-        return self.planned(objective, self.setting(objective), 2, len(self._rhos), facts)
+        setting = self.setting(objective)
+        facts["bounded by"] = self._bounding(setting.populations)
+        return self.planned(objective, setting, 2, len(self._rhos), facts)
 
     @property
     def _rhos(self) -> tuple[float, ...]:
@@ -149,10 +151,10 @@ class Edit(Factored):
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EditResult]:
         reference, phases, setting = objective.reference, Phases(resume), self.setting(objective)
-        found, sums = yield from phases.run(PHASE, partial(self.factors, setting))
-        methods = self._methods(objective, setting, found)
         measured = dict(setting.populations) or {DATA: objective}
         bounding = self._bounding(measured)
+        found, sums = yield from phases.run(PHASE, partial(self.factors, setting))
+        methods = self._methods(objective, setting, found)
         if bounding not in measured:
             measured[bounding] = objective
         points = {_point(rho): partial(self._theta, objective, setting, methods, rho) for rho in self._rhos}
@@ -256,7 +258,7 @@ class Edit(Factored):
 
 
 def _point(rho: float) -> str:
-    return f"rho {rho:g}"
+    return f"rho {rho!r}"
 
 
 def _rise(found: Found, rho: float, name: str) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses import bands, scoring
@@ -54,10 +55,8 @@ class Memorization(Factored):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "trajectory", None if self.trajectory is None else str(self.trajectory))
-        inside = all(
-            0 < low < high < 1 for low, high in zip(self.bands, (*self.bands[1:], 1.0), strict=True) if high < 1
-        )
-        if not inside or any(not 0 < edge < 1 for edge in self.bands):
+        edges = (0.0, *self.bands, 1.0)
+        if not self.bands or any(not low < high for low, high in pairwise(edges)):
             raise UsageError(f"--bands is {self.bands}", fix="ascending shares between 0 and 1: --bands 0.01,0.1,0.5")
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class MemorizationResult(Result):
         "sample", help="Rise of its loss when flat components are removed.", optional=True
     )
     edit_kl: np.ndarray | None = array(
-        "sample", help="KL of its predictions before from those after that edit; needs no labels.", optional=True
+        "sample", help="KL(its predictions before || after that edit); needs no labels.", optional=True
     )
     input_curvature: np.ndarray | None = array(
         "sample", help="E ||change of its input gradient per step||^2 over random signs.", optional=True
@@ -140,7 +140,7 @@ class MemorizationResult(Result):
         return "--layers without them, other --labels, or --dtype float64"
 
     def remarks(self) -> list[str]:
-        return [*self._overlap(), *self._control(), *self._tied()]
+        return [*self._overlap(), *self._control(), *self._tied(), *self._untold()]
 
     def _overlap(self) -> list[str]:
         inside = [
@@ -163,6 +163,12 @@ class MemorizationResult(Result):
                 f"no population is called {' or '.join(missing)}: {said} (samples of the same kind, never trained on)"
             ]
         return []
+
+    def _untold(self) -> list[str]:
+        import numpy as np
+
+        missing = 0 if self.sample_loss is None else int(np.isnan(self.sample_loss).sum())
+        return [f"{missing} samples have no target that counts, and no scores"] if missing else []
 
     def _tied(self) -> list[str]:
         tied = [f"{rho:g}" for rho, ties in zip(self.rho, self.ties, strict=True) if ties]

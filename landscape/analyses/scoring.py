@@ -37,8 +37,8 @@ def scored(
     sets, memorised = _scored_sets(objective, setting)
     steps = others.trajectory(trajectory) if trajectory else []
     jobs: dict[str, Callable[[Objective], Tensor]] = _jobs(objective, setting, weights, seed)
-    for step in steps:
-        jobs |= _at(objective, setting, step, seed)
+    for number, step in enumerate(steps):
+        jobs |= _at(objective, setting, step, f"step {number}", seed)
     kept: dict[str, np.ndarray] = dict(saved)
     for done, (name, job) in enumerate(jobs.items(), start=1):
         if name not in kept:
@@ -67,11 +67,13 @@ def _own(setting: Setting, theta: Tensor, prefix: str, seed: int) -> dict[str, C
     }
 
 
-def _at(objective: Objective, setting: Setting, path: str, seed: int) -> dict[str, Callable[[Objective], Tensor]]:
+def _at(
+    objective: Objective, setting: Setting, path: str, prefix: str, seed: int
+) -> dict[str, Callable[[Objective], Tensor]]:
     from landscape import others
 
     theta = others.read(objective, path, "--trajectory").theta
-    return _own(setting, theta, path, seed)
+    return _own(setting, theta, prefix, seed)
 
 
 def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective], np.ndarray | None]:
@@ -104,7 +106,7 @@ def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray |
     if steps:
 
         def mean(ending: str, column: int | None = None) -> np.ndarray:
-            every = [v for n, v in kept.items() if n.endswith(f" {ending}") and not n.startswith("own ")]
+            every = [v for n, v in kept.items() if n.endswith(f" {ending}") and n.startswith("step ")]
             whole: np.ndarray = np.mean([one if column is None else one[:, column] for one in every], axis=0)
             return whole
 

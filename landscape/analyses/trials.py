@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
 from landscape.analyses.base import Progress, State
+from landscape.errors import NumericalError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,11 +40,22 @@ def tried(
             for name, objective in populations.items():
                 kept[f"{point}/{name}"] = _stacked(outcomes(objective, at))
         found[point] = {name: _outcomes(kept[f"{point}/{name}"]) for name in populations}
+        if done == 1:
+            _require_finite(found[point])
         if fresh:
             yield Progress(done, len(points), f"{note}, {point}", lambda now=dict(kept): now)  # type: ignore[misc]
         if enough(found):
             break
     return found
+
+
+def _require_finite(found: Mapping[str, Outcomes]) -> None:
+    """Raises NumericalError for a population whose loss is none before anything was changed."""
+    bad = [f"{name} ({one.loss})" for name, one in found.items() if not math.isfinite(one.loss)]
+    if bad:
+        raise NumericalError(
+            f"the loss of a population is not finite: {', '.join(bad)}", fix="look for bad samples in it"
+        )
 
 
 def _stacked(found: Outcomes) -> np.ndarray:

@@ -20,7 +20,7 @@ OF_POPULATIONS = {
     "data": BLUE,
     "others": BLUE,
 }
-SPARE = (PURPLE, YELLOW, GREEN, SKY, ORANGE, BLUE)
+SPARE = (PURPLE, YELLOW, "#000000", "#8B4513", "#F0E442", "#4B0082")  # none of them anybody's own
 BARS = 24  # more cannot be labelled in one panel
 
 
