@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from landscape import Objective, factors
 from landscape.captures import called
-from landscape.errors import TaskError
+from landscape.errors import TaskError, UsageError
 from landscape.factors import Collector, Factor, Recipe, assembled, streamed
 from landscape.operators import GaussNewtonOperator
 from landscape.projections import Projection, projections
@@ -389,3 +389,144 @@ def test_curvlinops_gives_the_same_factors(classification: Data, sizes: list[int
             wanted = product[begin:end, begin:end]
             assert torch.allclose(torch.kron(factor.g, factor.a), wanted, rtol=0, atol=4e-16 * 24), name
         begin = end
+
+
+class SequenceFirst(nn.Module):
+    """The same net as `Tokens`, which hands (rows, samples, features) to its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Tokens()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x.transpose(0, 1)).tanh()
+        out: Tensor = self.b(hidden + hidden.mean(dim=0)).transpose(0, 1)
+        return out
+
+
+class SamplesFirst(SequenceFirst):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(x).tanh()
+        out: Tensor = self.b(hidden + hidden.mean(dim=1, keepdim=True))
+        return out
+
+
+@pytest.mark.parametrize("micro_batch", [None, 1, 3])
+def test_rows_before_samples_are_told_from_samples_before_rows(sequences: Data, micro_batch: int | None) -> None:
+    torch.manual_seed(0)
+    one, two = SamplesFirst(), SequenceFirst()
+    two.load_state_dict(one.state_dict())
+    found = [
+        collected(
+            Objective(net, sequences, "cross_entropy", params=("a.*", "b.*"), dtype="float64", micro_batch=size), "gold"
+        )
+        for net, size in ((one, None), (two, micro_batch))
+    ]
+    for name in ("a", "b"):
+        assert torch.allclose(found[0][name].a, found[1][name].a, atol=1e-13)
+        assert torch.allclose(found[0][name].g, found[1][name].g, atol=1e-13)
+        assert found[0][name].tokens == found[1][name].tokens
+
+
+class Routed(nn.Module):
+    """Each row goes through one of four experts, by the sign of two of its features; the last gets none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.experts, self.head = nn.ModuleList(nn.Linear(4, 6) for _ in range(4)), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        which = (x[..., 0] > 0).long() + (x[..., 1] > 0).long()
+        hidden = x.new_zeros(*x.shape[:-1], 6)
+        for number, expert in enumerate(self.experts):
+            chosen = which == number
+            if number < 2 or chosen.any():  # some are called with nothing, some not at all
+                hidden = hidden.masked_scatter(chosen[..., None], expert(x[chosen]))
+        out: Tensor = self.head(hidden.tanh())
+        return out
+
+
+def test_experts_have_the_factors_of_their_own_rows(sequences: Data) -> None:
+    x, y = sequences[0], sequences[1].clamp_min(0)
+    for micro_batch in (None, 1):
+        objective = Objective(Routed(), (x, y), "cross_entropy", dtype="float64", micro_batch=micro_batch)
+        found = collected(objective, "gold")
+        which = (x[..., 0] > 0).long() + (x[..., 1] > 0).long()
+        assert set(found) == {"experts.0", "experts.1", "experts.2", "head"}
+        for number in range(3):
+            rows = x[which == number].double()
+            assert int(found[f"experts.{number}"].tokens) == len(rows)
+            assert torch.allclose(found[f"experts.{number}"].a, rows.T @ rows / len(rows), atol=1e-13)
+
+
+def test_positions_of_a_shifted_loss_count_where_their_successor_does() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    ids = torch.randint(0, 11, (5, 7), generator=torch.Generator().manual_seed(0))
+    labels = ids.clone()
+    labels[1, 4:] = -100
+    labels[3, :3] = -100
+    objective = Objective(model, {"input_ids": ids, "labels": labels}, "hf", dtype="float64")
+    factor = collected(objective, "gold")["transformer.h.0.mlp.c_fc"]
+    seen: list[Tensor] = []
+    handle = model.transformer.h[0].mlp.c_fc.register_forward_hook(lambda m, i, o: seen.append(i[0]))
+    with torch.no_grad():
+        model.double()(input_ids=ids)
+    handle.remove()
+    rows = seen[0][:, :-1][labels[:, 1:] != -100]
+    assert int(factor.tokens) == len(rows)
+    assert torch.allclose(factor.a, rows.T @ rows / len(rows), atol=1e-12)
+
+
+def test_all_rows_of_a_sample_count_if_any_of_its_targets_does(sequences: Data) -> None:
+    """Five rows and two targets a sample: rows and targets do not correspond."""
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(7)
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.a(x).tanh().mean(dim=1)
+            out: Tensor = self.b(torch.stack([hidden, -hidden], dim=1))
+            return out
+
+    targets = torch.zeros(12, 2, dtype=torch.long)
+    targets[3, 0] = -100
+    targets[5] = -100
+    factor = collected(Objective(Pooled(), (sequences[0], targets), "cross_entropy", dtype="float64"), "gold")["a"]
+    assert int(factor.tokens) == 11 * 5
+
+
+def test_a_weighted_loss_has_no_exact_labels(classification: Data) -> None:
+    x, y = classification
+    labels = functional.one_hot(y, 3).float()
+    loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 5.0, 20.0]))
+    objective = Objective(tanh_net(), (x, labels), loss)
+    with pytest.raises(TaskError, match="--labels gold"):
+        factors.slopes.settled(objective, None)
+    with pytest.raises(UsageError, match="exact does not know"):
+        collected(objective, "exact")
+
+
+def test_gradient_checkpointing_is_refused_with_a_remedy(classification: Data) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    class Again(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.requires_grad_() if torch.is_grad_enabled() else x
+            hidden: Tensor = checkpoint(lambda t: self.a(t).tanh().exp(), x, use_reentrant=False)  # type: ignore[no-untyped-call]
+            out: Tensor = self.b(hidden)
+            return out
+
+    with pytest.raises(TaskError, match="gradient checkpointing"):
+        collected(Objective(Again(), classification, "cross_entropy"), "gold")

@@ -84,3 +84,11 @@ def test_populations_given_in_python_are_data_or_make_it() -> None:
         tanh_net(), (x, y), "cross_entropy", populations={"a": (x[:2], y[:2]), "b": lambda: [(x[2:], y[2:])]}
     )
     assert [one.batches.samples for one in populations(objective).values()] == [2, 4]
+
+
+def test_one_called_data_or_of_another_shape_is_refused_by_name() -> None:
+    x, y = torch.randn(6, 5), torch.randint(0, 3, (6,))
+    with pytest.raises(TaskError, match="a population is called data"):
+        populations(Objective(tanh_net(), (x, y), "cross_entropy", populations={"data": (x, y)}))
+    with pytest.raises(TaskError, match="population odd: the model or the loss fails"):
+        populations(Objective(tanh_net(), (x, y), "cross_entropy", populations={"odd": (x[:, :3], y)}))

@@ -226,3 +226,88 @@ def test_a_user_s_loss_is_taken_sample_by_sample(classification: Data) -> None:
 def test_rows_that_belong_to_no_sample_are_refused() -> None:
     with pytest.raises(TaskError, match=r"5 rows for 3 samples(.|\n)*--no-scores"):
         sample_scores._by_sample(torch.zeros(5, 1, 2), 3)
+
+
+def test_input_curvature_is_of_the_sample_s_mean_loss(texts: Data) -> None:
+    """A text of which every token is said twice has the curvature of one that is said once."""
+
+    class Twice(nn.Module):
+        def __init__(self, times: int) -> None:
+            super().__init__()
+            torch.manual_seed(8)
+            self.out, self.times = nn.Linear(5, 3), times
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.out(x).tanh()[:, None].expand(-1, self.times, -1)
+            return out
+
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.randint(0, 3, (6, 1), generator=torch.Generator().manual_seed(1))
+    found = [
+        sample_scores.input_curvature(o, o.theta, 0)
+        for o in (
+            Objective(Twice(times), (x, y.expand(-1, times)), "cross_entropy", dtype="float64") for times in (1, 4)
+        )
+    ]
+    assert torch.allclose(*found, rtol=1e-9)
+
+
+def test_input_curvature_moves_tokens_and_not_positions_nor_masks(texts: Data) -> None:
+    class Placed(Texts):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places = nn.Embedding(11, 4)
+
+        def forward(self, input_ids: Tensor, mask: Tensor | None = None) -> Tensor:
+            places = self.places(torch.arange(input_ids.shape[1]))
+            x = self.tokens(input_ids) + places
+            x = x if mask is None else x * mask[..., None]
+            out: Tensor = self.head(self.hidden(x.cumsum(1)).tanh())
+            return out
+
+    ids, targets = texts
+    ids, targets = torch.cat([ids, ids[:2]]), torch.cat([targets, targets[:2]])  # eleven texts of eleven tokens
+    found = []
+    for micro_batch, kind in ((None, torch.float32), (4, torch.float32), (None, torch.int64)):
+        batch = {"input_ids": ids, "mask": torch.ones(11, 11, dtype=kind), "labels": targets}
+        objective = Objective(Placed(), batch, "cross_entropy", dtype="float64", micro_batch=micro_batch)
+        found.append(sample_scores.input_curvature(objective, objective.theta, 0))
+    assert torch.allclose(found[0], found[1], rtol=1e-9)
+    assert torch.allclose(found[0], found[2], rtol=1e-9)
+
+
+def test_a_loss_that_does_not_follow_its_inputs_has_no_input_curvature(classification: Data) -> None:
+    class Signs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.out((x > 0).to(self.out.weight))
+            return out
+
+    objective = Objective(Signs(), classification, "cross_entropy")
+    assert torch.equal(
+        sample_scores.input_curvature(objective, objective.theta, 0), torch.zeros(24, dtype=torch.float64)
+    )
+
+
+def test_gradients_of_rows_before_samples_are_each_sample_s_own(generator: torch.Generator) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=False)
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.out = layer, nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.out(self.layer(x.transpose(0, 1)).mean(dim=0))
+            return out
+
+    x, y = torch.randn(6, 4, 8, generator=generator), torch.randint(0, 3, (6,), generator=generator)
+    net, found = First(), []
+    for micro_batch in (None, 1, 4):
+        objective = Objective(net, (x, y), "cross_entropy", dtype="float64", micro_batch=micro_batch)
+        found.append(sample_scores.squares(objective, layers(objective), Recipe("gold"), objective.theta)[:, 0])
+    assert torch.allclose(found[0], found[1], rtol=1e-9)
+    assert torch.allclose(found[0], found[2], rtol=1e-9)

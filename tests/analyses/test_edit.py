@@ -272,3 +272,32 @@ def test_a_hugging_face_model_end_to_end(family: str, tmp_path: Path) -> None:
     content = (tmp_path / "m" / "model.safetensors").read_bytes()
     undoing.undo(edited_folder, tmp_path / "back")
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == content
+
+
+def test_the_rise_s_error_is_that_of_paired_samples(classification: Data) -> None:
+    from landscape.populations import populations
+    from landscape.samplewise import outcomes
+
+    objective = fitted(classification, dtype="float64")
+    found = edited(objective, rho=(0.6,))
+    theta = objective.theta.clone()
+    for name, part in objective.space.unflatten(theta).items():
+        if found.weights is not None and name in found.weights:
+            part.copy_(torch.from_numpy(found.weights[name]))
+    clean = populations(objective)["clean"]
+    apart = (outcomes(clean, theta).losses - outcomes(clean).losses).numpy()
+    assert found.loss_increase == pytest.approx(apart.mean(), rel=1e-10)
+    assert found.loss_increase_se == pytest.approx(apart.std(ddof=1) / len(apart) ** 0.5, rel=1e-10)
+
+
+def test_rhos_that_are_nearly_equal_are_told_apart(classification: Data) -> None:
+    found = edited(fitted(classification), rho=(0.9999999, 0.9, 0.9000001), max_loss_increase=1e3)
+    assert found.rho.tolist() == [1.0, 0.9999999, 0.9000001, 0.9]
+    assert found.population_loss.shape == (3, 4)
+
+
+def test_a_name_that_bounds_nothing_is_said_before_anything_is_measured(classification: Data) -> None:
+    with pytest.raises(UsageError, match="--bounded-by"):
+        next(Edit(max_loss_increase=0.1, bounded_by="clena").measure(fitted(classification)))
+    with pytest.raises(UsageError, match="--bounded-by"):
+        Edit(max_loss_increase=0.1, bounded_by="clena").plan(fitted(classification))

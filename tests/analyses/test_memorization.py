@@ -18,7 +18,7 @@ import landscape
 from landscape import Memorization, Objective, samplewise, session, store, zoo
 from landscape.analyses.memorization import RHOS
 from landscape.analyses.memorization_result import MemorizationResult
-from landscape.errors import TaskError, UsageError
+from landscape.errors import NumericalError, TaskError, UsageError
 
 Data = tuple[Tensor, Tensor]
 
@@ -309,3 +309,105 @@ def test_the_stored_result_has_the_documented_names(classification: Data, tmp_pa
 def test_resuming_goes_on_in_every_phase(classification: Data) -> None:
     notes = {step.note.split(",")[0] for step in drained(Memorization(**FEW).measure(fitted(classification)))[0]}
     assert {"factors", "bands", "scores"} <= notes
+
+
+def test_edges_are_rounded_to_components(classification: Data) -> None:
+    found = measured(fitted(classification), bands=(0.05, 0.5), layers=("0",))
+    assert found.band_components.tolist() == [2, 13, 15]  # 30 components: 1.5 is 2
+
+
+def test_controls_are_means_over_draws() -> None:
+    from landscape.analyses import bands
+    from landscape.analyses.bands import Bands
+    from landscape.samplewise import Outcomes
+
+    def outcome(loss: float) -> Outcomes:
+        return Outcomes(torch.full((4,), loss).double(), torch.ones(4).double(), torch.ones(4).double())
+
+    found = {"whole": {"a": outcome(1.0)}}
+    for band in range(2):
+        found[f"band {band}"] = {"a": outcome(2.0 + band)}
+        for kind in ("noise", "random"):
+            for draw in range(3):
+                found[f"{kind} {band} draw {draw}"] = {"a": outcome(1.0 + draw**2 + band)}
+    columns = bands.columns(found, ["a"], Bands((0.0, 0.5, 1.0)), ["x"], 3, 20, 0)
+    assert np.allclose(columns["noise_delta_loss"], [[5 / 3, 5 / 3 + 1]])
+    assert np.allclose(columns["random_delta_loss"], columns["noise_delta_loss"])
+    assert np.allclose(columns["delta_loss"], [[1, 2]])
+
+
+def test_one_sample_has_no_interval(classification: Data) -> None:
+    x, y = classification
+    objective = fitted(classification)
+    objective.populations = {"one": (x[:1], y[:1])}
+    found = measured(objective)
+    assert np.isnan(found.delta_loss_lo).all()
+    assert np.isnan(found.delta_loss_hi).all()
+
+
+def test_padding_has_no_share_in_activation_ratios() -> None:
+    ids = torch.randint(0, 9, (14, 9), generator=torch.Generator().manual_seed(0))
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    padded = targets[:4].clone()
+    padded[:, 4:] = -100
+    torch.manual_seed(0)
+    net = zoo.char_transformer(vocabulary=9, length=8, width=8, heads=2, layers=1)
+    pairs = {"clean": (inputs, targets), "memorised": (inputs[:4], padded), "short": (inputs[:4, :4], targets[:4, :4])}
+    objective = Objective(net, (inputs, targets), "cross_entropy", populations=pairs, dtype="float64")
+    found = measured(objective, per_layer=False, scores=False)
+    rows = dict(zip(found.population, found.activation_ratio, strict=True))
+    assert np.allclose(rows["memorised"], rows["short"], atol=1e-10)
+
+
+def test_samples_without_a_target_are_left_out_of_the_aurocs(classification: Data) -> None:
+    x, y = classification
+    ignored = y.clone()
+    ignored[10] = -100
+    objective = fitted(classification)
+    objective = Objective(
+        objective.model, (x[:16], ignored[:16]), "cross_entropy", populations={"memorised": (x[:6], y[:6])}
+    )
+    found = measured(objective)
+    assert found.auroc is not None
+    assert np.isfinite(found.auroc).all()
+    assert "1 samples have no target that counts, and no scores" in found.remarks()
+
+
+def test_a_population_whose_loss_is_not_finite_is_named(classification: Data) -> None:
+    _, y = classification
+    objective = fitted(classification)
+    objective.populations = {"clean": (torch.full((2, 5), torch.inf), y[:2])}
+    for analysis in (Memorization(**FEW), landscape.Edit(max_loss_increase=0.1)):
+        with pytest.raises(NumericalError, match=r"population is not finite: clean"):
+            landscape.run(analysis, objective)
+
+
+def test_a_folder_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SAMPLES / "digits-mlp-trajectory", "own run")
+    objective = landscape.load(sorted(Path("own run").glob("*.pt"))[-1], limit=20)
+    found = measured(objective, trajectory="own run", per_layer=False)
+    assert found.trajectory_loss is not None
+
+
+def test_a_layer_before_a_tied_head_is_no_head(classification: Data) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.up, self.down, self.head = (
+                nn.Embedding(9, 4),
+                nn.Linear(4, 6),
+                nn.Linear(6, 4),
+                nn.Linear(4, 9, bias=False),
+            )
+            self.head.weight = self.table.weight
+
+        def forward(self, ids: Tensor) -> Tensor:
+            out: Tensor = self.head(self.down(self.up(self.table(ids)).tanh()))
+            return out
+
+    ids = torch.randint(0, 9, (6, 5), generator=torch.Generator().manual_seed(0))
+    objective = Objective(Tied(), (ids[:, :-1], ids[:, 1:]), "cross_entropy")
+    assert list(measured(objective, scores=False).layer) == ["up", "down"]
