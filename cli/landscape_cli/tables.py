@@ -176,7 +176,8 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: 
         table.add_column("checkpoint")
     table.add_column(dimension, justify="left" if dimension in every else "right", overflow="fold")
     for name, entry in columns:
-        table.add_column(f"{_words(name.removeprefix(f'{dimension}_'))} {_safe(entry)}".strip(), justify="right")
+        header = [_words(name.removeprefix(f"{dimension}_")), _safe(entry)]
+        table.add_column("\n".join(filter(None, header)), justify="right")
     for checkpoint, result, _ in rows:
         values = [_entry(result, *column) for column in columns]
         if not values or values[0] is None:

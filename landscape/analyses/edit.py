@@ -61,6 +61,7 @@ class EditResult(Result):
     )
     layer: np.ndarray = array("layer", words=True, help="Edited layer.")
     layer_kept_fraction: np.ndarray = array("layer", help="Share of its components that are kept at the chosen rho.")
+    bounded_by: np.ndarray = array("bound", words=True, help="Population whose loss bounds the edit.")
     layer_weight_energy: np.ndarray = array("layer", help="Squared norm of its weight, relative to that before.")
     chosen_rho: float = scalar("Share of the mass that the edited checkpoint keeps.")
     loss_increase: float = scalar("Rise of the mean loss on the population that bounds the edit.")
@@ -73,7 +74,6 @@ class EditResult(Result):
 
     factors: Sums | None = None
     weights: Sums | None = None  # by parameter, in its own shape, float64
-    budget: str = ""
 
     def trouble(self) -> str:
         import math
@@ -89,8 +89,8 @@ class EditResult(Result):
         said = []
         if self.max_loss_increase is not None and self.chosen_rho == WHOLE:
             said.append("nothing could be removed within the budget: the checkpoint is left as it is")
-        if not math.isnan(self.loss_increase) and self.budget:
-            bounded = f"the loss of {self.budget} rises by {self.loss_increase:.3g} at rho {self.chosen_rho:g}"
+        if not math.isnan(self.loss_increase):
+            bounded = f"the loss of {self.bounded_by[0]} rises by {self.loss_increase:.3g} at rho {self.chosen_rho:g}"
             said.append(bounded)
         return said
 
@@ -183,7 +183,7 @@ class Edit(Factored):
             samples=objective.batches.samples,
             factors=sums,
             weights=Sums({} if chosen == WHOLE else _weights(setting, removed)),
-            budget=bounding,
+            bounded_by=_words({bounding: None}),
         )
 
     def require_room(self, objective: Objective, output: Path) -> None:
@@ -199,7 +199,7 @@ class Edit(Factored):
             "method": self.method,
             "rho": result.chosen_rho,
             "layers": [str(name) for name in result.layer],
-            "bounded_by": result.budget,
+            "bounded_by": str(result.bounded_by[0]),
             "loss_increase": result.loss_increase,
         }
         written: list[Path] = editing.write(objective, result.weights or {}, output, about)

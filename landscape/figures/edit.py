@@ -40,7 +40,7 @@ def _curves(result: EditResult, values: np.ndarray, axes: Axes, label: str) -> N
     axes.set_xticks(places, [f"{rho:g}" for rho in result.rho], fontsize=7, rotation=45)
     axes.set_xlabel("rho: share of the mass that is kept", fontsize=9)
     axes.set_ylabel(label)
-    axes.legend(fontsize=7, edgecolor="none")
+    axes.legend(fontsize=7, edgecolor="none", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _shares(result: EditResult) -> list[str]:

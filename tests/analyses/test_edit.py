@@ -54,7 +54,7 @@ class TestTheSweep:
     def test_it_stops_before_the_budget_is_exceeded(self, classification: Data) -> None:
         found = edited(fitted(classification), max_loss_increase=0.05)
         rises = found.population_loss[list(found.population).index("clean")] - found.loss_before[1]
-        assert found.budget == "clean"
+        assert found.bounded_by.tolist() == ["clean"]
         assert found.rho[0] == 1
         assert (np.diff(found.rho) < 0).all()
         assert (rises[:-1] <= 0.05).all()
@@ -71,9 +71,9 @@ class TestTheSweep:
 
     def test_another_population_may_bound_it(self, classification: Data) -> None:
         found = edited(fitted(classification), max_loss_increase=0.05, bounded_by="held-out")
-        assert found.budget == "held-out"
+        assert found.bounded_by.tolist() == ["held-out"]
         by_data = edited(fitted(classification), max_loss_increase=0.05, bounded_by="data")
-        assert by_data.budget == "data"
+        assert by_data.bounded_by.tolist() == ["data"]
         assert "data" in list(by_data.population)
         with pytest.raises(UsageError, match=r"no population helt-out.*did you mean held-out(.|\n)*--bounded-by"):
             edited(fitted(classification), max_loss_increase=0.05, bounded_by="helt-out")
