@@ -17,6 +17,8 @@ from landscape.objective import Objective
 from landscape.predictions import class_axis, counted
 from landscape.projections import Projection, input_rows, output_rows
 
+SAME = 1e-4  # relative: a pass over several samples may round otherwise
+LINEAR = 1e-3  # relative, and another formula is further away
 PROBED = 64  # samples on which is seen which layers are called: experts may wait for the right one
 
 
@@ -37,16 +39,18 @@ class Call:
     @property
     def rows(self) -> Tensor:
         """The inputs `(samples, rows, q)`; `(rows, 1, q)` if they belong to no sample."""
-        return self._arranged(input_rows(self.module, self.given))
+        return self._alone(input_rows(self.module, self._turned(self.given)))
 
     def slopes(self, slope: Tensor | None) -> Tensor:
         """Slopes in the output, `(samples, rows, p)`."""
-        return self._arranged(output_rows(self.module, torch.zeros_like(self.output) if slope is None else slope))
+        whole = torch.zeros_like(self.output) if slope is None else slope
+        return self._alone(output_rows(self.module, self._turned(whole)))
 
-    def _arranged(self, rows: Tensor) -> Tensor:
-        if self.axis is None:
-            return rows.flatten(0, 1)[:, None]
-        return rows.transpose(0, 1) if self.axis == 1 and self.given.ndim == 3 else rows
+    def _turned(self, tensor: Tensor) -> Tensor:
+        return tensor.transpose(0, 1) if self.axis == 1 else tensor
+
+    def _alone(self, rows: Tensor) -> Tensor:
+        return rows.flatten(0, 1)[:, None] if self.axis is None else rows
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ class Capture:
             return kept.clone()  # what follows may write into it
 
         modules = {id(module): module for one in self.layers for module in one.modules}
-        handles = [module.register_forward_hook(hook, with_kwargs=True) for module in modules.values()]
+        # before the model's own hooks, which may change what comes out
+        handles = [module.register_forward_hook(hook, with_kwargs=True, prepend=True) for module in modules.values()]
         try:
             yield
         finally:
@@ -152,31 +157,51 @@ class Capture:
                 handle.remove()
 
     def _sample_axes(self) -> dict[int, int | None]:
-        """The axis of each module's input that grows with the samples: seen on one sample and on two."""
-        shapes: list[dict[int, tuple[int, ...]]] = []
-        for samples in (1, 2):
-            passed = self.run(next(iter(self.objective.first(samples).batches)))
-            shapes.append({id(c.module): tuple(c.given.shape) for calls in passed.calls for c in calls})
-            if passed.batch.size < samples:  # one at a time: all rows are its own
-                return {}
-        return {module: _grown(shapes[0][module], shape) for module, shape in shapes[1].items() if module in shapes[0]}
+        """The axis of each module's input along which samples lie: seen on one sample, and on more."""
+        passes = [self.run(next(iter(self.objective.first(samples).batches))) for samples in (1, PROBED)]
+        if passes[1].batch.size == 1:  # one at a time: all rows are its own
+            return {}
+        alone, together = ({id(c.module): c for calls in one.calls for c in calls} for one in passes)
+        return {m: _samples(alone[m], call, passes[1].batch.size) for m, call in together.items() if m in alone}
 
 
-def _grown(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
-    """The first of two axes that is twice as long for two samples, all else being equal; None if there is none."""
-    for axis in range(min(2, len(one), len(two))):
-        if two == (*one[:axis], 2 * one[axis], *one[axis + 1 :]):
-            return axis
+def _samples(alone: Call, together: Call, samples: int) -> int | None:
+    """The first of two axes along which the inputs of several samples hold those of the first, all else being equal."""
+    one, several = alone.given, together.given
+    for axis in range(min(2, one.ndim - 1)):
+        shape = (*one.shape[:axis], samples * one.shape[axis], *one.shape[axis + 1 :])
+        whole = axis == 0 or one.shape[axis] == 1  # samples are told apart along an axis of their own
+        if several.shape == shape and whole:
+            begin = several.narrow(axis, 0, one.shape[axis])
+            if torch.allclose(begin, one, rtol=SAME, atol=SAME * float(one.abs().max() if one.numel() else 0)):
+                return axis
     return None
 
 
 def called(objective: Objective, layers: Sequence[Projection]) -> tuple[list[Projection], list[str]]:
-    """The layers in the order in which the model first calls them, and the paths of those that it never calls."""
+    """The layers in the order in which the model first calls them, and the paths of those that cannot be measured.
+
+    These are never called, or do not give W a + b: a subclass may standardise its weight first.
+    """
     passed = Capture(objective, layers).run(next(iter(objective.first(PROBED).batches)))
-    first = [min((call.place for call in calls), default=None) for calls in passed.calls]
-    used = sorted((place, number) for number, place in enumerate(first) if place is not None)
-    unused = [one.name for one, place in zip(layers, first, strict=True) if place is None]
-    return [layers[number] for _, number in used], unused
+    weights = objective.space.unflatten(objective.theta)
+    pairs = list(zip(layers, passed.calls, strict=True))
+    linear = [
+        bool(calls) and all(_is_linear(one, weights[one.parameter], call) for call in calls) for one, calls in pairs
+    ]
+    used = sorted((calls[0].place, place) for place, (_, calls) in enumerate(pairs) if linear[place])
+    unused = [one.name for one, fits in zip(layers, linear, strict=True) if not fits]
+    return [layers[place] for _, place in used], unused
+
+
+def _is_linear(layer: Projection, weight: Tensor, call: Call) -> bool:
+    """Whether the output of a call is W a + b."""
+    rows = input_rows(call.module, call.given) @ layer.matrix(weight).T
+    bias = getattr(call.module, "bias", None)
+    wanted = rows if bias is None else rows + bias.detach().to(rows)
+    found = output_rows(call.module, call.output.detach())
+    scale = float(wanted.abs().max()) if wanted.numel() else 0.0
+    return wanted.shape == found.shape and torch.allclose(wanted, found, rtol=LINEAR, atol=LINEAR * scale)
 
 
 def without_head(objective: Objective, layers: Sequence[Projection]) -> list[Projection]:

@@ -11,7 +11,8 @@ import torch
 
 from landscape import checkpoints, store
 from landscape.checkpoints import Checkpoint, editing, undoing
-from landscape.errors import CheckpointError, UsageError
+from landscape.errors import CheckpointError, UsageError, listing
+from landscape.modules import first_names
 from landscape.objective import Objective
 
 EDITED = "edited"  # in the names of what is written
@@ -41,8 +42,11 @@ def write(
     chosen = objective.source.conditions.get("weights")
     checkpoint = checkpoints.read(_path(objective), weights=chosen)
     names = _names(objective, checkpoint)
-    changes = {names[name]: torch.from_numpy(value.copy()) for name, value in weights.items()}
-    return editing.write(_path(objective), changes, target(objective, output), weights=chosen, about=about)
+    place = target(objective, output)
+    if place.exists():
+        objective.notes.append(f"replaced the earlier edit in {place}")
+    changes = {file: torch.from_numpy(weights[name].copy()) for file, name in names.items() if name in weights}
+    return editing.write(_path(objective), changes, place, weights=chosen, about=about)
 
 
 def _path(objective: Objective) -> Path:
@@ -52,18 +56,14 @@ def _path(objective: Objective) -> Path:
 
 
 def _names(objective: Objective, checkpoint: Checkpoint) -> dict[str, str]:
-    """The file's name for each of the model's parameters."""
-    state = objective.model.state_dict()
-    prefix = getattr(objective.model, "base_model_prefix", "")
-    if prefix and not checkpoint.tensors.keys() >= set(objective.space.names):  # transformers adds or strips it
-        shorter = {name: name.removeprefix(f"{prefix}.") for name in objective.space.names}
-        if set(shorter.values()) <= checkpoint.tensors.keys():
-            return shorter
-    if checkpoint.tensors.keys() >= set(objective.space.names):
-        return {name: name for name in objective.space.names}
-    fitted, _ = checkpoints.fit(checkpoint.tensors, state, str(checkpoint.path))
-    own = {id(tensor): name for name, tensor in checkpoint.tensors.items()}
-    missing = [name for name in objective.space.names if id(fitted.get(name)) not in own]
-    if missing:
-        raise CheckpointError(f"{checkpoint.path} has no tensors of its own for {', '.join(missing)}")
-    return {name: own[id(fitted[name])] for name in objective.space.names}
+    """The parameter's first name for each of the file's tensors that is one: tied ones have several."""
+    first = first_names(objective.model)
+    prefix = f"{getattr(objective.model, 'base_model_prefix', '')}."
+    named = {file: first[name] for file in checkpoint.tensors for name in (file, prefix + file) if name in first}
+    if not set(objective.space.names) <= set(named.values()):
+        fitted, _ = checkpoints.fit(checkpoint.tensors, objective.model.state_dict(), str(checkpoint.path))
+        places = {id(tensor): name for name, tensor in fitted.items()}
+        named = {file: first[places[id(t)]] for file, t in checkpoint.tensors.items() if places.get(id(t)) in first}
+    if missing := set(objective.space.names) - set(named.values()):
+        raise CheckpointError(f"{checkpoint.path} has no tensors of its own for {listing(sorted(missing))}")
+    return named

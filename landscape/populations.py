@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,8 +12,9 @@ from landscape import tasks
 from landscape.batches import Batch, batch_leaves
 from landscape.errors import LandscapeError, TaskError, UsageError, nearest
 from landscape.objective import Objective
-from landscape.words import DATA
+from landscape.words import DATA, MEMORISED
 
+ALIASES = {"memorized": MEMORISED}
 _KNOWN: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()  # read once for each
 
 
@@ -22,19 +23,20 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
 
     Raises UsageError for a word that is not of that form, and TaskError, which names the population, for its data.
     """
-    known = _KNOWN.setdefault(objective, {})
+    known, named_by = _KNOWN.setdefault(objective, {}), dict[str, str]()
     sources: dict[str, Any] = dict(objective.populations)
     if DATA in sources:
         raise TaskError(f"a population is called {DATA}, as what is measured is", fix="give it another name")
     for word in given:
         name, equals, data = word.partition("=")
+        name = ALIASES.get(name, name)
         if not (name and equals and data) or name == DATA:
             raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorised=data.py:canaries")
         named, *pairs = data.split(",")
         trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
-        sources[name] = tasks.data(named, tuple(pairs), trusted)
+        sources[name], named_by[name] = tasks.data(named, tuple(pairs), trusted), word
     for name, source in sources.items():
-        key = name, next((word for word in given if word.startswith(f"{name}=")), "")
+        key = name, named_by.get(name, "")
         if key not in known:
             known[key] = _over(objective, name, source)
         sources[name] = known[key]
@@ -55,10 +57,13 @@ def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: s
 
 def digests(objective: Objective, *, targets: bool = True) -> list[bytes]:
     """A hash of each sample's inputs, and with `targets` of these too."""
-    found: list[bytes] = []
+    return [_digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
+
+
+def samples(objective: Objective) -> Iterator[Batch]:
+    """Each sample as a batch of its own."""
     for batch in objective.batches:
-        found += [_digest(one if targets else replace(one, targets=one.inputs)) for one in batch.split(1)]
-    return found
+        yield from batch.split(1)
 
 
 def _digest(sample: Batch) -> bytes:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import UsageError, listing, nearest
+from landscape.filters import TRANSPOSED
+
+OTHERS = (nn.Conv1d, nn.Conv3d, nn.Bilinear, *TRANSPOSED)  # linear too, and not taken apart here
 
 
 @dataclass(frozen=True)
@@ -64,20 +67,22 @@ def output_rows(module: nn.Module, output: Tensor) -> Tensor:
 def projections(model: nn.Module, names: Iterable[str]) -> tuple[list[Projection], list[str]]:
     """The linear maps whose weights are among the named parameters, and the paths of those that cannot be measured.
 
-    Left out are weights that serve as something else too (a head tied to an embedding), grouped convolutions, and
-    weights that are not plain parameters (weight_norm).
+    Left out are other and grouped convolutions, weights that serve as something else too (a head tied to an embedding),
+    and weights that are not plain parameters (weight_norm).
     """
     wanted = set(names)
     parameters = {id(p): name for name, p in model.named_parameters() if name in wanted}
     users: dict[int, list[nn.Module]] = {}
     paths: dict[int, str] = {}
+    left_out: list[str] = []
     for path, module in model.named_modules():
         for own in {id(p): p for p in module.parameters(recurse=False)}:
             users.setdefault(own, []).append(module)
         if _linear(module):
             paths.setdefault(id(module), path)
+        elif isinstance(module, OTHERS):
+            left_out.append(path)
     found: dict[int, Projection] = {}
-    left_out = []
     for module in (m for m in model.modules() if _linear(m)):
         weight: Any = module.weight
         key, path = id(weight), paths[id(module)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -164,13 +165,14 @@ def _tokens(objective: Objective, batch: Batch) -> list[Tensor]:
 @contextmanager
 def _embedding_moved(objective: Objective, tokens: list[Tensor], moved: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Applies `moved` to what the first embedding that looks up one of these tensors gives."""
-    places, done = {token.data_ptr() for token in tokens}, list[bool]()
+    done: list[bool] = []
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:  # noqa: ARG001
-        if done or args[0].data_ptr() not in places:
+        axis = None if done else next((a for a in map(partial(_along, args[0]), tokens) if a is not None), None)
+        if axis is None:
             return output
         done.append(True)
-        return moved(output)
+        return moved(output.transpose(0, axis)).transpose(0, axis)
 
     tables = [module for module in objective.model.modules() if isinstance(module, nn.Embedding)] if tokens else []
     handles = [table.register_forward_hook(hook) for table in tables]
@@ -179,3 +181,11 @@ def _embedding_moved(objective: Objective, tokens: list[Tensor], moved: Callable
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _along(given: Tensor, token: Tensor) -> int | None:
+    """The axis of what is looked up along which the samples lie; None if these are not the tokens."""
+    if given.shape == token.shape and bool((given == token).all()):
+        return 0
+    turned = token.ndim == 2 and given.shape == token.T.shape and bool((given == token.T).all())
+    return 1 if turned else None

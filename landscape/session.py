@@ -114,8 +114,8 @@ def execute(
     """Measures, writes the result into `output` if it is given, and returns both.
 
     A snapshot beside the output is resumed if its fingerprint fits; UsageError lists what differs if it does not,
-    unless `restart` discards it. What the analysis writes besides is left out
-    without `deliver`. Raises Interrupted, after a snapshot, when `stop` received a signal.
+    unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Raises
+    Interrupted, after a snapshot, when `stop` received a signal.
     """
     stop = stop or Stop()
     fingerprint = Fingerprint(

@@ -114,17 +114,14 @@ def _roots(loss: Loss, output: Tensor, target: Any) -> Iterator[Tensor]:
             root.view(len(output), -1)[:, place] = scale.reshape(len(output), -1)[:, place]
             yield root
         return
-    chances = output.movedim(axis, -1).softmax(-1)
+    chances = output.movedim(axis, -1).softmax(-1).contiguous()
     mask = counted(loss, output, target)
     for position in range(chances[0, ..., 0].numel()):
         for label in range(chances.shape[-1]):
             rooted = torch.zeros_like(chances)
-            flat, p = (
-                rooted.view(len(output), -1, chances.shape[-1]),
-                chances.reshape(len(output), -1, chances.shape[-1]),
-            )
-            flat[:, position] = -p[:, position] * p[:, position, label, None].sqrt()
-            flat[:, position, label] += p[:, position, label].sqrt()
+            p, r = (tensor.view(len(output), -1, chances.shape[-1])[:, position] for tensor in (chances, rooted))
+            r -= p * p[:, label, None].sqrt()
+            r[:, label] += p[:, label].sqrt()
             if mask is not None:
                 rooted *= mask[..., None]
             yield rooted.movedim(-1, axis)

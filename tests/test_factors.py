@@ -530,3 +530,61 @@ def test_gradient_checkpointing_is_refused_with_a_remedy(classification: Data) -
 
     with pytest.raises(TaskError, match="gradient checkpointing"):
         collected(Objective(Again(), classification, "cross_entropy"), "gold")
+
+
+def test_a_module_that_gives_something_else_than_its_matrix_is_left_out(classification: Data) -> None:
+    class Standardised(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            weight = self.weight - self.weight.mean(dim=1, keepdim=True)
+            return functional.linear(x, weight, self.bias)
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), Standardised(4, 4), nn.Tanh(), nn.Linear(4, 3))
+    objective = Objective(net, classification, "cross_entropy")
+    used, unused = called(objective, projections(net, objective.space.names)[0])
+    assert [one.name for one in used] == ["0", "4"]
+    assert unused == ["2"]
+
+
+def test_a_model_s_own_hook_does_not_change_what_is_captured(classification: Data) -> None:
+    plain, hooked = tanh_net(), tanh_net()
+    hooked[0].register_forward_hook(lambda module, given, output: 3 * output)
+    found = collected(Objective(hooked, classification, "cross_entropy", dtype="float64"), "gold")["0"]
+    net = plain.double()
+    x, y = classification
+    hidden = net[0](x.double())
+    loss = functional.cross_entropy(net[2](torch.tanh(3 * hidden)), y, reduction="sum")
+    (g,) = torch.autograd.grad(loss, hidden)
+    assert torch.allclose(found.g, g.T @ g / len(x), atol=1e-12)
+
+
+def test_rows_before_samples_are_told_in_every_shape(generator: torch.Generator) -> None:
+    class Heads(nn.Module):
+        """(rows, samples, heads, features), and at the end rows folded before samples."""
+
+        def __init__(self, fold: bool) -> None:
+            super().__init__()
+            torch.manual_seed(9)
+            self.a, self.b, self.fold = nn.Linear(4, 5), nn.Linear(5, 3), fold
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.a(x.view(len(x), 6, 2, 4).transpose(0, 1)).tanh()
+            hidden = hidden.mean(dim=2)
+            if self.fold:
+                out: Tensor = self.b(hidden.reshape(-1, 5)).view(6, len(x), 3).transpose(0, 1)
+                return out
+            return self.b(hidden.transpose(0, 1))
+
+    x, y = torch.randn(7, 48, generator=generator), torch.randint(0, 3, (7, 6), generator=generator)
+    y[2] = -100
+    one = collected(Objective(Heads(False), (x, y), "cross_entropy", dtype="float64"), "gold")
+    assert int(one["a"].tokens) == 6 * 12
+    rows = x[y[:, 0] >= 0].reshape(-1, 4).double()
+    assert torch.allclose(one["a"].a, rows.T @ rows / len(rows), atol=1e-12)
+    folded = Objective(Heads(True), (x, y), "cross_entropy", dtype="float64")
+    axes = {
+        call.module: call.axis
+        for calls in factors.Capture(folded, layers(folded)).run(next(iter(folded.batches))).calls
+        for call in calls
+    }
+    assert list(axes.values()) == [1, None]

@@ -311,3 +311,45 @@ def test_gradients_of_rows_before_samples_are_each_sample_s_own(generator: torch
         found.append(sample_scores.squares(objective, layers(objective), Recipe("gold"), objective.theta)[:, 0])
     assert torch.allclose(found[0], found[1], rtol=1e-9)
     assert torch.allclose(found[0], found[2], rtol=1e-9)
+
+
+def test_rows_folded_before_samples_are_refused(generator: torch.Generator) -> None:
+    class Folded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.a(x.transpose(0, 1).reshape(-1, 4)).tanh().view(3, len(x), 5).mean(dim=0)
+            out: Tensor = self.b(hidden)
+            return out
+
+    x, y = torch.randn(6, 3, 4, generator=generator), torch.randint(0, 3, (6,), generator=generator)
+    objective = Objective(Folded(), (x, y), "cross_entropy")
+    with pytest.raises(TaskError, match="what belongs to which sample is not known"):
+        sample_scores.squares(objective, layers(objective), Recipe("gold"), objective.theta)
+
+
+def test_embeddings_of_tokens_before_samples_and_of_other_integers_are_moved_alike(texts: Data) -> None:
+    class Turned(Texts):
+        def forward(self, ids: Tensor) -> Tensor:
+            x = self.tokens(ids.T).transpose(0, 1)
+            mean = x.cumsum(1) / torch.arange(1, ids.shape[1] + 1)[:, None]
+            out: Tensor = self.head(self.hidden(mean + x).tanh())
+            return out
+
+    class Long(Texts):
+        def forward(self, ids: Tensor) -> Tensor:
+            return super().forward(ids.long())
+
+    ids, targets = texts
+    found = [
+        sample_scores.input_curvature(o, o.theta, 0)
+        for o in (
+            Objective(Texts(), (ids, targets), "cross_entropy", dtype="float64"),
+            Objective(Turned(), (ids, targets), "cross_entropy", dtype="float64"),
+            Objective(Long(), (ids.int(), targets), "cross_entropy", dtype="float64"),
+        )
+    ]
+    assert torch.allclose(found[0], found[2], rtol=1e-9)
+    assert torch.allclose(found[0], found[1], rtol=1e-9)

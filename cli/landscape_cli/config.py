@@ -89,6 +89,8 @@ def _read(path: Path) -> Settings:
         for about in described(analysis, Option):
             homes.setdefault(about.name, []).append(f"[{analysis.name}]")
     for key, value in values.items():
+        if key == POPULATION:  # shared, though only some commands measure any
+            continue
         if isinstance(value, dict) and key not in ARGUMENTS:
             _check_table(path, key, value)
         elif key in homes:

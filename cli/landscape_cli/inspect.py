@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.errors import UsageError
+from landscape.errors import LandscapeError, UsageError
 from landscape_cli.config import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def rows(found: Inspection, settings: Settings) -> dict[str, str]:
         "data": _told(found, "data", settings),
         "loss": (found.spec.loss if found.spec else None) or str(settings.values.get("loss") or ""),
         "passed over": ", ".join(found.passed_over),
+        "edited": _edited(found),
         **{f"entry {name}": words for name, words in found.entries.items()},
     }
     return {about: words for about, words in told.items() if words}
@@ -100,6 +101,22 @@ def _unregistered(spec: Spec | None) -> list[str]:
     """The modules that the checkpoint's own description names, which its reader must trust."""
     named = [value for value in (spec.model, spec.data, spec.loss) if value and ":" in value] if spec else []
     return list(dict.fromkeys(name.rpartition(":")[0] for name in named))
+
+
+def _edited(found: Inspection) -> str:
+    """What an edit says of itself, if the checkpoint is one's."""
+    from landscape.checkpoints import undo_names
+
+    if not undo_names.undo_file(found.path).is_file():
+        return ""
+    from landscape.checkpoints import undoing
+
+    try:
+        said = undoing.manifest(found.path)
+    except LandscapeError as error:
+        return error.what
+    facts = ", ".join(f"{name} {value}" for name, value in said["about"].items() if name != "layers")
+    return f"{len(said['changed'])} tensors of {said['original']['name']} ({facts}); landscape edit --undo restores it"
 
 
 def _told(found: Inspection, kind: str, settings: Settings) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from landscape.session import Measurement, Stop
 
 Failure = tuple[Path, LandscapeError]
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # a slip of the hand must not replace one
 
 
 def measure(
@@ -104,6 +105,8 @@ def outputs(paths: list[Path], named: str | None, kind: str = "") -> list[Path]:
     """
     from landscape.store import SUFFIX
 
+    if named and Path(named).suffix in CHECKPOINT_SUFFIXES:
+        raise UsageError(f"-o {named} would hold results, not a checkpoint", fix=f"-o {Path(named).stem}{SUFFIX}")
     names = [f"{path.name if path.is_dir() else path.stem}{kind}{SUFFIX}" for path in paths]
     if named is None:
         targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
@@ -178,7 +181,7 @@ def print_plan(path: Path, target: Path, analysis: Analysis, objective: Objectiv
         "micro-batch": f"{objective.micro_batch:,} samples",
         **plan.facts,
         "memory": f"{plan.bytes / 1e6:,.1f} MB beside the model and the data",
-        "products": f"about {plan.products}",
+        **({"products": f"about {plan.products}"} if plan.products else {}),
         "time": f"about {plan.seconds:.3g} s",
         "output": str(target),
     }

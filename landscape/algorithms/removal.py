@@ -6,7 +6,9 @@ W is `(p, q)` and float64. All but noise keep a prefix of components, in descend
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,12 +36,16 @@ class Removal:
     `ties` components weigh as much as the last that was kept, some of which were removed.
     """
 
-    weight: Tensor
+    make: Callable[[], Tensor]  # which may cost two products of the weight's size
     kept: int
     size: int
     mass: float
     energy: float
     ties: int = 0
+
+    @property
+    def weight(self) -> Tensor:
+        return self.make()
 
 
 def eigenbasis(matrix: Tensor) -> Basis:
@@ -60,7 +66,7 @@ class Method(ABC):
         """The weight with components of a share rho of the mass; with 1 the weight itself, bit for bit."""
 
     def whole(self) -> Removal:
-        return Removal(self.weight, self.weight.numel(), self.weight.numel(), 1.0, 1.0)
+        return Removal(lambda: self.weight, self.weight.numel(), self.weight.numel(), 1.0, 1.0)
 
     def energy(self, left: Tensor) -> float:
         """Its share of the sum of squares of the weight; 1 for a weight of zeros."""
@@ -91,15 +97,17 @@ class Rotated(Method):
     def of(self, mask: Tensor, mass: float = float("nan"), ties: int = 0) -> Removal:
         """The weight with the components of a mask `(p, q)` alone."""
         left = self.coordinates * mask
-        weight = self.left.vectors @ left @ self.right.vectors.T
-        return Removal(weight, int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
+        return Removal(partial(self._assembled, left), int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
 
     def masked(self, kept: Staircase) -> Tensor:
         return torch.from_numpy(kept.mask(len(self.right.values))).to(self.weight.device)
 
     def part(self, mask: Tensor) -> Tensor:
         """What the components of a mask make of the weight, `(p, q)`."""
-        return self.left.vectors @ (self.coordinates * mask) @ self.right.vectors.T
+        return self._assembled(self.coordinates * mask)
+
+    def _assembled(self, coordinates: Tensor) -> Tensor:
+        return self.left.vectors @ coordinates @ self.right.vectors.T
 
 
 class Activations(Method):
@@ -114,9 +122,11 @@ class Activations(Method):
             return self.whole()
         kept = staircase.heaviest(np.ones(1), self.right.values, rho)
         vectors = self.right.vectors[:, : kept.count]
-        weight = self.weight @ vectors @ vectors.T
+        along = self.weight @ vectors
         mass = kept.mass(np.ones(1), self.right.values) / max(float(self.right.values.sum()), 1e-300)
-        return Removal(weight, kept.count * len(weight), weight.numel(), mass, self.energy(weight), kept.ties)
+        return Removal(
+            lambda: along @ vectors.T, kept.count * len(along), self.weight.numel(), mass, self.energy(along), kept.ties
+        )
 
 
 class SingularValues(Method):
@@ -131,9 +141,11 @@ class SingularValues(Method):
             return self.whole()
         squares = self.s.square().cpu().numpy()
         kept = staircase.heaviest(np.ones(1), squares, rho)
-        weight = (self.u[:, : kept.count] * self.s[: kept.count]) @ self.v[: kept.count]
-        energy = self.energy(weight)
-        return Removal(weight, kept.count, len(self.s), energy, energy, kept.ties)
+        count = kept.count
+        energy = self.energy(self.s[:count])
+        return Removal(
+            lambda: (self.u[:, :count] * self.s[:count]) @ self.v[:count], count, len(self.s), energy, energy, kept.ties
+        )
 
 
 class Control(Method):
@@ -164,7 +176,7 @@ class Noise(Control):
 
     def instead(self, other: Removal) -> Removal:
         weight = self.weight + noise(self.weight - other.weight, self.seed, *self.path)
-        return Removal(weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
+        return Removal(lambda: weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
 
 
 def scattered(mask: Tensor, seed: int, *path: str | int) -> Tensor:

@@ -51,6 +51,7 @@ class EditResult(Result):
     curvature_mass: np.ndarray | None = array(
         "rho", help="Share of what the method ranks by that is kept, mean over layers.", optional=True
     )
+    bound_loss: np.ndarray = array("rho", help="Mean loss of the population that bounds the edit.")
     population_loss: np.ndarray = array("population", "rho", help="Mean loss.", detail=True)
     accuracy: np.ndarray | None = array("population", "rho", help="Share of right predictions.", optional=True)
     recitation: np.ndarray | None = array(
@@ -87,8 +88,16 @@ class EditResult(Result):
         import math
 
         said = []
-        if self.max_loss_increase is not None and self.chosen_rho == WHOLE:
-            said.append("nothing could be removed within the budget: the checkpoint is left as it is")
+        beyond = self.bound_loss[-1] - self.bound_loss[0]
+        if self.chosen_rho == WHOLE:
+            why = (
+                "a sweep without a budget"
+                if self.max_loss_increase is None
+                else "nothing can be removed within the budget"
+            )
+            said.append(f"no checkpoint is written: {why if len(self.rho) > 1 else 'everything is kept'}")
+        if self.max_loss_increase is not None and beyond > self.max_loss_increase:
+            said.append(f"rho {self.rho[-1]:g} would exceed the budget: {beyond:.3g}")
         if not math.isnan(self.loss_increase):
             bounded = f"the loss of {self.bounded_by[0]} rises by {self.loss_increase:.3g} at rho {self.chosen_rho:g}"
             said.append(bounded)
@@ -129,10 +138,6 @@ class Edit(Factored):
                 why="a useful rho is 0.6 for one model and 0.99 for another",
                 fix="--max-loss-increase 0.01 sweeps rho and stops there; landscape memorization shows what each costs",
             )
-        if len(self.rho) > 1 and self.max_loss_increase is None:
-            raise UsageError(
-                "several --rho, and nothing chooses among them", fix="--max-loss-increase 0.01, or one --rho"
-            )
 
     @property
     def coupled(self) -> bool:
@@ -168,6 +173,7 @@ class Edit(Factored):
         return EditResult(
             **(sweep := _sweep(tried_out, recitals, list(measured))),
             **_compared(sweep, list(tried_out).index(_point(chosen))),
+            bound_loss=_numbers(one[bounding].loss for one in tried_out.values()),
             population_samples=_numbers(one.batches.samples for one in measured.values()),
             **_removals(methods, [rho for rho in self._rhos if _point(rho) in tried_out]),
             layer=_words(methods),
@@ -195,6 +201,8 @@ class Edit(Factored):
         """Writes the edited checkpoint beside the results, with what undoes it."""
         from landscape import editing
 
+        if not result.weights:
+            return []
         about = {
             "method": self.method,
             "rho": result.chosen_rho,
@@ -202,7 +210,7 @@ class Edit(Factored):
             "bounded_by": str(result.bounded_by[0]),
             "loss_increase": result.loss_increase,
         }
-        written: list[Path] = editing.write(objective, result.weights or {}, output, about)
+        written: list[Path] = editing.write(objective, result.weights, output, about)
         return written
 
     def _methods(self, objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Method]:
@@ -248,10 +256,10 @@ class Edit(Factored):
         return not last.loss - first.loss <= self.max_loss_increase  # NaN is too much
 
     def _chosen(self, found: Found, bounding: str) -> float:
-        """The smallest rho within the budget; without one, the one that was asked for."""
+        """The smallest rho within the budget; without one, the only one that was asked for."""
         tried_rhos = [rho for rho in self._rhos if _point(rho) in found]
         if self.max_loss_increase is None:
-            return tried_rhos[-1]
+            return tried_rhos[-1] if len(self.rho) == 1 else WHOLE
         if self._beyond(bounding, found):
             tried_rhos = tried_rhos[:-1]
         return tried_rhos[-1]

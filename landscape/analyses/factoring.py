@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis, Plan, Progress, State
 from landscape.analyses.timing import seconds_per_gradient
-from landscape.errors import OutputError, TaskError
+from landscape.errors import OutputError, TaskError, listing
 from landscape.fields import option
 from landscape.words import Labels
 
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
 SIDECAR = "factors.safetensors"  # beside the results
 PHASE = "factors"
+SAME_LOSS = 1e-4  # relative: factors of a model whose loss differs more are those of another one
+SHOWN = 6  # layers in a plan
 FORWARD = 3  # passes without a graph take about a third of a gradient
-WIDE = 8  # bytes of a float64: eigenvectors, and each weight three times
+WIDE = 8  # bytes of a float64: eigenvectors with their workspace, and each weight four times
+EIGEN, RATE = 25, 2e10  # operations of an eigendecomposition over n^3, and in a second of float64 on two cores
 
 
 class Sums(dict[str, Any]):
@@ -76,7 +80,8 @@ class Factored(Analysis):
     population: tuple[str, ...] = option(
         (),
         help="More samples to measure on, NAME=DATA[,KEY=VALUE...] with data as for --data; memorised, clean, held-out "
-        "and never-seen have a meaning. Repeatable. The checkpoint's own populations are there too.",
+        "and never-seen have a meaning. Repeatable; flags stand for those of the settings. The checkpoint's own are "
+        "there too.",
         identity=False,  # what they hold counts
     )
     layers: tuple[str, ...] = option(
@@ -90,6 +95,12 @@ class Factored(Analysis):
     draws: int = option(1, help="Labels drawn for each position with --labels sampled.", min=1, max=10_000)
     factors_on: str = option("data", help="Population whose curvature is taken; data is what --data names.")
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
+
+    def __post_init__(self) -> None:
+        for name in ("population", "layers"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        super().__post_init__()
 
     def setting(self, objective: Objective) -> Setting:
         """The populations and the layers; raises UsageError and TaskError for what is not there."""
@@ -123,13 +134,17 @@ class Factored(Analysis):
         measured = sum(one.batches.samples for one in setting.populations.values()) or objective.batches.samples
         passes = points * measured / objective.batches.samples / FORWARD
         sides = sum(layer.inputs**2 + layer.outputs**2 for layer in setting.layers)
-        taken = WIDE * (sides + 3 * sum(layer.size for layer in setting.layers))
+        taken = WIDE * (3 * sides + 4 * sum(layer.size for layer in setting.layers))
+        dense = sum(
+            EIGEN * (one.inputs**3 + one.outputs**3) + 4 * points * one.size * (one.inputs + one.outputs)
+            for one in setting.layers
+        )
         return Plan(
             bytes=factors.nbytes(objective, setting.layers, coupled=self.coupled) + taken,
             products=0,
-            seconds=seconds_per_gradient(objective) * (gradients + passes),
+            seconds=seconds_per_gradient(objective) * (gradients + passes) + dense / RATE,
             facts={
-                "layers": ", ".join(layer.name for layer in setting.layers),
+                "layers": listing((layer.name for layer in setting.layers), SHOWN),
                 "populations": ", ".join(setting.populations) or "none",
                 **facts,
             },
@@ -141,8 +156,6 @@ class Factored(Analysis):
         return False
 
     def _say(self, objective: Objective, impossible: list[str], others: list[str]) -> None:
-        from landscape.errors import listing
-
         if impossible:
             said = f"not measured, since tied, grouped, parametrised or not called as modules: {listing(impossible)}"
             _note(objective, said)
@@ -161,13 +174,14 @@ class Factored(Analysis):
             now = partial(_arrays, sums)
             yield Progress(done, total, "factors", now)
         identity = np.frombuffer(bytes.fromhex(setting.identity), np.uint8)
-        return assembled(setting.layers, sums), Sums(_arrays(sums), identity=identity)
+        loss = np.array(float(setting.factored.value()))
+        return assembled(setting.layers, sums), Sums(_arrays(sums), identity=identity, loss=loss)
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         from landscape import populations
 
         every = populations.populations(objective, self.population)
-        return {"populations": {name: one.batches.sha256 for name, one in every.items()}}
+        return {"populations": ", ".join(f"{name} {one.batches.sha256[:8]}" for name, one in every.items())}
 
     def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
         from landscape import store
@@ -180,9 +194,12 @@ class Factored(Analysis):
             arrays, _ = store.load_arrays(sidecar)
         except OutputError:
             return None
-        identity = arrays.pop("identity", None)
-        if identity is None or identity.tobytes().hex() != self.setting(objective).identity:
+        identity, loss = arrays.pop("identity", None), arrays.pop("loss", None)
+        setting = self.setting(objective)
+        if identity is None or loss is None or identity.tobytes().hex() != setting.identity:
             return None
+        if not math.isclose(float(loss), float(setting.factored.value()), rel_tol=SAME_LOSS):
+            return None  # another model of the same weights
         _note(objective, f"the factors are those in {sidecar.name}")
         return prefixed(PHASE, arrays)
 

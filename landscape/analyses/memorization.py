@@ -30,6 +30,7 @@ RHOS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.99
 SHARES = 60  # points of the cumulative spectrum, evenly in the logarithm of the rank
 SMALLEST_SHARE = 1e-4
 QUARTERS = 4
+SCORED = 16  # gradients that input curvature and the edit's scores take
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Memorization(Factored):
             "passes for the factors": f"{passes}",
             "points": f"{points:,}",
         }
-        return self.planned(objective, setting, passes * (1 + per_pass), points, facts)
+        scored = SCORED + 1 + per_pass if self.scores else 0
+        return self.planned(objective, setting, passes * (1 + per_pass) + scored, points, facts)
 
     @property
     def _bands(self) -> Bands:

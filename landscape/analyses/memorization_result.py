@@ -89,7 +89,7 @@ class MemorizationResult(Result):
     score_other: np.ndarray | None = array("score", help="Median score of the others.", optional=True)
     rank: np.ndarray | None = array("rank", help="Rank by edit damage.", optional=True)
     rank_sample: np.ndarray | None = array("rank", help="Place of the sample in the data.", optional=True)
-    rank_memorised: np.ndarray | None = array("rank", help="Whether it is known to be memorised.", optional=True)
+    is_memorised: np.ndarray | None = array("rank", help="Whether it is known to be memorised.", optional=True)
     rank_edit_damage: np.ndarray | None = array("rank", help="Its edit damage.", optional=True)
     rank_edit_kl: np.ndarray | None = array("rank", help="Its edit KL.", optional=True)
     rank_loss: np.ndarray | None = array("rank", help="Its loss.", optional=True)

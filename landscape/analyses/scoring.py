@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RANKED = 20  # samples in the printed table
 AVERAGED = ("loss", "input_curvature", "gradient_norm2")  # over a trajectory
+ALWAYS = ("loss", "edit_damage")  # there even where all are NaN, which is said
 FIELDS = {"loss": "sample_loss"}  # a score's field, where it is called otherwise
 
 
@@ -80,16 +81,18 @@ def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective
     """The data, with the memorised population behind it if it is not in there, and which samples are memorised."""
     import numpy as np
 
-    from landscape.populations import digests
+    from landscape.populations import digests, samples
 
     known = setting.populations.get(MEMORISED)
     if known is None:
         return [objective], None
-    wanted = set(digests(known))
-    inside = np.array([digest in wanted for digest in digests(objective)])
-    if inside.any():
+    own, wanted = digests(objective), digests(known)
+    inside = np.isin(own, wanted)
+    held = set(own)
+    lacking = [one for one, digest in zip(samples(known), wanted, strict=True) if digest not in held]
+    if not lacking:
         return [objective], inside
-    return [objective, known], np.concatenate([inside, np.ones(known.batches.samples, bool)])
+    return [objective, known.over(lacking)], np.concatenate([inside, np.ones(len(lacking), bool)])
 
 
 def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray | None) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray |
         scores["trajectory_loss"] = mean("loss")
         scores["trajectory_input_curvature"] = mean("input_curvature")
         scores["trajectory_gradient_norm2"] = mean("squares", 0)
-    scores = {name: values for name, values in scores.items() if not np.isnan(values).all()}
+    scores = {name: values for name, values in scores.items() if name in ALWAYS or not np.isnan(values).all()}
     columns: dict[str, Any] = {FIELDS.get(name, name): values for name, values in scores.items()}
     columns |= {"sample": np.arange(len(scores["loss"])), "checkpoints": steps or None}
     columns |= _ranked(scores, memorised)
@@ -126,10 +129,11 @@ def _ranked(scores: Mapping[str, np.ndarray], memorised: np.ndarray | None) -> d
 
     order = np.argsort(-scores["edit_damage"], kind="stable")[:RANKED]
     nothing = np.full(len(order), np.nan)
+    known = {} if memorised is None else {"is_memorised": memorised[order]}
     return {
+        **known,
         "rank": np.arange(1, len(order) + 1),
         "rank_sample": order,
-        "rank_memorised": nothing if memorised is None else memorised[order],
         "rank_edit_damage": scores["edit_damage"][order],
         "rank_edit_kl": scores["edit_kl"][order] if "edit_kl" in scores else nothing,
         "rank_loss": scores["loss"][order],

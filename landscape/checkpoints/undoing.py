@@ -21,9 +21,10 @@ from safetensors.numpy import save
 
 from landscape.checkpoints import drafts, json_data, safetensors_format, sniff
 from landscape.checkpoints.recipes import LITERAL, Recipe, Segment
+from landscape.checkpoints.undo_names import INSIDE, SUFFIX, beside, undo_file
 from landscape.errors import CheckpointError, UsageError, listing, shown
 
-SUFFIX, INSIDE = ".undo.safetensors", "landscape.undo"
+__all__ = ["INSIDE", "SUFFIX", "Undo", "beside", "digest", "file_digest", "fits", "manifest", "undo", "undo_file"]
 KEY = "landscape_undo"  # the entry of safetensors' metadata that holds the manifest
 SCHEMA = 1
 DAMAGED = "without an undo file the original cannot be restored: copy both again from where they were written"
@@ -47,16 +48,6 @@ class Undo:
             arrays[f"segments.{place}"] = np.array(rows, np.int64).reshape(-1, 3)
             arrays[f"literal.{place}"] = np.frombuffer(recipe.literal, np.uint8)
         return save(arrays, {KEY: text})
-
-
-def undo_file(edited: Path) -> Path:
-    """Where the undo file of an edited file or directory is."""
-    return edited / INSIDE if edited.is_dir() else beside(edited)
-
-
-def beside(edited: Path) -> Path:
-    """Where the undo file of an edited file is."""
-    return edited.with_name(edited.name.removesuffix(".safetensors") + SUFFIX)
 
 
 def manifest(edited: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def functional(result: MemorizationResult, axes: Axes) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xticks(places, [str(band) for band in result.band], fontsize=7, rotation=30)
     axes.set_xlabel("functional spectrum: components removed, by rank (sharpest first)", fontsize=9)
-    axes.set_ylabel("change of the loss")
+    axes.set_ylabel("change of the loss (symmetric log)")
     axes.legend(fontsize=6.5, edgecolor="none", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
@@ -90,7 +90,8 @@ def activations(result: MemorizationResult, axes: Axes) -> None:
     """Energy of inputs in quarters of A's eigenvectors, relative to the clean samples'."""
     for row, name in enumerate(result.population):
         ratio = result.activation_ratio[row]
-        axes.plot(result.quarter, ratio, "o-", color=colour(str(name), row), markersize=4, label=str(name))
+        line = "o--" if str(name) == "truth" else "o-"  # the inputs of memorised samples: it would hide theirs
+        axes.plot(result.quarter, ratio, line, color=colour(str(name), row), markersize=4, label=str(name))
     axes.axhline(1, color=GREY, linewidth=0.8)
     axes.set_xticks(result.quarter, [f"{part}" for part in result.quarter])
     axes.set_xlabel("quarter of A's directions, the largest first", fontsize=9)
@@ -138,7 +139,8 @@ def histogram(result: MemorizationResult, name: str, axes: Axes) -> None:
     axes.set_ylabel("share of samples")
     axes.legend(fontsize=8, edgecolor="none")
     found = _auroc(result, name)
-    axes.set_title(f"AUROC {found:.3f}" if found is not None else "scores", fontsize=10)
+    title = name.replace("_", " ")
+    axes.set_title(title if found is None else f"{title}: AUROC {found:.3f}", fontsize=10)
 
 
 def _scores(result: MemorizationResult) -> list[str]:

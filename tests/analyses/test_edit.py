@@ -67,7 +67,7 @@ class TestTheSweep:
         found = edited(fitted(classification), max_loss_increase=0, rho=(0.5, 0.3))
         assert found.chosen_rho == 1
         assert found.weights == {}
-        assert any("left as it is" in said for said in found.remarks())
+        assert any("nothing can be removed within the budget" in said for said in found.remarks())
 
     def test_another_population_may_bound_it(self, classification: Data) -> None:
         found = edited(fitted(classification), max_loss_increase=0.05, bounded_by="held-out")
@@ -77,6 +77,18 @@ class TestTheSweep:
         assert "data" in list(by_data.population)
         with pytest.raises(UsageError, match=r"no population helt-out.*did you mean held-out(.|\n)*--bounded-by"):
             edited(fitted(classification), max_loss_increase=0.05, bounded_by="helt-out")
+
+    def test_several_rhos_without_a_budget_are_a_sweep_alone(self, classification: Data) -> None:
+        found = edited(fitted(classification), rho=(0.9, 0.5))
+        assert found.rho.tolist() == [1, 0.9, 0.5]
+        assert found.chosen_rho == 1
+        assert found.weights == {}
+        assert any("a sweep without a budget" in said for said in found.remarks())
+
+    def test_what_would_exceed_the_budget_is_said(self, classification: Data) -> None:
+        found = edited(fitted(classification), max_loss_increase=0.05)
+        assert np.array_equal(found.bound_loss, found.population_loss[list(found.population).index("clean")])
+        assert any(f"rho {found.rho[-1]:g} would exceed the budget" in said for said in found.remarks())
 
     def test_columns_before_and_after_are_those_of_the_chosen_point(self, classification: Data) -> None:
         found = edited(fitted(classification), max_loss_increase=0.05)
@@ -89,8 +101,6 @@ class TestTheSweep:
     def test_what_it_is_to_do_must_be_said(self, classification: Data) -> None:
         with pytest.raises(UsageError, match="neither --rho nor --max-loss-increase"):
             edited(fitted(classification))
-        with pytest.raises(UsageError, match="nothing chooses among them"):
-            edited(fitted(classification), rho=(0.9, 0.8))
         with pytest.raises(UsageError, match="--rho is 1.2"):
             Edit(rho=(1.2,))
 
@@ -213,11 +223,20 @@ class TestWhatIsWritten:
         assert not steps
         assert (tmp_path / "n.edited.safetensors").read_text() == "mine"
 
+    def test_an_edit_that_removes_nothing_leaves_an_earlier_one(self, tmp_path: Path) -> None:
+        shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
+        output = tmp_path / "n.landscape.h5"
+        session.run(Edit(rho=(0.9,)), landscape.load(tmp_path / "n.pt"), output=output)
+        content = (tmp_path / "n.edited.safetensors").read_bytes()
+        session.run(Edit(rho=(0.5,), max_loss_increase=0.0), landscape.load(tmp_path / "n.pt"), output=output)
+        assert (tmp_path / "n.edited.safetensors").read_bytes() == content
+
     def test_an_earlier_edit_is_replaced(self, tmp_path: Path) -> None:
         shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
         output = tmp_path / "n.landscape.h5"
         for rho in (0.9, 0.95):
-            session.run(Edit(rho=(rho,)), landscape.load(tmp_path / "n.pt"), output=output)
+            session.run(Edit(rho=(rho,)), objective := landscape.load(tmp_path / "n.pt"), output=output)
+        assert any("replaced the earlier edit" in note for note in objective.notes)
         assert undoing.manifest(tmp_path / "n.edited.safetensors")["about"]["rho"] == 0.95
 
     def test_a_gate_writes_no_checkpoint(self, tmp_path: Path) -> None:
@@ -301,3 +320,65 @@ def test_a_name_that_bounds_nothing_is_said_before_anything_is_measured(classifi
         next(Edit(max_loss_increase=0.1, bounded_by="clena").measure(fitted(classification)))
     with pytest.raises(UsageError, match="--bounded-by"):
         Edit(max_loss_increase=0.1, bounded_by="clena").plan(fitted(classification))
+
+
+def test_the_energy_is_that_of_all_layers_together(classification: Data) -> None:
+    objective = fitted(classification, dtype="float64")
+    found = edited(objective, rho=(0.6,))
+    before = objective.space.unflatten(objective.theta)
+    names = ["0.weight", "2.weight"]
+    assert found.weights is not None
+    left = sum(float((found.weights[name] ** 2).sum()) for name in names)
+    assert found.weight_energy[1] == pytest.approx(
+        left / sum(float(before[n].square().sum()) for n in names), rel=1e-10
+    )
+
+
+def test_a_loss_that_is_none_is_beyond_any_budget(generator: torch.Generator) -> None:
+    class Unit(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b = torch.nn.Linear(5, 4, bias=False), torch.nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.a(x)
+            out: Tensor = self.b(hidden / hidden.norm(dim=1, keepdim=True))
+            return out
+
+    x, y = torch.randn(20, 5, generator=generator), torch.randint(0, 3, (20,), generator=generator)
+    found = edited(landscape.Objective(Unit(), (x, y), "cross_entropy"), rho=(0.9, 0.0), max_loss_increase=1e6)
+    assert np.isnan(found.bound_loss[-1])
+    assert found.chosen_rho == 0.9
+
+
+def test_every_copy_of_a_tied_weight_is_written(tmp_path: Path) -> None:
+    """The file has a tied weight under both names; the model is called without either name's own copy."""
+    (tmp_path / "tied.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Tied(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.a, self.b, self.out = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)\n"
+        "        self.b.weight = self.a.weight\n"
+        "    def forward(self, x):\n        return self.out(self.b(self.a(x).tanh()).tanh())\n"
+        "def data():\n    g = torch.Generator().manual_seed(0)\n"
+        "    return [(torch.randn(30, 6, generator=g), torch.randint(0, 3, (30,), generator=g))]\n"
+    )
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("tied", tmp_path / "tied.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    torch.manual_seed(0)
+    torch.save({name: tensor.clone() for name, tensor in module.Tied().state_dict().items()}, tmp_path / "t.pt")
+    named = {"model": f"{tmp_path / 'tied.py'}:Tied", "data": f"{tmp_path / 'tied.py'}:data", "loss": "cross_entropy"}
+    result = session.run(
+        Edit(rho=(0.5,)), landscape.load(tmp_path / "t.pt", **named), output=tmp_path / "t.landscape.h5"
+    )
+    written = tmp_path / "t.edited.safetensors"
+    tensors = read(written).tensors
+    assert torch.equal(tensors["a.weight"], tensors["b.weight"])
+    assert not torch.equal(tensors["a.weight"], read(tmp_path / "t.pt").tensors["a.weight"])
+    assert float(landscape.load(written, **named).value()) == pytest.approx(float(result.loss_after[0]), rel=1e-5)

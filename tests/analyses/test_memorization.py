@@ -285,9 +285,9 @@ class TestTheNoisySample:
     def test_ranks_are_by_edit_damage(self, noisy: MemorizationResult) -> None:
         assert noisy.rank_sample is not None
         assert noisy.edit_damage is not None
-        assert noisy.rank_memorised is not None
+        assert noisy.is_memorised is not None
         assert np.array_equal(noisy.edit_damage[noisy.rank_sample], np.sort(noisy.edit_damage)[::-1][:20])
-        assert noisy.rank_memorised.mean() > 0.8
+        assert noisy.is_memorised.mean() > 0.8
 
     def test_the_activations_of_wrong_labels_are_those_of_their_true_ones(self, noisy: MemorizationResult) -> None:
         names = list(noisy.population)
@@ -411,3 +411,39 @@ def test_a_layer_before_a_tied_head_is_no_head(classification: Data) -> None:
     ids = torch.randint(0, 9, (6, 5), generator=torch.Generator().manual_seed(0))
     objective = Objective(Tied(), (ids[:, :-1], ids[:, 1:]), "cross_entropy")
     assert list(measured(objective, scores=False).layer) == ["up", "down"]
+
+
+def test_factors_of_another_model_of_the_same_weights_are_not_taken(classification: Data, tmp_path: Path) -> None:
+    output = tmp_path / "a.landscape.h5"
+    session.run(Memorization(**FEW), fitted(classification), output=output)
+    other = fitted(classification)
+    other.model[1] = nn.ReLU()
+    other = Objective(other.model, (classification[0][:16], classification[1][:16]), "cross_entropy")
+    fresh = session.run(Memorization(**FEW), other)
+    again = session.run(Memorization(**FEW), other, output=output)
+    assert np.array_equal(fresh.layer_trace, again.layer_trace)
+
+
+def test_memorised_samples_are_scored_once_whether_the_data_hold_them_or_not(classification: Data) -> None:
+    x, y = classification
+    objective = fitted(classification)
+    objective.populations = {"memorised": (x[12:20], y[12:20])}  # four of them in the data
+    found = measured(objective)
+    assert found.sample_memorised is not None
+    assert found.sample_memorised.tolist() == [False] * 12 + [True] * 4 + [True] * 4
+    alone = samplewise.outcomes(Objective(objective.model, (x[16:20], y[16:20]), "cross_entropy")).means
+    assert np.allclose(found.sample_loss[16:], alone, rtol=1e-6)
+
+
+def test_medians_and_trajectories_are_those_of_their_kind(classification: Data) -> None:
+    folder = SAMPLES / "digits-mlp-trajectory"
+    paths = sorted(folder.glob("*.pt"))
+    objective = landscape.load(paths[-1], limit=30)
+    batch = next(iter(objective.batches))
+    objective.populations = {"memorised": (batch.inputs[:5], batch.targets[:5])}
+    found = measured(objective, trajectory=str(folder), per_layer=False)
+    names = list(found.score)
+    assert found.score_other[names.index("loss")] == pytest.approx(np.median(found.sample_loss[5:]))
+    assert found.score_memorised[names.index("loss")] == pytest.approx(np.median(found.sample_loss[:5]))
+    own = [measured(landscape.load(path, limit=30), per_layer=False).gradient_norm2 for path in paths]
+    assert np.allclose(found.trajectory_gradient_norm2, np.mean(own, axis=0), rtol=1e-3)

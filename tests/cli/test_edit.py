@@ -65,7 +65,7 @@ def test_the_document_has_the_sweep(capsys: Captured) -> None:
     ("arguments", "message"),
     [
         (["edit", "a.pt"], "neither --rho nor --max-loss-increase"),
-        (["edit", "a.pt", "--rho", "0.9,0.8"], "nothing chooses among them"),
+        (["edit", "a.pt", "--rho", "0.9", "-o", "b.pt"], "-o b.pt would hold results"),
         (["edit", "a.pt", "--undo"], "cannot be undone: there is no"),
         (["edit", "--undo"], "no edited checkpoint is named"),
         (["edit", "a.pt", "b.pt", "--undo", "-o", "c.pt"], "-o names one file"),
@@ -106,6 +106,25 @@ def test_settings_name_populations_relative_to_their_folder(capsys: Captured) ->
     os.chdir("sub")
     assert status(["memorization", *FEW, "--json"]) == 0
     assert "mine" in json.loads(capsys.readouterr().out)["result"]["population"]
+
+
+def test_settings_may_share_populations_among_commands(capsys: Captured) -> None:
+    Path("data.py").write_text(
+        "import torch\ndef few():\n    return [(torch.ones(3, 64), torch.zeros(3, dtype=torch.long))]\n"
+    )
+    Path("landscape.toml").write_text('checkpoint = "a.pt"\n[population]\nmine = "data.py:few"\n')
+    for command in (["memorization", *FEW], ["edit", "--rho", "0.9", "--no-plot"]):
+        assert status([*command, "--json"]) == 0
+        assert "mine" in json.loads(capsys.readouterr().out)["result"]["population"]
+    assert status(["eig", "--limit", "50", "--no-plot"]) == 0
+
+
+def test_an_edited_checkpoint_says_so(capsys: Captured) -> None:
+    assert status(["edit", "a.pt", "--rho", "0.9", "--no-plot"]) == 0
+    assert status(["inspect", "a.edited.safetensors"]) == 0
+    out = capsys.readouterr().out
+    assert "2 tensors of a.pt (bounded_by clean" in out
+    assert "rho 0.9" in out
 
 
 def test_a_gate_may_bound_what_an_edit_costs_and_writes_no_checkpoint(capsys: Captured) -> None:

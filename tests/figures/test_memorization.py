@@ -60,7 +60,10 @@ def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data)
     wanted = result.layer_delta_loss[names.index("memorised")] - result.layer_delta_loss[names.index("clean")]
     assert np.allclose(image, wanted)
     assert "not memorisation" in axes[2].get_title()
-    assert axes[4].get_title() == f"AUROC {dict(zip(result.score, result.auroc, strict=True))['edit_damage']:.3f}"
+    assert (
+        axes[4].get_title()
+        == f"edit damage: AUROC {dict(zip(result.score, result.auroc, strict=True))['edit_damage']:.3f}"
+    )
 
 
 def test_the_sweep_shows_every_population_and_the_chosen_rho(classification: Data, tmp_path: Path) -> None:
