@@ -97,7 +97,8 @@ def streamed(
     size = ceil(objective.batches.samples / PARTS)
     parts = ceil(objective.batches.samples / size)
     total = parts * len(together)
-    sums = {name: torch.from_numpy(value).to(objective.device) for name, value in saved.items()}
+    # copies: they are added to in place
+    sums = {name: torch.tensor(value, device=objective.device) for name, value in saved.items()}
     done, planned = (int(value) for value in sums.get(PLACE, torch.zeros(2)))
     if done and done == planned:
         return

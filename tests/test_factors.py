@@ -230,10 +230,10 @@ def test_layers_with_one_input_share_its_sums(sequences: Data) -> None:
 
 def test_the_expectation_over_labels_is_the_mean_of_many_draws(sequences: Data) -> None:
     objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
-    exact, drawn = collected(objective, "exact"), collected(objective, "sampled", draws=4000)
+    exact, drawn = collected(objective, "exact"), collected(objective, "sampled", draws=600)
     for name, factor in exact.items():
         apart = torch.linalg.norm(factor.g - drawn[name].g) / torch.linalg.norm(factor.g)
-        assert float(apart) < 0.05  # 4000 draws on 55 tokens: about 1 / sqrt(4000)
+        assert float(apart) < 0.12  # 600 draws on 55 tokens: about 1 / sqrt(600), and three times that at most
         assert torch.equal(factor.a, drawn[name].a)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.factoring import PHASE, Factored, Setting, Sums, edited, matrices, rotated
+from landscape.analyses.factoring import PHASE, Factored, Setting, Sums, edited, input_bases, matrices, rotated
 from landscape.analyses.phases import Phases
 from landscape.analyses.trials import Found, tried
 from landscape.errors import UsageError
@@ -220,7 +220,8 @@ class Edit(Factored):
         if self.method == "svd":
             return {name: SingularValues(weight) for name, weight in weights.items()}
         if self.method == "activation":
-            return {name: Activations(weight, eigenbasis(found[name].a)) for name, weight in weights.items()}
+            bases = input_bases(found)
+            return {name: Activations(weight, bases[name]) for name, weight in weights.items()}
         if self.method == "coupled":
             pairs = {name: factor.coupled for name, factor in found.items()}
             return {n: Rotated(weights[n], eigenbasis(g), eigenbasis(a)) for n, (a, g) in pairs.items()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.removal import Rotated
+    from landscape.algorithms.removal import Basis, Rotated
     from landscape.factors import Factor, Recipe
     from landscape.objective import Objective
     from landscape.projections import Projection
@@ -157,7 +157,9 @@ class Factored(Analysis):
 
     def _say(self, objective: Objective, impossible: list[str], others: list[str]) -> None:
         if impossible:
-            said = f"not measured, since tied, grouped, parametrised or not called as modules: {listing(impossible)}"
+            said = (
+                f"not measured, since tied, grouped, parametrised, never called, or not W a + b: {listing(impossible)}"
+            )
             _note(objective, said)
         if others and not self.layers:
             _note(objective, f"the head is left out: {listing(others)} (--layers '*' takes every layer)")
@@ -169,7 +171,7 @@ class Factored(Analysis):
 
         from landscape.factors import assembled, streamed
 
-        sums: Mapping[str, Tensor] = {n: torch.from_numpy(a).to(setting.factored.device) for n, a in saved.items()}
+        sums: Mapping[str, Tensor] = {n: torch.tensor(a, device=setting.factored.device) for n, a in saved.items()}
         for done, total, sums in streamed(setting.factored, setting.layers, setting.recipe, saved):
             now = partial(_arrays, sums)
             yield Progress(done, total, "factors", now)
@@ -232,16 +234,20 @@ def matrices(objective: Objective, layers: tuple[Projection, ...]) -> dict[str, 
     return {layer.name: layer.matrix(named[layer.parameter]).double() for layer in layers}
 
 
-def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Rotated]:
-    """Each layer's weight between the eigenbases of its factors; layers that share A share its basis."""
-    from landscape.algorithms.removal import Rotated, eigenbasis
+def input_bases(found: Mapping[str, Factor]) -> dict[str, Basis]:
+    """The eigenvectors of each layer's A; layers that share it share them."""
+    from landscape.algorithms.removal import eigenbasis
 
-    weights = matrices(objective, setting.layers)
-    known: dict[int, Any] = {}
+    known: dict[int, Basis] = {}
     for factor in found.values():
         if factor.activations.data_ptr() not in known:
             known[factor.activations.data_ptr()] = eigenbasis(factor.a)
-    return {
-        name: Rotated(weights[name], eigenbasis(factor.g), known[factor.activations.data_ptr()])
-        for name, factor in found.items()
-    }
+    return {name: known[factor.activations.data_ptr()] for name, factor in found.items()}
+
+
+def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Rotated]:
+    """Each layer's weight between the eigenbases of its factors."""
+    from landscape.algorithms.removal import Rotated, eigenbasis
+
+    weights, right = matrices(objective, setting.layers), input_bases(found)
+    return {name: Rotated(weights[name], eigenbasis(factor.g), right[name]) for name, factor in found.items()}

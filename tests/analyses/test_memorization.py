@@ -445,5 +445,5 @@ def test_medians_and_trajectories_are_those_of_their_kind(classification: Data) 
     names = list(found.score)
     assert found.score_other[names.index("loss")] == pytest.approx(np.median(found.sample_loss[5:]))
     assert found.score_memorised[names.index("loss")] == pytest.approx(np.median(found.sample_loss[:5]))
-    own = [measured(landscape.load(path, limit=30), per_layer=False).gradient_norm2 for path in paths]
+    own = [measured(landscape.load(path, limit=30), per_layer=False, controls=0).gradient_norm2 for path in paths]
     assert np.allclose(found.trajectory_gradient_norm2, np.mean(own, axis=0), rtol=1e-3)
