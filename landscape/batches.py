@@ -105,7 +105,7 @@ def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int
         for item in _told(source):
             batch = replace(as_batch(item), first=hasher.samples)
             hasher.update(batch)
-            first_digest = first_digest or _digest(batch)
+            first_digest = first_digest or digest(batch)
             largest = max(largest, batch.size)
             size += sum(tensor.nbytes for tensor in batch_leaves(batch))
             if kept is not None:
@@ -274,7 +274,8 @@ class _Hasher:
         return hashlib.sha256("".join(digest.hexdigest() for _, digest in self._leaves).encode()).hexdigest()
 
 
-def _digest(batch: Batch) -> str:
+def digest(batch: Batch) -> str:
+    """The sha256 of a batch alone."""
     hasher = _Hasher()
     hasher.update(batch)
     return hasher.hexdigest()
@@ -301,10 +302,10 @@ def _iterable(source: Any) -> Iterable[Any]:
     return source
 
 
-def _require_same_first(source: Iterable[Any], digest: str) -> None:
+def _require_same_first(source: Iterable[Any], expected: str) -> None:
     with own_random_stream(1):
         again = next((as_batch(item) for item in source), None)
-    if again is None or _digest(again) != digest:
+    if again is None or digest(again) != expected:
         raise TaskError(
             "the data changes from pass to pass: its first batch was another one the second time",
             why="a curvature needs one fixed data set; the loader shuffles, samples or augments",

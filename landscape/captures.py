@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -94,18 +95,26 @@ class Pass:
             return self.objective.theta.new_zeros((0, width))
         return kept[0] if len(kept) == 1 else torch.cat(kept)
 
+    @cached_property
+    def _labels(self) -> Tensor | None:
+        """Which labels count, `(samples, labels)`; None: all."""
+        labels = counted(self.objective.loss, self.output, self.batch.targets)
+        shifted = bool(getattr(self.objective.loss, "shifted", False))
+        if labels is None or (bool(labels.all()) and not shifted):
+            return None
+        labels = labels.flatten(1) if labels.ndim > 1 else labels[:, None]
+        if shifted:  # the last token has no successor
+            labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
+        return labels
+
     def _mask(self, call: Call, shape: tuple[int, ...]) -> Tensor | None:
         """Which rows have a target that counts, `(samples, rows)`; None: all.
 
         Where rows and targets do not correspond one to one, a row counts if anything of its sample does.
         """
-        labels = counted(self.objective.loss, self.output, self.batch.targets)
-        shifted = bool(getattr(self.objective.loss, "shifted", False))
-        if labels is None or call.axis is None or (bool(labels.all()) and not shifted):
+        labels = None if call.axis is None else self._labels
+        if labels is None:
             return None
-        labels = labels.flatten(1) if labels.ndim > 1 else labels[:, None]
-        if shifted:  # the last token has no successor
-            labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
         if labels.numel() == shape[0] * shape[1]:
             return labels.reshape(shape)
         return labels.any(dim=1, keepdim=True).expand(shape) if len(labels) == shape[0] else None
@@ -158,7 +167,8 @@ class Capture:
 
     def _sample_axes(self) -> dict[int, int | None]:
         """The axis of each module's input along which samples lie: seen on one sample, and on more."""
-        passes = [self.run(next(iter(self.objective.first(samples).batches))) for samples in (1, PROBED)]
+        most = min(PROBED, self.objective.micro_batch)  # what was planned fits into memory
+        passes = [self.run(next(iter(self.objective.first(samples).batches))) for samples in (1, most)]
         if passes[1].batch.size == 1:  # one at a time: all rows are its own
             return {}
         alone, together = ({id(c.module): c for calls in one.calls for c in calls} for one in passes)
@@ -183,15 +193,17 @@ def called(objective: Objective, layers: Sequence[Projection]) -> tuple[list[Pro
 
     These are never called, or do not give W a + b: a subclass may standardise its weight first.
     """
-    passed = Capture(objective, layers).run(next(iter(objective.first(PROBED).batches)))
-    weights = objective.space.unflatten(objective.theta)
-    pairs = list(zip(layers, passed.calls, strict=True))
-    linear = [
-        bool(calls) and all(_is_linear(one, weights[one.parameter], call) for call in calls) for one, calls in pairs
-    ]
-    used = sorted((calls[0].place, place) for place, (_, calls) in enumerate(pairs) if linear[place])
-    unused = [one.name for one, fits in zip(layers, linear, strict=True) if not fits]
-    return [layers[place] for _, place in used], unused
+    capture, weights = Capture(objective, layers), objective.space.unflatten(objective.theta)
+    places: dict[int, int] = {}
+    odd: set[int] = set()
+    for piece in next(iter(objective.first(PROBED).batches)).split(objective.micro_batch):
+        for number, (one, calls) in enumerate(zip(layers, capture.run(piece).calls, strict=True)):
+            if calls:
+                places.setdefault(number, calls[0].place)
+            if not all(_is_linear(one, weights[one.parameter], call) for call in calls):
+                odd.add(number)
+    used = sorted(places.keys() - odd, key=lambda number: places[number])
+    return [layers[number] for number in used], [o.name for n, o in enumerate(layers) if n not in used]
 
 
 def _is_linear(layer: Projection, weight: Tensor, call: Call) -> bool:

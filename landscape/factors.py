@@ -161,6 +161,7 @@ class Collector:
         self.layers = layers
         self.recipe = recipe
         self.capture = Capture(objective, layers)
+        self.passes = slopes.passes(objective, recipe.labels, recipe.draws)
         self.shares = self._shares()
         self.names = [f"{layer.name}/{name}" for layer in layers for name in self._held(layer)]
 
@@ -169,10 +170,9 @@ class Collector:
         recipe, passed = self.recipe, self.capture.run(batch)
         inputs = passed.inputs()
         found: list[dict[str, Any]] = [self._of_inputs(*pair) for pair in zip(self.layers, inputs, strict=True)]
-        count = slopes.passes(self.objective, recipe.labels, recipe.draws)
         totals = slopes.totals(self.objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
         for number, total in enumerate(totals):
-            outputs = passed.outputs(passed.slopes(total, keep=number + 1 < count))
+            outputs = passed.outputs(passed.slopes(total, keep=number + 1 < self.passes))
             for sums, given, slope in zip(found, inputs, outputs, strict=True):
                 self._add(sums, given, slope)
         return tuple(sums[name] for layer, sums in zip(self.layers, found, strict=True) for name in self._held(layer))

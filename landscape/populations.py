@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from landscape import tasks
-from landscape.batches import Batch, batch_leaves
+from landscape.batches import Batch, digest
 from landscape.errors import LandscapeError, TaskError, UsageError, nearest
 from landscape.objective import Objective
 from landscape.words import DATA, MEMORISED
@@ -55,23 +54,15 @@ def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: s
     return every[name]
 
 
-def digests(objective: Objective, *, targets: bool = True) -> list[bytes]:
+def digests(objective: Objective, *, targets: bool = True) -> list[str]:
     """A hash of each sample's inputs, and with `targets` of these too."""
-    return [_digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
+    return [digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
 
 
 def samples(objective: Objective) -> Iterator[Batch]:
     """Each sample as a batch of its own."""
     for batch in objective.batches:
         yield from batch.split(1)
-
-
-def _digest(sample: Batch) -> bytes:
-    whole = hashlib.sha256()
-    for tensor in batch_leaves(sample):
-        whole.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return whole.digest()
 
 
 def _over(objective: Objective, name: str, source: object) -> Objective:

@@ -22,7 +22,7 @@ from landscape.factors import Recipe
 from landscape.objective import Objective
 from landscape.predictions import divergences
 from landscape.projections import Projection
-from landscape.samplewise import gathered, outcomes
+from landscape.samplewise import gathered, outcomes, sample_counts, sample_losses
 
 STEP = 1e-3  # of the inputs, and
 VECTORS = 10  # random signs: Garg and Roy's
@@ -38,19 +38,19 @@ def squares(objective: Objective, layers: Sequence[Projection], recipe: Recipe, 
 
     The trace takes labels as the recipe says; NaN for a loss that is no likelihood.
     """
-    capture = Capture(objective, layers)
+    capture, likely = Capture(objective, layers), recipe.labels != "gold"
+    count = slopes.passes(objective, recipe.labels, recipe.draws)
 
     def kernel(batch: Batch) -> Tensor:
         passed = capture.run(batch, theta)
-        likely = recipe.labels != "gold"
-        own = _squared(passed, objective.loss_total(passed.output, batch), batch.size, keep=likely)
+        inputs = _inputs(passed, batch.size)
+        own = _squared(passed, inputs, objective.loss_total(passed.output, batch), keep=likely)
         if not likely:
             return torch.stack([own, torch.full_like(own, torch.nan)], dim=1)
-        count = slopes.passes(objective, recipe.labels, recipe.draws)
         totals = slopes.totals(objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
         trace = torch.zeros_like(own)
         for place, total in enumerate(totals):
-            trace += _squared(passed, total, batch.size, keep=place + 1 < count)
+            trace += _squared(passed, inputs, total, keep=place + 1 < count)
         return torch.stack([own, trace], dim=1)
 
     counts = outcomes(objective, theta).counts
@@ -86,22 +86,30 @@ def edit(objective: Objective, theta: Tensor) -> Tensor:
     def kernel(batch: Batch) -> Tensor:
         with torch.no_grad():
             before, after = (objective.batch_output(point, batch) for point in (objective.theta, theta))
+            was, now = (sample_losses(objective, output, batch).double() for output in (before, after))
+            counts, _ = sample_counts(objective, before, batch)
         found = divergences(objective.loss, before, after, batch.targets) if isinstance(before, Tensor) else None
-        nothing = torch.full((batch.size,), torch.nan, dtype=torch.float64, device=objective.device)
-        return (nothing if found is None else found)[:, None]
+        apart = torch.full_like(was, torch.nan) if found is None else found
+        return torch.stack([now / counts - was / counts, apart / counts], dim=1)
 
-    was, now = outcomes(objective), outcomes(objective, theta)
-    return torch.stack([now.means - was.means, gathered(objective, kernel)[:, 0] / was.counts], dim=1)
+    return gathered(objective, kernel)
 
 
-def _squared(passed: Pass, total: Tensor, samples: int, *, keep: bool) -> Tensor:
+def _inputs(passed: Pass, samples: int) -> list[Tensor | None]:
+    """Each layer's inputs `(samples, T, q)`; None for one that was not called."""
+    return [
+        torch.cat([_by_sample(call.rows, samples, call.axis) for call in calls], dim=1) if calls else None
+        for calls in passed.calls
+    ]
+
+
+def _squared(passed: Pass, inputs: Sequence[Tensor | None], total: Tensor, *, keep: bool) -> Tensor:
     """The square of each sample's gradient of a sum over samples, in the layers' weights, `(n,)`, float64."""
+    samples = passed.batch.size
     found = torch.zeros(samples, dtype=torch.float64, device=total.device)
-    for calls, parts in zip(passed.calls, passed.slopes(total, keep=keep), strict=True):
-        if calls:
-            inputs = torch.cat([_by_sample(call.rows, samples, call.axis) for call in calls], dim=1)
-            outputs = torch.cat([_by_sample(part, samples) for part in parts], dim=1)
-            found += _outer_norms(inputs, outputs)
+    for given, parts in zip(inputs, passed.slopes(total, keep=keep), strict=True):
+        if given is not None:
+            found += _outer_norms(given, torch.cat([_by_sample(part, samples) for part in parts], dim=1))
     return found
 
 

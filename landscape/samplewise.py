@@ -50,7 +50,7 @@ def outcomes(objective: Objective, theta: Tensor | None = None) -> Outcomes:
         with torch.no_grad():
             output = objective.batch_output(point, batch)
             losses = sample_losses(objective, output, batch)
-            counts, right = _counts(objective, output, batch)
+            counts, right = sample_counts(objective, output, batch)
         return torch.stack([losses.double(), counts, right], dim=1)
 
     return Outcomes(*gathered(objective, kernel).T)
@@ -89,7 +89,7 @@ def _single(tensor: Tensor) -> Tensor:
     return tensor[None]
 
 
-def _counts(objective: Objective, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def sample_counts(objective: Objective, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """What each sample's loss counts, and how many of its predictions are right, `(n,)` each, float64."""
     found = judged(objective.loss, output, batch.targets)
     if found is None:

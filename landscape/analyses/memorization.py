@@ -90,7 +90,6 @@ class Memorization(Factored):
     def measure(
         self, objective: Objective, resume: State | None = None
     ) -> Generator[Progress, None, MemorizationResult]:
-
         reference, phases, setting = objective.reference, Phases(resume), self.setting(objective)
         found, sums = yield from phases.run(PHASE, partial(self.factors, setting))
         methods = rotated(objective, setting, found)

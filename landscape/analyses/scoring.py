@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 RANKED = 20  # samples in the printed table
-AVERAGED = ("loss", "input_curvature", "gradient_norm2")  # over a trajectory
 ALWAYS = ("loss", "edit_damage")  # there even where all are NaN, which is said
 FIELDS = {"loss": "sample_loss"}  # a score's field, where it is called otherwise
 
