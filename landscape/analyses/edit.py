@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.factoring import PHASE, Factored, Setting, Sums, edited, input_bases, matrices, rotated
+from landscape.analyses.edit_result import WHOLE, EditResult
+from landscape.analyses.factoring import PHASE, Factored, Setting, Sums, edited, input_bases, kept, matrices, rotated
 from landscape.analyses.phases import Phases
 from landscape.analyses.trials import Found, tried
 from landscape.errors import UsageError
-from landscape.fields import array, option, scalar
+from landscape.fields import option
 from landscape.words import CLEAN, DATA, HELD_OUT
 
 if TYPE_CHECKING:
@@ -27,81 +28,6 @@ if TYPE_CHECKING:
 
 MethodName = Literal["kfac", "coupled", "activation", "svd", "random", "noise"]
 SWEEP = (0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
-WHOLE = 1.0  # the rho at which nothing is removed
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditResult(Result):
-    """Columns over the rhos that were tried, from 1 (nothing removed) down, and over populations."""
-
-    tables: ClassVar[tuple[str, ...]] = ("population", "rho", "layer")
-    across: ClassVar[tuple[str, ...]] = ("population",)
-
-    population: np.ndarray = array("population", words=True, help="Samples that the model was measured on.")
-    population_samples: np.ndarray = array("population", help="How many.")
-    loss_before: np.ndarray = array("population", help="Mean loss before the edit.")
-    loss_after: np.ndarray = array("population", help="Mean loss after it, at the chosen rho.")
-    accuracy_before: np.ndarray | None = array("population", help="Share of right predictions before.", optional=True)
-    accuracy_after: np.ndarray | None = array("population", help="Share of right predictions after.", optional=True)
-    recitation_before: np.ndarray | None = array("population", help="Share of texts recited before.", optional=True)
-    recitation_after: np.ndarray | None = array("population", help="Share of texts recited after.", optional=True)
-    rho: np.ndarray = array("rho", help="Share of the mass that is kept.")
-    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.")
-    weight_energy: np.ndarray = array("rho", help="Squared norm of the weights, relative to those before.")
-    curvature_mass: np.ndarray | None = array(
-        "rho", help="Share of what the method ranks by that is kept, mean over layers.", optional=True
-    )
-    bound_loss: np.ndarray = array("rho", help="Mean loss of the population that bounds the edit.")
-    population_loss: np.ndarray = array("population", "rho", help="Mean loss.", detail=True)
-    accuracy: np.ndarray | None = array("population", "rho", help="Share of right predictions.", optional=True)
-    recitation: np.ndarray | None = array(
-        "population", "rho", help="Share of texts recited from their middle to the last token.", optional=True
-    )
-    greedy_match: np.ndarray | None = array(
-        "population", "rho", help="Share of right tokens in greedy continuations.", optional=True, detail=True
-    )
-    layer: np.ndarray = array("layer", words=True, help="Edited layer.")
-    layer_kept_fraction: np.ndarray = array("layer", help="Share of its components that are kept at the chosen rho.")
-    bounded_by: np.ndarray = array("bound", words=True, help="Population whose loss bounds the edit.")
-    layer_weight_energy: np.ndarray = array("layer", help="Squared norm of its weight, relative to that before.")
-    chosen_rho: float = scalar("Share of the mass that the edited checkpoint keeps.")
-    loss_increase: float = scalar("Rise of the mean loss on the population that bounds the edit.")
-    loss_increase_se: float = scalar("Its standard error over samples.")
-    max_loss_increase: float | None = scalar("What it may come to.", optional=True)
-    loss: float = scalar("Mean loss on the data, before.")
-    parameters: int = scalar("Size of the parameter vector.")
-    edited_parameters: int = scalar("Size of the layers' weights.")
-    samples: int = scalar("Samples in the data.")
-
-    factors: Sums | None = None
-    weights: Sums | None = None  # by parameter, in its own shape, float64
-
-    def trouble(self) -> str:
-        import math
-
-        return "" if math.isfinite(self.loss_increase) else "the edited model's loss is not finite"
-
-    def remedy(self) -> str:
-        return "a larger --rho, or --dtype float64"
-
-    def remarks(self) -> list[str]:
-        import math
-
-        said = []
-        beyond = self.bound_loss[-1] - self.bound_loss[0]
-        if self.chosen_rho == WHOLE:
-            why = (
-                "a sweep without a budget"
-                if self.max_loss_increase is None
-                else "nothing can be removed within the budget"
-            )
-            said.append(f"no checkpoint is written: {why if len(self.rho) > 1 else 'everything is kept'}")
-        if self.max_loss_increase is not None and beyond > self.max_loss_increase:
-            said.append(f"rho {self.rho[-1]:g} would exceed the budget: {beyond:.3g}")
-        if not math.isnan(self.loss_increase):
-            bounded = f"the loss of {self.bounded_by[0]} rises by {self.loss_increase:.3g} at rho {self.chosen_rho:g}"
-            said.append(bounded)
-        return said
 
 
 @dataclass(frozen=True)
@@ -175,7 +101,7 @@ class Edit(Factored):
             **_compared(sweep, list(tried_out).index(_point(chosen))),
             bound_loss=_numbers(one[bounding].loss for one in tried_out.values()),
             population_samples=_numbers(one.batches.samples for one in measured.values()),
-            **_removals(methods, [rho for rho in self._rhos if _point(rho) in tried_out]),
+            **_known(kept(methods, [rho for rho in self._rhos if _point(rho) in tried_out])),
             layer=_words(methods),
             layer_kept_fraction=_numbers(one.kept / one.size for one in removed.values()),
             layer_weight_energy=_numbers(one.energy for one in removed.values()),
@@ -327,19 +253,12 @@ def _compared(sweep: Mapping[str, np.ndarray], chosen: int) -> dict[str, Any]:
     return before | {f"{name}_after": values[:, chosen] for name, values in held.items()}
 
 
-def _removals(methods: Mapping[str, Method], rhos: list[float]) -> dict[str, Any]:
-    """What is left of the weights at each rho."""
+def _known(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of an edit's sweep: noise and random components have no mass."""
     import numpy as np
 
-    every = [[method.removed(rho) for method in methods.values()] for rho in rhos]
-    energy = np.array([float(method.weight.square().sum()) for method in methods.values()])
-    mass = np.array([[one.mass for one in row] for row in every]).mean(axis=1)
-    return {
-        "rho": np.array(rhos),
-        "kept_fraction": np.array([sum(one.kept for one in row) / sum(one.size for one in row) for row in every]),
-        "weight_energy": np.array([[one.energy for one in row] for row in every]) @ energy / max(energy.sum(), 1e-300),
-        **({} if np.isnan(mass).any() else {"curvature_mass": mass}),
-    }
+    names = ("rho", "kept_fraction", "weight_energy", "curvature_mass")
+    return {name: columns[name] for name in names if not np.isnan(columns[name]).any()}
 
 
 def _weights(setting: Setting, removed: Mapping[str, Removal]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.removal import Basis, Rotated
+    from landscape.algorithms.removal import Basis, Method, Rotated
     from landscape.factors import Factor, Recipe
     from landscape.objective import Objective
     from landscape.projections import Projection
@@ -251,3 +251,19 @@ def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor])
 
     weights, right = matrices(objective, setting.layers), input_bases(found)
     return {name: Rotated(weights[name], eigenbasis(factor.g), right[name]) for name, factor in found.items()}
+
+
+def kept(methods: Mapping[str, Method], rhos: Sequence[float]) -> dict[str, Any]:
+    """What is left of the weights at each rho, over all layers; the mass is a mean over them."""
+    import numpy as np
+
+    every = [[method.removed(rho) for method in methods.values()] for rho in rhos]
+    energy = np.array([float(method.weight.square().sum()) for method in methods.values()])
+    return {
+        "rho": np.array(rhos),
+        "kept_fraction": np.array([sum(one.kept for one in row) / sum(one.size for one in row) for row in every]),
+        "curvature_mass": np.array([[one.mass for one in row] for row in every]).mean(axis=1),
+        "weight_energy": np.array([[one.energy for one in row] for row in every]) @ energy / max(energy.sum(), 1e-300),
+        "ties": np.array([sum(one.ties for one in row) for row in every]),
+        "layer_kept_fraction": np.array([[one.kept / one.size for one in row] for row in every]).T,
+    }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from landscape.analyses import bands, scoring
 from landscape.analyses.bands import Bands, Spectrum
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.factoring import PHASE, Factored, Setting, rotated
+from landscape.analyses.factoring import PHASE, Factored, Setting, kept, rotated
 from landscape.analyses.memorization_result import MemorizationResult
 from landscape.analyses.phases import Phases
 from landscape.errors import UsageError
@@ -106,7 +106,7 @@ class Memorization(Factored):
         return MemorizationResult(
             **_populations(setting, measured, removed),
             **_layers(setting, found, methods),
-            **_by_rho(methods),
+            **kept(methods, RHOS),
             **self._by_band(methods),
             **bands.columns(removed, list(measured), self._bands, names, self.controls, self.resamples, self.seed),
             **_ratios(energies, list(measured)),
@@ -226,25 +226,8 @@ def _spectrum(method: Rotated, shares: np.ndarray) -> tuple[np.ndarray, np.ndarr
     total = rows.sum() * columns.sum()
     masses, cumulative = [], []
     for share in shares:
-        kept = staircase.first(rows, columns, max(1, round(share * size)))
-        cumulative.append(kept.mass(rows, columns) / total if total else np.nan)
-        last = kept.columns > 0
-        masses.append((rows[last] * columns[kept.columns[last] - 1]).min())
+        prefix = staircase.first(rows, columns, max(1, round(share * size)))
+        cumulative.append(prefix.mass(rows, columns) / total if total else np.nan)
+        last = prefix.columns > 0
+        masses.append((rows[last] * columns[prefix.columns[last] - 1]).min())
     return np.array(masses), np.array(cumulative)
-
-
-def _by_rho(methods: Mapping[str, Rotated]) -> dict[str, Any]:
-    import numpy as np
-
-    every = [[method.removed(rho) for method in methods.values()] for rho in RHOS]
-    energy = np.array([float(method.weight.square().sum()) for method in methods.values()])
-    kept = np.array([[one.kept for one in row] for row in every])
-    size = np.array([one.size for one in every[0]])
-    return {
-        "rho": np.array(RHOS),
-        "kept_fraction": kept.sum(axis=1) / size.sum(),
-        "curvature_mass": np.array([[one.mass for one in row] for row in every]).mean(axis=1),
-        "weight_energy": np.array([[one.energy for one in row] for row in every]) @ energy / max(energy.sum(), 1e-300),
-        "ties": np.array([sum(one.ties for one in row) for row in every]),
-        "layer_kept_fraction": (kept / size).T,
-    }

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.density import DensityResult
-from landscape.analyses.edit import EditResult
+from landscape.analyses.edit_result import EditResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.flatness import FlatnessResult
 from landscape.analyses.memorization_result import MemorizationResult

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Edit, session
-from landscape.analyses.edit import EditResult
+from landscape.analyses.edit_result import EditResult
 from landscape.checkpoints import read, undoing
 from landscape.errors import UsageError
 
