@@ -79,6 +79,7 @@ class Batches:
     samples: int
     largest: int
     kept: bool  # whether `source` is a list of Batch held in memory
+    whole: Batch | None = None  # all of it in one batch, of which those in `source` are views
 
     def __iter__(self) -> Iterator[Batch]:
         if self.kept:
@@ -326,3 +327,15 @@ def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
             same[key] = mapped(change, part)
         return same
     return tree
+
+
+def visited(batch: Batch) -> list[Tensor]:
+    """The tensors in the order in which `Batch.map` visits them."""
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    batch.map(keep)
+    return found

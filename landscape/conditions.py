@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from landscape.engine import CudaGraphs, Hvp
 from landscape.fields import option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # that may hold a batch
@@ -55,6 +56,17 @@ class Conditions:
     )
     device: str = option("auto", help="Device: auto (CUDA where there is one), cpu, cuda, cuda:1.")
     dtype: Literal["float32", "float64"] = option("float32", help="Precision of weights, data and products.")
+    hvp: Hvp = option(
+        "auto",
+        help="How products take several columns: one after the other (loop), batched (vmap), replayed (linearize, for "
+        "the Hessian), or as a short trial finds fastest (auto). The answer does not depend on it.",
+    )
+    compile: bool = option(
+        False, help="Also try products compiled by torch.compile: 10 s or more at the start, less time for each."
+    )
+    cuda_graphs: CudaGraphs = option(
+        "auto", help="Record the products of small nets as CUDA graphs; auto lets a trial decide."
+    )
     micro_batch: int | None = option(
         None,
         help="Most samples in memory at once; default planned from memory. The answer does not depend on it.",

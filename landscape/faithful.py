@@ -68,7 +68,7 @@ def _losses(objective: Objective, output: Callable[[Batch], Any]) -> Tensor:
     """The summed losses of some small pieces, and of each micro-batch."""
     found = []
     with torch.no_grad():
-        for number, piece in enumerate(pieces(objective, None, 0, channels_last=False)):
+        for number, piece in enumerate(pieces(objective, 0, channels_last=False)):
             small = [] if number else list(piece.split(max(1, piece.size // PARTS)))
             found += [objective.loss_total(output(part), part).double() for part in [*small, piece]]
     return torch.stack(found)

@@ -15,6 +15,7 @@ from landscape import checkpoints, tasks
 from landscape.checkpoints import optimizer
 from landscape.checkpoints.names import unwrapped
 from landscape.conditions import Conditions
+from landscape.engine import Engine
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, Source
@@ -62,6 +63,7 @@ def load(
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
+        engine=Engine(conditions.hvp, conditions.compile, conditions.cuda_graphs),
         limit=conditions.limit,
         preconditioner=preconditioner,
         source=source,

@@ -19,8 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import memory
 from landscape.batches import Batch, Batches, Beginning, placed, survey
+from landscape.engine import Engine
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
 from landscape.filters import filter_axes
+from landscape.joining import independent, joined
 from landscape.logits import LogitsLoss, described, padding, padding_token, taken
 from landscape.losses import Loss
 from landscape.modules import evaluating, trainable, undone
@@ -35,6 +37,7 @@ TRIAL = 8  # samples on which model and loss are tried: enough to see batch effe
 NEGLIGIBLE = 1e-4  # of the median: what only Adam's epsilon has left of a preconditioner's entry
 KEPT_SHARE = 4  # data stays in memory if it takes at most 1/4 of what is free
 GRAPH_SHARE = 4  # and one micro-batch's graphs at most another quarter
+JOINED_BYTES = 128 << 20  # activations of a micro-batch from which on launching operations no longer counts
 GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
 
 
@@ -64,7 +67,7 @@ class Objective:
     so many samples only. `loss` is whatever `landscape.losses.as_loss` takes, `hf` for a Hugging Face model's own, or
     None if the shapes tell. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
     positive diagonal by parameter, or a function that finds one. `populations` are further data by name, or functions
-    that give them. Nothing in the model changes: not its mode, its
+    that give them; `engine` says how products are made. Nothing in the model changes: not its mode, its
     `requires_grad`, its `.grad` or its buffers.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
@@ -86,11 +89,15 @@ class Objective:
         preconditioner: Mapping[str, Tensor] | Callable[[], Mapping[str, Tensor]] | None = None,
         source: Source | None = None,
         populations: Mapping[str, Any] = MappingProxyType({}),
+        engine: Engine | None = None,
     ) -> None:
         self.device = as_device(device)
+        if engine and engine.cuda_graphs == "on" and self.device.type != "cuda":
+            raise UsageError(f"--cuda-graphs on is for CUDA, not for {self.device}", fix="--cuda-graphs auto")
         self.dtype = DTYPES[dtype]
         self.source = source or Source()
         self.populations = populations
+        self.engine = engine or Engine()
         self.notes: list[str] = []
         self._preconditioner = preconditioner
         self.model = undone(model)
@@ -106,6 +113,7 @@ class Objective:
         beginning = None if limit is None else Beginning(batches, limit)
         self.batches = survey(beginning or batches, device=self.device, dtype=self.dtype, budget=budget)
         self.micro_batch = self.batches.largest
+        self._joins = False
         first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
         with torch.enable_grad():
             theta = self.theta.detach().requires_grad_()
@@ -126,6 +134,10 @@ class Objective:
             biased = "fewer samples bias the largest eigenvalue, and every worst case, upwards"
             self.notes.append(f"only the first {limit:,} samples are measured: {biased}")
         self.activation_bytes = self._activation_bytes(first)
+        whole = joined(self.batches, budget)
+        self._joins = independent(lambda batch: self.batch_total(self.theta, batch), whole)
+        self.batches = whole if self._joins else self.batches
+        self._planned = micro_batch is None
         self.micro_batch = micro_batch or self._planned_micro_batch()
 
     # -- the function and its gradient ---------------------------------------------------------------------------
@@ -203,17 +215,41 @@ class Objective:
     def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """As `accumulate`, of several quantities at once."""
         totals: tuple[Tensor, ...] = ()
-        for batch in self.batches:
-            for piece in batch.split(self.micro_batch):
-                for parts in self._halving(kernel, piece):
-                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
-                    del parts  # or they would be held while the next ones are computed
+        for piece in self.micro_batches():
+            for parts in self._halving(kernel, piece):
+                totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
+                del parts  # or they would be held while the next ones are computed
         return totals
+
+    def micro_batches(self) -> Iterator[Batch]:
+        """The data in pieces of at most `micro_batch` samples, regardless of its own batches where they are joined."""
+        for batch in self.batches if self.batches.whole is None else (self.batches.whole,):
+            yield from batch.split(self.micro_batch)
+
+    def go_on(self, ways: str, micro_batch: int) -> None:
+        """Works as an earlier run did, of whose engine `ways` tells, except for what is asked now.
+
+        The same arithmetic in the same order gives the same last bits.
+        """
+        self.engine.recall(ways)
+        if self._planned:
+            self.micro_batch = micro_batch
+
+    @property
+    def alone(self) -> bool:
+        """Whether all data are one micro-batch."""
+        return self.batches.samples <= self.largest
+
+    @property
+    def largest(self) -> int:
+        """The samples of the largest micro-batch."""
+        return min(self.micro_batch, self.batches.largest if self.batches.whole is None else self.batches.samples)
 
     def over(self, data: Any) -> Objective:
         """The same model at the same weights, and the same loss, on other data."""
         budget = memory.available(self.device) // KEPT_SHARE
         batches = survey(data, device=self.device, dtype=self.dtype, budget=budget)
+        batches = joined(batches, budget) if self._joins else batches
         count = sum(self.loss.count(batch.targets) for batch in batches)
         if count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
@@ -258,8 +294,8 @@ class Objective:
 
     def first(self, samples: int) -> Objective:
         """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""
-        piece = placed(next(next(iter(self.batches)).split(samples)), self.device, self.dtype)
-        return self._over([piece])
+        beginning = self.batches.whole or next(iter(self.batches))
+        return self._over([placed(next(beginning.split(samples)), self.device, self.dtype)])
 
     def parts(self, samples: int) -> Iterator[Objective]:
         """The mean losses over `samples` consecutive samples each, the last over what is left.
@@ -354,10 +390,14 @@ class Objective:
         return sum(size for pointer, size in kept.items() if pointer not in inside) // first.size
 
     def _planned_micro_batch(self) -> int:
-        """The most samples whose graphs fit into the share of memory set apart for them."""
+        """As many samples as fit with their graphs into the share of memory set apart for them; joined batches no more
+        than launching operations can gain from.
+        """
         budget = memory.available(self.device) // GRAPH_SHARE
-        fitting = budget // max(self.activation_bytes * GRAPHS_PER_FORWARD, 1)
-        return max(1, min(fitting, self.batches.largest))
+        each = max(self.activation_bytes, 1)
+        own, samples = self.batches.largest, self.batches.samples
+        useful = own if self.batches.whole is None else max(own, min(samples, JOINED_BYTES // each))
+        return max(1, min(budget // (each * GRAPHS_PER_FORWARD), useful))
 
     def _halving(self, kernel: Callable[[Batch], T], piece: Batch) -> Iterator[T]:
         try:

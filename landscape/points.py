@@ -46,8 +46,7 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
 
 def at_once(objective: Objective, most: int) -> int:
     """How many points of `most` share a vectorised pass; 1 if each goes alone."""
-    batch = min(objective.micro_batch, objective.batches.largest)
-    return max(1, min(most, TOGETHER_BYTES // _bytes(objective, batch)))
+    return max(1, min(most, TOGETHER_BYTES // _bytes(objective, objective.largest)))
 
 
 def _bytes(objective: Objective, samples: int) -> int:

@@ -272,6 +272,8 @@ def _drive(
         about = {
             "fingerprint": fingerprint.to_json(),
             "loss": repr(objective.reference.loss),
+            "ways": objective.engine.to_json(),
+            "micro_batch": repr(objective.micro_batch),
             "seconds": repr(start - began),
         }
         store.save_arrays(snapshot, progress.state(), about)
@@ -326,7 +328,7 @@ def _resumable(
     if not snapshot.exists():
         return None
     arrays, about = store.load_arrays(snapshot)
-    if not {"fingerprint", "loss", "seconds"} <= about.keys():
+    if not {"fingerprint", "loss", "seconds", "ways", "micro_batch"} <= about.keys():
         raise OutputError(f"{snapshot} is not a snapshot of landscape", fix="--restart discards it")
     differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
     earlier, now = float(about["loss"]), objective.reference.loss
@@ -337,6 +339,7 @@ def _resumable(
             f"{snapshot} is the unfinished work of another run:\n    " + "\n    ".join(differences),
             fix="--restart discards it; -o FILE keeps it and measures elsewhere",
         )
+    objective.go_on(about["ways"], int(about["micro_batch"]))
     say(f"resumed from {snapshot}")
     return arrays, float(about["seconds"])
 
@@ -364,6 +367,7 @@ def _attributes(
         "device": str(objective.device),
         "dtype": str(objective.dtype).removeprefix("torch."),
         "micro_batch": objective.micro_batch,
+        "hvp": json.dumps(list(objective.engine.described())),
         "wall_time_s": seconds,
         "products": getattr(result, "products", 0),
     }

@@ -24,7 +24,7 @@ from landscape.faithful import follows
 from landscape.losses import Loss
 from landscape.metrics import metric_total, require_mean
 from landscape.objective import Objective
-from landscape.pieces import SHARE, joined, own_batches, pieces
+from landscape.pieces import own_batches, pieces
 from landscape.points import TOGETHER_BYTES
 from landscape.predictions import errors, has_classes
 from landscape.vectorised import vectorised
@@ -34,6 +34,7 @@ CLEARLY = 0.97  # of the best time so far: a way must be faster by more than wha
 FEW = 8  # samples on which a metric is tried
 ASIDE = 0.3  # a point where a way must give what the data's own batches give: samples of a batch may depend on others
 ALIKE = 1e-4  # relative
+SHARE = 4  # the activations of a pass take at most 1/4 of the free memory
 TOGETHER = 32  # points at once in a vectorised pass: on CUDA, and for small nets
 
 
@@ -251,21 +252,17 @@ class Sweep:
         """The data in pieces of so many samples; in memory if they are kept there."""
         samples, layout = self.way.samples, self.way.channels_last
         if self._kept is None and self.objective.batches.kept:
-            self._kept = list(pieces(self.objective, self._joined, samples, channels_last=layout))
-        return pieces(self.objective, None, 0, channels_last=layout) if self._kept is None else self._kept
-
-    @cached_property
-    def _joined(self) -> Batch | None:
-        return joined(self.objective)
+            self._kept = list(pieces(self.objective, samples, channels_last=layout))
+        return pieces(self.objective, 0, channels_last=layout) if self._kept is None else self._kept
 
     def _changes(self, plane: Plane) -> Iterator[dict[str, Any]]:
         """What a trial changes in turn, keeping what is faster."""
         if self._convolutions:
             yield {"channels_last": True}
-        samples, own = self.objective.batches.samples, self.objective.batches.largest
+        samples, own = self.objective.batches.samples, self.objective.largest
         room = memory.available(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
         sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(room, samples)}
-        if self._joined is not None:
+        if self.objective.batches.whole is not None:
             yield from ({"samples": size} for size in sorted(sizes - {own}))
         each = 4 * self.objective.theta.nbytes + self.objective.activation_bytes * (self.way.samples or own)
         cuda = self.objective.device.type == "cuda"

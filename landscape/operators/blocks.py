@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from landscape.batches import Batch
 from landscape.errors import TaskError
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
+from landscape.operators.graphs import Graph
 from landscape.operators.hessian import HessianOperator
 from landscape.operators.preconditioned import PreconditionedOperator
 from landscape.operators.pullback import pulled_back
@@ -50,29 +52,34 @@ class BlockDiagonalOperator(LinearOperator):
 class BlockDiagonalHessian(SummedOperator):
     """The diagonal blocks of the Hessian; a group's second backward pass goes no deeper than its own parameters."""
 
+    name: ClassVar[str] = "blocks of the hessian"
+
     def __init__(self, objective: Objective, groups: Sequence[Group]) -> None:
         super().__init__(objective)
         self.groups = groups
         self.shapes = {block.name: block.shape for block in objective.space.blocks}
 
-    def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
+    def graph(self, batch: Batch) -> Graph:
         named = self.objective.space.unflatten(self.like.detach())
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in named.items()}
         with torch.enable_grad():
             total = self.objective.batch_total(leaves, batch)
             slopes = torch.autograd.grad(total, list(leaves.values()), create_graph=True, allow_unused=True)
         gradient = dict(zip(leaves, slopes, strict=True))
-        vectors = _by_name(self.objective, block)
-        images = _by_name(self.objective, product := torch.zeros_like(block))
-        kept = self.objective.activation_bytes * batch.size
-        for group in self.groups:
-            names = [n for n in group.names if (slope := gradient[n]) is not None and slope.requires_grad]
-            if not names:
-                continue
-            outputs, inputs = [gradient[n] for n in names], [leaves[n] for n in names]
-            parts = pulled_back(outputs, inputs, [vectors[n] for n in names], bytes=kept, keep=True)
-            for name, part in zip(names, parts, strict=True):
-                images[name].copy_(part)
+        curved = {name for name, slope in gradient.items() if slope is not None and slope.requires_grad}
+        chosen = [[name for name in group.names if name in curved] for group in self.groups]
+        objective = self.objective
+
+        def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
+            vectors = _by_name(objective, block)
+            images = _by_name(objective, result := torch.zeros_like(block))
+            for names in filter(None, chosen):
+                outputs, inputs = [gradient[n] for n in names], [leaves[n] for n in names]
+                parts = pulled_back(outputs, inputs, [vectors[n] for n in names], together=together, keep=True)
+                for name, part in zip(names, parts, strict=True):
+                    images[name].copy_(part)
+            return result
+
         return product
 
 
@@ -91,7 +98,7 @@ def _works(operator: BlockDiagonalHessian) -> bool:
     """Whether every gradient depends on its own parameter: torch does not tell such a zero from a missing formula."""
     piece = next(iter(operator.objective.first(1).batches))
     try:
-        operator.batch_product(piece, operator.like[:, None])
+        operator.graph(piece)(operator.like[:, None], together=1, keep=False)
     except TaskError:
         return False
     return True

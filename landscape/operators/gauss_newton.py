@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,11 +16,13 @@ from landscape.batches import Batch, leaves, mapped
 from landscape.errors import TaskError
 from landscape.losses import Likelihood, no_likelihood
 from landscape.objective import Objective
+from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pulled_back
 from landscape.operators.summed import SummedOperator
 from landscape.slopes import drawn
 
-Weigh = Callable[[list[Tensor]], list[Tensor]]  # M applied to K vectors: for each output a tensor of K rows
+# M applied to K vectors, so many at once: for each output a tensor of K rows
+Weigh = Callable[[list[Tensor], int], list[Tensor]]
 
 
 class OutputOperator(SummedOperator):
@@ -33,8 +35,7 @@ class OutputOperator(SummedOperator):
     def weighing(self, output: Any, batch: Batch) -> Weigh:
         """The product with M, given the batch's detached output, whose leaves require gradients."""
 
-    def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
-        kept = self.objective.activation_bytes * batch.size
+    def graph(self, batch: Batch) -> Graph:
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():
             output = self.objective.batch_output(theta, batch)
@@ -47,8 +48,13 @@ class OutputOperator(SummedOperator):
             weigh = self.weighing(mapped(_detached, output), batch)
             duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
             (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
-        pushed = pulled_back([dual], duals, [block.T], bytes=kept)
-        return pulled_back(outputs, [theta], weigh(pushed), bytes=kept)[0].T
+
+        def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
+            pushed = pulled_back([dual], duals, [block.T], together=together, keep=True)
+            weighed = weigh(pushed, together)
+            return pulled_back(outputs, [theta], weighed, together=together, keep=keep)[0].T
+
+        return product
 
 
 class GaussNewtonOperator(OutputOperator):
@@ -57,6 +63,8 @@ class GaussNewtonOperator(OutputOperator):
     It is positive semidefinite if the loss is convex in the outputs, as cross-entropy and mse are.
     """
 
+    name: ClassVar[str] = "ggn"
+
     def weighing(self, output: Any, batch: Batch) -> Weigh:
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
         total = self.objective.loss_total(output, batch)
@@ -64,12 +72,11 @@ class GaussNewtonOperator(OutputOperator):
         slopes = torch.autograd.grad(total, outputs, create_graph=True, allow_unused=several)
         curved = [slope for slope in slopes if slope is not None and slope.requires_grad]
         if not curved:  # a loss that is linear in the outputs
-            return lambda vectors: [torch.zeros_like(vector) for vector in vectors]
+            return lambda vectors, together: [torch.zeros_like(vector) for vector in vectors]
 
-        def weigh(vectors: list[Tensor]) -> list[Tensor]:
+        def weigh(vectors: list[Tensor], together: int) -> list[Tensor]:
             some = [v for v, slope in zip(vectors, slopes, strict=True) if slope is not None and slope.requires_grad]
-            kept = sum(leaf.nbytes for leaf in outputs)
-            return pulled_back(curved, outputs, some, bytes=kept, allow_unused=several)
+            return pulled_back(curved, outputs, some, together=together, keep=True, allow_unused=several)
 
         return weigh
 
@@ -80,6 +87,8 @@ class EmpiricalFisherOperator(OutputOperator):
     A datum is what a target stands for: with cross-entropy every target that counts, else a sample. This is neither the
     Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019).
     """
+
+    name: ClassVar[str] = "empirical-fisher"
 
     def weighing(self, output: Any, batch: Batch) -> Weigh:
         return _outer([self._slopes(output, batch)], self._class_axis(output, batch))
@@ -103,6 +112,8 @@ class FisherOperator(EmpiricalFisherOperator):
     labels depend on `seed` and its place in the data alone: the operator is the same in every product. Raises
     TaskError for a loss that is no likelihood.
     """
+
+    name: ClassVar[str] = "fisher"
 
     def __init__(self, objective: Objective, theta: Tensor | None = None, *, seed: int = 0, labels: int = 1) -> None:
         super().__init__(objective, theta)
@@ -134,7 +145,7 @@ def _outer(draws: list[list[Tensor]], axis: int | None) -> Weigh:
         each = torch.stack([(s * v).flatten(2).sum(dim=2) if s.ndim > 1 else s * v for s, v in pairs]).sum(dim=0)
         return [each.reshape(*each.shape, *[1] * (s.ndim - 1)) for s in slopes]
 
-    def weigh(vectors: list[Tensor]) -> list[Tensor]:
+    def weigh(vectors: list[Tensor], together: int) -> list[Tensor]:  # noqa: ARG001 (a Graph's)
         weighed = [torch.zeros_like(vector) for vector in vectors]
         for slopes in draws:
             for total, slope, scale in zip(weighed, slopes, overlap(slopes, vectors), strict=True):

@@ -5,24 +5,41 @@ Forward-over-reverse needs forward rules that mse_loss, LSTM, huber and attentio
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from landscape.batches import Batch
+from landscape.engine import Way
+from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pulled_back
+from landscape.operators.replay import Programs, linearized
 from landscape.operators.summed import SummedOperator
 
 
 class HessianOperator(SummedOperator):
     """The Hessian `(P, P)` of an objective's mean loss."""
 
-    def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
-        """The product of one batch's summed Hessian: one gradient graph serves all columns."""
+    name: ClassVar[str] = "hessian"
+    replays: ClassVar[bool] = True
+    _programs: Programs | None = None
+
+    def graph(self, batch: Batch) -> Graph:
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.objective.batch_total(theta, batch)
             (gradient,) = torch.autograd.grad(total, theta, create_graph=True)
-        if not gradient.requires_grad:  # a loss that is linear in theta
-            return torch.zeros_like(block)
-        kept = self.objective.activation_bytes * batch.size
-        return pulled_back([gradient], [theta], [block.T], bytes=kept)[0].T
+
+        def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
+            if not gradient.requires_grad:  # a loss that is linear in theta
+                return torch.zeros_like(block)
+            return pulled_back([gradient], [theta], [block.T], together=together, keep=keep)[0].T
+
+        return product
+
+    def replay(self, batch: Batch, way: Way) -> Graph:
+        if way.strategy == "linearize":
+            return linearized(self.objective, self.like, batch)
+        self._programs = self._programs or Programs(self.objective, self.like)
+        return self._programs.graph(batch, self.graph)

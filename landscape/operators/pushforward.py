@@ -23,6 +23,5 @@ def pushed_forward(objective: Objective, batch: Batch, vector: Tensor) -> tuple[
             raise TaskError("the outputs are no single tensor", fix="a model that returns its logits")
         dual = torch.zeros_like(output).requires_grad_()
         (pulled,) = torch.autograd.grad(output, theta, dual, create_graph=True)
-    kept = objective.activation_bytes * batch.size
-    (tangents,) = pulled_back([pulled], [dual], [vector[None]], bytes=kept)
+    (tangents,) = pulled_back([pulled], [dual], [vector[None]])
     return output.detach(), tangents[0]

@@ -5,30 +5,81 @@ from __future__ import annotations
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from landscape import memory
 from landscape.batches import Batch
+from landscape.engine import Way
+from landscape.errors import UsageError
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
+from landscape.operators.graphs import Graph, Graphs
+from landscape.operators.pullback import NoBatchingError
+from landscape.operators.recorded import recorded
+from landscape.stopwatch import fastest
+
+# Activations of all columns up to which they are taken at once unless a loop is clearly faster: above, arithmetic
+# outweighs launching. On CPUs, 8 columns at once: 1.6 to 2 times faster at 0.2 and 1 MB
+BATCHED_BYTES = 2 << 20
+WIDEST_BYTES = 256 << 20  # activations of columns at once on a CPU: more was never faster
+VMAP_SHARE = 8  # columns at once take at most 1/8 of the free memory ...
+RECORDED_BYTES = 64 << 20  # activations of columns above which a GPU is busy enough without CUDA graphs
+PLAIN = ("loop", "vmap")  # strategies on the same graph
+PER_COLUMN = 3  # ... at so many forward passes' activations for each: measured 1.3 to 2.6
 
 
 class SummedOperator(LinearOperator):
     """A matrix `(P, P)` that is a sum over samples at `theta` (by default the objective's own), over its count."""
 
+    name: ClassVar[str]
+    replays: ClassVar[bool] = False  # whether its graphs can be linearized or compiled
+
     def __init__(self, objective: Objective, theta: Tensor | None = None) -> None:
         self.objective = objective
         self.like = objective.theta if theta is None else theta
         self.size = objective.space.size
+        self._graphs = Graphs(objective)
+        if objective.engine.hvp == "linearize" and not self.replays:
+            raise UsageError(f"--hvp linearize replays products of the Hessian, not of {self.name}", fix="--hvp auto")
 
     @abstractmethod
-    def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
-        """The product of one batch's sum with a block, `(P, K) -> (P, K)`."""
+    def graph(self, batch: Batch) -> Graph:
+        """The gradient graph of one batch's sum."""
+
+    def replay(self, batch: Batch, way: Way) -> Graph:
+        """A graph that is recorded or compiled, for those that have one."""
+        raise NotImplementedError
 
     def matmat(self, block: Tensor) -> Tensor:
         product = self.objective.accumulate(lambda batch: self.batch_product(batch, block))
+        self._graphs.passes += 1
+        self.objective.engine.graphs = "graphs kept" if self._graphs.keeping else "graphs rebuilt"
         return product.div_(self.objective.count)
+
+    def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
+        """The product of one batch's sum with a block, `(P, K) -> (P, K)`.
+
+        Running out of memory takes half as many columns at once, then keeps no graphs, and goes on; with one column
+        and no graph the error is raised.
+        """
+        way = self._way(batch, block)
+        while True:
+            try:
+                return self._pulled(batch, block, way)
+            except NoBatchingError:
+                follower = Way()
+            except RuntimeError as error:
+                if not memory.exhausted(error):
+                    raise
+                follower = Way(way.strategy, way.columns // 2) if way.columns > 1 else Way()
+                if way.columns == 1 and not self._graphs.forget():
+                    raise
+            self._graphs.drop(batch)
+            self.objective.engine.ways[self._work(block)] = way = follower
 
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """v'S v for each column v and each group's own sum S, and what each group counts: `(G, K)` and `(G,)`, float64.
@@ -41,9 +92,82 @@ class SummedOperator(LinearOperator):
             rows = torch.zeros((len(cuts) + 1, columns + 1), dtype=torch.float64, device=block.device)
             for piece in batch.cut(cuts):
                 row = rows[bisect_right(cuts, piece.first)]
-                row[:columns] += (block * self.batch_product(piece, block)).sum(dim=0, dtype=torch.float64)
+                image = self.graph(piece)(block, together=1, keep=False)
+                row[:columns] += (block * image).sum(dim=0, dtype=torch.float64)
                 row[columns] += self.objective.loss.count(piece.targets)
             return rows
 
         rows = self.objective.accumulate(kernel)
         return rows[:, :columns], rows[:, columns]
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    def _pulled(self, batch: Batch, block: Tensor, way: Way) -> Tensor:
+        graph = self._graph(batch, way)
+        return graph(block, together=way.columns, keep=self._graphs.keeping)
+
+    def _graph(self, batch: Batch, way: Way) -> Graph:
+        if way.strategy in PLAIN:
+            return self._graphs.of(batch, self.graph)
+        return self._graphs.of(batch, self.graph, lambda piece: self._program(piece, way), str(way))
+
+    def _program(self, batch: Batch, way: Way) -> Graph:
+        if way.strategy == "recorded":
+            return recorded(batch, self.graph)
+        return self.replay(batch, way)
+
+    def _work(self, block: Tensor) -> str:
+        columns = block.shape[1]
+        return f"{self.name}, {columns} column{'s' if columns > 1 else ''}"
+
+    def _way(self, batch: Batch, block: Tensor) -> Way:
+        """How this many columns are taken: as asked, as before, or as a trial finds."""
+        engine, work = self.objective.engine, self._work(block)
+        if work not in engine.ways:
+            engine.ways[work] = self._tried(batch, block)
+        return engine.ways[work]
+
+    def _tried(self, batch: Batch, block: Tensor) -> Way:
+        """The fastest way on one batch whose graph is there, as it is in a long run."""
+        ways = self._candidates(batch, block.shape[1])
+        if len(ways) == 1:
+            return ways[0]
+        plain, works = self._graphs.of(batch, self.graph), {}
+        for way in ways:
+            try:
+                graph = plain if way.strategy in PLAIN else self._graph(batch, way)
+                work = partial(graph, block, together=way.columns, keep=True)
+                work()
+            except NoBatchingError:
+                continue
+            except Exception as error:  # a compiler may fail in any way
+                if way.strategy not in PLAIN:
+                    self.objective.notes.append(f"products are not {way.strategy}: {str(error).splitlines()[0]}")
+                elif way.columns == 1 or not (isinstance(error, RuntimeError) and memory.exhausted(error)):
+                    raise
+                continue
+            works[way] = work
+        return fastest(works)
+
+    def _candidates(self, batch: Batch, columns: int) -> list[Way]:
+        """What may be fastest, beginning with what is taken unless another is clearly faster."""
+        engine = self.objective.engine
+        size = max(self.objective.activation_bytes * batch.size, 1)
+        room = memory.available(self.objective.device) // VMAP_SHARE // PER_COLUMN
+        if self.objective.device.type == "cpu" and engine.hvp == "auto":
+            room = min(room, WIDEST_BYTES)
+        wide = max(1, min(columns, room // size))
+        if engine.hvp == "linearize":
+            return [Way("linearize", wide)]
+        batched = [Way("vmap", wide)] if wide > 1 else []
+        if engine.hvp == "vmap":
+            return batched or [Way()]
+        ways = [Way(), *batched] if columns * size > BATCHED_BYTES else [*batched, Way()]
+        if engine.hvp == "loop":
+            ways = [Way()]
+        if self.objective.device.type == "cuda" and engine.cuda_graphs != "off":
+            records = [Way("recorded", way.columns) for way in ways]
+            if engine.cuda_graphs == "on":
+                return records
+            ways += records if columns * size <= RECORDED_BYTES else []
+        return [*ways, Way("compiled", columns)] if engine.compile and self.replays else ways

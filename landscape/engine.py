@@ -1,0 +1,53 @@
+"""How products with a matrix are made: what was asked for, and what a trial found to be fastest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+Strategy = Literal["loop", "vmap", "linearize", "compiled", "recorded"]
+Hvp = Literal["auto", "loop", "vmap", "linearize"]
+CudaGraphs = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a block of columns is pulled through one gradient graph: `columns` of them at once.
+
+    "recorded" products are CUDA graphs.
+    """
+
+    strategy: Strategy = "loop"
+    columns: int = 1
+
+    def __str__(self) -> str:
+        return self.strategy if self.columns == 1 else f"{self.strategy} of {self.columns} columns"
+
+
+@dataclass
+class Engine:
+    """What products share: the strategy asked for, and by kind of work the way that is taken.
+
+    `compile` lets a trial also try compiled products; `cuda_graphs` records them as CUDA graphs.
+    """
+
+    hvp: Hvp = "auto"
+    compile: bool = False
+    cuda_graphs: CudaGraphs = "auto"
+    ways: dict[str, Way] = field(default_factory=dict)
+    graphs: str = ""  # whether gradient graphs are kept from product to product
+
+    def to_json(self) -> str:
+        return json.dumps({work: asdict(way) for work, way in self.ways.items()}, sort_keys=True)
+
+    def recall(self, ways: str) -> None:
+        """Goes on in the ways that `to_json` described, unless another one is asked for."""
+        if self.hvp == "auto":
+            self.ways.update({work: Way(**way) for work, way in json.loads(ways).items()})
+
+    def described(self) -> Iterator[str]:
+        """What was taken for each kind of work, in words."""
+        for work, way in self.ways.items():
+            yield f"{work}: {way}{f', {self.graphs}' if self.graphs else ''}"

@@ -1,0 +1,92 @@
+"""The gradient graphs of a data set's pieces, kept from product to product where memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from landscape import memory
+from landscape.batches import Batch
+from landscape.objective import Objective
+
+SHARE = 4  # kept graphs take at most 1/4 of the free memory
+TRIED = 8  # samples whose graph is weighed
+
+
+class Graph(Protocol):
+    """One batch's matrix, as a gradient graph that is built: its product with a block `(P, K)`.
+
+    `together` columns are pulled through at once; without `keep` it serves one block only.
+    """
+
+    def __call__(self, block: Tensor, *, together: int, keep: bool) -> Tensor: ...
+
+
+Build = Callable[[Batch], Graph]
+
+
+class Graphs:
+    """Graphs by piece of the data and by how they were built.
+
+    Those of several pieces are kept from the second pass on: many matrices are used for one product only.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.passes = 0
+        self._kept: dict[tuple[int, int, str], Graph] = {}
+        self._room: bool | None = None
+
+    @property
+    def keeping(self) -> bool:
+        """Whether the graphs of this pass serve the next one too."""
+        return self._room is not False and (self.passes > 0 or self.objective.alone)
+
+    def of(self, batch: Batch, plain: Build, program: Build | None = None, kind: str = "") -> Graph:
+        """The batch's graph, kept or built now: the plain one, or a program of that kind, which is kept at once."""
+        place = batch.first, batch.size, kind
+        if (graph := self._kept.get(place)) is not None:
+            return graph
+        if self._room is None and (self.keeping or program):
+            self._room = self.objective.alone or self.bytes(plain) <= memory.available(self.objective.device) // SHARE
+        graph = (program or plain)(batch)
+        if self.keeping or (program and self._room):
+            self._kept[place] = graph
+        return graph
+
+    def bytes(self, build: Build) -> int:
+        """What the graphs of all pieces hold, from the graphs of a few samples."""
+        whole, half = (weighed(build, self.objective.first(size).batches) for size in (TRIED, TRIED // 2))
+        samples, pieces = self.objective.batches.samples, -(-self.objective.batches.samples // self.objective.largest)
+        each = max(whole[0] - half[0], 0) / max(whole[1] - half[1], 1)
+        return round(samples * each + pieces * (max(whole[0] - whole[1] * each, 0) + self.objective.theta.nbytes))
+
+    def forget(self) -> bool:
+        """Lets all graphs go, and keeps none from now on; whether there were any."""
+        had = bool(self._kept)
+        self._kept.clear()
+        self._room = False
+        return had
+
+    def drop(self, batch: Batch) -> None:
+        """Lets go what is kept of one batch: it may have been freed in part."""
+        for place in [place for place in self._kept if place[:2] == (batch.first, batch.size)]:
+            del self._kept[place]
+
+
+def weighed(build: Build, batches: Iterable[Batch]) -> tuple[int, int]:
+    """The bytes that a batch's graph holds beside the parameters, and its samples."""
+    held: dict[int, int] = {}
+
+    def weigh(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = next(iter(batches))
+    with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+        build(batch)
+    return sum(held.values()), batch.size
