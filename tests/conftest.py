@@ -32,13 +32,20 @@ def _one_thread() -> None:
 
 
 Splitter = Callable[[Tensor, Tensor], list[tuple[Tensor, Tensor]]]
-SPLITS: dict[str, list[int] | None] = {"one-batch": None, "equal-batches": [8, 8, 8], "ragged-batches": [10, 10, 4]}
+SPLITS: dict[str, list[int] | None] = {
+    "one-batch": None,
+    "equal-batches": [8, 8, 8],
+    "ragged-batches": [10, 10, 4],
+    "joined-batches": [10, 10, 4],
+}
 
 
 @pytest.fixture(params=SPLITS, ids=list(SPLITS))
-def split(request: pytest.FixtureRequest) -> Splitter:
-    """Cuts 24 samples into one batch, equal batches or ragged batches."""
+def split(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Splitter:
+    """Cuts 24 samples into one batch, equal batches or ragged batches, each by itself unless they are joined."""
     sizes = SPLITS[request.param]
+    if request.param != "joined-batches":
+        monkeypatch.setattr("landscape.objective.joined", lambda batches, room: batches)
     return lambda x, y: [(x, y)] if sizes is None else list(zip(x.split(sizes), y.split(sizes), strict=True))
 
 

@@ -77,9 +77,11 @@ def _batched(
 def _once(
     outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool, allow_unused: bool
 ) -> tuple[Tensor, ...]:
+    with torch.enable_grad():  # the derivative of a number: torch imports sympy, .3 s, to check the shapes of others
+        total = torch.stack([(output * vector).sum() for output, vector in zip(outputs, vectors, strict=True)]).sum()
     try:
         return torch.autograd.grad(
-            outputs, inputs, vectors, retain_graph=keep, allow_unused=allow_unused, materialize_grads=allow_unused
+            total, inputs, retain_graph=keep, allow_unused=allow_unused, materialize_grads=allow_unused
         )
     except RuntimeError as error:
         if not any(words in str(error) for words in NOT_TWICE):

@@ -26,7 +26,9 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
     """
     gradient = torch.func.grad(lambda point: objective.batch_total(point, batch))
     try:
-        _, push = torch.func.linearize(gradient, theta.detach())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's own
+            _, push = torch.func.linearize(gradient, theta.detach())
     except Exception as error:  # the tracer fails in many ways
         if isinstance(error, RuntimeError) and memory.exhausted(error):
             raise

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from architectures import Attention, Convolutional, Recurrent
 from conftest import Splitter, tanh_net
 from operator_contract import OperatorContract
 from oracles.dense import dense_hessian
 from torch import Tensor, nn
-from torch.nn import functional
 
 from landscape import Objective
 from landscape.errors import TaskError
@@ -64,45 +64,6 @@ def test_a_loss_linear_in_the_parameters_has_no_curvature(generator: torch.Gener
     x, y = torch.randn(8, 3, generator=generator), torch.zeros(8, 1)
     objective = Objective(nn.Linear(3, 1), [(x, y)], lambda output, target: (output - target).mean())
     assert not HessianOperator(objective).to_dense().any()
-
-
-class Attention(nn.Module):
-    """One causal attention layer; the fused kernels of its product have no second derivative."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(4, 12)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(x).chunk(3, dim=-1)
-        return self.head(functional.scaled_dot_product_attention(query, key, value, is_causal=True))
-
-
-class Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(4, 3, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.lstm(x)[0]
-
-
-class Convolutional(nn.Module):
-    """Convolution and BatchNorm with statistics of its own, and a parameter that is used twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(5, 4, 1)
-        self.norm = nn.BatchNorm1d(4)
-        self.norm.running_mean += 0.3
-        self.norm.running_var *= 1.7
-        self.head = nn.Linear(4, 3)
-        self.again = self.head  # tied
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.tanh(self.norm(self.conv(x.transpose(1, 2)))).transpose(1, 2)
-        return self.head(hidden) + 0.5 * self.again(hidden.flip(1))
 
 
 class WeightNormalised(nn.Module):
