@@ -28,6 +28,7 @@ from landscape.losses import Loss
 from landscape.modules import evaluating, trainable, undone
 from landscape.replica import replica
 from landscape.space import ParameterSpace
+from landscape.transfer import ahead
 from landscape.trial import require_own_loss, settled_loss, shapes
 from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
 
@@ -215,7 +216,7 @@ class Objective:
     def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """As `accumulate`, of several quantities at once."""
         totals: tuple[Tensor, ...] = ()
-        for piece in self.micro_batches():
+        for piece in ahead(self.micro_batches(), self.device, self.dtype):
             for parts in self._halving(kernel, piece):
                 totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
                 del parts  # or they would be held while the next ones are computed

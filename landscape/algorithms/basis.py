@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,56 @@ from landscape.errors import NumericalError
 NOISE = 10  # in machine epsilons of the operator's scale: below it a vector or a residual is rounding error
 SWEEPS = 2  # "twice is enough" (Parlett 1980, section 6.9)
 CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a restart
+CHUNK_NUMBERS = 1 << 26  # of rows brought over at once: bounds the memory of a basis that lies elsewhere
 
 
-def orthogonalise(vector: Tensor, rows: Tensor) -> np.ndarray:
-    """Takes the rows' components out of the vector, in place, and returns them as float64."""
-    total = torch.zeros(len(rows), dtype=vector.dtype, device=vector.device)
+def allocated(rows: int, like: Tensor, spill: bool) -> Tensor:
+    """Room for so many rows: beside `like`, or with `spill` in the host's memory, pinned where there is CUDA."""
+    shape = rows, len(like)
+    if not spill:
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
+    return torch.empty(shape, dtype=like.dtype, pin_memory=torch.cuda.is_available())
+
+
+def orthogonalise(vectors: Tensor, rows: Tensor) -> np.ndarray:
+    """Takes the components along n rows out of b vectors `(b, P)`, in place, and returns them: `(n, b)`, float64.
+
+    The rows may lie in other memory; they are then brought over in chunks.
+    """
+    total = torch.zeros((len(rows), len(vectors)), dtype=vectors.dtype, device=vectors.device)
     for _ in range(SWEEPS):
-        overlaps = rows @ vector
-        vector.addmv_(rows.T, overlaps, alpha=-1)
-        total += overlaps
+        for place, some in _near(rows, vectors):
+            if len(vectors) == 1:
+                overlaps = (some @ vectors[0])[:, None]
+                vectors[0].addmv_(some.T, overlaps[:, 0], alpha=-1)
+            else:
+                overlaps = some @ vectors.T
+                vectors.addmm_(overlaps.T, some, alpha=-1)
+            total[place : place + len(some)] += overlaps
     return total.double().cpu().numpy()
 
 
-def fresh(rows: Tensor, seed: int, label: int) -> Tensor:
-    """A random unit vector orthogonal to the rows; a function of the seed and the label."""
-    vector = seeds.normal(rows.shape[1], rows, seed, "lanczos", label)
+def _near(rows: Tensor, vectors: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The rows where the vectors are, with the place of the first: all at once, or in chunks of pinned memory."""
+    if not _apart(rows, vectors):
+        yield 0, rows
+        return
+    count = max(1, CHUNK_NUMBERS // rows.shape[1])
+    for place in range(0, len(rows), count):
+        yield place, rows[place : place + count].to(vectors.device, non_blocking=True)
+
+
+def _apart(rows: Tensor, vectors: Tensor) -> bool:
+    return rows.device != vectors.device
+
+
+def fresh(rows: Tensor, seed: int, label: int, place: int = 0) -> Tensor:
+    """A random unit vector orthogonal to the rows; a function of the seed, the label and the place within a block."""
+    own = ("lanczos", label, place) if place else ("lanczos", label)
+    vector = seeds.normal(rows.shape[1], rows, seed, *own)
     for _ in range(SWEEPS):
         vector /= norm(vector)
-        orthogonalise(vector, rows)
+        orthogonalise(vector[None], rows)
     return vector.div_(norm(vector))
 
 

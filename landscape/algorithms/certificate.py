@@ -33,7 +33,7 @@ def certificate(state: LanczosState, wanted: Wanted) -> Certificate | None:
     if state.exhausted:
         return Certificate(0.0, 0.0, state.noise)
     size = state.basis.shape[1]
-    long_enough = state.cycle > 0 and state.cycle_products >= wanted.search_length(state.cycle, size)
+    long_enough = state.cycle > 0 and state.cycle_steps >= wanted.search_length(state.cycle, size)
     if wanted.gap is None or not long_enough or state.active != state.cycle_products:
         return None
     found = ritz(state, wanted).values
@@ -44,7 +44,7 @@ def certificate(state: LanczosState, wanted: Wanted) -> Certificate | None:
     earlier = wanted.probability * (1 - 0.5 ** (state.cycle - 1))
     return Certificate(
         gap=wanted.gap,
-        probability=earlier + failure(size, wanted.gap, state.cycle_products),
+        probability=earlier + failure(size, wanted.gap, state.cycle_steps),
         margin=_excess(found, own, wanted) + wanted.gap * width + inexact,
     )
 

@@ -1,9 +1,12 @@
-"""Symmetric Lanczos with full reorthogonalisation, thick restart, and a second, deflated start.
+"""Symmetric block Lanczos with full reorthogonalisation, thick restart, and a second, deflated start.
 
 One cycle is a thick-restart Lanczos run (Wu and Simon 2000) on the operator restricted to the complement of the locked
 vectors. When all wanted Ritz pairs have converged they are locked, and a fresh cycle starts from another random vector
 orthogonal to them: one start vector finds one copy of a repeated eigenvalue, and none at all of an eigenvector that it
 happens to be orthogonal to. The run ends with a cycle that finds nothing better.
+
+A step multiplies a block of vectors (Golub and Underwood 1977). Blocks of one need fewest products; larger ones need
+fewer passes over the data.
 """
 
 from __future__ import annotations
@@ -13,16 +16,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from landscape.algorithms.basis import eigh, finite, floor, fresh, norm, orthogonalise, rotate
+from landscape.algorithms.basis import allocated, eigh, finite, floor, fresh, norm, orthogonalise, rotate
 from landscape.algorithms.ritz import refined, ritz, small
 from landscape.algorithms.selection import select
 from landscape.algorithms.state import LanczosState, Wanted
 from landscape.algorithms.symmetry import ASYMMETRY, asymmetric
 from landscape.operators.base import LinearOperator
 
-SPARE = 4  # basis vectors beyond the wanted ones: a found one, one being refined, one more, and the next
+SPARE = 2  # basis vectors beyond the wanted ones and two blocks: a found one, and one more
+
+
+def fewest_rows(count: int, block: int = 1) -> int:
+    """How many rows a run needs at least for so many pairs, if P is not smaller."""
+    return count + 2 * block + SPARE
 
 
 def lanczos(
@@ -32,15 +40,19 @@ def lanczos(
     seed: int = 0,
     max_basis: int,
     max_products: int,
+    block: int = 1,
+    spill: bool = False,
     resume: LanczosState | None = None,
 ) -> Iterator[LanczosState]:
-    """States after each product, until `finished(state, wanted)` or `max_products`.
+    """States after each step of `block` products, until `finished(state, wanted)` or `max_products`.
 
-    `max_basis` rows of P numbers are held (at least `wanted.count + SPARE` if P is larger).
+    `max_basis` rows of P numbers are held, at least `fewest_rows` or P; with `spill` in the host's memory.
     """
-    state = resume or _begin(operator, wanted, seed, min(max_basis, operator.size))
+    rows = min(max_basis, operator.size)
+    state = resume or _begin(operator, wanted, seed, rows, min(block, operator.size), spill)
     while not finished(state, wanted) and state.products < max_products:
-        full = state.active > 0 and state.used == len(state.basis) < operator.size
+        room = min(state.used + state.coupling.shape[1], operator.size)
+        full = state.active > 0 and room > len(state.basis)
         if all_converged(state, wanted) or (full and state.cycle and _newcomers(state, wanted)):
             state = _lock(operator, state, wanted, seed)
         else:
@@ -53,7 +65,7 @@ def all_converged(state: LanczosState, wanted: Wanted) -> bool:
     """Whether as many pairs as wanted are known and all have converged."""
     if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
         return False
-    searching = state.cycle and state.cycle_products < wanted.search_length(state.cycle, state.basis.shape[1])
+    searching = state.cycle and state.cycle_steps < wanted.search_length(state.cycle, state.basis.shape[1])
     if searching and not state.exhausted:
         return False
     pairs = ritz(state, wanted)
@@ -71,62 +83,102 @@ def finished(state: LanczosState, wanted: Wanted) -> bool:
     return state.cycle > 0 and not ritz(state, wanted).own.any()
 
 
-def _begin(operator: LinearOperator, wanted: Wanted, seed: int, capacity: int) -> LanczosState:
-    basis = torch.empty((capacity, operator.size), dtype=operator.like.dtype, device=operator.like.device)
+def _begin(operator: LinearOperator, wanted: Wanted, seed: int, capacity: int, block: int, spill: bool) -> LanczosState:
+    basis = allocated(capacity, operator.like, spill)
     nothing = np.zeros(0)
     empty = np.zeros((0, wanted.count))
-    state = LanczosState(
-        basis, nothing, nothing, np.zeros((0, 0)), nothing, np.zeros((0, 0)), 0.0, 0.0, 0, 0, 0, 0, empty, empty
+    _fill(basis, 0, block, seed, 0)
+    return LanczosState(
+        basis=basis,
+        locked_values=nothing,
+        locked_residuals=nothing,
+        projected=np.zeros((0, 0)),
+        coupling=np.zeros((0, block)),
+        leakage=np.zeros((0, 0)),
+        rounding=0.0,
+        scale=0.0,
+        products=0,
+        block=block,
+        cycle=0,
+        cycle_products=0,
+        search_products=0,
+        value_history=empty,
+        residual_history=empty,
     )
-    basis[0] = fresh(basis[:0], seed, 0)
-    return state
+
+
+def _fill(basis: Tensor, first: int, count: int, seed: int, label: int, place: int = 0) -> None:
+    """Writes so many random unit vectors, orthogonal to all rows before them, from number `place` of a step on."""
+    for row in range(first, first + count):
+        basis[row] = fresh(basis[:row], seed, label, place + row - first)
 
 
 def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosState:
-    """One product: the next vector becomes active, and a new next vector is committed behind it."""
-    last = state.locked + state.active
-    rows = state.basis[: last + 1]
-    image = operator @ state.basis[last]
-    scale = max(state.scale, finite(norm(image)))
+    """Products with the next vectors: they become active, and new next vectors are committed behind them."""
+    last, end = state.locked + state.active, state.used
+    rows = state.basis[:end]
+    image = operator.matmat(state.basis[last:end].to(operator.like.device).T).T.contiguous()
+    scale = max(state.scale, *(finite(norm(row)) for row in image))
     overlaps = orthogonalise(image, rows)
     deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale)
-    locked, alpha = overlaps[: state.locked], overlaps[last]
-    projected = np.block([[state.projected, state.coupling[:, None]], [state.coupling[None, :], alpha]])
-    beta = norm(image)
-    if last + 1 == state.basis.shape[1]:
-        beta = 0.0  # the whole space is spanned
-    elif beta <= floor(image.dtype, scale):
-        beta = 0.0  # an invariant subspace: go on from a fresh direction, not coupled to it
-        state.basis[last + 1] = fresh(rows, seed, state.products + 1)
-    else:
-        state.basis[last + 1] = image / beta
+    locked, alpha = overlaps[: state.locked], overlaps[last:]
+    projected = np.block([[state.projected, state.coupling], [state.coupling.T, (alpha + alpha.T) / 2]])
+    beta = _next(image, state.basis, end, floor(image.dtype, scale), seed, state.products + 1)
     return replace(
         state,
         projected=projected,
-        coupling=np.append(np.zeros(state.active), beta),
+        coupling=np.concatenate([np.zeros((state.active, beta.shape[1])), beta]),
         leakage=np.column_stack([state.leakage, locked]),
         scale=scale,
         rounding=max(state.rounding, deviation),
-        products=state.products + 1,
-        cycle_products=state.cycle_products + 1,
-        search_products=state.search_products + (state.cycle > 0),
+        products=state.products + len(image),
+        cycle_products=state.cycle_products + len(image),
+        search_products=state.search_products + len(image) * (state.cycle > 0),
     )
 
 
+def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label: int) -> np.ndarray:
+    """Writes what is left of an image `(b, P)` behind row `end` as orthonormal rows; returns its parts along them.
+
+    A row of which nothing is left but rounding has come to an invariant subspace: a fresh one takes its place, not
+    coupled to anything. There are fewer rows, or none, where the whole space is nearly spanned.
+    """
+    count = min(len(image), basis.shape[1] - end)
+    beta = np.zeros((len(image), count))
+    written = 0
+    for index, row in enumerate(image):
+        if written:
+            beta[index, :written] = orthogonalise(row[None], basis[end : end + written])[:, 0]
+        size = norm(row)
+        if written < count and size > least:
+            row /= size
+            if len(image) > 1:  # what is left of one row may be little, and mostly rounding along the others
+                orthogonalise(row[None], basis[: end + written])
+                row /= norm(row)
+            basis[end + written] = row
+            beta[index, written] = size
+            written += 1
+    if written < count:
+        _fill(basis, end + written, count - written, seed, label, written)
+    return beta
+
+
 def _restart(state: LanczosState, wanted: Wanted) -> LanczosState:
-    """Compresses the active vectors to the best Ritz vectors; the next vector stays (Wu and Simon 2000, eq. 3-7)."""
+    """Compresses the active vectors to the best Ritz vectors; the next ones stay (Wu and Simon 2000, eq. 3-7)."""
     values, rotation = eigh(state.projected)
     best = min(max(int(ritz(state, wanted).own.sum()), 1), state.active - 1)
-    keep = min(best + (state.active - best) // 2, state.active - 1)
+    blocks = state.coupling.shape[1]
+    room = len(state.basis) - state.locked - 2 * blocks
+    keep = max(1, min(best + (state.active - best) // 2, state.active - 1, room))
     chosen = select(values, keep, wanted.which)
     kept = rotation[:, chosen]
     first, end = state.locked, state.locked + state.active
     rotate(state.basis[first:end], kept.T, state.basis[first : first + keep])
-    state.basis[first + keep] = state.basis[end]
+    state.basis[first + keep : first + keep + blocks] = state.basis[end : end + blocks].clone()
     return replace(
         state,
         projected=np.diag(values[chosen]),
-        coupling=state.coupling @ kept,
+        coupling=kept.T @ state.coupling,
         leakage=state.leakage @ kept,
     )
 
@@ -139,15 +191,16 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: i
     pairs = refined(ritz(state, wanted, only_converged=True), state, wanted)
     count = len(pairs.values)
     rotate(state.basis[: state.locked + state.active], pairs.coefficients, state.basis[:count])
-    best = state.basis[0]
+    best = state.basis[0].to(operator.like.device)
     measured = finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
-    state.basis[count] = fresh(state.basis[:count], seed, state.products)
+    block = min(state.block, operator.size - count)
+    _fill(state.basis, count, block, seed, state.products)
     return replace(
         state,
         locked_values=pairs.values,
         locked_residuals=pairs.residuals,
         projected=np.zeros((0, 0)),
-        coupling=np.zeros(0),
+        coupling=np.zeros((0, block)),
         leakage=np.zeros((count, 0)),
         rounding=max(state.rounding, math.sqrt(max(measured**2 - float(pairs.residuals[0]) ** 2, 0.0))),
         products=state.products + 1,
@@ -177,7 +230,7 @@ def _newcomers(state: LanczosState, wanted: Wanted) -> bool:
 
 
 def _asymmetry(deviations: np.ndarray, scale: float) -> float:
-    """u'Av and v'Au are both known for the last vector and those before: how far they differ at most.
+    """u'Av and v'Au are both known for the last vectors and those before: how far they differ at most.
 
     It counts as rounding; raises NumericalError if it is too much for that.
     """

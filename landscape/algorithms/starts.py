@@ -60,7 +60,7 @@ def searching(
 ) -> Iterator[LanczosState]:
     """The states of a rough search for leading eigenvectors, after each product, in a basis of about `rows`."""
     wanted = _wanted(operator.size, count)
-    basis = max(rows, wanted.count + lanczos.SPARE)
+    basis = max(rows, lanczos.fewest_rows(wanted.count))
     yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=basis, max_products=PRODUCTS, resume=resume)
 
 

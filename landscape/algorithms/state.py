@@ -1,8 +1,8 @@
 """A Lanczos run as a value: what is wanted, and how far it is.
 
-Notation: the basis holds orthonormal rows L (locked), Q (active) and q (next), with
+Notation: the basis holds orthonormal rows L (locked), Q (active) and N (next, as many as a block has), with
 
-    A Q = Q T + q c' + L B,     T = Q' A Q,   c' = q' A Q,   B = L' A Q
+    A Q = Q T + N C' + L B,     T = Q' A Q,   C' = N' A Q,   B = L' A Q
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.basis import eigh, floor
+from landscape.algorithms.basis import allocated, eigh, floor
 from landscape.algorithms.bound import steps_needed
 from landscape.algorithms.selection import Which
 
@@ -24,7 +24,7 @@ SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many pairs of which end, how exact, and how many products the second start may take to find another."""
+    """How many pairs of which end, how exact, and how many steps the second start may take to find another."""
 
     count: int
     which: Which = "largest"
@@ -34,7 +34,7 @@ class Wanted:
     probability: float = 0.01
 
     def search_length(self, cycle: int, size: int) -> int:
-        """Products of the search number `cycle`, from 1, in `size` dimensions; each has half the last one's chance."""
+        """Steps of the search number `cycle`, from 1, in `size` dimensions; each has half the last one's chance."""
         if self.gap is None:
             return self.confirm
         return max(self.confirm, steps_needed(size, self.gap, self.probability * 0.5**cycle))
@@ -58,9 +58,9 @@ class Candidates:
 
 @dataclass(frozen=True)
 class LanczosState:
-    """A run after some products: P parameters, k wanted, l locked, a active vectors.
+    """A run after some products: P parameters, k wanted, l locked, a active vectors, b next ones.
 
-    The rows of `basis` beyond `used` are not part of the state: a step writes its new row there and then counts it,
+    The rows of `basis` beyond `used` are not part of the state: a step writes its new rows there and then counts them,
     so the state before the step stays true until a restart or a lock rewrites the rows.
     """
 
@@ -68,16 +68,17 @@ class LanczosState:
     locked_values: np.ndarray  # (l,)
     locked_residuals: np.ndarray  # (l,)
     projected: np.ndarray  # T, (a, a)
-    coupling: np.ndarray  # c, (a,)
+    coupling: np.ndarray  # C, (a, b); b is 0 where nothing is left
     leakage: np.ndarray  # B, (l, a)
     rounding: float  # as measured: by a product at each lock, and by u'Av - v'Au at each step
     scale: float  # the largest ||A q|| seen: an estimate of ||A|| from below
     products: int
+    block: int  # products of a step
     cycle: int  # 0 until the first lock
     cycle_products: int
     search_products: int  # those of all cycles after the first
-    value_history: np.ndarray  # (products, k), NaN where fewer than k values were known
-    residual_history: np.ndarray  # (products, k)
+    value_history: np.ndarray  # (steps, k), NaN where fewer than k values were known
+    residual_history: np.ndarray  # (steps, k)
 
     @property
     def locked(self) -> int:
@@ -89,8 +90,18 @@ class LanczosState:
 
     @property
     def used(self) -> int:
-        """Rows of the basis that hold vectors, the next one included."""
-        return min(self.locked + self.active + 1, self.basis.shape[1])
+        """Rows of the basis that hold vectors, the next ones included."""
+        return self.locked + self.active + int(self.coupling.shape[1])
+
+    @property
+    def cycle_steps(self) -> int:
+        """Steps of the current cycle: a Krylov space of that depth was searched from each of its starts."""
+        return self.cycle_products // self.block
+
+    @property
+    def search_passes(self) -> int:
+        """Passes over the data of all cycles after the first, with the one product of each lock."""
+        return self.cycle + (self.search_products - self.cycle) // self.block
 
     @property
     def floor(self) -> float:
@@ -126,7 +137,7 @@ class LanczosState:
         coefficients[self.locked :, self.locked :] = rotation.T
         return Candidates(
             values=np.concatenate([self.locked_values, values]),
-            residuals=np.concatenate([self.locked_residuals, np.abs(self.coupling @ rotation)]),
+            residuals=np.concatenate([self.locked_residuals, np.linalg.norm(rotation.T @ self.coupling, axis=1)]),
             coefficients=coefficients,
             own=np.arange(self.locked + self.active) >= self.locked,
         )
@@ -138,11 +149,11 @@ class LanczosState:
         return {**plain, "basis": self.basis[: self.used].cpu().numpy(), "basis_shape": shape}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> LanczosState:
+    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor, *, spill: bool = False) -> LanczosState:
         """The state that `arrays()` described, on the device and in the dtype of `like`."""
         rest = dict(arrays)
-        rows = torch.from_numpy(rest.pop("basis")).to(like)
-        basis = torch.empty(tuple(rest.pop("basis_shape")), dtype=like.dtype, device=like.device)
+        rows = torch.from_numpy(rest.pop("basis"))
+        basis = allocated(int(rest.pop("basis_shape")[0]), like, spill)
         basis[: len(rows)] = rows
         plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
         return cls(basis=basis, **plain)

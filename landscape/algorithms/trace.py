@@ -307,7 +307,7 @@ def _sketch(operator: LinearOperator, groups: Sequence[Group], state: TraceState
     scale = max(state.scale, float(torch.linalg.vector_norm(image, dim=1).max()) / operator.size**0.5)
     least = floor(image.dtype, scale * operator.size**0.5)
     for one in image.clone():
-        orthogonalise(one, state.basis[:rank])
+        orthogonalise(one[None], state.basis[:rank])
         length = norm(one)
         if length > least:  # else the image lies in Q: the range is captured
             state.basis[rank] = one / length

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
 
 BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
+TIGHT = (2, 20)  # with fewer than 2 k + 20, restarts cost more products than a basis in the host's memory costs time
 ROOMY = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
-EXPECTED = (3.3, 12)  # products until convergence, 3.3 k + 12: k = 5 took 12 on trained nets, 57 on an untrained one
+# products until convergence, 3.3 k + 12 + 5 (block - 1): k = 5 took 12 on trained nets, 57 on an untrained one
+EXPECTED = (3.3, 12, 5)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class EigResult(Result):
         "rank", help="min(r, r^2 / gap + rounding): the second assumes that no eigenvalue was missed."
     )
     converged: np.ndarray = array("rank", help="Whether the residual is at most tol |lambda|.")
-    ritz_values: np.ndarray = array("iteration", "rank", help="The wanted values after each product.")
+    ritz_values: np.ndarray = array("iteration", "rank", help="The wanted values after each step of the search.")
     ritz_residuals: np.ndarray = array("iteration", "rank", help="Their residuals.")
     tol: float = scalar("Largest residual asked for, relative to the eigenvalue.")
     products: int = scalar("Products with the matrix over the full data.")
@@ -56,6 +58,9 @@ class EigResult(Result):
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
+    search_passes: int | None = scalar(
+        "Passes over the data of these searches: fewer than products with --block.", optional=True
+    )
     pyhessian_eigenvalues: np.ndarray | None = array(
         "rank", help="PyHessian's power iteration on the same data.", optional=True
     )
@@ -146,6 +151,15 @@ class EigResult(Result):
 
 
 @dataclass(frozen=True)
+class Rows:
+    """How many rows the basis has, how many of them fit beside the data, and whether it lies in the host's memory."""
+
+    count: int
+    beside: int
+    spill: bool
+
+
+@dataclass(frozen=True)
 class Eig(Resampled):
     """Top-k eigenpairs of the Hessian by thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalisation."""
 
@@ -158,9 +172,16 @@ class Eig(Resampled):
         "largest", help="Which end of the spectrum; both takes half from each."
     )
     tol: float = option(1e-3, help="Largest residual, relative to the eigenvalue.", min=0)
+    block: int = option(
+        1,
+        help="Vectors multiplied in each pass over the data: more products, but fewer passes, where reading data takes "
+        "the time.",
+        min=1,
+        max=64,
+    )
     max_products: int = option(1000, help="Give up after so many products (exit 3).", min=1, identity=False)
     max_basis: int | None = option(None, help="Vectors held at most; default from memory.", min=4)
-    confirm: int = option(8, help="Products for a second start that looks for skipped eigenvalues; 0 for none.", min=0)
+    confirm: int = option(8, help="Steps of a second start that looks for skipped eigenvalues; 0 for none.", min=0)
     certify: bool = option(False, help="Search until the bound of Kuczynski and Wozniakowski holds: see the next two.")
     certify_gap: float = option(
         0.01, help="Gap that is ruled out, relative to the width of the spectrum.", min=1e-6, max=0.25
@@ -190,12 +211,12 @@ class Eig(Resampled):
 
         from landscape.algorithms import lanczos, ritz
 
-        capacity, wanted = self._capacity(objective), self._wanted()
+        rows, wanted = self._rows(objective), self._wanted()
         operator = self.matrix(objective)
         self.require_resampling(operator, objective)
         reference = objective.reference
         phases = Phases(resume)
-        state = yield from phases.run("all", lambda saved: self._search(operator, capacity, wanted, saved))
+        state = yield from phases.run("all", lambda saved: self._search(operator, rows, wanted, saved))
         pairs = ritz.refined(ritz.ritz(state, wanted), state, wanted)
         known = ritz.converged(pairs, state, self.tol)
         result = EigResult(
@@ -216,13 +237,14 @@ class Eig(Resampled):
             parameters=objective.space.size,
             samples=objective.batches.samples,
             vectors=ritz.vectors(pairs, state.basis).T.cpu().numpy(),
+            search_passes=state.search_passes,
             **self._certified(state, wanted),
         )
         if groups := self.groups(objective):
             found = yield from phases.run(
                 layers.PHASE,
                 lambda saved: layers.leading(
-                    operator, groups, wanted, steps=capacity, most=self.max_products, seed=self.seed, resume=saved
+                    operator, groups, wanted, steps=rows.beside, most=self.max_products, seed=self.seed, resume=saved
                 ),
             )
             result = replace(result, **layers.columns(groups, found, wanted))
@@ -231,28 +253,38 @@ class Eig(Resampled):
         return self._cross_checked(result, objective) if self.cross_check else result
 
     def _search(
-        self, operator: LinearOperator, capacity: int, wanted: Wanted, saved: State
+        self, operator: LinearOperator, rows: Rows, wanted: Wanted, saved: State
     ) -> Generator[Progress, None, LanczosState]:
         """Yields after each product; returns the last state."""
         from landscape.algorithms import lanczos
         from landscape.algorithms.state import LanczosState
 
-        state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
+        state = earlier = LanczosState.from_arrays(dict(saved), operator.like, spill=rows.spill) if saved else None
         for state in lanczos.lanczos(
-            operator, wanted, seed=self.seed, max_basis=capacity, max_products=self.max_products, resume=earlier
+            operator,
+            wanted,
+            seed=self.seed,
+            max_basis=rows.count,
+            max_products=self.max_products,
+            block=self.block,
+            spill=rows.spill,
+            resume=earlier,
         ):
             yield self._progress(state, wanted)
         assert state is not None  # max_products >= 1
         return state
 
     def plan(self, objective: Objective) -> Plan:
-        rows = self._capacity(objective)
+        plan = self._rows(objective)
+        rows = plan.count
         search = self._wanted().search_length(1, objective.space.size)
-        search += search > 0  # one more measures the rounding
-        products = min(round(EXPECTED[0] * self.k + EXPECTED[1]) + search, self.max_products)
-        seconds = self.seconds_per_product(objective)
+        search = search * self.block + (search > 0)  # one more measures the rounding
+        expected = EXPECTED[0] * self.k + EXPECTED[1] + EXPECTED[2] * (self.block - 1)
+        products = min(round(expected) + search, self.max_products)
+        seconds = self.seconds_per_product(objective, self.block)
         whole = (seconds + _seconds_per_row(objective) * min(rows, products) / 2) * (products + 1)  # loss and gradient
-        facts = {"basis": f"{rows} vectors", "product": f"{seconds:.3g} s"}
+        where = " in the host's memory" if plan.spill else ""
+        facts = {"basis": f"{rows} vectors{where}", "product": f"{seconds:.3g} s"}
         groups, held = self.groups(objective), rows
         if groups:
             each = seconds * (1 + len(groups) * BLOCK_COST)
@@ -305,22 +337,28 @@ class Eig(Resampled):
         from landscape.algorithms import ritz
         from landscape.algorithms.resampling import standard_errors
 
-        return self._padded(standard_errors(*self.quadratics(operator, objective, ritz.vectors(pairs, state.basis).T)))
+        vectors = ritz.vectors(pairs, state.basis).to(objective.device)
+        return self._padded(standard_errors(*self.quadratics(operator, objective, vectors.T)))
 
-    def _capacity(self, objective: Objective) -> int:
+    def _rows(self, objective: Objective) -> Rows:
         """Rows of the basis; raises UsageError if k is too large for the parameters or for the rows."""
-        from landscape import memory
-        from landscape.algorithms.lanczos import SPARE
+        import torch
 
-        size = objective.space.size
+        from landscape import memory
+        from landscape.algorithms.lanczos import fewest_rows
+
+        size, host = objective.space.size, torch.device("cpu")
         if self.k > size:
             raise UsageError(f"-k {self.k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
-        fitting = memory.available(objective.device) // BASIS_SHARE // objective.theta.nbytes
         # the bound holds for searches that need no restart, and a second one may follow
         search = self._wanted().search_length(2, size) if self.certify else 0
-        wished = max(ROOMY[0] * self.k + ROOMY[1], self.k + search + SPARE)
+        wished = max(ROOMY[0] * self.k + ROOMY[1] * self.block, fewest_rows(self.k, self.block) + search * self.block)
+        fewest = min(max(fewest_rows(self.k, self.block), self.k + (search + 1) * self.block + 1), size)
+        beside = memory.available(objective.device) // BASIS_SHARE // objective.theta.nbytes
+        tight = beside < min(max(TIGHT[0] * self.k + TIGHT[1], fewest), self.max_basis or wished, size)
+        spill = tight and objective.device.type != "cpu"
+        fitting = memory.available(host) // BASIS_SHARE // objective.theta.nbytes if spill else beside
         rows = min(self.max_basis or min(wished, fitting), size)
-        fewest = min(self.k + max(SPARE, search + 2), size)
         if rows < fewest:
             raise UsageError(
                 f"{rows} basis vectors are too few for {self.k} eigenvalues{' and --certify' if self.certify else ''}",
@@ -328,7 +366,7 @@ class Eig(Resampled):
                 fix=f"--max-basis {fewest} or more, or a smaller -k"
                 + (", or a larger --certify-gap" if self.certify else ""),
             )
-        return rows
+        return Rows(rows, min(rows, beside), spill)
 
     def _progress(self, state: LanczosState, wanted: Wanted) -> Progress:
         from landscape.algorithms import ritz
@@ -338,7 +376,7 @@ class Eig(Resampled):
         note = f"{state.products} products"
         if state.cycle:
             length = wanted.search_length(state.cycle, state.basis.shape[1])
-            note += f", looking for skipped values {min(state.cycle_products, length)}/{length}"
+            note += f", looking for skipped values {min(state.cycle_steps, length)}/{length}"
         elif len(pairs.values):
             note += f", largest {pairs.values[0]:.5g}"
         return Progress(done, self.k, note, state.arrays)
@@ -364,5 +402,5 @@ def _seconds_per_row(objective: Objective) -> float:
 
     rows = torch.zeros((2, objective.space.size), dtype=objective.dtype, device=objective.device)
     began = time.perf_counter()
-    orthogonalise(objective.theta.clone(), rows)
+    orthogonalise(objective.theta.clone()[None], rows)
     return (time.perf_counter() - began) / len(rows)

@@ -64,19 +64,21 @@ def convergence(result: EigResult, axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     count = result.ritz_values.shape[1]
-    products = np.arange(1, len(result.ritz_values) + 1)
+    passes = np.arange(1, len(result.ritz_values) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = result.ritz_residuals / np.abs(result.ritz_values)
     relative[relative == 0] = np.nan  # exact: no place on a logarithmic axis
     for rank, colour in enumerate(_shades(count)):
         label = f"rank {rank}" if count <= NAMED_RANKS else None
-        axes.plot(products, relative[:, rank], color=colour, linewidth=1.2, label=label)
+        axes.plot(passes, relative[:, rank], color=colour, linewidth=1.2, label=label)
     axes.axhline(result.tol, color=GREY, linestyle="--", linewidth=1, label="tolerance")
-    if result.search_products:
-        first = len(products) - result.search_products
-        axes.axvspan(first + 0.5, len(products) + 0.5, color="0.93", zorder=0, label="search for skipped values")
+    searched = result.search_products if result.search_passes is None else result.search_passes
+    if searched:
+        first = len(passes) - searched
+        axes.axvspan(first + 0.5, len(passes) + 0.5, color="0.93", zorder=0, label="search for skipped values")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="Hessian-vector products", ylabel="residual / |eigenvalue|")
+    several = result.products > len(passes)
+    axes.set(xlabel="passes over the data" if several else "Hessian-vector products", ylabel="residual / |eigenvalue|")
     axes.set_title("convergence", fontsize=10)
     if np.isfinite(relative).any():
         axes.set_yscale("log")

@@ -96,8 +96,8 @@ def test_a_start_orthogonal_to_the_top_eigenvector_is_caught(monkeypatch: pytest
     operator = MatrixOperator(torch.diag(torch.from_numpy(values)))
     original = basis.fresh
 
-    def hostile(rows: torch.Tensor, seed: int, label: int) -> torch.Tensor:
-        vector = original(rows, seed, label)
+    def hostile(rows: torch.Tensor, seed: int, label: int, place: int) -> torch.Tensor:
+        vector = original(rows, seed, label, place)
         if not label:  # the first start
             vector[0] = 0
             vector /= vector.norm()

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.dense import MatrixOperator, symmetric
 
-from landscape.algorithms.lanczos import finished, lanczos
+from landscape.algorithms import basis
+from landscape.algorithms.lanczos import fewest_rows, finished, lanczos
 from landscape.algorithms.ritz import converged, error_bounds, refined, ritz, vectors
 from landscape.algorithms.selection import Which, select
 from landscape.algorithms.state import Candidates, LanczosState, Wanted
@@ -35,21 +36,32 @@ EPS = {torch.float64: 2.2e-16, torch.float32: 1.2e-7}
 
 
 def solve(
-    operator: MatrixOperator, wanted: Wanted, *, max_basis: int = 200, max_products: int = 2000, seed: int = 0
+    operator: MatrixOperator,
+    wanted: Wanted,
+    *,
+    max_basis: int = 200,
+    max_products: int = 4000,
+    seed: int = 0,
+    block: int = 1,
 ) -> tuple[LanczosState, Candidates]:
-    for state in lanczos(operator, wanted, seed=seed, max_basis=max_basis, max_products=max_products):  # noqa: B007
+    for state in lanczos(  # noqa: B007
+        operator, wanted, seed=seed, max_basis=max_basis, max_products=max_products, block=block
+    ):
         pass
     return state, refined(ritz(state, wanted), state, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 class TestDesignedSpectra:
+    @pytest.mark.parametrize("block", [1, 4])
     @pytest.mark.parametrize("which", ENDS)
     @pytest.mark.parametrize("name", SPECTRA)
-    def test_no_value_is_skipped_and_none_is_a_ghost(self, name: str, which: Which, dtype: torch.dtype) -> None:
+    def test_no_value_is_skipped_and_none_is_a_ghost(
+        self, name: str, which: Which, dtype: torch.dtype, block: int
+    ) -> None:
         spectrum = SPECTRA[name]
         wanted = Wanted(min(5, len(spectrum)), which)
-        state, pairs = solve(symmetric(spectrum, dtype=dtype), wanted)
+        state, pairs = solve(symmetric(spectrum, dtype=dtype), wanted, block=block)
         exact = spectrum[select(spectrum, wanted.count, which)]
         scale = np.abs(spectrum).max()
         assert finished(state, wanted)
@@ -61,13 +73,16 @@ class TestDesignedSpectra:
             assert (np.abs(pairs.values - exact) <= allowed).all()
 
     @pytest.mark.parametrize(("name", "which"), RESOLVABLE)
-    @pytest.mark.parametrize("spare", [4, 25], ids=["tight-basis", "roomy-basis"])
+    @pytest.mark.parametrize(
+        ("block", "spare"), [(1, 4), (1, 25), (3, 8), (3, 25)], ids=["tight", "roomy", "tight-block", "roomy-block"]
+    )
     def test_a_bounded_basis_gives_the_same_values(
-        self, name: str, which: Which, dtype: torch.dtype, spare: int
+        self, name: str, which: Which, dtype: torch.dtype, block: int, spare: int
     ) -> None:
         spectrum = SPECTRA[name]
         wanted = Wanted(min(5, len(spectrum)), which)
-        state, pairs = solve(symmetric(spectrum, dtype=dtype), wanted, max_basis=wanted.count + spare)
+        assert spare >= fewest_rows(0, block)
+        state, pairs = solve(symmetric(spectrum, dtype=dtype), wanted, max_basis=wanted.count + spare, block=block)
         exact = np.sort(np.abs(spectrum[select(spectrum, wanted.count, which)]))
         assert finished(state, wanted)
         assert len(state.basis) <= wanted.count + spare
@@ -76,39 +91,48 @@ class TestDesignedSpectra:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("max_basis", [200, 14], ids=["unrestarted", "thick-restart"])
+@pytest.mark.parametrize(
+    ("block", "max_basis"),
+    [(1, 200), (1, 14), (3, 200), (3, 14), (7, 37)],
+    ids=["unrestarted", "thick-restart", "block", "block-restart", "block-7"],
+)
 @pytest.mark.parametrize("name", [name for name in SPECTRA if len(SPECTRA[name]) >= 40])
 class TestIdentity:
-    """A Q = Q T + q c' + L B and orthonormality, after every product."""
+    """A Q = Q T + N C' + L B and orthonormality, after every step."""
 
-    def test_the_lanczos_relation_holds(self, name: str, max_basis: int, dtype: torch.dtype) -> None:
+    def test_the_lanczos_relation_holds(self, name: str, block: int, max_basis: int, dtype: torch.dtype) -> None:
         operator = symmetric(SPECTRA[name], dtype=dtype)
         matrix, scale = operator.matrix, max(float(np.abs(SPECTRA[name]).max()), 1e-300)
-        for state in lanczos(operator, Wanted(4, tol=1e-2, confirm=30), max_basis=max_basis, max_products=60):
+        wanted = Wanted(4, tol=1e-2, confirm=30)
+        for state in lanczos(operator, wanted, max_basis=max_basis, max_products=60 * block, block=block):
             if not state.active:
                 continue  # right after a lock
             first, end = state.locked, state.locked + state.active
             locked, active = state.basis[:first].T, state.basis[first:end].T
-            beyond = state.basis[end] if state.used > end else torch.zeros(operator.size, dtype=dtype)
+            following = state.basis[end : state.used].T
             expected = (
                 active @ torch.from_numpy(state.projected).to(dtype)
-                + torch.outer(beyond, torch.from_numpy(state.coupling).to(dtype))
+                + following @ torch.from_numpy(state.coupling.T).to(dtype)
                 + locked @ torch.from_numpy(state.leakage).to(dtype)
             )
             assert float((matrix @ active - expected).abs().max()) <= 100 * EPS[dtype] * scale
 
-    def test_the_basis_is_orthonormal_to_50_eps(self, name: str, max_basis: int, dtype: torch.dtype) -> None:
+    def test_the_basis_is_orthonormal_to_50_eps(
+        self, name: str, block: int, max_basis: int, dtype: torch.dtype
+    ) -> None:
         operator = symmetric(SPECTRA[name], dtype=dtype)
-        for state in lanczos(operator, Wanted(4, tol=1e-2, confirm=30), max_basis=max_basis, max_products=60):
+        wanted = Wanted(4, tol=1e-2, confirm=30)
+        for state in lanczos(operator, wanted, max_basis=max_basis, max_products=60 * block, block=block):
             rows = state.basis[: state.used].double()
             assert float((rows @ rows.T - torch.eye(len(rows), dtype=torch.float64)).abs().max()) <= 50 * EPS[dtype]
 
 
 @pytest.mark.parametrize("max_basis", [200, 12], ids=["unrestarted", "thick-restart"])
 @pytest.mark.parametrize("confirm", [0, 8], ids=["first-cycle", "after-the-search"])
-def test_reported_residuals_are_the_true_ones(max_basis: int, confirm: int) -> None:
+@pytest.mark.parametrize("block", [1, 3])
+def test_reported_residuals_are_the_true_ones(max_basis: int, confirm: int, block: int) -> None:
     operator = symmetric(SPECTRA["outliers-both-ends"])
-    state, pairs = solve(operator, Wanted(4, "both", confirm=confirm), max_basis=max_basis)
+    state, pairs = solve(operator, Wanted(4, "both", confirm=confirm), max_basis=max_basis, block=block)
     rows = vectors(pairs, state.basis).T
     true = torch.linalg.vector_norm(operator.matrix @ rows - rows * torch.from_numpy(pairs.values), dim=0)
     assert np.allclose(pairs.residuals, true.numpy(), rtol=1e-6, atol=1e-13)
@@ -154,20 +178,23 @@ def test_a_start_that_misses_an_eigenvector_is_caught_by_the_second_start() -> N
     assert seeing.values[0] == pytest.approx(10, rel=1e-6)
 
 
-def test_resuming_from_any_product_gives_bit_for_bit_the_uninterrupted_result() -> None:
+@pytest.mark.parametrize("block", [1, 3])
+def test_resuming_from_any_product_gives_bit_for_bit_the_uninterrupted_result(block: int) -> None:
     wanted = Wanted(4)
     operator = symmetric(SPECTRA["repeated"], dtype=torch.float32)
 
     def run(resume: LanczosState | None = None, stop: int = 2000) -> LanczosState:
         state = resume
-        for state in lanczos(operator, wanted, max_basis=12, max_products=stop, resume=resume):  # noqa: B007
+        for state in lanczos(  # noqa: B007
+            operator, wanted, max_basis=12, max_products=stop, block=block, resume=resume
+        ):
             pass
         assert state is not None
         return state
 
     whole = run()
     assert whole.cycle >= 1
-    for stop in range(1, whole.products):
+    for stop in range(1, whole.products, block):
         half = LanczosState.from_arrays(run(stop=stop).arrays(), operator.like)
         resumed = run(resume=half)
         for name, value in whole.arrays().items():
@@ -253,11 +280,12 @@ class TestRefined:
             locked_values=np.array([5.0]),
             locked_residuals=np.array([0.1]),
             projected=np.array([[7.0]]),
-            coupling=np.array([0.0]),
+            coupling=np.array([[0.0]]),
             leakage=np.array([[0.1]]),
             rounding=0.0,
             scale=7.0,
             products=3,
+            block=1,
             cycle=1,
             cycle_products=1,
             search_products=2,
@@ -286,11 +314,12 @@ def test_a_gap_counts_only_beyond_the_neighbour_s_own_residual() -> None:
         locked_values=np.zeros(0),
         locked_residuals=np.zeros(0),
         projected=np.diag([1.0, 1.2]),
-        coupling=np.array([0.1, 0.19]),
+        coupling=np.array([[0.1], [0.19]]),
         leakage=np.zeros((0, 2)),
         rounding=0.0,
         scale=1.0,
         products=2,
+        block=1,
         cycle=0,
         cycle_products=2,
         search_products=0,
@@ -315,6 +344,49 @@ def test_the_work_is_counted() -> None:
     operator = symmetric(SPECTRA["outliers-both-ends"])
     state, _ = solve(operator, Wanted(2))
     assert state.products == operator.columns == len(state.value_history)
+
+
+def test_a_block_takes_fewer_passes_for_more_products() -> None:
+    spectrum = np.r_[np.linspace(-1, 1, 380), 2 + np.arange(20) ** 1.5]
+    alone, _ = solve(symmetric(spectrum), Wanted(20))
+    operator = symmetric(spectrum)
+    several, pairs = solve(operator, Wanted(20), block=4)
+    assert several.products == operator.columns  # locking measures the rounding with one product
+    assert len(several.value_history) < 0.6 * alone.products
+    assert several.products < 2.5 * alone.products
+    assert np.allclose(pairs.values, spectrum[::-1][:20], rtol=1e-6)
+
+
+def test_a_block_finds_as_many_copies_in_its_first_cycle() -> None:
+    operator = symmetric(np.r_[[10.0] * 3, np.linspace(-1, 1, 117)])
+    alone, _ = solve(operator, Wanted(3, confirm=0))
+    together, pairs = solve(operator, Wanted(3, confirm=0), block=3)
+    assert np.allclose(pairs.values, 10)
+    assert len(together.value_history) < 0.5 * len(alone.value_history)
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_a_basis_that_is_brought_over_in_chunks_is_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator, wanted = symmetric(SPECTRA["outliers-both-ends"]), Wanted(4, "both")
+    together, expected = solve(operator, wanted, max_basis=14, block=block)
+    moved = []
+    monkeypatch.setattr(basis, "CHUNK_NUMBERS", 3 * operator.size)
+    monkeypatch.setattr(basis, "_apart", lambda rows, vectors: moved.append(len(rows)) or True)
+    for state in lanczos(operator, wanted, max_basis=14, max_products=1000, block=block, spill=True):
+        rows = state.basis[: state.used]
+        assert float((rows @ rows.T - torch.eye(len(rows))).abs().max()) <= 50 * EPS[torch.float64]
+    pairs = refined(ritz(state, wanted), state, wanted)
+    assert np.allclose(pairs.values, expected.values, rtol=1e-12)
+    assert max(moved) > 3
+    assert state.products == together.products
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7])
+def test_a_block_larger_than_the_space_spans_it(size: int) -> None:
+    spectrum = np.linspace(1, 2, size)
+    state, pairs = solve(symmetric(spectrum), Wanted(min(3, size)), block=4)
+    assert state.exhausted
+    assert np.allclose(pairs.values, spectrum[::-1][:3])
 
 
 def test_an_unrestarted_run_needs_no_more_products_than_arpack() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Eig, Objective, session, store
+from landscape.analyses.eig import Rows
 from landscape.errors import NumericalError, UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -35,7 +38,7 @@ class TestEig(AnalysisContract):
 class TestEigByLayerWithCertificateAndResampling(AnalysisContract):
     @pytest.fixture
     def analysis(self) -> Eig:
-        return Eig(k=2, per_layer=True, certify=True, certify_gap=0.2, resample=4)
+        return Eig(k=2, per_layer=True, certify=True, certify_gap=0.2, resample=4, block=2)
 
     @pytest.fixture
     def objective(self, classification: Data) -> Objective:
@@ -107,6 +110,44 @@ def test_batches_and_micro_batches_change_nothing(classification: Data, split: S
     assert np.allclose(ours.eigenvalues, theirs.eigenvalues, rtol=1e-10)
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-14)
     assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-12)
+
+
+def test_blocks_take_fewer_passes_to_the_same_values(classification: Data) -> None:
+    read = []
+
+    class Read:
+        """Data that are read anew on each pass."""
+
+        def __iter__(self) -> Iterator[Data]:
+            read.append(1)
+            return iter([classification])
+
+    passes = []
+    for block in (1, 4):
+        objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+        objective.batches = dataclasses.replace(objective.batches, source=Read(), kept=False, whole=None)
+        operator_products = len(read)
+        result = landscape.run(Eig(k=4, block=block), objective)
+        passes.append(len(read) - operator_products)
+        values = torch.linalg.eigvalsh(dense_hessian(tanh_net(), [classification]))
+        assert np.allclose(result.eigenvalues, values.flip(0)[:4], rtol=1e-5)
+        assert result.confirmed
+        assert len(result.ritz_values) == passes[-1] - 1  # one for the loss
+        assert (result.search_passes or 0) < len(result.ritz_values)
+    assert passes[1] < 0.8 * passes[0]
+
+
+def test_a_basis_that_does_not_fit_on_the_gpu_lies_in_the_host_s_memory(
+    classification: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    monkeypatch.setattr(
+        "landscape.memory.available", lambda device: 1 << 30 if device.type == "cpu" else 4 * 39 * 4 * 9
+    )
+    assert Eig(k=2)._rows(objective) == Rows(39, 39, False)
+    monkeypatch.setattr(objective, "device", torch.device("cuda"))
+    assert Eig(k=2)._rows(objective) == Rows(39, 9, True)
+    assert Eig(k=2, max_basis=8)._rows(objective) == Rows(8, 8, False)
 
 
 def test_the_start_vector_changes_nothing(classification: Data) -> None:

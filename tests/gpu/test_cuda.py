@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,12 +18,17 @@ from landscape import (
     Flatness,
     Measures,
     Memorization,
+    Objective,
     Sharpness,
     Surface,
     Trace,
     checking,
 )
+from landscape.algorithms.lanczos import lanczos
+from landscape.algorithms.ritz import ritz
+from landscape.algorithms.state import Wanted
 from landscape.checking import Work
+from landscape.engine import Engine
 from landscape.gates.policy import policy
 from landscape.gates.verdict import judge
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
@@ -39,6 +46,57 @@ def test_products_equal_the_cpu_s(name: str) -> None:
         vector = torch.linspace(-1, 1, objective.space.size, dtype=torch.float64, device=device)
         products.append((HessianOperator(objective) @ vector).cpu())
     assert torch.allclose(*products, rtol=1e-9, atol=1e-9 * float(products[0].abs().max()))
+
+
+@pytest.mark.parametrize("engine", [Engine("loop", cuda_graphs="on"), Engine("vmap", cuda_graphs="on"), Engine()])
+def test_recorded_products_equal_launched_ones(engine: Engine) -> None:
+    plain, recorded = (
+        landscape.load(SAMPLES / "digits-mlp.pt", device="cuda", dtype="float64", cuda_graphs="off", micro_batch=500)
+        for _ in range(2)
+    )
+    recorded.engine = engine
+    operators = HessianOperator(plain), HessianOperator(recorded)
+    for columns in (1, 8, 8, 1):
+        block = torch.randn(plain.space.size, columns, dtype=torch.float64, device="cuda")
+        products = [operator @ block for operator in operators]
+        assert torch.allclose(*products, rtol=1e-9, atol=1e-9 * float(products[0].abs().max()))
+
+
+def test_data_that_are_read_anew_are_copied_ahead() -> None:
+    kept = landscape.load(SAMPLES / "digits-mlp.pt", device="cuda", dtype="float64")
+    streamed = landscape.load(SAMPLES / "digits-mlp.pt", device="cuda", dtype="float64")
+    batches = [batch.map(lambda tensor: tensor.cpu()) for batch in streamed.batches]
+    streamed.batches = replace(streamed.batches, source=batches, kept=False, whole=None)
+    assert torch.allclose(streamed.gradient(), kept.gradient(), rtol=1e-9, atol=1e-12)
+    assert torch.allclose(HessianOperator(streamed) @ kept.theta, HessianOperator(kept) @ kept.theta, atol=1e-9)
+
+
+def test_a_basis_in_the_host_s_memory_gives_the_same_eigenvalues() -> None:
+    objective = landscape.load(SAMPLES / "digits-mlp.pt", device="cuda")
+    operator, wanted = HessianOperator(objective), Wanted(3)
+    values = []
+    for spill in (False, True):
+        *_, state = lanczos(operator, wanted, max_basis=30, max_products=200, block=2, spill=spill)
+        values.append(ritz(state, wanted).values)
+    assert np.allclose(*values, rtol=1e-5)
+
+
+def test_running_out_of_memory_halves_and_goes_on() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(64, 4096), torch.nn.Tanh(), torch.nn.Linear(4096, 10))
+    data = [(torch.randn(20000, 64), torch.randint(0, 10, (20000,)))]
+    roomy = Objective(net, data, "cross_entropy", device="cuda", micro_batch=1000)
+    block = torch.randn(roomy.space.size, 8, device="cuda")
+    expected = HessianOperator(roomy) @ block
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(2e9 / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        tight = Objective(net, data, "cross_entropy", device="cuda", micro_batch=20000, engine=Engine("vmap"))
+        product = HessianOperator(tight) @ block
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert tight.micro_batch < 20000 or tight.engine.ways["hessian, 8 columns"].columns < 8
+    assert torch.allclose(product, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_eigenvalues_equal_the_cpu_s() -> None:
