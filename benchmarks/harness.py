@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import statistics
 import subprocess
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from landscape import provenance
 
 RESULTS = Path(__file__).parent / "results"
+Measure = Callable[[str, int], Any]  # a table, from the device and the number of repeats
 
 
 def interleaved(jobs: Mapping[str, Callable[[], Any]], repeats: int, device: str = "cpu") -> dict[str, float]:
@@ -82,6 +86,33 @@ def peak_bytes(job: Callable[[], Any]) -> int:
     return peak.peak
 
 
+def main(
+    name: str, tables: Mapping[str, Measure], studies: Mapping[str, Measure] = MappingProxyType({}), *, threads: int = 2
+) -> None:
+    """Measures the tables, each with (device, repeats), and writes them; with --studies those that take long instead.
+
+    Studies are of what is found, not of how fast: they are measured anew when a method changes.
+    """
+    options = argparse.ArgumentParser()
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--threads", type=int, default=threads)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--studies", action="store_true", help="the tables that take long, instead of the others")
+    chosen = options.parse_args()
+    torch.set_num_threads(chosen.threads)
+    if hasattr(os, "sched_setaffinity") and chosen.device == "cpu":  # every tool on the same cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: chosen.threads])
+    warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
+    figures: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    for title, measure in (studies if chosen.studies else tables).items():
+        began = time.perf_counter()
+        figures[title] = measure(chosen.device, chosen.repeats)
+        seconds[title] = round(time.perf_counter() - began, 1)
+        show(f"{title} ({seconds[title]} s)", figures[title])
+    print(f"wrote {write(f'{name}-studies' if chosen.studies else name, chosen.device, figures, seconds)}")
+
+
 def show(title: str, table: Mapping[str, Any]) -> None:
     """Prints a table while the others are still measured."""
     print(f"\n{title}", flush=True)
@@ -90,8 +121,10 @@ def show(title: str, table: Mapping[str, Any]) -> None:
         print(f"  {name:32s} " + "; ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
 
 
-def write(name: str, device: str, figures: Mapping[str, Any]) -> Path:
-    """Figures with the machine, versions and commit, as JSON under results/."""
+def write(
+    name: str, device: str, figures: Mapping[str, Any], seconds: Mapping[str, float] = MappingProxyType({})
+) -> Path:
+    """Figures with the machine, versions and commit, and what each table took, as JSON under results/."""
     about = {
         "machine": {
             "cores": os.cpu_count(),
@@ -101,10 +134,11 @@ def write(name: str, device: str, figures: Mapping[str, Any]) -> Path:
         "environment": provenance.environment(),
         "peers": {
             package: provenance.installed(package)
-            for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes")
+            for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes", "jax")
         },
         "commit": _commit(),
         "time": provenance.now(),
+        "seconds": dict(seconds),
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{device.partition(':')[0]}.json"

@@ -100,6 +100,14 @@ class SummedOperator(LinearOperator):
         rows = self.objective.accumulate(kernel)
         return rows[:, :columns], rows[:, columns]
 
+    def planned_bytes(self, columns: int, way: Way) -> int:
+        """What a product with so many columns takes at its peak: graphs, columns under way, arguments and results."""
+        graphs = self._graphs.bytes(self.graph)
+        if not self._graphs.keeping:
+            graphs = graphs * self.objective.largest // self.objective.batches.samples
+        under_way = PER_COLUMN * way.columns * self.objective.activation_bytes * self.objective.largest
+        return graphs + under_way + 3 * columns * self.objective.theta.nbytes
+
     # -- how -----------------------------------------------------------------------------------------------------
 
     def _pulled(self, batch: Batch, block: Tensor, way: Way) -> Tensor:
