@@ -1,12 +1,16 @@
-"""The fixture in a stranger's test suite: each run is a pytest of its own."""
+"""The fixture in a stranger's test suite: each run is a pytest of its own, most of them in this process."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
@@ -32,29 +36,65 @@ def saved(path: Path, scale: float = 1.0) -> None:
     landscape.save(path, net(scale), data=digits("test")[0], spec={"model": "mlp", "model_args": {"sizes": SIZES}})
 
 
-def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+OPTIONS = ["-q", "-p", "no:cacheprovider"]
+
+
+def process(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *arguments],
+        [sys.executable, "-m", "pytest", *OPTIONS, "--rootdir", str(folder), *arguments],
         cwd=folder, capture_output=True, text=True, check=False, env={**known, **environment},
     )  # fmt: skip
 
 
+class Outcome(NamedTuple):
+    returncode: int
+    stdout: str
+
+
+Run = Callable[..., Outcome]
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """pytest in this process, which has torch already; what it imported from the folder is forgotten."""
+
+    def runs(folder: Path, *arguments: str) -> Outcome:
+        monkeypatch.chdir(folder)
+        for name in ("CI", "PYTEST_ADDOPTS"):
+            monkeypatch.delenv(name, raising=False)
+        known = set(sys.modules)
+        with warnings.catch_warnings(action="default"):  # not this suite's own
+            code = pytest.main([*OPTIONS, "--import-mode=importlib", "--rootdir", str(folder), *arguments])
+        for name in [name for name in set(sys.modules) - known if name.startswith("test_")]:
+            del sys.modules[name]
+        return Outcome(int(code), capsys.readouterr().out)
+
+    return runs
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a checkpoint, a test that checks it, and a baseline."""
-    saved(tmp_path / "ckpt.pt")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
-    (tmp_path / "test_sharpness.py").write_text(
+    folder = tmp_path_factory.mktemp("checked")
+    saved(folder / "ckpt.pt")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
+    (folder / "test_sharpness.py").write_text(
         f"def test_it(landscape_check):\n    landscape_check('ckpt.pt', metrics=['{METRIC}'], tol='1%')\n"
     )
-    done = run(tmp_path, "--landscape-update")
+    done = process(folder, "--landscape-update")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list(json.loads((tmp_path / "landscape-baseline.json").read_text())["checkpoints"]) == ["ckpt.pt"]
-    return tmp_path
+    assert list(json.loads((folder / "landscape-baseline.json").read_text())["checkpoints"]) == ["ckpt.pt"]
+    return folder
 
 
-def test_the_same_checkpoint_passes_and_its_numbers_are_recorded(project: Path) -> None:
+@pytest.fixture
+def project(checked: Path, tmp_path: Path) -> Path:
+    """A copy of its own."""
+    return shutil.copytree(checked, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_the_same_checkpoint_passes_and_its_numbers_are_recorded(project: Path, run: Run) -> None:
     assert run(project, "--junit-xml", "r.xml").returncode == 0
     properties = {
         found.get("name"): float(found.get("value") or "nan")
@@ -66,7 +106,7 @@ def test_the_same_checkpoint_passes_and_its_numbers_are_recorded(project: Path) 
 
 def test_a_sharper_one_fails_with_the_reason_and_without_a_traceback(project: Path) -> None:
     saved(project / "ckpt.pt", 1.1)
-    done = run(project)
+    done = process(project)
     assert done.returncode == 1
     assert f"regression: {METRIC} of ckpt.pt: it is worse by +" in done.stdout
     assert "Traceback" not in done.stdout
@@ -74,7 +114,7 @@ def test_a_sharper_one_fails_with_the_reason_and_without_a_traceback(project: Pa
 
 
 @pytest.mark.parametrize(("scale", "words"), [(float("nan"), "inconclusive: ")], ids=["nan"])
-def test_what_cannot_be_compared_fails_as_inconclusive(project: Path, scale: float, words: str) -> None:
+def test_what_cannot_be_compared_fails_as_inconclusive(project: Path, scale: float, words: str, run: Run) -> None:
     saved(project / "ckpt.pt", scale)
     done = run(project)
     assert done.returncode == 1
@@ -82,7 +122,7 @@ def test_what_cannot_be_compared_fails_as_inconclusive(project: Path, scale: flo
     assert "regression" not in done.stdout
 
 
-def test_without_a_baseline_the_remedy_is_named(project: Path) -> None:
+def test_without_a_baseline_the_remedy_is_named(project: Path, run: Run) -> None:
     (project / "landscape-baseline.json").unlink()
     done = run(project)
     assert done.returncode == 1
@@ -93,13 +133,13 @@ def test_without_a_baseline_the_remedy_is_named(project: Path) -> None:
 
 def test_an_update_is_refused_in_ci(project: Path) -> None:
     before = (project / "landscape-baseline.json").read_bytes()
-    done = run(project, "--landscape-update", CI="true")
+    done = process(project, "--landscape-update", CI="true")
     assert done.returncode == 4
     assert "not updated in CI" in done.stderr
     assert (project / "landscape-baseline.json").read_bytes() == before
 
 
-def test_a_marker_holds_where_the_call_names_nothing_and_two_tests_share_an_entry(project: Path) -> None:
+def test_a_marker_holds_where_the_call_names_nothing_and_two_tests_share_an_entry(project: Path, run: Run) -> None:
     (project / "test_marked.py").write_text(
         f"""
 import pytest
@@ -131,12 +171,12 @@ class TestBoth:
     assert "3 passed" in done.stdout
 
 
-def test_tests_that_use_the_fixture_can_be_left_out_by_its_marker(project: Path) -> None:
+def test_tests_that_use_the_fixture_can_be_left_out_by_its_marker(project: Path, run: Run) -> None:
     (project / "test_other.py").write_text("def test_other():\n    pass\n")
     assert "1 passed, 1 deselected" in run(project, "-m", "not landscape").stdout
 
 
-def test_an_objective_is_called_after_its_test_and_settings_hold(project: Path) -> None:
+def test_an_objective_is_called_after_its_test_and_settings_hold(project: Path, run: Run) -> None:
     (project / "landscape.toml").write_text("[check]\nbaseline = 'gate.json'\ntol = '5%'\n[check.eig]\nk = 2\n")
     (project / "test_sharpness.py").write_text(
         f"""
@@ -172,7 +212,7 @@ def test_in_memory(landscape_check):
     ],
     ids=["nothing", "table", "one-name", "misspelt", "other-data", "no-metric", "objective"],
 )
-def test_nothing_passes_by_being_overlooked(project: Path, call: str, words: str) -> None:
+def test_nothing_passes_by_being_overlooked(project: Path, call: str, words: str, run: Run) -> None:
     saved(project / "ckpt.pt", 1.001)
     (project / "test_sharpness.py").write_text(f"def test_it(landscape_check):\n    {call}\n")
     done = run(project)
@@ -181,7 +221,7 @@ def test_nothing_passes_by_being_overlooked(project: Path, call: str, words: str
 
 
 @pytest.mark.parametrize("arguments", ["tolerance='1%'", "['eig.loss'], '1%', 'same-weights', 'b.json', 'more'"])
-def test_a_marker_with_a_wrong_argument_is_an_error(project: Path, arguments: str) -> None:
+def test_a_marker_with_a_wrong_argument_is_an_error(project: Path, arguments: str, run: Run) -> None:
     (project / "test_sharpness.py").write_text(
         f"import pytest\n\n@pytest.mark.landscape({arguments})\n"
         f"def test_it(landscape_check):\n    landscape_check('ckpt.pt', ['{METRIC}'])\n"
@@ -191,7 +231,7 @@ def test_a_marker_with_a_wrong_argument_is_an_error(project: Path, arguments: st
     assert "TypeError" in done.stdout
 
 
-def test_retrained_nets_have_a_baseline_of_their_own(project: Path) -> None:
+def test_retrained_nets_have_a_baseline_of_their_own(project: Path, run: Run) -> None:
     for seed in range(8):
         torch.manual_seed(seed)
         landscape.save(
@@ -214,7 +254,9 @@ def test_retrained_nets_have_a_baseline_of_their_own(project: Path) -> None:
 
 
 @pytest.mark.parametrize("named", ["'ckpt.pt', name='pruned'", "__import__('landscape').load('ckpt.pt')"])
-def test_a_chosen_name_that_the_baseline_lacks_is_not_compared_with_another(project: Path, named: str) -> None:
+def test_a_chosen_name_that_the_baseline_lacks_is_not_compared_with_another(
+    project: Path, named: str, run: Run
+) -> None:
     (project / "test_sharpness.py").write_text(
         f"def test_it(landscape_check):\n    landscape_check({named}, metrics=['{METRIC}'])\n"
     )
@@ -223,7 +265,7 @@ def test_a_chosen_name_that_the_baseline_lacks_is_not_compared_with_another(proj
     assert "the baseline has nothing of this checkpoint" in done.stdout
 
 
-def test_what_is_only_warned_of_is_a_warning(project: Path) -> None:
+def test_what_is_only_warned_of_is_a_warning(project: Path, run: Run) -> None:
     (project / "pytest.ini").write_text("[pytest]\n")
     (project / "landscape.toml").write_text(
         f"[check.metrics]\n'{METRIC}' = {{ level = 'warn', max_increase = '1%' }}\n"
@@ -249,5 +291,5 @@ def test_nothing_is_loaded():
 """
     )
     blocked = [word for name in ("hypothesispytest", "anyio", "pytest_cov") for word in ("-p", f"no:{name}")]
-    done = run(tmp_path, *blocked)
+    done = process(tmp_path, *blocked)
     assert done.returncode == 0, done.stdout
