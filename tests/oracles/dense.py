@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, hessian, jacfwd
+from torch.func import functional_call, grad, jacfwd, jvp, vmap
 from torch.nn import functional
 
 from landscape.operators import LinearOperator
@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 def dense_hessian(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """The Hessian `(P, P)` of the mean cross-entropy over all samples, in float64, forward over reverse."""
+    """The Hessian `(P, P)` of the mean cross-entropy over all samples, in float64, forward over reverse.
+
+    A few columns at a time, which stay in the caches: 2950 at once take three times as long.
+    """
     model = model.double().eval()
     inputs = torch.cat([x for x, _ in batches])
     inputs = inputs.double() if inputs.is_floating_point() else inputs
@@ -35,7 +38,8 @@ def dense_hessian(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
 
     with warnings.catch_warnings():  # torch's first use of forward mode scripts its decompositions, which is deprecated
         warnings.simplefilter("ignore", DeprecationWarning)
-        return hessian(loss)(flat).detach()
+        columns = torch.eye(len(flat), dtype=flat.dtype)
+        return vmap(lambda column: jvp(grad(loss), (flat,), (column,))[1], chunk_size=32)(columns).detach()
 
 
 def symmetric(eigenvalues: Iterable[float], seed: int = 0, dtype: torch.dtype = torch.float64) -> MatrixOperator:
