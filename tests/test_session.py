@@ -25,7 +25,7 @@ from landscape.errors import Interrupted, OutputError, UsageError
 
 Data = tuple[Tensor, Tensor]
 SLOW = """
-import sys, time
+import os, signal, sys, time
 import torch
 torch.set_num_threads(1)
 import landscape
@@ -39,20 +39,36 @@ def dawdle(progress):
     print(progress.note, flush=True)
     time.sleep(0.02)
 
-objective = landscape.load(sys.argv[1])
-with session.Stop() as stop:
-    try:
-        session.execute(landscape.Eig(k=8), objective, output=Path(sys.argv[2]), report=dawdle, stop=stop)
-    except landscape.LandscapeError as error:
-        print(error, flush=True)
-        sys.exit(error.exit_code)
+def run():
+    objective = landscape.load(sys.argv[1])
+    with session.Stop() as stop:
+        try:
+            session.execute(landscape.Eig(k=8), objective, output=Path(sys.argv[2]), report=dawdle, stop=stop)
+        except landscape.LandscapeError as error:
+            print(error, flush=True)
+            sys.exit(error.exit_code)
+"""
+KILLED = """
+import torch.fx.experimental.symbolic_shapes  # half a second, which the first torch.autograd.grad would take
+
+while sys.stdin.readline():  # a run in a process of its own, which has torch already
+    child = os.fork()
+    if not child:
+        try:
+            run()
+        finally:
+            print("over", flush=True)
+        break
+    sys.stdin.readline()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print("\\nkilled", flush=True)
 """
 
 
-def start(output: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(SAMPLES / "digits-mlp.pt"), str(output)], stdout=subprocess.PIPE, text=True
-    )
+def start(output: Path, script: str = "run()") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SLOW + script, str(SAMPLES / "digits-mlp.pt"), str(output)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
 
 def expected() -> np.ndarray:
@@ -93,16 +109,19 @@ def test_twenty_kills_leave_the_old_file_or_the_new_one_and_the_result_is_the_sa
     store.write(output, "other", landscape.run(Eig(k=1), small_objective()), {"status": "complete"})
     clock = random.Random(0)
     resumed = 0
-    for _ in range(20):
-        process = start(output)
-        assert process.stdout is not None
-        process.stdout.readline()  # torch is loaded and the run has begun
-        time.sleep(clock.uniform(0, 1.0))
-        process.kill()
-        process.communicate()
-        groups = store.read(output)  # raises if the file is torn
-        assert "other" in groups
-        resumed += (tmp_path / "run.eig.partial").exists()
+    with start(output, KILLED) as runs:
+        assert runs.stdin is not None
+        assert runs.stdout is not None
+        for _ in range(20):
+            runs.stdin.write("start\n")
+            runs.stdout.readline()  # the run has begun
+            time.sleep(clock.uniform(0, 1.0))
+            runs.stdin.write("kill\n")
+            while runs.stdout.readline() != "killed\n":
+                assert runs.poll() is None
+            groups = store.read(output)  # raises if the file is torn
+            assert "other" in groups
+            resumed += (tmp_path / "run.eig.partial").exists()
     assert resumed > 0
     measurement = session.execute(Eig(k=8), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
     assert np.array_equal(measurement.result.eigenvalues, expected())
