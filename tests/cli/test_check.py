@@ -23,6 +23,7 @@ from landscape_cli.main import status
 Captured = pytest.CaptureFixture[str]
 LAMBDA = "eig.eigenvalues[0]"
 FAST = ["--metric", LAMBDA]
+COMMAND = [sys.executable, "-m", "landscape_cli"]
 
 
 @pytest.fixture(autouse=True)
@@ -165,23 +166,24 @@ class TestOutcomes:
     def test_a_reader_who_has_gone_changes_no_verdict(self, known: str, reader: str) -> None:
         """`landscape check ... | head -1` must not turn a regression into a pass, nor a pass into a regression."""
         own = {name: value for name, value in os.environ.items() if name != "CI"}
-        for scale, code in ((1.1, 1), (1.0, 0)):
-            saved("mlp.pt", scale)
+        running = []
+        for folder, scale, code in (("sharper", 1.1, 1), ("same", 1.0, 0)):
             read, write = os.pipe()
             os.close(read)
             gone = {"stdout": write} if reader == "stdout" else {"stderr": write}
             gone = {"stdout": write, "stderr": write} if reader == "both" else gone
             streams: dict[str, int] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **gone}
-            command = [sys.executable, "-m", "landscape_cli", "check", known, *FAST]
-            done = subprocess.run(command, check=False, env=own, **streams)  # type: ignore[call-overload]
+            words = ["check", saved(f"{folder}/{known}", scale), *FAST]
+            running.append((subprocess.Popen([*COMMAND, *words], env=own, **streams), code))  # type: ignore[call-overload]
             os.close(write)
-            assert done.returncode == code
+        for process, code in running:
+            assert process.wait() == code
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
     @pytest.mark.parametrize("words", [["--bogus"], ["missing.pt"]])
     def test_an_error_that_cannot_be_told_is_still_no_regression(self, known: str, words: list[str]) -> None:
         with Path("/dev/full").open("w") as full:
-            command = [sys.executable, "-m", "landscape_cli", "check", *words]
+            command = [*COMMAND, "check", *words]
             assert subprocess.run(command, check=False, stderr=full, stdout=subprocess.DEVNULL).returncode == 2
 
     def test_an_earlier_result_of_other_weights_is_not_left_for_these(self, known: str, capsys: Captured) -> None:
@@ -382,9 +384,11 @@ class TestSources:
 
     def test_a_pipe_is_not_waited_for(self, known: str) -> None:
         os.mkfifo("pipe")
-        for words in ([known, "--against", "pipe"], ["--from", "pipe"], [known, "--baseline", "pipe"], ["pipe"]):
-            command = [sys.executable, "-m", "landscape_cli", "check", *words, *FAST]
-            assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 2, words
+        given = [known, "-o", "a/", "--against", "pipe"], [known, "-o", "b/", "--baseline", "pipe"]
+        cases = [*given, ["--from", "pipe"], ["pipe"]]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        running = [subprocess.Popen([*COMMAND, "check", *words, *FAST], **quiet) for words in cases]
+        assert [process.wait(timeout=60) for process in running] == [2] * 4
 
     def test_the_checkpoint_itself_may_be_what_it_is_compared_with(self, known: str) -> None:
         assert status(["check", known, "--against", known, *FAST, "-o", "out.h5"]) == 0
@@ -605,19 +609,10 @@ class TestOthers:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-    def test_an_interrupted_check_goes_on_from_there(self, tmp_path: Path, number: int) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "landscape_cli",
-            "check",
-            str(SAMPLES / "digits-resnet.pt"),
-            "-o",
-            str(tmp_path) + "/",
-        ]
-        command += ["--update", *FAST, "--limit", "400"]
+    def test_an_interrupted_check_goes_on_from_there(self, tmp_path: Path, number: int, capsys: Captured) -> None:
+        words = ["check", str(SAMPLES / "digits-resnet.pt"), "-o", f"{tmp_path}/", "--update", *FAST, "--limit", "400"]
         alone = {**os.environ, "CI": "", "OMP_NUM_THREADS": "1"}  # however busy the machine is
-        running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=alone)
+        running = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True, env=alone)
         assert running.stderr is not None
         for line in running.stderr:
             if "data: digits" in line:
@@ -629,7 +624,7 @@ class TestOthers:
             pytest.skip("it was done before the signal came")
         assert running.returncode == 128 + number, err
         assert not Path("landscape-baseline.json").exists()
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
-        assert done.returncode == 0, done.stderr
+        capsys.readouterr()
+        assert status(words) == 0
         if "the work is saved" in err:
-            assert "resumed from" in done.stderr
+            assert "resumed from" in capsys.readouterr().err

@@ -204,6 +204,11 @@ class TestEig:
         assert status(["eig", "mlp.pt", "--params", "2.*", "-k", "1", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["result"]["parameters"] == 50
 
+    def test_markup_in_names_is_printed_and_not_obeyed(self, tmp_path: Path, capsys: Captured) -> None:
+        small(tmp_path / "[bold]x.pt")
+        assert status(["eig", "[bold]x.pt", "-k", "1"]) == 0
+        assert "[bold]x.pt" in capsys.readouterr().out
+
 
 class TestShow:
     def test_it_prints_and_draws_what_was_stored(self, ckpt: Path, capsys: Captured) -> None:
@@ -312,11 +317,6 @@ class TestAsAProcess:
         process.stderr.close()
         assert process.wait() == 0
         assert "Traceback" not in err
-
-    def test_markup_in_names_is_printed_and_not_obeyed(self, tmp_path: Path) -> None:
-        small(tmp_path / "[bold]x.pt")
-        out, _ = self.start("eig", "[bold]x.pt", "-k", "1").communicate()
-        assert "[bold]x.pt" in out
 
     def test_progress_is_plain_where_there_is_no_terminal(self, ckpt: Path) -> None:
         _, err = self.start("eig", "mlp.pt", FORCE_COLOR="1").communicate()
