@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -35,11 +36,16 @@ def test_gradient_descent_settles_at_the_edge_of_stability(tmp_path: Path, capsy
         assert all(document["result"]["confirmed"] for document in documents)
 
 
-def test_the_counterexample_to_standard_sharpness_prints_what_its_page_shows() -> None:
+def test_the_counterexample_to_standard_sharpness_prints_what_its_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = (ROOT / "docs" / "sharpness.md").read_text()
     code, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL).groups()  # type: ignore[union-attr]
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    numbers = [[float(x) for x in re.findall(r"x ([\d.e+-]+)", text)] for text in (shown, done.stdout)]
+    (tmp_path / "page.py").write_text(code)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(tmp_path / "page.py"))
+    printed = capsys.readouterr().out
+    numbers = [[float(x) for x in re.findall(r"x ([\d.e+-]+)", text)] for text in (shown, printed)]
     assert len(numbers[0]) == 4
     assert numbers[1] == pytest.approx(numbers[0], rel=0.02)
 

@@ -108,12 +108,12 @@ def test_no_file_of_the_working_directory_stands_in_for_a_library(project: Path)
     (project / "pyhessian.py").write_text("open('ran', 'w')")
     described = project / "described.pt"
     landscape.save(described, torch.nn.Linear(3, 2), data=(torch.ones(2, 3), torch.tensor([0, 1])))
-    command = (
-        f"from landscape_cli.main import status; import sys; sys.exit(status(['eig', {str(described)!r}, '-k', '1',"
-    )
-    for flags in ("'--model', 'project.py:build'", "'--model', 'project:build'"):
-        done = subprocess.run([sys.executable, "-P", "-c", f"{command} {flags}]))"], cwd=project, check=False)
-        assert done.returncode == 0
+    running = []
+    for folder, model in (("a/", "project.py:build"), ("b/", "project:build")):
+        words = ["eig", str(described), "-k", "1", "--model", model, "-o", folder]
+        command = f"from landscape_cli.main import status; import sys; sys.exit(status({words}))"
+        running.append(subprocess.Popen([sys.executable, "-P", "-c", command], cwd=project))
+    assert [process.wait() for process in running] == [0, 0]
     assert not (project / "ran").exists()
 
 
