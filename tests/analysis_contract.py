@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ from landscape.gates.metric import every, read
 from landscape.gates.policy import policy
 from landscape.gates.verdict import judge
 from landscape.objective import Objective
+
+Whole = tuple[list[Progress], Any]
+Written = tuple[Path, session.Measurement]
+Once = Callable[[str, Callable[[], Any]], Any]
+HELD = pytest.StashKey[dict[str, Any]]()
 
 
 def drained(steps: Generator[Progress, None, Any]) -> tuple[list[Progress], Any]:
@@ -48,13 +53,46 @@ def equal(left: Any, right: Any) -> bool:
 class AnalysisContract:
     """Subclasses define the fixtures `analysis` and `objective` (small enough for a second)."""
 
-    def test_measuring_twice_gives_the_same_bits(self, analysis: Analysis, objective: Objective) -> None:
-        assert same(drained(analysis.measure(objective))[1], drained(analysis.measure(objective))[1])
+    @pytest.fixture
+    def once(self, request: pytest.FixtureRequest) -> Once:
+        """What a function gives, by name; it is called once for a class, whose tests only read it."""
+        held: dict[str, Any] = request.node.parent.stash.setdefault(HELD, {})
+
+        def given(name: str, make: Callable[[], Any]) -> Any:
+            if name not in held:
+                held[name] = make()
+            return held[name]
+
+        return given
+
+    @pytest.fixture
+    def uninterrupted(self, analysis: Analysis, objective: Objective, once: Once) -> Whole:
+        """The steps and the result of one measurement."""
+        measured: Whole = once("measured", lambda: drained(analysis.measure(objective)))
+        return measured
+
+    @pytest.fixture
+    def written(
+        self, analysis: Analysis, objective: Objective, once: Once, tmp_path_factory: pytest.TempPathFactory
+    ) -> Written:
+        """A measurement and the file that it was written to."""
+
+        def execute() -> Written:
+            output = tmp_path_factory.mktemp("written") / "run.landscape.h5"
+            return output, session.execute(analysis, objective, output=output)
+
+        stored: Written = once("written", execute)
+        return stored
+
+    def test_measuring_twice_gives_the_same_bits(
+        self, analysis: Analysis, objective: Objective, uninterrupted: Whole
+    ) -> None:
+        assert same(drained(analysis.measure(objective))[1], uninterrupted[1])
 
     def test_resuming_gives_bit_for_bit_the_uninterrupted_result(
-        self, analysis: Analysis, objective: Objective
+        self, analysis: Analysis, objective: Objective, uninterrupted: Whole
     ) -> None:
-        steps, whole = drained(analysis.measure(objective))
+        steps, whole = uninterrupted
         for stop in sorted({0, len(steps) // 2, len(steps) - 1}):
             running = analysis.measure(objective)
             for _ in range(stop + 1):
@@ -65,29 +103,26 @@ class AnalysisContract:
             assert same(resumed, whole), stop
             assert len(rest) == len(steps) - stop - 1  # nothing is done twice
 
-    def test_progress_never_exceeds_its_total(self, analysis: Analysis, objective: Objective) -> None:
-        assert all(0 <= step.done <= step.total and step.note for step in drained(analysis.measure(objective))[0])
+    def test_progress_never_exceeds_its_total(self, uninterrupted: Whole) -> None:
+        assert all(0 <= step.done <= step.total and step.note for step in uninterrupted[0])
 
     def test_every_field_of_options_and_result_is_described(self, analysis: Analysis) -> None:
         assert all(field.about.help for field in described(type(analysis), Option))
         kinds = [*described(analysis.result, Array), *described(analysis.result, Scalar)]
         assert all(field.about.help for field in kinds)
 
-    def test_the_stored_result_reads_back_equal(self, analysis: Analysis, objective: Objective, tmp_path: Path) -> None:
-        output = tmp_path / "run.landscape.h5"
-        measurement = session.execute(analysis, objective, output=output)
+    def test_the_stored_result_reads_back_equal(self, analysis: Analysis, written: Written) -> None:
+        output, measurement = written
         stored = store.read(output)[analysis.name]
         again = store.as_record(analysis.result, stored)
         assert session.plain(again) == session.plain(measurement.result)
         assert stored.attributes["status"] == "complete"
 
-    def test_xarray_and_h5netcdf_open_the_group_without_a_warning(
-        self, analysis: Analysis, objective: Objective, tmp_path: Path
-    ) -> None:
+    def test_xarray_and_h5netcdf_open_the_group_without_a_warning(self, analysis: Analysis, written: Written) -> None:
         import xarray
 
-        output = tmp_path / "run.landscape.h5"
-        result = session.run(analysis, objective, output=output)
+        output, measurement = written
+        result = measurement.result
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with xarray.open_dataset(output, group=analysis.name, engine="h5netcdf") as dataset:
@@ -103,19 +138,17 @@ class AnalysisContract:
                     assert value is None or float(dataset[number.name]) == pytest.approx(float(value))
 
     def test_the_json_document_is_strict_json_with_the_contract_s_keys(
-        self, analysis: Analysis, objective: Objective
+        self, analysis: Analysis, written: Written
     ) -> None:
-        document = session.execute(analysis, objective).document()
+        document = written[1].document()
         parsed = json.loads(json.dumps(document, allow_nan=False))
         assert {"schema", "analysis", "status", "checkpoint", "conditions", "result"} <= parsed.keys()
         assert parsed["analysis"] == analysis.name
         assert set(parsed["checkpoint"]) == {"path", "sha256"}
 
-    def test_every_number_can_be_gated_and_its_own_baseline_passes(
-        self, analysis: Analysis, objective: Objective, tmp_path: Path
-    ) -> None:
-        output, path = tmp_path / "run.landscape.h5", tmp_path / "b.json"
-        result = session.run(analysis, objective, output=output)
+    def test_every_number_can_be_gated_and_its_own_baseline_passes(self, written: Written, tmp_path: Path) -> None:
+        output, path = written[0], tmp_path / "b.json"
+        result = written[1].result
         known = [metric for metric in every(result) if not read(result, metric).unknown]
         assert known
         rules = policy(metrics=[str(metric) for metric in known])
@@ -126,7 +159,7 @@ class AnalysisContract:
         assert {verdict.status for verdict in verdicts} == {"pass"}
 
     def test_an_interrupted_run_saves_and_the_next_one_finishes_it(
-        self, analysis: Analysis, objective: Objective, tmp_path: Path
+        self, analysis: Analysis, objective: Objective, uninterrupted: Whole, tmp_path: Path
     ) -> None:
         output = tmp_path / "run.landscape.h5"
         stop = session.Stop()
@@ -141,7 +174,7 @@ class AnalysisContract:
         assert not output.exists()
         resumed = session.execute(analysis, objective, output=output, say=said.append)
         assert "resumed" in said[0]
-        assert same(resumed.result, drained(analysis.measure(objective))[1])
+        assert same(resumed.result, uninterrupted[1])
         written = {output, *(store.beside(output, name) for name in analysis.sidecars(resumed.result, objective))}
         left = {path for path in tmp_path.iterdir() if path.is_file()}
         assert {path for path in left if "edited" not in path.name} == written
