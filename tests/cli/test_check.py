@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,10 +29,15 @@ COMMAND = [sys.executable, "-m", "landscape_cli"]
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, tmp_path)
+
+
+def stand(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """In a folder, with nothing in the environment that is meant for the command."""
     for name in [name for name in os.environ if name.startswith(("LANDSCAPE_", "GITHUB_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.chdir(tmp_path)
+        patch.delenv(name)
+    patch.delenv("CI", raising=False)
+    patch.chdir(folder)
 
 
 def saved(path: str, scale: float = 1.0, seed: int = 0) -> str:
@@ -47,13 +53,21 @@ def saved(path: str, scale: float = 1.0, seed: int = 0) -> str:
     return path
 
 
+@pytest.fixture(scope="module")
+def updated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint whose lambda 1 is in the baseline."""
+    folder = tmp_path_factory.mktemp("updated")
+    with pytest.MonkeyPatch.context() as patch:
+        stand(patch, folder)
+        assert status(["check", saved("mlp.pt"), "--update", *FAST]) == 0
+    return folder
+
+
 @pytest.fixture
-def known(capsys: Captured) -> str:
-    """A checkpoint whose lambda 1 is in the baseline."""
-    path = saved("mlp.pt")
-    assert status(["check", path, "--update", *FAST]) == 0
-    capsys.readouterr()
-    return path
+def known(updated: Path, tmp_path: Path) -> str:
+    """That checkpoint and its baseline in a folder of their own."""
+    shutil.copytree(updated, tmp_path, dirs_exist_ok=True)
+    return "mlp.pt"
 
 
 class TestOutcomes:
