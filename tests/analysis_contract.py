@@ -79,7 +79,9 @@ class AnalysisContract:
 
         def execute() -> Written:
             output = tmp_path_factory.mktemp("written") / "run.landscape.h5"
-            return output, session.execute(analysis, objective, output=output)
+            measurement = session.execute(analysis, objective, output=output)
+            assert measurement.problem is None
+            return output, measurement
 
         stored: Written = once("written", execute)
         return stored
