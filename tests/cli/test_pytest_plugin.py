@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -64,8 +65,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         for name in ("CI", "PYTEST_ADDOPTS"):
             monkeypatch.delenv(name, raising=False)
         known = set(sys.modules)
+        gc.freeze()  # pytest collects garbage when it ends: its own alone
         with warnings.catch_warnings(action="default"):  # not this suite's own
             code = pytest.main([*OPTIONS, "--import-mode=importlib", "--rootdir", str(folder), *arguments])
+        gc.unfreeze()
         for name in [name for name in set(sys.modules) - known if name.startswith("test_")]:
             del sys.modules[name]
         return Outcome(int(code), capsys.readouterr().out)
