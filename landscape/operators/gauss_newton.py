@@ -50,7 +50,7 @@ class OutputOperator(SummedOperator):
             (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
 
         def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
-            pushed = pulled_back([dual], duals, [block.T], together=together, keep=True)
+            pushed = pulled_back([dual], duals, [block.T.contiguous()], together=together, keep=True)
             weighed = weigh(pushed, together)
             return pulled_back(outputs, [theta], weighed, together=together, keep=keep)[0].T
 

@@ -34,7 +34,7 @@ class HessianOperator(SummedOperator):
         def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
             if not gradient.requires_grad:  # a loss that is linear in theta
                 return torch.zeros_like(block)
-            return pulled_back([gradient], [theta], [block.T], together=together, keep=keep)[0].T
+            return pulled_back([gradient], [theta], [block.T.contiguous()], together=together, keep=keep)[0].T
 
         return product
 

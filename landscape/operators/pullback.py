@@ -11,6 +11,9 @@ from torch import Tensor
 from landscape import memory
 from landscape.errors import TaskError
 
+# Numbers below which the derivative of u'v is taken, a number, rather than J'v: it is the same, costs two passes over
+# the vectors, and spares torch the import of sympy, with which it checks the shapes of v: .3 s once
+SUMMED = 1 << 20
 NOT_TWICE = (  # what torch says of an operation that can be differentiated only once
     "is not implemented",
     "not differentiable",
@@ -77,11 +80,14 @@ def _batched(
 def _once(
     outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool, allow_unused: bool
 ) -> tuple[Tensor, ...]:
-    with torch.enable_grad():  # the derivative of a number: torch imports sympy, .3 s, to check the shapes of others
-        total = torch.stack([(output * vector).sum() for output, vector in zip(outputs, vectors, strict=True)]).sum()
+    along: Sequence[Tensor] | None = vectors
+    if sum(output.numel() for output in outputs) < SUMMED:
+        with torch.enable_grad():
+            parts = [(output * vector).sum() for output, vector in zip(outputs, vectors, strict=True)]
+            outputs, along = [torch.stack(parts).sum()], None
     try:
         return torch.autograd.grad(
-            total, inputs, retain_graph=keep, allow_unused=allow_unused, materialize_grads=allow_unused
+            outputs, inputs, along, retain_graph=keep, allow_unused=allow_unused, materialize_grads=allow_unused
         )
     except RuntimeError as error:
         if not any(words in str(error) for words in NOT_TWICE):

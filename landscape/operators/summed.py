@@ -29,7 +29,7 @@ WIDEST_BYTES = 256 << 20  # activations of columns at once on a CPU: more was ne
 VMAP_SHARE = 8  # columns at once take at most 1/8 of the free memory ...
 RECORDED_BYTES = 64 << 20  # activations of columns above which a GPU is busy enough without CUDA graphs
 PLAIN = ("loop", "vmap")  # strategies on the same graph
-PER_COLUMN = 3  # ... at so many forward passes' activations for each: measured 1.3 to 2.6
+PER_COLUMN = 1.25  # ... at so many forward passes' activations for each: measured .7 to 1.05
 
 
 class SummedOperator(LinearOperator):
@@ -106,7 +106,8 @@ class SummedOperator(LinearOperator):
         if not self._graphs.keeping:
             graphs = graphs * self.objective.largest // self.objective.batches.samples
         under_way = PER_COLUMN * way.columns * self.objective.activation_bytes * self.objective.largest
-        return graphs + under_way + 3 * columns * self.objective.theta.nbytes
+        vectors = 2 * columns + 3  # arguments and results by row, and what is added up
+        return graphs + round(under_way) + vectors * self.objective.theta.nbytes
 
     # -- how -----------------------------------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ class SummedOperator(LinearOperator):
         """What may be fastest, beginning with what is taken unless another is clearly faster."""
         engine = self.objective.engine
         size = max(self.objective.activation_bytes * batch.size, 1)
-        room = memory.available(self.objective.device) // VMAP_SHARE // PER_COLUMN
+        room = int(memory.available(self.objective.device) / VMAP_SHARE / PER_COLUMN)
         if self.objective.device.type == "cpu" and engine.hvp == "auto":
             room = min(room, WIDEST_BYTES)
         wide = max(1, min(columns, room // size))

@@ -1,0 +1,289 @@
+"""Products with the Hessian: every way of making them, beside PyHessian, curvlinops and JAX; memory; cost against size."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import harness
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import landscape
+from landscape import Eig, Objective, checkpoints
+from landscape.engine import Engine, Way
+from landscape.operators import HessianOperator, PyHessianOperator
+from landscape.zoo import char_transformer, digits, mlp, resnet
+
+try:
+    from curvlinops import HessianLinearOperator
+except ImportError:  # an extra; its rows are then left out
+    HessianLinearOperator = None
+try:
+    import in_jax
+except ImportError:
+    in_jax = None  # type: ignore[assignment]
+
+SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
+AGREE = 1e-4  # relative, in float32, between different tools
+Net = tuple[nn.Module, Tensor, Tensor]  # with one batch
+
+
+def sample(name: str, device: str, samples: int = 256) -> Net:
+    """A sample's model in eval mode and its first samples."""
+    checkpoint = checkpoints.read(SAMPLES / f"{name}.pt")
+    assert checkpoint.spec is not None
+    model = {"mlp": mlp, "resnet": resnet}[str(checkpoint.spec.model)](**checkpoint.spec.model_args)
+    model.load_state_dict(checkpoint.tensors)
+    batches = digits(**checkpoint.spec.data_args)
+    inputs, targets = (torch.cat(parts)[:samples].to(device) for parts in zip(*batches, strict=True))
+    return model.eval().to(device), inputs, targets
+
+
+def transformer(device: str) -> Net:
+    """Six layers of width 512 over a sequence of 256 tokens, at random weights."""
+    torch.manual_seed(0)
+    model = char_transformer(vocabulary=64, length=256, width=512, heads=8, layers=6).eval().to(device)
+    ids = torch.randint(0, 64, (1, 257), device=device)
+    return model, ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+
+
+def nets(device: str) -> dict[str, Net]:
+    return {
+        "conv: digits-resnet, 256 images": sample("digits-resnet", device),
+        "MLP: digits-mlp, 256 images": sample("digits-mlp", device),
+        "transformer: width 512, 6 layers, 256 tokens": transformer(device),
+    }
+
+
+def objective_of(net: Net, engine: Engine | None = None, **options: Any) -> Objective:
+    model, inputs, targets = net
+    return Objective(model, [(inputs, targets)], "cross_entropy", device=str(inputs.device), engine=engine, **options)
+
+
+def gradient_of(net: Net) -> Callable[[], Tensor]:
+    """One plain forward and backward pass."""
+    model, inputs, targets = net
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def gradient() -> Tensor:
+        loss = functional.cross_entropy(model(inputs).flatten(0, -2), targets.flatten())
+        return torch.autograd.grad(loss, parameters)[0]
+
+    return gradient
+
+
+def ours(net: Net, block: Tensor, engine: Engine) -> tuple[Callable[[], Tensor], Objective]:
+    """The product as a long run makes it: with the graph kept, and after the trial."""
+    objective = objective_of(net, engine)
+    operator = HessianOperator(objective)
+    return lambda: operator @ block, objective
+
+
+def jobs_of(
+    net: Net, columns: int, *, compiled: bool, small: bool
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float], str]:
+    """Every tool's product with so many columns, how far it is from ours, and the way that ours takes."""
+    model, inputs, targets = net
+    size = sum(p.numel() for p in model.parameters())
+    block = torch.randn(size, columns, generator=torch.Generator().manual_seed(0)).to(inputs.device)
+    auto, objective = ours(net, block, Engine())
+    expected = auto()
+    taken = str(next(iter(objective.engine.ways.values())))
+    ways = {"landscape": auto, "landscape, loop": ours(net, block, Engine("loop"))[0]}
+    if columns > 1:
+        ways["landscape, vmap"] = ours(net, block, Engine("vmap"))[0]
+    if small:
+        ways["landscape, linearize"] = ours(net, block, Engine("linearize"))[0]
+    if compiled:
+        ways["landscape, compiled"] = ours(net, block, Engine("loop", compile=True))[0]
+        again = objective_of(net, Engine("loop"))
+        ways["landscape, loop, graph rebuilt"] = lambda: HessianOperator(again) @ block
+    theirs = PyHessianOperator(objective)
+    ways["PyHessian"] = lambda: theirs @ block
+    if HessianLinearOperator is not None and targets.ndim == 1:  # it takes no targets of sequences
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            operator = HessianLinearOperator(
+                model, nn.CrossEntropyLoss(), parameters, [(inputs, targets)], check_deterministic=False
+            )
+        ways["curvlinops"] = lambda: operator @ block
+    if in_jax is not None and inputs.device.type == in_jax.devices().replace("gpu", "cuda"):
+        product, numbers = in_jax.product(model, inputs.cpu(), targets.cpu()), block.cpu().numpy()
+        ways["JAX, jitted and vmapped"] = lambda: product(numbers)
+    apart = {name: difference(expected, job()) for name, job in ways.items()}
+    assert max(apart.values()) < AGREE, apart
+    return ways, apart, taken
+
+
+def difference(expected: Tensor, found: Any) -> float:
+    """Relative to the size of what is expected."""
+    other = found.cpu() if isinstance(found, Tensor) else torch.tensor(found)
+    return float((other - expected.cpu()).norm() / expected.cpu().norm())
+
+
+def products(name: str) -> harness.Measure:
+    """Time of a product per vector, in gradients, of every way and tool."""
+
+    def measure(device: str, repeats: int) -> dict[str, dict[str, float]]:
+        net = nets(device)[name]
+        table: dict[str, dict[str, float]] = {}
+        large = name.startswith("transformer")
+        for columns in (1, 8):
+            jobs, apart, taken = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
+            seconds = harness.interleaved({"gradient": gradient_of(net), **jobs}, 2 if large else 3 * repeats, device)
+            for tool in jobs:
+                cost = seconds[tool] / columns / seconds["gradient"]
+                table.setdefault(tool, {})[f"K = {columns}, gradients per vector"] = cost
+                table[tool]["relative difference"] = apart[tool]
+            tried = [f"landscape, {way}" for way in ("loop", "vmap") if f"landscape, {way}" in seconds]
+            best = min(seconds[tool] for tool in tried)
+            table["landscape"][f"K = {columns}, time / best of loop and vmap"] = seconds["landscape"] / best
+            print(f"  {name}, K = {columns}: {taken}", flush=True)
+        return table
+
+    return measure
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def memory(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    """Peak of a product from nothing, in MB, beside the plan."""
+    rows = {}
+    for name, net in nets(device).items():
+        size = sum(p.numel() for p in net[0].parameters())
+        for columns, engine in ((1, Engine("loop")), (8, Engine("loop")), (8, Engine("vmap"))):
+            block = torch.randn(size, columns, device=device)
+            objective = objective_of(net, engine)
+            operator = HessianOperator(objective)
+            way = Way("vmap", columns) if engine.hvp == "vmap" else Way()
+            planned = operator.planned_bytes(columns, way)
+            operator @ block
+            peak = harness.peak_bytes(lambda objective=objective, block=block: HessianOperator(objective) @ block)
+            rows[f"{name.partition(':')[0]}, K = {columns}, {engine.hvp}"] = {
+                "measured [MB]": peak / 1e6,
+                "planned [MB]": planned / 1e6,
+                "measured / planned": peak / planned,
+            }
+    return rows
+
+
+# -- cost against size ---------------------------------------------------------------------------------------------
+
+
+def against(cases: dict[str, tuple[Net, int, int]], device: str, repeats: int) -> dict[str, dict[str, float]]:
+    """Products of nets whose data come in batches of a size, with so many columns: beside gradients over the same."""
+    rows = {}
+    for label, (net, columns, batch) in cases.items():
+        model, inputs, targets = net
+        batches = list(zip(inputs.split(batch), targets.split(batch), strict=True))
+        objective = Objective(model, batches, "cross_entropy", device=device)
+        operator = HessianOperator(objective)
+        block = torch.randn(objective.space.size, columns, device=device)
+        for _ in range(3):  # the trial, and the graphs
+            operator @ block
+        parts = [gradient_of((model, x, y)) for x, y in batches]
+        jobs = {"gradient": lambda parts=parts: [part() for part in parts], "product": lambda: operator @ block}
+        seconds = harness.interleaved(jobs, repeats, device)
+        rows[label] = {
+            "ms per vector": 1e3 * seconds["product"] / columns,
+            "gradients per vector": seconds["product"] / columns / seconds["gradient"],
+        }
+    return rows
+
+
+def perceptron(sizes: list[int], samples: int, device: str) -> Net:
+    torch.manual_seed(0)
+    inputs = torch.randn(samples, sizes[0], device=device)
+    return mlp(sizes, "relu").eval().to(device), inputs, torch.randint(0, 10, (samples,), device=device)
+
+
+def parameters(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    shapes = {"1e3": [16, 32, 10], "1e4": [64, 96, 32, 10], "1e5": [64, 256, 256, 10], "1e6": [64, 960, 960, 10]}
+    shapes |= {"1e7": [64, 3100, 3100, 10], "3e7": [64, 5400, 5400, 10]}
+    cases = {f"P = {name}, K = {k}": (perceptron(s, 256, device), k, 256) for name, s in shapes.items() for k in (1, 8)}
+    return against(cases, device, repeats)
+
+
+def data(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    sizes = (256, 4096, 25_600, 100_000)
+    cases = {f"{n:,} samples": (perceptron([64, 32, 20, 10], n, device), 8, 256) for n in sizes}
+    return against(cases, device, repeats)
+
+
+def columns(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    rows = {}
+    for name in ("digits-mlp", "digits-resnet"):
+        net = sample(name, device)
+        cases = {f"{name}, K = {k}": (net, k, 256) for k in (1, 2, 4, 8, 16, 32, 64)}
+        rows |= against(cases, device, repeats if name == "digits-mlp" else 1)
+    return rows
+
+
+def eigenvalues(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    """Whole runs by the number of eigenvalues, with the second start."""
+    rows = {}
+    for k in (1, 2, 5, 10, 20, 50):
+        objective = landscape.load(SAMPLES / "digits-mlp.pt", device=device)
+        result = landscape.run(Eig(k=k), objective)
+        jobs = {"run": lambda k=k, o=objective: landscape.run(Eig(k=k), o)}
+        rows[f"k = {k}"] = {"products": result.products, "seconds": harness.interleaved(jobs, repeats, device)["run"]}
+    return rows
+
+
+# -- where the time goes -------------------------------------------------------------------------------------------
+
+KINDS = {  # of operations, by a part of their name
+    "matrix products and convolutions": ("mm", "convolution", "conv2d", "linear", "mkldnn", "gemm", "matmul", "dot"),
+    "copies and layout": ("copy_", "clone", "contiguous", "cat", "fill_", "zero_", "slice", "select", "index", "as_str",
+                          "pad", "empty", "stack", "split", "reshape", "view", "expand", "transpose", "permute", "::t"),
+}  # fmt: skip
+
+
+def profile(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    """Shares of the time of a product with 8 columns, by kind of operation, and its distance from the floor."""
+    from torch.profiler import ProfilerActivity
+
+    rows = {}
+    for name, net in nets(device).items():
+        block = torch.randn(sum(p.numel() for p in net[0].parameters()), 8, device=device)
+        job, _ = ours(net, block, Engine())
+        seconds = harness.interleaved({"gradient": gradient_of(net), "product": job}, repeats, device)
+        activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.startswith("cuda") else [])
+        with torch.profiler.profile(activities=activities) as found:
+            began = time.perf_counter()
+            job()
+            harness._wait(device)
+            whole = time.perf_counter() - began
+        spent = dict.fromkeys((*KINDS, "elementwise and reductions"), 0.0)
+        for event in found.key_averages():
+            own = event.self_device_time_total if device.startswith("cuda") else event.self_cpu_time_total
+            kind = next((k for k, words in KINDS.items() if any(w in event.key for w in words)), None)
+            if event.key.startswith(("aten::", "mkldnn", "void", "sm", "ampere", "cutlass")):
+                spent[kind or "elementwise and reductions"] += own / 1e6
+        row = {f"{kind} %": 100 * value / whole for kind, value in spent.items()}
+        row["between operations %"] = 100 * max(0.0, 1 - sum(spent.values()) / whole)
+        row["gradients per vector"] = seconds["product"] / 8 / seconds["gradient"]
+        row["floor by counting"] = 2.0  # the graph is there: a forward and a backward pass of it
+        rows[name] = row
+    return rows
+
+
+TABLES: dict[str, harness.Measure] = {
+    **{f"Products: {name}": products(name) for name in nets("cpu")},
+    "Products: peak memory": memory,
+    "Products: cost against parameters, 256 samples": parameters,
+    "Products: cost against samples, MLP of 2,950 parameters in batches of 256, K = 8": data,
+    "Products: cost against columns, 256 samples": columns,
+    "Products: eigenvalues of digits-mlp": eigenvalues,
+    "Products: where the time of one goes, K = 8": profile,
+}
+
+if __name__ == "__main__":
+    harness.main("products", TABLES)
