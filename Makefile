@@ -3,10 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
+BENCHES := products eig spectrum sharpness surface memorization
+STUDIES := eig spectrum sharpness surface memorization check
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check gate lint types format samples bench gpu-check clean
+.PHONY: help demo test check gate lint types format samples bench studies gpu-check clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,24 +50,18 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 55 minutes)
-	$(BIN)/python benchmarks/eig.py
-	$(BIN)/python benchmarks/spectrum.py
-	$(BIN)/python benchmarks/sharpness.py
-	$(BIN)/python benchmarks/surface.py
-	$(BIN)/python benchmarks/memorization.py
-	$(BIN)/python benchmarks/loading.py
-	$(BIN)/python benchmarks/check.py
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 13 minutes)
+	for name in $(BENCHES) loading startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/report.py
+
+studies: $(VENV)/installed-bench  ## Measure what methods find, and runs that take long (about 50 minutes)
+	for name in $(STUDIES); do $(BIN)/python benchmarks/$$name.py --studies || exit 1; done
 	$(BIN)/python benchmarks/gates.py
 	$(BIN)/python benchmarks/report.py
 
 gpu-check:  ## Run the tests marked gpu, and the benchmarks, on CUDA (GPU_PYTHON: one whose torch has CUDA)
 	PYTHONPATH=.:cli $(GPU_PYTHON) -m pytest -m gpu
-	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/eig.py --device cuda
-	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/spectrum.py --device cuda
-	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/sharpness.py --device cuda
-	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/surface.py --device cuda
-	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/memorization.py --device cuda
+	for name in $(BENCHES); do PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/$$name.py --device cuda || exit 1; done
 
 clean:  ## Remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

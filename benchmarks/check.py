@@ -108,19 +108,24 @@ def guises(name: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def main() -> None:
-    figures: dict[str, dict[str, dict[str, float]]] = {}
+def commands(device: str, repeats: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
-        figures["The command beside its measurements"] = {
-            name: costs(name, Path(folder)) for name in ("digits-mlp", "digits-resnet")
-        }
-        figures["The pytest plugin in a run that does not use it"] = {"": plugin(Path(folder))}
-    for name in ("digits-mlp", "digits-resnet"):
-        figures[f"The same weights in another guise: {name}"] = guises(name)
-    for title, table in figures.items():
-        harness.show(title, table)
-    harness.write("check", "cpu", figures)
+        return {name: costs(name, Path(folder)) for name in ("digits-mlp", "digits-resnet")}
+
+
+def unused(device: str, repeats: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        return plugin(Path(folder))
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(
+        "check",
+        {},
+        {
+            "The command beside its measurements": commands,
+            "The pytest plugin in a run that does not use it": unused,
+            "The same weights in another guise: digits-mlp": lambda *_: guises("digits-mlp"),
+            "The same weights in another guise: digits-resnet": lambda *_: guises("digits-resnet"),
+        },
+    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,11 @@ import harness
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 import landscape
-from landscape import Eig, Objective, checkpoints
+from landscape import Eig, Objective
 from landscape.operators import HessianOperator, PyHessianOperator
-from landscape.zoo import digits, mlp, resnet
+from landscape.zoo import digits, resnet
 
 try:
     from curvlinops import HessianLinearOperator
@@ -31,36 +28,34 @@ SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 Batches = list[tuple[Tensor, Tensor]]
 
 
-def sample(name: str, device: str) -> tuple[nn.Module, Batches]:
-    """A sample's model in eval mode and its training data."""
-    checkpoint = checkpoints.read(SAMPLES / f"{name}.pt")
-    assert checkpoint.spec is not None
-    build = {"mlp": mlp, "resnet": resnet}[str(checkpoint.spec.model)]
-    model = build(**checkpoint.spec.model_args)
-    model.load_state_dict(checkpoint.tensors)
-    batches = digits(**checkpoint.spec.data_args)
-    return model.eval().to(device), [(x.to(device), y.to(device)) for x, y in batches]
+def objective_of(name: str, device: str, **options: Any) -> Objective:
+    return landscape.load(SAMPLES / f"{name}.pt", device=device, **options)
 
 
-def curvlinops_operator(model: nn.Module, batches: Batches) -> Any:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def curvlinops_operator(objective: Objective) -> Any:
+    batches = [(batch.inputs, batch.targets) for batch in objective.batches]
+    parameters = [p for p in objective.model.parameters() if p.requires_grad]
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-        return HessianLinearOperator(model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False)
+        return HessianLinearOperator(
+            objective.model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False
+        )
 
 
 # -- whole runs ----------------------------------------------------------------------------------------------------
 
 
-def exact_spectrum(device: str) -> np.ndarray:
-    objective = landscape.load(SAMPLES / "digits-mlp.pt", dtype="float64", device=device)
+def exact_values(name: str, device: str, k: int) -> np.ndarray:
+    """The largest k by a dense solver, or for a larger net by Lanczos to 1e-9 in double precision."""
+    objective = objective_of(name, device, dtype="float64")
+    if objective.space.size > 5000:
+        return landscape.run(Eig(k=k, tol=1e-9), objective).eigenvalues
     dense = HessianOperator(objective).to_dense()
-    return np.linalg.eigvalsh(((dense + dense.T) / 2).cpu().numpy())[::-1]
+    return np.linalg.eigvalsh(((dense + dense.T) / 2).cpu().numpy())[::-1][:k]
 
 
-def solvers(device: str, k: int) -> dict[str, Callable[[], tuple[np.ndarray, int]]]:
+def solvers(name: str, device: str, k: int) -> dict[str, Callable[[], tuple[np.ndarray, int]]]:
     """Each returns the k largest eigenvalues, descending, and the products over the full data that it took."""
-    objective = landscape.load(SAMPLES / "digits-mlp.pt", device=device)
-    model, batches = sample("digits-mlp", device)
+    objective = objective_of(name, device)
 
     def ours(**options: Any) -> Callable[[], tuple[np.ndarray, int]]:
         def run() -> tuple[np.ndarray, int]:
@@ -86,7 +81,7 @@ def solvers(device: str, k: int) -> dict[str, Callable[[], tuple[np.ndarray, int
     def arpack() -> tuple[np.ndarray, int]:
         from scipy.sparse.linalg import LinearOperator, eigsh
 
-        operator = curvlinops_operator(model, batches)
+        operator = curvlinops_operator(objective)
         products = 0
 
         def product(vector: np.ndarray) -> np.ndarray:
@@ -101,61 +96,27 @@ def solvers(device: str, k: int) -> dict[str, Callable[[], tuple[np.ndarray, int
             values = eigsh(scipy_operator, k=k, which="LA", tol=1e-3, v0=start, return_eigenvectors=False)
         return np.sort(values)[::-1], products
 
-    jobs = {"landscape": ours(), "landscape, --max-basis 2k+20": ours(max_basis=2 * k + 20), "PyHessian": pyhessian}
+    jobs = {
+        "landscape": ours(),
+        "landscape, --max-basis 2k+20": ours(max_basis=2 * k + 20),
+        "landscape, --block 8": ours(block=8),
+        "PyHessian": pyhessian,
+    }
     return {**jobs, "curvlinops + ARPACK": arpack} if HessianLinearOperator is not None else jobs
 
 
-def whole_runs(device: str, k: int, repeats: int) -> dict[str, dict[str, float]]:
-    exact = exact_spectrum(device)[:k]
-    jobs = solvers(device, k)
-    seconds = harness.interleaved(jobs, repeats, device)
+def whole_runs(name: str, device: str, k: int, repeats: int) -> dict[str, dict[str, float]]:
+    exact, jobs, found = exact_values(name, device, k), solvers(name, device, k), {}
+    works = {tool: lambda tool=tool, job=job: found.update({tool: job()}) for tool, job in jobs.items()}
+    seconds = harness.interleaved(works, repeats, device, warm=repeats > 1)
     table = {}
-    for name, job in jobs.items():
-        values, products = job()
+    for tool, (values, products) in found.items():
         error = float(np.abs(values / exact - 1).max())
-        table[name] = {"products": products, "seconds": seconds[name], "worst relative error": error}
+        table[tool] = {"products": products, "seconds": seconds[tool], "worst relative error": error}
     ours = table["landscape"]
     for row in table.values():
         row["time / landscape's"] = row["seconds"] / ours["seconds"]
         row["products / landscape's"] = row["products"] / ours["products"]
-    return table
-
-
-# -- one product ---------------------------------------------------------------------------------------------------
-
-
-def product_jobs(model: nn.Module, batches: Batches, device: str, columns: int) -> dict[str, Callable[[], Any]]:
-    objective = Objective(model, batches, "cross_entropy", device=device)
-    block = torch.randn(objective.space.size, columns, device=device)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-
-    def gradient() -> None:
-        for inputs, targets in batches:
-            torch.autograd.grad(functional.cross_entropy(model(inputs), targets), parameters)
-
-    jobs: dict[str, Callable[[], Any]] = {"gradient": gradient, "landscape": lambda: HessianOperator(objective) @ block}
-    theirs = PyHessianOperator(objective)
-    jobs["PyHessian"] = lambda: theirs @ block
-    if HessianLinearOperator is not None:
-        operator = curvlinops_operator(model, batches)
-        jobs["curvlinops"] = lambda: operator @ block
-    return jobs
-
-
-def product_cost(name: str, device: str, repeats: int) -> dict[str, dict[str, float]]:
-    """Time of a product per vector, and its peak memory, both in gradients over the same batches."""
-    model, batches = sample(name, device)
-    table: dict[str, dict[str, float]] = {}
-    for columns in (1, 8):
-        jobs = product_jobs(model, batches, device, columns)
-        seconds = harness.interleaved(jobs, repeats, device)
-        peaks = {tool: harness.peak_bytes(jobs[tool]) for tool in ("gradient", "landscape")}
-        for tool, value in seconds.items():
-            if tool != "gradient":
-                table.setdefault(tool, {})[f"K = {columns}, gradients per vector"] = (
-                    value / columns / seconds["gradient"]
-                )
-        table["landscape"][f"K = {columns}, peak memory in gradients'"] = peaks["landscape"] / peaks["gradient"]
     return table
 
 
@@ -240,28 +201,14 @@ def plans(device: str) -> dict[str, dict[str, float]]:
     return table
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--device", default="cpu")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--skip-large", action="store_true", help="leave out the 25M-parameter network")
-    chosen = options.parse_args()
-    torch.set_num_threads(chosen.threads)
-    warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
-    figures: dict[str, Any] = {
-        "top 20 of digits-mlp, tol 1e-3": whole_runs(chosen.device, 20, 3),
-        "one product of digits-resnet": product_cost("digits-resnet", chosen.device, chosen.repeats),
-        "one product of digits-mlp": product_cost("digits-mlp", chosen.device, chosen.repeats),
-        "work outside products, 1.1M parameters": overhead(chosen.device),
-    }
-    figures["plan of --dry-run"] = plans(chosen.device)
-    if not chosen.skip_large:
-        figures["25M parameters, k = 5"] = large(chosen.device, 64)
-    for title, table in figures.items():
-        harness.show(title, table)
-    print(f"\nwrote {harness.write('eig', chosen.device, figures)}")
-
-
 if __name__ == "__main__":
-    main()
+    harness.main(
+        "eig",
+        {
+            "top 20 of digits-mlp, tol 1e-3": lambda device, repeats: whole_runs("digits-mlp", device, 20, repeats),
+            "top 20 of digits-resnet, tol 1e-3, one run": lambda device, _: whole_runs("digits-resnet", device, 20, 1),
+            "work outside products, 1.1M parameters": lambda device, _: overhead(device),
+            "plan of --dry-run": lambda device, _: plans(device),
+        },
+        {"25M parameters, k = 5": lambda device, _: large(device, 64)},
+    )

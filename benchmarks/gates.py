@@ -167,7 +167,7 @@ def main() -> None:
     figures = tables(entries_of, rules)
     for title, table in figures.items():
         harness.show(title, table)
-    harness.write("gates", "cpu", figures)
+    harness.write("gates-studies", "cpu", figures)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,14 @@ RESULTS = Path(__file__).parent / "results"
 Measure = Callable[[str, int], Any]  # a table, from the device and the number of repeats
 
 
-def interleaved(jobs: Mapping[str, Callable[[], Any]], repeats: int, device: str = "cpu") -> dict[str, float]:
-    """Median seconds of each job: a warm-up, then the jobs in turn, so that a drifting machine hits all alike."""
-    for job in jobs.values():
+def interleaved(
+    jobs: Mapping[str, Callable[[], Any]], repeats: int, device: str = "cpu", *, warm: bool = True
+) -> dict[str, float]:
+    """Median seconds of each job: a warm-up, then the jobs in turn, so that a drifting machine hits all alike.
+
+    Jobs of a minute need no warm-up.
+    """
+    for job in jobs.values() if warm else ():
         job()
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):

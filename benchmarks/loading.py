@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import os
@@ -127,8 +126,4 @@ def refusing() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args()
-    torch.set_num_threads(2)
-    figures: dict[str, Any] = {"loading 1 GiB": loading(), "refusing hostile files": refusing()}
-    print(harness.write("loading", "cpu", figures))
+    harness.main("loading", {"loading 1 GiB": lambda *_: loading(), "refusing hostile files": lambda *_: refusing()})

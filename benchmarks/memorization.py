@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -284,24 +284,21 @@ def texts(device: str) -> dict[str, dict[str, float]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    found = nets()
-    figures = {
-        "Factors: a pass on a transformer of width 512, 256 tokens": collection(options.device),
-        "Factors: the heaviest components": selection(),
-        "Memorization: scores of samples": scores(options.device),
-        "Memorization: accuracy after an edit of digits, 10 % wrong labels, mean of 3 seeds": sweep(found),
-        "Memorization: where a tenth of the wrong labels is left, mean of 3 seeds": methods(found),
-        "Memorization: AUROC of scores for wrong labels, 3 seeds": aurocs(found),
-        "Memorization: canaries of charlm down to a fifth of their tokens": texts(options.device),
-    }
-    print(f"wrote {harness.write('memorization', options.device, figures)}")
-
-
 if __name__ == "__main__":
-    main()
+    trained = cache(nets)
+    harness.main(
+        "memorization",
+        {
+            "Factors: a pass on a transformer of width 512, 256 tokens": lambda device, _: collection(device),
+            "Factors: the heaviest components": lambda *_: selection(),
+        },
+        {
+            "Memorization: scores of samples": lambda device, _: scores(device),
+            "Memorization: accuracy after an edit of digits, 10 % wrong labels, mean of 3 seeds": (
+                lambda *_: sweep(trained())
+            ),
+            "Memorization: where a tenth of the wrong labels is left, mean of 3 seeds": lambda *_: methods(trained()),
+            "Memorization: AUROC of scores for wrong labels, 3 seeds": lambda *_: aurocs(trained()),
+            "Memorization: canaries of charlm down to a fifth of their tokens": lambda device, _: texts(device),
+        },
+    )

@@ -1,4 +1,4 @@
-"""Products with the Hessian: every way of making them, beside PyHessian, curvlinops and JAX; memory; cost against size."""
+"""Products with the Hessian, made in every way, beside PyHessian, curvlinops and JAX; memory; cost against size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,13 +190,18 @@ def against(cases: dict[str, tuple[Net, int, int]], device: str, repeats: int) -
         for _ in range(3):  # the trial, and the graphs
             operator @ block
         parts = [gradient_of((model, x, y)) for x, y in batches]
-        jobs = {"gradient": lambda parts=parts: [part() for part in parts], "product": lambda: operator @ block}
-        seconds = harness.interleaved(jobs, repeats, device)
+        product = partial(operator.__matmul__, block)
+        seconds = harness.interleaved({"gradient": partial(run_all, parts), "product": product}, repeats, device)
         rows[label] = {
             "ms per vector": 1e3 * seconds["product"] / columns,
             "gradients per vector": seconds["product"] / columns / seconds["gradient"],
         }
     return rows
+
+
+def run_all(parts: list[Callable[[], Tensor]]) -> None:
+    for part in parts:
+        part()
 
 
 def perceptron(sizes: list[int], samples: int, device: str) -> Net:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import harness
 import numpy as np
@@ -239,27 +237,17 @@ def _put(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--device", default="cpu")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--repeats", type=int, default=5)
-    chosen = options.parse_args()
-    torch.set_num_threads(chosen.threads)
-    device, repeats = chosen.device, chosen.repeats
-    figures: dict[str, Any] = {}
-    for title, measure in (
-        ("nine points of a batch, loss and gradient", lambda: together(device, repeats)),
-        ("adaptive l2 worst case at 20 gradients of a batch", lambda: worst_case(device)),
-        ("adaptive average case to a standard error of 1 %", lambda: average_case(device)),
-        ("memory of the worst case", lambda: memory(device)),
-        ("noise of measures on digits-mlp", lambda: noise("digits-mlp", device)),
-        ("noise of measures on digits-noisy", lambda: noise("digits-noisy", device)),
-    ):
-        figures[title] = measure()
-        harness.show(title, figures[title])
-    print(f"\nwrote {harness.write('sharpness', chosen.device, figures)}")
-
-
 if __name__ == "__main__":
-    main()
+    harness.main(
+        "sharpness",
+        {
+            "nine points of a batch, loss and gradient": together,
+            "adaptive l2 worst case at 20 gradients of a batch": lambda device, _: worst_case(device),
+            "memory of the worst case": lambda device, _: memory(device),
+        },
+        {
+            "adaptive average case to a standard error of 1 %": lambda device, _: average_case(device),
+            "noise of measures on digits-mlp": lambda device, _: noise("digits-mlp", device),
+            "noise of measures on digits-noisy": lambda device, _: noise("digits-noisy", device),
+        },
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 from collections.abc import Callable
@@ -18,13 +17,18 @@ from torch.nn import functional
 import landscape
 from landscape import Objective, Surface
 from landscape.sweep import Plane, Sweep, Way
-from landscape.zoo import digits, mlp
+from landscape.zoo import digits, mlp, resnet
 
+RESNET = "ResNet-20 on 64 images of 32 x 32"
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
-SIDES = {"digits-mlp": 21, "digits-noisy": 21, "digits-resnet": 9, "charlm": 5}  # points along each axis
+SIDES = {"digits-mlp": 21, "digits-noisy": 21, "digits-resnet": 7, "charlm": 3, RESNET: 5}  # points along each axis
 
 
 def objective_of(name: str, device: str) -> Objective:
+    if name == RESNET:
+        torch.manual_seed(0)
+        images, labels = torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
+        return Objective(resnet(blocks=3, width=16, channels=3), [(images, labels)], "cross_entropy", device=device)
     return landscape.load(SAMPLES / f"{name}.pt", device=device)
 
 
@@ -99,9 +103,7 @@ def convolutional(device: str) -> Objective:
 def speed(device: str) -> dict[str, Any]:
     """A point by itself, beside the floor and loss-landscapes, which gets all data as one batch."""
     rows = {}
-    threads = torch.get_num_threads()
-    for name, side in {**SIDES, "convolutional net": 11, "convolutional net, 1 thread": 11}.items():
-        torch.set_num_threads(1 if "1 thread" in name else threads)
+    for name, side in {**SIDES, "convolutional net": 7}.items():
         objective = convolutional(device) if name not in SIDES else objective_of(name, device)
         bare, _ = passes(objective, scored=False)
         scored, how = passes(objective, scored=True)
@@ -114,7 +116,7 @@ def speed(device: str) -> dict[str, Any]:
             "bare": lambda bare=bare, points=points: [bare() for _ in points],
             "peer": of_loss_landscapes(objective, side),
         }
-        seconds = harness.interleaved(jobs, 5, device)
+        seconds = harness.interleaved(jobs, 3, device)
         rows[name] = {
             "ms per point": 1e3 * seconds["points"] / len(points),
             "points / floor": seconds["points"] / seconds["floor"],
@@ -122,14 +124,13 @@ def speed(device: str) -> dict[str, Any]:
             "loss-landscapes / points": seconds["peer"] / seconds["points"],
         }
         harness.show(f"{name} (floor: {how}; {sweep.way})", rows[name])
-    torch.set_num_threads(threads)
     return rows
 
 
 def whole(device: str) -> dict[str, Any]:
     """A run of 51 x 51 points, with its trial, products and all, beside as many passes and loss-landscapes."""
     rows = {}
-    for name in ("digits-mlp", "digits-noisy", "digits-resnet"):
+    for name in ("digits-mlp", "digits-noisy", "digits-resnet", RESNET):
         objective = objective_of(name, device)
         scored, _ = passes(objective, scored=True)
         jobs = {
@@ -237,21 +238,16 @@ def vectorised(device: str) -> dict[str, Any]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    figures = {
-        "Surfaces: a point": speed(options.device),
-        "Surfaces: a run of 51 x 51 points": whole(options.device),
-        "Surfaces: adaptive sampling of 51 x 51 points, --tol 0.01": adaptive(options.device),
-        "Surfaces: memory": memory(options.device),
-        "Surfaces: 32 points in one vectorised pass": vectorised(options.device),
-    }
-    print(f"wrote {harness.write('surface', options.device, figures)}")
-
-
 if __name__ == "__main__":
-    main()
+    harness.main(
+        "surface",
+        {
+            "Surfaces: a point": lambda device, _: speed(device),
+            "Surfaces: memory": lambda device, _: memory(device),
+            "Surfaces: 32 points in one vectorised pass": lambda device, _: vectorised(device),
+        },
+        {
+            "Surfaces: a run of 51 x 51 points": lambda device, _: whole(device),
+            "Surfaces: adaptive sampling of 51 x 51 points, --tol 0.01": lambda device, _: adaptive(device),
+        },
+    )

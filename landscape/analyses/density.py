@@ -155,7 +155,7 @@ class Density(Curvature):
             bytes=together * (steps + 1) * objective.theta.nbytes,
             products=products,
             seconds=seconds * (products + 1) * (1 + bool(groups) + len(groups) * BLOCK_COST),
-            facts={"probes at once": str(together), "product": f"{seconds:.3g} s"},
+            facts={"probes at once": str(together), "product": f"{seconds:.3g} s"} | self.how(objective, together),
         )
 
     def _lockstep(

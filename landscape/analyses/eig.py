@@ -285,6 +285,7 @@ class Eig(Resampled):
         whole = (seconds + _seconds_per_row(objective) * min(rows, products) / 2) * (products + 1)  # loss and gradient
         where = " in the host's memory" if plan.spill else ""
         facts = {"basis": f"{rows} vectors{where}", "product": f"{seconds:.3g} s"}
+        facts |= self.how(objective, self.block)
         groups, held = self.groups(objective), rows
         if groups:
             each = seconds * (1 + len(groups) * BLOCK_COST)

@@ -149,12 +149,13 @@ class Trace(Resampled):
         goal = self._goal(objective)
         products = round(min(EXPECTED * (0.01 / self.rtol) ** 0.5, objective.space.size, self.max_products))
         products += DATA_PROBES if self.resample else 0
-        seconds = self.seconds_per_product(objective, min(8, objective.space.size))
+        columns = min(8, objective.space.size)
+        seconds = self.seconds_per_product(objective, columns)
         return Plan(
             bytes=2 * min(goal.capacity, products // 2) * objective.theta.nbytes,
             products=products,
             seconds=seconds * (products + 1),
-            facts={"product": f"{seconds:.3g} s"},
+            facts={"product": f"{seconds:.3g} s"} | self.how(objective, columns),
         )
 
     def _goal(self, objective: Objective) -> Goal:

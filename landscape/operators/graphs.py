@@ -51,11 +51,15 @@ class Graphs:
         if (graph := self._kept.get(place)) is not None:
             return graph
         if self._room is None and (self.keeping or program):
-            self._room = self.objective.alone or self.bytes(plain) <= memory.available(self.objective.device) // SHARE
+            self._room = self.fit(plain)
         graph = (program or plain)(batch)
         if self.keeping or (program and self._room):
             self._kept[place] = graph
         return graph
+
+    def fit(self, plain: Build) -> bool:
+        """Whether there is room for the graphs of all pieces; one alone must fit in any case."""
+        return self.objective.alone or self.bytes(plain) <= memory.available(self.objective.device) // SHARE
 
     def bytes(self, build: Build) -> int:
         """What the graphs of all pieces hold, from the graphs of a few samples."""

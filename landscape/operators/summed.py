@@ -79,7 +79,7 @@ class SummedOperator(LinearOperator):
                 if way.columns == 1 and not self._graphs.forget():
                     raise
             self._graphs.drop(batch)
-            self.objective.engine.ways[self._work(block)] = way = follower
+            self.objective.engine.ways[self.work(block.shape[1])] = way = follower
 
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """v'S v for each column v and each group's own sum S, and what each group counts: `(G, K)` and `(G,)`, float64.
@@ -103,7 +103,7 @@ class SummedOperator(LinearOperator):
     def planned_bytes(self, columns: int, way: Way) -> int:
         """What a product with so many columns takes at its peak: graphs, columns under way, arguments and results."""
         graphs = self._graphs.bytes(self.graph)
-        if not self._graphs.keeping:
+        if not self._graphs.fit(self.graph):  # one at a time
             graphs = graphs * self.objective.largest // self.objective.batches.samples
         under_way = PER_COLUMN * way.columns * self.objective.activation_bytes * self.objective.largest
         vectors = 2 * columns + 3  # arguments and results by row, and what is added up
@@ -125,13 +125,13 @@ class SummedOperator(LinearOperator):
             return recorded(batch, self.graph)
         return self.replay(batch, way)
 
-    def _work(self, block: Tensor) -> str:
-        columns = block.shape[1]
+    def work(self, columns: int) -> str:
+        """What products with so many columns are called in the engine."""
         return f"{self.name}, {columns} column{'s' if columns > 1 else ''}"
 
     def _way(self, batch: Batch, block: Tensor) -> Way:
         """How this many columns are taken: as asked, as before, or as a trial finds."""
-        engine, work = self.objective.engine, self._work(block)
+        engine, work = self.objective.engine, self.work(block.shape[1])
         if work not in engine.ways:
             engine.ways[work] = self._tried(batch, block)
         return engine.ways[work]
