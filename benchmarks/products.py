@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -175,6 +178,26 @@ def memory(device: str, repeats: int) -> dict[str, dict[str, float]]:
     return rows
 
 
+def tight(device: str, repeats: int) -> dict[str, dict[str, float]]:
+    """The same product, 4,000 samples and 4 columns at once, in processes that have ever less memory than it needs."""
+
+    def run(limit: int) -> dict[str, Any]:
+        command = [sys.executable, str(Path(__file__).parent / "tight.py"), str(limit)]
+        answer: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        return answer
+
+    whole, rows = run(0), {}
+    expected = torch.tensor(whole["product"])
+    for share in (0.9, 1.1, 1.5, 2.5):
+        found = run(int(whole["bytes"] / share))
+        rows[f"needs {100 * share:.0f} % of what there is"] = {
+            "samples at once": found["micro-batch"],
+            "columns at once": found["columns at once"],
+            "relative difference": difference(expected, torch.tensor(found["product"])),
+        }
+    return rows
+
+
 # -- cost against size ---------------------------------------------------------------------------------------------
 
 
@@ -284,6 +307,7 @@ def profile(device: str, repeats: int) -> dict[str, dict[str, float]]:
 TABLES: dict[str, harness.Measure] = {
     **{f"Products: {name}": products(name) for name in nets("cpu")},
     "Products: peak memory": memory,
+    "Products: with little memory": tight,
     "Products: cost against parameters, 256 samples": parameters,
     "Products: cost against samples, MLP of 2,950 parameters in batches of 256, K = 8": data,
     "Products: cost against columns, 256 samples": columns,

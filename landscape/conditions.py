@@ -67,6 +67,7 @@ class Conditions:
     cuda_graphs: CudaGraphs = option(
         "auto", help="Record the products of small nets as CUDA graphs; auto lets a trial decide."
     )
+    tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(
         None,
         help="Most samples in memory at once; default planned from memory. The answer does not depend on it.",

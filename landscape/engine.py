@@ -30,12 +30,14 @@ class Way:
 class Engine:
     """What products share: the strategy asked for, and by kind of work the way that is taken.
 
-    `compile` lets a trial also try compiled products; `cuda_graphs` records them as CUDA graphs.
+    `compile` lets a trial also try compiled products; `cuda_graphs` records them as CUDA graphs; `tf32` allows CUDA to
+    multiply with ten bits.
     """
 
     hvp: Hvp = "auto"
     compile: bool = False
     cuda_graphs: CudaGraphs = "auto"
+    tf32: bool = False
     ways: dict[str, Way] = field(default_factory=dict)
     graphs: str = ""  # whether gradient graphs are kept from product to product
 

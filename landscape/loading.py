@@ -63,7 +63,7 @@ def load(
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
-        engine=Engine(conditions.hvp, conditions.compile, conditions.cuda_graphs),
+        engine=Engine(conditions.hvp, conditions.compile, conditions.cuda_graphs, conditions.tf32),
         limit=conditions.limit,
         preconditioner=preconditioner,
         source=source,

@@ -26,6 +26,7 @@ from landscape.joining import independent, joined
 from landscape.logits import LogitsLoss, described, padding, padding_token, taken
 from landscape.losses import Loss
 from landscape.modules import evaluating, trainable, undone
+from landscape.precision import full_precision
 from landscape.replica import replica
 from landscape.space import ParameterSpace
 from landscape.transfer import ahead
@@ -216,10 +217,11 @@ class Objective:
     def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """As `accumulate`, of several quantities at once."""
         totals: tuple[Tensor, ...] = ()
-        for piece in ahead(self.micro_batches(), self.device, self.dtype):
-            for parts in self._halving(kernel, piece):
-                totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
-                del parts  # or they would be held while the next ones are computed
+        with full_precision(self.engine.tf32):
+            for piece in ahead(self.micro_batches(), self.device, self.dtype):
+                for parts in self._halving(kernel, piece):
+                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
+                    del parts  # or they would be held while the next ones are computed
         return totals
 
     def micro_batches(self) -> Iterator[Batch]:
@@ -341,7 +343,7 @@ class Objective:
             "data": self.batches.sha256,
             "loss": self.loss.name,
             "mode": self.mode,
-            "dtype": str(self.dtype).removeprefix("torch."),
+            "dtype": "tf32" if self.engine.tf32 else str(self.dtype).removeprefix("torch."),
             "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
         }
 

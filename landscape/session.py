@@ -280,13 +280,16 @@ def _drive(
         saved = time.monotonic()
         cost = saved - start
 
+    from landscape.precision import full_precision
+
     progress: Progress | None = None  # stays None if an earlier run had come to the same limit
     stop.deferring = True
     try:
         steps = analysis.measure(objective, resume[0] if resume else None)
         while True:
             try:
-                progress = next(steps)
+                with full_precision(objective.engine.tf32):
+                    progress = next(steps)
             except StopIteration as end:
                 result: Result = end.value
                 break
