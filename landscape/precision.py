@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -11,7 +12,8 @@ import torch
 @contextmanager
 def full_precision(tf32: bool) -> Iterator[None]:
     """Within the block TF32 is off, unless it is asked for; the user's own settings are restored."""
-    settings = torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    settings: list[Any] = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
