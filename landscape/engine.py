@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Strategy = Literal["loop", "vmap", "linearize", "compiled", "recorded"]
 Hvp = Literal["auto", "loop", "vmap", "linearize"]
@@ -40,14 +40,18 @@ class Engine:
     tf32: bool = False
     ways: dict[str, Way] = field(default_factory=dict)
     graphs: str = ""  # whether gradient graphs are kept from product to product
+    programs: dict[Any, Any] = field(default_factory=dict, repr=False)  # compiled products, by what they are of
 
     def to_json(self) -> str:
         return json.dumps({work: asdict(way) for work, way in self.ways.items()}, sort_keys=True)
 
     def recall(self, ways: str) -> None:
-        """Goes on in the ways that `to_json` described, unless another one is asked for."""
-        if self.hvp == "auto":
-            self.ways.update({work: Way(**way) for work, way in json.loads(ways).items()})
+        """Goes on in the ways that `to_json` described, as far as they are allowed now."""
+        if self.hvp != "auto":
+            return
+        allowed = {"compiled": self.compile, "recorded": self.cuda_graphs != "off"}
+        known = {work: Way(**way) for work, way in json.loads(ways).items()}
+        self.ways.update({work: way for work, way in known.items() if allowed.get(way.strategy, True)})
 
     def described(self) -> Iterator[str]:
         """What was taken for each kind of work, in words."""

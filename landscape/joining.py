@@ -16,7 +16,7 @@ from torch import Tensor
 from landscape.batches import Batch, Batches, batch_leaves, visited
 from landscape.errors import LandscapeError
 
-TRIED = 8  # samples on which it is tried whether they depend on each other
+TRIED = 16  # samples on which it is tried whether they depend on each other
 APART = 1e-4  # relative to the sum: above float32 rounding, far below what statistics of a batch do
 
 
@@ -30,10 +30,9 @@ def joined(batches: Batches, room: int) -> Batches:
     parts = list(batches)
     if len(parts) == 1:
         return replace(batches, whole=parts[0])
-    kinds = [[(tensor.shape[1:], tensor.dtype) for tensor in batch_leaves(part)] for part in parts]
+    forms = [_form((part.inputs, part.targets)) for part in parts]
     size = sum(tensor.nbytes for part in parts for tensor in batch_leaves(part))
-    tensors = all(_of_tensors((part.inputs, part.targets)) for part in parts)
-    if not tensors or any(kind != kinds[0] for kind in kinds) or size > room:
+    if forms[0] is None or any(form != forms[0] for form in forms) or size > room:
         return batches
     visits = [iter(visited(part)) for part in parts]
     whole = parts[0].map(lambda _: torch.cat([next(visit) for visit in visits]))
@@ -42,25 +41,30 @@ def joined(batches: Batches, room: int) -> Batches:
 
 
 def independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
-    """Whether the summed loss of samples is the same in any company; False if their batches cannot be joined."""
-    if batches.whole is None:
+    """Whether the summed loss of samples is the same in any company; False if their batches cannot be joined.
+
+    It is tried on samples from the whole length of the data.
+    """
+    whole = batches.whole
+    if whole is None:
         return False
-    few = next(batches.whole.split(TRIED))
-    if batches.whole.size == batches.largest:
-        return True  # the data came as one batch
+    places = torch.linspace(0, whole.size - 1, min(TRIED, whole.size)).round().long()
+    few = whole.map(lambda tensor: tensor[places.to(tensor.device)])
     try:
         with torch.no_grad():
             parts = [float(total(part)) for part in few.split(max(1, 5 * few.size // 8))]
             together = float(total(few))
     except LandscapeError:  # a program for one size of batch
         return False
-    return abs(together - sum(parts)) <= APART * sum(map(abs, parts))
+    return abs(together - sum(parts)) <= APART * sum(map(abs, parts)) != 0
 
 
-def _of_tensors(tree: Any) -> bool:
-    """Whether a tree of tuples, lists and dictionaries holds nothing but tensors."""
-    if isinstance(tree, dict):
-        return all(_of_tensors(part) for part in tree.values())
-    if isinstance(tree, tuple | list):
-        return all(_of_tensors(part) for part in tree)
-    return isinstance(tree, Tensor)
+def _form(tree: Any) -> Any:
+    """How a tree of tuples, lists and dictionaries of tensors is built; None if it holds anything else."""
+    if isinstance(tree, Tensor):
+        return tree.shape[1:], tree.dtype
+    keys = tuple(tree) if isinstance(tree, dict) else None
+    if keys is None and not isinstance(tree, tuple | list):
+        return None
+    parts = [_form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
+    return None if None in parts else (type(tree), keys, *parts)

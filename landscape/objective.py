@@ -115,7 +115,6 @@ class Objective:
         beginning = None if limit is None else Beginning(batches, limit)
         self.batches = survey(beginning or batches, device=self.device, dtype=self.dtype, budget=budget)
         self.micro_batch = self.batches.largest
-        self._joins = False
         first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
         with torch.enable_grad():
             theta = self.theta.detach().requires_grad_()
@@ -229,11 +228,17 @@ class Objective:
         for batch in self.batches if self.batches.whole is None else (self.batches.whole,):
             yield from batch.split(self.micro_batch)
 
-    def go_on(self, ways: str, micro_batch: int) -> None:
+    def tensors(self) -> Iterator[Tensor]:
+        """Parameters and buffers, as they lie on the device."""
+        yield from (self.theta, *self._fixed.values())
+
+    def go_on(self, ways: str, micro_batch: int, device: str) -> None:
         """Works as an earlier run did, of whose engine `ways` tells, except for what is asked now.
 
-        The same arithmetic in the same order gives the same last bits.
+        The same arithmetic in the same order gives the same last bits. On another kind of device nothing is taken over.
         """
+        if torch.device(device).type != self.device.type:
+            return
         self.engine.recall(ways)
         if self._planned:
             self.micro_batch = micro_batch
@@ -436,12 +441,12 @@ def as_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" fails here
+        probe = torch.zeros(1, device=name)
+        probe.item()  # "meta" fails here
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} is not available: {reason}", fix="--device cpu") from None
-    return device
+    return probe.device  # with its number: "cuda" is not equal to the "cuda:0" of its tensors
 
 
 def _own(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

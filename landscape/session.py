@@ -274,6 +274,7 @@ def _drive(
             "loss": repr(objective.reference.loss),
             "ways": objective.engine.to_json(),
             "micro_batch": repr(objective.micro_batch),
+            "device": str(objective.device),
             "seconds": repr(start - began),
         }
         store.save_arrays(snapshot, progress.state(), about)
@@ -331,9 +332,11 @@ def _resumable(
     if not snapshot.exists():
         return None
     arrays, about = store.load_arrays(snapshot)
-    if not {"fingerprint", "loss", "seconds", "ways", "micro_batch"} <= about.keys():
-        raise OutputError(f"{snapshot} is not a snapshot of landscape", fix="--restart discards it")
+    if not {"fingerprint", "loss", "seconds", "ways", "micro_batch", "device"} <= about.keys():
+        raise OutputError(f"{snapshot} is no snapshot of this version of landscape", fix="--restart discards it")
     differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
+    if not differences:
+        objective.go_on(about["ways"], int(about["micro_batch"]), about["device"])
     earlier, now = float(about["loss"]), objective.reference.loss
     if not differences and abs(now - earlier) > SAME_LOSS * abs(earlier):
         differences = [f"loss: {now:.8g} here, {earlier:.8g} there (another model of the same weights?)"]
@@ -342,7 +345,6 @@ def _resumable(
             f"{snapshot} is the unfinished work of another run:\n    " + "\n    ".join(differences),
             fix="--restart discards it; -o FILE keeps it and measures elsewhere",
         )
-    objective.go_on(about["ways"], int(about["micro_batch"]))
     say(f"resumed from {snapshot}")
     return arrays, float(about["seconds"])
 

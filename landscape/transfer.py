@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from torch import Tensor
 
 from landscape.batches import Batch, batch_leaves, placed
 
@@ -36,9 +37,12 @@ def _sent(
     """A batch under way, and what waits for it."""
     if all(tensor.device == device for tensor in batch_leaves(batch)):
         return placed(batch, device, dtype), lambda: None
+
+    def pinned(tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
+
     with torch.cuda.stream(stream):
-        there = batch.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True))
-        there = placed(there, device, dtype)
+        there = placed(batch.map(lambda tensor: pinned(tensor).to(device, non_blocking=True)), device, dtype)
 
     def wait() -> None:
         current = torch.cuda.current_stream(device)

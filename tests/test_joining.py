@@ -17,6 +17,9 @@ from landscape.operators import HessianOperator
 Data = list[tuple[Any, Any]]
 
 
+ONES = torch.ones(2)
+
+
 def kept(data: Any) -> Any:
     return survey(data, device=torch.device("cpu"), dtype=torch.float64, budget=1 << 20)
 
@@ -54,8 +57,11 @@ def test_every_tensor_of_a_tree_finds_its_place() -> None:
     [
         ([(torch.zeros(2, 3), torch.zeros(2)), (torch.zeros(2, 4), torch.zeros(2))], 1 << 20),
         ([(torch.zeros(2, 3), torch.zeros(2)), (torch.zeros(2, 3), torch.zeros(2))], 100),
+        ([({"a": ONES, "b": ONES}, ONES), ({"b": ONES, "a": ONES}, ONES)], 1 << 20),
+        ([({"a": ONES, "b": ONES}, ONES), ({"a": ONES, "c": ONES}, ONES)], 1 << 20),
+        ([((ONES, ONES), ONES), ({"a": ONES, "b": ONES}, ONES)], 1 << 20),
     ],
-    ids=["of two widths", "no room"],
+    ids=["of two widths", "no room", "in another order", "of other names", "of other trees"],
 )
 def test_what_cannot_be_joined_stays(data: Data, room: int) -> None:
     before = kept(data)
@@ -101,6 +107,21 @@ def test_samples_that_depend_on_their_batch_stay_in_it(ragged: Data) -> None:
         losses = [float(nn.functional.cross_entropy(net.double()(x.double()), y)) * len(y) for x, y in ragged]
     expected = sum(losses) / 24
     assert float(objective.value()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_samples_that_depend_on_one_batch_keep_other_data_apart(ragged: Data) -> None:
+    net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3))
+    whole = tuple(torch.cat(parts) for parts in zip(*ragged, strict=True))
+    assert Objective(net, [whole], "cross_entropy").over(ragged).batches.whole is None
+
+
+def test_what_cannot_be_told_stays_apart(ragged: Data) -> None:
+    """The samples that are tried count nothing, or count alike where others do not."""
+    ignored = [(x, torch.full_like(y, -100)) for x, y in ragged[:2]] + [ragged[2]]
+    assert Objective(tanh_net(), [*ragged, *ignored], "cross_entropy").batches.whole is not None
+    silent = [(x.repeat(40, 1), torch.full((len(x) * 40,), -100)) for x, _ in ragged]
+    rare = (ragged[0][0], torch.cat([torch.full((9,), -100), ragged[0][1][:1]]))
+    assert Objective(tanh_net(), [*silent[:1], rare, *silent[1:]], "cross_entropy").batches.whole is None
 
 
 def test_other_data_are_joined_as_well(ragged: Data) -> None:

@@ -179,7 +179,9 @@ class Eig(Resampled):
         min=1,
         max=64,
     )
-    max_products: int = option(1000, help="Give up after so many products (exit 3).", min=1, identity=False)
+    max_products: int = option(
+        1000, help="Give up after so many products, in whole blocks (exit 3).", min=1, identity=False
+    )
     max_basis: int | None = option(None, help="Vectors held at most; default from memory.", min=4)
     confirm: int = option(8, help="Steps of a second start that looks for skipped eigenvalues; 0 for none.", min=0)
     certify: bool = option(False, help="Search until the bound of Kuczynski and Wozniakowski holds: see the next two.")
@@ -280,7 +282,8 @@ class Eig(Resampled):
         search = self._wanted().search_length(1, objective.space.size)
         search = search * self.block + (search > 0)  # one more measures the rounding
         expected = EXPECTED[0] * self.k + EXPECTED[1] + EXPECTED[2] * (self.block - 1)
-        products = min(round(expected) + search, self.max_products)
+        expected = min(round(expected) + search, self.max_products)
+        products = -(-expected // self.block) * self.block
         seconds = self.seconds_per_product(objective, self.block)
         whole = (seconds + _seconds_per_row(objective) * min(rows, products) / 2) * (products + 1)  # loss and gradient
         where = " in the host's memory" if plan.spill else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from landscape.errors import UsageError
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
 from landscape.operators.gauss_newton import EmpiricalFisherOperator, FisherOperator, GaussNewtonOperator
@@ -25,6 +26,8 @@ OPERATORS: dict[str, Callable[[Objective], LinearOperator]] = {
 
 def operator(name: str, objective: Objective, *, seed: int = 0, labels: int = 1) -> LinearOperator:
     """The operator of that name at the objective's theta; `seed` and `labels` are the Fisher matrix'."""
+    if objective.engine.hvp == "linearize" and name not in ("hessian", "preconditioned"):
+        raise UsageError(f"--hvp linearize replays products of the Hessian, not of --operator {name}", fix="--hvp auto")
     if name == "fisher":
         return FisherOperator(objective, seed=seed, labels=labels)
     return OPERATORS[name](objective)

@@ -88,6 +88,7 @@ def block_diagonal(inner: LinearOperator, groups: Sequence[Group]) -> LinearOper
     if isinstance(inner, PreconditionedOperator):  # a diagonal scaling does not mix blocks
         return inner.around(block_diagonal(inner.inner, groups))
     if type(inner) is HessianOperator:
+        inner.release()
         fast = BlockDiagonalHessian(inner.objective, groups)
         if _works(fast):
             return fast

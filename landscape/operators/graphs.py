@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from landscape import memory
-from landscape.batches import Batch
+from landscape.batches import Batch, batch_leaves
 from landscape.objective import Objective
 
 SHARE = 4  # kept graphs take at most 1/4 of the free memory
@@ -37,6 +37,7 @@ class Graphs:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.passes = 0
+        self.tried = False
         self._kept: dict[tuple[int, int, str], Graph] = {}
         self._room: bool | None = None
 
@@ -63,10 +64,40 @@ class Graphs:
 
     def bytes(self, build: Build) -> int:
         """What the graphs of all pieces hold, from the graphs of a few samples."""
-        whole, half = (weighed(build, self.objective.first(size).batches) for size in (TRIED, TRIED // 2))
+        whole, half = (self._weighed(build, size) for size in (TRIED, TRIED // 2))
         samples, pieces = self.objective.batches.samples, -(-self.objective.batches.samples // self.objective.largest)
         each = max(whole[0] - half[0], 0) / max(whole[1] - half[1], 1)
         return round(samples * each + pieces * (max(whole[0] - whole[1] * each, 0) + self.objective.theta.nbytes))
+
+    def _weighed(self, build: Build, samples: int) -> tuple[int, int]:
+        """What the graph of a few samples holds beside parameters, buffers and kept data; and how many they are."""
+        held: dict[int, int] = {}
+
+        def weigh(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        batch = next(iter(self.objective.first(samples).batches))
+        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            build(batch)
+        elsewhere = {t.untyped_storage().data_ptr() for t in (*self.objective.tensors(), *batch_leaves(batch))}
+        data = 0 if self.objective.batches.kept else sum(tensor.nbytes for tensor in batch_leaves(batch))
+        return data + sum(size for place, size in held.items() if place not in elsewhere), batch.size
+
+    def reused(self, batch: Batch) -> bool:
+        """Whether the plain graph of a batch, one of several pieces, is of an earlier pass, and was not tried yet.
+
+        The first one is tried, after all others were built: a model may write into what it keeps.
+        """
+        first = not self.tried and not self.objective.alone and (batch.first, batch.size, "") in self._kept
+        self.tried |= first
+        return first
+
+    def release(self) -> None:
+        """Lets all graphs go; they may be built and kept again."""
+        self._kept.clear()
+        self.passes, self._room = 0, None
 
     def forget(self) -> bool:
         """Lets all graphs go, and keeps none from now on; whether there were any."""
@@ -79,18 +110,3 @@ class Graphs:
         """Lets go what is kept of one batch: it may have been freed in part."""
         for place in [place for place in self._kept if place[:2] == (batch.first, batch.size)]:
             del self._kept[place]
-
-
-def weighed(build: Build, batches: Iterable[Batch]) -> tuple[int, int]:
-    """The bytes that a batch's graph holds beside the parameters, and its samples."""
-    held: dict[int, int] = {}
-
-    def weigh(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    batch = next(iter(batches))
-    with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        build(batch)
-    return sum(held.values()), batch.size

@@ -14,7 +14,7 @@ from landscape.batches import Batch
 from landscape.engine import Way
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pulled_back
-from landscape.operators.replay import Programs, linearized
+from landscape.operators.replay import compiled, linearized
 from landscape.operators.summed import SummedOperator
 
 
@@ -23,7 +23,6 @@ class HessianOperator(SummedOperator):
 
     name: ClassVar[str] = "hessian"
     replays: ClassVar[bool] = True
-    _programs: Programs | None = None
 
     def graph(self, batch: Batch) -> Graph:
         theta = self.like.detach().requires_grad_()
@@ -40,6 +39,5 @@ class HessianOperator(SummedOperator):
 
     def replay(self, batch: Batch, way: Way) -> Graph:
         if way.strategy == "linearize":
-            return linearized(self.objective, self.like, batch)
-        self._programs = self._programs or Programs(self.objective, self.like)
-        return self._programs.graph(batch, self.graph)
+            return linearized(self.objective, self.like, batch, self.graph(batch))
+        return compiled(self.objective, self.like, batch)

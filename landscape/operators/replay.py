@@ -17,14 +17,17 @@ from landscape.operators.graphs import Graph
 from landscape.operators.pullback import NoBatchingError
 
 Program = Callable[..., Tensor]
+SAME = 1e-3  # relative: rounding is up to 1e-4 (digits-resnet in float32)
 
 
-def linearized(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
+def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -> Graph:
     """The derivative of the gradient, traced forward over reverse and replayed (`torch.func.linearize`).
 
-    Raises TaskError for a model with an operation that has no forward rule.
+    Two replays are compared with the `plain` graph's product. Raises TaskError if they differ, and for a model with an
+    operation that has no forward rule.
     """
-    gradient = torch.func.grad(lambda point: objective.batch_total(point, batch))
+    # operations in place would write into what was recorded, and be right once
+    gradient = torch.func.functionalize(torch.func.grad(lambda point: objective.batch_total(point, batch)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's own
@@ -52,53 +55,54 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
             raise NoBatchingError(str(error)) from error
         return images.T
 
+    probe = torch.sin(torch.arange(1.0, len(theta) + 1, dtype=theta.dtype, device=theta.device))[:, None]
+    expected = plain(probe, together=1, keep=False)
+    for _ in range(2):
+        found = product(probe, together=1, keep=True)
+        if not float((found - expected).norm()) <= SAME * float(expected.norm()):
+            raise TaskError(
+                "the linearized product is not the Hessian's", why="torch's trace misses something", fix="--hvp auto"
+            )
     return product
 
 
-class Programs:
-    """Compiled products of one shape of batch: a program for each number of columns.
+def compiled(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
+    """The whole product as one program for this shape of batch, computed anew each time with its operations fused.
 
-    The whole product is one program, computed anew each time with its operations fused.
+    Programs are compiled at a block's first product, and shared by all operators of the objective's engine.
     """
+    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in visited(batch))
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
-        self.objective = objective
-        self.theta = theta
-        self._samples = 0  # of a batch for which there are programs
-        self._known: dict[int, Program] = {}
+    def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
+        rows, programs = block.T.contiguous(), objective.engine.programs
+        of = objective.model, objective.loss, objective.space
+        key = *map(id, of), len(rows), shapes
+        if key not in programs:
+            programs[key] = _compiled(objective, theta, batch, rows), of  # held, or another could have its id
+        with torch.no_grad():
+            images: Tensor = programs[key][0](theta, rows, *visited(batch))
+        return images.T
 
-    def graph(self, batch: Batch, plain: Callable[[Batch], Graph]) -> Graph:
-        """The batch's product; batches of another size than the first one go the plain way."""
-        self._samples = self._samples or batch.size
+    return product
 
-        def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
-            if batch.size != self._samples:
-                return plain(batch)(block, together=1, keep=False)
-            rows, columns = block.T.contiguous(), block.shape[1]
-            if columns not in self._known:
-                self._known[columns] = self._compiled(batch, rows)
-            with torch.no_grad():
-                return self._known[columns](self.theta, rows, *visited(batch)).T
 
-        return product
+def _compiled(objective: Objective, theta: Tensor, batch: Batch, rows: Tensor) -> Program:
+    several = len(rows) > 1
 
-    def _compiled(self, batch: Batch, rows: Tensor) -> Program:
-        objective, several = self.objective, len(rows) > 1
+    def product(theta: Tensor, rows: Tensor, *tensors: Tensor) -> Tensor:
+        each = iter(tensors)
+        point = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            total = objective.batch_total(point, batch.map(lambda _: next(each)))
+            (gradient,) = torch.autograd.grad(total, point, create_graph=True)
+            vectors = rows if several else rows[0]
+            (images,) = torch.autograd.grad(gradient, point, vectors, is_grads_batched=several)
+        return images if several else images[None]
 
-        def product(theta: Tensor, rows: Tensor, *tensors: Tensor) -> Tensor:
-            each = iter(tensors)
-            point = theta.detach().requires_grad_()
-            with torch.enable_grad():
-                total = objective.batch_total(point, batch.map(lambda _: next(each)))
-                (gradient,) = torch.autograd.grad(total, point, create_graph=True)
-                vectors = rows if several else rows[0]
-                (images,) = torch.autograd.grad(gradient, point, vectors, is_grads_batched=several)
-            return images if several else images[None]
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the compiler's own
-            traced = make_fx(product)(self.theta, rows, *visited(batch))
-            program: Program = torch.compile(traced, dynamic=False, fullgraph=True)
-            with torch.no_grad():
-                program(self.theta, rows, *visited(batch))  # this is when it is compiled
-        return program
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        traced = make_fx(product)(theta, rows, *visited(batch))
+        program: Program = torch.compile(traced, dynamic=False, fullgraph=True)
+        with torch.no_grad():
+            program(theta, rows, *visited(batch))  # this is when it is compiled
+    return program

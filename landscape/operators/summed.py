@@ -14,7 +14,6 @@ from torch import Tensor
 from landscape import memory
 from landscape.batches import Batch
 from landscape.engine import Way
-from landscape.errors import UsageError
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
 from landscape.operators.graphs import Graph, Graphs
@@ -29,6 +28,8 @@ WIDEST_BYTES = 256 << 20  # activations of columns at once on a CPU: more was ne
 VMAP_SHARE = 8  # columns at once take at most 1/8 of the free memory ...
 RECORDED_BYTES = 64 << 20  # activations of columns above which a GPU is busy enough without CUDA graphs
 PLAIN = ("loop", "vmap")  # strategies on the same graph
+SAME = 1e-4  # relative: products of a kept graph and of a new one differ by rounding at most, and that on GPUs only
+WRITTEN = "modified by an inplace operation"  # what torch says of a kept graph into which the model wrote
 PER_COLUMN = 1.25  # ... at so many forward passes' activations for each: measured .7 to 1.05
 
 
@@ -43,8 +44,7 @@ class SummedOperator(LinearOperator):
         self.like = objective.theta if theta is None else theta
         self.size = objective.space.size
         self._graphs = Graphs(objective)
-        if objective.engine.hvp == "linearize" and not self.replays:
-            raise UsageError(f"--hvp linearize replays products of the Hessian, not of {self.name}", fix="--hvp auto")
+        self._largest = objective.largest
 
     @abstractmethod
     def graph(self, batch: Batch) -> Graph:
@@ -54,7 +54,15 @@ class SummedOperator(LinearOperator):
         """A graph that is recorded or compiled, for those that have one."""
         raise NotImplementedError
 
+    def release(self) -> None:
+        """Lets kept graphs go, for others to have their memory."""
+        self._graphs.release()
+
     def matmat(self, block: Tensor) -> Tensor:
+        if self._largest != self.objective.largest:  # memory ran out: smaller pieces may be kept, or taken together
+            self._largest = self.objective.largest
+            self._graphs.release()
+            self.objective.engine.ways.pop(self.work(block.shape[1]), None)
         product = self.objective.accumulate(lambda batch: self.batch_product(batch, block))
         self._graphs.passes += 1
         self.objective.engine.graphs = "graphs kept" if self._graphs.keeping else "graphs rebuilt"
@@ -64,22 +72,41 @@ class SummedOperator(LinearOperator):
         """The product of one batch's sum with a block, `(P, K) -> (P, K)`.
 
         Running out of memory takes half as many columns at once, then keeps no graphs, and goes on; with one column
-        and no graph the error is raised.
+        and no graph the error is raised. Graphs into which the model wrote are not kept either.
         """
         way = self._way(batch, block)
         while True:
             try:
-                return self._pulled(batch, block, way)
+                reused = way.strategy in PLAIN and self._graphs.reused(batch)
+                product = self._pulled(batch, block, way)
+                if not (reused and self._stale(batch, block, product, way)):
+                    return product
+                follower = way
             except NoBatchingError:
                 follower = Way()
-            except RuntimeError as error:
-                if not memory.exhausted(error):
-                    raise
-                follower = Way(way.strategy, way.columns // 2) if way.columns > 1 else Way()
-                if way.columns == 1 and not self._graphs.forget():
-                    raise
+            except Exception as error:  # a program may fail in any way
+                follower = self._follower(way, error)
             self._graphs.drop(batch)
             self.objective.engine.ways[self.work(block.shape[1])] = way = follower
+
+    def _stale(self, batch: Batch, block: Tensor, product: Tensor, way: Way) -> bool:
+        """Whether a kept graph gives another product than a new one; then none is kept from now on."""
+        anew = self.graph(batch)(block, together=way.columns, keep=False)
+        same = torch.linalg.vector_norm(product - anew) <= SAME * torch.linalg.vector_norm(anew)
+        return not bool(same) and self._graphs.forget()
+
+    def _follower(self, way: Way, error: Exception) -> Way:
+        """The way to go on in after an error; raises it if there is none."""
+        if isinstance(error, RuntimeError) and memory.exhausted(error):
+            if way.columns == 1 and not self._graphs.forget():
+                raise error
+            return Way(way.strategy, way.columns // 2) if way.columns > 1 else Way()
+        if isinstance(error, RuntimeError) and WRITTEN in str(error) and self._graphs.forget():
+            return way
+        if way.strategy not in ("compiled", "recorded"):
+            raise error
+        self.objective.notes.append(f"products are not {way.strategy}: {str(error).splitlines()[0]}")
+        return Way()
 
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """v'S v for each column v and each group's own sum S, and what each group counts: `(G, K)` and `(G,)`, float64.
@@ -166,7 +193,7 @@ class SummedOperator(LinearOperator):
         if self.objective.device.type == "cpu" and engine.hvp == "auto":
             room = min(room, WIDEST_BYTES)
         wide = max(1, min(columns, room // size))
-        if engine.hvp == "linearize":
+        if engine.hvp == "linearize" and self.replays:
             return [Way("linearize", wide)]
         batched = [Way("vmap", wide)] if wide > 1 else []
         if engine.hvp == "vmap":
@@ -174,7 +201,7 @@ class SummedOperator(LinearOperator):
         ways = [Way(), *batched] if columns * size > BATCHED_BYTES else [*batched, Way()]
         if engine.hvp == "loop":
             ways = [Way()]
-        if self.objective.device.type == "cuda" and engine.cuda_graphs != "off":
+        if self.objective.device.type == "cuda" and engine.cuda_graphs != "off" and self._graphs.fit(self.graph):
             records = [Way("recorded", way.columns) for way in ways]
             if engine.cuda_graphs == "on":
                 return records

@@ -15,12 +15,11 @@ from oracles.dense import dense_hessian
 from torch import Tensor, nn
 
 import landscape
-from landscape import Density, Objective, session
+from landscape import Density, Objective, operators, session
 from landscape.engine import Engine, Hvp, Way
 from landscape.errors import TaskError, UsageError
 from landscape.operators import GaussNewtonOperator, HessianOperator, summed
 from landscape.operators.blocks import block_diagonal
-from landscape.operators.graphs import weighed
 
 Data = tuple[Tensor, Tensor]
 HVPS: tuple[Hvp, ...] = ("auto", "loop", "vmap", "linearize")
@@ -80,13 +79,13 @@ class TestAllWaysAgree:
         if hvp != "linearize":
             assert objective.engine.ways["hessian, 4 columns"] == (Way("vmap", 4) if hvp == "vmap" else Way())
 
-    def test_compiled_products_are_traced_for_one_shape(
+    def test_compiled_products_are_traced_for_each_shape(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         x, y = classification
         programs: list[Any] = []
         monkeypatch.setattr(torch, "compile", lambda program, **options: programs.append(program) or program)
-        objective = objective_of(tanh_net(), [(x, y)], micro_batch=10)  # a ragged last piece goes the plain way
+        objective = objective_of(tanh_net(), [(x, y)], micro_batch=10)  # with a ragged last piece
         objective.engine = Engine("loop", compile=True)
         monkeypatch.setattr(summed, "fastest", lambda works: list(works)[-1])
         dense = dense_hessian(tanh_net(), [classification])
@@ -94,7 +93,32 @@ class TestAllWaysAgree:
         for columns in (1, 5, 5):
             assert torch.allclose(operator @ block[:, :columns], dense @ block[:, :columns], rtol=0, atol=1e-13)
         assert objective.engine.ways["hessian, 5 columns"] == Way("compiled", 5)
-        assert len(programs) == 2
+        assert len(programs) == 4
+        assert torch.allclose(HessianOperator(objective, 2 * objective.theta) @ block, operator_at_twice(x, y) @ block)
+        assert len(programs) == 4  # which are any operator's
+
+    def test_a_program_that_fails_later_on_leaves_the_loop(
+        self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        x, y = classification
+
+        def fussy(program: Any, **options: Any) -> Any:
+            def run(theta: Tensor, rows: Tensor, *tensors: Tensor) -> Tensor:
+                if len(tensors[0]) != 10:
+                    raise RuntimeError("no such shape")
+                result: Tensor = program(theta, rows, *tensors)
+                return result
+
+            return run
+
+        monkeypatch.setattr(torch, "compile", fussy)
+        monkeypatch.setattr(summed, "fastest", lambda works: list(works)[-1])
+        objective = objective_of(tanh_net(), [(x, y)], micro_batch=10)
+        objective.engine = Engine("loop", compile=True)
+        product = HessianOperator(objective) @ block
+        assert torch.allclose(product, dense_hessian(tanh_net(), [classification]) @ block, rtol=0, atol=1e-13)
+        assert objective.notes[-1] == "products are not compiled: no such shape"
+        assert objective.engine.ways["hessian, 5 columns"] == Way()
 
     def test_what_cannot_be_compiled_is_said_and_left(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -174,9 +198,40 @@ class TestTheTrial:
         (way,) = objective.engine.ways.values()
         assert way == Way("vmap", 5)
 
-    def test_only_the_hessian_is_linearized(self, classification: Data) -> None:
-        with pytest.raises(UsageError, match="not of ggn"):
-            GaussNewtonOperator(objective_of(tanh_net(), [classification], "linearize"))
+    def test_only_the_hessian_is_linearized(self, classification: Data, block: Tensor) -> None:
+        objective = objective_of(tanh_net(), [classification], "linearize")
+        with pytest.raises(UsageError, match="not of --operator ggn"):
+            operators.operator("ggn", objective)
+        hessian = operators.operator("hessian", objective)
+        blocks = block_diagonal(hessian, objective.space.layers())  # part of a measurement of the Hessian
+        dense = blocks.to_dense()
+        assert torch.allclose(blocks @ block, dense @ block, rtol=0, atol=1e-13)
+
+    @pytest.mark.parametrize("activation", [nn.SiLU(inplace=True), nn.LeakyReLU(inplace=True)])
+    def test_what_writes_in_place_is_linearized_without(
+        self, classification: Data, block: Tensor, activation: nn.Module
+    ) -> None:
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Linear(5, 4), activation, nn.Linear(4, 3))
+        operator = HessianOperator(objective_of(net, [classification], "linearize"))
+        expected = HessianOperator(objective_of(net, [classification], "loop")) @ block
+        for _ in range(3):
+            assert torch.allclose(operator @ block, expected, rtol=1e-12, atol=1e-14)
+
+    def test_a_replay_that_is_not_the_product_is_refused(
+        self, classification: Data, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def once(function: Any, theta: Tensor) -> Any:
+            left = [1.0]
+            value, push = original(function, theta)
+            return value, lambda row: push(row) * (left.pop() if left else 1.01)
+
+        original = torch.func.linearize
+        monkeypatch.setattr(torch.func, "linearize", once)
+        objective = objective_of(tanh_net(), [classification], "linearize")
+        with pytest.raises(TaskError, match="not the Hessian's") as error:
+            HessianOperator(objective) @ objective.theta
+        assert error.value.fix == "--hvp auto"
 
     def test_cuda_graphs_need_cuda(self, classification: Data) -> None:
         with pytest.raises(UsageError, match="not for cpu"):
@@ -234,7 +289,8 @@ class TestKeptGraphs:
             operator @ block[:, 0]
             passes.append(Counted.passes)
         weighing = 2  # a few samples' graphs, of 8 and of 4
-        assert np.diff(passes).tolist() == [3, 3 + weighing, 0, 0]
+        tried = 1  # graph, to see whether the kept one has stayed what it was
+        assert np.diff(passes).tolist() == [3, 3 + weighing, tried, 0]
         assert objective.engine.graphs == "graphs kept"
 
     def test_none_is_kept_without_room(
@@ -256,8 +312,51 @@ class TestKeptGraphs:
         objective = objective_of(net, [(x.repeat(20, 1), y.repeat(20))], micro_batch=100)
         operator = HessianOperator(objective)
         planned = operator._graphs.bytes(operator.graph)
-        held = sum(weighed(operator.graph, [piece])[0] for piece in objective.micro_batches())
-        assert planned == pytest.approx(held + 5 * objective.theta.nbytes, rel=0.05)
+        held: dict[int, int] = {}
+        graphs = []
+
+        def weigh(tensor: Tensor) -> Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            graphs += [operator.graph(piece) for piece in objective.micro_batches()]
+        known = (objective.theta, *objective.batches.whole.map(lambda t: t).arguments[0])  # type: ignore[union-attr]
+        for tensor in (*known, objective.batches.whole.targets):  # type: ignore[union-attr]
+            held.pop(tensor.untyped_storage().data_ptr(), None)
+        assert planned == pytest.approx(sum(held.values()) + 5 * objective.theta.nbytes, rel=0.05)
+
+    @pytest.mark.parametrize("hidden", [False, True], ids=["seen by torch", "hidden"])
+    def test_a_model_that_writes_into_what_it_keeps_is_measured_anew_each_time(self, hidden: bool) -> None:
+        class Masked(nn.Module):
+            """It refills one buffer for sequences of each length."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = nn.Linear(4, 3)
+                self.register_buffer("mask", torch.zeros(5))
+
+            def forward(self, x: Tensor) -> Tensor:
+                mask = self.mask.data if hidden else self.mask
+                mask.fill_(1 / x.shape[1])
+                weighed = torch.tanh(self.inner(x)) * self.mask[: x.shape[1], None]
+                return weighed.sum(dim=1)
+
+        torch.manual_seed(0)
+        data = [(torch.randn(3, length, 4), torch.randint(0, 3, (3,))) for length in (2, 5, 3)]
+        model = Masked()
+        objective = objective_of(model, data)
+        operator, vector = HessianOperator(objective), torch.randn(15, dtype=torch.float64)
+        products = [operator @ vector for _ in range(4)]
+        assert all(torch.allclose(product, products[0], rtol=1e-12) for product in products)
+        assert objective.engine.graphs == "graphs rebuilt"
+
+    def test_data_that_stay_in_memory_do_not_count_as_graphs(self) -> None:
+        x, y = torch.randn(400, 2000), torch.randint(0, 2, (400,))
+        net = nn.Sequential(nn.Flatten(), nn.AvgPool1d(1000), nn.Linear(2, 2))
+        objective = Objective(net, [(x, y)], "cross_entropy", micro_batch=100)
+        operator = HessianOperator(objective)
+        assert operator._graphs.bytes(operator.graph) < x.nbytes / 10
 
     def test_an_operator_lets_its_graphs_go(self, classification: Data) -> None:
         import gc
@@ -273,6 +372,11 @@ class TestKeptGraphs:
             assert alive() is None
         finally:
             gc.enable()
+
+
+def operator_at_twice(x: Tensor, y: Tensor) -> HessianOperator:
+    objective = objective_of(tanh_net(), [(x, y)], "loop")
+    return HessianOperator(objective, 2 * objective.theta)
 
 
 class TestOutOfMemory:
@@ -359,10 +463,21 @@ class TestTheResult:
     def test_a_resumed_run_goes_the_same_way(self, classification: Data) -> None:
         first, second = (objective_of(tanh_net(), [classification]) for _ in range(2))
         first.engine.ways["hessian, 8 columns"] = Way("vmap", 4)
-        second.go_on(first.engine.to_json(), 7)
+        second.go_on(first.engine.to_json(), 7, "cpu")
         assert second.engine.ways == first.engine.ways
         assert second.micro_batch == 7
         asked = objective_of(tanh_net(), [classification], "loop", micro_batch=3)
-        asked.go_on(first.engine.to_json(), 7)
+        asked.go_on(first.engine.to_json(), 7, "cpu")
         assert not asked.engine.ways
         assert asked.micro_batch == 3
+
+    def test_a_run_from_elsewhere_goes_its_own_way(self, classification: Data) -> None:
+        objective = objective_of(tanh_net(), [classification])
+        objective.go_on(Engine(ways={"hessian, 1 column": Way("vmap", 4)}).to_json(), 7, "cuda:1")
+        assert not objective.engine.ways
+        assert objective.micro_batch == 24
+        objective.go_on(Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu")
+        assert objective.engine.ways == {"b": Way("recorded"), "c": Way()}  # on a GPU: no other device comes here
+        off = Objective(tanh_net(), [classification], engine=Engine(cuda_graphs="off", compile=True))
+        off.go_on(Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu")
+        assert off.engine.ways == {"a": Way("compiled"), "c": Way()}
