@@ -26,8 +26,12 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) 
     Two replays are compared with the `plain` graph's product. Raises TaskError if they differ, and for a model with an
     operation that has no forward rule.
     """
+
+    def total(point: Tensor) -> Tensor:
+        return objective.batch_total(point, batch)
+
     # operations in place would write into what was recorded, and be right once
-    gradient = torch.func.functionalize(torch.func.grad(lambda point: objective.batch_total(point, batch)))
+    gradient = torch.func.functionalize(torch.func.grad(total))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer's own
