@@ -57,6 +57,11 @@ def transformer(device: str) -> Net:
     return model, ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
 
 
+def columns_of(size: int, count: int, *, device: str) -> Tensor:
+    """A block `(P, K)` that lies in memory column after column, as a basis does."""
+    return torch.randn(count, size, generator=torch.Generator().manual_seed(0)).to(device).T
+
+
 def nets(device: str) -> dict[str, Net]:
     return {
         "conv: digits-resnet, 256 images": sample("digits-resnet", device),
@@ -91,14 +96,14 @@ def ours(net: Net, block: Tensor, engine: Engine) -> tuple[Callable[[], Tensor],
 
 def jobs_of(
     net: Net, columns: int, *, compiled: bool, small: bool
-) -> tuple[dict[str, Callable[[], Any]], dict[str, float], str]:
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float], Way]:
     """Every tool's product with so many columns, how far it is from ours, and the way that ours takes."""
     model, inputs, targets = net
     size = sum(p.numel() for p in model.parameters())
-    block = torch.randn(size, columns, generator=torch.Generator().manual_seed(0)).to(inputs.device)
+    block = columns_of(size, columns, device=str(inputs.device))
     auto, objective = ours(net, block, Engine())
     expected = auto()
-    taken = str(next(iter(objective.engine.ways.values())))
+    (taken,) = objective.engine.ways.values()
     ways = {"landscape": auto, "landscape, loop": ours(net, block, Engine("loop"))[0]}
     if columns > 1:
         ways["landscape, vmap"] = ours(net, block, Engine("vmap"))[0]
@@ -139,16 +144,16 @@ def products(name: str) -> harness.Measure:
         table: dict[str, dict[str, float]] = {}
         large = name.startswith("transformer")
         for columns in (1, 8):
-            jobs, apart, taken = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
+            jobs, apart, way = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
             seconds = harness.interleaved({"gradient": gradient_of(net), **jobs}, 2 if large else 3 * repeats, device)
             for tool in jobs:
                 cost = seconds[tool] / columns / seconds["gradient"]
                 table.setdefault(tool, {})[f"K = {columns}, gradients per vector"] = cost
                 table[tool]["relative difference"] = apart[tool]
-            tried = [f"landscape, {way}" for way in ("loop", "vmap") if f"landscape, {way}" in seconds]
-            best = min(seconds[tool] for tool in tried)
-            table["landscape"][f"K = {columns}, time / best of loop and vmap"] = seconds["landscape"] / best
-            print(f"  {name}, K = {columns}: {taken}", flush=True)
+            tried = {way: seconds[f"landscape, {way}"] for way in ("loop", "vmap") if f"landscape, {way}" in seconds}
+            taken = tried[way.strategy] / min(tried.values())
+            table["landscape"][f"K = {columns}, way taken / best of loop and vmap"] = taken
+            print(f"  {name}, K = {columns}: {way}", flush=True)
         return table
 
     return measure
@@ -163,7 +168,7 @@ def memory(device: str, repeats: int) -> dict[str, dict[str, float]]:
     for name, net in nets(device).items():
         size = sum(p.numel() for p in net[0].parameters())
         for columns, engine in ((1, Engine("loop")), (8, Engine("loop")), (8, Engine("vmap"))):
-            block = torch.randn(size, columns, device=device)
+            block = columns_of(size, columns, device=device)
             objective = objective_of(net, engine)
             operator = HessianOperator(objective)
             way = Way("vmap", columns) if engine.hvp == "vmap" else Way()
@@ -209,7 +214,7 @@ def against(cases: dict[str, tuple[Net, int, int]], device: str, repeats: int) -
         batches = list(zip(inputs.split(batch), targets.split(batch), strict=True))
         objective = Objective(model, batches, "cross_entropy", device=device)
         operator = HessianOperator(objective)
-        block = torch.randn(objective.space.size, columns, device=device)
+        block = columns_of(objective.space.size, columns, device=device)
         for _ in range(3):  # the trial, and the graphs
             operator @ block
         parts = [gradient_of((model, x, y)) for x, y in batches]
@@ -281,7 +286,7 @@ def profile(device: str, repeats: int) -> dict[str, dict[str, float]]:
 
     rows = {}
     for name, net in nets(device).items():
-        block = torch.randn(sum(p.numel() for p in net[0].parameters()), 8, device=device)
+        block = columns_of(sum(p.numel() for p in net[0].parameters()), 8, device=device)
         job, _ = ours(net, block, Engine())
         seconds = harness.interleaved({"gradient": gradient_of(net), "product": job}, repeats, device)
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.startswith("cuda") else [])
