@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import time
 from collections.abc import Callable
@@ -34,11 +35,10 @@ def objective_of(name: str, device: str, **options: Any) -> Objective:
 
 def curvlinops_operator(objective: Objective) -> Any:
     batches = [(batch.inputs, batch.targets) for batch in objective.batches]
-    parameters = [p for p in objective.model.parameters() if p.requires_grad]
+    model = copy.deepcopy(objective.model).eval()
+    parameters = [p for p in model.parameters() if p.requires_grad]
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-        return HessianLinearOperator(
-            objective.model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False
-        )
+        return HessianLinearOperator(model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False)
 
 
 # -- whole runs ----------------------------------------------------------------------------------------------------

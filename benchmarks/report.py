@@ -55,7 +55,8 @@ def table(title: str, figures: dict[str, Any]) -> str:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     named = any(rows)
     note = next((text for begin, text in NOTES.items() if title.startswith(begin)), "")
-    lines = [f"## {title}", "", *([note, ""] if note else []), "| " + " | ".join((["" ] if named else []) + columns) + " |"]  # fmt: skip
+    head = [""] if named else []
+    lines = [f"## {title}", "", *([note, ""] if note else []), "| " + " | ".join(head + columns) + " |"]
     lines.append("|" + "---|" * (len(columns) + named))
     for name, row in rows.items():
         cells = [f"{row[column]:,.3g}" if column in row else "" for column in columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -96,10 +97,11 @@ def overheads(device: str, repeats: int) -> dict[str, dict[str, float]]:
 
 def curvlinops_operator(objective: Objective) -> Any:
     batches = [(batch.inputs, batch.targets) for batch in objective.batches]
-    parameters = [p for p in objective.model.parameters() if p.requires_grad]
+    model = copy.deepcopy(objective.model).eval()
+    parameters = [p for p in model.parameters() if p.requires_grad]
     with contextlib.redirect_stderr(io.StringIO()):
         return curvlinops.HessianLinearOperator(
-            objective.model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False
+            model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False
         )
 
 

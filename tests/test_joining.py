@@ -124,6 +124,21 @@ def test_what_cannot_be_told_stays_apart(ragged: Data) -> None:
     assert Objective(tanh_net(), [*silent[:1], rare, *silent[1:]], "cross_entropy").batches.whole is None
 
 
+def test_samples_are_tried_from_the_whole_length_of_the_data() -> None:
+    """A mean over all tokens of a batch is one over samples only where all count alike: those at the end do not."""
+
+    def mean(output: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten())
+
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 4, 5), torch.randint(0, 3, (64, 4))
+    y[40:, 1:] = -100
+    data = list(zip(x.split(8), y.split(8), strict=True))
+    assert Objective(tanh_net(), data, mean).batches.whole is None
+    y[:] = y.clamp(min=0)
+    assert Objective(tanh_net(), data, mean).batches.whole is not None
+
+
 def test_other_data_are_joined_as_well(ragged: Data) -> None:
     objective = Objective(tanh_net(), ragged, "cross_entropy")
     assert objective.over(ragged[:2]).batches.whole is not None

@@ -326,6 +326,48 @@ class TestKeptGraphs:
             held.pop(tensor.untyped_storage().data_ptr(), None)
         assert planned == pytest.approx(sum(held.values()) + 5 * objective.theta.nbytes, rel=0.05)
 
+    def test_what_every_piece_holds_by_itself_is_planned_for_each(self, classification: Data) -> None:
+        class Squashed(nn.Module):
+            """Its graph holds a tensor of the size of its weights."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = nn.Parameter(torch.randn(3, 5) * torch.ones(200, 1, 1))
+
+            def forward(self, x: Tensor) -> Tensor:
+                return x @ torch.tanh(self.weight).mean(dim=0).T
+
+        x, y = classification
+        objective = objective_of(Squashed(), [(x, y)], micro_batch=8)
+        operator = HessianOperator(objective)
+        weights = objective.theta.nbytes
+        assert (
+            operator._graphs.bytes(operator.graph) > 3 * 2 * weights
+        )  # its gradient, and tanh of it, for three pieces
+
+    def test_smaller_pieces_are_kept_again(
+        self, classification: Data, block: Tensor, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        objective = objective_of(counted, [classification], "loop")
+        operator, expected = HessianOperator(objective), dense_hessian(tanh_net(), [classification]) @ block
+        operator @ block
+        failures = [torch.OutOfMemoryError("forced")] * 2  # with the kept graph, and without
+        original = operator._pulled
+
+        def pulled(*arguments: Any) -> Tensor:
+            if failures:
+                raise failures.pop()
+            return original(*arguments)
+
+        monkeypatch.setattr(operator, "_pulled", pulled)
+        for _ in range(4):
+            assert torch.allclose(operator @ block, expected, rtol=0, atol=1e-13)
+        assert objective.micro_batch == 12
+        before = Counted.passes
+        operator @ block
+        assert Counted.passes == before
+        assert objective.engine.graphs == "graphs kept"
+
     @pytest.mark.parametrize("hidden", [False, True], ids=["seen by torch", "hidden"])
     def test_a_model_that_writes_into_what_it_keeps_is_measured_anew_each_time(self, hidden: bool) -> None:
         class Masked(nn.Module):
