@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from landscape.analyses import Result
+from landscape.analyses import ANALYSES, Result
 from landscape.errors import UsageError
+from landscape.fields import Option, described
 from landscape.gates.metric import RESULTS, Metric, Reading, read
 
 # parts of a fingerprint that may differ: weights are what is judged, and a seed is a draw of the method
@@ -20,6 +22,14 @@ OPTIMISER = "preconditioner"  # the part that training makes anew with the weigh
 NAMES = "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
 TOLD = ("torch", "processor")  # of the environment: what else may move a number
 KEPT = (*TOLD, "python", "loss-landscape-geometry")
+
+
+@cache
+def _defaults(analysis: str) -> Mapping[str, Any]:
+    """The options that decide a result, as a fingerprint has them."""
+    (kind,) = (kind for kind in ANALYSES if kind.name == analysis)
+    options = {f.name: f.default for f in described(kind, Option) if f.about.identity}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
 @dataclass(frozen=True)
@@ -35,9 +45,13 @@ class Run:
     environment: Mapping[str, str]
 
     def mismatches(self, other: Run, *, trained: bool = False) -> list[str]:
-        """What makes this run and an earlier one incomparable, both values each; `trained` if training was new."""
+        """What makes this run and an earlier one incomparable, both values each; `trained` if training was new.
+
+        An option that came with a later version was at its default before.
+        """
+        defaults = _defaults(self.analysis)
         mine, theirs = (
-            {**run.fingerprint, "size": run.parameters, "params": list(run.params)} for run in (self, other)
+            {**defaults, **run.fingerprint, "size": run.parameters, "params": list(run.params)} for run in (self, other)
         )
         free = {*FREE, NAMES, *([OPTIMISER] if trained else [])}
         names = sorted((mine.keys() | theirs.keys()) - free)
