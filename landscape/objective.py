@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import memory
 from landscape.batches import Batch, Batches, Beginning, placed, survey
+from landscape.devices import as_device
 from landscape.engine import Engine
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
 from landscape.filters import filter_axes
@@ -434,19 +435,6 @@ class Replica:
         """What the loss takes of the copy's output on one batch."""
         args, kwargs = batch.arguments
         return self.objective.blamed(batch, lambda: self.objective.scored(self.model(*args, **kwargs)))
-
-
-def as_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one. Raises UsageError if it is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        probe = torch.zeros(1, device=name)
-        probe.item()  # "meta" fails here
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name} is not available: {reason}", fix="--device cpu") from None
-    return probe.device  # with its number: "cuda" is not equal to the "cuda:0" of its tensors
 
 
 def _own(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
