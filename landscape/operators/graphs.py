@@ -97,7 +97,7 @@ class Graphs:
     def release(self) -> None:
         """Lets all graphs go; they may be built and kept again."""
         self._kept.clear()
-        self.passes, self._room = 0, None
+        self.passes, self.tried, self._room = 0, False, None
 
     def forget(self) -> bool:
         """Lets all graphs go, and keeps none from now on; whether there were any."""

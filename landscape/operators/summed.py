@@ -26,11 +26,11 @@ from landscape.stopwatch import fastest
 BATCHED_BYTES = 2 << 20
 WIDEST_BYTES = 256 << 20  # activations of columns at once on a CPU: more was never faster
 VMAP_SHARE = 8  # columns at once take at most 1/8 of the free memory ...
+PER_COLUMN = 1.25  # ... at so many forward passes' activations for each: measured .7 to 1.05
 RECORDED_BYTES = 64 << 20  # activations of columns above which a GPU is busy enough without CUDA graphs
 PLAIN = ("loop", "vmap")  # strategies on the same graph
 SAME = 1e-4  # relative: products of a kept graph and of a new one differ by rounding at most, and that on GPUs only
 WRITTEN = "modified by an inplace operation"  # what torch says of a kept graph into which the model wrote
-PER_COLUMN = 1.25  # ... at so many forward passes' activations for each: measured .7 to 1.05
 
 
 class SummedOperator(LinearOperator):
@@ -183,7 +183,7 @@ class SummedOperator(LinearOperator):
                     raise
                 continue
             works[way] = work
-        return fastest(works)
+        return fastest(works) if works else Way()
 
     def _candidates(self, batch: Batch, columns: int) -> list[Way]:
         """What may be fastest, beginning with what is taken unless another is clearly faster."""
