@@ -145,7 +145,9 @@ def products(name: str) -> harness.Measure:
         large = name.startswith("transformer")
         for columns in (1, 8):
             jobs, apart, way = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
-            seconds = harness.interleaved({"gradient": gradient_of(net), **jobs}, 2 if large else 3 * repeats, device)
+            seconds = harness.interleaved(
+                {"gradient": gradient_of(net), **jobs}, 2 if large else 3 * repeats, device, warm=not large
+            )
             for tool in jobs:
                 cost = seconds[tool] / columns / seconds["gradient"]
                 table.setdefault(tool, {})[f"K = {columns}, gradients per vector"] = cost
@@ -193,7 +195,7 @@ def tight(device: str, repeats: int) -> dict[str, dict[str, float]]:
 
     whole, rows = run(0), {}
     expected = torch.tensor(whole["product"])
-    for share in (0.9, 1.1, 1.5, 2.5):
+    for share in (0.9, 1.5, 2.5):
         found = run(int(whole["bytes"] / share))
         rows[f"needs {100 * share:.0f} % of what there is"] = {
             "samples at once": found["micro-batch"],
@@ -255,7 +257,9 @@ def columns(device: str, repeats: int) -> dict[str, dict[str, float]]:
     rows = {}
     for name in ("digits-mlp", "digits-resnet"):
         net = sample(name, device)
-        cases = {f"{name}, K = {k}": (net, k, 256) for k in (1, 2, 4, 8, 16, 32, 64)}
+        cases = {
+            f"{name}, K = {k}": (net, k, 256) for k in (1, 2, 4, 8, 16, 32, 64)[: None if name == "digits-mlp" else 5]
+        }
         rows |= against(cases, device, repeats if name == "digits-mlp" else 1)
     return rows
 
