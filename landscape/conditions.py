@@ -59,10 +59,10 @@ class Conditions:
     hvp: Hvp = option(
         "auto",
         help="How products take several columns: one after the other (loop), batched (vmap), replayed (linearize, for "
-        "the Hessian), or as a short trial finds fastest (auto). The answer does not depend on it.",
+        "the Hessian), or as a short trial finds fastest (auto). The answer depends on it by rounding only.",
     )
     compile: bool = option(
-        False, help="Also try products compiled by torch.compile: 10 s or more at the start, less time for each."
+        False, help="Also try products of the Hessian compiled by torch.compile: 10 s or more first, less for each."
     )
     cuda_graphs: CudaGraphs = option(
         "auto", help="Record the products of small nets as CUDA graphs; auto lets a trial decide."

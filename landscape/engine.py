@@ -39,7 +39,7 @@ class Engine:
     cuda_graphs: CudaGraphs = "auto"
     tf32: bool = False
     ways: dict[str, Way] = field(default_factory=dict)
-    graphs: str = ""  # whether gradient graphs are kept from product to product
+    graphs: dict[str, str] = field(default_factory=dict)  # by kind of work: whether graphs are kept, in words
     programs: dict[Any, Any] = field(default_factory=dict, repr=False)  # compiled products, by what they are of
 
     def to_json(self) -> str:
@@ -56,4 +56,4 @@ class Engine:
     def described(self) -> Iterator[str]:
         """What was taken for each kind of work, in words."""
         for work, way in self.ways.items():
-            yield f"{work}: {way}{f', {self.graphs}' if self.graphs else ''}"
+            yield ", ".join(filter(None, (f"{work}: {way}", self.graphs.get(work))))

@@ -30,7 +30,7 @@ def joined(batches: Batches, room: int) -> Batches:
     parts = list(batches)
     if len(parts) == 1:
         return replace(batches, whole=parts[0])
-    forms = [_form((part.inputs, part.targets)) for part in parts]
+    forms = [form((part.inputs, part.targets)) for part in parts]
     size = sum(tensor.nbytes for part in parts for tensor in batch_leaves(part))
     if forms[0] is None or any(form != forms[0] for form in forms) or size > room:
         return batches
@@ -59,12 +59,12 @@ def independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
     return abs(together - sum(parts)) <= APART * sum(map(abs, parts)) != 0
 
 
-def _form(tree: Any) -> Any:
+def form(tree: Any) -> Any:
     """How a tree of tuples, lists and dictionaries of tensors is built; None if it holds anything else."""
     if isinstance(tree, Tensor):
         return tree.shape[1:], tree.dtype
     keys = tuple(tree) if isinstance(tree, dict) else None
     if keys is None and not isinstance(tree, tuple | list):
         return None
-    parts = [_form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
+    parts = [form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
     return None if None in parts else (type(tree), keys, *parts)

@@ -12,7 +12,8 @@ CGROUP = Path("/sys/fs/cgroup")
 def available(device: torch.device) -> int:
     """Bytes that can still be allocated on the device; on the CPU the smaller of the machine's and the cgroup's."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     return min(_machine_bytes(), _cgroup_bytes())
 
 

@@ -95,6 +95,8 @@ class Objective:
         engine: Engine | None = None,
     ) -> None:
         self.device = as_device(device)
+        if engine and engine.hvp == "linearize" and (engine.compile or engine.cuda_graphs == "on"):
+            raise UsageError("--hvp linearize is a way of its own", fix="leave out --compile and --cuda-graphs on")
         if engine and engine.cuda_graphs == "on" and self.device.type != "cuda":
             raise UsageError(f"--cuda-graphs on is for CUDA, not for {self.device}", fix="--cuda-graphs auto")
         self.dtype = DTYPES[dtype]
@@ -117,7 +119,7 @@ class Objective:
         self.batches = survey(beginning or batches, device=self.device, dtype=self.dtype, budget=budget)
         self.micro_batch = self.batches.largest
         first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision(self.engine.tf32):
             theta = self.theta.detach().requires_grad_()
             self.loss: Loss = settled_loss(lambda batch: self.whole_output(theta, batch), loss, first)
             if isinstance(self.loss, LogitsLoss):
@@ -135,9 +137,10 @@ class Objective:
         if beginning and beginning.cut:
             biased = "fewer samples bias the largest eigenvalue, and every worst case, upwards"
             self.notes.append(f"only the first {limit:,} samples are measured: {biased}")
-        self.activation_bytes = self._activation_bytes(first)
         whole = joined(self.batches, budget)
-        self._joins = independent(lambda batch: self.batch_total(self.theta, batch), whole)
+        with full_precision(self.engine.tf32):
+            self.activation_bytes = self._activation_bytes(first)
+            self._joins = independent(lambda batch: self.batch_total(self.theta, batch), whole)
         self.batches = whole if self._joins else self.batches
         self._planned = micro_batch is None
         self.micro_batch = micro_batch or self._planned_micro_batch()
@@ -245,6 +248,11 @@ class Objective:
             self.micro_batch = micro_batch
 
     @property
+    def tf32(self) -> bool:
+        """Whether products may be rougher than their precision."""
+        return self.engine.tf32 and self.device.type == "cuda"
+
+    @property
     def alone(self) -> bool:
         """Whether all data are one micro-batch."""
         return self.batches.samples <= self.largest
@@ -349,7 +357,7 @@ class Objective:
             "data": self.batches.sha256,
             "loss": self.loss.name,
             "mode": self.mode,
-            "dtype": "tf32" if self.engine.tf32 else str(self.dtype).removeprefix("torch."),
+            "dtype": str(self.dtype).removeprefix("torch.") + (", tf32" if self.tf32 else ""),
             "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
         }
 

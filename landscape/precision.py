@@ -11,14 +11,24 @@ import torch
 
 @contextmanager
 def full_precision(tf32: bool) -> Iterator[None]:
-    """Within the block TF32 is off, unless it is asked for; the user's own settings are restored."""
+    """Within the block TF32 is off, unless it is asked for; the user's own settings are restored.
+
+    Torch has two spellings, and refuses to read the older one where they differ: models that use it must find it whole.
+    """
     cudnn: Any = torch.backends.cudnn
-    settings: list[Any] = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
-    before = [setting.fp32_precision for setting in settings]
+    matmul: Any = torch.backends.cuda.matmul
+    settings = cudnn.conv, cudnn.rnn, matmul
     try:
-        for setting in settings:
-            setting.fp32_precision = "tf32" if tf32 else "ieee"
+        older: tuple[bool, bool] | None = (cudnn.allow_tf32, matmul.allow_tf32)
+    except RuntimeError:  # the user set some of the newer ones
+        older = None
+    newer = [setting.fp32_precision for setting in settings]
+    try:
+        cudnn.allow_tf32 = matmul.allow_tf32 = tf32
         yield
     finally:
-        for setting, precision in zip(settings, before, strict=True):
-            setting.fp32_precision = precision
+        if older is not None:
+            cudnn.allow_tf32, matmul.allow_tf32 = older
+        for setting, precision in zip(settings, newer, strict=True):
+            if setting.fp32_precision != precision:
+                setting.fp32_precision = precision

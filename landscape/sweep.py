@@ -6,8 +6,7 @@ out in the memory format, that a short trial finds to be fastest.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,6 +26,7 @@ from landscape.objective import Objective
 from landscape.pieces import own_batches, pieces
 from landscape.points import TOGETHER_BYTES
 from landscape.predictions import errors, has_classes
+from landscape.stopwatch import shortest
 from landscape.vectorised import vectorised
 
 ROUNDS = 2  # timed passes of each way in a trial, after a warm-up; the fastest counts
@@ -125,7 +125,7 @@ class Sweep:
         for way in (old, new):
             self.use(way)
             points = [[0.0] * len(plane.directions)] * way.points
-            seconds.append(_seconds(lambda: self.evaluate(plane, points)) / len(points))  # noqa: B023
+            seconds.append(shortest(lambda: self.evaluate(plane, points), ROUNDS) / len(points))  # noqa: B023
         return seconds[1] < CLEARLY * seconds[0]
 
     def use(self, way: Way) -> None:
@@ -281,16 +281,6 @@ class Sweep:
             self.use(replace(self.way, samples=now // 2))
         else:
             self.objective.micro_batch, self._kept = now // 2, None
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    """The shortest time of a few, after a warm-up; reading a number waits for the device."""
-    times = []
-    for _ in range(ROUNDS + 1):
-        began = time.perf_counter()
-        float(np.asarray(work().sum()))
-        times.append(time.perf_counter() - began)
-    return min(times[1:])
 
 
 def _channels_last(place: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import Tensor
 
 from landscape.batches import Batch, batch_leaves, placed
 
@@ -13,8 +12,8 @@ from landscape.batches import Batch, batch_leaves, placed
 def ahead(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
     """The batches on the device, floating tensors in `dtype`.
 
-    On CUDA each is copied, from pinned memory and on a stream of its own, before the one before it is given out; what
-    lies there already is not.
+    On CUDA each is copied, from pinned memory and on a stream of its own, before the one before it is given out. What
+    lies there already, or in pinned memory, is not: a loader may fill one buffer again and again.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -23,10 +22,12 @@ def ahead(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype) ->
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     following: tuple[Batch, Callable[[], None]] | None = None
     for batch in batches:
-        coming = _sent(batch, device, dtype, stream)
+        coming = _sent(batch, device, dtype, stream) if _pageable(batch) else None
         if following is not None:
             yield _arrived(following)
         following = coming
+        if coming is None:
+            yield placed(batch, device, dtype)
     if following is not None:
         yield _arrived(following)
 
@@ -35,14 +36,8 @@ def _sent(
     batch: Batch, device: torch.device, dtype: torch.dtype, stream: torch.cuda.Stream
 ) -> tuple[Batch, Callable[[], None]]:
     """A batch under way, and what waits for it."""
-    if all(tensor.device == device for tensor in batch_leaves(batch)):
-        return placed(batch, device, dtype), lambda: None
-
-    def pinned(tensor: Tensor) -> Tensor:
-        return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
-
     with torch.cuda.stream(stream):
-        there = placed(batch.map(lambda tensor: pinned(tensor).to(device, non_blocking=True)), device, dtype)
+        there = placed(batch.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True)), device, dtype)
 
     def wait() -> None:
         current = torch.cuda.current_stream(device)
@@ -51,6 +46,11 @@ def _sent(
             tensor.record_stream(current)  # the allocator must not give it away before
 
     return there, wait
+
+
+def _pageable(batch: Batch) -> bool:
+    """Whether all tensors are in the host's common memory: to pin them is to copy them."""
+    return all(tensor.device.type == "cpu" and not tensor.is_pinned() for tensor in batch_leaves(batch))
 
 
 def _arrived(sent: tuple[Batch, Callable[[], None]]) -> Batch:

@@ -74,16 +74,17 @@ class Curvature(Analysis):
             seconds = time.perf_counter() - began
         return seconds / columns * objective.batches.samples / trial.batches.samples
 
-    def how(self, objective: Objective, columns: int = 1) -> dict[str, str]:
-        """For a plan: how products with so many columns are made, once they were tried, and their memory."""
+    def how(self, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
+        """For a plan: how products with so many columns are made, once they were tried, and what they take in bytes."""
         from landscape.operators import PreconditionedOperator, SummedOperator
 
         operator = self.matrix(objective)
         inner = operator.inner if isinstance(operator, PreconditionedOperator) else operator
         if not isinstance(inner, SummedOperator):
-            return {}
+            return {}, 0
         way = objective.engine.ways[inner.work(columns)]
-        return {"hvp": f"{way}, {inner.planned_bytes(columns, way) / 1e6:,.1f} MB of graphs and columns"}
+        size = inner.planned_bytes(columns, way)
+        return {"hvp": f"{way}, {size / 1e6:,.1f} MB of graphs and columns"}, size
 
 
 @dataclass(frozen=True)

@@ -151,11 +151,12 @@ class Density(Curvature):
         steps = self._steps(objective.space.size)
         products, groups = steps * self.probes, self.groups(objective)
         seconds = self.seconds_per_product(objective, together)
+        how, size = self.how(objective, together)
         return Plan(
-            bytes=together * (steps + 1) * objective.theta.nbytes,
+            bytes=together * (steps + 1) * objective.theta.nbytes + size,
             products=products,
             seconds=seconds * (products + 1) * (1 + bool(groups) + len(groups) * BLOCK_COST),
-            facts={"probes at once": str(together), "product": f"{seconds:.3g} s"} | self.how(objective, together),
+            facts={"probes at once": str(together), "product": f"{seconds:.3g} s"} | how,
         )
 
     def _lockstep(

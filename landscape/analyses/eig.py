@@ -288,14 +288,15 @@ class Eig(Resampled):
         whole = (seconds + _seconds_per_row(objective) * min(rows, products) / 2) * (products + 1)  # loss and gradient
         where = " in the host's memory" if plan.spill else ""
         facts = {"basis": f"{rows} vectors{where}", "product": f"{seconds:.3g} s"}
-        facts |= self.how(objective, self.block)
+        how, size = self.how(objective, self.block)
+        facts |= how
         groups, held = self.groups(objective), rows
         if groups:
             each = seconds * (1 + len(groups) * BLOCK_COST)
             facts["blocks"] = f"{len(groups)}, about {products} passes of {each:.3g} s more"
             whole += each * products
             held += rows + self.k
-        return Plan(bytes=held * objective.theta.nbytes, products=products, seconds=whole, facts=facts)
+        return Plan(bytes=held * objective.theta.nbytes + size, products=products, seconds=whole, facts=facts)
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         import torch
@@ -365,7 +366,9 @@ class Eig(Resampled):
         rows = min(self.max_basis or min(wished, fitting), size)
         if rows < fewest:
             raise UsageError(
-                f"{rows} basis vectors are too few for {self.k} eigenvalues{' and --certify' if self.certify else ''}",
+                f"{rows} basis vectors are too few for {self.k} eigenvalues"
+                + (f" in blocks of {self.block}" if self.block > 1 else "")
+                + (" and --certify" if self.certify else ""),
                 why="" if self.max_basis else f"only so many of {objective.theta.nbytes:.3g} bytes fit into memory",
                 fix=f"--max-basis {fewest} or more, or a smaller -k"
                 + (", or a larger --certify-gap" if self.certify else ""),

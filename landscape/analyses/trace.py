@@ -151,11 +151,12 @@ class Trace(Resampled):
         products += DATA_PROBES if self.resample else 0
         columns = min(8, objective.space.size)
         seconds = self.seconds_per_product(objective, columns)
+        how, size = self.how(objective, columns)
         return Plan(
-            bytes=2 * min(goal.capacity, products // 2) * objective.theta.nbytes,
+            bytes=2 * min(goal.capacity, products // 2) * objective.theta.nbytes + size,
             products=products,
             seconds=seconds * (products + 1),
-            facts={"product": f"{seconds:.3g} s"} | self.how(objective, columns),
+            facts={"product": f"{seconds:.3g} s"} | how,
         )
 
     def _goal(self, objective: Objective) -> Goal:

@@ -37,14 +37,15 @@ class Graphs:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.passes = 0
-        self.tried = False
+        self._banned = False  # because the model writes into what they hold
+        self._tried: set[tuple[int, int]] = set()  # pieces whose kept graph was compared with a new one
         self._kept: dict[tuple[int, int, str], Graph] = {}
         self._room: bool | None = None
 
     @property
     def keeping(self) -> bool:
         """Whether the graphs of this pass serve the next one too."""
-        return self._room is not False and (self.passes > 0 or self.objective.alone)
+        return self._room is not False and not self._banned and (self.passes > 0 or self.objective.alone)
 
     def of(self, batch: Batch, plain: Build, program: Build | None = None, kind: str = "") -> Graph:
         """The batch's graph, kept or built now: the plain one, or a program of that kind, which is kept at once."""
@@ -54,7 +55,7 @@ class Graphs:
         if self._room is None and (self.keeping or program):
             self._room = self.fit(plain)
         graph = (program or plain)(batch)
-        if self.keeping or (program and self._room):
+        if self.keeping or (program and self._room and not self._banned):
             self._kept[place] = graph
         return graph
 
@@ -86,18 +87,21 @@ class Graphs:
         return data + sum(size for place, size in held.items() if place not in elsewhere), batch.size
 
     def reused(self, batch: Batch) -> bool:
-        """Whether the plain graph of a batch, one of several pieces, is of an earlier pass, and was not tried yet.
+        """Whether a graph of this batch, one of several pieces, is of an earlier pass, and not yet known to be sound.
 
-        The first one is tried, after all others were built: a model may write into what it keeps.
+        Each is tried once, after all were built: a model may write into what it keeps.
         """
-        first = not self.tried and not self.objective.alone and (batch.first, batch.size, "") in self._kept
-        self.tried |= first
-        return first
+        place = batch.first, batch.size
+        if place in self._tried or self.objective.alone or not any(key[:2] == place for key in self._kept):
+            return False
+        self._tried.add(place)
+        return True
 
     def release(self) -> None:
         """Lets all graphs go; they may be built and kept again."""
         self._kept.clear()
-        self.passes, self.tried, self._room = 0, False, None
+        self._tried.clear()
+        self.passes, self._room = 0, None
 
     def forget(self) -> bool:
         """Lets all graphs go, and keeps none from now on; whether there were any."""
@@ -105,6 +109,11 @@ class Graphs:
         self._kept.clear()
         self._room = False
         return had
+
+    def ban(self) -> bool:
+        """Lets all graphs go, and keeps none for good: they do not stay what they were; whether there were any."""
+        self._banned = True
+        return self.forget()
 
     def drop(self, batch: Batch) -> None:
         """Lets go what is kept of one batch: it may have been freed in part."""

@@ -14,6 +14,7 @@ from landscape.errors import TaskError
 # Numbers below which the derivative of u'v is taken, a number, rather than J'v: it is the same, costs two passes over
 # the vectors, and spares torch the import of sympy, with which it checks the shapes of v: .3 s once
 SUMMED = 1 << 20
+WRITTEN = "modified by an inplace operation"  # what torch says of a kept graph into which the model wrote
 NOT_TWICE = (  # what torch says of an operation that can be differentiated only once
     "is not implemented",
     "not differentiable",
@@ -42,7 +43,7 @@ def pulled_back(
     derivative, and NoBatchingError for one that cannot take several vectors at once.
     """
     count = len(vectors[0])
-    rows: list[Tensor] = []
+    rows: list[Tensor] = [] if count else [x.new_empty((0, *x.shape)) for x in inputs]
     for first in range(0, count, together):
         some = [vector[first : first + together] for vector in vectors]
         last = first + together >= count
@@ -70,7 +71,7 @@ def _batched(
                 outputs, inputs, vectors, retain_graph=keep, is_grads_batched=True, allow_unused=allow_unused
             )
     except RuntimeError as error:
-        if memory.exhausted(error):
+        if memory.exhausted(error) or WRITTEN in str(error):
             raise
         raise NoBatchingError(str(error)) from error
     count = len(vectors[0])

@@ -20,6 +20,7 @@ from landscape.batches import own_random_stream, placed
 from landscape.errors import UsageError, listing
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
+from landscape.precision import full_precision
 
 
 class PyHessianOperator(LinearOperator):
@@ -48,7 +49,7 @@ class PyHessianOperator(LinearOperator):
 
     def _product(self, vector: Tensor) -> Tensor:
         parts = list(self.objective.space.unflatten(vector.contiguous()).values())
-        with _quiet():
+        with _quiet(), full_precision(self.objective.engine.tf32):
             _, product = self._computation.dataloader_hv_product(parts)
         return torch.cat([part.detach().reshape(-1) for part in product])
 

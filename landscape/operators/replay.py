@@ -16,6 +16,7 @@ from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import NoBatchingError
 
+WITHOUT_RULE = "MseLossBackward"  # a crash in torch 2.13
 Program = Callable[..., Tensor]
 SAME = 1e-3  # relative: rounding is up to 1e-4 (digits-resnet in float32)
 
@@ -30,6 +31,7 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) 
     def total(point: Tensor) -> Tensor:
         return objective.batch_total(point, batch)
 
+    _require_rules(total, theta)
     # operations in place would write into what was recorded, and be right once
     gradient = torch.func.functionalize(torch.func.grad(total))
     try:
@@ -68,6 +70,20 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) 
                 "the linearized product is not the Hessian's", why="torch's trace misses something", fix="--hvp auto"
             )
     return product
+
+
+def _require_rules(total: Callable[[Tensor], Tensor], theta: Tensor) -> None:
+    """Raises TaskError for an operation whose lack of a forward rule torch's tracer does not survive."""
+    with torch.enable_grad():
+        nodes, seen = [total(theta.detach().requires_grad_()).grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [following for following, _ in node.next_functions]
+        if node.name().startswith(WITHOUT_RULE):
+            raise TaskError(f"the gradient cannot be linearized: {node.name()} has no forward rule", fix="--hvp auto")
 
 
 def compiled(objective: Objective, theta: Tensor, batch: Batch) -> Graph:

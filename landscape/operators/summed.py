@@ -14,11 +14,12 @@ from torch import Tensor
 from landscape import memory
 from landscape.batches import Batch
 from landscape.engine import Way
+from landscape.joining import form
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
 from landscape.operators.graphs import Graph, Graphs
-from landscape.operators.pullback import NoBatchingError
-from landscape.operators.recorded import recorded
+from landscape.operators.pullback import WRITTEN, NoBatchingError
+from landscape.operators.recorded import recorded, safe
 from landscape.stopwatch import fastest
 
 # Activations of all columns up to which they are taken at once unless a loop is clearly faster: above, arithmetic
@@ -30,7 +31,6 @@ PER_COLUMN = 1.25  # ... at so many forward passes' activations for each: measur
 RECORDED_BYTES = 64 << 20  # activations of columns above which a GPU is busy enough without CUDA graphs
 PLAIN = ("loop", "vmap")  # strategies on the same graph
 SAME = 1e-4  # relative: products of a kept graph and of a new one differ by rounding at most, and that on GPUs only
-WRITTEN = "modified by an inplace operation"  # what torch says of a kept graph into which the model wrote
 
 
 class SummedOperator(LinearOperator):
@@ -65,7 +65,8 @@ class SummedOperator(LinearOperator):
             self.objective.engine.ways.pop(self.work(block.shape[1]), None)
         product = self.objective.accumulate(lambda batch: self.batch_product(batch, block))
         self._graphs.passes += 1
-        self.objective.engine.graphs = "graphs kept" if self._graphs.keeping else "graphs rebuilt"
+        kept = "graphs kept" if self._graphs.keeping else "graphs rebuilt"
+        self.objective.engine.graphs[self.work(block.shape[1])] = kept
         return product.div_(self.objective.count)
 
     def batch_product(self, batch: Batch, block: Tensor) -> Tensor:
@@ -74,12 +75,13 @@ class SummedOperator(LinearOperator):
         Running out of memory takes half as many columns at once, then keeps no graphs, and goes on; with one column
         and no graph the error is raised. Graphs into which the model wrote are not kept either.
         """
-        way = self._way(batch, block)
         while True:
+            way = Way()  # in which a trial can fail
             try:
-                reused = way.strategy in PLAIN and self._graphs.reused(batch)
+                way = self._way(batch, block)
+                reused = self._graphs.reused(batch)
                 product = self._pulled(batch, block, way)
-                if not (reused and self._stale(batch, block, product, way)):
+                if not (reused and self._stale(batch, block, product)):
                     return product
                 follower = way
             except NoBatchingError:
@@ -87,26 +89,32 @@ class SummedOperator(LinearOperator):
             except Exception as error:  # a program may fail in any way
                 follower = self._follower(way, error)
             self._graphs.drop(batch)
-            self.objective.engine.ways[self.work(block.shape[1])] = way = follower
+            if self.work(block.shape[1]) in self.objective.engine.ways:  # else it is tried anew
+                self.objective.engine.ways[self.work(block.shape[1])] = follower
 
-    def _stale(self, batch: Batch, block: Tensor, product: Tensor, way: Way) -> bool:
+    def _stale(self, batch: Batch, block: Tensor, product: Tensor) -> bool:
         """Whether a kept graph gives another product than a new one; then none is kept from now on."""
-        anew = self.graph(batch)(block, together=way.columns, keep=False)
-        same = torch.linalg.vector_norm(product - anew) <= SAME * torch.linalg.vector_norm(anew)
-        return not bool(same) and self._graphs.forget()
+        anew = self.graph(batch)(block[:, :1], together=1, keep=False)
+        same = torch.linalg.vector_norm(product[:, :1] - anew) <= SAME * torch.linalg.vector_norm(anew)
+        return not bool(same) and self._graphs.ban()
 
     def _follower(self, way: Way, error: Exception) -> Way:
         """The way to go on in after an error; raises it if there is none."""
         if isinstance(error, RuntimeError) and memory.exhausted(error):
             if way.columns == 1 and not self._graphs.forget():
                 raise error
-            return Way(way.strategy, way.columns // 2) if way.columns > 1 else Way()
-        if isinstance(error, RuntimeError) and WRITTEN in str(error) and self._graphs.forget():
+            return Way(way.strategy, way.columns // 2) if way.columns > 3 and way.strategy == "vmap" else Way()
+        if isinstance(error, RuntimeError) and WRITTEN in str(error) and self._graphs.ban():
             return way
         if way.strategy not in ("compiled", "recorded"):
             raise error
-        self.objective.notes.append(f"products are not {way.strategy}: {str(error).splitlines()[0]}")
+        self._note(way, error)
         return Way()
+
+    def _note(self, way: Way, error: Exception) -> None:
+        note = f"products are not {way.strategy}: {str(error).splitlines()[0]}"
+        if note not in self.objective.notes:
+            self.objective.notes.append(note)
 
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """v'S v for each column v and each group's own sum S, and what each group counts: `(G, K)` and `(G,)`, float64.
@@ -149,7 +157,7 @@ class SummedOperator(LinearOperator):
 
     def _program(self, batch: Batch, way: Way) -> Graph:
         if way.strategy == "recorded":
-            return recorded(batch, self.graph)
+            return recorded(batch, self.graph, self.objective.device)
         return self.replay(batch, way)
 
     def work(self, columns: int) -> str:
@@ -178,7 +186,7 @@ class SummedOperator(LinearOperator):
                 continue
             except Exception as error:  # a compiler may fail in any way
                 if way.strategy not in PLAIN:
-                    self.objective.notes.append(f"products are not {way.strategy}: {str(error).splitlines()[0]}")
+                    self._note(way, error)
                 elif way.columns == 1 or not (isinstance(error, RuntimeError) and memory.exhausted(error)):
                     raise
                 continue
@@ -196,14 +204,19 @@ class SummedOperator(LinearOperator):
         if engine.hvp == "linearize" and self.replays:
             return [Way("linearize", wide)]
         batched = [Way("vmap", wide)] if wide > 1 else []
-        if engine.hvp == "vmap":
-            return batched or [Way()]
         ways = [Way(), *batched] if columns * size > BATCHED_BYTES else [*batched, Way()]
-        if engine.hvp == "loop":
-            ways = [Way()]
-        if self.objective.device.type == "cuda" and engine.cuda_graphs != "off" and self._graphs.fit(self.graph):
+        if engine.hvp in ("loop", "vmap"):
+            ways = batched if batched and engine.hvp == "vmap" else [Way()]
+        if self._recordable(columns * size):
             records = [Way("recorded", way.columns) for way in ways]
-            if engine.cuda_graphs == "on":
-                return records
-            ways += records if columns * size <= RECORDED_BYTES else []
-        return [*ways, Way("compiled", columns)] if engine.compile and self.replays else ways
+            ways = records if engine.cuda_graphs == "on" else ways + records
+        tensors = form((batch.inputs, batch.targets)) is not None  # what else a batch holds would be compiled in
+        return [*ways, Way("compiled", columns)] if engine.compile and self.replays and tensors else ways
+
+    def _recordable(self, size: int) -> bool:
+        """Whether products may be recorded: on CUDA, with graphs that are kept; unasked where launching may count."""
+        engine = self.objective.engine
+        if self.objective.device.type != "cuda" or engine.cuda_graphs == "off":
+            return False
+        wanted = engine.cuda_graphs == "on" or (size <= RECORDED_BYTES and safe())
+        return wanted and self._graphs.fit(self.graph)
