@@ -28,8 +28,17 @@ def objective_of(name: str, device: str) -> Objective:
     if name == RESNET:
         torch.manual_seed(0)
         images, labels = torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
-        return Objective(resnet(blocks=3, width=16, channels=3), [(images, labels)], "cross_entropy", device=device)
+        net = biased(resnet(blocks=3, width=16, channels=3))
+        return Objective(net, [(images, labels)], "cross_entropy", device=device)
     return landscape.load(SAMPLES / f"{name}.pt", device=device)
+
+
+def biased(net: nn.Module) -> nn.Module:
+    """The net with random biases after BatchNorm: loss-landscapes divides by their norm."""
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.bias)
+    return net
 
 
 def stacked(objective: Objective) -> tuple[Tensor, Tensor]:
@@ -94,10 +103,7 @@ def convolutional(device: str) -> Objective:
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
         layers += [nn.MaxPool2d(2)] if inputs == 16 else []
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 10))
-    for layer in net:
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.bias)  # loss-landscapes divides by its norm
-    return Objective(net, digits(images=True), "cross_entropy", device=device)
+    return Objective(biased(net), digits(images=True), "cross_entropy", device=device)
 
 
 def speed(device: str) -> dict[str, Any]:

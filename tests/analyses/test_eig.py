@@ -20,7 +20,9 @@ from torch import Tensor, nn
 import landscape
 from landscape import Eig, Objective, session, store
 from landscape.analyses.eig import Rows
+from landscape.engine import Way
 from landscape.errors import NumericalError, UsageError
+from landscape.operators import HessianOperator
 
 Data = tuple[Tensor, Tensor]
 
@@ -257,8 +259,11 @@ def test_a_gradient_that_is_not_finite_names_its_tensors() -> None:
 
 
 def test_the_plan_counts_basis_and_products(classification: Data) -> None:
-    plan = Eig(k=3, max_basis=20).plan(Objective(tanh_net(), [classification], "cross_entropy"))
-    assert plan.bytes == 20 * 39 * 4
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    plan = Eig(k=3, max_basis=20).plan(objective)
+    graphs = HessianOperator(objective).planned_bytes(1, Way())
+    assert plan.bytes == 20 * 39 * 4 + graphs
+    assert plan.facts["hvp"].startswith("loop, ")
     assert plan.products > 3
     assert plan.seconds > 0
 
