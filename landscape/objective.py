@@ -28,6 +28,7 @@ from landscape.logits import LogitsLoss, described, padding, padding_token, take
 from landscape.losses import Loss
 from landscape.modules import evaluating, trainable, undone
 from landscape.precision import full_precision
+from landscape.recomputation import without_recomputation
 from landscape.replica import replica
 from landscape.space import ParameterSpace
 from landscape.transfer import ahead
@@ -377,7 +378,7 @@ class Objective:
         state = {**self._fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
         unfused = UnfusedWeightNorm() if self._unfused else nullcontext()
         # the fused attention kernels have no second derivative
-        with evaluating(self.model), sdpa_kernel(SDPBackend.MATH), unfused:
+        with evaluating(self.model), sdpa_kernel(SDPBackend.MATH), unfused, without_recomputation():
             return functional_call(self.model, state, args, kwargs)
 
     def _placed_weights(self) -> dict[str, Tensor]:
