@@ -36,11 +36,12 @@ def interleaved(
     for job in jobs.values() if warm else ():
         job()
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(repeats):
-        for name, job in jobs.items():
+    names = list(jobs)
+    for turn in range(repeats):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:  # none always after the same other
             _wait(device)
             began = time.perf_counter()
-            job()
+            jobs[name]()
             _wait(device)
             seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}

@@ -122,7 +122,7 @@ def speed(device: str) -> dict[str, Any]:
             "bare": lambda bare=bare, points=points: [bare() for _ in points],
             "peer": of_loss_landscapes(objective, side),
         }
-        seconds = harness.interleaved(jobs, 3, device)
+        seconds = harness.interleaved(jobs, 5, device)
         rows[name] = {
             "ms per point": 1e3 * seconds["points"] / len(points),
             "points / floor": seconds["points"] / seconds["floor"],
