@@ -32,7 +32,7 @@ def joined(batches: Batches, room: int) -> Batches:
         return replace(batches, whole=parts[0])
     forms = [form((part.inputs, part.targets)) for part in parts]
     size = sum(tensor.nbytes for part in parts for tensor in batch_leaves(part))
-    if forms[0] is None or any(form != forms[0] for form in forms) or size > room:
+    if forms[0] is None or any(other != forms[0] for other in forms) or size > room:
         return batches
     visits = [iter(visited(part)) for part in parts]
     whole = parts[0].map(lambda _: torch.cat([next(visit) for visit in visits]))
