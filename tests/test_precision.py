@@ -36,6 +36,14 @@ def chosen(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         setting.fp32_precision = precision
 
 
+def legacy() -> tuple[bool, bool] | None:
+    """The older spelling, where torch lets it be read."""
+    try:
+        return CUDNN.allow_tf32, MATMUL.allow_tf32
+    except RuntimeError:
+        return None
+
+
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
     found = []
     original = Objective.whole_output
@@ -53,12 +61,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
 def test_passes_are_in_full_precision_unless_asked(
     classification: tuple[Tensor, Tensor], chosen: list[str], monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
-    found = seen(monkeypatch)
+    found, before = seen(monkeypatch), legacy()
     objective = Objective(tanh_net(), [classification], "cross_entropy", engine=Engine(tf32=asked))
     HessianOperator(objective) @ objective.theta
     landscape.run(Eig(k=1), objective)
     assert found
     assert set(found) == {(asked, asked)}
+    assert legacy() == before
     assert [setting.fp32_precision for setting in SETTINGS] == chosen
 
 
