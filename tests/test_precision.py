@@ -67,7 +67,7 @@ def test_passes_are_in_full_precision_unless_asked(
     landscape.run(Eig(k=1), objective)
     assert found
     assert set(found) == {(asked, asked)}
-    assert legacy() == before
+    assert before is None or legacy() == before
     assert [setting.fp32_precision for setting in SETTINGS] == chosen
 
 
