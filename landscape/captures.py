@@ -72,7 +72,7 @@ class Pass:
         except RecomputationError as error:
             raise TaskError(
                 "the model computes parts of itself a second time (gradient checkpointing), which cannot be followed",
-                fix="turn it off: model.gradient_checkpointing_disable()",
+                fix="turn it off: torch's own is undone, another library's is not",
             ) from error
         rows = iter(call.slopes(slope) for call, slope in zip(every, found, strict=True))
         return [[next(rows) for _ in calls] for calls in self.calls]

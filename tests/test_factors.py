@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -514,12 +515,15 @@ def test_a_weighted_loss_has_no_exact_labels(classification: Data) -> None:
         collected(objective, "exact")
 
 
-def test_gradient_checkpointing_is_refused_with_a_remedy(classification: Data) -> None:
+def test_gradient_checkpointing_does_not_matter_and_other_recomputation_is_refused(
+    classification: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torch.utils.checkpoint import checkpoint
 
     class Again(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            torch.manual_seed(0)
             self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
@@ -528,6 +532,16 @@ def test_gradient_checkpointing_is_refused_with_a_remedy(classification: Data) -
             out: Tensor = self.b(hidden)
             return out
 
+    class Plain(Again):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.b(self.a(x).tanh().exp())
+            return out
+
+    again, plain = (collected(Objective(net, classification, "cross_entropy"), "gold") for net in (Again(), Plain()))
+    for name, factor in plain.items():
+        assert torch.allclose(again[name].a, factor.a)
+        assert torch.allclose(again[name].g, factor.g)
+    monkeypatch.setattr("landscape.objective.without_recomputation", nullcontext)
     with pytest.raises(TaskError, match="gradient checkpointing"):
         collected(Objective(Again(), classification, "cross_entropy"), "gold")
 

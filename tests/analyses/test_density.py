@@ -19,8 +19,10 @@ from torch import Tensor, nn
 import landscape
 from landscape import Density, Eig, Objective, session, store
 from landscape.analyses.density import DensityResult
+from landscape.engine import Way
 from landscape.errors import UsageError
 from landscape.figures.density import band
+from landscape.operators import HessianOperator
 
 Data = tuple[Tensor, Tensor]
 
@@ -198,16 +200,19 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     each = 11 * objective.theta.nbytes
     monkeypatch.setattr("landscape.memory.available", lambda device: 4 * each)
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
-    assert analysis.plan(objective).bytes == each
+    graphs = HessianOperator(objective).planned_bytes(1, Way())
+    assert analysis.plan(objective).bytes == each + graphs
     monkeypatch.setattr("landscape.memory.available", lambda device: each)
     with pytest.raises(UsageError, match="fewer --steps"):
         landscape.run(analysis, objective)
 
 
 def test_the_plan_counts_products(classification: Data) -> None:
-    plan = Density(probes=3, steps=10).plan(Objective(tanh_net(), [classification], "cross_entropy"))
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    plan = Density(probes=3, steps=10).plan(objective)
+    (way,) = objective.engine.ways.values()
     assert plan.products == 30
-    assert plan.bytes == 3 * 11 * 39 * 4
+    assert plan.bytes == 3 * 11 * 39 * 4 + HessianOperator(objective).planned_bytes(3, way)
     assert plan.seconds > 0
 
 
