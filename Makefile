@@ -50,12 +50,13 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 13 minutes)
-	for name in $(BENCHES) loading startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 14 minutes)
+	for name in $(BENCHES) startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/report.py
 
 studies: $(VENV)/installed-bench  ## Measure what methods find, and runs that take long (about 50 minutes)
 	for name in $(STUDIES); do $(BIN)/python benchmarks/$$name.py --studies || exit 1; done
+	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/gates.py
 	$(BIN)/python benchmarks/report.py
 
