@@ -51,7 +51,7 @@ class SummedOperator(LinearOperator):
         """The gradient graph of one batch's sum."""
 
     def replay(self, batch: Batch, way: Way) -> Graph:
-        """A graph that is recorded or compiled, for those that have one."""
+        """The batch's product as a program, linearized or compiled, for matrices that `replays`."""
         raise NotImplementedError
 
     def release(self) -> None:
