@@ -148,7 +148,7 @@ def products(name: str) -> harness.Measure:
         for columns in (1, 8):
             jobs, apart, way = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
             seconds = harness.interleaved(
-                {"gradient": gradient_of(net), **jobs}, 2 if large else 3 * repeats, device, warm=not large
+                {"gradient": gradient_of(net), **jobs}, 1 if large else 2 * repeats, device, warm=not large
             )
             for tool in jobs:
                 cost = seconds[tool] / columns / seconds["gradient"]

@@ -122,7 +122,7 @@ def speed(device: str) -> dict[str, Any]:
             "bare": lambda bare=bare, points=points: [bare() for _ in points],
             "peer": of_loss_landscapes(objective, side),
         }
-        seconds = harness.interleaved(jobs, 5, device)
+        seconds = harness.interleaved(jobs, 4, device)
         rows[name] = {
             "ms per point": 1e3 * seconds["points"] / len(points),
             "points / floor": seconds["points"] / seconds["floor"],
@@ -238,7 +238,7 @@ def vectorised(device: str) -> dict[str, Any]:
             "loop": lambda sweep=loop, plane=plane, points=points: sweep.evaluate(plane, points),
             "together": lambda sweep=together, plane=plane, points=points: sweep.evaluate(plane, points),
         }
-        seconds = harness.interleaved(jobs, 5, device)
+        seconds = harness.interleaved(jobs, 4, device)
         rows[name] = {"vectorised / loop": seconds["together"] / seconds["loop"]}
     harness.show("vectorised points", rows)
     return rows
