@@ -61,7 +61,11 @@ class Graphs:
 
     def fit(self, plain: Build) -> bool:
         """Whether there is room for the graphs of all pieces; one alone must fit in any case."""
-        return self.objective.alone or self.bytes(plain) <= memory.available(self.objective.device) // SHARE
+        return self.objective.alone or self.affords(self.bytes(plain))
+
+    def affords(self, size: int) -> bool:
+        """Whether graphs of so many bytes have room, beside what is there."""
+        return self.objective.alone or size <= memory.available(self.objective.device) // SHARE
 
     def bytes(self, build: Build) -> int:
         """What the graphs of all pieces hold, from the graphs of a few samples."""

@@ -138,7 +138,7 @@ class SummedOperator(LinearOperator):
     def planned_bytes(self, columns: int, way: Way) -> int:
         """What a product with so many columns takes at its peak: graphs, columns under way, arguments and results."""
         graphs = self._graphs.bytes(self.graph)
-        if not self._graphs.fit(self.graph):  # one at a time
+        if not self._graphs.affords(graphs):  # one at a time
             graphs = graphs * self.objective.largest // self.objective.batches.samples
         under_way = PER_COLUMN * way.columns * self.objective.activation_bytes * self.objective.largest
         vectors = 2 * columns + 3  # arguments and results by row, and what is added up
