@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import time
 from collections.abc import Callable
@@ -13,17 +12,12 @@ from typing import Any
 import harness
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import landscape
 from landscape import Eig, Objective
 from landscape.operators import HessianOperator, PyHessianOperator
 from landscape.zoo import digits, resnet
-
-try:
-    from curvlinops import HessianLinearOperator
-except ImportError:  # an extra; its rows are then left out
-    HessianLinearOperator = None
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 Batches = list[tuple[Tensor, Tensor]]
@@ -31,14 +25,6 @@ Batches = list[tuple[Tensor, Tensor]]
 
 def objective_of(name: str, device: str, **options: Any) -> Objective:
     return landscape.load(SAMPLES / f"{name}.pt", device=device, **options)
-
-
-def curvlinops_operator(objective: Objective) -> Any:
-    batches = [(batch.inputs, batch.targets) for batch in objective.batches]
-    model = copy.deepcopy(objective.model).eval()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-        return HessianLinearOperator(model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False)
 
 
 # -- whole runs ----------------------------------------------------------------------------------------------------
@@ -81,7 +67,7 @@ def solvers(name: str, device: str, k: int) -> dict[str, Callable[[], tuple[np.n
     def arpack() -> tuple[np.ndarray, int]:
         from scipy.sparse.linalg import LinearOperator, eigsh
 
-        operator = curvlinops_operator(objective)
+        operator = harness.curvlinops_operator(objective.model, ((b.inputs, b.targets) for b in objective.batches))
         products = 0
 
         def product(vector: np.ndarray) -> np.ndarray:
@@ -99,7 +85,7 @@ def solvers(name: str, device: str, k: int) -> dict[str, Callable[[], tuple[np.n
     jobs = {"landscape": ours(), "PyHessian": pyhessian}
     if objective.space.size < 5000:
         jobs |= {"landscape, --max-basis 2k+20": ours(max_basis=2 * k + 20), "landscape, --block 8": ours(block=8)}
-    return {**jobs, "curvlinops + ARPACK": arpack} if HessianLinearOperator is not None else jobs
+    return {**jobs, "curvlinops + ARPACK": arpack} if harness.curvlinops else jobs
 
 
 def whole_runs(name: str, device: str, k: int, repeats: int) -> dict[str, dict[str, float]]:

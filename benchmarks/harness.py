@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
+import io
 import json
 import os
 import platform
@@ -11,16 +14,22 @@ import subprocess
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from landscape import provenance
+
+try:
+    import curvlinops
+except ImportError:  # an extra; its rows are then left out
+    curvlinops = None
 
 RESULTS = Path(__file__).parent / "results"
 Measure = Callable[[str, int], Any]  # a table, from the device and the number of repeats
@@ -117,6 +126,16 @@ def main(
         seconds[title] = round(time.perf_counter() - began, 1)
         show(f"{title} ({seconds[title]} s)", figures[title])
     print(f"wrote {write(f'{name}-studies' if chosen.studies else name, chosen.device, figures, seconds)}")
+
+
+def curvlinops_operator(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Any:
+    """Their Hessian of a model in eval mode with cross-entropy, without their progress bars."""
+    model = copy.deepcopy(model).eval()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    with contextlib.redirect_stderr(io.StringIO()):
+        return curvlinops.HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), parameters, list(batches), check_deterministic=False
+        )
 
 
 def show(title: str, table: Mapping[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -25,10 +23,6 @@ from landscape.engine import Engine, Way
 from landscape.operators import HessianOperator, PyHessianOperator
 from landscape.zoo import char_transformer, digits, mlp, resnet
 
-try:
-    from curvlinops import HessianLinearOperator
-except ImportError:  # an extra; its rows are then left out
-    HessianLinearOperator = None
 try:
     import in_jax
 except ImportError:
@@ -117,12 +111,8 @@ def jobs_of(
         ways["landscape, loop, graph rebuilt"] = lambda: HessianOperator(again) @ block
     theirs = PyHessianOperator(objective)
     ways["PyHessian"] = lambda: theirs @ block
-    if HessianLinearOperator is not None and targets.ndim == 1:  # it takes no targets of sequences
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-            operator = HessianLinearOperator(
-                model, nn.CrossEntropyLoss(), parameters, [(inputs, targets)], check_deterministic=False
-            )
+    if harness.curvlinops and targets.ndim == 1:  # it takes no targets of sequences
+        operator = harness.curvlinops_operator(model, [(inputs, targets)])
         ways["curvlinops"] = lambda: operator @ block
     if in_jax is not None and inputs.device.type == in_jax.devices().replace("gpu", "cuda"):
         product, numbers = in_jax.product(model, inputs.cpu(), targets.cpu()), block.cpu().numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import harness
 import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
-from torch import Tensor, nn
+from torch import Tensor
 
 import landscape
 from landscape import Density, Eig, Objective, Trace
@@ -96,16 +95,6 @@ def overheads(device: str, repeats: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def curvlinops_operator(objective: Objective) -> Any:
-    batches = [(batch.inputs, batch.targets) for batch in objective.batches]
-    model = copy.deepcopy(objective.model).eval()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    with contextlib.redirect_stderr(io.StringIO()):
-        return curvlinops.HessianLinearOperator(
-            model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False
-        )
-
-
 @contextlib.contextmanager
 def repaired_pyhessian() -> Iterator[None]:
     """PyHessian's density() calls torch.eig, which is gone: its formula with eigh in its place."""
@@ -132,9 +121,11 @@ def densities(objective: Objective) -> dict[str, Callable[[int], Nodes]]:
         result = landscape.run(Density(probes=PROBES, steps=STEPS, seed=seed), objective)
         return np.nan_to_num(result.ritz_nodes).ravel(), result.ritz_weights.ravel()
 
+    pairs = [(batch.inputs, batch.targets) for batch in objective.batches]
+
     def theirs(seed: int) -> Nodes:
         torch.manual_seed(seed)
-        operator, nodes, weights = curvlinops_operator(objective), [], []
+        operator, nodes, weights = harness.curvlinops_operator(objective.model, pairs), [], []
         with contextlib.redirect_stderr(io.StringIO()):
             for _ in range(PROBES):
                 values, vectors = papyan.fast_lanczos(operator, STEPS)
