@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 import landscape
-from landscape import checking, store
 from landscape.analyses import ANALYSES
+from landscape.gates import measuring as checking
 from landscape.gates.entry import Entry
 from landscape.gates.policy import OPTIONS, policy
 from landscape.objective import Objective
+from landscape.storage import results as store
 from landscape_cli.options import configured
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"

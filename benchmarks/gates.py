@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "sample_checkpoints"))
 
 from train import fresh, loss_of, sam_step, shuffled, stacked
 
-from landscape import checking
 from landscape.analyses import ANALYSES
 from landscape.errors import INCONCLUSIVE, REGRESSION
 from landscape.gates import baseline
+from landscape.gates import measuring as checking
 from landscape.gates.baseline import Baseline
 from landscape.gates.entry import Entry
 from landscape.gates.policy import METRICS, OPTIONS, Policy, policy

@@ -18,11 +18,11 @@ from torch.nn import functional
 
 import landscape
 from landscape import Edit, Memorization, Objective
-from landscape.algorithms import staircase
-from landscape.captures import called
-from landscape.factors import Collector, Recipe
-from landscape.projections import Projection, projections
-from landscape.sample_scores import squares
+from landscape.algorithms.matrices import staircase
+from landscape.evaluation.layers.kfac import Collector, Recipe
+from landscape.evaluation.layers.layer_io import called
+from landscape.evaluation.per_sample.scores import squares
+from landscape.network.linear_maps import Projection, projections
 from landscape.zoo import char_transformer
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"

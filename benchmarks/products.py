@@ -19,7 +19,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Eig, Objective, checkpoints
-from landscape.engine import Engine, Way
+from landscape.compute.strategy import Engine, Way
 from landscape.operators import HessianOperator, PyHessianOperator
 from landscape.zoo import char_transformer, digits, mlp, resnet
 

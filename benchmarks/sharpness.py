@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import landscape
-from landscape import Eig, Flatness, Objective, Sharpness, Trace, points, seeds
-from landscape.analyses.draws import CONTROL_PRODUCTS, LAW_PROBES
+from landscape import Eig, Flatness, Objective, Sharpness, Trace, seeds
+from landscape.analyses.neighborhood.average_case import CONTROL_PRODUCTS, LAW_PROBES
+from landscape.evaluation import points
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 BATCH = {"digits-mlp": 128, "digits-noisy": 128, "digits-resnet": 128, "digits-resnet-sam": 128, "charlm": 8}

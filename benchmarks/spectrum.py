@@ -18,7 +18,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Density, Eig, Objective, Trace
-from landscape.algorithms.lockstep import lockstep
+from landscape.algorithms.lanczos.batched import lockstep
 from landscape.operators import HessianOperator, PyHessianOperator
 from landscape.operators.base import LinearOperator
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Surface
-from landscape.sweep import Plane, Sweep, Way
+from landscape.evaluation.sweep import Plane, Sweep, Way
 from landscape.zoo import digits, mlp, resnet
 
 RESNET = "ResNet-20 on 64 images of 32 x 32"

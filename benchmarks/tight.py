@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from landscape import Objective
-from landscape.engine import Engine
+from landscape.compute.strategy import Engine
 from landscape.operators import HessianOperator
 
 COLUMNS = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from landscape.engine import CudaGraphs, Hvp
+from landscape.compute.strategy import CudaGraphs, Hvp
 from landscape.fields import option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # that may hold a batch

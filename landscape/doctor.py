@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape import provenance
 from landscape.errors import LandscapeError, listing
+from landscape.storage import provenance
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +61,7 @@ def device() -> Check:
     """What computes, and how much memory is free."""
     import torch
 
-    from landscape import memory
+    from landscape.compute import memory
 
     names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
     free = memory.available(torch.device("cpu")) / 1e9
@@ -74,7 +74,7 @@ def writing(folder: Path) -> Check:
     import h5py
     import numpy as np
 
-    from landscape import store
+    from landscape.storage import results as store
 
     path = folder / f".landscape-doctor-{os.getpid()}.h5"
     try:

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape import checkpoints, tasks
+from landscape import checkpoints
 from landscape.checkpoints import optimizer
 from landscape.checkpoints.names import unwrapped
+from landscape.compute.strategy import Engine
 from landscape.conditions import Conditions
-from landscape.engine import Engine
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, Source
+from landscape.tasks import task as tasks
 
 
 def load(

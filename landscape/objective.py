@@ -17,23 +17,23 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape import memory
-from landscape.batches import Batch, Batches, Beginning, placed, survey
-from landscape.devices import as_device
-from landscape.engine import Engine
+from landscape.compute import memory
+from landscape.compute.devices import as_device
+from landscape.compute.precision import full_precision
+from landscape.compute.strategy import Engine
+from landscape.data.batches import Batch, Batches, Beginning, placed, survey
+from landscape.data.concatenation import independent, joined
+from landscape.data.prefetch import ahead
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
-from landscape.filters import filter_axes
-from landscape.joining import independent, joined
-from landscape.logits import LogitsLoss, described, padding, padding_token, taken
-from landscape.losses import Loss
-from landscape.modules import evaluating, trainable, undone
-from landscape.precision import full_precision
-from landscape.recomputation import without_recomputation
-from landscape.replica import replica
-from landscape.space import ParameterSpace
-from landscape.transfer import ahead
-from landscape.trial import require_own_loss, settled_loss, shapes
-from landscape.unfused import UnfusedWeightNorm, uses_weight_norm
+from landscape.losses.huggingface import LogitsLoss, described, padding, padding_token, taken
+from landscape.losses.loss import Loss
+from landscape.losses.preflight import require_own_loss, settled_loss, shapes
+from landscape.network.filters import filter_axes
+from landscape.network.recomputation import without_recomputation
+from landscape.network.replica import replica
+from landscape.network.space import ParameterSpace
+from landscape.network.weight_norm import UnfusedWeightNorm, uses_weight_norm
+from landscape.network.wrappers import evaluating, trainable, undone
 
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

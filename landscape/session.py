@@ -12,12 +12,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from landscape import store
 from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.errors import Interrupted, OutputError, UsageError
 from landscape.fields import Array, Scalar, described
-from landscape.lock import claimed
-from landscape.provenance import SCHEMA, Fingerprint, environment
+from landscape.storage import results as store
+from landscape.storage.lock import claimed
+from landscape.storage.provenance import SCHEMA, Fingerprint, environment
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -281,7 +281,7 @@ def _drive(
         saved = time.monotonic()
         cost = saved - start
 
-    from landscape.precision import full_precision
+    from landscape.compute.precision import full_precision
 
     progress: Progress | None = None  # stays None if an earlier run had come to the same limit
     stop.deferring = True

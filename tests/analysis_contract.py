@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landscape import checking, session, store
+from landscape import session
 from landscape.analyses import Analysis, Progress
 from landscape.errors import Interrupted, UsageError
 from landscape.fields import Array, Option, Scalar, described, dimensions
 from landscape.gates import baseline
+from landscape.gates import measuring as checking
 from landscape.gates.baseline import Baseline
 from landscape.gates.metric import every, read
 from landscape.gates.policy import policy
 from landscape.gates.verdict import judge
 from landscape.objective import Objective
+from landscape.storage import results as store
 
 Whole = tuple[list[Progress], Any]
 Written = tuple[Path, session.Measurement]

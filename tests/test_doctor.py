@@ -11,8 +11,9 @@ from conftest import SAMPLES
 from torch import Tensor, nn
 
 import landscape
-from landscape import doctor, provenance
+from landscape import doctor
 from landscape.doctor import Check
+from landscape.storage import provenance
 
 
 def test_all_is_well_here(tmp_path: Path) -> None:

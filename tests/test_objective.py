@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import Objective
-from landscape.batches import Batch
+from landscape.data.batches import Batch
 from landscape.errors import NumericalError, TaskError, UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -300,7 +300,7 @@ def test_the_plan_follows_the_memory_that_is_free(classification: Data, monkeypa
     roomy = Objective(tanh_net(), [classification], "cross_entropy")
     assert roomy.micro_batch == 24
     assert roomy.activation_bytes >= 4 * (5 + 4 + 3)
-    monkeypatch.setattr("landscape.memory.available", lambda device: roomy.activation_bytes * 6 * 4 * 3)
+    monkeypatch.setattr("landscape.compute.memory.available", lambda device: roomy.activation_bytes * 6 * 4 * 3)
     assert Objective(tanh_net(), [classification], "cross_entropy").micro_batch == 3
 
 

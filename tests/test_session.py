@@ -19,9 +19,10 @@ from conftest import SAMPLES, tanh_net
 from torch import Tensor, nn
 
 import landscape
-from landscape import Eig, Objective, session, store
+from landscape import Eig, Objective, session
 from landscape.analyses import Progress
 from landscape.errors import Interrupted, OutputError, UsageError
+from landscape.storage import results as store
 
 Data = tuple[Tensor, Tensor]
 SLOW = """

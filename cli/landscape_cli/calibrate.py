@@ -18,7 +18,7 @@ BETWEEN = ("checkpoint", "metric", "value", "spread", "found", "allowed", "")
 
 def floors(sources: Sources, paths: Sequence[Path], count: int) -> list[Floor]:
     """The noise of every metric: over `count` seeds of the method, or between checkpoints that were retrained."""
-    from landscape.checking import measure
+    from landscape.gates.measuring import measure
     from landscape.session import Stop
 
     def entry(path: Path, seed: int = 0, **changes: Any) -> Entry:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import h5py
 
 from landscape.analyses import Analysis
-from landscape.checking import CHECKED
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError
 from landscape.gates.entry import Entry, shortened
+from landscape.gates.measuring import CHECKED
 from landscape.gates.policy import Policy
 from landscape_cli import progress
 from landscape_cli.gate import Gate
 from landscape_cli.measure import outputs, print_plan, say
 
 if TYPE_CHECKING:
-    from landscape.checking import Work
+    from landscape.gates.measuring import Work
     from landscape.objective import Objective
     from landscape.session import Stop
 
@@ -102,8 +102,8 @@ class Sources:
         return []
 
     def _of(self, one: Source, targets: Mapping[Path, Path], stop: Stop) -> Sequence[Entry]:
-        from landscape import checking
         from landscape.gates import baseline
+        from landscape.gates import measuring as checking
 
         path = one.path
         if one.kind == "baseline":
@@ -114,7 +114,7 @@ class Sources:
 
     def work(self, target: Path | None = None, stop: Stop | None = None, seed: int = 0) -> Work:
         """How to measure: with the analyses' own seeds, moved by `seed`."""
-        from landscape.checking import Work, seeded
+        from landscape.gates.measuring import Work, seeded
 
         analyses = [seeded(analysis, seed) for analysis in self.analyses]
         return Work(analyses, target, self.gate.restart, stop, say, progress.reporter)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from landscape import imports
 from landscape.conditions import Conditions
 from landscape.errors import FAILED, INCONCLUSIVE, LandscapeError, UsageError
 from landscape.fields import Option, described
+from landscape.plugins import imports
 from landscape_cli import options
 from landscape_cli.config import CHECK, Settings
 from landscape_cli.gate import Gate

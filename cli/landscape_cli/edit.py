@@ -39,7 +39,7 @@ def command() -> Callable[..., int]:
 
 def restore(paths: list[Path], output: str | None) -> int:
     """Restores the originals of edited checkpoints."""
-    from landscape.checkpoints import undoing
+    from landscape.checkpoints.edits import undo as undoing
 
     if not paths:
         raise UsageError("no edited checkpoint is named", fix="landscape edit CKPT.edited.safetensors --undo")

@@ -16,7 +16,8 @@ def export(
     vts: Annotated[bool, typer.Option("--vts", help="Structured grids of VTK, for ParaView.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A table with a line for each point.")] = False,
 ) -> None:
-    from landscape import exports, store
+    from landscape import export as exports
+    from landscape.storage import results as store
 
     held = results.read(file)
     if "surface" not in held.records:

@@ -83,7 +83,7 @@ def rows(found: Inspection, settings: Settings) -> dict[str, str]:
 def next_command(found: Inspection, weights: str | None, settings: Settings) -> str:
     """The measurement to type, with a placeholder for whatever is told nowhere."""
     missing = [kind for kind in found.missing() if kind not in settings.values]
-    from landscape.checkpoints import sniff
+    from landscape.checkpoints.formats import sniff
 
     path = found.path
     if path.name == sniff.WEIGHTS and (path.parent / sniff.CONFIG).is_file():  # the directory describes its model
@@ -105,11 +105,11 @@ def _unregistered(spec: Spec | None) -> list[str]:
 
 def _edited(found: Inspection) -> str:
     """What an edit says of itself, if the checkpoint is one's."""
-    from landscape.checkpoints import undo_names
+    from landscape.checkpoints.edits import undo_names
 
     if not undo_names.undo_file(found.path).is_file():
         return ""
-    from landscape.checkpoints import undoing
+    from landscape.checkpoints.edits import undo as undoing
 
     try:
         said = undoing.manifest(found.path)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from landscape.checking import CHECKED
 from landscape.errors import UsageError
 from landscape.fields import Array
+from landscape.gates.measuring import CHECKED
 from landscape.gates.metric import RESULTS, Metric, describes_run, every, gauge_of, numbers, read
 from landscape.gates.policy import Policy
 from landscape.gates.same_weights import SIGMAS

@@ -47,7 +47,7 @@ def root(
     ] = False,
 ) -> None:
     if version:
-        from landscape.provenance import installed
+        from landscape.storage.provenance import installed
 
         typer.echo(f"landscape {installed('loss-landscape-geometry')}")
         raise typer.Exit

@@ -103,7 +103,7 @@ def outputs(paths: list[Path], named: str | None, kind: str = "") -> list[Path]:
 
     `kind` stands before the suffix of files that are not named: `ckpt.check.landscape.h5`.
     """
-    from landscape.store import SUFFIX
+    from landscape.storage.results import SUFFIX
 
     if named and Path(named).suffix in CHECKPOINT_SUFFIXES:
         raise UsageError(f"-o {named} would hold results, not a checkpoint", fix=f"-o {Path(named).stem}{SUFFIX}")
@@ -139,8 +139,9 @@ def _measure_one(
     origins: Mapping[str, str],
     stop: Stop,
 ) -> Measurement | None:
-    from landscape import figures, session, store
+    from landscape import figures, session
     from landscape.loading import load
+    from landscape.storage import results as store
 
     store.require_ours(target)
     objective = load(path, conditions, origins=origins)

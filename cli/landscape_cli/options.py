@@ -10,11 +10,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from landscape import imports
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import UsageError
 from landscape.fields import Described, Option, choices, described, flag, required
+from landscape.plugins import imports
 from landscape_cli import config
 from landscape_cli.measure import measure, say
 from landscape_cli.output import Output

@@ -45,8 +45,9 @@ def _require_format(output: Path | None) -> None:
 
 def _each(held: results.Results, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
     """A picture for each result that has one, or for the one that is named."""
-    from landscape import figures, store
+    from landscape import figures
     from landscape.session import companions
+    from landscape.storage import results as store
 
     if solid:
         analysis = "surface"

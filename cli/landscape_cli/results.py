@@ -11,7 +11,7 @@ from landscape.analyses import ANALYSES
 from landscape.errors import OutputError
 
 if TYPE_CHECKING:
-    from landscape.store import Stored
+    from landscape.storage.results import Stored
 
 REQUIRED = {
     "checkpoint", "checkpoint_sha256", "fingerprint", "fingerprint_parts", "wall_time_s", "status", "conditions",
@@ -39,8 +39,8 @@ class Results:
 
 def read(file: Path) -> Results:
     """Raises OutputError if the file is none of ours, is damaged, or holds nothing that is known."""
-    from landscape import store
     from landscape.session import sound
+    from landscape.storage import results as store
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     groups = store.read(file)

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from landscape import checking, imports
 from landscape.conditions import Conditions
 from landscape.errors import UsageError, nearest
 from landscape.fields import Option, described
 from landscape.gates import baseline
+from landscape.gates import measuring as checking
 from landscape.gates.entry import Entry, shortened
 from landscape.gates.policy import Policy
 from landscape.gates.policy import policy as table
 from landscape.gates.verdict import Verdict, judge
 from landscape.loading import load
 from landscape.objective import Objective
+from landscape.plugins import imports
 from landscape_cli import config, options, update
 from landscape_cli.config import CHECK, Settings
 from landscape_cli.gate import Gate

@@ -1,1 +1,1 @@
-"""Pure steps between states: they see operators and tensors, never a model, a batch or a file."""
+"""Pure numerical steps between immutable states: they see operators and tensors, never a model, a batch or a file."""

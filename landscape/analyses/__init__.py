@@ -5,13 +5,13 @@ from __future__ import annotations
 from landscape.analyses.base import Analysis, Plan, Progress, Result
 from landscape.analyses.density import Density
 from landscape.analyses.direction import Direction
-from landscape.analyses.edit import Edit
 from landscape.analyses.eig import Eig
-from landscape.analyses.flatness import Flatness
 from landscape.analyses.measures import Measures
-from landscape.analyses.memorization import Memorization
-from landscape.analyses.sharpness import Sharpness
-from landscape.analyses.surface import Surface
+from landscape.analyses.memorization.edit import Edit
+from landscape.analyses.memorization.memorization import Memorization
+from landscape.analyses.neighborhood.flatness import Flatness
+from landscape.analyses.neighborhood.sharpness import Sharpness
+from landscape.analyses.surfaces.surface import Surface
 from landscape.analyses.trace import Trace
 
 ANALYSES: tuple[type[Analysis], ...] = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.objective import Objective
-    from landscape.store import Stored
+    from landscape.storage.results import Stored
 
 State = Mapping[str, "np.ndarray"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import BLOCK_COST, Curvature
-from landscape.analyses.layers import table
-from landscape.analyses.phases import prefixed, unprefixed
+from landscape.analyses.shared.curvature import BLOCK_COST, Curvature
+from landscape.analyses.shared.per_layer import table
+from landscape.analyses.shared.phases import prefixed, unprefixed
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from landscape.algorithms.lockstep import LockstepState, Rule
+    from landscape.algorithms.lanczos.batched import LockstepState, Rule
+    from landscape.network.space import Group
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
-    from landscape.space import Group
 
 BASIS_SHARE = 4  # the bases may take a quarter of the memory that is free
 MARGIN = 4  # widths of the kernel beyond the outermost nodes: 1 - 6e-5 of a Gaussian lies within
@@ -110,9 +110,9 @@ class Density(Curvature):
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, DensityResult]:
         import numpy as np
 
-        from landscape.algorithms.basis import floor
-        from landscape.algorithms.sharpened import sharpened
-        from landscape.operators.blocks import block_diagonal
+        from landscape.algorithms.lanczos.basis import floor
+        from landscape.algorithms.lanczos.exact_outliers import sharpened
+        from landscape.operators.block_diagonal import block_diagonal
 
         operator, groups = self.matrix(objective), self.groups(objective)
         reference = objective.reference
@@ -170,7 +170,7 @@ class Density(Curvature):
         done: State,
     ) -> Generator[Progress, None, LockstepState]:
         """All probes' runs for these groups; `done` is what the snapshots of an earlier phase hold."""
-        from landscape.algorithms.lockstep import LockstepState, lockstep
+        from landscape.algorithms.lanczos.batched import LockstepState, lockstep
 
         steps = self._steps(operator.size)
         saved = unprefixed(phase, resume or {})
@@ -195,7 +195,7 @@ class Density(Curvature):
 
     def _together(self, objective: Objective) -> int:
         """Probes at once; raises UsageError if not even one fits into memory."""
-        from landscape import memory
+        from landscape.compute import memory
 
         each = (self._steps(objective.space.size) + 1) * objective.theta.nbytes
         fitting = memory.available(objective.device) // BASIS_SHARE // each
@@ -209,7 +209,7 @@ class Density(Curvature):
     def _result(self, rule: Rule, half: Rule, layers: dict[Group, Rule], floor: float, **known: Any) -> DensityResult:
         import numpy as np
 
-        from landscape.algorithms import spectrum
+        from landscape.algorithms.lanczos import quadrature as spectrum
 
         ends = _ends(rule, floor)
         span = ends["lambda_max"] - ends["lambda_min"]
@@ -246,7 +246,7 @@ class Density(Curvature):
 
 def _stored(arrays: dict[str, np.ndarray]) -> Rule:
     """The rule that a snapshot's arrays hold."""
-    from landscape.algorithms.lockstep import Rule
+    from landscape.algorithms.lanczos.batched import Rule
 
     return Rule(arrays["nodes"], arrays["weights"], arrays["residuals"], int(arrays["size"]))
 
@@ -267,7 +267,7 @@ def _layers(layers: dict[Group, Rule], grid: np.ndarray, width: float) -> dict[s
     """The columns of the layers' table, largest trace first."""
     import numpy as np
 
-    from landscape.algorithms import spectrum
+    from landscape.algorithms.lanczos import quadrature as spectrum
 
     if not layers:
         return {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
-from landscape.analyses.timing import seconds_per_gradient
+from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.errors import UsageError, listing
 from landscape.fields import array, option, scalar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.batches import Batch
+    from landscape.data.batches import Batch
     from landscape.objective import Objective
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)  # of the predictions' safe radii
@@ -98,7 +98,7 @@ class Direction(Analysis):
         import numpy as np
         import torch
 
-        from landscape.algorithms.symmetry import checked_product
+        from landscape.algorithms.lanczos.symmetry import checked_product
         from landscape.operators import HessianOperator
 
         reference = objective.reference
@@ -145,7 +145,7 @@ class Direction(Analysis):
         """The end of the step, whatever its file is called."""
         if self.towards is None:
             return {}
-        from landscape import others
+        from landscape.evaluation import other_checkpoints as others
 
         return {"end": others.read(objective, self.towards, "--towards").digest}
 
@@ -153,7 +153,7 @@ class Direction(Analysis):
         """The unit vector `(P,)` and the length of the step, None if there is none."""
         import torch
 
-        from landscape import others
+        from landscape.evaluation import other_checkpoints as others
 
         if self.towards is not None:
             end = others.read(objective, self.towards, "--towards")
@@ -178,8 +178,8 @@ def _radii(objective: Objective, unit: Tensor) -> np.ndarray:
     """The safe radius of each prediction; empty for a loss that is no cross-entropy."""
     import torch
 
+    from landscape.losses.predictions import has_classes, safe_radii
     from landscape.operators.pushforward import pushed_forward
-    from landscape.predictions import has_classes, safe_radii
 
     if not has_classes(objective.loss):
         return torch.zeros(0).numpy()

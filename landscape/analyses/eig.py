@@ -7,17 +7,17 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from landscape.analyses import layers
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import BLOCK_COST, Resampled
-from landscape.analyses.phases import Phases
+from landscape.analyses.shared import per_layer as layers
+from landscape.analyses.shared.curvature import BLOCK_COST, Resampled
+from landscape.analyses.shared.phases import Phases
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.algorithms.state import Candidates, LanczosState, Wanted
+    from landscape.algorithms.lanczos.state import Candidates, LanczosState, Wanted
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -211,7 +211,7 @@ class Eig(Resampled):
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EigResult]:
         import numpy as np
 
-        from landscape.algorithms import lanczos, ritz
+        from landscape.algorithms.lanczos import lanczos, ritz
 
         rows, wanted = self._rows(objective), self._wanted()
         operator = self.matrix(objective)
@@ -258,8 +258,8 @@ class Eig(Resampled):
         self, operator: LinearOperator, rows: Rows, wanted: Wanted, saved: State
     ) -> Generator[Progress, None, LanczosState]:
         """Yields after each product; returns the last state."""
-        from landscape.algorithms import lanczos
-        from landscape.algorithms.state import LanczosState
+        from landscape.algorithms.lanczos import lanczos
+        from landscape.algorithms.lanczos.state import LanczosState
 
         state = earlier = LanczosState.from_arrays(dict(saved), operator.like, spill=rows.spill) if saved else None
         for state in lanczos.lanczos(
@@ -314,14 +314,14 @@ class Eig(Resampled):
         return np.concatenate([known, np.full(self.k - len(known), np.nan)])
 
     def _wanted(self) -> Wanted:
-        from landscape.algorithms.state import Wanted
+        from landscape.algorithms.lanczos.state import Wanted
 
         gap = self.certify_gap if self.certify else None
         return Wanted(self.k, self.which, self.tol, self.confirm, gap, self.certify_probability)
 
     def _certified(self, state: LanczosState, wanted: Wanted) -> dict[str, Any]:
-        from landscape.algorithms.certificate import certificate
-        from landscape.algorithms.lanczos import finished
+        from landscape.algorithms.lanczos.certificate import certificate
+        from landscape.algorithms.lanczos.lanczos import finished
 
         if not self.certify:
             return {}
@@ -339,8 +339,8 @@ class Eig(Resampled):
         self, operator: LinearOperator, objective: Objective, pairs: Candidates, state: LanczosState
     ) -> np.ndarray:
         """What another draw of the samples would make of each eigenvalue, to first order: v'Hv with v as it is."""
-        from landscape.algorithms import ritz
-        from landscape.algorithms.resampling import standard_errors
+        from landscape.algorithms.estimators.resampling import standard_errors
+        from landscape.algorithms.lanczos import ritz
 
         vectors = ritz.vectors(pairs, state.basis).to(objective.device)
         return self._padded(standard_errors(*self.quadratics(operator, objective, vectors.T)))
@@ -349,8 +349,8 @@ class Eig(Resampled):
         """Rows of the basis; raises UsageError if k is too large for the parameters or for the rows."""
         import torch
 
-        from landscape import memory
-        from landscape.algorithms.lanczos import fewest_rows
+        from landscape.algorithms.lanczos.lanczos import fewest_rows
+        from landscape.compute import memory
 
         size, host = objective.space.size, torch.device("cpu")
         if self.k > size:
@@ -376,7 +376,7 @@ class Eig(Resampled):
         return Rows(rows, min(rows, beside), spill)
 
     def _progress(self, state: LanczosState, wanted: Wanted) -> Progress:
-        from landscape.algorithms import ritz
+        from landscape.algorithms.lanczos import ritz
 
         pairs = ritz.ritz(state, wanted)
         done = int(ritz.converged(pairs, state, self.tol).sum())
@@ -391,7 +391,7 @@ class Eig(Resampled):
     def _cross_checked(self, result: EigResult, objective: Objective) -> EigResult:
         import numpy as np
 
-        from landscape.algorithms.selection import select
+        from landscape.algorithms.lanczos.selection import select
         from landscape.operators import PyHessianOperator
 
         theirs = np.array(PyHessianOperator(objective).power_iteration(self.k, self.seed))
@@ -405,7 +405,7 @@ def _seconds_per_row(objective: Objective) -> float:
     """The time of orthogonalising one vector against one row of the basis."""
     import torch
 
-    from landscape.algorithms.basis import orthogonalise
+    from landscape.algorithms.lanczos.basis import orthogonalise
 
     rows = torch.zeros((2, objective.space.size), dtype=objective.dtype, device=objective.device)
     began = time.perf_counter()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
-from landscape.analyses.phases import Phases
-from landscape.analyses.timing import seconds_per_gradient
+from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.fields import option, scalar
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.trace import Reading
+    from landscape.algorithms.estimators.trace import Reading
+    from landscape.network.space import Group
     from landscape.objective import Objective, Reference
-    from landscape.space import Group
 
 Flatness: TypeAlias = "tuple[Reading | None, int] | None"  # relative flatness, and the products it took
 NOISES = ("plain", "magnitude")
@@ -146,9 +146,9 @@ class Measures(Analysis):
         self, objective: Objective, group: Group, saved: State
     ) -> Generator[Progress, None, Flatness]:
         """The estimate by the trace's estimators and the products it took; None without second derivatives."""
-        from landscape.algorithms import trace
-        from landscape.algorithms.symmetry import checked_product
-        from landscape.algorithms.trace import Goal, TraceState
+        from landscape.algorithms.estimators import trace
+        from landscape.algorithms.estimators.trace import Goal, TraceState
+        from landscape.algorithms.lanczos.symmetry import checked_product
         from landscape.operators import HessianOperator
         from landscape.operators.weighted_rows import WeightedRowsOperator
 
@@ -255,7 +255,7 @@ def _moments(objective: Objective, saved: State) -> Generator[Progress, None, tu
     """
     import numpy as np
 
-    from landscape.sample_gradients import moments
+    from landscape.evaluation.per_sample.gradients import moments
 
     sums = np.array(saved["sums"]) if saved else np.array([float(value) for value in moments(objective)])
     if not saved:
@@ -271,8 +271,8 @@ def _error(objective: Objective, theta: Tensor) -> float:
     """The share of wrong predictions at theta; NaN for a loss without classes."""
     import torch
 
-    from landscape.batches import Batch
-    from landscape.predictions import errors
+    from landscape.data.batches import Batch
+    from landscape.losses.predictions import errors
 
     def kernel(batch: Batch) -> Tensor:
         with torch.no_grad():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Plan, Progress, Result, State
-from landscape.analyses.curvature import Resampled
-from landscape.analyses.layers import table
+from landscape.analyses.shared.curvature import Resampled
+from landscape.analyses.shared.per_layer import table
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from landscape.algorithms.trace import Goal, TraceState
+    from landscape.algorithms.estimators.trace import Goal, TraceState
+    from landscape.network.space import Group
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
-    from landscape.space import Group
 
 BASIS_SHARE = 4  # the sketch may take a quarter of the memory that is free
 MOST_SKETCHED = 1024  # probes: beyond it the small dense problems cost more than products
@@ -125,8 +125,8 @@ class Trace(Resampled):
     max_products: int = option(2000, help="Give up after so many products (exit 3).", min=1, identity=False)
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, TraceResult]:
-        from landscape.algorithms import trace
-        from landscape.algorithms.trace import TraceState
+        from landscape.algorithms.estimators import trace
+        from landscape.algorithms.estimators.trace import TraceState
 
         operator, groups, goal = self.matrix(objective), self.groups(objective), self._goal(objective)
         self.require_resampling(operator, objective)
@@ -161,8 +161,8 @@ class Trace(Resampled):
 
     def _goal(self, objective: Objective) -> Goal:
         """What is asked of the algorithm; raises UsageError if the sketch does not fit into memory."""
-        from landscape import memory
-        from landscape.algorithms.trace import FEWEST, TOGETHER, Goal
+        from landscape.algorithms.estimators.trace import FEWEST, TOGETHER, Goal
+        from landscape.compute import memory
 
         fitting = memory.available(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
         capacity = min(MOST_SKETCHED, fitting) // TOGETHER * TOGETHER
@@ -177,7 +177,7 @@ class Trace(Resampled):
         return Goal(method, self.rtol, self.max_products, capacity, BLOCK_OTHERS if self.groups(objective) else 0)
 
     def _progress(self, state: TraceState, goal: Goal) -> Progress:
-        from landscape.algorithms import trace
+        from landscape.algorithms.estimators import trace
 
         chosen = trace.best(state, goal)
         if state.columns:
@@ -194,7 +194,7 @@ class Trace(Resampled):
     def _estimates(self, state: TraceState, goal: Goal) -> dict[str, Any]:
         import numpy as np
 
-        from landscape.algorithms import trace
+        from landscape.algorithms.estimators import trace
 
         chosen = trace.best(state, goal)
         if chosen is None:
@@ -222,8 +222,8 @@ class Trace(Resampled):
         """The standard error of the trace over samples, from probes of its own."""
         import torch
 
-        from landscape.algorithms.resampling import pooled_standard_error
-        from landscape.algorithms.trace import probe
+        from landscape.algorithms.estimators.resampling import pooled_standard_error
+        from landscape.algorithms.estimators.trace import probe
 
         if not self.resample:
             return None
@@ -233,7 +233,7 @@ class Trace(Resampled):
 
 def _layers(state: TraceState, groups: Sequence[Group]) -> dict[str, Any]:
     """The columns of the layers' table, largest trace first."""
-    from landscape.algorithms.trace import block_traces
+    from landscape.algorithms.estimators.trace import block_traces
 
     values, errors = block_traces(state, groups)
     share = values / (values.sum() or float("nan"))

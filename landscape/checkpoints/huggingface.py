@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from landscape.checkpoints import configuration
-from landscape.checkpoints.configuration import KINDS, OWN_MODEL
+from landscape.checkpoints import huggingface_config as configuration
+from landscape.checkpoints.huggingface_config import KINDS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"

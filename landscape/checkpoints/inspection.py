@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.checkpoints import configuration, nests, sniff
-from landscape.checkpoints.contents import Contents
-from landscape.checkpoints.look import look
+from landscape.checkpoints import huggingface_config as configuration
+from landscape.checkpoints import weight_sets as nests
+from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.contents import Contents
+from landscape.checkpoints.formats.describe import look
+from landscape.checkpoints.formats.pickled import Opaque
+from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
-from landscape.checkpoints.nests import Nest
-from landscape.checkpoints.pickled import Opaque
-from landscape.checkpoints.references import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
+from landscape.checkpoints.weight_sets import Nest
 from landscape.errors import CheckpointError, shown
 
 DESCRIBED = 20  # entries beside the weights that are listed

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.checkpoints.names import unwrapped
-from landscape.checkpoints.nests import OPTIMIZERS
+from landscape.checkpoints.weight_sets import OPTIMIZERS
 from landscape.errors import CheckpointError, listing
 
 REMEDY = "--preconditioner FILE names a file of positive tensors under the parameters' names"

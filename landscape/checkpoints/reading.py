@@ -12,11 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from landscape.checkpoints import archive, configuration, huggingface, nests, sniff
+from landscape.checkpoints import huggingface
+from landscape.checkpoints import huggingface_config as configuration
+from landscape.checkpoints import weight_sets as nests
 from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
-from landscape.checkpoints.contents import Contents, Place
-from landscape.checkpoints.look import look
-from landscape.checkpoints.references import OddTensor, Storage, TensorRef
+from landscape.checkpoints.formats import archive, sniff
+from landscape.checkpoints.formats.contents import Contents, Place
+from landscape.checkpoints.formats.describe import look
+from landscape.checkpoints.formats.tensor_refs import OddTensor, Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY
 from landscape.errors import CheckpointError, listing
 

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from landscape import logits, registry
-from landscape.batches import as_batch
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
+from landscape.data.batches import as_batch
 from landscape.errors import TaskError, UsageError
+from landscape.losses import huggingface as logits
+from landscape.plugins import registry
 
 
 def save(

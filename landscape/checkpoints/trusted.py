@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.checkpoints import nests, sniff
+from landscape.checkpoints import weight_sets as nests
 from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
-from landscape.checkpoints.references import OddTensor
+from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.errors import CheckpointError, LandscapeError
-from landscape.imports import importing_from
+from landscape.plugins.imports import importing_from
 
 SAID = "opened with --trust: code from it may have run"
 

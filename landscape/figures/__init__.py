@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.density import DensityResult
-from landscape.analyses.edit_result import EditResult
 from landscape.analyses.eig import EigResult
-from landscape.analyses.flatness import FlatnessResult
-from landscape.analyses.memorization_result import MemorizationResult
-from landscape.analyses.sharpness import SharpnessResult
-from landscape.analyses.surface_result import SurfaceResult
+from landscape.analyses.memorization.edit_result import EditResult
+from landscape.analyses.memorization.memorization_result import MemorizationResult
+from landscape.analyses.neighborhood.flatness import FlatnessResult
+from landscape.analyses.neighborhood.sharpness import SharpnessResult
+from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.trace import TraceResult
 from landscape.figures import density, edit, eig, flatness, memorization, sharpness, surface, trace
 
@@ -78,7 +78,7 @@ def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from landscape.store import replace_file
+    from landscape.storage.results import replace_file
 
     columns = count if count <= ROW else math.ceil(math.sqrt(count))
     rows = -(-count // columns)

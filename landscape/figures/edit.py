@@ -12,7 +12,7 @@ from landscape.figures.style import GREY, colour
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from landscape.analyses.edit_result import EditResult
+    from landscape.analyses.memorization.edit_result import EditResult
 
 LABELS = {"recitation": "texts recited", "accuracy": "accuracy"}
 

@@ -13,7 +13,7 @@ from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, bars
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from landscape.analyses.flatness import FlatnessResult
+    from landscape.analyses.neighborhood.flatness import FlatnessResult
 
 
 def panels(result: FlatnessResult) -> int:

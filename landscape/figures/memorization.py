@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.choices import MEMORISED
 from landscape.figures.style import GREY, colour
-from landscape.words import MEMORISED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from landscape.analyses.memorization_result import MemorizationResult
+    from landscape.analyses.memorization.memorization_result import MemorizationResult
 
 SHOWN = ("edit_damage", "edit_kl", "input_curvature", "sample_loss")  # scores, the first that are there
 HISTOGRAMS = 2

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
-    from landscape.analyses.surface_result import SurfaceResult
+    from landscape.analyses.surfaces.result import SurfaceResult
 
 SHADES = 60  # filled levels: enough to look continuous
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which lines are drawn

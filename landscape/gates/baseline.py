@@ -58,7 +58,7 @@ def _joined(earlier: Entry, entry: Entry) -> Entry:
 
 def write(path: Path, baseline: Baseline) -> None:
     """Replaces the file as a whole or not at all. Raises OutputError if it cannot be written, or is no baseline."""
-    from landscape.store import replace_file
+    from landscape.storage.results import replace_file
 
     if path.exists():
         read(path)  # what is none of ours is not overwritten

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch, leaves, mapped
+from landscape.data.batches import Batch, leaves, mapped
 from landscape.errors import TaskError
-from landscape.losses import Likelihood, no_likelihood
+from landscape.evaluation.fisher_labels import drawn
+from landscape.losses.loss import Likelihood, no_likelihood
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pulled_back
 from landscape.operators.summed import SummedOperator
-from landscape.slopes import drawn
 
 # M applied to K vectors, so many at once: for each output a tensor of K rows
 Weigh = Callable[[list[Tensor], int], list[Tensor]]

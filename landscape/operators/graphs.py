@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from landscape import memory
-from landscape.batches import Batch, batch_leaves
+from landscape.compute import memory
+from landscape.data.batches import Batch, batch_leaves
 from landscape.objective import Objective
 
 SHARE = 4  # kept graphs take at most 1/4 of the free memory

@@ -10,12 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
-from landscape.engine import Way
+from landscape.compute.strategy import Way
+from landscape.data.batches import Batch
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pulled_back
-from landscape.operators.replay import compiled, linearized
 from landscape.operators.summed import SummedOperator
+from landscape.operators.traced import compiled, linearized
 
 
 class HessianOperator(SummedOperator):

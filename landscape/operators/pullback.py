@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from landscape import memory
+from landscape.compute import memory
 from landscape.errors import TaskError
 
 # Numbers below which the derivative of u'v is taken, a number, rather than J'v: it is the same, costs two passes over

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
+from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.objective import Objective
 from landscape.operators.pullback import pulled_back

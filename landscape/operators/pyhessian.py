@@ -16,11 +16,11 @@ from pyhessian import hessian
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.batches import own_random_stream, placed
+from landscape.compute.precision import full_precision
+from landscape.data.batches import own_random_stream, placed
 from landscape.errors import UsageError, listing
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
-from landscape.precision import full_precision
 
 
 class PyHessianOperator(LinearOperator):

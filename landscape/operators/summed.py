@@ -11,16 +11,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape import memory
-from landscape.batches import Batch
-from landscape.engine import Way
-from landscape.joining import form
+from landscape.compute import memory
+from landscape.compute.strategy import Way
+from landscape.compute.timing import fastest
+from landscape.data.batches import Batch
+from landscape.data.concatenation import form
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
+from landscape.operators.cuda_graphs import recorded, safe
 from landscape.operators.graphs import Graph, Graphs
 from landscape.operators.pullback import WRITTEN, NoBatchingError
-from landscape.operators.recorded import recorded, safe
-from landscape.stopwatch import fastest
 
 # Activations of all columns up to which they are taken at once unless a loop is clearly faster: above, arithmetic
 # outweighs launching. On CPUs, 8 columns at once: 1.6 to 2 times faster at 0.2 and 1 MB

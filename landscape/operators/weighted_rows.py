@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.filters import FilterAxis, by_filter
+from landscape.network.filters import FilterAxis, by_filter
+from landscape.network.space import Group
 from landscape.operators.base import LinearOperator
-from landscape.space import Group
 
 
 class WeightedRowsOperator(LinearOperator):

@@ -17,12 +17,13 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
 import landscape
-from landscape import Density, Eig, Objective, session, store
+from landscape import Density, Eig, Objective, session
 from landscape.analyses.density import DensityResult
-from landscape.engine import Way
+from landscape.compute.strategy import Way
 from landscape.errors import UsageError
 from landscape.figures.density import band
 from landscape.operators import HessianOperator
+from landscape.storage import results as store
 
 Data = tuple[Tensor, Tensor]
 
@@ -198,11 +199,11 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     analysis = Density(probes=3, steps=10)
     expected = landscape.run(analysis, objective)
     each = 11 * objective.theta.nbytes
-    monkeypatch.setattr("landscape.memory.available", lambda device: 4 * each)
+    monkeypatch.setattr("landscape.compute.memory.available", lambda device: 4 * each)
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
     graphs = HessianOperator(objective).planned_bytes(1, Way())
     assert analysis.plan(objective).bytes == each + graphs
-    monkeypatch.setattr("landscape.memory.available", lambda device: each)
+    monkeypatch.setattr("landscape.compute.memory.available", lambda device: each)
     with pytest.raises(UsageError, match="fewer --steps"):
         landscape.run(analysis, objective)
 

@@ -18,11 +18,12 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 import landscape
-from landscape import Eig, Objective, session, store
+from landscape import Eig, Objective, session
 from landscape.analyses.eig import Rows
-from landscape.engine import Way
+from landscape.compute.strategy import Way
 from landscape.errors import NumericalError, UsageError
 from landscape.operators import HessianOperator
+from landscape.storage import results as store
 
 Data = tuple[Tensor, Tensor]
 
@@ -144,7 +145,7 @@ def test_a_basis_that_does_not_fit_on_the_gpu_lies_in_the_host_s_memory(
 ) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     monkeypatch.setattr(
-        "landscape.memory.available", lambda device: 1 << 30 if device.type == "cpu" else 4 * 39 * 4 * 9
+        "landscape.compute.memory.available", lambda device: 1 << 30 if device.type == "cpu" else 4 * 39 * 4 * 9
     )
     assert Eig(k=2)._rows(objective) == Rows(39, 39, False)
     monkeypatch.setattr(objective, "device", torch.device("cuda"))

@@ -30,10 +30,11 @@ from conftest import SAMPLES
 from safetensors.torch import save_file
 
 import landscape
-from landscape import probes, store
 from landscape.checkpoints import Spec, read
 from landscape.checkpoints.inspection import inspect
 from landscape.errors import LandscapeError
+from landscape.storage import results as store
+from landscape.tasks import batch_files as probes
 from landscape_cli.main import status
 
 MARKER = "ran"  # the file that appears if code runs

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from landscape.checkpoints import read, sniff
+from landscape.checkpoints import read
+from landscape.checkpoints.formats import sniff
 from landscape.errors import CheckpointError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "b.weight": torch.ones(4)}

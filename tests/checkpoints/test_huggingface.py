@@ -18,7 +18,7 @@ from torch.nn import functional
 import landscape
 from landscape import Eig
 from landscape.errors import CheckpointError, LandscapeError, TaskError
-from landscape.logits import LogitsLoss
+from landscape.losses.huggingface import LogitsLoss
 
 transformers = pytest.importorskip("transformers")
 

@@ -98,8 +98,9 @@ def test_a_malformed_description_is_refused(text: str, message: str) -> None:
 def test_a_name_inside_a_file_is_never_imported(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nbuild = None")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     entries = {"schema": 1, "model": "mlp", "data": "digits", "loss": "cross_entropy"}
-    for name in ("evil:build", f"{tmp_path}/evil.py:build"):
+    for name in ("evil:build", "./evil.py:build"):
         spec = json.dumps({**entries, kind: name})
         torch.save({"state_dict": model().state_dict(), "landscape": spec}, tmp_path / "a.pt")
         with pytest.raises(TaskError, match="there is no"):

@@ -17,7 +17,8 @@ import torch
 from conftest import SAMPLES
 
 import landscape
-from landscape import checking, store
+from landscape.gates import measuring as checking
+from landscape.storage import results as store
 from landscape.zoo import digits, mlp
 from landscape_cli.main import status
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLES
 
-from landscape import store
+from landscape.storage import results as store
 from landscape_cli.main import status
 
 Captured = pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from torch import nn
 
 import landscape
 from landscape import Eig
-from landscape.imports import imported
+from landscape.plugins.imports import imported
 from landscape_cli.main import status
 
 CODE = """

@@ -16,7 +16,8 @@ import torch
 from conftest import ROOT, SAMPLES
 
 import landscape
-from landscape import Eig, store
+from landscape import Eig
+from landscape.storage import results as store
 from landscape.zoo import digits, mlp
 from landscape_cli.main import commands, status
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import SAMPLES
 
-from landscape import store
+from landscape.storage import results as store
 from landscape_cli.main import status
 
 Captured = pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective, Surface
-from landscape.analyses.surface_result import SurfaceResult
+from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.figures import FIGURES, save, save_together, surface
 
 Data = tuple[Tensor, Tensor]

@@ -22,18 +22,18 @@ from landscape import (
     Sharpness,
     Surface,
     Trace,
-    checking,
 )
-from landscape.algorithms.lanczos import lanczos
-from landscape.algorithms.ritz import ritz
-from landscape.algorithms.state import Wanted
-from landscape.checking import Work
-from landscape.engine import Engine
+from landscape.algorithms.lanczos.lanczos import lanczos
+from landscape.algorithms.lanczos.ritz import ritz
+from landscape.algorithms.lanczos.state import Wanted
+from landscape.compute.strategy import Engine
+from landscape.evaluation.sweep import Sweep, Way
+from landscape.gates import measuring as checking
+from landscape.gates.measuring import Work
 from landscape.gates.policy import policy
 from landscape.gates.verdict import judge
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
-from landscape.operators.blocks import block_diagonal
-from landscape.sweep import Sweep, Way
+from landscape.operators.block_diagonal import block_diagonal
 
 pytestmark = pytest.mark.gpu
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.errors import TaskError
+from landscape.evaluation.fisher_labels import drawn
 from landscape.operators import (
     EmpiricalFisherOperator,
     FisherOperator,
@@ -21,7 +22,6 @@ from landscape.operators import (
     HessianOperator,
     LinearOperator,
 )
-from landscape.slopes import drawn
 from landscape.zoo import digits, mlp
 
 Data = tuple[Tensor, Tensor]

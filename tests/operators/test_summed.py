@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Density, Objective, operators, session
-from landscape.engine import Engine, Hvp, Way
+from landscape.compute.strategy import Engine, Hvp, Way
 from landscape.errors import TaskError, UsageError
 from landscape.operators import GaussNewtonOperator, HessianOperator, summed
-from landscape.operators.blocks import block_diagonal
+from landscape.operators.block_diagonal import block_diagonal
 
 Data = tuple[Tensor, Tensor]
 HVPS: tuple[Hvp, ...] = ("auto", "loop", "vmap", "linearize")
@@ -170,7 +170,7 @@ class TestTheTrial:
     ) -> None:
         objective = objective_of(tanh_net(), [classification], "vmap")
         size = objective.activation_bytes * 24
-        monkeypatch.setattr("landscape.memory.available", lambda device: round(2.5 * size * 8 * 1.25))
+        monkeypatch.setattr("landscape.compute.memory.available", lambda device: round(2.5 * size * 8 * 1.25))
         dense = dense_hessian(tanh_net(), [classification])
         assert torch.allclose(HessianOperator(objective) @ block, dense @ block, rtol=0, atol=1e-14)
         assert objective.engine.ways == {"hessian, 5 columns": Way("vmap", 2)}
@@ -303,7 +303,7 @@ class TestKeptGraphs:
         self, classification: Data, counted: Counted, block: Tensor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         objective = objective_of(counted, [classification], micro_batch=10)
-        monkeypatch.setattr("landscape.memory.available", lambda device: 1000)
+        monkeypatch.setattr("landscape.compute.memory.available", lambda device: 1000)
         operator, expected = HessianOperator(objective), dense_hessian(tanh_net(), [classification]) @ block[:, 0]
         for _ in range(2):
             operator @ block[:, 0]

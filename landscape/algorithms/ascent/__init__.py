@@ -1,0 +1,1 @@
+"""Projected gradient ascent in norm balls, and where its starting points come from."""

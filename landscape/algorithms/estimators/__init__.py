@@ -1,0 +1,1 @@
+"""Stochastic estimators and the standard errors of what they estimate."""

@@ -1,0 +1,52 @@
+"""A control variate for means of a function under noise: the quadratic form on a Krylov space, whose mean is known.
+
+For an orthonormal Q and T = Q'A Q, the number z'Q T Q'z has the mean tr T under any noise z with E[z z'] = I. The mean
+rise of a loss under noise varies mostly with the leading eigenvectors of its curvature A: what the draws happened to
+do there is known, and taken off by regression (Owen 2013, Monte Carlo theory, section 8.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.algorithms.lanczos import lanczos
+from landscape.algorithms.lanczos.state import LanczosState, Wanted
+from landscape.operators.base import LinearOperator
+
+SPARE = 2  # rows beyond the products, so that no restart is needed
+
+
+@dataclass(frozen=True)
+class Control:
+    """Q as rows `(k, P)`, and T `(k, k)` in float64."""
+
+    rows: Tensor
+    projected: Tensor
+
+    @property
+    def trace(self) -> float:
+        """tr T."""
+        return float(self.projected.trace())
+
+    def deviation(self, noise: Tensor) -> float:
+        """z'Q T Q'z - tr T for noise z `(P,)` with E[z z'] = I: a random number of mean 0."""
+        inside = (self.rows @ noise).double().cpu()
+        return float(inside @ self.projected @ inside) - self.trace
+
+
+def searching(
+    operator: LinearOperator, products: int, seed: int, resume: LanczosState | None = None
+) -> Iterator[LanczosState]:
+    """The states of a Krylov space of so many products, after each, or of the whole space if it is smaller."""
+    count = min(products, operator.size)
+    wanted = Wanted(count, "magnitude", tol=0.0, confirm=0)
+    yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=count + SPARE, max_products=count, resume=resume)
+
+
+def control(state: LanczosState) -> Control:
+    """The control variate of the space that was spanned."""
+    return Control(state.basis[: state.active], torch.from_numpy(state.projected))

@@ -1,0 +1,1 @@
+"""Lanczos iterations: single, batched and per block, with Ritz pairs, certificates and quadrature."""

@@ -1,0 +1,240 @@
+"""Many independent Lanczos runs that share each pass over the data: one for every probe, and for every group.
+
+A run is full Lanczos without restart, reorthogonalised twice against its whole basis. Runs of different groups of
+parameters, whose vectors have no common coordinates, share one vector of length P: the operator is then block-diagonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import seeds
+from landscape.algorithms.lanczos.basis import eigh, finite, floor
+from landscape.network.space import Group
+from landscape.operators.base import LinearOperator
+
+
+@dataclass(frozen=True)
+class LockstepState:
+    """Runs after some steps: n probes, g groups, `steps` products each at most.
+
+    `basis` `(c, steps + 1, P)` belongs to the probes `first ... first + c` that are under way; those before are done.
+    """
+
+    basis: Tensor
+    first: int
+    step: int  # products that the probes under way have had
+    alpha: np.ndarray  # (n, g, steps), the diagonal of each run's T, NaN where unknown
+    beta: np.ndarray  # (n, g, steps), beside it
+    scale: np.ndarray  # (n, g), the largest ||A q|| seen
+    products: int  # columns multiplied so far, one for all groups of a probe
+
+    @property
+    def finished(self) -> bool:
+        return self.first >= len(self.alpha)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every run came to an invariant subspace, so that more steps would change nothing."""
+        return not _running(np.nan_to_num(self.beta)).any()
+
+    def halved(self) -> LockstepState:
+        """The same runs after half their steps."""
+        half = slice(max(1, self.alpha.shape[2] // 2))
+        return replace(self, alpha=self.alpha[:, :, half], beta=self.beta[:, :, half])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays, for a snapshot."""
+        plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "basis"}
+        rows = self.basis.shape[1] if self.finished else self.step + 1
+        return {**plain, "basis": self.basis[:, :rows].cpu().numpy(), "shape": np.asarray(self.basis.shape)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> LockstepState:
+        """The state that `arrays()` described, on the device and in the dtype of `like`."""
+        rest = dict(arrays)
+        rows = torch.from_numpy(rest.pop("basis")).to(like)
+        basis = torch.empty(tuple(rest.pop("shape")), dtype=like.dtype, device=like.device)
+        basis[:, : rows.shape[1]] = rows
+        plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
+        return cls(basis=basis, **plain)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Gauss quadrature rules of n probes for one group: nodes ascending, NaN and weight 0 beyond a run's end.
+
+    `nodes`, `weights` and `residuals` `(n, m)`; a residual is ||A y - theta y|| of the unit Ritz vector y. The weights
+    of each probe add to 1. `size` is the number of eigenvalues that they stand for.
+    """
+
+    nodes: np.ndarray
+    weights: np.ndarray
+    residuals: np.ndarray
+    size: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether every run came to its end: nothing of the spectral measures is left out."""
+        return bool((np.nan_to_num(self.residuals) == 0).all())
+
+
+def lockstep(
+    operator: LinearOperator,
+    groups: Sequence[Group],
+    *,
+    probes: int,
+    steps: int,
+    together: int,
+    seed: int = 0,
+    locked: Tensor | None = None,
+    resume: LockstepState | None = None,
+) -> Iterator[LockstepState]:
+    """States after each step, until every probe has had `steps` products, or its runs have come to their ends.
+
+    `together` probes share a pass, and hold `steps + 1` rows of P numbers each. The operator has no entries between
+    groups. The rows of `locked` `(m, P)`, on each group orthonormal or zero, are projected out of all vectors.
+    """
+    state = resume or _begin(operator, groups, probes, steps, min(together, probes), seed, locked)
+    while not state.finished:
+        state = _step(operator, groups, state, seed, locked)
+        yield state
+
+
+def rules(state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
+    """The rule of each group, over all probes."""
+    return [_rule(state.alpha[:, g], state.beta[:, g], group.size) for g, group in enumerate(groups)]
+
+
+def _begin(
+    operator: LinearOperator,
+    groups: Sequence[Group],
+    probes: int,
+    steps: int,
+    together: int,
+    seed: int,
+    locked: Tensor | None,
+) -> LockstepState:
+    basis = torch.empty((together, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device)
+    alpha, beta = np.full((2, probes, len(groups), steps), np.nan)
+    _seed(basis, groups, 0, seed, locked)
+    return LockstepState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
+
+
+def _seed(basis: Tensor, groups: Sequence[Group], first: int, seed: int, locked: Tensor | None) -> None:
+    """Writes random start vectors, each of unit norm on every group and zero elsewhere."""
+    basis[:, 0] = 0
+    for row in range(len(basis)):
+        start = seeds.normal(basis.shape[2], basis, seed, "probe", first + row)[None]
+        for group in groups:
+            _orthogonalise(start, start.new_empty((1, 0, start.shape[1])), group, locked)
+            if not _free(group, locked):
+                continue
+            size = float(_norms(start, group)[0])
+            for there, piece in zip(group.of(basis[row, 0]), group.of(start[0]), strict=True):
+                there.copy_(piece / size)
+
+
+def _step(
+    operator: LinearOperator, groups: Sequence[Group], state: LockstepState, seed: int, locked: Tensor | None
+) -> LockstepState:
+    """One pass over the data: every run under way gets its next coefficients and its next vector."""
+    step, count = state.step, min(len(state.basis), len(state.alpha) - state.first)
+    rows = slice(state.first, state.first + count)
+    basis = state.basis[:count]
+    image = operator.matmat(basis[:, step].T).T.contiguous()
+    alpha, beta, scale = state.alpha.copy(), state.beta.copy(), state.scale.copy()
+    for g, group in enumerate(groups):
+        free = _free(group, locked)
+        running = _running(beta[rows, g, :step]) & (free > 0)
+        sizes = _norms(image, group)
+        scale[rows, g] = np.maximum(scale[rows, g], finite(sizes))
+        overlap = _orthogonalise(image, basis[:, : step + 1], group, locked)
+        left = _norms(image, group)
+        least = floor(image.dtype, scale[rows, g])
+        spanned = np.full(count, step + 1 >= free)
+        ended: np.ndarray = (left <= least) | spanned  # an invariant subspace
+        left[ended] = 0.0
+        alpha[rows, g, step] = np.where(running, overlap, np.nan)
+        beta[rows, g, step] = np.where(running, left, np.nan)
+        factor = torch.as_tensor(np.divide(1, left, out=np.zeros_like(left), where=left > 0), dtype=image.dtype)
+        for piece in group.of(image):
+            piece *= factor.to(image.device)[:, None]
+    basis[:, step + 1] = image
+    products = state.products + count
+    state = replace(state, step=step + 1, alpha=alpha, beta=beta, scale=scale, products=products)
+    if state.step < alpha.shape[2] and _running(beta[rows, :, : state.step]).any():
+        return state
+    following = state.first + count
+    if following < len(alpha):
+        _seed(state.basis, groups, following, seed, locked)
+    return replace(state, first=following, step=0)
+
+
+def _running(beta: np.ndarray) -> np.ndarray:
+    """Which runs have not come to an invariant subspace."""
+    known: np.ndarray = np.all(beta > 0, axis=-1)
+    return known
+
+
+def _norms(image: Tensor, group: Group) -> np.ndarray:
+    squares = sum((piece.double() ** 2).sum(dim=1) for piece in group.of(image))
+    return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
+
+
+def _free(group: Group, locked: Tensor | None) -> int:
+    """The dimensions of the group that the locked rows leave."""
+    if locked is None:
+        return group.size
+    return group.size - int((_norms(locked, group) > 1 / 2).sum())  # unit vectors, or zeros
+
+
+def _orthogonalise(image: Tensor, basis: Tensor, group: Group, locked: Tensor | None) -> np.ndarray:
+    """Makes each probe's image orthogonal to its own rows on the group, in place; returns its part along the last.
+
+    "Twice is enough" (Parlett 1980, section 6.9). The locked rows are every probe's.
+    """
+    along = torch.zeros(len(image), dtype=torch.float64, device=image.device)
+    for _ in range(2):
+        if locked is not None:
+            parts = list(zip(group.of(image), group.of(locked), strict=True))
+            inside = torch.stack([piece @ rows.T for piece, rows in parts]).sum(dim=0)  # (n, m)
+            for piece, rows in parts:
+                piece -= inside @ rows
+        if not basis.shape[1]:
+            continue
+        pairs = list(zip(group.of(image), group.of(basis), strict=True))
+        overlaps = sum(torch.bmm(rows, piece[:, :, None]) for piece, rows in pairs)  # (n, m, 1)
+        for piece, rows in pairs:
+            piece -= torch.bmm(overlaps.transpose(1, 2), rows)[:, 0]  # type: ignore[union-attr]
+        along += overlaps[:, -1, 0]  # type: ignore[index]
+    return along.cpu().numpy()
+
+
+def tridiagonal(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """T `(m, m)` of one run, for as many steps as it has had."""
+    length = int(np.isfinite(alpha).sum())
+    between = beta[: max(length - 1, 0)]
+    return np.diag(alpha[:length]) + np.diag(between, 1) + np.diag(between, -1)
+
+
+def _rule(alpha: np.ndarray, beta: np.ndarray, size: int) -> Rule:
+    count, steps = alpha.shape
+    nodes, residuals = np.full((2, count, steps), np.nan)
+    weights = np.zeros((count, steps))
+    for probe in range(count):
+        matrix = tridiagonal(alpha[probe], beta[probe])
+        length = len(matrix)
+        if not length:
+            continue
+        values, vectors = eigh(matrix)
+        nodes[probe, :length] = values
+        weights[probe, :length] = vectors[0] ** 2
+        residuals[probe, :length] = beta[probe, length - 1] * np.abs(vectors[-1])
+    return Rule(nodes, weights, residuals, size)

@@ -1,0 +1,240 @@
+"""Symmetric block Lanczos with full reorthogonalisation, thick restart, and a second, deflated start.
+
+One cycle is a thick-restart Lanczos run (Wu and Simon 2000) on the operator restricted to the complement of the locked
+vectors. When all wanted Ritz pairs have converged they are locked, and a fresh cycle starts from another random vector
+orthogonal to them: one start vector finds one copy of a repeated eigenvalue, and none at all of an eigenvector that it
+happens to be orthogonal to. The run ends with a cycle that finds nothing better.
+
+A step multiplies a block of vectors (Golub and Underwood 1977). Blocks of one need fewest products; larger ones need
+fewer passes over the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from landscape.algorithms.lanczos.basis import allocated, eigh, finite, floor, fresh, norm, orthogonalise, rotate
+from landscape.algorithms.lanczos.ritz import refined, ritz, small
+from landscape.algorithms.lanczos.selection import select
+from landscape.algorithms.lanczos.state import LanczosState, Wanted
+from landscape.algorithms.lanczos.symmetry import ASYMMETRY, asymmetric
+from landscape.operators.base import LinearOperator
+
+SPARE = 2  # basis vectors beyond the wanted ones and two blocks: a found one, and one more
+
+
+def fewest_rows(count: int, block: int = 1) -> int:
+    """How many rows a run needs at least for so many pairs, if P is not smaller."""
+    return count + 2 * block + SPARE
+
+
+def lanczos(
+    operator: LinearOperator,
+    wanted: Wanted,
+    *,
+    seed: int = 0,
+    max_basis: int,
+    max_products: int,
+    block: int = 1,
+    spill: bool = False,
+    resume: LanczosState | None = None,
+) -> Iterator[LanczosState]:
+    """States after each step of `block` products, until `finished(state, wanted)` or `max_products`.
+
+    `max_basis` rows of P numbers are held, at least `fewest_rows` or P; with `spill` in the host's memory.
+    """
+    rows = min(max_basis, operator.size)
+    state = resume or _begin(operator, wanted, seed, rows, min(block, operator.size), spill)
+    while not finished(state, wanted) and state.products < max_products:
+        room = min(state.used + state.coupling.shape[1], operator.size)
+        full = state.active > 0 and room > len(state.basis)
+        if all_converged(state, wanted) or (full and state.cycle and _newcomers(state, wanted)):
+            state = _lock(operator, state, wanted, seed)
+        else:
+            state = _step(operator, _restart(state, wanted) if full else state, seed)
+        state = _recorded(state, wanted)
+        yield state
+
+
+def all_converged(state: LanczosState, wanted: Wanted) -> bool:
+    """Whether as many pairs as wanted are known and all have converged."""
+    if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
+        return False
+    searching = state.cycle and state.cycle_steps < wanted.search_length(state.cycle, state.basis.shape[1])
+    if searching and not state.exhausted:
+        return False
+    pairs = ritz(state, wanted)
+    return bool(small(pairs.residuals, pairs.values, state, wanted.tol).all())
+
+
+def finished(state: LanczosState, wanted: Wanted) -> bool:
+    """Whether all wanted pairs have converged and a second start, if asked for, found nothing better."""
+    if state.exhausted:
+        return True
+    if not state.products or not all_converged(state, wanted):
+        return False
+    if not wanted.search_length(1, state.basis.shape[1]):
+        return True
+    return state.cycle > 0 and not ritz(state, wanted).own.any()
+
+
+def _begin(operator: LinearOperator, wanted: Wanted, seed: int, capacity: int, block: int, spill: bool) -> LanczosState:
+    basis = allocated(capacity, operator.like, spill)
+    nothing = np.zeros(0)
+    empty = np.zeros((0, wanted.count))
+    _fill(basis, 0, block, seed, 0)
+    return LanczosState(
+        basis=basis,
+        locked_values=nothing,
+        locked_residuals=nothing,
+        projected=np.zeros((0, 0)),
+        coupling=np.zeros((0, block)),
+        leakage=np.zeros((0, 0)),
+        rounding=0.0,
+        scale=0.0,
+        products=0,
+        block=block,
+        cycle=0,
+        cycle_products=0,
+        search_products=0,
+        value_history=empty,
+        residual_history=empty,
+    )
+
+
+def _fill(basis: Tensor, first: int, count: int, seed: int, label: int, place: int = 0) -> None:
+    """Writes so many random unit vectors, orthogonal to all rows before them, from number `place` of a step on."""
+    for row in range(first, first + count):
+        basis[row] = fresh(basis[:row], seed, label, place + row - first)
+
+
+def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosState:
+    """Products with the next vectors: they become active, and new next vectors are committed behind them."""
+    last, end = state.locked + state.active, state.used
+    rows = state.basis[:end]
+    image = operator.matmat(state.basis[last:end].to(operator.like.device).T).T.contiguous()
+    scale = max(state.scale, *(finite(norm(row)) for row in image))
+    overlaps = orthogonalise(image, rows)
+    deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale)
+    locked, alpha = overlaps[: state.locked], overlaps[last:]
+    projected = np.block([[state.projected, state.coupling], [state.coupling.T, (alpha + alpha.T) / 2]])
+    beta = _next(image, state.basis, end, floor(image.dtype, scale), seed, state.products + 1)
+    return replace(
+        state,
+        projected=projected,
+        coupling=np.concatenate([np.zeros((state.active, beta.shape[1])), beta]),
+        leakage=np.column_stack([state.leakage, locked]),
+        scale=scale,
+        rounding=max(state.rounding, deviation),
+        products=state.products + len(image),
+        cycle_products=state.cycle_products + len(image),
+        search_products=state.search_products + len(image) * (state.cycle > 0),
+    )
+
+
+def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label: int) -> np.ndarray:
+    """Writes what is left of an image `(b, P)` behind row `end` as orthonormal rows; returns its parts along them.
+
+    A row of which nothing is left but rounding has come to an invariant subspace: a fresh one takes its place, not
+    coupled to anything. There are fewer rows, or none, where the whole space is nearly spanned.
+    """
+    count = min(len(image), basis.shape[1] - end)
+    beta = np.zeros((len(image), count))
+    written = 0
+    for index, row in enumerate(image):
+        if written:
+            beta[index, :written] = orthogonalise(row[None], basis[end : end + written])[:, 0]
+        size = norm(row)
+        if written < count and size > least:
+            row /= size
+            if len(image) > 1:  # what is left of one row may be little, and mostly rounding along the others
+                orthogonalise(row[None], basis[: end + written])
+                row /= norm(row)
+            basis[end + written] = row
+            beta[index, written] = size
+            written += 1
+    if written < count:
+        _fill(basis, end + written, count - written, seed, label, written)
+    return beta
+
+
+def _restart(state: LanczosState, wanted: Wanted) -> LanczosState:
+    """Compresses the active vectors to the best Ritz vectors; the next ones stay (Wu and Simon 2000, eq. 3-7)."""
+    values, rotation = eigh(state.projected)
+    best = min(max(int(ritz(state, wanted).own.sum()), 1), state.active - 1)
+    blocks = state.coupling.shape[1]
+    room = len(state.basis) - state.locked - 2 * blocks
+    keep = max(1, min(best + (state.active - best) // 2, state.active - 1, room))
+    chosen = select(values, keep, wanted.which)
+    kept = rotation[:, chosen]
+    first, end = state.locked, state.locked + state.active
+    rotate(state.basis[first:end], kept.T, state.basis[first : first + keep])
+    state.basis[first + keep : first + keep + blocks] = state.basis[end : end + blocks].clone()
+    return replace(
+        state,
+        projected=np.diag(values[chosen]),
+        coupling=kept.T @ state.coupling,
+        leakage=state.leakage @ kept,
+    )
+
+
+def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: int) -> LanczosState:
+    """Locks the wanted pairs and begins a cycle from a fresh vector orthogonal to them.
+
+    One product with the best vector measures what its Lanczos residual does not know: the rounding of the products.
+    """
+    pairs = refined(ritz(state, wanted, only_converged=True), state, wanted)
+    count = len(pairs.values)
+    rotate(state.basis[: state.locked + state.active], pairs.coefficients, state.basis[:count])
+    best = state.basis[0].to(operator.like.device)
+    measured = finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
+    block = min(state.block, operator.size - count)
+    _fill(state.basis, count, block, seed, state.products)
+    return replace(
+        state,
+        locked_values=pairs.values,
+        locked_residuals=pairs.residuals,
+        projected=np.zeros((0, 0)),
+        coupling=np.zeros((0, block)),
+        leakage=np.zeros((count, 0)),
+        rounding=max(state.rounding, math.sqrt(max(measured**2 - float(pairs.residuals[0]) ** 2, 0.0))),
+        products=state.products + 1,
+        search_products=state.search_products + 1,
+        cycle=state.cycle + 1,
+        cycle_products=0,
+    )
+
+
+def _recorded(state: LanczosState, wanted: Wanted) -> LanczosState:
+    pairs = ritz(state, wanted)
+    values, residuals = np.full((2, 1, wanted.count), np.nan)
+    values[0, : len(pairs.values)] = pairs.values
+    residuals[0, : len(pairs.values)] = pairs.residuals
+    recorded = replace(
+        state,
+        value_history=np.concatenate([state.value_history, values]),
+        residual_history=np.concatenate([state.residual_history, residuals]),
+    )
+    vars(recorded)["candidates"] = state.candidates  # a cached property, and the histories have no part in it
+    return recorded
+
+
+def _newcomers(state: LanczosState, wanted: Wanted) -> bool:
+    """Whether the current cycle has converged pairs that belong among the locked ones."""
+    return bool(ritz(state, wanted, only_converged=True).own.any())
+
+
+def _asymmetry(deviations: np.ndarray, scale: float) -> float:
+    """u'Av and v'Au are both known for the last vectors and those before: how far they differ at most.
+
+    It counts as rounding; raises NumericalError if it is too much for that.
+    """
+    largest = float(np.abs(deviations).max(initial=0.0))
+    if largest > ASYMMETRY * scale:
+        raise asymmetric(largest, scale)
+    return largest

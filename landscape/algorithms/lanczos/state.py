@@ -1,0 +1,159 @@
+"""A Lanczos run as a value: what is wanted, and how far it is.
+
+Notation: the basis holds orthonormal rows L (locked), Q (active) and N (next, as many as a block has), with
+
+    A Q = Q T + N C' + L B,     T = Q' A Q,   C' = N' A Q,   B = L' A Q
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.algorithms.lanczos.basis import allocated, eigh, floor
+from landscape.algorithms.lanczos.bound import steps_needed
+from landscape.algorithms.lanczos.selection import Which
+
+SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many pairs of which end, how exact, and how many steps the second start may take to find another."""
+
+    count: int
+    which: Which = "largest"
+    tol: float = 1e-3
+    confirm: int = 8
+    gap: float | None = None  # if given, a search is long enough to certify this gap at that probability of failure
+    probability: float = 0.01
+
+    def search_length(self, cycle: int, size: int) -> int:
+        """Steps of the search number `cycle`, from 1, in `size` dimensions; each has half the last one's chance."""
+        if self.gap is None:
+            return self.confirm
+        return max(self.confirm, steps_needed(size, self.gap, self.probability * 0.5**cycle))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Approximate eigenpairs: n values and residual norms `(n,)`, vectors as coefficients `(n, l + a)` in L and Q.
+
+    `own` tells which come from the current cycle rather than from the locked ones.
+    """
+
+    values: np.ndarray
+    residuals: np.ndarray
+    coefficients: np.ndarray
+    own: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> Candidates:
+        return Candidates(self.values[chosen], self.residuals[chosen], self.coefficients[chosen], self.own[chosen])
+
+
+@dataclass(frozen=True)
+class LanczosState:
+    """A run after some products: P parameters, k wanted, l locked, a active vectors, b next ones.
+
+    The rows of `basis` beyond `used` are not part of the state: a step writes its new rows there and then counts them,
+    so the state before the step stays true until a restart or a lock rewrites the rows.
+    """
+
+    basis: Tensor  # (capacity, P)
+    locked_values: np.ndarray  # (l,)
+    locked_residuals: np.ndarray  # (l,)
+    projected: np.ndarray  # T, (a, a)
+    coupling: np.ndarray  # C, (a, b); b is 0 where nothing is left
+    leakage: np.ndarray  # B, (l, a)
+    rounding: float  # as measured: by a product at each lock, and by u'Av - v'Au at each step
+    scale: float  # the largest ||A q|| seen: an estimate of ||A|| from below
+    products: int
+    block: int  # products of a step
+    cycle: int  # 0 until the first lock
+    cycle_products: int
+    search_products: int  # those of all cycles after the first
+    value_history: np.ndarray  # (steps, k), NaN where fewer than k values were known
+    residual_history: np.ndarray  # (steps, k)
+
+    @property
+    def locked(self) -> int:
+        return len(self.locked_values)
+
+    @property
+    def active(self) -> int:
+        return len(self.coupling)
+
+    @property
+    def used(self) -> int:
+        """Rows of the basis that hold vectors, the next ones included."""
+        return self.locked + self.active + int(self.coupling.shape[1])
+
+    @property
+    def cycle_steps(self) -> int:
+        """Steps of the current cycle: a Krylov space of that depth was searched from each of its starts."""
+        return self.cycle_products // self.block
+
+    @property
+    def search_passes(self) -> int:
+        """Passes over the data of all cycles after the first, with the one product of each lock."""
+        return self.cycle + (self.search_products - self.cycle) // self.block
+
+    @property
+    def floor(self) -> float:
+        """What the arithmetic leaves of a vector or a residual at best: no product can tell it from zero."""
+        least: float = floor(self.basis.dtype, self.scale)
+        return least
+
+    @property
+    def noise(self) -> float:
+        """What rounding may leave of a residual: the floor, or more if more was measured."""
+        return max(self.floor, SPREAD * self.rounding)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether locked and active vectors span the whole space."""
+        return self.locked + self.active == self.basis.shape[1]
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """All approximate eigenpairs: the locked ones as they are, and the Ritz pairs of T.
+
+        The residuals of the latter are those of the operator on the complement of L; what leaks into L counts when a
+        pair is locked. Where L and Q span everything, Rayleigh-Ritz over both is exact.
+        """
+        if self.exhausted:
+            matrix = np.block([[np.diag(self.locked_values), self.leakage], [self.leakage.T, self.projected]])
+            values, rotation = eigh(matrix)
+            own = (rotation[self.locked :] ** 2).sum(axis=0) > 1 / 2
+            return Candidates(values, np.zeros(len(values)), rotation.T, own)
+        values, rotation = eigh(self.projected)
+        coefficients = np.zeros((self.locked + self.active,) * 2)
+        coefficients[: self.locked, : self.locked] = np.eye(self.locked)
+        coefficients[self.locked :, self.locked :] = rotation.T
+        return Candidates(
+            values=np.concatenate([self.locked_values, values]),
+            residuals=np.concatenate([self.locked_residuals, np.linalg.norm(rotation.T @ self.coupling, axis=1)]),
+            coefficients=coefficients,
+            own=np.arange(self.locked + self.active) >= self.locked,
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays, for a snapshot."""
+        plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "basis"}
+        shape = np.asarray(self.basis.shape)
+        return {**plain, "basis": self.basis[: self.used].cpu().numpy(), "basis_shape": shape}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor, *, spill: bool = False) -> LanczosState:
+        """The state that `arrays()` described, on the device and in the dtype of `like`."""
+        rest = dict(arrays)
+        rows = torch.from_numpy(rest.pop("basis"))
+        basis = allocated(int(rest.pop("basis_shape")[0]), like, spill)
+        basis[: len(rows)] = rows
+        plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
+        return cls(basis=basis, **plain)

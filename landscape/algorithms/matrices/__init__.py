@@ -1,0 +1,1 @@
+"""Dense matrices: matching of units, and removal of components in an eigenbasis."""

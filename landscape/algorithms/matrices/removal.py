@@ -1,0 +1,194 @@
+"""Ways of taking a weight matrix apart and of removing the components that count least.
+
+W is `(p, q)` and float64. All but noise keep a prefix of components, in descending order of what they call mass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import seeds
+from landscape.algorithms.matrices import staircase
+from landscape.algorithms.matrices.staircase import Staircase
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Eigenvectors in columns, with their eigenvalues, descending and nonnegative, float64."""
+
+    vectors: Tensor
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A weight without some components: `kept` of `size` are left, with `mass` of the mass and `energy` of ||W||^2.
+
+    What a component is the method says: a pair of directions, a singular value.
+
+    `ties` components weigh as much as the last that was kept, some of which were removed.
+    """
+
+    make: Callable[[], Tensor]  # which may cost two products of the weight's size
+    kept: int
+    size: int
+    mass: float
+    energy: float
+    ties: int = 0
+
+    @property
+    def weight(self) -> Tensor:
+        return self.make()
+
+
+def eigenbasis(matrix: Tensor) -> Basis:
+    """The eigenvectors of a symmetric positive semidefinite matrix, in float64; rounding below zero is zero."""
+    symmetric = (matrix.double() + matrix.double().T) / 2
+    values, vectors = torch.linalg.eigh(symmetric)
+    return Basis(vectors.flip(1), values.flip(0).clamp_min(0).cpu().numpy())
+
+
+class Method(ABC):
+    """Removes from one weight whatever it holds for the least important."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight.double()
+
+    @abstractmethod
+    def removed(self, rho: float) -> Removal:
+        """The weight with components of a share rho of the mass; with 1 the weight itself, bit for bit."""
+
+    def whole(self) -> Removal:
+        return Removal(lambda: self.weight, self.weight.numel(), self.weight.numel(), 1.0, 1.0)
+
+    def energy(self, left: Tensor) -> float:
+        """Its share of the sum of squares of the weight; 1 for a weight of zeros."""
+        every = float(self.weight.square().sum())
+        return float(left.square().sum()) / every if every else 1.0
+
+
+class Rotated(Method):
+    """Components u_i v_j' of a weight between two eigenbases, with mass lambda_i mu_j (K-FAC: those of G and A)."""
+
+    def __init__(self, weight: Tensor, left: Basis, right: Basis) -> None:
+        super().__init__(weight)
+        self.left, self.right = left, right
+        self.coordinates = left.vectors.T @ self.weight @ right.vectors
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        return self.within(staircase.heaviest(self.left.values, self.right.values, rho))
+
+    def within(self, kept: Staircase) -> Removal:
+        """The weight with these components alone."""
+        mask = self.masked(kept)
+        total = float(self.left.values.sum() * self.right.values.sum())
+        mass = kept.mass(self.left.values, self.right.values) / total if total else 1.0
+        return self.of(mask, mass, kept.ties)
+
+    def of(self, mask: Tensor, mass: float = float("nan"), ties: int = 0) -> Removal:
+        """The weight with the components of a mask `(p, q)` alone."""
+        left = self.coordinates * mask
+        return Removal(partial(self._assembled, left), int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
+
+    def masked(self, kept: Staircase) -> Tensor:
+        return torch.from_numpy(kept.mask(len(self.right.values))).to(self.weight.device)
+
+    def part(self, mask: Tensor) -> Tensor:
+        """What the components of a mask make of the weight, `(p, q)`."""
+        return self._assembled(self.coordinates * mask)
+
+    def _assembled(self, coordinates: Tensor) -> Tensor:
+        return self.left.vectors @ coordinates @ self.right.vectors.T
+
+
+class Activations(Method):
+    """Whole input directions, by their share of the activations: A alone."""
+
+    def __init__(self, weight: Tensor, right: Basis) -> None:
+        super().__init__(weight)
+        self.right = right
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        kept = staircase.heaviest(np.ones(1), self.right.values, rho)
+        vectors = self.right.vectors[:, : kept.count]
+        along = self.weight @ vectors
+        mass = kept.mass(np.ones(1), self.right.values) / max(float(self.right.values.sum()), 1e-300)
+        return Removal(
+            lambda: along @ vectors.T, kept.count * len(along), self.weight.numel(), mass, self.energy(along), kept.ties
+        )
+
+
+class SingularValues(Method):
+    """Singular values of the weight itself, by their squares."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight)
+        self.u, self.s, self.v = torch.linalg.svd(self.weight, full_matrices=False)
+
+    def removed(self, rho: float) -> Removal:
+        if rho >= 1:
+            return self.whole()
+        squares = self.s.square().cpu().numpy()
+        kept = staircase.heaviest(np.ones(1), squares, rho)
+        count = kept.count
+        energy = self.energy(self.s[:count])
+        return Removal(
+            lambda: (self.u[:, :count] * self.s[:count]) @ self.v[:count], count, len(self.s), energy, energy, kept.ties
+        )
+
+
+class Control(Method):
+    """Something of the same size as what another method removes, drawn at random."""
+
+    def __init__(self, like: Rotated, seed: int, *path: str | int) -> None:
+        super().__init__(like.weight)
+        self.like, self.seed, self.path = like, seed, path
+
+    def removed(self, rho: float) -> Removal:
+        return self.whole() if rho >= 1 else self.instead(self.like.removed(rho))
+
+    @abstractmethod
+    def instead(self, other: Removal) -> Removal:
+        """What is done in place of the other method's removal."""
+
+
+class Random(Control):
+    """As many components as another method keeps, drawn at random."""
+
+    def instead(self, other: Removal) -> Removal:
+        prefix = torch.arange(self.weight.numel(), device=self.weight.device) < other.kept
+        return self.like.of(scattered(prefix.view(self.weight.shape), self.seed, *self.path))
+
+
+class Noise(Control):
+    """Normal noise of the norm of what another method removes, on all of the weight."""
+
+    def instead(self, other: Removal) -> Removal:
+        weight = self.weight + noise(self.weight - other.weight, self.seed, *self.path)
+        return Removal(lambda: weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
+
+
+def scattered(mask: Tensor, seed: int, *path: str | int) -> Tensor:
+    """A mask of the same shape with as many entries, drawn at random."""
+    order = seeds.normal(mask.numel(), mask.double(), seed, "components", *path).argsort()
+    drawn = torch.zeros_like(mask).view(-1)
+    drawn[order[: int(mask.sum())]] = True
+    return drawn.view(mask.shape)
+
+
+def noise(like: Tensor, seed: int, *path: str | int) -> Tensor:
+    """Normal noise of the shape and the norm of `like`."""
+    drawn = seeds.normal(like.numel(), like, seed, "noise", *path).view(like.shape)
+    scaled: Tensor = drawn * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(drawn))
+    return scaled

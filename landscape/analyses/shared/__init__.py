@@ -1,0 +1,1 @@
+"""What several analyses need: operators from options, measurement by layer, phases, rounding."""

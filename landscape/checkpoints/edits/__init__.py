@@ -1,0 +1,1 @@
+"""Writing an edited copy of a checkpoint, and undoing the edit bit for bit."""

@@ -1,0 +1,113 @@
+"""What an edit writes: the bytes of each file, and where in them those of each original file are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor
+
+from landscape.checkpoints.checkpoint import Checkpoint
+from landscape.checkpoints.edits import undo as undoing
+from landscape.checkpoints.edits.casting import raw
+from landscape.checkpoints.edits.segments import Recipe, Segment, covered, unchanged
+from landscape.checkpoints.formats import archive, safetensors_format
+from landscape.checkpoints.formats.contents import Contents, Place
+from landscape.checkpoints.formats.tensor_refs import TensorRef
+from landscape.checkpoints.spec import DATA_KEY, KEY
+from landscape.errors import CheckpointError, listing
+from landscape.storage import results as store
+
+RESULTS = (store.SUFFIX, ".png", ".partial")  # endings of what landscape writes beside a checkpoint
+Pieces = Iterable[bytes | memoryview]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pieces of each file that is written, by name, and the segments of each original file in them."""
+
+    written: Mapping[str, Pieces]
+    originals: Mapping[Path, tuple[Segment, ...]]
+
+
+def patched(contents: Contents, values: Mapping[str, Tensor], output: Path) -> Plan:
+    """Safetensors files with other bytes for some tensors, by their keys in a file, and copies of the files beside."""
+    alone = not contents.path.is_dir()
+    files = [contents.path] if alone else _files(contents.path)
+    written: dict[str, Pieces] = {}
+    originals = {}
+    for file in files:
+        if file.name == undoing.INSIDE and not alone:  # an earlier edit's: the original has it, its copy has its own
+            originals[file] = covered(file.stat().st_size, [])
+            continue
+        inside = {key: values[key] for key in values if contents.places[key].file == file}
+        originals[file], new = _exchanged(file, len(written), inside)
+        # the file itself with the new bytes: the same segments lead there and back
+        itself = Recipe(tuple(_from_first(one) for one in originals[file]), new)
+        written[output.name if alone else file.name] = itself.pieces([file])
+    return Plan(written, originals)
+
+
+def converted(
+    contents: Contents,
+    checkpoint: Checkpoint,
+    refs: Mapping[str, TensorRef],
+    values: Mapping[str, Tensor],
+    output: Path,
+) -> Plan:
+    """One safetensors file of the chosen tensors, the description and the extras, instead of a file of torch."""
+    state = checkpoint.tensors | {f"{DATA_KEY}.{name}": tensor for name, tensor in checkpoint.extras.items()}
+    known = {**refs, **{f"{DATA_KEY}.{name}": contents.tree[DATA_KEY][name] for name in checkpoint.extras}}
+    odd = sorted({ref.dtype for ref in known.values()} - set(safetensors_format.DTYPES.values()))
+    if odd:
+        raise CheckpointError(
+            f"{contents.path} holds {listing(odd)}, which safetensors cannot", fix="save such tensors in another dtype"
+        )
+    about = {KEY: checkpoint.spec.to_json()} if checkpoint.spec else None
+    content = save({name: values.get(name, tensor).contiguous().clone() for name, tensor in state.items()}, about)
+    begins = {name: begin for name, (begin, _) in safetensors_format.stretches(io.BytesIO(content)).items()}
+    # a storage is in the new file if an unchanged tensor is all of it, in the order of its rows
+    whole = {
+        known[name].storage.key: Segment(0, begins[name], tensor.nbytes)
+        for name, tensor in state.items()
+        if name not in values and tensor.is_contiguous() and tensor.nbytes == known[name].storage.nbytes
+    }
+    found = [(_begin(contents.places[key]), segment) for key, segment in whole.items()]
+    return Plan({output.name: [content]}, {contents.path: covered(contents.path.stat().st_size, found)})
+
+
+def _exchanged(file: Path, place: int, values: Mapping[str, Tensor]) -> tuple[tuple[Segment, ...], bytes]:
+    """The segments of a file in its copy, which is at `place` among those written, and the copy's bytes elsewhere."""
+    known = {}
+    if values:
+        with file.open("rb") as stream:
+            known = safetensors_format.stretches(stream)
+    changed = sorted((known[key], raw(tensor)) for key, tensor in values.items())
+    wrong = [key for key, tensor in values.items() if known[key][1] != tensor.nbytes]
+    if wrong:
+        raise CheckpointError(f"{file} is damaged: {listing(wrong)} has another size", fix="copy it again")
+    segments = unchanged(file.stat().st_size, place, [where for where, _ in changed])
+    return segments, b"".join(new for _, new in changed)
+
+
+def _from_first(segment: Segment) -> Segment:
+    return Segment(min(segment.source, 0), segment.begin, segment.length)
+
+
+def _begin(place: Place) -> int:
+    """Where a storage's bytes begin in its file."""
+    if place.member is None:
+        return place.begin
+    with place.file.open("rb") as file:
+        return archive.start(file, place.member, place.file)
+
+
+def _files(directory: Path) -> list[Path]:
+    """The files of a directory that its copy has too; raises CheckpointError for links that leave it."""
+    files = [entry for entry in sorted(directory.iterdir()) if entry.is_file() and not entry.name.endswith(RESULTS)]
+    for file in files:
+        safetensors_format.require_home(file, directory)
+    return files

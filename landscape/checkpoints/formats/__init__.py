@@ -1,0 +1,1 @@
+"""Checkpoint file formats, read as data: no code from a file runs."""

@@ -1,0 +1,63 @@
+"""A checkpoint's description, without its bytes: names, shapes, dtypes, and where they are. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landscape.checkpoints.formats.archive import Member
+from landscape.checkpoints.spec import KEY, Spec
+from landscape.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a storage's bytes begin in a file; a member of a zip archive has a checksum too."""
+
+    file: Path
+    begin: int = 0
+    member: Member | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A checkpoint's description: `tree` is what it holds, with a `TensorRef` for each tensor.
+
+    `places` tell where a storage is, by its key; of a safetensors file they name the file, since its library reads it.
+    """
+
+    path: Path
+    format: str
+    files: tuple[Path, ...]
+    tree: Any
+    places: Mapping[str, Place]
+    metadata: str | None = None
+    bystanders: tuple[str, ...] = ()
+    stamp: tuple[tuple[int, int], ...] = field(default=())
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the files together."""
+        return sum(size for size, _ in self.stamp)
+
+    @property
+    def spec(self) -> Spec | None:
+        """The checkpoint's description of itself; raises CheckpointError if it is malformed."""
+        held = self.tree.get(KEY) if self.metadata is None and isinstance(self.tree, dict) else self.metadata
+        return Spec.from_json(held, str(self.path)) if isinstance(held, str) else None
+
+    def require_unchanged(self) -> None:
+        """Raises CheckpointError if a file was written to since it was looked at."""
+        if stamps(self.files) != self.stamp:
+            raise CheckpointError(
+                f"{self.path} changed while it was read", fix="copy it where nothing writes to it, and measure the copy"
+            )
+
+
+def stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
+    """Size and time of change of each file."""
+    known = [os.stat(file) for file in files]
+    return tuple((one.st_size, one.st_mtime_ns) for one in known)

@@ -1,0 +1,123 @@
+"""The config.json of a Hugging Face directory: which model it describes, as data. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from landscape.checkpoints import json_data
+from landscape.checkpoints.formats import sniff
+from landscape.errors import CheckpointError, listing, shown
+
+KINDS = {
+    "ForCausalLM": "AutoModelForCausalLM",
+    "LMHeadModel": "AutoModelForCausalLM",
+    "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForImageClassification": "AutoModelForImageClassification",
+    "ForMaskedLM": "AutoModelForMaskedLM",
+    "ForTokenClassification": "AutoModelForTokenClassification",
+}  # transformers' builders by the ending of an architecture's name
+# Families whose models are made of their configs' numbers alone. Others may be told by a config to fetch or to open
+# something (a backbone, timm's checkpoint_path), which no list of forbidden keys can rule out
+FAMILIES = {
+    *"gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gptj codegen opt bloom mpt falcon xglm biogpt ctrl".split(),
+    *"llama mistral mixtral ministral qwen2 qwen2_moe qwen3 qwen3_moe gemma gemma2 gemma3_text phi phi3 phimoe".split(),
+    *"olmo olmo2 olmo3 olmoe stablelm starcoder2 cohere cohere2 granite granitemoe smollm3 persimmon nemotron".split(),
+    *"helium glm glm4 exaone4 arcee apertus seed_oss hunyuan_v1_dense ernie4_5 mamba".split(),
+    *"bert roberta xlm-roberta xlm-roberta-xl roberta-prelayernorm distilbert albert electra deberta".split(),
+    *"deberta-v2 camembert mobilebert modernbert mpnet convbert roformer squeezebert ernie esm data2vec-text".split(),
+    *"vit vit_msn deit beit swin swinv2 convnext convnextv2 resnet regnet dinov2 mobilenet_v1 mobilenet_v2".split(),
+    *"mobilevit mobilevitv2 efficientnet levit pvt pvt_v2 cvt focalnet bit poolformer ijepa data2vec-vision".split(),
+}
+HOSTILE = ("auto_map", "quantization_config", "transformers_weights", "configuration_files", "custom_pipelines")
+IGNORED = ("_name_or_path", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "dtype")
+KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
+# words in the names of settings that count what is built again
+REPEATED = tuple("layer depth expert block stage group attention_types networks".split())
+OWN_MODEL = "build the model yourself: --model pkg.mod:factory"
+LARGEST = 1 << 22  # bytes: a list of labels may be long
+FEWEST = 512  # whatever a setting of that kind may count
+MOST_LABELS = 10**5
+DEEPEST = 50  # levels of a config
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The settings, checked; raises CheckpointError for a config that is no plain description of a known family."""
+    path = directory / sniff.CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{directory} has no {sniff.CONFIG}", fix="a directory written by save_pretrained")
+    config = json_data.parsed(path.read_bytes() if path.stat().st_size <= LARGEST else None, path)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is no table of settings", fix="download it again")
+    for key, value in _entries(config):
+        kernel = key in KERNELS and isinstance(value, str) and "/" in value
+        if value is not None and (key in HOSTILE or kernel):
+            raise CheckpointError(
+                f"{path} asks for {key} = {shown(value)}",
+                why="that would run or fetch what is not in transformers itself, or change the weights",
+                fix=f"if you trust it, {OWN_MODEL}",
+            )
+    if (directory / "adapter_config.json").exists():
+        raise CheckpointError(
+            f"{directory} holds a PEFT adapter beside its model",
+            fix="merge it once: model.merge_and_unload().save_pretrained(DIR), then landscape eig DIR",
+        )
+    _require_architecture(path, config)
+    return {key: value for key, value in config.items() if key not in IGNORED}
+
+
+def architecture(directory: Path) -> str:
+    """The architecture that the config names; raises CheckpointError as `read` does."""
+    named: str = read(directory)["architectures"][0]
+    return named
+
+
+def require_plausible(directory: Path, config: Mapping[str, Any], tensors: int) -> None:
+    """Raises CheckpointError if the config asks for more layers than there are tensors: building them has no end."""
+    for key, value in _entries(config):
+        repeated = any(word in key for word in REPEATED) and value > max(tensors, FEWEST) if _counts(value) else False
+        if repeated or (key == "num_labels" and _counts(value) and value > MOST_LABELS):
+            raise CheckpointError(
+                f"{directory / sniff.CONFIG} asks for {key} = {shown(value)}, and there are {tensors} tensors",
+                fix=OWN_MODEL,
+            )
+
+
+def _require_architecture(path: Path, config: Mapping[str, Any]) -> None:
+    named, family = config.get("architectures"), config.get("model_type")
+    if not (isinstance(named, list) and len(named) == 1 and isinstance(named[0], str) and named[0].isidentifier()):
+        timm = config.get("architecture")
+        if isinstance(timm, str) and timm.isidentifier():
+            raise CheckpointError(
+                f"{path} describes a model of timm: {timm}",
+                fix=f"--model model.py:build, a function that returns timm.create_model({timm!r}, num_classes=...)",
+            )
+        raise CheckpointError(f"{path} names no architecture", fix=OWN_MODEL)
+    if not named[0].endswith(tuple(KINDS)):
+        raise CheckpointError(
+            f"{path} names the architecture {named[0]}, which has no loss that is known here",
+            why=f"known are {listing(KINDS, 8)}",
+            fix=OWN_MODEL,
+        )
+    if family not in FAMILIES:
+        raise CheckpointError(
+            f"{path} describes a model of the family {shown(family)}, which is not among those known to be plain",
+            why="other families' configs may open files or fetch what they name",
+            fix=OWN_MODEL,
+        )
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _entries(config: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, in tables of tables too; what is in a list goes by the list's key."""
+    if depth > DEEPEST:
+        return
+    items = config.items() if isinstance(config, dict) else ((name, value) for value in config)
+    for key, value in items:
+        yield str(key), value
+        if isinstance(value, dict | list):
+            yield from _entries(value, str(key), depth + 1)

@@ -1,0 +1,1 @@
+"""This machine, and how torch computes on it: devices, free memory, precision, timing, vmap."""

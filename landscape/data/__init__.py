@@ -1,0 +1,1 @@
+"""Batches of data: reading, splitting, concatenation, placement on the device."""

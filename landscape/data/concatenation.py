@@ -1,0 +1,70 @@
+"""All batches of a data set as one: larger pieces launch fewer operations.
+
+A pass over 1,300 digits in pieces of 256 takes a small net two to three times as long as one over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.data.batches import Batch, Batches, batch_leaves, visited
+from landscape.errors import LandscapeError
+
+TRIED = 16  # samples on which it is tried whether they depend on each other
+APART = 1e-4  # relative to the sum: above float32 rounding, far below what statistics of a batch do
+
+
+def joined(batches: Batches, room: int) -> Batches:
+    """The same batches as views of one, `whole`; as they are if that takes more than `room` bytes or cannot be.
+
+    They are joined if they are in memory, of one shape, and hold nothing but tensors.
+    """
+    if not batches.kept or batches.whole is not None:
+        return batches
+    parts = list(batches)
+    if len(parts) == 1:
+        return replace(batches, whole=parts[0])
+    forms = [form((part.inputs, part.targets)) for part in parts]
+    size = sum(tensor.nbytes for part in parts for tensor in batch_leaves(part))
+    if forms[0] is None or any(other != forms[0] for other in forms) or size > room:
+        return batches
+    visits = [iter(visited(part)) for part in parts]
+    whole = parts[0].map(lambda _: torch.cat([next(visit) for visit in visits]))
+    ends = accumulate(part.size for part in parts)
+    return replace(batches, source=list(whole.cut(ends)), whole=whole)
+
+
+def independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
+    """Whether the summed loss of samples is the same in any company; False if their batches cannot be joined.
+
+    It is tried on samples from the whole length of the data.
+    """
+    whole = batches.whole
+    if whole is None:
+        return False
+    places = torch.linspace(0, whole.size - 1, min(TRIED, whole.size)).round().long()
+    few = whole.map(lambda tensor: tensor[places.to(tensor.device)])
+    try:
+        with torch.no_grad():
+            parts = [float(total(part)) for part in few.split(max(1, 5 * few.size // 8))]
+            together = float(total(few))
+    except LandscapeError:  # a program for one size of batch
+        return False
+    return abs(together - sum(parts)) <= APART * sum(map(abs, parts)) != 0
+
+
+def form(tree: Any) -> Any:
+    """How a tree of tuples, lists and dictionaries of tensors is built; None if it holds anything else."""
+    if isinstance(tree, Tensor):
+        return tree.shape[1:], tree.dtype
+    keys = tuple(tree) if isinstance(tree, dict) else None
+    if keys is None and not isinstance(tree, tuple | list):
+        return None
+    parts = [form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
+    return None if None in parts else (type(tree), keys, *parts)

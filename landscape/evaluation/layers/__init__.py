@@ -1,0 +1,1 @@
+"""Quantities of single layers: their inputs and outputs, activations, K-FAC factors."""

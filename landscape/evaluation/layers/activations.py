@@ -1,0 +1,37 @@
+"""How the inputs of layers spread over directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from landscape.data.batches import Batch
+from landscape.evaluation.layers.layer_io import Capture
+from landscape.network.linear_maps import Projection
+from landscape.objective import Objective
+
+
+def energies(objective: Objective, layers: Sequence[Projection], vectors: Sequence[Tensor], parts: int) -> Tensor:
+    """Sums over the tokens that count of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
+
+    `vectors` are orthonormal columns `(q, q)` for each layer.
+    """
+    capture = Capture(objective, layers)
+    bases = [one.to(objective.theta) for one in vectors]
+
+    def kernel(batch: Batch) -> Tensor:
+        along = [
+            (row @ basis).double().square().sum(dim=0)
+            for row, basis in zip(capture.run(batch).inputs(), bases, strict=True)
+        ]
+        return torch.stack([_parts(one, parts) for one in along])
+
+    return objective.accumulate(kernel)
+
+
+def _parts(energy: Tensor, parts: int) -> Tensor:
+    ends = [len(energy) * part // parts for part in range(parts + 1)]
+    return torch.stack([energy[begin:end].sum() for begin, end in pairwise(ends)])

@@ -1,0 +1,108 @@
+"""Other checkpoints of the model that is measured: where a step, a line or a trajectory leads."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from landscape import checkpoints
+from landscape.errors import CheckpointError, UsageError
+from landscape.network.batch_norm import statistics
+from landscape.network.wrappers import first_names
+from landscape.objective import Objective
+
+OURS = (".eig.safetensors", ".undo.safetensors")  # eigenvectors beside results, and what undoes an edit
+SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of the files of a trajectory
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another checkpoint's tensors under the model's names, and how it is called."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    objective: Objective
+
+    @cached_property
+    def theta(self) -> Tensor:
+        """Its parameters as a vector `(P,)`."""
+        return self.objective.space.flatten(self.tensors).to(self.objective.theta)
+
+    @property
+    def digest(self) -> str:
+        """A hash of what decides a measurement: parameters and buffers."""
+        digest = hashlib.sha256()
+        names = [
+            *self.objective.space.names,
+            *(n for n, _ in self.objective.model.named_buffers() if n in self.tensors),
+        ]
+        for name in names:
+            digest.update(self.tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:16]
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Its running statistics of BatchNorm, on the objective's device and in its precision."""
+        return {name: self.tensors[name].to(self.objective.theta) for name in statistics(self.objective.model)}
+
+    def loss(self) -> float:
+        """The mean loss with its own parameters and buffers."""
+        held = set(first_names(self.objective.model).values()) & self.tensors.keys()
+        state = {name: self.tensors[name].to(self.objective.device) for name in held}
+        state |= {n: t.to(self.objective.dtype) for n, t in state.items() if t.is_floating_point()}
+        with torch.no_grad():
+            total = self.objective.accumulate(lambda batch: self.objective.batch_total(state, batch).double())
+        return float(total) / self.objective.count
+
+    def unmoved(self) -> list[str]:
+        """The buffers, and parameters outside the space, of real numbers that differ from the measured model's."""
+        held = [*self.objective.model.named_buffers(), *self.objective.model.named_parameters()]
+        still = {n: t for n, t in held if t.is_floating_point() and n not in self.objective.space.names}
+        return [
+            n for n, t in still.items() if n in self.tensors and not torch.equal(t.cpu(), self.tensors[n].to(t).cpu())
+        ]
+
+
+def read(objective: Objective, given: str | Mapping[str, Tensor], flag: str) -> Other:
+    """A checkpoint by its path, or a state dict; raises CheckpointError, which names the flag, if it does not fit."""
+    if isinstance(given, Mapping):
+        tensors, name = given, "a state dict"
+    else:
+        name = given
+        tensors = checkpoints.read(Path(name), weights=objective.source.conditions.get("weights")).tensors
+    try:
+        fitted = checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]
+    except CheckpointError as error:
+        raise CheckpointError(error.what, why=error.why, fix=f"{flag} a checkpoint of the same model") from None
+    return Other(name, fitted, objective)
+
+
+def trajectory(folder: str) -> list[str]:
+    """The checkpoints in a folder, in the order of the numbers in their names; UsageError for fewer than two."""
+    if not Path(folder).is_dir():
+        raise UsageError(f"--trajectory {folder} is not a folder", fix="a folder with the checkpoints of one run")
+    entries = [entry for entry in Path(folder).iterdir() if not entry.name.startswith(".")]
+    found = [str(entry) for entry in entries if _holds_weights(entry)]
+    if len(found) < 2:
+        raise UsageError(
+            f"--trajectory {folder} holds {len(found)} checkpoints", fix=f"at least two files ({', '.join(SUFFIXES)})"
+        )
+    return sorted(found, key=_natural)
+
+
+def _holds_weights(entry: Path) -> bool:
+    """Whether a file or folder of a run may be a checkpoint; what landscape writes beside one is none."""
+    if entry.is_dir():
+        return any(part.name.endswith(SUFFIXES) or part.name == ".metadata" for part in entry.iterdir())
+    return entry.name.endswith(SUFFIXES) and not entry.name.endswith(OURS)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """`step-2` before `step-10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,1 @@
+"""Quantities of single samples: losses, gradients, memorization scores, recited text."""

@@ -1,0 +1,45 @@
+"""What is known of each sample's own gradient without keeping it: its square, and its part along the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.compute.vmapping import vectorised
+from landscape.data.batches import Batch, mapped
+from landscape.objective import Objective
+
+CHUNK_BYTES = 64 << 20  # of gradients at once
+
+
+def moments(objective: Objective) -> tuple[Tensor, Tensor]:
+    """sum_i ||s_i||^2 and sum_i (theta's_i)^2 over samples, float64, with s_i the gradient of sample i's summed loss.
+
+    The mean gradient is sum_i s_i over the objective's count. All samples of a chunk go through the model together
+    (`torch.func.vmap`) where the model allows it.
+    """
+
+    def kernel(batch: Batch) -> tuple[Tensor, ...]:
+        chunk = max(1, CHUNK_BYTES // max(objective.theta.nbytes, 1))
+        squares = torch.zeros(2, dtype=torch.float64, device=objective.device)
+        for piece in batch.split(chunk):
+            rows = _rows(objective, piece).double()
+            squares += torch.stack([rows.square().sum(), (rows @ objective.theta.double()).square().sum()])
+        return (squares,)
+
+    (totals,) = objective.sums(kernel)
+    return totals[0], totals[1]
+
+
+def _rows(objective: Objective, batch: Batch) -> Tensor:
+    """Every sample's gradient, `(n, P)`."""
+
+    def slope(inputs: object, targets: object) -> Tensor:
+        one = Batch(mapped(lambda t: t[None], inputs), mapped(lambda t: t[None], targets), batch.first)
+        gradient: Tensor = torch.func.grad(lambda theta: objective.batch_total(theta, one))(objective.theta)
+        return gradient
+
+    rows = vectorised(slope, batch.inputs, batch.targets) if batch.size > 1 else None
+    if rows is None:
+        return torch.stack([objective.batch_gradient(objective.theta, one)[1] for one in batch.split(1)])
+    return rows

@@ -1,0 +1,74 @@
+"""Other samples that the same model is measured on: what it memorised, what it should keep, what it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from landscape.choices import DATA, MEMORISED
+from landscape.data.batches import Batch, digest
+from landscape.errors import LandscapeError, TaskError, UsageError, nearest
+from landscape.objective import Objective
+from landscape.tasks import task as tasks
+
+ALIASES = {"memorized": MEMORISED}
+_KNOWN: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()  # read once for each
+
+
+def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Objective]:
+    """The objective over each population: those of the checkpoint's own description, and `NAME=DATA[,KEY=VALUE...]`.
+
+    Raises UsageError for a word that is not of that form, and TaskError, which names the population, for its data.
+    """
+    known, named_by = _KNOWN.setdefault(objective, {}), dict[str, str]()
+    sources: dict[str, Any] = dict(objective.populations)
+    if DATA in sources:
+        raise TaskError(f"a population is called {DATA}, as what is measured is", fix="give it another name")
+    for word in given:
+        name, equals, data = word.partition("=")
+        name = ALIASES.get(name, name)
+        if not (name and equals and data) or name == DATA:
+            raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorised=data.py:canaries")
+        named, *pairs = data.split(",")
+        trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
+        sources[name], named_by[name] = tasks.data(named, tuple(pairs), trusted), word
+    for name, source in sources.items():
+        key = name, named_by.get(name, "")
+        if key not in known:
+            known[key] = _over(objective, name, source)
+        sources[name] = known[key]
+    return sources
+
+
+def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
+    """The population of that name, or the data itself; UsageError, which names the flag, if there is none."""
+    if name == DATA:
+        return objective
+    if name not in every:
+        raise UsageError(
+            f"there is no population {nearest(name, every)} for {flag}",
+            fix=f"one of {', '.join([DATA, *every])}, or --population {name}=DATA",
+        )
+    return every[name]
+
+
+def digests(objective: Objective, *, targets: bool = True) -> list[str]:
+    """A hash of each sample's inputs, and with `targets` of these too."""
+    return [digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
+
+
+def samples(objective: Objective) -> Iterator[Batch]:
+    """Each sample as a batch of its own."""
+    for batch in objective.batches:
+        yield from batch.split(1)
+
+
+def _over(objective: Objective, name: str, source: object) -> Objective:
+    try:
+        found = objective.over(source() if callable(source) else source)
+        found.first(1).value()  # a sample of another shape fails here, where its population can be named
+        return found
+    except LandscapeError as error:
+        raise TaskError(f"population {name}: {error.what}", why=error.why, fix=error.fix) from error

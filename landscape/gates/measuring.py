@@ -1,0 +1,115 @@
+"""Measures what a gate's policy asks for, and compares it: what `landscape check` and the pytest plugin share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.analyses import Analysis, Result
+from landscape.errors import NumericalError, OutputError
+from landscape.gates.entry import Entry, entry
+from landscape.gates.metric import RESULTS
+from landscape.gates.policy import Policy
+from landscape.session import Report, Stop, execute, ignore, sound
+from landscape.storage import results as store
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+
+CHECKED = ".check"  # before the suffix of the results that a check leaves, so that they replace nobody's own
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a checkpoint is measured: by which analyses, where results go, and who is told."""
+
+    analyses: Sequence[Analysis]
+    output: Path | None = None
+    restart: bool = False
+    stop: Stop | None = None
+    say: Callable[[str], None] = lambda line: None
+    reporter: Callable[[str], AbstractContextManager[Report]] = field(default=lambda title: nullcontext(ignore))
+
+
+def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work) -> Entry:
+    """The readings of a checkpoint under that name; where numbers are not finite, they say so."""
+    try:
+        objective = load()
+    except NumericalError as error:
+        return entry(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
+    if work.output is not None and work.output.name.endswith(CHECKED + store.SUFFIX):
+        _forget(work.output, objective.weights_sha256)
+    found: dict[str, tuple[Result, Mapping[str, Any]]] = {}
+    troubles: dict[str, str] = {}
+    for analysis in work.analyses:
+        try:
+            found[analysis.name] = _executed(analysis, objective, work, name)
+        except NumericalError as error:
+            troubles[analysis.name] = error.what
+    return entry(name, found, policy.metrics, troubles)
+
+
+def _forget(output: Path, weights: str) -> None:
+    """Removes an earlier check's results of other weights, which must not be taken for those of these."""
+    if not output.exists():
+        return
+    store.require_ours(output)
+    if any(not sound(group.attributes) or _weights(group) != weights for group in store.read(output).values()):
+        try:
+            output.unlink()
+        except OSError as error:
+            raise OutputError(f"{output} cannot be replaced: {error.strerror}", fix="-o FILE or FOLDER/") from error
+
+
+def _executed(analysis: Analysis, objective: Objective, work: Work, name: str) -> tuple[Result, Mapping[str, Any]]:
+    with work.reporter(f"{analysis.name} {name}") as report:
+        done = execute(
+            analysis,
+            objective,
+            output=work.output,
+            restart=work.restart,
+            report=report,
+            stop=work.stop,
+            say=work.say,
+            deliver=False,
+        )
+    if done.problem is not None:
+        work.say(f"the results are not kept: {done.problem.what}")
+    return done.result, done.attributes
+
+
+def seeded(analysis: Analysis, step: int) -> Analysis:
+    """The analysis with other random vectors, whose seed is so much larger; itself, if it has none."""
+    seed = getattr(analysis, "seed", None)
+    moved: dict[str, Any] = {"seed": (seed or 0) + step}
+    return analysis if seed is None else replace(analysis, **moved)
+
+
+def read(path: Path, policy: Policy) -> Entry:
+    """The readings in a results file, under the name of the checkpoint that was measured; needs no torch.
+
+    Raises OutputError if it is damaged or holds nothing that is known.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise OutputError(f"{path} is no regular file", fix="name a .landscape.h5 file")
+    groups = {name: group for name, group in store.read(path).items() if name in RESULTS and sound(group.attributes)}
+    chosen = {name: group for name, group in groups.items() if name in policy.analyses} or groups
+    if not chosen:
+        raise OutputError(f"{path} holds no result that this version knows", fix="measure again")
+    if len({_weights(group) for group in chosen.values()}) > 1:
+        raise OutputError(
+            f"{path} holds results of different weights: {', '.join(chosen)}", fix="measure them again, all of one"
+        )
+    held = {name: (store.as_record(RESULTS[name], group), group.attributes) for name, group in chosen.items()}
+    where = next(str(attributes.get("checkpoint", "")) for _, attributes in held.values())
+    return entry(where or str(path), held, policy.metrics)
+
+
+def _weights(group: store.Stored) -> str:
+    """The weights that a result is of, as its fingerprint has them."""
+    return str(json.loads(str(group.attributes["fingerprint_parts"])).get("weights"))

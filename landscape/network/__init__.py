@@ -1,0 +1,1 @@
+"""The user's module taken apart: parameters as one vector, filters, symmetries, wrappers, replicas."""

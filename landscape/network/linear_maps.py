@@ -1,0 +1,122 @@
+"""The linear maps y = W a inside a model: which of its modules apply them, and what their inputs are row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.errors import UsageError, listing, nearest
+from landscape.network.filters import TRANSPOSED
+
+OTHERS = (nn.Conv1d, nn.Conv3d, nn.Bilinear, *TRANSPOSED)  # linear too, and not taken apart here
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A weight that is used as a matrix `(outputs, inputs)`, and the modules that apply it.
+
+    A convolution is one to each patch of its input (Grosse and Martens 2016, section 3).
+    """
+
+    name: str  # path of the first of the modules
+    parameter: str
+    modules: tuple[nn.Module, ...]
+    outputs: int
+    inputs: int
+
+    @property
+    def size(self) -> int:
+        return self.outputs * self.inputs
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """The weight as `(outputs, inputs)`, a view."""
+        return weight.T if _transposed(self.modules[0]) else weight.flatten(1)
+
+    def weight(self, matrix: Tensor) -> Tensor:
+        """A matrix in the weight's own shape."""
+        if _transposed(self.modules[0]):
+            return matrix.T
+        shape: tuple[int, ...] = tuple(self.modules[0].weight.shape)  # type: ignore[arg-type]
+        return matrix.reshape(shape)
+
+
+def input_rows(module: nn.Module, given: Tensor) -> Tensor:
+    """What the matrix is applied to, `(samples, rows, inputs)`: vectors of a sequence, or patches."""
+    if not isinstance(module, nn.Conv2d):
+        return _rows(given)
+    images = given if given.ndim == 4 else given[None]
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    padded = functional.pad(images, module._reversed_padding_repeated_twice, mode=mode)
+    patches = functional.unfold(padded, module.kernel_size, dilation=module.dilation, stride=module.stride)
+    return patches.transpose(1, 2)
+
+
+def output_rows(module: nn.Module, output: Tensor) -> Tensor:
+    """Outputs, or slopes in them, as `(samples, rows, outputs)`."""
+    if not isinstance(module, nn.Conv2d):
+        return _rows(output)
+    images = output if output.ndim == 4 else output[None]
+    return images.flatten(2).transpose(1, 2)
+
+
+def projections(model: nn.Module, names: Iterable[str]) -> tuple[list[Projection], list[str]]:
+    """The linear maps whose weights are among the named parameters, and the paths of those that cannot be measured.
+
+    Left out are other and grouped convolutions, weights that serve as something else too (a head tied to an embedding),
+    and weights that are not plain parameters (weight_norm).
+    """
+    wanted = set(names)
+    parameters = {id(p): name for name, p in model.named_parameters() if name in wanted}
+    users: dict[int, list[nn.Module]] = {}
+    paths: dict[int, str] = {}
+    left_out: list[str] = []
+    for path, module in model.named_modules():
+        for own in {id(p): p for p in module.parameters(recurse=False)}:
+            users.setdefault(own, []).append(module)
+        if _linear(module):
+            paths.setdefault(id(module), path)
+        elif isinstance(module, OTHERS):
+            left_out.append(path)
+    found: dict[int, Projection] = {}
+    for module in (m for m in model.modules() if _linear(m)):
+        weight: Any = module.weight
+        key, path = id(weight), paths[id(module)]
+        if key in found:
+            continue
+        if key not in parameters or not all(_linear(user) for user in users[key]) or getattr(module, "groups", 1) > 1:
+            left_out += [path] if key in parameters or not isinstance(weight, nn.Parameter) else []
+            continue
+        rows, columns = (weight.T if _transposed(module) else weight.flatten(1)).shape
+        found[key] = Projection(path, parameters[key], tuple(users[key]), rows, columns)
+    return list(found.values()), left_out
+
+
+def matching(found: Iterable[Projection], globs: Iterable[str], flag: str) -> list[Projection]:
+    """Those whose path, or parameter's name, matches any of the globs; UsageError for a glob that matches nothing."""
+    every, chosen = list(found), set[str]()
+    for glob in globs:
+        hits = {one.name for one in every if fnmatchcase(one.name, glob) or fnmatchcase(one.parameter, glob)}
+        if not hits:
+            names = [one.name for one in every]
+            raise UsageError(f"no layer matches {flag} {nearest(glob, names)}", fix=f"a glob over {listing(names, 12)}")
+        chosen |= hits
+    return [one for one in every if one.name in chosen]
+
+
+def _linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | nn.Conv2d) or _transposed(module)
+
+
+def _transposed(module: nn.Module) -> bool:
+    """Whether it is GPT-2's Conv1D, a linear layer whose weight is (inputs, outputs)."""
+    kind = type(module)
+    return kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.")
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    return tensor[:, None] if tensor.ndim == 2 else tensor.flatten(1, -2) if tensor.ndim > 2 else tensor[None, None]

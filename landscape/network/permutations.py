@@ -1,0 +1,273 @@
+"""Which units of a net may be permuted among each other without changing what it computes.
+
+The model is traced (torch.fx), and every channel that a layer makes is followed to the layers that take it. Channels
+that are added to each other are one unit; units that occur in the same places may change theirs among each other
+(Ainsworth et al. 2023, appendix A, where this is written by hand for each net).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from landscape.data.batches import Batch
+from landscape.errors import UsageError
+from landscape.network.wrappers import first_names
+
+Units = list[int]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+POOLS = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
+ELEMENTWISE = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.Tanh, nn.Sigmoid,
+    nn.Softplus, nn.Hardswish, nn.Hardtanh, nn.Hardsigmoid, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d,
+)  # fmt: skip
+KEEPING = {
+    "relu", "relu_", "relu6", "leaky_relu", "gelu", "silu", "mish", "elu", "selu", "tanh", "sigmoid", "softplus",
+    "hardswish", "hardtanh", "dropout", "contiguous", "clone", "float", "double", "to", "neg", "abs", "square",
+    "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+}  # fmt: skip
+JOINING = {"add", "iadd", "add_", "sub", "isub", "mul", "imul", "truediv"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units that may be permuted: for each place (tensor name, axis) the positions of every unit, `(units, times)`."""
+
+    places: Mapping[tuple[str, int], Tensor]
+
+    @property
+    def size(self) -> int:
+        return len(next(iter(self.places.values())))
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """The units along one axis of a value."""
+
+    axis: int
+    units: Units
+
+
+@dataclass
+class _Known:
+    """Units, which are the same one (union-find), and where they are in the tensors, by their first names."""
+
+    names: Mapping[str, str]
+    parents: list[int] = field(default_factory=list)
+    places: dict[tuple[str, int], Units] = field(default_factory=dict)
+
+    def new(self, count: int) -> Units:
+        first = len(self.parents)
+        self.parents += range(first, first + count)
+        return list(range(first, first + count))
+
+    def root(self, unit: int) -> int:
+        while self.parents[unit] != unit:
+            unit = self.parents[unit] = self.parents[self.parents[unit]]
+        return unit
+
+    def join(self, left: Units, right: Units) -> Units:
+        for a, b in zip(left, right, strict=True):
+            a, b = sorted((self.root(a), self.root(b)))
+            self.parents[b] = a
+        return left
+
+    def put(self, name: str, axis: int, units: Units) -> None:
+        """The axis of a tensor holds these units; a tensor that is used twice makes them one."""
+        if name not in self.names:
+            raise _unknown(f"{name}, which is computed from others")
+        self.join(self.places.setdefault((self.names[name], axis), units), units)
+
+
+FIXED = 0  # the unit that all fixed ones are joined with
+
+
+def groups(model: nn.Module, batch: Batch) -> tuple[Group, ...]:
+    """Groups of interchangeable units, in the order in which data meet them.
+
+    Raises UsageError if the model cannot be traced on the batch, or uses what permutations are not known through.
+    """
+    try:
+        traced = fx.symbolic_trace(model)
+    except Exception as error:  # whatever the user's forward does with a proxy
+        raise UsageError(
+            f"--align cannot follow the model: {type(error).__name__}: {str(error).splitlines()[0]}",
+            why="its forward pass branches on data, or is none that torch.fx can trace",
+            fix="leave --align out",
+        ) from error
+    args, kwargs = batch.arguments
+    if kwargs:
+        raise UsageError("--align follows models of positional inputs", fix="leave --align out")
+    known = _Known(first_names(model))
+    known.new(1)
+    try:
+        with torch.no_grad():
+            _Follower(traced, known).run(*args)
+    except UsageError:
+        raise
+    except Exception as error:  # of whatever the traced program does
+        raise _unknown(
+            f"the model ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        ) from error
+    return _grouped(known)
+
+
+def _grouped(known: _Known) -> tuple[Group, ...]:
+    fixed = known.root(FIXED)
+    found: dict[int, dict[tuple[str, int], list[int]]] = defaultdict(lambda: defaultdict(list))
+    for place, units in known.places.items():
+        for position, unit in enumerate(units):
+            if (root := known.root(unit)) != fixed:
+                found[root][place].append(position)
+    alike: dict[Any, list[dict[tuple[str, int], list[int]]]] = defaultdict(list)
+    for places in found.values():
+        alike[tuple((place, len(positions)) for place, positions in places.items())].append(places)
+    return tuple(
+        Group({place: torch.tensor([unit[place] for unit in units]) for place, _ in signature})
+        for signature, units in alike.items()
+        if len(units) > 1
+    )
+
+
+class _Follower(fx.Interpreter):
+    """Runs the traced model once and labels every value with its channels."""
+
+    def __init__(self, traced: fx.GraphModule, known: _Known) -> None:
+        super().__init__(traced)
+        self.known = known
+        self.channels: dict[fx.Node, _Channels | None] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        self.channels[n] = self._follow(n, value)
+        return value
+
+    def _follow(self, node: fx.Node, value: Any) -> _Channels | None:
+        if node.op == "placeholder":
+            fixed = isinstance(value, Tensor) and value.ndim > 1
+            return _Channels(1, [FIXED] * value.shape[1]) if fixed else None
+        if node.op == "output":
+            self._fix(self.channels[source] for source in node.all_input_nodes)
+            return None
+        inputs = [self.channels[source] for source in node.all_input_nodes]
+        if not any(inputs):
+            self._require_no_parameter(node, value)
+            return None
+        if node.op == "call_module":
+            return self._module(str(node.target), self.fetch_attr(str(node.target)), inputs[0], value)
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+        return self._function(name, node, inputs, value)
+
+    def _require_no_parameter(self, node: fx.Node, value: Any) -> None:
+        """Sizes and the like; a parameter that is used outside a layer is one that nobody can permute."""
+        if node.op == "get_attr" and isinstance(value, Tensor) and value.numel() > 1:
+            raise _unknown(f"the tensor {node.target}")
+
+    def _fix(self, channels: Iterable[_Channels | None]) -> None:
+        for one in channels:
+            if one is not None:
+                self.known.join([FIXED] * len(one.units), one.units)
+
+    def _module(self, path: str, module: Any, inside: _Channels | None, value: Any) -> _Channels | None:
+        if inside is None:
+            raise _unknown(f"{path}, a {type(module).__name__}")
+        if isinstance(module, ELEMENTWISE + POOLS) or (isinstance(module, nn.PReLU) and module.num_parameters == 1):
+            return inside
+        if isinstance(module, nn.Flatten):
+            return self._flattened(inside, value)
+        if isinstance(module, NORMS):
+            for name, _ in [*module.named_parameters(), *module.named_buffers()]:
+                if name != "num_batches_tracked":
+                    self.known.put(f"{path}.{name}", 0, inside.units)
+            return inside
+        if isinstance(module, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
+            return self._layer(path, module, inside, value)
+        raise _unknown(f"{path}, a {type(module).__name__}")
+
+    def _layer(self, path: str, module: Any, inside: _Channels, value: Any) -> _Channels:
+        dense = isinstance(module, nn.Linear)
+        axis = value.ndim - 1 if dense else 1
+        grouped = getattr(module, "groups", 1)
+        depthwise = grouped > 1 and grouped == module.in_channels == module.out_channels
+        if inside.axis != axis or (grouped > 1 and not depthwise):
+            raise _unknown(f"{path}, a {type(module).__name__} with groups or on other axes")
+        outside = inside.units if depthwise else self.known.new(value.shape[axis])
+        into, out = (0, 1) if isinstance(module, TRANSPOSED) else (1, 0)
+        if not depthwise:
+            self.known.put(f"{path}.weight", into, inside.units)
+        self.known.put(f"{path}.weight", out if not depthwise else 0, outside)
+        if module.bias is not None:
+            self.known.put(f"{path}.bias", 0, outside)
+        return _Channels(axis, outside)
+
+    def _function(self, name: str, node: fx.Node, inputs: list[_Channels | None], value: Any) -> _Channels | None:
+        first = inputs[0]
+        if name in JOINING:
+            return self._joined(inputs)
+        if not isinstance(value, Tensor):
+            return None  # a size
+        if name in ("cat", "concat"):
+            return self._concatenated(node)
+        if first is None:
+            raise _unknown(name)
+        if name == "pad":
+            return self._padded(first, value)
+        if name in ("flatten", "view", "reshape"):
+            return self._flattened(first, value)
+        if name in KEEPING or (name in ("getitem", "mean", "amax") and _keeps(first, value)):
+            return _Channels(first.axis, first.units)
+        raise _unknown(name)
+
+    def _joined(self, inputs: list[_Channels | None]) -> _Channels:
+        known = [one for one in inputs if one is not None]
+        for other in known[1:]:
+            if other.axis != known[0].axis or len(other.units) != len(known[0].units):
+                raise _unknown("a sum over differing axes")
+            self.known.join(known[0].units, other.units)
+        return known[0]
+
+    def _concatenated(self, node: fx.Node) -> _Channels:
+        """The channels one after another; a value may be there twice."""
+        tensors: Any = node.kwargs.get("tensors", node.args[0] if node.args else ())
+        parts = [self.channels.get(source) for source in tensors]
+        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts) or any(part.axis != dim for part in known):
+            raise _unknown("a concatenation along another axis")
+        return _Channels(known[0].axis, [unit for part in known for unit in part.units])
+
+    def _padded(self, inside: _Channels, value: Tensor) -> _Channels:
+        """Channels of zeros at the end may stand for any others; at the beginning they are not looked for."""
+        more = value.shape[inside.axis] - len(inside.units)
+        return _Channels(inside.axis, [*inside.units, *self.known.new(more)])
+
+    def _flattened(self, inside: _Channels, value: Tensor) -> _Channels:
+        """Every channel becomes as many neighbouring features as it had places."""
+        length, units = value.shape[-1], inside.units
+        if value.ndim != 2 or inside.axis != 1 or length % len(units):
+            raise _unknown("a change of shape")
+        return _Channels(1, [unit for unit in units for _ in range(length // len(units))])
+
+
+def _keeps(channels: _Channels, value: Tensor) -> bool:
+    """Whether the axis of the channels is still there with its length."""
+    return value.ndim > channels.axis and value.shape[channels.axis] == len(channels.units)
+
+
+def _unknown(what: str) -> UsageError:
+    return UsageError(
+        f"--align cannot follow units through {what}",
+        why="it knows linear layers, convolutions, BatchNorm, pooling, sums and element-wise functions",
+        fix="leave --align out",
+    )

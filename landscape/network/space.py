@@ -1,0 +1,157 @@
+"""The flat parameter vector and the named tensors that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import prod
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from landscape.errors import UsageError, listing, nearest
+from landscape.network.filters import FilterAxis, filter_norms
+
+
+@dataclass(frozen=True)
+class Block:
+    """One named tensor inside the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    filters: FilterAxis = FilterAxis()
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the named tensors, taken together: their names, and where they are in the flat vector."""
+
+    name: str
+    names: tuple[str, ...]
+    ranges: tuple[tuple[int, int], ...]  # begin and end of each contiguous piece, ascending
+
+    @property
+    def size(self) -> int:
+        return sum(end - begin for begin, end in self.ranges)
+
+    def of(self, tensor: Tensor) -> list[Tensor]:
+        """Views of the group's pieces along the last axis."""
+        return [tensor[..., begin:end] for begin, end in self.ranges]
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    """The order in which named tensors make one vector theta `(P,)`."""
+
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], axes: Mapping[str, FilterAxis] = MappingProxyType({})) -> ParameterSpace:
+        """The space of named tensors; `axes` tell where filters are not along axis 0."""
+        return cls(tuple(Block(n, tuple(tensor.shape), axes.get(n, FilterAxis())) for n, tensor in tensors.items()))
+
+    @property
+    def size(self) -> int:
+        """P, the number of coordinates."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(block.name for block in self.blocks)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """One vector `(P,)` from the named tensors, in the order of the blocks."""
+        return torch.cat([tensors[block.name].reshape(-1) for block in self.blocks])
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Views into theta `(P,)` by name; gradients flow back through one concatenation."""
+        parts = torch.split(theta, [block.size for block in self.blocks])
+        return {block.name: part.view(block.shape) for block, part in zip(self.blocks, parts, strict=True)}
+
+    def filter_norms(self, theta: Tensor) -> Tensor:
+        """The norm of the filter that each coordinate belongs to, `(P,)`; |theta| in vectors, which have no filters."""
+        named = self.unflatten(theta)
+        return self.flatten({block.name: filter_norms(named[block.name], block.filters) for block in self.blocks})
+
+    def within(self, globs: Iterable[str], flag: str) -> Tensor:
+        """A mask `(P,)` of the coordinates whose parameter's name matches, as in `matched`."""
+        chosen = self.matched(globs, flag)
+        return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
+
+    def matched(self, globs: Iterable[str], flag: str) -> set[str]:
+        """The names that match a glob; `!GLOB` is every name that does not.
+
+        Raises UsageError, which names the `flag`, for a glob that matches nothing.
+        """
+        chosen: set[str] = set()
+        for glob in globs:
+            matches = {name for name in self.names if fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!")}
+            if not matches and not glob.startswith("!"):
+                raise self._unmatched(glob, flag)
+            chosen |= matches
+        return chosen
+
+    def _unmatched(self, glob: str, flag: str) -> UsageError:
+        return UsageError(
+            f"no trainable parameter matches {flag} {nearest(glob, self.names)}",
+            fix=f"a glob over the names: {listing(self.names)}",
+        )
+
+    def whole(self) -> Group:
+        """All tensors as one group."""
+        return Group("all", self.names, ((0, self.size),))
+
+    def layers(self) -> tuple[Group, ...]:
+        """A group for every module that owns parameters, called by its path in the model."""
+        owners = dict.fromkeys(_owner(name) for name in self.names)
+        groups = (self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
+        return tuple(group for group in groups if group.size)
+
+    def matching(self, globs: Iterable[str]) -> tuple[Group, ...]:
+        """A group for each glob over parameter or module names; raises UsageError for none, or an overlap."""
+        groups = []
+        for glob in globs:
+            group = self._group(glob, lambda n, glob=glob: fnmatchcase(n, glob) or fnmatchcase(_owner(n), glob))  # type: ignore[misc]
+            if not group.size:
+                raise self._unmatched(glob, "--blocks")
+            groups.append(group)
+        names = [name for group in groups for name in group.names]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UsageError(f"two --blocks hold {listing(twice)}", fix="globs without common parameters")
+        return tuple(groups)
+
+    def _group(self, name: str, belongs: Callable[[str], bool]) -> Group:
+        ranges: list[tuple[int, int]] = []
+        place = 0
+        for block in self.blocks:
+            if belongs(block.name) and block.size:
+                joined = bool(ranges) and ranges[-1][1] == place
+                begin = ranges.pop()[0] if joined else place
+                ranges.append((begin, place + block.size))
+            place += block.size
+        return Group(name, tuple(b.name for b in self.blocks if belongs(b.name)), tuple(ranges))
+
+    def select(self, globs: Iterable[str]) -> ParameterSpace:
+        """The blocks whose name matches any of the globs (`*.weight`), all of them if there are none.
+
+        Raises UsageError for a glob that matches nothing.
+        """
+        wanted = tuple(globs)
+        for glob in wanted:
+            if not any(fnmatchcase(name, glob) for name in self.names):
+                raise self._unmatched(glob, "--params")
+        matches = (b for b in self.blocks if not wanted or any(fnmatchcase(b.name, glob) for glob in wanted))
+        return ParameterSpace(tuple(matches))
+
+
+def _owner(name: str) -> str:
+    """The module that owns a parameter; a parametrised one (weight_norm) belongs to the module that uses it."""
+    inside = f".{name}".partition(".parametrizations.")
+    return inside[0].removeprefix(".") if inside[1] else name.rpartition(".")[0]

@@ -1,0 +1,128 @@
+"""Products of the Hessian as recorded programs: linearized once per batch, or compiled once per shape."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from landscape.compute import memory
+from landscape.data.batches import Batch, visited
+from landscape.errors import TaskError
+from landscape.objective import Objective
+from landscape.operators.graphs import Graph
+from landscape.operators.pullback import NoBatchingError
+
+WITHOUT_RULE = "MseLossBackward"  # a crash in torch 2.13
+Program = Callable[..., Tensor]
+SAME = 1e-3  # relative: rounding is up to 1e-4 (digits-resnet in float32)
+
+
+def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -> Graph:
+    """The derivative of the gradient, traced forward over reverse and replayed (`torch.func.linearize`).
+
+    Two replays are compared with the `plain` graph's product. Raises TaskError if they differ, and for a model with an
+    operation that has no forward rule.
+    """
+
+    def total(point: Tensor) -> Tensor:
+        return objective.batch_total(point, batch)
+
+    _require_rules(total, theta)
+    # operations in place would write into what was recorded, and be right once
+    gradient = torch.func.functionalize(torch.func.grad(total))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's own
+            _, push = torch.func.linearize(gradient, theta.detach())
+    except Exception as error:  # the tracer fails in many ways
+        if isinstance(error, RuntimeError) and memory.exhausted(error):
+            raise
+        raise TaskError(
+            f"the gradient cannot be linearized: {type(error).__name__}: {str(error).splitlines()[0]}",
+            why="an operation lacks a forward rule, or depends on values",
+            fix="--hvp auto",
+        ) from error
+
+    def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
+        rows = block.T.contiguous()
+        if together == 1:
+            return torch.stack([push(row) for row in rows], dim=1)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="There is a performance drop")
+                images: Tensor = torch.func.vmap(push, chunk_size=together)(rows)
+        except RuntimeError as error:
+            if memory.exhausted(error):
+                raise
+            raise NoBatchingError(str(error)) from error
+        return images.T
+
+    probe = torch.sin(torch.arange(1.0, len(theta) + 1, dtype=theta.dtype, device=theta.device))[:, None]
+    expected = plain(probe, together=1, keep=False)
+    for _ in range(2):
+        found = product(probe, together=1, keep=True)
+        if not float((found - expected).norm()) <= SAME * float(expected.norm()):
+            raise TaskError(
+                "the linearized product is not the Hessian's", why="torch's trace misses something", fix="--hvp auto"
+            )
+    return product
+
+
+def _require_rules(total: Callable[[Tensor], Tensor], theta: Tensor) -> None:
+    """Raises TaskError for an operation whose lack of a forward rule torch's tracer does not survive."""
+    with torch.enable_grad():
+        nodes, seen = [total(theta.detach().requires_grad_()).grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [following for following, _ in node.next_functions]
+        if node.name().startswith(WITHOUT_RULE):
+            raise TaskError(f"the gradient cannot be linearized: {node.name()} has no forward rule", fix="--hvp auto")
+
+
+def compiled(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
+    """The whole product as one program for this shape of batch, computed anew each time with its operations fused.
+
+    Programs are compiled at a block's first product, and shared by all operators of the objective's engine.
+    """
+    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in visited(batch))
+
+    def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
+        rows, programs = block.T.contiguous(), objective.engine.programs
+        of = objective.model, objective.loss, objective.space
+        key = *map(id, of), len(rows), shapes
+        if key not in programs:
+            programs[key] = _compiled(objective, theta, batch, rows), of  # held, or another could have its id
+        with torch.no_grad():
+            images: Tensor = programs[key][0](theta, rows, *visited(batch))
+        return images.T
+
+    return product
+
+
+def _compiled(objective: Objective, theta: Tensor, batch: Batch, rows: Tensor) -> Program:
+    several = len(rows) > 1
+
+    def product(theta: Tensor, rows: Tensor, *tensors: Tensor) -> Tensor:
+        each = iter(tensors)
+        point = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            total = objective.batch_total(point, batch.map(lambda _: next(each)))
+            (gradient,) = torch.autograd.grad(total, point, create_graph=True)
+            vectors = rows if several else rows[0]
+            (images,) = torch.autograd.grad(gradient, point, vectors, is_grads_batched=several)
+        return images if several else images[None]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        traced = make_fx(product)(theta, rows, *visited(batch))
+        program: Program = torch.compile(traced, dynamic=False, fullgraph=True)
+        with torch.no_grad():
+            program(theta, rows, *visited(batch))  # this is when it is compiled
+    return program

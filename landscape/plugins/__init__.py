@@ -1,0 +1,1 @@
+"""Names that stand for Python objects: registered ones, and `file.py:function`."""

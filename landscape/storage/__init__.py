@@ -1,0 +1,1 @@
+"""Results on disk: HDF5 files, locks, provenance."""

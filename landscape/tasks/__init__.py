@@ -1,0 +1,1 @@
+"""What a checkpoint file leaves out: the model, the data and the loss."""

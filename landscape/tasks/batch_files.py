@@ -1,0 +1,77 @@
+"""Batches kept in a file: `.safetensors`, `.npz` or `.pt`, read as data."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from landscape.checkpoints import reading
+from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.describe import look
+from landscape.compute import memory
+from landscape.data.batches import NAMES
+from landscape.errors import CheckpointError, TaskError, listing
+
+WANTED = (
+    f"tensors called {' and '.join(NAMES[0])}, or a model's arguments by name with labels; samples along the first axis"
+)
+
+
+def load(path: Path) -> Any:
+    """What the file holds, as data: a batch, or in a `.pt` a list of them; raises TaskError with the remedy."""
+    if not path.is_file():
+        raise TaskError(f"there is no file {path}", fix="check the path of --data")
+    readers = {".npz": _npz, ".safetensors": _safetensors, ".pt": _torch}
+    found = readers[path.suffix](path)
+    if isinstance(found, Mapping) and not any(isinstance(value, Tensor) for value in found.values()):
+        raise TaskError(f"{path} holds no tensors, only: {listing(map(str, found)) or 'nothing'}", fix=WANTED)
+    return found
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    try:
+        _require_room(path)
+        with np.load(path, allow_pickle=False) as file:
+            return {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
+    except TaskError:
+        raise
+    except Exception as error:  # on damaged bytes zipfile, zlib and NumPy may raise anything
+        raise TaskError(
+            f"{path} is no npz file of plain arrays: {type(error).__name__}: {error}",
+            fix="np.savez(path, inputs=x, targets=y), with numbers in this machine's byte order",
+        ) from error
+
+
+def _require_room(path: Path) -> None:
+    """Raises TaskError if the arrays would not fit into memory: a compressed file of a kilobyte may claim gigabytes."""
+    with zipfile.ZipFile(path) as file:
+        claimed = sum(entry.file_size for entry in file.infolist())
+    if claimed > memory.available(torch.device("cpu")):
+        raise TaskError(f"{path} claims arrays of {claimed:,} bytes, more than is free", fix="measure on fewer samples")
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise TaskError(
+            f"{path} is no safetensors file: {error}", fix="write it with safetensors.torch.save_file"
+        ) from error
+
+
+def _torch(path: Path) -> Any:
+    try:
+        contents = look(path)
+    except CheckpointError as error:
+        raise TaskError(error.what, why=error.why, fix=f"torch.save a batch: {WANTED}") from error
+    if contents.format not in (sniff.TORCH_ZIP, sniff.TORCH_LEGACY):
+        raise CheckpointError(f"{path} is {contents.format}, not a batch", fix=f"torch.save it: {WANTED}")
+    return reading.tree(contents, contents.tree)

@@ -1,0 +1,181 @@
+"""A pickle is followed without calling anything; what it describes is what torch would have made of it."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pickle
+import zipfile
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from landscape.checkpoints.formats.pickled import Opaque, Pickle, Refused, interpret
+from landscape.checkpoints.formats.tensor_refs import Damaged, OddTensor, Storage, TensorRef, strided
+
+PLENTY = 1 << 24
+KEYS = st.text() | st.integers(1 - 2**60, 2**60 - 1)  # others are opaque: their hashes could be made equal
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner, inner),
+    max_leaves=30,
+)
+
+
+def followed(value: Any, protocol: int = 2) -> Pickle:
+    return interpret(io.BytesIO(pickle.dumps(value, protocol)), PLENTY)
+
+
+def description(value: Any, path: Path) -> Pickle:
+    """What torch.save writes of a value, followed."""
+    torch.save(value, path)
+    with zipfile.ZipFile(path) as file:
+        name = next(name for name in file.namelist() if name.endswith("/data.pkl"))
+        return interpret(io.BytesIO(file.read(name)), PLENTY)
+
+
+@settings(deadline=None)
+@given(plain, st.integers(0, 5))
+def test_plain_values_come_back_as_they_were(value: Any, protocol: int) -> None:
+    assert followed(value, protocol).tree == value
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_dictionaries_of_every_kind_are_dictionaries(protocol: int) -> None:
+    kinds = [OrderedDict(a=1, b=[2]), Counter("aab"), defaultdict(int, {"c": 3})]
+    assert followed(kinds, protocol).tree == [dict(kind) for kind in kinds]
+    assert followed([{1, 2}, frozenset("a")], protocol).tree in ([[1, 2], ["a"]],) or protocol < 4
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_bystanders_are_passed_over_and_named(protocol: int) -> None:
+    values = {"args": argparse.Namespace(lr=1), "path": Path("a"), "scalar": np.float64(2.0), "array": np.ones(2)}
+    pickled = followed(values, protocol)
+    assert all(isinstance(value, Opaque) for value in pickled.tree.values())
+    assert {"argparse.Namespace", "numpy.dtype"} < set(pickled.bystanders)
+
+
+def test_tensors_are_described(tmp_path: Path) -> None:
+    base = torch.arange(12.0, dtype=torch.float16).view(3, 4)
+    values = {
+        "view": base.T[1:, :2],
+        "parameter": torch.nn.Parameter(torch.ones(2, dtype=torch.bfloat16)),
+        "buffer": torch.nn.Buffer(torch.ones(2)),
+        "size": torch.Size([3, 4]),
+        "tied": base,
+        "wide": torch.ones(3, dtype=torch.uint16),
+        "scalar": torch.tensor(3),
+        "dtype": torch.float32,
+    }
+    tree = description(values, tmp_path / "a.pt").tree
+    view = tree["view"]
+    assert (view.dtype, view.offset, view.shape, view.stride) == ("float16", 1, (3, 2), (1, 4))
+    assert view.storage is tree["tied"].storage
+    assert (view.storage.count, view.nbytes) == (12, 12)
+    assert tree["parameter"].dtype == "bfloat16"
+    assert tree["buffer"].shape == (2,)
+    assert tree["size"] == (3, 4)
+    assert (tree["wide"].dtype, tree["wide"].count) == ("uint16", 3)
+    assert tree["scalar"].shape == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda: torch.eye(3).to_sparse(), "sparse"),
+        (lambda: torch.eye(3).to_sparse_csr(), "sparse"),
+        (lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "quantised"),
+        (lambda: torch.ones(2, device="meta"), "meta (without values)"),
+    ],
+    ids=["coo", "csr", "quantised", "meta"],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:.*quantiz", "ignore:.*deprecated")
+def test_tensors_of_another_kind_are_named(make: Callable[[], Any], kind: str, tmp_path: Path) -> None:
+    found = description({"x": make()}, tmp_path / "a.pt").tree["x"]
+    assert isinstance(found, OddTensor)
+    assert found.kind == kind
+
+
+def test_a_number_may_not_be_described_twice_differently() -> None:
+    storage = pickle.dumps(("storage", "T", "0", "cpu", 6), 0)[:-1].replace(b"VT", b"ctorch\nFloatStorage", 1)
+    other = storage.replace(b"I6", b"I7")
+    assert storage != other
+    with pytest.raises(Damaged, match="described twice"):
+        interpret(io.BytesIO(b"(" + storage + b"Q" + other + b"Ql."), PLENTY)
+
+
+@pytest.mark.parametrize("name", ["os.system", "builtins.eval", "torch.load", "__main__.Config"])
+def test_a_name_that_is_no_data_is_refused_where_it_stands(name: str) -> None:
+    module, _, member = name.rpartition(".")
+    for use in (b".", b")R.", b")\x81.", b")}\x92."):
+        with pytest.raises(Refused, match=name):
+            interpret(io.BytesIO(b"\x80\x04c" + module.encode() + b"\n" + member.encode() + b"\n" + use), PLENTY)
+
+
+def test_a_kind_that_is_no_value_is_not_called() -> None:
+    for name in (b"torch\nFloatStorage", b"torch.nn.modules.linear\nLinear"):
+        assert interpret(io.BytesIO(b"\x80\x02c" + name + b"\n."), PLENTY).tree.full == name.decode().replace("\n", ".")
+        for call in (b"K\x05\x85R.", b")\x81."):
+            with pytest.raises(Refused, match="FloatStorage|Linear"):
+                interpret(io.BytesIO(b"\x80\x02c" + name + b"\n" + call), PLENTY)
+
+
+def test_names_cannot_command_a_terminal() -> None:
+    with pytest.raises(Refused) as refusal:
+        interpret(io.BytesIO(b"\x80\x04\x8c\x03a\x1b[\x8c\x04exec\x93."), PLENTY)
+    assert "\x1b" not in str(refusal.value)
+
+
+def test_the_allowance_is_kept() -> None:
+    numbers = [float(n) for n in range(1000)]
+    interpret(io.BytesIO(pickle.dumps(numbers, 2)), 100_000)
+    with pytest.raises(Damaged, match="more memory"):
+        interpret(io.BytesIO(pickle.dumps(numbers, 2)), 30_000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60))
+@example(b"\x80\x02.")
+@example(b"\x80\x02}(K\x01s.")
+@example(b"]]s.")
+@example(b"(Q.")
+@example(b"K\x01b.")
+def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
+    try:
+        interpret(io.BytesIO(b"\x80\x04" + content), PLENTY)
+    except (Damaged, Refused):
+        pass
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(1,) * 65, (0, 1 << 70), (1 << 40, 1 << 40, 0), (True, 2), (2.0,)],
+    ids=["dimensions", "huge", "empty", "bool", "real"],
+)
+def test_sizes_that_are_none_are_refused(shape: tuple[Any, ...]) -> None:
+    with pytest.raises(Damaged, match="sizes are no counts"):
+        strided(Storage("0", "float32", 6), "float32", 0, shape, (1,) * len(shape))
+
+
+@given(st.data())
+def test_views_are_inside_their_storage_or_refused(data: st.DataObject) -> None:
+    """The rule, against the indices that the view would touch."""
+    rank = data.draw(st.integers(0, 3))
+    shape = tuple(data.draw(st.lists(st.integers(0, 4), min_size=rank, max_size=rank)))
+    stride = tuple(data.draw(st.lists(st.integers(0, 6), min_size=rank, max_size=rank)))
+    offset, count = data.draw(st.integers(0, 10)), data.draw(st.integers(0, 30))
+    places = [offset + int(np.dot(index, stride)) for index in np.ndindex(*shape)]
+    fits = len(places) <= count and all(place < count for place in places)
+    storage = Storage("0", "float32", count)
+    if fits:
+        assert isinstance(strided(storage, "float32", offset, shape, stride), TensorRef)
+    else:
+        with pytest.raises(Damaged, match="tensor of shape"):
+            strided(storage, "float32", offset, shape, stride)

@@ -1,0 +1,71 @@
+"""What a file is, by its bytes."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from landscape.checkpoints.formats import sniff
+from landscape.errors import CheckpointError
+
+STATE = {"weight": torch.arange(6.0).view(2, 3)}
+
+
+def test_formats_are_known_whatever_the_name(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "a.safetensors")
+    torch.save(STATE, tmp_path / "b.txt", _use_new_zipfile_serialization=False)
+    save_file(STATE, tmp_path / "c.pt")
+    (tmp_path / "d.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}))
+    kinds = ["torch", "torch (legacy)", "safetensors", "pickle"]
+    assert [sniff.sniff(path) for path in sorted(tmp_path.iterdir())] == kinds
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>sign in</html>", "an HTML page"),
+        (b"\n  <html><body>", "an HTML page"),
+        (gzip.compress(b"weights"), r"a gzip archive.*\n.*gunzip"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", r"git-lfs pointer.*\n.*git lfs pull"),
+        (b"GGUF\x03\x00", "GGUF"),
+        (b"\x89HDF\r\n\x1a\n....", r"HDF5.*\n.*landscape show"),
+        (b"just text", "not a checkpoint: it starts with b'just tex'"),
+    ],
+    ids=["empty", "html", "html-indented", "gzip", "lfs", "gguf", "hdf5", "text"],
+)
+def test_anything_else_is_called_by_its_name_with_a_remedy(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "ckpt.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        sniff.sniff(path)
+
+
+def test_no_file_and_a_directory_are_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no file"):
+        sniff.sniff(tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match="is a directory without model.safetensors"):
+        sniff.sniff(tmp_path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=600))
+@example(b"\x80\x02")
+@example(b"PK\x03\x04")
+@example(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+def test_arbitrary_bytes_never_raise_anything_unplanned(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("sniff") / "x"
+    path.write_bytes(content)
+    try:
+        assert sniff.sniff(path) in (sniff.SAFETENSORS, sniff.TORCH_ZIP, sniff.TORCH_LEGACY, sniff.PICKLE)
+    except CheckpointError:
+        pass

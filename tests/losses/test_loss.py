@@ -1,0 +1,166 @@
+"""Losses as sums with counts: total / count is torch's mean, however the batches are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conftest import Splitter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.errors import TaskError
+from landscape.losses.loss import as_loss, infer
+
+LOGITS = torch.randn(24, 7, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.randint(0, 7, (24,), generator=torch.Generator().manual_seed(1))
+IGNORING = CLASSES.clone()
+IGNORING[3::4] = -100
+REALS = torch.randn(24, 7, generator=torch.Generator().manual_seed(2))
+SOFT = REALS.softmax(-1)
+SEQUENCE = LOGITS.view(24, 1, 7).expand(24, 5, 7) + torch.arange(5.0).view(1, 5, 1)
+TOKENS = CLASSES.view(24, 1).expand(24, 5).clone()
+TOKENS[:, 0] = -100
+BITS = (REALS > 0).float()
+SQUARE = torch.randn(24, 5, 5, generator=torch.Generator().manual_seed(3))
+SQUARE_CLASSES = torch.randint(0, 5, (24, 5), generator=torch.Generator().manual_seed(4))
+Case = tuple[Any, Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]
+
+CASES: dict[str, Case] = {
+    "cross_entropy": ("cross_entropy", LOGITS, CLASSES, functional.cross_entropy),
+    "ignored-targets": ("cross_entropy", LOGITS, IGNORING, functional.cross_entropy),
+    "soft-targets": ("cross_entropy", LOGITS, SOFT, functional.cross_entropy),
+    "tokens-classes-last": (
+        "cross_entropy", SEQUENCE, TOKENS, lambda o, t: functional.cross_entropy(o.transpose(1, 2), t)
+    ),
+    "tokens-classes-second": ("cross_entropy", SEQUENCE.transpose(1, 2), TOKENS, functional.cross_entropy),
+    "mse": ("mse", LOGITS, REALS, functional.mse_loss),
+    "bce": ("bce", LOGITS, BITS, functional.binary_cross_entropy_with_logits),
+    "torch-function": (functional.cross_entropy, LOGITS, IGNORING, functional.cross_entropy),
+    "module": (nn.CrossEntropyLoss(label_smoothing=0.1), LOGITS, CLASSES, nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "module-ignoring": (nn.CrossEntropyLoss(), LOGITS, IGNORING, nn.CrossEntropyLoss()),
+    "torch-s-class-axis": (functional.cross_entropy, SQUARE, SQUARE_CLASSES, functional.cross_entropy),
+    "soft-sequences": ("cross_entropy", SQUARE, SQUARE.softmax(1), functional.cross_entropy),
+    "module-soft-sequences": (nn.CrossEntropyLoss(), SQUARE, SQUARE.softmax(1), functional.cross_entropy),
+    "module-per-element": (nn.HuberLoss(), LOGITS, REALS, nn.HuberLoss()),
+    "own-mean": (lambda o, t: ((o - t) ** 4).mean(), LOGITS, REALS, lambda o, t: ((o - t) ** 4).mean()),
+    "own-per-sample": (lambda o, t: ((o - t) ** 4).mean(1), LOGITS, REALS, lambda o, t: ((o - t) ** 4).mean()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_the_sum_over_batches_by_the_count_is_torch_s_mean(case: Case, split: Splitter) -> None:
+    given, output, target, torchs = case
+    loss = as_loss(given)
+    batches = split(output, target)
+    total = sum(float(loss.total(o, t)) for o, t in batches)
+    assert total / sum(loss.count(t) for _, t in batches) == pytest.approx(float(torchs(output, target)), rel=1e-5)
+
+
+def test_shapes_that_would_broadcast_are_refused() -> None:
+    for name in ("mse", "bce", nn.MSELoss(), nn.L1Loss()):
+        with pytest.raises(TaskError, match=r"needs equal shapes: output \(4, 1\).*target \(4,\)"):
+            as_loss(name).total(torch.zeros(4, 1), torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("cross_entrpy", r"cross_entrpy \(did you mean cross_entropy\?\)"),
+        (nn.CrossEntropyLoss(weight=torch.ones(7)), "class weights"),
+        (nn.MSELoss(reduction="sum"), "reduction='sum'"),
+        (7, "7 is not a loss"),
+    ],
+    ids=["misspelt", "class-weights", "summed", "number"],
+)
+def test_what_is_no_mean_is_refused(loss: object, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        as_loss(loss)
+
+
+def test_targets_outside_a_loss_s_domain_are_refused() -> None:
+    with pytest.raises(TaskError, match="at least two classes"):
+        as_loss("cross_entropy").total(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long))
+    with pytest.raises(TaskError, match=r"outside \[0, 1\]"):
+        as_loss("bce").count(REALS)
+    with pytest.raises(TaskError, match="real targets"):
+        as_loss("cross_entropy").count(REALS[:, 0])
+
+
+def test_targets_may_be_a_container() -> None:
+    loss = as_loss(lambda o, t: functional.cross_entropy(o, t["y"]))
+    assert loss.count({"y": CLASSES, "weights": REALS}) == 24
+    expected = float(functional.cross_entropy(LOGITS, CLASSES))
+    assert float(loss.total(LOGITS, {"y": CLASSES})) / 24 == pytest.approx(expected)
+
+
+def test_a_function_with_another_shape_is_refused() -> None:
+    loss = as_loss(lambda o, t: (o - t) ** 2)
+    with pytest.raises(TaskError, match=r"returned shape \(24, 7\) for 24 samples"):
+        loss.total(LOGITS, REALS)
+
+
+def test_an_object_with_total_and_count_is_taken_as_it_is() -> None:
+    class Mine:
+        name = "mine"
+
+        def total(self, output: Tensor, target: Tensor) -> Tensor:
+            return (output - target).sum()
+
+        def count(self, target: Tensor) -> int:
+            return 1
+
+    mine = Mine()
+    assert as_loss(mine) is mine
+
+
+@pytest.mark.parametrize(
+    ("output", "target", "name"),
+    [(LOGITS, CLASSES, "cross_entropy"), (SEQUENCE, TOKENS, "cross_entropy"), (LOGITS, REALS, "mse")],
+    ids=["classes", "tokens", "reals"],
+)
+def test_shapes_that_leave_no_doubt_name_the_loss(output: Tensor, target: Tensor, name: str) -> None:
+    assert infer(output, target).name == name
+
+
+@pytest.mark.parametrize(
+    ("output", "target"),
+    [
+        (LOGITS, CLASSES.view(4, 6)),
+        (LOGITS, REALS[:, 0]),
+        (LOGITS, BITS.bool()),
+        (REALS, BITS),
+        (REALS, REALS.softmax(1)),
+    ],
+    ids=["shapes", "floats", "booleans", "bits", "chances"],
+)
+def test_anything_doubtful_is_asked_for(output: object, target: object) -> None:
+    with pytest.raises(TaskError, match="--loss cross_entropy"):
+        infer(output, target)
+
+
+def test_real_targets_that_are_no_probabilities_are_refused() -> None:
+    for target in (torch.randn(4, 3), torch.full((4, 3), 0.5)):
+        with pytest.raises(TaskError, match="not class probabilities"):
+            as_loss("cross_entropy").count(target)
+    assert as_loss("cross_entropy").count(torch.rand(4, 3).softmax(1)) == 4
+
+
+def test_a_model_of_several_outputs_needs_a_loss_that_takes_them_apart() -> None:
+    with pytest.raises(TaskError, match=r"the model returns a tuple\n.*def loss\(output, target\)"):
+        infer((LOGITS,), CLASSES)
+
+
+def test_a_class_is_no_loss() -> None:
+    with pytest.raises(TaskError, match=r"CrossEntropyLoss is a class\n.*an instance"):
+        as_loss(nn.CrossEntropyLoss)
+
+
+def test_classes_in_any_whole_numbers() -> None:
+    loss = as_loss("cross_entropy")
+    expected = float(loss.total(LOGITS, CLASSES))
+    assert all(
+        float(loss.total(LOGITS, CLASSES.to(kind))) == expected for kind in (torch.int32, torch.int16, torch.uint8)
+    )

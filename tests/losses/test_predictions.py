@@ -1,0 +1,79 @@
+"""Right or wrong, and how far from the decision, by kind of loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from landscape.losses.huggingface import LogitsLoss
+from landscape.losses.loss import BY_NAME, as_loss
+from landscape.losses.predictions import binary, class_axis, errors, safe_radii
+
+LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 5.0], [9.0, 0.0, 0.0]])
+CROSS: Any = BY_NAME["cross_entropy"]
+BCE: Any = BY_NAME["bce"]
+
+
+def test_ignored_targets_are_neither_right_nor_wrong() -> None:
+    found = errors(CROSS, LOGITS, torch.tensor([0, 0, 2, -100]))
+    assert found is not None
+    assert (int(found[0]), found[1]) == (1, 3)
+
+
+def test_class_probabilities_name_their_largest() -> None:
+    found = errors(CROSS, LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8], [1.0, 0.0, 0.0]]))
+    assert found is not None
+    assert (int(found[0]), found[1]) == (1, 4)
+
+
+def test_yes_or_no_is_the_sign_of_the_logit() -> None:
+    found = errors(BCE, torch.tensor([[2.0], [-1.0], [3.0]]), torch.tensor([[1.0], [1.0], [0.0]]))
+    assert found is not None
+    assert (int(found[0]), found[1]) == (2, 3)
+    assert binary(BCE)
+    assert not binary(CROSS)
+
+
+def test_the_next_token_is_what_a_shifted_loss_scores() -> None:
+    loss = LogitsLoss(CROSS, shifted=True)
+    output = torch.zeros(1, 3, 4)
+    output[0, torch.arange(3), torch.tensor([1, 2, 3])] = 5.0
+    found = errors(loss, output, torch.tensor([[0, 1, 2, 0]]))
+    assert found is not None
+    assert (int(found[0]), found[1]) == (1, 3)
+
+
+def test_torch_s_own_losses_have_their_classes_along_axis_1() -> None:
+    loss = as_loss(nn.CrossEntropyLoss())
+    output = torch.randn(2, 5, 7)
+    assert class_axis(loss, output, torch.zeros(2, 7, dtype=torch.long)) == 1
+    assert errors(BY_NAME["mse"], output, output) is None
+    assert safe_radii(BY_NAME["mse"], output, output, output) is None
+
+
+def test_radii_of_predictions_that_count() -> None:
+    moves = torch.tensor([[1.0, 0.0, -1.0], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0], [7.0, 0.0, 0.0]])
+    radii = safe_radii(CROSS, LOGITS, moves, torch.tensor([0, 1, 2, -100]))
+    assert radii is not None
+    assert radii.tolist() == pytest.approx([math.pi / 2, 2 * math.pi, math.inf])
+    pair = safe_radii(CROSS, LOGITS[:, :2], moves[:, :2], torch.tensor([0, 1, -100, -100]))
+    assert pair is not None
+    assert pair.tolist() == pytest.approx([math.hypot(1, math.pi), math.hypot(3, math.pi) / 0.5])
+    single = safe_radii(BCE, torch.tensor([[2.0]]), torch.tensor([[-0.5]]), torch.ones(1, 1))
+    assert single is not None
+    assert single.tolist() == pytest.approx([math.hypot(2, math.pi) / 0.5])
+
+
+def test_another_ignored_target_is_left_out_too() -> None:
+    loss = as_loss(nn.CrossEntropyLoss(ignore_index=0))
+    found = errors(loss, LOGITS, torch.tensor([0, 1, 1, 0]))
+    assert found is not None
+    assert (int(found[0]), found[1]) == (1, 2)
+    moves = torch.eye(3).repeat(2, 1)[:4]
+    radii = safe_radii(loss, LOGITS, moves, torch.tensor([0, 1, 1, 0]))
+    assert radii is not None
+    assert len(radii) == 2

@@ -1,0 +1,130 @@
+"""Diagonal blocks against the dense matrix with everything else set to zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import Splitter, tanh_net
+from operator_contract import OperatorContract
+from oracles.dense import dense_hessian
+from torch import Tensor, nn
+
+from landscape import Objective
+from landscape.network.space import Group
+from landscape.operators import GaussNewtonOperator, HessianOperator, LinearOperator, PreconditionedOperator
+from landscape.operators.block_diagonal import BlockDiagonalHessian, BlockDiagonalOperator, block_diagonal
+
+Data = tuple[Tensor, Tensor]
+
+
+def masked(dense: Tensor, groups: tuple[Group, ...]) -> Tensor:
+    kept = torch.zeros_like(dense)
+    for group in groups:
+        place = torch.cat([torch.arange(begin, end) for begin, end in group.ranges])
+        kept[place[:, None], place] = dense[place[:, None], place]
+    return kept
+
+
+class Contract(OperatorContract):
+    @pytest.fixture
+    def objective(self, classification: Data, split: Splitter) -> Objective:
+        return Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+
+    @pytest.fixture(params=["layers", "globs", "scattered"])
+    def groups(self, objective: Objective, request: pytest.FixtureRequest) -> tuple[Group, ...]:
+        globs = {"globs": ("0.weight", "2.*"), "scattered": ("*.weight", "2.bias")}
+        chosen = globs.get(request.param)
+        return objective.space.matching(chosen) if chosen else objective.space.layers()
+
+    @pytest.fixture
+    def dense(self, classification: Data, groups: tuple[Group, ...]) -> Tensor:
+        return masked(dense_hessian(tanh_net(), [classification]), groups)
+
+
+class TestBlockDiagonalHessian(Contract):
+    @pytest.fixture
+    def operator(self, objective: Objective, groups: tuple[Group, ...]) -> LinearOperator:
+        operator = block_diagonal(HessianOperator(objective), groups)
+        assert isinstance(operator, BlockDiagonalHessian)
+        return operator
+
+
+class TestBlockDiagonalOperator(Contract):
+    @pytest.fixture
+    def operator(self, objective: Objective, groups: tuple[Group, ...]) -> LinearOperator:
+        return BlockDiagonalOperator(HessianOperator(objective), groups)
+
+
+class TestBlockDiagonalOperatorInChunks(Contract):
+    @pytest.fixture
+    def operator(
+        self, objective: Objective, groups: tuple[Group, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> LinearOperator:
+        monkeypatch.setattr("landscape.operators.block_diagonal.WIDE_BYTES", 1)
+        return BlockDiagonalOperator(HessianOperator(objective), groups)
+
+
+def test_other_operators_have_blocks_too(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    ggn, groups = GaussNewtonOperator(objective), objective.space.layers()
+    blocks = block_diagonal(ggn, groups)
+    assert isinstance(blocks, BlockDiagonalOperator)
+    assert torch.allclose(blocks.to_dense(), masked(ggn.to_dense(), groups), atol=1e-15)
+
+
+class Odd(nn.Module):
+    """A scalar parameter, an unused one, one that the loss is linear in, and a scalar that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.unused = nn.Parameter(torch.ones(2))
+        self.shift = nn.Parameter(torch.zeros(1))
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.scale * self.layer(x)) * self.scale + self.shift
+
+
+@pytest.mark.parametrize("loss", ["mse", lambda output, target: output.mean(dim=1)], ids=["mse", "linear"])
+def test_odd_parameters_have_the_blocks_of_the_dense_matrix(loss: Any) -> None:
+    x, y = torch.randn(7, 3, generator=torch.Generator().manual_seed(1)), torch.ones(7, 1)
+    objective = Objective(Odd(), [(x, y)], loss, dtype="float64")
+    for globs in (("scale", "unused", "shift", "layer.*"), ("scale", "layer.*")):
+        groups = objective.space.matching(globs)
+        hessian = HessianOperator(objective)
+        blocks = block_diagonal(hessian, groups)
+        assert isinstance(blocks, BlockDiagonalHessian)
+        assert torch.allclose(blocks.to_dense(), masked(hessian.to_dense(), groups), atol=1e-15)
+
+
+class Bilinear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Parameter(torch.ones(3)), nn.Parameter(torch.arange(3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.left * self.right
+
+
+def test_a_gradient_that_does_not_depend_on_its_own_parameter_has_a_zero_block() -> None:
+    """The gradient in one factor depends on the other alone: torch then misses the graph, and the slow way is taken."""
+    objective = Objective(Bilinear(), [(torch.ones(2, 3), torch.ones(2))], lambda output, target: output.mean(dim=1))
+    hessian, groups = HessianOperator(objective), objective.space.matching(("left", "right"))
+    blocks = block_diagonal(hessian, groups)
+    assert isinstance(blocks, BlockDiagonalOperator)
+    assert hessian.to_dense().any()
+    assert not blocks.to_dense().any()
+
+
+def test_the_preconditioned_hessian_s_blocks_take_the_short_way(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    scaled = PreconditionedOperator(HessianOperator(objective), torch.linspace(0.1, 2, 39, dtype=torch.float64))
+    groups = objective.space.layers()
+    blocks = block_diagonal(scaled, groups)
+    assert isinstance(blocks, PreconditionedOperator)
+    assert isinstance(blocks.inner, BlockDiagonalHessian)
+    assert torch.allclose(blocks.to_dense(), masked(scaled.to_dense(), groups), atol=1e-14)
