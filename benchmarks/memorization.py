@@ -22,7 +22,7 @@ from landscape.algorithms.matrices import staircase
 from landscape.evaluation.layers.kfac import Collector, Recipe
 from landscape.evaluation.layers.layer_io import called
 from landscape.evaluation.per_sample.scores import squares
-from landscape.network.linear_maps import Projection, projections
+from landscape.network.linear_maps import LinearMap, linear_maps
 from landscape.zoo import char_transformer
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
@@ -53,11 +53,11 @@ KNOWN |= {"gradient_norm2": 0.965, "loss": 0.962, "trajectory_loss": 0.998}
 # -- speed ---------------------------------------------------------------------------------------------------------
 
 
-def layers_of(objective: Objective) -> list[Projection]:
-    return called(objective, projections(objective.model, objective.space.names)[0])[0]
+def layers_of(objective: Objective) -> list[LinearMap]:
+    return called(objective, linear_maps(objective.model, objective.space.names)[0])[0]
 
 
-def operations(layers: Sequence[Projection], everything: Sequence[Projection], mixing: float) -> float:
+def operations(layers: Sequence[LinearMap], everything: Sequence[LinearMap], mixing: float) -> float:
     """Multiplications of a factor pass over those of a gradient, by counting.
 
     A gradient takes 3 p q per token and layer, a factor pass 2 p q without the gradients of weights, and half of

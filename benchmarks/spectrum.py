@@ -64,7 +64,7 @@ def matrix_of(objective: Objective) -> tuple[HessianOperator, Tensor]:
 
 
 def lanczos_runs(objective: Objective, *, together: int, seed: int = 0) -> None:
-    whole = [objective.space.whole()]
+    whole = [objective.space.whole_group()]
     running = lockstep(HessianOperator(objective), whole, probes=PROBES, steps=STEPS, together=together, seed=seed)
     for _ in running:
         pass
@@ -79,7 +79,7 @@ def overheads(device: str, repeats: int) -> dict[str, dict[str, float]]:
         shares = []
         for _ in range(3):
             operator.seconds, began = 0.0, time.perf_counter()
-            whole = [objective.space.whole()]
+            whole = [objective.space.whole_group()]
             for _ in lockstep(operator, whole, probes=PROBES, steps=STEPS // 4, together=PROBES):
                 pass
             shares.append((time.perf_counter() - began) / operator.seconds)

@@ -34,7 +34,7 @@ class Check:
     fix: str = ""
 
 
-def examine(folder: Path, make: Callable[[], Objective] | None = None) -> Iterator[Check]:
+def diagnose(folder: Path, make: Callable[[], Objective] | None = None) -> Iterator[Check]:
     """Every check in turn; `make` gives the objective of the user's own model, in float64."""
     yield versions()
     yield device()
@@ -64,7 +64,7 @@ def device() -> Check:
     from landscape.compute import memory
 
     names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
-    free = memory.available(torch.device("cpu")) / 1e9
+    free = memory.free_bytes(torch.device("cpu")) / 1e9
     words = [f"CPU with {torch.get_num_threads()} threads, {free:.1f} GB free", *names]
     return Check("device", True, "; ".join([*words, "" if names else "no CUDA"]).rstrip("; "))
 

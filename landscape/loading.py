@@ -39,7 +39,7 @@ def load(
     conditions = conditions or Conditions(**named)
     validate(conditions)
     checkpoint = checkpoints.read(path, weights=conditions.weights, trust=conditions.trust)
-    task = tasks.find(checkpoint, conditions, origins)
+    task = tasks.find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
     model = task.build()

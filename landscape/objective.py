@@ -21,9 +21,9 @@ from landscape.compute import memory
 from landscape.compute.devices import as_device
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import Engine
-from landscape.data.batches import Batch, Batches, Beginning, placed, survey
-from landscape.data.concatenation import independent, joined
-from landscape.data.prefetch import ahead
+from landscape.data.batches import Batch, Batches, FirstSamples, survey, to_device
+from landscape.data.concatenation import concatenate, samples_are_independent
+from landscape.data.prefetch import prefetch
 from landscape.errors import LandscapeError, NumericalError, TaskError, UsageError, listing
 from landscape.losses.huggingface import LogitsLoss, described, padding, padding_token, taken
 from landscape.losses.loss import Loss
@@ -33,7 +33,7 @@ from landscape.network.recomputation import without_recomputation
 from landscape.network.replica import replica
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import UnfusedWeightNorm, uses_weight_norm
-from landscape.network.wrappers import evaluating, trainable, undone
+from landscape.network.wrappers import eval_mode, trainable_parameters, unwrap
 
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -106,8 +106,8 @@ class Objective:
         self.engine = engine or Engine()
         self.notes: list[str] = []
         self._preconditioner = preconditioner
-        self.model = undone(model)
-        self.space = ParameterSpace.of(trainable(self.model), filter_axes(self.model)).select(params)
+        self.model = unwrap(model)
+        self.space = ParameterSpace.of(trainable_parameters(self.model), filter_axes(self.model)).select(params)
         self._unfused = uses_weight_norm(self.model)
         weights = self._placed_weights()
         masks = {name for name, buffer in self.model.named_buffers() if bool((buffer == -torch.inf).any())}
@@ -115,16 +115,16 @@ class Objective:
         self.weights_sha256 = _hash(weights)
         self.theta: Tensor = self.space.flatten(weights)
         self._fixed = {name: tensor for name, tensor in weights.items() if name not in set(self.space.names)}
-        budget = memory.available(self.device) // KEPT_SHARE
-        beginning = None if limit is None else Beginning(batches, limit)
+        budget = memory.free_bytes(self.device) // KEPT_SHARE
+        beginning = None if limit is None else FirstSamples(batches, limit)
         self.batches = survey(beginning or batches, device=self.device, dtype=self.dtype, budget=budget)
         self.micro_batch = self.batches.largest
-        first = placed(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
+        first = to_device(next(next(iter(self.batches)).split(TRIAL)), self.device, self.dtype)
         with torch.enable_grad(), full_precision(self.engine.tf32):
             theta = self.theta.detach().requires_grad_()
-            self.loss: Loss = settled_loss(lambda batch: self.whole_output(theta, batch), loss, first)
+            self.loss: Loss = settled_loss(lambda batch: self.model_output(theta, batch), loss, first)
             if isinstance(self.loss, LogitsLoss):
-                require_own_loss(self.loss, self.model, lambda batch: self.whole_output(theta, batch), first)
+                require_own_loss(self.loss, self.model, lambda batch: self.model_output(theta, batch), first)
         if loss is None:
             self.notes.append(f"loss inferred from the {described(self.loss)}")
         token = padding_token(self.loss, self.model)
@@ -138,10 +138,10 @@ class Objective:
         if beginning and beginning.cut:
             biased = "fewer samples bias the largest eigenvalue, and every worst case, upwards"
             self.notes.append(f"only the first {limit:,} samples are measured: {biased}")
-        whole = joined(self.batches, budget)
+        whole = concatenate(self.batches, budget)
         with full_precision(self.engine.tf32):
             self.activation_bytes = self._activation_bytes(first)
-            self._joins = independent(lambda batch: self.batch_total(self.theta, batch), whole)
+            self._joins = samples_are_independent(lambda batch: self.batch_total(self.theta, batch), whole)
         self.batches = whole if self._joins else self.batches
         self._planned = micro_batch is None
         self.micro_batch = micro_batch or self._planned_micro_batch()
@@ -173,7 +173,7 @@ class Objective:
 
         Theta is one vector `(P,)`, or its tensors by name.
         """
-        return self.blamed(batch, lambda: self.loss.total(self._output(theta, batch), batch.targets))
+        return self.reraise_user_errors(batch, lambda: self.loss.total(self._output(theta, batch), batch.targets))
 
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""
@@ -185,7 +185,7 @@ class Objective:
 
     def batch_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         """The model's output on one batch at theta, differentiable in theta."""
-        return self.blamed(batch, lambda: self._output(theta, batch))
+        return self.reraise_user_errors(batch, lambda: self._output(theta, batch))
 
     def replica(self, vector: Tensor) -> Replica | None:
         """The model with the parameters that `vector` `(P,)` holds whenever it is called; None if it has no copy."""
@@ -194,16 +194,18 @@ class Objective:
 
     def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
         """The summed loss of an output, with the batch's targets or others in their place."""
-        return self.blamed(batch, lambda: self.loss.total(output, batch.targets if targets is None else targets))
+        return self.reraise_user_errors(
+            batch, lambda: self.loss.total(output, batch.targets if targets is None else targets)
+        )
 
-    def blamed(self, batch: Batch, work: Callable[[], T]) -> T:
+    def reraise_user_errors(self, batch: Batch, work: Callable[[], T]) -> T:
         """What the user's model or loss computes; raises TaskError that says on what it failed."""
         try:
             return work()
         except LandscapeError:
             raise
         except Exception as error:  # the user's model and loss may raise anything
-            if isinstance(error, RuntimeError) and memory.exhausted(error):
+            if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
                 raise
             raise TaskError(
                 f"the model or the loss fails on a batch: {type(error).__name__}: {error}",
@@ -222,7 +224,7 @@ class Objective:
         """As `accumulate`, of several quantities at once."""
         totals: tuple[Tensor, ...] = ()
         with full_precision(self.engine.tf32):
-            for piece in ahead(self.micro_batches(), self.device, self.dtype):
+            for piece in prefetch(self.micro_batches(), self.device, self.dtype):
                 for parts in self._halving(kernel, piece):
                     totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
                     del parts  # or they would be held while the next ones are computed
@@ -237,7 +239,7 @@ class Objective:
         """Parameters and buffers, as they lie on the device."""
         yield from (self.theta, *self._fixed.values())
 
-    def go_on(self, ways: str, micro_batch: int, device: str) -> None:
+    def resume_settings(self, ways: str, micro_batch: int, device: str) -> None:
         """Works as an earlier run did, of whose engine `ways` tells, except for what is asked now.
 
         The same arithmetic in the same order gives the same last bits. On another kind of device nothing is taken over.
@@ -254,20 +256,20 @@ class Objective:
         return self.engine.tf32 and self.device.type == "cuda"
 
     @property
-    def alone(self) -> bool:
+    def single_batch(self) -> bool:
         """Whether all data are one micro-batch."""
-        return self.batches.samples <= self.largest
+        return self.batches.samples <= self.largest_micro_batch
 
     @property
-    def largest(self) -> int:
+    def largest_micro_batch(self) -> int:
         """The samples of the largest micro-batch."""
         return min(self.micro_batch, self.batches.largest if self.batches.whole is None else self.batches.samples)
 
-    def over(self, data: Any) -> Objective:
+    def with_data(self, data: Any) -> Objective:
         """The same model at the same weights, and the same loss, on other data."""
-        budget = memory.available(self.device) // KEPT_SHARE
+        budget = memory.free_bytes(self.device) // KEPT_SHARE
         batches = survey(data, device=self.device, dtype=self.dtype, budget=budget)
-        batches = joined(batches, budget) if self._joins else batches
+        batches = concatenate(batches, budget) if self._joins else batches
         count = sum(self.loss.count(batch.targets) for batch in batches)
         if count == 0:
             raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
@@ -313,7 +315,7 @@ class Objective:
     def first(self, samples: int) -> Objective:
         """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""
         beginning = self.batches.whole or next(iter(self.batches))
-        return self._over([placed(next(beginning.split(samples)), self.device, self.dtype)])
+        return self._over([to_device(next(beginning.split(samples)), self.device, self.dtype)])
 
     def parts(self, samples: int) -> Iterator[Objective]:
         """The mean losses over `samples` consecutive samples each, the last over what is left.
@@ -324,7 +326,7 @@ class Objective:
         for batch in self.batches:
             for piece in batch.cut(range(0, batch.first + batch.size, samples)):
                 own = piece if self.batches.kept else piece.map(Tensor.clone)  # a loader may fill one buffer again
-                gathered.append(placed(own, self.device, self.dtype))
+                gathered.append(to_device(own, self.device, self.dtype))
                 if (piece.first + piece.size) % samples == 0:
                     yield self._over(gathered)
                     gathered = []
@@ -366,19 +368,19 @@ class Objective:
 
     def _output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         """What the loss takes of the model's output."""
-        return self.scored(self.whole_output(theta, batch))
+        return self.scored_output(self.model_output(theta, batch))
 
-    def scored(self, output: Any) -> Any:
+    def scored_output(self, output: Any) -> Any:
         """The part of a model's output that the loss takes."""
         return taken(self.loss, output)
 
-    def whole_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
+    def model_output(self, theta: Tensor | Mapping[str, Tensor], batch: Batch) -> Any:
         """All that the model returns for a batch at theta."""
         args, kwargs = batch.arguments
         state = {**self._fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
         unfused = UnfusedWeightNorm() if self._unfused else nullcontext()
         # the fused attention kernels have no second derivative
-        with evaluating(self.model), sdpa_kernel(SDPBackend.MATH), unfused, without_recomputation():
+        with eval_mode(self.model), sdpa_kernel(SDPBackend.MATH), unfused, without_recomputation():
             return functional_call(self.model, state, args, kwargs)
 
     def _placed_weights(self) -> dict[str, Tensor]:
@@ -411,7 +413,7 @@ class Objective:
         """As many samples as fit with their graphs into the share of memory set apart for them; joined batches no more
         than launching operations can gain from.
         """
-        budget = memory.available(self.device) // GRAPH_SHARE
+        budget = memory.free_bytes(self.device) // GRAPH_SHARE
         each = max(self.activation_bytes, 1)
         own, samples = self.batches.largest, self.batches.samples
         useful = own if self.batches.whole is None else max(own, min(samples, JOINED_BYTES // each))
@@ -419,10 +421,10 @@ class Objective:
 
     def _halving(self, kernel: Callable[[Batch], T], piece: Batch) -> Iterator[T]:
         try:
-            yield kernel(placed(piece, self.device, self.dtype))
+            yield kernel(to_device(piece, self.device, self.dtype))
             return
         except RuntimeError as error:
-            if not memory.exhausted(error):
+            if not memory.is_out_of_memory(error):
                 raise
             if piece.size == 1:
                 raise TaskError("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
@@ -443,7 +445,9 @@ class Replica:
     def output(self, batch: Batch) -> Any:
         """What the loss takes of the copy's output on one batch."""
         args, kwargs = batch.arguments
-        return self.objective.blamed(batch, lambda: self.objective.scored(self.model(*args, **kwargs)))
+        return self.objective.reraise_user_errors(
+            batch, lambda: self.objective.scored_output(self.model(*args, **kwargs))
+        )
 
 
 def _own(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

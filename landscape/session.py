@@ -336,7 +336,7 @@ def _resumable(
         raise OutputError(f"{snapshot} is no snapshot of this version of landscape", fix="--restart discards it")
     differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
     if not differences:
-        objective.go_on(about["ways"], int(about["micro_batch"]), about["device"])
+        objective.resume_settings(about["ways"], int(about["micro_batch"]), about["device"])
     earlier, now = float(about["loss"]), objective.reference.loss
     if not differences and abs(now - earlier) > SAME_LOSS * abs(earlier):
         differences = [f"loss: {now:.8g} here, {earlier:.8g} there (another model of the same weights?)"]

@@ -18,7 +18,7 @@ from landscape.storage import provenance
 
 def test_all_is_well_here(tmp_path: Path) -> None:
     sample = lambda: landscape.load(SAMPLES / "digits-resnet.pt", dtype="float64")  # noqa: E731
-    checks = list(doctor.examine(tmp_path, sample))
+    checks = list(doctor.diagnose(tmp_path, sample))
     assert [check for check in checks if not check.passed] == []
     assert [check.name for check in checks] == [
         "versions",

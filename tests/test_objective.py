@@ -300,7 +300,7 @@ def test_the_plan_follows_the_memory_that_is_free(classification: Data, monkeypa
     roomy = Objective(tanh_net(), [classification], "cross_entropy")
     assert roomy.micro_batch == 24
     assert roomy.activation_bytes >= 4 * (5 + 4 + 3)
-    monkeypatch.setattr("landscape.compute.memory.available", lambda device: roomy.activation_bytes * 6 * 4 * 3)
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: roomy.activation_bytes * 6 * 4 * 3)
     assert Objective(tanh_net(), [classification], "cross_entropy").micro_batch == 3
 
 

@@ -28,7 +28,7 @@ def command() -> Callable[..., int]:
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
         settings: Settings = context.obj
         if settings.path:
-            imports.also_from(settings.path.parent)
+            imports.append_import_folder(settings.path.parent)
         gate, origins = options.record(Gate, values), options.origins(context)
         typed = not gate.from_ or origins.get("checkpoints") == "a flag"  # results take the place of those in settings
         named = list(checkpoints or []) if typed else []

@@ -56,7 +56,7 @@ def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins
         return load(checkpoint, replace(conditions, dtype="float64"), origins=origins)
 
     checks = []
-    for check in doctor.examine(Path.cwd(), own if checkpoint else None):
+    for check in doctor.diagnose(Path.cwd(), own if checkpoint else None):
         checks.append(check)
         if not json:
             typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}")

@@ -28,7 +28,7 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
         if context.obj.path:  # modules that settings name are found from below their folder too
-            imports.also_from(context.obj.path.parent)
+            imports.append_import_folder(context.obj.path.parent)
         for path in checkpoints or []:
             if (unread := config.beside(path, context.obj)) is not None:
                 say(f"{path.name}: {unread} is not read, since a download could carry one; --config {unread} reads it")

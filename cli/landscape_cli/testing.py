@@ -94,7 +94,7 @@ def _entry(
     if isinstance(checkpoint, Objective):
         return replace(checking.measure(name, lambda: checkpoint, policy, work), path="")
     if settings.path:
-        imports.also_from(settings.path.parent)
+        imports.append_import_folder(settings.path.parent)
     known = {field.name for field in described(Conditions, Option)}
     if unknown := sorted(conditions.keys() - known):
         raise UsageError(

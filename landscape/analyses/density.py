@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.algorithms.lanczos.batched import LockstepState, Rule
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -120,7 +120,7 @@ class Density(Curvature):
         together = self._together(objective)
         whole = unprefixed("whole", resume or {})
         if not whole:
-            everything = [objective.space.whole()]
+            everything = [objective.space.whole_group()]
             state = yield from self._lockstep(operator, everything, together, resume, "all", total, {})
             whole = {"scale": state.scale.max(), "products": np.asarray(state.products)}
             for name, steps in (("rule", state), ("half", state if state.ended else state.halved())):
@@ -162,7 +162,7 @@ class Density(Curvature):
     def _lockstep(
         self,
         operator: LinearOperator,
-        groups: Sequence[Group],
+        groups: Sequence[ParameterGroup],
         together: int,
         resume: State | None,
         phase: str,
@@ -198,7 +198,7 @@ class Density(Curvature):
         from landscape.compute import memory
 
         each = (self._steps(objective.space.size) + 1) * objective.theta.nbytes
-        fitting = memory.available(objective.device) // BASIS_SHARE // each
+        fitting = memory.free_bytes(objective.device) // BASIS_SHARE // each
         if not fitting:
             raise UsageError(
                 f"{self.steps} --steps hold {each:.3g} bytes, more than a quarter of the free memory",
@@ -206,7 +206,9 @@ class Density(Curvature):
             )
         return min(self.probes, fitting)
 
-    def _result(self, rule: Rule, half: Rule, layers: dict[Group, Rule], floor: float, **known: Any) -> DensityResult:
+    def _result(
+        self, rule: Rule, half: Rule, layers: dict[ParameterGroup, Rule], floor: float, **known: Any
+    ) -> DensityResult:
         import numpy as np
 
         from landscape.algorithms.lanczos import quadrature as spectrum
@@ -263,7 +265,7 @@ def _ends(rule: Rule, floor: float) -> dict[str, Any]:
     return dict(zip(names, map(float, (high, above, low, below, ratio, error)), strict=True))
 
 
-def _layers(layers: dict[Group, Rule], grid: np.ndarray, width: float) -> dict[str, Any]:
+def _layers(layers: dict[ParameterGroup, Rule], grid: np.ndarray, width: float) -> dict[str, Any]:
     """The columns of the layers' table, largest trace first."""
     import numpy as np
 

@@ -359,10 +359,10 @@ class Eig(Resampled):
         search = self._wanted().search_length(2, size) if self.certify else 0
         wished = max(ROOMY[0] * self.k + ROOMY[1] * self.block, fewest_rows(self.k, self.block) + search * self.block)
         fewest = min(max(fewest_rows(self.k, self.block), self.k + (search + 1) * self.block + 1), size)
-        beside = memory.available(objective.device) // BASIS_SHARE // objective.theta.nbytes
+        beside = memory.free_bytes(objective.device) // BASIS_SHARE // objective.theta.nbytes
         tight = beside < min(max(TIGHT[0] * self.k + TIGHT[1], fewest), self.max_basis or wished, size)
         spill = tight and objective.device.type != "cpu"
-        fitting = memory.available(host) // BASIS_SHARE // objective.theta.nbytes if spill else beside
+        fitting = memory.free_bytes(host) // BASIS_SHARE // objective.theta.nbytes if spill else beside
         rows = min(self.max_basis or min(wished, fitting), size)
         if rows < fewest:
             raise UsageError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.algorithms.estimators.trace import Reading
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.objective import Objective, Reference
 
 Flatness: TypeAlias = "tuple[Reading | None, int] | None"  # relative flatness, and the products it took
@@ -133,17 +133,17 @@ class Measures(Analysis):
             facts={"losses": f"{losses:,}", "gradient": f"{seconds:.3g} s"},
         )
 
-    def _group(self, objective: Objective) -> Group | None:
+    def _group(self, objective: Objective) -> ParameterGroup | None:
         """The weight whose relative flatness is asked for; None if there is no matrix."""
         matrices = [block.name for block in objective.space.blocks if len(block.shape) > 1]
         if self.layer is None:
-            return objective.space.matching([matrices[-1]])[0] if matrices else None
+            return objective.space.groups_matching([matrices[-1]])[0] if matrices else None
         if self.layer not in matrices:
             raise UsageError(f"--layer {self.layer} is no matrix of the model", fix=f"one of {', '.join(matrices)}")
-        return objective.space.matching([self.layer])[0]
+        return objective.space.groups_matching([self.layer])[0]
 
     def _relative_flatness(
-        self, objective: Objective, group: Group, saved: State
+        self, objective: Objective, group: ParameterGroup, saved: State
     ) -> Generator[Progress, None, Flatness]:
         """The estimate by the trace's estimators and the products it took; None without second derivatives."""
         from landscape.algorithms.estimators import trace

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.algorithms.estimators.trace import Goal, TraceState
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -164,7 +164,7 @@ class Trace(Resampled):
         from landscape.algorithms.estimators.trace import FEWEST, TOGETHER, Goal
         from landscape.compute import memory
 
-        fitting = memory.available(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
+        fitting = memory.free_bytes(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
         capacity = min(MOST_SKETCHED, fitting) // TOGETHER * TOGETHER
         method = self.method
         if capacity < FEWEST["xtrace"] and method != "hutchinson":
@@ -231,7 +231,7 @@ class Trace(Resampled):
         return pooled_standard_error(*self.quadratics(operator, objective, torch.stack(drawn, dim=1)))
 
 
-def _layers(state: TraceState, groups: Sequence[Group]) -> dict[str, Any]:
+def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
     """The columns of the layers' table, largest trace first."""
     from landscape.algorithms.estimators.trace import block_traces
 

@@ -9,7 +9,7 @@ import torch
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def available(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """Bytes that can still be allocated on the device; on the CPU the smaller of the machine's and the cgroup's."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -17,7 +17,7 @@ def available(device: torch.device) -> int:
     return min(_machine_bytes(), _cgroup_bytes())
 
 
-def exhausted(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether the error says that memory ran out, on CUDA or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.compute import memory
 
 
-def vectorised(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
+def try_vmap(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
     """`function` over the first axis of every argument (`torch.func.vmap`); None if it cannot be vectorised.
 
     Models whose control flow depends on their data cannot. Running out of memory is not hidden.
@@ -20,6 +20,6 @@ def vectorised(function: Callable[..., Tensor], *arguments: Any) -> Tensor | Non
         result: Tensor = torch.func.vmap(function)(*arguments)
         return result
     except Exception as error:  # the user's model may raise anything
-        if isinstance(error, RuntimeError) and memory.exhausted(error):
+        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
     return None

@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from landscape.errors import LandscapeError, TaskError
 
 DATASET_BATCH = 256  # samples at once when a data factory gives a map-style Dataset instead of batches
-REMEDY = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
+EXPECTED_BATCHES = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
 PAIRS = ("inputs targets", "input target", "data target", "x y", "X y", "X Y")
-NAMES = tuple((first, second) for first, second in map(str.split, PAIRS))  # of a batch in a dictionary of two
-LABELS = ("labels", "label", "targets", "target")  # what is no argument of the model in a dictionary of more
+PAIR_NAMES = tuple((first, second) for first, second in map(str.split, PAIRS))  # of a batch in a dictionary of two
+LABEL_NAMES = ("labels", "label", "targets", "target")  # what is no argument of the model in a dictionary of more
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Batch:
         return (self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)), {}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return replace(self, inputs=mapped(change, self.inputs), targets=mapped(change, self.targets))
+        return replace(self, inputs=map_tensors(change, self.inputs), targets=map_tensors(change, self.targets))
 
     def split(self, size: int) -> Iterator[Batch]:
         """Pieces of at most `size` samples, views of this batch."""
@@ -103,22 +103,22 @@ def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int
     kept: list[Batch] | None = []
     size = largest = 0
     with own_random_stream(0):
-        for item in _told(source):
+        for item in _reraise_user_errors(source):
             batch = replace(as_batch(item), first=hasher.samples)
             hasher.update(batch)
-            first_digest = first_digest or digest(batch)
+            first_digest = first_digest or batch_digest(batch)
             largest = max(largest, batch.size)
-            size += sum(tensor.nbytes for tensor in batch_leaves(batch))
+            size += sum(tensor.nbytes for tensor in batch_tensors(batch))
             if kept is not None:
                 # cloned: a loader may fill one buffer again and again
-                kept = [*kept, placed(batch.map(Tensor.clone), device, dtype)] if size <= budget else None
+                kept = [*kept, to_device(batch.map(Tensor.clone), device, dtype)] if size <= budget else None
     if hasher.samples == 0:
         raise TaskError("the data set is empty: it gave no batch", fix="check the data factory")
     _require_same_first(source, first_digest)
     return Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
 
 
-def _told(source: Iterable[Any]) -> Iterator[Any]:
+def _reraise_user_errors(source: Iterable[Any]) -> Iterator[Any]:
     """The items; raises TaskError for whatever the user's own code raises."""
     count = 0
     try:
@@ -134,7 +134,7 @@ def _told(source: Iterable[Any]) -> Iterator[Any]:
         ) from error
 
 
-def placed(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
+def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     """The batch on the device, its floating tensors in `dtype`."""
     return batch.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
@@ -143,10 +143,10 @@ def as_batch(item: Any) -> Batch:
     """The Batch meant by what a data set yields; raises TaskError that says what was expected."""
     if isinstance(item, Batch):
         return item
-    batch = Batch(*_parted(_tensors(item)))
+    batch = Batch(*_inputs_and_targets(_tensors(item)))
     if not any(True for _ in leaves(batch.inputs)):
-        raise TaskError("a batch's inputs hold no tensors", fix=REMEDY)
-    sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch_leaves(batch)}
+        raise TaskError("a batch's inputs hold no tensors", fix=EXPECTED_BATCHES)
+    sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch_tensors(batch)}
     if len(sizes) != 1 or 0 in sizes:
         raise TaskError(
             f"a batch has tensors of {sorted(sizes)} samples" if sizes else "a batch holds no tensors",
@@ -155,29 +155,29 @@ def as_batch(item: Any) -> Batch:
     return batch
 
 
-def _parted(item: Any) -> tuple[Any, Any]:
+def _inputs_and_targets(item: Any) -> tuple[Any, Any]:
     """Inputs and targets."""
     if isinstance(item, tuple | list) and len(item) == 1:  # what a TensorDataset of one tensor gives
         item = item[0]
     if isinstance(item, Tensor):
         return item, item
     if isinstance(item, dict):
-        return _named(item)
+        return _from_dictionary(item)
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
     length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
     raise TaskError(
         f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)",
-        fix=f"{REMEDY}; several inputs: ((a, b), targets)",
+        fix=f"{EXPECTED_BATCHES}; several inputs: ((a, b), targets)",
     )
 
 
-def _named(item: dict[str, Any]) -> tuple[Any, Any]:
-    for inputs, targets in NAMES:
+def _from_dictionary(item: dict[str, Any]) -> tuple[Any, Any]:
+    for inputs, targets in PAIR_NAMES:
         if item.keys() == {inputs, targets}:
             return item[inputs], item[targets]
     given = {name: value for name, value in item.items() if value is not None}
-    label = next((name for name in LABELS if name in given and len(given) > 1), None)
+    label = next((name for name in LABEL_NAMES if name in given and len(given) > 1), None)
     if label is None:
         return given, given
     return {name: value for name, value in given.items() if name != label}, given[label]
@@ -210,11 +210,11 @@ def leaves(tree: Any) -> Iterator[Tensor]:
             yield from leaves(tree[key])
 
 
-def batch_leaves(batch: Batch) -> Iterator[Tensor]:
+def batch_tensors(batch: Batch) -> Iterator[Tensor]:
     yield from leaves((batch.inputs, batch.targets))
 
 
-class Beginning:
+class FirstSamples:
     """The batches of a source up to its first `samples` samples; `cut` says, once it was read, if there are more."""
 
     def __init__(self, source: Any, samples: int) -> None:
@@ -256,7 +256,7 @@ class _Hasher:
 
     def update(self, batch: Batch) -> None:
         self.samples += batch.size
-        tensors = list(batch_leaves(batch))
+        tensors = list(batch_tensors(batch))
         kinds = [str(tensor.dtype) for tensor in tensors]
         self._leaves = self._leaves or [(kind, hashlib.sha256(kind.encode())) for kind in kinds]
         if [kind for kind, _ in self._leaves] != kinds:
@@ -275,7 +275,7 @@ class _Hasher:
         return hashlib.sha256("".join(digest.hexdigest() for _, digest in self._leaves).encode()).hexdigest()
 
 
-def digest(batch: Batch) -> str:
+def batch_digest(batch: Batch) -> str:
     """The sha256 of a batch alone."""
     hasher = _Hasher()
     hasher.update(batch)
@@ -297,16 +297,16 @@ def _iterable(source: Any) -> Iterable[Any]:
     if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
         return DataLoader(source, batch_size=DATASET_BATCH)
     if not isinstance(source, Iterable):
-        raise TaskError(f"the data is a {type(source).__name__}, which cannot be iterated", fix=REMEDY)
+        raise TaskError(f"the data is a {type(source).__name__}, which cannot be iterated", fix=EXPECTED_BATCHES)
     if isinstance(source, Iterator):
-        raise TaskError("the data can be read only once: it is an iterator or a generator", fix=REMEDY)
+        raise TaskError("the data can be read only once: it is an iterator or a generator", fix=EXPECTED_BATCHES)
     return source
 
 
 def _require_same_first(source: Iterable[Any], expected: str) -> None:
     with own_random_stream(1):
         again = next((as_batch(item) for item in source), None)
-    if again is None or digest(again) != expected:
+    if again is None or batch_digest(again) != expected:
         raise TaskError(
             "the data changes from pass to pass: its first batch was another one the second time",
             why="a curvature needs one fixed data set; the loader shuffles, samples or augments",
@@ -314,22 +314,22 @@ def _require_same_first(source: Iterable[Any], expected: str) -> None:
         )
 
 
-def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
     """The tree of tuples and dicts with every tensor changed; lists become tuples."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, tuple | list):
-        parts = [mapped(change, part) for part in tree]
+        parts = [map_tensors(change, part) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
     if isinstance(tree, dict):
         same = copy.copy(tree)  # a kind of dictionary stays that kind
         for key, part in tree.items():
-            same[key] = mapped(change, part)
+            same[key] = map_tensors(change, part)
         return same
     return tree
 
 
-def visited(batch: Batch) -> list[Tensor]:
+def tensors_in_map_order(batch: Batch) -> list[Tensor]:
     """The tensors in the order in which `Batch.map` visits them."""
     found: list[Tensor] = []
 

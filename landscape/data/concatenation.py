@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, Batches, batch_leaves, visited
+from landscape.data.batches import Batch, Batches, batch_tensors, tensors_in_map_order
 from landscape.errors import LandscapeError
 
 TRIED = 16  # samples on which it is tried whether they depend on each other
 APART = 1e-4  # relative to the sum: above float32 rounding, far below what statistics of a batch do
 
 
-def joined(batches: Batches, room: int) -> Batches:
+def concatenate(batches: Batches, room: int) -> Batches:
     """The same batches as views of one, `whole`; as they are if that takes more than `room` bytes or cannot be.
 
     They are joined if they are in memory, of one shape, and hold nothing but tensors.
@@ -30,17 +30,17 @@ def joined(batches: Batches, room: int) -> Batches:
     parts = list(batches)
     if len(parts) == 1:
         return replace(batches, whole=parts[0])
-    forms = [form((part.inputs, part.targets)) for part in parts]
-    size = sum(tensor.nbytes for part in parts for tensor in batch_leaves(part))
+    forms = [tree_form((part.inputs, part.targets)) for part in parts]
+    size = sum(tensor.nbytes for part in parts for tensor in batch_tensors(part))
     if forms[0] is None or any(other != forms[0] for other in forms) or size > room:
         return batches
-    visits = [iter(visited(part)) for part in parts]
+    visits = [iter(tensors_in_map_order(part)) for part in parts]
     whole = parts[0].map(lambda _: torch.cat([next(visit) for visit in visits]))
     ends = accumulate(part.size for part in parts)
     return replace(batches, source=list(whole.cut(ends)), whole=whole)
 
 
-def independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
+def samples_are_independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
     """Whether the summed loss of samples is the same in any company; False if their batches cannot be joined.
 
     It is tried on samples from the whole length of the data.
@@ -59,12 +59,12 @@ def independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
     return abs(together - sum(parts)) <= APART * sum(map(abs, parts)) != 0
 
 
-def form(tree: Any) -> Any:
+def tree_form(tree: Any) -> Any:
     """How a tree of tuples, lists and dictionaries of tensors is built; None if it holds anything else."""
     if isinstance(tree, Tensor):
         return tree.shape[1:], tree.dtype
     keys = tuple(tree) if isinstance(tree, dict) else None
     if keys is None and not isinstance(tree, tuple | list):
         return None
-    parts = [form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
+    parts = [tree_form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
     return None if None in parts else (type(tree), keys, *parts)

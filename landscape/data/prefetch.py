@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from landscape.data.batches import Batch, batch_leaves, placed
+from landscape.data.batches import Batch, batch_tensors, to_device
 
 
-def ahead(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
+def prefetch(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
     """The batches on the device, floating tensors in `dtype`.
 
     On CUDA each is copied, from pinned memory and on a stream of its own, before the one before it is given out. What
@@ -17,32 +17,32 @@ def ahead(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype) ->
     """
     if device.type != "cuda":
         for batch in batches:
-            yield placed(batch, device, dtype)
+            yield to_device(batch, device, dtype)
         return
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     following: tuple[Batch, Callable[[], None]] | None = None
     for batch in batches:
-        coming = _sent(batch, device, dtype, stream) if _pageable(batch) else None
+        coming = _start_transfer(batch, device, dtype, stream) if _pageable(batch) else None
         if following is not None:
-            yield _arrived(following)
+            yield _finish_transfer(following)
         following = coming
         if coming is None:
-            yield placed(batch, device, dtype)
+            yield to_device(batch, device, dtype)
     if following is not None:
-        yield _arrived(following)
+        yield _finish_transfer(following)
 
 
-def _sent(
+def _start_transfer(
     batch: Batch, device: torch.device, dtype: torch.dtype, stream: torch.cuda.Stream
 ) -> tuple[Batch, Callable[[], None]]:
     """A batch under way, and what waits for it."""
     with torch.cuda.stream(stream):
-        there = placed(batch.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True)), device, dtype)
+        there = to_device(batch.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True)), device, dtype)
 
     def wait() -> None:
         current = torch.cuda.current_stream(device)
         current.wait_stream(stream)
-        for tensor in batch_leaves(there):
+        for tensor in batch_tensors(there):
             tensor.record_stream(current)  # the allocator must not give it away before
 
     return there, wait
@@ -50,10 +50,10 @@ def _sent(
 
 def _pageable(batch: Batch) -> bool:
     """Whether all tensors are in the host's common memory: to pin them is to copy them."""
-    return all(tensor.device.type == "cpu" and not tensor.is_pinned() for tensor in batch_leaves(batch))
+    return all(tensor.device.type == "cpu" and not tensor.is_pinned() for tensor in batch_tensors(batch))
 
 
-def _arrived(sent: tuple[Batch, Callable[[], None]]) -> Batch:
+def _finish_transfer(sent: tuple[Batch, Callable[[], None]]) -> Batch:
     batch, wait = sent
     wait()
     return batch

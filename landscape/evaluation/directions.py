@@ -15,9 +15,9 @@ from torch import Tensor
 from landscape import seeds
 from landscape.choices import Normalise
 from landscape.errors import UsageError
-from landscape.network.filters import FilterAxis, by_filter, match_norms
-from landscape.network.parameter_kinds import Role, roles
-from landscape.network.space import Block, ParameterSpace
+from landscape.network.filters import FilterAxis, filter_rows, match_filter_norms
+from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
+from landscape.network.space import ParameterBlock, ParameterSpace
 from landscape.objective import Objective
 
 IGNORABLE = ("bias", "norm", "position")  # roles that --ignore knows; "none" leaves nothing out
@@ -27,15 +27,15 @@ IGNORABLE = ("bias", "norm", "position")  # roles that --ignore knows; "none" le
 class Treatment:
     """What is done to a direction on one tensor: normalised by filter, layer or tensor, left as it is, or zeroed."""
 
-    block: Block
-    role: Role
+    block: ParameterBlock
+    role: ParameterKind
     how: str  # a word of Normalise, or "ignored"
 
     @property
     def filters(self) -> int:
         """How many parts are scaled, each to its own norm."""
         if self.how == "filter":
-            return len(by_filter(torch.empty(self.block.shape, device="meta"), self.block.filters))
+            return len(filter_rows(torch.empty(self.block.shape, device="meta"), self.block.filters))
         return int(self.how in ("layer", "tensor"))
 
 
@@ -45,11 +45,11 @@ def treatments(objective: Objective, normalise: Normalise, ignore: Iterable[str]
     `ignore` holds roles (`bias`, `norm`, `position`), globs over names, or `none`. Filters exist in weights and tables
     of tokens; whatever else moves is scaled as a whole.
     """
-    role_of, names = roles(objective.model), objective.space.names
+    role_of, names = parameter_kinds(objective.model), objective.space.names
     words = [word for word in ignore if word != "none"]
     ignored = {name for name in names if role_of[name] in words}
     try:
-        ignored |= objective.space.matched((word for word in words if word not in IGNORABLE), "--ignore")
+        ignored |= objective.space.names_matching((word for word in words if word not in IGNORABLE), "--ignore")
     except UsageError as error:
         raise UsageError(error.what, fix=f"{', '.join(IGNORABLE)}, none, or {error.fix}") from None
     if ignored == set(names):
@@ -59,7 +59,7 @@ def treatments(objective: Objective, normalise: Normalise, ignore: Iterable[str]
     )
 
 
-def _treatment(block: Block, role: Role, normalise: Normalise, ignored: bool) -> Treatment:
+def _treatment(block: ParameterBlock, role: ParameterKind, normalise: Normalise, ignored: bool) -> Treatment:
     if ignored:
         return Treatment(block, role, "ignored")
     has_filters = role in ("weight", "embedding")
@@ -81,7 +81,7 @@ def treated(direction: Tensor, objective: Objective, done: Sequence[Treatment]) 
         elif one.how == "tensor":
             move.mul_(_ratio(torch.linalg.vector_norm(weight), torch.linalg.vector_norm(move)))
         elif one.how == "filter":
-            match_norms(move, weight, one.block.filters)
+            match_filter_norms(move, weight, one.block.filters)
     _by_layer(objective.space, direction, objective.theta, {one.block.name for one in done if one.how == "layer"})
     return direction
 
@@ -108,16 +108,16 @@ def _ratio(weight: Tensor, move: Tensor) -> Tensor:
 def zero_filters(objective: Objective, done: Sequence[Treatment]) -> int:
     """How many filters are 0, so that they do not move."""
     weights = objective.space.unflatten(objective.theta)
-    rows = (by_filter(weights[one.block.name], one.block.filters) for one in done if one.how == "filter")
+    rows = (filter_rows(weights[one.block.name], one.block.filters) for one in done if one.how == "filter")
     return sum(int((~part.any(dim=1)).sum()) for part in rows)
 
 
 def unreached_rows(objective: Objective) -> dict[str, int]:
     """How many rows of each table of tokens the data do not reach: their gradient is exactly 0."""
-    role_of = roles(objective.model)
+    role_of = parameter_kinds(objective.model)
     tables = [block.name for block in objective.space.blocks if role_of[block.name] == "embedding"]
     if not tables:
         return {}
     slopes = objective.space.unflatten(objective.gradient())
-    counts = {name: int((~by_filter(slopes[name], FilterAxis()).any(dim=1)).sum()) for name in tables}
+    counts = {name: int((~filter_rows(slopes[name], FilterAxis()).any(dim=1)).sum()) for name in tables}
     return {name: count for name, count in counts.items() if count}

@@ -12,7 +12,7 @@ from torch import Tensor
 from landscape.data.batches import Batch
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.loss import BY_NAME, FunctionLoss, Loss, as_loss
-from landscape.plugins.imports import imported
+from landscape.plugins.imports import import_object
 
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
@@ -24,7 +24,7 @@ def as_metric(given: Any) -> Loss:
     """
     if isinstance(given, str) and ":" not in given and given not in BY_NAME:
         raise TaskError(f"there is no metric called {given}", fix="--metric pkg.mod:function, or path/file.py:function")
-    found = imported(given) if isinstance(given, str) and ":" in given else given
+    found = import_object(given) if isinstance(given, str) and ":" in given else given
     metric = as_loss(found)
     if not isinstance(metric, FunctionLoss):
         return metric

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from landscape import checkpoints
 from landscape.errors import CheckpointError, UsageError
-from landscape.network.batch_norm import statistics
+from landscape.network.batch_norm import statistic_names
 from landscape.network.wrappers import first_names
 from landscape.objective import Objective
 
@@ -49,7 +49,7 @@ class Other:
 
     def statistics(self) -> dict[str, Tensor]:
         """Its running statistics of BatchNorm, on the objective's device and in its precision."""
-        return {name: self.tensors[name].to(self.objective.theta) for name in statistics(self.objective.model)}
+        return {name: self.tensors[name].to(self.objective.theta) for name in statistic_names(self.objective.model)}
 
     def loss(self) -> float:
         """The mean loss with its own parameters and buffers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.compute.vmapping import vectorised
+from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.objective import Objective
 
@@ -46,7 +46,7 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
 
 def at_once(objective: Objective, most: int) -> int:
     """How many points of `most` share a vectorised pass; 1 if each goes alone."""
-    return max(1, min(most, TOGETHER_BYTES // _bytes(objective, objective.largest)))
+    return max(1, min(most, TOGETHER_BYTES // _bytes(objective, objective.largest_micro_batch)))
 
 
 def _bytes(objective: Objective, samples: int) -> int:
@@ -64,7 +64,7 @@ def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
     def total(row: Tensor) -> Tensor:
         return objective.batch_total(row, batch)
 
-    together = vectorised(total, rows) if _together(objective, batch, len(rows)) else None
+    together = try_vmap(total, rows) if _together(objective, batch, len(rows)) else None
     return torch.stack([total(row) for row in rows]) if together is None else together
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from landscape.choices import DATA, MEMORISED
-from landscape.data.batches import Batch, digest
+from landscape.data.batches import Batch, batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, nearest
 from landscape.objective import Objective
 from landscape.tasks import task as tasks
@@ -33,7 +33,7 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
             raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorised=data.py:canaries")
         named, *pairs = data.split(",")
         trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
-        sources[name], named_by[name] = tasks.data(named, tuple(pairs), trusted), word
+        sources[name], named_by[name] = tasks.data_factory(named, tuple(pairs), trusted), word
     for name, source in sources.items():
         key = name, named_by.get(name, "")
         if key not in known:
@@ -56,7 +56,7 @@ def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: s
 
 def digests(objective: Objective, *, targets: bool = True) -> list[str]:
     """A hash of each sample's inputs, and with `targets` of these too."""
-    return [digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
+    return [batch_digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
 
 
 def samples(objective: Objective) -> Iterator[Batch]:
@@ -67,7 +67,7 @@ def samples(objective: Objective) -> Iterator[Batch]:
 
 def _over(objective: Objective, name: str, source: object) -> Objective:
     try:
-        found = objective.over(source() if callable(source) else source)
+        found = objective.with_data(source() if callable(source) else source)
         found.first(1).value()  # a sample of another shape fails here, where its population can be named
         return found
     except LandscapeError as error:

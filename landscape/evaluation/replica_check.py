@@ -12,7 +12,7 @@ from landscape import seeds
 from landscape.data.batches import Batch
 from landscape.errors import LandscapeError
 from landscape.evaluation.forward_batches import pieces
-from landscape.network.batch_norm import statistics
+from landscape.network.batch_norm import statistic_names
 from landscape.objective import Objective, Replica
 
 AWAY = (0.1, 0.5)  # how far weights are moved, relative to their size; the second if the first hardly tells
@@ -38,7 +38,7 @@ def _compared(copied: Replica, vector: Tensor, away: float) -> bool | None:
     objective = copied.objective
     _move(objective, vector, away)
     known, places = dict(objective.model.named_buffers()), dict(copied.model.named_buffers())
-    own = {name: places[name].clone() for name in statistics(objective.model)}
+    own = {name: places[name].clone() for name in statistic_names(objective.model)}
     buffers = {name: known[name].to(vector) * (1 + away) + away for name in own}
     for name, values in buffers.items():
         places[name].copy_(values)

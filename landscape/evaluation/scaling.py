@@ -37,8 +37,8 @@ def scale(
         scaled = torch.ones_like(theta)
     else:
         scaled = (theta.abs() if adaptive == "element" else space.filter_norms(theta)) + eta
-        scaled[space.within(unscaled, "--unscaled").to(theta.device)] = 1.0
-    still = space.within(fixed, "--fixed").to(theta.device)
+        scaled[space.mask(unscaled, "--unscaled").to(theta.device)] = 1.0
+    still = space.mask(fixed, "--fixed").to(theta.device)
     scaled[still] = 0.0
     if not bool((scaled > 0).any()):
         held = bool(still.all())

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from landscape.compute import memory
 from landscape.compute.timing import shortest
-from landscape.compute.vmapping import vectorised
+from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation.forward_batches import own_batches, pieces
@@ -26,7 +26,7 @@ from landscape.evaluation.points import TOGETHER_BYTES
 from landscape.evaluation.replica_check import follows
 from landscape.losses.loss import Loss
 from landscape.losses.predictions import errors, has_classes
-from landscape.network.batch_norm import Interpolated, recompute
+from landscape.network.batch_norm import StatisticsInterpolation, recompute_statistics
 from landscape.objective import Objective
 
 ROUNDS = 2  # timed passes of each way in a trial, after a warm-up; the fastest counts
@@ -69,7 +69,7 @@ class Plane:
     """
 
     directions: tuple[Tensor, ...]
-    statistics: tuple[Interpolated, np.ndarray] | str | None = None
+    statistics: tuple[StatisticsInterpolation, np.ndarray] | str | None = None
 
 
 class Sweep:
@@ -181,7 +181,7 @@ class Sweep:
                         (self._sums(self._output(piece), piece) for piece in self._data()), start=torch.zeros(())
                     )
                 except RuntimeError as error:
-                    if not memory.exhausted(error):
+                    if not memory.is_out_of_memory(error):
                         raise
                 self._shrink()
 
@@ -197,9 +197,9 @@ class Sweep:
             rows = torch.addcmul(rows, steps[:, None], direction)
         try:
             with torch.no_grad():
-                parts = [vectorised(lambda row, piece=piece: sums(row, piece), rows) for piece in self._data()]
+                parts = [try_vmap(lambda row, piece=piece: sums(row, piece), rows) for piece in self._data()]
         except RuntimeError as error:
-            if not memory.exhausted(error):
+            if not memory.is_out_of_memory(error):
                 raise
             parts = [None]
         if any(part is None for part in parts):
@@ -233,7 +233,7 @@ class Sweep:
             means.append(numbers[:, -2] / numbers[:, -1])
         return np.stack(means, axis=1)
 
-    def _normalise(self, kind: tuple[Interpolated, np.ndarray] | str, point: Sequence[float]) -> None:
+    def _normalise(self, kind: tuple[StatisticsInterpolation, np.ndarray] | str, point: Sequence[float]) -> None:
         """Puts the running statistics of this point into the copy."""
         if self._replica is None:
             raise UsageError(
@@ -241,7 +241,7 @@ class Sweep:
             )
         model = self._replica.model
         if isinstance(kind, str):
-            recompute(model, lambda: (self._output(batch) for batch in own_batches(self.objective)))
+            recompute_statistics(model, lambda: (self._output(batch) for batch in own_batches(self.objective)))
             return
         between, shares = kind
         places = dict(model.named_buffers())
@@ -259,14 +259,14 @@ class Sweep:
         """What a trial changes in turn, keeping what is faster."""
         if self._convolutions:
             yield {"channels_last": True}
-        samples, own = self.objective.batches.samples, self.objective.largest
-        room = memory.available(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
+        samples, own = self.objective.batches.samples, self.objective.largest_micro_batch
+        room = memory.free_bytes(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
         sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(room, samples)}
         if self.objective.batches.whole is not None:
             yield from ({"samples": size} for size in sorted(sizes - {own}))
         each = 4 * self.objective.theta.nbytes + self.objective.activation_bytes * (self.way.samples or own)
         cuda = self.objective.device.type == "cuda"
-        most = memory.available(self.objective.device) // SHARE if cuda else TOGETHER_BYTES
+        most = memory.free_bytes(self.objective.device) // SHARE if cuda else TOGETHER_BYTES
         if plane.statistics is None and TOGETHER * each <= most:
             yield {"points": TOGETHER}
 

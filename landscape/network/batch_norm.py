@@ -17,7 +17,7 @@ MEAN, VARIANCE = "running_mean", "running_var"
 STATISTICS = (MEAN, VARIANCE)
 
 
-def normalising(model: nn.Module) -> dict[str, _BatchNorm]:
+def batch_norm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
     """The BatchNorm layers that keep running statistics, by name."""
     return {
         name: module
@@ -26,13 +26,13 @@ def normalising(model: nn.Module) -> dict[str, _BatchNorm]:
     }
 
 
-def statistics(model: nn.Module) -> list[str]:
+def statistic_names(model: nn.Module) -> list[str]:
     """The names of their running means and variances."""
-    return [f"{name}.{kind}".removeprefix(".") for name in normalising(model) for kind in STATISTICS]
+    return [f"{name}.{kind}".removeprefix(".") for name in batch_norm_layers(model) for kind in STATISTICS]
 
 
 @dataclass(frozen=True)
-class Interpolated:
+class StatisticsInterpolation:
     """Statistics between those of several models: `(1 - sum t) first + sum t_i others_i`.
 
     Beyond the models a variance is held at the smallest of theirs, lest it become negative.
@@ -73,13 +73,13 @@ class _Moments:
         self.count = together
 
 
-def recompute(model: nn.Module, passes: Callable[[], Iterable[Any]]) -> None:
+def recompute_statistics(model: nn.Module, passes: Callable[[], Iterable[Any]]) -> None:
     """Overwrites the running statistics of `model` with those of the data that `passes` runs through it.
 
     Batch by batch each layer normalises with the batch's own statistics, as in training, and what it has seen is
     pooled over all batches, weighted by their sizes: with one batch, the loss is then that of training mode.
     """
-    layers = normalising(model)
+    layers = batch_norm_layers(model)
     seen = {name: _Moments() for name in layers}
     with _own_statistics(layers, seen):
         for _ in passes():

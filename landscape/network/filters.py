@@ -30,13 +30,13 @@ def filter_axes(model: nn.Module) -> Mapping[str, FilterAxis]:
     """Where a layer's filters are not along axis 0, by the names of parameters."""
     axes: dict[str, FilterAxis] = {}
     for path, module in model.named_modules():
-        where = _of(module)
+        where = _filter_axis(module)
         if where is not None:
             axes |= dict.fromkeys((f"{path}.{name}".removeprefix(".") for name in WEIGHTS), where)
     return MappingProxyType(axes)
 
 
-def _of(module: nn.Module) -> FilterAxis | None:
+def _filter_axis(module: nn.Module) -> FilterAxis | None:
     if isinstance(module, TRANSPOSED):
         return FilterAxis(1, module.groups)
     kind = type(module)
@@ -45,7 +45,7 @@ def _of(module: nn.Module) -> FilterAxis | None:
     return None
 
 
-def by_filter(weight: Tensor, where: FilterAxis) -> Tensor:
+def filter_rows(weight: Tensor, where: FilterAxis) -> Tensor:
     """The weight as a matrix `(filters, entries)`; a vector is one row."""
     if weight.ndim < 2:
         return weight[None]
@@ -54,9 +54,9 @@ def by_filter(weight: Tensor, where: FilterAxis) -> Tensor:
     return rows
 
 
-def match_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
+def match_filter_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
     """Scales each filter of `move`, in place, to the norm of that filter of `weight`; a move of 0 stays 0."""
-    (parts, length), (_, wanted) = _measured(move, where), _measured(weight, where)
+    (parts, length), (_, wanted) = _grouped_norms(move, where), _grouped_norms(weight, where)
     parts.mul_(torch.where(length > 0, wanted / length, 0.0))
 
 
@@ -64,12 +64,12 @@ def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:
     """The Euclidean norm of the filter that each entry belongs to, in the weight's shape; |w| where there are none."""
     if weight.ndim < 2:
         return weight.abs()
-    parts, norms = _measured(weight, where)
+    parts, norms = _grouped_norms(weight, where)
     spread: Tensor = norms.expand_as(parts).reshape(weight.shape)
     return spread
 
 
-def _measured(weight: Tensor, where: FilterAxis) -> tuple[Tensor, Tensor]:
+def _grouped_norms(weight: Tensor, where: FilterAxis) -> tuple[Tensor, Tensor]:
     """The weight with its groups as an axis of their own, a view, and the norms of its filters, of that many axes."""
     parts = weight.unflatten(0, (where.groups, -1))  # type: ignore[no-untyped-call]
     others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]

@@ -17,7 +17,7 @@ OTHERS = (nn.Conv1d, nn.Conv3d, nn.Bilinear, *TRANSPOSED)  # linear too, and not
 
 
 @dataclass(frozen=True)
-class Projection:
+class LinearMap:
     """A weight that is used as a matrix `(outputs, inputs)`, and the modules that apply it.
 
     A convolution is one to each patch of its input (Grosse and Martens 2016, section 3).
@@ -64,7 +64,7 @@ def output_rows(module: nn.Module, output: Tensor) -> Tensor:
     return images.flatten(2).transpose(1, 2)
 
 
-def projections(model: nn.Module, names: Iterable[str]) -> tuple[list[Projection], list[str]]:
+def linear_maps(model: nn.Module, names: Iterable[str]) -> tuple[list[LinearMap], list[str]]:
     """The linear maps whose weights are among the named parameters, and the paths of those that cannot be measured.
 
     Left out are other and grouped convolutions, weights that serve as something else too (a head tied to an embedding),
@@ -82,7 +82,7 @@ def projections(model: nn.Module, names: Iterable[str]) -> tuple[list[Projection
             paths.setdefault(id(module), path)
         elif isinstance(module, OTHERS):
             left_out.append(path)
-    found: dict[int, Projection] = {}
+    found: dict[int, LinearMap] = {}
     for module in (m for m in model.modules() if _linear(m)):
         weight: Any = module.weight
         key, path = id(weight), paths[id(module)]
@@ -92,11 +92,11 @@ def projections(model: nn.Module, names: Iterable[str]) -> tuple[list[Projection
             left_out += [path] if key in parameters or not isinstance(weight, nn.Parameter) else []
             continue
         rows, columns = (weight.T if _transposed(module) else weight.flatten(1)).shape
-        found[key] = Projection(path, parameters[key], tuple(users[key]), rows, columns)
+        found[key] = LinearMap(path, parameters[key], tuple(users[key]), rows, columns)
     return list(found.values()), left_out
 
 
-def matching(found: Iterable[Projection], globs: Iterable[str], flag: str) -> list[Projection]:
+def select_linear_maps(found: Iterable[LinearMap], globs: Iterable[str], flag: str) -> list[LinearMap]:
     """Those whose path, or parameter's name, matches any of the globs; UsageError for a glob that matches nothing."""
     every, chosen = list(found), set[str]()
     for glob in globs:

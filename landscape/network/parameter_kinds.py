@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-Role = Literal["weight", "embedding", "position", "norm", "bias"]
+ParameterKind = Literal["weight", "embedding", "position", "norm", "bias"]
 
 # names under which transformers keep what stands for a place: BERT's, GPT-2's, T5's, Swin's, ViT's tokens of no input
 PLACES = re.compile(
@@ -18,20 +18,20 @@ GAINS = re.compile(r"(^|\.)(weight_g|parametrizations\.\w+\.original0)$")  # of 
 WITH_WEIGHTS = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd)
 
 
-def roles(model: nn.Module) -> Mapping[str, Role]:
+def parameter_kinds(model: nn.Module) -> Mapping[str, ParameterKind]:
     """The role of every parameter, under each of its names."""
-    return dict(_roles(model))
+    return dict(_parameter_kinds(model))
 
 
-def _roles(model: nn.Module) -> Iterator[tuple[str, Role]]:
+def _parameter_kinds(model: nn.Module) -> Iterator[tuple[str, ParameterKind]]:
     names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for path, module in model.named_modules(remove_duplicate=False):
         for own, parameter in module.named_parameters(recurse=False):
             name = f"{path}.{own}".removeprefix(".")
-            yield name, _role(name, module, parameter.ndim, names)
+            yield name, _parameter_kind(name, module, parameter.ndim, names)
 
 
-def _role(name: str, module: nn.Module, dimensions: int, names: set[str]) -> Role:
+def _parameter_kind(name: str, module: nn.Module, dimensions: int, names: set[str]) -> ParameterKind:
     paired = not name.endswith("original0") or f"{name[:-1]}1" in names
     if "norm" in type(module).__name__.lower() or (GAINS.search(name) and paired):
         return "norm"

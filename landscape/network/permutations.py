@@ -41,7 +41,7 @@ JOINING = {"add", "iadd", "add_", "sub", "isub", "mul", "imul", "truediv"}
 
 
 @dataclass(frozen=True)
-class Group:
+class PermutationGroup:
     """Units that may be permuted: for each place (tensor name, axis) the positions of every unit, `(units, times)`."""
 
     places: Mapping[tuple[str, int], Tensor]
@@ -93,7 +93,7 @@ class _Known:
 FIXED = 0  # the unit that all fixed ones are joined with
 
 
-def groups(model: nn.Module, batch: Batch) -> tuple[Group, ...]:
+def permutation_groups(model: nn.Module, batch: Batch) -> tuple[PermutationGroup, ...]:
     """Groups of interchangeable units, in the order in which data meet them.
 
     Raises UsageError if the model cannot be traced on the batch, or uses what permutations are not known through.
@@ -120,10 +120,10 @@ def groups(model: nn.Module, batch: Batch) -> tuple[Group, ...]:
         raise _unknown(
             f"the model ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         ) from error
-    return _grouped(known)
+    return _permutation_groups(known)
 
 
-def _grouped(known: _Known) -> tuple[Group, ...]:
+def _permutation_groups(known: _Known) -> tuple[PermutationGroup, ...]:
     fixed = known.root(FIXED)
     found: dict[int, dict[tuple[str, int], list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, units in known.places.items():
@@ -134,7 +134,7 @@ def _grouped(known: _Known) -> tuple[Group, ...]:
     for places in found.values():
         alike[tuple((place, len(positions)) for place, positions in places.items())].append(places)
     return tuple(
-        Group({place: torch.tensor([unit[place] for unit in units]) for place, _ in signature})
+        PermutationGroup({place: torch.tensor([unit[place] for unit in units]) for place, _ in signature})
         for signature, units in alike.items()
         if len(units) > 1
     )

@@ -16,7 +16,7 @@ from landscape.network.filters import FilterAxis, filter_norms
 
 
 @dataclass(frozen=True)
-class Block:
+class ParameterBlock:
     """One named tensor inside the flat vector."""
 
     name: str
@@ -29,7 +29,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Some of the named tensors, taken together: their names, and where they are in the flat vector."""
 
     name: str
@@ -49,12 +49,14 @@ class Group:
 class ParameterSpace:
     """The order in which named tensors make one vector theta `(P,)`."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[ParameterBlock, ...]
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], axes: Mapping[str, FilterAxis] = MappingProxyType({})) -> ParameterSpace:
         """The space of named tensors; `axes` tell where filters are not along axis 0."""
-        return cls(tuple(Block(n, tuple(tensor.shape), axes.get(n, FilterAxis())) for n, tensor in tensors.items()))
+        return cls(
+            tuple(ParameterBlock(n, tuple(tensor.shape), axes.get(n, FilterAxis())) for n, tensor in tensors.items())
+        )
 
     @property
     def size(self) -> int:
@@ -79,12 +81,12 @@ class ParameterSpace:
         named = self.unflatten(theta)
         return self.flatten({block.name: filter_norms(named[block.name], block.filters) for block in self.blocks})
 
-    def within(self, globs: Iterable[str], flag: str) -> Tensor:
+    def mask(self, globs: Iterable[str], flag: str) -> Tensor:
         """A mask `(P,)` of the coordinates whose parameter's name matches, as in `matched`."""
-        chosen = self.matched(globs, flag)
+        chosen = self.names_matching(globs, flag)
         return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
 
-    def matched(self, globs: Iterable[str], flag: str) -> set[str]:
+    def names_matching(self, globs: Iterable[str], flag: str) -> set[str]:
         """The names that match a glob; `!GLOB` is every name that does not.
 
         Raises UsageError, which names the `flag`, for a glob that matches nothing.
@@ -93,33 +95,33 @@ class ParameterSpace:
         for glob in globs:
             matches = {name for name in self.names if fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!")}
             if not matches and not glob.startswith("!"):
-                raise self._unmatched(glob, flag)
+                raise self._no_match(glob, flag)
             chosen |= matches
         return chosen
 
-    def _unmatched(self, glob: str, flag: str) -> UsageError:
+    def _no_match(self, glob: str, flag: str) -> UsageError:
         return UsageError(
             f"no trainable parameter matches {flag} {nearest(glob, self.names)}",
             fix=f"a glob over the names: {listing(self.names)}",
         )
 
-    def whole(self) -> Group:
+    def whole_group(self) -> ParameterGroup:
         """All tensors as one group."""
-        return Group("all", self.names, ((0, self.size),))
+        return ParameterGroup("all", self.names, ((0, self.size),))
 
-    def layers(self) -> tuple[Group, ...]:
+    def layers(self) -> tuple[ParameterGroup, ...]:
         """A group for every module that owns parameters, called by its path in the model."""
         owners = dict.fromkeys(_owner(name) for name in self.names)
         groups = (self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
         return tuple(group for group in groups if group.size)
 
-    def matching(self, globs: Iterable[str]) -> tuple[Group, ...]:
+    def groups_matching(self, globs: Iterable[str]) -> tuple[ParameterGroup, ...]:
         """A group for each glob over parameter or module names; raises UsageError for none, or an overlap."""
         groups = []
         for glob in globs:
             group = self._group(glob, lambda n, glob=glob: fnmatchcase(n, glob) or fnmatchcase(_owner(n), glob))  # type: ignore[misc]
             if not group.size:
-                raise self._unmatched(glob, "--blocks")
+                raise self._no_match(glob, "--blocks")
             groups.append(group)
         names = [name for group in groups for name in group.names]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -127,7 +129,7 @@ class ParameterSpace:
             raise UsageError(f"two --blocks hold {listing(twice)}", fix="globs without common parameters")
         return tuple(groups)
 
-    def _group(self, name: str, belongs: Callable[[str], bool]) -> Group:
+    def _group(self, name: str, belongs: Callable[[str], bool]) -> ParameterGroup:
         ranges: list[tuple[int, int]] = []
         place = 0
         for block in self.blocks:
@@ -136,7 +138,7 @@ class ParameterSpace:
                 begin = ranges.pop()[0] if joined else place
                 ranges.append((begin, place + block.size))
             place += block.size
-        return Group(name, tuple(b.name for b in self.blocks if belongs(b.name)), tuple(ranges))
+        return ParameterGroup(name, tuple(b.name for b in self.blocks if belongs(b.name)), tuple(ranges))
 
     def select(self, globs: Iterable[str]) -> ParameterSpace:
         """The blocks whose name matches any of the globs (`*.weight`), all of them if there are none.
@@ -146,7 +148,7 @@ class ParameterSpace:
         wanted = tuple(globs)
         for glob in wanted:
             if not any(fnmatchcase(name, glob) for name in self.names):
-                raise self._unmatched(glob, "--params")
+                raise self._no_match(glob, "--params")
         matches = (b for b in self.blocks if not wanted or any(fnmatchcase(b.name, glob) for glob in wanted))
         return ParameterSpace(tuple(matches))
 

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from landscape.errors import TaskError, listing
 
 
-def undone(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> nn.Module:
     """The plain module inside DataParallel, DistributedDataParallel and torch.compile; FSDP is refused."""
     if "FullyShardedDataParallel" in type(model).__name__:
         raise TaskError("the model is sharded by FSDP", fix="gather a full state dict and load it into a plain model")
@@ -19,12 +19,12 @@ def undone(model: nn.Module) -> nn.Module:
         inner = getattr(model, wrapper, None)
         wraps = wrapper == "_orig_mod" or isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
         if wraps and isinstance(inner, nn.Module):
-            return undone(inner)
+            return unwrap(inner)
     return model
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode for the time of a forward pass; every submodule's own mode is restored."""
     training = [module for module in model.modules() if module.training]
     for module in training:
@@ -36,7 +36,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that theta may hold; raises TaskError if there are none, or some that no theta can hold."""
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trainable:

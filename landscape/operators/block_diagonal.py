@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
 from landscape.operators.graphs import Graph
@@ -28,7 +28,7 @@ class BlockDiagonalOperator(LinearOperator):
     A product takes a column of A for every group.
     """
 
-    def __init__(self, inner: LinearOperator, groups: Sequence[Group]) -> None:
+    def __init__(self, inner: LinearOperator, groups: Sequence[ParameterGroup]) -> None:
         self.inner = inner
         self.groups = groups
         self.like = inner.like
@@ -54,7 +54,7 @@ class BlockDiagonalHessian(SummedOperator):
 
     name: ClassVar[str] = "blocks of the hessian"
 
-    def __init__(self, objective: Objective, groups: Sequence[Group]) -> None:
+    def __init__(self, objective: Objective, groups: Sequence[ParameterGroup]) -> None:
         super().__init__(objective)
         self.groups = groups
         self.shapes = {block.name: block.shape for block in objective.space.blocks}
@@ -83,7 +83,7 @@ class BlockDiagonalHessian(SummedOperator):
         return product
 
 
-def block_diagonal(inner: LinearOperator, groups: Sequence[Group]) -> LinearOperator:
+def block_diagonal(inner: LinearOperator, groups: Sequence[ParameterGroup]) -> LinearOperator:
     """The diagonal blocks of an operator, by the cheapest way there is."""
     if isinstance(inner, PreconditionedOperator):  # a diagonal scaling does not mix blocks
         return inner.around(block_diagonal(inner.inner, groups))
@@ -115,7 +115,7 @@ def _by_name(objective: Objective, block: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _copy(group: Group, source: Tensor, target: Tensor) -> None:
+def _copy(group: ParameterGroup, source: Tensor, target: Tensor) -> None:
     """The group's coordinates along the last axis."""
     for there, here in zip(group.of(target), group.of(source), strict=True):
         there.copy_(here)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, leaves, mapped
+from landscape.data.batches import Batch, leaves, map_tensors
 from landscape.errors import TaskError
 from landscape.evaluation.fisher_labels import drawn
 from landscape.losses.loss import Likelihood, no_likelihood
@@ -45,7 +45,7 @@ class OutputOperator(SummedOperator):
                     f"--operator needs outputs in tensors, tuples or dictionaries, not {type(output).__name__}",
                     fix="--operator hessian, or a model that returns tensors",
                 )
-            weigh = self.weighing(mapped(_detached, output), batch)
+            weigh = self.weighing(map_tensors(_detached, output), batch)
             duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
             (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
 

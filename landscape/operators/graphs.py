@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute import memory
-from landscape.data.batches import Batch, batch_leaves
+from landscape.data.batches import Batch, batch_tensors
 from landscape.objective import Objective
 
 SHARE = 4  # kept graphs take at most 1/4 of the free memory
@@ -45,7 +45,7 @@ class Graphs:
     @property
     def keeping(self) -> bool:
         """Whether the graphs of this pass serve the next one too."""
-        return self._room is not False and not self._banned and (self.passes > 0 or self.objective.alone)
+        return self._room is not False and not self._banned and (self.passes > 0 or self.objective.single_batch)
 
     def of(self, batch: Batch, plain: Build, program: Build | None = None, kind: str = "") -> Graph:
         """The batch's graph, kept or built now: the plain one, or a program of that kind, which is kept at once."""
@@ -61,16 +61,19 @@ class Graphs:
 
     def fit(self, plain: Build) -> bool:
         """Whether there is room for the graphs of all pieces; one alone must fit in any case."""
-        return self.objective.alone or self.affords(self.bytes(plain))
+        return self.objective.single_batch or self.affords(self.bytes(plain))
 
     def affords(self, size: int) -> bool:
         """Whether graphs of so many bytes have room, beside what is there."""
-        return self.objective.alone or size <= memory.available(self.objective.device) // SHARE
+        return self.objective.single_batch or size <= memory.free_bytes(self.objective.device) // SHARE
 
     def bytes(self, build: Build) -> int:
         """What the graphs of all pieces hold, from the graphs of a few samples."""
         whole, half = (self._weighed(build, size) for size in (TRIED, TRIED // 2))
-        samples, pieces = self.objective.batches.samples, -(-self.objective.batches.samples // self.objective.largest)
+        samples, pieces = (
+            self.objective.batches.samples,
+            -(-self.objective.batches.samples // self.objective.largest_micro_batch),
+        )
         each = max(whole[0] - half[0], 0) / max(whole[1] - half[1], 1)
         return round(samples * each + pieces * (max(whole[0] - whole[1] * each, 0) + self.objective.theta.nbytes))
 
@@ -86,8 +89,8 @@ class Graphs:
         batch = next(iter(self.objective.first(samples).batches))
         with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
             build(batch)
-        elsewhere = {t.untyped_storage().data_ptr() for t in (*self.objective.tensors(), *batch_leaves(batch))}
-        data = 0 if self.objective.batches.kept else sum(tensor.nbytes for tensor in batch_leaves(batch))
+        elsewhere = {t.untyped_storage().data_ptr() for t in (*self.objective.tensors(), *batch_tensors(batch))}
+        data = 0 if self.objective.batches.kept else sum(tensor.nbytes for tensor in batch_tensors(batch))
         return data + sum(size for place, size in held.items() if place not in elsewhere), batch.size
 
     def reused(self, batch: Batch) -> bool:
@@ -96,7 +99,7 @@ class Graphs:
         Each is tried once, after all were built: a model may write into what it keeps.
         """
         place = batch.first, batch.size
-        if place in self._tried or self.objective.alone or not any(key[:2] == place for key in self._kept):
+        if place in self._tried or self.objective.single_batch or not any(key[:2] == place for key in self._kept):
             return False
         self._tried.add(place)
         return True

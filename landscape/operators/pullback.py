@@ -71,7 +71,7 @@ def _batched(
                 outputs, inputs, vectors, retain_graph=keep, is_grads_batched=True, allow_unused=allow_unused
             )
     except RuntimeError as error:
-        if memory.exhausted(error) or WRITTEN in str(error):
+        if memory.is_out_of_memory(error) or WRITTEN in str(error):
             raise
         raise NoBatchingError(str(error)) from error
     count = len(vectors[0])

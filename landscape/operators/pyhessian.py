@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.compute.precision import full_precision
-from landscape.data.batches import own_random_stream, placed
+from landscape.data.batches import own_random_stream, to_device
 from landscape.errors import UsageError, listing
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
@@ -58,13 +58,13 @@ class PyHessianOperator(LinearOperator):
         objective = self.objective
         for batch in objective.batches:
             for piece in batch.split(objective.micro_batch):
-                there = placed(piece, objective.device, objective.dtype)
+                there = to_device(piece, objective.device, objective.dtype)
                 yield there.inputs, there.targets
 
     def _criterion(self, output: Tensor, target: Tensor) -> Tensor:
         """PyHessian averages batch losses weighted by samples: scaled so that the result is our sum over count."""
         objective = self.objective
-        return objective.loss.total(objective.scored(output), target) * (
+        return objective.loss.total(objective.scored_output(output), target) * (
             objective.batches.samples / (objective.count * len(target))
         )
 

@@ -15,7 +15,7 @@ from landscape.compute import memory
 from landscape.compute.strategy import Way
 from landscape.compute.timing import fastest
 from landscape.data.batches import Batch
-from landscape.data.concatenation import form
+from landscape.data.concatenation import tree_form
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
 from landscape.operators.cuda_graphs import recorded, safe
@@ -44,7 +44,7 @@ class SummedOperator(LinearOperator):
         self.like = objective.theta if theta is None else theta
         self.size = objective.space.size
         self._graphs = Graphs(objective)
-        self._largest = objective.largest
+        self._largest = objective.largest_micro_batch
 
     @abstractmethod
     def graph(self, batch: Batch) -> Graph:
@@ -59,8 +59,10 @@ class SummedOperator(LinearOperator):
         self._graphs.release()
 
     def matmat(self, block: Tensor) -> Tensor:
-        if self._largest != self.objective.largest:  # memory ran out: smaller pieces may be kept, or taken together
-            self._largest = self.objective.largest
+        if (
+            self._largest != self.objective.largest_micro_batch
+        ):  # memory ran out: smaller pieces may be kept, or taken together
+            self._largest = self.objective.largest_micro_batch
             self._graphs.release()
             self.objective.engine.ways.pop(self.work(block.shape[1]), None)
         product = self.objective.accumulate(lambda batch: self.batch_product(batch, block))
@@ -100,7 +102,7 @@ class SummedOperator(LinearOperator):
 
     def _follower(self, way: Way, error: Exception) -> Way:
         """The way to go on in after an error; raises it if there is none."""
-        if isinstance(error, RuntimeError) and memory.exhausted(error):
+        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             if way.columns == 1 and not self._graphs.forget():
                 raise error
             return Way(way.strategy, way.columns // 2) if way.columns > 3 and way.strategy == "vmap" else Way()
@@ -139,8 +141,8 @@ class SummedOperator(LinearOperator):
         """What a product with so many columns takes at its peak: graphs, columns under way, arguments and results."""
         graphs = self._graphs.bytes(self.graph)
         if not self._graphs.affords(graphs):  # one at a time
-            graphs = graphs * self.objective.largest // self.objective.batches.samples
-        under_way = PER_COLUMN * way.columns * self.objective.activation_bytes * self.objective.largest
+            graphs = graphs * self.objective.largest_micro_batch // self.objective.batches.samples
+        under_way = PER_COLUMN * way.columns * self.objective.activation_bytes * self.objective.largest_micro_batch
         vectors = 2 * columns + 3  # arguments and results by row, and what is added up
         return graphs + round(under_way) + vectors * self.objective.theta.nbytes
 
@@ -187,7 +189,7 @@ class SummedOperator(LinearOperator):
             except Exception as error:  # a compiler may fail in any way
                 if way.strategy not in PLAIN:
                     self._note(way, error)
-                elif way.columns == 1 or not (isinstance(error, RuntimeError) and memory.exhausted(error)):
+                elif way.columns == 1 or not (isinstance(error, RuntimeError) and memory.is_out_of_memory(error)):
                     raise
                 continue
             works[way] = work
@@ -197,7 +199,7 @@ class SummedOperator(LinearOperator):
         """What may be fastest, beginning with what is taken unless another is clearly faster."""
         engine = self.objective.engine
         size = max(self.objective.activation_bytes * batch.size, 1)
-        room = int(memory.available(self.objective.device) / VMAP_SHARE / PER_COLUMN)
+        room = int(memory.free_bytes(self.objective.device) / VMAP_SHARE / PER_COLUMN)
         if self.objective.device.type == "cpu" and engine.hvp == "auto":
             room = min(room, WIDEST_BYTES)
         wide = max(1, min(columns, room // size))
@@ -210,7 +212,7 @@ class SummedOperator(LinearOperator):
         if self._recordable(columns * size):
             records = [Way("recorded", way.columns) for way in ways]
             ways = records if engine.cuda_graphs == "on" else ways + records
-        tensors = form((batch.inputs, batch.targets)) is not None  # what else a batch holds would be compiled in
+        tensors = tree_form((batch.inputs, batch.targets)) is not None  # what else a batch holds would be compiled in
         return [*ways, Way("compiled", columns)] if engine.compile and self.replays and tensors else ways
 
     def _recordable(self, size: int) -> bool:

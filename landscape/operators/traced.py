@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from landscape.compute import memory
-from landscape.data.batches import Batch, visited
+from landscape.data.batches import Batch, tensors_in_map_order
 from landscape.errors import TaskError
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
@@ -39,7 +39,7 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) 
             warnings.simplefilter("ignore")  # the tracer's own
             _, push = torch.func.linearize(gradient, theta.detach())
     except Exception as error:  # the tracer fails in many ways
-        if isinstance(error, RuntimeError) and memory.exhausted(error):
+        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
         raise TaskError(
             f"the gradient cannot be linearized: {type(error).__name__}: {str(error).splitlines()[0]}",
@@ -56,7 +56,7 @@ def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) 
                 warnings.filterwarnings("ignore", message="There is a performance drop")
                 images: Tensor = torch.func.vmap(push, chunk_size=together)(rows)
         except RuntimeError as error:
-            if memory.exhausted(error):
+            if memory.is_out_of_memory(error):
                 raise
             raise NoBatchingError(str(error)) from error
         return images.T
@@ -91,7 +91,7 @@ def compiled(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
 
     Programs are compiled at a block's first product, and shared by all operators of the objective's engine.
     """
-    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in visited(batch))
+    shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors_in_map_order(batch))
 
     def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
         rows, programs = block.T.contiguous(), objective.engine.programs
@@ -100,7 +100,7 @@ def compiled(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
         if key not in programs:
             programs[key] = _compiled(objective, theta, batch, rows), of  # held, or another could have its id
         with torch.no_grad():
-            images: Tensor = programs[key][0](theta, rows, *visited(batch))
+            images: Tensor = programs[key][0](theta, rows, *tensors_in_map_order(batch))
         return images.T
 
     return product
@@ -121,8 +121,8 @@ def _compiled(objective: Objective, theta: Tensor, batch: Batch, rows: Tensor) -
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own
-        traced = make_fx(product)(theta, rows, *visited(batch))
+        traced = make_fx(product)(theta, rows, *tensors_in_map_order(batch))
         program: Program = torch.compile(traced, dynamic=False, fullgraph=True)
         with torch.no_grad():
-            program(theta, rows, *visited(batch))  # this is when it is compiled
+            program(theta, rows, *tensors_in_map_order(batch))  # this is when it is compiled
     return program

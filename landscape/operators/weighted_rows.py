@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.network.filters import FilterAxis, by_filter
-from landscape.network.space import Group
+from landscape.network.filters import FilterAxis, filter_rows
+from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
 
@@ -18,9 +18,9 @@ class WeightedRowsOperator(LinearOperator):
     says where the layer's weight lies in theta.
     """
 
-    def __init__(self, inner: LinearOperator, group: Group, weight: Tensor, where: FilterAxis) -> None:
-        rows = by_filter(weight, where)
-        places = by_filter(torch.arange(weight.numel(), device=weight.device).view(weight.shape), where)
+    def __init__(self, inner: LinearOperator, group: ParameterGroup, weight: Tensor, where: FilterAxis) -> None:
+        rows = filter_rows(weight, where)
+        places = filter_rows(torch.arange(weight.numel(), device=weight.device).view(weight.shape), where)
         self.inner = inner
         self.places = places.flatten() + group.ranges[0][0]
         self.factor = _root(rows) if len(rows) <= rows.shape[1] else rows

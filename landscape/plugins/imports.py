@@ -14,7 +14,7 @@ from typing import Any
 from landscape.errors import TaskError, nearest
 
 
-def imported(reference: str) -> Any:
+def import_object(reference: str) -> Any:
     """The object named `pkg.mod:name` or `path/file.py:name`; raises TaskError if it cannot be imported."""
     place, _, name = reference.rpartition(":")
     try:
@@ -50,7 +50,7 @@ def importing_from(folder: Path) -> Iterator[None]:
             sys.path.append(entry)
 
 
-def also_from(folder: Path) -> None:
+def append_import_folder(folder: Path) -> None:
     """Lets modules be found in a folder too, after everything else."""
     entry = str(folder.resolve())
     if entry not in sys.path:

@@ -18,7 +18,7 @@ Factory = Callable[..., Any]
 OWN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BY_NAME}
 
 
-def known(kind: str) -> dict[str, Any]:
+def registered_objects(kind: str) -> dict[str, Any]:
     """Everything of a kind (`models`, `data` or `losses`) by name; what a package registers is loaded when used.
 
     A package cannot stand in for the zoo's own names.
@@ -27,9 +27,9 @@ def known(kind: str) -> dict[str, Any]:
     return {**{entry.name: _Registered(entry) for entry in registered}, **OWN[kind]}
 
 
-def resolved(kind: str, name: str) -> Any:
+def load_registered(kind: str, name: str) -> Any:
     """The object of that name; KeyError if there is none, TaskError if its package fails."""
-    found = known(kind)[name]
+    found = registered_objects(kind)[name]
     return found.load() if isinstance(found, _Registered) else found
 
 

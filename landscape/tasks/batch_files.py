@@ -17,15 +17,16 @@ from landscape.checkpoints import reading
 from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.describe import look
 from landscape.compute import memory
-from landscape.data.batches import NAMES
+from landscape.data.batches import PAIR_NAMES
 from landscape.errors import CheckpointError, TaskError, listing
 
 WANTED = (
-    f"tensors called {' and '.join(NAMES[0])}, or a model's arguments by name with labels; samples along the first axis"
+    f"tensors called {' and '.join(PAIR_NAMES[0])}, or a model's arguments by name, with labels; "
+    + "samples along the first axis"
 )
 
 
-def load(path: Path) -> Any:
+def read_batch_file(path: Path) -> Any:
     """What the file holds, as data: a batch, or in a `.pt` a list of them; raises TaskError with the remedy."""
     if not path.is_file():
         raise TaskError(f"there is no file {path}", fix="check the path of --data")
@@ -54,7 +55,7 @@ def _require_room(path: Path) -> None:
     """Raises TaskError if the arrays would not fit into memory: a compressed file of a kilobyte may claim gigabytes."""
     with zipfile.ZipFile(path) as file:
         claimed = sum(entry.file_size for entry in file.infolist())
-    if claimed > memory.available(torch.device("cpu")):
+    if claimed > memory.free_bytes(torch.device("cpu")):
         raise TaskError(f"{path} claims arrays of {claimed:,} bytes, more than is free", fix="measure on fewer samples")
 
 

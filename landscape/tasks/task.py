@@ -17,7 +17,7 @@ from landscape.errors import LandscapeError, TaskError, UsageError, listing, nea
 from landscape.losses import huggingface as logits
 from landscape.losses.loss import Loss, as_loss
 from landscape.plugins import registry
-from landscape.plugins.imports import imported
+from landscape.plugins.imports import import_object
 from landscape.tasks import batch_files as probes
 
 OWN = "the checkpoint's own description"
@@ -41,7 +41,7 @@ class Task:
     populations: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
 
 
-def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, str] | None = None) -> Task:
+def find_task(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, str] | None = None) -> Task:
     """The task of a checkpoint: what the conditions name, then what the checkpoint says of itself.
 
     `origins` says where each condition came from ("flag", "environment", a config file). Raises TaskError with the
@@ -76,7 +76,7 @@ def find(checkpoint: Checkpoint, conditions: Conditions, origins: Mapping[str, s
     return Task(build, make_data, found, resolved, own is not None, conditions.model is None, others)
 
 
-def data(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
+def data_factory(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
     """The data that the user named, as --data and --data-arg do; raises TaskError if there is none."""
     return _factory("data", name, True, "", _arguments("--population", pairs, {}), trusted)
 
@@ -153,13 +153,13 @@ def _factory(
 ) -> Callable[[], Any]:
     """A call without arguments. A name that the user gave may be imported; one from inside a file may not."""
     group = "models" if kind == "model" else kind
-    known = registry.known(group)
+    known = registry.registered_objects(group)
     if name in known:
-        return _guarded(kind, name, registry.resolved(group, name), args)
+        return _call_factory(kind, name, registry.load_registered(group, name), args)
     if ":" in name and (given or _trusted(name, trusted)):
-        return _guarded(kind, name, imported(name), args)
+        return _call_factory(kind, name, import_object(name), args)
     if kind == "data" and given and Path(name).suffix in DATA_FILES:
-        return lambda: probes.load(Path(name))
+        return lambda: probes.read_batch_file(Path(name))
     if given and name.endswith(".py"):
         raise TaskError(f"{name} is a file: name a function in it", fix=f"--{kind} {name}:FUNCTION")
     raise _unknown(kind, name, given, known, where)
@@ -189,7 +189,7 @@ def _unknown(kind: str, name: str, given: bool, known: Mapping[str, Any], where:
     )
 
 
-def _guarded(kind: str, name: str, target: Any, args: dict[str, Any]) -> Callable[[], Any]:
+def _call_factory(kind: str, name: str, target: Any, args: dict[str, Any]) -> Callable[[], Any]:
     def make() -> Any:
         if not callable(target) or isinstance(target, nn.Module):
             return target
@@ -216,9 +216,9 @@ def _module(built: Any, name: str) -> nn.Module:
 def _loss(name: str | None, given: bool, where: str, trusted: tuple[str, ...]) -> Loss | str | None:
     if name is None or name == logits.NAME:
         return name
-    known = registry.known("losses")
+    known = registry.registered_objects("losses")
     if name in known:
-        return as_loss(registry.resolved("losses", name))
+        return as_loss(registry.load_registered("losses", name))
     if ":" in name and (given or _trusted(name, trusted)):
-        return as_loss(imported(name))
+        return as_loss(import_object(name))
     raise _unknown("loss", name, given, known, where)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from landscape.zoo.limits import LAYERS, require_at_most
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with BatchNorm, and a shortcut if `skip`."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, skip: bool) -> None:
@@ -47,7 +47,7 @@ class ResNet(nn.Module):
             outputs = width * 2**stage
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                stages.append(Block(inputs, outputs, stride=stride, skip=skip))
+                stages.append(ResidualBlock(inputs, outputs, stride=stride, skip=skip))
                 inputs = outputs
         self.blocks = nn.Sequential(*stages)
         self.head = nn.Linear(inputs, classes)

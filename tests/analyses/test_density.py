@@ -199,11 +199,11 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     analysis = Density(probes=3, steps=10)
     expected = landscape.run(analysis, objective)
     each = 11 * objective.theta.nbytes
-    monkeypatch.setattr("landscape.compute.memory.available", lambda device: 4 * each)
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 4 * each)
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
     graphs = HessianOperator(objective).planned_bytes(1, Way())
     assert analysis.plan(objective).bytes == each + graphs
-    monkeypatch.setattr("landscape.compute.memory.available", lambda device: each)
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: each)
     with pytest.raises(UsageError, match="fewer --steps"):
         landscape.run(analysis, objective)
 

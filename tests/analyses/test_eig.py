@@ -145,7 +145,7 @@ def test_a_basis_that_does_not_fit_on_the_gpu_lies_in_the_host_s_memory(
 ) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     monkeypatch.setattr(
-        "landscape.compute.memory.available", lambda device: 1 << 30 if device.type == "cpu" else 4 * 39 * 4 * 9
+        "landscape.compute.memory.free_bytes", lambda device: 1 << 30 if device.type == "cpu" else 4 * 39 * 4 * 9
     )
     assert Eig(k=2)._rows(objective) == Rows(39, 39, False)
     monkeypatch.setattr(objective, "device", torch.device("cuda"))

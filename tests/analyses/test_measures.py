@@ -205,7 +205,7 @@ def test_relative_flatness_is_over_filters_wherever_they_lie(
     weight = model.get_parameter(name).detach()
     from landscape.operators import HessianOperator
 
-    block = objective.space.matching([name])[0]
+    block = objective.space.groups_matching([name])[0]
     (begin, end) = block.ranges[0]
     hessian = HessianOperator(objective).to_dense()[begin:end, begin:end]
     exact, filters = 0.0, _filters(layer if not wide else model[3], weight)

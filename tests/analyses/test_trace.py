@@ -143,7 +143,7 @@ def test_the_order_of_batches_does_not_change_the_data_s_error(classification: D
 
 def test_too_little_memory_for_a_sketch(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
-    monkeypatch.setattr("landscape.compute.memory.available", lambda device: 64 * objective.theta.nbytes)
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 64 * objective.theta.nbytes)
     assert landscape.run(Trace(rtol=0.3), objective).estimator[0] in ("hutchinson", "exact")
     with pytest.raises(UsageError, match="--method hutchinson"):
         landscape.run(Trace(method="xtrace"), objective)

@@ -16,7 +16,7 @@ from torch import nn
 
 import landscape
 from landscape import Eig
-from landscape.plugins.imports import imported
+from landscape.plugins.imports import import_object
 from landscape_cli.main import status
 
 CODE = """
@@ -36,7 +36,7 @@ DATA = OWN[2:]
 
 def trained() -> nn.Module:
     """Not the weights that the factory makes: those would be right without being read."""
-    model: nn.Module = imported("formats_project.py:build")()
+    model: nn.Module = import_object("formats_project.py:build")()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.3).add_(0.05)
@@ -102,7 +102,7 @@ def compiled_in_the_middle(model: nn.Module) -> list[str]:
 
 
 def averaged(model: nn.Module) -> list[str]:
-    other = imported("formats_project.py:build")()
+    other = import_object("formats_project.py:build")()
     ema = torch.optim.swa_utils.AveragedModel(model)
     torch.save({"model": other.state_dict(), "model_ema": ema.state_dict()}, "ckpt.pt")
     return ["ckpt.pt", "--weights", "ema", *OWN]
@@ -141,7 +141,9 @@ def test_every_format_gives_what_the_model_in_memory_gives(
     arguments = ["eig", *write(model), "-k", "3", "--tol", "1e-7", "--dtype", "float64", "--json", "--no-plot"]
     assert status(arguments) == 0
     found = json.loads(capsys.readouterr().out)["result"]
-    objective = landscape.Objective(model, imported("formats_project.py:batches")(), "cross_entropy", dtype="float64")
+    objective = landscape.Objective(
+        model, import_object("formats_project.py:batches")(), "cross_entropy", dtype="float64"
+    )
     expected = landscape.run(Eig(k=3, tol=1e-7), objective)
     assert found["eigenvalues"] == pytest.approx(expected.eigenvalues.tolist(), rel=1e-6)
     assert found["loss"] == pytest.approx(expected.loss, rel=1e-9)

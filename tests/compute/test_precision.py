@@ -46,14 +46,14 @@ def legacy() -> tuple[bool, bool] | None:
 
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
     found = []
-    original = Objective.whole_output
+    original = Objective.model_output
 
     def watching(self: Objective, theta: Tensor, batch: object) -> object:
         found.append((CUDNN.allow_tf32, MATMUL.allow_tf32))
         with CUDNN.flags(enabled=False):  # as models do whose recurrent layers are differentiated twice
             return original(self, theta, batch)
 
-    monkeypatch.setattr(Objective, "whole_output", watching)
+    monkeypatch.setattr(Objective, "model_output", watching)
     return found
 
 

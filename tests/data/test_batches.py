@@ -12,7 +12,7 @@ from conftest import Splitter
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from landscape.data.batches import Batch, Batches, Beginning, as_batch, survey
+from landscape.data.batches import Batch, Batches, FirstSamples, as_batch, survey
 from landscape.errors import TaskError
 
 CPU = torch.device("cpu")
@@ -209,7 +209,7 @@ class TestBeginning:
     @pytest.mark.parametrize("limit", [1, 10, 13, 24, 30])
     @pytest.mark.parametrize("budget", [0, 10**9], ids=["streamed", "kept"])
     def test_the_first_samples_whatever_the_batches(self, limit: int, budget: int, split: Splitter) -> None:
-        beginning = Beginning(split(X, Y), limit)
+        beginning = FirstSamples(split(X, Y), limit)
         batches = survey(beginning, device=torch.device("cpu"), dtype=torch.float32, budget=budget)
         assert batches.samples == min(limit, 24)
         assert torch.equal(torch.cat([batch.inputs for batch in batches]), X[:limit])
@@ -219,7 +219,7 @@ class TestBeginning:
     def test_a_loader_that_shuffles_is_still_noticed(self) -> None:
         loader = DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True)
         with pytest.raises(TaskError, match="changes from pass to pass"):
-            surveyed(Beginning(loader, 6))
+            surveyed(FirstSamples(loader, 6))
 
 
 class TestOneBatchAlone:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from landscape import Objective
 from landscape.data.batches import survey
-from landscape.data.concatenation import joined
+from landscape.data.concatenation import concatenate
 from landscape.operators import HessianOperator
 
 Data = list[tuple[Any, Any]]
@@ -32,7 +32,7 @@ def ragged(classification: tuple[Tensor, Tensor]) -> Data:
 
 def test_the_batches_become_views_of_one(ragged: Data) -> None:
     before = kept(ragged)
-    after = joined(before, 1 << 20)
+    after = concatenate(before, 1 << 20)
     assert after.whole is not None
     assert after.whole.size == 24
     assert (after.sha256, after.samples, after.largest) == (before.sha256, before.samples, before.largest)
@@ -45,7 +45,7 @@ def test_the_batches_become_views_of_one(ragged: Data) -> None:
 
 def test_every_tensor_of_a_tree_finds_its_place() -> None:
     parts = [({"b": torch.full((n, 2), n), "a": (torch.full((n,), 10 * n),)}, torch.full((n,), -n)) for n in (3, 2)]
-    whole = joined(kept(parts), 1 << 20).whole
+    whole = concatenate(kept(parts), 1 << 20).whole
     assert whole is not None
     assert whole.inputs["b"][:, 0].tolist() == [3, 3, 3, 2, 2]
     assert whole.inputs["a"][0].tolist() == [30, 30, 30, 20, 20]
@@ -65,19 +65,19 @@ def test_every_tensor_of_a_tree_finds_its_place() -> None:
 )
 def test_what_cannot_be_joined_stays(data: Data, room: int) -> None:
     before = kept(data)
-    assert joined(before, room) is before
+    assert concatenate(before, room) is before
 
 
 def test_data_that_are_read_anew_stay(ragged: Data) -> None:
     streamed = survey(ragged, device=torch.device("cpu"), dtype=torch.float64, budget=0)
-    assert joined(streamed, 1 << 20) is streamed
+    assert concatenate(streamed, 1 << 20) is streamed
 
 
 def test_joined_batches_take_fewer_passes_and_change_nothing(ragged: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     together = Objective(tanh_net(), ragged, "cross_entropy", dtype="float64")
-    assert together.alone
+    assert together.single_batch
     assert [batch.size for batch in together.micro_batches()] == [24]
-    monkeypatch.setattr("landscape.objective.joined", lambda batches, room: batches)
+    monkeypatch.setattr("landscape.objective.concatenate", lambda batches, room: batches)
     apart = Objective(tanh_net(), ragged, "cross_entropy", dtype="float64")
     assert [batch.size for batch in apart.micro_batches()] == [10, 10, 4]
     assert float(together.value()) == pytest.approx(float(apart.value()), rel=1e-14)
@@ -87,8 +87,8 @@ def test_joined_batches_take_fewer_passes_and_change_nothing(ragged: Data, monke
 def test_a_micro_batch_that_is_asked_for_cuts_across_the_data_s_own(ragged: Data) -> None:
     objective = Objective(tanh_net(), ragged, "cross_entropy", micro_batch=16)
     assert [batch.size for batch in objective.micro_batches()] == [16, 8]
-    assert objective.largest == 16
-    assert not objective.alone
+    assert objective.largest_micro_batch == 16
+    assert not objective.single_batch
 
 
 def test_no_more_is_joined_than_launching_can_gain(ragged: Data, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_samples_that_depend_on_their_batch_stay_in_it(ragged: Data) -> None:
 def test_samples_that_depend_on_one_batch_keep_other_data_apart(ragged: Data) -> None:
     net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3))
     whole = tuple(torch.cat(parts) for parts in zip(*ragged, strict=True))
-    assert Objective(net, [whole], "cross_entropy").over(ragged).batches.whole is None
+    assert Objective(net, [whole], "cross_entropy").with_data(ragged).batches.whole is None
 
 
 def test_what_cannot_be_told_stays_apart(ragged: Data) -> None:
@@ -141,5 +141,5 @@ def test_samples_are_tried_from_the_whole_length_of_the_data() -> None:
 
 def test_other_data_are_joined_as_well(ragged: Data) -> None:
     objective = Objective(tanh_net(), ragged, "cross_entropy")
-    assert objective.over(ragged[:2]).batches.whole is not None
-    assert [batch.size for batch in objective.over(ragged[:2]).micro_batches()] == [20]
+    assert objective.with_data(ragged[:2]).batches.whole is not None
+    assert [batch.size for batch in objective.with_data(ragged[:2]).micro_batches()] == [20]

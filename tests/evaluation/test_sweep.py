@@ -18,7 +18,12 @@ from landscape.compute import memory
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation.sweep import Plane, Sweep, Way
 from landscape.losses.loss import as_loss
-from landscape.network.batch_norm import Interpolated, normalising, recompute, statistics
+from landscape.network.batch_norm import (
+    StatisticsInterpolation,
+    batch_norm_layers,
+    recompute_statistics,
+    statistic_names,
+)
 from landscape.zoo import digits, resnet
 
 Data = tuple[Tensor, Tensor]
@@ -81,7 +86,7 @@ class TestValues:
         assert Way.from_array(sweep.way.array()) == sweep.way
 
     def test_a_loader_is_read_anew_for_each_point(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(memory, "available", lambda device: 0)
+        monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
         x, y = classification
         loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=10)
         objective = Objective(tanh_net(), loader, "cross_entropy", micro_batch=4)
@@ -283,7 +288,7 @@ class TestTheUsersModel:
         def full(*arguments: object) -> None:
             raise torch.OutOfMemoryError("full")
 
-        monkeypatch.setattr("landscape.evaluation.sweep.vectorised", full)
+        monkeypatch.setattr("landscape.evaluation.sweep.try_vmap", full)
         sweep.use(Way(points=3))
         assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
         assert sweep.way.points == 1
@@ -291,7 +296,7 @@ class TestTheUsersModel:
     def test_a_layer_that_no_data_pass_cannot_be_recomputed(self) -> None:
         model = nn.ModuleDict({"used": nn.BatchNorm1d(3), "unused": nn.BatchNorm1d(3)}).eval()
         with pytest.raises(TaskError, match="no data pass through unused"):
-            recompute(model, lambda: (model["used"](torch.randn(4, 3)) for _ in range(2)))
+            recompute_statistics(model, lambda: (model["used"](torch.randn(4, 3)) for _ in range(2)))
 
     def test_a_model_that_takes_one_layout_only_keeps_it(self) -> None:
         class Viewing(nn.Module):
@@ -400,7 +405,7 @@ class TestBatchNorm:
         def passes() -> Iterator[Tensor]:
             return (model(part) for part in x.split([5, 5, 1]))
 
-        recompute(model, passes)
+        recompute_statistics(model, passes)
         seen = model[0](x).transpose(1, 2).flatten(0, 1)
         assert torch.allclose(model[1].running_mean, seen.mean(0), rtol=1e-12)
         assert torch.allclose(model[1].running_var, seen.var(0, correction=0), rtol=1e-12)
@@ -409,7 +414,7 @@ class TestBatchNorm:
     def test_interpolated_statistics_meet_both_ends_and_stay_positive(self) -> None:
         a = {"n.running_mean": torch.tensor([0.0, 2.0]), "n.running_var": torch.tensor([1.0, 4.0])}
         b = {"n.running_mean": torch.tensor([1.0, 0.0]), "n.running_var": torch.tensor([2.0, 1.0])}
-        between = Interpolated(a, [b])
+        between = StatisticsInterpolation(a, [b])
         assert torch.equal(between.at([0.0])["n.running_var"], a["n.running_var"])
         assert torch.equal(between.at([1.0])["n.running_mean"], b["n.running_mean"])
         assert between.at([0.5])["n.running_var"].tolist() == [1.5, 2.5]
@@ -418,5 +423,5 @@ class TestBatchNorm:
 
     def test_layers_without_running_statistics_have_none(self) -> None:
         model = nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.BatchNorm1d(3), nn.LayerNorm(3))
-        assert list(normalising(model)) == ["1"]
-        assert statistics(model) == ["1.running_mean", "1.running_var"]
+        assert list(batch_norm_layers(model)) == ["1"]
+        assert statistic_names(model) == ["1.running_mean", "1.running_var"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from landscape.network.filters import FilterAxis, filter_axes, filter_norms
 from landscape.network.space import ParameterSpace
-from landscape.network.wrappers import trainable
+from landscape.network.wrappers import trainable_parameters
 
 
 def test_a_row_is_a_filter_of_linear_layers_and_convolutions() -> None:
@@ -57,8 +57,8 @@ def test_conv1d_of_transformers_is_turned_around() -> None:
 
 def test_vectors_have_no_filters() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    space = ParameterSpace.of(trainable(model), filter_axes(model))
-    theta = space.flatten(trainable(model)).detach()
+    space = ParameterSpace.of(trainable_parameters(model), filter_axes(model))
+    theta = space.flatten(trainable_parameters(model)).detach()
     named = space.unflatten(space.filter_norms(theta))
     assert torch.equal(named["0.bias"], model[0].bias.detach().abs())  # type: ignore[operator]
     assert torch.equal(named["1.weight"], torch.ones(3))

@@ -7,12 +7,12 @@ import torch
 from conftest import quiet_transformers
 from torch import nn
 
-from landscape.network.parameter_kinds import roles
+from landscape.network.parameter_kinds import parameter_kinds
 from landscape.zoo import char_transformer, resnet
 
 
 def test_roles_in_a_residual_net() -> None:
-    found = roles(resnet(1))
+    found = parameter_kinds(resnet(1))
     assert found["stem.weight"] == "weight"
     assert found["bn.weight"] == found["bn.bias"] == "norm"
     assert found["head.bias"] == "bias"
@@ -20,7 +20,7 @@ def test_roles_in_a_residual_net() -> None:
 
 
 def test_roles_in_a_transformer() -> None:
-    found = roles(char_transformer())
+    found = parameter_kinds(char_transformer())
     assert found["tokens.weight"] == "embedding"
     assert found["positions.weight"] == "position"
     assert found["layers.0.norm1.weight"] == "norm"
@@ -41,19 +41,19 @@ def test_roles_in_a_transformer() -> None:
 def test_bare_parameters_go_by_their_names_and_shapes(name: str, role: str) -> None:
     model = nn.Module()
     model.register_parameter(name, nn.Parameter(torch.ones(3) if name == "gamma" else torch.ones(1, 3)))
-    assert roles(model)[name] == role
+    assert parameter_kinds(model)[name] == role
 
 
 def test_a_class_embed_that_is_a_linear_layer_is_a_weight() -> None:
     model = nn.ModuleDict({"class_embed": nn.Linear(3, 2), "pos": nn.Linear(2, 2)})
-    assert roles(model)["class_embed.weight"] == roles(model)["pos.weight"] == "weight"
+    assert parameter_kinds(model)["class_embed.weight"] == parameter_kinds(model)["pos.weight"] == "weight"
 
 
 def test_gains_of_weight_norm_belong_to_a_norm_and_attention_has_weights() -> None:
     model = nn.ModuleDict(
         {"a": nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), "b": nn.MultiheadAttention(4, 2)}
     )
-    found = roles(model)
+    found = parameter_kinds(model)
     assert found["a.parametrizations.weight.original0"] == "norm"
     assert found["a.parametrizations.weight.original1"] == "weight"
     assert found["b.in_proj_weight"] == "weight"
@@ -62,7 +62,7 @@ def test_gains_of_weight_norm_belong_to_a_norm_and_attention_has_weights() -> No
 
 def test_orthogonal_parametrisation_has_no_gain() -> None:
     model = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
-    assert roles(model)["parametrizations.weight.original"] == "weight"
+    assert parameter_kinds(model)["parametrizations.weight.original"] == "weight"
 
 
 def test_gpt2_and_t5_name_their_places() -> None:
@@ -71,7 +71,7 @@ def test_gpt2_and_t5_name_their_places() -> None:
         gpt = transformers.GPT2LMHeadModel(
             transformers.GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
         )
-    found = roles(gpt)
+    found = parameter_kinds(gpt)
     assert found["transformer.wte.weight"] == "embedding"
     assert found["transformer.wpe.weight"] == "position"
     assert found["lm_head.weight"] == "weight"

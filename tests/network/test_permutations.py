@@ -10,7 +10,7 @@ from landscape.algorithms.matrices import alignment
 from landscape.algorithms.matrices.alignment import matched, permuted
 from landscape.data.batches import Batch
 from landscape.errors import UsageError
-from landscape.network.permutations import groups
+from landscape.network.permutations import permutation_groups
 from landscape.zoo import char_transformer, mlp, resnet
 
 
@@ -61,7 +61,7 @@ def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(
 ) -> None:
     monkeypatch.setattr(alignment, "RANDOM", 0)  # by the first sweep alone, as for wide layers
     model, batch = built(name)
-    found = groups(model, batch)
+    found = permutation_groups(model, batch)
     weights = {n: t.clone() for n, t in model.state_dict().items()}
     before = model(batch.inputs)
     shuffled = dict(weights)
@@ -82,7 +82,7 @@ def test_the_first_sweep_undoes_permutations_of_deep_and_narrow_nets(monkeypatch
         torch.manual_seed(seed)
         model = mlp([1, *[8] * 8, 1], "relu")
         weights = {n: t.clone() for n, t in model.state_dict().items()}
-        found = groups(model, Batch(torch.randn(2, 1), torch.zeros(2).long()))
+        found = permutation_groups(model, Batch(torch.randn(2, 1), torch.zeros(2).long()))
         shuffled = dict(weights)
         for group in found:
             shuffled = permuted(shuffled, group, torch.randperm(group.size))
@@ -92,14 +92,14 @@ def test_the_first_sweep_undoes_permutations_of_deep_and_narrow_nets(monkeypatch
 
 def test_the_groups_of_a_residual_net_are_its_streams_and_its_inner_layers() -> None:
     model, batch = built("residual")
-    sizes = sorted(group.size for group in groups(model, batch))
+    sizes = sorted(group.size for group in permutation_groups(model, batch))
     # streams of 4 that all stages share, of 4 more from the second on, of 8 more in the third; one inside each block
     assert sizes == sorted([4, 4, 8, 4, 4, 8, 8, 16, 16])
 
 
 def test_the_groups_of_several_layers() -> None:
     model, batch = built("several")
-    sizes = sorted(group.size for group in groups(model, batch))
+    sizes = sorted(group.size for group in permutation_groups(model, batch))
     assert sizes == [3, 4, 5, 6]  # dense, both uses of twice and their sum are one
 
 
@@ -107,7 +107,7 @@ def test_matching_never_goes_away_from_the_identity() -> None:
     here, there = (mlp([8, 30, 3], "relu") for _ in range(2))
     batch = Batch(torch.randn(4, 8), torch.zeros(4).long())
     a, b = here.state_dict(), there.state_dict()
-    found = matched(a, b, groups(here, batch), set(a))
+    found = matched(a, b, permutation_groups(here, batch), set(a))
 
     def nearness(other: dict[str, Tensor]) -> float:
         return float(sum((a[n] * other[n]).sum() for n in a))
@@ -135,7 +135,7 @@ def mlp_of(weights: dict[str, Tensor]) -> nn.Module:
 )
 def test_what_is_not_known_is_refused(model: nn.Module, inputs: Tensor, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        groups(model.eval(), Batch(inputs, torch.zeros(2).long()))
+        permutation_groups(model.eval(), Batch(inputs, torch.zeros(2).long()))
 
 
 def test_what_fails_while_it_is_followed_is_refused() -> None:
@@ -149,10 +149,10 @@ def test_what_fails_while_it_is_followed_is_refused() -> None:
             return out
 
     with pytest.raises(UsageError, match="cannot follow"):
-        groups(Masked(), Batch(torch.randn(2, 4), torch.zeros(2).long()))
+        permutation_groups(Masked(), Batch(torch.randn(2, 4), torch.zeros(2).long()))
     normed = nn.Sequential(nn.Linear(4, 5), nn.utils.parametrizations.weight_norm(nn.Linear(5, 2)))
     with pytest.raises(UsageError, match="computed from others"):
-        groups(normed, Batch(torch.randn(2, 4), torch.zeros(2).long()))
+        permutation_groups(normed, Batch(torch.randn(2, 4), torch.zeros(2).long()))
 
 
 def test_random_starts_find_nearer_matches_than_one_descent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_random_starts_find_nearer_matches_than_one_descent_alone(monkeypatch: p
         torch.manual_seed(seed)
         here, there = (mlp([4, 5, 4, 2], "tanh").double().state_dict() for _ in range(2))
         net = mlp([4, 5, 4, 2], "tanh").double()
-        units = groups(net, Batch(torch.randn(2, 4).double(), torch.zeros(2).long()))
+        units = permutation_groups(net, Batch(torch.randn(2, 4).double(), torch.zeros(2).long()))
         found = matched(here, there, units, set(here))
         near = float(sum((here[n] * found[n]).sum() for n in here))
         with monkeypatch.context() as patched:
@@ -199,6 +199,6 @@ def test_what_branches_on_data_is_refused() -> None:
             return out
 
     with pytest.raises(UsageError, match="branches on data"):
-        groups(Branching(), Batch(torch.randn(2, 4), torch.zeros(2).long()))
+        permutation_groups(Branching(), Batch(torch.randn(2, 4), torch.zeros(2).long()))
     with pytest.raises(UsageError, match="positional"):
-        groups(mlp([4, 5, 3]), Batch({"x": torch.randn(2, 4)}, torch.zeros(2).long()))
+        permutation_groups(mlp([4, 5, 3]), Batch({"x": torch.randn(2, 4)}, torch.zeros(2).long()))

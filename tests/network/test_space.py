@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.errors import UsageError
-from landscape.network.space import Group, ParameterSpace
+from landscape.network.space import ParameterGroup, ParameterSpace
 
 SHAPES = st.dictionaries(
     st.text("abc.", min_size=1, max_size=6), st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5
@@ -57,12 +57,12 @@ def test_every_module_that_owns_parameters_is_a_layer() -> None:
     assert layers["stem"].ranges == ((0, 12), (16, 17))
     assert layers["body.0"].names == tuple(name for name in NAMES if "original" in name)
     assert layers["(model)"].size == 2
-    assert sum(group.size for group in layers.values()) == space.size == space.whole().size
+    assert sum(group.size for group in layers.values()) == space.size == space.whole_group().size
 
 
 def test_a_group_s_views_are_its_coordinates() -> None:
     vector = torch.arange(10)
-    group = Group("a", (), ((1, 3), (7, 8)))
+    group = ParameterGroup("a", (), ((1, 3), (7, 8)))
     assert [piece.tolist() for piece in group.of(vector)] == [[1, 2], [7]]
     group.of(vector)[1].fill_(0)
     assert vector[7] == 0
@@ -70,7 +70,7 @@ def test_a_group_s_views_are_its_coordinates() -> None:
 
 def test_blocks_match_parameters_and_modules() -> None:
     space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
-    stem, original = space.matching(("stem", "*.original1"))
+    stem, original = space.groups_matching(("stem", "*.original1"))
     assert stem.names == ("stem.weight", "stem.bias", "stem.scale")
     assert original.ranges == ((13, 16),)
 
@@ -79,13 +79,13 @@ def test_blocks_match_parameters_and_modules() -> None:
 def test_blocks_that_match_nothing_or_overlap_are_refused(globs: tuple[str, ...], message: str) -> None:
     space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
     with pytest.raises(UsageError, match=message):
-        space.matching(globs)
+        space.groups_matching(globs)
 
 
 def test_globs_choose_coordinates_and_an_exclamation_mark_turns_them_round() -> None:
     space = ParameterSpace.of({"a.weight": torch.zeros(2, 2), "a.bias": torch.zeros(2), "cls": torch.zeros(1)})
-    assert space.within(("*.bias",), "--fixed").tolist() == [False] * 4 + [True] * 2 + [False]
-    assert space.within(("!*weight*",), "--unscaled").tolist() == [False] * 4 + [True] * 3
-    assert not space.within((), "--fixed").any()
+    assert space.mask(("*.bias",), "--fixed").tolist() == [False] * 4 + [True] * 2 + [False]
+    assert space.mask(("!*weight*",), "--unscaled").tolist() == [False] * 4 + [True] * 3
+    assert not space.mask((), "--fixed").any()
     with pytest.raises(UsageError, match=r"matches --fixed \*\.wieght"):
-        space.within(("*.wieght",), "--fixed")
+        space.mask(("*.wieght",), "--fixed")

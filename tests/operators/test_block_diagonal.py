@@ -12,14 +12,14 @@ from oracles.dense import dense_hessian
 from torch import Tensor, nn
 
 from landscape import Objective
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 from landscape.operators import GaussNewtonOperator, HessianOperator, LinearOperator, PreconditionedOperator
 from landscape.operators.block_diagonal import BlockDiagonalHessian, BlockDiagonalOperator, block_diagonal
 
 Data = tuple[Tensor, Tensor]
 
 
-def masked(dense: Tensor, groups: tuple[Group, ...]) -> Tensor:
+def masked(dense: Tensor, groups: tuple[ParameterGroup, ...]) -> Tensor:
     kept = torch.zeros_like(dense)
     for group in groups:
         place = torch.cat([torch.arange(begin, end) for begin, end in group.ranges])
@@ -33,19 +33,19 @@ class Contract(OperatorContract):
         return Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
 
     @pytest.fixture(params=["layers", "globs", "scattered"])
-    def groups(self, objective: Objective, request: pytest.FixtureRequest) -> tuple[Group, ...]:
+    def groups(self, objective: Objective, request: pytest.FixtureRequest) -> tuple[ParameterGroup, ...]:
         globs = {"globs": ("0.weight", "2.*"), "scattered": ("*.weight", "2.bias")}
         chosen = globs.get(request.param)
-        return objective.space.matching(chosen) if chosen else objective.space.layers()
+        return objective.space.groups_matching(chosen) if chosen else objective.space.layers()
 
     @pytest.fixture
-    def dense(self, classification: Data, groups: tuple[Group, ...]) -> Tensor:
+    def dense(self, classification: Data, groups: tuple[ParameterGroup, ...]) -> Tensor:
         return masked(dense_hessian(tanh_net(), [classification]), groups)
 
 
 class TestBlockDiagonalHessian(Contract):
     @pytest.fixture
-    def operator(self, objective: Objective, groups: tuple[Group, ...]) -> LinearOperator:
+    def operator(self, objective: Objective, groups: tuple[ParameterGroup, ...]) -> LinearOperator:
         operator = block_diagonal(HessianOperator(objective), groups)
         assert isinstance(operator, BlockDiagonalHessian)
         return operator
@@ -53,14 +53,14 @@ class TestBlockDiagonalHessian(Contract):
 
 class TestBlockDiagonalOperator(Contract):
     @pytest.fixture
-    def operator(self, objective: Objective, groups: tuple[Group, ...]) -> LinearOperator:
+    def operator(self, objective: Objective, groups: tuple[ParameterGroup, ...]) -> LinearOperator:
         return BlockDiagonalOperator(HessianOperator(objective), groups)
 
 
 class TestBlockDiagonalOperatorInChunks(Contract):
     @pytest.fixture
     def operator(
-        self, objective: Objective, groups: tuple[Group, ...], monkeypatch: pytest.MonkeyPatch
+        self, objective: Objective, groups: tuple[ParameterGroup, ...], monkeypatch: pytest.MonkeyPatch
     ) -> LinearOperator:
         monkeypatch.setattr("landscape.operators.block_diagonal.WIDE_BYTES", 1)
         return BlockDiagonalOperator(HessianOperator(objective), groups)
@@ -94,7 +94,7 @@ def test_odd_parameters_have_the_blocks_of_the_dense_matrix(loss: Any) -> None:
     x, y = torch.randn(7, 3, generator=torch.Generator().manual_seed(1)), torch.ones(7, 1)
     objective = Objective(Odd(), [(x, y)], loss, dtype="float64")
     for globs in (("scale", "unused", "shift", "layer.*"), ("scale", "layer.*")):
-        groups = objective.space.matching(globs)
+        groups = objective.space.groups_matching(globs)
         hessian = HessianOperator(objective)
         blocks = block_diagonal(hessian, groups)
         assert isinstance(blocks, BlockDiagonalHessian)
@@ -113,7 +113,7 @@ class Bilinear(nn.Module):
 def test_a_gradient_that_does_not_depend_on_its_own_parameter_has_a_zero_block() -> None:
     """The gradient in one factor depends on the other alone: torch then misses the graph, and the slow way is taken."""
     objective = Objective(Bilinear(), [(torch.ones(2, 3), torch.ones(2))], lambda output, target: output.mean(dim=1))
-    hessian, groups = HessianOperator(objective), objective.space.matching(("left", "right"))
+    hessian, groups = HessianOperator(objective), objective.space.groups_matching(("left", "right"))
     blocks = block_diagonal(hessian, groups)
     assert isinstance(blocks, BlockDiagonalOperator)
     assert hessian.to_dense().any()

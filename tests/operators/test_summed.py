@@ -170,7 +170,7 @@ class TestTheTrial:
     ) -> None:
         objective = objective_of(tanh_net(), [classification], "vmap")
         size = objective.activation_bytes * 24
-        monkeypatch.setattr("landscape.compute.memory.available", lambda device: round(2.5 * size * 8 * 1.25))
+        monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: round(2.5 * size * 8 * 1.25))
         dense = dense_hessian(tanh_net(), [classification])
         assert torch.allclose(HessianOperator(objective) @ block, dense @ block, rtol=0, atol=1e-14)
         assert objective.engine.ways == {"hessian, 5 columns": Way("vmap", 2)}
@@ -303,7 +303,7 @@ class TestKeptGraphs:
         self, classification: Data, counted: Counted, block: Tensor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         objective = objective_of(counted, [classification], micro_batch=10)
-        monkeypatch.setattr("landscape.compute.memory.available", lambda device: 1000)
+        monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 1000)
         operator, expected = HessianOperator(objective), dense_hessian(tanh_net(), [classification]) @ block[:, 0]
         for _ in range(2):
             operator @ block[:, 0]
@@ -534,21 +534,23 @@ class TestTheResult:
     def test_a_resumed_run_goes_the_same_way(self, classification: Data) -> None:
         first, second = (objective_of(tanh_net(), [classification]) for _ in range(2))
         first.engine.ways["hessian, 8 columns"] = Way("vmap", 4)
-        second.go_on(first.engine.to_json(), 7, "cpu")
+        second.resume_settings(first.engine.to_json(), 7, "cpu")
         assert second.engine.ways == first.engine.ways
         assert second.micro_batch == 7
         asked = objective_of(tanh_net(), [classification], "loop", micro_batch=3)
-        asked.go_on(first.engine.to_json(), 7, "cpu")
+        asked.resume_settings(first.engine.to_json(), 7, "cpu")
         assert not asked.engine.ways
         assert asked.micro_batch == 3
 
     def test_a_run_from_elsewhere_goes_its_own_way(self, classification: Data) -> None:
         objective = objective_of(tanh_net(), [classification])
-        objective.go_on(Engine(ways={"hessian, 1 column": Way("vmap", 4)}).to_json(), 7, "cuda:1")
+        objective.resume_settings(Engine(ways={"hessian, 1 column": Way("vmap", 4)}).to_json(), 7, "cuda:1")
         assert not objective.engine.ways
         assert objective.micro_batch == 24
-        objective.go_on(Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu")
+        objective.resume_settings(
+            Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu"
+        )
         assert objective.engine.ways == {"b": Way("recorded"), "c": Way()}  # on a GPU: no other device comes here
         off = Objective(tanh_net(), [classification], engine=Engine(cuda_graphs="off", compile=True))
-        off.go_on(Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu")
+        off.resume_settings(Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu")
         assert off.engine.ways == {"a": Way("compiled"), "c": Way()}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.algorithms.lanczos.basis import finite, floor, norm, orthogonalise
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
 Method = Literal["auto", "hutchinson", "hutch++", "xtrace"]
@@ -117,7 +117,12 @@ class Reading:
 
 
 def traces(
-    operator: LinearOperator, groups: Sequence[Group], goal: Goal, *, seed: int = 0, resume: TraceState | None = None
+    operator: LinearOperator,
+    groups: Sequence[ParameterGroup],
+    goal: Goal,
+    *,
+    seed: int = 0,
+    resume: TraceState | None = None,
 ) -> Iterator[TraceState]:
     """States after each pass of at most 8 products, until `finished(state, goal)`."""
     state = resume or _begin(operator, groups, goal)
@@ -165,7 +170,7 @@ def readings(state: TraceState) -> list[Reading]:
     return found
 
 
-def block_traces(state: TraceState, groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
+def block_traces(state: TraceState, groups: Sequence[ParameterGroup]) -> tuple[np.ndarray, np.ndarray]:
     """The trace of each group's diagonal block and its standard error, `(g,)` both."""
     if state.columns == state.basis.shape[1]:
         return state.diagonal[:-1], np.zeros(len(groups))
@@ -286,7 +291,7 @@ def _reading(name: str, values: np.ndarray, products: int) -> list[Reading]:
 # -- the steps -----------------------------------------------------------------------------------------------------
 
 
-def _begin(operator: LinearOperator, groups: Sequence[Group], goal: Goal) -> TraceState:
+def _begin(operator: LinearOperator, groups: Sequence[ParameterGroup], goal: Goal) -> TraceState:
     like, shape = operator.like, (0 if goal.method == "hutchinson" else goal.capacity, operator.size)
     basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
     none, square, count = np.zeros(0), np.zeros((0, 0)), len(groups)
@@ -296,7 +301,9 @@ def _begin(operator: LinearOperator, groups: Sequence[Group], goal: Goal) -> Tra
     )  # fmt: skip
 
 
-def _sketch(operator: LinearOperator, groups: Sequence[Group], state: TraceState, seed: int, left: int) -> TraceState:
+def _sketch(
+    operator: LinearOperator, groups: Sequence[ParameterGroup], state: TraceState, seed: int, left: int
+) -> TraceState:
     """Eight more probes, or as many as may be, are multiplied, their images join Q, and the new rows are multiplied."""
     first, rank = state.sketched, state.rank
     count = max(1, min(TOGETHER, len(state.basis) - first, operator.size - rank, left // 2))
@@ -342,7 +349,9 @@ def _sketch(operator: LinearOperator, groups: Sequence[Group], state: TraceState
     return replace(after, history=np.concatenate([state.history, [[after.sketched, spread]]]))
 
 
-def _probe(operator: LinearOperator, groups: Sequence[Group], state: TraceState, seed: int, left: int) -> TraceState:
+def _probe(
+    operator: LinearOperator, groups: Sequence[ParameterGroup], state: TraceState, seed: int, left: int
+) -> TraceState:
     """Eight more probes, or as many as may be, are multiplied after Q has been projected out of them."""
     rows, size = state.basis[: state.rank], operator.size
     first, count = len(state.values), min(TOGETHER, left)
@@ -365,7 +374,7 @@ def _probe(operator: LinearOperator, groups: Sequence[Group], state: TraceState,
 
 def _sum_diagonal(
     operator: LinearOperator,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     state: TraceState,
     seed: int,  # noqa: ARG001
     left: int,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.algorithms.lanczos.basis import eigh, finite, floor
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
 
@@ -87,7 +87,7 @@ class Rule:
 
 def lockstep(
     operator: LinearOperator,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     *,
     probes: int,
     steps: int,
@@ -107,14 +107,14 @@ def lockstep(
         yield state
 
 
-def rules(state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
+def rules(state: LockstepState, groups: Sequence[ParameterGroup]) -> list[Rule]:
     """The rule of each group, over all probes."""
     return [_rule(state.alpha[:, g], state.beta[:, g], group.size) for g, group in enumerate(groups)]
 
 
 def _begin(
     operator: LinearOperator,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     probes: int,
     steps: int,
     together: int,
@@ -127,7 +127,7 @@ def _begin(
     return LockstepState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
 
 
-def _seed(basis: Tensor, groups: Sequence[Group], first: int, seed: int, locked: Tensor | None) -> None:
+def _seed(basis: Tensor, groups: Sequence[ParameterGroup], first: int, seed: int, locked: Tensor | None) -> None:
     """Writes random start vectors, each of unit norm on every group and zero elsewhere."""
     basis[:, 0] = 0
     for row in range(len(basis)):
@@ -142,7 +142,7 @@ def _seed(basis: Tensor, groups: Sequence[Group], first: int, seed: int, locked:
 
 
 def _step(
-    operator: LinearOperator, groups: Sequence[Group], state: LockstepState, seed: int, locked: Tensor | None
+    operator: LinearOperator, groups: Sequence[ParameterGroup], state: LockstepState, seed: int, locked: Tensor | None
 ) -> LockstepState:
     """One pass over the data: every run under way gets its next coefficients and its next vector."""
     step, count = state.step, min(len(state.basis), len(state.alpha) - state.first)
@@ -183,19 +183,19 @@ def _running(beta: np.ndarray) -> np.ndarray:
     return known
 
 
-def _norms(image: Tensor, group: Group) -> np.ndarray:
+def _norms(image: Tensor, group: ParameterGroup) -> np.ndarray:
     squares = sum((piece.double() ** 2).sum(dim=1) for piece in group.of(image))
     return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
 
 
-def _free(group: Group, locked: Tensor | None) -> int:
+def _free(group: ParameterGroup, locked: Tensor | None) -> int:
     """The dimensions of the group that the locked rows leave."""
     if locked is None:
         return group.size
     return group.size - int((_norms(locked, group) > 1 / 2).sum())  # unit vectors, or zeros
 
 
-def _orthogonalise(image: Tensor, basis: Tensor, group: Group, locked: Tensor | None) -> np.ndarray:
+def _orthogonalise(image: Tensor, basis: Tensor, group: ParameterGroup, locked: Tensor | None) -> np.ndarray:
     """Makes each probe's image orthogonal to its own rows on the group, in place; returns its part along the last.
 
     "Twice is enough" (Parlett 1980, section 6.9). The locked rows are every probe's.

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from landscape.algorithms.lanczos.basis import eigh
 from landscape.algorithms.lanczos.batched import LockstepState, Rule, rules, tridiagonal
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 
 EXACT = 1e-3  # residual, relative to the largest node, up to which a node is worth comparing
 # cosine of the angle up to which two vectors are the same: two random ones of a plane are so in 0.3 % of all cases
 SAME = 1 - 1e-5
 
 
-def sharpened(state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
+def sharpened(state: LockstepState, groups: Sequence[ParameterGroup]) -> list[Rule]:
     """The rule of each group, with exact weights where all probes agree; plain rules if they did not run together."""
     plain = rules(state, groups)
     if not state.finished or len(state.basis) < len(state.alpha) or len(state.alpha) < 2:
@@ -34,7 +34,7 @@ def sharpened(state: LockstepState, groups: Sequence[Group]) -> list[Rule]:
     ]
 
 
-def _sharpened(state: LockstepState, index: int, group: Group, rule: Rule) -> Rule:
+def _sharpened(state: LockstepState, index: int, group: ParameterGroup, rule: Rule) -> Rule:
     first, vectors = _exact(state, index, group, rule, 0)
     matches = {0: first}  # for each probe, its nodes that are the first probe's, -1 where it has none
     for probe in range(1, len(rule.nodes)):
@@ -58,7 +58,9 @@ def _weights(rule: Rule, shared: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _exact(state: LockstepState, index: int, group: Group, rule: Rule, probe: int) -> tuple[np.ndarray, list[Tensor]]:
+def _exact(
+    state: LockstepState, index: int, group: ParameterGroup, rule: Rule, probe: int
+) -> tuple[np.ndarray, list[Tensor]]:
     """A probe's nodes of small residual, and their Ritz vectors as rows, piece by piece of the group."""
     small = rule.residuals[probe] <= EXACT * np.nanmax(np.abs(rule.nodes[probe]))
     nodes = np.flatnonzero(small & np.isfinite(rule.nodes[probe]))

@@ -17,7 +17,7 @@ from landscape.algorithms.lanczos.basis import eigh, floor
 from landscape.algorithms.lanczos.batched import LockstepState, Rule, lockstep, rules, tridiagonal
 from landscape.algorithms.lanczos.selection import select
 from landscape.algorithms.lanczos.state import Wanted
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 from landscape.seeds import derive
 
@@ -60,7 +60,7 @@ NUMBERS = ("values", "residuals", "start", "earlier", "converged", "floors", "fi
 
 def leading(
     operator: LinearOperator,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     wanted: Wanted,
     *,
     steps: int,
@@ -89,7 +89,7 @@ def leading(
                 break
 
 
-def known(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+def known(state: LeadingState, groups: Sequence[ParameterGroup], wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
     """Values and residuals `(g, k)`, with the present start's candidates among them; NaN where there are none."""
     if state.run is None or state.finished:
         return state.values, state.residuals
@@ -100,7 +100,7 @@ def known(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> tuple
     return values, residuals
 
 
-def _begin(operator: LinearOperator, groups: Sequence[Group], wanted: Wanted) -> LeadingState:
+def _begin(operator: LinearOperator, groups: Sequence[ParameterGroup], wanted: Wanted) -> LeadingState:
     nothing = np.full((len(groups), wanted.count), np.nan)
     rows = torch.zeros((wanted.count, operator.size), dtype=operator.like.dtype, device=operator.like.device)
     return LeadingState(
@@ -121,7 +121,7 @@ class Standing:
     ended: bool  # whether the present start's run has come to its end
 
 
-def _standings(state: LeadingState, groups: Sequence[Group], wanted: Wanted) -> list[Standing]:
+def _standings(state: LeadingState, groups: Sequence[ParameterGroup], wanted: Wanted) -> list[Standing]:
     assert state.run is not None
     return [_standing(state, index, rule, wanted) for index, rule in enumerate(rules(state.run, groups))]
 
@@ -161,7 +161,7 @@ def _complete(state: LeadingState, standings: Sequence[Standing], wanted: Wanted
 
 
 def _next_start(
-    state: LeadingState, groups: Sequence[Group], standings: Sequence[Standing], wanted: Wanted
+    state: LeadingState, groups: Sequence[ParameterGroup], standings: Sequence[Standing], wanted: Wanted
 ) -> LeadingState:
     """Locks what has converged; another start follows if this one found something, unless none was asked for."""
     values, residuals = np.full((2, *state.values.shape), np.nan)
@@ -182,7 +182,9 @@ def _next_start(
     )
 
 
-def _rotate(state: LeadingState, index: int, group: Group, standing: Standing, kept: np.ndarray, rows: Tensor) -> None:
+def _rotate(
+    state: LeadingState, index: int, group: ParameterGroup, standing: Standing, kept: np.ndarray, rows: Tensor
+) -> None:
     """Writes the kept vectors of one group: locked ones as they are, new ones from the basis."""
     assert state.run is not None
     _, vectors = eigh(tridiagonal(state.run.alpha[0, index], state.run.beta[0, index]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.network.permutations import Group
+from landscape.network.permutations import PermutationGroup
 
 SWEEPS = 100  # far more than the few after which nothing changes
 RANDOM = 10  # random starts: on 60 pairs of small nets they raised the optima that were found from 32 to 55
@@ -21,7 +21,9 @@ SMALL = 512  # units of a group up to which an assignment takes some hundredths 
 Tensors = Mapping[str, Tensor]
 
 
-def matched(here: Tensors, there: Tensors, groups: Sequence[Group], weights: Container[str]) -> dict[str, Tensor]:
+def matched(
+    here: Tensors, there: Tensors, groups: Sequence[PermutationGroup], weights: Container[str]
+) -> dict[str, Tensor]:
     """The tensors of `there`, units permuted so that its `weights` lie as near to those of `here` as was found.
 
     Several starts are tried: the units as they are, a first sweep that matches group after group by what lies between
@@ -35,7 +37,7 @@ def matched(here: Tensors, there: Tensors, groups: Sequence[Group], weights: Con
     return max((matching.ascended(start) for start in starts), key=matching.nearness)
 
 
-def permuted(tensors: Tensors, group: Group, order: Tensor) -> dict[str, Tensor]:
+def permuted(tensors: Tensors, group: PermutationGroup, order: Tensor) -> dict[str, Tensor]:
     """The tensors with unit i of the group replaced by unit `order[i]`, wherever it occurs."""
     changed = dict(tensors)
     for (name, axis), positions in group.places.items():
@@ -45,7 +47,7 @@ def permuted(tensors: Tensors, group: Group, order: Tensor) -> dict[str, Tensor]
     return changed
 
 
-def _shuffled(tensors: Tensors, groups: Sequence[Group], draw: int) -> dict[str, Tensor]:
+def _shuffled(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) -> dict[str, Tensor]:
     """The same net with the units of every group in random order."""
     shuffled = dict(tensors)
     for number, group in enumerate(groups):
@@ -59,7 +61,7 @@ class _Matching:
     """What is matched to, which units may change places, and the names of the tensors that count."""
 
     here: Tensors
-    groups: Sequence[Group]
+    groups: Sequence[PermutationGroup]
     weights: Container[str]
 
     def first_sweep(self, there: Tensors) -> dict[str, Tensor]:
@@ -88,7 +90,7 @@ class _Matching:
         names = sorted({name for group in self.groups for name, _ in group.places if name in self.weights})
         return sum(float(torch.sum(_exact(self.here[name]) * _exact(there[name]))) for name in names)
 
-    def _step(self, there: Tensors, group: Group, places: set[tuple[str, int]]) -> dict[str, Tensor]:
+    def _step(self, there: Tensors, group: PermutationGroup, places: set[tuple[str, int]]) -> dict[str, Tensor]:
         """The best assignment of one group's units by what some places of it tell, the others being as they are."""
         from scipy.optimize import linear_sum_assignment
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.algorithms.matrices.removal import Rotated
-    from landscape.network.linear_maps import Projection
+    from landscape.network.linear_maps import LinearMap
     from landscape.objective import Objective
 
 WHOLE = "whole"  # the point without any removal
@@ -52,7 +52,7 @@ class Spectrum:
     """Removes bands from all layers together, or from one, and puts noise or random components in their place."""
 
     objective: Objective
-    layers: tuple[Projection, ...]
+    layers: tuple[LinearMap, ...]
     methods: Mapping[str, Rotated]
     bands: Bands
     controls: int
@@ -77,11 +77,11 @@ class Spectrum:
     ) -> Generator[Progress, None, Found]:
         return (yield from tried(populations, self.points(per_layer=per_layer), saved, note="bands"))
 
-    def _without(self, band: int, layers: tuple[Projection, ...], kind: str, draw: int) -> Tensor:
+    def _without(self, band: int, layers: tuple[LinearMap, ...], kind: str, draw: int) -> Tensor:
         changed = {layer.name: self._changed(layer, band, kind, draw) for layer in layers}
         return edited(self.objective, changed, self.layers)
 
-    def _changed(self, layer: Projection, band: int, kind: str, draw: int) -> Tensor:
+    def _changed(self, layer: LinearMap, band: int, kind: str, draw: int) -> Tensor:
         from landscape.algorithms.matrices.removal import noise, scattered
 
         method = self.methods[layer.name]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from landscape.algorithms.matrices.removal import Basis, Method, Rotated
     from landscape.evaluation.layers.kfac import Factor, Recipe
-    from landscape.network.linear_maps import Projection
+    from landscape.network.linear_maps import LinearMap
     from landscape.objective import Objective
     from landscape.storage.results import Stored
 
@@ -59,7 +59,7 @@ class Setting:
 
     populations: Mapping[str, Objective]
     factored: Objective
-    layers: tuple[Projection, ...]
+    layers: tuple[LinearMap, ...]
     recipe: Recipe
 
     @property
@@ -108,18 +108,18 @@ class Factored(Analysis):
         from landscape.evaluation import populations
         from landscape.evaluation.layers.kfac import Recipe
         from landscape.evaluation.layers.layer_io import called, without_head
-        from landscape.network.linear_maps import matching, projections
+        from landscape.network.linear_maps import linear_maps, select_linear_maps
 
         every = populations.populations(objective, self.population)
         factored = populations.chosen(every, objective, self.factors_on, "--factors-on")
-        found, left_out = projections(objective.model, objective.space.names)
+        found, left_out = linear_maps(objective.model, objective.space.names)
         found, unused = called(objective, found)
         if not found:
             raise TaskError(
                 "the model calls no linear layer whose weight is a parameter", fix="see landscape inspect, and --params"
             )
         hidden = without_head(objective, found)
-        layers = matching(found, self.layers, "--layers") if self.layers else hidden or found
+        layers = select_linear_maps(found, self.layers, "--layers") if self.layers else hidden or found
         self._say(objective, left_out + unused, [one.name for one in found if one not in layers])
         labels = slopes.settled(objective, self.labels)
         slopes.passes(objective, labels, self.draws)
@@ -219,7 +219,7 @@ def _arrays(sums: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: value.cpu().numpy().copy() for name, value in sums.items()}
 
 
-def edited(objective: Objective, weights: Mapping[str, Tensor], layers: tuple[Projection, ...]) -> Tensor:
+def edited(objective: Objective, weights: Mapping[str, Tensor], layers: tuple[LinearMap, ...]) -> Tensor:
     """Theta `(P,)` with new matrices `(p, q)` for some layers, by their names."""
     theta = objective.theta.clone()
     views = objective.space.unflatten(theta)
@@ -229,7 +229,7 @@ def edited(objective: Objective, weights: Mapping[str, Tensor], layers: tuple[Pr
     return theta
 
 
-def matrices(objective: Objective, layers: tuple[Projection, ...]) -> dict[str, Tensor]:
+def matrices(objective: Objective, layers: tuple[LinearMap, ...]) -> dict[str, Tensor]:
     """The weights `(p, q)`, float64, by layer."""
     named = objective.space.unflatten(objective.theta)
     return {layer.name: layer.matrix(named[layer.parameter]).double() for layer in layers}

@@ -92,7 +92,7 @@ def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective
     lacking = [one for one, digest in zip(samples(known), wanted, strict=True) if digest not in held]
     if not lacking:
         return [objective], inside
-    return [objective, known.over(lacking)], np.concatenate([inside, np.ones(len(lacking), bool)])
+    return [objective, known.with_data(lacking)], np.concatenate([inside, np.ones(len(lacking), bool)])
 
 
 def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
 
 
@@ -64,7 +64,7 @@ class Perturbation(Analysis):
 
         return scale(objective, self.adaptive, eta=self.adaptive_eta, unscaled=self.unscaled, fixed=self.fixed)
 
-    def groups(self, objective: Objective) -> tuple[Group, ...]:
+    def groups(self, objective: Objective) -> tuple[ParameterGroup, ...]:
         """The modules whose shares are asked for."""
         return objective.space.layers() if self.per_layer else ()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from landscape.algorithms.ascent.ascent import AscentState, Evaluate
     from landscape.algorithms.lanczos.state import LanczosState
     from landscape.choices import Norm
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
 
 COUNTERS = ("part", "radius", "evaluations")
@@ -190,7 +190,7 @@ def climbs(
     scale: Tensor,
     hill: Callable[[Objective], Hill],
     search: Search,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     resume: State,
 ) -> Generator[Progress, None, Climbs]:
     """Yields after each product for the eigenvectors of a part and after each round of its ascents."""
@@ -285,7 +285,7 @@ def _best(values: np.ndarray) -> int:
     return int(np.nan_to_num(values, nan=-np.inf).argmax())
 
 
-def _shares(here: Hill, best: Tensor | None, groups: Sequence[Group]) -> np.ndarray:
+def _shares(here: Hill, best: Tensor | None, groups: Sequence[ParameterGroup]) -> np.ndarray:
     """The share of each group in <slope, u> at the point u."""
     import numpy as np
 
@@ -312,7 +312,7 @@ def _progress(record: Record, search: Search, parts: int) -> Progress:
     return Progress(min(done * search.steps + rounds, total), total, note, record.arrays)
 
 
-def columns(found: Climbs, groups: Sequence[Group]) -> dict[str, Any]:
+def columns(found: Climbs, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
     """What both results tell of their ascents, and the shares of the layers if any are asked for."""
     import numpy as np
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -46,10 +46,10 @@ class Curvature(Analysis):
 
         return operators.operator(self.operator, objective, seed=self.seed, labels=self.labels)
 
-    def groups(self, objective: Objective) -> tuple[Group, ...]:
+    def groups(self, objective: Objective) -> tuple[ParameterGroup, ...]:
         """The groups of parameters whose diagonal blocks are asked for; none by default."""
         if self.blocks:
-            return objective.space.matching(self.blocks)
+            return objective.space.groups_matching(self.blocks)
         return objective.space.layers() if self.per_layer else ()
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from landscape.algorithms.lanczos.per_block import LeadingState
     from landscape.algorithms.lanczos.state import Wanted
-    from landscape.network.space import Group
+    from landscape.network.space import ParameterGroup
     from landscape.operators import LinearOperator
 
 PHASE = "layers"
@@ -20,7 +20,7 @@ PHASE = "layers"
 
 def leading(
     operator: LinearOperator,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     wanted: Wanted,
     *,
     steps: int,
@@ -52,7 +52,7 @@ def leading(
     return state
 
 
-def columns(groups: Sequence[Group], state: LeadingState, wanted: Wanted) -> dict[str, Any]:
+def columns(groups: Sequence[ParameterGroup], state: LeadingState, wanted: Wanted) -> dict[str, Any]:
     """The columns of the table of `eig`, the largest leading eigenvalue first."""
     import numpy as np
 
@@ -70,7 +70,9 @@ def columns(groups: Sequence[Group], state: LeadingState, wanted: Wanted) -> dic
     return {**table(groups, values[:, 0], arrays), "layer_products": state.passes}
 
 
-def table(groups: Sequence[Group], size: np.ndarray, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def table(
+    groups: Sequence[ParameterGroup], size: np.ndarray, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Names, numbers of parameters and other arrays of the groups, those of the largest |size| first."""
     import numpy as np
 

@@ -8,7 +8,7 @@ from landscape.errors import UsageError, listing
 
 if TYPE_CHECKING:
     from landscape.evaluation.other_checkpoints import Other
-    from landscape.network.permutations import Group
+    from landscape.network.permutations import PermutationGroup
 
 SAMPLES = 4  # that are followed through the model
 SAME = 1e-4  # relative: what rounding may make of the loss of a permuted net
@@ -29,7 +29,7 @@ def aligned(other: Other) -> Other:
     copied = objective.replica(objective.theta.clone())
     if copied is None:
         raise UsageError("--align cannot copy the model", fix="leave --align out")
-    groups = permutations.groups(copied.model, next(iter(objective.first(SAMPLES).batches)))
+    groups = permutations.permutation_groups(copied.model, next(iter(objective.first(SAMPLES).batches)))
     parameters = {name for name, _ in objective.model.named_parameters()}
     moved = {name for group in groups for name, _ in group.places} & parameters
     if missing := sorted(moved - set(objective.space.names)):
@@ -53,7 +53,7 @@ def aligned(other: Other) -> Other:
     return found
 
 
-def _moved(group: Group, before: Other, after: Other) -> int:
+def _moved(group: PermutationGroup, before: Other, after: Other) -> int:
     """How many units of a group have another one's weights."""
     (name, axis), _ = next(iter(group.places.items()))
     old, new = (

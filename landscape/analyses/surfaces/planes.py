@@ -116,7 +116,7 @@ def spanned(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
     import torch
 
     from landscape.evaluation.sweep import Plane
-    from landscape.network.batch_norm import Interpolated
+    from landscape.network.batch_norm import StatisticsInterpolation
 
     moves = [other.theta - objective.theta for other in others]
     shares, places = np.eye(1), np.array([[0.0], [1.0]])
@@ -133,7 +133,7 @@ def spanned(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
         shares = np.array([[1.0, 0.0], [-along * scale, scale]])
         places = np.array([[0.0, 0.0], [1.0, 0.0], [along, 1 / scale]])
     own = _statistics(objective) if mode == "interpolate" else {}
-    interpolated = (Interpolated(own, [other.statistics() for other in others]), shares) if own else None
+    interpolated = (StatisticsInterpolation(own, [other.statistics() for other in others]), shares) if own else None
     plane = Plane(tuple(moves), interpolated)
     extents = (LINE_REACH,) if len(others) == 1 else _around(places)
     return renormalised(objective, Frame(plane, extents, unit=len(others) == 1), mode), places
@@ -141,11 +141,11 @@ def spanned(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
 
 def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Frame:
     """The frame with the running statistics of BatchNorm computed anew at each point, if asked and if there are any."""
-    from landscape.network.batch_norm import statistics
+    from landscape.network.batch_norm import statistic_names
 
     if mode != "recompute":
         return frame
-    if not statistics(objective.model):
+    if not statistic_names(objective.model):
         if not frame.explained:  # where it is the default
             objective.notes.append("there is no BatchNorm with running statistics to recompute")
         return frame
@@ -200,10 +200,10 @@ def _around(places: np.ndarray) -> tuple[Extent, ...]:
 
 def _statistics(objective: Objective) -> dict[str, Tensor]:
     """The measured model's running statistics of BatchNorm."""
-    from landscape.network.batch_norm import statistics
+    from landscape.network.batch_norm import statistic_names
 
     buffers = dict(objective.model.named_buffers())
-    return {name: buffers[name].detach().to(objective.theta) for name in statistics(objective.model)}
+    return {name: buffers[name].detach().to(objective.theta) for name in statistic_names(objective.model)}
 
 
 def _say_of_buffers(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from landscape.data.batches import Batch
 from landscape.evaluation.layers.layer_io import Capture
-from landscape.network.linear_maps import Projection
+from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
 
-def energies(objective: Objective, layers: Sequence[Projection], vectors: Sequence[Tensor], parts: int) -> Tensor:
+def energies(objective: Objective, layers: Sequence[LinearMap], vectors: Sequence[Tensor], parts: int) -> Tensor:
     """Sums over the tokens that count of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
 
     `vectors` are orthonormal columns `(q, q)` for each layer.

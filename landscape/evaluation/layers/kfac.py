@@ -21,7 +21,7 @@ from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.evaluation import fisher_labels as slopes
 from landscape.evaluation.layers.layer_io import Call, Capture
-from landscape.network.linear_maps import Projection
+from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
 PARTS = 32  # of the data, after each of which the sums can be saved
@@ -86,7 +86,7 @@ class Recipe:
 
 
 def streamed(
-    objective: Objective, layers: Sequence[Projection], recipe: Recipe, saved: Mapping[str, np.ndarray]
+    objective: Objective, layers: Sequence[LinearMap], recipe: Recipe, saved: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
     """Yields (done, total, sums by name) after each part of the data; goes on from `saved` sums.
 
@@ -120,7 +120,7 @@ def streamed(
             yield done, total, sums
 
 
-def assembled(layers: Sequence[Projection], sums: Mapping[str, Tensor]) -> dict[str, Factor]:
+def assembled(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) -> dict[str, Factor]:
     """The factors by layer; layers with the same input share their activations."""
     found = {}
     for layer in layers:
@@ -132,10 +132,10 @@ def assembled(layers: Sequence[Projection], sums: Mapping[str, Tensor]) -> dict[
     return found
 
 
-def groups(objective: Objective, layers: Sequence[Projection], *, coupled: bool) -> Iterator[list[Projection]]:
+def groups(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
     """The layers cut into groups whose sums fit into memory together, one at least in each."""
-    budget = memory.available(objective.device) // MEMORY_SHARE
-    group: list[Projection] = []
+    budget = memory.free_bytes(objective.device) // MEMORY_SHARE
+    group: list[LinearMap] = []
     for layer in layers:
         if group and nbytes(objective, [*group, layer], coupled=coupled) > budget:
             yield group
@@ -145,7 +145,7 @@ def groups(objective: Objective, layers: Sequence[Projection], *, coupled: bool)
         yield group
 
 
-def nbytes(objective: Objective, layers: Sequence[Projection], *, coupled: bool) -> int:
+def nbytes(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> int:
     """Bytes of the layers' sums, and of one batch's share in them."""
     entries = sum(layer.inputs**2 + layer.outputs**2 for layer in layers) * (2 if coupled else 1)
     return 2 * entries * objective.theta.itemsize
@@ -157,7 +157,7 @@ class Collector:
     `shares` says for a layer which earlier one has the same input: their activations are summed once.
     """
 
-    def __init__(self, objective: Objective, layers: Sequence[Projection], recipe: Recipe) -> None:
+    def __init__(self, objective: Objective, layers: Sequence[LinearMap], recipe: Recipe) -> None:
         self.objective = objective
         self.layers = layers
         self.recipe = recipe
@@ -178,7 +178,7 @@ class Collector:
                 self._add(sums, given, slope)
         return tuple(sums[name] for layer, sums in zip(self.layers, found, strict=True) for name in self._held(layer))
 
-    def _of_inputs(self, layer: Projection, given: Tensor) -> dict[str, Any]:
+    def _of_inputs(self, layer: LinearMap, given: Tensor) -> dict[str, Any]:
         shared = layer.name in self.shares
         return {
             "activations": None if shared else gram(given),
@@ -194,7 +194,7 @@ class Collector:
         for name, value in more.items():
             sums[name] = sums[name].add_(value) if name in sums else value
 
-    def _held(self, layer: Projection) -> list[str]:
+    def _held(self, layer: LinearMap) -> list[str]:
         """The sums that a layer has of its own, in order."""
         every = [f.name for f in fields(Factor)]
         own = every if self.recipe.coupled else [name for name in every if not name.startswith("coupled")]

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import CheckpointError as RecomputationError
 from landscape.data.batches import Batch, leaves
 from landscape.errors import TaskError
 from landscape.losses.predictions import class_axis, counted
-from landscape.network.linear_maps import Projection, input_rows, output_rows
+from landscape.network.linear_maps import LinearMap, input_rows, output_rows
 from landscape.objective import Objective
 
 SAME = 1e-4  # relative: a pass over several samples may round otherwise
@@ -61,7 +61,7 @@ class Pass:
     objective: Objective
     batch: Batch
     output: Any
-    layers: Sequence[Projection]
+    layers: Sequence[LinearMap]
     calls: tuple[tuple[Call, ...], ...]
 
     def slopes(self, total: Tensor, *, keep: bool = False) -> list[list[Tensor]]:
@@ -126,7 +126,7 @@ class Capture:
     The model's own hooks, and whatever it does to its tensors in place, stay as they are.
     """
 
-    def __init__(self, objective: Objective, layers: Sequence[Projection]) -> None:
+    def __init__(self, objective: Objective, layers: Sequence[LinearMap]) -> None:
         self.objective = objective
         self.layers = layers
         self._copied: set[int] = set()  # modules whose inputs are written into later
@@ -188,7 +188,7 @@ def _samples(alone: Call, together: Call, samples: int) -> int | None:
     return None
 
 
-def called(objective: Objective, layers: Sequence[Projection]) -> tuple[list[Projection], list[str]]:
+def called(objective: Objective, layers: Sequence[LinearMap]) -> tuple[list[LinearMap], list[str]]:
     """The layers in the order in which the model first calls them, and the paths of those that cannot be measured.
 
     These are never called, or do not give W a + b: a subclass may standardise its weight first.
@@ -206,7 +206,7 @@ def called(objective: Objective, layers: Sequence[Projection]) -> tuple[list[Pro
     return [layers[number] for number in used], [o.name for n, o in enumerate(layers) if n not in used]
 
 
-def _is_linear(layer: Projection, weight: Tensor, call: Call) -> bool:
+def _is_linear(layer: LinearMap, weight: Tensor, call: Call) -> bool:
     """Whether the output of a call is W a + b."""
     rows = input_rows(call.module, call.given) @ layer.matrix(weight).T
     bias = getattr(call.module, "bias", None)
@@ -216,7 +216,7 @@ def _is_linear(layer: Projection, weight: Tensor, call: Call) -> bool:
     return wanted.shape == found.shape and torch.allclose(wanted, found, rtol=LINEAR, atol=LINEAR * scale)
 
 
-def without_head(objective: Objective, layers: Sequence[Projection]) -> list[Projection]:
+def without_head(objective: Objective, layers: Sequence[LinearMap]) -> list[LinearMap]:
     """The layers without the last that is called, if it has as many outputs as the model: it is the head then."""
     with torch.no_grad():
         output = objective.batch_output(objective.theta, batch := next(iter(objective.first(1).batches)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.compute.vmapping import vectorised
-from landscape.data.batches import Batch, mapped
+from landscape.compute.vmapping import try_vmap
+from landscape.data.batches import Batch, map_tensors
 from landscape.objective import Objective
 
 CHUNK_BYTES = 64 << 20  # of gradients at once
@@ -35,11 +35,11 @@ def _rows(objective: Objective, batch: Batch) -> Tensor:
     """Every sample's gradient, `(n, P)`."""
 
     def slope(inputs: object, targets: object) -> Tensor:
-        one = Batch(mapped(lambda t: t[None], inputs), mapped(lambda t: t[None], targets), batch.first)
+        one = Batch(map_tensors(lambda t: t[None], inputs), map_tensors(lambda t: t[None], targets), batch.first)
         gradient: Tensor = torch.func.grad(lambda theta: objective.batch_total(theta, one))(objective.theta)
         return gradient
 
-    rows = vectorised(slope, batch.inputs, batch.targets) if batch.size > 1 else None
+    rows = try_vmap(slope, batch.inputs, batch.targets) if batch.size > 1 else None
     if rows is None:
         return torch.stack([objective.batch_gradient(objective.theta, one)[1] for one in batch.split(1)])
     return rows

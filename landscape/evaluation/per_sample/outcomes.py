@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.compute.vmapping import vectorised
-from landscape.data.batches import Batch, mapped
+from landscape.compute.vmapping import try_vmap
+from landscape.data.batches import Batch, map_tensors
 from landscape.losses.predictions import judged
 from landscape.objective import Objective
 
@@ -72,17 +72,17 @@ def sample_losses(objective: Objective, output: Any, batch: Batch) -> Tensor:
     """Each sample's summed loss `(n,)`, from the output of all."""
 
     def alone(one: Any, target: Any) -> Tensor:
-        piece = Batch(batch.inputs, mapped(_single, target), batch.first)
-        return objective.loss_total(mapped(_single, one), piece)
+        piece = Batch(batch.inputs, map_tensors(_single, target), batch.first)
+        return objective.loss_total(map_tensors(_single, one), piece)
 
-    found = vectorised(alone, output, batch.targets)
+    found = try_vmap(alone, output, batch.targets)
     if found is None:
         found = torch.stack([alone(_at(output, place), _at(batch.targets, place)) for place in range(batch.size)])
     return found
 
 
 def _at(tree: Any, place: int) -> Any:
-    return mapped(lambda tensor: tensor[place], tree)
+    return map_tensors(lambda tensor: tensor[place], tree)
 
 
 def _single(tensor: Tensor) -> Tensor:

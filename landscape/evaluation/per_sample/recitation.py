@@ -133,6 +133,6 @@ def _logits(objective: Objective, found: Texts, ids: Tensor, theta: Tensor) -> T
     inputs = found.batch.inputs
     inputs = {**{k: cut(v) for k, v in inputs.items()}, IDS: ids} if isinstance(inputs, dict) else ids
     with torch.no_grad():
-        output = objective.whole_output(theta, Batch(inputs, found.batch.targets, found.batch.first))
+        output = objective.model_output(theta, Batch(inputs, found.batch.targets, found.batch.first))
     logits: Tensor = getattr(output, "logits", output)
     return logits

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from landscape import seeds
-from landscape.data.batches import Batch, leaves, mapped
+from landscape.data.batches import Batch, leaves, map_tensors
 from landscape.errors import TaskError
 from landscape.evaluation import fisher_labels as slopes
 from landscape.evaluation.layers.kfac import Recipe
 from landscape.evaluation.layers.layer_io import Capture, Pass
 from landscape.evaluation.per_sample.outcomes import gathered, outcomes, sample_counts, sample_losses
 from landscape.losses.predictions import divergences
-from landscape.network.linear_maps import Projection
+from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
 STEP = 1e-3  # of the inputs, and
@@ -34,7 +34,7 @@ def losses(objective: Objective, theta: Tensor) -> Tensor:
     return outcomes(objective, theta).means
 
 
-def squares(objective: Objective, layers: Sequence[Projection], recipe: Recipe, theta: Tensor) -> Tensor:
+def squares(objective: Objective, layers: Sequence[LinearMap], recipe: Recipe, theta: Tensor) -> Tensor:
     """Columns `(N, 2)`, float64: ||grad||^2 of each sample's mean loss in the layers' weights, and its Fisher trace.
 
     The trace takes labels as the recipe says; NaN for a loss that is no likelihood.
@@ -154,7 +154,7 @@ def _input_slopes(objective: Objective, theta: Tensor, batch: Batch, moves: list
         (lambda tensor: tensor) if tokens else (lambda tensor: moved(tensor) if tensor.is_floating_point() else tensor)
     )
     with torch.enable_grad(), _embedding_moved(objective, tokens, moved):
-        inputs = mapped(real, batch.inputs)
+        inputs = map_tensors(real, batch.inputs)
         total = objective.batch_total(theta.detach(), Batch(inputs, batch.targets, batch.first))
         if not points:
             return None

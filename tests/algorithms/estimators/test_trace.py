@@ -22,7 +22,7 @@ from landscape.algorithms.estimators.trace import (
     xtrace_values,
 )
 from landscape.errors import NumericalError
-from landscape.network.space import Block, Group, ParameterSpace
+from landscape.network.space import ParameterBlock, ParameterGroup, ParameterSpace
 
 OUTLIERS = np.concatenate([[30.0, 20.0, 10.0, -4.0], np.linspace(0, 0.4, 196)])
 DECAYING = 1 / np.arange(1, 201.0)
@@ -34,7 +34,7 @@ def run(
     method: Method = "auto",
     rtol: float = 0.02,
     seed: int = 0,
-    groups: tuple[Group, ...] = (),
+    groups: tuple[ParameterGroup, ...] = (),
     most: int = 10_000,
     capacity: int = 80,
 ) -> tuple[TraceState, Goal]:
@@ -173,7 +173,7 @@ def test_hutchpp_goes_on_with_other_probes_where_memory_ends() -> None:
     assert reached(state, goal)
 
 
-SPACE = ParameterSpace((Block("a.w", (60,)), Block("b.w", (100,)), Block("a.b", (40,))))
+SPACE = ParameterSpace((ParameterBlock("a.w", (60,)), ParameterBlock("b.w", (100,)), ParameterBlock("a.b", (40,))))
 
 
 @pytest.mark.parametrize(

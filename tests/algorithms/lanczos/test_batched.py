@@ -12,13 +12,13 @@ from oracles.dense import MatrixOperator, last, symmetric
 from landscape import seeds
 from landscape.algorithms.lanczos.batched import LockstepState, lockstep, rules
 from landscape.errors import NumericalError
-from landscape.network.space import Block, Group, ParameterSpace
+from landscape.network.space import ParameterBlock, ParameterGroup, ParameterSpace
 
-WHOLE = Group("all", ("w",), ((0, 60),))
+WHOLE = ParameterGroup("all", ("w",), ((0, 60),))
 SPECTRUM = np.concatenate([np.linspace(-1, 1, 40), np.full(15, 2.0), [5.0, 6.0, 8.0, -3.0, 0.0]])
 
 
-def run(operator: MatrixOperator, groups: list[Group], **options: int) -> LockstepState:
+def run(operator: MatrixOperator, groups: list[ParameterGroup], **options: int) -> LockstepState:
     chosen = {"probes": 3, "steps": 20, "together": 3, **options}
     return last(lockstep(operator, groups, **chosen))  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ def test_as_many_steps_as_parameters_give_the_spectrum_itself() -> None:
 
 def test_groups_are_runs_of_their_own() -> None:
     """A block-diagonal matrix, its second block in two pieces, against each block by itself."""
-    space = ParameterSpace((Block("a.w", (20,)), Block("b.w", (25,)), Block("a.b", (15,))))
+    space = ParameterSpace((ParameterBlock("a.w", (20,)), ParameterBlock("b.w", (25,)), ParameterBlock("a.b", (15,))))
     groups = space.layers()
     assert [(g.name, g.ranges) for g in groups] == [("a", ((0, 20), (45, 60))), ("b", ((20, 45),))]
     blocks = [symmetric(np.linspace(-2, 9, group.size), seed=k).matrix for k, group in enumerate(groups)]
@@ -117,7 +117,7 @@ def test_groups_are_runs_of_their_own() -> None:
 
 
 def test_small_groups_end_while_others_go_on() -> None:
-    space = ParameterSpace((Block("a.w", (3,)), Block("b.w", (57,))))
+    space = ParameterSpace((ParameterBlock("a.w", (3,)), ParameterBlock("b.w", (57,))))
     matrix = torch.block_diag(symmetric([1.0, 2.0, 4.0]).matrix, symmetric(np.linspace(0, 1, 57)).matrix)
     small, large = rules(run(MatrixOperator(matrix), list(space.layers())), space.layers())
     assert np.allclose(small.nodes[:, :3], [1, 2, 4], atol=1e-12)

@@ -9,12 +9,12 @@ from oracles.dense import MatrixOperator, last, symmetric
 
 from landscape.algorithms.lanczos.batched import Rule, lockstep, rules
 from landscape.algorithms.lanczos.exact_outliers import sharpened
-from landscape.network.space import Block, Group, ParameterSpace
+from landscape.network.space import ParameterBlock, ParameterGroup, ParameterSpace
 
 BULK = np.linspace(-0.1, 0.1, 190)
 OUTLIERS = [9.0, 7.0, 5.0, 4.0, -3.0]
 SPECTRUM = np.concatenate([BULK, OUTLIERS, [2.0] * 5])
-WHOLE = Group("all", ("w",), ((0, 200),))
+WHOLE = ParameterGroup("all", ("w",), ((0, 200),))
 
 
 def measured(spectrum: np.ndarray, seed: int = 0, *, probes: int = 4, together: int = 4, steps: int = 25) -> list[Rule]:
@@ -82,7 +82,7 @@ def test_delta_functions_and_zero_are_left_as_they_are() -> None:
 
 
 def test_groups_are_sharpened_each_by_itself() -> None:
-    space = ParameterSpace((Block("a.w", (80,)), Block("b.w", (80,)), Block("a.b", (40,))))
+    space = ParameterSpace((ParameterBlock("a.w", (80,)), ParameterBlock("b.w", (80,)), ParameterBlock("a.b", (40,))))
     groups = space.layers()
     matrix = torch.zeros(200, 200, dtype=torch.float64)
     for group in groups:

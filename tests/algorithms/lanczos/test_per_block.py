@@ -10,9 +10,9 @@ from oracles.dense import MatrixOperator, last, symmetric
 from landscape.algorithms.lanczos.per_block import LeadingState, known, leading
 from landscape.algorithms.lanczos.selection import Which, select
 from landscape.algorithms.lanczos.state import Wanted
-from landscape.network.space import Block, ParameterSpace
+from landscape.network.space import ParameterBlock, ParameterSpace
 
-SPACE = ParameterSpace((Block("a.w", (5,)), Block("b.w", (60,)), Block("c.w", (40,))))
+SPACE = ParameterSpace((ParameterBlock("a.w", (5,)), ParameterBlock("b.w", (60,)), ParameterBlock("c.w", (40,))))
 SPECTRA = {
     "a": np.array([-3.0, -2.0, -2.0, -1.0, -0.5]),  # smaller than what is wanted, and below zero throughout
     "b": np.concatenate([[5.0] * 4, [4.0, 3.0], np.linspace(-1, 1, 54)]),

@@ -8,10 +8,10 @@ from oracles.dense import last, symmetric
 
 from landscape.algorithms.lanczos import quadrature as spectrum
 from landscape.algorithms.lanczos.batched import Rule, lockstep, rules
-from landscape.network.space import Group
+from landscape.network.space import ParameterGroup
 
 SPECTRUM = np.concatenate([np.linspace(-0.5, 1, 280), [4.0, 5.0, 9.0, -2.0], np.full(16, 3.0)])
-WHOLE = Group("all", ("w",), ((0, len(SPECTRUM)),))
+WHOLE = ParameterGroup("all", ("w",), ((0, len(SPECTRUM)),))
 NUMBERS = {
     "trace": (spectrum.trace, SPECTRUM.sum()),
     "frobenius-norm": (spectrum.frobenius_norm, np.linalg.norm(SPECTRUM)),

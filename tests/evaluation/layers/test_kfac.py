@@ -18,14 +18,14 @@ from landscape.errors import TaskError, UsageError
 from landscape.evaluation.layers import kfac as factors
 from landscape.evaluation.layers.kfac import Collector, Factor, Recipe, assembled, streamed
 from landscape.evaluation.layers.layer_io import called
-from landscape.network.linear_maps import Projection, projections
+from landscape.network.linear_maps import LinearMap, linear_maps
 from landscape.operators import GaussNewtonOperator
 
 Data = tuple[Tensor, Tensor]
 
 
-def layers(objective: Objective) -> list[Projection]:
-    return called(objective, projections(objective.model, objective.space.names)[0])[0]
+def layers(objective: Objective) -> list[LinearMap]:
+    return called(objective, linear_maps(objective.model, objective.space.names)[0])[0]
 
 
 def collected(objective: Objective, labels: Labels = "exact", **recipe: Any) -> dict[str, Factor]:
@@ -42,7 +42,7 @@ def curvature(objective: Objective, factor: Factor) -> Tensor:
 def block(objective: Objective, parameter: str) -> Tensor:
     """The dense Gauss-Newton matrix of one weight."""
     dense = GaussNewtonOperator(objective).to_dense()
-    chosen = objective.space.within([parameter], "--params")
+    chosen = objective.space.mask([parameter], "--params")
     return dense[chosen][:, chosen]
 
 
@@ -124,7 +124,7 @@ def test_the_rows_of_a_convolution_times_its_matrix_are_its_output(
     from landscape.network.linear_maps import input_rows, output_rows
 
     net, x = Conv(**options), torch.randn(4, 2, 7, 6, generator=generator)
-    (conv, _), _ = projections(net, dict(net.named_parameters()))
+    (conv, _), _ = linear_maps(net, dict(net.named_parameters()))
     rows = input_rows(net.conv, x) @ conv.matrix(net.conv.weight).T
     assert net.conv.bias is not None
     assert torch.allclose(rows + net.conv.bias, output_rows(net.conv, net.conv(x)), atol=1e-5)
@@ -317,7 +317,7 @@ def test_groups_of_layers_give_what_all_at_once_give(sequences: Data, monkeypatc
     objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
     whole = collected(objective)
     monkeypatch.setattr(
-        "landscape.compute.memory.available",
+        "landscape.compute.memory.free_bytes",
         lambda device: 2 * factors.nbytes(objective, layers(objective)[:1], coupled=False),
     )
     assert len(list(factors.groups(objective, layers(objective), coupled=False))) == 3
@@ -359,7 +359,7 @@ def test_tied_and_odd_weights_are_left_out_and_named() -> None:
             self.two.weight = self.one.weight
 
     net = Odd()
-    found, left_out = projections(net, dict(net.named_parameters()))
+    found, left_out = linear_maps(net, dict(net.named_parameters()))
     assert [one.name for one in found] == ["one"]
     assert found[0].modules == (net.one, net.two)
     assert sorted(left_out) == ["grouped", "head", "normed"]
@@ -557,7 +557,7 @@ def test_a_module_that_gives_something_else_than_its_matrix_is_left_out(classifi
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), Standardised(4, 4), nn.Tanh(), nn.Linear(4, 3))
     objective = Objective(net, classification, "cross_entropy")
-    used, unused = called(objective, projections(net, objective.space.names)[0])
+    used, unused = called(objective, linear_maps(net, objective.space.names)[0])
     assert [one.name for one in used] == ["0", "4"]
     assert unused == ["2"]
 

@@ -16,7 +16,7 @@ from landscape.evaluation.layers.kfac import Recipe
 from landscape.evaluation.layers.layer_io import called
 from landscape.evaluation.per_sample import scores as sample_scores
 from landscape.evaluation.per_sample.outcomes import outcomes, sample_losses
-from landscape.network.linear_maps import projections
+from landscape.network.linear_maps import linear_maps
 from landscape.operators import GaussNewtonOperator
 
 Data = tuple[Tensor, Tensor]
@@ -46,7 +46,7 @@ def texts(generator: torch.Generator) -> Data:
 
 
 def layers(objective: Objective) -> Any:
-    return called(objective, projections(objective.model, objective.space.names)[0])[0]
+    return called(objective, linear_maps(objective.model, objective.space.names)[0])[0]
 
 
 def gradients(model: nn.Module, x: Tensor, y: Tensor, labels: Tensor | None = None) -> list[Tensor]:
@@ -85,7 +85,7 @@ def test_the_fisher_trace_of_one_sample_is_the_trace_of_its_gauss_newton_matrix(
     x, y = classification
     objective = Objective(tanh_net(), (x, y), "cross_entropy", dtype="float64")
     found = sample_scores.squares(objective, layers(objective), Recipe("exact"), objective.theta)[:, 1]
-    weights = objective.space.within(["*.weight"], "--params")
+    weights = objective.space.mask(["*.weight"], "--params")
     for place in range(4):
         one = Objective(tanh_net(), (x[place, None], y[place, None]), "cross_entropy", dtype="float64")
         dense = GaussNewtonOperator(one).to_dense()
