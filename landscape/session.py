@@ -134,9 +134,9 @@ def execute(
     with claimed(output):
         store.require_ours(output)
         if deliver:
-            analysis.require_room(objective, output)
+            analysis.check_outputs(objective, output)
         resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
-        if resume is None and output.exists() and (known := analysis.known(objective, store.read(output), output)):
+        if resume is None and output.exists() and (known := analysis.warm_start(objective, store.read(output), output)):
             resume = known, 0.0
         result, seconds = _drive(analysis, objective, snapshot, resume, fingerprint, report, stop)
         attributes = _attributes(analysis, objective, result, fingerprint, seconds)
@@ -147,7 +147,8 @@ def execute(
             say(f"replaced the earlier /{analysis.name} in {output} (-o keeps both), which had {'; '.join(replaced)}")
         try:
             written = _written(analysis, objective, result, attributes, output)
-            written += tuple(analysis.deliver(result, objective, output)) if deliver and not result.trouble() else ()
+            if deliver and not result.trouble():
+                written += tuple(analysis.write_outputs(result, objective, output))
         except OutputError as error:
             return Measurement(analysis, result, attributes, problem=error)
         if not result.trouble():
@@ -362,7 +363,7 @@ def _attributes(
         "options": json.dumps(analysis.identity(), sort_keys=True),
         "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
         "environment": json.dumps(environment(), sort_keys=True),
-        "notes": json.dumps(objective.notes),
+        "notes": json.dumps([*objective.notes, *result.notes]),
         "checkpoint": str(source.path or ""),
         "checkpoint_sha256": source.sha256,
         "data_sha256": objective.batches.sha256,

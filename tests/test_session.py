@@ -180,7 +180,7 @@ def test_a_resumed_run_that_is_at_its_limit_already_says_so_again(tmp_path: Path
     output = tmp_path / "a.landscape.h5"
     for _ in range(2):
         measurement = session.execute(Eig(k=4, max_products=5), small_objective(), output=output)
-        assert "converged in 5 products" in measurement.result.trouble()
+        assert "converged in 5 products" in str(measurement.result.trouble())
         assert (tmp_path / "a.eig.partial").exists()
 
 

@@ -45,7 +45,7 @@ def _measured(result: Any, policy: Policy) -> Iterator[tuple[str, ...]]:
         reading = read(result, metric)
         share = reading.error / abs(reading.value) if reading.error and reading.value else None
         error = "" if reading.error is None else f"{reading.error:.2g}"
-        advice = reading.unknown or reading.ambiguous or _advice(metric, share)
+        advice = reading.not_gateable or reading.not_unique or _advice(metric, share)
         yield _marked(metric, policy), f"{reading.value:.6g}", error, advice
 
 

@@ -27,7 +27,7 @@ def measure(
     paths: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
-    paths, analysis = analysis.over(checkpoints(paths, analysis.name))
+    paths, analysis = analysis.split_paths(checkpoints(paths, analysis.name))
     done, failed = _attempt_all(paths, analysis, conditions, output, origins)
     _print(done, failed, analysis, output, several=len(paths) > 1)
     if failed and len(paths) == 1:
@@ -93,7 +93,7 @@ def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysi
             codes.append(one.problem.exit_code)
         if trouble := one.result.trouble():
             say(f"inconclusive: {trouble}; what was done is kept beside the result, in its .{analysis.name}.partial")
-            say(f"  fix:  {one.result.remedy()}")
+            say(f"  fix:  {trouble.fix}")
             codes.append(INCONCLUSIVE)
     return max(codes, default=0)
 
@@ -155,7 +155,7 @@ def _measure_one(
         measurement = session.execute(
             analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
         )
-    for note in objective.notes[said:]:
+    for note in [*objective.notes[said:], *measurement.result.notes]:
         say(f"{path.name}: {note}")
     written = list(measurement.written)
     if output.plot and written and figures.drawn(measurement.result):

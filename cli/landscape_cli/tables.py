@@ -61,7 +61,7 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
     for name, result, seconds in rows:
         numbers = [f"{_words(n)} {number(v)}" for n, v in _scalars(result).items() if not _estimated(n, result)]
         screen.print(f"{_safe(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
-        for remark in [*filter(None, [result.trouble()]), *result.remarks()]:
+        for remark in [*([str(trouble)] if (trouble := result.trouble()) else []), *result.remarks()]:
             screen.print(f"  {_safe(remark)}", soft_wrap=True, highlight=False)
 
 

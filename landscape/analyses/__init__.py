@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landscape.analyses.base import Analysis, Plan, Progress, Result
+from landscape.analyses.base import Analysis, Plan, Progress, Result, Trouble
 from landscape.analyses.density import Density
 from landscape.analyses.direction import Direction
 from landscape.analyses.eig import Eig
@@ -43,4 +43,5 @@ __all__ = [
     "Sharpness",
     "Surface",
     "Trace",
+    "Trouble",
 ]

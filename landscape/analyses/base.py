@@ -1,12 +1,12 @@
-"""What every analysis is: options in fields, a measurement that reports progress, and a result."""
+"""The interface of an analysis: options in fields, a measurement that reports progress, and a result."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from landscape.fields import Option, described, validate
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from landscape.storage.results import Stored
 
 State = Mapping[str, "np.ndarray"]
+TroubleKind: TypeAlias = Literal["unfinished", "not finite", "degenerate"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a measurement is, in words and numbers; `state()` gives what a later run can go on from."""
+    """How far a measurement is, in words and numbers; `state()` returns a snapshot that a later run resumes."""
 
     done: int
     total: int
@@ -33,7 +34,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a measurement will take: bytes beyond the model and the data, products, and an estimate of seconds."""
+    """The expected cost of a measurement: bytes beyond the model and the data, products, and seconds."""
 
     bytes: int
     products: int
@@ -41,88 +42,123 @@ class Plan:
     facts: Mapping[str, str]
 
 
-class Result:
-    """A measurement's outcome: a dataclass of scalars and arrays.
+@dataclass(frozen=True)
+class Trouble:
+    """Why a result is inconclusive, and how to fix it; `str()` of it is the reason.
 
-    Arrays over a dimension in `tables` are the columns of a printed table; with another one in `across` before it, an
-    array has a column for each of its entries. A scalar `x` with another `x_se` is printed
-    with it, as an estimate with its standard error.
+    The kind is "unfinished" where more work would do, "not finite" where a number is NaN or infinite, and "degenerate"
+    where the matrix has nothing to measure.
+    """
+
+    why: str
+    fix: str = ""
+    kind: TroubleKind = "unfinished"
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The outcome of a measurement: a frozen dataclass of described scalars and arrays.
+
+    Arrays over a dimension in `tables` are the columns of a printed table. An array over two dimensions, of which the
+    first is in `across`, has a column for each entry of the first. A scalar `x` is printed together with its standard
+    error, the scalar `x_se`. `notes` are sentences about how the result was measured; the session stores them.
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
     across: ClassVar[tuple[str, ...]] = ()
-    follows_loss: ClassVar[bool] = True  # whether it is comparable only between nets of about the same loss
+    follows_loss: ClassVar[bool] = True  # whether only results at about the same loss are comparable
+
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     def reference_loss(self) -> float:
         """Mean loss at the checkpoint; NaN if the result does not hold it."""
         return float(getattr(self, "loss", math.nan))
 
-    def trouble(self) -> str:
-        """Why the numbers are not conclusive; "" if they are."""
-        return ""
-
-    def remedy(self) -> str:
-        """What to do about the trouble."""
-        return ""
+    def trouble(self) -> Trouble | None:
+        """Why the result is inconclusive; None if it is conclusive."""
+        return None
 
     def remarks(self) -> list[str]:
-        """What a reader of the numbers must know, a sentence each."""
+        """Sentences that a reader of the numbers needs in order to interpret them."""
         return []
 
-    def unknown(self, field: str, place: tuple[int, ...]) -> str:
-        """Why this number decides nothing when it is compared with an earlier one; "" if it may."""
-        return self.trouble()
+    def not_gateable(self, field: str, place: tuple[int, ...]) -> str:
+        """Why a gate must not use this element of `field`; "" if it may."""
+        trouble = self.trouble()
+        return trouble.why if trouble else ""
 
-    def ambiguous(self, field: str, place: tuple[int, ...]) -> str:
-        """Why this number may be another one though all went well, so that one is only warned of it; "" if not."""
+    def not_unique(self, field: str, place: tuple[int, ...]) -> str:
+        """Why this element is not unique (e.g. one of several maxima), so that a gate only warns; "" if it is."""
         return ""
+
+
+class Measurement(Protocol):
+    """The module that measures what an analysis describes. It imports torch; the description does not."""
+
+    def measure(
+        self, analysis: Any, objective: Objective, resume: State | None, /
+    ) -> Generator[Progress, None, Result]:
+        """Yields progress after each step and returns the result; `resume` is the state of an earlier progress."""
+
+    def plan(self, analysis: Any, objective: Objective, /) -> Plan:
+        """The expected cost of `measure`, from a short trial."""
 
 
 @dataclass(frozen=True)
 class Analysis(ABC):
-    """A frozen dataclass of options; subclasses name themselves and their result."""
+    """The description of a measurement: a frozen dataclass of options, with a name and a type of result.
+
+    A subclass returns its measuring module from `measurement()`, or overrides `measure` and `plan`.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for the command's help
     result: ClassVar[type[Result]]
 
     def __post_init__(self) -> None:
-        for field in described(type(self), Option):
-            value = getattr(self, field.name)
+        for choice in described(type(self), Option):
+            value = getattr(self, choice.name)
             if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
-                object.__setattr__(self, field.name, value.item())
+                object.__setattr__(self, choice.name, value.item())
         validate(self)
 
-    @abstractmethod
-    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, Result]:
-        """Yields progress after each step and returns the result; `resume` is an earlier progress' state."""
+    def measurement(self) -> Measurement:
+        """The module that measures; imported here, so that the description alone does not import torch."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither measurement() nor measure() and plan()")
 
-    @abstractmethod
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, Any]:
+        """Yields progress after each step and returns the result; `resume` is the state of an earlier progress."""
+        return self.measurement().measure(self, objective, resume)
+
     def plan(self, objective: Objective) -> Plan:
-        """What `measure` will take, from a short trial."""
+        """The expected cost of `measure`, from a short trial."""
+        return self.measurement().plan(self, objective)
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
-        """Arrays to be written beside the results file, by the sidecar's suffix."""
+        """Arrays to write next to the results file, by the suffix of their file."""
         return {}
 
-    def deliver(self, result: Any, objective: Objective, output: Path) -> list[Path]:
-        """Writes what the measurement was made for besides its result, and returns the files; most have nothing."""
+    def write_outputs(self, result: Any, objective: Objective, output: Path) -> list[Path]:
+        """Writes the files that an analysis makes besides its result, and returns their paths; most make none."""
         return []
 
-    def require_room(self, objective: Objective, output: Path) -> None:
-        """Raises UsageError, before anything is measured, if what `deliver` writes must not be written there."""
+    def check_outputs(self, objective: Objective, output: Path) -> None:
+        """Raises UsageError, before anything is measured, if `write_outputs` must not write its files there."""
         return
 
-    def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
-        """What results in the file `output` already tell, as a state to begin with; None if they tell nothing."""
+    def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+        """A state to start from, made of the results that the file `output` already holds; None if they do not help."""
         return None
 
-    def over(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
-        """The checkpoints to be measured among those that are named, and the analysis to measure them with."""
+    def split_paths(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
+        """Splits the named checkpoints: those to measure, and the analysis that may refer to the others."""
         return list(paths), self
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
-        """What decides the result besides the options and the objective's own identity."""
+        """Values that decide the result, besides the options and the identity of the objective."""
         return {}
 
     def identity(self) -> dict[str, Any]:

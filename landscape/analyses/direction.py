@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from landscape.analyses.base import Analysis, Plan, Progress, Result, State
+from landscape.analyses.base import Analysis, Plan, Progress, Result, State, Trouble
 from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.errors import UsageError, listing
 from landscape.fields import array, option, scalar
@@ -51,15 +52,13 @@ class DirectionResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
-    def trouble(self) -> str:
-        import math
-
+    def trouble(self) -> Trouble | None:
+        """That the curvature or the change of the loss is not finite."""
         numbers = {"curvature": self.curvature, "change": self.change or 0.0}
         broken = [name for name, value in numbers.items() if not math.isfinite(value)]
-        return f"not finite: {', '.join(broken)}" if broken else ""
-
-    def remedy(self) -> str:
-        return "--dtype float64, or a shorter step"
+        if not broken:
+            return None
+        return Trouble(f"not finite: {', '.join(broken)}", "--dtype float64, or a shorter step", "not finite")
 
     def remarks(self) -> list[str]:
         if self.step_ratio is None or self.step_ratio < 1:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.shared import per_layer as layers
 from landscape.analyses.shared.curvature import BLOCK_COST, Resampled
 from landscape.analyses.shared.phases import Phases
@@ -26,6 +26,9 @@ TIGHT = (2, 20)  # with fewer than 2 k + 20, restarts cost more products than a 
 ROOMY = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
 # products until convergence, 3.3 k + 12 + 5 (block - 1): k = 5 took 12 on trained nets, 57 on an untrained one
 EXPECTED = (3.3, 12, 5)
+MORE_PRODUCTS = "the same command with a larger --max-products resumes it, or a larger --tol with --restart"
+MORE_PASSES = "--dtype float64 if the wanted values are tiny, a larger --max-basis (passes for a block), or --tol"
+UNCONFIRMED = "not confirmed: no second start looked for a skipped eigenvalue"
 
 
 @dataclass(frozen=True)
@@ -94,34 +97,27 @@ class EigResult(Result):
     layer_products: int | None = scalar("Passes over the data for all blocks together.", optional=True)
     vectors: np.ndarray | None = field(default=None, repr=False)
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble | None:
+        """The first that applies: values did not converge, the certificate is missing, blocks did not converge."""
         done = int(self.converged.sum())
-        if done == len(self.converged):
-            return self._later_trouble()
-        return f"{done} of {len(self.converged)} eigenvalues converged in {self.products} products" + (
-            f"; the rounding of the products, {self.rounding:.2g}, is too large for the others"
-            if self._rounded()
-            else ""
-        )
-
-    def _later_trouble(self) -> str:
-        """What is wrong beside the eigenvalues themselves."""
+        if done < len(self.converged):
+            why = f"{done} of {len(self.converged)} eigenvalues converged in {self.products} products"
+            if not self._rounded():
+                return Trouble(why, MORE_PRODUCTS)
+            why += f"; the rounding of the products, {self.rounding:.2g}, is too large for the others"
+            return Trouble(why, "--dtype float64, or a larger --tol")
+        broken = self.layer_converged is not None and not self.layer_converged.all()
         if self.certified is False:
-            return f"not certified: the search for skipped values was cut short after {self.products} products"
-        if self.layer_converged is not None and not self.layer_converged.all():
-            return f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
-        return ""
+            why = f"not certified: the search for skipped values was cut short after {self.products} products"
+            return Trouble(why, MORE_PASSES if broken else MORE_PRODUCTS)
+        if self.layer_converged is not None and broken:
+            why = f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
+            return Trouble(why, MORE_PASSES)
+        return None
 
-    def unknown(self, field: str, place: tuple[int, ...]) -> str:
+    def not_gateable(self, field: str, place: tuple[int, ...]) -> str:
         searched = self.confirmed or field != "eigenvalues"
-        return self.trouble() or ("" if searched else "not confirmed: no second start looked for a skipped eigenvalue")
-
-    def remedy(self) -> str:
-        if not self.converged.all() and self._rounded():
-            return "--dtype float64, or a larger --tol"
-        if self.layer_converged is not None and not self.layer_converged.all() and self.converged.all():
-            return "--dtype float64 if the wanted values are tiny, a larger --max-basis (passes for a block), or --tol"
-        return "the same command with a larger --max-products goes on from there, or a larger --tol with --restart"
+        return super().not_gateable(field, place) or ("" if searched else UNCONFIRMED)
 
     def _rounded(self) -> bool:
         """Whether rounding alone kept the values from converging."""
@@ -135,7 +131,7 @@ class EigResult(Result):
     def remarks(self) -> list[str]:
         remarks = []
         if not (self.confirmed or self.trouble()):
-            remarks.append("not confirmed: no second start looked for a skipped eigenvalue")
+            remarks.append(UNCONFIRMED)
         if self.certified_gap is not None:
             remarks.append(
                 f"certified: no eigenvalue beyond these by more than {self.certified_margin:.3g} was missed, "

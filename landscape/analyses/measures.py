@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from landscape.analyses.base import Analysis, Plan, Progress, Result, State
+from landscape.analyses.base import Analysis, Plan, Progress, Result, State, Trouble
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.errors import NumericalError, TaskError, UsageError
@@ -61,21 +62,19 @@ class MeasuresResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
-    def trouble(self) -> str:
-        import math
-
+    def trouble(self) -> Trouble | None:
+        """That gradients are not finite, or that the interval of the relative flatness is wider than asked for."""
         if not math.isfinite(self.fisher_rao):
-            return f"the samples' gradients are not finite: fisher_rao is {self.fisher_rao}"
+            why = f"the samples' gradients are not finite: fisher_rao is {self.fisher_rao}"
+            return Trouble(why, "--dtype float64", "not finite")
         value, half = self.relative_flatness, self.half_width
         if value is None or half is None or half <= (self.rtol or 0) * abs(value):
-            return ""
+            return None
         asked = f"{self.rtol:g} of it was asked for"
-        return f"half-width {half:.2g} of relative flatness {value:.4g} after {self.products} products, {asked}"
-
-    def remedy(self) -> str:
-        if "not finite" in self.trouble():
-            return "--dtype float64"
-        return "the same command with a larger --max-products goes on, or --restart with a larger --rtol"
+        return Trouble(
+            f"half-width {half:.2g} of relative flatness {value:.4g} after {self.products} products, {asked}",
+            "the same command with a larger --max-products resumes it, or --restart with a larger --rtol",
+        )
 
     def remarks(self) -> list[str]:
         sigmas = {"pac bayes sigma": self.pac_bayes_sigma, "pac bayes magnitude sigma": self.pac_bayes_magnitude_sigma}
@@ -217,8 +216,6 @@ class Measures(Analysis):
         flatness: Flatness,
         sigmas: dict[str, float],
     ) -> MeasuresResult:
-        import math
-
         noise_trace, fisher_rao = gradients
         noisy = not math.isnan(noise_trace)
         reading, products = flatness or (None, 0)

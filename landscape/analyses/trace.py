@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.per_layer import table
 from landscape.errors import UsageError
@@ -27,6 +28,9 @@ MOST_SKETCHED = 1024  # probes: beyond it the small dense problems cost more tha
 BLOCK_OTHERS = 16  # probes outside the sketch from which each block's trace gets its standard error
 DATA_PROBES = 16  # probes for the data's part of the error
 EXPECTED = 150  # products to 1 %: digits-mlp took 115, digits-noisy 178, digits-resnet on 64 samples 440
+MORE_PRODUCTS = (
+    "the same command with a larger --max-products resumes it; or --restart with a larger --rtol or --method auto"
+)
 
 
 @dataclass(frozen=True)
@@ -73,24 +77,15 @@ class TraceResult(Result):
     layer_standard_error: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
     layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble | None:
+        """That the interval is wider than asked for, or that no probe was left for the blocks."""
         half = (self.interval[1] - self.interval[0]) / 2
         if half <= self.rtol * abs(self.trace):
-            unknown = self.layer_trace is not None and bool(self._unknown_layers().any())
-            return f"no trace of the blocks after {self.products} products" if unknown else ""
+            missing = self.layer_trace is not None and any(math.isnan(value) for value in self.layer_trace)
+            return Trouble(f"no trace of the blocks after {self.products} products", MORE_PRODUCTS) if missing else None
         relative = f"{half / abs(self.trace):.2g}" if self.trace else "infinite"
-        return f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
-
-    def _unknown_layers(self) -> np.ndarray:
-        import numpy as np
-
-        unknown: np.ndarray = np.isnan(np.asarray(self.layer_trace, dtype=float))
-        return unknown
-
-    def remedy(self) -> str:
-        return (
-            "the same command with a larger --max-products goes on; or --restart with a larger --rtol or --method auto"
-        )
+        why = f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
+        return Trouble(why, MORE_PRODUCTS)
 
     def remarks(self) -> list[str]:
         remarks = [f"trace {self.trace:.6g}, 95 % interval {self.interval[0]:.6g} ... {self.interval[1]:.6g}"]

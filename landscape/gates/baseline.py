@@ -130,8 +130,8 @@ def _reading(reading: Reading) -> dict[str, Any]:
     if reading.draws:
         found["draws"] = [_rounded(draw) for draw in reading.draws]
     found |= {name: _rounded(getattr(reading, name)) for name in ("floor", "asked") if getattr(reading, name)}
-    if reading.ambiguous:
-        found["ambiguous"] = reading.ambiguous
+    if reading.not_unique:
+        found["ambiguous"] = reading.not_unique
     return found
 
 
@@ -186,7 +186,7 @@ def _as_reading(held: Mapping[str, Any]) -> Reading:
         tuple(_finite(draw) for draw in held.get("draws", ())),
         _positive(held.get("floor", 0.0)),
         _positive(held.get("asked", 0.0)),
-        ambiguous=str(held.get("ambiguous", "")),
+        not_unique=str(held.get("ambiguous", "")),
     )
 
 

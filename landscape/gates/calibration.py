@@ -72,7 +72,7 @@ def _reading(entry: Entry, metric: Metric) -> Reading:
 
 def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Reading, name: str) -> Floor:
     size = abs(seeds[0].value)
-    trouble = next((reading.unknown for reading in (*seeds, repeated) if reading.unknown), "")
+    trouble = next((reading.not_gateable for reading in (*seeds, repeated) if reading.not_gateable), "")
     if trouble or not size:
         return Floor(str(metric), name, seeds[0].value, math.nan, rule.tolerance.share, trouble=trouble or "it is 0")
     apart = abs(repeated.value - seeds[0].value)
@@ -94,7 +94,7 @@ def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Readi
 def _between(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> Floor:
     values = np.array([reading.value for reading in readings])
     name = f"{len(readings)} checkpoints"
-    trouble = next((reading.unknown for reading in readings if reading.unknown), "")
+    trouble = next((reading.not_gateable for reading in readings if reading.not_gateable), "")
     if trouble or not (values > 0).all():
         found = trouble or "values of 0 or below have no logarithm, on which the spread is measured"
         return Floor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)

@@ -94,7 +94,7 @@ def entry(
 ) -> Entry:
     """The entry of results with their attributes, by analysis.
 
-    A metric whose analysis is in `troubles`, with the reason, is unknown; one whose analysis is in neither has no
+    A metric whose analysis is in `troubles`, with the reason, is not gateable; one whose analysis is in neither has no
     reading.
     """
     chosen = list(metrics)
@@ -105,9 +105,9 @@ def entry(
     }
     readings = {str(metric): read(measured[metric.analysis][0], metric) for metric in chosen if metric.analysis in runs}
     failed = {str(metric): troubles[metric.analysis] for metric in chosen if metric.analysis in troubles}
-    unknown = {metric: Reading(math.nan, unknown=why) for metric, why in failed.items()}
+    missing = {metric: Reading(math.nan, not_gateable=why) for metric, why in failed.items()}
     sha256 = next((str(attributes["checkpoint_sha256"]) for _, attributes in measured.values()), "")
-    return Entry(name, sha256, runs, {**readings, **unknown}, path=name)
+    return Entry(name, sha256, runs, {**readings, **missing}, path=name)
 
 
 def run(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:

@@ -62,7 +62,7 @@ class Reading:
     """A metric as it was measured: its standard error or bound, and the values whose mean it is, if they are known.
 
     `floor` is the smallest difference that is no rounding, `asked` the error that the measurement was asked for.
-    `unknown` and `ambiguous` say why it decides nothing, or may only be warned of; "" if there is nothing to say.
+    `not_gateable` is the reason why a gate must not use the value, `not_unique` why it may only warn; "" if neither.
     """
 
     value: float
@@ -70,8 +70,8 @@ class Reading:
     draws: tuple[float, ...] = ()
     floor: float = 0.0
     asked: float = 0.0
-    unknown: str = ""
-    ambiguous: str = ""
+    not_gateable: str = ""
+    not_unique: str = ""
 
 
 def numbers(kind: type[Result]) -> dict[str, Scalar | Array]:
@@ -93,29 +93,30 @@ def describes_run(metric: Metric) -> bool:
 
 
 def read(result: Result, metric: Metric) -> Reading:
-    """The metric in a result; `unknown` says so if it is not there."""
+    """The metric in a result; `not_gateable` says so if it is not there."""
     place = _place(result, metric)
     held = getattr(result, metric.field)
     if isinstance(place, str) or held is None:
-        return Reading(math.nan, unknown=place if isinstance(place, str) else f"the result holds no {metric.field}")
+        missing = place if isinstance(place, str) else f"the result holds no {metric.field}"
+        return Reading(math.nan, not_gateable=missing)
     value = _element(held, place)
     gauge = gauge_of(type(result), metric.field)
     draws = getattr(result, gauge.draws) if gauge.draws else None
     error = getattr(result, gauge.error) if gauge.error else None
-    unknown = result.unknown(metric.field, place)
-    if not unknown and not math.isfinite(value):
-        unknown = f"it is {value}"
+    reason = result.not_gateable(metric.field, place)
+    if not reason and not math.isfinite(value):
+        reason = f"it is {value}"
     known = None if error is None else _element(error, place)
-    if not unknown and known is not None and not math.isfinite(known):
-        unknown = f"its error is {known}"
+    if not reason and known is not None and not math.isfinite(known):
+        reason = f"its error is {known}"
     return Reading(
         value,
         known,
         () if draws is None else tuple(float(draw[place]) for draw in draws),
         float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
         abs(value) * float(getattr(result, gauge.asked) or 0.0) / TWO_SIDED if gauge.asked else 0.0,
-        unknown,
-        result.ambiguous(metric.field, place),
+        reason,
+        result.not_unique(metric.field, place),
     )
 
 

@@ -31,9 +31,9 @@ def not_ready(metric: Metric, group: str, entry: Entry | None) -> Obstacle | Non
         return Obstacle("the baseline has nothing of this" + (" metric" if entry else " checkpoint"), UPDATE)
     if reading is None:
         return Obstacle(f"{metric.analysis} was not measured", f"measure it: landscape {metric.analysis}")
-    if reading.unknown:
+    if reading.not_gateable:
         assert entry is not None
-        return Obstacle(f"{group} {entry.name}: {reading.unknown}", MEND)
+        return Obstacle(f"{group} {entry.name}: {reading.not_gateable}", MEND)
     return None
 
 

@@ -94,7 +94,7 @@ def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) 
     other = [] if _named(candidate, earlier) else [f"compared with {earlier.name}, the only one of the baseline"]
     notes = (*other, *mine.remarks(theirs))
     compared = replace(verdict, comparison=same_weights.compare(*readings, rule), notes=notes)
-    return _judged(compared, next((reading.ambiguous for reading in readings if reading.ambiguous), ""))
+    return _judged(compared, next((reading.not_unique for reading in readings if reading.not_unique), ""))
 
 
 def _together(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Verdict:
@@ -117,7 +117,7 @@ def _together(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidates:
     earlier, now = ([entry.readings[name].value for entry in entries] for entries in (baseline, candidates))
     notes = tuple(dict.fromkeys(remark for run in mine for remark in run.remarks(theirs[0])))
     compared = replace(verdict, comparison=retrained.compare(earlier, now, rule), notes=notes)
-    return _judged(compared, _first(entry.readings[name].ambiguous for _, entry in every) or "")
+    return _judged(compared, _first(entry.readings[name].not_unique for _, entry in every) or "")
 
 
 def _first(found: Iterable[T]) -> T | None:
@@ -125,14 +125,14 @@ def _first(found: Iterable[T]) -> T | None:
     return next(filter(None, found), None)
 
 
-def _judged(verdict: Verdict, ambiguous: str) -> Verdict:
+def _judged(verdict: Verdict, not_unique: str) -> Verdict:
     """The verdict of a comparison that was made."""
     found, rule = verdict.comparison, verdict.rule
     assert found is not None
     assert rule is not None
-    notes = (*verdict.notes, *_notes(found), *filter(None, [ambiguous]))
+    notes = (*verdict.notes, *_notes(found), *filter(None, [not_unique]))
     if found.worse:
-        status: Status = "warning" if ambiguous else "regression"
+        status: Status = "warning" if not_unique else "regression"
         changed = "changed" if rule.direction == "both" else "is worse"
         why = f"it {changed} by {change(found)}, {rule.tolerance} is allowed{_significance(found)}"
         return replace(verdict, status=status, why=why, fix=f"if the change is meant, {UPDATE}", notes=notes)

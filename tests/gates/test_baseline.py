@@ -20,7 +20,7 @@ from landscape.gates.metric import Reading
 numbers = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False, width=32)
 sizes = st.floats(0, allow_nan=False, allow_infinity=False, allow_subnormal=False, width=32)
 draws = st.lists(numbers, max_size=4).map(tuple)
-readings = st.builds(Reading, numbers, st.none() | sizes, draws, sizes, sizes, ambiguous=st.text(max_size=5))
+readings = st.builds(Reading, numbers, st.none() | sizes, draws, sizes, sizes, not_unique=st.text(max_size=5))
 
 
 def near(left: float | None, right: float | None) -> bool:
@@ -43,7 +43,7 @@ def test_what_is_read_is_what_was_written_to_eight_digits(tmp_path: Path, readin
     assert near(reading.asked, again.asked)
     assert len(again.draws) == len(reading.draws)
     assert all(near(a, b) for a, b in zip(reading.draws, again.draws, strict=True))
-    assert again.ambiguous == reading.ambiguous
+    assert again.not_unique == reading.not_unique
 
 
 def test_the_file_is_sorted_with_one_metric_a_line_and_the_same_each_time(tmp_path: Path) -> None:

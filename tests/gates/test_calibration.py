@@ -41,7 +41,7 @@ def test_noise_above_the_tolerance_is_seen_as_such() -> None:
 
 
 def test_what_cannot_be_compared_has_no_floor() -> None:
-    (floor,) = calibration.same_weights(POLICY, [entry(3.0), entry(3.0, unknown="it is nan")], entry(3.0))
+    (floor,) = calibration.same_weights(POLICY, [entry(3.0), entry(3.0, not_gateable="it is nan")], entry(3.0))
     assert floor.trouble == "it is nan"
     assert not floor.quiet
     (zero,) = calibration.same_weights(POLICY, [entry(0.0), entry(0.0)], entry(0.0))

@@ -127,7 +127,7 @@ def test_draws_that_are_shared_see_what_one_estimate_cannot(baseline: Entry) -> 
 def test_weights_of_nan_are_unknown_and_not_an_error() -> None:
     entry = measured(lambda: moved(lambda theta: theta * float("nan")))
     assert set(entry.readings) == set(METRICS["same-weights"])
-    assert all("NaN or infinity in weights" in reading.unknown for reading in entry.readings.values())
+    assert all("NaN or infinity in weights" in reading.not_gateable for reading in entry.readings.values())
 
 
 @pytest.mark.parametrize("raises", [True, False], ids=["raised", "told"])
@@ -142,8 +142,8 @@ def test_one_analysis_that_fails_leaves_the_others_known(raises: bool, monkeypat
     rules = policy(metrics=["eig.loss", "sharpness.s_max[0]"])
     work = checking.Work([Eig(k=1), Sharpness(rho=(3e38,), starts=1, draws=0)])
     entry = checking.measure("x", lambda: landscape.load(CHECKPOINT), rules, work)
-    assert "the loss is" in entry.readings["sharpness.s_max[0]"].unknown
-    assert not entry.readings["eig.loss"].unknown
+    assert "the loss is" in entry.readings["sharpness.s_max[0]"].not_gateable
+    assert not entry.readings["eig.loss"].not_gateable
 
 
 def test_what_is_stored_reads_as_what_was_measured(baseline: Entry, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_every_scalar_and_every_element_of_every_result_has_a_name() -> None:
 def test_an_eigenvalue_comes_with_its_error_bound_and_its_rounding() -> None:
     reading = read(eig(), Metric.parse("eig.eigenvalues[1]"))
     assert (reading.value, reading.error, reading.floor) == (2.0, pytest.approx(2e-5), 1e-6)
-    assert (reading.draws, reading.unknown, reading.ambiguous) == ((), "", "")
+    assert (reading.draws, reading.not_gateable, reading.not_unique) == ((), "", "")
 
 
 def test_a_trace_comes_with_its_error_and_draws() -> None:
@@ -132,11 +132,11 @@ def test_a_label_is_taken_before_a_number() -> None:
     ids=["element", "label", "absent", "nan", "infinite", "error", "not-converged", "not-confirmed", "wide"],
 )
 def test_what_decides_nothing_says_why(result: Any, name: str, words: str) -> None:
-    assert words in read(result, Metric.parse(name)).unknown
+    assert words in read(result, Metric.parse(name)).not_gateable
 
 
 def test_what_was_not_confirmed_still_has_a_loss() -> None:
-    assert not read(eig(confirmed=False), Metric.parse("eig.loss")).unknown
+    assert not read(eig(confirmed=False), Metric.parse("eig.loss")).not_gateable
 
 
 def test_a_missing_number_is_nan() -> None:
@@ -144,9 +144,9 @@ def test_a_missing_number_is_nan() -> None:
 
 
 def test_a_maximum_among_several_is_ambiguous_and_a_mean_is_not() -> None:
-    assert "multimodal" in read(sharpness(), Metric.parse("sharpness.s_max[1]")).ambiguous
-    assert not read(sharpness(), Metric.parse("sharpness.s_max[0]")).ambiguous
-    assert not read(sharpness(), Metric.parse("sharpness.s_avg[1]")).ambiguous
+    assert "multimodal" in read(sharpness(), Metric.parse("sharpness.s_max[1]")).not_unique
+    assert not read(sharpness(), Metric.parse("sharpness.s_max[0]")).not_unique
+    assert not read(sharpness(), Metric.parse("sharpness.s_avg[1]")).not_unique
 
 
 def test_the_names_that_a_result_holds_can_be_read_from_it() -> None:

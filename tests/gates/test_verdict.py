@@ -46,9 +46,14 @@ CASES = {
     "pass": Case(entry(3.0), entry(3.01), "pass", 0),
     "regression": Case(entry(3.0), entry(3.1), "regression", 1, "is worse by +3.33 %, 1% is allowed", "--update"),
     "improvement": Case(entry(3.0), entry(2.9), "improvement", 0, "is better by -3.33 %", "--update"),
-    "nan": Case(entry(3.0), entry(math.nan, unknown="it is nan"), "inconclusive", 3, "it is nan", "mend"),
+    "nan": Case(entry(3.0), entry(math.nan, not_gateable="it is nan"), "inconclusive", 3, "it is nan", "mend"),
     "not-converged": Case(
-        entry(3.0), entry(3.0, unknown="0 of 1 eigenvalues converged"), "inconclusive", 3, "0 of 1 eigenvalues", "mend"
+        entry(3.0),
+        entry(3.0, not_gateable="0 of 1 eigenvalues converged"),
+        "inconclusive",
+        3,
+        "0 of 1 eigenvalues",
+        "mend",
     ),
     "other-data": Case(
         entry(), entry(of=run(data="e" * 64)), "inconclusive", 3, "data: eeeeeeeeeeee..., in the", "--update"
@@ -79,10 +84,10 @@ CASES = {
     "nearly-the-same-loss": Case(entry(of=run(0.1)), entry(3.5, of=run(0.11)), "regression", 1, "worse"),
     "huge-variance": Case(entry(3.0), entry(2.9, error=5.0), "inconclusive", 3, "its own error is 5, where"),
     "huge-variance-and-worse": Case(entry(3.0), entry(4.0, error=5.0), "regression", 1, "worse"),
-    "ambiguous": Case(entry(3.0), entry(3.1, ambiguous="multimodal"), "warning", 0, "worse by +3.33 %"),
-    "ambiguous-baseline": Case(entry(3.0, ambiguous="multimodal"), entry(3.1), "warning", 0, "worse by +3.33 %"),
-    "ambiguous-and-the-same": Case(entry(3.0), entry(3.0, ambiguous="multimodal"), "pass", 0),
-    "unknown-baseline": Case(entry(3.0, unknown="it is nan"), entry(3.0), "inconclusive", 3, "a.pt: it is nan"),
+    "ambiguous": Case(entry(3.0), entry(3.1, not_unique="multimodal"), "warning", 0, "worse by +3.33 %"),
+    "ambiguous-baseline": Case(entry(3.0, not_unique="multimodal"), entry(3.1), "warning", 0, "worse by +3.33 %"),
+    "ambiguous-and-the-same": Case(entry(3.0), entry(3.0, not_unique="multimodal"), "pass", 0),
+    "unknown-baseline": Case(entry(3.0, not_gateable="it is nan"), entry(3.0), "inconclusive", 3, "a.pt: it is nan"),
 }  # fmt: skip
 
 
@@ -214,7 +219,7 @@ class TestRetrained:
 
     def test_one_unknown_candidate_is_never_a_pass(self) -> None:
         known = seeds([3.0, 3.1, 2.9])
-        found = verdict(seeds(USUAL), [*known[:2], with_reading(known[2], unknown="it is nan")], "retrained")
+        found = verdict(seeds(USUAL), [*known[:2], with_reading(known[2], not_gateable="it is nan")], "retrained")
         assert (found.status, found.why) == ("inconclusive", "candidate seed-2.pt: it is nan")
 
     def test_the_same_checkpoint_twice_is_no_sample(self) -> None:

@@ -128,12 +128,12 @@ class Edit(Factored):
             bounded_by=_words({bounding: None}),
         )
 
-    def require_room(self, objective: Objective, output: Path) -> None:
+    def check_outputs(self, objective: Objective, output: Path) -> None:
         from landscape.analyses.memorization import edited_checkpoint as editing
 
         editing.require_room(objective, output)
 
-    def deliver(self, result: Any, objective: Objective, output: Path) -> list[Path]:
+    def write_outputs(self, result: Any, objective: Objective, output: Path) -> list[Path]:
         """Writes the edited checkpoint beside the results, with what undoes it."""
         from landscape.analyses.memorization import edited_checkpoint as editing
 
@@ -270,7 +270,7 @@ def _compared(sweep: Mapping[str, np.ndarray], chosen: int) -> dict[str, Any]:
     return before | {f"{name}_after": values[:, chosen] for name, values in held.items()}
 
 
-def _known(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _known(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The columns of an edit's sweep: noise and random components have no mass."""
     import numpy as np
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from landscape.analyses.base import Result
+from landscape.analyses.base import Result, Trouble
 from landscape.analyses.memorization.factors import Sums
 from landscape.fields import array, scalar
 
@@ -61,13 +61,12 @@ class EditResult(Result):
     factors: Sums | None = None
     weights: Sums | None = None  # by parameter, in its own shape, float64
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble | None:
         import math
 
-        return "" if math.isfinite(self.loss_increase) else "the edited model's loss is not finite"
-
-    def remedy(self) -> str:
-        return "a larger --rho, or --dtype float64"
+        if math.isfinite(self.loss_increase):
+            return None
+        return Trouble("the edited model's loss is not finite", "a larger --rho, or --dtype float64", "not finite")
 
     def remarks(self) -> list[str]:
         import math

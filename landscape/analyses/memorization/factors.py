@@ -186,7 +186,7 @@ class Factored(Analysis):
         every = populations.populations(objective, self.population)
         return {"populations": ", ".join(f"{name} {one.batches.sha256[:8]}" for name, one in every.items())}
 
-    def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+    def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
         from landscape.analyses.shared.phases import prefixed
         from landscape.storage import results as store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from landscape.analyses.base import Result
+from landscape.analyses.base import Result, Trouble
 from landscape.analyses.memorization.factors import Sums
 from landscape.choices import CLEAN, CONTROL, MEMORISED
 from landscape.fields import array, scalar
@@ -127,17 +127,18 @@ class MemorizationResult(Result):
 
     factors: Sums | None = None
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble | None:
         import numpy as np
 
         bad = [str(name) for name, row in zip(self.layer, self.layer_trace, strict=True) if not np.isfinite(row)]
         flat = [str(name) for name, row in zip(self.layer, self.layer_trace, strict=True) if row == 0]
+        fix = "--layers without them, other --labels, or --dtype float64"
         if bad:
-            return f"the factors of {', '.join(bad)} are not finite"
-        return f"the curvature of {', '.join(flat)} is zero: nothing ranks its components" if flat else ""
-
-    def remedy(self) -> str:
-        return "--layers without them, other --labels, or --dtype float64"
+            return Trouble(f"the factors of {', '.join(bad)} are not finite", fix, "not finite")
+        if flat:
+            why = f"the curvature of {', '.join(flat)} is zero: nothing ranks its components"
+            return Trouble(why, fix, "degenerate")
+        return None
 
     def remarks(self) -> list[str]:
         return [*self._overlap(), *self._control(), *self._tied(), *self._untold()]

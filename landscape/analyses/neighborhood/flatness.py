@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.neighborhood import remarks
 from landscape.analyses.neighborhood.perturbation import Perturbation, as_radii, loss_hill, require_finite_base
 from landscape.analyses.neighborhood.worst_case import Climbs, Hill, Search, climbs, columns
@@ -81,17 +81,17 @@ class FlatnessResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble | None:
         import numpy as np
 
         broken = ~np.isfinite(self.r1) | ~np.isfinite(self.r0)
-        return f"loss or gradient are not finite within rho = {self.rho[broken.argmax()]:g}" if broken.any() else ""
+        if not broken.any():
+            return None
+        why = f"loss or gradient are not finite within rho = {self.rho[broken.argmax()]:g}"
+        return Trouble(why, "a smaller --rho, or --dtype float64", "not finite")
 
-    def ambiguous(self, field: str, place: tuple[int, ...]) -> str:
+    def not_unique(self, field: str, place: tuple[int, ...]) -> str:
         return remarks.multimodal(self.mode, place) if field in ("r1", "r1_over_rho2", "excess", "r1_ratio") else ""
-
-    def remedy(self) -> str:
-        return "a smaller --rho, or --dtype float64"
 
     def remarks(self) -> list[str]:
         smallest = f"{self.smallest_rho:.2g}" if self.smallest_rho else ""
@@ -155,7 +155,7 @@ class Flatness(Perturbation):
             samples=objective.batches.samples,
         )
 
-    def _curves(self, zeroth: Climbs, first: Climbs, length: float, eigenvalue: float) -> dict[str, np.ndarray]:
+    def _curves(self, zeroth: Climbs, first: Climbs, length: float, eigenvalue: float) -> dict[str, Any]:
         """Both flatnesses over rho, in what they are made of; `length` is ||c g|| at the weights."""
         import numpy as np
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from landscape.analyses.base import Plan, Progress, Result, State
+from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.neighborhood import presets, remarks
 from landscape.analyses.neighborhood.average_case import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
 from landscape.analyses.neighborhood.perturbation import Perturbation, as_radii, loss_hill, require_finite_base
@@ -121,29 +121,28 @@ class SharpnessResult(Result):
     samples: int = scalar("Samples in the data.")
     rtol: float | None = scalar("Largest half-width asked for, relative to s_avg (--rtol).", optional=True)
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble | None:
         import numpy as np
 
         for name in ("s_max", "s_avg"):
             values = getattr(self, name)
             if values is not None and not np.isfinite(values).all():
                 radius = (self.rho if name == "s_max" else self.average_rho)[int((~np.isfinite(values)).argmax())]  # type: ignore[index]
-                return f"the loss is not finite within rho = {radius:g} ({name})"
+                why = f"the loss is not finite within rho = {radius:g} ({name})"
+                return Trouble(why, "a smaller --rho, or --dtype float64", "not finite")
         if self.rtol is not None and self.s_avg is not None and self.s_avg_interval is not None:
             half = np.ptp(self.s_avg_interval, axis=1) / 2
             wide = half > self.rtol * np.abs(self.s_avg)
             if wide.any():
                 worst = float((half / np.abs(self.s_avg))[wide].max())
-                return f"half-width {worst:.2g} of s_avg after {self.draws} pairs, {self.rtol:g} was asked for"
-        return ""
+                return Trouble(
+                    f"half-width {worst:.2g} of s_avg after {self.draws} pairs, {self.rtol:g} was asked for",
+                    "the same command with a larger --max-draws resumes it, or --restart with a larger --rtol",
+                )
+        return None
 
-    def ambiguous(self, field: str, place: tuple[int, ...]) -> str:
+    def not_unique(self, field: str, place: tuple[int, ...]) -> str:
         return remarks.multimodal(self.mode, place) if field in ("s_max", "keskar") else ""
-
-    def remedy(self) -> str:
-        if "not finite" in self.trouble():
-            return "a smaller --rho, or --dtype float64"
-        return "the same command with a larger --max-draws goes on, or --restart with a larger --rtol"
 
     def remarks(self) -> list[str]:
         import numpy as np

@@ -141,9 +141,9 @@ class Surface(Analysis):
                 other = f"leave it out, of settings too, or choose other --axes than {self.axes}"
                 raise UsageError(contradiction, fix=remedy or other)
 
-    def over(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
+    def split_paths(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
         if self.axes != "checkpoints" or self.towards or len(paths) < 2:
-            return super().over(paths)
+            return super().split_paths(paths)
         return [paths[0]], replace(self, towards=tuple(str(path) for path in paths[1:]))
 
     def identity(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Surface(Analysis):
         flag, named = ("--trajectory", self._steps()) if self.trajectory else ("--towards", self.towards)
         return {"others": [others.read(objective, one, flag).digest for one in named]} if named else {}
 
-    def known(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+    def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
         from landscape.analyses.surfaces.eigenvectors import stored_vectors
 
         if self.axes != "eigen":

@@ -241,7 +241,7 @@ class TestWhatCannotBeMeasured:
         net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
         nn.init.zeros_(net[2].weight)
         found = measured(Objective(net, classification, "cross_entropy"))
-        assert "the curvature of 0 is zero" in found.trouble()
+        assert "the curvature of 0 is zero" in str(found.trouble())
 
 
 def test_a_trajectory_averages_the_scores() -> None:

@@ -163,7 +163,7 @@ def test_a_gradient_that_overflows_is_inconclusive(classification: Data) -> None
         return torch.exp(40 * output.square().sum(dim=1))
 
     result = measured(Objective(tanh_net(), [classification], exploding), rho=(3.0,), starts=2)
-    assert "not finite within rho = 3" in result.trouble()
+    assert "not finite within rho = 3" in str(result.trouble())
 
 
 def test_radii_must_be_positive() -> None:
