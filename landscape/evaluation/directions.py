@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.choices import Normalise
+from landscape.choices import Normalize
 from landscape.errors import UsageError
 from landscape.network.filters import FilterAxis, filter_rows, match_filter_norms
 from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
@@ -39,7 +39,7 @@ class Treatment:
         return int(self.how in ("layer", "tensor"))
 
 
-def treatments(objective: Objective, normalise: Normalise, ignore: Iterable[str]) -> tuple[Treatment, ...]:
+def treatments(objective: Objective, normalise: Normalize, ignore: Iterable[str]) -> tuple[Treatment, ...]:
     """What is done to each tensor; raises UsageError for a glob that matches nothing, or if nothing is left.
 
     `ignore` holds roles (`bias`, `norm`, `position`), globs over names, or `none`. Filters exist in weights and tables
@@ -59,7 +59,7 @@ def treatments(objective: Objective, normalise: Normalise, ignore: Iterable[str]
     )
 
 
-def _treatment(block: ParameterBlock, role: ParameterKind, normalise: Normalise, ignored: bool) -> Treatment:
+def _treatment(block: ParameterBlock, role: ParameterKind, normalise: Normalize, ignored: bool) -> Treatment:
     if ignored:
         return Treatment(block, role, "ignored")
     has_filters = role in ("weight", "embedding")

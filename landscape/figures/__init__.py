@@ -61,14 +61,14 @@ def save(
     `beside` are other results of the same matrix, by the names of their analyses. A plane may be drawn as a `solid`.
     """
     panels, draw = FIGURES[type(result)]
-    draw = surface.solid if solid else draw
+    draw = surface.draw_solid if solid else draw
     _saved(path, 1 if solid else panels(result), title, fingerprint, lambda axes: draw(result, axes, beside))
 
 
 def save_together(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
     """Draws several surfaces beside each other on one colour scale, or several lines into one panel."""
     count = 1 if results[0].beta is None else len(results)
-    _saved(path, count, "", fingerprint, lambda axes: surface.together(results, names, axes))
+    _saved(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))
 
 
 def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:

@@ -22,7 +22,7 @@ def panels(result: FlatnessResult) -> int:
 
 def draw(result: FlatnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
     """The curves, the ascents if there were several, and the layers if asked for."""
-    curves(result, axes[0])
+    _draw_curves(result, axes[0])
     if len(result.start) > 1:
         rises = result.excess * result.rho
         ascents(axes[1], result.start, result.start_rises, rises, result.rho, "rise of the gradient in each ascent")
@@ -30,7 +30,7 @@ def draw(result: FlatnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]
         bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 
 
-def curves(result: FlatnessResult, axes: Axes) -> None:
+def _draw_curves(result: FlatnessResult, axes: Axes) -> None:
     radii = reach(result.rho)
     axes.plot(result.rho, result.r1, marked(result.rho, "o"), color=BLUE, markersize=5, label=r"$R_1$ (lower bound)")
     axes.plot(result.rho, result.gam_r1, "v", color=GREEN, markersize=5, label=r"GAM's one step towards $R_1$")

@@ -24,7 +24,7 @@ def panels(result: SharpnessResult) -> int:
 
 def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
     """The curves, the ascents if there were several, and the layers if asked for."""
-    curves(result, axes[0])
+    _draw_curves(result, axes[0])
     if _several(result):
         assert result.start is not None
         assert result.start_rises is not None
@@ -34,7 +34,7 @@ def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any
         bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 
 
-def curves(result: SharpnessResult, axes: Axes) -> None:
+def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
     drawn = []
     if result.s_max is not None:
         drawn.append(result.s_max)

@@ -38,36 +38,36 @@ def panels(result: SurfaceResult) -> int:
 def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
     """A line; or the loss and accuracy over a plane; or the losses of several planes on one scale."""
     if result.beta is None:
-        line(result, axes[0])
+        draw_line(result, axes[0])
         return
     planes = _planes(result, result.loss)[:MOST_PLANES]
-    norm = scale(planes)
+    norm = loss_scale(planes)
     for number, (axis, losses) in enumerate(zip(axes, planes, strict=False)):
-        above = contours(result, axis, losses, norm)
+        above = draw_contours(result, axis, losses, norm)
         if len(planes) > 1:
             axis.set_title(f"plane {number} (of {len(result.loss)})", fontsize=10, pad=above)
     measured = {"accuracy": result.accuracy, "metric": result.metric} if len(planes) == 1 else {}
     shown = [(name, values) for name, values in measured.items() if values is not None]
     for axis, (name, values) in zip(axes[1:], shown, strict=False):
-        heat(result, axis, values, name)
+        draw_heat(result, axis, values, name)
     _colour_bar(axes[: len(planes)], norm, planes, _height(result))
 
 
-def together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Sequence[Axes]) -> None:
+def draw_together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Sequence[Axes]) -> None:
     """The first planes, or the lines, of several results on one scale."""
     if results[0].beta is None:
-        lines(results, names, axes[0])
+        draw_lines(results, names, axes[0])
         return
     planes = [_planes(result, result.loss)[0] for result in results]
-    norm = scale(planes)
+    norm = loss_scale(planes)
     for result, name, axis, losses in zip(results, names, axes, planes, strict=True):
-        above = contours(result, axis, losses, norm)
+        above = draw_contours(result, axis, losses, norm)
         first = f", plane 0 of {len(result.loss)}" if result.seed is not None else ""
-        axis.set_title(shortened(name) + first, fontsize=9, pad=above)
+        axis.set_title(shorten(name) + first, fontsize=9, pad=above)
     _colour_bar(axes, norm, planes, _height(results[0]))
 
 
-def scale(planes: Sequence[np.ndarray]) -> Normalize:
+def loss_scale(planes: Sequence[np.ndarray]) -> Normalize:
     """One scale for all: logarithmic if every loss is above 0, and clipped after so many decades."""
     from matplotlib.colors import LogNorm, Normalize
 
@@ -82,7 +82,7 @@ def scale(planes: Sequence[np.ndarray]) -> Normalize:
     return LogNorm(low, min(high, low * 10.0**DECADES))
 
 
-def contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize) -> float:
+def draw_contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize) -> float:
     """Filled contours with labelled lines at quantiles, the lowest point, and what lies on the plane.
 
     Returns how much room, in points, a title must leave for the legend.
@@ -116,7 +116,7 @@ def contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normal
     return _legend(axes)
 
 
-def heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) -> None:
+def draw_heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) -> None:
     """The accuracy, or the user's metric, on its own scale."""
     assert result.beta is not None
     image = axes.pcolormesh(result.alpha, result.beta, values, cmap="cividis", shading="nearest")
@@ -126,7 +126,7 @@ def heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) -> No
     axes.figure.colorbar(image, ax=axes, label=name, shrink=_height(result))
 
 
-def line(result: SurfaceResult, axes: Axes) -> None:
+def draw_line(result: SurfaceResult, axes: Axes) -> None:
     """Loss on the left axis, accuracy on the right one; several lines are thin, with their mean."""
     from matplotlib.ticker import MaxNLocator
 
@@ -145,7 +145,7 @@ def line(result: SurfaceResult, axes: Axes) -> None:
     _logarithmic(axes, losses)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     ends = (
-        f" (0: measured, 1: {shortened(str(result.mark[1]).rpartition('/')[2])})"
+        f" (0: measured, 1: {shorten(str(result.mark[1]).rpartition('/')[2])})"
         if result.barrier is not None and result.mark is not None
         else ""
     )
@@ -160,7 +160,7 @@ def line(result: SurfaceResult, axes: Axes) -> None:
     axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
-def lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) -> None:
+def draw_lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) -> None:
     """The losses along the lines of several results, means where one has several; what all names share is the title."""
     from matplotlib import colormaps
 
@@ -170,25 +170,25 @@ def lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) ->
     means = [np.atleast_2d(result.loss).mean(axis=0) for result in results]
     for result, name, part, shade, mean in zip(results, names, parts, shades, means, strict=True):
         several = f", mean of {len(result.loss)}" if result.seed is not None else ""
-        label = shortened(part[0] if common else name) + several
+        label = shorten(part[0] if common else name) + several
         axes.plot(result.alpha, mean, color=shade, linewidth=1.6, label=label)
     _logarithmic(axes, np.concatenate(means))
     axes.set(xlabel="alpha", ylabel="loss")
     if common:
-        axes.figure.suptitle(shortened(common), fontsize=10)
+        axes.figure.suptitle(shorten(common), fontsize=10)
     axes.legend(
         fontsize=7, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1 + (len(results) > 4)
     )
 
 
-def solid(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+def draw_solid(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
     """The first plane as a solid; its height is the logarithm of the loss where the colours of contours are."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import MaxNLocator
 
     assert result.beta is not None
     losses = _planes(result, result.loss)[0]
-    norm = scale([losses])
+    norm = loss_scale([losses])
     flat = axes[0]
     spec, figure = flat.get_subplotspec(), flat.figure
     flat.remove()
@@ -238,7 +238,7 @@ def _marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:
         return
     others = list(zip(LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False))[1:]
     for letter, name, x, y in others:  # the first is the measured one, at 0
-        short = shortened(str(name).rpartition("/")[2])
+        short = shorten(str(name).rpartition("/")[2])
         label = f"{letter}: {short}" if named else None
         axes.plot(x, y, "o", color=PATH, markersize=4.5, markeredgecolor="black", label=label)
         axes.annotate(letter, (x, y), fontsize=9, color="white", xytext=(4, 4), textcoords="offset points")
@@ -292,7 +292,7 @@ def _logarithmic(axes: Axes, losses: np.ndarray) -> None:
         axes.axhline(0, color=GREY, linewidth=0.5)
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Text for a title or legend: its middle left out if it is long, its dollars taken as such."""
     half = LONGEST // 2
     cut = text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"

@@ -73,7 +73,7 @@ def test_a_metric_has_a_panel(classification: Data, tmp_path: Path) -> None:
 def test_names_that_are_shared_are_the_title_and_long_ones_are_cut(classification: Data) -> None:
     lines = [measured(classification, dim=1), measured(classification, dim=1, seeds=2)]
     figure = Figure()
-    surface.together(lines, [f"{'x' * 90}.pt, by filter", "b.pt, by filter"], [axes := figure.subplots()])
+    surface.draw_together(lines, [f"{'x' * 90}.pt, by filter", "b.pt, by filter"], [axes := figure.subplots()])
     assert figure.get_suptitle() == "by filter"
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert len(labels[0]) < 62
@@ -125,18 +125,18 @@ def test_nan_is_hatched_and_a_clipped_scale_says_so(classification: Data, tmp_pa
 
 def test_the_scale_is_logarithmic_where_it_can_be_and_one_for_all() -> None:
     first, second = np.array([[1.0, 10.0]]), np.array([[0.1, np.nan]])
-    norm = surface.scale([first, second])
+    norm = surface.loss_scale([first, second])
     assert isinstance(norm, LogNorm)
     assert (norm.vmin, norm.vmax) == (0.1, 10)
-    assert not isinstance(surface.scale([np.array([[-1.0, 2.0]])]), LogNorm)
-    assert surface.scale([np.array([[1e-9, 1.0]])]).vmax == pytest.approx(1e-3)
+    assert not isinstance(surface.loss_scale([np.array([[-1.0, 2.0]])]), LogNorm)
+    assert surface.loss_scale([np.array([[1e-9, 1.0]])]).vmax == pytest.approx(1e-3)
 
 
 def test_several_results_share_one_scale(classification: Data, tmp_path: Path) -> None:
     planes = [measured(classification, seed=seed) for seed in range(3)]
     save_together(planes, tmp_path / "a.png", names=["a", "b", "c"], fingerprint="f")
     axes = Figure().subplots(1, 3)
-    surface.together(planes, ["a", "b", "c"], axes)
+    surface.draw_together(planes, ["a", "b", "c"], axes)
     limits = {panel.collections[0].get_clim() for panel in axes}
     assert limits == {(min(p.loss.min() for p in planes), max(p.loss.max() for p in planes))}
     lines = [measured(classification, dim=1, seeds=2), measured(classification, dim=1)]

@@ -26,7 +26,7 @@ VARIANCE = {"gaussian": 1.0, "uniform": 1 / 3}  # of noise whose rho is 1
 
 
 @dataclass(frozen=True)
-class Noising:
+class NoiseSampling:
     """What is drawn: noise of these sizes, so many pairs, or until all intervals are as narrow as `rtol`."""
 
     radii: tuple[float, ...]
@@ -38,7 +38,7 @@ class Noising:
 
 
 @dataclass(frozen=True)
-class Draws:
+class NoiseRises:
     """n antithetic pairs at R radii, with what a quadratic model says of each."""
 
     rises: np.ndarray  # (n, R), the mean of both losses of a pair less the loss at the centre
@@ -55,9 +55,9 @@ class Draws:
         return averaging.mean(self.rises, self.controls)
 
 
-def draws(
-    objective: Objective, scale: Tensor, base: float, plan: Noising, resume: State
-) -> Generator[Progress, None, Draws]:
+def sample_rises(
+    objective: Objective, scale: Tensor, base: float, plan: NoiseSampling, resume: State
+) -> Generator[Progress, None, NoiseRises]:
     """Yields after each product and after each few pairs.
 
     The draws z are the same for every radius and, with their size, for every checkpoint. The control variate is not
@@ -67,16 +67,16 @@ def draws(
 
     control = yield from _control(objective, scale, plan, resume)
     if "rises" in resume:
-        known = Draws(**{name: np.array(resume[name]) for name in ("rises", "controls", "trace")})
+        known = NoiseRises(**{name: np.array(resume[name]) for name in ("rises", "controls", "trace")})
     else:
         trace = yield from _trace(objective, scale, control, plan, resume)
-        known = Draws(np.zeros((0, len(plan.radii))), np.zeros(0), trace)
+        known = NoiseRises(np.zeros((0, len(plan.radii))), np.zeros(0), trace)
     while not _finished(known, plan):
         count = min(TOGETHER, _total(plan) - len(known.rises))
         chosen = range(len(known.rises), len(known.rises) + count)
         fresh = _pairs(objective, scale, plan, chosen) - base
         told = [control.deviation(_unit_noise(scale, plan, draw)) if control else 0.0 for draw in chosen]
-        known = Draws(np.concatenate([known.rises, fresh]), np.concatenate([known.controls, told]), known.trace)
+        known = NoiseRises(np.concatenate([known.rises, fresh]), np.concatenate([known.controls, told]), known.trace)
         done, found = len(known.rises), known.mean()
         with np.errstate(divide="ignore", invalid="ignore"):
             half = found.half_width / np.abs(found.value)
@@ -85,7 +85,7 @@ def draws(
     return known
 
 
-def _finished(known: Draws, plan: Noising) -> bool:
+def _finished(known: NoiseRises, plan: NoiseSampling) -> bool:
     from landscape.algorithms.estimators.averaging import FEWEST
 
     done = len(known.rises)
@@ -94,7 +94,7 @@ def _finished(known: Draws, plan: Noising) -> bool:
     return done >= plan.most or (done >= max(FEWEST, plan.pairs) and known.mean().within(plan.rtol))
 
 
-def noise_of(like: Tensor, plan: Noising, draw: int) -> Tensor:
+def draw_noise(like: Tensor, plan: NoiseSampling, draw: int) -> Tensor:
     """Noise z `(P,)` of rho = 1: standard normal, or uniform on (-1, 1) as a function of the same numbers."""
     import torch
 
@@ -105,7 +105,7 @@ def noise_of(like: Tensor, plan: Noising, draw: int) -> Tensor:
     return noise
 
 
-def _pairs(objective: Objective, scale: Tensor, plan: Noising, draws: range) -> np.ndarray:
+def _pairs(objective: Objective, scale: Tensor, plan: NoiseSampling, draws: range) -> np.ndarray:
     """The mean loss of each pair at each radius, `(n, R)`."""
     import torch
 
@@ -116,20 +116,20 @@ def _pairs(objective: Objective, scale: Tensor, plan: Noising, draws: range) -> 
     losses = []
     for first in range(0, len(wanted), width):
         chunk = wanted[first : first + width]
-        moves = {draw: scale * noise_of(scale, plan, draw) for draw, _ in chunk}
+        moves = {draw: scale * draw_noise(scale, plan, draw) for draw, _ in chunk}
         thetas = torch.stack([torch.add(objective.theta, moves[draw], alpha=size) for draw, size in chunk])
         losses.append(points.values(objective, thetas.T))
     pairs: np.ndarray = torch.cat(losses).view(len(draws), len(plan.radii), 2).mean(dim=2).cpu().numpy()
     return pairs
 
 
-def _unit_noise(like: Tensor, plan: Noising, draw: int) -> Tensor:
+def _unit_noise(like: Tensor, plan: NoiseSampling, draw: int) -> Tensor:
     """The noise of a draw at variance 1."""
-    return noise_of(like, plan, draw) / float(VARIANCE[plan.noise] ** 0.5)
+    return draw_noise(like, plan, draw) / float(VARIANCE[plan.noise] ** 0.5)
 
 
 def _control(
-    objective: Objective, scale: Tensor, plan: Noising, resume: State
+    objective: Objective, scale: Tensor, plan: NoiseSampling, resume: State
 ) -> Generator[Progress, None, Control | None]:
     """The quadratic form on the leading eigenvectors; None if the model has no second derivative."""
     from landscape.algorithms.estimators import control
@@ -153,7 +153,7 @@ def _control(
 
 
 def _trace(
-    objective: Objective, scale: Tensor, control: Control | None, plan: Noising, resume: State
+    objective: Objective, scale: Tensor, control: Control | None, plan: NoiseSampling, resume: State
 ) -> Generator[Progress, None, np.ndarray]:
     """The trace of C H C: that of the control, and the mean of what it lacks over a few of the draws."""
     import numpy as np
@@ -174,6 +174,6 @@ def _trace(
     return np.array([np.mean(traces), np.std(traces, ddof=1) / LAW_PROBES**0.5])
 
 
-def _total(plan: Noising) -> int:
+def _total(plan: NoiseSampling) -> int:
     """Pairs at most."""
     return plan.pairs if plan.rtol is None else plan.most

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.neighborhood import remarks
-from landscape.analyses.neighborhood.perturbation import Perturbation, as_radii, loss_hill, require_finite_base
-from landscape.analyses.neighborhood.worst_case import Climbs, Hill, Search, climbs, columns
+from landscape.analyses.neighborhood.perturbation import Perturbation, loss_in_ball, parse_radii, require_finite_base
+from landscape.analyses.neighborhood.worst_case import (
+    BallMaxima,
+    BallObjective,
+    BallSearch,
+    ascent_columns,
+    maximize_in_balls,
+)
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.fields import Gauge, array, option, scalar
@@ -118,7 +124,7 @@ class Flatness(Perturbation):
     steps: int = option(20, help="Evaluations of each ascent at most.", min=1)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rho", tuple(sorted(set(as_radii(self.rho, "--rho")))) or (RADIUS,))
+        object.__setattr__(self, "rho", tuple(sorted(set(parse_radii(self.rho, "--rho")))) or (RADIUS,))
         super().__post_init__()
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, FlatnessResult]:
@@ -128,17 +134,21 @@ class Flatness(Perturbation):
         require_finite_base(float(base), self.logit_norm)
         length = _norm(scale * gradient)
         floor = self.floor(objective, lambda theta: _norm(scale * subject.gradient(theta)), length)
-        search = Search("l2", self.rho, self.starts, self.steps, None, self.seed)
+        search = BallSearch("l2", self.rho, self.starts, self.steps, None, self.seed)
         phases = Phases(resume)
-        hill, steep = loss_hill(scale, self.starts), gradient_hill(scale)
-        zeroth = yield from phases.run("zeroth", lambda saved: climbs(subject, scale, hill, search, (), saved))
-        first = yield from phases.run("first", lambda saved: climbs(subject, scale, steep, search, groups, saved))
+        hill, steep = loss_in_ball(scale, self.starts), gradient_norm_in_ball(scale)
+        zeroth = yield from phases.run(
+            "zeroth", lambda saved: maximize_in_balls(subject, scale, hill, search, (), saved)
+        )
+        first = yield from phases.run(
+            "first", lambda saved: maximize_in_balls(subject, scale, steep, search, groups, saved)
+        )
         value, residual = yield from phases.run(
             "eigenvalue", lambda saved: _eigenvalue(subject, scale, self.seed, saved)
         )
         return FlatnessResult(
             **self._curves(zeroth, first, length, value),
-            **columns(first, groups),
+            **ascent_columns(first, groups),
             resolved=first.largest()[0] > floor,
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
@@ -155,7 +165,7 @@ class Flatness(Perturbation):
             samples=objective.batches.samples,
         )
 
-    def _curves(self, zeroth: Climbs, first: Climbs, length: float, eigenvalue: float) -> dict[str, Any]:
+    def _curves(self, zeroth: BallMaxima, first: BallMaxima, length: float, eigenvalue: float) -> dict[str, Any]:
         """Both flatnesses over rho, in what they are made of; `length` is ||c g|| at the weights."""
         import numpy as np
 
@@ -187,10 +197,10 @@ class Flatness(Perturbation):
         )
 
 
-def gradient_hill(scale: Tensor) -> Callable[[Objective], Hill]:
+def gradient_norm_in_ball(scale: Tensor) -> Callable[[Objective], BallObjective]:
     """||c g|| as a function of u; its slope is C H C v with v the unit vector along c g."""
 
-    def hill(part: Objective) -> Hill:
+    def hill(part: Objective) -> BallObjective:
         import numpy as np
         import torch
 
@@ -208,7 +218,7 @@ def gradient_hill(scale: Tensor) -> Callable[[Objective], Hill]:
             return np.array([value for value, _ in found]), torch.stack([slope for _, slope in found])
 
         base, slope = at(part.theta)
-        return Hill(base, slope, evaluate, together=1)
+        return BallObjective(base, slope, evaluate, together=1)
 
     return hill
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis
-from landscape.analyses.neighborhood.worst_case import Hill
+from landscape.analyses.neighborhood.worst_case import BallObjective
 from landscape.analyses.shared.rounding import floor
 from landscape.choices import Adaptive, LogitNorm
 from landscape.errors import NumericalError, UsageError
@@ -83,7 +83,7 @@ def require_finite_base(base: float, logit_norm: LogitNorm) -> None:
         )
 
 
-def as_radii(given: Any, flag: str) -> tuple[float, ...]:
+def parse_radii(given: Any, flag: str) -> tuple[float, ...]:
     """A number, or several, as numbers; raises UsageError for one that is not above 0, or infinite, or no number."""
     try:
         radii = tuple(float(radius) for radius in (given if isinstance(given, Iterable) else (given,)))
@@ -95,10 +95,10 @@ def as_radii(given: Any, flag: str) -> tuple[float, ...]:
     return radii
 
 
-def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
+def loss_in_ball(scale: Tensor, starts: int) -> Callable[[Objective], BallObjective]:
     """The loss of a part of the data as a function of u."""
 
-    def hill(part: Objective) -> Hill:
+    def hill(part: Objective) -> BallObjective:
         import torch
 
         from landscape.evaluation import points
@@ -109,6 +109,6 @@ def loss_hill(scale: Tensor, starts: int) -> Callable[[Objective], Hill]:
             values, gradients = points.values_and_gradients(part, torch.addcmul(part.theta, scale, rows).T)
             return values.cpu().numpy(), gradients.mul_(scale[:, None]).T
 
-        return Hill(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
+        return BallObjective(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
 
     return hill

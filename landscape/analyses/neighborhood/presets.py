@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from landscape.errors import UsageError
 
-SETTLED = (  # options of `sharpness` whose value a preset may decide
+PROTOCOL_OPTIONS = (  # options of `sharpness` whose value a preset may decide
     "rho", "average_rho", "adaptive", "adaptive_eta", "unscaled", "norm", "m", "starts", "steps", "draws", "noise",
 )  # fmt: skip
 Preset = Literal["none", "sam", "asam", "asam-davda54", "andriushchenko", "keskar", "low-pass"]
@@ -51,7 +51,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def settled(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def protocol_for(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option of the protocol: as given, else as the preset has it, else as usual.
 
     Options that are None or () are not given. The radii depend on the norm and the scaling.

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.neighborhood import presets, remarks
-from landscape.analyses.neighborhood.average_case import CONTROL_PRODUCTS, LAW_PROBES, VARIANCE, Draws, Noising, draws
-from landscape.analyses.neighborhood.perturbation import Perturbation, as_radii, loss_hill, require_finite_base
+from landscape.analyses.neighborhood.average_case import (
+    CONTROL_PRODUCTS,
+    LAW_PROBES,
+    VARIANCE,
+    NoiseRises,
+    NoiseSampling,
+    sample_rises,
+)
+from landscape.analyses.neighborhood.perturbation import Perturbation, loss_in_ball, parse_radii, require_finite_base
 from landscape.analyses.neighborhood.presets import Preset
-from landscape.analyses.neighborhood.worst_case import Climbs, Search, climbs, columns
+from landscape.analyses.neighborhood.worst_case import BallMaxima, BallSearch, ascent_columns, maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.choices import Adaptive, Noise, Norm
@@ -193,9 +200,9 @@ class Sharpness(Perturbation):
     def __post_init__(self) -> None:
         validate(self)
         for name, flag in (("rho", "--rho"), ("average_rho", "--average-rho")):
-            object.__setattr__(self, name, as_radii(getattr(self, name), flag))
-        chosen = presets.settled(self.preset, {name: getattr(self, name) for name in presets.SETTLED})
-        for name in presets.SETTLED:
+            object.__setattr__(self, name, parse_radii(getattr(self, name), flag))
+        chosen = presets.protocol_for(self.preset, {name: getattr(self, name) for name in presets.PROTOCOL_OPTIONS})
+        for name in presets.PROTOCOL_OPTIONS:
             object.__setattr__(self, name, chosen[name])
         super().__post_init__()
         if len(self.rho) != len(self.average_rho):
@@ -225,20 +232,22 @@ class Sharpness(Perturbation):
         require_finite_base(base, self.logit_norm)
         floor = self.floor(objective, lambda theta: float(subject.value(theta)), base)
         phases = Phases(resume)
-        worst: Climbs | None = None
-        drawn: Draws | None = None
+        worst: BallMaxima | None = None
+        drawn: NoiseRises | None = None
         if self.starts:
-            search = Search(self.norm, self.rho, self.starts, self.steps, self.m, self.seed)
-            hill = loss_hill(scale, self.starts)
-            worst = yield from phases.run("worst", lambda saved: climbs(subject, scale, hill, search, groups, saved))
+            search = BallSearch(self.norm, self.rho, self.starts, self.steps, self.m, self.seed)
+            hill = loss_in_ball(scale, self.starts)
+            worst = yield from phases.run(
+                "worst", lambda saved: maximize_in_balls(subject, scale, hill, search, groups, saved)
+            )
         if self.draws:
-            plan = Noising(self.average_rho, self.noise, self.draws, self.rtol, self.max_draws, self.seed)
-            drawn = yield from phases.run("average", lambda saved: draws(subject, scale, base, plan, saved))
+            plan = NoiseSampling(self.average_rho, self.noise, self.draws, self.rtol, self.max_draws, self.seed)
+            drawn = yield from phases.run("average", lambda saved: sample_rises(subject, scale, base, plan, saved))
         return SharpnessResult(
             rho=np.array(self.rho),
             **(self._worst(worst, base) if worst else {}),
             **(self._average(drawn, base) if drawn else {}),
-            **(columns(worst, groups) if worst else {}),
+            **(ascent_columns(worst, groups) if worst else {}),
             **self._resolution(worst, drawn, floor),
             loss=reference.loss,
             gradient_norm=reference.gradient_norm,
@@ -285,7 +294,7 @@ class Sharpness(Perturbation):
             left = f"the last batch has {samples % self.m}" if self.m < samples else f"there are {samples:,}"
             objective.notes.append(f"batches of {self.m:,} samples: {left}")
 
-    def _worst(self, found: Climbs, base: float) -> dict[str, Any]:
+    def _worst(self, found: BallMaxima, base: float) -> dict[str, Any]:
         """What the ascents say."""
         import numpy as np
 
@@ -302,7 +311,7 @@ class Sharpness(Perturbation):
             "keskar": 100 * highest / (1 + base) if self.preset == "keskar" else None,
         }
 
-    def _average(self, drawn: Draws, base: float) -> dict[str, Any]:
+    def _average(self, drawn: NoiseRises, base: float) -> dict[str, Any]:
         """What the draws say."""
         import numpy as np
 
@@ -320,7 +329,7 @@ class Sharpness(Perturbation):
             "low_pass": base + found.value if self.preset == "low-pass" else None,
         }
 
-    def _resolution(self, worst: Climbs | None, drawn: Draws | None, floor: float) -> dict[str, Any]:
+    def _resolution(self, worst: BallMaxima | None, drawn: NoiseRises | None, floor: float) -> dict[str, Any]:
         """Which rises stand clear of rounding, and the radii from which they would by the small-rho laws."""
         import numpy as np
 

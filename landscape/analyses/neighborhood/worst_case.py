@@ -29,7 +29,7 @@ HIT = 0.01  # relative: a start that comes so near to the best one has found the
 
 
 @dataclass(frozen=True)
-class Hill:
+class BallObjective:
     """A function of u on one part of the data: its value and slope `(P,)` at the centre, and how it is evaluated."""
 
     base: float
@@ -39,7 +39,7 @@ class Hill:
 
 
 @dataclass(frozen=True)
-class Search:
+class BallSearch:
     """What is searched: ascending radii of a ball, from how many starts, with how many evaluations each."""
 
     norm: Norm
@@ -56,7 +56,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Climbs:
+class BallMaxima:
     """What was found on B parts of the data, at R radii, from S starts; NaN where nothing was measured."""
 
     weights: np.ndarray  # (B,), what each part counts
@@ -95,7 +95,7 @@ class Climbs:
         fewest: np.ndarray = (self.rises >= (1 - HIT) * best).sum(axis=2).min(axis=0)
         return fewest
 
-    def measured(self) -> np.ndarray:
+    def count_starts(self) -> np.ndarray:
         """How many starts there were, `(R,)`."""
         import numpy as np
 
@@ -127,7 +127,7 @@ class Climbs:
         """
         import numpy as np
 
-        count = self.measured()
+        count = self.count_starts()
         return np.where(count == 1, "one start", np.where(self.hits() == count, "unique", "multimodal"))
 
 
@@ -157,7 +157,7 @@ class Record:
         }
 
     @classmethod
-    def of(cls, search: Search, parts: int, groups: int, like: Tensor, saved: State) -> Record:
+    def of(cls, search: BallSearch, parts: int, groups: int, like: Tensor, saved: State) -> Record:
         """An empty one, or what `arrays()` gave."""
         import numpy as np
         import torch
@@ -185,14 +185,14 @@ class Record:
         return record
 
 
-def climbs(
+def maximize_in_balls(
     objective: Objective,
     scale: Tensor,
-    hill: Callable[[Objective], Hill],
-    search: Search,
+    hill: Callable[[Objective], BallObjective],
+    search: BallSearch,
     groups: Sequence[ParameterGroup],
     resume: State,
-) -> Generator[Progress, None, Climbs]:
+) -> Generator[Progress, None, BallMaxima]:
     """Yields after each product for the eigenvectors of a part and after each round of its ascents."""
     import numpy as np
 
@@ -222,11 +222,11 @@ def climbs(
     if blind:
         where = f" on {blind} of {parts} batches" if parts > 1 else ""
         objective.notes.append(f"random starts take the place of eigenvectors{where}: second derivatives fail there")
-    return Climbs(**{n: values[counted] for n, values in record.found.items()}, evaluations=record.evaluations)
+    return BallMaxima(**{n: values[counted] for n, values in record.found.items()}, evaluations=record.evaluations)
 
 
 def _prepare(
-    record: Record, part: Objective, scale: Tensor, search: Search, here: Hill, parts: int
+    record: Record, part: Objective, scale: Tensor, search: BallSearch, here: BallObjective, parts: int
 ) -> Generator[Progress, None, None]:
     """The slope at the centre, and the leading eigenvectors that the starts need."""
     import torch
@@ -250,7 +250,9 @@ def _prepare(
     record.vectors, record.search = vectors, None
 
 
-def _ascents(record: Record, scale: Tensor, search: Search, here: Hill, parts: int) -> Generator[Progress, None, None]:
+def _ascents(
+    record: Record, scale: Tensor, search: BallSearch, here: BallObjective, parts: int
+) -> Generator[Progress, None, None]:
     import numpy as np
     import torch
 
@@ -285,7 +287,7 @@ def _best(values: np.ndarray) -> int:
     return int(np.nan_to_num(values, nan=-np.inf).argmax())
 
 
-def _shares(here: Hill, best: Tensor | None, groups: Sequence[ParameterGroup]) -> np.ndarray:
+def _shares(here: BallObjective, best: Tensor | None, groups: Sequence[ParameterGroup]) -> np.ndarray:
     """The share of each group in <slope, u> at the point u."""
     import numpy as np
 
@@ -298,7 +300,7 @@ def _shares(here: Hill, best: Tensor | None, groups: Sequence[ParameterGroup]) -
     return sums / sums.sum() if sums.sum() else sums
 
 
-def _progress(record: Record, search: Search, parts: int) -> Progress:
+def _progress(record: Record, search: BallSearch, parts: int) -> Progress:
     done = record.part * len(search.radii) + record.radius
     rounds = record.ascent.rounds if record.ascent else 0
     total = parts * len(search.radii) * search.steps
@@ -312,7 +314,7 @@ def _progress(record: Record, search: Search, parts: int) -> Progress:
     return Progress(min(done * search.steps + rounds, total), total, note, record.arrays)
 
 
-def columns(found: Climbs, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
+def ascent_columns(found: BallMaxima, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
     """What both results tell of their ascents, and the shares of the layers if any are asked for."""
     import numpy as np
 
@@ -320,12 +322,14 @@ def columns(found: Climbs, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
 
     share = found.mean(found.shares)
     return {
-        "starts": found.measured(),
+        "starts": found.count_starts(),
         "hits": found.hits(),
         "spread": found.spread(),
         "stationarity": found.best_stationarity(),
         "mode": found.modes(),
-        "start": np.array((*starts.names(int(found.measured()[0])), "smaller rho"), dtype=str)[: found.rises.shape[2]],
+        "start": np.array((*starts.names(int(found.count_starts()[0])), "smaller rho"), dtype=str)[
+            : found.rises.shape[2]
+        ],
         "start_rises": found.mean(found.rises),
         **(table(groups, share, {"share": share}) if groups else {}),
     }

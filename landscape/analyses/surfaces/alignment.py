@@ -14,7 +14,7 @@ SAMPLES = 4  # that are followed through the model
 SAME = 1e-4  # relative: what rounding may make of the loss of a permuted net
 
 
-def aligned(other: Other) -> Other:
+def align(other: Other) -> Other:
     """The same function with its units in another order: a copy of `other`, by weight matching.
 
     Raises UsageError for a model whose units cannot be followed, or of which only some parameters are measured.

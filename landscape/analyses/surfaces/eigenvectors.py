@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from landscape.storage.results import Stored
 
 
-def eigenvectors(objective: Objective, count: int, seed: int, saved: State) -> Generator[Progress, None, np.ndarray]:
+def compute_eigenvectors(
+    objective: Objective, count: int, seed: int, saved: State
+) -> Generator[Progress, None, np.ndarray]:
     """Unit eigenvectors `(P, count)` of the largest eigenvalues; raises NumericalError if they do not converge."""
     if "vectors" in saved:
         return saved["vectors"]
@@ -32,7 +34,9 @@ def eigenvectors(objective: Objective, count: int, seed: int, saved: State) -> G
     return vectors
 
 
-def stored_vectors(objective: Objective, stored: Mapping[str, Stored], output: Path, count: int) -> np.ndarray | None:
+def load_stored_eigenvectors(
+    objective: Objective, stored: Mapping[str, Stored], output: Path, count: int
+) -> np.ndarray | None:
     """Those that `eig --save-vectors` left beside `output` for the same weights, data and loss, if there are any."""
     import numpy as np
 

@@ -19,7 +19,7 @@ Index = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class GridTask:
     """A plane with the coordinates of its grid, innermost axis first; `tol` if points may be interpolated.
 
     `before` and `total` place its points among those of the whole measurement; `exact` is the loss at the checkpoint
@@ -62,7 +62,7 @@ class Grid:
         return int((self.status != INTERPOLATED).sum())
 
 
-def gridded(sweep: Sweep, task: Task, saved: State) -> Generator[Progress, None, Grid]:
+def evaluate_grid(sweep: Sweep, task: GridTask, saved: State) -> Generator[Progress, None, Grid]:
     """Yields after every few points; what was evaluated is kept in the snapshot, NaN and infinity included."""
     import numpy as np
 
@@ -94,7 +94,9 @@ def gridded(sweep: Sweep, task: Task, saved: State) -> Generator[Progress, None,
     return (yield from _adaptive(values, done, task, evaluate))
 
 
-def _adaptive(values: np.ndarray, done: np.ndarray, task: Task, evaluate: object) -> Generator[Progress, None, Grid]:
+def _adaptive(
+    values: np.ndarray, done: np.ndarray, task: GridTask, evaluate: object
+) -> Generator[Progress, None, Grid]:
     """Evaluates the centre with its neighbours, and what the refinement asks for, and fills in the rest."""
     import numpy as np
 

@@ -50,7 +50,7 @@ class Frame:
     explained: tuple[float, ...] = field(default=())
 
 
-def random(objective: Objective, dim: int, done: Sequence[Treatment], seed: int, number: int) -> Frame:
+def random_frame(objective: Objective, dim: int, done: Sequence[Treatment], seed: int, number: int) -> Frame:
     """Plane `number` of those along Gaussian directions."""
     from landscape.evaluation import directions
     from landscape.evaluation.sweep import Plane
@@ -59,7 +59,7 @@ def random(objective: Objective, dim: int, done: Sequence[Treatment], seed: int,
     return Frame(Plane(drawn), ((-RANDOM_REACH, RANDOM_REACH),) * dim)
 
 
-def gradient(objective: Objective, dim: int, done: Sequence[Treatment], seed: int) -> Frame:
+def gradient_frame(objective: Objective, dim: int, done: Sequence[Treatment], seed: int) -> Frame:
     """The unit vector along the gradient; as second axis a random unit vector orthogonal to it."""
     import torch
 
@@ -81,7 +81,7 @@ def gradient(objective: Objective, dim: int, done: Sequence[Treatment], seed: in
     return Frame(Plane(treated), ((-RANDOM_REACH, RANDOM_REACH),) * dim)
 
 
-def eigen(objective: Objective, vectors: np.ndarray, done: Sequence[Treatment]) -> Frame:
+def eigenvector_frame(objective: Objective, vectors: np.ndarray, done: Sequence[Treatment]) -> Frame:
     """The unit eigenvectors `(P, axes)`, largest eigenvalue first."""
     import torch
 
@@ -93,12 +93,12 @@ def eigen(objective: Objective, vectors: np.ndarray, done: Sequence[Treatment]) 
     return Frame(Plane(treated), ((-RANDOM_REACH, RANDOM_REACH),) * len(rows))
 
 
-def between(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> Frame:
+def checkpoint_frame(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> Frame:
     """The line or plane of `spanned` with the checkpoints marked on it, each with its own loss."""
     import numpy as np
 
     _say_of_buffers(objective, others, mode)
-    frame, places = spanned(objective, others, mode)
+    frame, places = span_checkpoints(objective, others, mode)
     if not all(bool(direction.any()) for direction in frame.plane.directions):  # a plane's have a length
         objective.notes.append(f"{others[0].name} has the same weights")
     losses = np.array([float(objective.value()), *(other.loss() for other in others)])
@@ -106,7 +106,7 @@ def between(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
     return replace(frame, marks=marks)
 
 
-def spanned(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> tuple[Frame, np.ndarray]:
+def span_checkpoints(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> tuple[Frame, np.ndarray]:
     """The line to one other checkpoint, which lies at 1, or the plane through two; and where they all lie `(n, axes)`.
 
     In the plane alpha leads to the first one, at 1, and beta is orthogonal to it and as long (Garipov et al. 2018,
@@ -136,10 +136,10 @@ def spanned(objective: Objective, others: Sequence[Other], mode: BatchNormMode) 
     interpolated = (StatisticsInterpolation(own, [other.statistics() for other in others]), shares) if own else None
     plane = Plane(tuple(moves), interpolated)
     extents = (LINE_REACH,) if len(others) == 1 else _around(places)
-    return renormalised(objective, Frame(plane, extents, unit=len(others) == 1), mode), places
+    return recompute_statistics(objective, Frame(plane, extents, unit=len(others) == 1), mode), places
 
 
-def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Frame:
+def recompute_statistics(objective: Objective, frame: Frame, mode: BatchNormMode) -> Frame:
     """The frame with the running statistics of BatchNorm computed anew at each point, if asked and if there are any."""
     from landscape.network.batch_norm import statistic_names
 
@@ -152,7 +152,7 @@ def renormalised(objective: Objective, frame: Frame, mode: BatchNormMode) -> Fra
     return replace(frame, plane=replace(frame.plane, statistics="recompute"))
 
 
-def trajectory(objective: Objective, dim: int, paths: Sequence[str], read: Callable[[str], Other]) -> Frame:
+def trajectory_frame(objective: Objective, dim: int, paths: Sequence[str], read: Callable[[str], Other]) -> Frame:
     """The first principal components of the checkpoints of a run, through the measured one (Li et al. 2018, section 7).
 
     Unit vectors, so that coordinates are distances; the farthest checkpoint along each lies on its positive side.

@@ -24,7 +24,7 @@ SHARES = (0.1, 0.5)  # of the rise to the highest point, where the centre's loss
 
 
 @dataclass(frozen=True)
-class View:
+class PlaneView:
     """One evaluated line or plane; coordinates, curvatures d'Hd (NaN if unknown), norms by axis, alpha first."""
 
     coordinates: tuple[np.ndarray, ...]
@@ -80,9 +80,9 @@ class View:
         return merge_tree(self.losses, noise if self.grid.errors is None else noise + self.grid.errors)
 
 
-def view(
+def view_plane(
     coordinates: tuple[np.ndarray, ...], grid: Grid, second: np.ndarray, directions: Sequence[Tensor], rounding: float
-) -> View:
+) -> PlaneView:
     """An evaluated plane with what is known of its directions."""
     import torch
 
@@ -91,10 +91,10 @@ def view(
     cosine = None
     if len(exact) == 2 and min(norms) > 0:
         cosine = float(torch.dot(*exact)) / (norms[0] * norms[1])
-    return View(coordinates, grid, second, norms, cosine, rounding)
+    return PlaneView(coordinates, grid, second, norms, cosine, rounding)
 
 
-def surfaces(views: Sequence[View], columns: Sequence[str]) -> dict[str, Any]:
+def grid_columns(views: Sequence[PlaneView], columns: Sequence[str]) -> dict[str, Any]:
     """Coordinates and the measured columns; with several views each has a leading axis `seed`."""
     import numpy as np
 
@@ -113,7 +113,7 @@ def surfaces(views: Sequence[View], columns: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def curvatures(views: Sequence[View]) -> dict[str, Any]:
+def curvature_columns(views: Sequence[PlaneView]) -> dict[str, Any]:
     """Second differences and d'Hd by axis: means over the views, with their standard errors, and the views' own."""
     import numpy as np
 
@@ -137,7 +137,7 @@ def curvatures(views: Sequence[View]) -> dict[str, Any]:
     return found
 
 
-def roughness(views: Sequence[View]) -> dict[str, Any]:
+def roughness_columns(views: Sequence[PlaneView]) -> dict[str, Any]:
     """Total variation and roughness over all lines through the centre, and the minima of the first view."""
     import numpy as np
 
@@ -161,7 +161,7 @@ def roughness(views: Sequence[View]) -> dict[str, Any]:
     return found
 
 
-def _minima(view: View, tree: MergeTree) -> dict[str, Any]:
+def _minima(view: PlaneView, tree: MergeTree) -> dict[str, Any]:
     """Where the minima of a view lie, deepest first, and how deep each is below the pass out of it."""
     import numpy as np
 
@@ -176,7 +176,7 @@ def _minima(view: View, tree: MergeTree) -> dict[str, Any]:
     return found
 
 
-def basins(views: Sequence[View], levels: Sequence[float]) -> dict[str, Any]:
+def basin_columns(views: Sequence[PlaneView], levels: Sequence[float]) -> dict[str, Any]:
     """Widths through the centre, and the area, of the centre's basin at each level: means, with their deviations."""
     import numpy as np
 
@@ -196,7 +196,7 @@ def basins(views: Sequence[View], levels: Sequence[float]) -> dict[str, Any]:
     return found | {"basin_open": opened.any(axis=0), "basin_coarse": np.array(narrow).any(axis=0)}
 
 
-def _sizes(view: View, level: float) -> list[Width]:
+def _sizes(view: PlaneView, level: float) -> list[Width]:
     """The widths by axis, and in two dimensions the area."""
     from landscape.algorithms.grids import shape
 
@@ -217,7 +217,7 @@ def _levels(centre: float, losses: np.ndarray) -> list[float]:
     return [centre + share * (highest - centre) for share in SHARES]
 
 
-def marked(marks: Marks | None, explained: Sequence[float]) -> dict[str, Any]:
+def mark_columns(marks: Marks | None, explained: Sequence[float]) -> dict[str, Any]:
     """The checkpoints on the plane, and the variance that its axes explain."""
     import numpy as np
 
@@ -228,7 +228,7 @@ def marked(marks: Marks | None, explained: Sequence[float]) -> dict[str, Any]:
     return found | {"mark": np.array(marks.names), "off_plane": marks.off_plane, "own_loss": marks.losses}
 
 
-def treated(done: Sequence[Treatment], objective: Objective) -> dict[str, Any]:
+def treatment_columns(done: Sequence[Treatment], objective: Objective) -> dict[str, Any]:
     """What was done to each tensor, and the same summed by kind."""
     import numpy as np
     import torch

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import floor
-from landscape.analyses.surfaces import extents, planes
+from landscape.analyses.surfaces import options, planes
 from landscape.analyses.surfaces import summary as views
-from landscape.analyses.surfaces.alignment import aligned
-from landscape.analyses.surfaces.eigenvectors import eigenvectors
-from landscape.analyses.surfaces.grid_phase import Task, gridded
+from landscape.analyses.surfaces.alignment import align
+from landscape.analyses.surfaces.eigenvectors import compute_eigenvectors
+from landscape.analyses.surfaces.grid_phase import GridTask, evaluate_grid
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.surfaces.summary import View
-from landscape.choices import BatchNormMode, Normalise
+from landscape.analyses.surfaces.summary import PlaneView
+from landscape.choices import BatchNormMode, Normalize
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.fields import option
 
@@ -60,7 +60,7 @@ class Surface(Analysis):
         (), help="Other checkpoint: one gives a line, two a plane. Repeatable.", identity=False
     )
     trajectory: str | None = option(None, help="Folder with the checkpoints of a run.", identity=False)
-    normalise: Normalise | None = option(
+    normalise: Normalize | None = option(
         None, help="Scale directions to the weights by filter, layer, tensor, or not; default filter for random ones."
     )
     ignore: tuple[str, ...] = option(
@@ -93,12 +93,12 @@ class Surface(Analysis):
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
 
     def __post_init__(self) -> None:
-        self._set("grid", extents.grid_text(self.grid))
-        self._set("range", None if self.range is None else extents.range_text(self.range))
+        self._set("grid", options.grid_text(self.grid))
+        self._set("range", None if self.range is None else options.range_text(self.range))
         self._set("towards", tuple(str(one) if isinstance(one, Path) else one for one in _several(self.towards)))
         self._set("trajectory", None if self.trajectory is None else str(self.trajectory))
         self._set("ignore", tuple(word for part in _several(self.ignore) for word in part.split(",") if word))
-        self._set("level", extents.levels(_several(self.level)))
+        self._set("level", options.parse_levels(_several(self.level)))
         if self.axes is None:
             implied = "checkpoints" if self.towards else "trajectory" if self.trajectory else "random"
             self._set("axes", implied)
@@ -118,8 +118,8 @@ class Surface(Analysis):
 
     def _require_consistent(self) -> None:
         """Raises UsageError for options that contradict each other."""
-        pairs = extents.counts(self.grid)
-        ranges = extents.extents(self.range) if self.range is not None else ()
+        pairs = options.parse_grid(self.grid)
+        ranges = options.parse_range(self.range) if self.range is not None else ()
         given = self.axes in ("checkpoints", "trajectory")
         contradictions = {
             "--towards leads between checkpoints": bool(self.towards) and self.axes != "checkpoints",
@@ -158,11 +158,11 @@ class Surface(Analysis):
         return {"others": [others.read(objective, one, flag).digest for one in named]} if named else {}
 
     def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
-        from landscape.analyses.surfaces.eigenvectors import stored_vectors
+        from landscape.analyses.surfaces.eigenvectors import load_stored_eigenvectors
 
         if self.axes != "eigen":
             return None
-        vectors = stored_vectors(objective, stored, output, self._dim)
+        vectors = load_stored_eigenvectors(objective, stored, output, self._dim)
         return None if vectors is None else {"eigen.vectors": vectors}
 
     def plan(self, objective: Objective) -> Plan:
@@ -172,7 +172,7 @@ class Surface(Analysis):
         from landscape.evaluation.sweep import Plane, Sweep
 
         sweep, nowhere = Sweep(objective), Plane((objective.theta,) * self._dim)
-        counts = extents.counts(self.grid)
+        counts = options.parse_grid(self.grid)
         points = self.seeds * math.prod(counts if len(counts) == self._dim else counts * self._dim)
         sweep.evaluate(nowhere, [(0.0,) * self._dim])
         began = time.perf_counter()
@@ -194,10 +194,10 @@ class Surface(Analysis):
         treatments = self._treatments(objective)
         vectors = None
         if self.axes == "eigen":
-            vectors = yield from phases.run("eigen", partial(eigenvectors, objective, self._dim, self.seed))
+            vectors = yield from phases.run("eigen", partial(compute_eigenvectors, objective, self._dim, self.seed))
         sweep, exact = Sweep(objective, self._metric()), float(objective.value())
         rounding = floor(objective, lambda theta: float(objective.value(theta)), exact, self.seed)
-        found: list[View] = []
+        found: list[PlaneView] = []
         frames: list[planes.Frame] = []
         for number in range(self.seeds):
             make = partial(self._frame, objective, treatments, vectors, number)
@@ -205,17 +205,17 @@ class Surface(Analysis):
             frames.append(frame)
             found.append(view)
         first = frames[0]
-        columns = views.surfaces(found, sweep.columns)
+        columns = views.grid_columns(found, sweep.columns)
         columns |= yield from self._barriers(objective, phases, sweep, first, found[0], exact)
         if self.axes == "random" or self.normalise != "none":
-            columns |= views.treated(treatments, objective)
+            columns |= views.treatment_columns(treatments, objective)
             self._say_of_filters(objective, treatments)
         return SurfaceResult(
             **columns,
-            **views.curvatures(found),
-            **views.roughness(found),
-            **views.basins(found, self.level),
-            **views.marked(first.marks, first.explained),
+            **views.curvature_columns(found),
+            **views.roughness_columns(found),
+            **views.basin_columns(found, self.level),
+            **views.mark_columns(first.marks, first.explained),
             seed=_numbers(self.seeds),
             rounding=rounding,
             centre_loss=float(found[0].losses[found[0].centre]),
@@ -230,7 +230,7 @@ class Surface(Analysis):
     def _dim(self) -> int:
         if self.axes == "checkpoints":
             return max(len(self.towards), 1)
-        named = max(len(extents.counts(self.grid)), len(extents.extents(self.range)) if self.range else 1)
+        named = max(len(options.parse_grid(self.grid)), len(options.parse_range(self.range)) if self.range else 1)
         return self.dim or max(named, 1 if self.axes == "gradient" else 2)
 
     def _steps(self) -> list[str]:
@@ -267,18 +267,18 @@ class Surface(Analysis):
         mode = self.batch_norm or "fixed"
         if self.axes == "checkpoints":
             there = self._others(objective)
-            return planes.between(objective, [aligned(one) for one in there] if self.align else there, mode)
+            return planes.checkpoint_frame(objective, [align(one) for one in there] if self.align else there, mode)
         if self.axes == "trajectory":
-            frame = planes.trajectory(
+            frame = planes.trajectory_frame(
                 objective, self._dim, self._steps(), lambda path: others.read(objective, path, "--trajectory")
             )
         elif self.axes == "gradient":
-            frame = planes.gradient(objective, self._dim, done, self.seed)
+            frame = planes.gradient_frame(objective, self._dim, done, self.seed)
         elif vectors is not None:
-            frame = planes.eigen(objective, vectors, done)
+            frame = planes.eigenvector_frame(objective, vectors, done)
         else:
-            frame = planes.random(objective, self._dim, done, self.seed, number)
-        return planes.renormalised(objective, frame, mode)
+            frame = planes.random_frame(objective, self._dim, done, self.seed, number)
+        return planes.recompute_statistics(objective, frame, mode)
 
     def _evaluated(
         self,
@@ -289,16 +289,16 @@ class Surface(Analysis):
         exact: float,
         rounding: float,
         number: int,
-    ) -> Generator[Progress, None, tuple[planes.Frame, View]]:
+    ) -> Generator[Progress, None, tuple[planes.Frame, PlaneView]]:
         """A plane's frame without its directions, which are large, and what was found on it."""
         frame = make()
         coordinates, directions = self._coordinates(frame), frame.plane.directions
         task = self._task(frame.plane, coordinates, exact, number)
         if not number:
             yield from phases.run("trial", partial(self._trial, objective, sweep, task))
-        grid = yield from phases.run(f"plane {number}", partial(gridded, sweep, task))
+        grid = yield from phases.run(f"plane {number}", partial(evaluate_grid, sweep, task))
         second = yield from phases.run(f"products {number}", partial(_products, objective, frame.plane))
-        view = views.view(coordinates, grid, second, directions, rounding)
+        view = views.view_plane(coordinates, grid, second, directions, rounding)
         return replace(frame, plane=replace(frame.plane, directions=())), view
 
     def _coordinates(self, frame: planes.Frame) -> tuple[np.ndarray, ...]:
@@ -306,8 +306,8 @@ class Surface(Analysis):
         from landscape.algorithms.grids.grids import coordinates
 
         dim = len(frame.plane.directions)
-        numbers = extents.counts(self.grid)
-        ranges = extents.extents(self.range) if self.range is not None else frame.extents
+        numbers = options.parse_grid(self.grid)
+        ranges = options.parse_range(self.range) if self.range is not None else frame.extents
         if dim < max(len(numbers), len(ranges)):
             raise UsageError("a line has one axis, and --grid or --range name two", fix="--grid 51")
         numbers, ranges = numbers * (dim // len(numbers)), ranges * (dim // len(ranges))
@@ -316,11 +316,11 @@ class Surface(Analysis):
             for count, (low, high) in zip(numbers, ranges, strict=True)
         )
 
-    def _task(self, plane: Plane, coordinates: tuple[np.ndarray, ...], exact: float, number: int) -> Task:
+    def _task(self, plane: Plane, coordinates: tuple[np.ndarray, ...], exact: float, number: int) -> GridTask:
         import math
 
         size = math.prod(len(axis) for axis in coordinates)
-        return Task(
+        return GridTask(
             plane=plane,
             coordinates=coordinates,
             tol=self.tol if self.adaptive else None,
@@ -330,7 +330,9 @@ class Surface(Analysis):
             name=f"plane {number + 1} of {self.seeds}, " if self.seeds > 1 else "",
         )
 
-    def _trial(self, objective: Objective, sweep: Sweep, task: Task, saved: State) -> Generator[Progress, None, None]:
+    def _trial(
+        self, objective: Objective, sweep: Sweep, task: GridTask, saved: State
+    ) -> Generator[Progress, None, None]:
         """Finds the fastest way to make so many passes; a resumed run goes on in the way that was found."""
         from landscape.evaluation.sweep import Way
 
@@ -343,7 +345,7 @@ class Surface(Analysis):
         objective.notes.append(f"passes over the data: {sweep.way}")
 
     def _barriers(
-        self, objective: Objective, phases: Phases, sweep: Sweep, frame: planes.Frame, view: View, exact: float
+        self, objective: Objective, phases: Phases, sweep: Sweep, frame: planes.Frame, view: PlaneView, exact: float
     ) -> Generator[Progress, None, dict[str, Any]]:
         """The barrier between two checkpoints, and the one without --align."""
         from landscape.algorithms.grids.shape import barrier
@@ -359,9 +361,9 @@ class Surface(Analysis):
             return {}
         found: dict[str, Any] = {"barrier": barrier(view.losses, alpha)}
         if self.align:
-            plain, _ = planes.spanned(objective, self._others(objective), self.batch_norm or "fixed")
+            plain, _ = planes.span_checkpoints(objective, self._others(objective), self.batch_norm or "fixed")
             task = replace(self._task(plain.plane, (alpha,), exact, 1), name="without --align, ")
-            line = (yield from phases.run("unaligned", partial(gridded, sweep, task))).values[0]
+            line = (yield from phases.run("unaligned", partial(evaluate_grid, sweep, task))).values[0]
             found |= {"unaligned_loss": line, "unaligned_barrier": barrier(line, alpha)}
         return found
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Flatness, Objective
-from landscape.analyses.neighborhood.flatness import FlatnessResult, gradient_hill
+from landscape.analyses.neighborhood.flatness import FlatnessResult, gradient_norm_in_ball
 from landscape.errors import UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -64,7 +64,7 @@ def test_r1_of_a_quadratic_is_the_largest_norm_of_g_plus_h_delta(
 def test_the_slope_of_the_gradient_s_norm_is_what_differences_show(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     scale = objective.theta.abs()
-    here = gradient_hill(scale)(objective)
+    here = gradient_norm_in_ball(scale)(objective)
     row = 0.5 * torch.randn(objective.space.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     step = 1e-6 * torch.randn(objective.space.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     values, slopes = here.evaluate(torch.stack([row, row + step, row - step]))

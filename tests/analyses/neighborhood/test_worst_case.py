@@ -9,18 +9,18 @@ from conftest import tanh_net
 from torch import Tensor
 
 from landscape import Objective
-from landscape.analyses.neighborhood.worst_case import Climbs, Hill, Search, climbs
+from landscape.analyses.neighborhood.worst_case import BallMaxima, BallObjective, BallSearch, maximize_in_balls
 
 Data = tuple[Tensor, Tensor]
 
 
-def found(rises: list[list[list[float]]], weights: tuple[float, ...] = (1.0, 1.0)) -> Climbs:
+def found(rises: list[list[list[float]]], weights: tuple[float, ...] = (1.0, 1.0)) -> BallMaxima:
     values = np.array(rises, dtype=float)
     parts, radii = values.shape[:2]
     zero = np.zeros(parts)
     stationarity = np.where(np.isnan(values), np.nan, 0.5)
     stationarity[..., 0] = 0.1
-    return Climbs(
+    return BallMaxima(
         weights=np.array(weights[:parts]),
         duals=zero,
         curvatures=zero,
@@ -53,7 +53,7 @@ def test_means_are_weighted_and_spreads_relative() -> None:
 
 def test_starts_that_were_not_there_do_not_count() -> None:
     curve = found([[[1.0, 1.0, np.nan], [2.0, 2.0, 2.0]]])
-    assert curve.measured().tolist() == [2, 3]
+    assert curve.count_starts().tolist() == [2, 3]
     assert curve.hits().tolist() == [2, 3]
     assert curve.spread().tolist() == [0, 0]
 
@@ -73,20 +73,20 @@ def test_a_larger_radius_goes_on_from_the_best_point_of_the_smaller_one(classifi
     top = torch.zeros(size, dtype=torch.float64)
     top[0] = 0.1
 
-    def hill(part: Objective) -> Hill:
+    def hill(part: Objective) -> BallObjective:
         def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
             apart = rows - top
             return -(apart**2).sum(dim=1).numpy(), -2 * apart
 
-        return Hill(-0.01, 2 * top, evaluate, 1)
+        return BallObjective(-0.01, 2 * top, evaluate, 1)
 
-    search = Search("l2", (0.1, 5.0), 2, 1, None, 0)
-    running = climbs(objective, torch.ones_like(top), hill, search, (), {})
+    search = BallSearch("l2", (0.1, 5.0), 2, 1, None, 0)
+    running = maximize_in_balls(objective, torch.ones_like(top), hill, search, (), {})
     while True:
         try:
             next(running)
         except StopIteration as end:
-            result: Climbs = end.value
+            result: BallMaxima = end.value
             break
     assert result.largest()[0] == pytest.approx([0.01, 0.01])
     assert result.rises[0, 1, :2].max() < 0

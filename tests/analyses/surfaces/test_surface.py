@@ -18,7 +18,7 @@ import landscape
 from landscape import Eig, Objective, Surface, session
 from landscape.analyses.surfaces.grid_phase import Grid
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.surfaces.summary import View
+from landscape.analyses.surfaces.summary import PlaneView
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
 from landscape.evaluation.sweep import Plane, Sweep, Way
 from landscape.storage import results as store
@@ -296,7 +296,7 @@ def test_in_a_plane_the_statistics_are_each_checkpoint_s_own(
 def test_lines_within_rounding_have_no_variation(classification: Data) -> None:
     values = 1 + 1e-9 * np.array([[0.0, 1, 0, 1, 0]])
     grid = Grid(values, np.ones(5, np.int8), None)
-    flat = View((np.linspace(-1, 1, 5),), grid, np.array([0.0]), (1.0,), None, rounding=1e-7)
+    flat = PlaneView((np.linspace(-1, 1, 5),), grid, np.array([0.0]), (1.0,), None, rounding=1e-7)
     assert np.isnan(flat.variations()[0])
     assert len(flat.tree().places) == 1
     rough = replace(flat, rounding=1e-10)

@@ -29,7 +29,7 @@ def range_text(given: Any) -> str:
     return ":".join(map(str, given))
 
 
-def levels(given: tuple[Any, ...]) -> tuple[float, ...]:
+def parse_levels(given: tuple[Any, ...]) -> tuple[float, ...]:
     """Levels of the loss; raises UsageError for one that is no finite number."""
     try:
         found = tuple(
@@ -42,7 +42,7 @@ def levels(given: tuple[Any, ...]) -> tuple[float, ...]:
     return found
 
 
-def counts(grid: str) -> tuple[int, ...]:
+def parse_grid(grid: str) -> tuple[int, ...]:
     """Points along alpha, and along beta if they are named; raises UsageError for anything else."""
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", grid.strip())
     numbers = tuple(int(number) for number in match.groups() if number) if match else ()
@@ -53,7 +53,7 @@ def counts(grid: str) -> tuple[int, ...]:
     return numbers
 
 
-def extents(text: str) -> tuple[Extent, ...]:
+def parse_range(text: str) -> tuple[Extent, ...]:
     """The range of alpha, and that of beta if it is named; raises UsageError unless each holds 0."""
     try:
         found = tuple(_extent(part) for part in text.split(","))
