@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from landscape.compute.strategy import CudaGraphs, Hvp
-from landscape.fields import option
+from landscape.fields import Options, option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # that may hold a batch
 HUGGING_FACE = "hf:"  # what the name of a model in a Hugging Face directory begins with
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Conditions(Options):
     """The model, the data, the loss and the numerical conditions, as the user names them.
 
     `model`, `data` and `loss` left at None are taken from the checkpoint's own description.
@@ -21,31 +21,40 @@ class Conditions:
 
     model: str | None = option(
         None,
+        kind="reference",
         help="Model: pkg.mod:factory, path/file.py:factory, hf:DIR (a Hugging Face config.json), or a registered name "
         "(mlp, resnet, char-transformer).",
     )
-    model_arg: tuple[str, ...] = option((), help="Argument of the model factory, key=value. Repeatable.")
+    model_arg: tuple[str, ...] = option((), kind="pairs", help="Argument of the model factory, key=value. Repeatable.")
     data: str | None = option(
         None,
+        kind="reference",
         help="Data: pkg.mod:factory or path/file.py:factory giving batches, a file with one (.safetensors, .npz, .pt), "
         "or a registered name (digits, grammar).",
     )
-    data_arg: tuple[str, ...] = option((), help="Argument of the data factory, key=value. Repeatable.")
+    data_arg: tuple[str, ...] = option((), kind="pairs", help="Argument of the data factory, key=value. Repeatable.")
     loss: str | None = option(
         None,
+        kind="reference",
         help="Loss: cross_entropy, mse, bce, hf (a Hugging Face model's own), or pkg.mod:function(output, target).",
     )
     weights: str | None = option(
-        None, help="Which weights of the file: ema (averaged), raw, or the place of others; default the raw ones."
+        None,
+        title="weights {}",
+        help="Which weights of the file: ema (averaged), raw, or the place of others; default the raw ones.",
     )
     limit: int | None = option(
         None,
         help="Measure on the first N samples only; largest eigenvalues and worst cases are then biased upwards.",
         min=1,
+        title="limit {}",
     )
-    params: tuple[str, ...] = option((), help="Glob over parameter names, e.g. 'layers.0.*'. Repeatable.")
+    params: tuple[str, ...] = option(
+        (), title="params {}", help="Glob over parameter names, e.g. 'layers.0.*'. Repeatable."
+    )
     preconditioner: str | None = option(
         None,
+        kind="path",
         help="File of positive tensors by parameter, for --operator preconditioned; default Adam's in the checkpoint.",
     )
     trusted_modules: tuple[str, ...] = option(

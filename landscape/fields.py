@@ -6,12 +6,14 @@ The command line, validation, HDF5 and JSON are all derived from these descripti
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import typing
-from collections.abc import Container, Iterator
+from abc import ABCMeta
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from landscape.errors import UsageError
 
@@ -19,19 +21,29 @@ T = TypeVar("T")
 KEY = "landscape"  # where a field keeps its description in dataclasses' metadata
 
 
+# What an option's text stands for: a file or folder; a model, data set, loss or metric by name or in a file; KEY=VALUE
+# arguments; NAME=DATA, where the data are a reference. Paths in settings are relative to the settings file.
+TextKind = Literal["text", "path", "reference", "pairs", "named-references"]
+Title = Callable[[Mapping[str, Any]], str]  # the title's words from all stored options of the analysis
+
+
 @dataclass(frozen=True)
 class Option:
-    """A choice of the user: its help, its closed range, and whether it may differ when a run is resumed.
-
-    One that is `typed` counts only as a flag, not from settings or the environment.
-    """
+    """A choice of the user: its help, its closed range, and how the command line, settings and titles treat it."""
 
     help: str
     min: float | None = None
     max: float | None = None
     short: str | None = None
     identity: bool = True  # False: changing it does not change what is measured
-    typed: bool = False
+    typed: bool = False  # True: it counts only as a flag, not from settings or the environment
+    shared: bool = False  # True: settings may also give it outside the command's table, for all commands that have it
+    kind: TextKind = "text"
+    title: bool | str | Title = False  # True: the value; a template: "m {}"; a function of all stored options
+    usual: Any = None  # the value that None stands for, where it is always the same: printed as the default
+    aliases: tuple[str, ...] = ()  # earlier names of the option, accepted everywhere and shown nowhere
+    value_aliases: Mapping[str, str] | None = None  # earlier spellings of values, and the present ones
+    stored: str = ""  # its name in results files, where that is an earlier one: files do not change with a renaming
 
 
 @dataclass(frozen=True)
@@ -86,9 +98,30 @@ def option(
     short: str | None = None,
     identity: bool = True,
     typed: bool = False,
+    shared: bool = False,
+    kind: TextKind = "text",
+    title: bool | str | Title = False,
+    usual: Any = None,
+    aliases: tuple[str, ...] = (),
+    value_aliases: Mapping[str, str] | None = None,
+    stored: str = "",
 ) -> Any:
-    """A field that becomes a command-line flag; `short` adds a one-letter flag."""
-    described = Option(help=help, min=min, max=max, short=short, identity=identity, typed=typed)
+    """A field that becomes a command-line flag; `short` adds a one-letter flag. `Option` explains the others."""
+    described = Option(
+        help=help,
+        min=min,
+        max=max,
+        short=short,
+        identity=identity,
+        typed=typed,
+        shared=shared,
+        kind=kind,
+        title=title,
+        usual=usual,
+        aliases=aliases,
+        value_aliases=value_aliases,
+        stored=stored,
+    )
     return dataclasses.field(default=default, metadata={KEY: described})
 
 
@@ -120,6 +153,72 @@ class Described(Generic[T]):
     type: Any
     default: Any
     about: T
+
+
+def stored_name(field: Described[Option]) -> str:
+    """The name under which results files keep an option."""
+    return field.about.stored or field.name
+
+
+def title(record: type, stored: Mapping[str, Any]) -> list[str]:
+    """What a title says of stored options: those that ask for it and differ from their defaults, own ones first."""
+    return [words for field in own_first(record) if (words := _title_part(field, stored))]
+
+
+def _title_part(field: Described[Option], stored: Mapping[str, Any]) -> str:
+    """What a title says of one option; empty if nothing."""
+    wanted, name = field.about.title, stored_name(field)
+    value = stored.get(name)
+    if not wanted or name not in stored:
+        return ""
+    if callable(wanted):
+        return wanted(stored)
+    if not value or value == field.default:
+        return ""
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return wanted.format(text) if isinstance(wanted, str) else text
+
+
+def own_first(record: type) -> list[Described[Option]]:
+    """The options of a dataclass: those that it declares itself, then those that it inherits."""
+    own = inspect.get_annotations(record)
+    return sorted(described(record, Option), key=lambda field: field.name not in own)
+
+
+class OptionsMeta(ABCMeta):
+    """The type of dataclasses of options: they also accept earlier names and values as keyword arguments."""
+
+    if not TYPE_CHECKING:  # a type checker sees the present names alone
+
+        def __call__(cls, *arguments: Any, **named: Any) -> Any:
+            return super().__call__(*arguments, **current(cls, named))
+
+
+class Options(metaclass=OptionsMeta):
+    """Base class of frozen dataclasses whose fields are options."""
+
+
+def current(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with earlier names and spellings replaced by the present ones.
+
+    Raises UsageError if an option is given by its earlier name and its present one.
+    """
+    abouts = {f.name: about for f in dataclasses.fields(record) if isinstance(about := f.metadata.get(KEY), Option)}
+    names = {alias: name for name, about in abouts.items() for alias in about.aliases}
+    found: dict[str, Any] = {}
+    for given, value in values.items():
+        name = names.get(given, given)
+        if name in found or (given != name and name in values):
+            raise UsageError(f"{name} is given twice, once as {given}", fix=f"{flag(name)} alone")
+        found[name] = _current_value(abouts[name].value_aliases, value) if name in abouts else value
+    return found
+
+
+def _current_value(aliases: Mapping[str, str] | None, value: Any) -> Any:
+    """The present spelling of a value, or of each of several."""
+    if isinstance(value, list | tuple):
+        return type(value)(_current_value(aliases, part) for part in value)
+    return aliases.get(value, value) if aliases and isinstance(value, str) else value
 
 
 def described(record: type, kind: type[T]) -> Iterator[Described[T]]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from landscape import fields
 from landscape.analyses.base import Analysis, Progress, Result, State
+from landscape.conditions import Conditions
 from landscape.errors import Interrupted, OutputError, UsageError
 from landscape.fields import Array, Scalar, described
 from landscape.storage import results as store
@@ -184,34 +186,15 @@ def _written(
     return tuple(written)
 
 
-def label(attributes: Mapping[str, Any]) -> str:
-    """The checkpoint's name with what is measured of it: `a.pt, ggn, params 0.*`, or `a.pt, element-wise l2`."""
+def title(analysis: str, attributes: Mapping[str, Any]) -> str:
+    """The checkpoint's name with what was measured of it: `a.pt, ggn, params 0.*`, or `a.pt, element-wise l2`."""
+    from landscape.analyses import ANALYSES
+
+    kinds = {kind.name: kind for kind in ANALYSES}
     options, conditions = (json.loads(str(attributes.get(key, "{}"))) for key in ("options", "conditions"))
-    operator, globs = options.get("operator", "hessian"), conditions.get("params") or ()
-    parts = [Path(str(attributes["checkpoint"])).name or "model"]
-    parts += [operator] if operator != "hessian" else []
-    parts += [options["preset"]] if options.get("preset", "none") != "none" else []
-    perturbed = "norm" in options or options.get("adaptive", False) not in (False, True, "none")
-    parts += [_perturbed(options)] if perturbed else []
-    parts += [_directed(options)] if "axes" in options else []
-    parts += [f"m {options['m']}"] if options.get("m") else []
-    parts += [f"logits / {options['logit_norm']}"] if options.get("logit_norm", "none") != "none" else []
-    parts += [f"params {' '.join(globs)}"] if globs else []
-    parts += [f"{name} {conditions[name]}" for name in ("weights", "limit") if conditions.get(name)]
-    return ", ".join(parts)
-
-
-def _perturbed(options: Mapping[str, Any]) -> str:
-    """How weights are scaled, and in which ball they move: `element-wise l2`."""
-    scaling = "standard" if options["adaptive"] == "none" else f"{options['adaptive']}-wise"
-    return f"{scaling} {options.get('norm', '')}".strip()
-
-
-def _directed(options: Mapping[str, Any]) -> str:
-    """Along what a surface is measured: `random directions by filter`."""
-    scaled = "" if options["normalise"] == "none" else f" by {options['normalise']}"
-    kinds = {"checkpoints": "between checkpoints", "gradient": "along the gradient", "trajectory": "along a trajectory"}
-    return kinds.get(options["axes"], f"{options['axes']} directions") + scaled
+    parts = fields.title(kinds[analysis], options) if analysis in kinds else []
+    name = Path(str(attributes["checkpoint"])).name or "model"
+    return ", ".join([name, *parts, *fields.title(Conditions, conditions)])
 
 
 def sound(attributes: Mapping[str, Any]) -> bool:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.errors import UsageError, listing, nearest
-from landscape.fields import Option, described, flag, option, required, validate
+from landscape.fields import Option, Options, current, described, flag, option, own_first, required, title, validate
 
 
 @dataclass(frozen=True)
-class Options:
+class Choices:
     radius: float = option(0.5, help="A radius.", min=0, max=1)
     count: int | None = option(None, help="A count.", min=1)
     colour: Literal["red", "blue"] = option("red", help="A colour.")
@@ -22,7 +22,7 @@ class Options:
 
 
 def test_only_described_fields_are_options_with_their_types_resolved() -> None:
-    fields = {field.name: field for field in described(Options, Option)}
+    fields = {field.name: field for field in described(Choices, Option)}
     assert list(fields) == ["radius", "count", "colour"]
     assert fields["radius"].type is float
     assert required(fields["count"].type) is int
@@ -31,7 +31,7 @@ def test_only_described_fields_are_options_with_their_types_resolved() -> None:
 
 @given(st.floats(0, 1), st.none() | st.integers(1, 9), st.sampled_from(["red", "blue"]))
 def test_anything_in_range_is_valid(radius: float, count: int | None, colour: str) -> None:
-    validate(Options(radius=radius, count=count, colour=colour))  # type: ignore[arg-type]
+    validate(Choices(radius=radius, count=count, colour=colour))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_anything_in_range_is_valid(radius: float, count: int | None, colour: st
 )
 def test_anything_else_is_refused_by_its_flag(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        validate(Options(**changes))  # type: ignore[arg-type]
+        validate(Choices(**changes))  # type: ignore[arg-type]
 
 
 def test_flags_have_dashes() -> None:
@@ -63,3 +63,61 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
 def test_long_lists_are_cut() -> None:
     assert listing("abcdefg", limit=3) == "a, b, c and 4 more"
     assert listing("ab") == "a, b"
+
+
+@dataclass(frozen=True)
+class Renamed(Options):
+    normalize: Literal["filter", "center"] = option(
+        "filter",
+        help="A scale.",
+        aliases=("normalise", "norm_by"),
+        value_aliases={"centre": "center"},
+        stored="normalise",
+        title="scaled by {}",
+    )
+    operator: Literal["hessian", "ggn"] = option("hessian", help="A matrix.", title=True)
+    globs: tuple[str, ...] = option((), help="Names.", title=lambda stored: f"{len(stored['globs'])} globs")
+    rho: float = option(0.1, help="A radius.")
+
+
+def test_earlier_names_and_values_make_the_same_record() -> None:
+    present = Renamed(normalize="center")
+    for name in ("normalise", "norm_by"):
+        assert Renamed(**{name: "centre"}) == present  # type: ignore[arg-type]
+
+
+def test_an_option_is_not_given_by_two_of_its_names() -> None:
+    with pytest.raises(UsageError, match=r"normalize is given twice, once as normalise\n.*--normalize alone"):
+        Renamed(normalize="center", normalise="filter")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="normalize is given twice, once as norm_by"):
+        current(Renamed, {"normalise": "center", "norm_by": "center"})
+
+
+def test_values_of_every_member_of_a_list_are_spelled_as_now() -> None:
+    assert current(Renamed, {"normalize": ["centre", "filter"], "unknown": 1}) == {
+        "normalize": ["center", "filter"],
+        "unknown": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ({"normalise": "center", "operator": "ggn", "globs": ["a", "b"], "rho": 7}, "scaled by center, ggn, 2 globs"),
+        ({"normalise": "filter", "operator": "hessian"}, ""),
+        ({"normalize": "center"}, ""),
+        ({"operator": None}, ""),
+    ],
+    ids=["all", "defaults", "not-the-stored-name", "none"],
+)
+def test_titles_say_what_differs_from_the_defaults(stored: dict[str, object], words: str) -> None:
+    assert ", ".join(title(Renamed, stored)) == words
+
+
+def test_own_options_come_first() -> None:
+    @dataclass(frozen=True)
+    class More(Renamed):
+        extra: int = option(1, help="More.")
+        rho: float = option(0.2, help="Another default.")
+
+    assert [field.name for field in own_first(More)] == ["rho", "extra", "normalize", "operator", "globs"]

@@ -10,10 +10,11 @@ import typer
 
 from landscape.conditions import Conditions
 from landscape.errors import FAILED, INCONCLUSIVE, LandscapeError, UsageError
-from landscape.fields import Option, described
+from landscape.fields import Option, described, own_first
 from landscape.plugins import imports
 from landscape_cli import options
-from landscape_cli.config import CHECK, Settings
+from landscape_cli.config import Settings
+from landscape_cli.config_tables import CHECK
 from landscape_cli.gate import Gate
 from landscape_cli.measure import checkpoints, say
 from landscape_cli.policies import baseline_file, measurements, rules
@@ -38,7 +39,7 @@ def command() -> Callable[..., int]:
         invoke,
         options.argument("context", typer.Context),
         options.CHECKPOINTS,
-        *(options.parameter(field, "Gate", environment=False) for field in options.own_first(Gate)),
+        *(options.parameter(field, "Gate", environment=False) for field in own_first(Gate)),
         *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
     )
 

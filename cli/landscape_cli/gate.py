@@ -20,7 +20,9 @@ class Gate(Writing):
         "same-weights", help="Whether candidates should be the same net (one value each), or new training runs."
     )
     baseline: str | None = option(
-        None, help=f"The baseline's file; default {BASELINE} beside the settings, or here if there are none."
+        None,
+        kind="path",
+        help=f"The baseline's file; default {BASELINE} beside the settings, or here if there are none.",
     )
     metric: tuple[str, ...] = option(
         (), help="Check this number, not the policy's, e.g. eig.eigenvalues[0]. Repeatable.", typed=True

@@ -13,9 +13,12 @@ from typing import Annotated
 import typer
 
 from landscape.analyses import ANALYSES, Edit
+from landscape.conditions import Conditions
 from landscape.errors import FAILED, LandscapeError
-from landscape_cli import check, config, doctor, edit, export, inspect, options, plot, show
-from landscape_cli.output import discard
+from landscape_cli import check, config, config_tables, doctor, edit, export, inspect, options, plot, show
+from landscape_cli.commands import command_class
+from landscape_cli.gate import Gate
+from landscape_cli.output import Output, discard
 
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, which typer vendors unnamed
 STORED = ("show", "plot", "export")  # commands that read results only
@@ -64,8 +67,11 @@ def root(
 OWN_COMMANDS = {Edit.name: edit.command}
 for analysis in ANALYSES:
     make = OWN_COMMANDS.get(analysis.name, partial(options.command, analysis))
-    app.command(analysis.name, help=analysis.summary)(make())
-app.command("check", help="Check that checkpoints are not sharper than their baseline.")(check.command())
+    kind = command_class(analysis, Conditions, Output)
+    app.command(analysis.name, cls=kind, help=analysis.summary)(make())
+app.command(
+    "check", cls=command_class(Gate, Conditions), help="Check that checkpoints are not sharper than their baseline."
+)(check.command())
 app.command("show", help="Print what a results file holds.")(show.show)
 app.command("plot", help="Draw stored results again, or several surfaces beside each other.")(plot.plot)
 app.command("export", help="Write a stored surface for other programs.")(export.export)
@@ -108,7 +114,7 @@ def status(arguments: list[str]) -> int:
         return _failed("interrupted", 130, [])
     except BrokenPipeError:
         discard()  # a gate that could not say its verdict has not passed
-        return FAILED if config.CHECK in arguments else 0
+        return FAILED if config_tables.CHECK in arguments else 0
     except Exception as error:  # a crash must not read as a regression, exit code 1
         remedy = "this is a bug; please report it with the output of the same command with --debug"
         return _failed(f"internal error: {type(error).__name__}: {error}\n  fix:  {remedy}", 2, arguments)

@@ -163,7 +163,7 @@ def _measure_one(
         figures.save(
             measurement.result,
             picture,
-            title=session.label(measurement.attributes),
+            title=session.title(analysis.name, measurement.attributes),
             fingerprint=measurement.attributes["fingerprint"],
             beside=session.companions(store.read(target), analysis.name),
         )
@@ -207,7 +207,9 @@ def _print(
         ]
         print(json.dumps(documents if several else documents[0], allow_nan=False))
     elif done:
-        from landscape.session import label
+        from landscape.session import title
         from landscape_cli import tables
 
-        tables.print_measurements([(label(one.attributes), one.result, one.attributes["wall_time_s"]) for one in done])
+        tables.print_measurements(
+            [(title(analysis.name, one.attributes), one.result, one.attributes["wall_time_s"]) for one in done]
+        )

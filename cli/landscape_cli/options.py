@@ -13,7 +13,7 @@ import typer
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import UsageError
-from landscape.fields import Described, Option, choices, described, flag, required
+from landscape.fields import Described, Option, choices, described, flag, own_first, required
 from landscape.plugins import imports
 from landscape_cli import config
 from landscape_cli.measure import measure, say
@@ -78,11 +78,13 @@ def parameter(field: Described[Option], panel: str, *, environment: bool = True)
         names.append(f"-{field.about.short}")
     words = choices(required(field.type))
     default: Any = list(field.default) if isinstance(field.default, tuple) else field.default
+    public = environment and not field.about.typed
+    usual = "" if field.about.usual is None else f"  [default: {field.about.usual}]"
     details = typer.Option(
         *names,
-        help=field.about.help,
+        help=field.about.help + usual,
         metavar="|".join(words) or metavar(field),
-        envvar=ENVIRONMENT + field.name.upper() if environment and not field.about.typed else None,
+        envvar=[ENVIRONMENT + name.upper() for name in (field.name, *field.about.aliases)] if public else None,
         show_envvar=False,
         rich_help_panel=panel,
         show_default=not isinstance(default, bool) and default not in (None, []),
@@ -94,10 +96,10 @@ def parameter(field: Described[Option], panel: str, *, environment: bool = True)
 
 
 def metavar(field: Described[Option]) -> str | None:
-    """What stands for the value in the help: N, X, KEY=VALUE or the option's name."""
+    """The placeholder of the value in the help: N, X, KEY=VALUE, NAME=DATA or the option's name."""
     kinds: dict[Any, str | None] = {bool: None, int: "N", float: "X", tuple[float, ...]: "X[,X...]"}
-    named = "KEY=VALUE" if field.name.endswith("_arg") else field.name.rstrip("_").upper()
-    return kinds.get(required(field.type), named)
+    named = {"pairs": "KEY=VALUE", "named-references": "NAME=DATA"}.get(field.about.kind)
+    return kinds.get(required(field.type), named or field.name.rstrip("_").upper())
 
 
 def record(kind: type, values: Mapping[str, Any]) -> Any:
@@ -166,12 +168,6 @@ def origins(context: typer.Context) -> dict[str, str]:
         if source is not None and source.name in words:
             found[name] = words[source.name]
     return found
-
-
-def own_first(analysis: type) -> list[Described[Option]]:
-    """The options of a dataclass: its own, then those that it shares with others."""
-    own = inspect.get_annotations(analysis)
-    return sorted(described(analysis, Option), key=lambda field: field.name not in own)
 
 
 def _hint(hint: Any) -> Any:

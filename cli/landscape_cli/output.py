@@ -6,11 +6,11 @@ import os
 import sys
 from dataclasses import dataclass
 
-from landscape.fields import option
+from landscape.fields import Options, option
 
 
 @dataclass(frozen=True)
-class Writing:
+class Writing(Options):
     """What every command that measures shares."""
 
     output: str | None = option(

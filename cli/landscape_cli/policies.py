@@ -7,7 +7,8 @@ from pathlib import Path
 from landscape.analyses import ANALYSES, Analysis
 from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
 from landscape_cli import options
-from landscape_cli.config import CHECK, Settings
+from landscape_cli.config import Settings
+from landscape_cli.config_tables import CHECK
 from landscape_cli.gate import BASELINE, METRIC_TABLE, Gate
 
 KINDS = {analysis.name: analysis for analysis in ANALYSES}

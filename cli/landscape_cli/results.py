@@ -29,9 +29,9 @@ class Results:
 
     def name(self, analysis: str) -> str:
         """How a result is called in tables and pictures."""
-        from landscape.session import label
+        from landscape.session import title
 
-        return label(self.groups[analysis].attributes)
+        return title(analysis, self.groups[analysis].attributes)
 
     def fingerprint(self, analysis: str) -> str:
         return str(self.groups[analysis].attributes["fingerprint"])

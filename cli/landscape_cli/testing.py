@@ -22,7 +22,8 @@ from landscape.loading import load
 from landscape.objective import Objective
 from landscape.plugins import imports
 from landscape_cli import config, options, update
-from landscape_cli.config import CHECK, Settings
+from landscape_cli.config import Settings
+from landscape_cli.config_tables import CHECK
 from landscape_cli.gate import Gate
 from landscape_cli.policies import baseline_file, measurements, rules
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from abc import ABC
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from landscape.fields import Option, described, validate
+from landscape.fields import Option, Options, described, stored_name, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +107,7 @@ class Measurement(Protocol):
 
 
 @dataclass(frozen=True)
-class Analysis(ABC):
+class Analysis(Options):
     """The description of a measurement: a frozen dataclass of options, with a name and a type of result.
 
     A subclass returns its measuring module from `measurement()`, or overrides `measure` and `plan`.
@@ -163,4 +162,4 @@ class Analysis(ABC):
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the result."""
-        return {f.name: getattr(self, f.name) for f in described(type(self), Option) if f.about.identity}
+        return {stored_name(f): getattr(self, f.name) for f in described(type(self), Option) if f.about.identity}

@@ -79,6 +79,7 @@ class Direction(Analysis):
 
     towards: str | None = option(
         None,
+        kind="path",
         help="Checkpoint at the end of the step (in Python also a state dict); default: down the gradient.",
         identity=False,  # what it holds counts, not what its file is called
     )

@@ -79,6 +79,8 @@ class Factored(Analysis):
 
     population: tuple[str, ...] = option(
         (),
+        kind="named-references",
+        shared=True,
         help="More samples to measure on, NAME=DATA[,KEY=VALUE...] with data as for --data; memorised, clean, held-out "
         "and never-seen have a meaning. Repeatable; flags stand for those of the settings. The checkpoint's own are "
         "there too.",

@@ -50,7 +50,7 @@ class Memorization(Factored):
     scores: bool = option(True, help="Score each sample.")
     score_rho: float = option(0.97, help="Share of the mass that the edit behind the scores keeps.", min=0, max=1)
     trajectory: str | None = option(
-        None, help="Folder with checkpoints of the run, over which scores are averaged.", identity=False
+        None, kind="path", help="Folder with checkpoints of the run, over which scores are averaged.", identity=False
     )
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,19 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
+def scaling(stored: Mapping[str, Any]) -> str:
+    """How a measurement with these options scaled the weights, for its title: `element-wise`."""
+    return "standard" if stored["adaptive"] == "none" else f"{stored['adaptive']}-wise"
+
+
 @dataclass(frozen=True)
 class Perturbation(Analysis):
     """An analysis of the loss at theta + c u: u lies in a ball, or is random, and c is the scale of each weight."""
 
     adaptive: Adaptive = option(
-        "none", help="Scale of a weight: none (1), element (its size) or filter (its filter's norm)."
+        "none",
+        title=lambda stored: "" if stored["adaptive"] == "none" else scaling(stored),
+        help="Scale of a weight: none (1), element (its size) or filter (its filter's norm).",
     )
     adaptive_eta: float = option(0.0, help="Added to that scale, with --adaptive.", min=0)
     unscaled: tuple[str, ...] = option(
@@ -35,7 +42,7 @@ class Perturbation(Analysis):
     )
     fixed: tuple[str, ...] = option((), help="Glob over parameters that are not moved, e.g. '*.bias'. Repeatable.")
     logit_norm: LogitNorm = option(
-        "none", help="Centre each sample's logits and divide by their norm or standard deviation."
+        "none", title="logits / {}", help="Centre each sample's logits and divide by their norm or standard deviation."
     )
     per_layer: bool = option(False, help="Also tell each module's share in the worst move.")
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)

@@ -16,7 +16,13 @@ from landscape.analyses.neighborhood.average_case import (
     NoiseSampling,
     sample_rises,
 )
-from landscape.analyses.neighborhood.perturbation import Perturbation, loss_in_ball, parse_radii, require_finite_base
+from landscape.analyses.neighborhood.perturbation import (
+    Perturbation,
+    loss_in_ball,
+    parse_radii,
+    require_finite_base,
+    scaling,
+)
 from landscape.analyses.neighborhood.presets import Preset
 from landscape.analyses.neighborhood.worst_case import BallMaxima, BallSearch, ascent_columns, maximize_in_balls
 from landscape.analyses.shared.phases import Phases
@@ -172,19 +178,24 @@ class Sharpness(Perturbation):
     summary: ClassVar[str] = "How far the loss rises around the weights: worst case and average, standard or adaptive."
     result: ClassVar[type[Result]] = SharpnessResult
 
-    preset: Preset = option("none", help="A published definition, which the options below may change.")
+    preset: Preset = option("none", title=True, help="A published definition, which the options below may change.")
     rho: tuple[float, ...] = option(
         (), help="Radius of the ball and standard deviation of the noise; several give a curve. Default 0.2, "
         "or what suits --adaptive and --norm.",
     )  # fmt: skip
     average_rho: tuple[float, ...] = option((), help="Another standard deviation of the noise for each rho.")
-    norm: Norm = option(None, help="The ball's norm. Default l2.")
+    norm: Norm = option(
+        None, title=lambda stored: f"{scaling(stored)} {stored['norm']}", help="The ball's norm. Default l2."
+    )
     adaptive: Adaptive = option(
         None, help="Scale of a weight: none (1), element (its size) or filter (its filter's norm). Default element."
     )
     adaptive_eta: float = option(None, help="Added to that scale, with --adaptive. Default 0.", min=0)
     m: int = option(
-        None, help="Worst cases of batches of so many samples, averaged; default all samples at once.", min=1
+        None,
+        title="m {}",
+        help="Worst cases of batches of so many samples, averaged; default all samples at once.",
+        min=1,
     )
     starts: int = option(
         None, help="Ascents: the gradient, eigenvectors, random ones. Default 9; 5 are fast, 0 for no s_max.", min=0

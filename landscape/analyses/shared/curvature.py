@@ -27,7 +27,9 @@ Kind = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned",
 class Curvature(Analysis):
     """An analysis of a symmetric matrix on the parameters, the Hessian unless another is asked for."""
 
-    operator: Kind = option("hessian", help="The matrix: hessian (or PyHessian's own products of it), ggn, fisher, ...")
+    operator: Kind = option(
+        "hessian", title=True, help="The matrix: hessian (or PyHessian's own products of it), ggn, fisher, ..."
+    )
     labels: int = option(1, help="Labels drawn for each sample or token, with --operator fisher.", min=1)
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
     per_layer: bool = option(False, help="Also measure the diagonal block of every module that owns parameters.")

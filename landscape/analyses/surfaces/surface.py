@@ -37,6 +37,13 @@ WORTH_A_TRIAL = 200  # points from which a trial of some twenty passes pays
 IGNORED = ("bias", "norm", "position")  # by random directions (Li et al. 2018, section 4, for the first two)
 
 
+def directions(axes: str, scale: str) -> str:
+    """Along what a surface was measured, for its title: `random directions by filter`."""
+    scaled = "" if scale == "none" else f" by {scale}"
+    kinds = {"checkpoints": "between checkpoints", "gradient": "along the gradient", "trajectory": "along a trajectory"}
+    return kinds.get(axes, f"{axes} directions") + scaled
+
+
 @dataclass(frozen=True)
 class Surface(Analysis):
     """Loss surfaces along filter-normalised random directions (Li et al. 2018), eigenvectors, the gradient, between
@@ -53,13 +60,15 @@ class Surface(Analysis):
         "-1:1,-2:2.",
     )
     axes: AxesKind | None = option(
-        None, help="Directions; checkpoints leads to the others that are named. Default random, or what else is given."
+        None,
+        title=lambda stored: directions(stored["axes"], stored["normalise"]),
+        help="Directions; checkpoints leads to the others that are named. Default random, or what else is given.",
     )
     dim: int | None = option(None, help="1 for a line, 2 for a plane; default 2, for the gradient 1.", min=1, max=2)
     towards: tuple[str, ...] = option(
-        (), help="Other checkpoint: one gives a line, two a plane. Repeatable.", identity=False
+        (), kind="path", help="Other checkpoint: one gives a line, two a plane. Repeatable.", identity=False
     )
-    trajectory: str | None = option(None, help="Folder with the checkpoints of a run.", identity=False)
+    trajectory: str | None = option(None, kind="path", help="Folder with the checkpoints of a run.", identity=False)
     normalise: Normalize | None = option(
         None, help="Scale directions to the weights by filter, layer, tensor, or not; default filter for random ones."
     )
@@ -78,7 +87,9 @@ class Surface(Analysis):
         "between checkpoints interpolate, on a trajectory recompute.",
     )
     metric: str | None = option(
-        None, help="Also measure pkg.mod:function(output, target), a batch's mean or one value for each sample."
+        None,
+        kind="reference",
+        help="Also measure pkg.mod:function(output, target), a batch's mean or one value for each sample.",
     )
     adaptive: bool = option(False, help="Evaluate only where the surface bends, and interpolate the rest.")
     tol: float = option(0.01, help="Error that --adaptive aims at, relative to the range.", min=1e-6, max=1)
