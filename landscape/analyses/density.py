@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Plan, Progress, Result, State
 from landscape.analyses.shared.curvature import BLOCK_COST, Curvature
-from landscape.analyses.shared.per_layer import table
-from landscape.analyses.shared.phases import prefixed, unprefixed
+from landscape.analyses.shared.per_layer import layer_table
+from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
 
 BASIS_SHARE = 4  # the bases may take a quarter of the memory that is free
-MARGIN = 4  # widths of the kernel beyond the outermost nodes: 1 - 6e-5 of a Gaussian lies within
-ENDS = 1e-2  # residual of an outermost node, relative to it, from which the reader is told
+GRID_MARGIN = 4  # widths of the kernel beyond the outermost nodes: 1 - 6e-5 of a Gaussian lies within
+END_TOLERANCE = 1e-2  # residual of an outermost node, relative to it, from which the reader is told
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class DensityResult(Result):
     def remarks(self) -> list[str]:
         remarks = []
         largest = max(abs(self.lambda_max), abs(self.lambda_min))
-        if max(self.lambda_max_se, self.lambda_min_se) > ENDS * largest:
+        if max(self.lambda_max_se, self.lambda_min_se) > END_TOLERANCE * largest:
             remarks.append("the ends of the spectrum have not converged: more --steps, or landscape eig --which both")
         if not self.exact_weights:
             remarks.append(
@@ -118,24 +118,24 @@ class Density(Curvature):
         reference = objective.reference
         total = self._steps(objective.space.size) * (1 + bool(groups))
         together = self._together(objective)
-        whole = unprefixed("whole", resume or {})
+        whole = phase_state("whole", resume or {})
         if not whole:
             everything = [objective.space.whole_group()]
             state = yield from self._lockstep(operator, everything, together, resume, "all", total, {})
             whole = {"scale": state.scale.max(), "products": np.asarray(state.products)}
             for name, steps in (("rule", state), ("half", state if state.ended else state.halved())):
-                whole |= prefixed(
+                whole |= prefix_state(
                     name, {part: np.asarray(v) for part, v in vars(sharpened(steps, everything)[0]).items()}
                 )
             del state, steps  # and with them the basis
         layers: list[Rule] = []
         if groups:
-            blocks, done = block_diagonal(operator, groups), prefixed("whole", whole)
+            blocks, done = block_diagonal(operator, groups), prefix_state("whole", whole)
             state = yield from self._lockstep(blocks, groups, together, resume, "layers", total, done)
             layers = sharpened(state, groups)
         return self._result(
-            _stored(unprefixed("rule", whole)),
-            _stored(unprefixed("half", whole)),
+            _stored(phase_state("rule", whole)),
+            _stored(phase_state("half", whole)),
             dict(zip(groups, layers, strict=True)),
             floor(objective.dtype, float(whole["scale"])),
             products=int(whole["products"]),
@@ -151,7 +151,7 @@ class Density(Curvature):
         steps = self._steps(objective.space.size)
         products, groups = steps * self.probes, self.groups(objective)
         seconds = self.seconds_per_product(objective, together)
-        how, size = self.how(objective, together)
+        how, size = self.product_facts(objective, together)
         return Plan(
             bytes=together * (steps + 1) * objective.theta.nbytes + size,
             products=products,
@@ -173,7 +173,7 @@ class Density(Curvature):
         from landscape.algorithms.lanczos.batched import LockstepState, lockstep
 
         steps = self._steps(operator.size)
-        saved = unprefixed(phase, resume or {})
+        saved = phase_state(phase, resume or {})
         state = LockstepState.from_arrays(saved, operator.like) if saved else None
         running = lockstep(
             operator, groups, probes=self.probes, steps=steps, together=together, seed=self.seed, resume=state
@@ -185,7 +185,7 @@ class Density(Curvature):
                 done=round(here) + (steps if done else 0),
                 total=total,
                 note=f"{state.products} products" + (f" for {len(groups)} blocks" if done else ""),
-                state=lambda now=state: {**done, **prefixed(phase, now.arrays())},  # type: ignore[misc]
+                state=lambda now=state: {**done, **prefix_state(phase, now.arrays())},  # type: ignore[misc]
             )
         assert state is not None
         return state
@@ -218,7 +218,7 @@ class Density(Curvature):
         largest = max(abs(ends["lambda_max"]), abs(ends["lambda_min"]))
         # one value many times over, or zeros alone, have no width of their own
         width = self.width * (span if span > self.width * largest else largest or 1.0)
-        low, high = ends["lambda_min"] - MARGIN * width, ends["lambda_max"] + MARGIN * width
+        low, high = ends["lambda_min"] - GRID_MARGIN * width, ends["lambda_max"] + GRID_MARGIN * width
         grid = np.linspace(low, high, self.points)
         # polynomials of so low a degree are integrated exactly: trace and norm have no error of the quadrature
         numbers = {
@@ -285,4 +285,4 @@ def _layers(layers: dict[ParameterGroup, Rule], grid: np.ndarray, width: float) 
         "lambda_min": np.array([np.nanmin(rule.nodes) for rule in rules]),
         "density": np.array([spectrum.density(rule, grid, width)[0] for rule in rules]),
     }
-    return table(groups, values, arrays)
+    return layer_table(groups, values, arrays)

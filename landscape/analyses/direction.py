@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from landscape.data.batches import Batch
     from landscape.objective import Objective
 
-QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)  # of the predictions' safe radii
-GRADIENTS = 10  # that all of it takes, in time
+RADIUS_QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)  # of the predictions' safe radii
+COST_IN_GRADIENTS = 10  # that all of it takes, in time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class Direction(Analysis):
     def plan(self, objective: Objective) -> Plan:
         seconds = seconds_per_gradient(objective)
         facts = {"gradient": f"{seconds:.3g} s"}
-        return Plan(bytes=6 * objective.theta.nbytes, products=1, seconds=GRADIENTS * seconds, facts=facts)
+        return Plan(bytes=6 * objective.theta.nbytes, products=1, seconds=COST_IN_GRADIENTS * seconds, facts=facts)
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         """The end of the step, whatever its file is called."""
@@ -208,6 +208,6 @@ def _safety(radii: np.ndarray, length: float | None) -> dict[str, Any]:
         "safe_radius": smallest,
         "step_ratio": None if length is None else length / smallest,
         "limiting_fraction": float((radii < limit).mean()),
-        "quantile": np.array(QUANTILES),
-        "quantile_radius": np.quantile(radii, QUANTILES, method="lower"),
+        "quantile": np.array(RADIUS_QUANTILES),
+        "quantile_radius": np.quantile(radii, RADIUS_QUANTILES, method="lower"),
     }

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
 
 BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
-TIGHT = (2, 20)  # with fewer than 2 k + 20, restarts cost more products than a basis in the host's memory costs time
-ROOMY = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
+MIN_ROWS = (2, 20)  # with fewer than 2 k + 20, restarts cost more products than a basis in the host's memory costs time
+DEFAULT_ROWS = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
 # products until convergence, 3.3 k + 12 + 5 (block - 1): k = 5 took 12 on trained nets, 57 on an untrained one
-EXPECTED = (3.3, 12, 5)
+EXPECTED_PRODUCTS = (3.3, 12, 5)
 MORE_PRODUCTS = "the same command with a larger --max-products resumes it, or a larger --tol with --restart"
 MORE_PASSES = "--dtype float64 if the wanted values are tiny, a larger --max-basis (passes for a block), or --tol"
 UNCONFIRMED = "not confirmed: no second start looked for a skipped eigenvalue"
@@ -241,11 +241,11 @@ class Eig(Resampled):
         if groups := self.groups(objective):
             found = yield from phases.run(
                 layers.PHASE,
-                lambda saved: layers.leading(
+                lambda saved: layers.search_blocks(
                     operator, groups, wanted, steps=rows.beside, most=self.max_products, seed=self.seed, resume=saved
                 ),
             )
-            result = replace(result, **layers.columns(groups, found, wanted))
+            result = replace(result, **layers.block_columns(groups, found, wanted))
         if self.resample:
             result = replace(result, data_standard_errors=self._data_errors(operator, objective, pairs, state))
         return self._cross_checked(result, objective) if self.cross_check else result
@@ -277,14 +277,14 @@ class Eig(Resampled):
         rows = plan.count
         search = self._wanted().search_length(1, objective.space.size)
         search = search * self.block + (search > 0)  # one more measures the rounding
-        expected = EXPECTED[0] * self.k + EXPECTED[1] + EXPECTED[2] * (self.block - 1)
+        expected = EXPECTED_PRODUCTS[0] * self.k + EXPECTED_PRODUCTS[1] + EXPECTED_PRODUCTS[2] * (self.block - 1)
         expected = min(round(expected) + search, self.max_products)
         products = -(-expected // self.block) * self.block
         seconds = self.seconds_per_product(objective, self.block)
         whole = (seconds + _seconds_per_row(objective) * min(rows, products) / 2) * (products + 1)  # loss and gradient
         where = " in the host's memory" if plan.spill else ""
         facts = {"basis": f"{rows} vectors{where}", "product": f"{seconds:.3g} s"}
-        how, size = self.how(objective, self.block)
+        how, size = self.product_facts(objective, self.block)
         facts |= how
         groups, held = self.groups(objective), rows
         if groups:
@@ -353,10 +353,13 @@ class Eig(Resampled):
             raise UsageError(f"-k {self.k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
         # the bound holds for searches that need no restart, and a second one may follow
         search = self._wanted().search_length(2, size) if self.certify else 0
-        wished = max(ROOMY[0] * self.k + ROOMY[1] * self.block, fewest_rows(self.k, self.block) + search * self.block)
+        wished = max(
+            DEFAULT_ROWS[0] * self.k + DEFAULT_ROWS[1] * self.block,
+            fewest_rows(self.k, self.block) + search * self.block,
+        )
         fewest = min(max(fewest_rows(self.k, self.block), self.k + (search + 1) * self.block + 1), size)
         beside = memory.free_bytes(objective.device) // BASIS_SHARE // objective.theta.nbytes
-        tight = beside < min(max(TIGHT[0] * self.k + TIGHT[1], fewest), self.max_basis or wished, size)
+        tight = beside < min(max(MIN_ROWS[0] * self.k + MIN_ROWS[1], fewest), self.max_basis or wished, size)
         spill = tight and objective.device.type != "cpu"
         fitting = memory.free_bytes(host) // BASIS_SHARE // objective.theta.nbytes if spill else beside
         rows = min(self.max_basis or min(wished, fitting), size)

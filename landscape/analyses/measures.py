@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective, Reference
 
-Flatness: TypeAlias = "tuple[Reading | None, int] | None"  # relative flatness, and the products it took
+FlatnessEstimate: TypeAlias = "tuple[Reading | None, int] | None"  # relative flatness, and the products it took
 NOISES = ("plain", "magnitude")
-SKETCHED = 64  # probes that an estimate of the trace may sketch
+MAX_FLATNESS_SKETCH = 64  # probes that an estimate of the trace may sketch
 
 BISECTIONS = 16  # of log sigma over eight decades: to 0.03 %
-SIGMAS = (1e-6, 1e2)
+SIGMA_RANGE = (1e-6, 1e2)
 MAGNITUDE_EPSILON = 1e-3  # Jiang et al. (2020), appendix C: noise of variance sigma^2 w^2 + epsilon^2
-EXPECTED_PRODUCTS = 100
+EXPECTED_FLATNESS_PRODUCTS = 100
 SAMPLE_COST = 3.0  # of all samples' own gradients, in gradients of the mean
 
 
@@ -87,7 +87,7 @@ class MeasuresResult(Result):
         ] + [
             f"{name} is at the end of what is searched: the error does not rise with the noise"
             for name, sigma in sigmas.items()
-            if sigma is not None and sigma >= 0.99 * SIGMAS[1]
+            if sigma is not None and sigma >= 0.99 * SIGMA_RANGE[1]
         ]
 
 
@@ -113,7 +113,7 @@ class Measures(Analysis):
         reference, group = objective.reference, self._group(objective)
         phases = Phases(resume)
         gradients = yield from phases.run("gradients", lambda saved: _moments(objective, saved))
-        flatness: Flatness = None
+        flatness: FlatnessEstimate = None
         if group is not None:
             objective.notes.append(f"relative flatness is that of {group.names[0]}")
             flatness = yield from phases.run("flatness", lambda saved: self._relative_flatness(objective, group, saved))
@@ -127,8 +127,8 @@ class Measures(Analysis):
         losses = 2 * BISECTIONS * self.draws
         return Plan(
             bytes=8 * objective.theta.nbytes,
-            products=EXPECTED_PRODUCTS,
-            seconds=seconds * (SAMPLE_COST + 2.5 * EXPECTED_PRODUCTS + 0.4 * losses),
+            products=EXPECTED_FLATNESS_PRODUCTS,
+            seconds=seconds * (SAMPLE_COST + 2.5 * EXPECTED_FLATNESS_PRODUCTS + 0.4 * losses),
             facts={"losses": f"{losses:,}", "gradient": f"{seconds:.3g} s"},
         )
 
@@ -143,7 +143,7 @@ class Measures(Analysis):
 
     def _relative_flatness(
         self, objective: Objective, group: ParameterGroup, saved: State
-    ) -> Generator[Progress, None, Flatness]:
+    ) -> Generator[Progress, None, FlatnessEstimate]:
         """The estimate by the trace's estimators and the products it took; None without second derivatives."""
         from landscape.algorithms.estimators import trace
         from landscape.algorithms.estimators.trace import Goal, TraceState
@@ -155,7 +155,7 @@ class Measures(Analysis):
         where = next(block.filters for block in objective.space.blocks if block.name == group.names[0])
         hessian = HessianOperator(objective)
         operator = WeightedRowsOperator(hessian, group, weight, where)
-        goal = Goal("auto", self.rtol, self.max_products, min(SKETCHED, operator.size) // 8 * 8, 0)
+        goal = Goal("auto", self.rtol, self.max_products, min(MAX_FLATNESS_SKETCH, operator.size) // 8 * 8, 0)
         try:
             checked_product(hessian, objective.theta, self.seed)  # of all weights: a block of it may be symmetric
         except (TaskError, NumericalError) as error:
@@ -186,8 +186,8 @@ class Measures(Analysis):
         allowed = float(known["error"]) + self.deviation
         for name in NOISES if not np.isnan(known["error"]) else ():
             if name not in known:
-                fits = self._mean_error(objective, name, SIGMAS[0]) <= allowed
-                known[name] = np.array([0.0, *np.log(SIGMAS)]) if fits else np.array([BISECTIONS, np.nan, np.nan])
+                fits = self._mean_error(objective, name, SIGMA_RANGE[0]) <= allowed
+                known[name] = np.array([0.0, *np.log(SIGMA_RANGE)]) if fits else np.array([BISECTIONS, np.nan, np.nan])
                 yield done("PAC-Bayes sigma")
             while known[name][0] < BISECTIONS:
                 step, low, high = known[name]
@@ -213,7 +213,7 @@ class Measures(Analysis):
         objective: Objective,
         reference: Reference,
         gradients: tuple[float, float],
-        flatness: Flatness,
+        flatness: FlatnessEstimate,
         sigmas: dict[str, float],
     ) -> MeasuresResult:
         noise_trace, fisher_rao = gradients

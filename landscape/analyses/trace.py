@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Plan, Progress, Result, State, Trouble
 from landscape.analyses.shared.curvature import Resampled
-from landscape.analyses.shared.per_layer import table
+from landscape.analyses.shared.per_layer import layer_table
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
 
 BASIS_SHARE = 4  # the sketch may take a quarter of the memory that is free
-MOST_SKETCHED = 1024  # probes: beyond it the small dense problems cost more than products
-BLOCK_OTHERS = 16  # probes outside the sketch from which each block's trace gets its standard error
+MAX_SKETCH = 1024  # probes: beyond it the small dense problems cost more than products
+BLOCK_PROBES = 16  # probes outside the sketch from which each block's trace gets its standard error
 DATA_PROBES = 16  # probes for the data's part of the error
-EXPECTED = 150  # products to 1 %: digits-mlp took 115, digits-noisy 178, digits-resnet on 64 samples 440
+EXPECTED_TRACE_PRODUCTS = 150  # products to 1 %: digits-mlp took 115, digits-noisy 178, digits-resnet on 64 samples 440
 MORE_PRODUCTS = (
     "the same command with a larger --max-products resumes it; or --restart with a larger --rtol or --method auto"
 )
@@ -142,11 +142,13 @@ class Trace(Resampled):
 
     def plan(self, objective: Objective) -> Plan:
         goal = self._goal(objective)
-        products = round(min(EXPECTED * (0.01 / self.rtol) ** 0.5, objective.space.size, self.max_products))
+        products = round(
+            min(EXPECTED_TRACE_PRODUCTS * (0.01 / self.rtol) ** 0.5, objective.space.size, self.max_products)
+        )
         products += DATA_PROBES if self.resample else 0
         columns = min(8, objective.space.size)
         seconds = self.seconds_per_product(objective, columns)
-        how, size = self.how(objective, columns)
+        how, size = self.product_facts(objective, columns)
         return Plan(
             bytes=2 * min(goal.capacity, products // 2) * objective.theta.nbytes + size,
             products=products,
@@ -160,7 +162,7 @@ class Trace(Resampled):
         from landscape.compute import memory
 
         fitting = memory.free_bytes(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
-        capacity = min(MOST_SKETCHED, fitting) // TOGETHER * TOGETHER
+        capacity = min(MAX_SKETCH, fitting) // TOGETHER * TOGETHER
         method = self.method
         if capacity < FEWEST["xtrace"] and method != "hutchinson":
             if method != "auto":
@@ -169,7 +171,7 @@ class Trace(Resampled):
                     fix="--method hutchinson",
                 )
             method = "hutchinson"
-        return Goal(method, self.rtol, self.max_products, capacity, BLOCK_OTHERS if self.groups(objective) else 0)
+        return Goal(method, self.rtol, self.max_products, capacity, BLOCK_PROBES if self.groups(objective) else 0)
 
     def _progress(self, state: TraceState, goal: Goal) -> Progress:
         from landscape.algorithms.estimators import trace
@@ -232,4 +234,4 @@ def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, An
 
     values, errors = block_traces(state, groups)
     share = values / (values.sum() or float("nan"))
-    return table(groups, values, {"trace": values, "standard_error": errors, "share": share})
+    return layer_table(groups, values, {"trace": values, "standard_error": errors, "share": share})

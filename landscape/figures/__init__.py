@@ -34,10 +34,10 @@ FIGURES: dict[type, tuple[Panels, Draw]] = {
     EditResult: (edit.panels, edit.draw),
 }
 
-PANEL = (5.2, 3.9)  # inches
+PANEL_SIZE = (5.2, 3.9)  # inches
 DPI = 160
-ROW = 3  # panels that stand beside each other; more make a square
-LONG = 60  # letters of a title from which it is set smaller
+MAX_IN_ROW = 3  # panels that stand beside each other; more make a square
+LONG_TITLE = 60  # letters of a title from which it is set smaller
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -62,16 +62,16 @@ def save(
     """
     panels, draw = FIGURES[type(result)]
     draw = surface.draw_solid if solid else draw
-    _saved(path, 1 if solid else panels(result), title, fingerprint, lambda axes: draw(result, axes, beside))
+    _save(path, 1 if solid else panels(result), title, fingerprint, lambda axes: draw(result, axes, beside))
 
 
 def save_together(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
     """Draws several surfaces beside each other on one colour scale, or several lines into one panel."""
     count = 1 if results[0].beta is None else len(results)
-    _saved(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))
+    _save(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))
 
 
-def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:
+def _save(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:
     import io
 
     from matplotlib import rc_context
@@ -80,16 +80,16 @@ def _saved(path: Path, count: int, title: str, fingerprint: str, draw: Callable[
 
     from landscape.storage.results import replace_file
 
-    columns = count if count <= ROW else math.ceil(math.sqrt(count))
+    columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
     rows = -(-count // columns)
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    figure = Figure(figsize=(PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for unused in axes[count:]:
         unused.remove()
     draw(axes[:count])
     if title:
-        figure.suptitle(title.replace("$", r"\$"), fontsize=11 if len(title) < LONG else 8)
+        figure.suptitle(title.replace("$", r"\$"), fontsize=11 if len(title) < LONG_TITLE else 8)
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
     note = {"Subject" if kind == ".pdf" else "Description": f"landscape run {fingerprint}"}

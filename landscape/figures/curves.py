@@ -9,40 +9,42 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TICKS = 6  # that can be told apart below one panel
-REACH = 3.0  # how far a law is drawn beyond a single radius
+MAX_TICKS = 6  # that can be told apart below one panel
+LAW_REACH = 3.0  # how far a law is drawn beyond a single radius
 
 
-def reach(radii: np.ndarray) -> np.ndarray:
+def law_radii(radii: np.ndarray) -> np.ndarray:
     """Radii along which a law is drawn: those measured, or around a single one."""
     low, high = float(radii.min()), float(radii.max())
-    low, high = (low / REACH, high * REACH) if low == high else (low, high)
+    low, high = (low / LAW_REACH, high * LAW_REACH) if low == high else (low, high)
     return np.geomspace(low, high, 60)
 
 
-def logarithmic(axes: Axes, radii: np.ndarray, values: np.ndarray) -> None:
+def set_log_axes(axes: Axes, radii: np.ndarray, values: np.ndarray) -> None:
     """Both axes logarithmic where all values allow it, with a tick at every radius if they are few."""
     axes.set_xscale("log")
     radii = np.unique(radii)
     if len(radii) == 1:
-        radii = radii * np.array([1 / REACH, 1, REACH])
-    if len(radii) <= TICKS:
+        radii = radii * np.array([1 / LAW_REACH, 1, LAW_REACH])
+    if len(radii) <= MAX_TICKS:
         axes.set_xticks(radii, [f"{radius:.3g}" for radius in radii])
         axes.set_xticks([], minor=True)
     if (values[np.isfinite(values)] > 0).all():
         axes.set_yscale("log")
 
 
-def marked(radii: np.ndarray, mark: str) -> str:
+def line_style(radii: np.ndarray, mark: str) -> str:
     """A line between several points; a single one has none."""
     return f"{mark}-" if len(radii) > 1 else mark
 
 
-def ascents(axes: Axes, names: np.ndarray, rises: np.ndarray, best: np.ndarray, radii: np.ndarray, what: str) -> None:
+def draw_ascents(
+    axes: Axes, names: np.ndarray, rises: np.ndarray, best: np.ndarray, radii: np.ndarray, what: str
+) -> None:
     """What every start reached `(R, S)`, relative to the largest `(R,)`; darker for larger radii, six at most."""
     from matplotlib import colormaps
 
-    shown = np.unique(np.linspace(0, len(radii) - 1, min(len(radii), TICKS)).round().astype(int))
+    shown = np.unique(np.linspace(0, len(radii) - 1, min(len(radii), MAX_TICKS)).round().astype(int))
     rises, best, radii = np.where(np.isfinite(rises), rises, np.nan)[shown], best[shown, None], radii[shown]
     relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=(best > 0) & np.isfinite(best))
     shades = colormaps["viridis_r"](np.linspace(0.15, 1, len(radii)))

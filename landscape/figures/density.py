@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREY, ORANGE, bars
+from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from landscape.analyses.density import DensityResult
 
 CONFIDENCE = 0.95
-HEADROOM = 10  # times the tallest peak are shown of a band that knows nothing
-DECADES = 1.5  # shown below what a single eigenvalue contributes at its peak: beyond it there are only tails
+BAND_HEADROOM = 10  # times the tallest peak are shown of a band that knows nothing
+DECADES_BELOW = 1.5  # shown below what a single eigenvalue contributes at its peak: beyond it there are only tails
 
 
 def panels(result: DensityResult) -> int:
@@ -25,12 +25,12 @@ def panels(result: DensityResult) -> int:
 
 def draw(result: DensityResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:
     """The density, and the layers' traces if there are any; `beside["eig"]` gives ticks."""
-    spectrum(result, axes[0], beside.get("eig"))
+    draw_density(result, axes[0], beside.get("eig"))
     if result.layer is not None:
-        bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
+        draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
 
 
-def band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
+def confidence_band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper ends of the 95 % band: density times exp(-+ t se / density), which is never negative."""
     from scipy.stats import t
 
@@ -41,11 +41,11 @@ def band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
     return result.density / factor, np.minimum(result.density * factor, most)
 
 
-def spectrum(result: DensityResult, axes: Axes, eig: Any) -> None:
-    low, high = band(result)
+def draw_density(result: DensityResult, axes: Axes, eig: Any) -> None:
+    low, high = confidence_band(result)
     single = 1 / (result.parameters * result.width * np.sqrt(2 * np.pi))
     tallest = float(np.nanmax(result.density))
-    bottom, top = single / 10**DECADES, 3 * float(np.clip(np.nanmax(high), tallest, HEADROOM * tallest))
+    bottom, top = single / 10**DECADES_BELOW, 3 * float(np.clip(np.nanmax(high), tallest, BAND_HEADROOM * tallest))
     low, high = (np.clip(edge, bottom / 10, 10 * top) for edge in (low, high))  # what is seen of it
     axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
     axes.plot(result.grid, np.maximum(result.density, bottom / 10), color=BLUE, linewidth=1.4, label="density")

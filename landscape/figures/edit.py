@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import GREY, colour
+from landscape.figures.style import GREY, population_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def _curves(result: EditResult, values: np.ndarray, axes: Axes, label: str) -> N
     places = np.arange(len(result.rho))
     for row, name in enumerate(result.population):
         if not np.isnan(values[row]).all():
-            axes.plot(places, values[row], "o-", color=colour(str(name), row), markersize=4, label=str(name))
+            axes.plot(places, values[row], "o-", color=population_color(str(name), row), markersize=4, label=str(name))
     chosen = int(np.argmin(np.abs(result.rho - result.chosen_rho)))
     axes.axvline(chosen, color=GREY, linewidth=1, linestyle="--", label="chosen")
     axes.set_xticks(places, [f"{rho:g}" for rho in result.rho], fontsize=7, rotation=45)

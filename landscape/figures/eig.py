@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREY, ORANGE, bars
+from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.eig import EigResult
 
-NAMED_RANKS = 6  # lines that a legend can name; more get a colour bar
-LOPSIDED = 20  # ratio of the two ends from which a linear axis hides the smaller one
+MAX_LEGEND_RANKS = 6  # lines that a legend can name; more get a colour bar
+LINEAR_AXIS_RATIO = 20  # ratio of the two ends from which a linear axis hides the smaller one
 
 
 def panels(result: EigResult) -> int:
@@ -24,13 +24,15 @@ def panels(result: EigResult) -> int:
 
 def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
     """Eigenvalues by rank, relative residuals by product, and the layers' leading values if there are any."""
-    spectrum(result, axes[0])
-    convergence(result, axes[1])
+    draw_eigenvalues(result, axes[0])
+    draw_convergence(result, axes[1])
     if result.layer is not None:
-        bars(axes[2], result.layer, result.layer_eigenvalue, result.layer_residual, "leading eigenvalue of the block")
+        draw_layer_bars(
+            axes[2], result.layer, result.layer_eigenvalue, result.layer_residual, "leading eigenvalue of the block"
+        )
 
 
-def spectrum(result: EigResult, axes: Axes) -> None:
+def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     values, rank = result.eigenvalues, np.arange(len(result.eigenvalues))
@@ -48,7 +50,7 @@ def spectrum(result: EigResult, axes: Axes) -> None:
     low, high = float(np.nanmin(values - result.residuals)), float(np.nanmax(values + result.residuals))
     if low < 0:
         axes.axhline(0, color=GREY, linewidth=0.8)
-    if low < 0 < high and max(-low, high) > LOPSIDED * min(-low, high):
+    if low < 0 < high and max(-low, high) > LINEAR_AXIS_RATIO * min(-low, high):
         axes.set_yscale("symlog", linthresh=min(-low, high) / 2)
         axes.set_ylim(3 * low, 3 * high)
     else:
@@ -60,7 +62,7 @@ def spectrum(result: EigResult, axes: Axes) -> None:
     axes.legend(frameon=False)
 
 
-def convergence(result: EigResult, axes: Axes) -> None:
+def draw_convergence(result: EigResult, axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     count = result.ritz_values.shape[1]
@@ -69,7 +71,7 @@ def convergence(result: EigResult, axes: Axes) -> None:
         relative = result.ritz_residuals / np.abs(result.ritz_values)
     relative[relative == 0] = np.nan  # exact: no place on a logarithmic axis
     for rank, colour in enumerate(_shades(count)):
-        label = f"rank {rank}" if count <= NAMED_RANKS else None
+        label = f"rank {rank}" if count <= MAX_LEGEND_RANKS else None
         axes.plot(passes, relative[:, rank], color=colour, linewidth=1.2, label=label)
     axes.axhline(result.tol, color=GREY, linestyle="--", linewidth=1, label="tolerance")
     searched = result.search_products if result.search_passes is None else result.search_passes
@@ -83,8 +85,8 @@ def convergence(result: EigResult, axes: Axes) -> None:
     if np.isfinite(relative).any():
         axes.set_yscale("log")
     axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
-    if count > NAMED_RANKS:
-        _colour_bar(axes, count)
+    if count > MAX_LEGEND_RANKS:
+        _color_bar(axes, count)
 
 
 def _shades(count: int) -> np.ndarray:
@@ -94,7 +96,7 @@ def _shades(count: int) -> np.ndarray:
     return shades
 
 
-def _colour_bar(axes: Axes, count: int) -> None:
+def _color_bar(axes: Axes, count: int) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
     from matplotlib.ticker import MaxNLocator

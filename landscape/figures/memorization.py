@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.choices import MEMORISED
-from landscape.figures.style import GREY, colour
+from landscape.figures.style import GREY, population_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def functional(result: MemorizationResult, axes: Axes) -> None:
         at = places + (row - (len(result.population) - 1) / 2) * width
         change = result.delta_loss[row]
         errors = np.abs(np.stack([change - result.delta_loss_lo[row], result.delta_loss_hi[row] - change]))
-        shade = colour(str(name), row)
+        shade = population_color(str(name), row)
         axes.bar(at, change, width, yerr=errors, color=shade, label=str(name), error_kw={"elinewidth": 0.8})
         for control, mark, label in (
             (result.noise_delta_loss, "x", "same-norm noise"),
@@ -91,7 +91,7 @@ def activations(result: MemorizationResult, axes: Axes) -> None:
     for row, name in enumerate(result.population):
         ratio = result.activation_ratio[row]
         line = "o--" if str(name) == "truth" else "o-"  # the inputs of memorised samples: it would hide theirs
-        axes.plot(result.quarter, ratio, line, color=colour(str(name), row), markersize=4, label=str(name))
+        axes.plot(result.quarter, ratio, line, color=population_color(str(name), row), markersize=4, label=str(name))
     axes.axhline(1, color=GREY, linewidth=0.8)
     axes.set_xticks(result.quarter, [f"{part}" for part in result.quarter])
     axes.set_xlabel("quarter of A's directions, the largest first", fontsize=9)
@@ -133,7 +133,9 @@ def histogram(result: MemorizationResult, name: str, axes: Axes) -> None:
     )
     for label, mask, row in kinds:
         weights = np.full(int(mask.sum()), 1 / max(int(mask.sum()), 1))
-        axes.hist(clipped[mask], list(edges), weights=weights, color=colour(label, row), alpha=0.6, label=label)
+        axes.hist(
+            clipped[mask], list(edges), weights=weights, color=population_color(label, row), alpha=0.6, label=label
+        )
     axes.set_xscale("log")
     axes.set_xlabel(name.replace("_", " ") + (" (nonpositive at the left)" if (values <= 0).any() else ""), fontsize=9)
     axes.set_ylabel("share of samples")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.curves import ascents, logarithmic, marked, reach
-from landscape.figures.style import BLUE, GREY, ORANGE, bars
+from landscape.figures.curves import draw_ascents, law_radii, line_style, set_log_axes
+from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
 
 FAR = 30.0  # a level further away from the highest point is not shown
 
@@ -29,9 +29,11 @@ def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any
         assert result.start is not None
         assert result.start_rises is not None
         assert result.s_max is not None
-        ascents(axes[1], result.start, result.start_rises, result.s_max, result.rho, "rise of the loss in each ascent")
+        draw_ascents(
+            axes[1], result.start, result.start_rises, result.s_max, result.rho, "rise of the loss in each ascent"
+        )
     if result.layer is not None:
-        bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
+        draw_layer_bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 
 
 def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
@@ -39,10 +41,10 @@ def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
     if result.s_max is not None:
         drawn.append(result.s_max)
         axes.plot(
-            result.rho, result.s_max, marked(result.rho, "o"), color=BLUE, markersize=5,
+            result.rho, result.s_max, line_style(result.rho, "o"), color=BLUE, markersize=5,
             label="s_max, worst case (lower bound)",
         )  # fmt: skip
-        radii, curvature = reach(result.rho), max(result.scaled_curvature or 0.0, 0.0)
+        radii, curvature = law_radii(result.rho), max(result.scaled_curvature or 0.0, 0.0)
         linear = float(result.scaled_gradient or 0.0)
         round_ball = result.s_max_law is not None and not np.allclose(result.s_max_law, result.rho * linear)
         law = radii * linear + (radii**2 * curvature / 2 if round_ball else 0.0)
@@ -55,11 +57,11 @@ def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
         drawn.append(result.s_avg)
         half = np.ptp(result.s_avg_interval, axis=1) / 2
         axes.errorbar(
-            result.average_rho, result.s_avg, yerr=half, fmt=marked(result.rho, "s"), color=ORANGE, markersize=4.5,
+            result.average_rho, result.s_avg, yerr=half, fmt=line_style(result.rho, "s"), color=ORANGE, markersize=4.5,
             capsize=3,            label="s_avg, mean under noise (95 %)",
         )  # fmt: skip
         if result.s_avg_law is not None:
-            radii = reach(result.average_rho)
+            radii = law_radii(result.average_rho)
             law = result.s_avg_law[0] * (radii / result.average_rho[0]) ** 2
             axes.plot(
                 radii, law, ":", color=ORANGE, linewidth=1.5, alpha=0.8, label=r"half the trace of $CHC$ times variance"
@@ -67,7 +69,7 @@ def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
     highest = float(np.nanmax(np.concatenate(drawn)))
     noise = [] if result.average_rho is None else [result.average_rho]
     balls = [] if result.s_max is None else [result.rho]
-    logarithmic(axes, np.concatenate([*balls, *noise]), np.concatenate(drawn))
+    set_log_axes(axes, np.concatenate([*balls, *noise]), np.concatenate(drawn))
     for level, name, line in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
         if highest / FAR < level < highest * FAR:
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=name)

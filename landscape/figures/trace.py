@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, bars
+from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +21,12 @@ def panels(result: TraceResult) -> int:
 
 def draw(result: TraceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
     """The estimates with their standard errors and the interval asked for, and the layers if there are any."""
-    estimates(result, axes[0])
+    draw_estimates(result, axes[0])
     if result.layer is not None:
-        bars(axes[1], result.layer, result.layer_trace, result.layer_standard_error, "trace of the block")
+        draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_standard_error, "trace of the block")
 
 
-def estimates(result: TraceResult, axes: Axes) -> None:
+def draw_estimates(result: TraceResult, axes: Axes) -> None:
     places = np.arange(len(result.estimator))
     for place in places:
         axes.errorbar(

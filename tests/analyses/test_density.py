@@ -21,7 +21,7 @@ from landscape import Density, Eig, Objective, session
 from landscape.analyses.density import DensityResult
 from landscape.compute.strategy import Way
 from landscape.errors import UsageError
-from landscape.figures.density import band
+from landscape.figures.density import confidence_band
 from landscape.operators import HessianOperator
 from landscape.storage import results as store
 
@@ -65,7 +65,7 @@ class TestDenseOracleOnDigits:
         covered = []
         for result in results:
             exact = smoothed(digits_mlp_spectrum(), result.grid, result.width)
-            low, high = band(result)
+            low, high = confidence_band(result)
             there = exact > 1e-6
             covered.append(((low <= 1.001 * exact) & (exact <= 1.001 * high))[there].mean())
         assert np.mean(covered) > 0.98

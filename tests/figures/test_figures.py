@@ -14,8 +14,8 @@ from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.trace import TraceResult
 from landscape.figures import FIGURES, save
-from landscape.figures.density import band
-from landscape.figures.style import BARS
+from landscape.figures.density import confidence_band
+from landscape.figures.style import MAX_BARS
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_eig_has_a_panel_for_layers(result: EigResult) -> None:
     assert (panels(result), panels(by_layer)) == (2, 3)
     axes = Figure().subplots(1, 3)
     draw(by_layer, axes, {})
-    assert len(axes[2].patches) == BARS
-    assert axes[2].get_title() == f"{BARS} of 40 blocks"
+    assert len(axes[2].patches) == MAX_BARS
+    assert axes[2].get_title() == f"{MAX_BARS} of 40 blocks"
 
 
 @pytest.fixture
@@ -123,12 +123,12 @@ def test_the_density_has_a_logarithmic_axis_a_band_and_ticks(density: DensityRes
 
 
 def test_the_band_is_student_s_and_never_negative(density: DensityResult) -> None:
-    low, high = band(density)
+    low, high = confidence_band(density)
     # the 97.5 % quantile of Student's t with 3 degrees of freedom is 3.182
     assert np.allclose(high / density.density, np.exp(3.182 * 0.2), rtol=1e-3)
     assert (low > 0).all()
     vague = replace(density, density_se=np.full(200, 50.0), density=np.full(200, 1e-12))
-    assert not np.isnan(band(vague)).any()
+    assert not np.isnan(confidence_band(vague)).any()
     FIGURES[DensityResult][1](vague, Figure().subplots(1, 1, squeeze=False)[0], {})
 
 
@@ -161,7 +161,7 @@ def test_density_and_trace_have_bars_for_layers(density: DensityResult, count: i
     axes = Figure().subplots(1, panels(trace))
     draw(trace, axes, {})
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["xtrace\n30 products", "hutchinson\n15 products"]
-    assert len(axes[1].patches) == min(count, BARS)
+    assert len(axes[1].patches) == min(count, MAX_BARS)
     save(trace, tmp_path / "b.png", title="b", fingerprint="f")
     exact = replace(trace, layer=None, estimator=np.array([], dtype=str), interval=np.array([np.nan, np.nan]),
                     estimator_trace=np.zeros(0), estimator_standard_error=np.zeros(0),

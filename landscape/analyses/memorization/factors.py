@@ -189,7 +189,7 @@ class Factored(Analysis):
         return {"populations": ", ".join(f"{name} {one.batches.sha256[:8]}" for name, one in every.items())}
 
     def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
-        from landscape.analyses.shared.phases import prefixed
+        from landscape.analyses.shared.phases import prefix_state
         from landscape.storage import results as store
 
         sidecar = store.beside(output, SIDECAR)
@@ -206,7 +206,7 @@ class Factored(Analysis):
         if not math.isclose(float(loss), float(setting.factored.value()), rel_tol=SAME_LOSS):
             return None  # another model of the same weights
         _note(objective, f"the factors are those in {sidecar.name}")
-        return prefixed(PHASE, arrays)
+        return prefix_state(PHASE, arrays)
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         return {SIDECAR: dict(result.factors)} if result.factors else {}

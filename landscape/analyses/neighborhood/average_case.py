@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landscape.analyses.base import Progress, State
-from landscape.analyses.shared.phases import prefixed, unprefixed
+from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.errors import NumericalError, TaskError
 
 if TYPE_CHECKING:
@@ -137,14 +137,14 @@ def _control(
     from landscape.operators import HessianOperator, ScaledOperator
 
     operator = ScaledOperator(HessianOperator(objective), scale)
-    saved = unprefixed("control", resume)
+    saved = phase_state("control", resume)
     state = earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
     again = bool(resume) and not saved  # it was there already
     try:
         for state in control.searching(operator, CONTROL_PRODUCTS, plan.seed, earlier):
             note = f"control variate, {state.products} of {CONTROL_PRODUCTS} products"
             if not again:
-                yield Progress(0, _total(plan), note, lambda now=state: prefixed("control", now.arrays()))  # type: ignore[misc]
+                yield Progress(0, _total(plan), note, lambda now=state: prefix_state("control", now.arrays()))  # type: ignore[misc]
     except (TaskError, NumericalError) as error:
         objective.notes.append(f"s_avg has no control variate and no small-rho law: {error.what}")
         return None

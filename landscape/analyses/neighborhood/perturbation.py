@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis
 from landscape.analyses.neighborhood.worst_case import BallObjective
-from landscape.analyses.shared.rounding import floor
+from landscape.analyses.shared.rounding import rounding_floor
 from landscape.choices import Adaptive, LogitNorm
 from landscape.errors import NumericalError, UsageError
 from landscape.fields import option
@@ -77,7 +77,7 @@ class Perturbation(Analysis):
 
     def floor(self, objective: Objective, function: Callable[[Tensor], float], base: float) -> float:
         """The smallest rise of a function of theta above `base`, its value at the weights, clear of rounding."""
-        return floor(objective, function, base, self.seed)
+        return rounding_floor(objective, function, base, self.seed)
 
 
 def require_finite_base(base: float, logit_norm: LogitNorm) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
-from landscape.analyses.shared.per_layer import table
-from landscape.analyses.shared.phases import prefixed, unprefixed
+from landscape.analyses.shared.per_layer import layer_table
+from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.errors import NumericalError, TaskError
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ class Record:
             **{name: values.copy() for name, values in self.found.items()},
             **{name: np.asarray(getattr(self, name)) for name in COUNTERS},
             **{name: tensor.cpu().numpy().copy() for name, tensor in tensors.items() if tensor is not None},
-            **(prefixed("search", self.search.arrays()) if self.search else {}),
-            **(prefixed("ascent", self.ascent.arrays()) if self.ascent else {}),
+            **(prefix_state("search", self.search.arrays()) if self.search else {}),
+            **(prefix_state("ascent", self.ascent.arrays()) if self.ascent else {}),
         }
 
     @classmethod
@@ -179,7 +179,7 @@ class Record:
             setattr(record, name, int(saved[name]))
         for name in TENSORS:
             setattr(record, name, torch.from_numpy(saved[name]).to(like) if name in saved else None)
-        found, ascent = unprefixed("search", saved), unprefixed("ascent", saved)
+        found, ascent = phase_state("search", saved), phase_state("ascent", saved)
         record.search = LanczosState.from_arrays(found, like) if found else None
         record.ascent = AscentState.from_arrays(ascent, like) if ascent else None
         return record
@@ -331,5 +331,5 @@ def ascent_columns(found: BallMaxima, groups: Sequence[ParameterGroup]) -> dict[
             : found.rises.shape[2]
         ],
         "start_rises": found.mean(found.rises),
-        **(table(groups, share, {"share": share}) if groups else {}),
+        **(layer_table(groups, share, {"share": share}) if groups else {}),
     }

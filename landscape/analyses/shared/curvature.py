@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
 
 BLOCK_COST = 0.15  # of a product for each block: 39 of digits-resnet took 6 products' time, 16 of charlm 1.8
-Kind = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
+OperatorName = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
 
 
 @dataclass(frozen=True)
 class Curvature(Analysis):
     """An analysis of a symmetric matrix on the parameters, the Hessian unless another is asked for."""
 
-    operator: Kind = option(
+    operator: OperatorName = option(
         "hessian", title=True, help="The matrix: hessian (or PyHessian's own products of it), ggn, fisher, ..."
     )
     labels: int = option(1, help="Labels drawn for each sample or token, with --operator fisher.", min=1)
@@ -76,7 +76,7 @@ class Curvature(Analysis):
             seconds = time.perf_counter() - began
         return seconds / columns * objective.batches.samples / trial.batches.samples
 
-    def how(self, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
+    def product_facts(self, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
         """For a plan: how products with so many columns are made, once they were tried, and what they take in bytes."""
         from landscape.operators import PreconditionedOperator, SummedOperator
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PHASE = "layers"
 
 
-def leading(
+def search_blocks(
     operator: LinearOperator,
     groups: Sequence[ParameterGroup],
     wanted: Wanted,
@@ -52,7 +52,7 @@ def leading(
     return state
 
 
-def columns(groups: Sequence[ParameterGroup], state: LeadingState, wanted: Wanted) -> dict[str, Any]:
+def block_columns(groups: Sequence[ParameterGroup], state: LeadingState, wanted: Wanted) -> dict[str, Any]:
     """The columns of the table of `eig`, the largest leading eigenvalue first."""
     import numpy as np
 
@@ -67,10 +67,10 @@ def columns(groups: Sequence[ParameterGroup], state: LeadingState, wanted: Wante
         "eigenvalues": values,
         "residuals": residuals,
     }
-    return {**table(groups, values[:, 0], arrays), "layer_products": state.passes}
+    return {**layer_table(groups, values[:, 0], arrays), "layer_products": state.passes}
 
 
-def table(
+def layer_table(
     groups: Sequence[ParameterGroup], size: np.ndarray, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Names, numbers of parameters and other arrays of the groups, those of the largest |size| first."""

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def prefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:
+def prefix_state(phase: str, arrays: State) -> dict[str, np.ndarray]:
     """The snapshot of one phase of a measurement, to stand beside those of others."""
     return {f"{phase}.{name}": values for name, values in arrays.items()}
 
 
-def unprefixed(phase: str, arrays: State) -> dict[str, np.ndarray]:
+def phase_state(phase: str, arrays: State) -> dict[str, np.ndarray]:
     """That phase's snapshot among all; empty if there is none."""
     start = f"{phase}."
     return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
@@ -37,7 +37,7 @@ class Phases:
 
     def run(self, phase: str, steps: Callable[[State], Generator[Progress, None, T]]) -> Generator[Progress, None, T]:
         """What `steps` returns, given its own snapshot; yields its progress."""
-        saved = unprefixed(phase, self.resume or {})
+        saved = phase_state(phase, self.resume or {})
         self._states[phase] = partial(dict, saved)
         running = steps(saved)
         while True:
@@ -51,4 +51,4 @@ class Phases:
 
     def _together(self) -> State:
         every = self._states.items()
-        return {name: values for phase, state in every for name, values in prefixed(phase, state()).items()}
+        return {name: values for phase, state in every for name, values in prefix_state(phase, state()).items()}

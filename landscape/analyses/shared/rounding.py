@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
 
-MEASURED = 4  # random last-bit changes of all weights from which the rounding of the loss is known
-CLEAR = 10  # a rise counts if it is this many times what such changes make
-EPSILONS = 100  # and at least so many machine epsilons of the loss
+ROUNDING_DRAWS = 4  # random last-bit changes of all weights from which the rounding of the loss is known
+NOISE_MULTIPLE = 10  # a rise counts if it is this many times what such changes make
+MIN_EPSILONS = 100  # and at least so many machine epsilons of the loss
 
 
-def floor(objective: Objective, function: Callable[[Tensor], float], base: float, seed: int) -> float:
+def rounding_floor(objective: Objective, function: Callable[[Tensor], float], base: float, seed: int) -> float:
     """The smallest rise of a function of theta above `base`, its value at the weights, that is clear of rounding.
 
     A loss of confident logits is a difference of large numbers: its rounding is measured, by changing the last bit of
@@ -27,7 +27,7 @@ def floor(objective: Objective, function: Callable[[Tensor], float], base: float
 
     epsilon = torch.finfo(objective.dtype).eps
     squares = 0.0
-    for draw in range(MEASURED):
+    for draw in range(ROUNDING_DRAWS):
         signs = seeds.normal(len(objective.theta), objective.theta, seed, "rounding", draw).sign_()
         squares += (function(objective.theta * (1 + epsilon * signs)) - base) ** 2
-    return float(max(CLEAR * (squares / MEASURED) ** 0.5, EPSILONS * epsilon * abs(base)))
+    return float(max(NOISE_MULTIPLE * (squares / ROUNDING_DRAWS) ** 0.5, MIN_EPSILONS * epsilon * abs(base)))

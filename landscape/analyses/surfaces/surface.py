@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, State
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.rounding import floor
+from landscape.analyses.shared.rounding import rounding_floor
 from landscape.analyses.surfaces import options, planes
 from landscape.analyses.surfaces import summary as views
 from landscape.analyses.surfaces.alignment import align
@@ -207,7 +207,7 @@ class Surface(Analysis):
         if self.axes == "eigen":
             vectors = yield from phases.run("eigen", partial(compute_eigenvectors, objective, self._dim, self.seed))
         sweep, exact = Sweep(objective, self._metric()), float(objective.value())
-        rounding = floor(objective, lambda theta: float(objective.value(theta)), exact, self.seed)
+        rounding = rounding_floor(objective, lambda theta: float(objective.value(theta)), exact, self.seed)
         found: list[PlaneView] = []
         frames: list[planes.Frame] = []
         for number in range(self.seeds):
