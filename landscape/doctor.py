@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +73,10 @@ def writing(folder: Path) -> Check:
     import h5py
     import numpy as np
 
+    from landscape.storage import paths
     from landscape.storage import results as store
 
-    path = folder / f".landscape-doctor-{os.getpid()}.h5"
+    path = paths.trial_file(folder)
     try:
         with h5py.File("image", "w", driver="core", backing_store=False) as file:
             file["values"] = np.arange(3)

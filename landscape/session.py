@@ -17,6 +17,7 @@ from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, OutputError, UsageError
 from landscape.fields import Array, Scalar, described
+from landscape.storage import paths
 from landscape.storage import results as store
 from landscape.storage.lock import claimed
 from landscape.storage.provenance import SCHEMA, Fingerprint, environment
@@ -132,7 +133,7 @@ def execute(
     if output is None:
         result, seconds = _drive(analysis, objective, None, None, fingerprint, report, stop)
         return Measurement(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
-    snapshot = store.beside(output, f"{analysis.name}.partial")
+    snapshot = paths.snapshot_file(output, analysis.name)
     with claimed(output):
         store.require_ours(output)
         if deliver:
@@ -179,7 +180,7 @@ def _written(
     store.write(output, analysis.name, result, attributes, history=" ".join(["landscape", *sys.argv[1:]]))
     written = [output]
     for suffix, arrays in analysis.sidecars(result, objective).items():
-        sidecar = store.beside(output, suffix)
+        sidecar = paths.beside(output, suffix)
         about = {"fingerprint": str(attributes["fingerprint"]), "analysis": analysis.name}
         store.save_arrays(sidecar, arrays, about)
         written.append(sidecar)

@@ -23,6 +23,7 @@ from landscape.gates.metric import every, read
 from landscape.gates.policy import policy
 from landscape.gates.verdict import judge
 from landscape.objective import Objective
+from landscape.storage import paths
 from landscape.storage import results as store
 
 Whole = tuple[list[Progress], Any]
@@ -179,7 +180,7 @@ class AnalysisContract:
         resumed = session.execute(analysis, objective, output=output, say=said.append)
         assert "resumed" in said[0]
         assert same(resumed.result, uninterrupted[1])
-        written = {output, *(store.beside(output, name) for name in analysis.sidecars(resumed.result, objective))}
+        written = {output, *(paths.beside(output, name) for name in analysis.sidecars(resumed.result, objective))}
         left = {path for path in tmp_path.iterdir() if path.is_file()}
         assert {path for path in left if "edited" not in path.name} == written
 

@@ -17,6 +17,7 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="A table with a line for each point.")] = False,
 ) -> None:
     from landscape import export as exports
+    from landscape.storage import paths
     from landscape.storage import results as store
 
     held = results.read(file)
@@ -26,6 +27,6 @@ def export(
         raise UsageError("no format is named", fix="--vts for ParaView, --csv for a table")
     result = held.records["surface"]
     for suffix, content in [*(exports.vts(result) if vts else []), *(exports.csv(result) if csv else [])]:
-        path = store.beside(file, f"surface{suffix}")
+        path = paths.beside(file, f"surface{suffix}")
         store.replace_file(path, content.encode())
         typer.echo(f"wrote {path}", err=True)

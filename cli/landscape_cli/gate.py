@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from landscape.fields import option, validate
 from landscape.gates.policy import ALPHA, Kind
+from landscape.storage.paths import BASELINE
 from landscape_cli.output import Writing
 
-BASELINE = "landscape-baseline.json"
 METRIC_TABLE = "metrics"  # of [check]: rules by metric
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.errors import LandscapeError, UsageError
+from landscape.storage import paths
 from landscape_cli.config import Settings
 
 if TYPE_CHECKING:
@@ -105,9 +106,7 @@ def _unregistered(spec: Spec | None) -> list[str]:
 
 def _edited(found: Inspection) -> str:
     """What an edit says of itself, if the checkpoint is one's."""
-    from landscape.checkpoints.edits import undo_names
-
-    if not undo_names.undo_file(found.path).is_file():
+    if not paths.undo_file(found.path).is_file():
         return ""
     from landscape.checkpoints.edits import undo as undoing
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import INCONCLUSIVE, Interrupted, LandscapeError, UsageError, clean, listing
+from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.output import Output
 
@@ -20,33 +21,32 @@ if TYPE_CHECKING:
     from landscape.session import Measurement, Stop
 
 Failure = tuple[Path, LandscapeError]
-CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # a slip of the hand must not replace one
 
 
 def measure(
-    paths: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
+    named: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
-    paths, analysis = analysis.split_paths(checkpoints(paths, analysis.name))
-    done, failed = _attempt_all(paths, analysis, conditions, output, origins)
-    _print(done, failed, analysis, output, several=len(paths) > 1)
-    if failed and len(paths) == 1:
+    measured, analysis = analysis.split_paths(checkpoints(named, analysis.name))
+    done, failed = _attempt_all(measured, analysis, conditions, output, origins)
+    _print(done, failed, analysis, output, several=len(measured) > 1)
+    if failed and len(measured) == 1:
         raise failed[0][1]
     return _exit_code(done, failed, analysis)
 
 
-def checkpoints(paths: list[Path], command: str) -> list[Path]:
+def checkpoints(named: list[Path], command: str) -> list[Path]:
     """The checkpoints that are named; raises UsageError if there are none."""
-    if not paths:
+    if not named:
         raise UsageError(
             "no checkpoint is named",
             fix=f'landscape {command} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
         )
-    if stray := [str(path) for path in paths if not path.exists() and _is_number(path)]:
+    if stray := [str(path) for path in named if not path.exists() and _is_number(path)]:
         raise UsageError(
             f"{stray[0]} is taken for a checkpoint, and there is none", fix="several numbers are joined: --rho 0.1,0.2"
         )
-    return [path if path.name.strip(".") else path.resolve() for path in paths]  # the working directory has a name too
+    return [path if path.name.strip(".") else path.resolve() for path in named]  # the working directory has a name too
 
 
 def _is_number(path: Path) -> bool:
@@ -58,7 +58,7 @@ def _is_number(path: Path) -> bool:
 
 
 def _attempt_all(
-    paths: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
+    measured: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> tuple[list[Measurement], list[Failure]]:
     """Every checkpoint's measurement, and the errors of those that have none."""
     from landscape.session import Stop
@@ -66,7 +66,7 @@ def _attempt_all(
     done: list[Measurement] = []
     failed: list[Failure] = []
     with Stop() as stop:
-        for path, target in zip(paths, outputs(paths, output.output), strict=True):
+        for path, target in zip(measured, outputs(measured, output.output), strict=True):
             try:
                 if one := _measure_one(path, target, analysis, conditions, output, origins, stop):
                     done.append(one)
@@ -76,10 +76,10 @@ def _attempt_all(
             except LandscapeError as error:
                 failed.append((path, error))
             except Exception as error:  # one checkpoint's crash must not lose the others' results
-                if len(paths) == 1:
+                if len(measured) == 1:
                     raise
                 failed.append((path, LandscapeError(f"internal error: {type(error).__name__}: {error}")))
-            if len(paths) > 1:
+            if len(measured) > 1:
                 say(f"error: {failed[-1][1]}")
     return done, failed
 
@@ -98,23 +98,20 @@ def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysi
     return max(codes, default=0)
 
 
-def outputs(paths: list[Path], named: str | None, kind: str = "") -> list[Path]:
+def outputs(measured: list[Path], named: str | None, kind: str = "") -> list[Path]:
     """A results file for each checkpoint; raises UsageError if two checkpoints would share one.
 
     `kind` stands before the suffix of files that are not named: `ckpt.check.landscape.h5`.
     """
-    from landscape.storage.results import SUFFIX
-
-    if named and Path(named).suffix in CHECKPOINT_SUFFIXES:
-        raise UsageError(f"-o {named} would hold results, not a checkpoint", fix=f"-o {Path(named).stem}{SUFFIX}")
-    names = [f"{path.name if path.is_dir() else path.stem}{kind}{SUFFIX}" for path in paths]
-    if named is None:
-        targets = [path.with_name(name) for path, name in zip(paths, names, strict=True)]
-    elif Path(named).is_dir() or named.endswith("/"):
+    if named and Path(named).suffix in paths.CHECKPOINTS:  # a slip of the hand must not replace one
+        fix = f"-o {Path(named).stem}{paths.RESULTS}"
+        raise UsageError(f"-o {named} would hold results, not a checkpoint", fix=fix)
+    targets = [paths.results_file(path, kind) for path in measured]
+    if named is not None and (Path(named).is_dir() or named.endswith("/")):
         Path(named).mkdir(parents=True, exist_ok=True)
-        targets = [Path(named) / name for name in names]
-    else:
-        targets = [Path(named)] * len(paths)
+        targets = [Path(named) / target.name for target in targets]
+    elif named is not None:
+        targets = [Path(named)] * len(measured)
     shared = sorted({str(target) for target in targets if targets.count(target) > 1})
     if shared:
         raise UsageError(
@@ -159,7 +156,7 @@ def _measure_one(
         say(f"{path.name}: {note}")
     written = list(measurement.written)
     if output.plot and written and figures.drawn(measurement.result):
-        picture = store.beside(target, f"{analysis.name}.png")
+        picture = paths.picture_file(target, analysis.name)
         figures.save(
             measurement.result,
             picture,

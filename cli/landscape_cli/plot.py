@@ -47,7 +47,7 @@ def _each(held: results.Results, analysis: str | None, *, solid: bool, output: P
     """A picture for each result that has one, or for the one that is named."""
     from landscape import figures
     from landscape.session import companions
-    from landscape.storage import results as store
+    from landscape.storage import paths
 
     if solid:
         analysis = "surface"
@@ -62,7 +62,7 @@ def _each(held: results.Results, analysis: str | None, *, solid: bool, output: P
         raise UsageError(f"{held.file} holds {len(drawn)} pictures: {', '.join(drawn)}", fix="--analysis NAME")
     written = []
     for name in drawn:
-        picture = output or store.beside(held.file, f"{name}-solid.png" if solid else f"{name}.png")
+        picture = output or paths.picture_file(held.file, name, solid=solid)
         figures.save(
             held.records[name], picture, title=held.name(name), fingerprint=held.fingerprint(name),
             beside=companions(held.groups, name), solid=solid,

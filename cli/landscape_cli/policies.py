@@ -6,10 +6,11 @@ from pathlib import Path
 
 from landscape.analyses import ANALYSES, Analysis
 from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
+from landscape.storage.paths import BASELINE
 from landscape_cli import options
 from landscape_cli.config import Settings
 from landscape_cli.config_tables import CHECK
-from landscape_cli.gate import BASELINE, METRIC_TABLE, Gate
+from landscape_cli.gate import METRIC_TABLE, Gate
 
 KINDS = {analysis.name: analysis for analysis in ANALYSES}
 

@@ -13,6 +13,7 @@ from landscape.analyses.shared.curvature import BLOCK_COST, Resampled
 from landscape.analyses.shared.phases import Phases
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
+from landscape.storage.paths import EIGENVECTORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -301,7 +302,7 @@ class Eig(Resampled):
             return {}
         rows = torch.from_numpy(result.vectors.T)
         parts = [objective.space.unflatten(row) for row in rows]
-        return {"eig.safetensors": {name: torch.stack([part[name] for part in parts]).numpy() for name in parts[0]}}
+        return {EIGENVECTORS: {name: torch.stack([part[name] for part in parts]).numpy() for name in parts[0]}}
 
     def _padded(self, known: np.ndarray) -> np.ndarray:
         """`(k,)`, NaN where the run was given up before as many values were known."""

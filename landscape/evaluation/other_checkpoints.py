@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,27 @@ import torch
 from torch import Tensor
 
 from landscape import checkpoints
-from landscape.errors import CheckpointError, UsageError
+from landscape.checkpoints.edits.undo import edited_digests, file_digest
+from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.batch_norm import statistic_names
 from landscape.network.wrappers import first_names
 from landscape.objective import Objective
+from landscape.storage import paths
 
-OURS = (".eig.safetensors", ".undo.safetensors")  # eigenvectors beside results, and what undoes an edit
-SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of the files of a trajectory
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The paths of the checkpoints of a run, in the order of the numbers in their names, and what was left out."""
+
+    checkpoints: tuple[str, ...]
+    left_out: tuple[str, ...] = ()  # names of files that landscape wrote
+
+    @property
+    def note(self) -> str:
+        """A sentence that names the files left out; "" if there are none."""
+        if not self.left_out:
+            return ""
+        return f"left out of the trajectory, since landscape wrote them: {listing(self.left_out)}"
 
 
 @dataclass(frozen=True)
@@ -83,24 +97,46 @@ def read(objective: Objective, given: str | Mapping[str, Tensor], flag: str) -> 
     return Other(name, fitted, objective)
 
 
-def trajectory(folder: str) -> list[str]:
-    """The checkpoints in a folder, in the order of the numbers in their names; UsageError for fewer than two."""
+def trajectory(folder: str) -> Trajectory:
+    """The checkpoints in a folder; files that landscape wrote, and edited checkpoints, are left out.
+
+    Raises UsageError for fewer than two.
+    """
     if not Path(folder).is_dir():
         raise UsageError(f"--trajectory {folder} is not a folder", fix="a folder with the checkpoints of one run")
-    entries = [entry for entry in Path(folder).iterdir() if not entry.name.startswith(".")]
-    found = [str(entry) for entry in entries if _holds_weights(entry)]
-    if len(found) < 2:
+    entries = [entry for entry in Path(folder).iterdir() if not entry.name.startswith(".") and _holds_weights(entry)]
+    written = _written_by_landscape(Path(folder), entries)
+    found = Trajectory(
+        tuple(sorted((str(entry) for entry in entries if entry not in written), key=_natural)),
+        tuple(sorted((entry.name for entry in written), key=_natural)),
+    )
+    if len(found.checkpoints) < 2:
         raise UsageError(
-            f"--trajectory {folder} holds {len(found)} checkpoints", fix=f"at least two files ({', '.join(SUFFIXES)})"
+            f"--trajectory {folder} holds {len(found.checkpoints)} checkpoints",
+            why=found.note,
+            fix=f"at least two files ({', '.join(paths.CHECKPOINTS)})",
         )
-    return sorted(found, key=_natural)
+    return found
 
 
 def _holds_weights(entry: Path) -> bool:
-    """Whether a file or folder of a run may be a checkpoint; what landscape writes beside one is none."""
+    """Whether a file or folder has the name of a checkpoint, or a folder the names of a checkpoint's files."""
     if entry.is_dir():
-        return any(part.name.endswith(SUFFIXES) or part.name == ".metadata" for part in entry.iterdir())
-    return entry.name.endswith(SUFFIXES) and not entry.name.endswith(OURS)
+        return any(part.name.endswith(paths.CHECKPOINTS) or part.name == ".metadata" for part in entry.iterdir())
+    return entry.name.endswith(paths.CHECKPOINTS)
+
+
+def _written_by_landscape(folder: Path, entries: Sequence[Path]) -> set[Path]:
+    """The entries that landscape wrote, of those that have the names of checkpoints."""
+    found = {entry for entry in entries if paths.is_ours(entry) or _holds_only_ours(entry)}
+    digests = edited_digests(folder)  # finds renamed edits of the versions that did not mark them
+    return found | {one for one in entries if digests and one.is_file() and file_digest(one) in digests}
+
+
+def _holds_only_ours(entry: Path) -> bool:
+    """Whether a folder holds files with the names of checkpoints, and landscape wrote all of them."""
+    parts = [part for part in entry.iterdir() if part.name.endswith(paths.CHECKPOINTS)] if entry.is_dir() else []
+    return bool(parts) and all(map(paths.is_ours, parts))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -17,6 +17,7 @@ from landscape.analyses.neighborhood.sharpness import SharpnessResult
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.trace import TraceResult
 from landscape.figures import density, edit, eig, flatness, memorization, sharpness, surface, trace
+from landscape.storage import paths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ DPI = 160
 MAX_IN_ROW = 3  # panels that stand beside each other; more make a square
 LONG_TITLE = 60  # letters of a title from which it is set smaller
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
-FORMATS = (".png", ".pdf", ".svg")
+FORMATS = paths.PICTURES
 
 
 def drawn(result: Any) -> bool:
@@ -92,7 +93,7 @@ def _save(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[
         figure.suptitle(title.replace("$", r"\$"), fontsize=11 if len(title) < LONG_TITLE else 8)
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
-    note = {"Subject" if kind == ".pdf" else "Description": f"landscape run {fingerprint}"}
+    note = {"Subject" if kind == ".pdf" else "Description": f"{paths.PICTURE_MARK}{fingerprint}"}
     with rc_context(TEXT_AS_TEXT):
         figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())

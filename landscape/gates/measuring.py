@@ -15,6 +15,7 @@ from landscape.gates.entry import Entry, entry
 from landscape.gates.metric import RESULTS
 from landscape.gates.policy import Policy
 from landscape.session import Report, Stop, execute, ignore, sound
+from landscape.storage import paths
 from landscape.storage import results as store
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work
         objective = load()
     except NumericalError as error:
         return entry(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
-    if work.output is not None and work.output.name.endswith(CHECKED + store.SUFFIX):
+    if work.output is not None and work.output.name.endswith(CHECKED + paths.RESULTS):
         _forget(work.output, objective.weights_sha256)
     found: dict[str, tuple[Result, Mapping[str, Any]]] = {}
     troubles: dict[str, str] = {}

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from landscape.errors import OutputError
+from landscape.storage import paths
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def claimed(output: Path) -> Iterator[None]:
     A lock left by a process of this host that is gone is taken over. Raises OutputError if another process holds it,
     or if the folder cannot be written.
     """
-    lock = output.with_name(f".{output.name}.lock")
+    lock = paths.lock_file(output)
     mine = json.dumps({"pid": os.getpid(), "host": platform.node(), "started": _started(os.getpid())})
     if not _taken(lock, mine):
         _discard_stale(lock, output)
@@ -34,7 +35,7 @@ def claimed(output: Path) -> Iterator[None]:
 
 def _taken(lock: Path, content: str) -> bool:
     """Makes the lock with its content in one step; False if there is one already."""
-    temporary = lock.with_name(f"{lock.name}.{os.getpid()}")
+    temporary = paths.own_lock_file(lock)
     try:
         temporary.write_text(content)
         os.link(temporary, lock)
@@ -55,7 +56,7 @@ def _discard_stale(lock: Path, output: Path) -> None:
     """Removes the lock of a process that is gone; raises OutputError if its process is not."""
     found = _content(lock)
     _require_stale(found, lock, output)
-    aside = lock.with_name(f"{lock.name}.{os.getpid()}.stale")
+    aside = paths.stale_lock_file(lock)
     with suppress(FileNotFoundError):
         lock.rename(aside)  # of several processes that do this only one moves the lock that it has read
         if _content(aside) != found:

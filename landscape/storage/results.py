@@ -21,10 +21,9 @@ from safetensors.numpy import save
 
 from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described, dimensions
-from landscape.storage import provenance
+from landscape.storage import paths, provenance
+from landscape.storage.paths import MARK
 
-SUFFIX = ".landscape.h5"
-MARK = "landscape_schema"  # the root attribute by which a file is known to be ours
 LIBVER = ("earliest", "v110")  # HDF5 1.10 and later, netCDF-C and h5netcdf read it
 COMPRESSED_FROM = 4096  # bytes: smaller data sets grow when chunked
 DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file
@@ -41,18 +40,6 @@ class Stored:
 
     values: dict[str, Any]
     attributes: dict[str, Any]
-
-
-# -- paths ---------------------------------------------------------------------------------------------------------
-
-
-def beside(output: Path, suffix: str) -> Path:
-    """A companion of a results file: `run.landscape.h5` and `eig.png` give `run.eig.png`."""
-    return output.with_name(f"{stem(output)}.{suffix}")
-
-
-def stem(output: Path) -> str:
-    return output.name.removesuffix(SUFFIX).removesuffix(".h5")
 
 
 # -- writing -------------------------------------------------------------------------------------------------------
@@ -85,7 +72,7 @@ def write(path: Path, group: str, record: Any, attributes: Mapping[str, Any], hi
 def replace_file(path: Path, content: bytes) -> None:
     """Writes beside the path, then renames: a crash leaves the old file or the new one, never a torn one."""
     path = path.resolve()  # a link stays a link
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = paths.temporary_file(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -308,14 +295,15 @@ def _hard(group: h5py.Group, name: str, path: Path) -> Any:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:
     """Arrays with words beside them, as one safetensors file, replaced atomically."""
-    replace_file(path, save({name: np.asarray(a, order="C") for name, a in arrays.items()}, dict(about)))
+    metadata = {MARK: str(provenance.SCHEMA), **about}
+    replace_file(path, save({name: np.asarray(a, order="C") for name, a in arrays.items()}, metadata))
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What `save_arrays` wrote; raises OutputError if the file is damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
+            about = {key: text for key, text in (file.metadata() or {}).items() if key != MARK}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, MemoryError) as error:
         raise OutputError(f"{path} is not a readable snapshot", fix="--restart discards it") from error

@@ -72,7 +72,7 @@ def test_a_trajectory_is_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "step-11").mkdir()
     (tmp_path / "step-11" / "model.safetensors").touch()
-    assert [Path(p).name for p in others.trajectory(str(tmp_path))] == [
+    assert [Path(p).name for p in others.trajectory(str(tmp_path)).checkpoints] == [
         "step-9.pt",
         "step-10.pt",
         "step-11",

@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as arrays
 
 from landscape.errors import OutputError
 from landscape.fields import array, scalar
+from landscape.storage import paths
 from landscape.storage import results as store
 
 
@@ -116,7 +117,7 @@ class TestAtomic:
         assert "demo" in store.read(tmp_path / "real" / "a.landscape.h5")
 
     def test_companions_of_different_outputs_differ(self) -> None:
-        names = {store.beside(Path(name), "eig.png").name for name in ("lr0.1", "lr0.5", "lr0.5.h5x", "b.landscape.h5")}
+        names = {paths.beside(Path(name), "eig.png").name for name in ("lr0.1", "lr0.5", "lr0.5.h5x", "b.landscape.h5")}
         assert names == {"lr0.1.eig.png", "lr0.5.eig.png", "lr0.5.h5x.eig.png", "b.eig.png"}
 
     def test_a_full_disk_leaves_the_old_file_and_says_so(self, tmp_path: Path) -> None:

@@ -16,16 +16,12 @@ from landscape.checkpoints.edits import write as editing
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.wrappers import first_names
 from landscape.objective import Objective
-from landscape.storage import results as store
-
-EDITED = "edited"  # in the names of what is written
+from landscape.storage import paths
 
 
 def target(objective: Objective, output: Path) -> Path:
     """Where the edited checkpoint goes: beside the results, a directory for a directory."""
-    path = _path(objective)
-    stem = store.stem(output)
-    return output.with_name(f"{stem}.{EDITED}" if path.is_dir() else f"{stem}.{EDITED}.safetensors")
+    return paths.edited_checkpoint(output, directory=_path(objective).is_dir())
 
 
 def require_room(objective: Objective, output: Path) -> None:

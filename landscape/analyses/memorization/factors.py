@@ -15,6 +15,7 @@ from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.choices import Labels
 from landscape.errors import OutputError, TaskError, listing
 from landscape.fields import option
+from landscape.storage import paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.storage.results import Stored
 
-SIDECAR = "factors.safetensors"  # beside the results
 PHASE = "factors"
 SAME_LOSS = 1e-4  # relative: factors of a model whose loss differs more are those of another one
 SHOWN = 6  # layers in a plan
@@ -192,7 +192,7 @@ class Factored(Analysis):
         from landscape.analyses.shared.phases import prefix_state
         from landscape.storage import results as store
 
-        sidecar = store.beside(output, SIDECAR)
+        sidecar = paths.beside(output, paths.FACTORS)
         if not sidecar.exists():
             return None
         try:
@@ -209,7 +209,7 @@ class Factored(Analysis):
         return prefix_state(PHASE, arrays)
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
-        return {SIDECAR: dict(result.factors)} if result.factors else {}
+        return {paths.FACTORS: dict(result.factors)} if result.factors else {}
 
 
 def _note(objective: Objective, said: str) -> None:

@@ -63,7 +63,7 @@ class Memorization(Factored):
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         from landscape.evaluation import other_checkpoints as others
 
-        steps = others.trajectory(self.trajectory) if self.trajectory else []
+        steps = others.trajectory(self.trajectory).checkpoints if self.trajectory else ()
         digests = [others.read(objective, one, "--trajectory").digest for one in steps]
         return {**super().ingredients(objective), **({"trajectory": digests} if digests else {})}
 

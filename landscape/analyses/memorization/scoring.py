@@ -35,7 +35,11 @@ def scored(
     from landscape.evaluation import other_checkpoints as others
 
     sets, memorised = _scored_sets(objective, setting)
-    steps = others.trajectory(trajectory) if trajectory else []
+    steps: tuple[str, ...] = ()
+    if trajectory:
+        found = others.trajectory(trajectory)
+        steps = found.checkpoints
+        objective.notes.extend([found.note] if found.note and found.note not in objective.notes else [])
     jobs: dict[str, Callable[[Objective], Tensor]] = _jobs(objective, setting, weights, seed)
     for number, step in enumerate(steps):
         jobs |= _at(objective, setting, step, f"step {number}", seed)

@@ -40,9 +40,10 @@ def load_stored_eigenvectors(
     """Those that `eig --save-vectors` left beside `output` for the same weights, data and loss, if there are any."""
     import numpy as np
 
+    from landscape.storage import paths
     from landscape.storage import results as store
 
-    sidecar = store.beside(output, "eig.safetensors")
+    sidecar = paths.beside(output, paths.EIGENVECTORS)
     if "eig" not in stored or not sidecar.exists():
         return None
     attributes = stored["eig"].attributes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.evaluation.directions import Treatment
-    from landscape.evaluation.other_checkpoints import Other
+    from landscape.evaluation.other_checkpoints import Other, Trajectory
     from landscape.evaluation.sweep import Plane, Sweep
     from landscape.losses.loss import Loss
     from landscape.objective import Objective
@@ -165,7 +165,8 @@ class Surface(Analysis):
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         from landscape.evaluation import other_checkpoints as others
 
-        flag, named = ("--trajectory", self._steps()) if self.trajectory else ("--towards", self.towards)
+        flag = "--trajectory" if self.trajectory else "--towards"
+        named = self._trajectory().checkpoints if self.trajectory else self.towards
         return {"others": [others.read(objective, one, flag).digest for one in named]} if named else {}
 
     def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
@@ -244,8 +245,8 @@ class Surface(Analysis):
         named = max(len(options.parse_grid(self.grid)), len(options.parse_range(self.range)) if self.range else 1)
         return self.dim or max(named, 1 if self.axes == "gradient" else 2)
 
-    def _steps(self) -> list[str]:
-        """The checkpoints of the trajectory."""
+    def _trajectory(self) -> Trajectory:
+        """The checkpoints of the trajectory, and what was left out."""
         from landscape.evaluation import other_checkpoints as others
 
         if self.trajectory is None:
@@ -280,8 +281,10 @@ class Surface(Analysis):
             there = self._others(objective)
             return planes.checkpoint_frame(objective, [align(one) for one in there] if self.align else there, mode)
         if self.axes == "trajectory":
+            found = self._trajectory()
+            objective.notes.extend([found.note] if found.note and found.note not in objective.notes else [])
             frame = planes.trajectory_frame(
-                objective, self._dim, self._steps(), lambda path: others.read(objective, path, "--trajectory")
+                objective, self._dim, found.checkpoints, lambda path: others.read(objective, path, "--trajectory")
             )
         elif self.axes == "gradient":
             frame = planes.gradient_frame(objective, self._dim, done, self.seed)

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from landscape.errors import OutputError
+from landscape.storage import paths
 from landscape.storage.results import sync_directory
 
 
 @contextmanager
 def drafted(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, removed afterwards; an OSError meanwhile is raised as OutputError."""
-    folder = _beside(target, "tmp")
+    folder = paths.temporary_file(target)
     try:
         folder.mkdir()
         yield folder
@@ -55,7 +56,7 @@ def settle_folder(folder: Path, target: Path) -> None:
     if not target.exists():
         folder.rename(target)
     else:
-        aside = target.rename(_beside(target, "old"))
+        aside = target.rename(paths.older_version(target))
         try:
             folder.rename(target)
         except OSError:
@@ -63,7 +64,3 @@ def settle_folder(folder: Path, target: Path) -> None:
             raise
         shutil.rmtree(aside)
     sync_directory(target.parent)
-
-
-def _beside(target: Path, ending: str) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.{ending}")

@@ -11,7 +11,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.checkpoints.edits import undo as undoing
 from landscape.checkpoints.edits.casting import raw
 from landscape.checkpoints.edits.segments import Recipe, Segment, covered, unchanged
 from landscape.checkpoints.formats import archive, safetensors_format
@@ -19,9 +18,9 @@ from landscape.checkpoints.formats.contents import Contents, Place
 from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.checkpoints.spec import DATA_KEY, KEY
 from landscape.errors import CheckpointError, listing
-from landscape.storage import results as store
+from landscape.storage import paths
 
-RESULTS = (store.SUFFIX, ".png", ".partial")  # endings of what landscape writes beside a checkpoint
+CHECKPOINT_KINDS = (None, "edited checkpoint", "undo file")  # kinds of files that belong to a checkpoint
 Pieces = Iterable[bytes | memoryview]
 
 
@@ -40,7 +39,7 @@ def patched(contents: Contents, values: Mapping[str, Tensor], output: Path) -> P
     written: dict[str, Pieces] = {}
     originals = {}
     for file in files:
-        if file.name == undoing.INSIDE and not alone:  # an earlier edit's: the original has it, its copy has its own
+        if file.name == paths.UNDO_INSIDE and not alone:  # an earlier edit's: the original has it, its copy has its own
             originals[file] = covered(file.stat().st_size, [])
             continue
         inside = {key: values[key] for key in values if contents.places[key].file == file}
@@ -107,7 +106,8 @@ def _begin(place: Place) -> int:
 
 def _files(directory: Path) -> list[Path]:
     """The files of a directory that its copy has too; raises CheckpointError for links that leave it."""
-    files = [entry for entry in sorted(directory.iterdir()) if entry.is_file() and not entry.name.endswith(RESULTS)]
+    entries = [entry for entry in sorted(directory.iterdir()) if entry.is_file()]
+    files = [entry for entry in entries if paths.file_kind(entry) in CHECKPOINT_KINDS]
     for file in files:
         safetensors_format.require_home(file, directory)
     return files

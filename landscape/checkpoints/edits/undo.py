@@ -22,12 +22,10 @@ from safetensors.numpy import save
 from landscape.checkpoints import json_data
 from landscape.checkpoints.edits import atomic_files as drafts
 from landscape.checkpoints.edits.segments import LITERAL, Recipe, Segment
-from landscape.checkpoints.edits.undo_names import INSIDE, SUFFIX, beside, undo_file
 from landscape.checkpoints.formats import safetensors_format, sniff
 from landscape.errors import CheckpointError, UsageError, listing, shown
+from landscape.storage.paths import UNDO, UNDO_INSIDE, UNDO_KEY, safetensors_metadata, undo_file
 
-__all__ = ["INSIDE", "SUFFIX", "Undo", "beside", "digest", "file_digest", "fits", "manifest", "undo", "undo_file"]
-KEY = "landscape_undo"  # the entry of safetensors' metadata that holds the manifest
 SCHEMA = 1
 DAMAGED = "without an undo file the original cannot be restored: copy both again from where they were written"
 
@@ -49,7 +47,7 @@ class Undo:
             rows = [(one.source, one.begin, one.length) for one in recipe.segments]
             arrays[f"segments.{place}"] = np.array(rows, np.int64).reshape(-1, 3)
             arrays[f"literal.{place}"] = np.frombuffer(recipe.literal, np.uint8)
-        return save(arrays, {KEY: text})
+        return save(arrays, {UNDO_KEY: text})
 
 
 def manifest(edited: Path) -> dict[str, Any]:
@@ -95,8 +93,22 @@ def fits(edited: Path) -> bool:
         _require_unaltered(edited, _sources(edited, said), said["edited"])
     except (CheckpointError, UsageError, OSError):
         return False
-    written = {INSIDE, *(listed["name"] for listed in said["edited"]["files"])}
+    written = {UNDO_INSIDE, *(listed["name"] for listed in said["edited"]["files"])}
     return not edited.is_dir() or {entry.name for entry in edited.iterdir()} == written
+
+
+def edited_digests(folder: Path) -> set[str]:
+    """The sha256 of the edited files that the undo files in a folder tell of, whatever they are called now."""
+    found: set[str] = set()
+    for path in folder.iterdir():
+        try:
+            if path.name.endswith(UNDO) or (path.is_file() and UNDO_KEY in safetensors_metadata(path)):
+                said = _manifest(path)
+                found |= {listed["sha256"] for listed in said["edited"]["files"]}
+                found -= {listed["sha256"] for listed in said["original"]["files"]}  # an edit that changed nothing
+        except CheckpointError:  # a damaged undo file tells nothing
+            continue
+    return found
 
 
 def digest(pieces: Iterable[bytes | memoryview]) -> str:
@@ -200,7 +212,7 @@ def _recipe(path: Path, file: Any, place: int) -> Recipe:
 def _manifest(path: Path) -> dict[str, Any]:
     safetensors_format.described(path, sniff.SAFETENSORS)  # raises for a header that is damaged or absurd
     with safe_open(path, framework="np") as file:
-        text = (file.metadata() or {}).get(KEY)
+        text = (file.metadata() or {}).get(UNDO_KEY)
     if text is None:
         raise _damaged(path, "it has no manifest")
     said = json_data.parsed(text.encode(), f"{path}: its manifest")

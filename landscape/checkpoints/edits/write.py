@@ -22,6 +22,7 @@ from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.describe import look
 from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.errors import CheckpointError, UsageError, listing
+from landscape.storage import paths
 
 ELSEWHERE = "write elsewhere, or move what is there away"
 
@@ -72,7 +73,7 @@ def write(
         }
         undo = undoing.Undo(said, _recipes(plan, folder, list(original.values())))
         contents.require_unchanged()
-        name = undoing.INSIDE if folded else undoing.beside(output).name
+        name = paths.UNDO_INSIDE if folded else paths.undo_beside(output).name
         drafts.fill(folder / name, [undo.to_bytes()])
         if folded:
             drafts.settle_folder(folder, output)
@@ -93,20 +94,20 @@ def _facts(about: Mapping[str, Any]) -> Any:
 def _require_free(path: Path, output: Path) -> None:
     """Raises UsageError if something is in the way that no earlier edit wrote as it is."""
     folded = path.is_dir()
-    if not folded and (not output.name.endswith(".safetensors") or output.name.endswith(undoing.SUFFIX)):
+    if not folded and (not output.name.endswith(".safetensors") or output.name.endswith(paths.UNDO)):
         raise UsageError(
             f"{output} will not do as the name of an edited checkpoint",
             why="it is written as safetensors, whatever the original was",
-            fix=f"a name that ends in .safetensors and not in {undoing.SUFFIX}",
+            fix=f"a name that ends in .safetensors and not in {paths.UNDO}",
         )
     if output.exists() and output.samefile(path):
         raise UsageError(f"{output} is the original itself, which stays as it is", fix="write elsewhere")
     if os.path.lexists(output):
         if output.is_dir() != folded or not undoing.fits(output):
             raise UsageError(f"{output} exists, and is not what an earlier edit wrote", fix=ELSEWHERE)
-    elif not folded and os.path.lexists(undoing.beside(output)):
+    elif not folded and os.path.lexists(paths.undo_beside(output)):
         raise UsageError(
-            f"{undoing.beside(output)} exists without {output.name}",
+            f"{paths.undo_beside(output)} exists without {output.name}",
             why="an edited checkpoint of another name may need it",
             fix=ELSEWHERE,
         )

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 import landscape
 from landscape.checkpoints import read
 from landscape.checkpoints.edits import segments as recipes
-from landscape.checkpoints.edits import undo as undoing
 from landscape.checkpoints.edits import write as editing
 from landscape.checkpoints.edits.segments import LITERAL, Segment
 from landscape.checkpoints.edits.undo import manifest, undo
 from landscape.checkpoints.edits.write import write
 from landscape.errors import CheckpointError, LandscapeError, NumericalError, OutputError, UsageError
 from landscape.evaluation.other_checkpoints import trajectory
+from landscape.storage import paths
 
 STATE = {
     "a.weight": torch.arange(6.0).view(2, 3),
@@ -215,7 +215,7 @@ class TestEveryKind:
         once = content(first)
         assert content(undo(second, tmp_path / f"back{ending}")) == once
         if not path.is_dir():
-            shutil.copy(undoing.undo_file(first), undoing.beside(tmp_path / f"back{ending}"))
+            shutil.copy(paths.undo_file(first), paths.undo_beside(tmp_path / f"back{ending}"))
         assert content(undo(tmp_path / f"back{ending}", tmp_path / "twice")) == content(path)
 
     def test_a_full_disk_leaves_the_earlier_copy(self, kind: str, tmp_path: Path) -> None:
@@ -268,21 +268,21 @@ def test_a_safetensors_file_keeps_every_byte_but_those_of_the_changed_tensors(tm
     values = torch.tensor([1 / 3, 2 / 3], dtype=torch.float64).float().numpy().tobytes()
     assert new == old.replace(STATE["a.bias"].numpy().tobytes(), values)
     assert new != old
-    with safe_open(undoing.beside(output), framework="np") as file:
+    with safe_open(paths.undo_beside(output), framework="np") as file:
         assert file.get_tensor("literal.0").tobytes() == STATE["a.bias"].numpy().tobytes()
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_the_undo_file_of_a_torch_file_does_not_hold_what_the_copy_holds(zipped: bool, tmp_path: Path) -> None:
     output = edited(torched(LARGE, tmp_path, zipped=zipped))
-    with safe_open(undoing.beside(output), framework="np") as file:
+    with safe_open(paths.undo_beside(output), framework="np") as file:
         assert file.get_tensor("literal.0").size < path_size(tmp_path / "old.pt") - LARGE["large"].nbytes + 1
-    assert undoing.beside(output).stat().st_size < LARGE["large"].nbytes
+    assert paths.undo_beside(output).stat().st_size < LARGE["large"].nbytes
 
 
 def test_the_undo_file_of_a_torch_file_does_not_hold_its_extras(tmp_path: Path) -> None:
     torch.save({"state_dict": STATE, "landscape_data": {"inputs": LARGE["large"]}}, tmp_path / "old.pt")
-    assert undoing.beside(edited(tmp_path / "old.pt")).stat().st_size < LARGE["large"].nbytes
+    assert paths.undo_beside(edited(tmp_path / "old.pt")).stat().st_size < LARGE["large"].nbytes
 
 
 def path_size(path: Path) -> int:
@@ -371,8 +371,10 @@ def test_a_hugging_face_directory_loads_with_transformers_and_comes_back(size: s
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2))
         model.save_pretrained(tmp_path / "gpt2", max_shard_size=size)
     assert len(list((tmp_path / "gpt2").glob("*.safetensors"))) == (1 if size == "1GB" else 3)
-    for name in ("run.landscape.h5", "run.png", "run.landscape.h5.partial"):
+    for name in ("run.landscape.h5", "run.eig.partial"):
         (tmp_path / "gpt2" / name).touch()
+    (tmp_path / "gpt2" / "run.png").write_bytes(b"\x89PNG Description\0landscape run 0123456789abcdef")
+    (tmp_path / "gpt2" / "logo.png").write_bytes(b"\x89PNG not a figure of landscape")
     (tmp_path / "gpt2" / "sub").mkdir()
     (tmp_path / "gpt2" / "README.md").write_text("a card")
     tensors = read(tmp_path / "gpt2").tensors
@@ -428,12 +430,13 @@ def test_weights_by_a_prefix_keep_their_file_s_names(tmp_path: Path) -> None:
     assert held.keys() == load_file(tmp_path / "o").keys()
 
 
-def test_the_undo_file_is_no_checkpoint_of_a_trajectory(tmp_path: Path) -> None:
+def test_an_edited_checkpoint_and_its_undo_file_are_left_out_of_a_trajectory(tmp_path: Path) -> None:
     for step in (1, 2):
-        save_file(STATE, tmp_path / "old.safetensors")
-        write(tmp_path / "old.safetensors", THIRDS, tmp_path / f"step-{step}.safetensors", about={})
-    (tmp_path / "old.safetensors").unlink()
-    assert [Path(found).name for found in trajectory(str(tmp_path))] == ["step-1.safetensors", "step-2.safetensors"]
+        save_file(STATE, tmp_path / f"step-{step}.safetensors")
+    write(tmp_path / "step-1.safetensors", THIRDS, tmp_path / "step-3.safetensors", about={})
+    found = trajectory(str(tmp_path))
+    assert [Path(path).name for path in found.checkpoints] == ["step-1.safetensors", "step-2.safetensors"]
+    assert found.left_out == ("step-3.safetensors", "step-3.undo.safetensors")
 
 
 def double(*values: float) -> Tensor:
@@ -502,7 +505,7 @@ class TestOutputs:
         elif what == "dangling link":
             output.symlink_to(tmp_path / "nowhere")
         else:
-            undoing.beside(output).write_bytes(b"mine")
+            paths.undo_beside(output).write_bytes(b"mine")
         before = content(tmp_path)
         with pytest.raises(UsageError, match="exists"):
             write(path, THIRDS, output, about={})
@@ -591,12 +594,12 @@ class TestUndoFiles:
 
     def rewritten(self, output: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], object]) -> None:
         """The undo file with another manifest or other arrays."""
-        path = undoing.undo_file(output)
+        path = paths.undo_file(output)
         with safe_open(path, framework="np") as file:
-            said = json.loads(file.metadata()[undoing.KEY])
+            said = json.loads(file.metadata()[paths.UNDO_KEY])
             arrays = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118
         change(said, arrays)
-        save_arrays(arrays, path, {undoing.KEY: json.dumps(said)})
+        save_arrays(arrays, path, {paths.UNDO_KEY: json.dumps(said)})
 
     def test_without_one_nothing_is_undone(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"cannot be undone: there is no .*old.undo.safetensors\n.*undo file"):
@@ -618,7 +621,7 @@ class TestUndoFiles:
     def test_a_directory_s_is_not_a_file_s(self, tmp_path: Path) -> None:
         output = edited(sharded(tmp_path))
         file = plain(tmp_path)
-        shutil.copy(undoing.undo_file(output), undoing.beside(file))
+        shutil.copy(paths.undo_file(output), paths.undo_beside(file))
         with pytest.raises(UsageError, match="belongs to another edit"):
             undo(file)
 
@@ -626,7 +629,7 @@ class TestUndoFiles:
         path = plain(tmp_path)
         output = edited(path)
         output.rename(tmp_path / "x.safetensors")
-        undoing.beside(output).rename(tmp_path / "x.undo.safetensors")
+        paths.undo_beside(output).rename(tmp_path / "x.undo.safetensors")
         assert content(undo(tmp_path / "x.safetensors", tmp_path / "back")) == content(path)
 
     @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "..", ".", "", "a\\b", "a\0b", 7, None])
@@ -721,14 +724,14 @@ class TestUndoFiles:
     @pytest.mark.parametrize("share", [0, 0.3, 0.99])
     def test_a_truncated_one_is_said(self, share: float, tmp_path: Path) -> None:
         output = edited(torched(LARGE, tmp_path))
-        path = undoing.beside(output)
+        path = paths.undo_beside(output)
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
         with pytest.raises(CheckpointError, match=r"damaged|empty|not a"):
             undo(output)
 
     def test_a_safetensors_file_of_another_kind_is_said(self, tmp_path: Path) -> None:
         path = plain(tmp_path)
-        save_file(STATE, undoing.beside(path))
+        save_file(STATE, paths.undo_beside(path))
         with pytest.raises(CheckpointError, match="it has no manifest"):
             undo(path)
 

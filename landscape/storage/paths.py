@@ -1,0 +1,205 @@
+"""Every file that landscape writes: how it is named, and how it is recognized, by its name or by its content.
+
+All writers take their names from here. Recognition by content also finds a file that was renamed. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError, safe_open
+
+FileKind = Literal[
+    "results", "snapshot", "sidecar", "edited checkpoint", "undo file", "picture", "table", "report", "baseline",
+    "lock", "temporary",
+]  # fmt: skip
+
+RESULTS = ".landscape.h5"
+EIGENVECTORS, FACTORS = "eig.safetensors", "factors.safetensors"  # sidecars that hold arrays too large for results
+EDITED = "edited"  # in the names of edited checkpoints
+UNDO, UNDO_INSIDE = ".undo.safetensors", "landscape.undo"  # beside an edited file; inside an edited directory
+SNAPSHOT = ".partial"
+BASELINE = "landscape-baseline.json"
+PICTURES = (".png", ".pdf", ".svg")
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of checkpoints, which users write
+
+MARK = "landscape_schema"  # attribute of results files, and entry of the metadata of snapshots and sidecars
+EDIT_KEY, UNDO_KEY = "landscape_edit", "landscape_undo"  # entries of the metadata of edited checkpoints and undo files
+PICTURE_MARK = "landscape run "  # begins the description inside every picture
+
+NAMES: tuple[tuple[FileKind, str], ...] = (
+    ("results", r".+\.landscape\.h5"),
+    ("snapshot", r".+\.partial"),
+    ("sidecar", r".+\.(eig|factors)\.safetensors"),
+    ("undo file", r".+\.undo\.safetensors|landscape\.undo"),
+    ("edited checkpoint", r".+\.edited(\.safetensors)?"),
+    ("baseline", r"landscape-baseline\.json"),
+    ("lock", r"\..+\.lock(\.\d+)?(\.stale)?"),
+    ("temporary", r"\..+\.\d+\.(tmp|old)|\.landscape-doctor-\d+\.h5"),
+)  # patterns of whole names
+TEXTS: tuple[tuple[FileKind, bytes], ...] = (
+    ("picture", rb"landscape run [0-9a-f]"),
+    ("table", rb"\Aalpha,(beta,)?loss\b|<VTKFile type=\"StructuredGrid\"[^\0]*<PointData Scalars=\"loss\">"),
+    ("baseline", rb"\A\{\s*\"kind\": \"[a-z-]+\",\s*\"schema\": \d+,\s*\"checkpoints\": "),
+    (
+        "report",
+        rb"\A\[?\{\"schema\": \d+, \"(kind|analysis)\": |<testsuite name=\"landscape check|\A### landscape check:",
+    ),
+    ("lock", rb"\A\{\"pid\": \d+, \"host\": "),
+)  # patterns that occur in the first or the last bytes of files without a container format
+EXCERPT = 8192  # bytes at either end of a file: matplotlib describes a PNG or SVG at the beginning, a PDF at the end
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+
+def results_file(checkpoint: Path, kind: str = "") -> Path:
+    """The default results file of a checkpoint: `ckpt.landscape.h5`, or `ckpt.check.landscape.h5` of kind `.check`."""
+    base = checkpoint.name if checkpoint.is_dir() else checkpoint.stem
+    return checkpoint.with_name(f"{base}{kind}{RESULTS}")
+
+
+def stem(results: Path) -> str:
+    """The name of a results file without its ending: `run` of `run.landscape.h5`."""
+    return results.name.removesuffix(RESULTS).removesuffix(".h5")
+
+
+def beside(results: Path, suffix: str) -> Path:
+    """A companion of a results file: `run.landscape.h5` and `eig.png` give `run.eig.png`."""
+    return results.with_name(f"{stem(results)}.{suffix}")
+
+
+def snapshot_file(results: Path, analysis: str) -> Path:
+    """The unfinished work of an analysis: `run.eig.partial`."""
+    return beside(results, f"{analysis}{SNAPSHOT}")
+
+
+def picture_file(results: Path, analysis: str, *, solid: bool = False) -> Path:
+    """The default picture of a result: `run.surface.png`, or `run.surface-solid.png` in three dimensions."""
+    return beside(results, f"{analysis}-solid.png" if solid else f"{analysis}.png")
+
+
+def edited_checkpoint(results: Path, *, directory: bool) -> Path:
+    """The edited checkpoint beside results: `run.edited.safetensors`, or the directory `run.edited`."""
+    return beside(results, EDITED if directory else f"{EDITED}.safetensors")
+
+
+def undo_file(edited: Path) -> Path:
+    """The undo file of an edited file, beside it, or of an edited directory, inside it."""
+    return edited / UNDO_INSIDE if edited.is_dir() else undo_beside(edited)
+
+
+def undo_beside(edited: Path) -> Path:
+    """The undo file of an edited file, which need not exist."""
+    return edited.with_name(edited.name.removesuffix(".safetensors") + UNDO)
+
+
+def lock_file(results: Path) -> Path:
+    """The lock of a results file while a process measures into it."""
+    return results.with_name(f".{results.name}.lock")
+
+
+def own_lock_file(lock: Path) -> Path:
+    """This process' lock before it is linked into its place."""
+    return lock.with_name(f"{lock.name}.{os.getpid()}")
+
+
+def stale_lock_file(lock: Path) -> Path:
+    """The lock of a dead process that this process removes."""
+    return lock.with_name(f"{lock.name}.{os.getpid()}.stale")
+
+
+def temporary_file(path: Path) -> Path:
+    """The draft of a file or directory, beside its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def older_version(path: Path) -> Path:
+    """The older directory that a new one replaces, until the new one stands in its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.old")
+
+
+def trial_file(folder: Path) -> Path:
+    """The file that `landscape doctor` writes and removes to see whether a folder is writable."""
+    return folder / f".landscape-doctor-{os.getpid()}.h5"
+
+
+# -- recognition ---------------------------------------------------------------------------------------------------
+
+
+def is_ours(path: Path) -> bool:
+    """Whether landscape wrote the file, or the directory of an edited checkpoint, as its name or its content shows."""
+    return file_kind(path) is not None
+
+
+def file_kind(path: Path) -> FileKind | None:
+    """The kind of file that landscape wrote at the path, by its name or its content; None for files of others."""
+    return _kind_by_name(path.name) or _kind_by_content(path)
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """The metadata in the header of a safetensors file; empty for other files."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
+
+
+def _kind_by_name(name: str) -> FileKind | None:
+    return next((kind for kind, pattern in NAMES if re.fullmatch(pattern, name)), None)
+
+
+def _kind_by_content(path: Path) -> FileKind | None:
+    try:
+        if path.is_dir():
+            return "edited checkpoint" if _is_edited(path) else None
+        if not path.is_file():  # opening a pipe would wait for its writer
+            return None
+        head, tail = _excerpts(path)
+    except OSError:
+        return None
+    if head.startswith(HDF5):
+        return "results" if _is_results(path) else None
+    if head[8:9] == b"{":  # behind the length of a safetensors header
+        return _kind_by_metadata(safetensors_metadata(path))
+    return next((kind for kind, pattern in TEXTS if re.search(pattern, head) or re.search(pattern, tail)), None)
+
+
+def _excerpts(path: Path) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file."""
+    with path.open("rb") as file:
+        head = file.read(EXCERPT)
+        file.seek(max(path.stat().st_size - EXCERPT, 0))
+        return head, file.read(EXCERPT)
+
+
+def _kind_by_metadata(metadata: dict[str, str]) -> FileKind | None:
+    for key, kind in ((UNDO_KEY, "undo file"), (EDIT_KEY, "edited checkpoint")):
+        if key in metadata:
+            return kind  # type: ignore[return-value]
+    if {"fingerprint", "analysis"} <= metadata.keys():
+        return "sidecar"
+    if MARK in metadata or {"fingerprint", "loss", "seconds"} <= metadata.keys():  # the latter before there was a mark
+        return "snapshot"
+    return None
+
+
+def _is_edited(directory: Path) -> bool:
+    """Whether a directory is an edited checkpoint: it has an undo file, or one of its shards is marked."""
+    shards = (entry for entry in directory.iterdir() if entry.name.endswith(".safetensors") and entry.is_file())
+    return (directory / UNDO_INSIDE).is_file() or any(EDIT_KEY in safetensors_metadata(shard) for shard in shards)
+
+
+def _is_results(path: Path) -> bool:
+    import h5py  # takes a quarter of a second, which other files need not wait for
+
+    try:
+        with h5py.File(path, "r") as file:
+            return MARK in file.attrs
+    except (OSError, RuntimeError):  # not HDF5 after its first bytes
+        return False
