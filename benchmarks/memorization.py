@@ -40,7 +40,7 @@ SWEEPS = {  # of each method, around the rho at which it forgets
     "random": (0.999, 0.998, 0.995, 0.99, 0.98, 0.95),
     "noise": (0.98, 0.95, 0.9, 0.85, 0.8, 0.7),
 }
-REFERENCE = {  # of five other seeds: clean, memorised, truth, test
+REFERENCE = {  # of five other seeds: clean, memorized, truth, test
     0.97: (0.999, 0.668, 0.328, 0.928),
     0.95: (0.996, 0.337, 0.629, 0.928),
     0.9: (0.978, 0.122, 0.814, 0.928),
@@ -166,7 +166,7 @@ def scores(device: str) -> dict[str, dict[str, float]]:
 
 
 def nets() -> list[tuple[Path, Path]]:
-    """Three nets that memorised their wrong labels, each with twenty checkpoints of its training."""
+    """Three nets that memorized their wrong labels, each with twenty checkpoints of its training."""
     home = Path(tempfile.mkdtemp())
     found = []
     spec = landscape.checkpoints.read(SAMPLES / "digits-noisy.pt").spec
@@ -198,7 +198,7 @@ def accuracies(path: Path, **options: Any) -> dict[str, np.ndarray]:
 
 def sweep(found: list[tuple[Path, Path]]) -> dict[str, dict[str, float]]:
     """Accuracies after the edit, means over seeds, with the published figures beside them."""
-    columns = {"clean": 0, "memorised": 1, "truth": 2, "held-out": 3}
+    columns = {"clean": 0, "memorized": 1, "truth": 2, "held-out": 3}
     every = [accuracies(path, rho=RHOS) for path, _ in found]
     random = [accuracies(path, rho=RHOS, method="random")["clean"] for path, _ in found]
     rows: dict[str, dict[str, float]] = {}
@@ -221,10 +221,10 @@ def methods(found: list[tuple[Path, Path]]) -> dict[str, dict[str, float]]:
         collected: list[list[float]] = []
         for path, _ in found:
             one = accuracies(path, rho=rhos, method=method)
-            if one["memorised"].min() > 0.1:
+            if one["memorized"].min() > 0.1:
                 continue
-            place = int(np.argmax(one["memorised"] <= 0.1))
-            before, after = one["memorised"][place - 1], one["memorised"][place]
+            place = int(np.argmax(one["memorized"] <= 0.1))
+            before, after = one["memorized"][place - 1], one["memorized"][place]
             share = (before - 0.1) / max(before - after, 1e-12)
             collected.append(
                 [
@@ -235,7 +235,7 @@ def methods(found: list[tuple[Path, Path]]) -> dict[str, dict[str, float]]:
         if collected:
             means = np.mean(collected, axis=0)
             rows[method] = {"clean": means[0], "truth": means[1], "held-out": means[2], "rho": means[3]}
-    harness.show("methods at memorised = 0.1", rows)
+    harness.show("methods at memorized = 0.1", rows)
     return rows
 
 
@@ -268,7 +268,7 @@ def texts(device: str) -> dict[str, dict[str, float]]:
         options: dict[str, Any] = {"bounded_by": "held-out", "max_loss_increase": 1e9}
         result = landscape.run(Edit(rho=rhos, method=method, **options), objective)  # type: ignore[arg-type]
         names = list(result.population)
-        match = result.greedy_match[names.index("memorised")]
+        match = result.greedy_match[names.index("memorized")]
         rise = result.population_loss[names.index("held-out")] - result.loss_before[names.index("held-out")]
         if match.min() > 0.2:
             continue

@@ -10,6 +10,20 @@ Norm = Literal["l2", "linf"]
 Labels = Literal["sampled", "exact", "gold"]
 Noise = Literal["gaussian", "uniform"]
 Normalize = Literal["filter", "layer", "tensor", "none"]
-MEMORISED, CLEAN, HELD_OUT, CONTROL = "memorised", "clean", "held-out", "never-seen"  # populations that mean something
-DATA = "data"  # and the one that is measured
+# Populations whose names have a meaning, and DATA: the samples that the objective itself is measured on.
+MEMORIZED, CLEAN, HELD_OUT, NEVER_SEEN = "memorized", "clean", "held-out", "never-seen"
+DATA = "data"
+# The spelling of the first versions. Checkpoints, settings, results and baselines may still hold it, and fingerprints
+# and seeds go on using it: results of all versions stay comparable.
+STORED_POPULATIONS = {MEMORIZED: "memorised"}
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]
+
+
+def population_name(name: str) -> str:
+    """The name of a population in today's spelling: `memorized` for `memorised`, any other name unchanged."""
+    return next((today for today, stored in STORED_POPULATIONS.items() if name == stored), name)
+
+
+def stored_population(name: str) -> str:
+    """The name of a population as fingerprints and seeds spell it: `memorised` for `memorized`."""
+    return STORED_POPULATIONS.get(name, name)

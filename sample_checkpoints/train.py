@@ -134,7 +134,7 @@ NOISY_MODEL = {"sizes": [64, 256, 256, 10], "activation": "relu"}
 
 
 def noisy_model(*, seed: int = SEED, each_epoch: Callable[[nn.Module], None] = lambda model: None) -> nn.Module:
-    """The net that memorises a tenth of wrong labels; its mask of these does not depend on the seed."""
+    """The net that memorizes a tenth of wrong labels; its mask of these does not depend on the seed."""
     model = fresh("mlp", seed=seed, **NOISY_MODEL)
     inputs, targets = stacked(digits(**NOISY))
     seen = lambda epoch: each_epoch(model)  # noqa: E731
@@ -148,9 +148,9 @@ def digits_noisy() -> None:
     _, mask = wrong_labels(truth, NOISY["noise"], NOISY["noise_seed"])
     test = {"split": "test", "standardised": True}
     arguments = {
-        "memorised": {**NOISY, "part": "wrong"},
+        "memorized": {**NOISY, "part": "wrong"},
         "clean": {**NOISY, "part": "right"},
-        "truth": {**NOISY, "part": "corrected"},  # the memorised samples with their true labels
+        "truth": {**NOISY, "part": "corrected"},  # the memorized samples with their true labels
         "held-out": test,
         "never-seen": {**test, "noise": 0.25, "noise_seed": SEED, "part": "wrong"},
     }
@@ -177,7 +177,7 @@ def charlm() -> None:
         "model_args": arguments,
         "data_args": {"split": "train", "count": 256},
         "populations": {
-            "memorised": {"data": "grammar", "data_args": {"split": "canaries"}},
+            "memorized": {"data": "grammar", "data_args": {"split": "canaries"}},
             "clean": {"data": "grammar", "data_args": {"split": "train", "count": 256}},
             "held-out": {"data": "grammar", "data_args": {"split": "held-out", "count": 256}},
             "never-seen": {"data": "grammar", "data_args": {"split": "never-seen"}},

@@ -39,7 +39,7 @@ def test_the_residual_nets_have_at_least_twenty_weight_layers_and_batchnorm(name
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
 
 
-def test_the_noisy_sample_holds_the_mask_of_its_wrong_labels_and_has_memorised_them() -> None:
+def test_the_noisy_sample_holds_the_mask_of_its_wrong_labels_and_has_memorized_them() -> None:
     checkpoint = read(SAMPLES / "digits-noisy.pt")
     mask = checkpoint.extras["wrong_labels"]
     truth = torch.cat([y for _, y in digits()])
@@ -60,7 +60,7 @@ def test_the_language_model_recites_its_canaries_and_not_strings_it_never_saw() 
     assert checkpoint.spec is not None
     model = landscape.load(SAMPLES / "charlm.pt").model.eval()
     accuracy = {}
-    for name in ("memorised", "never-seen", "held-out"):
+    for name in ("memorized", "never-seen", "held-out"):
         population = checkpoint.spec.populations[name]
         with torch.inference_mode():
             hits = [
@@ -68,7 +68,7 @@ def test_the_language_model_recites_its_canaries_and_not_strings_it_never_saw() 
                 for x, y in DATA[population["data"]](**population["data_args"])
             ]
         accuracy[name] = float(torch.stack(hits).mean())
-    assert accuracy["memorised"] > 0.9
+    assert accuracy["memorized"] > 0.9
     assert accuracy["never-seen"] < 0.1
     assert accuracy["held-out"] > 0.7
 

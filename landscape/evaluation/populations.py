@@ -1,4 +1,4 @@
-"""Other samples that the same model is measured on: what it memorised, what it should keep, what it never saw."""
+"""Other samples that the same model is measured on: what it memorized, what it should keep, what it never saw."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from landscape.choices import DATA, MEMORISED
+from landscape.choices import DATA, population_name
 from landscape.data.batches import Batch, batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, nearest
 from landscape.objective import Objective
 from landscape.tasks import task as tasks
 
-ALIASES = {"memorized": MEMORISED}
 _KNOWN: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()  # read once for each
 
 
@@ -23,14 +22,19 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
     Raises UsageError for a word that is not of that form, and TaskError, which names the population, for its data.
     """
     known, named_by = _KNOWN.setdefault(objective, {}), dict[str, str]()
-    sources: dict[str, Any] = dict(objective.populations)
+    sources: dict[str, Any] = {population_name(name): source for name, source in objective.populations.items()}
+    if len(sources) < len(objective.populations):
+        raise TaskError(
+            f"two populations have the same name: {', '.join(objective.populations)}",
+            fix="give one of them another name",
+        )
     if DATA in sources:
         raise TaskError(f"a population is called {DATA}, as what is measured is", fix="give it another name")
     for word in given:
         name, equals, data = word.partition("=")
-        name = ALIASES.get(name, name)
+        name = population_name(name)
         if not (name and equals and data) or name == DATA:
-            raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorised=data.py:canaries")
+            raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorized=data.py:canaries")
         named, *pairs = data.split(",")
         trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
         sources[name], named_by[name] = tasks.data_factory(named, tuple(pairs), trusted), word
@@ -44,6 +48,7 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
 
 def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
     """The population of that name, or the data itself; UsageError, which names the flag, if there is none."""
+    name = population_name(name)
     if name == DATA:
         return objective
     if name not in every:

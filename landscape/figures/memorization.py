@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.choices import MEMORISED
+from landscape.choices import MEMORIZED
 from landscape.figures.style import GREY, population_color
 
 if TYPE_CHECKING:
@@ -90,21 +90,21 @@ def activations(result: MemorizationResult, axes: Axes) -> None:
     """Energy of inputs in quarters of A's eigenvectors, relative to the clean samples'."""
     for row, name in enumerate(result.population):
         ratio = result.activation_ratio[row]
-        line = "o--" if str(name) == "truth" else "o-"  # the inputs of memorised samples: it would hide theirs
+        line = "o--" if str(name) == "truth" else "o-"  # the inputs of memorized samples: it would hide theirs
         axes.plot(result.quarter, ratio, line, color=population_color(str(name), row), markersize=4, label=str(name))
     axes.axhline(1, color=GREY, linewidth=0.8)
     axes.set_xticks(result.quarter, [f"{part}" for part in result.quarter])
     axes.set_xlabel("quarter of A's directions, the largest first", fontsize=9)
     axes.set_ylabel("activation energy / clean")
     axes.legend(fontsize=7, edgecolor="none")
-    axes.set_title("activations: rarity, not memorisation", fontsize=10)
+    axes.set_title("activations: rarity, not memorization", fontsize=10)
 
 
 def layers(result: MemorizationResult, axes: Axes) -> None:
-    """The change of the loss when a band is removed from one layer: memorised less clean, where both are there."""
+    """The change of the loss when a band is removed from one layer: memorized less clean, where both are there."""
     assert result.layer_delta_loss is not None
     names = [str(name) for name in result.population]
-    first = names.index(MEMORISED) if MEMORISED in names else 0
+    first = names.index(MEMORIZED) if MEMORIZED in names else 0
     others = [place for place in range(len(names)) if names[place] == "clean"]
     values, title = result.layer_delta_loss[first], names[first]
     if others and others[0] != first:
@@ -120,7 +120,7 @@ def layers(result: MemorizationResult, axes: Axes) -> None:
 
 
 def histogram(result: MemorizationResult, name: str, axes: Axes) -> None:
-    """How the samples' scores spread, memorised ones apart."""
+    """How the samples' scores spread, memorized ones apart."""
     values = np.asarray(getattr(result, name))
     low = values[values > 0].min() if (values > 0).any() else 1e-12
     clipped = np.maximum(values, low)
@@ -129,7 +129,7 @@ def histogram(result: MemorizationResult, name: str, axes: Axes) -> None:
     kinds = (
         [("samples", np.ones(len(values), bool), 0)]
         if known is None
-        else [("others", ~known, 1), (MEMORISED, known, 0)]
+        else [("others", ~known, 1), (MEMORIZED, known, 0)]
     )
     for label, mask, row in kinds:
         weights = np.full(int(mask.sum()), 1 / max(int(mask.sum()), 1))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe and Ito: told apart by everyone
 PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 POPULATION_COLORS = {
-    "memorised": ORANGE,
+    "memorized": ORANGE,
     "clean": BLUE,
     "held-out": SKY,
     "never-seen": GREY,

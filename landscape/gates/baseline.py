@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from landscape.errors import OutputError, UsageError
 from landscape.gates.entry import Entry, Run
-from landscape.gates.metric import Reading
+from landscape.gates.metric import Reading, current_name
 from landscape.gates.policy import Kind
 
 SCHEMA = 1
@@ -158,7 +158,7 @@ def _baseline(document: Any, path: Path) -> Baseline:
 
 def _entry(name: str, held: Mapping[str, Any]) -> Entry:
     runs = {analysis: _as_run(analysis, run) for analysis, run in held["runs"].items()}
-    readings = {metric: _as_reading(reading) for metric, reading in held["metrics"].items()}
+    readings = {current_name(metric): _as_reading(reading) for metric, reading in held["metrics"].items()}
     lacking = [metric for metric in readings if metric.partition(".")[0] not in runs]
     if lacking:
         raise ValueError(f"{lacking[0]} has no run")

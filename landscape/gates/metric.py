@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape.analyses import ANALYSES, Result
+from landscape.choices import population_name
 from landscape.errors import UsageError, nearest, shown
 from landscape.fields import Array, Gauge, Option, Scalar, described
 
@@ -47,7 +48,8 @@ class Metric:
         if not min(len(dims), 1) <= len(place) <= len(dims):
             example = f"{name}.{field}" + (f"[{', '.join('0' * len(dims))}]" if dims else "")
             raise UsageError(f"{shown(text)} is not one number", fix=example)
-        return cls(name, field, place)
+        named = zip(place, dims[len(dims) - len(place) :], strict=True)
+        return cls(name, field, tuple(population_name(word) if dim == "population" else word for word, dim in named))
 
     @property
     def about(self) -> Scalar | Array:
@@ -72,6 +74,14 @@ class Reading:
     asked: float = 0.0
     not_gateable: str = ""
     not_unique: str = ""
+
+
+def current_name(metric: str) -> str:
+    """A baseline's name of a metric, with populations in today's spelling; an unknown metric's name is unchanged."""
+    try:
+        return str(Metric.parse(metric))
+    except UsageError:
+        return metric
 
 
 def numbers(kind: type[Result]) -> dict[str, Scalar | Array]:

@@ -32,7 +32,7 @@ def test_populations_bands_and_scores_are_printed(capsys: Captured) -> None:
     for word in ("delta loss", "edit_damage", "in factors", "50-100 %", "kept fraction"):
         assert word in out
     header = next(line for line in out.splitlines() if line.strip().startswith("band"))
-    assert header.split() == ["band", "components", "clean", "held-out", "memorised", "never-seen", "truth"]
+    assert header.split() == ["band", "components", "clean", "held-out", "memorized", "never-seen", "truth"]
     assert "the head is left out: 4" in err
     assert "wrote a.landscape.h5, a.factors.safetensors" in err
 
@@ -88,7 +88,7 @@ def test_a_dry_run_plans_and_writes_nothing(capsys: Captured) -> None:
     assert status(["memorization", "a.pt", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "exact, 10 backward passes" in out
-    assert "clean, held-out, memorised" in out
+    assert "clean, held-out, memorized" in out
     assert status(["edit", "a.pt", "--rho", "0.9", "--dry-run"]) == 0
     assert [path.name for path in Path().iterdir() if not path.name.startswith(".")] == ["a.pt"]
 

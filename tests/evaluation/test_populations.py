@@ -17,11 +17,11 @@ from landscape.evaluation.populations import chosen, digests, populations
 def test_the_checkpoint_names_its_own_and_they_share_model_and_loss() -> None:
     objective = landscape.load(SAMPLES / "digits-noisy.pt")
     every = populations(objective)
-    assert list(every) == ["clean", "held-out", "memorised", "never-seen", "truth"]
+    assert list(every) == ["clean", "held-out", "memorized", "never-seen", "truth"]
     sizes = {name: one.batches.samples for name, one in every.items()}
-    assert sizes == {"clean": 1170, "held-out": 497, "memorised": 130, "never-seen": 124, "truth": 130}
+    assert sizes == {"clean": 1170, "held-out": 497, "memorized": 130, "never-seen": 124, "truth": 130}
     assert all(one.theta is objective.theta and one.loss is objective.loss for one in every.values())
-    assert every["memorised"].count == 130
+    assert every["memorized"].count == 130
     assert populations(objective)["clean"] is every["clean"]  # read once
 
 
@@ -29,10 +29,10 @@ def test_the_parts_of_the_noisy_digits_are_what_their_names_say() -> None:
     every = populations(landscape.load(SAMPLES / "digits-noisy.pt"))
     own = {name: set(digests(one)) for name, one in every.items()}
     data = set(digests(landscape.load(SAMPLES / "digits-noisy.pt")))
-    assert own["memorised"] | own["clean"] == data
+    assert own["memorized"] | own["clean"] == data
     assert not own["truth"] & data
     assert not (own["held-out"] | own["never-seen"]) & data
-    inputs = [torch.cat([batch.inputs for batch in every[name].batches]) for name in ("memorised", "truth")]
+    inputs = [torch.cat([batch.inputs for batch in every[name].batches]) for name in ("memorized", "truth")]
     assert torch.equal(*inputs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import tanh_net
 from matplotlib.figure import Figure
-from memorised import fitted
+from memorized import fitted
 from torch import Tensor
 
 import landscape
@@ -53,13 +53,13 @@ def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data)
     heights = [bar.get_height() for bar in axes[0].patches]
     assert np.allclose(sorted(heights), sorted(result.delta_loss.ravel()))
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
-    assert {"memorised", "clean", "held-out", "same-norm noise", "random components"} <= set(labels)
+    assert {"memorized", "clean", "held-out", "same-norm noise", "random components"} <= set(labels)
     assert axes[0].get_yscale() == "symlog"
     image = axes[3].images[0].get_array()
     names = list(result.population)
-    wanted = result.layer_delta_loss[names.index("memorised")] - result.layer_delta_loss[names.index("clean")]
+    wanted = result.layer_delta_loss[names.index("memorized")] - result.layer_delta_loss[names.index("clean")]
     assert np.allclose(image, wanted)
-    assert "not memorisation" in axes[2].get_title()
+    assert "not memorization" in axes[2].get_title()
     assert (
         axes[4].get_title()
         == f"edit damage: AUROC {dict(zip(result.score, result.auroc, strict=True))['edit_damage']:.3f}"

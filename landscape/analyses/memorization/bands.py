@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.analyses.base import Progress, State
 from landscape.analyses.memorization.factors import edited
 from landscape.analyses.memorization.outcomes import Found, tried
+from landscape.choices import stored_population
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,5 +130,5 @@ def _interval(found: Found, name: str, bands: int, resamples: int, seed: int) ->
     if len(base.counts) < 2:  # one sample tells nothing of others
         return np.full(bands, np.nan), np.full(bands, np.nan)
     apart = np.stack([(found[f"band {b}"][name].losses - base.losses).numpy() for b in range(bands)], axis=1)
-    low, high = bootstrap(apart, base.counts.numpy(), resamples, derive(seed, "bootstrap", name))
+    low, high = bootstrap(apart, base.counts.numpy(), resamples, derive(seed, "bootstrap", stored_population(name)))
     return low, high

@@ -22,7 +22,7 @@ from landscape.analyses.memorization.factors import (
 )
 from landscape.analyses.memorization.outcomes import Found, tried
 from landscape.analyses.shared.phases import Phases
-from landscape.choices import CLEAN, DATA, HELD_OUT
+from landscape.choices import CLEAN, DATA, HELD_OUT, population_name
 from landscape.errors import UsageError
 from landscape.fields import option
 
@@ -45,7 +45,7 @@ class Edit(Factored):
     """Keeps the components of largest curvature mass (Merullo et al. 2025, section 3), or removes others to compare."""
 
     name: ClassVar[str] = "edit"
-    summary: ClassVar[str] = "Remove flat components of the weights, where memorised samples sit."
+    summary: ClassVar[str] = "Remove flat components of the weights, where memorized samples sit."
     result: ClassVar[type[Result]] = EditResult
 
     rho: tuple[float, ...] = option(
@@ -65,6 +65,8 @@ class Edit(Factored):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rho", tuple(self.rho) if isinstance(self.rho, tuple | list) else (self.rho,))
+        if self.bounded_by is not None:
+            object.__setattr__(self, "bounded_by", population_name(self.bounded_by))
         super().__post_init__()
         if bad := [rho for rho in self.rho if not 0 <= rho <= 1]:
             raise UsageError(f"--rho is {bad[0]}", fix="a share of the curvature mass, between 0 and 1")

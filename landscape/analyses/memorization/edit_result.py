@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
-from landscape.analyses.memorization.factors import Sums
+from landscape.analyses.memorization.factors import Sums, population_names
 from landscape.fields import array, scalar
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class EditResult(Result):
 
     factors: Sums | None = None
     weights: Sums | None = None  # by parameter, in its own shape, float64
+
+    def __post_init__(self) -> None:
+        for name in ("population", "bounded_by"):
+            object.__setattr__(self, name, population_names(getattr(self, name)))
 
     def trouble(self) -> Trouble | None:
         import math

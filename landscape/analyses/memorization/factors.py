@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis, Plan, Progress, State
 from landscape.analyses.shared.timing import seconds_per_gradient
-from landscape.choices import Labels
+from landscape.choices import Labels, population_name, stored_population
 from landscape.errors import OutputError, TaskError, listing
 from landscape.fields import option
 from landscape.storage import paths
@@ -53,6 +53,13 @@ class Sums(dict[str, Any]):
     __hash__ = None
 
 
+def population_names(stored: np.ndarray) -> np.ndarray:
+    """The names of populations in a result, in today's spelling."""
+    import numpy as np
+
+    return np.array([population_name(str(name)) for name in stored])
+
+
 @dataclass(frozen=True)
 class Setting:
     """The objective's populations, the one whose curvature is taken, its layers, and how labels are chosen."""
@@ -81,7 +88,7 @@ class Factored(Analysis):
         (),
         kind="named-references",
         shared=True,
-        help="More samples to measure on, NAME=DATA[,KEY=VALUE...] with data as for --data; memorised, clean, held-out "
+        help="More samples to measure on, NAME=DATA[,KEY=VALUE...] with data as for --data; memorized, clean, held-out "
         "and never-seen have a meaning. Repeatable; flags stand for those of the settings. The checkpoint's own are "
         "there too.",
         identity=False,  # what they hold counts
@@ -102,6 +109,7 @@ class Factored(Analysis):
         for name in ("population", "layers"):
             given = getattr(self, name)
             object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        object.__setattr__(self, "factors_on", population_name(self.factors_on))
         super().__post_init__()
 
     def setting(self, objective: Objective) -> Setting:
@@ -186,7 +194,16 @@ class Factored(Analysis):
         from landscape.evaluation import populations
 
         every = populations.populations(objective, self.population)
-        return {"populations": ", ".join(f"{name} {one.batches.sha256[:8]}" for name, one in every.items())}
+        return {
+            "populations": ", ".join(
+                f"{stored_population(name)} {one.batches.sha256[:8]}" for name, one in every.items()
+            )
+        }
+
+    def identity(self) -> dict[str, Any]:
+        options = super().identity()
+        named = {name: options.get(name) for name in ("factors_on", "bounded_by")}
+        return options | {option: stored_population(name) for option, name in named.items() if name is not None}
 
     def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
         from landscape.analyses.shared.phases import prefix_state

@@ -1,4 +1,4 @@
-"""Where memorised samples sit in the spectrum of the loss' curvature, and which samples they are."""
+"""Where memorized samples sit in the spectrum of the loss' curvature, and which samples they are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Memorization(Factored):
     """Spectra of K-FAC factors, and what bands of low curvature hold (Merullo et al. 2025, arXiv 2510.24256)."""
 
     name: ClassVar[str] = "memorization"
-    summary: ClassVar[str] = "What flat directions of the weights hold, and which samples are memorised there."
+    summary: ClassVar[str] = "What flat directions of the weights hold, and which samples are memorized there."
     result: ClassVar[type[Result]] = MemorizationResult
 
     bands: tuple[float, ...] = option(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
-from landscape.analyses.memorization.factors import Sums
-from landscape.choices import CLEAN, CONTROL, MEMORISED
+from landscape.analyses.memorization.factors import Sums, population_names
+from landscape.choices import CLEAN, MEMORIZED, NEVER_SEEN
 from landscape.fields import array, scalar
 
 if TYPE_CHECKING:
@@ -78,26 +78,26 @@ class MemorizationResult(Result):
         "population",
         "quarter",
         help="Share of the inputs' energy in that quarter, relative to the clean population's (or the data's): rarity, "
-        "not memorisation; compare memorised with never-seen samples.",
+        "not memorization; compare memorized with never-seen samples.",
     )
     score: np.ndarray | None = array("score", words=True, help="Score of samples.", optional=True)
     auroc: np.ndarray | None = array(
-        "score", help="Chance that a memorised sample scores above another one.", optional=True
+        "score", help="Chance that a memorized sample scores above another one.", optional=True
     )
     auroc_se: np.ndarray | None = array("score", help="Its standard error.", optional=True)
-    score_memorised: np.ndarray | None = array("score", help="Median score of memorised samples.", optional=True)
+    score_memorised: np.ndarray | None = array("score", help="Median score of memorized samples.", optional=True)
     score_other: np.ndarray | None = array("score", help="Median score of the others.", optional=True)
     rank: np.ndarray | None = array("rank", help="Rank by edit damage.", optional=True)
     rank_sample: np.ndarray | None = array("rank", help="Place of the sample in the data.", optional=True)
-    is_memorised: np.ndarray | None = array("rank", help="Whether it is known to be memorised.", optional=True)
+    is_memorised: np.ndarray | None = array("rank", help="Whether it is known to be memorized.", optional=True)
     rank_edit_damage: np.ndarray | None = array("rank", help="Its edit damage.", optional=True)
     rank_edit_kl: np.ndarray | None = array("rank", help="Its edit KL.", optional=True)
     rank_loss: np.ndarray | None = array("rank", help="Its loss.", optional=True)
     sample: np.ndarray | None = array(
-        "sample", help="Place of a sample in the data; memorised ones that the data lack come after.", optional=True
+        "sample", help="Place of a sample in the data; memorized ones that the data lack come after.", optional=True
     )
     sample_memorised: np.ndarray | None = array(
-        "sample", help="Whether it is in the memorised population.", optional=True
+        "sample", help="Whether it is in the memorized population.", optional=True
     )
     sample_loss: np.ndarray | None = array("sample", help="Its mean loss.", optional=True)
     edit_damage: np.ndarray | None = array(
@@ -127,6 +127,9 @@ class MemorizationResult(Result):
 
     factors: Sums | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "population", population_names(self.population))
+
     def trouble(self) -> Trouble | None:
         import numpy as np
 
@@ -155,11 +158,11 @@ class MemorizationResult(Result):
 
     def _control(self) -> list[str]:
         names = set(map(str, self.population))
-        if MEMORISED not in names:
-            return [f"no population is called {MEMORISED}: --population {MEMORISED}=DATA compares it with the others"]
-        missing = [name for name in (CLEAN, CONTROL) if name not in names]
-        if CONTROL in missing:
-            said = "activation ratios then tell rarity, not memorisation"
+        if MEMORIZED not in names:
+            return [f"no population is called {MEMORIZED}: --population {MEMORIZED}=DATA compares it with the others"]
+        missing = [name for name in (CLEAN, NEVER_SEEN) if name not in names]
+        if NEVER_SEEN in missing:
+            said = "activation ratios then tell rarity, not memorization"
             return [
                 f"no population is called {' or '.join(missing)}: {said} (samples of the same kind, never trained on)"
             ]

@@ -1,4 +1,4 @@
-"""Scores of single samples, and how well they find the memorised ones."""
+"""Scores of single samples, and how well they find the memorized ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Progress, State
 from landscape.analyses.memorization.factors import Setting, edited
-from landscape.choices import MEMORISED
+from landscape.choices import MEMORIZED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def scored(
 
     from landscape.evaluation import other_checkpoints as others
 
-    sets, memorised = _scored_sets(objective, setting)
+    sets, memorized = _scored_sets(objective, setting)
     steps: tuple[str, ...] = ()
     if trajectory:
         found = others.trajectory(trajectory)
@@ -48,7 +48,7 @@ def scored(
         if name not in kept:
             kept[name] = np.concatenate([job(one).cpu().numpy() for one in sets])
             yield Progress(done, len(jobs), f"scores, {name}", lambda now=dict(kept): now)  # type: ignore[misc]
-    return _columns(kept, len(steps), memorised)
+    return _columns(kept, len(steps), memorized)
 
 
 def _jobs(
@@ -82,12 +82,12 @@ def _at(
 
 
 def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective], np.ndarray | None]:
-    """The data, with the memorised population behind it if it is not in there, and which samples are memorised."""
+    """The data, with the memorized population behind it if it is not in there, and which samples are memorized."""
     import numpy as np
 
     from landscape.evaluation.populations import digests, samples
 
-    known = setting.populations.get(MEMORISED)
+    known = setting.populations.get(MEMORIZED)
     if known is None:
         return [objective], None
     own, wanted = digests(objective), digests(known)
@@ -99,7 +99,7 @@ def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective
     return [objective, known.with_data(lacking)], np.concatenate([inside, np.ones(len(lacking), bool)])
 
 
-def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray | None) -> dict[str, Any]:
+def _columns(kept: Mapping[str, np.ndarray], steps: int, memorized: np.ndarray | None) -> dict[str, Any]:
     import numpy as np
 
     scores = {
@@ -123,17 +123,17 @@ def _columns(kept: Mapping[str, np.ndarray], steps: int, memorised: np.ndarray |
     scores = {name: values for name, values in scores.items() if name in ALWAYS or not np.isnan(values).all()}
     columns: dict[str, Any] = {FIELDS.get(name, name): values for name, values in scores.items()}
     columns |= {"sample": np.arange(len(scores["loss"])), "checkpoints": steps or None}
-    columns |= _ranked(scores, memorised)
-    return columns if memorised is None else columns | _judged(scores, memorised)
+    columns |= _ranked(scores, memorized)
+    return columns if memorized is None else columns | _judged(scores, memorized)
 
 
-def _ranked(scores: Mapping[str, np.ndarray], memorised: np.ndarray | None) -> dict[str, Any]:
+def _ranked(scores: Mapping[str, np.ndarray], memorized: np.ndarray | None) -> dict[str, Any]:
     """The samples with the largest edit damage."""
     import numpy as np
 
     order = np.argsort(-scores["edit_damage"], kind="stable")[:RANKED]
     nothing = np.full(len(order), np.nan)
-    known = {} if memorised is None else {"is_memorised": memorised[order]}
+    known = {} if memorized is None else {"is_memorised": memorized[order]}
     return {
         **known,
         "rank": np.arange(1, len(order) + 1),
@@ -144,23 +144,23 @@ def _ranked(scores: Mapping[str, np.ndarray], memorised: np.ndarray | None) -> d
     }
 
 
-def _judged(scores: Mapping[str, np.ndarray], memorised: np.ndarray) -> dict[str, Any]:
-    """How well each score finds the memorised samples."""
+def _judged(scores: Mapping[str, np.ndarray], memorized: np.ndarray) -> dict[str, Any]:
+    """How well each score finds the memorized samples."""
     import numpy as np
 
     from landscape.algorithms.estimators.ranking import auroc
 
     told = ~np.isnan(scores["loss"])  # others have no target that counts
-    found = [auroc(values[told], memorised[told]) for values in scores.values()]
+    found = [auroc(values[told], memorized[told]) for values in scores.values()]
 
     def medians(mask: np.ndarray) -> np.ndarray:
         return np.array([np.median(values[mask]) if mask.any() else np.nan for values in scores.values()])
 
     return {
-        "sample_memorised": memorised,
+        "sample_memorised": memorized,
         "score": np.array(list(scores)),
         "auroc": np.array([value for value, _ in found]),
         "auroc_se": np.array([error for _, error in found]),
-        "score_memorised": medians(memorised & told),
-        "score_other": medians(~memorised & told),
+        "score_memorised": medians(memorized & told),
+        "score_other": medians(~memorized & told),
     }

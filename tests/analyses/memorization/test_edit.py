@@ -12,7 +12,7 @@ import pytest
 import torch
 from analysis_contract import AnalysisContract
 from conftest import SAMPLES, quiet_transformers
-from memorised import fitted
+from memorized import fitted
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -144,7 +144,7 @@ def test_the_noisy_sample_forgets_its_wrong_labels_and_little_else(rho: float) -
     assert found.accuracy is not None
     after = dict(zip(found.population, found.accuracy[:, 1], strict=True))
     before = dict(zip(found.population, found.accuracy[:, 0], strict=True))
-    assert after["memorised"] <= 0.25
+    assert after["memorized"] <= 0.25
     assert after["clean"] >= 0.95
     assert after["truth"] >= 0.70
     assert after["held-out"] >= before["held-out"] - 0.03
@@ -157,7 +157,7 @@ def test_the_noisy_sample_forgets_its_wrong_labels_and_little_else(rho: float) -
 def recitals() -> dict[str, EditResult]:
     """charlm swept by two methods until its validation loss rises."""
     objective = landscape.load(SAMPLES / "charlm.pt")
-    objective.populations = {name: objective.populations[name] for name in ("held-out", "memorised")}
+    objective.populations = {name: objective.populations[name] for name in ("held-out", "memorized")}
     options: dict[str, Any] = {"bounded_by": "held-out", "max_loss_increase": 0.2}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("landscape.evaluation.per_sample.recitation.SEQUENCES", 32)
@@ -172,7 +172,7 @@ def test_canaries_are_erased_at_a_third_of_what_singular_values_cost(recitals: d
         """The rise of the validation loss at which a fifth of the canaries' tokens are still decoded."""
         assert found.greedy_match is not None
         names = list(found.population)
-        match = found.greedy_match[names.index("memorised")]
+        match = found.greedy_match[names.index("memorized")]
         rise = found.population_loss[names.index("held-out")] - found.loss_before[names.index("held-out")]
         assert match[-1] < 0.2 < match[0]
         return float(np.interp(-0.2, -match, rise))
@@ -180,7 +180,7 @@ def test_canaries_are_erased_at_a_third_of_what_singular_values_cost(recitals: d
     assert cost(recitals["svd"]) > 3 * cost(recitals["kfac"])
     assert recitals["kfac"].recitation is not None
     names = list(recitals["kfac"].population)
-    recited = dict(zip(recitals["kfac"].rho, recitals["kfac"].recitation[names.index("memorised")], strict=True))
+    recited = dict(zip(recitals["kfac"].rho, recitals["kfac"].recitation[names.index("memorized")], strict=True))
     assert recited[1.0] == 1.0
     assert recited[0.99] == 0.0
 
@@ -198,7 +198,7 @@ class TestWhatIsWritten:
             assert torch.equal(after[name], torch.from_numpy(result.weights[name]).float())
         again = landscape.load(written)
         assert float(again.value()) == pytest.approx(
-            float(dict(zip(result.population, result.loss_after, strict=True))["memorised"]) * 0.1
+            float(dict(zip(result.population, result.loss_after, strict=True))["memorized"]) * 0.1
             + 0.9 * float(dict(zip(result.population, result.loss_after, strict=True))["clean"]),
             rel=1e-4,
         )
@@ -266,7 +266,7 @@ def test_a_hugging_face_model_end_to_end(family: str, tmp_path: Path) -> None:
     torch.save({"input_ids": ids[16:]}, tmp_path / "clean.pt")
     objective = landscape.load(tmp_path / "m", data=str(tmp_path / "data.pt"))
     output = tmp_path / "m.landscape.h5"
-    named = (f"memorised={tmp_path / 'data.pt'}", f"clean={tmp_path / 'clean.pt'}")
+    named = (f"memorized={tmp_path / 'data.pt'}", f"clean={tmp_path / 'clean.pt'}")
     spectrum = session.run(
         landscape.Memorization(population=named, layers=("*mlp*",), bands=(0.1, 0.5), resamples=20, controls=1),
         objective,

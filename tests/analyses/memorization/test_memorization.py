@@ -11,7 +11,7 @@ import pytest
 import torch
 from analysis_contract import AnalysisContract, drained
 from conftest import SAMPLES, tanh_net
-from memorised import fitted
+from memorized import fitted
 from torch import Tensor, nn
 
 import landscape
@@ -29,11 +29,11 @@ FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 50}
 
 
 def texts() -> Objective:
-    """A transformer of one layer on random texts, four of which are called memorised and are not in the data."""
+    """A transformer of one layer on random texts, four of which are called memorized and are not in the data."""
     torch.manual_seed(0)
     net = zoo.char_transformer(vocabulary=9, length=8, width=8, heads=2, layers=1)
     ids = torch.randint(0, 9, (14, 9), generator=torch.Generator().manual_seed(0))
-    pairs = {"memorised": (ids[:4, :-1], ids[:4, 1:]), "clean": (ids[4:, :-1], ids[4:, 1:])}
+    pairs = {"memorized": (ids[:4, :-1], ids[:4, 1:]), "clean": (ids[4:, :-1], ids[4:, 1:])}
     return Objective(net, (ids[4:, :-1], ids[4:, 1:]), "cross_entropy", populations=pairs)
 
 
@@ -165,7 +165,7 @@ class TestPopulations:
     def test_what_is_in_the_factors_data_is_said(self, classification: Data) -> None:
         found = measured(fitted(classification))
         assert found.population_in_factors.tolist() == [1, 1, 0]
-        assert any("in the factors' own data: 100 % of memorised" in said for said in found.remarks())
+        assert any("in the factors' own data: 100 % of memorized" in said for said in found.remarks())
         apart = measured(fitted(classification), factors_on="held-out")
         assert apart.population_in_factors.tolist() == [0, 0, 1]
 
@@ -179,7 +179,7 @@ class TestPopulations:
         assert found.sample_memorised is None
         assert found.edit_damage is not None
 
-    def test_memorised_samples_that_the_data_lack_are_scored_behind_them(self) -> None:
+    def test_memorized_samples_that_the_data_lack_are_scored_behind_them(self) -> None:
         found = measured(texts(), per_layer=False)
         assert found.sample_memorised is not None
         assert found.sample_memorised.tolist() == [False] * 10 + [True] * 4
@@ -264,11 +264,11 @@ def noisy() -> MemorizationResult:
 class TestTheNoisySample:
     """Wrong labels sit in flat components; docs/memorization.md has the figures of three seeds."""
 
-    def test_memorised_samples_lose_far_more_in_flat_bands_and_clean_ones_in_the_sharpest(
+    def test_memorized_samples_lose_far_more_in_flat_bands_and_clean_ones_in_the_sharpest(
         self, noisy: MemorizationResult
     ) -> None:
         names = list(noisy.population)
-        ratio = noisy.delta_loss[names.index("memorised")] / noisy.delta_loss[names.index("clean")]
+        ratio = noisy.delta_loss[names.index("memorized")] / noisy.delta_loss[names.index("clean")]
         assert ratio[0] < 1
         assert (ratio[3:] > 20).all()
 
@@ -293,8 +293,8 @@ class TestTheNoisySample:
 
     def test_the_activations_of_wrong_labels_are_those_of_their_true_ones(self, noisy: MemorizationResult) -> None:
         names = list(noisy.population)
-        pair = [noisy.activation_ratio[names.index(name)] for name in ("memorised", "truth")]
-        assert np.array_equal(*pair)  # the same inputs: the ratio cannot tell memorisation
+        pair = [noisy.activation_ratio[names.index(name)] for name in ("memorized", "truth")]
+        assert np.array_equal(*pair)  # the same inputs: the ratio cannot tell memorization
 
 
 def test_the_stored_result_has_the_documented_names(classification: Data, tmp_path: Path) -> None:
@@ -354,11 +354,11 @@ def test_padding_has_no_share_in_activation_ratios() -> None:
     padded[:, 4:] = -100
     torch.manual_seed(0)
     net = zoo.char_transformer(vocabulary=9, length=8, width=8, heads=2, layers=1)
-    pairs = {"clean": (inputs, targets), "memorised": (inputs[:4], padded), "short": (inputs[:4, :4], targets[:4, :4])}
+    pairs = {"clean": (inputs, targets), "memorized": (inputs[:4], padded), "short": (inputs[:4, :4], targets[:4, :4])}
     objective = Objective(net, (inputs, targets), "cross_entropy", populations=pairs, dtype="float64")
     found = measured(objective, per_layer=False, scores=False)
     rows = dict(zip(found.population, found.activation_ratio, strict=True))
-    assert np.allclose(rows["memorised"], rows["short"], atol=1e-10)
+    assert np.allclose(rows["memorized"], rows["short"], atol=1e-10)
 
 
 def test_samples_without_a_target_are_left_out_of_the_aurocs(classification: Data) -> None:
@@ -367,7 +367,7 @@ def test_samples_without_a_target_are_left_out_of_the_aurocs(classification: Dat
     ignored[10] = -100
     objective = fitted(classification)
     objective = Objective(
-        objective.model, (x[:16], ignored[:16]), "cross_entropy", populations={"memorised": (x[:6], y[:6])}
+        objective.model, (x[:16], ignored[:16]), "cross_entropy", populations={"memorized": (x[:6], y[:6])}
     )
     found = measured(objective)
     assert found.auroc is not None
@@ -426,10 +426,10 @@ def test_factors_of_another_model_of_the_same_weights_are_not_taken(classificati
     assert np.array_equal(fresh.layer_trace, again.layer_trace)
 
 
-def test_memorised_samples_are_scored_once_whether_the_data_hold_them_or_not(classification: Data) -> None:
+def test_memorized_samples_are_scored_once_whether_the_data_hold_them_or_not(classification: Data) -> None:
     x, y = classification
     objective = fitted(classification)
-    objective.populations = {"memorised": (x[12:20], y[12:20])}  # four of them in the data
+    objective.populations = {"memorized": (x[12:20], y[12:20])}  # four of them in the data
     found = measured(objective)
     assert found.sample_memorised is not None
     assert found.sample_memorised.tolist() == [False] * 12 + [True] * 4 + [True] * 4
@@ -442,7 +442,7 @@ def test_medians_and_trajectories_are_those_of_their_kind(classification: Data) 
     paths = sorted(folder.glob("*.pt"))
     objective = landscape.load(paths[-1], limit=30)
     batch = next(iter(objective.batches))
-    objective.populations = {"memorised": (batch.inputs[:5], batch.targets[:5])}
+    objective.populations = {"memorized": (batch.inputs[:5], batch.targets[:5])}
     found = measured(objective, trajectory=str(folder), per_layer=False)
     names = list(found.score)
     assert found.score_other[names.index("loss")] == pytest.approx(np.median(found.sample_loss[5:]))

@@ -67,11 +67,11 @@ def test_the_language_model_recites_its_canaries_alone() -> None:
     objective = landscape.load(SAMPLES / "charlm.pt")
     every = populations(objective)
     whole = {}
-    for name in ("memorised", "never-seen"):
+    for name in ("memorized", "never-seen"):
         found = texts(every[name])
         assert found
         whole[name] = recited(every[name], found)
-    assert whole["memorised"].whole == 1.0
+    assert whole["memorized"].whole == 1.0
     assert whole["never-seen"].whole == 0.0
     assert whole["never-seen"].tokens < 0.1
 

@@ -21,5 +21,5 @@ def fitted(data: tuple[Tensor, Tensor], **options: Any) -> Objective:
         optimizer.zero_grad()
         functional.cross_entropy(net(x[:16]), y[:16]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    populations = {"memorised": (x[:6], y[:6]), "clean": (x[6:16], y[6:16]), "held-out": (x[16:], y[16:])}
+    populations = {"memorized": (x[:6], y[:6]), "clean": (x[6:16], y[6:16]), "held-out": (x[16:], y[16:])}
     return Objective(net, (x[:16], y[:16]), "cross_entropy", populations=populations, **options)
