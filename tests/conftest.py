@@ -45,7 +45,7 @@ def split(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sp
     """Cuts 24 samples into one batch, equal batches or ragged batches, each by itself unless they are joined."""
     sizes = SPLITS[request.param]
     if request.param != "joined-batches":
-        monkeypatch.setattr("landscape.objective.concatenate", lambda batches, room: batches)
+        monkeypatch.setattr("landscape.objective.preparation.concatenate", lambda batches, room: batches)
     return lambda x, y: [(x, y)] if sizes is None else list(zip(x.split(sizes), y.split(sizes), strict=True))
 
 

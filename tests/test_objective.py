@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import Objective
+from landscape.compute import budget
 from landscape.data.batches import Batch
 from landscape.errors import NumericalError, TaskError, UsageError
 
@@ -300,7 +302,8 @@ def test_the_plan_follows_the_memory_that_is_free(classification: Data, monkeypa
     roomy = Objective(tanh_net(), [classification], "cross_entropy")
     assert roomy.micro_batch == 24
     assert roomy.activation_bytes >= 4 * (5 + 4 + 3)
-    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: roomy.activation_bytes * 6 * 4 * 3)
+    three = math.ceil(roomy.activation_bytes * 6 * 3 / budget.SHARES["micro-batch"])
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: three)
     assert Objective(tanh_net(), [classification], "cross_entropy").micro_batch == 3
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+T = TypeVar("T")
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -20,6 +25,44 @@ def free_bytes(device: torch.device) -> int:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether the error says that memory ran out, on CUDA or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def watch_saved_tensors(work: Callable[[], T], visit: Callable[[Tensor], None]) -> T:
+    """Runs a forward pass and visits every tensor that autograd saves for the backward pass.
+
+    Transforms of `torch.func` inside the pass forbid the hooks that tell of saved tensors. The pass is then repeated,
+    and every result of an operation is visited: an upper bound.
+    """
+
+    def pack(tensor: Tensor) -> Tensor:
+        visit(tensor)
+        return tensor
+
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            return work()
+    except Exception as error:  # a RuntimeError, or an error of landscape's own that repeats its message
+        if "saved tensor hooks" not in str(error):
+            raise
+    with _Results(visit):
+        return work()
+
+
+class _Results(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Visits the results of all operations."""
+
+    def __init__(self, visit: Callable[[Tensor], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.visit = visit
+
+    def __torch_dispatch__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor):
+                self.visit(tensor)
+        return result
 
 
 def _machine_bytes() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from landscape.compute import memory
@@ -81,14 +80,12 @@ class Graphs:
         """What the graph of a few samples holds beside parameters, buffers and kept data; and how many they are."""
         held: dict[int, int] = {}
 
-        def weigh(tensor: Tensor) -> Tensor:
+        def weigh(tensor: Tensor) -> None:
             storage = tensor.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes()
-            return tensor
 
         batch = next(iter(self.objective.first(samples).batches))
-        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-            build(batch)
+        memory.watch_saved_tensors(lambda: build(batch), weigh)
         elsewhere = {t.untyped_storage().data_ptr() for t in (*self.objective.tensors(), *batch_tensors(batch))}
         data = 0 if self.objective.batches.kept else sum(tensor.nbytes for tensor in batch_tensors(batch))
         return data + sum(size for place, size in held.items() if place not in elsewhere), batch.size

@@ -12,6 +12,7 @@ from torch import Tensor
 import landscape
 from landscape import Eig, Objective
 from landscape.compute.strategy import Engine
+from landscape.objective.model_function import BatchLoss
 from landscape.operators import HessianOperator
 
 CUDNN, MATMUL = torch.backends.cudnn, torch.backends.cuda.matmul
@@ -46,14 +47,14 @@ def legacy() -> tuple[bool, bool] | None:
 
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
     found = []
-    original = Objective.model_output
+    original = BatchLoss.model_output
 
-    def watching(self: Objective, theta: Tensor, batch: object) -> object:
+    def watching(self: BatchLoss, theta: Tensor, batch: object) -> object:
         found.append((CUDNN.allow_tf32, MATMUL.allow_tf32))
         with CUDNN.flags(enabled=False):  # as models do whose recurrent layers are differentiated twice
             return original(self, theta, batch)
 
-    monkeypatch.setattr(Objective, "model_output", watching)
+    monkeypatch.setattr(BatchLoss, "model_output", watching)
     return found
 
 

@@ -543,7 +543,7 @@ def test_gradient_checkpointing_does_not_matter_and_other_recomputation_is_refus
     for name, factor in plain.items():
         assert torch.allclose(again[name].a, factor.a)
         assert torch.allclose(again[name].g, factor.g)
-    monkeypatch.setattr("landscape.objective.without_recomputation", nullcontext)
+    monkeypatch.setattr("landscape.objective.model_function.without_recomputation", nullcontext)
     with pytest.raises(TaskError, match="gradient checkpointing"):
         collected(Objective(Again(), classification, "cross_entropy"), "gold")
 

@@ -1,0 +1,29 @@
+"""The mean loss of a model over fixed data as a pure function of one flat parameter vector.
+
+Names are imported on first use (PEP 562), so that naming this package does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.objective.objective import Objective as Objective
+    from landscape.objective.objective import Reference as Reference
+    from landscape.objective.objective import Source as Source
+    from landscape.objective.replicas import Replica as Replica
+
+MODULES = {
+    "Objective": "landscape.objective.objective",
+    "Reference": "landscape.objective.objective",
+    "Replica": "landscape.objective.replicas",
+    "Source": "landscape.objective.objective",
+}
+__all__ = ["Objective", "Reference", "Replica", "Source"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module 'landscape.objective' has no attribute {name!r}")
+    return getattr(importlib.import_module(MODULES[name]), name)

@@ -1,0 +1,279 @@
+"""The mean loss as a pure function of one flat parameter vector."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.compute.devices import as_device
+from landscape.compute.precision import full_precision
+from landscape.compute.strategy import Engine
+from landscape.data.batches import Batch
+from landscape.data.prefetch import prefetch
+from landscape.errors import NumericalError, UsageError
+from landscape.losses.loss import Loss
+from landscape.objective import planning, preparation, replicas, views
+from landscape.objective.model_function import BatchLoss
+from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an objective came from: its checkpoint, the conditions, where each was named, and notes of the loading."""
+
+    path: Path | None = None
+    sha256: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    resolved_from: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The mean loss at theta and the norm of its gradient."""
+
+    loss: float
+    gradient_norm: float
+
+
+class Objective(BatchLoss):
+    """The mean loss L(theta) of a model over fixed data, with theta `(P,)` the trainable parameters in one vector.
+
+    `model` is any `nn.Module` (DataParallel and compiled wrappers are removed). `batches` is any re-iterable of
+    `(inputs, targets)` or of dictionaries with labels, one such batch, or a map-style Dataset; `limit` takes its first
+    so many samples only. `loss` is whatever `landscape.losses.as_loss` takes, `hf` for a Hugging Face model's own, or
+    None if the shapes decide. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
+    positive diagonal by parameter, or a function that returns one. `populations` are further data by name, or functions
+    that return them; `engine` says how products are made. Nothing in the model changes: not its mode, its
+    `requires_grad`, its `.grad` or its buffers.
+
+    Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
+
+    >>> import landscape, torch
+    >>> x = torch.tensor([[1.0], [2.0]])
+    >>> objective = landscape.Objective(torch.nn.Linear(1, 1, bias=False), (x, 2 * x), "mse", dtype="float64")
+    >>> float(objective.value(torch.tensor([3.0], dtype=torch.float64)))  # the mean of (3 x - 2 x)**2
+    2.5
+    """
+
+    mode = "eval"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Any,
+        loss: Any = None,
+        *,
+        params: tuple[str, ...] = (),
+        device: str = "auto",
+        dtype: str = "float32",
+        micro_batch: int | None = None,
+        limit: int | None = None,
+        preconditioner: NamedTensors | Callable[[], NamedTensors] | None = None,
+        source: Source | None = None,
+        populations: Mapping[str, Any] = MappingProxyType({}),
+        engine: Engine | None = None,
+    ) -> None:
+        self.device = as_device(device)
+        self.engine = engine or Engine()
+        _require_possible(self.engine, self.device)
+        self.dtype = DTYPES[dtype]
+        self.source = source or Source()
+        self.populations = populations
+        self._preconditioner_source = preconditioner
+        weights = preparation.prepare_weights(model, params, self.device, self.dtype)
+        prepared = preparation.prepare(
+            weights,
+            batches,
+            loss,
+            device=self.device,
+            dtype=self.dtype,
+            micro_batch=micro_batch,
+            limit=limit,
+            tf32=self.engine.tf32,
+        )
+        super().__init__(prepared.function, prepared.loss)
+        self.theta: Tensor = weights.theta
+        self.weights_sha256 = weights.sha256
+        self.batches = prepared.batches
+        self.count = prepared.count
+        self.joinable = prepared.joinable
+        self.activation_bytes = prepared.activation_bytes
+        self.micro_batch = prepared.micro_batch
+        self._micro_batch_is_planned = micro_batch is None
+        self.notes: list[str] = list(dict.fromkeys([*self.source.notes, *prepared.notes]))
+
+    # -- the function and its gradient ---------------------------------------------------------------------------
+
+    def value(self, theta: Tensor | None = None) -> Tensor:
+        """L(theta), shape (), float64."""
+        point = self.theta if theta is None else theta
+        with torch.no_grad():
+            return self.accumulate(lambda batch: self.batch_total(point, batch).double()) / self.count
+
+    def gradient(self, theta: Tensor | None = None) -> Tensor:
+        """The gradient of L at theta, `(P,)`."""
+        return self.value_and_gradient(theta)[1]
+
+    def value_and_gradient(self, theta: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """L(theta), shape (), float64, and its gradient `(P,)`, in one pass."""
+        point = self.theta if theta is None else theta
+
+        def kernel(batch: Batch) -> tuple[Tensor, ...]:
+            return self.batch_gradient(point, batch)
+
+        total, gradient = self.sums(kernel)
+        return total / self.count, gradient / self.count
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The loss and gradient norm at theta; raises NumericalError, with the tensors' names, if not finite."""
+        total, gradient = self.value_and_gradient()
+        loss = float(total)
+        if not torch.isfinite(torch.tensor(loss)):
+            raise NumericalError(
+                f"the loss at the checkpoint is {loss}",
+                why="the weights are finite, so the model, the loss or the data overflow",
+                fix="--dtype float64, or look for bad samples in the data",
+            )
+        preparation.require_finite(self.space.unflatten(gradient), "the gradient")
+        return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
+
+    @cached_property
+    def preconditioner_with_notes(self) -> Preconditioner:
+        """The optimizer's diagonal and notes on its entries.
+
+        Raises UsageError if no preconditioner is known or a parameter has none.
+        """
+        return read_preconditioner(self._preconditioner_source, self.space, self.theta)
+
+    @property
+    def preconditioner(self) -> Tensor:
+        """The optimizer's diagonal `(P,)`; raises UsageError if none is known or a parameter has none."""
+        return self.preconditioner_with_notes.diagonal
+
+    # -- sums over the data --------------------------------------------------------------------------------------
+
+    def accumulate(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
+        """The sum of `kernel` over all micro-batches, which are halved where memory runs out.
+
+        The kernel must be additive over samples. Raises TaskError if one sample alone does not fit.
+        """
+        return self.sums(lambda batch: (kernel(batch),))[0]
+
+    def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """As `accumulate`, of several quantities at once."""
+        totals: tuple[Tensor, ...] = ()
+        with full_precision(self.engine.tf32):
+            for piece in prefetch(self.micro_batches(), self.device, self.dtype):
+                for parts in planning.run_on_fitting_parts(kernel, piece, self.device, self.dtype, self._shrink):
+                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
+                    del parts  # or they would be held while the next ones are computed
+        return totals
+
+    def micro_batches(self) -> Iterator[Batch]:
+        """The data in pieces of at most `micro_batch` samples, across its own batches where they are concatenated."""
+        for batch in self.batches if self.batches.whole is None else (self.batches.whole,):
+            yield from batch.split(self.micro_batch)
+
+    @property
+    def single_batch(self) -> bool:
+        """Whether all data are one micro-batch."""
+        return self.batches.samples <= self.largest_micro_batch
+
+    @property
+    def largest_micro_batch(self) -> int:
+        """The samples of the largest micro-batch."""
+        return min(self.micro_batch, self.batches.largest if self.batches.whole is None else self.batches.samples)
+
+    def _shrink(self, samples: int) -> None:
+        self.micro_batch = samples
+
+    # -- variants and copies -------------------------------------------------------------------------------------
+
+    def first(self, samples: int) -> Objective:
+        """The same objective over its first `samples` samples at most (fewer if the first batch is smaller)."""
+        return views.on_first_samples(self, samples)
+
+    def parts(self, samples: int) -> Iterator[Objective]:
+        """The mean losses over `samples` consecutive samples each, the last over those that are left.
+
+        Their mean, weighted by their counts, is this objective.
+        """
+        return views.on_consecutive_parts(self, samples)
+
+    def with_data(self, data: Any) -> Objective:
+        """The same model at the same weights, and the same loss, on other data."""
+        return views.on_data(self, data)
+
+    def with_loss(self, loss: Loss) -> Objective:
+        """The same model on the same data with another loss of its output."""
+        return self.variant(loss=loss)
+
+    def variant(self, **changes: Any) -> Objective:
+        """A copy with other attributes, without the cached reference value of this objective."""
+        other = copy.copy(self)
+        vars(other).pop("reference", None)
+        vars(other).update(changes)
+        return other
+
+    def replica(self, vector: Tensor) -> replicas.Replica | None:
+        """The model with the parameters that `vector` `(P,)` holds whenever it is called; None if it has no copy."""
+        return replicas.replicate(self, vector)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Parameters and buffers, as they lie on the device."""
+        yield from (self.theta, *self.function.fixed.values())
+
+    # -- identity and resumption ---------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a result besides the analysis: the objective's share of the fingerprint."""
+        return {
+            "weights": self.weights_sha256,
+            "data": self.batches.sha256,
+            "loss": self.loss.name,
+            "mode": self.mode,
+            "dtype": str(self.dtype).removeprefix("torch.") + (", tf32" if self.tf32 else ""),
+            "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
+        }
+
+    @property
+    def tf32(self) -> bool:
+        """Whether CUDA multiplies float32 numbers with ten bits of mantissa."""
+        return self.engine.tf32 and self.device.type == "cuda"
+
+    def resume_settings(self, ways: str, micro_batch: int, device: str) -> None:
+        """Reuses the strategies and the micro-batch of the run being resumed, unless the user has set them now.
+
+        The same arithmetic in the same order gives the same last bits. Nothing is reused from another kind of device.
+        """
+        if torch.device(device).type != self.device.type:
+            return
+        self.engine.recall(ways)
+        if self._micro_batch_is_planned:
+            self.micro_batch = micro_batch
+
+
+def _require_possible(engine: Engine, device: torch.device) -> None:
+    """Raises UsageError for settings of products that exclude each other, or that the device does not have."""
+    if engine.hvp == "linearize" and (engine.compile or engine.cuda_graphs == "on"):
+        raise UsageError("--hvp linearize is a way of its own", fix="leave out --compile and --cuda-graphs on")
+    if engine.cuda_graphs == "on" and device.type != "cuda":
+        raise UsageError(f"--cuda-graphs on is for CUDA, not for {device}", fix="--cuda-graphs auto")
+
+
+def _own(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The tensors, copied where several entries share a place in memory: a sum in place needs one for each."""
+    return tuple(part.clone() if 0 in part.stride() else part for part in parts)

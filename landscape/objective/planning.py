@@ -1,0 +1,71 @@
+"""How many samples go through the model at once: planned from memory, and halved where memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from landscape.compute import memory
+from landscape.compute.budget import room
+from landscape.data.batches import Batch, Batches, to_device
+from landscape.errors import TaskError
+
+T = TypeVar("T")
+JOINED_BYTES = 128 << 20  # activations of a micro-batch from which on launching operations no longer counts
+GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
+
+
+def activation_bytes(total: Callable[[Tensor, Batch], Tensor], theta: Tensor, batch: Batch) -> int:
+    """Bytes per sample that the forward pass `total(theta, batch)` keeps for its backward pass."""
+    kept: dict[int, int] = {}
+
+    def weigh(tensor: Tensor) -> None:
+        kept[tensor.data_ptr()] = tensor.nbytes
+
+    point = theta.detach().requires_grad_()
+    with torch.enable_grad():
+        memory.watch_saved_tensors(lambda: total(point, batch), weigh)
+    inside = range(point.data_ptr(), point.data_ptr() + point.nbytes)
+    return sum(size for pointer, size in kept.items() if pointer not in inside) // batch.size
+
+
+def plan_micro_batch(batches: Batches, activation_bytes: int, device: torch.device) -> int:
+    """The number of samples whose graphs fit into their share of the free memory.
+
+    Joined batches take no more than launching operations can gain from.
+    """
+    budget = room("micro-batch", device)
+    each = max(activation_bytes, 1)
+    own, samples = batches.largest, batches.samples
+    useful = own if batches.whole is None else max(own, min(samples, JOINED_BYTES // each))
+    return max(1, min(budget // (each * GRAPHS_PER_FORWARD), useful))
+
+
+def run_on_fitting_parts(
+    kernel: Callable[[Batch], T],
+    batch: Batch,
+    device: torch.device,
+    dtype: torch.dtype,
+    shrink: Callable[[int], None],
+) -> Iterator[T]:
+    """The kernel's result on the batch, or its results on halves of the batch where memory runs out.
+
+    `shrink` is told the number of samples of a half. Raises TaskError if one sample alone does not fit.
+    """
+    try:
+        yield kernel(to_device(batch, device, dtype))
+        return
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        if batch.size == 1:
+            raise TaskError("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    size = max(1, batch.size // 2)
+    shrink(size)
+    for half in batch.split(size):
+        yield from run_on_fitting_parts(kernel, half, device, dtype, shrink)

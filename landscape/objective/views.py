@@ -1,0 +1,59 @@
+"""The same model and weights on other data: the first samples, consecutive parts, and whole other data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from landscape.compute.budget import room
+from landscape.data.batches import Batch, Batches, survey, to_device
+from landscape.data.concatenation import concatenate
+from landscape.errors import TaskError
+
+if TYPE_CHECKING:
+    from landscape.objective.objective import Objective
+
+
+def on_first_samples(objective: Objective, samples: int) -> Objective:
+    """The objective over its first `samples` samples at most, and no more than its first batch holds."""
+    beginning = objective.batches.whole or next(iter(objective.batches))
+    return _on_batches(objective, [to_device(next(beginning.split(samples)), objective.device, objective.dtype)])
+
+
+def on_consecutive_parts(objective: Objective, samples: int) -> Iterator[Objective]:
+    """The objectives over `samples` consecutive samples each; the last one is over those that are left."""
+    gathered: list[Batch] = []
+    for batch in objective.batches:
+        for piece in batch.cut(range(0, batch.first + batch.size, samples)):
+            # cloned: a loader may fill one buffer again and again
+            own = piece if objective.batches.kept else piece.map(Tensor.clone)
+            gathered.append(to_device(own, objective.device, objective.dtype))
+            if (piece.first + piece.size) % samples == 0:
+                yield _on_batches(objective, gathered)
+                gathered = []
+    if gathered:
+        yield _on_batches(objective, gathered)
+
+
+def on_data(objective: Objective, data: Any) -> Objective:
+    """The objective over another data set; raises TaskError if the loss counts none of its targets."""
+    budget = room("data", objective.device)
+    batches = survey(data, device=objective.device, dtype=objective.dtype, budget=budget)
+    batches = concatenate(batches, budget) if objective.joinable else batches
+    return objective.variant(batches=batches, count=count_terms(objective.loss.count, batches))
+
+
+def count_terms(count: Any, batches: Batches) -> int:
+    """The number of terms of the loss over all batches; raises TaskError if there are none."""
+    total: int = sum(count(batch.targets) for batch in batches)
+    if total == 0:
+        raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
+    return total
+
+
+def _on_batches(objective: Objective, pieces: list[Batch]) -> Objective:
+    samples, largest = sum(piece.size for piece in pieces), max(piece.size for piece in pieces)
+    batches = Batches(pieces, sha256="", samples=samples, largest=largest, kept=True)
+    return objective.variant(batches=batches, count=sum(objective.loss.count(piece.targets) for piece in pieces))
