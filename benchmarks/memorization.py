@@ -19,9 +19,9 @@ from torch.nn import functional
 import landscape
 from landscape import Edit, Memorization, Objective
 from landscape.algorithms.matrices import staircase
-from landscape.evaluation.layers.kfac import Collector, Recipe
-from landscape.evaluation.layers.layer_io import called
-from landscape.evaluation.per_sample.scores import squares
+from landscape.evaluation.layers.kfac import FactorCollector, FactorSettings
+from landscape.evaluation.layers.layer_io import measurable_layers
+from landscape.evaluation.per_sample.scores import gradient_squares
 from landscape.network.linear_maps import LinearMap, linear_maps
 from landscape.zoo import char_transformer
 
@@ -54,7 +54,7 @@ KNOWN |= {"gradient_norm2": 0.965, "loss": 0.962, "trajectory_loss": 0.998}
 
 
 def layers_of(objective: Objective) -> list[LinearMap]:
-    return called(objective, linear_maps(objective.model, objective.space.names)[0])[0]
+    return measurable_layers(objective, linear_maps(objective.model, objective.space.names)[0])[0]
 
 
 def operations(layers: Sequence[LinearMap], everything: Sequence[LinearMap], mixing: float) -> float:
@@ -87,7 +87,7 @@ def collection(device: str) -> dict[str, dict[str, float]]:
     }
     jobs: dict[str, Callable[[], Any]] = {"gradient": lambda: float(objective.value_and_gradient()[0])}
     for name, some in groups.items():
-        collector = Collector(objective, some, Recipe("sampled"))
+        collector = FactorCollector(objective, some, FactorSettings("sampled"))
         jobs[name] = lambda collector=collector: float(objective.sums(collector.kernel)[1].sum())  # type: ignore[misc]
     seconds = harness.interleaved(jobs, repeats=7)
     mixing = layers * length * width  # scores and their sums over values, half of them masked
@@ -144,7 +144,7 @@ def scores(device: str) -> dict[str, dict[str, float]]:
                 torch.autograd.grad(-output.log_softmax(1)[0, label], weights, retain_graph=True)  # type: ignore[arg-type]
 
     jobs: dict[str, Callable[[], Any]] = {
-        "ours": lambda: squares(objective, found, Recipe("exact"), objective.theta),
+        "ours": lambda: gradient_squares(objective, found, FactorSettings("exact"), objective.theta),
         "loop": loop,
     }
     seconds = harness.interleaved(jobs, repeats=3)

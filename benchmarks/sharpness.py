@@ -106,12 +106,12 @@ def together(device: str, repeats: int) -> dict[str, dict[str, float]]:
             block = (objective.theta * (1 + 0.01 * noise)).T
 
             def job(limit: int, objective: Objective = objective, block: Tensor = block) -> None:
-                points.TOGETHER_BYTES = limit
+                points.VECTORIZED_BYTES = limit
                 points.values_and_gradients(objective, block)
 
-            chosen = points.TOGETHER_BYTES
+            chosen = points.VECTORIZED_BYTES
             seconds = harness.interleaved({"apart": lambda: job(0), "together": lambda: job(1 << 60)}, repeats, device)
-            points.TOGETHER_BYTES = chosen
+            points.VECTORIZED_BYTES = chosen
             size = 9 * objective.activation_bytes * objective.batches.samples
             table[f"{name}, {objective.batches.samples} samples"] = {
                 "activations, MB": size / 2**20,
@@ -166,7 +166,7 @@ def memory(device: str) -> dict[str, dict[str, float]]:
     model = nn.Sequential(nn.Linear(1000, 1000), nn.Tanh(), nn.Linear(1000, 10)).to(device)
     data = (torch.randn(8, 1000, device=device), torch.randint(0, 10, (8,), device=device))
     objective = Objective(model, [data], "cross_entropy", device=device)
-    chosen, points.TOGETHER_BYTES = points.TOGETHER_BYTES, 0
+    chosen, points.VECTORIZED_BYTES = points.VECTORIZED_BYTES, 0
     gradient = harness.peak_bytes(objective.gradient) / objective.theta.nbytes
     table = {}
     for starts in (1, 5, 9):
@@ -177,7 +177,7 @@ def memory(device: str) -> dict[str, dict[str, float]]:
             "beyond a gradient": peak - gradient,
             "of these, for each start": (peak - gradient) / starts,
         }
-    points.TOGETHER_BYTES = chosen
+    points.VECTORIZED_BYTES = chosen
     return table
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Surface
-from landscape.evaluation.sweep import Plane, Sweep, Way
+from landscape.evaluation.sweep import PassSettings, Plane, Sweep
 from landscape.zoo import digits, mlp, resnet
 
 RESNET = "ResNet-20 on 64 images of 32 x 32"
@@ -114,7 +114,7 @@ def speed(device: str) -> dict[str, Any]:
         bare, _ = passes(objective, scored=False)
         scored, how = passes(objective, scored=True)
         sweep, plane = Sweep(objective), random_plane_of(objective)
-        sweep.settle(plane)
+        sweep.choose_settings(plane)
         points = [(a, b) for a in np.linspace(-1, 1, side) for b in np.linspace(-1, 1, side)]
         jobs = {
             "points": lambda sweep=sweep, plane=plane, points=points: sweep.evaluate(plane, points),
@@ -232,8 +232,8 @@ def vectorised(device: str) -> dict[str, Any]:
     for name in ("digits-mlp", "digits-noisy", "digits-resnet"):
         objective, points = objective_of(name, device), [(a, 0.1) for a in np.linspace(-1, 1, 32)]
         plane, loop, together = random_plane_of(objective), Sweep(objective), Sweep(objective)
-        loop.use(Way(objective.batches.samples))
-        together.use(Way(objective.batches.samples, points=32))
+        loop.use_settings(PassSettings(objective.batches.samples))
+        together.use_settings(PassSettings(objective.batches.samples, points=32))
         jobs = {
             "loop": lambda sweep=loop, plane=plane, points=points: sweep.evaluate(plane, points),
             "together": lambda sweep=together, plane=plane, points=points: sweep.evaluate(plane, points),

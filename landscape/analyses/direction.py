@@ -145,21 +145,21 @@ class Direction(Analysis):
         """The end of the step, whatever its file is called."""
         if self.towards is None:
             return {}
-        from landscape.evaluation import other_checkpoints as others
+        from landscape.evaluation.other_checkpoints import other_checkpoint
 
-        return {"end": others.read(objective, self.towards, "--towards").digest}
+        return {"end": other_checkpoint(objective, self.towards, "--towards").digest}
 
     def _line(self, objective: Objective, gradient: Tensor) -> tuple[Tensor, float | None]:
         """The unit vector `(P,)` and the length of the step, None if there is none."""
         import torch
 
-        from landscape.evaluation import other_checkpoints as others
+        from landscape.evaluation.other_checkpoints import other_checkpoint
 
         if self.towards is not None:
-            end = others.read(objective, self.towards, "--towards")
+            end = other_checkpoint(objective, self.towards, "--towards")
             objective.notes.append(f"the step ends at {end.name}")
             move = end.theta - objective.theta
-            if moved := end.unmoved():
+            if moved := end.differing_tensors():
                 objective.notes.append(
                     f"only measured parameters move: {listing(moved)} stay as they are here, so that the end of the "
                     "step is not the other checkpoint"

@@ -252,9 +252,9 @@ def _moments(objective: Objective, saved: State) -> Generator[Progress, None, tu
     """
     import numpy as np
 
-    from landscape.evaluation.per_sample.gradients import moments
+    from landscape.evaluation.per_sample.gradients import gradient_moments
 
-    sums = np.array(saved["sums"]) if saved else np.array([float(value) for value in moments(objective)])
+    sums = np.array(saved["sums"]) if saved else np.array([float(value) for value in gradient_moments(objective)])
     if not saved:
         yield Progress(1, 1, "the samples' gradients", lambda: {"sums": sums})
     count, samples = objective.count, objective.batches.samples
@@ -269,11 +269,11 @@ def _error(objective: Objective, theta: Tensor) -> float:
     import torch
 
     from landscape.data.batches import Batch
-    from landscape.losses.predictions import errors
+    from landscape.losses.predictions import error_counts
 
     def kernel(batch: Batch) -> Tensor:
         with torch.no_grad():
-            found = errors(objective.loss, objective.batch_output(theta, batch), batch.targets)
+            found = error_counts(objective.loss, objective.batch_output(theta, batch), batch.targets)
         wrong, counted = found if found else (torch.tensor(float("nan")), 1)
         return torch.tensor([float(wrong), float(counted)], dtype=torch.float64)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.data.batches import as_batch
 from landscape.errors import TaskError, UsageError
-from landscape.losses import huggingface as logits
+from landscape.losses.huggingface import HF
 from landscape.plugins import registry
 
 
@@ -67,7 +67,7 @@ def _spec(entries: dict[str, Any]) -> Spec:
         raise UsageError(f"spec: {error}", fix=f"entries: {', '.join(Spec.__dataclass_fields__)}") from None
     named = (("model", spec.model, "models"), ("data set", spec.data, "data"), ("loss", spec.loss, "losses"))
     for kind, name, group in named:
-        known = [*registry.registered_objects(group), *([logits.NAME] if kind == "loss" else [])]
+        known = [*registry.registered_objects(group), *([HF] if kind == "loss" else [])]
         if name is not None and (not isinstance(name, str) or (name not in known and ":" not in name)):
             raise UsageError(
                 f"there is no registered {kind} {name!r}",

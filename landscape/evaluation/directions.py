@@ -66,12 +66,12 @@ def _treatment(block: ParameterBlock, role: ParameterKind, normalise: Normalize,
     return Treatment(block, role, "tensor" if normalise == "filter" and not has_filters else normalise)
 
 
-def gaussian(objective: Objective, done: Sequence[Treatment], seed: int, *path: str | int) -> Tensor:
+def gaussian_direction(objective: Objective, done: Sequence[Treatment], seed: int, *path: str | int) -> Tensor:
     """A standard normal direction `(P,)`, treated."""
-    return treated(seeds.normal(objective.space.size, objective.theta, seed, *path), objective, done)
+    return apply_treatments(seeds.normal(objective.space.size, objective.theta, seed, *path), objective, done)
 
 
-def treated(direction: Tensor, objective: Objective, done: Sequence[Treatment]) -> Tensor:
+def apply_treatments(direction: Tensor, objective: Objective, done: Sequence[Treatment]) -> Tensor:
     """The direction `(P,)` after its treatment, which is done in place; where the weights are 0 it is 0."""
     moves, weights = objective.space.unflatten(direction), objective.space.unflatten(objective.theta)
     for one in done:
@@ -105,14 +105,14 @@ def _ratio(weight: Tensor, move: Tensor) -> Tensor:
     return torch.where(move > 0, weight / move, 0.0)
 
 
-def zero_filters(objective: Objective, done: Sequence[Treatment]) -> int:
+def zero_filter_count(objective: Objective, done: Sequence[Treatment]) -> int:
     """How many filters are 0, so that they do not move."""
     weights = objective.space.unflatten(objective.theta)
     rows = (filter_rows(weights[one.block.name], one.block.filters) for one in done if one.how == "filter")
     return sum(int((~part.any(dim=1)).sum()) for part in rows)
 
 
-def unreached_rows(objective: Objective) -> dict[str, int]:
+def rows_without_gradient(objective: Objective) -> dict[str, int]:
     """How many rows of each table of tokens the data do not reach: their gradient is exactly 0."""
     role_of = parameter_kinds(objective.model)
     tables = [block.name for block in objective.space.blocks if role_of[block.name] == "embedding"]

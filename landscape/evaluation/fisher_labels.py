@@ -16,13 +16,13 @@ from landscape.choices import Labels
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
 from landscape.losses.loss import CrossEntropy, Likelihood, Loss, no_likelihood
-from landscape.losses.predictions import binary, class_axis, counted, quadratic
+from landscape.losses.predictions import binary, class_axis, label_mask, quadratic
 from landscape.objective import Objective
 
 EXACT_PASSES = 32  # up to which the expectation over labels is taken if nothing is asked: ten classes take ten
 
 
-def drawn(objective: Objective, output: Tensor, batch: Batch, seed: int, draw: int) -> Any:
+def draw_labels(objective: Objective, output: Tensor, batch: Batch, seed: int, draw: int) -> Any:
     """Targets drawn from the model's own distribution, which depend on the seed and each sample's place alone."""
     loss = objective.loss
     if not isinstance(loss, Likelihood):
@@ -37,7 +37,7 @@ def drawn(objective: Objective, output: Tensor, batch: Batch, seed: int, draw: i
     return loss.sample(output.detach(), batch.targets, uniform)
 
 
-def settled(objective: Objective, labels: Labels | None) -> Labels:
+def choose_labels(objective: Objective, labels: Labels | None) -> Labels:
     """The way of labelling: as asked, else the exact expectation where it takes few passes.
 
     Raises TaskError if labels are to be drawn and the loss is no likelihood.
@@ -49,19 +49,19 @@ def settled(objective: Objective, labels: Labels | None) -> Labels:
     if labels is None and few:
         return "exact"
     try:
-        drawn(objective, output, batch, 0, 0)
+        draw_labels(objective, output, batch, 0, 0)
     except TaskError:
         raise no_likelihood(objective.loss.name, "--labels gold") from None
     return "sampled"
 
 
-def likely(objective: Objective, labels: Labels) -> Labels:
+def model_labels(objective: Objective, labels: Labels) -> Labels:
     """Labels of the model's own distribution, also where the data's were asked for; these if there is none."""
     known = labels != "gold" or not isinstance(objective.loss, Likelihood)
-    return labels if known else settled(objective, None)
+    return labels if known else choose_labels(objective, None)
 
 
-def passes(objective: Objective, labels: Labels, draws: int) -> int:
+def backward_passes(objective: Objective, labels: Labels, draws: int) -> int:
     """Backward passes for each forward pass; raises UsageError if no exact expectation is known."""
     if labels == "exact":
         output, _ = _first(objective)
@@ -72,7 +72,7 @@ def passes(objective: Objective, labels: Labels, draws: int) -> int:
     return draws if labels == "sampled" else 1
 
 
-def totals(objective: Objective, output: Any, batch: Batch, labels: Labels, draws: int, seed: int) -> Iterator[Tensor]:
+def scalars(objective: Objective, output: Any, batch: Batch, labels: Labels, draws: int, seed: int) -> Iterator[Tensor]:
     """Scalars, differentiable in the output, one for each backward pass; the outer products of their slopes are added.
 
     `gold` takes the data's labels, `sampled` draws labels from the model (each draw weighs 1 / draws), `exact` takes
@@ -82,7 +82,7 @@ def totals(objective: Objective, output: Any, batch: Batch, labels: Labels, draw
         yield objective.loss_total(output, batch)
     elif labels == "sampled":
         for draw in range(draws):
-            yield objective.loss_total(output, batch, drawn(objective, output, batch, seed, draw)) / draws**0.5
+            yield objective.loss_total(output, batch, draw_labels(objective, output, batch, seed, draw)) / draws**0.5
     else:
         for root in _roots(objective.loss, output.detach(), batch.targets):
             yield (output * root).sum()
@@ -115,7 +115,7 @@ def _roots(loss: Loss, output: Tensor, target: Any) -> Iterator[Tensor]:
             yield root
         return
     chances = output.movedim(axis, -1).softmax(-1).contiguous()
-    mask = counted(loss, output, target)
+    mask = label_mask(loss, output, target)
     for position in range(chances[0, ..., 0].numel()):
         for label in range(chances.shape[-1]):
             rooted = torch.zeros_like(chances)

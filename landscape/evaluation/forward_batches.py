@@ -11,13 +11,13 @@ from landscape.data.batches import Batch, to_device
 from landscape.objective import Objective
 
 
-def own_batches(objective: Objective) -> Iterator[Batch]:
+def data_batches(objective: Objective) -> Iterator[Batch]:
     """The data's own batches, on the device."""
     for batch in objective.batches:
         yield to_device(batch, objective.device, objective.dtype)
 
 
-def pieces(objective: Objective, samples: int, *, channels_last: bool) -> Iterator[Batch]:
+def forward_batches(objective: Objective, samples: int, *, channels_last: bool) -> Iterator[Batch]:
     """Pieces of `samples` of all data joined; with 0, or where they are not, those that the objective itself uses."""
     whole = objective.batches.whole
     for piece in objective.micro_batches() if whole is None or not samples else whole.split(samples):

@@ -1,4 +1,4 @@
-"""Other checkpoints of the model that is measured: where a step, a line or a trajectory leads."""
+"""OtherCheckpoint checkpoints of the model that is measured: where a step, a line or a trajectory leads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Other:
+class OtherCheckpoint:
     """Another checkpoint's tensors under the model's names, and how it is called."""
 
     name: str
@@ -74,7 +74,7 @@ class Other:
             total = self.objective.accumulate(lambda batch: self.objective.batch_total(state, batch).double())
         return float(total) / self.objective.count
 
-    def unmoved(self) -> list[str]:
+    def differing_tensors(self) -> list[str]:
         """The buffers, and parameters outside the space, of real numbers that differ from the measured model's."""
         held = [*self.objective.model.named_buffers(), *self.objective.model.named_parameters()]
         still = {n: t for n, t in held if t.is_floating_point() and n not in self.objective.space.names}
@@ -83,7 +83,7 @@ class Other:
         ]
 
 
-def read(objective: Objective, given: str | Mapping[str, Tensor], flag: str) -> Other:
+def other_checkpoint(objective: Objective, given: str | Mapping[str, Tensor], flag: str) -> OtherCheckpoint:
     """A checkpoint by its path, or a state dict; raises CheckpointError, which names the flag, if it does not fit."""
     if isinstance(given, Mapping):
         tensors, name = given, "a state dict"
@@ -94,10 +94,10 @@ def read(objective: Objective, given: str | Mapping[str, Tensor], flag: str) -> 
         fitted = checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]
     except CheckpointError as error:
         raise CheckpointError(error.what, why=error.why, fix=f"{flag} a checkpoint of the same model") from None
-    return Other(name, fitted, objective)
+    return OtherCheckpoint(name, fitted, objective)
 
 
-def trajectory(folder: str) -> Trajectory:
+def find_trajectory(folder: str) -> Trajectory:
     """The checkpoints in a folder; files that landscape wrote, and edited checkpoints, are left out.
 
     Raises UsageError for fewer than two.

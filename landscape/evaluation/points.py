@@ -14,7 +14,7 @@ from landscape.objective import Objective
 
 # Bytes of all points together up to which they share one vectorised pass; above it arithmetic
 # outweighs launching: on two cores, 9 points: 1.4 to 3 times faster up to 50 MB, 0.7 times at 350 MB
-TOGETHER_BYTES = 64 << 20
+VECTORIZED_BYTES = 64 << 20
 
 
 def values(objective: Objective, thetas: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
     return totals / objective.count, gradients.div_(objective.count).T
 
 
-def at_once(objective: Objective, most: int) -> int:
+def points_per_pass(objective: Objective, most: int) -> int:
     """How many points of `most` share a vectorised pass; 1 if each goes alone."""
-    return max(1, min(most, TOGETHER_BYTES // _bytes(objective, objective.largest_micro_batch)))
+    return max(1, min(most, VECTORIZED_BYTES // _bytes(objective, objective.largest_micro_batch)))
 
 
 def _bytes(objective: Objective, samples: int) -> int:
@@ -55,7 +55,7 @@ def _bytes(objective: Objective, samples: int) -> int:
 
 
 def _together(objective: Objective, batch: Batch, count: int) -> bool:
-    return count > 1 and count * _bytes(objective, batch.size) <= TOGETHER_BYTES
+    return count > 1 and count * _bytes(objective, batch.size) <= VECTORIZED_BYTES
 
 
 def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:

@@ -46,7 +46,7 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
     return sources
 
 
-def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
+def population(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
     """The population of that name, or the data itself; UsageError, which names the flag, if there is none."""
     name = population_name(name)
     if name == DATA:
@@ -59,12 +59,12 @@ def chosen(every: dict[str, Objective], objective: Objective, name: str, flag: s
     return every[name]
 
 
-def digests(objective: Objective, *, targets: bool = True) -> list[str]:
+def sample_digests(objective: Objective, *, targets: bool = True) -> list[str]:
     """A hash of each sample's inputs, and with `targets` of these too."""
-    return [batch_digest(one if targets else replace(one, targets=one.inputs)) for one in samples(objective)]
+    return [batch_digest(one if targets else replace(one, targets=one.inputs)) for one in single_samples(objective)]
 
 
-def samples(objective: Objective) -> Iterator[Batch]:
+def single_samples(objective: Objective) -> Iterator[Batch]:
     """Each sample as a batch of its own."""
     for batch in objective.batches:
         yield from batch.split(1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape import seeds
 from landscape.data.batches import Batch
 from landscape.errors import LandscapeError
-from landscape.evaluation.forward_batches import pieces
+from landscape.evaluation.forward_batches import forward_batches
 from landscape.network.batch_norm import statistic_names
 from landscape.objective import Objective, Replica
 
@@ -21,7 +21,7 @@ SAME = 1e-2  # of how far the loss moved: far above rounding, below what weights
 ROUNDING = 1e-6  # of a sum of float32 losses, relative
 
 
-def follows(copied: Replica, vector: Tensor) -> bool:
+def tracks_weights(copied: Replica, vector: Tensor) -> bool:
     """Whether the copy's losses on all data are the model's at other weights and statistics.
 
     `vector` `(P,)` holds the copy's parameters, and is overwritten. A copy that fails follows nothing.
@@ -68,7 +68,7 @@ def _losses(objective: Objective, output: Callable[[Batch], Any]) -> Tensor:
     """The summed losses of some small pieces, and of each micro-batch."""
     found = []
     with torch.no_grad():
-        for number, piece in enumerate(pieces(objective, 0, channels_last=False)):
+        for number, piece in enumerate(forward_batches(objective, 0, channels_last=False)):
             small = [] if number else list(piece.split(max(1, piece.size // PARTS)))
             found += [objective.loss_total(output(part), part).double() for part in [*small, piece]]
     return torch.stack(found)

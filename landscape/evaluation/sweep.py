@@ -20,12 +20,12 @@ from landscape.compute.timing import shortest
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
-from landscape.evaluation.forward_batches import own_batches, pieces
+from landscape.evaluation.forward_batches import data_batches, forward_batches
 from landscape.evaluation.metrics import metric_total, require_mean
-from landscape.evaluation.points import TOGETHER_BYTES
-from landscape.evaluation.replica_check import follows
+from landscape.evaluation.points import VECTORIZED_BYTES
+from landscape.evaluation.replica_check import tracks_weights
 from landscape.losses.loss import Loss
-from landscape.losses.predictions import errors, has_classes
+from landscape.losses.predictions import error_counts, has_classes
 from landscape.network.batch_norm import StatisticsInterpolation, recompute_statistics
 from landscape.objective import Objective
 
@@ -39,7 +39,7 @@ TOGETHER = 32  # points at once in a vectorised pass: on CUDA, and for small net
 
 
 @dataclass(frozen=True)
-class Way:
+class PassSettings:
     """How a pass is made: samples at once (0: as the data come), convolutions channels-last, points at once."""
 
     samples: int = 0
@@ -50,7 +50,7 @@ class Way:
         return np.array([self.samples, self.channels_last, self.points])
 
     @classmethod
-    def from_array(cls, numbers: np.ndarray) -> Way:
+    def from_array(cls, numbers: np.ndarray) -> PassSettings:
         return cls(int(numbers[0]), bool(numbers[1]), int(numbers[2]))
 
     def __str__(self) -> str:
@@ -81,11 +81,11 @@ class Sweep:
     def __init__(self, objective: Objective, metric: Loss | None = None) -> None:
         self.objective = objective
         self.metric = metric
-        self.way = Way()
+        self.way = PassSettings()
         self.columns = ("loss", *(["accuracy"] if has_classes(objective.loss) else []), *(["metric"] if metric else []))
         self._work = objective.theta.clone()
         copied = objective.replica(self._work)
-        self._replica = copied if copied is not None and follows(copied, self._work) else None
+        self._replica = copied if copied is not None and tracks_weights(copied, self._work) else None
         self._kept: list[Batch] | None = None
         if metric is not None:
             batch = next(iter(objective.first(FEW).batches))
@@ -104,31 +104,31 @@ class Sweep:
             sums = torch.stack([self._at(plane, point) for point in points])
         return self._means(sums)
 
-    def settle(self, plane: Plane) -> None:
+    def choose_settings(self, plane: Plane) -> None:
         """Chooses the fastest way by a trial on the plane."""
         aside = [ASIDE] * len(plane.directions)
         expected = self.evaluate(plane, [aside])
         for change in self._changes(plane):
             earlier, changed = self.way, replace(self.way, **change)
-            self.use(changed)
+            self.use_settings(changed)
             try:
                 same = np.allclose(self.evaluate(plane, [aside]), expected, rtol=ALIKE, equal_nan=True)
             except TaskError:  # the model takes its own layout only
                 same = False
             # twice, in turn: a machine that others use too may be slow for a moment
             if not (same and all(self._faster(plane, changed, earlier) for _ in range(2))):
-                self.use(earlier)
+                self.use_settings(earlier)
 
-    def _faster(self, plane: Plane, new: Way, old: Way) -> bool:
+    def _faster(self, plane: Plane, new: PassSettings, old: PassSettings) -> bool:
         """Whether one way is clearly faster than another for a point; leaves the first in use."""
         seconds = []
         for way in (old, new):
-            self.use(way)
+            self.use_settings(way)
             points = [[0.0] * len(plane.directions)] * way.points
             seconds.append(shortest(lambda: self.evaluate(plane, points), ROUNDS) / len(points))  # noqa: B023
         return seconds[1] < CLEARLY * seconds[0]
 
-    def use(self, way: Way) -> None:
+    def use_settings(self, way: PassSettings) -> None:
         """From now on passes are made so."""
         self.way, self._kept = way, None
         if self._replica is not None:
@@ -203,7 +203,7 @@ class Sweep:
                 raise
             parts = [None]
         if any(part is None for part in parts):
-            self.use(replace(self.way, points=1))
+            self.use_settings(replace(self.way, points=1))
             return torch.stack([self._at(plane, point) for point in points])
         return sum(part for part in parts if part is not None)  # type: ignore[return-value]
 
@@ -216,7 +216,7 @@ class Sweep:
         """Sums and counts of one piece: the loss; what is wrong, of how many; the metric, of how many."""
         found = [self.objective.loss_total(output, piece).double()]
         if "accuracy" in self.columns:
-            known = errors(self.objective.loss, output, piece.targets)
+            known = error_counts(self.objective.loss, output, piece.targets)
             found += [part.double() for part in known] if known else [torch.full_like(found[0], torch.nan)] * 2
         if self.metric is not None:
             found.append(metric_total(self.metric, output, piece))
@@ -241,7 +241,7 @@ class Sweep:
             )
         model = self._replica.model
         if isinstance(kind, str):
-            recompute_statistics(model, lambda: (self._output(batch) for batch in own_batches(self.objective)))
+            recompute_statistics(model, lambda: (self._output(batch) for batch in data_batches(self.objective)))
             return
         between, shares = kind
         places = dict(model.named_buffers())
@@ -252,8 +252,8 @@ class Sweep:
         """The data in pieces of so many samples; in memory if they are kept there."""
         samples, layout = self.way.samples, self.way.channels_last
         if self._kept is None and self.objective.batches.kept:
-            self._kept = list(pieces(self.objective, samples, channels_last=layout))
-        return pieces(self.objective, 0, channels_last=layout) if self._kept is None else self._kept
+            self._kept = list(forward_batches(self.objective, samples, channels_last=layout))
+        return forward_batches(self.objective, 0, channels_last=layout) if self._kept is None else self._kept
 
     def _changes(self, plane: Plane) -> Iterator[dict[str, Any]]:
         """What a trial changes in turn, keeping what is faster."""
@@ -266,7 +266,7 @@ class Sweep:
             yield from ({"samples": size} for size in sorted(sizes - {own}))
         each = 4 * self.objective.theta.nbytes + self.objective.activation_bytes * (self.way.samples or own)
         cuda = self.objective.device.type == "cuda"
-        most = memory.free_bytes(self.objective.device) // SHARE if cuda else TOGETHER_BYTES
+        most = memory.free_bytes(self.objective.device) // SHARE if cuda else VECTORIZED_BYTES
         if plane.statistics is None and TOGETHER * each <= most:
             yield {"points": TOGETHER}
 
@@ -278,7 +278,7 @@ class Sweep:
         if self.objective.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.way.samples:
-            self.use(replace(self.way, samples=now // 2))
+            self.use_settings(replace(self.way, samples=now // 2))
         else:
             self.objective.micro_batch, self._kept = now // 2, None
 

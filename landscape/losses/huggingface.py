@@ -17,7 +17,7 @@ from torch import Tensor
 from landscape.errors import TaskError
 from landscape.losses.loss import BY_NAME, IGNORED, Likelihood, Loss, Uniform, no_likelihood
 
-NAME = "hf"  # by which --loss asks for it
+HF = "hf"  # the value of --loss that asks for the model's own loss
 SHIFTED = "CausalLMOutput"  # in the names of outputs that are scored against the next token
 PER_TOKEN = ("Seq2SeqLMOutput", "MaskedLMOutput", "TokenClassifierOutput")
 PER_SAMPLE = ("SequenceClassifierOutput", "ImageClassifierOutput")
@@ -33,7 +33,7 @@ class LogitsLoss:
 
     inner: Loss
     shifted: bool
-    name: str = NAME
+    name: str = HF
 
     def select(self, output: Any) -> Tensor:
         """The part of the model's output that is scored."""
@@ -66,12 +66,12 @@ class LogitsLoss:
         """The labels that the logits are scored against."""
         if self.shifted:
             return labels_of(target)[:, 1:]
-        labels = _given(target)
+        labels = _require_labels(target)
         column = self.inner.name == "mse" and labels.ndim == 2 and labels.shape[1] == 1
         return labels.squeeze(-1) if column else labels
 
 
-def described(loss: Loss) -> str:
+def loss_origin(loss: Loss) -> str:
     """Where a loss that was not given came from, and what it is."""
     if not isinstance(loss, LogitsLoss):
         return f"shapes: {loss.name}"
@@ -79,7 +79,7 @@ def described(loss: Loss) -> str:
 
 
 @contextmanager
-def unwarned() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without transformers' remarks on models whose loss it does not know by name and takes for another."""
     logger = logging.getLogger("transformers")
     level = logger.level
@@ -101,7 +101,7 @@ def labels_of(target: Any) -> Tensor:
     return tokens.masked_fill(mask == 0, IGNORED) if isinstance(mask, Tensor) else tokens
 
 
-def _given(target: Any) -> Tensor:
+def _require_labels(target: Any) -> Tensor:
     if not isinstance(target, Tensor):
         raise TaskError("the batches have no labels", fix="a dictionary with labels beside the model's arguments")
     return target
@@ -118,7 +118,7 @@ def padding_token(loss: Loss, model: Any) -> int | None:
     return token if isinstance(loss, LogitsLoss) and loss.shifted and isinstance(token, int) else None
 
 
-def padding(loss: Any, token: int | None, target: Any) -> int:
+def padding_count(loss: Any, token: int | None, target: Any) -> int:
     """How many scored tokens of a batch look like padding."""
     return 0 if token is None else int((loss.scored(target) == token).sum())
 
@@ -141,7 +141,7 @@ def own_loss(output: Any, target: Any, *, own_targets: bool = False) -> LogitsLo
         )
     if SHIFTED in kind:
         return LogitsLoss(BY_NAME["cross_entropy"], shifted=True)
-    _given({} if own_targets else target)
+    _require_labels({} if own_targets else target)
     if any(words in kind for words in PER_TOKEN):
         return LogitsLoss(BY_NAME["cross_entropy"], shifted=False)
     if not any(words in kind for words in PER_SAMPLE):
@@ -150,5 +150,5 @@ def own_loss(output: Any, target: Any, *, own_targets: bool = False) -> LogitsLo
         )
     if output.logits.shape[-1] == 1:
         return LogitsLoss(BY_NAME["mse"], shifted=False)
-    inner = "bce" if _given(target).is_floating_point() else "cross_entropy"
+    inner = "bce" if _require_labels(target).is_floating_point() else "cross_entropy"
     return LogitsLoss(BY_NAME[inner], shifted=False)

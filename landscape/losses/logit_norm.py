@@ -16,7 +16,7 @@ from landscape.losses.predictions import class_axis
 
 
 @dataclass(frozen=True)
-class NormalisedLoss:
+class NormalizedLoss:
     """A loss of (z - mean z) / size, with the size of each sample's centred logits `(..., C)`.
 
     `l2` divides by their Euclidean norm, as the code of Andriushchenko et al. (2023) does; `std` by their standard
@@ -52,10 +52,10 @@ class NormalisedLoss:
         return axis
 
 
-def normalised(loss: Loss, by: LogitNorm) -> Loss:
+def with_normalized_logits(loss: Loss, by: LogitNorm) -> Loss:
     """The loss with its logits normalised, or as it is for `none`."""
     if by == "none":
         return loss
     if isinstance(loss, LogitsLoss):
-        return replace(loss, inner=NormalisedLoss(loss.inner, by))
-    return NormalisedLoss(loss, by)
+        return replace(loss, inner=NormalizedLoss(loss.inner, by))
+    return NormalizedLoss(loss, by)

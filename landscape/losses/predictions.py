@@ -29,13 +29,13 @@ def has_classes(loss: Loss) -> bool:
     return binary(loss) or hasattr(getattr(loss, "inner", loss), "class_axis")
 
 
-def errors(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
+def error_counts(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
     """How many of a batch's predictions are wrong, and of how many, `()` each; None for a loss without classes."""
-    found = judged(loss, output, target)
+    found = wrong_predictions(loss, output, target)
     return None if found is None else (found[0].sum(), found[1].sum())
 
 
-def judged(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
+def wrong_predictions(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
     """Which predictions are wrong, and which count, in the labels' shape; None for a loss without classes."""
     if binary(loss):
         wrong = (output > 0) != (_labels(loss, target) > 0.5)
@@ -50,7 +50,7 @@ def judged(loss: Loss, output: Any, target: Any) -> tuple[Tensor, Tensor] | None
     return (output.argmax(dim=axis) != labels) & counts, counts
 
 
-def counted(loss: Loss, output: Any, target: Any) -> Tensor | None:
+def label_mask(loss: Loss, output: Any, target: Any) -> Tensor | None:
     """Which labels count, in their shape; None for a loss that leaves none out."""
     labels = None if class_axis(loss, output, target) is None else _labels(loss, target)
     return None if labels is None or labels.is_floating_point() else labels != _ignored(loss)
@@ -67,7 +67,7 @@ def divergences(loss: Loss, before: Tensor, after: Tensor, target: Any) -> Tenso
     if axis is not None:
         chances = was.log_softmax(axis)
         apart = (chances.exp() * (chances - now.log_softmax(axis))).sum(axis)
-        counts = counted(loss, before, target)
+        counts = label_mask(loss, before, target)
         apart = apart if counts is None else torch.where(counts, apart, 0.0)
     elif binary(loss):
         yes = was.sigmoid()

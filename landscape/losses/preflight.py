@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape.data.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
-from landscape.losses import huggingface as logits
+from landscape.losses import huggingface
 from landscape.losses.huggingface import LogitsLoss
 from landscape.losses.loss import BY_NAME, TAKE_APART, FunctionLoss, Loss, as_loss, infer
 
@@ -27,7 +27,7 @@ ROUNDING = 1e-4  # relative to the largest output: far above float32 rounding, f
 NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
 
-def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Loss:
+def choose_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Loss:
     """The loss to measure with, inferred from the shapes if None.
 
     `forward` maps a batch to the model's output, with a graph to the parameters. Raises TaskError if it fails, is
@@ -43,7 +43,7 @@ def settled_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Lo
         )
     try:
         chosen = _chosen(loss, output, first)
-        total = chosen.total(logits.taken(chosen, output), first.targets)
+        total = chosen.total(huggingface.taken(chosen, output), first.targets)
     except LandscapeError:
         raise
     except Exception as error:  # the user's loss may raise anything
@@ -71,11 +71,11 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
     accepted = inspect.signature(model.forward).parameters
     if not isinstance(first.inputs, dict) or count == 0 or "labels" not in accepted:
         return
-    inputs = {**first.inputs, "labels": logits.labels_of(first.targets)}
+    inputs = {**first.inputs, "labels": huggingface.labels_of(first.targets)}
     config: Any = getattr(model, "config", None)
     model.config = copy.deepcopy(config)  # the model writes into it what it makes of the labels
     try:
-        with logits.unwarned():
+        with huggingface.quiet_transformers():
             own = getattr(forward(replace(first, inputs=inputs)), "loss", None)
     except Exception as error:  # the user's model may raise anything
         raise TaskError(
@@ -97,7 +97,7 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
 
 
 def _chosen(loss: Any, output: Any, first: Batch) -> Loss:
-    if logits.has_logits(output) and isinstance(loss, str) and loss in BY_NAME:
+    if huggingface.has_logits(output) and isinstance(loss, str) and loss in BY_NAME:
         raise TaskError(
             f"--loss {loss} takes a tensor, and the model returns a {type(output).__name__} with a loss of its own",
             fix="leave --loss out, or --loss hf",
@@ -107,8 +107,8 @@ def _chosen(loss: Any, output: Any, first: Batch) -> Loss:
         and isinstance(first.targets, Tensor)
         and torch.equal(first.inputs, first.targets)
     )
-    if loss == logits.NAME or (loss is None and logits.has_logits(output)):
-        return logits.own_loss(output, first.targets, own_targets=whole)
+    if loss == huggingface.HF or (loss is None and huggingface.has_logits(output)):
+        return huggingface.own_loss(output, first.targets, own_targets=whole)
     if loss is not None:
         return as_loss(loss)
     if whole and not first.inputs.is_floating_point():

@@ -15,9 +15,9 @@ from landscape.compute.precision import full_precision
 from landscape.data.batches import Batch, Batches, FirstSamples, leaves, survey, to_device
 from landscape.data.concatenation import concatenate, samples_are_independent
 from landscape.errors import NumericalError, listing
-from landscape.losses.huggingface import LogitsLoss, described, padding, padding_token
+from landscape.losses.huggingface import LogitsLoss, loss_origin, padding_count, padding_token
 from landscape.losses.loss import Loss
-from landscape.losses.preflight import require_own_loss, settled_loss
+from landscape.losses.preflight import choose_loss, require_own_loss
 from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
@@ -102,7 +102,7 @@ def prepare(
     count = count_terms(chosen.count, batches)
     notes = [
         *weights.notes,
-        "" if loss is not None else f"loss inferred from the {described(chosen)}",
+        "" if loss is not None else f"loss inferred from the {loss_origin(chosen)}",
         _padding_note(chosen, function.module, batches),
         _limit_note(limit) if beginning and beginning.cut else "",
     ]
@@ -143,7 +143,7 @@ def _try_loss(weights: Weights, loss: Any, first: Batch) -> Loss:
     function = weights.function
     with torch.enable_grad():
         theta = weights.theta.detach().requires_grad_()
-        chosen: Loss = settled_loss(lambda batch: function.output(theta, batch), loss, first)
+        chosen: Loss = choose_loss(lambda batch: function.output(theta, batch), loss, first)
         if isinstance(chosen, LogitsLoss):
             require_own_loss(chosen, function.module, lambda batch: function.output(theta, batch), first)
     return chosen
@@ -189,7 +189,7 @@ def _narrow_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> list[s
 def _padding_note(loss: Loss, model: nn.Module, batches: Batches) -> str:
     """A note on scored tokens that look like padding, or ""."""
     token = padding_token(loss, model)
-    padded = sum(padding(loss, token, batch.targets) for batch in batches)
+    padded = sum(padding_count(loss, token, batch.targets) for batch in batches)
     remedy = "if they are, give attention_mask or labels of -100"
     return f"{padded:,} scored tokens are {token}, as padding is: {remedy}" if padded else ""
 

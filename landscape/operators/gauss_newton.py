@@ -14,7 +14,7 @@ from torch import Tensor
 
 from landscape.data.batches import Batch, leaves, map_tensors
 from landscape.errors import TaskError
-from landscape.evaluation.fisher_labels import drawn
+from landscape.evaluation.fisher_labels import draw_labels
 from landscape.losses.loss import Likelihood, no_likelihood
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
@@ -126,7 +126,7 @@ class FisherOperator(EmpiricalFisherOperator):
             raise TaskError("the Fisher matrix needs a model with one output tensor", fix="--operator ggn")
         slopes = []
         for draw in range(self.labels):
-            slopes.append(self._slopes(output, batch, drawn(self.objective, output, batch, self.seed, draw)))
+            slopes.append(self._slopes(output, batch, draw_labels(self.objective, output, batch, self.seed, draw)))
         return _outer(slopes, self._class_axis(output, batch))
 
 

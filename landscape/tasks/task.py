@@ -14,7 +14,7 @@ from landscape.checkpoints import Checkpoint, Spec, huggingface
 from landscape.checkpoints.formats import sniff
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError, listing, nearest
-from landscape.losses import huggingface as logits
+from landscape.losses.huggingface import HF
 from landscape.losses.loss import Loss, as_loss
 from landscape.plugins import registry
 from landscape.plugins.imports import import_object
@@ -214,7 +214,7 @@ def _module(built: Any, name: str) -> nn.Module:
 
 
 def _loss(name: str | None, given: bool, where: str, trusted: tuple[str, ...]) -> Loss | str | None:
-    if name is None or name == logits.NAME:
+    if name is None or name == HF:
         return name
     known = registry.registered_objects("losses")
     if name in known:

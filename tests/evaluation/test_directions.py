@@ -9,7 +9,13 @@ from torch import Tensor, nn
 
 from landscape import Objective
 from landscape.errors import UsageError
-from landscape.evaluation.directions import gaussian, treated, treatments, unreached_rows, zero_filters
+from landscape.evaluation.directions import (
+    apply_treatments,
+    gaussian_direction,
+    rows_without_gradient,
+    treatments,
+    zero_filter_count,
+)
 from landscape.zoo import mlp
 
 DEFAULT = ("bias", "norm", "position")
@@ -61,7 +67,7 @@ def rows(name: str, tensor: Tensor) -> Tensor:
 
 def test_every_filter_has_the_norm_of_the_weights_filter(objective: Objective) -> None:
     done = treatments(objective, "filter", DEFAULT)
-    moves, weights = (named(objective, v) for v in (gaussian(objective, done, 0, "a"), objective.theta))
+    moves, weights = (named(objective, v) for v in (gaussian_direction(objective, done, 0, "a"), objective.theta))
     filtered = {one.block.name: one.filters for one in done if one.how == "filter"}
     assert filtered == {
         "tokens.weight": 7,
@@ -90,7 +96,7 @@ def test_gpt2_s_filters_are_columns() -> None:
     ids = torch.randint(0, 10, (4, 8), generator=torch.Generator().manual_seed(0))
     objective = Objective(model, {"input_ids": ids, "labels": ids})
     done = treatments(objective, "filter", DEFAULT)
-    moves, weights = (named(objective, v) for v in (gaussian(objective, done, 0, "a"), objective.theta))
+    moves, weights = (named(objective, v) for v in (gaussian_direction(objective, done, 0, "a"), objective.theta))
     name = "transformer.h.0.attn.c_attn.weight"
     assert moves[name].shape == (8, 24)
     assert torch.allclose(moves[name].norm(dim=0), weights[name].norm(dim=0), rtol=1e-5)
@@ -100,7 +106,7 @@ def test_gpt2_s_filters_are_columns() -> None:
 
 def test_what_has_no_filters_is_scaled_as_a_whole(objective: Objective) -> None:
     done = treatments(objective, "filter", ("none",))
-    moves, weights = (named(objective, v) for v in (gaussian(objective, done, 0, "a"), objective.theta))
+    moves, weights = (named(objective, v) for v in (gaussian_direction(objective, done, 0, "a"), objective.theta))
     for name in ("conv.bias", "norm.weight", "pos_embed", "lstm.bias_ih_l0"):
         assert float(moves[name].norm()) == pytest.approx(float(weights[name].norm()), rel=1e-12)
     assert not moves["norm.bias"].any()  # its weights are 0
@@ -108,15 +114,15 @@ def test_what_has_no_filters_is_scaled_as_a_whole(objective: Objective) -> None:
 
 def test_layers_and_tensors(objective: Objective) -> None:
     weights = named(objective, objective.theta)
-    by_tensor = named(objective, gaussian(objective, treatments(objective, "tensor", ("bias",)), 0, "a"))
+    by_tensor = named(objective, gaussian_direction(objective, treatments(objective, "tensor", ("bias",)), 0, "a"))
     assert float(by_tensor["conv.weight"].norm()) == pytest.approx(float(weights["conv.weight"].norm()))
-    by_layer = named(objective, gaussian(objective, treatments(objective, "layer", ("none",)), 0, "a"))
+    by_layer = named(objective, gaussian_direction(objective, treatments(objective, "layer", ("none",)), 0, "a"))
     parts = [torch.cat([side[f"conv.{n}"].flatten() for n in ("weight", "bias")]) for side in (by_layer, weights)]
     assert float(parts[0].norm()) == pytest.approx(float(parts[1].norm()))
-    without = named(objective, gaussian(objective, treatments(objective, "layer", ("bias",)), 0, "a"))
+    without = named(objective, gaussian_direction(objective, treatments(objective, "layer", ("bias",)), 0, "a"))
     assert float(without["conv.weight"].norm()) == pytest.approx(float(weights["conv.weight"].norm()))
     assert not without["conv.bias"].any()
-    raw = gaussian(objective, treatments(objective, "none", ("none",)), 0, "a")
+    raw = gaussian_direction(objective, treatments(objective, "none", ("none",)), 0, "a")
     assert float(raw.std()) == pytest.approx(1, rel=0.1)
 
 
@@ -130,7 +136,7 @@ def test_two_directions_are_nearly_orthogonal() -> None:
     effective = sum(s for s, _ in filters) ** 2 / sum(s**2 / n for s, n in filters)
     cosines = []
     for seed in range(20):
-        one, other = (gaussian(objective, done, seed, axis) for axis in range(2))
+        one, other = (gaussian_direction(objective, done, seed, axis) for axis in range(2))
         cosines.append(float(torch.dot(one, other) / one.norm() / other.norm()))
     assert max(map(abs, cosines)) < 5 / float(effective) ** 0.5
     assert sum(c > 0 for c in cosines) in range(3, 18)  # of both signs
@@ -139,15 +145,15 @@ def test_two_directions_are_nearly_orthogonal() -> None:
 def test_a_filter_of_zeros_does_not_move_and_is_counted(objective: Objective) -> None:
     objective.space.unflatten(objective.theta)["conv.weight"][1].zero_()
     done = treatments(objective, "filter", DEFAULT)
-    moves = named(objective, gaussian(objective, done, 0, "a"))
-    assert zero_filters(objective, done) == 1
+    moves = named(objective, gaussian_direction(objective, done, 0, "a"))
+    assert zero_filter_count(objective, done) == 1
     assert not moves["conv.weight"][1].any()
     assert moves["conv.weight"][0].any()
 
 
 def test_rows_of_tokens_that_the_data_lack_are_counted(objective: Objective) -> None:
-    assert unreached_rows(objective) == {"tokens.weight": 5}  # of 7, ids 0 and 1 occur
-    assert unreached_rows(Objective(mlp(), [(torch.randn(4, 64), torch.zeros(4).long())], "cross_entropy")) == {}
+    assert rows_without_gradient(objective) == {"tokens.weight": 5}  # of 7, ids 0 and 1 occur
+    assert rows_without_gradient(Objective(mlp(), [(torch.randn(4, 64), torch.zeros(4).long())], "cross_entropy")) == {}
 
 
 def test_globs_and_what_matches_nothing(objective: Objective) -> None:
@@ -162,6 +168,6 @@ def test_globs_and_what_matches_nothing(objective: Objective) -> None:
 
 def test_a_direction_of_one_s_own_is_treated_too(objective: Objective) -> None:
     done = treatments(objective, "filter", DEFAULT)
-    move = named(objective, treated(torch.ones_like(objective.theta), objective, done))["head.weight"]
+    move = named(objective, apply_treatments(torch.ones_like(objective.theta), objective, done))["head.weight"]
     weight = named(objective, objective.theta)["head.weight"]
     assert torch.allclose(move, (weight.norm(dim=1, keepdim=True) / 3).expand_as(move))

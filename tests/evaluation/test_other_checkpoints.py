@@ -1,4 +1,4 @@
-"""Other checkpoints of the measured model."""
+"""OtherCheckpoint checkpoints of the measured model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from landscape import Objective
 from landscape.errors import CheckpointError, UsageError
-from landscape.evaluation import other_checkpoints as others
+from landscape.evaluation.other_checkpoints import find_trajectory, other_checkpoint
 from landscape.objective import Source
 
 Data = tuple[Tensor, Tensor]
@@ -28,14 +28,14 @@ def moved(by: float) -> nn.Sequential:
 def test_its_weights_loss_and_digest(tmp_path: Path, classification: Data) -> None:
     objective, there = Objective(tanh_net(), [classification], "cross_entropy"), moved(0.1)
     torch.save({"state_dict": {f"module.{n}": t for n, t in there.state_dict().items()}}, tmp_path / "b.pt")
-    other = others.read(objective, str(tmp_path / "b.pt"), "--towards")
+    other = other_checkpoint(objective, str(tmp_path / "b.pt"), "--towards")
     assert torch.allclose(other.theta, objective.theta + 0.1)
     assert other.loss() == float(Objective(there, [classification], "cross_entropy").value())
-    assert other.digest == others.read(objective, there.state_dict(), "--towards").digest
-    assert other.digest != others.read(objective, moved(0.2).state_dict(), "--towards").digest
-    assert other.unmoved() == []
+    assert other.digest == other_checkpoint(objective, there.state_dict(), "--towards").digest
+    assert other.digest != other_checkpoint(objective, moved(0.2).state_dict(), "--towards").digest
+    assert other.differing_tensors() == []
     with pytest.raises(CheckpointError, match="--towards a checkpoint of the same model"):
-        others.read(objective, {"w": torch.zeros(2)}, "--towards")
+        other_checkpoint(objective, {"w": torch.zeros(2)}, "--towards")
 
 
 def test_the_same_kind_of_weights_is_read_from_it(tmp_path: Path, classification: Data) -> None:
@@ -44,7 +44,7 @@ def test_the_same_kind_of_weights_is_read_from_it(tmp_path: Path, classification
     for weights, by in ((None, 0.1), ("ema", 0.3)):
         source = Source(conditions={"weights": weights})
         objective = Objective(tanh_net(), [classification], "cross_entropy", source=source)
-        other = others.read(objective, str(tmp_path / "b.pt"), "--towards")
+        other = other_checkpoint(objective, str(tmp_path / "b.pt"), "--towards")
         assert torch.allclose(other.theta, objective.theta + by)
 
 
@@ -57,9 +57,9 @@ def test_buffers_count_for_the_digest_and_the_loss(classification: Data) -> None
         return model
 
     objective = Objective(net(0.0), [classification], "cross_entropy")
-    same, other = (others.read(objective, net(shift).state_dict(), "--towards") for shift in (0.0, 1.0))
+    same, other = (other_checkpoint(objective, net(shift).state_dict(), "--towards") for shift in (0.0, 1.0))
     assert same.digest != other.digest
-    assert other.unmoved() == ["1.running_mean"]
+    assert other.differing_tensors() == ["1.running_mean"]
     assert same.loss() == float(objective.value())
     assert other.loss() == float(Objective(net(1.0), [classification], "cross_entropy").value())
     assert list(other.statistics()) == ["1.running_mean", "1.running_var"]
@@ -72,11 +72,11 @@ def test_a_trajectory_is_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "step-11").mkdir()
     (tmp_path / "step-11" / "model.safetensors").touch()
-    assert [Path(p).name for p in others.trajectory(str(tmp_path)).checkpoints] == [
+    assert [Path(p).name for p in find_trajectory(str(tmp_path)).checkpoints] == [
         "step-9.pt",
         "step-10.pt",
         "step-11",
         "step-100.pt",
     ]
     with pytest.raises(UsageError, match="is not a folder"):
-        others.trajectory(str(tmp_path / "notes.txt"))
+        find_trajectory(str(tmp_path / "notes.txt"))

@@ -23,7 +23,7 @@ def block(objective: Objective, count: int) -> Tensor:
 def test_every_column_is_what_the_objective_says(
     classification: Data, split: Splitter, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(points, "TOGETHER_BYTES", together)
+    monkeypatch.setattr(points, "VECTORIZED_BYTES", together)
     objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
     thetas = block(objective, 4)
     values, gradients = points.values_and_gradients(objective, thetas)
@@ -40,9 +40,9 @@ def test_every_column_is_what_the_objective_says(
 def test_convolutions_batch_norm_and_attention_go_together(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = landscape.load(SAMPLES / f"{sample}.pt", limit=3, dtype="float64")
     thetas = block(objective, 3)
-    monkeypatch.setattr(points, "TOGETHER_BYTES", 0)
+    monkeypatch.setattr(points, "VECTORIZED_BYTES", 0)
     apart, slopes = points.values_and_gradients(objective, thetas)
-    monkeypatch.setattr(points, "TOGETHER_BYTES", 1 << 40)
+    monkeypatch.setattr(points, "VECTORIZED_BYTES", 1 << 40)
     calls = []
     plain = objective.batch_total
     monkeypatch.setattr(objective, "batch_total", lambda *a: calls.append(1) or plain(*a))
@@ -73,12 +73,12 @@ def test_a_model_that_cannot_be_vectorised_is_asked_point_by_point(classificatio
 
 def test_how_many_points_go_at_once_follows_from_their_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = landscape.load(SAMPLES / "digits-mlp.pt")
-    assert points.at_once(objective, 9) == 9
+    assert points.points_per_pass(objective, 9) == 9
     large = landscape.load(SAMPLES / "digits-resnet.pt")
     large.micro_batch = 256
-    assert 1 <= points.at_once(large, 9) < 9  # 256 samples of 45 kB each
+    assert 1 <= points.points_per_pass(large, 9) < 9  # 256 samples of 45 kB each
     monkeypatch.setattr(objective, "activation_bytes", 0)
-    monkeypatch.setattr(points, "TOGETHER_BYTES", 6 * objective.theta.nbytes)  # a point has parameters and a gradient
-    assert points.at_once(objective, 9) == 3
-    monkeypatch.setattr(points, "TOGETHER_BYTES", 1)
-    assert points.at_once(objective, 9) == 1
+    monkeypatch.setattr(points, "VECTORIZED_BYTES", 6 * objective.theta.nbytes)  # a point has parameters and a gradient
+    assert points.points_per_pass(objective, 9) == 3
+    monkeypatch.setattr(points, "VECTORIZED_BYTES", 1)
+    assert points.points_per_pass(objective, 9) == 1

@@ -11,7 +11,7 @@ from conftest import SAMPLES, tanh_net
 import landscape
 from landscape import Objective
 from landscape.errors import TaskError, UsageError
-from landscape.evaluation.populations import chosen, digests, populations
+from landscape.evaluation.populations import population, populations, sample_digests
 
 
 def test_the_checkpoint_names_its_own_and_they_share_model_and_loss() -> None:
@@ -27,8 +27,8 @@ def test_the_checkpoint_names_its_own_and_they_share_model_and_loss() -> None:
 
 def test_the_parts_of_the_noisy_digits_are_what_their_names_say() -> None:
     every = populations(landscape.load(SAMPLES / "digits-noisy.pt"))
-    own = {name: set(digests(one)) for name, one in every.items()}
-    data = set(digests(landscape.load(SAMPLES / "digits-noisy.pt")))
+    own = {name: set(sample_digests(one)) for name, one in every.items()}
+    data = set(sample_digests(landscape.load(SAMPLES / "digits-noisy.pt")))
     assert own["memorized"] | own["clean"] == data
     assert not own["truth"] & data
     assert not (own["held-out"] | own["never-seen"]) & data
@@ -60,7 +60,7 @@ def test_what_fails_is_named() -> None:
     with pytest.raises(TaskError, match="population a: .*no_such_argument"):
         populations(objective, ("a=digits,no_such_argument=1",))
     with pytest.raises(UsageError, match=r"--factors-on.*\n.*one of data, held-out"):
-        chosen(populations(objective), objective, "held-ut", "--factors-on")
+        population(populations(objective), objective, "held-ut", "--factors-on")
 
 
 def test_a_hostile_description_causes_no_import() -> None:

@@ -16,7 +16,7 @@ import landscape
 from landscape import Objective
 from landscape.compute import memory
 from landscape.errors import TaskError, UsageError
-from landscape.evaluation.sweep import Plane, Sweep, Way
+from landscape.evaluation.sweep import PassSettings, Plane, Sweep
 from landscape.losses.loss import as_loss
 from landscape.network.batch_norm import (
     StatisticsInterpolation,
@@ -65,25 +65,33 @@ class TestValues:
         assert found[0, 1] == pytest.approx(float((output.argmax(1) == classification[1]).double().mean()))
 
     @pytest.mark.parametrize(
-        "way", [Way(16), Way(87), Way(channels_last=True), Way(64, channels_last=True), Way(points=2)], ids=str
+        "way",
+        [
+            PassSettings(16),
+            PassSettings(87),
+            PassSettings(channels_last=True),
+            PassSettings(64, channels_last=True),
+            PassSettings(points=2),
+        ],
+        ids=str,
     )
-    def test_every_way_gives_the_same_but_for_rounding(self, images: Objective, way: Way) -> None:
+    def test_every_way_gives_the_same_but_for_rounding(self, images: Objective, way: PassSettings) -> None:
         sweep, plane = Sweep(images), plane_of(images)
         plain = sweep.evaluate(plane, POINTS)
-        sweep.use(way)
+        sweep.use_settings(way)
         again = sweep.evaluate(plane, POINTS)
         assert sweep.way == way
         assert np.allclose(plain[:, 0], again[:, 0], rtol=1e-5)
         assert np.array_equal(plain[:, 1], again[:, 1])
-        sweep.use(Way())
+        sweep.use_settings(PassSettings())
         assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
 
     def test_a_trial_settles_on_a_way_and_numbers_stay(self, images: Objective) -> None:
         sweep, plane = Sweep(images), plane_of(images)
         plain = sweep.evaluate(plane, POINTS)
-        sweep.settle(plane)
+        sweep.choose_settings(plane)
         assert np.allclose(plain, sweep.evaluate(plane, POINTS), rtol=1e-5)
-        assert Way.from_array(sweep.way.array()) == sweep.way
+        assert PassSettings.from_array(sweep.way.array()) == sweep.way
 
     def test_a_loader_is_read_anew_for_each_point(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
@@ -94,7 +102,7 @@ class TestValues:
         monkeypatch.undo()
         plane = plane_of(objective)
         sweep = Sweep(objective)
-        sweep.settle(plane)
+        sweep.choose_settings(plane)
         assert sweep.way.samples == 0
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
 
@@ -137,9 +145,9 @@ class TestTheUsersModel:
         before, modes = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
         random = torch.get_rng_state()
         sweep = Sweep(images)
-        sweep.use(Way(20, channels_last=True))
+        sweep.use_settings(PassSettings(20, channels_last=True))
         sweep.evaluate(plane_of(images), POINTS)
-        sweep.use(Way())
+        sweep.use_settings(PassSettings())
         sweep.evaluate(Plane(plane_of(images).directions, "recompute"), POINTS)
         after = model.state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)
@@ -276,7 +284,7 @@ class TestTheUsersModel:
         x, y = torch.randn(40, 5), torch.randint(0, 3, (40,))
         objective = Objective(net, list(zip(x.split(8), y.split(8), strict=True)), "cross_entropy")
         sweep = Sweep(objective)
-        sweep.settle(plane_of(objective))
+        sweep.choose_settings(plane_of(objective))
         assert sweep.way.samples in (0, 8)
 
     def test_too_many_points_at_once_are_taken_one_by_one(
@@ -289,7 +297,7 @@ class TestTheUsersModel:
             raise torch.OutOfMemoryError("full")
 
         monkeypatch.setattr("landscape.evaluation.sweep.try_vmap", full)
-        sweep.use(Way(points=3))
+        sweep.use_settings(PassSettings(points=3))
         assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
         assert sweep.way.points == 1
 
@@ -313,7 +321,7 @@ class TestTheUsersModel:
 
         objective = Objective(Viewing(), digits("test", images=True), "cross_entropy")
         sweep, plane = Sweep(objective), plane_of(objective)
-        sweep.settle(plane)
+        sweep.choose_settings(plane)
         assert not sweep.way.channels_last
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-5)
 
@@ -331,7 +339,7 @@ class TestTheUsersModel:
         batches = [({"x": part, "n": len(part)}, label) for part, label in zip(x.split(10), y.split(10), strict=True)]
         objective = Objective(Scaled(), batches, "cross_entropy")
         sweep, plane = Sweep(objective), plane_of(objective)
-        sweep.use(Way(25))
+        sweep.use_settings(PassSettings(25))
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
 
     def test_tied_and_recurrent_parameters_move(self) -> None:
@@ -361,7 +369,7 @@ class TestMemory:
         sweep, plane = Sweep(images), plane_of(images)
         plain = sweep.evaluate(plane, POINTS)
         tight = Tight(sweep, 30)
-        sweep.use(Way(87))
+        sweep.use_settings(PassSettings(87))
         assert np.allclose(sweep.evaluate(plane, POINTS), plain, rtol=1e-5)
         assert sweep.way.samples == 21
         tight.limit = 0

@@ -27,7 +27,7 @@ from landscape.algorithms.lanczos.lanczos import lanczos
 from landscape.algorithms.lanczos.ritz import ritz
 from landscape.algorithms.lanczos.state import Wanted
 from landscape.compute.strategy import Engine
-from landscape.evaluation.sweep import Sweep, Way
+from landscape.evaluation.sweep import PassSettings, Sweep
 from landscape.gates import measuring as checking
 from landscape.gates.measuring import Work
 from landscape.gates.policy import policy
@@ -164,9 +164,9 @@ def test_surfaces_equal_the_cpu_s_in_every_way(name: str) -> None:
         frame = Surface()._frame(objective, Surface()._treatments(objective), None, 0)
         sweep, points = Sweep(objective), [(0.0, 0.0), (0.2, -0.1), (-0.3, 0.3)]
         losses.append(sweep.evaluate(frame.plane, points)[:, 0])
-        sweep.use(Way(64, points=2))
+        sweep.use_settings(PassSettings(64, points=2))
         assert np.allclose(sweep.evaluate(frame.plane, points)[:, 0], losses[-1], rtol=1e-9)
-        sweep.use(Way(64, channels_last=True))
+        sweep.use_settings(PassSettings(64, channels_last=True))
         assert np.allclose(sweep.evaluate(frame.plane, points)[:, 0], losses[-1], rtol=1e-9)
     assert np.allclose(*losses, rtol=1e-9)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from landscape.losses.huggingface import LogitsLoss
 from landscape.losses.loss import BY_NAME, as_loss
-from landscape.losses.predictions import binary, class_axis, errors, safe_radii
+from landscape.losses.predictions import binary, class_axis, error_counts, safe_radii
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 5.0], [9.0, 0.0, 0.0]])
 CROSS: Any = BY_NAME["cross_entropy"]
@@ -19,19 +19,21 @@ BCE: Any = BY_NAME["bce"]
 
 
 def test_ignored_targets_are_neither_right_nor_wrong() -> None:
-    found = errors(CROSS, LOGITS, torch.tensor([0, 0, 2, -100]))
+    found = error_counts(CROSS, LOGITS, torch.tensor([0, 0, 2, -100]))
     assert found is not None
     assert (int(found[0]), found[1]) == (1, 3)
 
 
 def test_class_probabilities_name_their_largest() -> None:
-    found = errors(CROSS, LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8], [1.0, 0.0, 0.0]]))
+    found = error_counts(
+        CROSS, LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8], [1.0, 0.0, 0.0]])
+    )
     assert found is not None
     assert (int(found[0]), found[1]) == (1, 4)
 
 
 def test_yes_or_no_is_the_sign_of_the_logit() -> None:
-    found = errors(BCE, torch.tensor([[2.0], [-1.0], [3.0]]), torch.tensor([[1.0], [1.0], [0.0]]))
+    found = error_counts(BCE, torch.tensor([[2.0], [-1.0], [3.0]]), torch.tensor([[1.0], [1.0], [0.0]]))
     assert found is not None
     assert (int(found[0]), found[1]) == (2, 3)
     assert binary(BCE)
@@ -42,7 +44,7 @@ def test_the_next_token_is_what_a_shifted_loss_scores() -> None:
     loss = LogitsLoss(CROSS, shifted=True)
     output = torch.zeros(1, 3, 4)
     output[0, torch.arange(3), torch.tensor([1, 2, 3])] = 5.0
-    found = errors(loss, output, torch.tensor([[0, 1, 2, 0]]))
+    found = error_counts(loss, output, torch.tensor([[0, 1, 2, 0]]))
     assert found is not None
     assert (int(found[0]), found[1]) == (1, 3)
 
@@ -51,7 +53,7 @@ def test_torch_s_own_losses_have_their_classes_along_axis_1() -> None:
     loss = as_loss(nn.CrossEntropyLoss())
     output = torch.randn(2, 5, 7)
     assert class_axis(loss, output, torch.zeros(2, 7, dtype=torch.long)) == 1
-    assert errors(BY_NAME["mse"], output, output) is None
+    assert error_counts(BY_NAME["mse"], output, output) is None
     assert safe_radii(BY_NAME["mse"], output, output, output) is None
 
 
@@ -70,7 +72,7 @@ def test_radii_of_predictions_that_count() -> None:
 
 def test_another_ignored_target_is_left_out_too() -> None:
     loss = as_loss(nn.CrossEntropyLoss(ignore_index=0))
-    found = errors(loss, LOGITS, torch.tensor([0, 1, 1, 0]))
+    found = error_counts(loss, LOGITS, torch.tensor([0, 1, 1, 0]))
     assert found is not None
     assert (int(found[0]), found[1]) == (1, 2)
     moves = torch.eye(3).repeat(2, 1)[:4]

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.errors import TaskError
-from landscape.evaluation.fisher_labels import drawn
+from landscape.evaluation.fisher_labels import draw_labels
 from landscape.operators import (
     EmpiricalFisherOperator,
     FisherOperator,
@@ -94,7 +94,7 @@ class TestFisher(Contract):
         batch = next(iter(fisher.objective.batches))
         output = p.log()
         for draw in range(2):
-            labels = drawn(fisher.objective, output, batch, 5, draw)
+            labels = draw_labels(fisher.objective, output, batch, 5, draw)
             slopes = p - functional.one_hot(labels, 3)
             gradients = torch.einsum("nc,ncp->np", slopes, jacobian)
             total += gradients.T @ gradients / (2 * len(y))

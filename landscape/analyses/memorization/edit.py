@@ -168,7 +168,7 @@ class Edit(Factored):
             bases = input_bases(found)
             return {name: Activations(weight, bases[name]) for name, weight in weights.items()}
         if self.method == "coupled":
-            pairs = {name: factor.coupled for name, factor in found.items()}
+            pairs = {name: factor.coupled_factors for name, factor in found.items()}
             return {n: Rotated(weights[n], eigenbasis(g), eigenbasis(a)) for n, (a, g) in pairs.items()}
         flat = rotated(objective, setting, found)
         if self.method == "kfac":
@@ -233,7 +233,7 @@ def _recitals(
     """Of each population of texts, by point, what is recited whole and token by token: `(2, populations)`."""
     import numpy as np
 
-    from landscape.evaluation.per_sample.recitation import recited, texts
+    from landscape.evaluation.per_sample.recitation import recite, texts
 
     known = dict(saved)
     found = {name: texts(one) for name, one in measured.items()}
@@ -242,7 +242,7 @@ def _recitals(
     for done, point in enumerate(names, start=1):
         if point not in known:
             theta = points[point]()
-            pairs = {n: recited(measured[n], one, theta) for n, one in found.items() if one}
+            pairs = {n: recite(measured[n], one, theta) for n, one in found.items() if one}
             rows = [(pairs[n].whole, pairs[n].tokens) if n in pairs else (np.nan, np.nan) for n in measured]
             known[point] = np.array(rows).T
             yield Progress(done, len(names), f"recitation, {point}", lambda now=dict(known): now)  # type: ignore[misc]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.algorithms.matrices.removal import Basis, Method, Rotated
-    from landscape.evaluation.layers.kfac import Factor, Recipe
+    from landscape.evaluation.layers.kfac import Factor, FactorSettings
     from landscape.network.linear_maps import LinearMap
     from landscape.objective import Objective
     from landscape.storage.results import Stored
@@ -67,7 +67,7 @@ class Setting:
     populations: Mapping[str, Objective]
     factored: Objective
     layers: tuple[LinearMap, ...]
-    recipe: Recipe
+    recipe: FactorSettings
 
     @property
     def identity(self) -> str:
@@ -114,16 +114,15 @@ class Factored(Analysis):
 
     def setting(self, objective: Objective) -> Setting:
         """The populations and the layers; raises UsageError and TaskError for what is not there."""
-        from landscape.evaluation import fisher_labels as slopes
-        from landscape.evaluation import populations
-        from landscape.evaluation.layers.kfac import Recipe
-        from landscape.evaluation.layers.layer_io import called, without_head
+        from landscape.evaluation import fisher_labels, populations
+        from landscape.evaluation.layers.kfac import FactorSettings
+        from landscape.evaluation.layers.layer_io import measurable_layers, without_head
         from landscape.network.linear_maps import linear_maps, select_linear_maps
 
         every = populations.populations(objective, self.population)
-        factored = populations.chosen(every, objective, self.factors_on, "--factors-on")
+        factored = populations.population(every, objective, self.factors_on, "--factors-on")
         found, left_out = linear_maps(objective.model, objective.space.names)
-        found, unused = called(objective, found)
+        found, unused = measurable_layers(objective, found)
         if not found:
             raise TaskError(
                 "the model calls no linear layer whose weight is a parameter", fix="see landscape inspect, and --params"
@@ -131,16 +130,16 @@ class Factored(Analysis):
         hidden = without_head(objective, found)
         layers = select_linear_maps(found, self.layers, "--layers") if self.layers else hidden or found
         self._say(objective, left_out + unused, [one.name for one in found if one not in layers])
-        labels = slopes.settled(objective, self.labels)
-        slopes.passes(objective, labels, self.draws)
-        recipe = Recipe(labels, self.draws if labels == "sampled" else 1, self.seed, coupled=self.coupled)
+        labels = fisher_labels.choose_labels(objective, self.labels)
+        fisher_labels.backward_passes(objective, labels, self.draws)
+        recipe = FactorSettings(labels, self.draws if labels == "sampled" else 1, self.seed, coupled=self.coupled)
         return Setting(every, factored, tuple(layers), recipe)
 
     def planned(
         self, objective: Objective, setting: Setting, gradients: float, points: int, facts: Mapping[str, str]
     ) -> Plan:
         """So many gradients for the factors, then the losses of every population at so many points."""
-        from landscape.evaluation.layers import kfac as factors
+        from landscape.evaluation.layers import kfac
 
         measured = sum(one.batches.samples for one in setting.populations.values()) or objective.batches.samples
         passes = points * measured / objective.batches.samples / FORWARD
@@ -151,7 +150,7 @@ class Factored(Analysis):
             for one in setting.layers
         )
         return Plan(
-            bytes=factors.nbytes(objective, setting.layers, coupled=self.coupled) + taken,
+            bytes=kfac.factor_bytes(objective, setting.layers, coupled=self.coupled) + taken,
             products=0,
             seconds=seconds_per_gradient(objective) * (gradients + passes) + dense / RATE,
             facts={
@@ -180,15 +179,15 @@ class Factored(Analysis):
         import numpy as np
         import torch
 
-        from landscape.evaluation.layers.kfac import assembled, streamed
+        from landscape.evaluation.layers.kfac import assemble_factors, stream_factors
 
         sums: Mapping[str, Tensor] = {n: torch.tensor(a, device=setting.factored.device) for n, a in saved.items()}
-        for done, total, sums in streamed(setting.factored, setting.layers, setting.recipe, saved):
+        for done, total, sums in stream_factors(setting.factored, setting.layers, setting.recipe, saved):
             now = partial(_arrays, sums)
             yield Progress(done, total, "factors", now)
         identity = np.frombuffer(bytes.fromhex(setting.identity), np.uint8)
         loss = np.array(float(setting.factored.value()))
-        return assembled(setting.layers, sums), Sums(_arrays(sums), identity=identity, loss=loss)
+        return assemble_factors(setting.layers, sums), Sums(_arrays(sums), identity=identity, loss=loss)
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         from landscape.evaluation import populations

@@ -61,19 +61,19 @@ class Memorization(Factored):
             raise UsageError(f"--bands is {self.bands}", fix="ascending shares between 0 and 1: --bands 0.01,0.1,0.5")
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
-        from landscape.evaluation import other_checkpoints as others
+        from landscape.evaluation.other_checkpoints import find_trajectory, other_checkpoint
 
-        steps = others.trajectory(self.trajectory).checkpoints if self.trajectory else ()
-        digests = [others.read(objective, one, "--trajectory").digest for one in steps]
+        steps = find_trajectory(self.trajectory).checkpoints if self.trajectory else ()
+        digests = [other_checkpoint(objective, one, "--trajectory").digest for one in steps]
         return {**super().ingredients(objective), **({"trajectory": digests} if digests else {})}
 
     def plan(self, objective: Objective) -> Plan:
-        from landscape.evaluation import fisher_labels as slopes
-        from landscape.evaluation.layers import kfac as factors
+        from landscape.evaluation import fisher_labels
+        from landscape.evaluation.layers import kfac
 
         setting = self.setting(objective)
-        per_pass = slopes.passes(objective, setting.recipe.labels, setting.recipe.draws)
-        passes = len(list(factors.groups(objective, setting.layers, coupled=self.coupled)))
+        per_pass = fisher_labels.backward_passes(objective, setting.recipe.labels, setting.recipe.draws)
+        passes = len(list(kfac.layer_groups(objective, setting.layers, coupled=self.coupled)))
         layers = len(setting.layers) if self.per_layer else 0
         points = 1 + len(self._bands.names) * (1 + 2 * self.controls + layers)
         facts = {
@@ -137,14 +137,14 @@ def _energies(
     setting: Setting, objective: Objective, methods: Mapping[str, Rotated], saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """The inputs' energy in each quarter of A's eigenvectors, `(layers, 4)`, by population, data first."""
-    from landscape.evaluation.layers.activations import energies
+    from landscape.evaluation.layers.activations import activation_energies
 
     every = {DATA: objective, **setting.populations}
     known: dict[str, np.ndarray] = dict(saved)
     vectors = [methods[layer.name].right.vectors for layer in setting.layers]
     for done, (name, one) in enumerate(every.items(), start=1):
         if name not in known:
-            known[name] = energies(one, setting.layers, vectors, QUARTERS).cpu().numpy()
+            known[name] = activation_energies(one, setting.layers, vectors, QUARTERS).cpu().numpy()
             yield Progress(done, len(every), f"activations of {name}", lambda now=dict(known): now)  # type: ignore[misc]
     return known
 
@@ -167,13 +167,13 @@ def _ratios(energies: Mapping[str, np.ndarray], names: list[str]) -> dict[str, A
 def _populations(setting: Setting, measured: Mapping[str, Objective], found: Found) -> dict[str, Any]:
     import numpy as np
 
-    from landscape.evaluation.per_sample.recitation import recited, texts
-    from landscape.evaluation.populations import digests
+    from landscape.evaluation.per_sample.recitation import recite, texts
+    from landscape.evaluation.populations import sample_digests
 
     whole = found[bands.WHOLE]
     labelled = setting.recipe.labels == "gold"  # other curvature does not depend on the data's labels
-    inside = set(digests(setting.factored, targets=labelled))
-    own = {name: digests(one, targets=labelled) for name, one in measured.items()}
+    inside = set(sample_digests(setting.factored, targets=labelled))
+    own = {name: sample_digests(one, targets=labelled) for name, one in measured.items()}
     columns: dict[str, Any] = {
         "population": np.array(list(measured)),
         "population_samples": np.array([one.batches.samples for one in measured.values()]),
@@ -182,7 +182,7 @@ def _populations(setting: Setting, measured: Mapping[str, Objective], found: Fou
     }
     right = np.array([whole[name].accuracy for name in measured])
     columns |= {"accuracy": right} if not np.isnan(right).all() else {}
-    recitations = {name: recited(one, known) for name, one in measured.items() if (known := texts(one))}
+    recitations = {name: recite(one, known) for name, one in measured.items() if (known := texts(one))}
     if recitations:
         nothing = float("nan")
         pairs = [recitations.get(name) for name in measured]

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.evaluation.per_sample.outcomes import Outcomes
+    from landscape.evaluation.per_sample.outcomes import SampleOutcomes
     from landscape.objective import Objective
 
 Points = Mapping[str, "Callable[[], Tensor]"]  # a theta by name, made when it is needed
-Found = dict[str, dict[str, "Outcomes"]]  # outcomes by point and population
+Found = dict[str, dict[str, "SampleOutcomes"]]  # outcomes by point and population
 
 
 def tried(
@@ -29,7 +29,7 @@ def tried(
     enough: Callable[[Found], bool] = lambda found: False,
 ) -> Generator[Progress, None, Found]:
     """The outcomes at each point; stops early once they are `enough`."""
-    from landscape.evaluation.per_sample.outcomes import outcomes
+    from landscape.evaluation.per_sample.outcomes import sample_outcomes
 
     kept: dict[str, np.ndarray] = dict(saved)
     found: Found = {}
@@ -38,7 +38,7 @@ def tried(
         if fresh:
             at = theta()
             for name, objective in populations.items():
-                kept[f"{point}/{name}"] = _stacked(outcomes(objective, at))
+                kept[f"{point}/{name}"] = _stacked(sample_outcomes(objective, at))
         found[point] = {name: _outcomes(kept[f"{point}/{name}"]) for name in populations}
         if done == 1:
             _require_finite(found[point])
@@ -49,7 +49,7 @@ def tried(
     return found
 
 
-def _require_finite(found: Mapping[str, Outcomes]) -> None:
+def _require_finite(found: Mapping[str, SampleOutcomes]) -> None:
     """Raises NumericalError for a population whose loss is none before anything was changed."""
     bad = [f"{name} ({one.loss})" for name, one in found.items() if not math.isfinite(one.loss)]
     if bad:
@@ -58,15 +58,15 @@ def _require_finite(found: Mapping[str, Outcomes]) -> None:
         )
 
 
-def _stacked(found: Outcomes) -> np.ndarray:
+def _stacked(found: SampleOutcomes) -> np.ndarray:
     import torch
 
     return torch.stack([found.losses, found.counts, found.right]).cpu().numpy()
 
 
-def _outcomes(rows: np.ndarray) -> Outcomes:
+def _outcomes(rows: np.ndarray) -> SampleOutcomes:
     import torch
 
-    from landscape.evaluation.per_sample.outcomes import Outcomes
+    from landscape.evaluation.per_sample.outcomes import SampleOutcomes
 
-    return Outcomes(*torch.from_numpy(rows))
+    return SampleOutcomes(*torch.from_numpy(rows))

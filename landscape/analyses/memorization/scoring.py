@@ -32,12 +32,12 @@ def scored(
     """Columns over samples, scores and ranks."""
     import numpy as np
 
-    from landscape.evaluation import other_checkpoints as others
+    from landscape.evaluation.other_checkpoints import find_trajectory
 
     sets, memorized = _scored_sets(objective, setting)
     steps: tuple[str, ...] = ()
     if trajectory:
-        found = others.trajectory(trajectory)
+        found = find_trajectory(trajectory)
         steps = found.checkpoints
         objective.notes.extend([found.note] if found.note and found.note not in objective.notes else [])
     jobs: dict[str, Callable[[Objective], Tensor]] = _jobs(objective, setting, weights, seed)
@@ -54,30 +54,30 @@ def scored(
 def _jobs(
     objective: Objective, setting: Setting, weights: Mapping[str, Tensor], seed: int
 ) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape.evaluation.per_sample import scores as sample_scores
+    from landscape.evaluation.per_sample import scores
 
     after = edited(objective, weights, setting.layers)
-    return {"edit": lambda one: sample_scores.edit(one, after), **_own(setting, objective.theta, "own", seed)}
+    return {"edit": lambda one: scores.edit_effects(one, after), **_own(setting, objective.theta, "own", seed)}
 
 
 def _own(setting: Setting, theta: Tensor, prefix: str, seed: int) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape.evaluation import fisher_labels as slopes
-    from landscape.evaluation.per_sample import scores as sample_scores
+    from landscape.evaluation import fisher_labels
+    from landscape.evaluation.per_sample import scores
 
-    recipe = replace(setting.recipe, labels=slopes.likely(setting.factored, setting.recipe.labels))
+    recipe = replace(setting.recipe, labels=fisher_labels.model_labels(setting.factored, setting.recipe.labels))
     return {
-        f"{prefix} loss": lambda one: sample_scores.losses(one, theta),
-        f"{prefix} squares": lambda one: sample_scores.squares(one, setting.layers, recipe, theta),
-        f"{prefix} input_curvature": lambda one: sample_scores.input_curvature(one, theta, seed),
+        f"{prefix} loss": lambda one: scores.mean_losses(one, theta),
+        f"{prefix} squares": lambda one: scores.gradient_squares(one, setting.layers, recipe, theta),
+        f"{prefix} input_curvature": lambda one: scores.input_curvature(one, theta, seed),
     }
 
 
 def _at(
     objective: Objective, setting: Setting, path: str, prefix: str, seed: int
 ) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape.evaluation import other_checkpoints as others
+    from landscape.evaluation.other_checkpoints import other_checkpoint
 
-    theta = others.read(objective, path, "--trajectory").theta
+    theta = other_checkpoint(objective, path, "--trajectory").theta
     return _own(setting, theta, prefix, seed)
 
 
@@ -85,15 +85,15 @@ def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective
     """The data, with the memorized population behind it if it is not in there, and which samples are memorized."""
     import numpy as np
 
-    from landscape.evaluation.populations import digests, samples
+    from landscape.evaluation.populations import sample_digests, single_samples
 
     known = setting.populations.get(MEMORIZED)
     if known is None:
         return [objective], None
-    own, wanted = digests(objective), digests(known)
+    own, wanted = sample_digests(objective), sample_digests(known)
     inside = np.isin(own, wanted)
     held = set(own)
-    lacking = [one for one, digest in zip(samples(known), wanted, strict=True) if digest not in held]
+    lacking = [one for one, digest in zip(single_samples(known), wanted, strict=True) if digest not in held]
     if not lacking:
         return [objective], inside
     return [objective, known.with_data(lacking)], np.concatenate([inside, np.ones(len(lacking), bool)])

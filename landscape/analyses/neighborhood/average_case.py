@@ -112,7 +112,7 @@ def _pairs(objective: Objective, scale: Tensor, plan: NoiseSampling, draws: rang
     from landscape.evaluation import points
 
     wanted = [(draw, sign * radius) for draw in draws for radius in plan.radii for sign in (1, -1)]
-    width = points.at_once(objective, len(wanted))
+    width = points.points_per_pass(objective, len(wanted))
     losses = []
     for first in range(0, len(wanted), width):
         chunk = wanted[first : first + width]

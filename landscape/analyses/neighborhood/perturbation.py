@@ -60,9 +60,9 @@ class Perturbation(Analysis):
 
     def subject(self, objective: Objective) -> Objective:
         """The objective whose loss is measured: with logits normalised, if asked."""
-        from landscape.losses.logit_norm import normalised
+        from landscape.losses.logit_norm import with_normalized_logits
 
-        loss = normalised(objective.loss, self.logit_norm)
+        loss = with_normalized_logits(objective.loss, self.logit_norm)
         return objective if loss is objective.loss else objective.with_loss(loss)
 
     def scale(self, objective: Objective) -> Tensor:
@@ -116,6 +116,6 @@ def loss_in_ball(scale: Tensor, starts: int) -> Callable[[Objective], BallObject
             values, gradients = points.values_and_gradients(part, torch.addcmul(part.theta, scale, rows).T)
             return values.cpu().numpy(), gradients.mul_(scale[:, None]).T
 
-        return BallObjective(float(value), scale * gradient, evaluate, points.at_once(part, starts + 1))
+        return BallObjective(float(value), scale * gradient, evaluate, points.points_per_pass(part, starts + 1))
 
     return hill

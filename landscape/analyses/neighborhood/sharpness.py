@@ -273,7 +273,7 @@ class Sharpness(Perturbation):
         )
 
     def plan(self, objective: Objective) -> Plan:
-        from landscape.evaluation.points import TOGETHER_BYTES, at_once
+        from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 
         parts = -(-objective.batches.samples // (self.m or objective.batches.samples))
         gradients = self.starts * self.steps * len(self.rho)  # of all the data: a batch's is a part of one
@@ -291,7 +291,7 @@ class Sharpness(Perturbation):
         }
         drawing = CONTROL_PRODUCTS + 8 if self.draws else 0
         vectors = max(2 * self.starts + 9, drawing)
-        shared = TOGETHER_BYTES if at_once(objective, self.starts + 1) > 1 else 0
+        shared = VECTORIZED_BYTES if points_per_pass(objective, self.starts + 1) > 1 else 0
         whole = seconds * (gradients + PRODUCT_COST * products + LOSS_COST * losses + 2)
         return Plan(bytes=vectors * objective.theta.nbytes + shared, products=products, seconds=whole, facts=facts)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from landscape.errors import UsageError, listing
 
 if TYPE_CHECKING:
-    from landscape.evaluation.other_checkpoints import Other
+    from landscape.evaluation.other_checkpoints import OtherCheckpoint
     from landscape.network.permutations import PermutationGroup
 
 SAMPLES = 4  # that are followed through the model
 SAME = 1e-4  # relative: what rounding may make of the loss of a permuted net
 
 
-def align(other: Other) -> Other:
+def align(other: OtherCheckpoint) -> OtherCheckpoint:
     """The same function with its units in another order: a copy of `other`, by weight matching.
 
     Raises UsageError for a model whose units cannot be followed, or of which only some parameters are measured.
@@ -53,7 +53,7 @@ def align(other: Other) -> Other:
     return found
 
 
-def _moved(group: PermutationGroup, before: Other, after: Other) -> int:
+def _moved(group: PermutationGroup, before: OtherCheckpoint, after: OtherCheckpoint) -> int:
     """How many units of a group have another one's weights."""
     (name, axis), _ = next(iter(group.places.items()))
     old, new = (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.evaluation.directions import Treatment
-    from landscape.evaluation.other_checkpoints import Other
+    from landscape.evaluation.other_checkpoints import OtherCheckpoint
     from landscape.evaluation.sweep import Plane
     from landscape.objective import Objective
 
@@ -55,7 +55,7 @@ def random_frame(objective: Objective, dim: int, done: Sequence[Treatment], seed
     from landscape.evaluation import directions
     from landscape.evaluation.sweep import Plane
 
-    drawn = tuple(directions.gaussian(objective, done, seed, "surface", number, axis) for axis in range(dim))
+    drawn = tuple(directions.gaussian_direction(objective, done, seed, "surface", number, axis) for axis in range(dim))
     return Frame(Plane(drawn), ((-RANDOM_REACH, RANDOM_REACH),) * dim)
 
 
@@ -77,7 +77,7 @@ def gradient_frame(objective: Objective, dim: int, done: Sequence[Treatment], se
         if len(other) == 1:
             raise UsageError("one parameter has no second direction", fix="--dim 1")
         rows.append(other / torch.linalg.vector_norm(other))
-    treated = tuple(directions.treated(row, objective, done) for row in rows)
+    treated = tuple(directions.apply_treatments(row, objective, done) for row in rows)
     return Frame(Plane(treated), ((-RANDOM_REACH, RANDOM_REACH),) * dim)
 
 
@@ -89,11 +89,11 @@ def eigenvector_frame(objective: Objective, vectors: np.ndarray, done: Sequence[
     from landscape.evaluation.sweep import Plane
 
     rows = [torch.from_numpy(column.copy()).to(objective.theta) for column in vectors.T]
-    treated = tuple(directions.treated(row, objective, done) for row in rows)
+    treated = tuple(directions.apply_treatments(row, objective, done) for row in rows)
     return Frame(Plane(treated), ((-RANDOM_REACH, RANDOM_REACH),) * len(rows))
 
 
-def checkpoint_frame(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> Frame:
+def checkpoint_frame(objective: Objective, others: Sequence[OtherCheckpoint], mode: BatchNormMode) -> Frame:
     """The line or plane of `spanned` with the checkpoints marked on it, each with its own loss."""
     import numpy as np
 
@@ -106,7 +106,9 @@ def checkpoint_frame(objective: Objective, others: Sequence[Other], mode: BatchN
     return replace(frame, marks=marks)
 
 
-def span_checkpoints(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> tuple[Frame, np.ndarray]:
+def span_checkpoints(
+    objective: Objective, others: Sequence[OtherCheckpoint], mode: BatchNormMode
+) -> tuple[Frame, np.ndarray]:
     """The line to one other checkpoint, which lies at 1, or the plane through two; and where they all lie `(n, axes)`.
 
     In the plane alpha leads to the first one, at 1, and beta is orthogonal to it and as long (Garipov et al. 2018,
@@ -152,7 +154,9 @@ def recompute_statistics(objective: Objective, frame: Frame, mode: BatchNormMode
     return replace(frame, plane=replace(frame.plane, statistics="recompute"))
 
 
-def trajectory_frame(objective: Objective, dim: int, paths: Sequence[str], read: Callable[[str], Other]) -> Frame:
+def trajectory_frame(
+    objective: Objective, dim: int, paths: Sequence[str], read: Callable[[str], OtherCheckpoint]
+) -> Frame:
     """The first principal components of the checkpoints of a run, through the measured one (Li et al. 2018, section 7).
 
     Unit vectors, so that coordinates are distances; the farthest checkpoint along each lies on its positive side.
@@ -206,10 +210,10 @@ def _statistics(objective: Objective) -> dict[str, Tensor]:
     return {name: buffers[name].detach().to(objective.theta) for name in statistic_names(objective.model)}
 
 
-def _say_of_buffers(objective: Objective, others: Sequence[Other], mode: BatchNormMode) -> None:
+def _say_of_buffers(objective: Objective, others: Sequence[OtherCheckpoint], mode: BatchNormMode) -> None:
     """That what differs beside the parameters does not move along."""
     moving = set() if mode == "fixed" else set(_statistics(objective))
-    left = sorted({name for other in others for name in other.unmoved()} - moving)
+    left = sorted({name for other in others for name in other.differing_tensors()} - moving)
     if left:
         objective.notes.append(
             f"only measured parameters move: {listing(left)} stay as they are here, so that the other end is not the "

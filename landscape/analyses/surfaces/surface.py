@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.evaluation.directions import Treatment
-    from landscape.evaluation.other_checkpoints import Other, Trajectory
+    from landscape.evaluation.other_checkpoints import OtherCheckpoint, Trajectory
     from landscape.evaluation.sweep import Plane, Sweep
     from landscape.losses.loss import Loss
     from landscape.objective import Objective
@@ -66,7 +66,7 @@ class Surface(Analysis):
     )
     dim: int | None = option(None, help="1 for a line, 2 for a plane; default 2, for the gradient 1.", min=1, max=2)
     towards: tuple[str, ...] = option(
-        (), kind="path", help="Other checkpoint: one gives a line, two a plane. Repeatable.", identity=False
+        (), kind="path", help="OtherCheckpoint checkpoint: one gives a line, two a plane. Repeatable.", identity=False
     )
     trajectory: str | None = option(None, kind="path", help="Folder with the checkpoints of a run.", identity=False)
     normalise: Normalize | None = option(
@@ -163,11 +163,11 @@ class Surface(Analysis):
         return {**super().identity(), "metric": name}
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
-        from landscape.evaluation import other_checkpoints as others
+        from landscape.evaluation.other_checkpoints import other_checkpoint
 
         flag = "--trajectory" if self.trajectory else "--towards"
         named = self._trajectory().checkpoints if self.trajectory else self.towards
-        return {"others": [others.read(objective, one, flag).digest for one in named]} if named else {}
+        return {"others": [other_checkpoint(objective, one, flag).digest for one in named]} if named else {}
 
     def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
         from landscape.analyses.surfaces.eigenvectors import load_stored_eigenvectors
@@ -247,19 +247,19 @@ class Surface(Analysis):
 
     def _trajectory(self) -> Trajectory:
         """The checkpoints of the trajectory, and what was left out."""
-        from landscape.evaluation import other_checkpoints as others
+        from landscape.evaluation.other_checkpoints import find_trajectory
 
         if self.trajectory is None:
             raise UsageError("--axes trajectory needs the checkpoints of a run", fix="--trajectory FOLDER")
-        return others.trajectory(self.trajectory)
+        return find_trajectory(self.trajectory)
 
-    def _others(self, objective: Objective) -> list[Other]:
-        from landscape.evaluation import other_checkpoints as others
+    def _others(self, objective: Objective) -> list[OtherCheckpoint]:
+        from landscape.evaluation.other_checkpoints import other_checkpoint
 
         if not self.towards:
             fix = "landscape surface A B --axes checkpoints, or --towards B"
             raise UsageError("--axes checkpoints leads to others, and none is named", fix=fix)
-        return [others.read(objective, one, "--towards") for one in self.towards]
+        return [other_checkpoint(objective, one, "--towards") for one in self.towards]
 
     def _metric(self) -> Loss | None:
         from landscape.evaluation.metrics import as_metric
@@ -274,7 +274,7 @@ class Surface(Analysis):
     def _frame(
         self, objective: Objective, done: Sequence[Treatment], vectors: np.ndarray | None, number: int
     ) -> planes.Frame:
-        from landscape.evaluation import other_checkpoints as others
+        from landscape.evaluation.other_checkpoints import other_checkpoint
 
         mode = self.batch_norm or "fixed"
         if self.axes == "checkpoints":
@@ -284,7 +284,7 @@ class Surface(Analysis):
             found = self._trajectory()
             objective.notes.extend([found.note] if found.note and found.note not in objective.notes else [])
             frame = planes.trajectory_frame(
-                objective, self._dim, found.checkpoints, lambda path: others.read(objective, path, "--trajectory")
+                objective, self._dim, found.checkpoints, lambda path: other_checkpoint(objective, path, "--trajectory")
             )
         elif self.axes == "gradient":
             frame = planes.gradient_frame(objective, self._dim, done, self.seed)
@@ -348,12 +348,12 @@ class Surface(Analysis):
         self, objective: Objective, sweep: Sweep, task: GridTask, saved: State
     ) -> Generator[Progress, None, None]:
         """Finds the fastest way to make so many passes; a resumed run goes on in the way that was found."""
-        from landscape.evaluation.sweep import Way
+        from landscape.evaluation.sweep import PassSettings
 
         if saved:
-            sweep.use(Way.from_array(saved["way"]))
+            sweep.use_settings(PassSettings.from_array(saved["way"]))
         elif self.trial and task.total >= WORTH_A_TRIAL:
-            sweep.settle(task.plane)
+            sweep.choose_settings(task.plane)
             way = sweep.way.array()
             yield Progress(0, task.total, f"trial: {sweep.way}", lambda: {"way": way})
         objective.notes.append(f"passes over the data: {sweep.way}")
@@ -385,9 +385,9 @@ class Surface(Analysis):
         """That some filters do not move, and that some rows of tables do not matter."""
         from landscape.evaluation import directions
 
-        if zeros := directions.zero_filters(objective, done):
+        if zeros := directions.zero_filter_count(objective, done):
             objective.notes.append(f"{zeros:,} filters are 0, and do not move")
-        for name, rows in directions.unreached_rows(objective).items():
+        for name, rows in directions.rows_without_gradient(objective).items():
             objective.notes.append(f"{rows:,} rows of {name} are not reached by the data: moving them changes nothing")
 
 

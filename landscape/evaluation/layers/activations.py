@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from landscape.data.batches import Batch
-from landscape.evaluation.layers.layer_io import Capture
+from landscape.evaluation.layers.layer_io import LayerCapture
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
 
-def energies(objective: Objective, layers: Sequence[LinearMap], vectors: Sequence[Tensor], parts: int) -> Tensor:
+def activation_energies(
+    objective: Objective, layers: Sequence[LinearMap], vectors: Sequence[Tensor], parts: int
+) -> Tensor:
     """Sums over the tokens that count of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
 
     `vectors` are orthonormal columns `(q, q)` for each layer.
     """
-    capture = Capture(objective, layers)
+    capture = LayerCapture(objective, layers)
     bases = [one.to(objective.theta) for one in vectors]
 
     def kernel(batch: Batch) -> Tensor:

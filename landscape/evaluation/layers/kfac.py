@@ -19,8 +19,8 @@ from landscape.choices import Labels
 from landscape.compute import memory
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
-from landscape.evaluation import fisher_labels as slopes
-from landscape.evaluation.layers.layer_io import Call, Capture
+from landscape.evaluation import fisher_labels
+from landscape.evaluation.layers.layer_io import LayerCall, LayerCapture
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
@@ -59,7 +59,7 @@ class Factor:
         return _whole(self.gradients) / max(float(self.tokens), 1.0)
 
     @property
-    def coupled(self) -> tuple[Tensor, Tensor]:
+    def coupled_factors(self) -> tuple[Tensor, Tensor]:
         """The coupled pair (A, G), float64, scaled so that tr A = 1 and tr G = E ||a||^2 ||g||^2."""
         if self.coupled_activations is None or self.coupled_gradients is None:
             raise TaskError("these factors have no coupled sums", fix="collect them with coupled=True")
@@ -76,7 +76,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FactorSettings:
     """What decides the factors of an objective besides itself."""
 
     labels: Labels
@@ -85,15 +85,15 @@ class Recipe:
     coupled: bool = False
 
 
-def streamed(
-    objective: Objective, layers: Sequence[LinearMap], recipe: Recipe, saved: Mapping[str, np.ndarray]
+def stream_factors(
+    objective: Objective, layers: Sequence[LinearMap], recipe: FactorSettings, saved: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
     """Yields (done, total, sums by name) after each part of the data; goes on from `saved` sums.
 
     Nothing is yielded if the saved ones are complete. The layers are taken in groups whose sums fit into memory, with a
     pass over the data for each.
     """
-    together = list(groups(objective, layers, coupled=recipe.coupled))
+    together = list(layer_groups(objective, layers, coupled=recipe.coupled))
     places = {layer.name: place for place, layer in enumerate(layers)}
     size = ceil(objective.batches.samples / PARTS)
     parts = ceil(objective.batches.samples / size)
@@ -108,7 +108,7 @@ def streamed(
     for number, group in enumerate(together):
         if done >= (number + 1) * parts:
             continue
-        collector = Collector(objective, group, recipe)
+        collector = FactorCollector(objective, group, recipe)
         sums |= {f"{name}/{SHARES}": torch.tensor(places[leader]) for name, leader in collector.shares.items()}
         for place, part in enumerate(objective.parts(size)):
             if number * parts + place < done:
@@ -120,7 +120,7 @@ def streamed(
             yield done, total, sums
 
 
-def assembled(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) -> dict[str, Factor]:
+def assemble_factors(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) -> dict[str, Factor]:
     """The factors by layer; layers with the same input share their activations."""
     found = {}
     for layer in layers:
@@ -132,12 +132,12 @@ def assembled(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) -> dict[s
     return found
 
 
-def groups(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
+def layer_groups(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
     """The layers cut into groups whose sums fit into memory together, one at least in each."""
     budget = memory.free_bytes(objective.device) // MEMORY_SHARE
     group: list[LinearMap] = []
     for layer in layers:
-        if group and nbytes(objective, [*group, layer], coupled=coupled) > budget:
+        if group and factor_bytes(objective, [*group, layer], coupled=coupled) > budget:
             yield group
             group = []
         group.append(layer)
@@ -145,24 +145,24 @@ def groups(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) 
         yield group
 
 
-def nbytes(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> int:
+def factor_bytes(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> int:
     """Bytes of the layers' sums, and of one batch's share in them."""
     entries = sum(layer.inputs**2 + layer.outputs**2 for layer in layers) * (2 if coupled else 1)
     return 2 * entries * objective.theta.itemsize
 
 
-class Collector:
+class FactorCollector:
     """Adds up the factors of some layers over batches; the sums do not depend on where batches end.
 
     `shares` says for a layer which earlier one has the same input: their activations are summed once.
     """
 
-    def __init__(self, objective: Objective, layers: Sequence[LinearMap], recipe: Recipe) -> None:
+    def __init__(self, objective: Objective, layers: Sequence[LinearMap], recipe: FactorSettings) -> None:
         self.objective = objective
         self.layers = layers
         self.recipe = recipe
-        self.capture = Capture(objective, layers)
-        self.passes = slopes.passes(objective, recipe.labels, recipe.draws)
+        self.capture = LayerCapture(objective, layers)
+        self.passes = fisher_labels.backward_passes(objective, recipe.labels, recipe.draws)
         self.shares = self._shares()
         self.names = [f"{layer.name}/{name}" for layer in layers for name in self._held(layer)]
 
@@ -171,7 +171,7 @@ class Collector:
         recipe, passed = self.recipe, self.capture.run(batch)
         inputs = passed.inputs()
         found: list[dict[str, Any]] = [self._of_inputs(*pair) for pair in zip(self.layers, inputs, strict=True)]
-        totals = slopes.totals(self.objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
+        totals = fisher_labels.scalars(self.objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
         for number, total in enumerate(totals):
             outputs = passed.outputs(passed.slopes(total, keep=number + 1 < self.passes))
             for sums, given, slope in zip(found, inputs, outputs, strict=True):
@@ -229,7 +229,7 @@ def _whole(lower: Tensor) -> Tensor:
     return half + half.tril(-1).T
 
 
-def _inputs(calls: Sequence[Call]) -> tuple[Any, ...]:
+def _inputs(calls: Sequence[LayerCall]) -> tuple[Any, ...]:
     """Equal for layers that are called on the same tensors in the same way; empty if there is nothing to be told by."""
     if not all(call.given.numel() for call in calls):
         return ()
@@ -237,7 +237,7 @@ def _inputs(calls: Sequence[Call]) -> tuple[Any, ...]:
     return tuple(seen)
 
 
-def _patches(call: Call) -> Any:
+def _patches(call: LayerCall) -> Any:
     """How a convolution cuts its input into patches; None for a linear layer."""
     names = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
     return tuple(str(getattr(call.module, name, None)) for name in names)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import CheckpointError as RecomputationError
 
 from landscape.data.batches import Batch, leaves
 from landscape.errors import TaskError
-from landscape.losses.predictions import class_axis, counted
+from landscape.losses.predictions import class_axis, label_mask
 from landscape.network.linear_maps import LinearMap, input_rows, output_rows
 from landscape.objective import Objective
 
@@ -24,7 +24,7 @@ PROBED = 64  # samples on which is seen which layers are called: experts may wai
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One application of a module: its input, and its output, in which the loss can be differentiated.
 
     `axis` is where the input's samples lie; None if rows belong to no sample.
@@ -55,14 +55,14 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Pass:
+class CapturedForward:
     """A forward pass: the batch, the model's output as the loss takes it, and the calls of each layer."""
 
     objective: Objective
     batch: Batch
     output: Any
     layers: Sequence[LinearMap]
-    calls: tuple[tuple[Call, ...], ...]
+    calls: tuple[tuple[LayerCall, ...], ...]
 
     def slopes(self, total: Tensor, *, keep: bool = False) -> list[list[Tensor]]:
         """The derivatives of a scalar in each layer's outputs, `(samples, rows, p)` by call; with `keep` once more."""
@@ -87,7 +87,7 @@ class Pass:
         triples = zip(self.layers, self.calls, slopes, strict=True)
         return [self._counting(calls, parts, one.outputs) for one, calls, parts in triples]
 
-    def _counting(self, calls: Sequence[Call], rows: Sequence[Tensor], width: int) -> Tensor:
+    def _counting(self, calls: Sequence[LayerCall], rows: Sequence[Tensor], width: int) -> Tensor:
         """The rows of all calls whose target counts; none for a layer that was not called."""
         masks = [self._mask(call, tuple(part.shape[:2])) for call, part in zip(calls, rows, strict=True)]
         kept = [part.flatten(0, 1) if mask is None else part[mask] for part, mask in zip(rows, masks, strict=True)]
@@ -98,7 +98,7 @@ class Pass:
     @cached_property
     def _labels(self) -> Tensor | None:
         """Which labels count, `(samples, labels)`; None: all."""
-        labels = counted(self.objective.loss, self.output, self.batch.targets)
+        labels = label_mask(self.objective.loss, self.output, self.batch.targets)
         shifted = bool(getattr(self.objective.loss, "shifted", False))
         if labels is None or (bool(labels.all()) and not shifted):
             return None
@@ -107,7 +107,7 @@ class Pass:
             labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
         return labels
 
-    def _mask(self, call: Call, shape: tuple[int, ...]) -> Tensor | None:
+    def _mask(self, call: LayerCall, shape: tuple[int, ...]) -> Tensor | None:
         """Which rows have a target that counts, `(samples, rows)`; None: all.
 
         Where rows and targets do not correspond one to one, a row counts if anything of its sample does.
@@ -120,7 +120,7 @@ class Pass:
         return labels.any(dim=1, keepdim=True).expand(shape) if len(labels) == shape[0] else None
 
 
-class Capture:
+class LayerCapture:
     """Runs an objective's model at theta and keeps the inputs and outputs of the layers.
 
     The model's own hooks, and whatever it does to its tensors in place, stay as they are.
@@ -133,27 +133,27 @@ class Capture:
         self._axes: dict[int, int | None] = {}
         self._axes = self._sample_axes()
 
-    def run(self, batch: Batch, theta: Tensor | None = None) -> Pass:
+    def run(self, batch: Batch, theta: Tensor | None = None) -> CapturedForward:
         """One batch's pass, with a graph from the layers' outputs to the loss."""
         point = (self.objective.theta if theta is None else theta).detach()
         while True:
-            seen: dict[int, list[Call]] = {}
+            seen: dict[int, list[LayerCall]] = {}
             with torch.enable_grad(), self._watched(seen):
                 output = self.objective.batch_output(point, batch)
             calls = tuple(tuple(c for module in one.modules for c in seen.get(id(module), [])) for one in self.layers)
             written = {id(call.module) for each in calls for call in each if call.given._version != call.version}
             if not written:
-                return Pass(self.objective, batch, output, self.layers, calls)
+                return CapturedForward(self.objective, batch, output, self.layers, calls)
             self._copied |= written
 
     @contextmanager
-    def _watched(self, seen: dict[int, list[Call]]) -> Iterator[None]:
+    def _watched(self, seen: dict[int, list[LayerCall]]) -> Iterator[None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
             given = (args[0] if args else next(iter(kwargs.values()))).detach()
             given = given.clone() if id(module) in self._copied else given
             kept = output if output.requires_grad else output.detach().requires_grad_()
             place, axis = sum(map(len, seen.values())), self._axes.get(id(module), 0)
-            seen.setdefault(id(module), []).append(Call(module, given, kept, place, given._version, axis))
+            seen.setdefault(id(module), []).append(LayerCall(module, given, kept, place, given._version, axis))
             return kept.clone()  # what follows may write into it
 
         modules = {id(module): module for one in self.layers for module in one.modules}
@@ -175,7 +175,7 @@ class Capture:
         return {m: _samples(alone[m], call, passes[1].batch.size) for m, call in together.items() if m in alone}
 
 
-def _samples(alone: Call, together: Call, samples: int) -> int | None:
+def _samples(alone: LayerCall, together: LayerCall, samples: int) -> int | None:
     """The first of two axes along which the inputs of several samples hold those of the first, all else being equal."""
     one, several = alone.given, together.given
     for axis in range(min(2, one.ndim - 1)):
@@ -188,12 +188,12 @@ def _samples(alone: Call, together: Call, samples: int) -> int | None:
     return None
 
 
-def called(objective: Objective, layers: Sequence[LinearMap]) -> tuple[list[LinearMap], list[str]]:
+def measurable_layers(objective: Objective, layers: Sequence[LinearMap]) -> tuple[list[LinearMap], list[str]]:
     """The layers in the order in which the model first calls them, and the paths of those that cannot be measured.
 
     These are never called, or do not give W a + b: a subclass may standardise its weight first.
     """
-    capture, weights = Capture(objective, layers), objective.space.unflatten(objective.theta)
+    capture, weights = LayerCapture(objective, layers), objective.space.unflatten(objective.theta)
     places: dict[int, int] = {}
     odd: set[int] = set()
     for piece in next(iter(objective.first(PROBED).batches)).split(objective.micro_batch):
@@ -206,7 +206,7 @@ def called(objective: Objective, layers: Sequence[LinearMap]) -> tuple[list[Line
     return [layers[number] for number in used], [o.name for n, o in enumerate(layers) if n not in used]
 
 
-def _is_linear(layer: LinearMap, weight: Tensor, call: Call) -> bool:
+def _is_linear(layer: LinearMap, weight: Tensor, call: LayerCall) -> bool:
     """Whether the output of a call is W a + b."""
     rows = input_rows(call.module, call.given) @ layer.matrix(weight).T
     bias = getattr(call.module, "bias", None)

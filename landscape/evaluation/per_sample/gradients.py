@@ -12,7 +12,7 @@ from landscape.objective import Objective
 CHUNK_BYTES = 64 << 20  # of gradients at once
 
 
-def moments(objective: Objective) -> tuple[Tensor, Tensor]:
+def gradient_moments(objective: Objective) -> tuple[Tensor, Tensor]:
     """sum_i ||s_i||^2 and sum_i (theta's_i)^2 over samples, float64, with s_i the gradient of sample i's summed loss.
 
     The mean gradient is sum_i s_i over the objective's count. All samples of a chunk go through the model together

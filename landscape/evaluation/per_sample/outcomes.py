@@ -11,12 +11,12 @@ from torch import Tensor
 
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch, map_tensors
-from landscape.losses.predictions import judged
+from landscape.losses.predictions import wrong_predictions
 from landscape.objective import Objective
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class SampleOutcomes:
     """By sample, `(N,)` each, float64: summed loss, what it counts, and how many of its predictions are right.
 
     `right` is NaN for a loss without classes.
@@ -42,7 +42,7 @@ class Outcomes:
         return self.losses / self.counts
 
 
-def outcomes(objective: Objective, theta: Tensor | None = None) -> Outcomes:
+def sample_outcomes(objective: Objective, theta: Tensor | None = None) -> SampleOutcomes:
     """The outcomes of all samples at theta, in one pass without a graph."""
     point = objective.theta if theta is None else theta
 
@@ -53,10 +53,10 @@ def outcomes(objective: Objective, theta: Tensor | None = None) -> Outcomes:
             counts, right = sample_counts(objective, output, batch)
         return torch.stack([losses.double(), counts, right], dim=1)
 
-    return Outcomes(*gathered(objective, kernel).T)
+    return SampleOutcomes(*gather_samples(objective, kernel).T)
 
 
-def gathered(objective: Objective, kernel: Callable[[Batch], Tensor]) -> Tensor:
+def gather_samples(objective: Objective, kernel: Callable[[Batch], Tensor]) -> Tensor:
     """What `kernel` gives for the samples of a batch, `(n, k)`, for all samples `(N, k)`, float64."""
 
     def placed(batch: Batch) -> Tensor:
@@ -91,7 +91,7 @@ def _single(tensor: Tensor) -> Tensor:
 
 def sample_counts(objective: Objective, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """What each sample's loss counts, and how many of its predictions are right, `(n,)` each, float64."""
-    found = judged(objective.loss, output, batch.targets)
+    found = wrong_predictions(objective.loss, output, batch.targets)
     if found is None:
         counts = [objective.loss.count(one.targets) for one in batch.split(1)]
         each = torch.tensor(counts, dtype=torch.float64, device=objective.device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.data.batches import Batch
-from landscape.evaluation.forward_batches import own_batches
+from landscape.evaluation.forward_batches import data_batches
 from landscape.objective import Objective
 
 SEQUENCES = 64  # of a population that are decoded
@@ -55,7 +55,7 @@ def texts(objective: Objective) -> list[Texts]:
     return found if found and _causal(objective, found[0]) else []
 
 
-def recited(objective: Objective, found: Sequence[Texts], theta: Tensor | None = None) -> Recitation:
+def recite(objective: Objective, found: Sequence[Texts], theta: Tensor | None = None) -> Recitation:
     """Greedy continuations of the first half of each text, at theta; NaN if all are too short."""
     point = objective.theta if theta is None else theta
     hits, scored = zip(*(_decoded(objective, one, point) for one in found), strict=True)
@@ -82,7 +82,7 @@ def _decoded(objective: Objective, found: Texts, theta: Tensor) -> tuple[Tensor,
 
 def _first(objective: Objective) -> Iterator[Texts]:
     left = SEQUENCES
-    for batch in own_batches(objective):
+    for batch in data_batches(objective):
         if left <= 0:
             return
         piece = next(batch.split(left))

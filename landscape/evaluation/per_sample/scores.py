@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from landscape import seeds
 from landscape.data.batches import Batch, leaves, map_tensors
 from landscape.errors import TaskError
-from landscape.evaluation import fisher_labels as slopes
-from landscape.evaluation.layers.kfac import Recipe
-from landscape.evaluation.layers.layer_io import Capture, Pass
-from landscape.evaluation.per_sample.outcomes import gathered, outcomes, sample_counts, sample_losses
+from landscape.evaluation import fisher_labels
+from landscape.evaluation.layers.kfac import FactorSettings
+from landscape.evaluation.layers.layer_io import CapturedForward, LayerCapture
+from landscape.evaluation.per_sample.outcomes import gather_samples, sample_counts, sample_losses, sample_outcomes
 from landscape.losses.predictions import divergences
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
@@ -29,18 +29,20 @@ STEP = 1e-3  # of the inputs, and
 VECTORS = 10  # random signs: Garg and Roy's
 
 
-def losses(objective: Objective, theta: Tensor) -> Tensor:
+def mean_losses(objective: Objective, theta: Tensor) -> Tensor:
     """Each sample's mean loss `(N,)`, float64."""
-    return outcomes(objective, theta).means
+    return sample_outcomes(objective, theta).means
 
 
-def squares(objective: Objective, layers: Sequence[LinearMap], recipe: Recipe, theta: Tensor) -> Tensor:
+def gradient_squares(
+    objective: Objective, layers: Sequence[LinearMap], recipe: FactorSettings, theta: Tensor
+) -> Tensor:
     """Columns `(N, 2)`, float64: ||grad||^2 of each sample's mean loss in the layers' weights, and its Fisher trace.
 
     The trace takes labels as the recipe says; NaN for a loss that is no likelihood.
     """
-    capture, likely = Capture(objective, layers), recipe.labels != "gold"
-    count = slopes.passes(objective, recipe.labels, recipe.draws)
+    capture, likely = LayerCapture(objective, layers), recipe.labels != "gold"
+    count = fisher_labels.backward_passes(objective, recipe.labels, recipe.draws)
 
     def kernel(batch: Batch) -> Tensor:
         passed = capture.run(batch, theta)
@@ -48,14 +50,14 @@ def squares(objective: Objective, layers: Sequence[LinearMap], recipe: Recipe, t
         own = _squared(passed, inputs, objective.loss_total(passed.output, batch), keep=likely)
         if not likely:
             return torch.stack([own, torch.full_like(own, torch.nan)], dim=1)
-        totals = slopes.totals(objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
+        totals = fisher_labels.scalars(objective, passed.output, batch, recipe.labels, recipe.draws, recipe.seed)
         trace = torch.zeros_like(own)
         for place, total in enumerate(totals):
             trace += _squared(passed, inputs, total, keep=place + 1 < count)
         return torch.stack([own, trace], dim=1)
 
-    counts = outcomes(objective, theta).counts
-    return gathered(objective, kernel) / counts[:, None] ** 2
+    counts = sample_outcomes(objective, theta).counts
+    return gather_samples(objective, kernel) / counts[:, None] ** 2
 
 
 def input_curvature(objective: Objective, theta: Tensor, seed: int) -> Tensor:
@@ -77,10 +79,10 @@ def input_curvature(objective: Objective, theta: Tensor, seed: int) -> Tensor:
                 total += ((after.double() - before.double()) / STEP).square().reshape(batch.size, -1).sum(dim=1)
         return total[:, None] / VECTORS
 
-    return gathered(objective, kernel)[:, 0] / outcomes(objective, theta).counts ** 2
+    return gather_samples(objective, kernel)[:, 0] / sample_outcomes(objective, theta).counts ** 2
 
 
-def edit(objective: Objective, theta: Tensor) -> Tensor:
+def edit_effects(objective: Objective, theta: Tensor) -> Tensor:
     """Columns `(N, 2)`, float64: the rise of each sample's mean loss when the weights become theta, and the divergence
     of the predictions at theta from those before, which needs no labels."""
 
@@ -93,10 +95,10 @@ def edit(objective: Objective, theta: Tensor) -> Tensor:
         apart = torch.full_like(was, torch.nan) if found is None else found
         return torch.stack([now / counts - was / counts, apart / counts], dim=1)
 
-    return gathered(objective, kernel)
+    return gather_samples(objective, kernel)
 
 
-def _inputs(passed: Pass, samples: int) -> list[Tensor | None]:
+def _inputs(passed: CapturedForward, samples: int) -> list[Tensor | None]:
     """Each layer's inputs `(samples, T, q)`; None for one that was not called."""
     return [
         torch.cat([_by_sample(call.rows, samples, call.axis) for call in calls], dim=1) if calls else None
@@ -104,7 +106,7 @@ def _inputs(passed: Pass, samples: int) -> list[Tensor | None]:
     ]
 
 
-def _squared(passed: Pass, inputs: Sequence[Tensor | None], total: Tensor, *, keep: bool) -> Tensor:
+def _squared(passed: CapturedForward, inputs: Sequence[Tensor | None], total: Tensor, *, keep: bool) -> Tensor:
     """The square of each sample's gradient of a sum over samples, in the layers' weights, `(n,)`, float64."""
     samples = passed.batch.size
     found = torch.zeros(samples, dtype=torch.float64, device=total.device)

@@ -296,7 +296,7 @@ def test_a_hugging_face_model_end_to_end(family: str, tmp_path: Path) -> None:
 
 
 def test_the_rise_s_error_is_that_of_paired_samples(classification: Data) -> None:
-    from landscape.evaluation.per_sample.outcomes import outcomes
+    from landscape.evaluation.per_sample.outcomes import sample_outcomes
     from landscape.evaluation.populations import populations
 
     objective = fitted(classification, dtype="float64")
@@ -306,7 +306,7 @@ def test_the_rise_s_error_is_that_of_paired_samples(classification: Data) -> Non
         if found.weights is not None and name in found.weights:
             part.copy_(torch.from_numpy(found.weights[name]))
     clean = populations(objective)["clean"]
-    apart = (outcomes(clean, theta).losses - outcomes(clean).losses).numpy()
+    apart = (sample_outcomes(clean, theta).losses - sample_outcomes(clean).losses).numpy()
     assert found.loss_increase == pytest.approx(apart.mean(), rel=1e-10)
     assert found.loss_increase_se == pytest.approx(apart.std(ddof=1) / len(apart) ** 0.5, rel=1e-10)
 

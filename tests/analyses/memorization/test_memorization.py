@@ -19,7 +19,7 @@ from landscape import Memorization, Objective, session, zoo
 from landscape.analyses.memorization.memorization import RHOS
 from landscape.analyses.memorization.memorization_result import MemorizationResult
 from landscape.errors import NumericalError, TaskError, UsageError
-from landscape.evaluation.per_sample import outcomes as samplewise
+from landscape.evaluation.per_sample import outcomes
 from landscape.storage import results as store
 
 Data = tuple[Tensor, Tensor]
@@ -250,7 +250,9 @@ def test_a_trajectory_averages_the_scores() -> None:
     objective = landscape.load(last, limit=40)
     found = measured(objective, trajectory=str(folder), per_layer=False)
     assert found.checkpoints == 10
-    losses = [samplewise.outcomes(landscape.load(path, limit=40)).means.numpy() for path in sorted(folder.glob("*.pt"))]
+    losses = [
+        outcomes.sample_outcomes(landscape.load(path, limit=40)).means.numpy() for path in sorted(folder.glob("*.pt"))
+    ]
     assert np.allclose(found.trajectory_loss, np.mean(losses, axis=0), rtol=1e-5)
 
 
@@ -321,10 +323,10 @@ def test_edges_are_rounded_to_components(classification: Data) -> None:
 def test_controls_are_means_over_draws() -> None:
     from landscape.analyses.memorization import bands
     from landscape.analyses.memorization.bands import Bands
-    from landscape.evaluation.per_sample.outcomes import Outcomes
+    from landscape.evaluation.per_sample.outcomes import SampleOutcomes
 
-    def outcome(loss: float) -> Outcomes:
-        return Outcomes(torch.full((4,), loss).double(), torch.ones(4).double(), torch.ones(4).double())
+    def outcome(loss: float) -> SampleOutcomes:
+        return SampleOutcomes(torch.full((4,), loss).double(), torch.ones(4).double(), torch.ones(4).double())
 
     found = {"whole": {"a": outcome(1.0)}}
     for band in range(2):
@@ -433,7 +435,7 @@ def test_memorized_samples_are_scored_once_whether_the_data_hold_them_or_not(cla
     found = measured(objective)
     assert found.sample_memorised is not None
     assert found.sample_memorised.tolist() == [False] * 12 + [True] * 4 + [True] * 4
-    alone = samplewise.outcomes(Objective(objective.model, (x[16:20], y[16:20]), "cross_entropy")).means
+    alone = outcomes.sample_outcomes(Objective(objective.model, (x[16:20], y[16:20]), "cross_entropy")).means
     assert np.allclose(found.sample_loss[16:], alone, rtol=1e-6)
 
 

@@ -20,7 +20,7 @@ from landscape.analyses.surfaces.grid_phase import Grid
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.summary import PlaneView
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
-from landscape.evaluation.sweep import Plane, Sweep, Way
+from landscape.evaluation.sweep import PassSettings, Plane, Sweep
 from landscape.storage import results as store
 from landscape.zoo import digits, mlp, resnet
 
@@ -71,7 +71,7 @@ class TestWithATrial(AnalysisContract):
 
     @pytest.fixture
     def objective(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> Objective:
-        monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(7)))
+        monkeypatch.setattr(Sweep, "choose_settings", lambda self, plane: self.use_settings(PassSettings(7)))
         return Objective(tanh_net(), [classification], "cross_entropy")
 
 
@@ -503,10 +503,10 @@ def test_the_centre_is_the_plain_loss_whatever_the_way(classification: Data, mon
     exact, chosen = float(objective.value()), []
     for size in range(1, 24):
         sweep = Sweep(objective)
-        sweep.use(Way(size))
+        sweep.use_settings(PassSettings(size))
         if sweep.evaluate(Plane((objective.theta,)), [(0.0,)])[0, 0] != exact:
             chosen.append(size)
-    monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(chosen[0])))
+    monkeypatch.setattr(Sweep, "choose_settings", lambda self, plane: self.use_settings(PassSettings(chosen[0])))
     result = measured(objective, grid="15")
     assert result.loss[7, 7] == result.centre_loss == exact
     assert any(f"{chosen[0]} samples at once" in note for note in objective.notes)
@@ -517,10 +517,10 @@ def test_the_centre_is_the_plain_loss_whatever_the_way(classification: Data, mon
 
 def test_a_resumed_run_goes_on_in_the_way_that_was_found(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
-    monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(5)))
+    monkeypatch.setattr(Sweep, "choose_settings", lambda self, plane: self.use_settings(PassSettings(5)))
     analysis = Surface(grid="15")
     steps, whole = drained(analysis.measure(objective))
-    monkeypatch.setattr(Sweep, "settle", lambda self, plane: self.use(Way(11)))
+    monkeypatch.setattr(Sweep, "choose_settings", lambda self, plane: self.use_settings(PassSettings(11)))
     state = {name: values.copy() for name, values in steps[3].state().items()}
     assert same(drained(analysis.measure(objective, resume=state))[1], whole)
 

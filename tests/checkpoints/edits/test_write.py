@@ -29,7 +29,7 @@ from landscape.checkpoints.edits.segments import LITERAL, Segment
 from landscape.checkpoints.edits.undo import manifest, undo
 from landscape.checkpoints.edits.write import write
 from landscape.errors import CheckpointError, LandscapeError, NumericalError, OutputError, UsageError
-from landscape.evaluation.other_checkpoints import trajectory
+from landscape.evaluation.other_checkpoints import find_trajectory
 from landscape.storage import paths
 
 STATE = {
@@ -434,7 +434,7 @@ def test_an_edited_checkpoint_and_its_undo_file_are_left_out_of_a_trajectory(tmp
     for step in (1, 2):
         save_file(STATE, tmp_path / f"step-{step}.safetensors")
     write(tmp_path / "step-1.safetensors", THIRDS, tmp_path / "step-3.safetensors", about={})
-    found = trajectory(str(tmp_path))
+    found = find_trajectory(str(tmp_path))
     assert [Path(path).name for path in found.checkpoints] == ["step-1.safetensors", "step-2.safetensors"]
     assert found.left_out == ("step-3.safetensors", "step-3.undo.safetensors")
 

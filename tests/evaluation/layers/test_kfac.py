@@ -15,9 +15,9 @@ from torch.nn import functional
 from landscape import Objective
 from landscape.choices import Labels
 from landscape.errors import TaskError, UsageError
-from landscape.evaluation.layers import kfac as factors
-from landscape.evaluation.layers.kfac import Collector, Factor, Recipe, assembled, streamed
-from landscape.evaluation.layers.layer_io import called
+from landscape.evaluation.layers import kfac
+from landscape.evaluation.layers.kfac import Factor, FactorCollector, FactorSettings, assemble_factors, stream_factors
+from landscape.evaluation.layers.layer_io import measurable_layers
 from landscape.network.linear_maps import LinearMap, linear_maps
 from landscape.operators import GaussNewtonOperator
 
@@ -25,13 +25,13 @@ Data = tuple[Tensor, Tensor]
 
 
 def layers(objective: Objective) -> list[LinearMap]:
-    return called(objective, linear_maps(objective.model, objective.space.names)[0])[0]
+    return measurable_layers(objective, linear_maps(objective.model, objective.space.names)[0])[0]
 
 
 def collected(objective: Objective, labels: Labels = "exact", **recipe: Any) -> dict[str, Factor]:
     found = layers(objective)
-    *_, (_, _, sums) = streamed(objective, found, Recipe(labels, **recipe), {})
-    return assembled(found, sums)
+    *_, (_, _, sums) = stream_factors(objective, found, FactorSettings(labels, **recipe), {})
+    return assemble_factors(found, sums)
 
 
 def curvature(objective: Objective, factor: Factor) -> Tensor:
@@ -209,21 +209,23 @@ def test_batches_and_micro_batches_change_nothing(sequences: Data, labels: Label
                 one, two = torch.as_tensor(getattr(factor, field)), torch.as_tensor(getattr(other[name], field))
                 assert torch.allclose(one, two, rtol=1e-12, atol=1e-14), (name, field)
             if coupled:
-                pairs = zip(factor.coupled, other[name].coupled, strict=True)
+                pairs = zip(factor.coupled_factors, other[name].coupled_factors, strict=True)
                 assert all(torch.allclose(one, two, rtol=1e-12, atol=1e-14) for one, two in pairs)
 
 
 def test_layers_with_one_input_share_its_sums(sequences: Data) -> None:
     objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
     found = layers(objective)
-    collector = Collector(objective, found, Recipe("gold"))
+    collector = FactorCollector(objective, found, FactorSettings("gold"))
     assert collector.shares == {"k": "q"} or collector.shares == {}  # q is called twice, k once
     net = nn.Module()
     net.a, net.b = nn.Linear(4, 3), nn.Linear(4, 3)
     net.forward = lambda x: net.a(x) * net.b(x)
     x, y = sequences[0][:, 0], sequences[1][:, 0].clamp_min(0)
     twin = Objective(net, (x, y), "cross_entropy", dtype="float64")
-    names = [name for name in Collector(twin, layers(twin), Recipe("gold")).names if "activations" in name]
+    names = [
+        name for name in FactorCollector(twin, layers(twin), FactorSettings("gold")).names if "activations" in name
+    ]
     assert names == ["a/activations"]
     both = collected(twin, "gold")
     assert torch.equal(both["a"].a, both["b"].a)
@@ -260,7 +262,7 @@ def test_the_coupled_sums_are_the_row_and_column_sums_of_the_eigenvalue_correcte
     (g,) = torch.autograd.grad(loss, hidden)
     u, v = torch.linalg.eigh(factor.g)[1], torch.linalg.eigh(factor.a)[1]
     corrected = torch.einsum("ni,nj->ij", (g @ u) ** 2, (x.double() @ v) ** 2) / len(x)
-    a, gg = factor.coupled
+    a, gg = factor.coupled_factors
     total = float(factor.coupling) / len(x)
     assert torch.allclose(corrected.sum(1), torch.diagonal(u.T @ gg @ u), rtol=0, atol=1e-15)
     assert torch.allclose(corrected.sum(0) / total, torch.diagonal(v.T @ a @ v), rtol=0, atol=1e-15)
@@ -269,10 +271,10 @@ def test_the_coupled_sums_are_the_row_and_column_sums_of_the_eigenvalue_correcte
 
 
 def test_a_large_gram_matrix_is_made_of_strips(generator: torch.Generator) -> None:
-    rows = torch.randn(20, factors.STRIPPED_FROM + 3, dtype=torch.float64, generator=generator)
+    rows = torch.randn(20, kfac.STRIPPED_FROM + 3, dtype=torch.float64, generator=generator)
     weights = torch.rand(20, dtype=torch.float64, generator=generator)
-    assert torch.allclose(factors._whole(factors.gram(rows)), rows.T @ rows, atol=1e-12)
-    assert torch.allclose(factors._whole(factors.gram(rows, weights)), rows.T @ torch.diag(weights) @ rows, atol=1e-12)
+    assert torch.allclose(kfac._whole(kfac.gram(rows)), rows.T @ rows, atol=1e-12)
+    assert torch.allclose(kfac._whole(kfac.gram(rows, weights)), rows.T @ torch.diag(weights) @ rows, atol=1e-12)
 
 
 def test_what_writes_into_its_tensors_gives_the_same_factors(classification: Data) -> None:
@@ -301,13 +303,14 @@ def test_what_writes_into_its_tensors_gives_the_same_factors(classification: Dat
 
 def test_a_resumed_collection_gives_the_same_bits(sequences: Data) -> None:
     objective = Objective(Tokens(), sequences, "cross_entropy")
-    found, recipe = layers(objective), Recipe("exact", coupled=True)
+    found, recipe = layers(objective), FactorSettings("exact", coupled=True)
     steps = [
-        (done, {k: v.clone() for k, v in sums.items()}) for done, _, sums in streamed(objective, found, recipe, {})
+        (done, {k: v.clone() for k, v in sums.items()})
+        for done, _, sums in stream_factors(objective, found, recipe, {})
     ]
     for done, sums in steps[::4]:
         state = {name: value.numpy() for name, value in sums.items()}
-        rest = list(streamed(objective, found, recipe, state))
+        rest = list(stream_factors(objective, found, recipe, state))
         assert len(rest) == len(steps) - done
         last = rest[-1][2] if rest else sums
         assert all(torch.equal(last[name], value) for name, value in steps[-1][1].items())
@@ -318,9 +321,9 @@ def test_groups_of_layers_give_what_all_at_once_give(sequences: Data, monkeypatc
     whole = collected(objective)
     monkeypatch.setattr(
         "landscape.compute.memory.free_bytes",
-        lambda device: 2 * factors.nbytes(objective, layers(objective)[:1], coupled=False),
+        lambda device: 2 * kfac.factor_bytes(objective, layers(objective)[:1], coupled=False),
     )
-    assert len(list(factors.groups(objective, layers(objective), coupled=False))) == 3
+    assert len(list(kfac.layer_groups(objective, layers(objective), coupled=False))) == 3
     apart = collected(objective)
     assert all(
         torch.equal(whole[name].g, apart[name].g) and torch.equal(whole[name].a, apart[name].a) for name in whole
@@ -343,7 +346,7 @@ def test_a_loss_that_is_no_likelihood_asks_for_the_data_s_labels(classification:
 
     objective = Objective(tanh_net(), classification, hinge)
     with pytest.raises(TaskError, match="--labels gold"):
-        factors.slopes.settled(objective, None)
+        kfac.fisher_labels.choose_labels(objective, None)
     assert collected(objective, "gold")["0"].g.trace() > 0
 
 
@@ -512,7 +515,7 @@ def test_a_weighted_loss_has_no_exact_labels(classification: Data) -> None:
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 5.0, 20.0]))
     objective = Objective(tanh_net(), (x, labels), loss)
     with pytest.raises(TaskError, match="--labels gold"):
-        factors.slopes.settled(objective, None)
+        kfac.fisher_labels.choose_labels(objective, None)
     with pytest.raises(UsageError, match="exact does not know"):
         collected(objective, "exact")
 
@@ -557,7 +560,7 @@ def test_a_module_that_gives_something_else_than_its_matrix_is_left_out(classifi
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), Standardised(4, 4), nn.Tanh(), nn.Linear(4, 3))
     objective = Objective(net, classification, "cross_entropy")
-    used, unused = called(objective, linear_maps(net, objective.space.names)[0])
+    used, unused = measurable_layers(objective, linear_maps(net, objective.space.names)[0])
     assert [one.name for one in used] == ["0", "4"]
     assert unused == ["2"]
 
@@ -600,7 +603,7 @@ def test_rows_before_samples_are_told_in_every_shape(generator: torch.Generator)
     folded = Objective(Heads(True), (x, y), "cross_entropy", dtype="float64")
     axes = {
         call.module: call.axis
-        for calls in factors.Capture(folded, layers(folded)).run(next(iter(folded.batches))).calls
+        for calls in kfac.LayerCapture(folded, layers(folded)).run(next(iter(folded.batches))).calls
         for call in calls
     }
     assert list(axes.values()) == [1, None]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective
-from landscape.evaluation.per_sample.recitation import recited, texts
+from landscape.evaluation.per_sample.recitation import recite, texts
 from landscape.evaluation.populations import populations
 
 
@@ -34,7 +34,7 @@ def test_what_the_model_knows_is_recited_and_one_wrong_token_breaks_it() -> None
     objective = Objective(Successor(), (rows[:, :-1], rows[:, 1:]), "cross_entropy")
     found = texts(objective)
     assert found
-    outcome = recited(objective, found)
+    outcome = recite(objective, found)
     assert outcome.whole == pytest.approx(3 / 4)
     assert outcome.tokens == pytest.approx(1 - 1 / (4 * 7))  # decoding goes on as if nothing had happened
 
@@ -46,7 +46,7 @@ def test_only_what_is_scored_counts() -> None:
     rows[0, 10:] = 0
     found = texts(objective := Objective(Successor(), (rows[:, :-1], targets), "cross_entropy"))
     assert found
-    assert recited(objective, found).whole == 1.0
+    assert recite(objective, found).whole == 1.0
 
 
 def test_classes_and_models_that_look_ahead_are_no_texts(classification: tuple[Tensor, Tensor]) -> None:
@@ -70,7 +70,7 @@ def test_the_language_model_recites_its_canaries_alone() -> None:
     for name in ("memorized", "never-seen"):
         found = texts(every[name])
         assert found
-        whole[name] = recited(every[name], found)
+        whole[name] = recite(every[name], found)
     assert whole["memorized"].whole == 1.0
     assert whole["never-seen"].whole == 0.0
     assert whole["never-seen"].tokens < 0.1
@@ -89,8 +89,8 @@ def test_a_hugging_face_model_is_decoded_as_its_own_generate_does() -> None:
         mask = torch.ones(5, 6, dtype=torch.long)
         said = model.generate(ids[:, :6], attention_mask=mask, max_new_tokens=6, do_sample=False, eos_token_id=None)
     hits = said[:, 6:] == ids[:, 6:]
-    assert recited(objective, found).tokens == pytest.approx(float(hits.double().mean()))
-    assert recited(objective, found).whole == pytest.approx(float(hits.all(1).double().mean()))
+    assert recite(objective, found).tokens == pytest.approx(float(hits.double().mean()))
+    assert recite(objective, found).whole == pytest.approx(float(hits.all(1).double().mean()))
 
 
 def test_texts_of_several_batches_and_lengths_have_their_own_middles() -> None:
@@ -108,8 +108,8 @@ def test_texts_of_several_batches_and_lengths_have_their_own_middles() -> None:
     begin, end = found[0].halves
     assert begin[:2].tolist() == [4, 6]
     assert end[:2].tolist() == [8, 13]
-    assert recited(objective, found).whole == pytest.approx(39 / 40)
-    assert recited(objective, found).tokens == pytest.approx(1 - 1 / (20 * 4 + 20 * 7))
+    assert recite(objective, found).whole == pytest.approx(39 / 40)
+    assert recite(objective, found).tokens == pytest.approx(1 - 1 / (20 * 4 + 20 * 7))
 
 
 def test_continuations_are_limited_and_short_ones_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

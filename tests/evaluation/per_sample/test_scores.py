@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.errors import TaskError
-from landscape.evaluation.layers.kfac import Recipe
-from landscape.evaluation.layers.layer_io import called
-from landscape.evaluation.per_sample import scores as sample_scores
-from landscape.evaluation.per_sample.outcomes import outcomes, sample_losses
+from landscape.evaluation.layers.kfac import FactorSettings
+from landscape.evaluation.layers.layer_io import measurable_layers
+from landscape.evaluation.per_sample import scores
+from landscape.evaluation.per_sample.outcomes import sample_losses, sample_outcomes
 from landscape.network.linear_maps import linear_maps
 from landscape.operators import GaussNewtonOperator
 
@@ -46,7 +46,7 @@ def texts(generator: torch.Generator) -> Data:
 
 
 def layers(objective: Objective) -> Any:
-    return called(objective, linear_maps(objective.model, objective.space.names)[0])[0]
+    return measurable_layers(objective, linear_maps(objective.model, objective.space.names)[0])[0]
 
 
 def gradients(model: nn.Module, x: Tensor, y: Tensor, labels: Tensor | None = None) -> list[Tensor]:
@@ -66,7 +66,7 @@ def test_squares_of_gradients_are_those_of_a_loop(classification: Data, texts: D
         (Texts().double(), texts, [tuple(t[:4] for t in texts), tuple(t[4:] for t in texts)]),
     ):
         objective = Objective(net, batches, "cross_entropy", dtype="float64")
-        found = sample_scores.squares(objective, layers(objective), Recipe("gold"), objective.theta)
+        found = scores.gradient_squares(objective, layers(objective), FactorSettings("gold"), objective.theta)
         wanted = torch.stack([g.square().sum() for g in gradients(net, x.double() if x.is_floating_point() else x, y)])
         assert torch.allclose(found[:, 0], wanted, rtol=1e-12)
         assert found[:, 1].isnan().all()
@@ -78,13 +78,13 @@ def test_both_ways_of_several_tokens_agree(sides: tuple[int, int, int], generato
     a = torch.randn(sides[2], tokens, q, generator=generator, dtype=torch.float64)
     g = torch.randn(sides[2], tokens, p, generator=generator, dtype=torch.float64)
     wanted = torch.einsum("ntp,ntq->npq", g, a).square().sum(dim=(1, 2))
-    assert torch.allclose(sample_scores._outer_norms(a, g), wanted, rtol=1e-12)
+    assert torch.allclose(scores._outer_norms(a, g), wanted, rtol=1e-12)
 
 
 def test_the_fisher_trace_of_one_sample_is_the_trace_of_its_gauss_newton_matrix(classification: Data) -> None:
     x, y = classification
     objective = Objective(tanh_net(), (x, y), "cross_entropy", dtype="float64")
-    found = sample_scores.squares(objective, layers(objective), Recipe("exact"), objective.theta)[:, 1]
+    found = scores.gradient_squares(objective, layers(objective), FactorSettings("exact"), objective.theta)[:, 1]
     weights = objective.space.mask(["*.weight"], "--params")
     for place in range(4):
         one = Objective(tanh_net(), (x[place, None], y[place, None]), "cross_entropy", dtype="float64")
@@ -95,8 +95,10 @@ def test_the_fisher_trace_of_one_sample_is_the_trace_of_its_gauss_newton_matrix(
 def test_sampled_traces_of_texts_have_that_mean(texts: Data) -> None:
     net = Texts().double()
     objective = Objective(net, texts, "cross_entropy", dtype="float64")
-    found = sample_scores.squares(objective, layers(objective), Recipe("sampled", 2000), objective.theta)[:, 1]
-    exact = sample_scores.squares(objective, layers(objective), Recipe("exact"), objective.theta)[:, 1]
+    found = scores.gradient_squares(objective, layers(objective), FactorSettings("sampled", 2000), objective.theta)[
+        :, 1
+    ]
+    exact = scores.gradient_squares(objective, layers(objective), FactorSettings("exact"), objective.theta)[:, 1]
     assert torch.allclose(found, exact, rtol=0.1)
 
 
@@ -105,14 +107,14 @@ def test_input_curvature_of_a_quadratic_is_its_square_trace(generator: torch.Gen
     net = nn.Linear(6, 1)
     x, y = torch.randn(400, 6, generator=generator), torch.randn(400, 1, generator=generator)
     objective = Objective(net, [(x[:150], y[:150]), (x[150:], y[150:])], "mse", dtype="float64")
-    found = sample_scores.input_curvature(objective, objective.theta, 0)
+    found = scores.input_curvature(objective, objective.theta, 0)
     assert float(found.mean()) == pytest.approx(4 * float(net.weight.detach().square().sum()) ** 2, rel=0.05)
 
 
 def test_input_curvature_does_not_depend_on_batches(classification: Data) -> None:
     x, y = classification
     one, two = (
-        sample_scores.input_curvature(objective, objective.theta, 3)
+        scores.input_curvature(objective, objective.theta, 3)
         for objective in (
             Objective(tanh_net(), (x, y), "cross_entropy", dtype="float64"),
             Objective(tanh_net(), [(x[:5], y[:5]), (x[5:], y[5:])], "cross_entropy", dtype="float64", micro_batch=3),
@@ -123,7 +125,7 @@ def test_input_curvature_does_not_depend_on_batches(classification: Data) -> Non
 
 def test_input_curvature_of_texts_moves_their_embeddings(texts: Data) -> None:
     objective = Objective(Texts(), texts, "cross_entropy", dtype="float64")
-    found = sample_scores.input_curvature(objective, objective.theta, 0)
+    found = scores.input_curvature(objective, objective.theta, 0)
     assert (found > 0).all()
     assert not any(module._forward_hooks for module in objective.model.modules())
 
@@ -139,7 +141,7 @@ def test_input_curvature_is_nan_where_nothing_can_be_moved() -> None:
             return out
 
     objective = Objective(Counting(), (torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])), "cross_entropy")
-    assert sample_scores.input_curvature(objective, objective.theta, 0).isnan().all()
+    assert scores.input_curvature(objective, objective.theta, 0).isnan().all()
 
 
 def test_inputs_in_a_dictionary_keep_their_places(generator: torch.Generator) -> None:
@@ -157,7 +159,7 @@ def test_inputs_in_a_dictionary_keep_their_places(generator: torch.Generator) ->
     y = torch.randint(0, 2, (6,), generator=generator)
     named = Objective(Two(), {"z": z, "a": a, "labels": y}, "cross_entropy", dtype="float64")
     placed = Objective(Two(), ((z, a), y), "cross_entropy", dtype="float64")
-    one, two = (sample_scores.input_curvature(o, o.theta, 0) for o in (named, placed))
+    one, two = (scores.input_curvature(o, o.theta, 0) for o in (named, placed))
     assert torch.allclose(one, two, rtol=1e-12)
 
 
@@ -165,7 +167,7 @@ def test_the_edit_s_scores_are_differences_of_losses_and_divergences_of_predicti
     x, y = classification
     objective = Objective(tanh_net(), classification, "cross_entropy", dtype="float64")
     theta = objective.theta * 0.7
-    found = sample_scores.edit(objective, theta)
+    found = scores.edit_effects(objective, theta)
     model = objective.model.double()
     with torch.no_grad():
         before = model(x.double()).log_softmax(1)
@@ -182,7 +184,7 @@ def test_divergences_of_other_losses_are_those_of_their_distributions(loss: str,
     x, y = torch.randn(8, 5, generator=generator), torch.rand(8, 3, generator=generator).round()
     objective = Objective(tanh_net(), (x, y), loss, dtype="float64")
     theta = objective.theta * 0.7
-    found = sample_scores.edit(objective, theta)[:, 1]
+    found = scores.edit_effects(objective, theta)[:, 1]
     batch = next(iter(objective.batches))
     with torch.no_grad():
         was, now = (objective.batch_output(point, batch) for point in (objective.theta, theta))
@@ -199,7 +201,7 @@ def test_outcomes_are_those_of_each_sample_alone(texts: Data, classification: Da
         objective = Objective(
             net, [tuple(t[:4] for t in data), tuple(t[4:] for t in data)], "cross_entropy", dtype="float64"
         )
-        found = outcomes(objective)
+        found = sample_outcomes(objective)
         for place in range(len(data[0])):
             one = Objective(net, tuple(t[place, None] for t in data), "cross_entropy", dtype="float64")
             assert float(found.means[place]) == pytest.approx(float(one.value()), rel=1e-12)
@@ -221,12 +223,12 @@ def test_a_user_s_loss_is_taken_sample_by_sample(classification: Data) -> None:
     found = sample_losses(objective, objective.batch_output(objective.theta, batch), batch)
     output = objective.batch_output(objective.theta, batch)
     assert torch.allclose(found, functional.multi_margin_loss(output, batch.targets, reduction="none"), atol=1e-13)
-    assert torch.isnan(torch.tensor(outcomes(objective).accuracy))
+    assert torch.isnan(torch.tensor(sample_outcomes(objective).accuracy))
 
 
 def test_rows_that_belong_to_no_sample_are_refused() -> None:
     with pytest.raises(TaskError, match=r"5 rows for 3 samples(.|\n)*--no-scores"):
-        sample_scores._by_sample(torch.zeros(5, 1, 2), 3)
+        scores._by_sample(torch.zeros(5, 1, 2), 3)
 
 
 def test_input_curvature_is_of_the_sample_s_mean_loss(texts: Data) -> None:
@@ -245,7 +247,7 @@ def test_input_curvature_is_of_the_sample_s_mean_loss(texts: Data) -> None:
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     y = torch.randint(0, 3, (6, 1), generator=torch.Generator().manual_seed(1))
     found = [
-        sample_scores.input_curvature(o, o.theta, 0)
+        scores.input_curvature(o, o.theta, 0)
         for o in (
             Objective(Twice(times), (x, y.expand(-1, times)), "cross_entropy", dtype="float64") for times in (1, 4)
         )
@@ -272,7 +274,7 @@ def test_input_curvature_moves_tokens_and_not_positions_nor_masks(texts: Data) -
     for micro_batch, kind in ((None, torch.float32), (4, torch.float32), (None, torch.int64)):
         batch = {"input_ids": ids, "mask": torch.ones(11, 11, dtype=kind), "labels": targets}
         objective = Objective(Placed(), batch, "cross_entropy", dtype="float64", micro_batch=micro_batch)
-        found.append(sample_scores.input_curvature(objective, objective.theta, 0))
+        found.append(scores.input_curvature(objective, objective.theta, 0))
     assert torch.allclose(found[0], found[1], rtol=1e-9)
     assert torch.allclose(found[0], found[2], rtol=1e-9)
 
@@ -288,9 +290,7 @@ def test_a_loss_that_does_not_follow_its_inputs_has_no_input_curvature(classific
             return out
 
     objective = Objective(Signs(), classification, "cross_entropy")
-    assert torch.equal(
-        sample_scores.input_curvature(objective, objective.theta, 0), torch.zeros(24, dtype=torch.float64)
-    )
+    assert torch.equal(scores.input_curvature(objective, objective.theta, 0), torch.zeros(24, dtype=torch.float64))
 
 
 def test_gradients_of_rows_before_samples_are_each_sample_s_own(generator: torch.Generator) -> None:
@@ -309,7 +309,9 @@ def test_gradients_of_rows_before_samples_are_each_sample_s_own(generator: torch
     net, found = First(), []
     for micro_batch in (None, 1, 4):
         objective = Objective(net, (x, y), "cross_entropy", dtype="float64", micro_batch=micro_batch)
-        found.append(sample_scores.squares(objective, layers(objective), Recipe("gold"), objective.theta)[:, 0])
+        found.append(
+            scores.gradient_squares(objective, layers(objective), FactorSettings("gold"), objective.theta)[:, 0]
+        )
     assert torch.allclose(found[0], found[1], rtol=1e-9)
     assert torch.allclose(found[0], found[2], rtol=1e-9)
 
@@ -328,7 +330,7 @@ def test_rows_folded_before_samples_are_refused(generator: torch.Generator) -> N
     x, y = torch.randn(6, 3, 4, generator=generator), torch.randint(0, 3, (6,), generator=generator)
     objective = Objective(Folded(), (x, y), "cross_entropy")
     with pytest.raises(TaskError, match="what belongs to which sample is not known"):
-        sample_scores.squares(objective, layers(objective), Recipe("gold"), objective.theta)
+        scores.gradient_squares(objective, layers(objective), FactorSettings("gold"), objective.theta)
 
 
 def test_embeddings_of_tokens_before_samples_and_of_other_integers_are_moved_alike(texts: Data) -> None:
@@ -345,7 +347,7 @@ def test_embeddings_of_tokens_before_samples_and_of_other_integers_are_moved_ali
 
     ids, targets = texts
     found = [
-        sample_scores.input_curvature(o, o.theta, 0)
+        scores.input_curvature(o, o.theta, 0)
         for o in (
             Objective(Texts(), (ids, targets), "cross_entropy", dtype="float64"),
             Objective(Turned(), (ids, targets), "cross_entropy", dtype="float64"),
