@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "sample_checkpoints"))
 from train import fresh, loss_of, sam_step, shuffled, stacked
 
 from landscape.analyses import ANALYSES
-from landscape.errors import INCONCLUSIVE, REGRESSION
+from landscape.errors import EXIT_INCONCLUSIVE, EXIT_REGRESSION
 from landscape.gates import baseline
 from landscape.gates import measuring as checking
 from landscape.gates.baseline import Baseline
@@ -120,7 +120,7 @@ def verdicts(first: Sequence[Entry], second: Sequence[Entry], rules: Policy) -> 
         metric: {status: counts[status] / DRAWS for status in ("regression", "inconclusive")}
         for metric, counts in found.items()
     }
-    whole = {"regression": outcomes[REGRESSION] / DRAWS, "inconclusive": outcomes[INCONCLUSIVE] / DRAWS}
+    whole = {"regression": outcomes[EXIT_REGRESSION] / DRAWS, "inconclusive": outcomes[EXIT_INCONCLUSIVE] / DRAWS}
     return {**shares, "default policy, exit code": whole}
 
 

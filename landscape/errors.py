@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-REGRESSION, FAILED, INCONCLUSIVE = 1, 2, 3  # exit codes, beside 0 and 128 + a signal's number
+EXIT_REGRESSION, EXIT_FAILURE, EXIT_INCONCLUSIVE = 1, 2, 3  # exit codes, beside 0 and 128 + a signal's number
 
 
 class LandscapeError(Exception):
     """What is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2."""
 
-    exit_code = FAILED
+    exit_code = EXIT_FAILURE
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(clean(what))
@@ -47,7 +47,7 @@ class OutputError(LandscapeError):
 class NumericalError(LandscapeError):
     """NaN or infinity where a number is needed; exit code 3."""
 
-    exit_code = INCONCLUSIVE
+    exit_code = EXIT_INCONCLUSIVE
 
 
 class Interrupted(LandscapeError):
@@ -58,7 +58,7 @@ class Interrupted(LandscapeError):
         self.exit_code = 128 + signal_number
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """`name` followed by the most similar of `known`, for messages: "blok (did you mean block?)"."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"{name} (did you mean {close[0]}?)" if close else name
@@ -69,7 +69,7 @@ def clean(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
-def shown(word: object, longest: int = 80) -> str:
+def safe_excerpt(word: object, longest: int = 80) -> str:
     """A word from a file as it may be printed: short, and without characters that command a terminal."""
     text = "a large number" if isinstance(word, int) and word.bit_length() > 256 else str(word)
     if not text.isprintable():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from landscape.errors import UsageError
 
 T = TypeVar("T")
-KEY = "landscape"  # where a field keeps its description in dataclasses' metadata
+METADATA_KEY = "landscape"  # where a field keeps its description in dataclasses' metadata
 
 
 # What an option's text stands for: a file or folder; a model, data set, loss or metric by name or in a file; KEY=VALUE
@@ -58,7 +58,7 @@ class Gauge:
     error: str = ""
     draws: str = ""
     floor: str = ""
-    asked: str = ""
+    rtol: str = ""
     advice: str = ""
 
 
@@ -122,12 +122,12 @@ def option(
         value_aliases=value_aliases,
         stored=stored,
     )
-    return dataclasses.field(default=default, metadata={KEY: described})
+    return dataclasses.field(default=default, metadata={METADATA_KEY: described})
 
 
 def scalar(help: str, unit: str = "1", *, optional: bool = False, gauge: Gauge | None = None) -> Any:
     """A field that holds one number of a result; an optional one may be None and is then not stored."""
-    described = {KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge)}
+    described = {METADATA_KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge)}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
@@ -141,7 +141,7 @@ def array(
     gauge: Gauge | None = None,
 ) -> Any:
     """A field that holds an array of a result; an optional one may be None and is then not stored."""
-    described = {KEY: Array(dims=dims, help=help, unit=unit, words=words, detail=detail, gauge=gauge)}
+    described = {METADATA_KEY: Array(dims=dims, help=help, unit=unit, words=words, detail=detail, gauge=gauge)}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 
@@ -160,7 +160,7 @@ def stored_name(field: Described[Option]) -> str:
     return field.about.stored or field.name
 
 
-def title(record: type, stored: Mapping[str, Any]) -> list[str]:
+def title_parts(record: type, stored: Mapping[str, Any]) -> list[str]:
     """What a title says of stored options: those that ask for it and differ from their defaults, own ones first."""
     return [words for field in own_first(record) if (words := _title_part(field, stored))]
 
@@ -182,7 +182,7 @@ def _title_part(field: Described[Option], stored: Mapping[str, Any]) -> str:
 def own_first(record: type) -> list[Described[Option]]:
     """The options of a dataclass: those that it declares itself, then those that it inherits."""
     own = inspect.get_annotations(record)
-    return sorted(described(record, Option), key=lambda field: field.name not in own)
+    return sorted(described_fields(record, Option), key=lambda field: field.name not in own)
 
 
 class OptionsMeta(ABCMeta):
@@ -191,19 +191,21 @@ class OptionsMeta(ABCMeta):
     if not TYPE_CHECKING:  # a type checker sees the present names alone
 
         def __call__(cls, *arguments: Any, **named: Any) -> Any:
-            return super().__call__(*arguments, **current(cls, named))
+            return super().__call__(*arguments, **translate_aliases(cls, named))
 
 
 class Options(metaclass=OptionsMeta):
     """Base class of frozen dataclasses whose fields are options."""
 
 
-def current(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
+def translate_aliases(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with earlier names and spellings replaced by the present ones.
 
     Raises UsageError if an option is given by its earlier name and its present one.
     """
-    abouts = {f.name: about for f in dataclasses.fields(record) if isinstance(about := f.metadata.get(KEY), Option)}
+    abouts = {
+        f.name: about for f in dataclasses.fields(record) if isinstance(about := f.metadata.get(METADATA_KEY), Option)
+    }
     names = {alias: name for name, about in abouts.items() for alias in about.aliases}
     found: dict[str, Any] = {}
     for given, value in values.items():
@@ -221,28 +223,28 @@ def _current_value(aliases: Mapping[str, str] | None, value: Any) -> Any:
     return aliases.get(value, value) if aliases and isinstance(value, str) else value
 
 
-def described(record: type, kind: type[T]) -> Iterator[Described[T]]:
+def described_fields(record: type, kind: type[T]) -> Iterator[Described[T]]:
     """The fields of the dataclass `record` whose description is of the given kind, in order."""
     hints = typing.get_type_hints(record) if kind is Option else {}
     for field in dataclasses.fields(record):
-        about = field.metadata.get(KEY)
+        about = field.metadata.get(METADATA_KEY)
         if isinstance(about, kind):
             yield Described(field.name, hints.get(field.name, field.type), field.default, about)
 
 
 def dimensions(record: type, array: Described[Array], held: Container[str]) -> tuple[str, ...]:
     """The dimensions of an array in a result that holds these fields, without those whose coordinate is left out."""
-    coordinates = (field for field in described(record, Array) if field.about.dims == (field.name,))
+    coordinates = (field for field in described_fields(record, Array) if field.about.dims == (field.name,))
     absent = {field.name for field in coordinates if field.default is None and field.name not in held}
     return tuple(dimension for dimension in array.about.dims if dimension not in absent)
 
 
-def choices(hint: Any) -> tuple[str, ...]:
+def literal_values(hint: Any) -> tuple[str, ...]:
     """The words that a `Literal` admits; empty for any other type."""
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
-def required(hint: Any) -> Any:
+def without_none(hint: Any) -> Any:
     """`T` of `T | None`, else the type itself."""
     if typing.get_origin(hint) in (UnionType, typing.Union):  # the second for a Literal
         return next(part for part in typing.get_args(hint) if part is not type(None))
@@ -256,14 +258,14 @@ def flag(name: str) -> str:
 
 def validate(options: Any) -> None:
     """Raises UsageError for the first option outside its range or its words."""
-    for field in described(type(options), Option):
+    for field in described_fields(type(options), Option):
         value = getattr(options, field.name)
         if value is not None:
             _check(field, value)
 
 
 def _check(field: Described[Option], value: Any) -> None:
-    words = choices(required(field.type))
+    words = literal_values(without_none(field.type))
     if words and value not in words:
         raise UsageError(f"{flag(field.name)} is {value!r}", fix=f"one of {', '.join(words)}")
     low, high = field.about.min, field.about.max

@@ -16,7 +16,7 @@ from landscape import fields
 from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, OutputError, UsageError
-from landscape.fields import Array, Scalar, described
+from landscape.fields import Array, Scalar, described_fields
 from landscape.storage import paths
 from landscape.storage import results as store
 from landscape.storage.lock import claimed
@@ -33,15 +33,15 @@ SAME_LOSS = 1e-4  # relative: a resumed run whose loss differs more has another 
 # parts of a fingerprint that tell one matrix from another
 SAME_MATRIX = ("weights", "data", "loss", "mode", "parameters", "operator", "preconditioner")
 
-Report = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-def ignore(progress: Progress) -> None:
+def ignore_progress(progress: Progress) -> None:
     """The report that reports nothing."""
 
 
 @dataclass(frozen=True)
-class Measurement:
+class MeasurementRecord:
     """A result with what it was made from: what is printed, and what is stored."""
 
     analysis: Analysis
@@ -52,10 +52,10 @@ class Measurement:
 
     def document(self) -> dict[str, Any]:
         """The measurement as plain data for JSON."""
-        return document(self.analysis.name, self.result, self.attributes)
+        return json_document(self.analysis.name, self.result, self.attributes)
 
 
-def document(name: str, result: Result, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def json_document(name: str, result: Result, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """A result and what it was made from as plain data for JSON; NaN and infinity become null."""
     return {
         "schema": SCHEMA,
@@ -64,12 +64,12 @@ def document(name: str, result: Result, attributes: Mapping[str, Any]) -> dict[s
         "checkpoint": {"path": attributes["checkpoint"], "sha256": attributes["checkpoint_sha256"]},
         **{key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES},
         **{key: attributes[key] for key in ("fingerprint", "data_sha256", "mode", "device", "dtype", "wall_time_s")},
-        "result": plain(result),
+        "result": plain_values(result),
     }
 
 
 @dataclass
-class Stop:
+class StopSignals:
     """SIGINT and SIGTERM while the block runs: during a measurement they wait for the current step and save.
 
     Outside a measurement, or the second time, they raise Interrupted at once.
@@ -79,7 +79,7 @@ class Stop:
     deferring: bool = False
     _earlier: dict[int, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._earlier[number] = signal.signal(number, self._receive)
         return self
@@ -95,7 +95,13 @@ class Stop:
         print("stopping after the current product; once more to stop at once", file=sys.stderr)
 
 
-def run(analysis: Analysis, objective: Objective, *, output: str | Path | None = None, report: Report = ignore) -> Any:
+def run(
+    analysis: Analysis,
+    objective: Objective,
+    *,
+    output: str | Path | None = None,
+    report: ProgressCallback = ignore_progress,
+) -> Any:
     """The analysis' result; with `output` it is also written, and an interrupted earlier run is gone on with."""
     measurement = execute(analysis, objective, output=Path(output) if output else None, report=report)
     if measurement.problem is not None:
@@ -109,18 +115,18 @@ def execute(
     *,
     output: Path | None = None,
     restart: bool = False,
-    report: Report = ignore,
-    stop: Stop | None = None,
+    report: ProgressCallback = ignore_progress,
+    stop: StopSignals | None = None,
     say: Callable[[str], None] = lambda line: None,
     deliver: bool = True,
-) -> Measurement:
+) -> MeasurementRecord:
     """Measures, writes the result into `output` if it is given, and returns both.
 
     A snapshot beside the output is resumed if its fingerprint fits; UsageError lists what differs if it does not,
     unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Raises
     Interrupted, after a snapshot, when `stop` received a signal.
     """
-    stop = stop or Stop()
+    stop = stop or StopSignals()
     fingerprint = Fingerprint(
         {
             **objective.identity(),
@@ -132,7 +138,7 @@ def execute(
     )
     if output is None:
         result, seconds = _drive(analysis, objective, None, None, fingerprint, report, stop)
-        return Measurement(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
+        return MeasurementRecord(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
     snapshot = paths.snapshot_file(output, analysis.name)
     with claimed(output):
         store.require_ours(output)
@@ -145,7 +151,7 @@ def execute(
         attributes = _attributes(analysis, objective, result, fingerprint, seconds)
         if result.trouble() and _complete(output, analysis.name):
             say(f"kept the complete result in {output}; this inconclusive one is not stored")
-            return Measurement(analysis, result, attributes)
+            return MeasurementRecord(analysis, result, attributes)
         if replaced := _replaced(output, analysis.name, fingerprint):
             say(f"replaced the earlier /{analysis.name} in {output} (-o keeps both), which had {'; '.join(replaced)}")
         try:
@@ -153,10 +159,10 @@ def execute(
             if deliver and not result.trouble():
                 written += tuple(analysis.write_outputs(result, objective, output))
         except OutputError as error:
-            return Measurement(analysis, result, attributes, problem=error)
+            return MeasurementRecord(analysis, result, attributes, problem=error)
         if not result.trouble():
             snapshot.unlink(missing_ok=True)
-    return Measurement(analysis, result, attributes, written)
+    return MeasurementRecord(analysis, result, attributes, written)
 
 
 def _replaced(output: Path, name: str, fingerprint: Fingerprint) -> list[str]:
@@ -187,18 +193,18 @@ def _written(
     return tuple(written)
 
 
-def title(analysis: str, attributes: Mapping[str, Any]) -> str:
+def measurement_title(analysis: str, attributes: Mapping[str, Any]) -> str:
     """The checkpoint's name with what was measured of it: `a.pt, ggn, params 0.*`, or `a.pt, element-wise l2`."""
     from landscape.analyses import ANALYSES
 
     kinds = {kind.name: kind for kind in ANALYSES}
     options, conditions = (json.loads(str(attributes.get(key, "{}"))) for key in ("options", "conditions"))
-    parts = fields.title(kinds[analysis], options) if analysis in kinds else []
+    parts = fields.title_parts(kinds[analysis], options) if analysis in kinds else []
     name = Path(str(attributes["checkpoint"])).name or "model"
-    return ", ".join([name, *parts, *fields.title(Conditions, conditions)])
+    return ", ".join([name, *parts, *fields.title_parts(Conditions, conditions)])
 
 
-def sound(attributes: Mapping[str, Any]) -> bool:
+def has_readable_attributes(attributes: Mapping[str, Any]) -> bool:
     """Whether the attributes that hold JSON can be read."""
     try:
         return all(json.loads(str(attributes[key])) is not None for key in (*JSON_ATTRIBUTES, "fingerprint_parts"))
@@ -206,7 +212,7 @@ def sound(attributes: Mapping[str, Any]) -> bool:
         return False
 
 
-def companions(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
+def results_of_same_matrix(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
     """The other results of a file that are of the same matrix as `name`: same weights, data, loss and operator."""
     from landscape.analyses import ANALYSES
 
@@ -218,12 +224,14 @@ def companions(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     mine = matrix(groups[name])
     others = {
-        other: group for other, group in groups.items() if other in kinds and other != name and sound(group.attributes)
+        other: group
+        for other, group in groups.items()
+        if other in kinds and other != name and has_readable_attributes(group.attributes)
     }
     return {other: store.as_record(kinds[other], group) for other, group in others.items() if matrix(group) == mine}
 
 
-def plain(result: Result) -> dict[str, Any]:
+def plain_values(result: Result) -> dict[str, Any]:
     """The described fields of a result as numbers, lists and None."""
     import numpy as np
 
@@ -232,7 +240,7 @@ def plain(result: Result) -> dict[str, Any]:
             return [number(part) for part in value]
         return None if isinstance(value, float) and not np.isfinite(value) else value
 
-    names = [f.name for kind in (Array, Scalar) for f in described(type(result), kind)]
+    names = [f.name for kind in (Array, Scalar) for f in described_fields(type(result), kind)]
     return {name: number(np.asarray(value).tolist()) for name in names if (value := getattr(result, name)) is not None}
 
 
@@ -242,8 +250,8 @@ def _drive(
     snapshot: Path | None,
     resume: tuple[State, float] | None,
     fingerprint: Fingerprint,
-    report: Report,
-    stop: Stop,
+    report: ProgressCallback,
+    stop: StopSignals,
 ) -> tuple[Result, float]:
     """The result and the seconds spent on it, earlier runs included; saves snapshots on the way."""
     began = time.monotonic() - (resume[1] if resume else 0.0)

@@ -15,7 +15,7 @@ import pytest
 from landscape import session
 from landscape.analyses import Analysis, Progress
 from landscape.errors import Interrupted, UsageError
-from landscape.fields import Array, Option, Scalar, described, dimensions
+from landscape.fields import Array, Option, Scalar, described_fields, dimensions
 from landscape.gates import baseline
 from landscape.gates import measuring as checking
 from landscape.gates.baseline import Baseline
@@ -27,7 +27,7 @@ from landscape.storage import paths
 from landscape.storage import results as store
 
 Whole = tuple[list[Progress], Any]
-Written = tuple[Path, session.Measurement]
+Written = tuple[Path, session.MeasurementRecord]
 Once = Callable[[str, Callable[[], Any]], Any]
 HELD = pytest.StashKey[dict[str, Any]]()
 
@@ -112,15 +112,15 @@ class AnalysisContract:
         assert all(0 <= step.done <= step.total and step.note for step in uninterrupted[0])
 
     def test_every_field_of_options_and_result_is_described(self, analysis: Analysis) -> None:
-        assert all(field.about.help for field in described(type(analysis), Option))
-        kinds = [*described(analysis.result, Array), *described(analysis.result, Scalar)]
+        assert all(field.about.help for field in described_fields(type(analysis), Option))
+        kinds = [*described_fields(analysis.result, Array), *described_fields(analysis.result, Scalar)]
         assert all(field.about.help for field in kinds)
 
     def test_the_stored_result_reads_back_equal(self, analysis: Analysis, written: Written) -> None:
         output, measurement = written
         stored = store.read(output)[analysis.name]
         again = store.as_record(analysis.result, stored)
-        assert session.plain(again) == session.plain(measurement.result)
+        assert session.plain_values(again) == session.plain_values(measurement.result)
         assert stored.attributes["status"] == "complete"
 
     def test_xarray_and_h5netcdf_open_the_group_without_a_warning(self, analysis: Analysis, written: Written) -> None:
@@ -131,13 +131,13 @@ class AnalysisContract:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with xarray.open_dataset(output, group=analysis.name, engine="h5netcdf") as dataset:
-                held = {f.name for f in described(analysis.result, Array) if getattr(result, f.name) is not None}
-                for field in described(analysis.result, Array):
+                held = {f.name for f in described_fields(analysis.result, Array) if getattr(result, f.name) is not None}
+                for field in described_fields(analysis.result, Array):
                     value = getattr(result, field.name)
                     if value is not None:
                         assert dataset[field.name].dims == dimensions(analysis.result, field, held)
                         assert equal(dataset[field.name].values, value)
-                for number in described(analysis.result, Scalar):
+                for number in described_fields(analysis.result, Scalar):
                     value = getattr(result, number.name)
                     assert (number.name in dataset) == (value is not None)
                     assert value is None or float(dataset[number.name]) == pytest.approx(float(value))
@@ -167,7 +167,7 @@ class AnalysisContract:
         self, analysis: Analysis, objective: Objective, uninterrupted: Whole, tmp_path: Path
     ) -> None:
         output = tmp_path / "run.landscape.h5"
-        stop = session.Stop()
+        stop = session.StopSignals()
         said: list[str] = []
 
         def interrupt(progress: Progress) -> None:
@@ -188,7 +188,7 @@ class AnalysisContract:
         self, analysis: Analysis, objective: Objective, tmp_path: Path
     ) -> None:
         output = tmp_path / "run.landscape.h5"
-        stop = session.Stop(requested=2)
+        stop = session.StopSignals(requested=2)
         with pytest.raises(Interrupted):
             session.execute(analysis, objective, output=output, stop=stop)
         other = type(analysis)(**{**analysis.identity(), "seed": 99})

@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.errors import UsageError, listing, nearest
-from landscape.fields import Option, Options, current, described, flag, option, own_first, required, title, validate
+from landscape.errors import UsageError, listing, suggest
+from landscape.fields import (
+    Option,
+    Options,
+    described_fields,
+    flag,
+    option,
+    own_first,
+    title_parts,
+    translate_aliases,
+    validate,
+    without_none,
+)
 
 
 @dataclass(frozen=True)
@@ -22,10 +33,10 @@ class Choices:
 
 
 def test_only_described_fields_are_options_with_their_types_resolved() -> None:
-    fields = {field.name: field for field in described(Choices, Option)}
+    fields = {field.name: field for field in described_fields(Choices, Option)}
     assert list(fields) == ["radius", "count", "colour"]
     assert fields["radius"].type is float
-    assert required(fields["count"].type) is int
+    assert without_none(fields["count"].type) is int
     assert fields["radius"].default == 0.5
 
 
@@ -56,8 +67,8 @@ def test_flags_have_dashes() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
-    assert nearest("modle", ["model", "data"]) == "modle (did you mean model?)"
-    assert nearest("zzz", ["model"]) == "zzz"
+    assert suggest("modle", ["model", "data"]) == "modle (did you mean model?)"
+    assert suggest("zzz", ["model"]) == "zzz"
 
 
 def test_long_lists_are_cut() -> None:
@@ -90,11 +101,11 @@ def test_an_option_is_not_given_by_two_of_its_names() -> None:
     with pytest.raises(UsageError, match=r"normalize is given twice, once as normalise\n.*--normalize alone"):
         Renamed(normalize="center", normalise="filter")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="normalize is given twice, once as norm_by"):
-        current(Renamed, {"normalise": "center", "norm_by": "center"})
+        translate_aliases(Renamed, {"normalise": "center", "norm_by": "center"})
 
 
 def test_values_of_every_member_of_a_list_are_spelled_as_now() -> None:
-    assert current(Renamed, {"normalize": ["centre", "filter"], "unknown": 1}) == {
+    assert translate_aliases(Renamed, {"normalize": ["centre", "filter"], "unknown": 1}) == {
         "normalize": ["center", "filter"],
         "unknown": 1,
     }
@@ -111,7 +122,7 @@ def test_values_of_every_member_of_a_list_are_spelled_as_now() -> None:
     ids=["all", "defaults", "not-the-stored-name", "none"],
 )
 def test_titles_say_what_differs_from_the_defaults(stored: dict[str, object], words: str) -> None:
-    assert ", ".join(title(Renamed, stored)) == words
+    assert ", ".join(title_parts(Renamed, stored)) == words
 
 
 def test_own_options_come_first() -> None:

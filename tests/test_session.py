@@ -42,7 +42,7 @@ def dawdle(progress):
 
 def run():
     objective = landscape.load(sys.argv[1])
-    with session.Stop() as stop:
+    with session.StopSignals() as stop:
         try:
             session.execute(landscape.Eig(k=8), objective, output=Path(sys.argv[2]), report=dawdle, stop=stop)
         except landscape.LandscapeError as error:
@@ -135,7 +135,7 @@ def small_objective() -> Objective:
 
 
 def test_outside_a_measurement_and_the_second_time_a_signal_stops_at_once() -> None:
-    with session.Stop() as stop:
+    with session.StopSignals() as stop:
         with pytest.raises(Interrupted) as first:
             os.kill(os.getpid(), signal.SIGTERM)
         assert first.value.exit_code == 143
@@ -169,7 +169,7 @@ def test_snapshots_cost_at_most_a_twentieth_of_the_time(tmp_path: Path, monkeypa
 def test_a_snapshot_of_another_model_with_the_same_weights_is_refused(tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     with pytest.raises(Interrupted):
-        session.execute(Eig(k=2), small_objective(), output=output, stop=session.Stop(requested=2))
+        session.execute(Eig(k=2), small_objective(), output=output, stop=session.StopSignals(requested=2))
     other = small_objective()
     other.model[1] = nn.ReLU()  # type: ignore[index]
     with pytest.raises(UsageError, match="loss: .*another model of the same weights"):
@@ -215,7 +215,7 @@ def test_the_time_of_an_interrupted_run_is_added(tmp_path: Path, monkeypatch: py
         clock[0] += 100.0
 
     monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
-    output, stop = tmp_path / "a.landscape.h5", session.Stop()
+    output, stop = tmp_path / "a.landscape.h5", session.StopSignals()
 
     def interrupt(progress: Progress) -> None:
         tick(progress)

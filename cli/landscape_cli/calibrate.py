@@ -19,14 +19,14 @@ BETWEEN = ("checkpoint", "metric", "value", "spread", "found", "allowed", "")
 def floors(sources: Sources, paths: Sequence[Path], count: int) -> list[Floor]:
     """The noise of every metric: over `count` seeds of the method, or between checkpoints that were retrained."""
     from landscape.gates.measuring import measure
-    from landscape.session import Stop
+    from landscape.session import StopSignals
 
     def entry(path: Path, seed: int = 0, **changes: Any) -> Entry:
         work = sources.work(seed=seed)
         return measure(path.name, lambda: sources.load(path, **changes), sources.policy, work)
 
     found: list[Floor] = []
-    with Stop():  # a signal ends it with its own exit code
+    with StopSignals():  # a signal ends it with its own exit code
         if sources.policy.kind == "retrained":
             return calibration.retrained(sources.policy, [entry(path) for path in paths])
         for path in paths:

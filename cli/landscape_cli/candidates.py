@@ -23,7 +23,7 @@ from landscape_cli.measure import outputs, print_plan, say
 if TYPE_CHECKING:
     from landscape.gates.measuring import Work
     from landscape.objective import Objective
-    from landscape.session import Stop
+    from landscape.session import StopSignals
 
 BEGINNING = 64  # bytes in which JSON begins
 KEYS = (b'"kind"', b'"schema"', b'"checkpoints"')  # that a baseline has
@@ -73,20 +73,20 @@ class Sources:
 
     def entries(self, *groups: Sequence[Source]) -> list[list[Entry]]:
         """The entries of each group of files; a checkpoint is measured, and the first group's results are kept."""
-        from landscape.session import Stop
+        from landscape.session import StopSignals
 
         measured = [path for kind, path in groups[0] if kind == "checkpoint"]
         targets = dict(zip(measured, outputs(measured, self.gate.output, CHECKED), strict=True))
-        with Stop() as stop:
+        with StopSignals() as stop:
             return [self._group(group, targets, stop) for group in groups]
 
-    def _group(self, group: Sequence[Source], targets: Mapping[Path, Path], stop: Stop) -> list[Entry]:
+    def _group(self, group: Sequence[Source], targets: Mapping[Path, Path], stop: StopSignals) -> list[Entry]:
         found = [entry for one in group if one.kind != "baseline" for entry in self._attempted(one, targets, stop)]
         names = shortened([entry.name for entry in found])
         listed = [entry for one in group if one.kind == "baseline" for entry in self._attempted(one, targets, stop)]
         return [*(replace(entry, name=name) for entry, name in zip(found, names, strict=True)), *listed]
 
-    def _attempted(self, one: Source, targets: Mapping[Path, Path], stop: Stop) -> Sequence[Entry]:
+    def _attempted(self, one: Source, targets: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
         """The entries of one file; none if it fails, which must not lose the others' verdicts."""
         path = one.path
         try:
@@ -101,7 +101,7 @@ class Sources:
             self.failures.append((path.name, f"internal error: {type(error).__name__}: {error}"))
         return []
 
-    def _of(self, one: Source, targets: Mapping[Path, Path], stop: Stop) -> Sequence[Entry]:
+    def _of(self, one: Source, targets: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
         from landscape.gates import baseline
         from landscape.gates import measuring as checking
 
@@ -112,7 +112,7 @@ class Sources:
             return [checking.read(path, self.policy)]
         return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(targets.get(path), stop))]
 
-    def work(self, target: Path | None = None, stop: Stop | None = None, seed: int = 0) -> Work:
+    def work(self, target: Path | None = None, stop: StopSignals | None = None, seed: int = 0) -> Work:
         """How to measure: with the analyses' own seeds, moved by `seed`."""
         from landscape.gates.measuring import Work, seeded
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from landscape.conditions import Conditions
-from landscape.errors import FAILED, INCONCLUSIVE, LandscapeError, UsageError
-from landscape.fields import Option, described, own_first
+from landscape.errors import EXIT_FAILURE, EXIT_INCONCLUSIVE, LandscapeError, UsageError
+from landscape.fields import Option, described_fields, own_first
 from landscape.plugins import imports
 from landscape_cli import options
 from landscape_cli.config import Settings
@@ -40,7 +40,7 @@ def command() -> Callable[..., int]:
         options.argument("context", typer.Context),
         options.CHECKPOINTS,
         *(options.parameter(field, "Gate", environment=False) for field in own_first(Gate)),
-        *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
+        *(options.parameter(field, "Conditions") for field in described_fields(Conditions, Option)),
     )
 
 
@@ -122,11 +122,11 @@ def _updated(sources: Sources, files: list[Source]) -> int:
     for name, error in sources.failures:
         say(f"error: {name}: {error}")
     if sources.failures:
-        return FAILED
+        return EXIT_FAILURE
     for name, metric, obstacle in (found := update.missing(sources.policy, entries)):
         say(f"inconclusive: {metric} of {name}: {obstacle.why}\n  fix:  {obstacle.fix}")
     if found:
-        return INCONCLUSIVE
+        return EXIT_INCONCLUSIVE
     path = sources.baseline
     before = update.write(path, sources.policy, entries, keep=bool(sources.gate.metric))
     rows = [(entry, metric, reading.value) for entry in entries for metric, reading in entry.readings.items()]
@@ -141,4 +141,4 @@ def _calibrated(sources: Sources, paths: list[Path], count: int) -> int:
 
     floors = calibrate.floors(sources, paths, count)
     calibrate.show(floors)
-    return INCONCLUSIVE if any(floor.trouble for floor in floors) else 0
+    return EXIT_INCONCLUSIVE if any(floor.trouble for floor in floors) else 0

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from typer.core import TyperCommand
 
-from landscape.fields import Option, described, flag
+from landscape.fields import Option, described_fields, flag
 
 
 class Command(TyperCommand):
@@ -26,7 +26,7 @@ def command_class(*records: type) -> type[Command]:
     renamed = [
         (flag(alias), flag(field.name))
         for record in records
-        for field in described(record, Option)
+        for field in described_fields(record, Option)
         for alias in field.about.aliases
     ]
     switches = [(f"--no-{earlier[2:]}", f"--no-{present[2:]}") for earlier, present in renamed]

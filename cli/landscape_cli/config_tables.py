@@ -9,14 +9,14 @@ from typing import Any, get_origin
 
 from landscape.analyses import ANALYSES
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
-from landscape.errors import UsageError, nearest
-from landscape.fields import Described, Option, current, described, flag, required
+from landscape.errors import UsageError, suggest
+from landscape.fields import Described, Option, described_fields, flag, translate_aliases, without_none
 from landscape_cli.gate import METRIC_TABLE, Gate
 from landscape_cli.output import Writing
 
 CHECK = "check"  # the table of the gate's policy; its own tables are those of the analyses, and of metrics
 CHECKPOINT = "checkpoint"  # a setting that stands for a command's arguments, not for an option
-WRITTEN = frozenset(field.name for field in described(Writing, Option))  # options of one call: none for settings
+WRITTEN = frozenset(field.name for field in described_fields(Writing, Option))  # options of one call: none for settings
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Table:
 
     def options(self) -> dict[str, Described[Option]]:
         """The options that the table may hold, by name; those that only count as flags are among them."""
-        return {f.name: f for kind in self.kinds for f in described(kind, Option) if f.name not in WRITTEN}
+        return {f.name: f for kind in self.kinds for f in described_fields(kind, Option) if f.name not in WRITTEN}
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values by the options' present names, with files found from anywhere; UsageError for an unknown key."""
         for kind in self.kinds:
-            values = current(kind, values)
+            values = translate_aliases(kind, values)
         options = self.options()
         known = {name for name, field in options.items() if not field.about.typed}
         for key in values:
             if key not in known:
                 refuse_typed(self.path, key, options.values())
                 raise UsageError(
-                    f"{self.path}: [{self.name}] has no setting {nearest(key, known)}",
+                    f"{self.path}: [{self.name}] has no setting {suggest(key, known)}",
                     fix=f"one of {', '.join(sorted(known))}",
                 )
         return {key: located(self.path.parent, options[key], value) for key, value in values.items()}
@@ -66,7 +66,7 @@ def refuse_typed(path: Path, key: str, options: Iterable[Described[Option]]) -> 
 
 def located(folder: Path, field: Described[Option], value: Any) -> Any:
     """The value of an option with files found from anywhere, and a single word made a list where one is meant."""
-    several = get_origin(required(field.type)) is tuple
+    several = get_origin(without_none(field.type)) is tuple
     match field.about.kind:
         case "named-references":
             return _named_references(folder, value)
@@ -85,8 +85,8 @@ def located(folder: Path, field: Described[Option], value: Any) -> Any:
 
 def _shared_options() -> dict[str, Described[Option]]:
     """The options that stand outside all tables: of every command, or of all that have them."""
-    own = {f.name: f for analysis in ANALYSES for f in described(analysis, Option) if f.about.shared}
-    return own | {field.name: field for field in described(Conditions, Option)}
+    own = {f.name: f for analysis in ANALYSES for f in described_fields(analysis, Option) if f.about.shared}
+    return own | {field.name: field for field in described_fields(Conditions, Option)}
 
 
 def _read_shared(path: Path, values: Mapping[str, Any], shared: Mapping[str, Described[Option]]) -> dict[str, Any]:
@@ -94,11 +94,11 @@ def _read_shared(path: Path, values: Mapping[str, Any], shared: Mapping[str, Des
     known = {name for name, field in shared.items() if not field.about.typed} | {CHECKPOINT}
     homes: dict[str, list[str]] = {}
     for analysis in ANALYSES:
-        for field in described(analysis, Option):
+        for field in described_fields(analysis, Option):
             for name in (field.name, *field.about.aliases):
                 homes.setdefault(name, []).append(f"[{analysis.name}]")
     found: dict[str, Any] = {}
-    for key, value in current(Conditions, values).items():
+    for key, value in translate_aliases(Conditions, values).items():
         if key == CHECKPOINT:
             found[key] = _paths(path.parent, value)
         elif key in known:
@@ -110,7 +110,7 @@ def _read_shared(path: Path, values: Mapping[str, Any], shared: Mapping[str, Des
         else:
             refuse_typed(path, key, shared.values())
             listed = sorted(known - {name for name, field in shared.items() if field.about.shared})
-            raise UsageError(f"{path}: there is no setting {nearest(key, listed)}", fix=f"one of {', '.join(listed)}")
+            raise UsageError(f"{path}: there is no setting {suggest(key, listed)}", fix=f"one of {', '.join(listed)}")
     return found
 
 
@@ -119,7 +119,7 @@ def _read_command(path: Path, name: str, table: Mapping[str, Any]) -> dict[str, 
     commands = {analysis.name: analysis for analysis in ANALYSES}
     if name not in commands:
         known = [*commands, CHECK]
-        raise UsageError(f"{path}: there is no command {nearest(name, known)}", fix=f"one of {', '.join(known)}")
+        raise UsageError(f"{path}: there is no command {suggest(name, known)}", fix=f"one of {', '.join(known)}")
     return Table(path, name, (commands[name], Conditions)).read(table)
 
 
@@ -142,7 +142,7 @@ def _read_check(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
         else:
             tables = [METRIC_TABLE, *analyses]
             raise UsageError(
-                f"{path}: [{CHECK}] has no table {nearest(key, tables)}", fix=f"one of {', '.join(sorted(tables))}"
+                f"{path}: [{CHECK}] has no table {suggest(key, tables)}", fix=f"one of {', '.join(sorted(tables))}"
             )
     return found
 

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.conditions import Conditions
-from landscape.errors import UsageError
-from landscape.fields import Option, described
+from landscape.errors import EXIT_FAILURE, UsageError
+from landscape.fields import Option, described_fields
 from landscape_cli import options
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
-
-FAILED = 2
 
 
 def command() -> Callable[..., int]:
@@ -34,7 +32,7 @@ def command() -> Callable[..., int]:
         options.argument("context", typer.Context),
         options.argument("checkpoint", path, None),
         options.argument("json", as_json, False),
-        *(options.parameter(field, "Conditions") for field in described(Conditions, Option)),
+        *(options.parameter(field, "Conditions") for field in described_fields(Conditions, Option)),
     )
 
 
@@ -69,4 +67,4 @@ def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins
     else:
         unlooked = "" if checkpoint else "; no checkpoint is named, so that no model of yours was checked"
         typer.echo(doctor.summary(checks) + unlooked)
-    return 0 if all(check.passed for check in checks) else FAILED
+    return 0 if all(check.passed for check in checks) else EXIT_FAILURE

@@ -14,7 +14,7 @@ import typer
 
 from landscape.analyses import ANALYSES, Edit
 from landscape.conditions import Conditions
-from landscape.errors import FAILED, LandscapeError
+from landscape.errors import EXIT_FAILURE, LandscapeError
 from landscape_cli import check, config, config_tables, doctor, edit, export, inspect, options, plot, show
 from landscape_cli.commands import command_class
 from landscape_cli.gate import Gate
@@ -114,7 +114,7 @@ def status(arguments: list[str]) -> int:
         return _failed("interrupted", 130, [])
     except BrokenPipeError:
         discard()  # a gate that could not say its verdict has not passed
-        return FAILED if config_tables.CHECK in arguments else 0
+        return EXIT_FAILURE if config_tables.CHECK in arguments else 0
     except Exception as error:  # a crash must not read as a regression, exit code 1
         remedy = "this is a bug; please report it with the output of the same command with --debug"
         return _failed(f"internal error: {type(error).__name__}: {error}\n  fix:  {remedy}", 2, arguments)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import INCONCLUSIVE, Interrupted, LandscapeError, UsageError, clean, listing
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError, clean, listing
 from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.output import Output
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
-    from landscape.session import Measurement, Stop
+    from landscape.session import MeasurementRecord, StopSignals
 
 Failure = tuple[Path, LandscapeError]
 
@@ -59,13 +59,13 @@ def _is_number(path: Path) -> bool:
 
 def _attempt_all(
     measured: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
-) -> tuple[list[Measurement], list[Failure]]:
+) -> tuple[list[MeasurementRecord], list[Failure]]:
     """Every checkpoint's measurement, and the errors of those that have none."""
-    from landscape.session import Stop
+    from landscape.session import StopSignals
 
-    done: list[Measurement] = []
+    done: list[MeasurementRecord] = []
     failed: list[Failure] = []
-    with Stop() as stop:
+    with StopSignals() as stop:
         for path, target in zip(measured, outputs(measured, output.output), strict=True):
             try:
                 if one := _measure_one(path, target, analysis, conditions, output, origins, stop):
@@ -84,7 +84,7 @@ def _attempt_all(
     return done, failed
 
 
-def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysis) -> int:
+def _exit_code(done: list[MeasurementRecord], failed: list[Failure], analysis: Analysis) -> int:
     """The worst of what went wrong, after saying what has not been said yet."""
     codes = [error.exit_code for _, error in failed]
     for one in done:
@@ -94,7 +94,7 @@ def _exit_code(done: list[Measurement], failed: list[Failure], analysis: Analysi
         if trouble := one.result.trouble():
             say(f"inconclusive: {trouble}; what was done is kept beside the result, in its .{analysis.name}.partial")
             say(f"  fix:  {trouble.fix}")
-            codes.append(INCONCLUSIVE)
+            codes.append(EXIT_INCONCLUSIVE)
     return max(codes, default=0)
 
 
@@ -134,8 +134,8 @@ def _measure_one(
     conditions: Conditions,
     output: Output,
     origins: Mapping[str, str],
-    stop: Stop,
-) -> Measurement | None:
+    stop: StopSignals,
+) -> MeasurementRecord | None:
     from landscape import figures, session
     from landscape.loading import load
     from landscape.storage import results as store
@@ -160,9 +160,9 @@ def _measure_one(
         figures.save(
             measurement.result,
             picture,
-            title=session.title(analysis.name, measurement.attributes),
+            title=session.measurement_title(analysis.name, measurement.attributes),
             fingerprint=measurement.attributes["fingerprint"],
-            beside=session.companions(store.read(target), analysis.name),
+            beside=session.results_of_same_matrix(store.read(target), analysis.name),
         )
         written.append(picture)
     if written:
@@ -189,7 +189,7 @@ def print_plan(path: Path, target: Path, analysis: Analysis, objective: Objectiv
 
 
 def _print(
-    done: list[Measurement],
+    done: list[MeasurementRecord],
     failed: list[Failure],
     analysis: Analysis,
     output: Output,
@@ -204,9 +204,10 @@ def _print(
         ]
         print(json.dumps(documents if several else documents[0], allow_nan=False))
     elif done:
-        from landscape.session import title
+        from landscape.session import measurement_title
         from landscape_cli import tables
 
+        name = analysis.name
         tables.print_measurements(
-            [(title(analysis.name, one.attributes), one.result, one.attributes["wall_time_s"]) for one in done]
+            [(measurement_title(name, one.attributes), one.result, one.attributes["wall_time_s"]) for one in done]
         )

@@ -13,7 +13,7 @@ import typer
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import UsageError
-from landscape.fields import Described, Option, choices, described, flag, own_first, required
+from landscape.fields import Described, Option, described_fields, flag, literal_values, own_first, without_none
 from landscape.plugins import imports
 from landscape_cli import config
 from landscape_cli.measure import measure, say
@@ -45,8 +45,8 @@ def command(analysis: type[Analysis]) -> Callable[..., int]:
         argument("context", typer.Context),
         CHECKPOINTS,
         *(parameter(field, "Measurement") for field in own_first(analysis)),
-        *(parameter(field, "Conditions") for field in described(Conditions, Option)),
-        *(parameter(field, "Output") for field in described(Output, Option)),
+        *(parameter(field, "Conditions") for field in described_fields(Conditions, Option)),
+        *(parameter(field, "Output") for field in described_fields(Output, Option)),
     )
 
 
@@ -76,7 +76,7 @@ def parameter(field: Described[Option], panel: str, *, environment: bool = True)
         names = [f"{names[0]}/--no-{names[0][2:]}"] if field.default else names
     if field.about.short:
         names.append(f"-{field.about.short}")
-    words = choices(required(field.type))
+    words = literal_values(without_none(field.type))
     default: Any = list(field.default) if isinstance(field.default, tuple) else field.default
     public = environment and not field.about.typed
     usual = "" if field.about.usual is None else f"  [default: {field.about.usual}]"
@@ -99,19 +99,19 @@ def metavar(field: Described[Option]) -> str | None:
     """The placeholder of the value in the help: N, X, KEY=VALUE, NAME=DATA or the option's name."""
     kinds: dict[Any, str | None] = {bool: None, int: "N", float: "X", tuple[float, ...]: "X[,X...]"}
     named = {"pairs": "KEY=VALUE", "named-references": "NAME=DATA"}.get(field.about.kind)
-    return kinds.get(required(field.type), named or field.name.rstrip("_").upper())
+    return kinds.get(without_none(field.type), named or field.name.rstrip("_").upper())
 
 
 def record(kind: type, values: Mapping[str, Any]) -> Any:
     """The dataclass `kind` from the values of the command line; raises UsageError for a value out of range."""
-    chosen = {f.name: values[f.name] for f in described(kind, Option)}
-    lists = {f.name: f for f in described(kind, Option) if isinstance(chosen[f.name], list)}
+    chosen = {f.name: values[f.name] for f in described_fields(kind, Option)}
+    lists = {f.name: f for f in described_fields(kind, Option) if isinstance(chosen[f.name], list)}
     return kind(**chosen | {name: _items(field, chosen[name]) for name, field in lists.items()})
 
 
 def _items(field: Described[Option], words: list[str]) -> tuple[Any, ...]:
     """The values of a repeatable flag; numbers may also be joined by commas."""
-    if typing.get_args(required(field.type))[0] is not float:
+    if typing.get_args(without_none(field.type))[0] is not float:
         return tuple(words)
     try:
         return tuple(float(number) for word in words for number in str(word).split(","))
@@ -125,12 +125,12 @@ def configured(kind: type, table: Mapping[str, Any], where: str = "the settings"
 
     Raises UsageError, which says `where` it was.
     """
-    fields = {field.name: field for field in described(kind, Option)}
+    fields = {field.name: field for field in described_fields(kind, Option)}
     chosen: dict[str, Any] = {name: field.default for name, field in fields.items()}
     words: dict[str, list[str]] = {}
     for name, value in table.items():
-        several, given = typing.get_origin(required(fields[name].type)) is tuple, isinstance(value, list | tuple)
-        if (required(fields[name].type) is bool) != isinstance(value, bool) or (given and not several):
+        several, given = typing.get_origin(without_none(fields[name].type)) is tuple, isinstance(value, list | tuple)
+        if (without_none(fields[name].type) is bool) != isinstance(value, bool) or (given and not several):
             raise UsageError(f"{where}: {name} is {value!r}", fix=f"what {flag(name)} takes: {fields[name].about.help}")
         if isinstance(value, bool) or value in ([], ()):
             chosen[name] = value if isinstance(value, bool) else ()
@@ -172,8 +172,8 @@ def origins(context: typer.Context) -> dict[str, str]:
 
 def _hint(hint: Any) -> Any:
     """The type that typer is told: words are checked by the dataclass, tuples are repeatable flags."""
-    inner = required(hint)
-    if choices(inner):
+    inner = without_none(hint)
+    if literal_values(inner):
         return str
     if typing.get_origin(inner) is tuple:
         return list[str] | None

@@ -46,7 +46,7 @@ def _require_format(output: Path | None) -> None:
 def _each(held: results.Results, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
     """A picture for each result that has one, or for the one that is named."""
     from landscape import figures
-    from landscape.session import companions
+    from landscape.session import results_of_same_matrix
     from landscape.storage import paths
 
     if solid:
@@ -65,7 +65,7 @@ def _each(held: results.Results, analysis: str | None, *, solid: bool, output: P
         picture = output or paths.picture_file(held.file, name, solid=solid)
         figures.save(
             held.records[name], picture, title=held.name(name), fingerprint=held.fingerprint(name),
-            beside=companions(held.groups, name), solid=solid,
+            beside=results_of_same_matrix(held.groups, name), solid=solid,
         )  # fmt: skip
         written.append(picture)
     return written

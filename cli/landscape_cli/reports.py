@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
-from landscape.errors import FAILED, clean
+from landscape.errors import EXIT_FAILURE, clean
 from landscape.gates.policy import Kind
 from landscape.gates.verdict import Status, Verdict, change, exit_code
 
@@ -45,7 +45,7 @@ class Report:
     @property
     def code(self) -> int:
         """The exit code; an error is never taken for a regression, which it may hide."""
-        return FAILED if self.failures else exit_code(self.verdicts)
+        return EXIT_FAILURE if self.failures else exit_code(self.verdicts)
 
     @property
     def summary(self) -> str:

@@ -29,9 +29,9 @@ class Results:
 
     def name(self, analysis: str) -> str:
         """How a result is called in tables and pictures."""
-        from landscape.session import title
+        from landscape.session import measurement_title
 
-        return title(analysis, self.groups[analysis].attributes)
+        return measurement_title(analysis, self.groups[analysis].attributes)
 
     def fingerprint(self, analysis: str) -> str:
         return str(self.groups[analysis].attributes["fingerprint"])
@@ -39,14 +39,16 @@ class Results:
 
 def read(file: Path) -> Results:
     """Raises OutputError if the file is none of ours, is damaged, or holds nothing that is known."""
-    from landscape.session import sound
+    from landscape.session import has_readable_attributes
     from landscape.storage import results as store
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     groups = store.read(file)
     records = {name: store.as_record(kinds[name], group) for name, group in groups.items() if name in kinds}
     incomplete = [
-        name for name in records if not (groups[name].attributes.keys() >= REQUIRED and sound(groups[name].attributes))
+        name
+        for name in records
+        if not (groups[name].attributes.keys() >= REQUIRED and has_readable_attributes(groups[name].attributes))
     ]
     if incomplete:
         raise OutputError(f"{file}: /{incomplete[0]} lacks its attributes, or they are damaged", fix="measure again")

@@ -18,9 +18,9 @@ def show(
     if json:
         import json as writer
 
-        from landscape.session import document
+        from landscape.session import json_document
 
-        documents = [document(name, record, held.groups[name].attributes) for name, record in held.records.items()]
+        documents = [json_document(name, record, held.groups[name].attributes) for name, record in held.records.items()]
         typer.echo(writer.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False))
         return
     from landscape_cli import tables

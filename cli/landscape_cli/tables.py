@@ -15,7 +15,7 @@ from rich.table import Table
 
 from landscape.analyses import Result
 from landscape.errors import clean
-from landscape.fields import Array, Described, Scalar, described
+from landscape.fields import Array, Described, Scalar, described_fields
 from landscape.gates.metric import ERROR
 
 COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
@@ -120,7 +120,7 @@ def number(value: Any) -> str:
 
 
 def _scalars(result: Result) -> dict[str, Any]:
-    every = {f.name: getattr(result, f.name) for f in described(type(result), Scalar)}
+    every = {f.name: getattr(result, f.name) for f in described_fields(type(result), Scalar)}
     return {name: value for name, value in every.items() if value is not None}
 
 
@@ -166,8 +166,10 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: 
     """
     kind = type(rows[0][1])
     over = {(across, dimension) for across in kind.across if across != dimension}
-    fields = [f for f in described(kind, Array) if f.about.dims == (dimension,) and (details or not f.about.detail)]
-    fields += [f for f in described(kind, Array) if f.about.dims in over and not f.about.detail]
+    fields = [
+        f for f in described_fields(kind, Array) if f.about.dims == (dimension,) and (details or not f.about.detail)
+    ]
+    fields += [f for f in described_fields(kind, Array) if f.about.dims in over and not f.about.detail]
     every = [field.name for field in fields]
     shown = [f for f in fields if f.name != dimension and any(getattr(r, f.name) is not None for _, r, _ in rows)]
     columns = [column for field in shown for column in _spread(rows, field)]
@@ -204,7 +206,7 @@ def _entry(result: Result, name: str, entry: str) -> Any:
     values = getattr(result, name)
     if values is None or not entry:
         return values
-    dims = next(f.about.dims for f in described(type(result), Array) if f.name == name)
+    dims = next(f.about.dims for f in described_fields(type(result), Array) if f.name == name)
     found = np.flatnonzero(np.asarray(getattr(result, dims[0])).astype(str) == entry)
     return values[found[0]] if len(found) else None
 

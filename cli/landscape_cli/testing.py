@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from landscape.conditions import Conditions
-from landscape.errors import UsageError, nearest
-from landscape.fields import Option, described
+from landscape.errors import UsageError, suggest
+from landscape.fields import Option, described_fields
 from landscape.gates import baseline
 from landscape.gates import measuring as checking
 from landscape.gates.entry import Entry, shortened
@@ -96,10 +96,10 @@ def _entry(
         return replace(checking.measure(name, lambda: checkpoint, policy, work), path="")
     if settings.path:
         imports.append_import_folder(settings.path.parent)
-    known = {field.name for field in described(Conditions, Option)}
+    known = {field.name for field in described_fields(Conditions, Option)}
     if unknown := sorted(conditions.keys() - known):
         raise UsageError(
-            f"landscape_check takes no {nearest(unknown[0], known)}", fix=f"one of {', '.join(sorted(known))}"
+            f"landscape_check takes no {suggest(unknown[0], known)}", fix=f"one of {', '.join(sorted(known))}"
         )
     wanted = _known(Conditions, settings.defaults(CHECK)) | dict(conditions)
     settled = options.configured(Conditions, wanted, "landscape_check")
@@ -109,7 +109,7 @@ def _entry(
 
 def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
     """What of a table are options of the dataclass."""
-    names = {field.name for field in described(kind, Option)}
+    names = {field.name for field in described_fields(kind, Option)}
     return {key: value for key, value in table.items() if key in names}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from landscape.fields import Option, Options, described, stored_name, validate
+from landscape.fields import Option, Options, described_fields, stored_name, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +118,7 @@ class Analysis(Options):
     result: ClassVar[type[Result]]
 
     def __post_init__(self) -> None:
-        for choice in described(type(self), Option):
+        for choice in described_fields(type(self), Option):
             value = getattr(self, choice.name)
             if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
                 object.__setattr__(self, choice.name, value.item())
@@ -162,4 +162,4 @@ class Analysis(Options):
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the result."""
-        return {stored_name(f): getattr(self, f.name) for f in described(type(self), Option) if f.about.identity}
+        return {stored_name(f): getattr(self, f.name) for f in described_fields(type(self), Option) if f.about.identity}

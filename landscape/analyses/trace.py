@@ -44,7 +44,7 @@ class TraceResult(Result):
         gauge=Gauge(
             "standard_error",
             "draws",
-            asked="rtol",
+            rtol="rtol",
             advice="gate on it: with the same seed, changes far below rtol are seen",
         ),
     )

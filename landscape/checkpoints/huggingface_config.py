@@ -8,7 +8,7 @@ from typing import Any
 
 from landscape.checkpoints import json_data
 from landscape.checkpoints.formats import sniff
-from landscape.errors import CheckpointError, listing, shown
+from landscape.errors import CheckpointError, listing, safe_excerpt
 
 KINDS = {
     "ForCausalLM": "AutoModelForCausalLM",
@@ -54,7 +54,7 @@ def read(directory: Path) -> dict[str, Any]:
         kernel = key in KERNELS and isinstance(value, str) and "/" in value
         if value is not None and (key in HOSTILE or kernel):
             raise CheckpointError(
-                f"{path} asks for {key} = {shown(value)}",
+                f"{path} asks for {key} = {safe_excerpt(value)}",
                 why="that would run or fetch what is not in transformers itself, or change the weights",
                 fix=f"if you trust it, {OWN_MODEL}",
             )
@@ -79,7 +79,7 @@ def require_plausible(directory: Path, config: Mapping[str, Any], tensors: int) 
         repeated = any(word in key for word in REPEATED) and value > max(tensors, FEWEST) if _counts(value) else False
         if repeated or (key == "num_labels" and _counts(value) and value > MOST_LABELS):
             raise CheckpointError(
-                f"{directory / sniff.CONFIG} asks for {key} = {shown(value)}, and there are {tensors} tensors",
+                f"{directory / sniff.CONFIG} asks for {key} = {safe_excerpt(value)}, and there are {tensors} tensors",
                 fix=OWN_MODEL,
             )
 
@@ -102,7 +102,8 @@ def _require_architecture(path: Path, config: Mapping[str, Any]) -> None:
         )
     if family not in FAMILIES:
         raise CheckpointError(
-            f"{path} describes a model of the family {shown(family)}, which is not among those known to be plain",
+            f"{path} describes a model of the family {safe_excerpt(family)}, which is not among those known to be "
+            "plain",
             why="other families' configs may open files or fetch what they name",
             fix=OWN_MODEL,
         )

@@ -18,7 +18,7 @@ from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
 from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
 from landscape.checkpoints.weight_sets import Nest
-from landscape.errors import CheckpointError, shown
+from landscape.errors import CheckpointError, safe_excerpt
 
 DESCRIBED = 20  # entries beside the weights that are listed
 LONGEST = 60  # characters of one of them
@@ -124,17 +124,21 @@ def _entries(contents: Contents, every: list[Nest]) -> dict[str, str]:
     tops = {nest.place.partition(".")[0] for nest in every}
     own = next((nest.tensors for nest in every if nest.place == ""), {})
     beside = [key for key in tree if isinstance(key, str) and key not in {*tops, *own, KEY, DATA_KEY}]
-    return {shown(key, LONGEST): _worded(tree[key]) for key in beside[:DESCRIBED]}
+    return {safe_excerpt(key, LONGEST): _worded(tree[key]) for key in beside[:DESCRIBED]}
 
 
 def _worded(value: Any) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         large = isinstance(value, int) and value.bit_length() > 64
-        return "a large int" if large else shown(repr(value[:LONGEST] if isinstance(value, str) else value), LONGEST)
+        return (
+            "a large int"
+            if large
+            else safe_excerpt(repr(value[:LONGEST] if isinstance(value, str) else value), LONGEST)
+        )
     if isinstance(value, dict):
         simple = all(inner is None or isinstance(inner, bool | int | float | str) for inner in value.values())
-        pairs = ", ".join(f"{shown(key)}={_worded(inner)}" for key, inner in list(value.items())[:DESCRIBED])
-        return shown(pairs, 4 * LONGEST) if simple and value else f"a table of {len(value)} entries"
+        pairs = ", ".join(f"{safe_excerpt(key)}={_worded(inner)}" for key, inner in list(value.items())[:DESCRIBED])
+        return safe_excerpt(pairs, 4 * LONGEST) if simple and value else f"a table of {len(value)} entries"
     if isinstance(value, list | tuple):
         return f"{len(value)} values"
     return value.kind if isinstance(value, Opaque) else nests.described(value)

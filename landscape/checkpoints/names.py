@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from landscape.errors import CheckpointError, listing, nearest
+from landscape.errors import CheckpointError, listing, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str)
     missing, unexpected = sorted(wanted - names), sorted(names - wanted)
     problems = []
     if missing:
-        problems.append(f"missing {listing(nearest(name, unexpected) for name in missing)}")
+        problems.append(f"missing {listing(suggest(name, unexpected) for name in missing)}")
     if unexpected:
         problems.append(f"unexpected {listing(unexpected)}")
     if problems:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from landscape.checkpoints import json_data
-from landscape.errors import CheckpointError, listing, shown
+from landscape.errors import CheckpointError, listing, safe_excerpt
 
 KEY = "landscape"  # the entry of a .pt dictionary, or of safetensors' metadata, that holds the description
 DATA_KEY = "landscape_data"  # where an embedded batch is kept: inputs and targets
@@ -47,13 +47,13 @@ class Spec:
         schema = entries.pop("schema")
         if schema != SCHEMA:
             raise CheckpointError(
-                f"{where}: its description has schema {shown(schema)}, this version reads {SCHEMA}",
+                f"{where}: its description has schema {safe_excerpt(schema)}, this version reads {SCHEMA}",
                 fix="update landscape, or " + AGAIN,
             )
         unknown = sorted(set(entries) - {f.name for f in fields(cls)})
         if unknown:
             raise CheckpointError(
-                f"{where}: its description has unknown entries: {listing(map(shown, unknown))}", fix=AGAIN
+                f"{where}: its description has unknown entries: {listing(map(safe_excerpt, unknown))}", fix=AGAIN
             )
         return cls(**entries)._checked(where)
 
@@ -61,6 +61,6 @@ class Spec:
         words = all(value is None or isinstance(value, str) for value in (self.model, self.data, self.loss))
         tables = all(isinstance(t, dict) for t in (self.model_args, self.data_args, self.populations, self.about))
         named = [value for value in (self.model, self.data, self.loss) if isinstance(value, str)]
-        if not (words and tables and all(value == shown(value) for value in named)):
+        if not (words and tables and all(value == safe_excerpt(value) for value in named)):
             raise CheckpointError(f"{where}: its description has entries of the wrong type", fix=AGAIN)
         return self

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
-from landscape.errors import CheckpointError, listing, nearest, shown
+from landscape.errors import CheckpointError, listing, safe_excerpt, suggest
 
 RAW = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
 AVERAGED = (
@@ -51,7 +51,7 @@ def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
     unreadable = [name for name in choice.nest.tensors if not name.isprintable() or len(name) > LONGEST_NAME]
     if unreadable:
         raise CheckpointError(
-            f"{path} has names that cannot be printed: {listing(map(shown, unreadable))}",
+            f"{path} has names that cannot be printed: {listing(map(safe_excerpt, unreadable))}",
             fix="name the tensors as a model's state dict does",
         )
     return choice
@@ -165,7 +165,7 @@ def _placed(wanted: str, every: list[Nest], path: Path) -> Choice:
     found = next((nest for nest in every if nest.place == wanted), None)
     if found is None:
         raise CheckpointError(
-            f"{path} holds no weights called {nearest(wanted, [nest.place for nest in every])}", fix=_offered(every)
+            f"{path} holds no weights called {suggest(wanted, [nest.place for nest in every])}", fix=_offered(every)
         )
     return Choice(found, (f"the weights in {found.place}",))
 
@@ -196,7 +196,9 @@ def _nothing(tree: Any, path: Path) -> CheckpointError:
         return CheckpointError(
             f"{path} holds {described(tree)}, not a dictionary of tensors", fix="torch.save(model.state_dict(), path)"
         )
-    entries = listing(f"{shown(getattr(name, 'kind', name))} ({described(value)})" for name, value in tree.items())
+    entries = listing(
+        f"{safe_excerpt(getattr(name, 'kind', name))} ({described(value)})" for name, value in tree.items()
+    )
     return CheckpointError(
         f"{path} holds no tensors by name, only: {entries or 'an empty dictionary'}",
         fix="save a state dict, or {'state_dict': model.state_dict()}",

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from landscape.choices import DATA, population_name
 from landscape.data.batches import Batch, batch_digest
-from landscape.errors import LandscapeError, TaskError, UsageError, nearest
+from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks import task as tasks
 
@@ -53,7 +53,7 @@ def population(every: dict[str, Objective], objective: Objective, name: str, fla
         return objective
     if name not in every:
         raise UsageError(
-            f"there is no population {nearest(name, every)} for {flag}",
+            f"there is no population {suggest(name, every)} for {flag}",
             fix=f"one of {', '.join([DATA, *every])}, or --population {name}=DATA",
         )
     return every[name]

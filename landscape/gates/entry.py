@@ -13,7 +13,7 @@ from typing import Any
 
 from landscape.analyses import ANALYSES, Result
 from landscape.errors import UsageError
-from landscape.fields import Option, described
+from landscape.fields import Option, described_fields
 from landscape.gates.metric import RESULTS, Metric, Reading, read
 
 # parts of a fingerprint that may differ: weights are what is judged, and a seed is a draw of the method
@@ -28,7 +28,7 @@ KEPT = (*TOLD, "python", "loss-landscape-geometry")
 def _defaults(analysis: str) -> Mapping[str, Any]:
     """The options that decide a result, as a fingerprint has them."""
     (kind,) = (kind for kind in ANALYSES if kind.name == analysis)
-    options = {f.name: f.default for f in described(kind, Option) if f.about.identity}
+    options = {f.name: f.default for f in described_fields(kind, Option) if f.about.identity}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 

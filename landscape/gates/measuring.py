@@ -14,7 +14,7 @@ from landscape.errors import NumericalError, OutputError
 from landscape.gates.entry import Entry, entry
 from landscape.gates.metric import RESULTS
 from landscape.gates.policy import Policy
-from landscape.session import Report, Stop, execute, ignore, sound
+from landscape.session import ProgressCallback, StopSignals, execute, has_readable_attributes, ignore_progress
 from landscape.storage import paths
 from landscape.storage import results as store
 
@@ -32,9 +32,11 @@ class Work:
     analyses: Sequence[Analysis]
     output: Path | None = None
     restart: bool = False
-    stop: Stop | None = None
+    stop: StopSignals | None = None
     say: Callable[[str], None] = lambda line: None
-    reporter: Callable[[str], AbstractContextManager[Report]] = field(default=lambda title: nullcontext(ignore))
+    reporter: Callable[[str], AbstractContextManager[ProgressCallback]] = field(
+        default=lambda title: nullcontext(ignore_progress)
+    )
 
 
 def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work) -> Entry:
@@ -60,7 +62,10 @@ def _forget(output: Path, weights: str) -> None:
     if not output.exists():
         return
     store.require_ours(output)
-    if any(not sound(group.attributes) or _weights(group) != weights for group in store.read(output).values()):
+    if any(
+        not has_readable_attributes(group.attributes) or _weights(group) != weights
+        for group in store.read(output).values()
+    ):
         try:
             output.unlink()
         except OSError as error:
@@ -98,7 +103,11 @@ def read(path: Path, policy: Policy) -> Entry:
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise OutputError(f"{path} is no regular file", fix="name a .landscape.h5 file")
-    groups = {name: group for name, group in store.read(path).items() if name in RESULTS and sound(group.attributes)}
+    groups = {
+        name: group
+        for name, group in store.read(path).items()
+        if name in RESULTS and has_readable_attributes(group.attributes)
+    }
     chosen = {name: group for name, group in groups.items() if name in policy.analyses} or groups
     if not chosen:
         raise OutputError(f"{path} holds no result that this version knows", fix="measure again")

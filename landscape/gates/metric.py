@@ -10,8 +10,8 @@ from typing import Any
 
 from landscape.analyses import ANALYSES, Result
 from landscape.choices import population_name
-from landscape.errors import UsageError, nearest, shown
-from landscape.fields import Array, Gauge, Option, Scalar, described
+from landscape.errors import UsageError, safe_excerpt, suggest
+from landscape.fields import Array, Gauge, Option, Scalar, described_fields
 
 NAME = re.compile(r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?")
 TWO_SIDED = 1.96  # standard errors in half of a 95 % interval
@@ -33,21 +33,25 @@ class Metric:
         found = NAME.fullmatch(text.strip())
         if found is None:
             raise UsageError(
-                f"{shown(text)} names no number",
+                f"{safe_excerpt(text)} names no number",
                 fix='"eig.eigenvalues[0]", in quotes where it is a TOML key: landscape check --list',
             )
         name, field = found["analysis"], found["field"]
         if name not in RESULTS:
-            raise UsageError(f"there is no analysis {nearest(shown(name), RESULTS)}", fix="landscape check --list")
+            raise UsageError(
+                f"there is no analysis {suggest(safe_excerpt(name), RESULTS)}", fix="landscape check --list"
+            )
         fields = numbers(RESULTS[name])
         if field not in fields:
-            raise UsageError(f"{name} has no number {nearest(shown(field), fields)}", fix="landscape check --list")
+            raise UsageError(
+                f"{name} has no number {suggest(safe_excerpt(field), fields)}", fix="landscape check --list"
+            )
         about = fields[field]
         place = tuple(word.strip() for word in found["place"].split(",")) if found["place"] else ()
         dims = about.dims if isinstance(about, Array) else ()
         if not min(len(dims), 1) <= len(place) <= len(dims):
             example = f"{name}.{field}" + (f"[{', '.join('0' * len(dims))}]" if dims else "")
-            raise UsageError(f"{shown(text)} is not one number", fix=example)
+            raise UsageError(f"{safe_excerpt(text)} is not one number", fix=example)
         named = zip(place, dims[len(dims) - len(place) :], strict=True)
         return cls(name, field, tuple(population_name(word) if dim == "population" else word for word, dim in named))
 
@@ -86,8 +90,8 @@ def current_name(metric: str) -> str:
 
 def numbers(kind: type[Result]) -> dict[str, Scalar | Array]:
     """The fields of a result that hold numbers; the coordinates of its arrays are none to compare."""
-    found: dict[str, Scalar | Array] = {field.name: field.about for field in described(kind, Scalar)}
-    for field in described(kind, Array):
+    found: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
+    for field in described_fields(kind, Array):
         if not field.about.words and field.about.dims != (field.name,):
             found[field.name] = field.about
     return found
@@ -96,10 +100,12 @@ def numbers(kind: type[Result]) -> dict[str, Scalar | Array]:
 def describes_run(metric: Metric) -> bool:
     """Whether the number counts what was done, repeats an option, or is the error of another: nothing to gate on."""
     analysis = next(analysis for analysis in ANALYSES if analysis.name == metric.analysis)
-    counts = {f.name for f in described(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")}
+    counts = {
+        f.name for f in described_fields(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")
+    }
     gauges = [gauge_of(analysis.result, field) for field in numbers(analysis.result)]
-    errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor, gauge.asked)}
-    return metric.field in counts | errors | {field.name for field in described(analysis, Option)}
+    errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor, gauge.rtol)}
+    return metric.field in counts | errors | {field.name for field in described_fields(analysis, Option)}
 
 
 def read(result: Result, metric: Metric) -> Reading:
@@ -124,7 +130,7 @@ def read(result: Result, metric: Metric) -> Reading:
         known,
         () if draws is None else tuple(float(draw[place]) for draw in draws),
         float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
-        abs(value) * float(getattr(result, gauge.asked) or 0.0) / TWO_SIDED if gauge.asked else 0.0,
+        abs(value) * float(getattr(result, gauge.rtol) or 0.0) / TWO_SIDED if gauge.rtol else 0.0,
         reason,
         result.not_unique(metric.field, place),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from landscape.errors import UsageError, nearest, shown
+from landscape.errors import UsageError, safe_excerpt, suggest
 from landscape.gates.metric import Metric
 from landscape.gates.tolerance import Tolerance
 
@@ -93,12 +93,16 @@ def _rule(name: str, value: Any, usual: Rule) -> Rule:
     if isinstance(value, str):
         return _at_level(name, value, usual) if value in get_args(Level) else _tolerated(name, value, usual)
     if not isinstance(value, Mapping):
-        raise UsageError(f"{name} = {shown(value)}", fix='"error", "warn", "off", "2%", or { max_increase = "2%" }')
+        raise UsageError(
+            f"{name} = {safe_excerpt(value)}", fix='"error", "warn", "off", "2%", or { max_increase = "2%" }'
+        )
     known = {"level", "alpha", *KEYS}
     value = {str(key).replace("-", "_"): inner for key, inner in value.items()}
     for key in value:
         if key not in known:
-            raise UsageError(f"{name} has no {nearest(shown(key), known)}", fix=f"one of {', '.join(sorted(known))}")
+            raise UsageError(
+                f"{name} has no {suggest(safe_excerpt(key), known)}", fix=f"one of {', '.join(sorted(known))}"
+            )
     bounds = [key for key in KEYS if key in value]
     if len(bounds) > 1:
         raise UsageError(f"{name} has {' and '.join(bounds)}", fix="max_change for both directions")
@@ -107,13 +111,13 @@ def _rule(name: str, value: Any, usual: Rule) -> Rule:
         rule = replace(_tolerated(name, value[bounds[0]], rule), direction=KEYS[bounds[0]])
     alpha = value.get("alpha", usual.alpha)
     if not isinstance(alpha, float | int) or isinstance(alpha, bool) or not 0 < alpha < 0.5:
-        raise UsageError(f"{name} has alpha = {shown(alpha)}", fix="a number between 0 and 0.5")
+        raise UsageError(f"{name} has alpha = {safe_excerpt(alpha)}", fix="a number between 0 and 0.5")
     return replace(rule, alpha=float(alpha))
 
 
 def _at_level(name: str, level: Any, rule: Rule) -> Rule:
     if level not in get_args(Level):
-        raise UsageError(f"{name} has level = {shown(level)!r}", fix=f"one of {', '.join(get_args(Level))}")
+        raise UsageError(f"{name} has level = {safe_excerpt(level)!r}", fix=f"one of {', '.join(get_args(Level))}")
     return replace(rule, level=level)
 
 

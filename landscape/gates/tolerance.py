@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from landscape.errors import UsageError, shown
+from landscape.errors import UsageError, safe_excerpt
 
 PART = re.compile(r"(?P<number>[-+\d.eE]+)\s*(?P<unit>%|abs)")
 FLOOR = 1e-6  # of the change that is allowed of a baseline of exactly 0, of which every share is 0
@@ -28,7 +28,8 @@ class Tolerance:
             amount = _number(part["number"]) if part else math.nan
             if part is None or not 0 <= amount < math.inf or part["unit"] in amounts:
                 raise UsageError(
-                    f"the tolerance {shown(text)!r} is not understood", fix='"1%", "0.05 abs" or "1% or 0.05 abs"'
+                    f"the tolerance {safe_excerpt(text)!r} is not understood",
+                    fix='"1%", "0.05 abs" or "1% or 0.05 abs"',
                 )
             amounts[part["unit"]] = amount
         return cls(amounts.get("%", 0.0) / 100, amounts.get("abs", 0.0))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from landscape.errors import INCONCLUSIVE, REGRESSION
+from landscape.errors import EXIT_INCONCLUSIVE, EXIT_REGRESSION
 from landscape.gates import obstacles, retrained, same_weights
 from landscape.gates.comparison import Comparison
 from landscape.gates.entry import Entry
@@ -41,8 +41,8 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     """1 if anything regressed, else 3 if anything is inconclusive, else 0."""
     found = {verdict.status for verdict in verdicts}
     if "regression" in found:
-        return REGRESSION
-    return INCONCLUSIVE if "inconclusive" in found else 0
+        return EXIT_REGRESSION
+    return EXIT_INCONCLUSIVE if "inconclusive" in found else 0
 
 
 def judge(

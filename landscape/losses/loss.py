@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.data.batches import leaves
-from landscape.errors import TaskError, nearest
+from landscape.errors import TaskError, suggest
 
 TAKE_APART = "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
 IGNORED = -100  # the target that torch's and Hugging Face's losses skip
@@ -190,7 +190,7 @@ def as_loss(loss: Any) -> Loss:
     """
     if isinstance(loss, str):
         if loss not in BY_NAME:
-            raise TaskError(f"there is no loss called {nearest(loss, BY_NAME)}", fix=f"one of {', '.join(BY_NAME)}, hf")
+            raise TaskError(f"there is no loss called {suggest(loss, BY_NAME)}", fix=f"one of {', '.join(BY_NAME)}, hf")
         return BY_NAME[loss]
     if isinstance(loss, type):
         raise TaskError(f"loss {loss.__name__} is a class", fix="name a function, or an instance of the class")

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.errors import UsageError, listing, nearest
+from landscape.errors import UsageError, listing, suggest
 from landscape.network.filters import TRANSPOSED
 
 OTHERS = (nn.Conv1d, nn.Conv3d, nn.Bilinear, *TRANSPOSED)  # linear too, and not taken apart here
@@ -103,7 +103,7 @@ def select_linear_maps(found: Iterable[LinearMap], globs: Iterable[str], flag: s
         hits = {one.name for one in every if fnmatchcase(one.name, glob) or fnmatchcase(one.parameter, glob)}
         if not hits:
             names = [one.name for one in every]
-            raise UsageError(f"no layer matches {flag} {nearest(glob, names)}", fix=f"a glob over {listing(names, 12)}")
+            raise UsageError(f"no layer matches {flag} {suggest(glob, names)}", fix=f"a glob over {listing(names, 12)}")
         chosen |= hits
     return [one for one in every if one.name in chosen]
 

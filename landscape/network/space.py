@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from landscape.errors import UsageError, listing, nearest
+from landscape.errors import UsageError, listing, suggest
 from landscape.network.filters import FilterAxis, filter_norms
 
 
@@ -101,7 +101,7 @@ class ParameterSpace:
 
     def _no_match(self, glob: str, flag: str) -> UsageError:
         return UsageError(
-            f"no trainable parameter matches {flag} {nearest(glob, self.names)}",
+            f"no trainable parameter matches {flag} {suggest(glob, self.names)}",
             fix=f"a glob over the names: {listing(self.names)}",
         )
 

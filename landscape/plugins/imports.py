@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from landscape.errors import TaskError, nearest
+from landscape.errors import TaskError, suggest
 
 
 def import_object(reference: str) -> Any:
@@ -30,7 +30,7 @@ def import_object(reference: str) -> Any:
             else "mend that file; --debug shows the traceback",
         ) from error
     if not hasattr(module, name):
-        raise TaskError(f"{place} has no {nearest(name, vars(module))}", fix=f"name a function of {place}")
+        raise TaskError(f"{place} has no {suggest(name, vars(module))}", fix=f"name a function of {place}")
     return getattr(module, name)
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from landscape.errors import OutputError
-from landscape.fields import Array, Scalar, described, dimensions
+from landscape.fields import Array, Scalar, described_fields, dimensions
 from landscape.storage import paths, provenance
 from landscape.storage.paths import MARK
 
@@ -104,7 +104,7 @@ def require_ours(path: Path) -> None:
 
 def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) -> None:
     group.attrs.update({name: value for name, value in attributes.items() if value is not None})
-    every = [(field, getattr(record, field.name)) for field in described(type(record), Array)]
+    every = [(field, getattr(record, field.name)) for field in described_fields(type(record), Array)]
     arrays = [(field, np.asarray(values)) for field, values in every if values is not None]
     coordinates = {field.name for field, _ in arrays if field.about.dims == (field.name,)}
     held = {field.name for field, _ in arrays}
@@ -118,7 +118,7 @@ def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) 
                 _create(group, dimension, np.arange(values.shape[axis]), "", "1").make_scale(dimension)
             if field.name not in coordinates:
                 group[field.name].dims[axis].attach_scale(group[dimension])
-    for number in described(type(record), Scalar):
+    for number in described_fields(type(record), Scalar):
         if (value := getattr(record, number.name)) is not None:
             _create(group, number.name, np.asarray(value), number.about.help, number.about.unit)
 
@@ -189,7 +189,7 @@ def read(path: Path) -> dict[str, Stored]:
 
 def as_record(kind: type, stored: Stored) -> Any:
     """The result dataclass that was stored; absent optional arrays are None."""
-    arrays, scalars = list(described(kind, Array)), list(described(kind, Scalar))
+    arrays, scalars = list(described_fields(kind, Array)), list(described_fields(kind, Scalar))
     names = [f.name for f in arrays] + [f.name for f in scalars]
     optional = {f.name for f in arrays if f.default is None} | {f.name for f in scalars if f.about.optional}
     for dimension in (

@@ -13,7 +13,7 @@ from torch import nn
 from landscape.checkpoints import Checkpoint, Spec, huggingface
 from landscape.checkpoints.formats import sniff
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
-from landscape.errors import LandscapeError, TaskError, UsageError, listing, nearest
+from landscape.errors import LandscapeError, TaskError, UsageError, listing, suggest
 from landscape.losses.huggingface import HF
 from landscape.losses.loss import Loss, as_loss
 from landscape.plugins import registry
@@ -178,12 +178,12 @@ def _unknown(kind: str, name: str, given: bool, known: Mapping[str, Any], where:
     files = f", or --data FILE ({', '.join(DATA_FILES)})" if kind == "data" else ""
     ways = f"one of {listing(known, 12)}, or --{kind} pkg.mod:name, or --{kind} path/file.py:name{files}"
     if given:
-        return TaskError(f"there is no {kind} called {nearest(name, known)}", fix=ways)
+        return TaskError(f"there is no {kind} called {suggest(name, known)}", fix=ways)
     module = name.rpartition(":")[0]
     setting = f'trusted-modules = ["{module}"]  in landscape.toml'
     ours = f"\n        (or, if that module is yours: --trusted-modules {module}, or  {setting})" if module else ""
     return TaskError(
-        f"there is no {kind} called {nearest(name, known)}, which {where} names",
+        f"there is no {kind} called {suggest(name, known)}, which {where} names",
         why="a name inside a file is looked up among registered ones, never imported" if module else "",
         fix=ways + ours,
     )

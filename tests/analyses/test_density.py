@@ -223,6 +223,6 @@ def test_only_results_of_the_same_matrix_stand_beside_each_other(classification:
     density: dict[str, Any] = {"probes": 2, "steps": 5}
     landscape.run(Eig(k=2), objective, output=output)
     landscape.run(Density(**density), objective, output=output)
-    assert set(session.companions(store.read(output), "density")) == {"eig"}
+    assert set(session.results_of_same_matrix(store.read(output), "density")) == {"eig"}
     landscape.run(Density(**density, operator="ggn"), objective, output=output)
-    assert session.companions(store.read(output), "density") == {}
+    assert session.results_of_same_matrix(store.read(output), "density") == {}

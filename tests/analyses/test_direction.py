@@ -33,7 +33,7 @@ class Seedless(AnalysisContract):
 
         output = tmp_path / "run.landscape.h5"
         with pytest.raises(Interrupted):
-            session.execute(analysis, objective, output=output, stop=session.Stop(requested=2))
+            session.execute(analysis, objective, output=output, stop=session.StopSignals(requested=2))
         with pytest.raises(UsageError, match=r"lr: 9\.0 here"):
             session.execute(Direction(lr=9.0), objective, output=output)
         session.execute(Direction(lr=9.0), objective, output=output, restart=True)

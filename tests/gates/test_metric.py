@@ -15,7 +15,7 @@ from landscape.analyses.eig import EigResult
 from landscape.analyses.neighborhood.sharpness import SharpnessResult
 from landscape.analyses.trace import TraceResult
 from landscape.errors import UsageError
-from landscape.fields import Array, Scalar, described
+from landscape.fields import Array, Scalar, described_fields
 from landscape.gates.metric import Metric, describes_run, every, gauge_of, numbers, read
 
 
@@ -81,9 +81,9 @@ def test_what_names_no_number_is_refused(text: str, words: str) -> None:
 
 def test_every_scalar_and_every_element_of_every_result_has_a_name() -> None:
     for analysis in ANALYSES:
-        for field in described(analysis.result, Scalar):
+        for field in described_fields(analysis.result, Scalar):
             assert str(Metric.parse(f"{analysis.name}.{field.name}")) == f"{analysis.name}.{field.name}"
-        for field in described(analysis.result, Array):
+        for field in described_fields(analysis.result, Array):
             if not field.about.words and field.about.dims != (field.name,):
                 Metric.parse(f"{analysis.name}.{field.name}[{', '.join('0' for _ in field.about.dims)}]")
 
@@ -164,7 +164,7 @@ def test_counts_options_and_errors_are_told_from_what_one_would_gate_on() -> Non
 
 def test_what_a_gauge_names_is_there() -> None:
     for analysis in ANALYSES:
-        held = {field.name for kind in (Array, Scalar) for field in described(analysis.result, kind)}
+        held = {field.name for kind in (Array, Scalar) for field in described_fields(analysis.result, kind)}
         for name in numbers(analysis.result):
             gauge = gauge_of(analysis.result, name)
             assert {gauge.error, gauge.draws, gauge.floor} - {""} <= held

@@ -183,13 +183,13 @@ class Edit(Factored):
 
     def _bounding(self, measured: Mapping[str, Objective]) -> str:
         """The population whose loss bounds the edit."""
-        from landscape.errors import nearest
+        from landscape.errors import suggest
 
         if self.bounded_by is None:
             return next((name for name in (CLEAN, HELD_OUT) if name in measured), DATA)
         if self.bounded_by not in (DATA, *measured):
             raise UsageError(
-                f"there is no population {nearest(self.bounded_by, measured)} for --bounded-by",
+                f"there is no population {suggest(self.bounded_by, measured)} for --bounded-by",
                 fix=f"one of {', '.join(dict.fromkeys((DATA, *measured)))}, or --population {self.bounded_by}=DATA",
             )
         return self.bounded_by

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.checkpoints.formats.tensor_refs import ITEMSIZE, TensorRef
-from landscape.errors import NumericalError, UsageError, listing, nearest
+from landscape.errors import NumericalError, UsageError, listing, suggest
 
 
 def cast(changes: Mapping[str, Tensor], refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
@@ -18,7 +18,7 @@ def cast(changes: Mapping[str, Tensor], refs: Mapping[str, TensorRef]) -> dict[s
     for unknown names, other shapes or dtypes, values that an integer cannot have, and tensors that share a part of
     their memory; NumericalError for values beyond what the stored dtype can hold.
     """
-    unknown = [nearest(name, refs) for name in changes if name not in refs]
+    unknown = [suggest(name, refs) for name in changes if name not in refs]
     if unknown:
         raise UsageError(
             f"the checkpoint has no tensors called {listing(unknown)}", fix="names as landscape inspect shows"

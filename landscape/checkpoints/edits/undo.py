@@ -23,7 +23,7 @@ from landscape.checkpoints import json_data
 from landscape.checkpoints.edits import atomic_files as drafts
 from landscape.checkpoints.edits.segments import LITERAL, Recipe, Segment
 from landscape.checkpoints.formats import safetensors_format, sniff
-from landscape.errors import CheckpointError, UsageError, listing, shown
+from landscape.errors import CheckpointError, UsageError, listing, safe_excerpt
 from landscape.storage.paths import UNDO, UNDO_INSIDE, UNDO_KEY, safetensors_metadata, undo_file
 
 SCHEMA = 1
@@ -184,8 +184,8 @@ def _require_identical(output: Path, original: dict[str, Any]) -> None:
 
 def _another(edited: Path, name: str) -> UsageError:
     return UsageError(
-        f"{undo_file(edited)} belongs to another edit, that of {shown(name)}",
-        fix=f"name {shown(name)}, or put the undo file of {edited.name} in its place",
+        f"{undo_file(edited)} belongs to another edit, that of {safe_excerpt(name)}",
+        fix=f"name {safe_excerpt(name)}, or put the undo file of {edited.name} in its place",
     )
 
 

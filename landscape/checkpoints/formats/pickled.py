@@ -24,7 +24,7 @@ from landscape.checkpoints.formats.tensor_refs import (
     counts,
     strided,
 )
-from landscape.errors import shown
+from landscape.errors import safe_excerpt
 
 LARGEST = 1 << 26  # bytes of a description; that of a hundred thousand tensors has 25 MB
 LONGEST = 1 << 23  # bytes of one value in it: decoded text may take four times as much
@@ -101,7 +101,7 @@ def interpret(stream: Stream, allowance: int) -> Pickle:
                 return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)), machine.storages)
             STEPS[opcode.name](machine, argument)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, struct.error) as error:
-        raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {shown(error)}") from error
+        raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {safe_excerpt(error)}") from error
     raise Damaged("the pickle has no end")
 
 
@@ -166,7 +166,7 @@ class _Machine:
         dtype = module == "torch" and name in ITEMSIZE
         listed = full in RULES or full in BYSTANDERS or full in ODD_TENSORS
         if not (listed or storage or dtype or full.startswith(CLASSES)):
-            raise Refused(shown(full))
+            raise Refused(safe_excerpt(full))
         return full
 
     def made(self, name: Any, arguments: Any) -> Any:
@@ -180,7 +180,7 @@ class _Machine:
         if (
             name.full not in BYSTANDERS
         ):  # a dtype, a storage type or a layer's class: harmless as long as it is only named
-            raise Refused(shown(name.full))
+            raise Refused(safe_excerpt(name.full))
         self.bystanders.add(name.full)
         return Opaque(name.full, arguments)
 

@@ -14,7 +14,7 @@ from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.contents import Contents, Place, stamps
 from landscape.checkpoints.formats.tensor_refs import Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY, KEY
-from landscape.errors import CheckpointError, listing, shown
+from landscape.errors import CheckpointError, listing, safe_excerpt
 
 LARGEST_INDEX = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
 HEADER_COST = 32  # bytes of memory that one byte of a header may take
@@ -124,7 +124,7 @@ def _indexed(index: Path) -> list[str]:
     found = json_data.parsed(index.read_bytes(), index)
     files = found.get("weight_map") if isinstance(found, dict) else None
     names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and _words(files.values()) else []
-    outside = [shown(name) for name in names if Path(name).name != name or name == ".."]
+    outside = [safe_excerpt(name) for name in names if Path(name).name != name or name == ".."]
     if outside or not names:
         raise CheckpointError(
             f"{index} names files that are not in its directory: {listing(outside) or 'none'}", fix="download it again"

@@ -556,7 +556,7 @@ def test_another_end_is_another_run(tmp_path: Path, classification: Data) -> Non
     output = tmp_path / "run.landscape.h5"
     with pytest.raises(Interrupted):
         session.execute(
-            Surface(towards=str(tmp_path / "b.pt")), objective, output=output, stop=session.Stop(requested=2)
+            Surface(towards=str(tmp_path / "b.pt")), objective, output=output, stop=session.StopSignals(requested=2)
         )
     with pytest.raises(UsageError, match="others: "):
         session.execute(Surface(towards=str(tmp_path / "c.pt")), objective, output=output)
