@@ -19,7 +19,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Eig, Objective, checkpoints
-from landscape.compute.strategy import Engine, Way
+from landscape.compute.strategy import Engine, Strategy
 from landscape.operators import HessianOperator, PyHessianOperator
 from landscape.zoo import char_transformer, digits, mlp, resnet
 
@@ -92,7 +92,7 @@ def ours(net: Net, block: Tensor, engine: Engine) -> tuple[Callable[[], Tensor],
 
 def jobs_of(
     net: Net, columns: int, *, compiled: bool, small: bool
-) -> tuple[dict[str, Callable[[], Any]], dict[str, float], Way]:
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float], Strategy]:
     """Every tool's product with so many columns, how far it is from ours, and the way that ours takes."""
     model, inputs, targets = net
     size = sum(p.numel() for p in model.parameters())
@@ -145,7 +145,7 @@ def products(name: str) -> harness.Measure:
                 table.setdefault(tool, {})[f"K = {columns}, gradients per vector"] = cost
                 table[tool]["relative difference"] = apart[tool]
             tried = {way: seconds[f"landscape, {way}"] for way in ("loop", "vmap") if f"landscape, {way}" in seconds}
-            taken = tried[way.strategy] / min(tried.values())
+            taken = tried[way.kind] / min(tried.values())
             table["landscape"][f"K = {columns}, way taken / best of loop and vmap"] = taken
             print(f"  {name}, K = {columns}: {way}", flush=True)
         return table
@@ -165,7 +165,7 @@ def memory(device: str, repeats: int) -> dict[str, dict[str, float]]:
             block = columns_of(size, columns, device=device)
             objective = objective_of(net, engine)
             operator = HessianOperator(objective)
-            way = Way("vmap", columns) if engine.hvp == "vmap" else Way()
+            way = Strategy("vmap", columns) if engine.hvp == "vmap" else Strategy()
             planned = operator.planned_bytes(columns, way)
             operator @ block
             peak = harness.peak_bytes(lambda objective=objective, block=block: HessianOperator(objective) @ block)

@@ -365,7 +365,7 @@ def _attributes(
         "device": str(objective.device),
         "dtype": str(objective.dtype).removeprefix("torch."),
         "micro_batch": objective.micro_batch,
-        "hvp": json.dumps(list(objective.engine.described())),
+        "hvp": json.dumps(list(objective.engine.descriptions())),
         "wall_time_s": seconds,
         "products": getattr(result, "products", 0),
     }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from landscape.algorithms.lanczos.batched import LockstepState, Rule
+    from landscape.algorithms.lanczos.batched import BatchedLanczosState, QuadratureRule
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
@@ -110,8 +110,8 @@ class Density(Curvature):
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, DensityResult]:
         import numpy as np
 
-        from landscape.algorithms.lanczos.basis import floor
-        from landscape.algorithms.lanczos.exact_outliers import sharpened
+        from landscape.algorithms.lanczos.basis import rounding_floor
+        from landscape.algorithms.lanczos.exact_outliers import rules_with_exact_outliers
         from landscape.operators.block_diagonal import block_diagonal
 
         operator, groups = self.matrix(objective), self.groups(objective)
@@ -123,21 +123,22 @@ class Density(Curvature):
             everything = [objective.space.whole_group()]
             state = yield from self._lockstep(operator, everything, together, resume, "all", total, {})
             whole = {"scale": state.scale.max(), "products": np.asarray(state.products)}
-            for name, steps in (("rule", state), ("half", state if state.ended else state.halved())):
+            for name, steps in (("rule", state), ("half", state if state.ended else state.first_half())):
                 whole |= prefix_state(
-                    name, {part: np.asarray(v) for part, v in vars(sharpened(steps, everything)[0]).items()}
+                    name,
+                    {part: np.asarray(v) for part, v in vars(rules_with_exact_outliers(steps, everything)[0]).items()},
                 )
             del state, steps  # and with them the basis
-        layers: list[Rule] = []
+        layers: list[QuadratureRule] = []
         if groups:
             blocks, done = block_diagonal(operator, groups), prefix_state("whole", whole)
             state = yield from self._lockstep(blocks, groups, together, resume, "layers", total, done)
-            layers = sharpened(state, groups)
+            layers = rules_with_exact_outliers(state, groups)
         return self._result(
             _stored(phase_state("rule", whole)),
             _stored(phase_state("half", whole)),
             dict(zip(groups, layers, strict=True)),
-            floor(objective.dtype, float(whole["scale"])),
+            rounding_floor(objective.dtype, float(whole["scale"])),
             products=int(whole["products"]),
             exact_weights=together == self.probes,
             loss=reference.loss,
@@ -168,14 +169,14 @@ class Density(Curvature):
         phase: str,
         total: int,
         done: State,
-    ) -> Generator[Progress, None, LockstepState]:
+    ) -> Generator[Progress, None, BatchedLanczosState]:
         """All probes' runs for these groups; `done` is what the snapshots of an earlier phase hold."""
-        from landscape.algorithms.lanczos.batched import LockstepState, lockstep
+        from landscape.algorithms.lanczos.batched import BatchedLanczosState, batched_lanczos
 
         steps = self._steps(operator.size)
         saved = phase_state(phase, resume or {})
-        state = LockstepState.from_arrays(saved, operator.like) if saved else None
-        running = lockstep(
+        state = BatchedLanczosState.from_arrays(saved, operator.like) if saved else None
+        running = batched_lanczos(
             operator, groups, probes=self.probes, steps=steps, together=together, seed=self.seed, resume=state
         )
         for state in running:
@@ -207,7 +208,12 @@ class Density(Curvature):
         return min(self.probes, fitting)
 
     def _result(
-        self, rule: Rule, half: Rule, layers: dict[ParameterGroup, Rule], floor: float, **known: Any
+        self,
+        rule: QuadratureRule,
+        half: QuadratureRule,
+        layers: dict[ParameterGroup, QuadratureRule],
+        floor: float,
+        **known: Any,
     ) -> DensityResult:
         import numpy as np
 
@@ -222,7 +228,7 @@ class Density(Curvature):
         grid = np.linspace(low, high, self.points)
         # polynomials of so low a degree are integrated exactly: trace and norm have no error of the quadrature
         numbers = {
-            "trace": spectrum.jackknife(rule, spectrum.trace),
+            "trace": spectrum.jackknife(rule, spectrum.rule_trace),
             "frobenius_norm": spectrum.jackknife(rule, spectrum.frobenius_norm),
         }
         for name, estimate, number in (
@@ -232,13 +238,13 @@ class Density(Curvature):
         ):
             numbers[name] = estimate(rule, number).beside(estimate(half, number))
         negative = spectrum.jackknife(rule, lambda part: spectrum.negative_mass(part, floor))
-        undecided = 0.0 if rule.exact else spectrum.undecided_mass(rule, floor)
+        undecided = 0.0 if rule.exact else spectrum.negative_mass_uncertainty(rule, floor)
         most = max(negative.value, 1 - negative.value)  # a share is not further off
         numbers["negative_mass"] = spectrum.Estimate(
             negative.value, float(min(np.hypot(negative.error, undecided), most))
         )
-        smooth, error = spectrum.density(rule, grid, width)
-        error = np.hypot(error, smooth - spectrum.density(half, grid, width)[0])
+        smooth, error = spectrum.smoothed_density(rule, grid, width)
+        error = np.hypot(error, smooth - spectrum.smoothed_density(half, grid, width)[0])
         known |= {"ritz_nodes": rule.nodes, "ritz_weights": rule.weights, "width": width}
         known |= {"grid": grid, "density": smooth, "density_se": error}
         known |= {name: number.value for name, number in numbers.items()}
@@ -246,14 +252,14 @@ class Density(Curvature):
         return DensityResult(**known, **ends, **_layers(layers, grid, width))
 
 
-def _stored(arrays: dict[str, np.ndarray]) -> Rule:
+def _stored(arrays: dict[str, np.ndarray]) -> QuadratureRule:
     """The rule that a snapshot's arrays hold."""
-    from landscape.algorithms.lanczos.batched import Rule
+    from landscape.algorithms.lanczos.batched import QuadratureRule
 
-    return Rule(arrays["nodes"], arrays["weights"], arrays["residuals"], int(arrays["size"]))
+    return QuadratureRule(arrays["nodes"], arrays["weights"], arrays["residuals"], int(arrays["size"]))
 
 
-def _ends(rule: Rule, floor: float) -> dict[str, Any]:
+def _ends(rule: QuadratureRule, floor: float) -> dict[str, Any]:
     """The outermost nodes of all probes with their residuals, rounding included, and the ratio of the ends."""
     import numpy as np
 
@@ -265,7 +271,7 @@ def _ends(rule: Rule, floor: float) -> dict[str, Any]:
     return dict(zip(names, map(float, (high, above, low, below, ratio, error)), strict=True))
 
 
-def _layers(layers: dict[ParameterGroup, Rule], grid: np.ndarray, width: float) -> dict[str, Any]:
+def _layers(layers: dict[ParameterGroup, QuadratureRule], grid: np.ndarray, width: float) -> dict[str, Any]:
     """The columns of the layers' table, largest trace first."""
     import numpy as np
 
@@ -274,7 +280,7 @@ def _layers(layers: dict[ParameterGroup, Rule], grid: np.ndarray, width: float) 
     if not layers:
         return {}
     groups, rules = list(layers), list(layers.values())
-    traces = [spectrum.jackknife(rule, spectrum.trace) for rule in rules]
+    traces = [spectrum.jackknife(rule, spectrum.rule_trace) for rule in rules]
     values = np.array([trace.value for trace in traces])
     arrays = {
         "trace": values,
@@ -283,6 +289,6 @@ def _layers(layers: dict[ParameterGroup, Rule], grid: np.ndarray, width: float) 
         "frobenius_norm": np.array([spectrum.frobenius_norm(rule) for rule in rules]),
         "lambda_max": np.array([np.nanmax(rule.nodes) for rule in rules]),
         "lambda_min": np.array([np.nanmin(rule.nodes) for rule in rules]),
-        "density": np.array([spectrum.density(rule, grid, width)[0] for rule in rules]),
+        "density": np.array([spectrum.smoothed_density(rule, grid, width)[0] for rule in rules]),
     }
     return layer_table(groups, values, arrays)

@@ -98,7 +98,7 @@ class Direction(Analysis):
         import numpy as np
         import torch
 
-        from landscape.algorithms.lanczos.symmetry import checked_product
+        from landscape.algorithms.lanczos.symmetry import product_if_symmetric
         from landscape.operators import HessianOperator
 
         reference = objective.reference
@@ -110,7 +110,7 @@ class Direction(Analysis):
             return Progress(len(known), 2, note, lambda: {name: value.copy() for name, value in known.items()})
 
         if "second" not in known:
-            image = checked_product(HessianOperator(objective), unit, 0)
+            image = product_if_symmetric(HessianOperator(objective), unit, 0)
             known["second"] = np.array(float(torch.sum(unit.double() * image)))
             yield done("curvature")
         if "radii" not in known:
@@ -179,14 +179,14 @@ def _radii(objective: Objective, unit: Tensor) -> np.ndarray:
     import torch
 
     from landscape.losses.predictions import has_classes, safe_radii
-    from landscape.operators.pushforward import pushed_forward
+    from landscape.operators.pushforward import push_forward
 
     if not has_classes(objective.loss):
         return torch.zeros(0).numpy()
     found: list[Tensor] = []
 
     def kernel(batch: Batch) -> Tensor:
-        radii = safe_radii(objective.loss, *pushed_forward(objective, batch, unit), batch.targets)
+        radii = safe_radii(objective.loss, *push_forward(objective, batch, unit), batch.targets)
         if radii is not None:
             found.append(radii)
         return torch.zeros(())

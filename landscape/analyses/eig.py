@@ -18,7 +18,7 @@ from landscape.storage.paths import EIGENVECTORS
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.algorithms.lanczos.state import Candidates, LanczosState, Wanted
+    from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -216,8 +216,8 @@ class Eig(Resampled):
         reference = objective.reference
         phases = Phases(resume)
         state = yield from phases.run("all", lambda saved: self._search(operator, rows, wanted, saved))
-        pairs = ritz.refined(ritz.ritz(state, wanted), state, wanted)
-        known = ritz.converged(pairs, state, self.tol)
+        pairs = ritz.rayleigh_ritz(ritz.ritz_pairs(state, wanted), state, wanted)
+        known = ritz.have_converged(pairs, state, self.tol)
         result = EigResult(
             eigenvalues=self._padded(pairs.values),
             residuals=self._padded(ritz.true_residuals(pairs.residuals, state)),
@@ -235,7 +235,7 @@ class Eig(Resampled):
             gradient_norm=reference.gradient_norm,
             parameters=objective.space.size,
             samples=objective.batches.samples,
-            vectors=ritz.vectors(pairs, state.basis).T.cpu().numpy(),
+            vectors=ritz.ritz_vectors(pairs, state.basis).T.cpu().numpy(),
             search_passes=state.search_passes,
             **self._certified(state, wanted),
         )
@@ -252,7 +252,7 @@ class Eig(Resampled):
         return self._cross_checked(result, objective) if self.cross_check else result
 
     def _search(
-        self, operator: LinearOperator, rows: Rows, wanted: Wanted, saved: State
+        self, operator: LinearOperator, rows: Rows, wanted: WantedPairs, saved: State
     ) -> Generator[Progress, None, LanczosState]:
         """Yields after each product; returns the last state."""
         from landscape.algorithms.lanczos import lanczos
@@ -310,13 +310,13 @@ class Eig(Resampled):
 
         return np.concatenate([known, np.full(self.k - len(known), np.nan)])
 
-    def _wanted(self) -> Wanted:
-        from landscape.algorithms.lanczos.state import Wanted
+    def _wanted(self) -> WantedPairs:
+        from landscape.algorithms.lanczos.state import WantedPairs
 
         gap = self.certify_gap if self.certify else None
-        return Wanted(self.k, self.which, self.tol, self.confirm, gap, self.certify_probability)
+        return WantedPairs(self.k, self.which, self.tol, self.confirm, gap, self.certify_probability)
 
-    def _certified(self, state: LanczosState, wanted: Wanted) -> dict[str, Any]:
+    def _certified(self, state: LanczosState, wanted: WantedPairs) -> dict[str, Any]:
         from landscape.algorithms.lanczos.certificate import certificate
         from landscape.algorithms.lanczos.lanczos import finished
 
@@ -339,7 +339,7 @@ class Eig(Resampled):
         from landscape.algorithms.estimators.resampling import standard_errors
         from landscape.algorithms.lanczos import ritz
 
-        vectors = ritz.vectors(pairs, state.basis).to(objective.device)
+        vectors = ritz.ritz_vectors(pairs, state.basis).to(objective.device)
         return self._padded(standard_errors(*self.quadratics(operator, objective, vectors.T)))
 
     def _rows(self, objective: Objective) -> Rows:
@@ -375,11 +375,11 @@ class Eig(Resampled):
             )
         return Rows(rows, min(rows, beside), spill)
 
-    def _progress(self, state: LanczosState, wanted: Wanted) -> Progress:
+    def _progress(self, state: LanczosState, wanted: WantedPairs) -> Progress:
         from landscape.algorithms.lanczos import ritz
 
-        pairs = ritz.ritz(state, wanted)
-        done = int(ritz.converged(pairs, state, self.tol).sum())
+        pairs = ritz.ritz_pairs(state, wanted)
+        done = int(ritz.have_converged(pairs, state, self.tol).sum())
         note = f"{state.products} products"
         if state.cycle:
             length = wanted.search_length(state.cycle, state.basis.shape[1])
@@ -391,11 +391,11 @@ class Eig(Resampled):
     def _cross_checked(self, result: EigResult, objective: Objective) -> EigResult:
         import numpy as np
 
-        from landscape.algorithms.lanczos.selection import select
+        from landscape.algorithms.lanczos.selection import select_eigenvalues
         from landscape.operators import PyHessianOperator
 
         theirs = np.array(PyHessianOperator(objective).power_iteration(self.k, self.seed))
-        theirs = theirs[select(theirs, self.k, self.which)]
+        theirs = theirs[select_eigenvalues(theirs, self.k, self.which)]
         with np.errstate(divide="ignore", invalid="ignore"):
             difference = (theirs - result.eigenvalues) / np.abs(result.eigenvalues)
         return replace(result, pyhessian_eigenvalues=theirs, pyhessian_relative_difference=difference)
@@ -405,9 +405,9 @@ def _seconds_per_row(objective: Objective) -> float:
     """The time of orthogonalising one vector against one row of the basis."""
     import torch
 
-    from landscape.algorithms.lanczos.basis import orthogonalise
+    from landscape.algorithms.lanczos.basis import orthogonalize
 
     rows = torch.zeros((2, objective.space.size), dtype=objective.dtype, device=objective.device)
     began = time.perf_counter()
-    orthogonalise(objective.theta.clone()[None], rows)
+    orthogonalize(objective.theta.clone()[None], rows)
     return (time.perf_counter() - began) / len(rows)

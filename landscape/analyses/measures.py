@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.estimators.trace import Reading
+    from landscape.algorithms.estimators.trace import TraceEstimate
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective, Reference
 
-FlatnessEstimate: TypeAlias = "tuple[Reading | None, int] | None"  # relative flatness, and the products it took
+FlatnessEstimate: TypeAlias = "tuple[TraceEstimate | None, int] | None"  # relative flatness, and the products it took
 NOISES = ("plain", "magnitude")
 MAX_FLATNESS_SKETCH = 64  # probes that an estimate of the trace may sketch
 
@@ -146,8 +146,8 @@ class Measures(Analysis):
     ) -> Generator[Progress, None, FlatnessEstimate]:
         """The estimate by the trace's estimators and the products it took; None without second derivatives."""
         from landscape.algorithms.estimators import trace
-        from landscape.algorithms.estimators.trace import Goal, TraceState
-        from landscape.algorithms.lanczos.symmetry import checked_product
+        from landscape.algorithms.estimators.trace import TraceGoal, TraceState
+        from landscape.algorithms.lanczos.symmetry import product_if_symmetric
         from landscape.operators import HessianOperator
         from landscape.operators.weighted_rows import WeightedRowsOperator
 
@@ -155,18 +155,18 @@ class Measures(Analysis):
         where = next(block.filters for block in objective.space.blocks if block.name == group.names[0])
         hessian = HessianOperator(objective)
         operator = WeightedRowsOperator(hessian, group, weight, where)
-        goal = Goal("auto", self.rtol, self.max_products, min(MAX_FLATNESS_SKETCH, operator.size) // 8 * 8, 0)
+        goal = TraceGoal("auto", self.rtol, self.max_products, min(MAX_FLATNESS_SKETCH, operator.size) // 8 * 8, 0)
         try:
-            checked_product(hessian, objective.theta, self.seed)  # of all weights: a block of it may be symmetric
+            product_if_symmetric(hessian, objective.theta, self.seed)  # of all weights: a block of it may be symmetric
         except (TaskError, NumericalError) as error:
             objective.notes.append(f"no relative flatness: {error.what}")
             return None
         state = earlier = TraceState.from_arrays(dict(saved), operator.like, self.seed) if saved else None
-        for state in trace.traces(operator, (), goal, seed=self.seed, resume=earlier):
+        for state in trace.estimate_trace(operator, (), goal, seed=self.seed, resume=earlier):
             most = max(self.max_products, state.products)
             yield Progress(state.products, most, f"relative flatness, {state.products} products", state.arrays)
         assert state is not None  # max_products >= 1
-        return trace.best(state, goal), state.products
+        return trace.preferred_estimate(state, goal), state.products
 
     def _sigmas(self, objective: Objective, saved: State) -> Generator[Progress, None, dict[str, float]]:
         """The error at the weights and both sigmas; NaN where there are no classes, or where no sigma fits."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from landscape.algorithms.estimators.trace import Goal, TraceState
+    from landscape.algorithms.estimators.trace import TraceGoal, TraceState
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
@@ -127,7 +127,7 @@ class Trace(Resampled):
         self.require_resampling(operator, objective)
         reference = objective.reference
         state = earlier = TraceState.from_arrays(dict(resume), operator.like, self.seed) if resume else None
-        for state in trace.traces(operator, groups, goal, seed=self.seed, resume=earlier):
+        for state in trace.estimate_trace(operator, groups, goal, seed=self.seed, resume=earlier):
             yield self._progress(state, goal)
         assert state is not None  # max_products >= 1
         return TraceResult(
@@ -156,48 +156,48 @@ class Trace(Resampled):
             facts={"product": f"{seconds:.3g} s"} | how,
         )
 
-    def _goal(self, objective: Objective) -> Goal:
+    def _goal(self, objective: Objective) -> TraceGoal:
         """What is asked of the algorithm; raises UsageError if the sketch does not fit into memory."""
-        from landscape.algorithms.estimators.trace import FEWEST, TOGETHER, Goal
+        from landscape.algorithms.estimators.trace import MIN_VALUES, PROBES_PER_PASS, TraceGoal
         from landscape.compute import memory
 
         fitting = memory.free_bytes(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
-        capacity = min(MAX_SKETCH, fitting) // TOGETHER * TOGETHER
+        capacity = min(MAX_SKETCH, fitting) // PROBES_PER_PASS * PROBES_PER_PASS
         method = self.method
-        if capacity < FEWEST["xtrace"] and method != "hutchinson":
+        if capacity < MIN_VALUES["xtrace"] and method != "hutchinson":
             if method != "auto":
                 raise UsageError(
-                    f"{FEWEST['xtrace']} sketched vectors of {method} take more than a quarter of the free memory",
+                    f"{MIN_VALUES['xtrace']} sketched vectors of {method} take more than a quarter of the free memory",
                     fix="--method hutchinson",
                 )
             method = "hutchinson"
-        return Goal(method, self.rtol, self.max_products, capacity, BLOCK_PROBES if self.groups(objective) else 0)
+        return TraceGoal(method, self.rtol, self.max_products, capacity, BLOCK_PROBES if self.groups(objective) else 0)
 
-    def _progress(self, state: TraceState, goal: Goal) -> Progress:
+    def _progress(self, state: TraceState, goal: TraceGoal) -> Progress:
         from landscape.algorithms.estimators import trace
 
-        chosen = trace.best(state, goal)
+        chosen = trace.preferred_estimate(state, goal)
         if state.columns:
             return Progress(
                 state.columns, state.basis.shape[1], f"{state.products} products, exact diagonal", state.arrays
             )
         if chosen is None:
             return Progress(0, 100, f"{state.products} products", state.arrays)
-        needed = chosen.needed(self.rtol * abs(chosen.value))
+        needed = chosen.products_for(self.rtol * abs(chosen.value))
         share = chosen.products / needed if needed else 1.0
         note = f"{state.products} products, {chosen.value:.5g} +- {chosen.half_width:.2g} by {chosen.estimator}"
         return Progress(min(100, round(100 * share)), 100, note, state.arrays)
 
-    def _estimates(self, state: TraceState, goal: Goal) -> dict[str, Any]:
+    def _estimates(self, state: TraceState, goal: TraceGoal) -> dict[str, Any]:
         import numpy as np
 
         from landscape.algorithms.estimators import trace
 
-        chosen = trace.best(state, goal)
+        chosen = trace.preferred_estimate(state, goal)
         if chosen is None:
             every, value, error, half, drawn = [], float("nan"), float("nan"), float("inf"), np.zeros(0)
         else:
-            others = [r for r in trace.readings(state) if r.estimator != chosen.estimator]
+            others = [r for r in trace.trace_estimates(state) if r.estimator != chosen.estimator]
             every, value, error, half = [chosen, *others], chosen.value, chosen.error, chosen.half_width
             drawn = chosen.draws
         width = self.rtol * abs(value)
@@ -212,20 +212,20 @@ class Trace(Resampled):
             "estimator_trace": np.array([r.value for r in every]),
             "estimator_standard_error": np.array([r.error for r in every]),
             "estimator_products": np.array([r.products for r in every], dtype=int),
-            "estimator_needed": np.array([r.products if r.half_width == 0 else r.needed(width) for r in every]),
+            "estimator_needed": np.array([r.products if r.half_width == 0 else r.products_for(width) for r in every]),
         }
 
     def _data_error(self, operator: LinearOperator, objective: Objective) -> float | None:
         """The standard error of the trace over samples, from probes of its own."""
         import torch
 
-        from landscape.algorithms.estimators.resampling import pooled_standard_error
-        from landscape.algorithms.estimators.trace import probe
+        from landscape.algorithms.estimators.resampling import data_standard_error
+        from landscape.algorithms.estimators.trace import trace_probe
 
         if not self.resample:
             return None
-        drawn = [probe(operator.size, operator.like, self.seed, "data", index) for index in range(DATA_PROBES)]
-        return pooled_standard_error(*self.quadratics(operator, objective, torch.stack(drawn, dim=1)))
+        drawn = [trace_probe(operator.size, operator.like, self.seed, "data", index) for index in range(DATA_PROBES)]
+        return data_standard_error(*self.quadratics(operator, objective, torch.stack(drawn, dim=1)))
 
 
 def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, Any]:

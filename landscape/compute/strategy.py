@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Strategy = Literal["loop", "vmap", "linearize", "compiled", "recorded"]
+StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded"]
 Hvp = Literal["auto", "loop", "vmap", "linearize"]
 CudaGraphs = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
-class Way:
+class Strategy:
     """How a block of columns is pulled through one gradient graph: `columns` of them at once.
 
     "recorded" products are CUDA graphs.
     """
 
-    strategy: Strategy = "loop"
+    kind: StrategyKind = "loop"
     columns: int = 1
 
     def __str__(self) -> str:
-        return self.strategy if self.columns == 1 else f"{self.strategy} of {self.columns} columns"
+        return self.kind if self.columns == 1 else f"{self.kind} of {self.columns} columns"
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Engine:
     compile: bool = False
     cuda_graphs: CudaGraphs = "auto"
     tf32: bool = False
-    ways: dict[str, Way] = field(default_factory=dict)
+    ways: dict[str, Strategy] = field(default_factory=dict)
     graphs: dict[str, str] = field(default_factory=dict)  # by kind of work: whether graphs are kept, in words
     programs: dict[Any, Any] = field(default_factory=dict, repr=False)  # compiled products, by what they are of
 
@@ -50,10 +50,10 @@ class Engine:
         if self.hvp != "auto":
             return
         allowed = {"compiled": self.compile, "recorded": self.cuda_graphs != "off"}
-        known = {work: Way(**way) for work, way in json.loads(ways).items()}
-        self.ways.update({work: way for work, way in known.items() if allowed.get(way.strategy, True)})
+        known = {work: Strategy(**way) for work, way in json.loads(ways).items()}
+        self.ways.update({work: way for work, way in known.items() if allowed.get(way.kind, True)})
 
-    def described(self) -> Iterator[str]:
+    def descriptions(self) -> Iterator[str]:
         """What was taken for each kind of work, in words."""
         for work, way in self.ways.items():
             yield ", ".join(filter(None, (f"{work}: {way}", self.graphs.get(work))))

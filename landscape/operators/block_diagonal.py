@@ -16,7 +16,7 @@ from landscape.operators.base import LinearOperator
 from landscape.operators.graphs import Graph
 from landscape.operators.hessian import HessianOperator
 from landscape.operators.preconditioned import PreconditionedOperator
-from landscape.operators.pullback import pulled_back
+from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
 
 WIDE_BYTES = 256 << 20  # a block of columns, one for each group, at most
@@ -75,7 +75,7 @@ class BlockDiagonalHessian(SummedOperator):
             images = _by_name(objective, result := torch.zeros_like(block))
             for names in filter(None, chosen):
                 outputs, inputs = [gradient[n] for n in names], [leaves[n] for n in names]
-                parts = pulled_back(outputs, inputs, [vectors[n] for n in names], together=together, keep=True)
+                parts = pull_back(outputs, inputs, [vectors[n] for n in names], together=together, keep=True)
                 for name, part in zip(names, parts, strict=True):
                     images[name].copy_(part)
             return result

@@ -16,12 +16,12 @@ SAME = 1e-3  # relative: sums of a GPU may be taken in another order
 SAFE = (2, 12)  # of torch: before, a recording that fails leaves the allocator believing that it goes on
 
 
-def safe() -> bool:
+def recording_is_safe() -> bool:
     """Whether a recording may be tried unasked."""
     return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= SAFE
 
 
-def recorded(batch: Batch, build: Callable[[Batch], Graph], device: torch.device) -> Graph:
+def record_product(batch: Batch, build: Callable[[Batch], Graph], device: torch.device) -> Graph:
     """The batch's graph on a stream of its own, where its products are recorded, one for each number of columns.
 
     A backward pass runs on its forward pass' stream, hence both must be the one that is recorded. Raises RuntimeError

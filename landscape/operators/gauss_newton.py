@@ -18,7 +18,7 @@ from landscape.evaluation.fisher_labels import draw_labels
 from landscape.losses.loss import Likelihood, no_likelihood
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
-from landscape.operators.pullback import pulled_back
+from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
 
 # M applied to K vectors, so many at once: for each output a tensor of K rows
@@ -50,9 +50,9 @@ class OutputOperator(SummedOperator):
             (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
 
         def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
-            pushed = pulled_back([dual], duals, [block.T.contiguous()], together=together, keep=True)
+            pushed = pull_back([dual], duals, [block.T.contiguous()], together=together, keep=True)
             weighed = weigh(pushed, together)
-            return pulled_back(outputs, [theta], weighed, together=together, keep=keep)[0].T
+            return pull_back(outputs, [theta], weighed, together=together, keep=keep)[0].T
 
         return product
 
@@ -76,7 +76,7 @@ class GaussNewtonOperator(OutputOperator):
 
         def weigh(vectors: list[Tensor], together: int) -> list[Tensor]:
             some = [v for v, slope in zip(vectors, slopes, strict=True) if slope is not None and slope.requires_grad]
-            return pulled_back(curved, outputs, some, together=together, keep=True, allow_unused=several)
+            return pull_back(curved, outputs, some, together=together, keep=True, allow_unused=several)
 
         return weigh
 

@@ -27,7 +27,7 @@ class Graph(Protocol):
 Build = Callable[[Batch], Graph]
 
 
-class Graphs:
+class GraphCache:
     """Graphs by piece of the data and by how they were built.
 
     Those of several pieces are kept from the second pass on: many matrices are used for one product only.

@@ -10,12 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.compute.strategy import Way
+from landscape.compute.strategy import Strategy
 from landscape.data.batches import Batch
 from landscape.operators.graphs import Graph
-from landscape.operators.pullback import pulled_back
+from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
-from landscape.operators.traced import compiled, linearized
+from landscape.operators.traced import compile_product, linearize
 
 
 class HessianOperator(SummedOperator):
@@ -33,11 +33,11 @@ class HessianOperator(SummedOperator):
         def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
             if not gradient.requires_grad:  # a loss that is linear in theta
                 return torch.zeros_like(block)
-            return pulled_back([gradient], [theta], [block.T.contiguous()], together=together, keep=keep)[0].T
+            return pull_back([gradient], [theta], [block.T.contiguous()], together=together, keep=keep)[0].T
 
         return product
 
-    def replay(self, batch: Batch, way: Way) -> Graph:
-        if way.strategy == "linearize":
-            return linearized(self.objective, self.like, batch, self.graph(batch))
-        return compiled(self.objective, self.like, batch)
+    def replay(self, batch: Batch, way: Strategy) -> Graph:
+        if way.kind == "linearize":
+            return linearize(self.objective, self.like, batch, self.graph(batch))
+        return compile_product(self.objective, self.like, batch)

@@ -27,7 +27,7 @@ class NoBatchingError(Exception):
     """The graph has an operation without a rule for several vectors at once."""
 
 
-def pulled_back(
+def pull_back(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     vectors: Sequence[Tensor],

@@ -8,10 +8,10 @@ from torch import Tensor
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.objective import Objective
-from landscape.operators.pullback import pulled_back
+from landscape.operators.pullback import pull_back
 
 
-def pushed_forward(objective: Objective, batch: Batch, vector: Tensor) -> tuple[Tensor, Tensor]:
+def push_forward(objective: Objective, batch: Batch, vector: Tensor) -> tuple[Tensor, Tensor]:
     """The output of a batch and its derivative along `vector (P,)`, of the same shape.
 
     Raises TaskError for a model whose loss takes no single tensor.
@@ -23,5 +23,5 @@ def pushed_forward(objective: Objective, batch: Batch, vector: Tensor) -> tuple[
             raise TaskError("the outputs are no single tensor", fix="a model that returns its logits")
         dual = torch.zeros_like(output).requires_grad_()
         (pulled,) = torch.autograd.grad(output, theta, dual, create_graph=True)
-    (tangents,) = pulled_back([pulled], [dual], [vector[None]])
+    (tangents,) = pull_back([pulled], [dual], [vector[None]])
     return output.detach(), tangents[0]

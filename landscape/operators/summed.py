@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from landscape.compute import memory
-from landscape.compute.strategy import Way
+from landscape.compute.strategy import Strategy
 from landscape.compute.timing import fastest
 from landscape.data.batches import Batch
 from landscape.data.concatenation import tree_form
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator
-from landscape.operators.cuda_graphs import recorded, safe
-from landscape.operators.graphs import Graph, Graphs
+from landscape.operators.cuda_graphs import record_product, recording_is_safe
+from landscape.operators.graphs import Graph, GraphCache
 from landscape.operators.pullback import WRITTEN, NoBatchingError
 
 # Activations of all columns up to which they are taken at once unless a loop is clearly faster: above, arithmetic
@@ -43,14 +43,14 @@ class SummedOperator(LinearOperator):
         self.objective = objective
         self.like = objective.theta if theta is None else theta
         self.size = objective.space.size
-        self._graphs = Graphs(objective)
+        self._graphs = GraphCache(objective)
         self._largest = objective.largest_micro_batch
 
     @abstractmethod
     def graph(self, batch: Batch) -> Graph:
         """The gradient graph of one batch's sum."""
 
-    def replay(self, batch: Batch, way: Way) -> Graph:
+    def replay(self, batch: Batch, way: Strategy) -> Graph:
         """The batch's product as a program, linearized or compiled, for matrices that `replays`."""
         raise NotImplementedError
 
@@ -78,7 +78,7 @@ class SummedOperator(LinearOperator):
         and no graph the error is raised. Graphs into which the model wrote are not kept either.
         """
         while True:
-            way = Way()  # in which a trial can fail
+            way = Strategy()  # in which a trial can fail
             try:
                 way = self._way(batch, block)
                 reused = self._graphs.reused(batch)
@@ -87,7 +87,7 @@ class SummedOperator(LinearOperator):
                     return product
                 follower = way
             except NoBatchingError:
-                follower = Way()
+                follower = Strategy()
             except Exception as error:  # a program may fail in any way
                 follower = self._follower(way, error)
             self._graphs.drop(batch)
@@ -100,21 +100,21 @@ class SummedOperator(LinearOperator):
         same = torch.linalg.vector_norm(product[:, :1] - anew) <= SAME * torch.linalg.vector_norm(anew)
         return not bool(same) and self._graphs.ban()
 
-    def _follower(self, way: Way, error: Exception) -> Way:
+    def _follower(self, way: Strategy, error: Exception) -> Strategy:
         """The way to go on in after an error; raises it if there is none."""
         if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             if way.columns == 1 and not self._graphs.forget():
                 raise error
-            return Way(way.strategy, way.columns // 2) if way.columns > 3 and way.strategy == "vmap" else Way()
+            return Strategy(way.kind, way.columns // 2) if way.columns > 3 and way.kind == "vmap" else Strategy()
         if isinstance(error, RuntimeError) and WRITTEN in str(error) and self._graphs.ban():
             return way
-        if way.strategy not in ("compiled", "recorded"):
+        if way.kind not in ("compiled", "recorded"):
             raise error
         self._note(way, error)
-        return Way()
+        return Strategy()
 
-    def _note(self, way: Way, error: Exception) -> None:
-        note = f"products are not {way.strategy}: {str(error).splitlines()[0]}"
+    def _note(self, way: Strategy, error: Exception) -> None:
+        note = f"products are not {way.kind}: {str(error).splitlines()[0]}"
         if note not in self.objective.notes:
             self.objective.notes.append(note)
 
@@ -137,7 +137,7 @@ class SummedOperator(LinearOperator):
         rows = self.objective.accumulate(kernel)
         return rows[:, :columns], rows[:, columns]
 
-    def planned_bytes(self, columns: int, way: Way) -> int:
+    def planned_bytes(self, columns: int, way: Strategy) -> int:
         """What a product with so many columns takes at its peak: graphs, columns under way, arguments and results."""
         graphs = self._graphs.bytes(self.graph)
         if not self._graphs.affords(graphs):  # one at a time
@@ -148,32 +148,32 @@ class SummedOperator(LinearOperator):
 
     # -- how -----------------------------------------------------------------------------------------------------
 
-    def _pulled(self, batch: Batch, block: Tensor, way: Way) -> Tensor:
+    def _pulled(self, batch: Batch, block: Tensor, way: Strategy) -> Tensor:
         graph = self._graph(batch, way)
         return graph(block, together=way.columns, keep=self._graphs.keeping)
 
-    def _graph(self, batch: Batch, way: Way) -> Graph:
-        if way.strategy in PLAIN:
+    def _graph(self, batch: Batch, way: Strategy) -> Graph:
+        if way.kind in PLAIN:
             return self._graphs.of(batch, self.graph)
         return self._graphs.of(batch, self.graph, lambda piece: self._program(piece, way), str(way))
 
-    def _program(self, batch: Batch, way: Way) -> Graph:
-        if way.strategy == "recorded":
-            return recorded(batch, self.graph, self.objective.device)
+    def _program(self, batch: Batch, way: Strategy) -> Graph:
+        if way.kind == "recorded":
+            return record_product(batch, self.graph, self.objective.device)
         return self.replay(batch, way)
 
     def work(self, columns: int) -> str:
         """What products with so many columns are called in the engine."""
         return f"{self.name}, {columns} column{'s' if columns > 1 else ''}"
 
-    def _way(self, batch: Batch, block: Tensor) -> Way:
+    def _way(self, batch: Batch, block: Tensor) -> Strategy:
         """How this many columns are taken: as asked, as before, or as a trial finds."""
         engine, work = self.objective.engine, self.work(block.shape[1])
         if work not in engine.ways:
             engine.ways[work] = self._tried(batch, block)
         return engine.ways[work]
 
-    def _tried(self, batch: Batch, block: Tensor) -> Way:
+    def _tried(self, batch: Batch, block: Tensor) -> Strategy:
         """The fastest way on one batch whose graph is there, as it is in a long run."""
         ways = self._candidates(batch, block.shape[1])
         if len(ways) == 1:
@@ -181,21 +181,21 @@ class SummedOperator(LinearOperator):
         plain, works = self._graphs.of(batch, self.graph), {}
         for way in ways:
             try:
-                graph = plain if way.strategy in PLAIN else self._graph(batch, way)
+                graph = plain if way.kind in PLAIN else self._graph(batch, way)
                 work = partial(graph, block, together=way.columns, keep=True)
                 work()
             except NoBatchingError:
                 continue
             except Exception as error:  # a compiler may fail in any way
-                if way.strategy not in PLAIN:
+                if way.kind not in PLAIN:
                     self._note(way, error)
                 elif way.columns == 1 or not (isinstance(error, RuntimeError) and memory.is_out_of_memory(error)):
                     raise
                 continue
             works[way] = work
-        return fastest(works) if works else Way()
+        return fastest(works) if works else Strategy()
 
-    def _candidates(self, batch: Batch, columns: int) -> list[Way]:
+    def _candidates(self, batch: Batch, columns: int) -> list[Strategy]:
         """What may be fastest, beginning with what is taken unless another is clearly faster."""
         engine = self.objective.engine
         size = max(self.objective.activation_bytes * batch.size, 1)
@@ -204,21 +204,21 @@ class SummedOperator(LinearOperator):
             room = min(room, WIDEST_BYTES)
         wide = max(1, min(columns, room // size))
         if engine.hvp == "linearize" and self.replays:
-            return [Way("linearize", wide)]
-        batched = [Way("vmap", wide)] if wide > 1 else []
-        ways = [Way(), *batched] if columns * size > BATCHED_BYTES else [*batched, Way()]
+            return [Strategy("linearize", wide)]
+        batched = [Strategy("vmap", wide)] if wide > 1 else []
+        ways = [Strategy(), *batched] if columns * size > BATCHED_BYTES else [*batched, Strategy()]
         if engine.hvp in ("loop", "vmap"):
-            ways = batched if batched and engine.hvp == "vmap" else [Way()]
+            ways = batched if batched and engine.hvp == "vmap" else [Strategy()]
         if self._recordable(columns * size):
-            records = [Way("recorded", way.columns) for way in ways]
+            records = [Strategy("recorded", way.columns) for way in ways]
             ways = records if engine.cuda_graphs == "on" else ways + records
         tensors = tree_form((batch.inputs, batch.targets)) is not None  # what else a batch holds would be compiled in
-        return [*ways, Way("compiled", columns)] if engine.compile and self.replays and tensors else ways
+        return [*ways, Strategy("compiled", columns)] if engine.compile and self.replays and tensors else ways
 
     def _recordable(self, size: int) -> bool:
         """Whether products may be recorded: on CUDA, with graphs that are kept; unasked where launching may count."""
         engine = self.objective.engine
         if self.objective.device.type != "cuda" or engine.cuda_graphs == "off":
             return False
-        wanted = engine.cuda_graphs == "on" or (size <= RECORDED_BYTES and safe())
+        wanted = engine.cuda_graphs == "on" or (size <= RECORDED_BYTES and recording_is_safe())
         return wanted and self._graphs.fit(self.graph)

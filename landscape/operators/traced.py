@@ -21,7 +21,7 @@ Program = Callable[..., Tensor]
 SAME = 1e-3  # relative: rounding is up to 1e-4 (digits-resnet in float32)
 
 
-def linearized(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -> Graph:
+def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -> Graph:
     """The derivative of the gradient, traced forward over reverse and replayed (`torch.func.linearize`).
 
     Two replays are compared with the `plain` graph's product. Raises TaskError if they differ, and for a model with an
@@ -86,7 +86,7 @@ def _require_rules(total: Callable[[Tensor], Tensor], theta: Tensor) -> None:
             raise TaskError(f"the gradient cannot be linearized: {node.name()} has no forward rule", fix="--hvp auto")
 
 
-def compiled(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
+def compile_product(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
     """The whole product as one program for this shape of batch, computed anew each time with its operations fused.
 
     Programs are compiled at a block's first product, and shared by all operators of the objective's engine.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Density, Eig, Objective, session
 from landscape.analyses.density import DensityResult
-from landscape.compute.strategy import Way
+from landscape.compute.strategy import Strategy
 from landscape.errors import UsageError
 from landscape.figures.density import confidence_band
 from landscape.operators import HessianOperator
@@ -201,7 +201,7 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     each = 11 * objective.theta.nbytes
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 4 * each)
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
-    graphs = HessianOperator(objective).planned_bytes(1, Way())
+    graphs = HessianOperator(objective).planned_bytes(1, Strategy())
     assert analysis.plan(objective).bytes == each + graphs
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: each)
     with pytest.raises(UsageError, match="fewer --steps"):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Eig, Objective, session
 from landscape.analyses.eig import Rows
-from landscape.compute.strategy import Way
+from landscape.compute.strategy import Strategy
 from landscape.errors import NumericalError, UsageError
 from landscape.operators import HessianOperator
 from landscape.storage import results as store
@@ -262,7 +262,7 @@ def test_a_gradient_that_is_not_finite_names_its_tensors() -> None:
 def test_the_plan_counts_basis_and_products(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     plan = Eig(k=3, max_basis=20).plan(objective)
-    graphs = HessianOperator(objective).planned_bytes(1, Way())
+    graphs = HessianOperator(objective).planned_bytes(1, Strategy())
     assert plan.bytes == 20 * 39 * 4 + graphs
     assert plan.facts["hvp"].startswith("loop, ")
     assert plan.products > 3

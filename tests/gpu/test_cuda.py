@@ -24,8 +24,8 @@ from landscape import (
     Trace,
 )
 from landscape.algorithms.lanczos.lanczos import lanczos
-from landscape.algorithms.lanczos.ritz import ritz
-from landscape.algorithms.lanczos.state import Wanted
+from landscape.algorithms.lanczos.ritz import ritz_pairs
+from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.compute.strategy import Engine
 from landscape.evaluation.sweep import PassSettings, Sweep
 from landscape.gates import measuring as checking
@@ -73,11 +73,11 @@ def test_data_that_are_read_anew_are_copied_ahead() -> None:
 
 def test_a_basis_in_the_host_s_memory_gives_the_same_eigenvalues() -> None:
     objective = landscape.load(SAMPLES / "digits-mlp.pt", device="cuda")
-    operator, wanted = HessianOperator(objective), Wanted(3)
+    operator, wanted = HessianOperator(objective), WantedPairs(3)
     values = []
     for spill in (False, True):
         *_, state = lanczos(operator, wanted, max_basis=30, max_products=200, block=2, spill=spill)
-        values.append(ritz(state, wanted).values)
+        values.append(ritz_pairs(state, wanted).values)
     assert np.allclose(*values, rtol=1e-5)
 
 

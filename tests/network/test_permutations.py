@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.algorithms.matrices import alignment
-from landscape.algorithms.matrices.alignment import matched, permuted
+from landscape.algorithms.matrices.alignment import match_units, permute_units
 from landscape.data.batches import Batch
 from landscape.errors import UsageError
 from landscape.network.permutations import permutation_groups
@@ -67,11 +67,11 @@ def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(
     shuffled = dict(weights)
     for number, group in enumerate(found):
         order = torch.randperm(group.size, generator=torch.Generator().manual_seed(number))
-        shuffled = permuted(shuffled, group, order)
+        shuffled = permute_units(shuffled, group, order)
     assert any(not torch.equal(shuffled[n], weights[n]) for n in weights)
     model.load_state_dict(shuffled)
     assert torch.allclose(model(batch.inputs), before, rtol=1e-4, atol=1e-5)
-    back = matched(weights, shuffled, found, set(weights))
+    back = match_units(weights, shuffled, found, set(weights))
     assert all(torch.equal(back[n], weights[n]) for n in weights)
 
 
@@ -85,8 +85,8 @@ def test_the_first_sweep_undoes_permutations_of_deep_and_narrow_nets(monkeypatch
         found = permutation_groups(model, Batch(torch.randn(2, 1), torch.zeros(2).long()))
         shuffled = dict(weights)
         for group in found:
-            shuffled = permuted(shuffled, group, torch.randperm(group.size))
-        back = matched(weights, shuffled, found, set(weights))
+            shuffled = permute_units(shuffled, group, torch.randperm(group.size))
+        back = match_units(weights, shuffled, found, set(weights))
         assert all(torch.equal(back[n], weights[n]) for n in weights)
 
 
@@ -107,7 +107,7 @@ def test_matching_never_goes_away_from_the_identity() -> None:
     here, there = (mlp([8, 30, 3], "relu") for _ in range(2))
     batch = Batch(torch.randn(4, 8), torch.zeros(4).long())
     a, b = here.state_dict(), there.state_dict()
-    found = matched(a, b, permutation_groups(here, batch), set(a))
+    found = match_units(a, b, permutation_groups(here, batch), set(a))
 
     def nearness(other: dict[str, Tensor]) -> float:
         return float(sum((a[n] * other[n]).sum() for n in a))
@@ -167,11 +167,11 @@ def test_random_starts_find_nearer_matches_than_one_descent_alone(monkeypatch: p
         here, there = (mlp([4, 5, 4, 2], "tanh").double().state_dict() for _ in range(2))
         net = mlp([4, 5, 4, 2], "tanh").double()
         units = permutation_groups(net, Batch(torch.randn(2, 4).double(), torch.zeros(2).long()))
-        found = matched(here, there, units, set(here))
+        found = match_units(here, there, units, set(here))
         near = float(sum((here[n] * found[n]).sum() for n in here))
         with monkeypatch.context() as patched:
             patched.setattr(alignment, "RANDOM", 0)
-            fewer = matched(here, there, units, set(here))
+            fewer = match_units(here, there, units, set(here))
         best = -float("inf")
         for order in permutations(range(5)):
             p = list(order)

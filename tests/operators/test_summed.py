@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Density, Objective, operators, session
-from landscape.compute.strategy import Engine, Hvp, Way
+from landscape.compute.strategy import Engine, Hvp, Strategy
 from landscape.errors import TaskError, UsageError
 from landscape.operators import GaussNewtonOperator, HessianOperator, summed
 from landscape.operators.block_diagonal import block_diagonal
@@ -77,7 +77,7 @@ class TestAllWaysAgree:
         product = HessianOperator(objective) @ block
         assert float((product - expected).norm() / expected.norm()) < 1e-6
         if hvp != "linearize":
-            assert objective.engine.ways["hessian, 4 columns"] == (Way("vmap", 4) if hvp == "vmap" else Way())
+            assert objective.engine.ways["hessian, 4 columns"] == (Strategy("vmap", 4) if hvp == "vmap" else Strategy())
 
     def test_compiled_products_are_traced_for_each_shape(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -92,7 +92,7 @@ class TestAllWaysAgree:
         operator = HessianOperator(objective)
         for columns in (1, 5, 5):
             assert torch.allclose(operator @ block[:, :columns], dense @ block[:, :columns], rtol=0, atol=1e-13)
-        assert objective.engine.ways["hessian, 5 columns"] == Way("compiled", 5)
+        assert objective.engine.ways["hessian, 5 columns"] == Strategy("compiled", 5)
         assert len(programs) == 4
         assert torch.allclose(HessianOperator(objective, 2 * objective.theta) @ block, operator_at_twice(x, y) @ block)
         assert len(programs) == 4  # which are any operator's
@@ -118,7 +118,7 @@ class TestAllWaysAgree:
         product = HessianOperator(objective) @ block
         assert torch.allclose(product, dense_hessian(tanh_net(), [classification]) @ block, rtol=0, atol=1e-13)
         assert objective.notes[-1] == "products are not compiled: no such shape"
-        assert objective.engine.ways["hessian, 5 columns"] == Way()
+        assert objective.engine.ways["hessian, 5 columns"] == Strategy()
 
     def test_what_cannot_be_compiled_is_said_and_left(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -145,16 +145,16 @@ class TestTheTrial:
         operator = HessianOperator(objective)
         for _ in range(2):
             operator @ block
-        ways = [Way("vmap", 5), Way()]  # so small a net is batched unless the loop is clearly faster
+        ways = [Strategy("vmap", 5), Strategy()]  # so small a net is batched unless the loop is clearly faster
         assert [list(works) for works in trials] == [ways]
         assert objective.engine.ways == {"hessian, 5 columns": ways[choice]}
-        assert list(objective.engine.described()) == [f"hessian, 5 columns: {ways[choice]}, graphs kept"]
+        assert list(objective.engine.descriptions()) == [f"hessian, 5 columns: {ways[choice]}, graphs kept"]
 
     def test_one_column_needs_no_trial(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(summed, "fastest", None)
         objective = objective_of(tanh_net(), [classification])
         HessianOperator(objective) @ objective.theta
-        assert objective.engine.ways == {"hessian, 1 column": Way()}
+        assert objective.engine.ways == {"hessian, 1 column": Strategy()}
 
     def test_larger_nets_begin_with_the_loop(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -163,7 +163,7 @@ class TestTheTrial:
         monkeypatch.setattr(summed, "fastest", lambda works: next(iter(works)))
         objective = objective_of(tanh_net(), [classification])
         HessianOperator(objective) @ block
-        assert objective.engine.ways == {"hessian, 5 columns": Way()}
+        assert objective.engine.ways == {"hessian, 5 columns": Strategy()}
 
     def test_columns_at_once_fit_into_memory(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -173,7 +173,7 @@ class TestTheTrial:
         monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: round(2.5 * size * 8 * 1.25))
         dense = dense_hessian(tanh_net(), [classification])
         assert torch.allclose(HessianOperator(objective) @ block, dense @ block, rtol=0, atol=1e-14)
-        assert objective.engine.ways == {"hessian, 5 columns": Way("vmap", 2)}
+        assert objective.engine.ways == {"hessian, 5 columns": Strategy("vmap", 2)}
 
     def test_an_operation_that_cannot_be_batched_leaves_the_loop(self, classification: Data, block: Tensor) -> None:
         for hvp in ("auto", "vmap"):
@@ -181,7 +181,7 @@ class TestTheTrial:
             operator = HessianOperator(objective)
             columns = torch.stack([operator @ column for column in block.unbind(dim=1)], dim=1)
             assert torch.allclose(operator @ block, columns, rtol=1e-13)
-            assert objective.engine.ways["hessian, 5 columns"] == Way()
+            assert objective.engine.ways["hessian, 5 columns"] == Strategy()
 
     @pytest.mark.parametrize(
         "kind", [GaussNewtonOperator, lambda o: block_diagonal(HessianOperator(o), o.space.layers())]
@@ -196,7 +196,7 @@ class TestTheTrial:
         assert torch.allclose(found[0], found[1], rtol=1e-12, atol=1e-14)
         assert torch.allclose(found[0], found[2], rtol=1e-12, atol=1e-14)
         (way,) = objective.engine.ways.values()
-        assert way == Way("vmap", 5)
+        assert way == Strategy("vmap", 5)
 
     def test_only_the_hessian_is_linearized(self, classification: Data, block: Tensor) -> None:
         objective = objective_of(tanh_net(), [classification], "linearize")
@@ -533,7 +533,7 @@ class TestTheResult:
 
     def test_a_resumed_run_goes_the_same_way(self, classification: Data) -> None:
         first, second = (objective_of(tanh_net(), [classification]) for _ in range(2))
-        first.engine.ways["hessian, 8 columns"] = Way("vmap", 4)
+        first.engine.ways["hessian, 8 columns"] = Strategy("vmap", 4)
         second.resume_settings(first.engine.to_json(), 7, "cpu")
         assert second.engine.ways == first.engine.ways
         assert second.micro_batch == 7
@@ -544,13 +544,18 @@ class TestTheResult:
 
     def test_a_run_from_elsewhere_goes_its_own_way(self, classification: Data) -> None:
         objective = objective_of(tanh_net(), [classification])
-        objective.resume_settings(Engine(ways={"hessian, 1 column": Way("vmap", 4)}).to_json(), 7, "cuda:1")
+        objective.resume_settings(Engine(ways={"hessian, 1 column": Strategy("vmap", 4)}).to_json(), 7, "cuda:1")
         assert not objective.engine.ways
         assert objective.micro_batch == 24
         objective.resume_settings(
-            Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu"
+            Engine(ways={"a": Strategy("compiled"), "b": Strategy("recorded"), "c": Strategy()}).to_json(), 7, "cpu"
         )
-        assert objective.engine.ways == {"b": Way("recorded"), "c": Way()}  # on a GPU: no other device comes here
+        assert objective.engine.ways == {
+            "b": Strategy("recorded"),
+            "c": Strategy(),
+        }  # on a GPU: no other device comes here
         off = Objective(tanh_net(), [classification], engine=Engine(cuda_graphs="off", compile=True))
-        off.resume_settings(Engine(ways={"a": Way("compiled"), "b": Way("recorded"), "c": Way()}).to_json(), 7, "cpu")
-        assert off.engine.ways == {"a": Way("compiled"), "c": Way()}
+        off.resume_settings(
+            Engine(ways={"a": Strategy("compiled"), "b": Strategy("recorded"), "c": Strategy()}).to_json(), 7, "cpu"
+        )
+        assert off.engine.ways == {"a": Strategy("compiled"), "c": Strategy()}

@@ -15,7 +15,7 @@ from torch import Tensor
 from landscape import seeds
 from landscape.algorithms.ascent.ball import Ball
 from landscape.algorithms.lanczos import lanczos, ritz
-from landscape.algorithms.lanczos.state import LanczosState, Wanted
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.operators.base import LinearOperator
 
 ORDER = ("+gradient", "-gradient", "+v1", "-v1", "random 1", "+v2", "-v2", "random 2", "random 3")
@@ -23,18 +23,18 @@ ROUGH = 0.05  # residual of the eigenvectors, relative: a start need not be exac
 PRODUCTS = 30  # at most for them; 8 to 14 were taken on trained nets
 
 
-def names(count: int) -> tuple[str, ...]:
+def start_names(count: int) -> tuple[str, ...]:
     """What the first `count` starts are called; beyond the ninth they are random."""
     more = (f"random {index}" for index in range(4, count - len(ORDER) + 4))
     return (*ORDER, *more)[:count]
 
 
-def eigenvectors_of(count: int) -> int:
+def eigenvector_count(count: int) -> int:
     """How many leading eigenvectors `count` starts need."""
-    return sum(name.startswith("+v") for name in names(count))
+    return sum(name.startswith("+v") for name in start_names(count))
 
 
-def points(count: int, ball: Ball, slope: Tensor, vectors: Tensor, movable: Tensor, seed: int) -> Tensor:
+def start_points(count: int, ball: Ball, slope: Tensor, vectors: Tensor, movable: Tensor, seed: int) -> Tensor:
     """The starts `(count, P)` on the ball's surface.
 
     `slope (P,)` is the function's at the centre, `vectors (k, P)` are leading eigenvectors; where there are too few,
@@ -44,7 +44,7 @@ def points(count: int, ball: Ball, slope: Tensor, vectors: Tensor, movable: Tens
 
 
 def _lines(count: int, slope: Tensor, vectors: Tensor, movable: Tensor, seed: int) -> Iterator[Tensor]:
-    for name in names(count):
+    for name in start_names(count):
         sign = -1.0 if name.startswith("-") else 1.0
         place = int(name[2:]) - 1 if name[1] == "v" else -1
         if name.endswith("gradient"):
@@ -55,7 +55,7 @@ def _lines(count: int, slope: Tensor, vectors: Tensor, movable: Tensor, seed: in
             yield seeds.normal(len(slope), slope, seed, "start", name) * movable
 
 
-def searching(
+def eigenvector_search(
     operator: LinearOperator, count: int, seed: int, rows: int, resume: LanczosState | None
 ) -> Iterator[LanczosState]:
     """The states of a rough search for leading eigenvectors, after each product, in a basis of about `rows`."""
@@ -64,11 +64,11 @@ def searching(
     yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=basis, max_products=PRODUCTS, resume=resume)
 
 
-def leading(state: LanczosState, count: int) -> tuple[Tensor, np.ndarray]:
+def leading_eigenvectors(state: LanczosState, count: int) -> tuple[Tensor, np.ndarray]:
     """The leading eigenvectors as rows `(k, P)` and their eigenvalues, from the last state of the search."""
-    pairs = ritz.ritz(state, _wanted(state.basis.shape[1], count))
-    return ritz.vectors(pairs, state.basis), pairs.values
+    pairs = ritz.ritz_pairs(state, _wanted(state.basis.shape[1], count))
+    return ritz.ritz_vectors(pairs, state.basis), pairs.values
 
 
-def _wanted(size: int, count: int) -> Wanted:
-    return Wanted(min(count, size), tol=ROUGH, confirm=0)
+def _wanted(size: int, count: int) -> WantedPairs:
+    return WantedPairs(min(count, size), tol=ROUGH, confirm=0)

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
-FEWEST = 16  # values from which a slope is fitted, and from which a standard error is believed enough to stop on
+MIN_DRAWS = 16  # values from which a slope is fitted, and from which a standard error is believed enough to stop on
 
 
 @dataclass(frozen=True)
-class Mean:
+class ControlledMean:
     """Estimates `(R,)` with standard errors and half-widths of their 95 % intervals, from draws `(n, R)`."""
 
     value: np.ndarray
@@ -25,7 +25,7 @@ class Mean:
         return bool((self.half_width <= rtol * np.abs(self.value)).all())
 
 
-def mean(values: np.ndarray, controls: np.ndarray) -> Mean:
+def controlled_mean(values: np.ndarray, controls: np.ndarray) -> ControlledMean:
     """The mean of each column of `(n, R)`, given `(n,)` values of a control variate of mean 0.
 
     It is the intercept of the regression on the control variate, with Student's interval; the plain mean where there
@@ -34,10 +34,10 @@ def mean(values: np.ndarray, controls: np.ndarray) -> Mean:
     count, average = len(values), values.mean(axis=0)
     if count < 2:
         unknown = np.full(average.shape, np.inf)
-        return Mean(average, unknown, unknown, values)
+        return ControlledMean(average, unknown, unknown, values)
     centre = float(controls.mean())
     spread = float(((controls - centre) ** 2).sum())
-    fitted = count >= FEWEST and spread > 0
+    fitted = count >= MIN_DRAWS and spread > 0
     with np.errstate(invalid="ignore"):  # infinite values have no deviation, which is NaN
         slope = (controls - centre) @ (values - average) / spread if fitted else np.zeros_like(average)
         residuals = values - average - np.outer(controls - centre, slope)
@@ -45,4 +45,4 @@ def mean(values: np.ndarray, controls: np.ndarray) -> Mean:
         error = np.sqrt((residuals**2).sum(axis=0) / freedom * (1 / count + (centre**2 / spread if fitted else 0)))
         value = average - slope * centre
     half_width = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    return Mean(value, error, half_width, values - np.outer(controls, slope))
+    return ControlledMean(value, error, half_width, values - np.outer(controls, slope))

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from landscape.algorithms.lanczos import lanczos
-from landscape.algorithms.lanczos.state import LanczosState, Wanted
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.operators.base import LinearOperator
 
 SPARE = 2  # rows beyond the products, so that no restart is needed
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlVariate:
     """Q as rows `(k, P)`, and T `(k, k)` in float64."""
 
     rows: Tensor
@@ -38,15 +38,15 @@ class Control:
         return float(inside @ self.projected @ inside) - self.trace
 
 
-def searching(
+def krylov_space(
     operator: LinearOperator, products: int, seed: int, resume: LanczosState | None = None
 ) -> Iterator[LanczosState]:
     """The states of a Krylov space of so many products, after each, or of the whole space if it is smaller."""
     count = min(products, operator.size)
-    wanted = Wanted(count, "magnitude", tol=0.0, confirm=0)
+    wanted = WantedPairs(count, "magnitude", tol=0.0, confirm=0)
     yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=count + SPARE, max_products=count, resume=resume)
 
 
-def control(state: LanczosState) -> Control:
+def control_variate(state: LanczosState) -> ControlVariate:
     """The control variate of the space that was spanned."""
-    return Control(state.basis[: state.active], torch.from_numpy(state.projected))
+    return ControlVariate(state.basis[: state.active], torch.from_numpy(state.projected))

@@ -19,7 +19,7 @@ def standard_errors(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return errors
 
 
-def pooled_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
+def data_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
     """The standard error over groups of the mean of K ratios, each of which is one random probe's.
 
     What the probes alone make of it is taken off: with ever more probes, only the data's part would be left. NaN where

@@ -20,25 +20,25 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import finite, floor, norm, orthogonalise
+from landscape.algorithms.lanczos.basis import norm, orthogonalize, require_finite, rounding_floor
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
-Method = Literal["auto", "hutchinson", "hutch++", "xtrace"]
+TraceMethod = Literal["auto", "hutchinson", "hutch++", "xtrace"]
 CONFIDENCE = 0.95
-TOGETHER = 8  # columns that share a pass over the data
+PROBES_PER_PASS = 8  # columns that share a pass over the data
 PRIOR = (0.5, 0.25)  # the decay p of the spread that is assumed at first, and how much: a doubling of s weighs 0.24
 # XTrace's values share their images. The ratio of the true error to that of independent values, over 18 designed
 # spectra and sizes, was 1.03 to 1.47
 DEPENDENT = 2**0.5
-FEWEST = {"hutchinson": 10, "hutch++": 10, "xtrace": 16}  # values from which a standard error is believed
+MIN_VALUES = {"hutchinson": 10, "hutch++": 10, "xtrace": 16}  # values from which a standard error is believed
 
 
 @dataclass(frozen=True)
-class Goal:
+class TraceGoal:
     """Which estimators may be used, the half-width asked for relative to the trace, and a limit on products."""
 
-    method: Method
+    method: TraceMethod
     rtol: float
     max_products: int
     capacity: int  # sketched probes that fit into memory
@@ -94,13 +94,13 @@ class TraceState:
         basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
         basis[: len(rows)] = rows
         for index in range(len(rest["quadratics"])):
-            probes[index] = probe(shape[1], like, seed, "sketched", index)
+            probes[index] = trace_probe(shape[1], like, seed, "sketched", index)
         plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
         return cls(basis=basis, probes=probes, **plain)
 
 
 @dataclass(frozen=True)
-class Reading:
+class TraceEstimate:
     """One estimator's estimate: its values' mean, standard error, 95 % half-width, and the products behind it."""
 
     estimator: str
@@ -111,56 +111,56 @@ class Reading:
     enough: bool  # whether there are enough values to believe the standard error
     draws: np.ndarray  # (n,), whose mean the value is: one for each random vector; none of an exact trace
 
-    def needed(self, half_width: float) -> float:
+    def products_for(self, half_width: float) -> float:
         """Products until that half-width, if the error falls as the root of the products."""
         return self.products * (self.half_width / half_width) ** 2 if half_width else float("inf")
 
 
-def traces(
+def estimate_trace(
     operator: LinearOperator,
     groups: Sequence[ParameterGroup],
-    goal: Goal,
+    goal: TraceGoal,
     *,
     seed: int = 0,
     resume: TraceState | None = None,
 ) -> Iterator[TraceState]:
-    """States after each pass of at most 8 products, until `finished(state, goal)`."""
+    """States after each pass of at most 8 products, until `trace_finished(state, goal)`."""
     state = resume or _begin(operator, groups, goal)
     while (move := _next(state, goal)) is not None:
         state = move(operator, groups, state, seed, goal.max_products - state.products)
         yield state
 
 
-def finished(state: TraceState, goal: Goal) -> bool:
+def trace_finished(state: TraceState, goal: TraceGoal) -> bool:
     """Whether nothing is left to do: the goal is reached, or the limit on products."""
     return _next(state, goal) is None
 
 
-def reached(state: TraceState, goal: Goal) -> bool:
+def goal_reached(state: TraceState, goal: TraceGoal) -> bool:
     """Whether the chosen estimator's half-width is as small as was asked for, with enough values behind it."""
-    chosen = best(state, goal)
+    chosen = preferred_estimate(state, goal)
     asked = chosen is not None and (goal.method == "auto" or chosen.estimator in ("exact", goal.method))
     return chosen is not None and asked and chosen.enough and chosen.half_width <= goal.rtol * abs(chosen.value)
 
 
-def best(state: TraceState, goal: Goal) -> Reading | None:
+def preferred_estimate(state: TraceState, goal: TraceGoal) -> TraceEstimate | None:
     """The reading that counts: the exact one, else the asked for, else that of the step that came last, else any.
 
     Not the one with the smallest half-width: what is chosen for a lucky error is too sure of itself.
     """
-    found = {reading.estimator: reading for reading in readings(state)}
+    found = {reading.estimator: reading for reading in trace_estimates(state)}
     asked = ("hutch++", "xtrace", "hutchinson") if goal.method == "auto" else (goal.method,)
     every = [found[name] for name in ("exact", *asked, "xtrace", "hutchinson") if name in found]
     return next((reading for reading in every if reading.enough), every[0] if every else None)
 
 
-def readings(state: TraceState) -> list[Reading]:
+def trace_estimates(state: TraceState) -> list[TraceEstimate]:
     """What each estimator says of the products so far."""
     found = []
     size = state.basis.shape[1]
     if state.columns == size or state.captured:
         whole = state.diagonal[-1] if state.columns == size else np.trace(state.projected)
-        found.append(Reading("exact", float(whole), 0.0, 0.0, state.products, True, np.zeros(0)))
+        found.append(TraceEstimate("exact", float(whole), 0.0, 0.0, state.products, True, np.zeros(0)))
     plain = state.quadratics if state.sketched else state.values
     found += _reading("hutchinson", plain, len(plain))
     if state.sketched and not state.captured:
@@ -202,7 +202,7 @@ def xtrace_values(state: TraceState) -> np.ndarray:
     return values
 
 
-def probe(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
+def trace_probe(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
     """A random vector `(P,)`, uniform on the sphere of radius sqrt(P)."""
     vector = seeds.normal(size, like, seed, "trace", *path)
     return vector.mul_(size**0.5 / norm(vector))
@@ -211,28 +211,32 @@ def probe(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
 # -- what to do next -----------------------------------------------------------------------------------------------
 
 
-def _next(state: TraceState, goal: Goal) -> Any:
+def _next(state: TraceState, goal: TraceGoal) -> Any:
     """The next step: sketch, probe, or sum the diagonal itself; None at the end."""
     size = state.basis.shape[1]
     if state.columns:
         return None if state.columns == size or state.products >= goal.max_products else _sum_diagonal
     lacking = not state.captured and len(state.values) < goal.fewest_others
-    if state.captured or (reached(state, goal) and not lacking):
+    if state.captured or (goal_reached(state, goal) and not lacking):
         return None
-    room = state.sketched + TOGETHER <= len(state.basis)
+    room = state.sketched + PROBES_PER_PASS <= len(state.basis)
     left = goal.max_products - state.products
     if left <= 0 or (goal.method == "xtrace" and (not room or (left < 2 and state.products))):
         return None
     if left < 2:  # one product is too little for a sketch
         return _probe
-    if not state.products and goal.method == "auto" and size <= min(2 * FEWEST["xtrace"], left):
+    if not state.products and goal.method == "auto" and size <= min(2 * MIN_VALUES["xtrace"], left):
         return _sum_diagonal  # no estimate takes fewer products
-    reserved = max(goal.fewest_others, FEWEST["hutch++"] if goal.method == "hutch++" else 0)
-    if state.sketched and len(state.values) < reserved and left < 2 * TOGETHER + reserved:
+    reserved = max(goal.fewest_others, MIN_VALUES["hutch++"] if goal.method == "hutch++" else 0)
+    if state.sketched and len(state.values) < reserved and left < 2 * PROBES_PER_PASS + reserved:
         return _probe
-    if lacking and reached(state, goal):
+    if lacking and goal_reached(state, goal):
         return _probe
-    if not len(state.values) and goal.method != "hutchinson" and len(state.history) < FEWEST["xtrace"] // TOGETHER:
+    if (
+        not len(state.values)
+        and goal.method != "hutchinson"
+        and len(state.history) < MIN_VALUES["xtrace"] // PROBES_PER_PASS
+    ):
         return _sketch
     if len(state.values) == 0 and goal.method == "hutchinson":
         return _probe
@@ -241,14 +245,14 @@ def _next(state: TraceState, goal: Goal) -> Any:
     return _sum_diagonal if ahead > size and exact_fits else move
 
 
-def _cheapest(state: TraceState, goal: Goal) -> tuple[Any, float]:
+def _cheapest(state: TraceState, goal: TraceGoal) -> tuple[Any, float]:
     """The step that leads to the goal in the fewest products, and how many they are.
 
     m others reach the half-width w when m = (t spread / w)^2. They leave the spread as it is; sketching lowers it as
     s^-p. XTrace is there when m(s) = s, for 2 s products; Hutch++ takes 2 s + m(s), least at s^(2p + 1) = p m s^2p.
     """
     known = state.values if len(state.values) else state.quadratics
-    value = next(r.value for r in reversed(readings(state))) if len(known) > 1 else 0.0
+    value = next(r.value for r in reversed(trace_estimates(state))) if len(known) > 1 else 0.0
     width = goal.rtol * abs(value) or np.finfo(float).tiny
     quantile = student.ppf((1 + CONFIDENCE) / 2, 30)
     if len(state.values):
@@ -262,9 +266,9 @@ def _cheapest(state: TraceState, goal: Goal) -> tuple[Any, float]:
     hutchpp = 2 * (optimum - count) + constant / optimum ** (2 * power)
     if goal.method == "xtrace":
         return _sketch, xtrace
-    if state.sketched + TOGETHER > len(state.basis):
+    if state.sketched + PROBES_PER_PASS > len(state.basis):
         return _probe, others
-    at_optimum = optimum - count < TOGETHER / 2
+    at_optimum = optimum - count < PROBES_PER_PASS / 2
     if at_optimum and (goal.method == "hutch++" or hutchpp < xtrace):
         return _probe, hutchpp
     return _sketch, hutchpp if goal.method == "hutch++" else min(xtrace, hutchpp)
@@ -279,19 +283,19 @@ def _decay(history: np.ndarray) -> float:
     return float(np.clip(slope, 0.0, 4.0))
 
 
-def _reading(name: str, values: np.ndarray, products: int) -> list[Reading]:
+def _reading(name: str, values: np.ndarray, products: int) -> list[TraceEstimate]:
     count = len(values)
     if count < 2:
         return []
     error = float(values.std(ddof=1) / np.sqrt(count)) * (DEPENDENT if name == "xtrace" else 1.0)
     half = float(student.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
-    return [Reading(name, float(values.mean()), error, half, products, count >= FEWEST[name], values)]
+    return [TraceEstimate(name, float(values.mean()), error, half, products, count >= MIN_VALUES[name], values)]
 
 
 # -- the steps -----------------------------------------------------------------------------------------------------
 
 
-def _begin(operator: LinearOperator, groups: Sequence[ParameterGroup], goal: Goal) -> TraceState:
+def _begin(operator: LinearOperator, groups: Sequence[ParameterGroup], goal: TraceGoal) -> TraceState:
     like, shape = operator.like, (0 if goal.method == "hutchinson" else goal.capacity, operator.size)
     basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
     none, square, count = np.zeros(0), np.zeros((0, 0)), len(groups)
@@ -306,15 +310,15 @@ def _sketch(
 ) -> TraceState:
     """Eight more probes, or as many as may be, are multiplied, their images join Q, and the new rows are multiplied."""
     first, rank = state.sketched, state.rank
-    count = max(1, min(TOGETHER, len(state.basis) - first, operator.size - rank, left // 2))
+    count = max(1, min(PROBES_PER_PASS, len(state.basis) - first, operator.size - rank, left // 2))
     for index in range(first, first + count):
-        state.probes[index] = probe(operator.size, operator.like, seed, "sketched", index)
+        state.probes[index] = trace_probe(operator.size, operator.like, seed, "sketched", index)
     fresh = state.probes[first : first + count]
     image = _finite(operator.matmat(fresh.T)).T
     scale = max(state.scale, float(torch.linalg.vector_norm(image, dim=1).max()) / operator.size**0.5)
-    least = floor(image.dtype, scale * operator.size**0.5)
+    least = rounding_floor(image.dtype, scale * operator.size**0.5)
     for one in image.clone():
-        orthogonalise(one[None], state.basis[:rank])
+        orthogonalize(one[None], state.basis[:rank])
         length = norm(one)
         if length > least:  # else the image lies in Q: the range is captured
             state.basis[rank] = one / length
@@ -354,8 +358,8 @@ def _probe(
 ) -> TraceState:
     """Eight more probes, or as many as may be, are multiplied after Q has been projected out of them."""
     rows, size = state.basis[: state.rank], operator.size
-    first, count = len(state.values), min(TOGETHER, left)
-    whole = torch.stack([probe(size, operator.like, seed, "other", first + index) for index in range(count)])
+    first, count = len(state.values), min(PROBES_PER_PASS, left)
+    whole = torch.stack([trace_probe(size, operator.like, seed, "other", first + index) for index in range(count)])
     rest = _without(whole, rows)
     image = _finite(operator.matmat(rest.T)).T.contiguous()
     curved = (rest.double() * image).sum(dim=1)
@@ -381,7 +385,7 @@ def _sum_diagonal(
 ) -> TraceState:
     """The next eight entries of the diagonal itself: where P is small this takes fewer products than any estimate."""
     first = state.columns
-    count = min(TOGETHER, operator.size - first, left)
+    count = min(PROBES_PER_PASS, operator.size - first, left)
     unit = torch.zeros((operator.size, count), dtype=operator.like.dtype, device=operator.like.device)
     unit[torch.arange(first, first + count), torch.arange(count)] = 1
     entries = _finite(operator.matmat(unit)).diagonal(-first).double().cpu().numpy()[:count]
@@ -405,5 +409,5 @@ def _dot(left: Tensor, right: Tensor) -> np.ndarray:
 
 
 def _finite(image: Tensor) -> Tensor:
-    finite(norm(image.reshape(-1)))
+    require_finite(norm(image.reshape(-1)))
     return image

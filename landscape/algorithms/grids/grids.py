@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def coordinates(count: int, low: float, high: float, *, unit: bool = False) -> np.ndarray:
+def grid_coordinates(count: int, low: float, high: float, *, unit: bool = False) -> np.ndarray:
     """`count` equally spaced numbers in [low, high], ascending, one of which is exactly 0; with `unit` another is 1.
 
     0 must lie in the range (with `unit`, 1 too, and count >= 2). Where an end of the range and 0 cannot both be met, as
@@ -31,11 +31,11 @@ def coordinates(count: int, low: float, high: float, *, unit: bool = False) -> n
     return np.arange(-left, cells - left + 1) * extent / steps
 
 
-def centre(values: np.ndarray) -> int:
+def center_index(values: np.ndarray) -> int:
     """The place of 0."""
     return int(np.flatnonzero(values == 0)[0])
 
 
-def centres(coordinates: Sequence[np.ndarray]) -> tuple[int, ...]:
+def center_indices(coordinates: Sequence[np.ndarray]) -> tuple[int, ...]:
     """The index of the point with coordinates 0 in an array whose last axis has the first coordinates."""
-    return tuple(centre(axis) for axis in reversed(coordinates))
+    return tuple(center_index(axis) for axis in reversed(coordinates))

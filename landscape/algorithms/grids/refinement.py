@@ -27,7 +27,7 @@ Cell = tuple[tuple[int, int], ...]  # first and last index along each axis
 
 
 @dataclass(frozen=True)
-class Refined:
+class RefinedGrid:
     """Values on the whole grid, which of them were evaluated, and an estimate of the error of the others.
 
     The error of a point is three times the largest deviation that was seen within a cell of it, before the evaluation
@@ -39,9 +39,9 @@ class Refined:
     errors: np.ndarray
 
 
-def refined(
+def refine(
     shape: tuple[int, ...], tol: float, also: Sequence[Index] = ()
-) -> Generator[list[Index], Sequence[float], Refined]:
+) -> Generator[list[Index], Sequence[float], RefinedGrid]:
     """Yields the points to be evaluated next and is sent their values; `tol` is the error relative to the range.
 
     One or two axes; the points in `also` are evaluated whatever lies around them. Values that are not finite are never
@@ -98,7 +98,7 @@ class _Grid:
         """All values, interpolated where they are not known."""
         missing = [tuple(place) for place in np.argwhere(~self.known)]
         guessed = self.values.copy()
-        guessed[~self.known] = interpolated(self.values, self.known, missing)
+        guessed[~self.known] = interpolate(self.values, self.known, missing)
         return guessed
 
     def tests(self, cell: Cell) -> list[Index]:
@@ -120,17 +120,17 @@ class _Grid:
             small = gap <= RELATIVE * tol * lowest
         return bool(small and np.isfinite(inside).all())
 
-    def finished(self, gaps: Mapping[Cell, float]) -> Refined:
+    def finished(self, gaps: Mapping[Cell, float]) -> RefinedGrid:
         from scipy.ndimage import maximum_filter
 
         errors = np.zeros(self.values.shape)
         for cell, gap in gaps.items():
             errors[_inside(cell)] = np.maximum(errors[_inside(cell)], gap)
         estimates = maximum_filter(SAFETY * errors, size=STRIDE + 1, mode="nearest")
-        return Refined(self.guess(), self.known, np.where(self.known, 0, estimates))
+        return RefinedGrid(self.guess(), self.known, np.where(self.known, 0, estimates))
 
 
-def interpolated(values: np.ndarray, known: np.ndarray, points: Sequence[Index]) -> np.ndarray:
+def interpolate(values: np.ndarray, known: np.ndarray, points: Sequence[Index]) -> np.ndarray:
     """Values at `points` by cubic radial basis functions through the finite known ones; NaN if these are too few."""
     from scipy.interpolate import RBFInterpolator
 
@@ -149,7 +149,7 @@ def interpolated(values: np.ndarray, known: np.ndarray, points: Sequence[Index])
     return np.exp(found) if logarithmic else found
 
 
-def linear(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def interpolate_linearly(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """The grid with what is not known filled in between known neighbours: it overshoots none of them."""
     from scipy.interpolate import LinearNDInterpolator
 

@@ -45,17 +45,17 @@ def barrier(line: np.ndarray, coordinates: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Width:
+class BasinSize:
     """The stretch of a line around 0 that lies below a level; open if the line ends before it rises above."""
 
     value: float
     open: bool
 
 
-def width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -> Width:
+def basin_width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -> BasinSize:
     """The width at `level` of the basin that `place` lies in, with straight lines between points; 0 if it is higher."""
     if not line[place] <= level:
-        return Width(0.0, open=False)
+        return BasinSize(0.0, open=False)
     ends, is_open = [], False
     for side in (-1, 1):
         here = place
@@ -69,10 +69,12 @@ def width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -
         is_open |= math.isnan(rise)  # nothing was seen to rise
         share = (level - line[here]) / rise if math.isfinite(rise) else 0.0
         ends.append(float(coordinates[here] + share * (coordinates[here + side] - coordinates[here])))
-    return Width(ends[1] - ends[0], is_open)
+    return BasinSize(ends[1] - ends[0], is_open)
 
 
-def area(values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[int, int], level: float) -> Width:
+def basin_area(
+    values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[int, int], level: float
+) -> BasinSize:
     """The area of the basin of `place` below a level, on both axes' coordinates (rows first); open at an edge or NaN.
 
     The grid is made finer by straight lines between points, and the points below the level are counted that are
@@ -93,7 +95,7 @@ def area(values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[i
     coarse = mine[::FINER, ::FINER]
     unseen = (binary_dilation(np.isnan(values)) & coarse).any()  # beside NaN nothing was seen to rise
     cell = float(np.prod([(axis[-1] - axis[0]) / (len(steps[i]) - 1) for i, axis in enumerate(axes)]))
-    return Width(float(mine.sum()) * cell, bool((mine & edge).any() or unseen))
+    return BasinSize(float(mine.sum()) * cell, bool((mine & edge).any() or unseen))
 
 
 def _between(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:

@@ -18,7 +18,7 @@ CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a
 CHUNK_NUMBERS = 1 << 26  # of rows brought over at once: bounds the memory of a basis that lies elsewhere
 
 
-def allocated(rows: int, like: Tensor, spill: bool) -> Tensor:
+def allocate(rows: int, like: Tensor, spill: bool) -> Tensor:
     """Room for so many rows: beside `like`, or with `spill` in the host's memory, pinned where there is CUDA."""
     shape = rows, len(like)
     if not spill:
@@ -26,7 +26,7 @@ def allocated(rows: int, like: Tensor, spill: bool) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, pin_memory=torch.cuda.is_available())
 
 
-def orthogonalise(vectors: Tensor, rows: Tensor) -> np.ndarray:
+def orthogonalize(vectors: Tensor, rows: Tensor) -> np.ndarray:
     """Takes the components along n rows out of b vectors `(b, P)`, in place, and returns them: `(n, b)`, float64.
 
     The rows may lie in other memory; they are then brought over in chunks.
@@ -58,13 +58,13 @@ def _apart(rows: Tensor, vectors: Tensor) -> bool:
     return rows.device != vectors.device
 
 
-def fresh(rows: Tensor, seed: int, label: int, place: int = 0) -> Tensor:
+def random_unit_vector(rows: Tensor, seed: int, label: int, place: int = 0) -> Tensor:
     """A random unit vector orthogonal to the rows; a function of the seed, the label and the place within a block."""
     own = ("lanczos", label, place) if place else ("lanczos", label)
     vector = seeds.normal(rows.shape[1], rows, seed, *own)
     for _ in range(SWEEPS):
         vector /= norm(vector)
-        orthogonalise(vector[None], rows)
+        orthogonalize(vector[None], rows)
     return vector.div_(norm(vector))
 
 
@@ -85,7 +85,7 @@ def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.numpy(), vectors.numpy()
 
 
-def floor(dtype: torch.dtype, scale: Any) -> Any:
+def rounding_floor(dtype: torch.dtype, scale: Any) -> Any:
     """What the arithmetic leaves of a vector or a residual at best, where ||A|| is about `scale`, a number or an array.
 
     Below it no product can tell them from zero.
@@ -93,7 +93,7 @@ def floor(dtype: torch.dtype, scale: Any) -> Any:
     return NOISE * torch.finfo(dtype).eps * scale
 
 
-def finite(sizes: Any) -> Any:
+def require_finite(sizes: Any) -> Any:
     """The norms of products, as they are; raises NumericalError if one of them is not a number."""
     if not np.isfinite(sizes).all():
         raise NumericalError(

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import eigh, finite, floor
+from landscape.algorithms.lanczos.basis import eigh, require_finite, rounding_floor
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
 
 @dataclass(frozen=True)
-class LockstepState:
+class BatchedLanczosState:
     """Runs after some steps: n probes, g groups, `steps` products each at most.
 
     `basis` `(c, steps + 1, P)` belongs to the probes `first ... first + c` that are under way; those before are done.
@@ -44,7 +44,7 @@ class LockstepState:
         """Whether every run came to an invariant subspace, so that more steps would change nothing."""
         return not _running(np.nan_to_num(self.beta)).any()
 
-    def halved(self) -> LockstepState:
+    def first_half(self) -> BatchedLanczosState:
         """The same runs after half their steps."""
         half = slice(max(1, self.alpha.shape[2] // 2))
         return replace(self, alpha=self.alpha[:, :, half], beta=self.beta[:, :, half])
@@ -56,7 +56,7 @@ class LockstepState:
         return {**plain, "basis": self.basis[:, :rows].cpu().numpy(), "shape": np.asarray(self.basis.shape)}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> LockstepState:
+    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> BatchedLanczosState:
         """The state that `arrays()` described, on the device and in the dtype of `like`."""
         rest = dict(arrays)
         rows = torch.from_numpy(rest.pop("basis")).to(like)
@@ -67,7 +67,7 @@ class LockstepState:
 
 
 @dataclass(frozen=True)
-class Rule:
+class QuadratureRule:
     """Gauss quadrature rules of n probes for one group: nodes ascending, NaN and weight 0 beyond a run's end.
 
     `nodes`, `weights` and `residuals` `(n, m)`; a residual is ||A y - theta y|| of the unit Ritz vector y. The weights
@@ -85,7 +85,7 @@ class Rule:
         return bool((np.nan_to_num(self.residuals) == 0).all())
 
 
-def lockstep(
+def batched_lanczos(
     operator: LinearOperator,
     groups: Sequence[ParameterGroup],
     *,
@@ -94,8 +94,8 @@ def lockstep(
     together: int,
     seed: int = 0,
     locked: Tensor | None = None,
-    resume: LockstepState | None = None,
-) -> Iterator[LockstepState]:
+    resume: BatchedLanczosState | None = None,
+) -> Iterator[BatchedLanczosState]:
     """States after each step, until every probe has had `steps` products, or its runs have come to their ends.
 
     `together` probes share a pass, and hold `steps + 1` rows of P numbers each. The operator has no entries between
@@ -107,7 +107,7 @@ def lockstep(
         yield state
 
 
-def rules(state: LockstepState, groups: Sequence[ParameterGroup]) -> list[Rule]:
+def quadrature_rules(state: BatchedLanczosState, groups: Sequence[ParameterGroup]) -> list[QuadratureRule]:
     """The rule of each group, over all probes."""
     return [_rule(state.alpha[:, g], state.beta[:, g], group.size) for g, group in enumerate(groups)]
 
@@ -120,11 +120,11 @@ def _begin(
     together: int,
     seed: int,
     locked: Tensor | None,
-) -> LockstepState:
+) -> BatchedLanczosState:
     basis = torch.empty((together, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device)
     alpha, beta = np.full((2, probes, len(groups), steps), np.nan)
     _seed(basis, groups, 0, seed, locked)
-    return LockstepState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
+    return BatchedLanczosState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
 
 
 def _seed(basis: Tensor, groups: Sequence[ParameterGroup], first: int, seed: int, locked: Tensor | None) -> None:
@@ -142,8 +142,12 @@ def _seed(basis: Tensor, groups: Sequence[ParameterGroup], first: int, seed: int
 
 
 def _step(
-    operator: LinearOperator, groups: Sequence[ParameterGroup], state: LockstepState, seed: int, locked: Tensor | None
-) -> LockstepState:
+    operator: LinearOperator,
+    groups: Sequence[ParameterGroup],
+    state: BatchedLanczosState,
+    seed: int,
+    locked: Tensor | None,
+) -> BatchedLanczosState:
     """One pass over the data: every run under way gets its next coefficients and its next vector."""
     step, count = state.step, min(len(state.basis), len(state.alpha) - state.first)
     rows = slice(state.first, state.first + count)
@@ -154,10 +158,10 @@ def _step(
         free = _free(group, locked)
         running = _running(beta[rows, g, :step]) & (free > 0)
         sizes = _norms(image, group)
-        scale[rows, g] = np.maximum(scale[rows, g], finite(sizes))
+        scale[rows, g] = np.maximum(scale[rows, g], require_finite(sizes))
         overlap = _orthogonalise(image, basis[:, : step + 1], group, locked)
         left = _norms(image, group)
-        least = floor(image.dtype, scale[rows, g])
+        least = rounding_floor(image.dtype, scale[rows, g])
         spanned = np.full(count, step + 1 >= free)
         ended: np.ndarray = (left <= least) | spanned  # an invariant subspace
         left[ended] = 0.0
@@ -224,7 +228,7 @@ def tridiagonal(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     return np.diag(alpha[:length]) + np.diag(between, 1) + np.diag(between, -1)
 
 
-def _rule(alpha: np.ndarray, beta: np.ndarray, size: int) -> Rule:
+def _rule(alpha: np.ndarray, beta: np.ndarray, size: int) -> QuadratureRule:
     count, steps = alpha.shape
     nodes, residuals = np.full((2, count, steps), np.nan)
     weights = np.zeros((count, steps))
@@ -237,4 +241,4 @@ def _rule(alpha: np.ndarray, beta: np.ndarray, size: int) -> Rule:
         nodes[probe, :length] = values
         weights[probe, :length] = vectors[0] ** 2
         residuals[probe, :length] = beta[probe, length - 1] * np.abs(vectors[-1])
-    return Rule(nodes, weights, residuals, size)
+    return QuadratureRule(nodes, weights, residuals, size)

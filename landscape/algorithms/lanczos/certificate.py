@@ -9,8 +9,8 @@ import numpy as np
 
 from landscape.algorithms.lanczos.basis import eigh
 from landscape.algorithms.lanczos.bound import ENDS, failure
-from landscape.algorithms.lanczos.ritz import ritz
-from landscape.algorithms.lanczos.state import LanczosState, Wanted
+from landscape.algorithms.lanczos.ritz import ritz_pairs
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Certificate:
     margin: float
 
 
-def certificate(state: LanczosState, wanted: Wanted) -> Certificate | None:
+def certificate(state: LanczosState, wanted: WantedPairs) -> Certificate | None:
     """What the last search of a finished run proves; None if it was too short or had to restart.
 
     The locked vectors are not exact: that moves eigenvalues by the norm of their residuals at most (Weyl).
@@ -36,7 +36,7 @@ def certificate(state: LanczosState, wanted: Wanted) -> Certificate | None:
     long_enough = state.cycle > 0 and state.cycle_steps >= wanted.search_length(state.cycle, size)
     if wanted.gap is None or not long_enough or state.active != state.cycle_products:
         return None
-    found = ritz(state, wanted).values
+    found = ritz_pairs(state, wanted).values
     own = eigh(state.projected)[0]
     width = float(own[-1] - own[0]) / (1 - ENDS * wanted.gap)
     inexact = math.hypot(float(np.linalg.norm(state.locked_residuals)), state.noise)
@@ -49,7 +49,7 @@ def certificate(state: LanczosState, wanted: Wanted) -> Certificate | None:
     )
 
 
-def _excess(found: np.ndarray, own: np.ndarray, wanted: Wanted) -> float:
+def _excess(found: np.ndarray, own: np.ndarray, wanted: WantedPairs) -> float:
     """How far the search's own values lie beyond the wanted ones: at most the tolerance, or they had been taken."""
     if wanted.which == "magnitude":
         return max(0.0, float(np.abs(own).max() - np.abs(found).min()))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from landscape.algorithms.lanczos.basis import eigh
-from landscape.algorithms.lanczos.batched import LockstepState, Rule, rules, tridiagonal
+from landscape.algorithms.lanczos.batched import BatchedLanczosState, QuadratureRule, quadrature_rules, tridiagonal
 from landscape.network.space import ParameterGroup
 
 EXACT = 1e-3  # residual, relative to the largest node, up to which a node is worth comparing
@@ -24,9 +24,9 @@ EXACT = 1e-3  # residual, relative to the largest node, up to which a node is wo
 SAME = 1 - 1e-5
 
 
-def sharpened(state: LockstepState, groups: Sequence[ParameterGroup]) -> list[Rule]:
+def rules_with_exact_outliers(state: BatchedLanczosState, groups: Sequence[ParameterGroup]) -> list[QuadratureRule]:
     """The rule of each group, with exact weights where all probes agree; plain rules if they did not run together."""
-    plain = rules(state, groups)
+    plain = quadrature_rules(state, groups)
     if not state.finished or len(state.basis) < len(state.alpha) or len(state.alpha) < 2:
         return plain
     return [
@@ -34,7 +34,7 @@ def sharpened(state: LockstepState, groups: Sequence[ParameterGroup]) -> list[Ru
     ]
 
 
-def _sharpened(state: LockstepState, index: int, group: ParameterGroup, rule: Rule) -> Rule:
+def _sharpened(state: BatchedLanczosState, index: int, group: ParameterGroup, rule: QuadratureRule) -> QuadratureRule:
     first, vectors = _exact(state, index, group, rule, 0)
     matches = {0: first}  # for each probe, its nodes that are the first probe's, -1 where it has none
     for probe in range(1, len(rule.nodes)):
@@ -48,7 +48,7 @@ def _sharpened(state: LockstepState, index: int, group: ParameterGroup, rule: Ru
     return replace(rule, weights=_weights(rule, table))
 
 
-def _weights(rule: Rule, shared: np.ndarray) -> np.ndarray:
+def _weights(rule: QuadratureRule, shared: np.ndarray) -> np.ndarray:
     """The weights with 1 / size for the shared nodes, and the others scaled to what that leaves."""
     weights, count = rule.weights.copy(), shared.shape[1]
     for row, nodes in zip(weights, shared, strict=True):
@@ -59,7 +59,7 @@ def _weights(rule: Rule, shared: np.ndarray) -> np.ndarray:
 
 
 def _exact(
-    state: LockstepState, index: int, group: ParameterGroup, rule: Rule, probe: int
+    state: BatchedLanczosState, index: int, group: ParameterGroup, rule: QuadratureRule, probe: int
 ) -> tuple[np.ndarray, list[Tensor]]:
     """A probe's nodes of small residual, and their Ritz vectors as rows, piece by piece of the group."""
     small = rule.residuals[probe] <= EXACT * np.nanmax(np.abs(rule.nodes[probe]))

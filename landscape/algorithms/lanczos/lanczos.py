@@ -18,11 +18,20 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import allocated, eigh, finite, floor, fresh, norm, orthogonalise, rotate
-from landscape.algorithms.lanczos.ritz import refined, ritz, small
-from landscape.algorithms.lanczos.selection import select
-from landscape.algorithms.lanczos.state import LanczosState, Wanted
-from landscape.algorithms.lanczos.symmetry import ASYMMETRY, asymmetric
+from landscape.algorithms.lanczos.basis import (
+    allocate,
+    eigh,
+    norm,
+    orthogonalize,
+    random_unit_vector,
+    require_finite,
+    rotate,
+    rounding_floor,
+)
+from landscape.algorithms.lanczos.ritz import below_tolerance, rayleigh_ritz, ritz_pairs
+from landscape.algorithms.lanczos.selection import select_eigenvalues
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
+from landscape.algorithms.lanczos.symmetry import ASYMMETRY, asymmetry_error
 from landscape.operators.base import LinearOperator
 
 SPARE = 2  # basis vectors beyond the wanted ones and two blocks: a found one, and one more
@@ -35,7 +44,7 @@ def fewest_rows(count: int, block: int = 1) -> int:
 
 def lanczos(
     operator: LinearOperator,
-    wanted: Wanted,
+    wanted: WantedPairs,
     *,
     seed: int = 0,
     max_basis: int,
@@ -61,18 +70,18 @@ def lanczos(
         yield state
 
 
-def all_converged(state: LanczosState, wanted: Wanted) -> bool:
+def all_converged(state: LanczosState, wanted: WantedPairs) -> bool:
     """Whether as many pairs as wanted are known and all have converged."""
     if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
         return False
     searching = state.cycle and state.cycle_steps < wanted.search_length(state.cycle, state.basis.shape[1])
     if searching and not state.exhausted:
         return False
-    pairs = ritz(state, wanted)
-    return bool(small(pairs.residuals, pairs.values, state, wanted.tol).all())
+    pairs = ritz_pairs(state, wanted)
+    return bool(below_tolerance(pairs.residuals, pairs.values, state, wanted.tol).all())
 
 
-def finished(state: LanczosState, wanted: Wanted) -> bool:
+def finished(state: LanczosState, wanted: WantedPairs) -> bool:
     """Whether all wanted pairs have converged and a second start, if asked for, found nothing better."""
     if state.exhausted:
         return True
@@ -80,11 +89,13 @@ def finished(state: LanczosState, wanted: Wanted) -> bool:
         return False
     if not wanted.search_length(1, state.basis.shape[1]):
         return True
-    return state.cycle > 0 and not ritz(state, wanted).own.any()
+    return state.cycle > 0 and not ritz_pairs(state, wanted).own.any()
 
 
-def _begin(operator: LinearOperator, wanted: Wanted, seed: int, capacity: int, block: int, spill: bool) -> LanczosState:
-    basis = allocated(capacity, operator.like, spill)
+def _begin(
+    operator: LinearOperator, wanted: WantedPairs, seed: int, capacity: int, block: int, spill: bool
+) -> LanczosState:
+    basis = allocate(capacity, operator.like, spill)
     nothing = np.zeros(0)
     empty = np.zeros((0, wanted.count))
     _fill(basis, 0, block, seed, 0)
@@ -110,7 +121,7 @@ def _begin(operator: LinearOperator, wanted: Wanted, seed: int, capacity: int, b
 def _fill(basis: Tensor, first: int, count: int, seed: int, label: int, place: int = 0) -> None:
     """Writes so many random unit vectors, orthogonal to all rows before them, from number `place` of a step on."""
     for row in range(first, first + count):
-        basis[row] = fresh(basis[:row], seed, label, place + row - first)
+        basis[row] = random_unit_vector(basis[:row], seed, label, place + row - first)
 
 
 def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosState:
@@ -118,12 +129,12 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     last, end = state.locked + state.active, state.used
     rows = state.basis[:end]
     image = operator.matmat(state.basis[last:end].to(operator.like.device).T).T.contiguous()
-    scale = max(state.scale, *(finite(norm(row)) for row in image))
-    overlaps = orthogonalise(image, rows)
+    scale = max(state.scale, *(require_finite(norm(row)) for row in image))
+    overlaps = orthogonalize(image, rows)
     deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale)
     locked, alpha = overlaps[: state.locked], overlaps[last:]
     projected = np.block([[state.projected, state.coupling], [state.coupling.T, (alpha + alpha.T) / 2]])
-    beta = _next(image, state.basis, end, floor(image.dtype, scale), seed, state.products + 1)
+    beta = _next(image, state.basis, end, rounding_floor(image.dtype, scale), seed, state.products + 1)
     return replace(
         state,
         projected=projected,
@@ -148,12 +159,12 @@ def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label
     written = 0
     for index, row in enumerate(image):
         if written:
-            beta[index, :written] = orthogonalise(row[None], basis[end : end + written])[:, 0]
+            beta[index, :written] = orthogonalize(row[None], basis[end : end + written])[:, 0]
         size = norm(row)
         if written < count and size > least:
             row /= size
             if len(image) > 1:  # what is left of one row may be little, and mostly rounding along the others
-                orthogonalise(row[None], basis[: end + written])
+                orthogonalize(row[None], basis[: end + written])
                 row /= norm(row)
             basis[end + written] = row
             beta[index, written] = size
@@ -163,14 +174,14 @@ def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label
     return beta
 
 
-def _restart(state: LanczosState, wanted: Wanted) -> LanczosState:
+def _restart(state: LanczosState, wanted: WantedPairs) -> LanczosState:
     """Compresses the active vectors to the best Ritz vectors; the next ones stay (Wu and Simon 2000, eq. 3-7)."""
     values, rotation = eigh(state.projected)
-    best = min(max(int(ritz(state, wanted).own.sum()), 1), state.active - 1)
+    best = min(max(int(ritz_pairs(state, wanted).own.sum()), 1), state.active - 1)
     blocks = state.coupling.shape[1]
     room = len(state.basis) - state.locked - 2 * blocks
     keep = max(1, min(best + (state.active - best) // 2, state.active - 1, room))
-    chosen = select(values, keep, wanted.which)
+    chosen = select_eigenvalues(values, keep, wanted.which)
     kept = rotation[:, chosen]
     first, end = state.locked, state.locked + state.active
     rotate(state.basis[first:end], kept.T, state.basis[first : first + keep])
@@ -183,16 +194,16 @@ def _restart(state: LanczosState, wanted: Wanted) -> LanczosState:
     )
 
 
-def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: int) -> LanczosState:
+def _lock(operator: LinearOperator, state: LanczosState, wanted: WantedPairs, seed: int) -> LanczosState:
     """Locks the wanted pairs and begins a cycle from a fresh vector orthogonal to them.
 
     One product with the best vector measures what its Lanczos residual does not know: the rounding of the products.
     """
-    pairs = refined(ritz(state, wanted, only_converged=True), state, wanted)
+    pairs = rayleigh_ritz(ritz_pairs(state, wanted, only_converged=True), state, wanted)
     count = len(pairs.values)
     rotate(state.basis[: state.locked + state.active], pairs.coefficients, state.basis[:count])
     best = state.basis[0].to(operator.like.device)
-    measured = finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
+    measured = require_finite(norm((operator @ best).sub_(best, alpha=float(pairs.values[0]))))
     block = min(state.block, operator.size - count)
     _fill(state.basis, count, block, seed, state.products)
     return replace(
@@ -210,8 +221,8 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: Wanted, seed: i
     )
 
 
-def _recorded(state: LanczosState, wanted: Wanted) -> LanczosState:
-    pairs = ritz(state, wanted)
+def _recorded(state: LanczosState, wanted: WantedPairs) -> LanczosState:
+    pairs = ritz_pairs(state, wanted)
     values, residuals = np.full((2, 1, wanted.count), np.nan)
     values[0, : len(pairs.values)] = pairs.values
     residuals[0, : len(pairs.values)] = pairs.residuals
@@ -224,9 +235,9 @@ def _recorded(state: LanczosState, wanted: Wanted) -> LanczosState:
     return recorded
 
 
-def _newcomers(state: LanczosState, wanted: Wanted) -> bool:
+def _newcomers(state: LanczosState, wanted: WantedPairs) -> bool:
     """Whether the current cycle has converged pairs that belong among the locked ones."""
-    return bool(ritz(state, wanted, only_converged=True).own.any())
+    return bool(ritz_pairs(state, wanted, only_converged=True).own.any())
 
 
 def _asymmetry(deviations: np.ndarray, scale: float) -> float:
@@ -236,5 +247,5 @@ def _asymmetry(deviations: np.ndarray, scale: float) -> float:
     """
     largest = float(np.abs(deviations).max(initial=0.0))
     if largest > ASYMMETRY * scale:
-        raise asymmetric(largest, scale)
+        raise asymmetry_error(largest, scale)
     return largest

@@ -13,17 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import eigh, floor
-from landscape.algorithms.lanczos.batched import LockstepState, Rule, lockstep, rules, tridiagonal
-from landscape.algorithms.lanczos.selection import select
-from landscape.algorithms.lanczos.state import Wanted
+from landscape.algorithms.lanczos.basis import eigh, rounding_floor
+from landscape.algorithms.lanczos.batched import (
+    BatchedLanczosState,
+    QuadratureRule,
+    batched_lanczos,
+    quadrature_rules,
+    tridiagonal,
+)
+from landscape.algorithms.lanczos.selection import select_eigenvalues
+from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 from landscape.seeds import derive
 
 
 @dataclass(frozen=True)
-class LeadingState:
+class BlockSearchState:
     """What is known of g blocks after some passes: k wanted of each."""
 
     locked: Tensor  # (k, P), unit vectors on each group, or zeros
@@ -31,7 +37,7 @@ class LeadingState:
     residuals: np.ndarray  # (g, k)
     start: int  # how many starts there were before this one
     earlier: int  # passes of those
-    run: LockstepState | None  # this start's runs
+    run: BatchedLanczosState | None  # this start's runs
     converged: np.ndarray  # (g,)
     floors: np.ndarray  # (g,), what rounding leaves of a residual
     finished: bool
@@ -47,27 +53,27 @@ class LeadingState:
         return {**plain, "locked": self.locked.cpu().numpy(), **run}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> LeadingState:
+    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> BlockSearchState:
         """The state that `arrays()` described, on the device and in the dtype of `like`."""
         run = {name.removeprefix("run."): value for name, value in arrays.items() if name.startswith("run.")}
         plain = {name: value.item() if value.ndim == 0 else value for name, value in arrays.items() if name in NUMBERS}
-        state = LockstepState.from_arrays(run, like) if run else None
+        state = BatchedLanczosState.from_arrays(run, like) if run else None
         return cls(locked=torch.from_numpy(arrays["locked"]).to(like), run=state, **plain)  # type: ignore[arg-type]
 
 
 NUMBERS = ("values", "residuals", "start", "earlier", "converged", "floors", "finished")
 
 
-def leading(
+def block_lanczos_search(
     operator: LinearOperator,
     groups: Sequence[ParameterGroup],
-    wanted: Wanted,
+    wanted: WantedPairs,
     *,
     steps: int,
     most: int,
     seed: int,
-    resume: LeadingState | None = None,
-) -> Iterator[LeadingState]:
+    resume: BlockSearchState | None = None,
+) -> Iterator[BlockSearchState]:
     """States after each pass, until no start finds anything better in any block, or there were `most` passes.
 
     A start has at most `steps` passes. `operator` is block-diagonal.
@@ -76,7 +82,7 @@ def leading(
     while not state.finished and state.passes < most:
         locked = state.locked if state.start else None
         own = derive(seed, "start", state.start)
-        for run in lockstep(
+        for run in batched_lanczos(
             operator, groups, probes=1, steps=steps, together=1, seed=own, locked=locked, resume=state.run
         ):
             state = replace(state, run=run)
@@ -89,7 +95,9 @@ def leading(
                 break
 
 
-def known(state: LeadingState, groups: Sequence[ParameterGroup], wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+def current_pairs(
+    state: BlockSearchState, groups: Sequence[ParameterGroup], wanted: WantedPairs
+) -> tuple[np.ndarray, np.ndarray]:
     """Values and residuals `(g, k)`, with the present start's candidates among them; NaN where there are none."""
     if state.run is None or state.finished:
         return state.values, state.residuals
@@ -100,16 +108,16 @@ def known(state: LeadingState, groups: Sequence[ParameterGroup], wanted: Wanted)
     return values, residuals
 
 
-def _begin(operator: LinearOperator, groups: Sequence[ParameterGroup], wanted: Wanted) -> LeadingState:
+def _begin(operator: LinearOperator, groups: Sequence[ParameterGroup], wanted: WantedPairs) -> BlockSearchState:
     nothing = np.full((len(groups), wanted.count), np.nan)
     rows = torch.zeros((wanted.count, operator.size), dtype=operator.like.dtype, device=operator.like.device)
-    return LeadingState(
+    return BlockSearchState(
         rows, nothing, nothing.copy(), 0, 0, None, np.zeros(len(groups), bool), np.zeros(len(groups)), False
     )
 
 
 @dataclass(frozen=True)
-class Standing:
+class BlockCandidates:
     """One block's candidates, best first: values, residuals, and whether they are of the present start."""
 
     values: np.ndarray
@@ -121,12 +129,12 @@ class Standing:
     ended: bool  # whether the present start's run has come to its end
 
 
-def _standings(state: LeadingState, groups: Sequence[ParameterGroup], wanted: Wanted) -> list[Standing]:
+def _standings(state: BlockSearchState, groups: Sequence[ParameterGroup], wanted: WantedPairs) -> list[BlockCandidates]:
     assert state.run is not None
-    return [_standing(state, index, rule, wanted) for index, rule in enumerate(rules(state.run, groups))]
+    return [_standing(state, index, rule, wanted) for index, rule in enumerate(quadrature_rules(state.run, groups))]
 
 
-def _standing(state: LeadingState, index: int, rule: Rule, wanted: Wanted) -> Standing:
+def _standing(state: BlockSearchState, index: int, rule: QuadratureRule, wanted: WantedPairs) -> BlockCandidates:
     """The best of locked and present values; after the first start a newcomer must win by more than the tolerance."""
     assert state.run is not None
     known = np.isfinite(rule.nodes[0])
@@ -135,24 +143,24 @@ def _standing(state: LeadingState, index: int, rule: Rule, wanted: Wanted) -> St
     values = np.concatenate([state.values[index][held], nodes])
     residuals = np.concatenate([state.residuals[index][held], left])
     own = np.arange(len(values)) >= len(held)
-    least = floor(state.run.basis.dtype, state.run.scale[0, index])
+    least = rounding_floor(state.run.basis.dtype, state.run.scale[0, index])
     margin = np.maximum(wanted.tol * np.abs(values), least)
-    chosen = select(values, wanted.count, wanted.which, np.where(own & (len(held) > 0), margin, 0.0))
+    chosen = select_eigenvalues(values, wanted.count, wanted.which, np.where(own & (len(held) > 0), margin, 0.0))
     places = np.concatenate([held, np.arange(len(nodes))])
     ended = bool((left == 0).all()) or rule.size <= len(held)
     small = (residuals <= margin) | ~own  # what is locked had converged
     full = len(chosen) == min(wanted.count, rule.size)
-    return Standing(values[chosen], residuals[chosen], own[chosen], places[chosen], small[chosen], full, ended)
+    return BlockCandidates(values[chosen], residuals[chosen], own[chosen], places[chosen], small[chosen], full, ended)
 
 
-def _judged(state: LeadingState, standings: Sequence[Standing]) -> LeadingState:
+def _judged(state: BlockSearchState, standings: Sequence[BlockCandidates]) -> BlockSearchState:
     assert state.run is not None
     converged = np.array([standing.full and bool(standing.small.all()) for standing in standings])
-    least = floor(state.locked.dtype, state.run.scale[0])
+    least = rounding_floor(state.locked.dtype, state.run.scale[0])
     return replace(state, converged=converged, floors=np.maximum(state.floors, least))
 
 
-def _complete(state: LeadingState, standings: Sequence[Standing], wanted: Wanted) -> bool:
+def _complete(state: BlockSearchState, standings: Sequence[BlockCandidates], wanted: WantedPairs) -> bool:
     """Whether this start has nothing left to do: its candidates have converged, after the search's length."""
     assert state.run is not None
     steps = int(np.isfinite(state.run.alpha[0]).sum(axis=1).max(initial=0))
@@ -161,8 +169,8 @@ def _complete(state: LeadingState, standings: Sequence[Standing], wanted: Wanted
 
 
 def _next_start(
-    state: LeadingState, groups: Sequence[ParameterGroup], standings: Sequence[Standing], wanted: Wanted
-) -> LeadingState:
+    state: BlockSearchState, groups: Sequence[ParameterGroup], standings: Sequence[BlockCandidates], wanted: WantedPairs
+) -> BlockSearchState:
     """Locks what has converged; another start follows if this one found something, unless none was asked for."""
     values, residuals = np.full((2, *state.values.shape), np.nan)
     rows = torch.zeros_like(state.locked)
@@ -183,7 +191,12 @@ def _next_start(
 
 
 def _rotate(
-    state: LeadingState, index: int, group: ParameterGroup, standing: Standing, kept: np.ndarray, rows: Tensor
+    state: BlockSearchState,
+    index: int,
+    group: ParameterGroup,
+    standing: BlockCandidates,
+    kept: np.ndarray,
+    rows: Tensor,
 ) -> None:
     """Writes the kept vectors of one group: locked ones as they are, new ones from the basis."""
     assert state.run is not None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.algorithms.lanczos.batched import Rule
+from landscape.algorithms.lanczos.batched import QuadratureRule
 
 # shares of sum |lambda| between which the bulk lies; what holds the lowest tenth is not resolved in 64 steps
 MIDDLE = (0.25, 0.75)
@@ -30,7 +30,7 @@ class Estimate:
         return Estimate(self.value, float(np.hypot(self.error, self.value - coarser.value)))
 
 
-def jackknife(rule: Rule, number: Callable[[Rule], float]) -> Estimate:
+def jackknife(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> Estimate:
     """A number of the pooled rules less its bias, and its error, by leaving out one probe at a time.
 
     Quenouille's and Tukey's jackknife (Efron and Stein 1981): a ratio or a root of means is biased by 1 / probes.
@@ -45,7 +45,7 @@ def jackknife(rule: Rule, number: Callable[[Rule], float]) -> Estimate:
     return Estimate(float(count * number(rule) - (count - 1) * without.mean()), float(error))
 
 
-def spread(rule: Rule, number: Callable[[Rule], float]) -> Estimate:
+def spread(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> Estimate:
     """A number of the pooled rules, with the standard error of its mean over single probes.
 
     For numbers that are no smooth function of the weights, such as quantiles, of which the jackknife knows nothing.
@@ -55,7 +55,7 @@ def spread(rule: Rule, number: Callable[[Rule], float]) -> Estimate:
     return Estimate(number(rule), float(each.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"))
 
 
-def density(rule: Rule, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+def smoothed_density(rule: QuadratureRule, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """The density of eigenvalues on the grid, smoothed by a Gaussian of that width, and its standard error."""
     nodes = np.where(rule.weights > 0, rule.nodes, 0.0)
     each = np.empty((len(nodes), len(grid)))
@@ -66,22 +66,22 @@ def density(rule: Rule, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.
     return each.mean(axis=0), error
 
 
-def trace(rule: Rule) -> float:
+def rule_trace(rule: QuadratureRule) -> float:
     """sum lambda."""
     return rule.size * _mean(rule, lambda nodes: nodes)
 
 
-def frobenius_norm(rule: Rule) -> float:
+def frobenius_norm(rule: QuadratureRule) -> float:
     """sqrt(sum lambda^2)."""
     return float(np.sqrt(rule.size * _mean(rule, lambda nodes: nodes**2)))
 
 
-def negative_mass(rule: Rule, floor: float) -> float:
+def negative_mass(rule: QuadratureRule, floor: float) -> float:
     """The share of eigenvalues below -floor."""
     return _mean(rule, lambda nodes: nodes < -floor)
 
 
-def undecided_mass(rule: Rule, floor: float) -> float:
+def negative_mass_uncertainty(rule: QuadratureRule, floor: float) -> float:
     """How far `negative_mass` may be off by the quadrature, however many probes there are.
 
     The weight of the two nodes beside the cut (inequality of Chebyshev, Markov and Stieltjes; Szegoe, Orthogonal
@@ -95,7 +95,7 @@ def undecided_mass(rule: Rule, floor: float) -> float:
     return total / len(rule.nodes)
 
 
-def effective_rank(rule: Rule) -> float:
+def effective_rank(rule: QuadratureRule) -> float:
     """exp of the entropy of |lambda| / sum |lambda| (Roy and Vetterli 2007)."""
     total = rule.size * _mean(rule, np.abs)
     if total == 0:
@@ -110,14 +110,14 @@ def effective_rank(rule: Rule) -> float:
     return float(np.exp(rule.size * _mean(rule, entropy)))
 
 
-def negative_ratio(rule: Rule) -> float:
+def negative_ratio(rule: QuadratureRule) -> float:
     """K_H^1, the sum of |lambda| below zero over that above (arXiv 2412.10146, section 3)."""
     above = _mean(rule, lambda nodes: np.maximum(nodes, 0))
     below = _mean(rule, lambda nodes: np.maximum(-nodes, 0))
     return below / above if above else float("inf") if below else float("nan")
 
 
-def bulk_condition(rule: Rule) -> float:
+def bulk_condition(rule: QuadratureRule) -> float:
     """The ratio of the |lambda| between which the middle half of sum |lambda| lies."""
     nodes, weights = np.abs(rule.nodes[rule.weights > 0]), rule.weights[rule.weights > 0]
     order = np.argsort(nodes)
@@ -128,10 +128,10 @@ def bulk_condition(rule: Rule) -> float:
     return float(high / low)
 
 
-def _mean(rule: Rule, function: Callable[[np.ndarray], np.ndarray]) -> float:
+def _mean(rule: QuadratureRule, function: Callable[[np.ndarray], np.ndarray]) -> float:
     values = function(np.where(rule.weights > 0, rule.nodes, 0.0))
     return float((rule.weights * values).sum() / len(rule.nodes))
 
 
-def _taken(rule: Rule, chosen: np.ndarray) -> Rule:
-    return Rule(rule.nodes[chosen], rule.weights[chosen], rule.residuals[chosen], rule.size)
+def _taken(rule: QuadratureRule, chosen: np.ndarray) -> QuadratureRule:
+    return QuadratureRule(rule.nodes[chosen], rule.weights[chosen], rule.residuals[chosen], rule.size)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from landscape.algorithms.lanczos.basis import eigh, rotate
-from landscape.algorithms.lanczos.selection import select
-from landscape.algorithms.lanczos.state import Candidates, LanczosState, Wanted
+from landscape.algorithms.lanczos.selection import select_eigenvalues
+from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
 
 
-def ritz(state: LanczosState, wanted: Wanted, *, only_converged: bool = False) -> Candidates:
+def ritz_pairs(state: LanczosState, wanted: WantedPairs, *, only_converged: bool = False) -> Candidates:
     """The wanted pairs, best first, among all candidates (or those of them that have converged).
 
     After the first lock a newcomer must beat a locked value by more than the tolerance, lest two copies of one
@@ -22,11 +22,11 @@ def ritz(state: LanczosState, wanted: Wanted, *, only_converged: bool = False) -
     handicap = np.where(every.own, margin, 0.0) if state.locked else np.zeros(len(margin))
     eligible = np.arange(len(margin))
     if only_converged:
-        eligible = np.flatnonzero(small(every.residuals, every.values, state, wanted.tol))
-    return every[eligible[select(every.values[eligible], wanted.count, wanted.which, handicap[eligible])]]
+        eligible = np.flatnonzero(below_tolerance(every.residuals, every.values, state, wanted.tol))
+    return every[eligible[select_eigenvalues(every.values[eligible], wanted.count, wanted.which, handicap[eligible])]]
 
 
-def refined(pairs: Candidates, state: LanczosState, wanted: Wanted) -> Candidates:
+def rayleigh_ritz(pairs: Candidates, state: LanczosState, wanted: WantedPairs) -> Candidates:
     """The pairs after Rayleigh-Ritz among themselves, with what leaks between locked and own ones accounted for.
 
     The directions of the residuals are not known: their norms are added.
@@ -42,23 +42,25 @@ def refined(pairs: Candidates, state: LanczosState, wanted: Wanted) -> Candidate
     residuals = np.sqrt(np.maximum(outward + inward, 0)) @ np.abs(rotation)
     weight = (rotation[pairs.own] ** 2).sum(axis=0) > 1 / 2
     mixed = Candidates(values, residuals, rotation.T @ pairs.coefficients, weight)
-    return mixed[select(values, wanted.count, wanted.which)]
+    return mixed[select_eigenvalues(values, wanted.count, wanted.which)]
 
 
-def vectors(pairs: Candidates, basis: Tensor) -> Tensor:
+def ritz_vectors(pairs: Candidates, basis: Tensor) -> Tensor:
     """The vectors of the pairs as rows, `(k, P)`."""
     out = torch.empty((len(pairs.values), basis.shape[1]), dtype=basis.dtype, device=basis.device)
     rotate(basis[: pairs.coefficients.shape[1]], pairs.coefficients, out)
     return out
 
 
-def converged(pairs: Candidates, state: LanczosState, tol: float) -> np.ndarray:
+def have_converged(pairs: Candidates, state: LanczosState, tol: float) -> np.ndarray:
     """Which pairs are known to tol |theta|, or to the floor of the arithmetic: residual and measured rounding."""
-    known: np.ndarray = small(pairs.residuals, pairs.values, state, tol) & small(state.noise, pairs.values, state, tol)
+    known: np.ndarray = below_tolerance(pairs.residuals, pairs.values, state, tol) & below_tolerance(
+        state.noise, pairs.values, state, tol
+    )
     return known
 
 
-def small(residuals: np.ndarray | float, values: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
+def below_tolerance(residuals: np.ndarray | float, values: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
     """Which residuals are at most tol |theta|, or the floor of the arithmetic: more products do not lower them."""
     below: np.ndarray = residuals <= np.maximum(tol * np.abs(values), state.floor)
     return below

@@ -9,7 +9,7 @@ import numpy as np
 Which = Literal["largest", "smallest", "magnitude", "both"]
 
 
-def select(values: np.ndarray, count: int, which: Which, handicap: np.ndarray | float = 0.0) -> np.ndarray:
+def select_eigenvalues(values: np.ndarray, count: int, which: Which, handicap: np.ndarray | float = 0.0) -> np.ndarray:
     """Indices of the `count` wanted values, best first; all of them if there are fewer. Equals rank in their order.
 
     `both` takes ceil(count / 2) from the upper end and the rest from the lower, ranked from the largest down. A value

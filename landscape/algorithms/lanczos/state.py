@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import allocated, eigh, floor
+from landscape.algorithms.lanczos.basis import allocate, eigh, rounding_floor
 from landscape.algorithms.lanczos.bound import steps_needed
 from landscape.algorithms.lanczos.selection import Which
 
@@ -23,7 +23,7 @@ SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it 
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPairs:
     """How many pairs of which end, how exact, and how many steps the second start may take to find another."""
 
     count: int
@@ -106,7 +106,7 @@ class LanczosState:
     @property
     def floor(self) -> float:
         """What the arithmetic leaves of a vector or a residual at best: no product can tell it from zero."""
-        least: float = floor(self.basis.dtype, self.scale)
+        least: float = rounding_floor(self.basis.dtype, self.scale)
         return least
 
     @property
@@ -153,7 +153,7 @@ class LanczosState:
         """The state that `arrays()` described, on the device and in the dtype of `like`."""
         rest = dict(arrays)
         rows = torch.from_numpy(rest.pop("basis"))
-        basis = allocated(int(rest.pop("basis_shape")[0]), like, spill)
+        basis = allocate(int(rest.pop("basis_shape")[0]), like, spill)
         basis[: len(rows)] = rows
         plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
         return cls(basis=basis, **plain)

@@ -14,7 +14,7 @@ ASYMMETRY = 0.1  # of the operator's scale: rounding stayed below 0.03, in nets 
 TYPICAL = 0.1  # of ||A z|| for a random z, as the scale where A v happens to be small
 
 
-def asymmetric(apart: float, scale: float) -> NumericalError:
+def asymmetry_error(apart: float, scale: float) -> NumericalError:
     """The error for an operator A with u'Av and v'Au so far apart, where ||A v|| is about `scale`."""
     return NumericalError(
         f"the operator is not symmetric: u'Av and v'Au differ by {apart:.3g}, ||A|| is about {scale:.3g}",
@@ -23,14 +23,14 @@ def asymmetric(apart: float, scale: float) -> NumericalError:
     )
 
 
-def checked_product(operator: LinearOperator, vector: Tensor, seed: int) -> Tensor:
+def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) -> Tensor:
     """A v `(P,)`; raises NumericalError if v'A z and z'A v differ for a random z by more than rounding."""
     z = seeds.normal(operator.size, vector, seed, "symmetry")
     image, other = (operator @ one for one in (vector, z))
     apart = abs(_dot(vector, other) - _dot(z, image))
     scale = max(norm(image), TYPICAL * norm(vector) * norm(other))
     if apart > ASYMMETRY * scale:
-        raise asymmetric(apart, scale)
+        raise asymmetry_error(apart, scale)
     return image
 
 

@@ -21,7 +21,7 @@ SMALL = 512  # units of a group up to which an assignment takes some hundredths 
 Tensors = Mapping[str, Tensor]
 
 
-def matched(
+def match_units(
     here: Tensors, there: Tensors, groups: Sequence[PermutationGroup], weights: Container[str]
 ) -> dict[str, Tensor]:
     """The tensors of `there`, units permuted so that its `weights` lie as near to those of `here` as was found.
@@ -37,7 +37,7 @@ def matched(
     return max((matching.ascended(start) for start in starts), key=matching.nearness)
 
 
-def permuted(tensors: Tensors, group: PermutationGroup, order: Tensor) -> dict[str, Tensor]:
+def permute_units(tensors: Tensors, group: PermutationGroup, order: Tensor) -> dict[str, Tensor]:
     """The tensors with unit i of the group replaced by unit `order[i]`, wherever it occurs."""
     changed = dict(tensors)
     for (name, axis), positions in group.places.items():
@@ -52,7 +52,7 @@ def _shuffled(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) -
     shuffled = dict(tensors)
     for number, group in enumerate(groups):
         noise = seeds.normal(group.size, torch.zeros(()), draw, "alignment", number)
-        shuffled = permuted(shuffled, group, noise.argsort())
+        shuffled = permute_units(shuffled, group, noise.argsort())
     return shuffled
 
 
@@ -99,7 +99,7 @@ class _Matching:
             left, right = (_rows(side[name], axis, group.places[name, axis]) for side in (self.here, there))
             gain += left @ right.T
         _, chosen = linear_sum_assignment(gain.numpy(), maximize=True)
-        return permuted(there, group, torch.from_numpy(chosen))
+        return permute_units(there, group, torch.from_numpy(chosen))
 
 
 def _exact(tensor: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from landscape.algorithms.matrices.staircase import Staircase
 
 
 @dataclass(frozen=True)
-class Basis:
+class Eigenbasis:
     """Eigenvectors in columns, with their eigenvalues, descending and nonnegative, float64."""
 
     vectors: Tensor
@@ -48,21 +48,21 @@ class Removal:
         return self.make()
 
 
-def eigenbasis(matrix: Tensor) -> Basis:
+def eigenbasis(matrix: Tensor) -> Eigenbasis:
     """The eigenvectors of a symmetric positive semidefinite matrix, in float64; rounding below zero is zero."""
     symmetric = (matrix.double() + matrix.double().T) / 2
     values, vectors = torch.linalg.eigh(symmetric)
-    return Basis(vectors.flip(1), values.flip(0).clamp_min(0).cpu().numpy())
+    return Eigenbasis(vectors.flip(1), values.flip(0).clamp_min(0).cpu().numpy())
 
 
-class Method(ABC):
+class RemovalMethod(ABC):
     """Removes from one weight whatever it holds for the least important."""
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight.double()
 
     @abstractmethod
-    def removed(self, rho: float) -> Removal:
+    def remove(self, rho: float) -> Removal:
         """The weight with components of a share rho of the mass; with 1 the weight itself, bit for bit."""
 
     def whole(self) -> Removal:
@@ -74,18 +74,18 @@ class Method(ABC):
         return float(left.square().sum()) / every if every else 1.0
 
 
-class Rotated(Method):
+class RotatedComponents(RemovalMethod):
     """Components u_i v_j' of a weight between two eigenbases, with mass lambda_i mu_j (K-FAC: those of G and A)."""
 
-    def __init__(self, weight: Tensor, left: Basis, right: Basis) -> None:
+    def __init__(self, weight: Tensor, left: Eigenbasis, right: Eigenbasis) -> None:
         super().__init__(weight)
         self.left, self.right = left, right
         self.coordinates = left.vectors.T @ self.weight @ right.vectors
 
-    def removed(self, rho: float) -> Removal:
+    def remove(self, rho: float) -> Removal:
         if rho >= 1:
             return self.whole()
-        return self.within(staircase.heaviest(self.left.values, self.right.values, rho))
+        return self.within(staircase.heaviest_prefix(self.left.values, self.right.values, rho))
 
     def within(self, kept: Staircase) -> Removal:
         """The weight with these components alone."""
@@ -110,17 +110,17 @@ class Rotated(Method):
         return self.left.vectors @ coordinates @ self.right.vectors.T
 
 
-class Activations(Method):
+class ActivationDirections(RemovalMethod):
     """Whole input directions, by their share of the activations: A alone."""
 
-    def __init__(self, weight: Tensor, right: Basis) -> None:
+    def __init__(self, weight: Tensor, right: Eigenbasis) -> None:
         super().__init__(weight)
         self.right = right
 
-    def removed(self, rho: float) -> Removal:
+    def remove(self, rho: float) -> Removal:
         if rho >= 1:
             return self.whole()
-        kept = staircase.heaviest(np.ones(1), self.right.values, rho)
+        kept = staircase.heaviest_prefix(np.ones(1), self.right.values, rho)
         vectors = self.right.vectors[:, : kept.count]
         along = self.weight @ vectors
         mass = kept.mass(np.ones(1), self.right.values) / max(float(self.right.values.sum()), 1e-300)
@@ -129,18 +129,18 @@ class Activations(Method):
         )
 
 
-class SingularValues(Method):
+class SingularValues(RemovalMethod):
     """Singular values of the weight itself, by their squares."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__(weight)
         self.u, self.s, self.v = torch.linalg.svd(self.weight, full_matrices=False)
 
-    def removed(self, rho: float) -> Removal:
+    def remove(self, rho: float) -> Removal:
         if rho >= 1:
             return self.whole()
         squares = self.s.square().cpu().numpy()
-        kept = staircase.heaviest(np.ones(1), squares, rho)
+        kept = staircase.heaviest_prefix(np.ones(1), squares, rho)
         count = kept.count
         energy = self.energy(self.s[:count])
         return Removal(
@@ -148,38 +148,38 @@ class SingularValues(Method):
         )
 
 
-class Control(Method):
+class RandomizedControl(RemovalMethod):
     """Something of the same size as what another method removes, drawn at random."""
 
-    def __init__(self, like: Rotated, seed: int, *path: str | int) -> None:
+    def __init__(self, like: RotatedComponents, seed: int, *path: str | int) -> None:
         super().__init__(like.weight)
         self.like, self.seed, self.path = like, seed, path
 
-    def removed(self, rho: float) -> Removal:
-        return self.whole() if rho >= 1 else self.instead(self.like.removed(rho))
+    def remove(self, rho: float) -> Removal:
+        return self.whole() if rho >= 1 else self.instead(self.like.remove(rho))
 
     @abstractmethod
     def instead(self, other: Removal) -> Removal:
         """What is done in place of the other method's removal."""
 
 
-class Random(Control):
+class RandomComponents(RandomizedControl):
     """As many components as another method keeps, drawn at random."""
 
     def instead(self, other: Removal) -> Removal:
         prefix = torch.arange(self.weight.numel(), device=self.weight.device) < other.kept
-        return self.like.of(scattered(prefix.view(self.weight.shape), self.seed, *self.path))
+        return self.like.of(random_mask(prefix.view(self.weight.shape), self.seed, *self.path))
 
 
-class Noise(Control):
+class MatchedNoise(RandomizedControl):
     """Normal noise of the norm of what another method removes, on all of the weight."""
 
     def instead(self, other: Removal) -> Removal:
-        weight = self.weight + noise(self.weight - other.weight, self.seed, *self.path)
+        weight = self.weight + noise_like(self.weight - other.weight, self.seed, *self.path)
         return Removal(lambda: weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
 
 
-def scattered(mask: Tensor, seed: int, *path: str | int) -> Tensor:
+def random_mask(mask: Tensor, seed: int, *path: str | int) -> Tensor:
     """A mask of the same shape with as many entries, drawn at random."""
     order = seeds.normal(mask.numel(), mask.double(), seed, "components", *path).argsort()
     drawn = torch.zeros_like(mask).view(-1)
@@ -187,7 +187,7 @@ def scattered(mask: Tensor, seed: int, *path: str | int) -> Tensor:
     return drawn.view(mask.shape)
 
 
-def noise(like: Tensor, seed: int, *path: str | int) -> Tensor:
+def noise_like(like: Tensor, seed: int, *path: str | int) -> Tensor:
     """Normal noise of the shape and the norm of `like`."""
     drawn = seeds.normal(like.numel(), like, seed, "noise", *path).view(like.shape)
     scaled: Tensor = drawn * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(drawn))

@@ -36,7 +36,7 @@ class Staircase:
         return float(rows @ _cumulative(columns)[self.columns])
 
 
-def heaviest(rows: np.ndarray, columns: np.ndarray, share: float) -> Staircase:
+def heaviest_prefix(rows: np.ndarray, columns: np.ndarray, share: float) -> Staircase:
     """The shortest prefix, by descending product, with at least `share` of the whole mass; everything for a share of 1.
 
     `rows` `(p,)` and `columns` `(q,)` are nonnegative and descending; of equal products, earlier rows come first.
@@ -53,7 +53,7 @@ def heaviest(rows: np.ndarray, columns: np.ndarray, share: float) -> Staircase:
     return _prefix(rows, columns, lambda inside: rows @ cumulative[inside] >= wanted, missing)
 
 
-def first(rows: np.ndarray, columns: np.ndarray, count: int) -> Staircase:
+def largest_products(rows: np.ndarray, columns: np.ndarray, count: int) -> Staircase:
     """The `count` largest products."""
     if count >= len(rows) * len(columns):
         return Staircase(np.full(len(rows), len(columns)))

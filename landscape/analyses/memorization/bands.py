@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.matrices.removal import Rotated
+    from landscape.algorithms.matrices.removal import RotatedComponents
     from landscape.network.linear_maps import LinearMap
     from landscape.objective import Objective
 
@@ -38,13 +38,13 @@ class Bands:
         """How many of so many components lie before each edge."""
         return [round(edge * size) for edge in self.edges]
 
-    def mask(self, method: Rotated, band: int) -> Tensor:
+    def mask(self, method: RotatedComponents, band: int) -> Tensor:
         """Which components of a weight are in a band."""
         from landscape.algorithms.matrices import staircase
 
         begin, end = self.counts(method.weight.numel())[band : band + 2]
         left, right = method.left.values, method.right.values
-        outer, inner = (method.masked(staircase.first(left, right, count)) for count in (end, begin))
+        outer, inner = (method.masked(staircase.largest_products(left, right, count)) for count in (end, begin))
         return outer & ~inner
 
 
@@ -54,7 +54,7 @@ class Spectrum:
 
     objective: Objective
     layers: tuple[LinearMap, ...]
-    methods: Mapping[str, Rotated]
+    methods: Mapping[str, RotatedComponents]
     bands: Bands
     controls: int
     seed: int
@@ -83,14 +83,16 @@ class Spectrum:
         return edited(self.objective, changed, self.layers)
 
     def _changed(self, layer: LinearMap, band: int, kind: str, draw: int) -> Tensor:
-        from landscape.algorithms.matrices.removal import noise, scattered
+        from landscape.algorithms.matrices.removal import noise_like, random_mask
 
         method = self.methods[layer.name]
         mask = self.bands.mask(method, band)
         if kind == "random":
-            mask = scattered(mask, self.seed, "band", layer.name, band, draw)
+            mask = random_mask(mask, self.seed, "band", layer.name, band, draw)
         part = method.part(mask)
-        return method.weight + (noise(part, self.seed, "band", layer.name, band, draw) if kind == "noise" else -part)
+        return method.weight + (
+            noise_like(part, self.seed, "band", layer.name, band, draw) if kind == "noise" else -part
+        )
 
 
 def columns(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.matrices.removal import Method, Removal
+    from landscape.algorithms.matrices.removal import Removal, RemovalMethod
     from landscape.evaluation.layers.kfac import Factor
     from landscape.objective import Objective
 
@@ -106,7 +106,7 @@ class Edit(Factored):
         )
         chosen = self._chosen(tried_out, bounding)
         recitals = yield from phases.run("recitation", partial(_recitals, measured, points, list(tried_out)))
-        removed = {name: method.removed(chosen) for name, method in methods.items()}
+        removed = {name: method.remove(chosen) for name, method in methods.items()}
         rise, error = _rise(tried_out, chosen, bounding)
         return EditResult(
             **(sweep := _sweep(tried_out, recitals, list(measured))),
@@ -151,12 +151,12 @@ class Edit(Factored):
         written: list[Path] = editing.write(objective, result.weights, output, about)
         return written
 
-    def _methods(self, objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Method]:
+    def _methods(self, objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, RemovalMethod]:
         from landscape.algorithms.matrices.removal import (
-            Activations,
-            Noise,
-            Random,
-            Rotated,
+            ActivationDirections,
+            MatchedNoise,
+            RandomComponents,
+            RotatedComponents,
             SingularValues,
             eigenbasis,
         )
@@ -166,20 +166,22 @@ class Edit(Factored):
             return {name: SingularValues(weight) for name, weight in weights.items()}
         if self.method == "activation":
             bases = input_bases(found)
-            return {name: Activations(weight, bases[name]) for name, weight in weights.items()}
+            return {name: ActivationDirections(weight, bases[name]) for name, weight in weights.items()}
         if self.method == "coupled":
             pairs = {name: factor.coupled_factors for name, factor in found.items()}
-            return {n: Rotated(weights[n], eigenbasis(g), eigenbasis(a)) for n, (a, g) in pairs.items()}
+            return {n: RotatedComponents(weights[n], eigenbasis(g), eigenbasis(a)) for n, (a, g) in pairs.items()}
         flat = rotated(objective, setting, found)
         if self.method == "kfac":
             return dict(flat)
-        control = Random if self.method == "random" else Noise
+        control = RandomComponents if self.method == "random" else MatchedNoise
         return {name: control(method, self.seed, "edit", name) for name, method in flat.items()}
 
-    def _theta(self, objective: Objective, setting: Setting, methods: Mapping[str, Method], rho: float) -> Tensor:
+    def _theta(
+        self, objective: Objective, setting: Setting, methods: Mapping[str, RemovalMethod], rho: float
+    ) -> Tensor:
         if rho == WHOLE:
             return objective.theta
-        return edited(objective, {name: one.removed(rho).weight for name, one in methods.items()}, setting.layers)
+        return edited(objective, {name: one.remove(rho).weight for name, one in methods.items()}, setting.layers)
 
     def _bounding(self, measured: Mapping[str, Objective]) -> str:
         """The population whose loss bounds the edit."""

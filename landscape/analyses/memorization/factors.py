@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.matrices.removal import Basis, Method, Rotated
+    from landscape.algorithms.matrices.removal import Eigenbasis, RemovalMethod, RotatedComponents
     from landscape.evaluation.layers.kfac import Factor, FactorSettings
     from landscape.network.linear_maps import LinearMap
     from landscape.objective import Objective
@@ -253,30 +253,30 @@ def matrices(objective: Objective, layers: tuple[LinearMap, ...]) -> dict[str, T
     return {layer.name: layer.matrix(named[layer.parameter]).double() for layer in layers}
 
 
-def input_bases(found: Mapping[str, Factor]) -> dict[str, Basis]:
+def input_bases(found: Mapping[str, Factor]) -> dict[str, Eigenbasis]:
     """The eigenvectors of each layer's A; layers that share it share them."""
     from landscape.algorithms.matrices.removal import eigenbasis
 
-    known: dict[int, Basis] = {}
+    known: dict[int, Eigenbasis] = {}
     for factor in found.values():
         if factor.activations.data_ptr() not in known:
             known[factor.activations.data_ptr()] = eigenbasis(factor.a)
     return {name: known[factor.activations.data_ptr()] for name, factor in found.items()}
 
 
-def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, Rotated]:
+def rotated(objective: Objective, setting: Setting, found: Mapping[str, Factor]) -> dict[str, RotatedComponents]:
     """Each layer's weight between the eigenbases of its factors."""
-    from landscape.algorithms.matrices.removal import Rotated, eigenbasis
+    from landscape.algorithms.matrices.removal import RotatedComponents, eigenbasis
 
     weights, right = matrices(objective, setting.layers), input_bases(found)
-    return {name: Rotated(weights[name], eigenbasis(factor.g), right[name]) for name, factor in found.items()}
+    return {name: RotatedComponents(weights[name], eigenbasis(factor.g), right[name]) for name, factor in found.items()}
 
 
-def kept(methods: Mapping[str, Method], rhos: Sequence[float]) -> dict[str, Any]:
+def kept(methods: Mapping[str, RemovalMethod], rhos: Sequence[float]) -> dict[str, Any]:
     """What is left of the weights at each rho, over all layers; the mass is a mean over them."""
     import numpy as np
 
-    every = [[method.removed(rho) for method in methods.values()] for rho in rhos]
+    every = [[method.remove(rho) for method in methods.values()] for rho in rhos]
     energy = np.array([float(method.weight.square().sum()) for method in methods.values()])
     return {
         "rho": np.array(rhos),

@@ -21,7 +21,7 @@ from landscape.fields import option
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.algorithms.matrices.removal import Rotated
+    from landscape.algorithms.matrices.removal import RotatedComponents
     from landscape.analyses.memorization.outcomes import Found
     from landscape.evaluation.layers.kfac import Factor
     from landscape.objective import Objective
@@ -120,13 +120,13 @@ class Memorization(Factored):
         )
 
     def _scores(
-        self, objective: Objective, setting: Setting, methods: Mapping[str, Rotated], saved: State
+        self, objective: Objective, setting: Setting, methods: Mapping[str, RotatedComponents], saved: State
     ) -> Generator[Progress, None, dict[str, Any]]:
-        weights = {name: method.removed(self.score_rho).weight for name, method in methods.items()}
+        weights = {name: method.remove(self.score_rho).weight for name, method in methods.items()}
         found = yield from scoring.scored(objective, setting, weights, self.trajectory, self.seed, saved)
         return {**found, "score_rho": self.score_rho}
 
-    def _by_band(self, methods: Mapping[str, Rotated]) -> dict[str, Any]:
+    def _by_band(self, methods: Mapping[str, RotatedComponents]) -> dict[str, Any]:
         import numpy as np
 
         counts = np.array([self._bands.counts(method.weight.numel()) for method in methods.values()]).sum(axis=0)
@@ -134,7 +134,7 @@ class Memorization(Factored):
 
 
 def _energies(
-    setting: Setting, objective: Objective, methods: Mapping[str, Rotated], saved: State
+    setting: Setting, objective: Objective, methods: Mapping[str, RotatedComponents], saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """The inputs' energy in each quarter of A's eigenvectors, `(layers, 4)`, by population, data first."""
     from landscape.evaluation.layers.activations import activation_energies
@@ -191,7 +191,7 @@ def _populations(setting: Setting, measured: Mapping[str, Objective], found: Fou
     return columns
 
 
-def _layers(setting: Setting, found: Mapping[str, Factor], methods: Mapping[str, Rotated]) -> dict[str, Any]:
+def _layers(setting: Setting, found: Mapping[str, Factor], methods: Mapping[str, RotatedComponents]) -> dict[str, Any]:
     import numpy as np
 
     longest = max(max(layer.outputs, layer.inputs) for layer in setting.layers)
@@ -217,7 +217,7 @@ def _layers(setting: Setting, found: Mapping[str, Factor], methods: Mapping[str,
     }
 
 
-def _spectrum(method: Rotated, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spectrum(method: RotatedComponents, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mass of the component at each share of the ranks, and that of all up to it."""
     import numpy as np
 
@@ -227,7 +227,7 @@ def _spectrum(method: Rotated, shares: np.ndarray) -> tuple[np.ndarray, np.ndarr
     total = rows.sum() * columns.sum()
     masses, cumulative = [], []
     for share in shares:
-        prefix = staircase.first(rows, columns, max(1, round(share * size)))
+        prefix = staircase.largest_products(rows, columns, max(1, round(share * size)))
         cumulative.append(prefix.mass(rows, columns) / total if total else np.nan)
         last = prefix.columns > 0
         masses.append((rows[last] * columns[prefix.columns[last] - 1]).min())

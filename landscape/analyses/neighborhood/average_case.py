@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.algorithms.estimators.averaging import Mean
-    from landscape.algorithms.estimators.control import Control
+    from landscape.algorithms.estimators.averaging import ControlledMean
+    from landscape.algorithms.estimators.control import ControlVariate
     from landscape.choices import Noise
     from landscape.objective import Objective
 
@@ -48,11 +48,11 @@ class NoiseRises:
     def arrays(self) -> State:
         return {"rises": self.rises, "controls": self.controls, "trace": self.trace}
 
-    def mean(self) -> Mean:
+    def mean(self) -> ControlledMean:
         """The mean rises, with their errors."""
         from landscape.algorithms.estimators import averaging
 
-        return averaging.mean(self.rises, self.controls)
+        return averaging.controlled_mean(self.rises, self.controls)
 
 
 def sample_rises(
@@ -86,12 +86,12 @@ def sample_rises(
 
 
 def _finished(known: NoiseRises, plan: NoiseSampling) -> bool:
-    from landscape.algorithms.estimators.averaging import FEWEST
+    from landscape.algorithms.estimators.averaging import MIN_DRAWS
 
     done = len(known.rises)
     if plan.rtol is None:
         return done >= plan.pairs
-    return done >= plan.most or (done >= max(FEWEST, plan.pairs) and known.mean().within(plan.rtol))
+    return done >= plan.most or (done >= max(MIN_DRAWS, plan.pairs) and known.mean().within(plan.rtol))
 
 
 def draw_noise(like: Tensor, plan: NoiseSampling, draw: int) -> Tensor:
@@ -130,7 +130,7 @@ def _unit_noise(like: Tensor, plan: NoiseSampling, draw: int) -> Tensor:
 
 def _control(
     objective: Objective, scale: Tensor, plan: NoiseSampling, resume: State
-) -> Generator[Progress, None, Control | None]:
+) -> Generator[Progress, None, ControlVariate | None]:
     """The quadratic form on the leading eigenvectors; None if the model has no second derivative."""
     from landscape.algorithms.estimators import control
     from landscape.algorithms.lanczos.state import LanczosState
@@ -141,7 +141,7 @@ def _control(
     state = earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
     again = bool(resume) and not saved  # it was there already
     try:
-        for state in control.searching(operator, CONTROL_PRODUCTS, plan.seed, earlier):
+        for state in control.krylov_space(operator, CONTROL_PRODUCTS, plan.seed, earlier):
             note = f"control variate, {state.products} of {CONTROL_PRODUCTS} products"
             if not again:
                 yield Progress(0, _total(plan), note, lambda now=state: prefix_state("control", now.arrays()))  # type: ignore[misc]
@@ -149,11 +149,11 @@ def _control(
         objective.notes.append(f"s_avg has no control variate and no small-rho law: {error.what}")
         return None
     assert state is not None  # CONTROL_PRODUCTS >= 1
-    return control.control(state)
+    return control.control_variate(state)
 
 
 def _trace(
-    objective: Objective, scale: Tensor, control: Control | None, plan: NoiseSampling, resume: State
+    objective: Objective, scale: Tensor, control: ControlVariate | None, plan: NoiseSampling, resume: State
 ) -> Generator[Progress, None, np.ndarray]:
     """The trace of C H C: that of the control, and the mean of what it lacks over a few of the draws."""
     import numpy as np

@@ -234,10 +234,10 @@ def _eigenvalue(
 ) -> Generator[Progress, None, tuple[float, float]]:
     """The largest eigenvalue of C H C and its residual; yields after each product."""
     from landscape.algorithms.lanczos import lanczos, ritz
-    from landscape.algorithms.lanczos.state import LanczosState, Wanted
+    from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
     from landscape.operators import HessianOperator, ScaledOperator
 
-    wanted = Wanted(1, tol=TOL)
+    wanted = WantedPairs(1, tol=TOL)
     operator = ScaledOperator(HessianOperator(objective), scale)
     state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
     for state in lanczos.lanczos(
@@ -246,5 +246,5 @@ def _eigenvalue(
         note = f"largest eigenvalue, {state.products} products"
         yield Progress(min(state.products, MOST_PRODUCTS), MOST_PRODUCTS, note, state.arrays)
     assert state is not None  # MOST_PRODUCTS >= 1
-    pairs = ritz.ritz(state, wanted)
+    pairs = ritz.ritz_pairs(state, wanted)
     return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])

@@ -218,7 +218,7 @@ def maximize_in_balls(
             record.radius += 1
         record.part, record.radius, record.vectors, record.best = index + 1, 0, None, None
     counted = record.found["weights"] > 0
-    blind = int(np.isnan(record.found["curvatures"][counted]).sum()) if starts.eigenvectors_of(search.starts) else 0
+    blind = int(np.isnan(record.found["curvatures"][counted]).sum()) if starts.eigenvector_count(search.starts) else 0
     if blind:
         where = f" on {blind} of {parts} batches" if parts > 1 else ""
         objective.notes.append(f"random starts take the place of eigenvectors{where}: second derivatives fail there")
@@ -237,15 +237,15 @@ def _prepare(
 
     record.found["duals"][record.part] = float(Ball(search.norm, 1.0).dual(here.slope))
     vectors = torch.zeros((0, len(scale)), dtype=scale.dtype, device=scale.device)
-    count = starts.eigenvectors_of(search.starts)
+    count = starts.eigenvector_count(search.starts)
     operator = ScaledOperator(HessianOperator(part), scale)
     rows = 2 * search.starts - SPARE_ROWS
     with suppress(TaskError, NumericalError):  # random starts then take their place
-        for now in starts.searching(operator, count, search.seed, rows, record.search) if count else ():
+        for now in starts.eigenvector_search(operator, count, search.seed, rows, record.search) if count else ():
             record.search = now
             yield _progress(record, search, parts)
         if record.search is not None:
-            vectors, values = starts.leading(record.search, count)
+            vectors, values = starts.leading_eigenvectors(record.search, count)
             record.found["curvatures"][record.part] = values[0]
     record.vectors, record.search = vectors, None
 
@@ -261,7 +261,7 @@ def _ascents(
 
     assert record.vectors is not None
     ball = Ball(search.norm, search.radii[record.radius])
-    begin = starts.points(search.starts, ball, here.slope, record.vectors, scale > 0, search.seed)
+    begin = starts.start_points(search.starts, ball, here.slope, record.vectors, scale > 0, search.seed)
     if record.best is not None and search.starts > 1:
         begin = torch.cat([begin, record.best[None]])  # so that no radius finds less than a smaller one
     running = ascent.ascend(
@@ -327,7 +327,7 @@ def ascent_columns(found: BallMaxima, groups: Sequence[ParameterGroup]) -> dict[
         "spread": found.spread(),
         "stationarity": found.best_stationarity(),
         "mode": found.modes(),
-        "start": np.array((*starts.names(int(found.count_starts()[0])), "smaller rho"), dtype=str)[
+        "start": np.array((*starts.start_names(int(found.count_starts()[0])), "smaller rho"), dtype=str)[
             : found.rises.shape[2]
         ],
         "start_rises": found.mean(found.rises),

@@ -10,8 +10,8 @@ from landscape.analyses.base import Progress, State
 if TYPE_CHECKING:
     import numpy as np
 
-    from landscape.algorithms.lanczos.per_block import LeadingState
-    from landscape.algorithms.lanczos.state import Wanted
+    from landscape.algorithms.lanczos.per_block import BlockSearchState
+    from landscape.algorithms.lanczos.state import WantedPairs
     from landscape.network.space import ParameterGroup
     from landscape.operators import LinearOperator
 
@@ -21,13 +21,13 @@ PHASE = "layers"
 def search_blocks(
     operator: LinearOperator,
     groups: Sequence[ParameterGroup],
-    wanted: Wanted,
+    wanted: WantedPairs,
     *,
     steps: int,
     most: int,
     seed: int,
     resume: State,
-) -> Generator[Progress, None, LeadingState]:
+) -> Generator[Progress, None, BlockSearchState]:
     """Yields after each pass until all blocks' wanted pairs have converged, or there were `most`.
 
     As for the whole matrix, the pairs found are then locked, and another start looks for `wanted.confirm` passes for
@@ -40,8 +40,8 @@ def search_blocks(
 
     blocks = block_diagonal(operator, groups)
     usable = bool(resume) and int(resume["steps"]) == steps
-    state = earlier = search.LeadingState.from_arrays(dict(resume), operator.like) if usable else None
-    for state in search.leading(blocks, groups, wanted, steps=steps, most=most, seed=seed, resume=earlier):
+    state = earlier = search.BlockSearchState.from_arrays(dict(resume), operator.like) if usable else None
+    for state in search.block_lanczos_search(blocks, groups, wanted, steps=steps, most=most, seed=seed, resume=earlier):
         yield Progress(
             int(state.converged.sum()),
             len(groups),
@@ -52,13 +52,13 @@ def search_blocks(
     return state
 
 
-def block_columns(groups: Sequence[ParameterGroup], state: LeadingState, wanted: Wanted) -> dict[str, Any]:
+def block_columns(groups: Sequence[ParameterGroup], state: BlockSearchState, wanted: WantedPairs) -> dict[str, Any]:
     """The columns of the table of `eig`, the largest leading eigenvalue first."""
     import numpy as np
 
-    from landscape.algorithms.lanczos.per_block import known
+    from landscape.algorithms.lanczos.per_block import current_pairs
 
-    values, left = known(state, groups, wanted)
+    values, left = current_pairs(state, groups, wanted)
     residuals = np.hypot(left, state.floors[:, None])
     arrays = {
         "eigenvalue": values[:, 0],

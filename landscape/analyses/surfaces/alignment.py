@@ -21,7 +21,7 @@ def align(other: OtherCheckpoint) -> OtherCheckpoint:
     """
     from dataclasses import replace
 
-    from landscape.algorithms.matrices.alignment import matched
+    from landscape.algorithms.matrices.alignment import match_units
     from landscape.network import permutations
     from landscape.network.wrappers import first_names
 
@@ -37,7 +37,7 @@ def align(other: OtherCheckpoint) -> OtherCheckpoint:
             f"--align would permute {listing(missing)}, which are frozen or left out by --params",
             fix="measure all parameters, or leave --align out",
         )
-    permuted = matched(objective.model.state_dict(), other.tensors, groups, moved)
+    permuted = match_units(objective.model.state_dict(), other.tensors, groups, moved)
     first = first_names(objective.model)
     tensors = {name: permuted[first.get(name, name)] for name in permuted}
     found = replace(other, name=f"{other.name}, aligned", tensors=tensors)

@@ -41,9 +41,9 @@ class GridTask:
     @property
     def centre(self) -> Index:
         """The index of the checkpoint itself."""
-        from landscape.algorithms.grids.grids import centres
+        from landscape.algorithms.grids.grids import center_indices
 
-        return centres(self.coordinates)
+        return center_indices(self.coordinates)
 
     def point(self, index: Index) -> tuple[float, ...]:
         return tuple(float(axis[i]) for axis, i in zip(self.coordinates, reversed(index), strict=True))
@@ -100,9 +100,9 @@ def _adaptive(
     """Evaluates the centre with its neighbours, and what the refinement asks for, and fills in the rest."""
     import numpy as np
 
-    from landscape.algorithms.grids.refinement import linear, refined
+    from landscape.algorithms.grids.refinement import interpolate_linearly, refine
 
-    asking = refined(done.shape, task.tol or 0.0, _around(task.centre, done.shape))
+    asking = refine(done.shape, task.tol or 0.0, _around(task.centre, done.shape))
     wanted = next(asking)
     while True:
         found = yield from evaluate(wanted)  # type: ignore[operator]
@@ -111,7 +111,7 @@ def _adaptive(
         except StopIteration as end:
             known = end.value
             break
-    others = [linear(column, done) for column in values[1:]]
+    others = [interpolate_linearly(column, done) for column in values[1:]]
     return Grid(np.stack([known.values, *others]), _status(known.values, done), known.errors)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.algorithms.grids.merge_tree import MergeTree
-    from landscape.algorithms.grids.shape import Width
+    from landscape.algorithms.grids.shape import BasinSize
     from landscape.analyses.surfaces.planes import Marks
     from landscape.evaluation.directions import Treatment
     from landscape.objective import Objective
@@ -42,9 +42,9 @@ class PlaneView:
 
     @property
     def centre(self) -> Index:
-        from landscape.algorithms.grids.grids import centres
+        from landscape.algorithms.grids.grids import center_indices
 
-        return centres(self.coordinates)
+        return center_indices(self.coordinates)
 
     def line(self, axis: int) -> np.ndarray:
         """The losses through the centre along an axis, 0 for alpha."""
@@ -196,14 +196,14 @@ def basin_columns(views: Sequence[PlaneView], levels: Sequence[float]) -> dict[s
     return found | {"basin_open": opened.any(axis=0), "basin_coarse": np.array(narrow).any(axis=0)}
 
 
-def _sizes(view: PlaneView, level: float) -> list[Width]:
+def _sizes(view: PlaneView, level: float) -> list[BasinSize]:
     """The widths by axis, and in two dimensions the area."""
     from landscape.algorithms.grids import shape
 
     axes = view.coordinates
-    found = [shape.width(view.line(i), axis, view.centre[::-1][i], level) for i, axis in enumerate(axes)]
+    found = [shape.basin_width(view.line(i), axis, view.centre[::-1][i], level) for i, axis in enumerate(axes)]
     if len(axes) == 2:
-        found.append(shape.area(view.losses, (axes[1], axes[0]), (view.centre[0], view.centre[1]), level))
+        found.append(shape.basin_area(view.losses, (axes[1], axes[0]), (view.centre[0], view.centre[1]), level))
     return found
 
 

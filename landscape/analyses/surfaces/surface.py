@@ -317,7 +317,7 @@ class Surface(Analysis):
 
     def _coordinates(self, frame: planes.Frame) -> tuple[np.ndarray, ...]:
         """The coordinates along each axis, alpha first; the checkpoint lies on the grid, and so does the other end."""
-        from landscape.algorithms.grids.grids import coordinates
+        from landscape.algorithms.grids.grids import grid_coordinates
 
         dim = len(frame.plane.directions)
         numbers = options.parse_grid(self.grid)
@@ -326,7 +326,7 @@ class Surface(Analysis):
             raise UsageError("a line has one axis, and --grid or --range name two", fix="--grid 51")
         numbers, ranges = numbers * (dim // len(numbers)), ranges * (dim // len(ranges))
         return tuple(
-            coordinates(count, low, high, unit=frame.unit and high >= 1)
+            grid_coordinates(count, low, high, unit=frame.unit and high >= 1)
             for count, (low, high) in zip(numbers, ranges, strict=True)
         )
 
@@ -396,7 +396,7 @@ def _products(objective: Objective, plane: Plane, saved: State) -> Generator[Pro
     import numpy as np
     import torch
 
-    from landscape.algorithms.lanczos.symmetry import checked_product
+    from landscape.algorithms.lanczos.symmetry import product_if_symmetric
     from landscape.operators import HessianOperator
 
     if saved:
@@ -408,7 +408,7 @@ def _products(objective: Objective, plane: Plane, saved: State) -> Generator[Pro
         for axis, direction in enumerate(plane.directions):
             length = float(torch.linalg.vector_norm(direction))
             unit = direction / (length or 1.0)
-            image = checked_product(HessianOperator(objective), unit, 0)
+            image = product_if_symmetric(HessianOperator(objective), unit, 0)
             second[axis] = float(torch.sum(unit.double() * image)) * length**2
     except (TaskError, NumericalError) as error:
         objective.notes.append(f"d'Hd is not known: {error.what}")

@@ -7,13 +7,13 @@ import pytest
 import torch
 from oracles.dense import symmetric
 
-from landscape.algorithms.estimators.control import Control, control, searching
+from landscape.algorithms.estimators.control import ControlVariate, control_variate, krylov_space
 from landscape.operators import LinearOperator
 
 
-def spanned(operator: LinearOperator, products: int, seed: int) -> Control:
-    *_, state = searching(operator, products, seed)
-    return control(state)
+def spanned(operator: LinearOperator, products: int, seed: int) -> ControlVariate:
+    *_, state = krylov_space(operator, products, seed)
+    return control_variate(state)
 
 
 SPECTRUM = [50.0, 20.0, -15.0, 8.0, *np.linspace(-1, 1, 60)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.algorithms.estimators.resampling import bootstrap, group_ends, pooled_standard_error, standard_errors
+from landscape.algorithms.estimators.resampling import bootstrap, data_standard_error, group_ends, standard_errors
 
 
 def test_groups_of_one_sample_give_the_standard_error_of_the_mean() -> None:
@@ -31,12 +31,12 @@ def test_the_probes_part_is_taken_off() -> None:
     squares = []
     for _ in range(400):
         groups = generator.normal(5, 1, (20, 1)) + generator.normal(0, 3, (20, 16))
-        squares.append(np.nan_to_num(pooled_standard_error(groups, np.ones(20))) ** 2)
+        squares.append(np.nan_to_num(data_standard_error(groups, np.ones(20))) ** 2)
     assert np.mean(squares) == pytest.approx(1 / 20, rel=0.1)
 
 
 def test_equal_groups_have_no_error() -> None:
-    assert pooled_standard_error(np.full((5, 4), 3.0), np.ones(5)) == 0
+    assert data_standard_error(np.full((5, 4), 3.0), np.ones(5)) == 0
 
 
 @pytest.mark.parametrize(("samples", "groups"), [(10, 3), (1300, 20), (7, 7), (5, 2)])
@@ -48,7 +48,7 @@ def test_groups_are_as_equal_as_can_be(samples: int, groups: int) -> None:
 
 def test_what_cannot_be_told_from_the_probes_is_not_a_number() -> None:
     opposed = np.array([[1.0, -1.0], [-1.0, 1.0], [2.0, -2.0], [-2.0, 2.0]])  # the probes' means are all zero
-    assert np.isnan(pooled_standard_error(opposed, np.ones(4)))
+    assert np.isnan(data_standard_error(opposed, np.ones(4)))
 
 
 def test_bootstrap_intervals_are_those_of_the_normal_law_for_a_mean() -> None:

@@ -8,17 +8,17 @@ import torch
 from oracles.dense import MatrixOperator, last, symmetric
 
 from landscape.algorithms.estimators.trace import (
-    FEWEST,
-    Goal,
-    Method,
+    MIN_VALUES,
+    TraceGoal,
+    TraceMethod,
     TraceState,
-    best,
     block_traces,
-    finished,
-    probe,
-    reached,
-    readings,
-    traces,
+    estimate_trace,
+    goal_reached,
+    preferred_estimate,
+    trace_estimates,
+    trace_finished,
+    trace_probe,
     xtrace_values,
 )
 from landscape.errors import NumericalError
@@ -31,15 +31,15 @@ INDEFINITE = np.linspace(-1, 2, 200)
 
 def run(
     operator: MatrixOperator,
-    method: Method = "auto",
+    method: TraceMethod = "auto",
     rtol: float = 0.02,
     seed: int = 0,
     groups: tuple[ParameterGroup, ...] = (),
     most: int = 10_000,
     capacity: int = 80,
-) -> tuple[TraceState, Goal]:
-    goal = Goal(method, rtol, most, capacity, 16 if groups else 0)
-    return last(traces(operator, groups, goal, seed=seed)), goal
+) -> tuple[TraceState, TraceGoal]:
+    goal = TraceGoal(method, rtol, most, capacity, 16 if groups else 0)
+    return last(estimate_trace(operator, groups, goal, seed=seed)), goal
 
 
 def test_xtrace_is_its_definition_written_out() -> None:
@@ -48,7 +48,7 @@ def test_xtrace_is_its_definition_written_out() -> None:
     state, _ = run(operator, "xtrace", rtol=1e-9, most=48)
     size, count = 200, state.sketched
     assert count == 24
-    drawn = torch.stack([probe(size, operator.like, 0, "sketched", index) for index in range(count)], dim=1)
+    drawn = torch.stack([trace_probe(size, operator.like, 0, "sketched", index) for index in range(count)], dim=1)
     images = operator.matrix @ drawn
     for index in range(count):
         others = [column for column in range(count) if column != index]
@@ -62,10 +62,10 @@ def test_xtrace_is_its_definition_written_out() -> None:
 def test_hutchpp_is_its_definition_written_out() -> None:
     operator = symmetric(OUTLIERS)
     state, _ = run(operator, "hutch++", rtol=0.01)
-    drawn = torch.stack([probe(200, operator.like, 0, "sketched", i) for i in range(state.sketched)], dim=1)
+    drawn = torch.stack([trace_probe(200, operator.like, 0, "sketched", i) for i in range(state.sketched)], dim=1)
     q, _ = torch.linalg.qr(operator.matrix @ drawn)
     for index in (0, 9, len(state.values) - 1):
-        u = probe(200, operator.like, 0, "other", index)
+        u = trace_probe(200, operator.like, 0, "other", index)
         u = u - q @ (q.T @ u)
         expected = torch.trace(q.T @ operator.matrix @ q) + (200 - q.shape[1]) / (u @ u) * (u @ operator.matrix @ u)
         assert state.values[index] == pytest.approx(float(expected), rel=1e-9)
@@ -74,9 +74,9 @@ def test_hutchpp_is_its_definition_written_out() -> None:
 def test_hutchinson_is_the_mean_of_quadratic_forms() -> None:
     operator = symmetric(OUTLIERS)
     state, goal = run(operator, "hutchinson", rtol=0.4)
-    drawn = [probe(200, operator.like, 0, "other", index) for index in range(len(state.values))]
+    drawn = [trace_probe(200, operator.like, 0, "other", index) for index in range(len(state.values))]
     each = [float(z @ operator.matrix @ z) for z in drawn]
-    chosen = best(state, goal)
+    chosen = preferred_estimate(state, goal)
     assert chosen is not None
     assert chosen.value == pytest.approx(np.mean(each), rel=1e-10)
     assert chosen.error == pytest.approx(np.std(each, ddof=1) / len(each) ** 0.5, rel=1e-9)
@@ -84,19 +84,21 @@ def test_hutchinson_is_the_mean_of_quadratic_forms() -> None:
 
 
 def test_probes_are_on_the_sphere() -> None:
-    assert float(probe(50, torch.zeros(1, dtype=torch.float64), 1, "x").square().sum()) == pytest.approx(50, rel=1e-6)
+    assert float(trace_probe(50, torch.zeros(1, dtype=torch.float64), 1, "x").square().sum()) == pytest.approx(
+        50, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("method", ["auto", "hutchinson", "hutch++", "xtrace"])
 @pytest.mark.parametrize("spectrum", [OUTLIERS, DECAYING, INDEFINITE], ids=["outliers", "decaying", "indefinite"])
-def test_intervals_cover_in_95_of_100_cases(method: Method, spectrum: np.ndarray) -> None:
+def test_intervals_cover_in_95_of_100_cases(method: TraceMethod, spectrum: np.ndarray) -> None:
     """200 repeats: 95 % coverage gives 190 +- 3.1, and stopping when it looks good costs a little."""
     operator, hits = symmetric(spectrum), 0
     for seed in range(200):
         state, goal = run(operator, method, rtol=0.1 if method == "hutchinson" else 0.04, seed=seed)
-        chosen = best(state, goal)
+        chosen = preferred_estimate(state, goal)
         assert chosen is not None
-        assert reached(state, goal)
+        assert goal_reached(state, goal)
         hits += abs(chosen.value - spectrum.sum()) <= chosen.half_width + 1e-9
     assert hits >= 180
 
@@ -116,7 +118,7 @@ def test_deflation_pays_where_a_few_eigenvalues_dominate() -> None:
 def test_a_matrix_of_low_rank_is_captured_and_its_trace_exact() -> None:
     operator = symmetric(np.concatenate([[5.0, -3.0, 2.0], np.zeros(197)]))
     state, goal = run(operator)
-    chosen = best(state, goal)
+    chosen = preferred_estimate(state, goal)
     assert chosen is not None
     assert (chosen.estimator, chosen.error) == ("exact", 0.0)
     assert chosen.value == pytest.approx(4, rel=1e-9)
@@ -126,7 +128,7 @@ def test_a_matrix_of_low_rank_is_captured_and_its_trace_exact() -> None:
 def test_where_estimates_would_take_more_products_the_diagonal_itself_is_summed() -> None:
     operator = symmetric(INDEFINITE)
     state, goal = run(operator, rtol=1e-4)
-    chosen = best(state, goal)
+    chosen = preferred_estimate(state, goal)
     assert chosen is not None
     assert chosen.estimator == "exact"
     assert chosen.value == pytest.approx(INDEFINITE.sum(), rel=1e-12)
@@ -135,42 +137,42 @@ def test_where_estimates_would_take_more_products_the_diagonal_itself_is_summed(
 
 def test_a_zero_matrix_has_trace_zero() -> None:
     state, goal = run(MatrixOperator(torch.zeros(30, 30)))
-    chosen = best(state, goal)
+    chosen = preferred_estimate(state, goal)
     assert chosen is not None
     assert chosen.value == 0
-    assert reached(state, goal)
+    assert goal_reached(state, goal)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 9, 17])
 @pytest.mark.parametrize("method", ["auto", "hutchinson", "hutch++", "xtrace"])
-def test_tiny_matrices_are_exact(size: int, method: Method) -> None:
+def test_tiny_matrices_are_exact(size: int, method: TraceMethod) -> None:
     values = np.linspace(1, 3, size)
     state, goal = run(symmetric(values), method, rtol=1e-6, capacity=16)
-    chosen = best(state, goal)
+    chosen = preferred_estimate(state, goal)
     assert chosen is not None
     if method != "xtrace" or size < 17:
         assert chosen.value == pytest.approx(values.sum(), rel=1e-9)
-        assert reached(state, goal)
+        assert goal_reached(state, goal)
 
 
 def test_the_limit_on_products_ends_it_unreached() -> None:
     state, goal = run(symmetric(INDEFINITE), "hutchinson", rtol=1e-3, most=40)
     assert state.products == 40
-    assert finished(state, goal)
-    assert not reached(state, goal)
+    assert trace_finished(state, goal)
+    assert not goal_reached(state, goal)
 
 
 def test_xtrace_ends_where_memory_ends() -> None:
     state, goal = run(symmetric(INDEFINITE), "xtrace", rtol=1e-3, capacity=24, most=150)
     assert state.sketched == 24
-    assert not reached(state, goal)
+    assert not goal_reached(state, goal)
 
 
 def test_hutchpp_goes_on_with_other_probes_where_memory_ends() -> None:
     without_limit, _ = run(symmetric(DECAYING), "hutch++", rtol=0.01)
     state, goal = run(symmetric(DECAYING), "hutch++", rtol=0.01, capacity=16)
     assert state.sketched == 16 < without_limit.sketched
-    assert reached(state, goal)
+    assert goal_reached(state, goal)
 
 
 SPACE = ParameterSpace((ParameterBlock("a.w", (60,)), ParameterBlock("b.w", (100,)), ParameterBlock("a.b", (40,))))
@@ -181,7 +183,7 @@ SPACE = ParameterSpace((ParameterBlock("a.w", (60,)), ParameterBlock("b.w", (100
     [("auto", OUTLIERS), ("hutchinson", OUTLIERS), ("hutch++", OUTLIERS), ("hutch++", INDEFINITE), ("auto", DECAYING)],
     ids=["auto", "hutchinson", "hutch++", "hutch++-far-from-invariant", "auto-decaying"],
 )
-def test_blocks_add_to_the_whole_and_cover(method: Method, spectrum: np.ndarray) -> None:
+def test_blocks_add_to_the_whole_and_cover(method: TraceMethod, spectrum: np.ndarray) -> None:
     operator, groups = symmetric(spectrum), SPACE.layers()
     diagonal = operator.matrix.diagonal().numpy()
     exact = np.array([diagonal[:60].sum() + diagonal[160:].sum(), diagonal[60:160].sum()])
@@ -190,7 +192,7 @@ def test_blocks_add_to_the_whole_and_cover(method: Method, spectrum: np.ndarray)
         rtol = 0.2 if method == "hutchinson" else 0.06 if spectrum is INDEFINITE else 0.03
         state, goal = run(operator, method, rtol=rtol, seed=seed, groups=groups, capacity=16)
         values, errors = block_traces(state, groups)
-        whole = best(state, goal)
+        whole = preferred_estimate(state, goal)
         assert whole is not None
         assert values.sum() == pytest.approx(whole.value, abs=3 * whole.error + 1e-9)
         scores.append((values - exact) / errors)
@@ -210,21 +212,21 @@ def test_blocks_are_exact_where_the_whole_is() -> None:
 
 
 @pytest.mark.parametrize("method", ["auto", "hutchinson", "hutch++", "xtrace"])
-def test_resuming_anywhere_gives_the_same_state(method: Method) -> None:
+def test_resuming_anywhere_gives_the_same_state(method: TraceMethod) -> None:
     operator, groups = symmetric(OUTLIERS, dtype=torch.float32), SPACE.layers()
-    goal = Goal(method, 0.02, 400, 80, 16)
-    saved = [{n: v.copy() for n, v in s.arrays().items()} for s in traces(operator, groups, goal)]
+    goal = TraceGoal(method, 0.02, 400, 80, 16)
+    saved = [{n: v.copy() for n, v in s.arrays().items()} for s in estimate_trace(operator, groups, goal)]
     for earlier in saved[:-1:3]:
         resumed = TraceState.from_arrays(dict(earlier), operator.like, 0)
-        state = last(traces(operator, groups, goal, resume=resumed))
+        state = last(estimate_trace(operator, groups, goal, resume=resumed))
         assert all(np.array_equal(value, saved[-1][name]) for name, value in state.arrays().items())
 
 
 def test_readings_have_enough_values_only_from_the_least_numbers_on() -> None:
-    for state in traces(symmetric(INDEFINITE), (), Goal("xtrace", 1e-9, 64, 80)):
-        for reading in readings(state):
+    for state in estimate_trace(symmetric(INDEFINITE), (), TraceGoal("xtrace", 1e-9, 64, 80)):
+        for reading in trace_estimates(state):
             count = {"hutchinson": state.sketched, "xtrace": state.sketched}[reading.estimator]
-            assert reading.enough == (count >= FEWEST[reading.estimator])
+            assert reading.enough == (count >= MIN_VALUES[reading.estimator])
 
 
 def test_a_product_that_is_not_finite_is_an_error() -> None:

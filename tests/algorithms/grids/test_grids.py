@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.algorithms.grids.grids import centre, coordinates
+from landscape.algorithms.grids.grids import center_index, grid_coordinates
 
 lengths = st.floats(0.01, 100)
 
 
 @given(st.integers(2, 60), lengths, lengths)
 def test_zero_is_on_every_grid_and_the_range_is_kept(count: int, below: float, above: float) -> None:
-    grid = coordinates(count, -below, above)
+    grid = grid_coordinates(count, -below, above)
     assert len(grid) == count
-    assert grid[centre(grid)] == 0
+    assert grid[center_index(grid)] == 0
     steps = np.diff(grid)
     assert np.allclose(steps, steps[0])
     assert grid[0] >= -below * (1 + 1e-12)
@@ -31,17 +31,17 @@ def test_zero_is_on_every_grid_and_the_range_is_kept(count: int, below: float, a
 
 
 def test_an_odd_symmetric_grid_meets_both_ends_exactly() -> None:
-    grid = coordinates(51, -1, 1)
+    grid = grid_coordinates(51, -1, 1)
     assert (grid[0], grid[25], grid[-1]) == (-1, 0, 1)
     assert np.allclose(grid, np.linspace(-1, 1, 51), atol=1e-15)
-    assert np.allclose(coordinates(4, -1, 1), [-1, -0.5, 0, 0.5])
-    assert np.array_equal(coordinates(3, 0, 2), [0, 1, 2])
-    assert np.array_equal(coordinates(3, -2, 0), [-2, -1, 0])
+    assert np.allclose(grid_coordinates(4, -1, 1), [-1, -0.5, 0, 0.5])
+    assert np.array_equal(grid_coordinates(3, 0, 2), [0, 1, 2])
+    assert np.array_equal(grid_coordinates(3, -2, 0), [-2, -1, 0])
 
 
 @given(st.integers(2, 60), st.floats(0, 3), st.floats(1, 3))
 def test_the_other_end_of_a_line_is_on_the_grid_too(count: int, below: float, above: float) -> None:
-    grid = coordinates(count, -below, above, unit=True)
+    grid = grid_coordinates(count, -below, above, unit=True)
     assert len(grid) == count
     assert 0 in grid
     assert 1 in grid

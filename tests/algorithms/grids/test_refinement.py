@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from landscape.algorithms.grids.refinement import Refined, interpolated, linear, refined
+from landscape.algorithms.grids.refinement import RefinedGrid, interpolate, interpolate_linearly, refine
 
 
-def driven(function: np.ndarray, tol: float) -> tuple[Refined, list[tuple[int, ...]]]:
-    asking, asked = refined(function.shape, tol), []
+def driven(function: np.ndarray, tol: float) -> tuple[RefinedGrid, list[tuple[int, ...]]]:
+    asking, asked = refine(function.shape, tol), []
     wanted = next(asking)
     while True:
         asked += wanted
@@ -125,13 +125,13 @@ def test_the_linear_filling_never_overshoots() -> None:
     x, y = grid(9)
     values, known = np.clip(x + y, 0, 1), np.zeros((9, 9), bool)
     known[::4, ::4] = True
-    filled = linear(np.where(known, values, np.nan), known)
+    filled = interpolate_linearly(np.where(known, values, np.nan), known)
     assert np.array_equal(filled[known], values[known])
     assert filled.min() >= 0
     assert filled.max() <= 1
-    assert np.allclose(linear(np.array([0, np.nan, 4.0]), np.array([True, False, True])), [0, 2, 4])
+    assert np.allclose(interpolate_linearly(np.array([0, np.nan, 4.0]), np.array([True, False, True])), [0, 2, 4])
 
 
 def test_too_few_points_to_interpolate_from_give_nan() -> None:
     values = np.full((3, 3), np.nan)
-    assert np.isnan(interpolated(values, np.zeros((3, 3), bool), [(1, 1)])).all()
+    assert np.isnan(interpolate(values, np.zeros((3, 3), bool), [(1, 1)])).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.algorithms.grids.merge_tree import merge_tree
-from landscape.algorithms.grids.shape import area, barrier, roughness, second_difference, variation, width
+from landscape.algorithms.grids.shape import barrier, basin_area, basin_width, roughness, second_difference, variation
 
 X = np.linspace(-1, 1, 25)
 
@@ -46,45 +46,45 @@ def test_the_barrier_is_the_rise_above_the_chord() -> None:
 
 
 def test_the_width_of_a_basin_is_interpolated_to_the_level() -> None:
-    found = width(np.abs(X), X, 12, 0.55)
+    found = basin_width(np.abs(X), X, 12, 0.55)
     assert found.value == pytest.approx(1.1)
     assert not found.open
-    assert width(X**2, X, 12, 0.25).value == pytest.approx(1, rel=1e-3)
-    assert width(X**2, X, 12, 4.0).open
-    assert width(X**2, X, 12, 4.0).value == pytest.approx(2)
-    assert width(X**2 + 1, X, 12, 0.5).value == 0
+    assert basin_width(X**2, X, 12, 0.25).value == pytest.approx(1, rel=1e-3)
+    assert basin_width(X**2, X, 12, 4.0).open
+    assert basin_width(X**2, X, 12, 4.0).value == pytest.approx(2)
+    assert basin_width(X**2 + 1, X, 12, 0.5).value == 0
     walled = np.where(np.abs(X) > 0.5, np.inf, 0.0)
-    assert width(walled, X, 12, 1.0).value == pytest.approx(1.0, abs=0.1)
+    assert basin_width(walled, X, 12, 1.0).value == pytest.approx(1.0, abs=0.1)
     two = np.minimum((X - 0.5) ** 2, (X + 0.5) ** 2)
-    assert width(two, X, 6, 0.09).value == pytest.approx(0.6, abs=0.01)  # the other basin is not its own
+    assert basin_width(two, X, 6, 0.09).value == pytest.approx(0.6, abs=0.01)  # the other basin is not its own
 
 
 def test_where_nothing_was_seen_to_rise_the_basin_is_open() -> None:
     line = np.where(np.abs(X) > 0.5, np.nan, 0.1)
-    assert width(line, X, 12, 1.0).open
+    assert basin_width(line, X, 12, 1.0).open
     x, y = np.meshgrid(X, X)
-    assert area(np.where(np.hypot(x, y) > 0.5, np.nan, 0.1), (X, X), (12, 12), 1.0).open
-    assert not area(np.where(np.hypot(x, y) > 0.5, np.inf, 0.1), (X, X), (12, 12), 1.0).open
+    assert basin_area(np.where(np.hypot(x, y) > 0.5, np.nan, 0.1), (X, X), (12, 12), 1.0).open
+    assert not basin_area(np.where(np.hypot(x, y) > 0.5, np.inf, 0.1), (X, X), (12, 12), 1.0).open
 
 
 def test_the_area_of_a_basin_is_its_connected_part() -> None:
     x, y = np.meshgrid(X, X)
     two = np.minimum((x - 0.5) ** 2, (x + 0.5) ** 2) + y**2
-    found = area(two, (X, X), (12, 6), 0.09)
+    found = basin_area(two, (X, X), (12, 6), 0.09)
     assert found.value == pytest.approx(np.pi * 0.09, rel=0.05)
     assert not found.open
-    assert area(two, (X, X), (12, 6), 5.0).open
-    assert area(two, (X, X), (12, 6), 5.0).value == pytest.approx(4, rel=0.02)
-    assert area(two + 1, (X, X), (12, 6), 0.5).value == 0
+    assert basin_area(two, (X, X), (12, 6), 5.0).open
+    assert basin_area(two, (X, X), (12, 6), 5.0).value == pytest.approx(4, rel=0.02)
+    assert basin_area(two + 1, (X, X), (12, 6), 0.5).value == 0
 
 
 def test_the_area_of_a_basin_smaller_than_a_cell_is_interpolated_like_its_widths() -> None:
     axis = np.linspace(-1, 1, 5)
     x, y = np.meshgrid(axis, 2 * axis)
     cone = np.abs(x) + np.abs(y) / 2
-    found = area(cone, (2 * axis, axis), (2, 2), 0.2)
-    width_x = width(cone[2], axis, 2, 0.2).value
-    width_y = width(cone[:, 2], 2 * axis, 2, 0.2).value
+    found = basin_area(cone, (2 * axis, axis), (2, 2), 0.2)
+    width_x = basin_width(cone[2], axis, 2, 0.2).value
+    width_y = basin_width(cone[:, 2], 2 * axis, 2, 0.2).value
     assert found.value == pytest.approx(width_x * width_y / 2, rel=0.5)
 
 

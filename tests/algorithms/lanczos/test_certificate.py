@@ -12,19 +12,21 @@ from oracles.dense import MatrixOperator, last, symmetric
 from landscape.algorithms.lanczos import basis, lanczos
 from landscape.algorithms.lanczos.bound import failure, steps_needed
 from landscape.algorithms.lanczos.certificate import Certificate, certificate
-from landscape.algorithms.lanczos.ritz import ritz
-from landscape.algorithms.lanczos.selection import Which, select
-from landscape.algorithms.lanczos.state import LanczosState, Wanted
+from landscape.algorithms.lanczos.ritz import ritz_pairs
+from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 
 
-def run(operator: MatrixOperator, wanted: Wanted, *, most: int = 2000, rows: int = 400, seed: int = 0) -> LanczosState:
+def run(
+    operator: MatrixOperator, wanted: WantedPairs, *, most: int = 2000, rows: int = 400, seed: int = 0
+) -> LanczosState:
     return last(lanczos.lanczos(operator, wanted, seed=seed, max_basis=rows, max_products=most))
 
 
-def certified(operator: MatrixOperator, wanted: Wanted, **options: int) -> tuple[Certificate | None, np.ndarray]:
+def certified(operator: MatrixOperator, wanted: WantedPairs, **options: int) -> tuple[Certificate | None, np.ndarray]:
     state = run(operator, wanted, **options)
     assert lanczos.finished(state, wanted)
-    return certificate(state, wanted), ritz(state, wanted).values
+    return certificate(state, wanted), ritz_pairs(state, wanted).values
 
 
 def test_the_bound_is_the_theorem_s_for_both_ends() -> None:
@@ -48,8 +50,8 @@ def test_the_theorem_holds_for_random_starts() -> None:
     operator = symmetric(values)
     steps = 12
     for seed in range(400):
-        state = run(operator, Wanted(1, confirm=0), most=steps, seed=seed)
-        missed += ritz(state, Wanted(1)).values[0] < 1 - gap
+        state = run(operator, WantedPairs(1, confirm=0), most=steps, seed=seed)
+        missed += ritz_pairs(state, WantedPairs(1)).values[0] < 1 - gap
     assert missed / 400 <= failure(300, gap, steps) / 2
 
 
@@ -76,11 +78,11 @@ def test_none_of_500_designed_spectra_is_falsely_certified(which: Which) -> None
     generator = np.random.default_rng(["largest", "smallest", "magnitude", "both"].index(which))
     for seed in range(125):
         values = designed(generator)
-        wanted = Wanted(3, which, gap=0.05, probability=0.01)
+        wanted = WantedPairs(3, which, gap=0.05, probability=0.01)
         proof, found = certified(symmetric(values, seed=seed), wanted, seed=seed)
         assert proof is not None
         assert proof.probability <= 0.01
-        exact = values[select(values, 3, which)]
+        exact = values[select_eigenvalues(values, 3, which)]
         if which == "both":
             beyond = max(exact[:2].min() - found[:2].min(), found[2] - exact[2])
         elif which == "magnitude":
@@ -94,7 +96,7 @@ def test_a_start_orthogonal_to_the_top_eigenvector_is_caught(monkeypatch: pytest
     """Without a search 9 is found; the certificate's search finds 10 and goes on."""
     values = np.concatenate([[10.0, 9.0, 5.0], np.linspace(0, 1, 57)])
     operator = MatrixOperator(torch.diag(torch.from_numpy(values)))
-    original = basis.fresh
+    original = basis.random_unit_vector
 
     def hostile(rows: torch.Tensor, seed: int, label: int, place: int) -> torch.Tensor:
         vector = original(rows, seed, label, place)
@@ -103,17 +105,17 @@ def test_a_start_orthogonal_to_the_top_eigenvector_is_caught(monkeypatch: pytest
             vector /= vector.norm()
         return vector
 
-    monkeypatch.setattr("landscape.algorithms.lanczos.lanczos.fresh", hostile)
-    blind = run(operator, Wanted(1, confirm=0))
-    assert ritz(blind, Wanted(1)).values[0] == pytest.approx(9)
-    proof, found = certified(operator, Wanted(1, confirm=0, gap=0.02, probability=0.01))
+    monkeypatch.setattr("landscape.algorithms.lanczos.lanczos.random_unit_vector", hostile)
+    blind = run(operator, WantedPairs(1, confirm=0))
+    assert ritz_pairs(blind, WantedPairs(1)).values[0] == pytest.approx(9)
+    proof, found = certified(operator, WantedPairs(1, confirm=0, gap=0.02, probability=0.01))
     assert found[0] == pytest.approx(10)
     assert proof is not None
     assert proof.probability <= 0.01
 
 
 def test_each_search_has_half_the_chance_of_the_one_before() -> None:
-    wanted = Wanted(1, gap=0.01, probability=0.02)
+    wanted = WantedPairs(1, gap=0.01, probability=0.02)
     lengths = [wanted.search_length(cycle, 5000) for cycle in (1, 2, 3)]
     assert lengths == [steps_needed(5000, 0.01, 0.02 * 0.5**cycle) for cycle in (1, 2, 3)]
     assert lengths[0] < lengths[1] < lengths[2]
@@ -122,7 +124,7 @@ def test_each_search_has_half_the_chance_of_the_one_before() -> None:
 def test_copies_take_searches_and_the_chance_stays_below_what_was_asked() -> None:
     """Four copies of the top value are not all found from one start, so that there are several searches."""
     operator = MatrixOperator(torch.diag(torch.tensor([2.0] * 4 + list(np.linspace(0, 1, 80)), dtype=torch.float64)))
-    wanted = Wanted(4, gap=0.02, probability=0.01)
+    wanted = WantedPairs(4, gap=0.02, probability=0.01)
     state = run(operator, wanted)
     proof = certificate(state, wanted)
     assert proof is not None
@@ -130,24 +132,24 @@ def test_copies_take_searches_and_the_chance_stays_below_what_was_asked() -> Non
     assert proof.probability <= 0.01
     last_alone = failure(84, 0.02, state.cycle_products)
     assert proof.probability == pytest.approx(last_alone + 0.01 * (1 - 0.5 ** (state.cycle - 1)))
-    assert np.allclose(ritz(state, wanted).values, 2)
+    assert np.allclose(ritz_pairs(state, wanted).values, 2)
 
 
 def test_a_search_that_had_to_restart_certifies_nothing() -> None:
     operator = symmetric(np.concatenate([[3.0, 2.5], np.linspace(-1, 1, 300)]))
-    wanted = Wanted(2, gap=0.005, probability=0.01)
+    wanted = WantedPairs(2, gap=0.005, probability=0.01)
     assert certificate(run(operator, wanted, rows=40), wanted) is None
     assert certificate(run(operator, wanted, rows=300), wanted) is not None
 
 
 def test_a_run_cut_short_certifies_nothing() -> None:
     operator = symmetric(np.linspace(0, 1, 200))
-    wanted = Wanted(1, gap=0.01, probability=0.01)
+    wanted = WantedPairs(1, gap=0.01, probability=0.01)
     assert certificate(run(operator, wanted, most=30), wanted) is None
 
 
 def test_a_spanned_space_leaves_nothing_to_miss() -> None:
-    proof, _ = certified(symmetric([1.0, 2.0, 3.0, 4.0]), Wanted(2, gap=0.1))
+    proof, _ = certified(symmetric([1.0, 2.0, 3.0, 4.0]), WantedPairs(2, gap=0.1))
     assert proof is not None
     assert (proof.gap, proof.probability) == (0.0, 0.0)
     assert proof.margin < 1e-13
@@ -156,13 +158,13 @@ def test_a_spanned_space_leaves_nothing_to_miss() -> None:
 def test_the_margin_has_the_gap_the_width_and_the_residuals() -> None:
     values = np.concatenate([[9.0], np.linspace(-1, 3, 150)])
     operator = symmetric(values)
-    wanted = Wanted(1, gap=0.01, probability=0.01)
+    wanted = WantedPairs(1, gap=0.01, probability=0.01)
     state = run(operator, wanted)
     proof = certificate(state, wanted)
     assert proof is not None
     left = 4.0 / 0.98  # what was searched runs from -1 to 3
     assert 0.01 * 4.0 <= proof.margin <= 0.01 * left + float(np.linalg.norm(state.locked_residuals)) + 1e-9
-    rough = Wanted(1, tol=0.3, gap=0.01, probability=0.01)
+    rough = WantedPairs(1, tol=0.3, gap=0.01, probability=0.01)
     state = run(operator, rough)
     proof = certificate(state, rough)
     assert proof is not None

@@ -7,8 +7,8 @@ import pytest
 import torch
 from oracles.dense import MatrixOperator, last, symmetric
 
-from landscape.algorithms.lanczos.batched import Rule, lockstep, rules
-from landscape.algorithms.lanczos.exact_outliers import sharpened
+from landscape.algorithms.lanczos.batched import QuadratureRule, batched_lanczos, quadrature_rules
+from landscape.algorithms.lanczos.exact_outliers import rules_with_exact_outliers
 from landscape.network.space import ParameterBlock, ParameterGroup, ParameterSpace
 
 BULK = np.linspace(-0.1, 0.1, 190)
@@ -17,13 +17,15 @@ SPECTRUM = np.concatenate([BULK, OUTLIERS, [2.0] * 5])
 WHOLE = ParameterGroup("all", ("w",), ((0, 200),))
 
 
-def measured(spectrum: np.ndarray, seed: int = 0, *, probes: int = 4, together: int = 4, steps: int = 25) -> list[Rule]:
+def measured(
+    spectrum: np.ndarray, seed: int = 0, *, probes: int = 4, together: int = 4, steps: int = 25
+) -> list[QuadratureRule]:
     operator = symmetric(spectrum)
-    state = last(lockstep(operator, [WHOLE], probes=probes, steps=steps, together=together, seed=seed))
-    return [rules(state, [WHOLE])[0], sharpened(state, [WHOLE])[0]]
+    state = last(batched_lanczos(operator, [WHOLE], probes=probes, steps=steps, together=together, seed=seed))
+    return [quadrature_rules(state, [WHOLE])[0], rules_with_exact_outliers(state, [WHOLE])[0]]
 
 
-def weights_at(rule: Rule, value: float) -> np.ndarray:
+def weights_at(rule: QuadratureRule, value: float) -> np.ndarray:
     return (rule.weights * (np.abs(rule.nodes - value) < 1e-5)).sum(axis=1)
 
 
@@ -76,9 +78,13 @@ def test_a_wholly_known_spectrum_is_the_exact_rule() -> None:
 def test_delta_functions_and_zero_are_left_as_they_are() -> None:
     for spectrum in (np.zeros(200), np.full(200, 3.0), np.repeat([1.0, 2.0], 100)):
         state = last(
-            lockstep(MatrixOperator(torch.diag(torch.from_numpy(spectrum))), [WHOLE], probes=3, steps=5, together=3)
+            batched_lanczos(
+                MatrixOperator(torch.diag(torch.from_numpy(spectrum))), [WHOLE], probes=3, steps=5, together=3
+            )
         )
-        assert np.array_equal(rules(state, [WHOLE])[0].weights, sharpened(state, [WHOLE])[0].weights)
+        assert np.array_equal(
+            quadrature_rules(state, [WHOLE])[0].weights, rules_with_exact_outliers(state, [WHOLE])[0].weights
+        )
 
 
 def test_groups_are_sharpened_each_by_itself() -> None:
@@ -89,7 +95,7 @@ def test_groups_are_sharpened_each_by_itself() -> None:
         place = torch.cat([torch.arange(*piece) for piece in group.ranges])
         spectrum = np.concatenate([np.linspace(0, 0.1, group.size - 2), [group.size / 10, 3.0]])
         matrix[place[:, None], place] = symmetric(spectrum, seed=group.size).matrix
-    state = last(lockstep(MatrixOperator(matrix), groups, probes=3, steps=20, together=3))
-    for group, rule in zip(groups, sharpened(state, groups), strict=True):
+    state = last(batched_lanczos(MatrixOperator(matrix), groups, probes=3, steps=20, together=3))
+    for group, rule in zip(groups, rules_with_exact_outliers(state, groups), strict=True):
         assert np.allclose(weights_at(rule, group.size / 10), 1 / group.size)
         assert np.allclose(weights_at(rule, 3.0), 1 / group.size)

@@ -11,9 +11,9 @@ from oracles.dense import MatrixOperator, symmetric
 
 from landscape.algorithms.lanczos import basis
 from landscape.algorithms.lanczos.lanczos import fewest_rows, finished, lanczos
-from landscape.algorithms.lanczos.ritz import converged, error_bounds, refined, ritz, vectors
-from landscape.algorithms.lanczos.selection import Which, select
-from landscape.algorithms.lanczos.state import Candidates, LanczosState, Wanted
+from landscape.algorithms.lanczos.ritz import error_bounds, have_converged, rayleigh_ritz, ritz_pairs, ritz_vectors
+from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
+from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
 from landscape.errors import NumericalError
 
 SPECTRA = {
@@ -37,7 +37,7 @@ EPS = {torch.float64: 2.2e-16, torch.float32: 1.2e-7}
 
 def solve(
     operator: MatrixOperator,
-    wanted: Wanted,
+    wanted: WantedPairs,
     *,
     max_basis: int = 200,
     max_products: int = 4000,
@@ -48,7 +48,7 @@ def solve(
         operator, wanted, seed=seed, max_basis=max_basis, max_products=max_products, block=block
     ):
         pass
-    return state, refined(ritz(state, wanted), state, wanted)
+    return state, rayleigh_ritz(ritz_pairs(state, wanted), state, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -60,9 +60,9 @@ class TestDesignedSpectra:
         self, name: str, which: Which, dtype: torch.dtype, block: int
     ) -> None:
         spectrum = SPECTRA[name]
-        wanted = Wanted(min(5, len(spectrum)), which)
+        wanted = WantedPairs(min(5, len(spectrum)), which)
         state, pairs = solve(symmetric(spectrum, dtype=dtype), wanted, block=block)
-        exact = spectrum[select(spectrum, wanted.count, which)]
+        exact = spectrum[select_eigenvalues(spectrum, wanted.count, which)]
         scale = np.abs(spectrum).max()
         assert finished(state, wanted)
         # the error of a Ritz value is at most its residual; equal sizes may come in either order
@@ -80,10 +80,10 @@ class TestDesignedSpectra:
         self, name: str, which: Which, dtype: torch.dtype, block: int, spare: int
     ) -> None:
         spectrum = SPECTRA[name]
-        wanted = Wanted(min(5, len(spectrum)), which)
+        wanted = WantedPairs(min(5, len(spectrum)), which)
         assert spare >= fewest_rows(0, block)
         state, pairs = solve(symmetric(spectrum, dtype=dtype), wanted, max_basis=wanted.count + spare, block=block)
-        exact = np.sort(np.abs(spectrum[select(spectrum, wanted.count, which)]))
+        exact = np.sort(np.abs(spectrum[select_eigenvalues(spectrum, wanted.count, which)]))
         assert finished(state, wanted)
         assert len(state.basis) <= wanted.count + spare
         allowed = pairs.residuals.max() + 100 * EPS[dtype] * np.abs(spectrum).max()
@@ -103,7 +103,7 @@ class TestIdentity:
     def test_the_lanczos_relation_holds(self, name: str, block: int, max_basis: int, dtype: torch.dtype) -> None:
         operator = symmetric(SPECTRA[name], dtype=dtype)
         matrix, scale = operator.matrix, max(float(np.abs(SPECTRA[name]).max()), 1e-300)
-        wanted = Wanted(4, tol=1e-2, confirm=30)
+        wanted = WantedPairs(4, tol=1e-2, confirm=30)
         for state in lanczos(operator, wanted, max_basis=max_basis, max_products=60 * block, block=block):
             if not state.active:
                 continue  # right after a lock
@@ -121,7 +121,7 @@ class TestIdentity:
         self, name: str, block: int, max_basis: int, dtype: torch.dtype
     ) -> None:
         operator = symmetric(SPECTRA[name], dtype=dtype)
-        wanted = Wanted(4, tol=1e-2, confirm=30)
+        wanted = WantedPairs(4, tol=1e-2, confirm=30)
         for state in lanczos(operator, wanted, max_basis=max_basis, max_products=60 * block, block=block):
             rows = state.basis[: state.used].double()
             assert float((rows @ rows.T - torch.eye(len(rows), dtype=torch.float64)).abs().max()) <= 50 * EPS[dtype]
@@ -132,15 +132,15 @@ class TestIdentity:
 @pytest.mark.parametrize("block", [1, 3])
 def test_reported_residuals_are_the_true_ones(max_basis: int, confirm: int, block: int) -> None:
     operator = symmetric(SPECTRA["outliers-both-ends"])
-    state, pairs = solve(operator, Wanted(4, "both", confirm=confirm), max_basis=max_basis, block=block)
-    rows = vectors(pairs, state.basis).T
+    state, pairs = solve(operator, WantedPairs(4, "both", confirm=confirm), max_basis=max_basis, block=block)
+    rows = ritz_vectors(pairs, state.basis).T
     true = torch.linalg.vector_norm(operator.matrix @ rows - rows * torch.from_numpy(pairs.values), dim=0)
     assert np.allclose(pairs.residuals, true.numpy(), rtol=1e-6, atol=1e-13)
 
 
 def test_error_bounds_hold_and_are_sharper_than_residuals() -> None:
     spectrum = np.r_[np.linspace(0, 1, 196), [2.0, 3.0, 5.0, 9.0]]
-    state, pairs = solve(symmetric(spectrum), Wanted(4))
+    state, pairs = solve(symmetric(spectrum), WantedPairs(4))
     errors = np.abs(pairs.values - spectrum[::-1][:4])
     bounds = error_bounds(pairs, state)
     assert (errors <= bounds).all()
@@ -156,7 +156,7 @@ def test_rounding_of_the_products_is_measured() -> None:
             return exact + 1e-5 * torch.sign(torch.sin(1e4 * exact))
 
     clean = symmetric(np.r_[np.linspace(0, 1, 96), [4.0, 6.0, 8.0, 10.0]])
-    state, _ = solve(Noisy(clean.matrix), Wanted(3))
+    state, _ = solve(Noisy(clean.matrix), WantedPairs(3))
     per_vector = 1e-5 * np.sqrt(100)
     assert 0.1 * per_vector < state.rounding < 3 * per_vector
 
@@ -172,15 +172,15 @@ def test_a_start_that_misses_an_eigenvector_is_caught_by_the_second_start() -> N
     complement = torch.eye(80, dtype=torch.float64) - torch.outer(top, top)
     bulk = complement @ symmetric(np.r_[np.linspace(0, 0.01, 78), [2.0, 3.0]]).matrix @ complement
     operator = MatrixOperator(bulk + 10 * torch.outer(top, top))
-    _, blind = solve(operator, Wanted(2, confirm=0))
-    _, seeing = solve(operator, Wanted(2))
+    _, blind = solve(operator, WantedPairs(2, confirm=0))
+    _, seeing = solve(operator, WantedPairs(2))
     assert blind.values[0] < 4
     assert seeing.values[0] == pytest.approx(10, rel=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 3])
 def test_resuming_from_any_product_gives_bit_for_bit_the_uninterrupted_result(block: int) -> None:
-    wanted = Wanted(4)
+    wanted = WantedPairs(4)
     operator = symmetric(SPECTRA["repeated"], dtype=torch.float32)
 
     def run(resume: LanczosState | None = None, stop: int = 2000) -> LanczosState:
@@ -205,11 +205,11 @@ def test_resuming_from_any_product_gives_bit_for_bit_the_uninterrupted_result(bl
 @pytest.mark.parametrize("size", [40, 200])
 def test_many_copies_of_zero_do_not_replace_each_other_for_ever(size: int, k: int) -> None:
     spectrum = np.r_[[4.0, 3.0, -2.0], np.zeros(size - 3)]
-    wanted = Wanted(k, "both")
+    wanted = WantedPairs(k, "both")
     state, pairs = solve(symmetric(spectrum), wanted)
     assert finished(state, wanted)
     assert state.products <= 60
-    assert np.allclose(pairs.values, spectrum[select(spectrum, k, "both")], atol=1e-6)
+    assert np.allclose(pairs.values, spectrum[select_eigenvalues(spectrum, k, "both")], atol=1e-6)
 
 
 def test_a_slight_asymmetry_is_rounding_and_keeps_values_from_converging() -> None:
@@ -217,16 +217,16 @@ def test_a_slight_asymmetry_is_rounding_and_keeps_values_from_converging() -> No
     matrix = symmetric(np.r_[np.linspace(-0.1, 0.1, 26), [1.0, 2.0, 3.0, 4.0]]).matrix
     generator = torch.Generator().manual_seed(0)
     matrix += 0.01 * torch.randn(30, 30, generator=generator, dtype=torch.float64)
-    wanted = Wanted(3, confirm=0)
+    wanted = WantedPairs(3, confirm=0)
     state, pairs = solve(MatrixOperator(matrix), wanted)
     assert 1e-3 < state.rounding < 0.1
-    assert not converged(pairs, state, wanted.tol).any()
+    assert not have_converged(pairs, state, wanted.tol).any()
 
 
 def test_an_operator_that_is_not_symmetric_is_refused() -> None:
     matrix = torch.triu(symmetric(np.linspace(-1, 1, 30)).matrix)
     with pytest.raises(NumericalError, match="the operator is not symmetric"):
-        solve(MatrixOperator(matrix), Wanted(3))
+        solve(MatrixOperator(matrix), WantedPairs(3))
 
 
 @pytest.mark.parametrize("entry", [float("nan"), float("inf")], ids=["nan", "infinite"])
@@ -234,16 +234,16 @@ def test_a_product_that_is_not_finite_is_an_error(entry: float) -> None:
     matrix = torch.eye(5)
     matrix[0, 0] = entry
     with pytest.raises(NumericalError, match="not finite"):
-        solve(MatrixOperator(matrix), Wanted(2))
+        solve(MatrixOperator(matrix), WantedPairs(2))
 
 
 def test_the_size_of_the_operator_does_not_matter() -> None:
     spectrum = SPECTRA["outliers-both-ends"]
     for size in (1e-25, 1e18):
-        wanted = Wanted(4, "both")
+        wanted = WantedPairs(4, "both")
         state, pairs = solve(symmetric(spectrum * size, dtype=torch.float32), wanted)
         assert finished(state, wanted)
-        assert np.allclose(pairs.values / size, spectrum[select(spectrum, 4, "both")], rtol=1e-5)
+        assert np.allclose(pairs.values / size, spectrum[select_eigenvalues(spectrum, 4, "both")], rtol=1e-5)
 
 
 def test_rounding_beyond_the_tolerance_is_not_called_converged() -> None:
@@ -253,17 +253,17 @@ def test_rounding_beyond_the_tolerance_is_not_called_converged() -> None:
             return exact + 1e-4 * torch.sign(torch.sin(1e4 * exact))
 
     operator = Rough(symmetric(np.r_[np.linspace(0, 1e-3, 97), [0.05, 9.0, 10.0]]).matrix)
-    wanted = Wanted(3)
+    wanted = WantedPairs(3)
     state, pairs = solve(operator, wanted)
-    assert converged(pairs, state, 1e-3).tolist() == [True, True, False]
+    assert have_converged(pairs, state, 1e-3).tolist() == [True, True, False]
 
 
 def test_a_search_that_spans_the_whole_space_ends_with_the_exact_values() -> None:
     """At a loose tolerance inexact pairs are locked; where nothing is left to search, the result is exact again."""
     spectrum = np.linspace(-1, 3, 12) ** 3
     operator = symmetric(spectrum)
-    rough = solve(operator, Wanted(3, tol=0.3, confirm=0))[1]
-    state, pairs = solve(operator, Wanted(3, tol=0.3, confirm=100))
+    rough = solve(operator, WantedPairs(3, tol=0.3, confirm=0))[1]
+    state, pairs = solve(operator, WantedPairs(3, tol=0.3, confirm=100))
     assert np.abs(rough.values - spectrum[::-1][:3]).max() > 1e-6
     assert state.exhausted
     assert np.allclose(pairs.values, spectrum[::-1][:3], atol=1e-12)
@@ -294,15 +294,15 @@ class TestRefined:
         )
 
     def test_pairs_that_are_locked_together_are_solved_together(self, state: LanczosState) -> None:
-        wanted = Wanted(2)
-        pairs = refined(ritz(state, wanted), state, wanted)
+        wanted = WantedPairs(2)
+        pairs = rayleigh_ritz(ritz_pairs(state, wanted), state, wanted)
         assert np.allclose(pairs.values, 6 + np.sqrt(1.01) * np.array([1, -1]), rtol=1e-14)
         assert pairs.own.tolist() == [True, False]
         assert np.abs(pairs.residuals).max() < 1e-7  # the square root of rounding
 
     def test_what_leaks_into_a_pair_that_is_dropped_stays_a_residual(self, state: LanczosState) -> None:
-        wanted = Wanted(1)
-        pairs = refined(ritz(state, wanted), state, wanted)
+        wanted = WantedPairs(1)
+        pairs = rayleigh_ritz(ritz_pairs(state, wanted), state, wanted)
         assert pairs.values.tolist() == [7.0]
         assert pairs.residuals == pytest.approx([0.1])
 
@@ -326,31 +326,31 @@ def test_a_gap_counts_only_beyond_the_neighbour_s_own_residual() -> None:
         value_history=np.zeros((0, 2)),
         residual_history=np.zeros((0, 2)),
     )
-    bounds = error_bounds(ritz(state, Wanted(2)), state)  # ranked from the largest down
+    bounds = error_bounds(ritz_pairs(state, WantedPairs(2)), state)  # ranked from the largest down
     assert bounds[1] == pytest.approx(0.1)  # not 0.1^2 / 0.2
     assert bounds[0] == pytest.approx(0.19)
 
 
 def test_giving_up_returns_what_is_known() -> None:
-    wanted = Wanted(5)
+    wanted = WantedPairs(5)
     state, pairs = solve(symmetric(np.linspace(0, 1, 100)), wanted, max_products=7)
     assert state.products == 7
     assert not finished(state, wanted)
-    assert not converged(pairs, state, wanted.tol).all()
+    assert not have_converged(pairs, state, wanted.tol).all()
     assert len(pairs.values) == 5
 
 
 def test_the_work_is_counted() -> None:
     operator = symmetric(SPECTRA["outliers-both-ends"])
-    state, _ = solve(operator, Wanted(2))
+    state, _ = solve(operator, WantedPairs(2))
     assert state.products == operator.columns == len(state.value_history)
 
 
 def test_a_block_takes_fewer_passes_for_more_products() -> None:
     spectrum = np.r_[np.linspace(-1, 1, 380), 2 + np.arange(20) ** 1.5]
-    alone, _ = solve(symmetric(spectrum), Wanted(20))
+    alone, _ = solve(symmetric(spectrum), WantedPairs(20))
     operator = symmetric(spectrum)
-    several, pairs = solve(operator, Wanted(20), block=4)
+    several, pairs = solve(operator, WantedPairs(20), block=4)
     assert several.products == operator.columns  # locking measures the rounding with one product
     assert len(several.value_history) < 0.6 * alone.products
     assert several.products < 2.5 * alone.products
@@ -359,15 +359,15 @@ def test_a_block_takes_fewer_passes_for_more_products() -> None:
 
 def test_a_block_finds_as_many_copies_in_its_first_cycle() -> None:
     operator = symmetric(np.r_[[10.0] * 3, np.linspace(-1, 1, 117)])
-    alone, _ = solve(operator, Wanted(3, confirm=0))
-    together, pairs = solve(operator, Wanted(3, confirm=0), block=3)
+    alone, _ = solve(operator, WantedPairs(3, confirm=0))
+    together, pairs = solve(operator, WantedPairs(3, confirm=0), block=3)
     assert np.allclose(pairs.values, 10)
     assert len(together.value_history) < 0.5 * len(alone.value_history)
 
 
 @pytest.mark.parametrize("block", [1, 3])
 def test_a_basis_that_is_brought_over_in_chunks_is_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator, wanted = symmetric(SPECTRA["outliers-both-ends"]), Wanted(4, "both")
+    operator, wanted = symmetric(SPECTRA["outliers-both-ends"]), WantedPairs(4, "both")
     together, expected = solve(operator, wanted, max_basis=14, block=block)
     moved = []
     monkeypatch.setattr(basis, "CHUNK_NUMBERS", 3 * operator.size)
@@ -375,7 +375,7 @@ def test_a_basis_that_is_brought_over_in_chunks_is_the_same(block: int, monkeypa
     for state in lanczos(operator, wanted, max_basis=14, max_products=1000, block=block, spill=True):
         rows = state.basis[: state.used]
         assert float((rows @ rows.T - torch.eye(len(rows))).abs().max()) <= 50 * EPS[torch.float64]
-    pairs = refined(ritz(state, wanted), state, wanted)
+    pairs = rayleigh_ritz(ritz_pairs(state, wanted), state, wanted)
     assert np.allclose(pairs.values, expected.values, rtol=1e-12)
     assert max(moved) > 3
     assert state.products == together.products
@@ -384,7 +384,7 @@ def test_a_basis_that_is_brought_over_in_chunks_is_the_same(block: int, monkeypa
 @pytest.mark.parametrize("size", [1, 2, 5, 7])
 def test_a_block_larger_than_the_space_spans_it(size: int) -> None:
     spectrum = np.linspace(1, 2, size)
-    state, pairs = solve(symmetric(spectrum), Wanted(min(3, size)), block=4)
+    state, pairs = solve(symmetric(spectrum), WantedPairs(min(3, size)), block=4)
     assert state.exhausted
     assert np.allclose(pairs.values, spectrum[::-1][:3])
 
@@ -403,7 +403,7 @@ def test_an_unrestarted_run_needs_no_more_products_than_arpack() -> None:
         return operator.matrix.numpy() @ vector.ravel()
 
     arpack = eigsh(ScipyOperator((500, 500), matvec=product), k=10, which="LA", tol=1e-3, return_eigenvectors=False)
-    state, pairs = solve(operator, Wanted(10, confirm=0))
+    state, pairs = solve(operator, WantedPairs(10, confirm=0))
     assert state.products <= calls
     assert np.allclose(pairs.values, np.sort(arpack)[::-1], rtol=1e-5)
 
@@ -416,7 +416,7 @@ def test_an_unrestarted_run_needs_no_more_products_than_arpack() -> None:
 )
 def test_any_multiset_of_eigenvalues_comes_out_right(spectrum: list[float], which: Which, seed: int) -> None:
     values = np.array(spectrum)
-    wanted = Wanted(min(4, len(values)), which)
+    wanted = WantedPairs(min(4, len(values)), which)
     _, pairs = solve(symmetric(values, seed=seed), wanted, seed=seed)
-    exact = values[select(values, wanted.count, which)]
+    exact = values[select_eigenvalues(values, wanted.count, which)]
     assert np.allclose(np.sort(np.abs(pairs.values)), np.sort(np.abs(exact)), atol=1e-2)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from oracles.dense import MatrixOperator, last, symmetric
 
-from landscape.algorithms.lanczos.per_block import LeadingState, known, leading
-from landscape.algorithms.lanczos.selection import Which, select
-from landscape.algorithms.lanczos.state import Wanted
+from landscape.algorithms.lanczos.per_block import BlockSearchState, block_lanczos_search, current_pairs
+from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
+from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.network.space import ParameterBlock, ParameterSpace
 
 SPACE = ParameterSpace((ParameterBlock("a.w", (5,)), ParameterBlock("b.w", (60,)), ParameterBlock("c.w", (40,))))
@@ -25,25 +25,25 @@ def matrix(dtype: torch.dtype = torch.float64) -> MatrixOperator:
     return MatrixOperator(torch.block_diag(*parts).to(dtype))
 
 
-def run(operator: MatrixOperator, wanted: Wanted, **options: int) -> LeadingState:
+def run(operator: MatrixOperator, wanted: WantedPairs, **options: int) -> BlockSearchState:
     chosen = {"steps": 60, "most": 2000, "seed": 0, **options}
-    return last(leading(operator, SPACE.layers(), wanted, **chosen))  # type: ignore[arg-type]
+    return last(block_lanczos_search(operator, SPACE.layers(), wanted, **chosen))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("which", ["largest", "smallest", "magnitude", "both"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_block_has_its_wanted_values(which: Which, dtype: torch.dtype) -> None:
-    wanted = Wanted(7, which)
+    wanted = WantedPairs(7, which)
     state = run(matrix(dtype), wanted)
     assert state.converged.all()
     assert state.finished
     for spectrum, values in zip(SPECTRA.values(), state.values, strict=True):
-        expected = spectrum[select(spectrum, 7, which)]
+        expected = spectrum[select_eigenvalues(spectrum, 7, which)]
         assert np.allclose(np.sort(values[np.isfinite(values)]), np.sort(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_residuals_bound_those_of_the_locked_vectors() -> None:
-    operator, wanted = matrix(), Wanted(6, tol=0.05)
+    operator, wanted = matrix(), WantedPairs(6, tol=0.05)
     state = run(operator, wanted)
     for index, group in enumerate(SPACE.layers()):
         ((begin, end),) = group.ranges
@@ -57,12 +57,12 @@ def test_residuals_bound_those_of_the_locked_vectors() -> None:
 
 
 def test_the_limit_on_passes_leaves_candidates_and_can_be_raised() -> None:
-    operator, wanted = matrix(), Wanted(3)
+    operator, wanted = matrix(), WantedPairs(3)
     cut = run(operator, wanted, most=6)
     assert (cut.passes, cut.finished) == (6, False)
-    values, _ = known(cut, SPACE.layers(), wanted)
+    values, _ = current_pairs(cut, SPACE.layers(), wanted)
     assert np.isfinite(values).all()
-    resumed = LeadingState.from_arrays({n: v.copy() for n, v in cut.arrays().items()}, operator.like)
+    resumed = BlockSearchState.from_arrays({n: v.copy() for n, v in cut.arrays().items()}, operator.like)
     options = {"steps": 60, "most": 2000, "seed": 0}
-    on = last(leading(operator, SPACE.layers(), wanted, resume=resumed, **options))  # type: ignore[arg-type]
+    on = last(block_lanczos_search(operator, SPACE.layers(), wanted, resume=resumed, **options))  # type: ignore[arg-type]
     assert np.array_equal(on.values, run(operator, wanted).values)

@@ -7,13 +7,13 @@ import pytest
 from oracles.dense import last, symmetric
 
 from landscape.algorithms.lanczos import quadrature as spectrum
-from landscape.algorithms.lanczos.batched import Rule, lockstep, rules
+from landscape.algorithms.lanczos.batched import QuadratureRule, batched_lanczos, quadrature_rules
 from landscape.network.space import ParameterGroup
 
 SPECTRUM = np.concatenate([np.linspace(-0.5, 1, 280), [4.0, 5.0, 9.0, -2.0], np.full(16, 3.0)])
 WHOLE = ParameterGroup("all", ("w",), ((0, len(SPECTRUM)),))
 NUMBERS = {
-    "trace": (spectrum.trace, SPECTRUM.sum()),
+    "trace": (spectrum.rule_trace, SPECTRUM.sum()),
     "frobenius-norm": (spectrum.frobenius_norm, np.linalg.norm(SPECTRUM)),
     "negative-ratio": (spectrum.negative_ratio, -SPECTRUM[SPECTRUM < 0].sum() / SPECTRUM[SPECTRUM > 0].sum()),
     "effective-rank": (
@@ -23,15 +23,15 @@ NUMBERS = {
 }
 
 
-def exact() -> Rule:
+def exact() -> QuadratureRule:
     """The rule of the whole spectrum, every eigenvalue with its own share."""
     values = np.sort(SPECTRUM)[None]
-    return Rule(values, np.full(values.shape, 1 / len(SPECTRUM)), np.zeros(values.shape), len(SPECTRUM))
+    return QuadratureRule(values, np.full(values.shape, 1 / len(SPECTRUM)), np.zeros(values.shape), len(SPECTRUM))
 
 
-def measured(probes: int, seed: int = 0, steps: int = 40) -> Rule:
-    running = lockstep(symmetric(SPECTRUM), [WHOLE], probes=probes, steps=steps, together=probes, seed=seed)
-    return rules(last(running), [WHOLE])[0]
+def measured(probes: int, seed: int = 0, steps: int = 40) -> QuadratureRule:
+    running = batched_lanczos(symmetric(SPECTRUM), [WHOLE], probes=probes, steps=steps, together=probes, seed=seed)
+    return quadrature_rules(last(running), [WHOLE])[0]
 
 
 @pytest.mark.parametrize(("number", "expected"), NUMBERS.values(), ids=list(NUMBERS))
@@ -48,16 +48,16 @@ def test_the_stated_error_is_what_repetition_shows(number: spectrum.Callable, ex
 
 
 def test_a_single_probe_has_no_error() -> None:
-    assert np.isnan(spectrum.jackknife(measured(1), spectrum.trace).error)
+    assert np.isnan(spectrum.jackknife(measured(1), spectrum.rule_trace).error)
 
 
 def test_the_jackknife_takes_the_bias_off() -> None:
     """The square of a mean is too large by its variance; what the jackknife leaves is the unbiased estimate."""
     rule = measured(6)
     each = len(SPECTRUM) * (rule.weights * rule.nodes).sum(axis=1)
-    found = spectrum.jackknife(rule, lambda part: spectrum.trace(part) ** 2)
+    found = spectrum.jackknife(rule, lambda part: spectrum.rule_trace(part) ** 2)
     assert found.value == pytest.approx(each.mean() ** 2 - each.var(ddof=1) / 6, rel=1e-12)
-    linear = spectrum.jackknife(rule, spectrum.trace)
+    linear = spectrum.jackknife(rule, spectrum.rule_trace)
     assert linear.value == pytest.approx(each.mean())
     assert linear.error == pytest.approx(each.std(ddof=1) / 6**0.5)
 
@@ -67,20 +67,20 @@ def test_the_negative_mass_lies_within_the_stated_quadrature_error() -> None:
     expected = (SPECTRUM < 0).mean()
     for steps in (4, 10, 30):
         rule = measured(200, steps=steps)
-        found, bound = spectrum.negative_mass(rule, 0.0), spectrum.undecided_mass(rule, 0.0)
+        found, bound = spectrum.negative_mass(rule, 0.0), spectrum.negative_mass_uncertainty(rule, 0.0)
         assert abs(found - expected) <= bound + 0.01
-    assert spectrum.undecided_mass(exact(), 0.0) == pytest.approx(2 / len(SPECTRUM))
+    assert spectrum.negative_mass_uncertainty(exact(), 0.0) == pytest.approx(2 / len(SPECTRUM))
 
 
 def test_the_floor_keeps_rounding_of_zero_from_being_negative() -> None:
-    rule = Rule(np.array([[-1e-9, 1.0]]), np.array([[0.5, 0.5]]), np.zeros((1, 2)), 2)
+    rule = QuadratureRule(np.array([[-1e-9, 1.0]]), np.array([[0.5, 0.5]]), np.zeros((1, 2)), 2)
     assert spectrum.negative_mass(rule, 1e-6) == 0
     assert spectrum.negative_mass(rule, 0.0) == 0.5
 
 
 def test_the_density_is_the_smoothed_spectrum_and_integrates_to_one() -> None:
     grid = np.linspace(-4, 11, 3000)
-    smooth, error = spectrum.density(exact(), grid, 0.1)
+    smooth, error = spectrum.smoothed_density(exact(), grid, 0.1)
     expected = np.mean(
         [np.exp(-(((grid - value) / 0.1) ** 2) / 2) / (0.1 * np.sqrt(2 * np.pi)) for value in SPECTRUM], axis=0
     )
@@ -91,8 +91,8 @@ def test_the_density_is_the_smoothed_spectrum_and_integrates_to_one() -> None:
 
 def test_the_density_of_many_probes_covers_the_exact_one_within_its_error() -> None:
     grid = np.linspace(-3, 10, 400)
-    exactly, _ = spectrum.density(exact(), grid, 0.2)
-    smooth, error = spectrum.density(measured(60), grid, 0.2)
+    exactly, _ = spectrum.smoothed_density(exact(), grid, 0.2)
+    smooth, error = spectrum.smoothed_density(measured(60), grid, 0.2)
     there = exactly > 1e-4
     assert (np.abs(smooth - exactly) < 2 * error)[there].mean() > 0.85
     assert (np.abs(smooth - exactly) < 5 * error)[there].all()
@@ -100,15 +100,15 @@ def test_the_density_of_many_probes_covers_the_exact_one_within_its_error() -> N
 
 def test_the_condition_of_the_bulk_is_a_ratio_of_quantiles_of_the_sum() -> None:
     values = np.arange(1.0, 101)[None]
-    rule = Rule(values, np.full((1, 100), 0.01), np.zeros((1, 100)), 100)
+    rule = QuadratureRule(values, np.full((1, 100), 0.01), np.zeros((1, 100)), 100)
     # sum to n is n (n + 1) / 2 of 5050: a quarter at 50, three quarters at 87
     assert spectrum.bulk_condition(rule) == pytest.approx(87 / 50)
-    assert np.isnan(spectrum.bulk_condition(Rule(values * 0, rule.weights, rule.residuals, 100)))
+    assert np.isnan(spectrum.bulk_condition(QuadratureRule(values * 0, rule.weights, rule.residuals, 100)))
     spread = spectrum.spread(measured(12), spectrum.bulk_condition)
     assert abs(spread.value - spectrum.bulk_condition(exact())) < 4 * spread.error
 
 
 def test_a_zero_spectrum_has_rank_zero() -> None:
-    rule = Rule(np.zeros((2, 1)), np.ones((2, 1)), np.zeros((2, 1)), 10)
+    rule = QuadratureRule(np.zeros((2, 1)), np.ones((2, 1)), np.zeros((2, 1)), 10)
     assert spectrum.effective_rank(rule) == 0
-    assert spectrum.trace(rule) == 0
+    assert spectrum.rule_trace(rule) == 0

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from landscape.algorithms.matrices import staircase
 from landscape.algorithms.matrices.removal import (
-    Activations,
-    Method,
-    Noise,
-    Random,
-    Rotated,
+    ActivationDirections,
+    MatchedNoise,
+    RandomComponents,
+    RemovalMethod,
+    RotatedComponents,
     SingularValues,
     eigenbasis,
-    noise,
-    scattered,
+    noise_like,
+    random_mask,
 )
 
 
@@ -30,34 +30,34 @@ def factors(p: int = 5, q: int = 7) -> tuple[Tensor, Tensor, Tensor]:
     return weight, (a * scales).T @ (a * scales), g.T @ g
 
 
-def rotated() -> Rotated:
+def rotated() -> RotatedComponents:
     weight, a, g = factors()
-    return Rotated(weight, eigenbasis(g), eigenbasis(a))
+    return RotatedComponents(weight, eigenbasis(g), eigenbasis(a))
 
 
 METHODS = {
     "kfac": rotated,
-    "activation": lambda: Activations(factors()[0], eigenbasis(factors()[1])),
+    "activation": lambda: ActivationDirections(factors()[0], eigenbasis(factors()[1])),
     "svd": lambda: SingularValues(factors()[0]),
-    "random": lambda: Random(rotated(), 0, "w"),
-    "noise": lambda: Noise(rotated(), 0, "w"),
+    "random": lambda: RandomComponents(rotated(), 0, "w"),
+    "noise": lambda: MatchedNoise(rotated(), 0, "w"),
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
 class TestEveryMethod:
     def test_the_whole_mass_is_the_weight_bit_for_bit(self, name: str) -> None:
-        method: Method = METHODS[name]()
-        assert torch.equal(method.removed(1.0).weight, factors()[0])
-        assert method.removed(1.0).kept == method.removed(1.0).size == 35
+        method: RemovalMethod = METHODS[name]()
+        assert torch.equal(method.remove(1.0).weight, factors()[0])
+        assert method.remove(1.0).kept == method.remove(1.0).size == 35
 
     def test_it_is_the_same_each_time_and_changes_something(self, name: str) -> None:
-        one, two = METHODS[name]().removed(0.8), METHODS[name]().removed(0.8)
+        one, two = METHODS[name]().remove(0.8), METHODS[name]().remove(0.8)
         assert torch.equal(one.weight, two.weight)
         assert not torch.allclose(one.weight, factors()[0])
 
     def test_its_energy_is_that_of_the_weight(self, name: str) -> None:
-        found = METHODS[name]().removed(0.8)
+        found = METHODS[name]().remove(0.8)
         before = float(factors()[0].square().sum())
         assert found.energy == pytest.approx(float(found.weight.square().sum()) / before, rel=1e-12)
 
@@ -71,7 +71,7 @@ def test_the_kept_part_is_the_projection_on_the_heaviest_components() -> None:
     count = int((mass.flatten()[order].cumsum(0) < 0.8 * mass.sum()).sum()) + 1
     mask = torch.zeros(35, dtype=torch.bool)
     mask[order[:count]] = True
-    found = rotated().removed(0.8)
+    found = rotated().remove(0.8)
     assert torch.allclose(found.weight, u @ (coordinates * mask.view(5, 7)) @ v.T, atol=1e-13)
     assert found.kept == count
     assert found.mass == pytest.approx(float(mass.flatten()[mask].sum() / mass.sum()), rel=1e-12)
@@ -79,16 +79,16 @@ def test_the_kept_part_is_the_projection_on_the_heaviest_components() -> None:
 
 def test_removing_twice_removes_nothing_more() -> None:
     _, a, g = factors()
-    once = rotated().removed(0.8).weight
-    again = Rotated(once, eigenbasis(g), eigenbasis(a)).removed(0.8).weight
+    once = rotated().remove(0.8).weight
+    again = RotatedComponents(once, eigenbasis(g), eigenbasis(a)).remove(0.8).weight
     assert torch.allclose(once, again, atol=1e-13)
-    more = Rotated(once, eigenbasis(g), eigenbasis(a)).removed(0.95).weight
+    more = RotatedComponents(once, eigenbasis(g), eigenbasis(a)).remove(0.95).weight
     assert torch.allclose(once, more, atol=1e-13)  # nested: what 0.8 keeps is in what 0.95 keeps
 
 
 def test_parts_add_up_to_the_weight() -> None:
     method = rotated()
-    mask = method.masked(staircase.first(method.left.values, method.right.values, 9))
+    mask = method.masked(staircase.largest_products(method.left.values, method.right.values, 9))
     assert int(mask.sum()) == 9
     assert torch.allclose(method.part(mask) + method.part(~mask), method.weight, atol=1e-13)
 
@@ -96,7 +96,7 @@ def test_parts_add_up_to_the_weight() -> None:
 def test_activations_keep_the_directions_of_most_input_energy() -> None:
     weight, a, _ = factors()
     mu, v = torch.linalg.eigh(a)
-    found = METHODS["activation"]().removed(0.9)
+    found = METHODS["activation"]().remove(0.9)
     shares = (mu.flip(0).cumsum(0) / mu.sum()).numpy()
     count = int((shares < 0.9).sum()) + 1
     kept = v.flip(1)[:, :count]
@@ -106,7 +106,7 @@ def test_activations_keep_the_directions_of_most_input_energy() -> None:
 
 def test_singular_values_give_the_best_approximation_of_its_rank() -> None:
     weight = factors()[0]
-    found = METHODS["svd"]().removed(0.7)
+    found = METHODS["svd"]().remove(0.7)
     u, s, v = np.linalg.svd(weight.numpy())
     rank = int((np.cumsum(s**2) / (s**2).sum() < 0.7).sum()) + 1
     assert np.linalg.matrix_rank(found.weight.numpy()) == rank
@@ -115,9 +115,9 @@ def test_singular_values_give_the_best_approximation_of_its_rank() -> None:
 
 
 def test_random_components_are_as_many_and_others() -> None:
-    plain, drawn = rotated().removed(0.8), METHODS["random"]().removed(0.8)
+    plain, drawn = rotated().remove(0.8), METHODS["random"]().remove(0.8)
     assert drawn.kept == plain.kept
-    inside = [Random(rotated(), seed, "w").removed(0.8) for seed in range(3)]
+    inside = [RandomComponents(rotated(), seed, "w").remove(0.8) for seed in range(3)]
     assert not torch.allclose(inside[0].weight, inside[1].weight)
     coordinates = rotated()
     left = coordinates.left.vectors.T @ drawn.weight @ coordinates.right.vectors
@@ -127,23 +127,23 @@ def test_random_components_are_as_many_and_others() -> None:
 
 
 def test_noise_has_the_norm_of_what_is_removed() -> None:
-    weight, plain = factors()[0], rotated().removed(0.8).weight
-    noisy = METHODS["noise"]().removed(0.8).weight
+    weight, plain = factors()[0], rotated().remove(0.8).weight
+    noisy = METHODS["noise"]().remove(0.8).weight
     assert float(torch.linalg.norm(noisy - weight)) == pytest.approx(
         float(torch.linalg.norm(plain - weight)), rel=1e-12
     )
 
 
 def test_noise_of_nothing_is_nothing() -> None:
-    assert torch.equal(noise(torch.zeros(3, 2, dtype=torch.float64), 0), torch.zeros(3, 2, dtype=torch.float64))
+    assert torch.equal(noise_like(torch.zeros(3, 2, dtype=torch.float64), 0), torch.zeros(3, 2, dtype=torch.float64))
 
 
 def test_a_scattered_mask_has_as_many_entries_in_other_places() -> None:
     mask = torch.arange(60).view(6, 10) < 13
-    drawn = scattered(mask, 0, "x")
+    drawn = random_mask(mask, 0, "x")
     assert int(drawn.sum()) == 13
     assert not torch.equal(drawn, mask)
-    assert not torch.equal(drawn, scattered(mask, 1, "x"))
+    assert not torch.equal(drawn, random_mask(mask, 1, "x"))
 
 
 def test_eigenvalues_of_a_rank_deficient_matrix_are_not_negative() -> None:
@@ -158,6 +158,6 @@ def test_eigenvalues_of_a_rank_deficient_matrix_are_not_negative() -> None:
 def test_a_weight_of_bf16_comes_back_bit_for_bit_when_all_components_are_kept() -> None:
     weight, a, g = factors()
     stored = weight.to(torch.bfloat16)
-    method = Rotated(stored, eigenbasis(g), eigenbasis(a))
+    method = RotatedComponents(stored, eigenbasis(g), eigenbasis(a))
     everything = torch.ones(5, 7, dtype=torch.bool)
     assert torch.equal(method.of(everything).weight.to(torch.bfloat16), stored)

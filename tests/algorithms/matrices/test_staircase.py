@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.algorithms.matrices.staircase import first, heaviest
+from landscape.algorithms.matrices.staircase import heaviest_prefix, largest_products
 
 
 def lists(seed: int, p: int, q: int, *, decimals: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def test_it_is_the_shortest_prefix_with_that_share_of_the_mass(
 ) -> None:
     for seed in range(10):
         rows, columns = lists(seed, *shape, decimals=decimals)
-        kept = heaviest(rows, columns, share)
+        kept = heaviest_prefix(rows, columns, share)
         assert np.array_equal(kept.mask(len(columns)), shortest(rows, columns, share))
         assert kept.count == kept.mask(len(columns)).sum()
 
@@ -48,7 +48,7 @@ def test_it_is_the_shortest_prefix_with_that_share_of_the_mass(
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12), st.floats(0.0, 1.0))
 def test_the_mass_reaches_the_share_and_not_without_the_last_component(seed: int, p: int, q: int, share: float) -> None:
     rows, columns = lists(seed, p, q)
-    kept = heaviest(rows, columns, share)
+    kept = heaviest_prefix(rows, columns, share)
     products = np.outer(rows, columns)
     mask, total = kept.mask(q), rows.sum() * columns.sum()
     assert kept.mass(rows, columns) == pytest.approx(products[mask].sum(), rel=1e-12)
@@ -60,9 +60,9 @@ def test_the_mass_reaches_the_share_and_not_without_the_last_component(seed: int
 
 def test_sets_are_nested_and_staircases() -> None:
     rows, columns = lists(3, 40, 25, decimals=2)
-    masks = [heaviest(rows, columns, share).mask(25) for share in np.linspace(0.05, 1, 30)]
+    masks = [heaviest_prefix(rows, columns, share).mask(25) for share in np.linspace(0.05, 1, 30)]
     assert all((outer | ~inner).all() for inner, outer in pairwise(masks))
-    steps = [heaviest(rows, columns, share).columns for share in (0.3, 0.9)]
+    steps = [heaviest_prefix(rows, columns, share).columns for share in (0.3, 0.9)]
     assert all((np.diff(step) <= 0).all() for step in steps)
 
 
@@ -70,9 +70,9 @@ def test_sets_are_nested_and_staircases() -> None:
 def test_scaling_either_list_changes_nothing(scale: float) -> None:
     rows, columns = lists(1, 20, 30)
     for share in (0.5, 0.97):
-        kept = heaviest(rows, columns, share).columns
-        assert np.array_equal(kept, heaviest(rows * scale, columns, share).columns)
-        assert np.array_equal(kept, heaviest(rows, columns * scale, share).columns)
+        kept = heaviest_prefix(rows, columns, share).columns
+        assert np.array_equal(kept, heaviest_prefix(rows * scale, columns, share).columns)
+        assert np.array_equal(kept, heaviest_prefix(rows, columns * scale, share).columns)
 
 
 @pytest.mark.parametrize("decimals", [None, 1], ids=["distinct", "ties"])
@@ -82,24 +82,24 @@ def test_a_number_of_the_largest_products(decimals: int | None) -> None:
     for count in range(1, 49):
         mask = np.zeros(48, bool)
         mask[order[:count]] = True
-        assert np.array_equal(first(rows, columns, count).mask(8).ravel(), mask), count
-    assert first(rows, columns, 0).count == 0
+        assert np.array_equal(largest_products(rows, columns, count).mask(8).ravel(), mask), count
+    assert largest_products(rows, columns, 0).count == 0
 
 
 def test_the_whole_mass_keeps_everything_even_without_mass() -> None:
     rows, columns = np.array([1.0, 0.0]), np.array([2.0, 0.0, 0.0])
-    assert heaviest(rows, columns, 1.0).count == 6
-    assert heaviest(rows, columns, 0.5).count == 1
-    assert heaviest(np.zeros(2), columns, 1.0).count == 6
+    assert heaviest_prefix(rows, columns, 1.0).count == 6
+    assert heaviest_prefix(rows, columns, 0.5).count == 1
+    assert heaviest_prefix(np.zeros(2), columns, 1.0).count == 6
 
 
 def test_ties_at_the_cut_are_counted() -> None:
     equal = np.ones(4)
-    assert heaviest(equal, np.ones(1), 0.6).ties == 4
-    assert heaviest(np.array([3.0, 2.0, 1.0]), np.ones(1), 0.6).ties == 0
+    assert heaviest_prefix(equal, np.ones(1), 0.6).ties == 4
+    assert heaviest_prefix(np.array([3.0, 2.0, 1.0]), np.ones(1), 0.6).ties == 0
     near = np.array([1.0, 1.0 - 1e-12])
-    assert heaviest(near, np.ones(1), 0.4).ties == 2
-    assert heaviest(near, np.ones(1), 0.9).ties == 0  # both are kept
+    assert heaviest_prefix(near, np.ones(1), 0.4).ties == 2
+    assert heaviest_prefix(near, np.ones(1), 0.9).ties == 0  # both are kept
 
 
 def test_a_large_matrix_takes_no_more_memory_than_its_sides() -> None:
@@ -107,7 +107,7 @@ def test_a_large_matrix_takes_no_more_memory_than_its_sides() -> None:
 
     rows, columns = lists(0, 1500, 1500)
     tracemalloc.start()
-    heaviest(rows, columns, 0.9)
+    heaviest_prefix(rows, columns, 0.9)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40 * 1500 * 8  # the products would take 18 MB
