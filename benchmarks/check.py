@@ -19,7 +19,7 @@ import landscape
 from landscape.analyses import ANALYSES
 from landscape.gates import measuring as checking
 from landscape.gates.entry import Entry
-from landscape.gates.policy import OPTIONS, policy
+from landscape.gates.policy import DEFAULT_OPTIONS, parse_policy
 from landscape.objective import Objective
 from landscape.storage import results as store
 from landscape_cli.options import configured
@@ -68,12 +68,12 @@ def plugin(folder: Path) -> dict[str, float]:
 
 def guises(name: str) -> dict[str, dict[str, float]]:
     """Changes in per cent of every metric of the usual policy, for the same weights in other guises."""
-    path, rules = SAMPLES / f"{name}.pt", policy()
-    analyses = [configured(KINDS[one], OPTIONS[one]) for one in rules.analyses]
+    path, rules = SAMPLES / f"{name}.pt", parse_policy()
+    analyses = [configured(KINDS[one], DEFAULT_OPTIONS[one]) for one in rules.analyses]
 
     def measured(load: Callable[[], Objective], seed: int = 0) -> Entry:
-        work = checking.Work([checking.seeded(analysis, seed) for analysis in analyses])
-        return checking.measure(name, load, rules, work)
+        work = checking.MeasurementSetup([checking.with_seed_offset(analysis, seed) for analysis in analyses])
+        return checking.measure_entry(name, load, rules, work)
 
     def rounded(change: Callable[[Tensor], Tensor]) -> Callable[[], Objective]:
         def load() -> Objective:

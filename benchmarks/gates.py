@@ -27,7 +27,7 @@ from landscape.gates import baseline
 from landscape.gates import measuring as checking
 from landscape.gates.baseline import Baseline
 from landscape.gates.entry import Entry
-from landscape.gates.policy import METRICS, OPTIONS, Policy, policy
+from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, Policy, parse_policy
 from landscape.gates.verdict import exit_code, judge
 from landscape.objective import Objective
 from landscape.zoo import digits
@@ -90,9 +90,9 @@ def trained(recipe: Recipe, seed: int) -> nn.Module:
 def measured(recipe: Recipe, seed: int, rules: Policy) -> Entry:
     """The checkpoint's readings, with the options of a gate."""
     kinds = {analysis.name: analysis for analysis in ANALYSES}
-    work = checking.Work([configured(kinds[name], OPTIONS[name]) for name in rules.analyses])
+    work = checking.MeasurementSetup([configured(kinds[name], DEFAULT_OPTIONS[name]) for name in rules.analyses])
     model = trained(recipe, seed)
-    return checking.measure(f"seed-{seed:02}", lambda: Objective(model, digits(), "cross_entropy"), rules, work)
+    return checking.measure_entry(f"seed-{seed:02}", lambda: Objective(model, digits(), "cross_entropy"), rules, work)
 
 
 def pairs(
@@ -113,7 +113,7 @@ def verdicts(first: Sequence[Entry], second: Sequence[Entry], rules: Policy) -> 
     outcomes: Counter[int] = Counter()
     for earlier, candidates in pairs(first, second, (5, 3)):
         judged = judge(rules, earlier, candidates)
-        outcomes[exit_code(verdict for verdict in judged if verdict.metric in METRICS["retrained"])] += 1
+        outcomes[exit_code(verdict for verdict in judged if verdict.metric in DEFAULT_METRICS["retrained"])] += 1
         for verdict in judged:
             found.setdefault(verdict.metric, Counter())[verdict.status] += 1
     shares = {
@@ -155,15 +155,15 @@ def tables(entries: Mapping[str, Sequence[Entry]], rules: Policy) -> dict[str, d
 
 def main() -> None:
     torch.set_num_threads(1)
-    rules = policy("retrained", METRICS["same-weights"])  # also those that are not checked by default
+    rules = parse_policy("retrained", DEFAULT_METRICS["same-weights"])  # also those that are not checked by default
     KEPT.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or RECIPES:  # "none" judges what was measured before
         if name == "none":
             break
         entries = [measured(RECIPES[name], seed, rules) for seed in range(SEEDS)]
-        baseline.write(KEPT / f"{name}.json", Baseline("retrained", entries))
+        baseline.write_baseline(KEPT / f"{name}.json", Baseline("retrained", entries))
         print(f"{name}: {len(entries)} checkpoints", flush=True)
-    entries_of = {name: baseline.read(KEPT / f"{name}.json").entries for name in RECIPES}
+    entries_of = {name: baseline.read_baseline(KEPT / f"{name}.json").entries for name in RECIPES}
     figures = tables(entries_of, rules)
     for title, table in figures.items():
         harness.show(title, table)

@@ -19,8 +19,8 @@ from landscape.fields import Array, Option, Scalar, described_fields, dimensions
 from landscape.gates import baseline
 from landscape.gates import measuring as checking
 from landscape.gates.baseline import Baseline
-from landscape.gates.metric import every, read
-from landscape.gates.policy import policy
+from landscape.gates.metric import metrics_of, read_metric
+from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
 from landscape.objective import Objective
 from landscape.storage import paths
@@ -154,12 +154,12 @@ class AnalysisContract:
     def test_every_number_can_be_gated_and_its_own_baseline_passes(self, written: Written, tmp_path: Path) -> None:
         output, path = written[0], tmp_path / "b.json"
         result = written[1].result
-        known = [metric for metric in every(result) if not read(result, metric).not_gateable]
+        known = [metric for metric in metrics_of(result) if not read_metric(result, metric).not_gateable]
         assert known
-        rules = policy(metrics=[str(metric) for metric in known])
-        entry = checking.read(output, rules)
-        baseline.write(path, Baseline("same-weights", [entry]))
-        verdicts = judge(rules, baseline.read(path).entries, [entry])
+        rules = parse_policy(metrics=[str(metric) for metric in known])
+        entry = checking.read_entry(output, rules)
+        baseline.write_baseline(path, Baseline("same-weights", [entry]))
+        verdicts = judge(rules, baseline.read_baseline(path).entries, [entry])
         assert {verdict.metric for verdict in verdicts} == {str(metric) for metric in known}
         assert {verdict.status for verdict in verdicts} == {"pass"}
 

@@ -13,15 +13,15 @@ import h5py
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError
-from landscape.gates.entry import Entry, shortened
-from landscape.gates.measuring import CHECKED
+from landscape.gates.entry import Entry, short_names
+from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.policy import Policy
 from landscape_cli import progress
 from landscape_cli.gate import Gate
 from landscape_cli.measure import outputs, print_plan, say
 
 if TYPE_CHECKING:
-    from landscape.gates.measuring import Work
+    from landscape.gates.measuring import MeasurementSetup
     from landscape.objective import Objective
     from landscape.session import StopSignals
 
@@ -76,13 +76,13 @@ class Sources:
         from landscape.session import StopSignals
 
         measured = [path for kind, path in groups[0] if kind == "checkpoint"]
-        targets = dict(zip(measured, outputs(measured, self.gate.output, CHECKED), strict=True))
+        targets = dict(zip(measured, outputs(measured, self.gate.output, CHECK_KIND), strict=True))
         with StopSignals() as stop:
             return [self._group(group, targets, stop) for group in groups]
 
     def _group(self, group: Sequence[Source], targets: Mapping[Path, Path], stop: StopSignals) -> list[Entry]:
         found = [entry for one in group if one.kind != "baseline" for entry in self._attempted(one, targets, stop)]
-        names = shortened([entry.name for entry in found])
+        names = short_names([entry.name for entry in found])
         listed = [entry for one in group if one.kind == "baseline" for entry in self._attempted(one, targets, stop)]
         return [*(replace(entry, name=name) for entry, name in zip(found, names, strict=True)), *listed]
 
@@ -107,17 +107,19 @@ class Sources:
 
         path = one.path
         if one.kind == "baseline":
-            return baseline.read(path, self.policy.kind).entries
+            return baseline.read_baseline(path, self.policy.kind).entries
         if one.kind == "results":
-            return [checking.read(path, self.policy)]
-        return [checking.measure(str(path), lambda: self.load(path), self.policy, self.work(targets.get(path), stop))]
+            return [checking.read_entry(path, self.policy)]
+        return [
+            checking.measure_entry(str(path), lambda: self.load(path), self.policy, self.work(targets.get(path), stop))
+        ]
 
-    def work(self, target: Path | None = None, stop: StopSignals | None = None, seed: int = 0) -> Work:
+    def work(self, target: Path | None = None, stop: StopSignals | None = None, seed: int = 0) -> MeasurementSetup:
         """How to measure: with the analyses' own seeds, moved by `seed`."""
-        from landscape.gates.measuring import Work, seeded
+        from landscape.gates.measuring import MeasurementSetup, with_seed_offset
 
-        analyses = [seeded(analysis, seed) for analysis in self.analyses]
-        return Work(analyses, target, self.gate.restart, stop, say, progress.reporter)
+        analyses = [with_seed_offset(analysis, seed) for analysis in self.analyses]
+        return MeasurementSetup(analyses, target, self.gate.restart, stop, say, progress.reporter)
 
     def load(self, path: Path, **changes: Any) -> Objective:
         """The checkpoint's objective, with what there is to say of it said."""
@@ -130,7 +132,7 @@ class Sources:
 
     def plan(self, paths: list[Path]) -> None:
         """Prints what would be done."""
-        for path, target in zip(paths, outputs(paths, self.gate.output, CHECKED), strict=True):
+        for path, target in zip(paths, outputs(paths, self.gate.output, CHECK_KIND), strict=True):
             objective = self.load(path)
             for analysis in self.analyses:
                 print_plan(path, target, analysis, objective)

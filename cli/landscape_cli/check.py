@@ -99,7 +99,7 @@ def _judged(sources: Sources, files: list[Source]) -> int:
     for one in against:  # before anything is measured
         try:
             if one.kind == "baseline":
-                baseline.read(one.path, chosen.kind)
+                baseline.read_baseline(one.path, chosen.kind)
             elif not one.path.exists():
                 raise UsageError(f"there is no file {one.path}", fix="check the path")
         except LandscapeError as error:  # which CI is told as everything else
@@ -123,8 +123,8 @@ def _updated(sources: Sources, files: list[Source]) -> int:
         say(f"error: {name}: {error}")
     if sources.failures:
         return EXIT_FAILURE
-    for name, metric, obstacle in (found := update.missing(sources.policy, entries)):
-        say(f"inconclusive: {metric} of {name}: {obstacle.why}\n  fix:  {obstacle.fix}")
+    for name, metric, reason in (found := update.missing(sources.policy, entries)):
+        say(f"inconclusive: {metric} of {name}: {reason.why}\n  fix:  {reason.fix}")
     if found:
         return EXIT_INCONCLUSIVE
     path = sources.baseline

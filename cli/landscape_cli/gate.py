@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from landscape.fields import option, validate
-from landscape.gates.policy import ALPHA, Kind
+from landscape.gates.policy import FALSE_ALARM_ALPHA, Kind
 from landscape.storage.paths import BASELINE
 from landscape_cli.output import Writing
 
@@ -28,7 +28,9 @@ class Gate(Writing):
         (), help="Check this number, not the policy's, e.g. eig.eigenvalues[0]. Repeatable.", typed=True
     )
     tol: str | None = option(None, help="Change that is allowed: 2%, or '0.05 abs'. Default 2%; retrained: 25%.")
-    alpha: float = option(ALPHA, help="Chance of a false alarm for each metric, retrained.", min=1e-9, max=0.49)
+    alpha: float = option(
+        FALSE_ALARM_ALPHA, help="Chance of a false alarm for each metric, retrained.", min=1e-9, max=0.49
+    )
     against: tuple[str, ...] = option(
         (), help="Compare with this checkpoint, results file or baseline instead. Repeatable.", typed=True
     )

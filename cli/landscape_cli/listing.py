@@ -8,10 +8,10 @@ from typing import Any
 
 from landscape.errors import UsageError
 from landscape.fields import Array
-from landscape.gates.measuring import CHECKED
-from landscape.gates.metric import RESULTS, Metric, describes_run, every, gauge_of, numbers, read
+from landscape.gates.measuring import CHECK_KIND
+from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of, metrics_of, number_fields, read_metric
 from landscape.gates.policy import Policy
-from landscape.gates.same_weights import SIGMAS
+from landscape.gates.same_weights import SIGNIFICANT_ERRORS
 from landscape_cli import tables
 from landscape_cli.candidates import source
 from landscape_cli.measure import outputs
@@ -27,7 +27,7 @@ def show(paths: Sequence[Path], stored: Sequence[Path], policy: Policy) -> None:
     if missing := [path for path in paths if not path.exists()]:
         raise UsageError(f"there is no file {missing[0]}", fix="check the path, or leave it out for the names alone")
     stored = [*stored, *(path for path in paths if source(path).kind == "results")]
-    beside = [target for kind in ("", CHECKED) for target in outputs(list(paths), None, kind) if target.exists()]
+    beside = [target for kind in ("", CHECK_KIND) for target in outputs(list(paths), None, kind) if target.exists()]
     files = [*stored, *beside]
     held = [result for file in files for result in _results(file)]
     rows = [row for result in held for row in _measured(result, policy)] or list(_known(policy))
@@ -41,8 +41,8 @@ def _results(file: Path) -> list[Any]:
 
 
 def _measured(result: Any, policy: Policy) -> Iterator[tuple[str, ...]]:
-    for metric in every(result):
-        reading = read(result, metric)
+    for metric in metrics_of(result):
+        reading = read_metric(result, metric)
         share = reading.error / abs(reading.value) if reading.error and reading.value else None
         error = "" if reading.error is None else f"{reading.error:.2g}"
         advice = reading.not_gateable or reading.not_unique or _advice(metric, share)
@@ -51,8 +51,8 @@ def _measured(result: Any, policy: Policy) -> Iterator[tuple[str, ...]]:
 
 def _known(policy: Policy) -> Iterator[tuple[str, ...]]:
     """Without results: names, with a place for each dimension."""
-    for analysis, kind in RESULTS.items():
-        for field, about in numbers(kind).items():
+    for analysis, kind in RESULT_TYPES.items():
+        for field, about in number_fields(kind).items():
             place = tuple("0" for _ in about.dims) if isinstance(about, Array) else ()
             metric = Metric(analysis, field, place)
             yield _marked(metric, policy), "", "", _advice(metric, None)
@@ -64,11 +64,11 @@ def _marked(metric: Metric, policy: Policy) -> str:
 
 
 def _advice(metric: Metric, share: float | None) -> str:
-    gauge = gauge_of(RESULTS[metric.analysis], metric.field)
+    gauge = gauge_of(RESULT_TYPES[metric.analysis], metric.field)
     if gauge.advice:
         return gauge.advice
     if share is not None:
-        return f"allow more than {100 * SIGMAS * share:.2g} %, three standard errors"
+        return f"allow more than {100 * SIGNIFICANT_ERRORS * share:.2g} %, three standard errors"
     if gauge.error:
         return "its standard error is known"
     return COUNTED if describes_run(metric) else BARE

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from landscape.errors import EXIT_FAILURE, clean
 from landscape.gates.policy import Kind
-from landscape.gates.verdict import Status, Verdict, change, exit_code
+from landscape.gates.verdict import Status, Verdict, describe_change, exit_code
 
 SCHEMA = 1
 ANNOTATIONS = 10  # that GitHub shows of one step
@@ -161,7 +161,9 @@ FORMATS: Mapping[str, Callable[[Report], str]] = {
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
     found = verdict.comparison
-    numbers = ("", "", "") if found is None else (f"{found.baseline:.6g}", f"{found.candidate:.6g}", change(found))
+    numbers = (
+        ("", "", "") if found is None else (f"{found.baseline:.6g}", f"{found.candidate:.6g}", describe_change(found))
+    )
     allowed = str(verdict.rule.tolerance) if verdict.rule else ""
     return verdict.checkpoint, verdict.metric, *numbers, allowed, verdict.status
 
@@ -194,7 +196,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
             "gap": found.gap,
             "gap_allowed": found.allowed,
             "gap_standard_error": found.error,
-            "p": found.chance,
+            "p": found.p_value,
         }
     policy = (
         {} if rule is None else {"level": rule.level, "direction": rule.direction, "tolerance": str(rule.tolerance)}

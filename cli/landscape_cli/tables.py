@@ -16,7 +16,7 @@ from rich.table import Table
 from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import Array, Described, Scalar, described_fields
-from landscape.gates.metric import ERROR
+from landscape.gates.metric import ERROR_SUFFIX
 
 COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
 NUMERIC = (
@@ -126,8 +126,8 @@ def _scalars(result: Result) -> dict[str, Any]:
 
 def _estimated(name: str, result: Result) -> bool:
     """Whether a scalar is an estimate with a standard error beside it, or that error."""
-    base = name.removesuffix(ERROR)
-    return base in _scalars(result) and base + ERROR in _scalars(result)
+    base = name.removesuffix(ERROR_SUFFIX)
+    return base in _scalars(result) and base + ERROR_SUFFIX in _scalars(result)
 
 
 def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
@@ -137,8 +137,8 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
         table.add_column(header, justify="right" if header.endswith(("e", "r")) else "left")
     for name, result, _ in rows:
         values = _scalars(result)
-        for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR)]:
-            cells = [_words(base), number(values[base]), f"{values[base + ERROR]:.3g}"]
+        for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR_SUFFIX)]:
+            cells = [_words(base), number(values[base]), f"{values[base + ERROR_SUFFIX]:.3g}"]
             table.add_row(*([_safe(name)] if len(rows) > 1 else []), *cells)
     return table
 

@@ -14,9 +14,9 @@ from landscape.errors import UsageError, suggest
 from landscape.fields import Option, described_fields
 from landscape.gates import baseline
 from landscape.gates import measuring as checking
-from landscape.gates.entry import Entry, shortened
+from landscape.gates.entry import Entry, short_names
 from landscape.gates.policy import Policy
-from landscape.gates.policy import policy as table
+from landscape.gates.policy import parse_policy as table
 from landscape.gates.verdict import Verdict, judge
 from landscape.loading import load
 from landscape.objective import Objective
@@ -53,15 +53,17 @@ def checked(
     if "baseline" in given:
         path = pytest_config.rootpath / given["baseline"]
     updating = pytest_config.getoption("--landscape-update")
-    earlier = update.earlier(path, policy) if updating else baseline.read(path, policy.kind)  # before it is measured
-    work = checking.Work(measurements(policy, settings))
+    earlier = (
+        update.earlier(path, policy) if updating else baseline.read_baseline(path, policy.kind)
+    )  # before it is measured
+    work = checking.MeasurementSetup(measurements(policy, settings))
     pairs = zip(checkpoints, _names(checkpoints, name), strict=True)
     entries = [_entry(*pair, policy, work, settings, conditions) for pair in pairs]
     if updating:
         _update(path, policy, entries)
         if policy.kind == "retrained":  # the baseline's own checkpoints are no candidates
             return []
-        earlier = baseline.read(path, policy.kind)
+        earlier = baseline.read_baseline(path, policy.kind)
     return [one for one in judge(policy, earlier.entries, entries) if one.status != "stale"]  # other tests check them
 
 
@@ -77,7 +79,7 @@ def _gate(given: Mapping[str, Any], settings: Settings) -> Gate:
 def _names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
     """What the checkpoints are called in the baseline."""
     if name is None:
-        return shortened([str(one) for one in checkpoints])
+        return short_names([str(one) for one in checkpoints])
     return [name] if len(checkpoints) == 1 else [f"{name} {index}" for index in range(len(checkpoints))]
 
 
@@ -85,7 +87,7 @@ def _entry(
     checkpoint: Any,
     name: str,
     policy: Policy,
-    work: checking.Work,
+    work: checking.MeasurementSetup,
     settings: Settings,
     conditions: Mapping[str, Any],
 ) -> Entry:
@@ -93,7 +95,7 @@ def _entry(
     if isinstance(checkpoint, Objective) and conditions:
         raise UsageError(f"an Objective is measured as it is, without {', '.join(conditions)}", fix="give a path")
     if isinstance(checkpoint, Objective):
-        return replace(checking.measure(name, lambda: checkpoint, policy, work), path="")
+        return replace(checking.measure_entry(name, lambda: checkpoint, policy, work), path="")
     if settings.path:
         imports.append_import_folder(settings.path.parent)
     known = {field.name for field in described_fields(Conditions, Option)}
@@ -103,8 +105,10 @@ def _entry(
         )
     wanted = _known(Conditions, settings.defaults(CHECK)) | dict(conditions)
     settled = options.configured(Conditions, wanted, "landscape_check")
-    found = checking.measure(name, lambda: load(checkpoint, settled), policy, work)
-    return found if name == shortened([str(checkpoint)])[0] else replace(found, path="")  # a chosen name must be there
+    found = checking.measure_entry(name, lambda: load(checkpoint, settled), policy, work)
+    return (
+        found if name == short_names([str(checkpoint)])[0] else replace(found, path="")
+    )  # a chosen name must be there
 
 
 def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +120,6 @@ def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
 def _update(path: Path, policy: Policy, entries: Sequence[Entry]) -> None:
     """Adds to the baseline; fails the test if a number is missing."""
     if found := update.missing(policy, entries):
-        checkpoint, metric, obstacle = found[0]
-        pytest.fail(f"not written: {metric} of {checkpoint}: {obstacle.why}\n  fix:  {obstacle.fix}", pytrace=False)
+        checkpoint, metric, reason = found[0]
+        pytest.fail(f"not written: {metric} of {checkpoint}: {reason.why}\n  fix:  {reason.fix}", pytrace=False)
     update.write(path, policy, entries, keep=True)

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from landscape.errors import UsageError
-from landscape.gates import baseline, obstacles
+from landscape.gates import baseline, not_comparable
 from landscape.gates.baseline import Baseline
 from landscape.gates.entry import Entry
-from landscape.gates.obstacles import Obstacle
+from landscape.gates.not_comparable import NotComparable
 from landscape.gates.policy import Policy
 
 CI = ("CI", "TF_BUILD", "TEAMCITY_VERSION", "JENKINS_URL", "CODEBUILD_BUILD_ID")  # one is set by every CI service
 NEVER = ("", "0", "false", "no")  # values of it that mean that there is none
-Named = tuple[str, str, Obstacle]  # a checkpoint, a metric, and why it has no number
+Named = tuple[str, str, NotComparable]  # a checkpoint, a metric, and why it has no number
 
 
 def require_no_ci() -> None:
@@ -32,22 +32,22 @@ def require_no_ci() -> None:
 def missing(policy: Policy, entries: Sequence[Entry]) -> list[Named]:
     """The numbers that a baseline would lack; nothing may be missing."""
     checks = [
-        (entry, metric, obstacles.not_ready(metric, "candidate", entry))
+        (entry, metric, not_comparable.missing_reading(metric, "candidate", entry))
         for entry in entries
         for metric in policy.metrics
     ]
-    found = [(entry.name, str(metric), obstacle) for entry, metric, obstacle in checks if obstacle]
+    found = [(entry.name, str(metric), reason) for entry, metric, reason in checks if reason]
     if found or policy.kind != "retrained":
         return found
-    together = [(metric, obstacles.too_few(metric, "baseline", entries)) for metric in policy.metrics]
-    return [(f"{len(entries)} checkpoints", str(metric), obstacle) for metric, obstacle in together if obstacle]
+    together = [(metric, not_comparable.too_few_checkpoints(metric, "baseline", entries)) for metric in policy.metrics]
+    return [(f"{len(entries)} checkpoints", str(metric), reason) for metric, reason in together if reason]
 
 
 def earlier(path: Path, policy: Policy) -> Baseline:
     """The baseline that is to be changed, empty if there is none; raises UsageError if it is of another kind."""
     if not path.exists():
         return Baseline(policy.kind, [])
-    found = baseline.read(path)
+    found = baseline.read_baseline(path)
     if found.kind != policy.kind:
         raise UsageError(
             f"{path} is a baseline for --kind {found.kind}, which would be lost",
@@ -65,5 +65,5 @@ def write(
     """
     require_no_ci()
     kept = earlier(path, policy)
-    baseline.write(path, kept.merged(entries) if keep else kept.updated(entries))
+    baseline.write_baseline(path, kept.merge_entries(entries) if keep else kept.replace_entries(entries))
     return {(entry.name, name): reading.value for entry in kept.entries for name, reading in entry.readings.items()}

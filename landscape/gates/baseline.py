@@ -15,9 +15,9 @@ from landscape.gates.metric import Reading, current_name
 from landscape.gates.policy import Kind
 
 SCHEMA = 1
-DIGITS = 8  # significant: more than float32 has, and few enough to read
-ADVICE = "restore it, or remove it: landscape check CKPT --update then writes it anew"
-DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # what a wrong document may raise
+BASELINE_DIGITS = 8  # significant: more than float32 has, and few enough to read
+DAMAGED_FIX = "restore it, or remove it: landscape check CKPT --update then writes it anew"
+DAMAGE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # what a wrong document may raise
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,25 @@ class Baseline:
     kind: Kind
     entries: Sequence[Entry]
 
-    def updated(self, entries: Sequence[Entry]) -> Baseline:
+    def replace_entries(self, entries: Sequence[Entry]) -> Baseline:
         """With these entries in the place of those of the same names; of retrained checkpoints, in the place of all."""
         names = {entry.name for entry in entries}
         kept = [] if self.kind == "retrained" else [entry for entry in self.entries if entry.name not in names]
         return replace(self, entries=[*kept, *entries])
 
-    def merged(self, entries: Sequence[Entry]) -> Baseline:
+    def merge_entries(self, entries: Sequence[Entry]) -> Baseline:
         """With these entries, whose metrics join those that the entries of the same names have already.
 
         What was measured otherwise by the same analysis does not stay: it would be taken for a part of the new run.
         """
         held = {entry.name: entry for entry in self.entries}
-        merged = [_joined(held.get(entry.name, entry), entry) for entry in entries]
+        merged = [_merge_entry(held.get(entry.name, entry), entry) for entry in entries]
         if self.kind == "retrained" and held.keys() != {entry.name for entry in entries}:
             return replace(self, entries=entries)
         return replace(self, entries=list({**held, **{entry.name: entry for entry in merged}}.values()))
 
 
-def _joined(earlier: Entry, entry: Entry) -> Entry:
+def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
     """The entry with those earlier readings that are of the same weights and runs, or of other analyses."""
     kept = {
         metric: reading
@@ -56,16 +56,16 @@ def _joined(earlier: Entry, entry: Entry) -> Entry:
     return replace(entry, readings={**kept, **entry.readings}, runs={**earlier.runs, **entry.runs})
 
 
-def write(path: Path, baseline: Baseline) -> None:
+def write_baseline(path: Path, baseline: Baseline) -> None:
     """Replaces the file as a whole or not at all. Raises OutputError if it cannot be written, or is no baseline."""
     from landscape.storage.results import replace_file
 
     if path.exists():
-        read(path)  # what is none of ours is not overwritten
+        read_baseline(path)  # what is none of ours is not overwritten
     replace_file(path, ("\n".join(_lines(baseline)) + "\n").encode())
 
 
-def read(path: Path, kind: Kind | None = None) -> Baseline:
+def read_baseline(path: Path, kind: Kind | None = None) -> Baseline:
     """The baseline in a file; raises OutputError with what is wrong with it, or UsageError if it is of another kind."""
     if not path.exists():
         raise OutputError(
@@ -75,13 +75,13 @@ def read(path: Path, kind: Kind | None = None) -> Baseline:
         raise OutputError(f"{path} is no regular file", fix="--baseline FILE names another")
     try:
         text = path.read_text(encoding="utf-8")
-        document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f"{path} is not a baseline: {error}", fix=ADVICE) from error
+        raise OutputError(f"{path} is not a baseline: {error}", fix=DAMAGED_FIX) from error
     try:
         found = _baseline(document, path)
-    except DAMAGE as error:
-        raise OutputError(f"{path} is not a baseline: {type(error).__name__} {error}", fix=ADVICE) from error
+    except DAMAGE_ERRORS as error:
+        raise OutputError(f"{path} is not a baseline: {type(error).__name__} {error}", fix=DAMAGED_FIX) from error
     if kind is not None and found.kind != kind:
         raise UsageError(
             f"{path} was written for --kind {found.kind}, and this is {kind}",
@@ -140,7 +140,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{BASELINE_DIGITS}g}")
 
 
 # -- from text -----------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def _positive(number: Any) -> float:
     return float(number)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys are all different: a bad merge would otherwise be read in half."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -210,5 +210,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise ValueError(f"it holds {constant}")

@@ -12,14 +12,14 @@ from landscape.errors import UsageError
 from landscape.gates.entry import Entry
 from landscape.gates.metric import Metric, Reading
 from landscape.gates.policy import Policy, Rule
-from landscape.gates.retrained import FEWEST, detectable
-from landscape.gates.same_weights import SIGMAS, gap_error
+from landscape.gates.retrained import MIN_CHECKPOINTS, detectable_increase
+from landscape.gates.same_weights import SIGNIFICANT_ERRORS, difference_error
 
-FAMILIAR = 2  # values from which a spread is known at all
+MIN_RETRAINED = 2  # values from which a spread is known at all
 
 
 @dataclass(frozen=True)
-class Floor:
+class NoiseFloor:
     """The noise of one metric; shares are of its size, and None where they were not measured.
 
     `repeated` is what other micro-batches change, `spread` the standard deviation over seeds of the method, or of
@@ -44,25 +44,30 @@ class Floor:
         return not self.trouble and self.same_draws is not None and self.same_draws <= self.tolerance
 
 
-def same_weights(policy: Policy, seeds: Sequence[Entry], repeated: Entry) -> list[Floor]:
+def seed_noise(policy: Policy, seeds: Sequence[Entry], repeated: Entry) -> list[NoiseFloor]:
     """The noise floor of one checkpoint: measured with several seeds, and the first again in other micro-batches."""
     return [
-        _floor(metric, rule, [_reading(entry, metric) for entry in seeds], _reading(repeated, metric), repeated.name)
-        for metric, rule in _checked(policy)
+        _seed_floor(
+            metric, rule, [_reading(entry, metric) for entry in seeds], _reading(repeated, metric), repeated.name
+        )
+        for metric, rule in _checked_rules(policy)
     ]
 
 
-def retrained(policy: Policy, entries: Sequence[Entry]) -> list[Floor]:
+def training_noise(policy: Policy, entries: Sequence[Entry]) -> list[NoiseFloor]:
     """What the choice of seed makes of each metric, and the change that is found between groups of 5 and 3.
 
     Raises UsageError for a single checkpoint.
     """
-    if len(entries) < FAMILIAR:
+    if len(entries) < MIN_RETRAINED:
         raise UsageError("one checkpoint has no spread", fix="name several that differ in the seed of training")
-    return [_between(metric, rule, [_reading(entry, metric) for entry in entries]) for metric, rule in _checked(policy)]
+    return [
+        _training_floor(metric, rule, [_reading(entry, metric) for entry in entries])
+        for metric, rule in _checked_rules(policy)
+    ]
 
 
-def _checked(policy: Policy) -> list[tuple[Metric, Rule]]:
+def _checked_rules(policy: Policy) -> list[tuple[Metric, Rule]]:
     return [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
 
 
@@ -70,16 +75,18 @@ def _reading(entry: Entry, metric: Metric) -> Reading:
     return entry.readings[str(metric)]
 
 
-def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Reading, name: str) -> Floor:
+def _seed_floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Reading, name: str) -> NoiseFloor:
     size = abs(seeds[0].value)
     trouble = next((reading.not_gateable for reading in (*seeds, repeated) if reading.not_gateable), "")
     if trouble or not size:
-        return Floor(str(metric), name, seeds[0].value, math.nan, rule.tolerance.share, trouble=trouble or "it is 0")
+        return NoiseFloor(
+            str(metric), name, seeds[0].value, math.nan, rule.tolerance.share, trouble=trouble or "it is 0"
+        )
     apart = abs(repeated.value - seeds[0].value)
     spread = float(np.std([reading.value for reading in seeds], ddof=1))
     likely = max(spread, seeds[0].error or 0.0)  # the spread of a few seeds is often too small
-    same = SIGMAS * max(gap_error(seeds[0], repeated), apart)
-    return Floor(
+    same = SIGNIFICANT_ERRORS * max(difference_error(seeds[0], repeated), apart)
+    return NoiseFloor(
         str(metric),
         name,
         seeds[0].value,
@@ -87,18 +94,18 @@ def _floor(metric: Metric, rule: Rule, seeds: Sequence[Reading], repeated: Readi
         rule.tolerance.of(size) / size,
         repeated=apart / size,
         same_draws=max(same, seeds[0].floor) / size,
-        other_draws=max(SIGMAS * math.sqrt(2) * likely, seeds[0].floor) / size,
+        other_draws=max(SIGNIFICANT_ERRORS * math.sqrt(2) * likely, seeds[0].floor) / size,
     )
 
 
-def _between(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> Floor:
+def _training_floor(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> NoiseFloor:
     values = np.array([reading.value for reading in readings])
     name = f"{len(readings)} checkpoints"
     trouble = next((reading.not_gateable for reading in readings if reading.not_gateable), "")
     if trouble or not (values > 0).all():
         found = trouble or "values of 0 or below have no logarithm, on which the spread is measured"
-        return Floor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)
+        return NoiseFloor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)
     logs = np.log(values)
     centre, spread = float(np.exp(logs.mean())), float(logs.std(ddof=1))
-    smallest = detectable(spread, (FEWEST["baseline"], FEWEST["candidate"]), rule, centre)
-    return Floor(str(metric), name, centre, spread, rule.tolerance.of(centre) / centre, between_runs=smallest)
+    smallest = detectable_increase(spread, (MIN_CHECKPOINTS["baseline"], MIN_CHECKPOINTS["candidate"]), rule, centre)
+    return NoiseFloor(str(metric), name, centre, spread, rule.tolerance.of(centre) / centre, between_runs=smallest)

@@ -13,8 +13,8 @@ class Comparison:
     """A candidate beside its baseline; amounts count in the direction that the rule forbids.
 
     `gap` is how much worse the candidate is, `allowed` how much it may be, `noise` what noise alone may make of it,
-    `error` its standard error and `chance` the p-value where a test was made; with `logarithms`, they are those
-    of logarithms. `unsettled` says why the candidate is too uncertain to pass; "" if it is not.
+    `error` its standard error and `p_value` the p-value where a test was made; with `of_logarithms`, they are those
+    of logarithms. `too_uncertain` says why the candidate is too uncertain to pass; "" if it is not.
     """
 
     baseline: float
@@ -23,9 +23,9 @@ class Comparison:
     allowed: float
     error: float
     noise: float
-    chance: float | None = None
-    unsettled: str = ""
-    logarithms: bool = False  # whether gap, allowed, error and noise are of logarithms
+    p_value: float | None = None
+    too_uncertain: str = ""
+    of_logarithms: bool = False  # whether gap, allowed, error and noise are of logarithms
 
     @property
     def worse(self) -> bool:
@@ -38,15 +38,15 @@ class Comparison:
         return -self.gap > self.allowed and -self.gap > self.noise
 
     @property
-    def hidden(self) -> str:
+    def hidden_change(self) -> str:
         """The change that noise may make, in words."""
-        return self.share(math.expm1(self.noise) * abs(self.baseline) if self.logarithms else self.noise)
+        return self.describe_amount(math.expm1(self.noise) * abs(self.baseline) if self.of_logarithms else self.noise)
 
-    def share(self, amount: float, sign: str = "") -> str:
+    def describe_amount(self, amount: float, sign: str = "") -> str:
         """An amount in words, as a share of the baseline's size: `3.1 %`; as it is beside a baseline of 0."""
         return f"{100 * amount / abs(self.baseline):{sign}.3g} %" if self.baseline else f"{amount:{sign}.3g}"
 
 
-def directed(direction: Direction, gap: float) -> float:
+def worsening(direction: Direction, gap: float) -> float:
     """How much worse a rise of `gap` is."""
     return {"increase": gap, "decrease": -gap, "both": abs(gap)}[direction]

@@ -14,14 +14,16 @@ from typing import Any
 from landscape.analyses import ANALYSES, Result
 from landscape.errors import UsageError
 from landscape.fields import Option, described_fields
-from landscape.gates.metric import RESULTS, Metric, Reading, read
+from landscape.gates.metric import RESULT_TYPES, Metric, Reading, read_metric
 
 # parts of a fingerprint that may differ: weights are what is judged, and a seed is a draw of the method
-FREE = ("weights", "seed")
-OPTIMISER = "preconditioner"  # the part that training makes anew with the weights
-NAMES = "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
-TOLD = ("torch", "processor")  # of the environment: what else may move a number
-KEPT = (*TOLD, "python", "loss-landscape-geometry")
+FREE_PARTS = ("weights", "seed")
+PRECONDITIONER = "preconditioner"  # the part that training makes anew with the weights
+PARAMETER_NAMES = (
+    "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
+)
+REMARKED_VERSIONS = ("torch", "processor")  # of the environment: what else may move a number
+STORED_VERSIONS = (*REMARKED_VERSIONS, "python", "loss-landscape-geometry")
 
 
 @cache
@@ -53,23 +55,25 @@ class Run:
         mine, theirs = (
             {**defaults, **run.fingerprint, "size": run.parameters, "params": list(run.params)} for run in (self, other)
         )
-        free = {*FREE, NAMES, *([OPTIMISER] if trained else [])}
+        free = {*FREE_PARTS, PARAMETER_NAMES, *([PRECONDITIONER] if trained else [])}
         names = sorted((mine.keys() | theirs.keys()) - free)
         apart = [name for name in names if mine.get(name) != theirs.get(name)]
-        return [f"{name}: {_short(mine.get(name))}, in the baseline {_short(theirs.get(name))}" for name in apart]
+        return [
+            f"{name}: {_abbreviate(mine.get(name))}, in the baseline {_abbreviate(theirs.get(name))}" for name in apart
+        ]
 
     def remarks(self, other: Run) -> list[str]:
         """What differs and may matter, but does not make them incomparable."""
-        told = [(name, self.environment.get(name), other.environment.get(name)) for name in TOLD]
+        told = [(name, self.environment.get(name), other.environment.get(name)) for name in REMARKED_VERSIONS]
         told.append(("device", self.device.partition(":")[0], other.device.partition(":")[0]))
         remarks = [f"{name} {mine} here, {theirs} in the baseline" for name, mine, theirs in told if mine != theirs]
-        if self.fingerprint.get(NAMES) != other.fingerprint.get(NAMES):
+        if self.fingerprint.get(PARAMETER_NAMES) != other.fingerprint.get(PARAMETER_NAMES):
             remarks.append("the parameters have other names or another order than in the baseline")
         return remarks
 
     @property
     def follows_loss(self) -> bool:
-        return RESULTS[self.analysis].follows_loss
+        return RESULT_TYPES[self.analysis].follows_loss
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Entry:
     path: str = ""
 
 
-def entry(
+def entry_of_results(
     name: str,
     measured: Mapping[str, tuple[Result, Mapping[str, Any]]],
     metrics: Iterable[Metric],
@@ -99,18 +103,20 @@ def entry(
     """
     chosen = list(metrics)
     runs = {
-        metric.analysis: run(metric.analysis, *measured[metric.analysis])
+        metric.analysis: run_of_result(metric.analysis, *measured[metric.analysis])
         for metric in chosen
         if metric.analysis in measured
     }
-    readings = {str(metric): read(measured[metric.analysis][0], metric) for metric in chosen if metric.analysis in runs}
+    readings = {
+        str(metric): read_metric(measured[metric.analysis][0], metric) for metric in chosen if metric.analysis in runs
+    }
     failed = {str(metric): troubles[metric.analysis] for metric in chosen if metric.analysis in troubles}
     missing = {metric: Reading(math.nan, not_gateable=why) for metric, why in failed.items()}
     sha256 = next((str(attributes["checkpoint_sha256"]) for _, attributes in measured.values()), "")
     return Entry(name, sha256, runs, {**readings, **missing}, path=name)
 
 
-def run(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
+def run_of_result(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
     """What a result's attributes say of how it was measured."""
     conditions, environment = (json.loads(str(attributes[key])) for key in ("conditions", "environment"))
     return Run(
@@ -120,11 +126,11 @@ def run(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
         int(getattr(result, "parameters", 0)),
         tuple(conditions.get("params") or ()),
         str(attributes["device"]),
-        {name: version for name, version in environment.items() if name in KEPT},
+        {name: version for name, version in environment.items() if name in STORED_VERSIONS},
     )
 
 
-def shortened(names: Sequence[str]) -> list[str]:
+def short_names(names: Sequence[str]) -> list[str]:
     """How checkpoints are called: by their files' names, with as many folders before them as tell them apart.
 
     So another clone's or machine's folders do not matter. Raises UsageError if one is named twice.
@@ -139,6 +145,6 @@ def shortened(names: Sequence[str]) -> list[str]:
     return found if parts else []
 
 
-def _short(value: Any) -> str:
+def _abbreviate(value: Any) -> str:
     text = "none" if value is None else str(value)
     return f"{text[:12]}..." if len(text) == 64 and text.isalnum() else text

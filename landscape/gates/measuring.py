@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analyses import Analysis, Result
 from landscape.errors import NumericalError, OutputError
-from landscape.gates.entry import Entry, entry
-from landscape.gates.metric import RESULTS
+from landscape.gates.entry import Entry, entry_of_results
+from landscape.gates.metric import RESULT_TYPES
 from landscape.gates.policy import Policy
 from landscape.session import ProgressCallback, StopSignals, execute, has_readable_attributes, ignore_progress
 from landscape.storage import paths
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
-CHECKED = ".check"  # before the suffix of the results that a check leaves, so that they replace nobody's own
+CHECK_KIND = ".check"  # before the suffix of the results that a check leaves, so that they replace nobody's own
 
 
 @dataclass(frozen=True)
-class Work:
+class MeasurementSetup:
     """How a checkpoint is measured: by which analyses, where results go, and who is told."""
 
     analyses: Sequence[Analysis]
@@ -39,25 +39,25 @@ class Work:
     )
 
 
-def measure(name: str, load: Callable[[], Objective], policy: Policy, work: Work) -> Entry:
+def measure_entry(name: str, load: Callable[[], Objective], policy: Policy, work: MeasurementSetup) -> Entry:
     """The readings of a checkpoint under that name; where numbers are not finite, they say so."""
     try:
         objective = load()
     except NumericalError as error:
-        return entry(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
-    if work.output is not None and work.output.name.endswith(CHECKED + paths.RESULTS):
-        _forget(work.output, objective.weights_sha256)
+        return entry_of_results(name, {}, policy.metrics, dict.fromkeys(policy.analyses, error.what))
+    if work.output is not None and work.output.name.endswith(CHECK_KIND + paths.RESULTS):
+        _discard_other_weights(work.output, objective.weights_sha256)
     found: dict[str, tuple[Result, Mapping[str, Any]]] = {}
     troubles: dict[str, str] = {}
     for analysis in work.analyses:
         try:
-            found[analysis.name] = _executed(analysis, objective, work, name)
+            found[analysis.name] = _run_analysis(analysis, objective, work, name)
         except NumericalError as error:
             troubles[analysis.name] = error.what
-    return entry(name, found, policy.metrics, troubles)
+    return entry_of_results(name, found, policy.metrics, troubles)
 
 
-def _forget(output: Path, weights: str) -> None:
+def _discard_other_weights(output: Path, weights: str) -> None:
     """Removes an earlier check's results of other weights, which must not be taken for those of these."""
     if not output.exists():
         return
@@ -72,7 +72,9 @@ def _forget(output: Path, weights: str) -> None:
             raise OutputError(f"{output} cannot be replaced: {error.strerror}", fix="-o FILE or FOLDER/") from error
 
 
-def _executed(analysis: Analysis, objective: Objective, work: Work, name: str) -> tuple[Result, Mapping[str, Any]]:
+def _run_analysis(
+    analysis: Analysis, objective: Objective, work: MeasurementSetup, name: str
+) -> tuple[Result, Mapping[str, Any]]:
     with work.reporter(f"{analysis.name} {name}") as report:
         done = execute(
             analysis,
@@ -89,14 +91,14 @@ def _executed(analysis: Analysis, objective: Objective, work: Work, name: str) -
     return done.result, done.attributes
 
 
-def seeded(analysis: Analysis, step: int) -> Analysis:
+def with_seed_offset(analysis: Analysis, step: int) -> Analysis:
     """The analysis with other random vectors, whose seed is so much larger; itself, if it has none."""
     seed = getattr(analysis, "seed", None)
     moved: dict[str, Any] = {"seed": (seed or 0) + step}
     return analysis if seed is None else replace(analysis, **moved)
 
 
-def read(path: Path, policy: Policy) -> Entry:
+def read_entry(path: Path, policy: Policy) -> Entry:
     """The readings in a results file, under the name of the checkpoint that was measured; needs no torch.
 
     Raises OutputError if it is damaged or holds nothing that is known.
@@ -106,7 +108,7 @@ def read(path: Path, policy: Policy) -> Entry:
     groups = {
         name: group
         for name, group in store.read(path).items()
-        if name in RESULTS and has_readable_attributes(group.attributes)
+        if name in RESULT_TYPES and has_readable_attributes(group.attributes)
     }
     chosen = {name: group for name, group in groups.items() if name in policy.analyses} or groups
     if not chosen:
@@ -115,9 +117,9 @@ def read(path: Path, policy: Policy) -> Entry:
         raise OutputError(
             f"{path} holds results of different weights: {', '.join(chosen)}", fix="measure them again, all of one"
         )
-    held = {name: (store.as_record(RESULTS[name], group), group.attributes) for name, group in chosen.items()}
+    held = {name: (store.as_record(RESULT_TYPES[name], group), group.attributes) for name, group in chosen.items()}
     where = next(str(attributes.get("checkpoint", "")) for _, attributes in held.values())
-    return entry(where or str(path), held, policy.metrics)
+    return entry_of_results(where or str(path), held, policy.metrics)
 
 
 def _weights(group: store.Stored) -> str:

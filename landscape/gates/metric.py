@@ -13,10 +13,12 @@ from landscape.choices import population_name
 from landscape.errors import UsageError, safe_excerpt, suggest
 from landscape.fields import Array, Gauge, Option, Scalar, described_fields
 
-NAME = re.compile(r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?")
-TWO_SIDED = 1.96  # standard errors in half of a 95 % interval
-ERROR = "_se"  # what the name of a standard error ends with
-RESULTS: dict[str, type[Result]] = {analysis.name: analysis.result for analysis in ANALYSES}
+METRIC_PATTERN = re.compile(
+    r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?"
+)
+ERRORS_IN_HALF_WIDTH = 1.96  # standard errors in half of a 95 % interval
+ERROR_SUFFIX = "_se"  # what the name of a standard error ends with
+RESULT_TYPES: dict[str, type[Result]] = {analysis.name: analysis.result for analysis in ANALYSES}
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,18 @@ class Metric:
     @classmethod
     def parse(cls, text: str) -> Metric:
         """The metric of that name; raises UsageError if no result has it."""
-        found = NAME.fullmatch(text.strip())
+        found = METRIC_PATTERN.fullmatch(text.strip())
         if found is None:
             raise UsageError(
                 f"{safe_excerpt(text)} names no number",
                 fix='"eig.eigenvalues[0]", in quotes where it is a TOML key: landscape check --list',
             )
         name, field = found["analysis"], found["field"]
-        if name not in RESULTS:
+        if name not in RESULT_TYPES:
             raise UsageError(
-                f"there is no analysis {suggest(safe_excerpt(name), RESULTS)}", fix="landscape check --list"
+                f"there is no analysis {suggest(safe_excerpt(name), RESULT_TYPES)}", fix="landscape check --list"
             )
-        fields = numbers(RESULTS[name])
+        fields = number_fields(RESULT_TYPES[name])
         if field not in fields:
             raise UsageError(
                 f"{name} has no number {suggest(safe_excerpt(field), fields)}", fix="landscape check --list"
@@ -57,7 +59,7 @@ class Metric:
 
     @property
     def about(self) -> Scalar | Array:
-        return numbers(RESULTS[self.analysis])[self.field]
+        return number_fields(RESULT_TYPES[self.analysis])[self.field]
 
     def __str__(self) -> str:
         return f"{self.analysis}.{self.field}" + (f"[{', '.join(self.place)}]" if self.place else "")
@@ -88,7 +90,7 @@ def current_name(metric: str) -> str:
         return metric
 
 
-def numbers(kind: type[Result]) -> dict[str, Scalar | Array]:
+def number_fields(kind: type[Result]) -> dict[str, Scalar | Array]:
     """The fields of a result that hold numbers; the coordinates of its arrays are none to compare."""
     found: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
     for field in described_fields(kind, Array):
@@ -103,14 +105,14 @@ def describes_run(metric: Metric) -> bool:
     counts = {
         f.name for f in described_fields(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")
     }
-    gauges = [gauge_of(analysis.result, field) for field in numbers(analysis.result)]
+    gauges = [gauge_of(analysis.result, field) for field in number_fields(analysis.result)]
     errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor, gauge.rtol)}
     return metric.field in counts | errors | {field.name for field in described_fields(analysis, Option)}
 
 
-def read(result: Result, metric: Metric) -> Reading:
+def read_metric(result: Result, metric: Metric) -> Reading:
     """The metric in a result; `not_gateable` says so if it is not there."""
-    place = _place(result, metric)
+    place = _find_element(result, metric)
     held = getattr(result, metric.field)
     if isinstance(place, str) or held is None:
         missing = place if isinstance(place, str) else f"the result holds no {metric.field}"
@@ -130,7 +132,7 @@ def read(result: Result, metric: Metric) -> Reading:
         known,
         () if draws is None else tuple(float(draw[place]) for draw in draws),
         float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
-        abs(value) * float(getattr(result, gauge.rtol) or 0.0) / TWO_SIDED if gauge.rtol else 0.0,
+        abs(value) * float(getattr(result, gauge.rtol) or 0.0) / ERRORS_IN_HALF_WIDTH if gauge.rtol else 0.0,
         reason,
         result.not_unique(metric.field, place),
     )
@@ -138,15 +140,15 @@ def read(result: Result, metric: Metric) -> Reading:
 
 def gauge_of(kind: type[Result], field: str) -> Gauge:
     """What the result says about the number; a field with `_se` after its name is its standard error."""
-    fields = numbers(kind)
+    fields = number_fields(kind)
     told = fields[field].gauge
-    return told or Gauge(error=field + ERROR if field + ERROR in fields else "")
+    return told or Gauge(error=field + ERROR_SUFFIX if field + ERROR_SUFFIX in fields else "")
 
 
-def every(result: Result) -> Iterator[Metric]:
+def metrics_of(result: Result) -> Iterator[Metric]:
     """The metrics that a result holds, but for the elements of arrays of more than one dimension."""
-    name = next(name for name, kind in RESULTS.items() if kind is type(result))
-    for field, about in numbers(type(result)).items():
+    name = next(name for name, kind in RESULT_TYPES.items() if kind is type(result))
+    for field, about in number_fields(type(result)).items():
         held = getattr(result, field)
         if held is None:
             continue
@@ -157,7 +159,7 @@ def every(result: Result) -> Iterator[Metric]:
             yield from (Metric(name, field, (labels[i] if labels else str(i),)) for i in range(len(held)))
 
 
-def _place(result: Result, metric: Metric) -> tuple[int, ...] | str:
+def _find_element(result: Result, metric: Metric) -> tuple[int, ...] | str:
     """Where the element is in its array, or why there is none."""
     held, about = getattr(result, metric.field), metric.about
     if held is None or not isinstance(about, Array):

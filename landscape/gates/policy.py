@@ -14,22 +14,22 @@ Kind = Literal["same-weights", "retrained"]
 Level = Literal["error", "warn", "off"]
 Direction = Literal["increase", "decrease", "both"]
 
-ALPHA = 0.01  # chance of a false alarm that a retrained comparison may have
+FALSE_ALARM_ALPHA = 0.01  # chance of a false alarm that a retrained comparison may have
 # same weights: a round trip of parameters through bf16 moves most samples by less, a net that is 3 % sharper is found;
 # retrained: docs/check.md has the rates of false alarms
-TOLERANCES: Mapping[str, str] = {"same-weights": "2%", "retrained": "25%"}
+DEFAULT_TOLERANCES: Mapping[str, str] = {"same-weights": "2%", "retrained": "25%"}
 # s_max spreads by 26 to 35 % between seeds: retrained, it finds no change and raises nine tenths of the false alarms
-METRICS: Mapping[str, tuple[str, ...]] = {
+DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
     "same-weights": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]", "sharpness.s_max[0]"),
     "retrained": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]"),
 }
 # options of a gate's measurements where the policy names no others: draws are shared with the baseline, so that few do
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
+DEFAULT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "eig": {"k": 1},
     "trace": {"rtol": 0.05},
     "sharpness": {"norm": "linf", "average_rho": [0.2], "starts": 5},
 }
-KEYS: Mapping[str, Direction] = {"max_increase": "increase", "max_decrease": "decrease", "max_change": "both"}
+DIRECTION_KEYS: Mapping[str, Direction] = {"max_increase": "increase", "max_decrease": "decrease", "max_change": "both"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Rule:
     tolerance: Tolerance
     level: Level = "error"
     direction: Direction = "increase"
-    alpha: float = ALPHA
+    alpha: float = FALSE_ALARM_ALPHA
 
 
 @dataclass(frozen=True)
@@ -60,68 +60,68 @@ class Policy:
         return list(dict.fromkeys(metric.analysis for metric in self.metrics))
 
 
-def policy(
+def parse_policy(
     kind: Kind = "same-weights",
     metrics: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     tol: str | None = None,
-    alpha: float = ALPHA,
+    alpha: float = FALSE_ALARM_ALPHA,
 ) -> Policy:
     """The policy of a settings' table, a list of names, or the usual one; a metric's own `tol` and `alpha` come first.
 
     A metric is "error", "warn" or "off", a tolerance such as "2%", or a table of `level`, `alpha` and one of
     `max_increase`, `max_decrease` and `max_change`. Raises UsageError.
     """
-    usual = Rule(Tolerance.parse(TOLERANCES[kind] if tol is None else tol), alpha=alpha)
-    named = METRICS[kind] if metrics is None else metrics
+    usual = Rule(Tolerance.parse(DEFAULT_TOLERANCES[kind] if tol is None else tol), alpha=alpha)
+    named = DEFAULT_METRICS[kind] if metrics is None else metrics
     given = named if isinstance(named, Mapping) else dict.fromkeys(named, "error")
     rules: dict[Metric, Rule] = {}
     for name, value in given.items():
         metric = Metric.parse(name)
         if metric in rules:
             raise UsageError(f"{metric} is named twice", fix="one rule for each metric")
-        rules[metric] = _rule(name, value, usual)
+        rules[metric] = _parse_rule(name, value, usual)
         if kind == "retrained" and rules[metric].direction == "decrease" and rules[metric].tolerance.share >= 1:
             raise UsageError(f"{name}: no value falls by {rules[metric].tolerance}", fix="a max_decrease below 100%")
     found = Policy(kind, rules)
     if not found.metrics:
-        raise UsageError("no metric is checked", fix=f"name one: {METRICS[kind][0]}")
+        raise UsageError("no metric is checked", fix=f"name one: {DEFAULT_METRICS[kind][0]}")
     return found
 
 
-def _rule(name: str, value: Any, usual: Rule) -> Rule:
+def _parse_rule(name: str, value: Any, usual: Rule) -> Rule:
     if isinstance(value, str):
-        return _at_level(name, value, usual) if value in get_args(Level) else _tolerated(name, value, usual)
+        return _with_level(name, value, usual) if value in get_args(Level) else _with_tolerance(name, value, usual)
     if not isinstance(value, Mapping):
         raise UsageError(
             f"{name} = {safe_excerpt(value)}", fix='"error", "warn", "off", "2%", or { max_increase = "2%" }'
         )
-    known = {"level", "alpha", *KEYS}
+    known = {"level", "alpha", *DIRECTION_KEYS}
     value = {str(key).replace("-", "_"): inner for key, inner in value.items()}
     for key in value:
         if key not in known:
             raise UsageError(
                 f"{name} has no {suggest(safe_excerpt(key), known)}", fix=f"one of {', '.join(sorted(known))}"
             )
-    bounds = [key for key in KEYS if key in value]
+    bounds = [key for key in DIRECTION_KEYS if key in value]
     if len(bounds) > 1:
         raise UsageError(f"{name} has {' and '.join(bounds)}", fix="max_change for both directions")
-    rule = _at_level(name, value.get("level", "error"), usual)
+    rule = _with_level(name, value.get("level", "error"), usual)
     if bounds:
-        rule = replace(_tolerated(name, value[bounds[0]], rule), direction=KEYS[bounds[0]])
+        rule = replace(_with_tolerance(name, value[bounds[0]], rule), direction=DIRECTION_KEYS[bounds[0]])
     alpha = value.get("alpha", usual.alpha)
     if not isinstance(alpha, float | int) or isinstance(alpha, bool) or not 0 < alpha < 0.5:
         raise UsageError(f"{name} has alpha = {safe_excerpt(alpha)}", fix="a number between 0 and 0.5")
     return replace(rule, alpha=float(alpha))
 
 
-def _at_level(name: str, level: Any, rule: Rule) -> Rule:
+def _with_level(name: str, level: Any, rule: Rule) -> Rule:
     if level not in get_args(Level):
         raise UsageError(f"{name} has level = {safe_excerpt(level)!r}", fix=f"one of {', '.join(get_args(Level))}")
     return replace(rule, level=level)
 
 
-def _tolerated(name: str, text: Any, rule: Rule) -> Rule:
+def _with_tolerance(name: str, text: Any, rule: Rule) -> Rule:
     try:
         return replace(rule, tolerance=Tolerance.parse(text))
     except UsageError as error:

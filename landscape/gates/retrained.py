@@ -13,15 +13,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import fdtri, nctdtrinc, ndtri, stdtr, stdtrit
 
-from landscape.gates.comparison import Comparison, directed
+from landscape.gates.comparison import Comparison, worsening
 from landscape.gates.policy import Direction, Rule
 
-RARE = 1e-2  # chance of a spread among candidates that is called too large
-POWER = 0.9  # probability with which a change that is called detectable is found
-FEWEST = {"baseline": 5, "candidate": 3}  # checkpoints: fewer leave Welch's test without power, whatever the change
+SPREAD_ALPHA = 1e-2  # chance of a spread among candidates that is called too large
+DETECTION_POWER = 0.9  # probability with which a change that is called detectable is found
+MIN_CHECKPOINTS = {
+    "baseline": 5,
+    "candidate": 3,
+}  # checkpoints: fewer leave Welch's test without power, whatever the change
 
 
-def compare(baseline: Sequence[float], candidate: Sequence[float], rule: Rule) -> Comparison:
+def compare_retrained(baseline: Sequence[float], candidate: Sequence[float], rule: Rule) -> Comparison:
     """Several values each, at least two, beside the rule.
 
     Values that are not all above 0 have no logarithm: their means are compared as they are.
@@ -32,20 +35,20 @@ def compare(baseline: Sequence[float], candidate: Sequence[float], rule: Rule) -
         mine, theirs = np.log(mine), np.log(theirs)
     centre, found = (float(np.exp(values.mean()) if geometric else values.mean()) for values in (theirs, mine))
     rise = float(mine.mean() - theirs.mean())
-    gap = directed(rule.direction, rise)
+    gap = worsening(rule.direction, rise)
     amount = rule.tolerance.of(centre)
     allowed = _log_amount(amount / centre, rule.direction, rise) if geometric else amount
-    error, freedom = welch(theirs, mine)
+    error, freedom = welch_error(theirs, mine)
     sides = 2 if rule.direction == "both" else 1
     noise = float(-stdtrit(freedom, rule.alpha / sides)) * error if error else 0.0
-    chance = min(1.0, sides * float(stdtr(freedom, -gap / error))) if error else float(gap <= 0)
-    hidden = allowed < gap <= noise and gap > spread_alone(theirs, len(mine), rule.alpha / sides)
+    p_value = min(1.0, sides * float(stdtr(freedom, -gap / error))) if error else float(gap <= 0)
+    hidden = allowed < gap <= noise and gap > significant_difference(theirs, len(mine), rule.alpha / sides)
     words = "by the baseline's spread it is a regression, which the candidates' own spread hides" if hidden else ""
-    unsettled = words or _scattered(theirs, mine)
-    return Comparison(centre, found, gap, allowed, error, noise, chance, unsettled, geometric)
+    too_uncertain = words or _too_scattered(theirs, mine)
+    return Comparison(centre, found, gap, allowed, error, noise, p_value, too_uncertain, geometric)
 
 
-def welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def welch_error(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """The standard error of the difference of two means, and its degrees of freedom (Welch 1947)."""
     parts = np.array([values.var(ddof=1) / len(values) for values in (first, second)])
     total = float(parts.sum())
@@ -55,13 +58,13 @@ def welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return math.sqrt(total), total**2 / float((parts**2 / (counts - 1)).sum())
 
 
-def spread_alone(baseline: np.ndarray, candidates: int, alpha: float) -> float:
+def significant_difference(baseline: np.ndarray, candidates: int, alpha: float) -> float:
     """The difference of means that is significant, one-sided, if candidates spread as the baseline does."""
     error = float(baseline.std(ddof=1)) * math.sqrt(1 / len(baseline) + 1 / candidates)
     return float(-stdtrit(len(baseline) - 1, alpha)) * error
 
 
-def detectable(spread: float, counts: tuple[int, int], rule: Rule, centre: float = 1.0) -> float:
+def detectable_increase(spread: float, counts: tuple[int, int], rule: Rule, centre: float = 1.0) -> float:
     """The relative increase that the rule reports with a probability of 0.8 to 0.9.
 
     `spread` is the standard deviation of the logarithms, `centre` the value that the tolerance is of. The increase must
@@ -73,8 +76,8 @@ def detectable(spread: float, counts: tuple[int, int], rule: Rule, centre: float
     freedom = float(shares.sum() ** 2 / (shares**2 / (np.array(counts) - 1)).sum())
     error = spread * math.sqrt(shares.sum())
     alpha = rule.alpha / 2 if rule.direction == "both" else rule.alpha
-    significant = float(nctdtrinc(freedom, 1 - POWER, -stdtrit(freedom, alpha))) * error
-    beyond = math.log1p(rule.tolerance.of(centre) / centre) + float(ndtri(POWER)) * error
+    significant = float(nctdtrinc(freedom, 1 - DETECTION_POWER, -stdtrit(freedom, alpha))) * error
+    beyond = math.log1p(rule.tolerance.of(centre) / centre) + float(ndtri(DETECTION_POWER)) * error
     return math.expm1(max(significant, beyond))
 
 
@@ -86,10 +89,10 @@ def _log_amount(share: float, direction: Direction, rise: float) -> float:
     return math.log1p(share)
 
 
-def _scattered(baseline: np.ndarray, candidate: np.ndarray) -> str:
+def _too_scattered(baseline: np.ndarray, candidate: np.ndarray) -> str:
     """That candidates differ among each other as the baseline's checkpoints do not; "" if they do not."""
     usual, found = baseline.var(ddof=1), candidate.var(ddof=1)
-    most = float(fdtri(len(candidate) - 1, len(baseline) - 1, 1 - RARE))
+    most = float(fdtri(len(candidate) - 1, len(baseline) - 1, 1 - SPREAD_ALPHA))
     if found <= most * usual:
         return ""
     return f"the candidates' spread is {math.sqrt(found / usual) if usual else math.inf:.3g} times the baseline's"

@@ -11,28 +11,30 @@ import math
 
 import numpy as np
 
-from landscape.gates.comparison import Comparison, directed
+from landscape.gates.comparison import Comparison, worsening
 from landscape.gates.metric import Reading
 from landscape.gates.policy import Rule
 
-SIGMAS = 3.0  # standard errors: a normal gap is beyond them once in 700, one of 15 degrees of freedom once in 220
-NOISIER = 3.0  # times the error that the baseline predicts: of 8 draws each, one in 200 is beyond it
+SIGNIFICANT_ERRORS = (
+    3.0  # standard errors: a normal gap is beyond them once in 700, one of 15 degrees of freedom once in 220
+)
+EXCESS_ERROR = 3.0  # times the error that the baseline predicts: of 8 draws each, one in 200 is beyond it
 
 
-def compare(baseline: Reading, candidate: Reading, rule: Rule) -> Comparison:
+def compare_same_weights(baseline: Reading, candidate: Reading, rule: Rule) -> Comparison:
     """One value each, beside the rule. Neither may be unknown."""
-    gap = directed(rule.direction, candidate.value - baseline.value)
+    gap = worsening(rule.direction, candidate.value - baseline.value)
     allowed = rule.tolerance.of(baseline.value)
-    error = gap_error(baseline, candidate)
-    noise = max(SIGMAS * error, baseline.floor)
-    unsettled = _unsettled(baseline, candidate, allowed - gap)
-    return Comparison(baseline.value, candidate.value, gap, allowed, error, noise, unsettled=unsettled)
+    error = difference_error(baseline, candidate)
+    noise = max(SIGNIFICANT_ERRORS * error, baseline.floor)
+    too_uncertain = _too_uncertain(baseline, candidate, allowed - gap)
+    return Comparison(baseline.value, candidate.value, gap, allowed, error, noise, too_uncertain=too_uncertain)
 
 
-def gap_error(baseline: Reading, candidate: Reading) -> float:
+def difference_error(baseline: Reading, candidate: Reading) -> float:
     """The standard error of the difference: that of shared draws, or what the baseline predicts, if smaller."""
     known = baseline.error or 0.0
-    predicted = math.hypot(known, _predicted(baseline, candidate))
+    predicted = math.hypot(known, _predicted_error(baseline, candidate))
     if len(baseline.draws) < 2 or len(baseline.draws) != len(candidate.draws):
         return predicted
     mine, theirs = np.array(candidate.draws), np.array(baseline.draws)
@@ -42,7 +44,7 @@ def gap_error(baseline: Reading, candidate: Reading) -> float:
     return min(float((mine - theirs).std(ddof=1)) * factor, predicted)
 
 
-def _predicted(baseline: Reading, candidate: Reading) -> float:
+def _predicted_error(baseline: Reading, candidate: Reading) -> float:
     """The error that the candidate should have by the baseline's variance, at its own number of draws.
 
     An exact baseline says nothing of an estimate: its error is then the one that the options of both ask for.
@@ -53,11 +55,11 @@ def _predicted(baseline: Reading, candidate: Reading) -> float:
     return (baseline.error or 0.0) * math.sqrt(ratio)
 
 
-def _unsettled(baseline: Reading, candidate: Reading, room: float) -> str:
+def _too_uncertain(baseline: Reading, candidate: Reading, room: float) -> str:
     """Why the candidate is too uncertain to pass: its own error neither fits the room that is left nor is as usual."""
     if candidate.error is None:
         return "" if baseline.error is None else "the candidate's error is not known, and the baseline's is"
-    usual = _predicted(baseline, candidate)
-    if SIGMAS * candidate.error <= room or candidate.error <= NOISIER * usual:
+    usual = _predicted_error(baseline, candidate)
+    if SIGNIFICANT_ERRORS * candidate.error <= room or candidate.error <= EXCESS_ERROR * usual:
         return ""
     return f"its own error is {candidate.error:.3g}, where the baseline's lets one expect {usual:.3g}"

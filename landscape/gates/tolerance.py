@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from landscape.errors import UsageError, safe_excerpt
 
-PART = re.compile(r"(?P<number>[-+\d.eE]+)\s*(?P<unit>%|abs)")
-FLOOR = 1e-6  # of the change that is allowed of a baseline of exactly 0, of which every share is 0
+TOLERANCE_PATTERN = re.compile(r"(?P<number>[-+\d.eE]+)\s*(?P<unit>%|abs)")
+ZERO_BASELINE_TOLERANCE = 1e-6  # of the change that is allowed of a baseline of exactly 0, of which every share is 0
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,11 @@ class Tolerance:
     @classmethod
     def parse(cls, text: object) -> Tolerance:
         """The tolerance that a text names; raises UsageError."""
-        parts = [PART.fullmatch(part.strip()) for part in text.split(" or ")] if isinstance(text, str) else [None]
+        parts = (
+            [TOLERANCE_PATTERN.fullmatch(part.strip()) for part in text.split(" or ")]
+            if isinstance(text, str)
+            else [None]
+        )
         amounts: dict[str, float] = {}
         for part in parts:
             amount = _number(part["number"]) if part else math.nan
@@ -36,7 +40,7 @@ class Tolerance:
 
     def of(self, baseline: float) -> float:
         """The amount that is allowed beside this baseline, whatever its sign."""
-        return max(self.share * abs(baseline), self.absolute) or (0.0 if baseline else FLOOR)
+        return max(self.share * abs(baseline), self.absolute) or (0.0 if baseline else ZERO_BASELINE_TOLERANCE)
 
     def __str__(self) -> str:
         share = f"{round(100 * self.share, 12):.12g}%" if self.share or not self.absolute else ""

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from landscape.errors import EXIT_INCONCLUSIVE, EXIT_REGRESSION
-from landscape.gates import obstacles, retrained, same_weights
+from landscape.gates import not_comparable, retrained, same_weights
 from landscape.gates.comparison import Comparison
 from landscape.gates.entry import Entry
 from landscape.gates.metric import Metric
-from landscape.gates.obstacles import UPDATE, Obstacle
+from landscape.gates.not_comparable import UPDATE_FIX, NotComparable
 from landscape.gates.policy import Policy, Rule
 
 Status = Literal["pass", "improvement", "warning", "stale", "regression", "inconclusive"]
 T = TypeVar("T")
-ROUNDED = 1e-7  # relative: a baseline has eight digits
+BASELINE_ROUNDING = 1e-7  # relative: a baseline has eight digits
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Verdict:
     comparison: Comparison | None = None
     notes: tuple[str, ...] = ()
 
-    def blocked(self, by: Obstacle) -> Verdict:
+    def without_comparison(self, reason: NotComparable) -> Verdict:
         """The verdict where a comparison cannot be made."""
-        return replace(self, status="inconclusive", why=by.why, fix=by.fix)
+        return replace(self, status="inconclusive", why=reason.why, fix=reason.fix)
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
@@ -54,125 +54,133 @@ def judge(
     """
     checked = [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
     if policy.kind == "retrained":
-        verdicts = [_together(metric, rule, baseline, candidates) for metric, rule in checked]
+        verdicts = [judge_group(metric, rule, baseline, candidates) for metric, rule in checked]
         compared = list(baseline)
     else:
         alone = one_for_all or len(candidates) == 1
-        pairs = [(partner(candidate, baseline, alone=alone), candidate) for candidate in candidates]
-        verdicts = [_alone(*item, earlier, candidate) for earlier, candidate in pairs for item in checked]
+        pairs = [(baseline_entry(candidate, baseline, alone=alone), candidate) for candidate in candidates]
+        verdicts = [judge_one(*item, earlier, candidate) for earlier, candidate in pairs for item in checked]
         compared = [earlier for earlier, _ in pairs if earlier is not None]
-    return [*map(_at_level, verdicts), *_stale(policy, compared)]
+    return [*map(_apply_level, verdicts), *_stale_verdicts(policy, compared)]
 
 
-def partner(candidate: Entry, baseline: Sequence[Entry], *, alone: bool) -> Entry | None:
+def baseline_entry(candidate: Entry, baseline: Sequence[Entry], *, alone: bool) -> Entry | None:
     """The baseline's entry whose name is the candidate's, or the end of its path.
 
     If it stands `alone`, and has a path and no name that was chosen for it: else the baseline's only one.
     """
-    named = [earlier for earlier in baseline if _named(candidate, earlier)]
+    named = [earlier for earlier in baseline if _names_match(candidate, earlier)]
     if not named and alone and candidate.path and len(baseline) == 1:
         return baseline[0]
     return max(named, key=lambda earlier: len(earlier.name), default=None)
 
 
-def _named(candidate: Entry, earlier: Entry) -> bool:
+def _names_match(candidate: Entry, earlier: Entry) -> bool:
     return candidate.name == earlier.name or f"/{candidate.path}".endswith(f"/{earlier.name}")
 
 
-def _alone(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) -> Verdict:
+def judge_one(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entry) -> Verdict:
     """The verdict of the same-weights rule."""
     name = str(metric)
     verdict = Verdict(name, candidate.name, "inconclusive", rule=rule)
     groups = {"candidate": candidate, "baseline": earlier}
-    if found := _first(obstacles.not_ready(metric, group, entry) for group, entry in groups.items()):
-        return verdict.blocked(found)
+    if found := _first_reason(not_comparable.missing_reading(metric, group, entry) for group, entry in groups.items()):
+        return verdict.without_comparison(found)
     assert earlier is not None
     mine, theirs = candidate.runs[metric.analysis], earlier.runs[metric.analysis]
-    if found := _first(check(mine, theirs) for check in (obstacles.other_measurement, obstacles.other_loss)):
-        return verdict.blocked(found)
+    if found := _first_reason(
+        check(mine, theirs) for check in (not_comparable.different_measurements, not_comparable.different_losses)
+    ):
+        return verdict.without_comparison(found)
     readings = earlier.readings[name], candidate.readings[name]
-    other = [] if _named(candidate, earlier) else [f"compared with {earlier.name}, the only one of the baseline"]
+    other = [] if _names_match(candidate, earlier) else [f"compared with {earlier.name}, the only one of the baseline"]
     notes = (*other, *mine.remarks(theirs))
-    compared = replace(verdict, comparison=same_weights.compare(*readings, rule), notes=notes)
-    return _judged(compared, next((reading.not_unique for reading in readings if reading.not_unique), ""))
+    compared = replace(verdict, comparison=same_weights.compare_same_weights(*readings, rule), notes=notes)
+    return _decide(compared, next((reading.not_unique for reading in readings if reading.not_unique), ""))
 
 
-def _together(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Verdict:
+def judge_group(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidates: Sequence[Entry]) -> Verdict:
     """The verdict of the rule for retrained checkpoints."""
     name = str(metric)
     verdict = Verdict(name, f"{len(candidates)} checkpoints", "inconclusive", rule=rule)
     groups = {"candidate": candidates, "baseline": baseline}
     every = [(group, entry) for group, entries in groups.items() for entry in entries]
-    if found := _first(obstacles.not_ready(metric, group, entry) for group, entry in every):
-        return verdict.blocked(found)
-    if found := _first(obstacles.too_few(metric, group, entries) for group, entries in groups.items()):
-        return verdict.blocked(found)
-    if found := obstacles.the_same(metric, baseline, candidates):
-        return verdict.blocked(found)
+    if found := _first_reason(not_comparable.missing_reading(metric, group, entry) for group, entry in every):
+        return verdict.without_comparison(found)
+    if found := _first_reason(
+        not_comparable.too_few_checkpoints(metric, group, entries) for group, entries in groups.items()
+    ):
+        return verdict.without_comparison(found)
+    if found := not_comparable.baseline_among_candidates(metric, baseline, candidates):
+        return verdict.without_comparison(found)
     mine, theirs = ([entry.runs[metric.analysis] for entry in entries] for entries in groups.values())
-    if found := _first(obstacles.other_measurement(run, theirs[0], trained=True) for run in (*mine, *theirs)):
-        return verdict.blocked(found)
-    if found := obstacles.other_losses(mine, theirs):
-        return verdict.blocked(found)
+    if found := _first_reason(
+        not_comparable.different_measurements(run, theirs[0], trained=True) for run in (*mine, *theirs)
+    ):
+        return verdict.without_comparison(found)
+    if found := not_comparable.different_mean_losses(mine, theirs):
+        return verdict.without_comparison(found)
     earlier, now = ([entry.readings[name].value for entry in entries] for entries in (baseline, candidates))
     notes = tuple(dict.fromkeys(remark for run in mine for remark in run.remarks(theirs[0])))
-    compared = replace(verdict, comparison=retrained.compare(earlier, now, rule), notes=notes)
-    return _judged(compared, _first(entry.readings[name].not_unique for _, entry in every) or "")
+    compared = replace(verdict, comparison=retrained.compare_retrained(earlier, now, rule), notes=notes)
+    return _decide(compared, _first_reason(entry.readings[name].not_unique for _, entry in every) or "")
 
 
-def _first(found: Iterable[T]) -> T | None:
+def _first_reason(found: Iterable[T]) -> T | None:
     """The first that is there, found without looking for the others."""
     return next(filter(None, found), None)
 
 
-def _judged(verdict: Verdict, not_unique: str) -> Verdict:
+def _decide(verdict: Verdict, not_unique: str) -> Verdict:
     """The verdict of a comparison that was made."""
     found, rule = verdict.comparison, verdict.rule
     assert found is not None
     assert rule is not None
-    notes = (*verdict.notes, *_notes(found), *filter(None, [not_unique]))
+    notes = (*verdict.notes, *_noise_notes(found), *filter(None, [not_unique]))
     if found.worse:
         status: Status = "warning" if not_unique else "regression"
         changed = "changed" if rule.direction == "both" else "is worse"
-        why = f"it {changed} by {change(found)}, {rule.tolerance} is allowed{_significance(found)}"
-        return replace(verdict, status=status, why=why, fix=f"if the change is meant, {UPDATE}", notes=notes)
-    if found.unsettled:
-        return replace(verdict, why=found.unsettled, fix="measure more precisely, or find what makes it so noisy")
+        why = f"it {changed} by {describe_change(found)}, {rule.tolerance} is allowed{_describe_significance(found)}"
+        return replace(verdict, status=status, why=why, fix=f"if the change is meant, {UPDATE_FIX}", notes=notes)
+    if found.too_uncertain:
+        return replace(verdict, why=found.too_uncertain, fix="measure more precisely, or find what makes it so noisy")
     if found.better:
-        return replace(verdict, status="improvement", why=f"it is better by {change(found)}", fix=UPDATE, notes=notes)
+        return replace(
+            verdict, status="improvement", why=f"it is better by {describe_change(found)}", fix=UPDATE_FIX, notes=notes
+        )
     return replace(verdict, status="pass", notes=notes)
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def _noise_notes(found: Comparison) -> Iterator[str]:
     """What limits a comparison."""
     if found.gap > found.allowed and not found.worse:
-        yield f"beyond the tolerance, but within noise{_significance(found)}"
+        yield f"beyond the tolerance, but within noise{_describe_significance(found)}"
     elif found.noise > found.allowed and not (found.worse or found.better):
-        more = "a more precise measurement" if found.chance is None else "more training runs"
-        yield f"noise hides changes below {found.hidden}: {more} would show them"
+        more = "a more precise measurement" if found.p_value is None else "more training runs"
+        yield f"noise hides changes below {found.hidden_change}: {more} would show them"
 
 
-def change(found: Comparison) -> str:
+def describe_change(found: Comparison) -> str:
     """The change in words: `+3.1 %`, or the amount itself beside a baseline of 0; what its digits round is none."""
-    if abs(found.candidate - found.baseline) < ROUNDED * abs(found.baseline):
+    if abs(found.candidate - found.baseline) < BASELINE_ROUNDING * abs(found.baseline):
         return "0 %"
-    return found.share(found.candidate - found.baseline, sign="+")
+    return found.describe_amount(found.candidate - found.baseline, sign="+")
 
 
-def _significance(found: Comparison) -> str:
-    if found.chance is not None:
-        return f", p = {found.chance:.2g}"
+def _describe_significance(found: Comparison) -> str:
+    if found.p_value is not None:
+        return f", p = {found.p_value:.2g}"
     return f", {abs(found.gap) / found.error:.3g} standard errors" if found.error else ""
 
 
-def _at_level(verdict: Verdict) -> Verdict:
+def _apply_level(verdict: Verdict) -> Verdict:
     """Only a warning, where the policy asks for no more."""
     if verdict.rule is None or verdict.rule.level != "warn" or verdict.status not in ("regression", "inconclusive"):
         return verdict
     return replace(verdict, status="warning")
 
 
-def _stale(policy: Policy, compared: Sequence[Entry]) -> list[Verdict]:
+def _stale_verdicts(policy: Policy, compared: Sequence[Entry]) -> list[Verdict]:
     """What the baseline holds and the policy does not name; once for a group of retrained checkpoints."""
     named = {str(metric) for metric in policy.rules}
     held = {

@@ -11,7 +11,7 @@ import pytest
 from gating import METRIC, entry, run
 
 from landscape.gates.comparison import Comparison
-from landscape.gates.policy import policy
+from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import Status, Verdict, judge
 from landscape_cli.reports import ANNOTATIONS, FORMATS, Report, as_json, github, junit, markdown, rows, text
 
@@ -30,7 +30,7 @@ REPORT = Report("same-weights", "b.json", [made(status) for status in EVERY])
 REAL = Report(
     "same-weights",
     "b.json",
-    judge(policy(metrics={METRIC: "1%"}), [entry(3.0)], [entry(3.1), entry(3.0, of=run(data="x"))]),
+    judge(parse_policy(metrics={METRIC: "1%"}), [entry(3.0)], [entry(3.1), entry(3.0, of=run(data="x"))]),
 )
 
 

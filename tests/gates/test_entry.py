@@ -14,7 +14,7 @@ from landscape.gates.entry import Run
 @pytest.fixture
 def run() -> Run:
     """Of the sample that the baseline of this repository knows."""
-    entry = next(e for e in baseline.read(SAMPLES / "baseline.json").entries if "digits-mlp" in e.name)
+    entry = next(e for e in baseline.read_baseline(SAMPLES / "baseline.json").entries if "digits-mlp" in e.name)
     return entry.runs["eig"]
 
 

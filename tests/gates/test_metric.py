@@ -16,7 +16,7 @@ from landscape.analyses.neighborhood.sharpness import SharpnessResult
 from landscape.analyses.trace import TraceResult
 from landscape.errors import UsageError
 from landscape.fields import Array, Scalar, described_fields
-from landscape.gates.metric import Metric, describes_run, every, gauge_of, numbers, read
+from landscape.gates.metric import Metric, describes_run, gauge_of, metrics_of, number_fields, read_metric
 
 
 def eig(**changes: Any) -> EigResult:
@@ -89,19 +89,19 @@ def test_every_scalar_and_every_element_of_every_result_has_a_name() -> None:
 
 
 def test_an_eigenvalue_comes_with_its_error_bound_and_its_rounding() -> None:
-    reading = read(eig(), Metric.parse("eig.eigenvalues[1]"))
+    reading = read_metric(eig(), Metric.parse("eig.eigenvalues[1]"))
     assert (reading.value, reading.error, reading.floor) == (2.0, pytest.approx(2e-5), 1e-6)
     assert (reading.draws, reading.not_gateable, reading.not_unique) == ((), "", "")
 
 
 def test_a_trace_comes_with_its_error_and_draws() -> None:
-    assert read(trace(), Metric.parse("trace.trace")).draws == (1.0, 3.0)
-    assert read(trace(), Metric.parse("trace.trace")).error == 0.1
-    assert read(trace(draws=None, standard_error=0.0), Metric.parse("trace.trace")).draws == ()
+    assert read_metric(trace(), Metric.parse("trace.trace")).draws == (1.0, 3.0)
+    assert read_metric(trace(), Metric.parse("trace.trace")).error == 0.1
+    assert read_metric(trace(draws=None, standard_error=0.0), Metric.parse("trace.trace")).draws == ()
 
 
 def test_an_element_takes_its_own_column_of_the_draws() -> None:
-    reading = read(sharpness(), Metric.parse("sharpness.s_avg[1]"))
+    reading = read_metric(sharpness(), Metric.parse("sharpness.s_avg[1]"))
     assert (reading.value, reading.error, reading.draws, reading.floor) == (0.2, 0.02, (0.3, 0.1, 0.2), 1e-5)
 
 
@@ -111,9 +111,9 @@ def test_a_standard_error_beside_a_scalar_is_found_by_its_name() -> None:
 
 
 def test_a_label_is_taken_before_a_number() -> None:
-    assert read(eig(), Metric.parse("eig.layer_eigenvalue[fc.1]")).value == 7.0
-    assert read(eig(), Metric.parse("eig.layer_eigenvalue[0]")).value == 5.0, "there is a layer called 0"
-    assert read(eig(), Metric.parse("eig.layer_eigenvalue[1]")).value == 5.0
+    assert read_metric(eig(), Metric.parse("eig.layer_eigenvalue[fc.1]")).value == 7.0
+    assert read_metric(eig(), Metric.parse("eig.layer_eigenvalue[0]")).value == 5.0, "there is a layer called 0"
+    assert read_metric(eig(), Metric.parse("eig.layer_eigenvalue[1]")).value == 5.0
 
 
 @pytest.mark.parametrize(
@@ -132,28 +132,28 @@ def test_a_label_is_taken_before_a_number() -> None:
     ids=["element", "label", "absent", "nan", "infinite", "error", "not-converged", "not-confirmed", "wide"],
 )
 def test_what_decides_nothing_says_why(result: Any, name: str, words: str) -> None:
-    assert words in read(result, Metric.parse(name)).not_gateable
+    assert words in read_metric(result, Metric.parse(name)).not_gateable
 
 
 def test_what_was_not_confirmed_still_has_a_loss() -> None:
-    assert not read(eig(confirmed=False), Metric.parse("eig.loss")).not_gateable
+    assert not read_metric(eig(confirmed=False), Metric.parse("eig.loss")).not_gateable
 
 
 def test_a_missing_number_is_nan() -> None:
-    assert math.isnan(read(eig(), Metric.parse("eig.eigenvalues[2]")).value)
+    assert math.isnan(read_metric(eig(), Metric.parse("eig.eigenvalues[2]")).value)
 
 
 def test_a_maximum_among_several_is_ambiguous_and_a_mean_is_not() -> None:
-    assert "multimodal" in read(sharpness(), Metric.parse("sharpness.s_max[1]")).not_unique
-    assert not read(sharpness(), Metric.parse("sharpness.s_max[0]")).not_unique
-    assert not read(sharpness(), Metric.parse("sharpness.s_avg[1]")).not_unique
+    assert "multimodal" in read_metric(sharpness(), Metric.parse("sharpness.s_max[1]")).not_unique
+    assert not read_metric(sharpness(), Metric.parse("sharpness.s_max[0]")).not_unique
+    assert not read_metric(sharpness(), Metric.parse("sharpness.s_avg[1]")).not_unique
 
 
 def test_the_names_that_a_result_holds_can_be_read_from_it() -> None:
     for result in (eig(), trace(), sharpness()):
-        for metric in every(result):
-            assert math.isfinite(read(result, Metric.parse(str(metric))).value)
-    assert "eig.layer_eigenvalue[fc.1]" in map(str, every(eig()))
+        for metric in metrics_of(result):
+            assert math.isfinite(read_metric(result, Metric.parse(str(metric))).value)
+    assert "eig.layer_eigenvalue[fc.1]" in map(str, metrics_of(eig()))
 
 
 def test_counts_options_and_errors_are_told_from_what_one_would_gate_on() -> None:
@@ -165,6 +165,6 @@ def test_counts_options_and_errors_are_told_from_what_one_would_gate_on() -> Non
 def test_what_a_gauge_names_is_there() -> None:
     for analysis in ANALYSES:
         held = {field.name for kind in (Array, Scalar) for field in described_fields(analysis.result, kind)}
-        for name in numbers(analysis.result):
+        for name in number_fields(analysis.result):
             gauge = gauge_of(analysis.result, name)
             assert {gauge.error, gauge.draws, gauge.floor} - {""} <= held

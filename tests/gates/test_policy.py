@@ -8,26 +8,26 @@ import pytest
 
 from landscape.errors import UsageError
 from landscape.gates.metric import Metric
-from landscape.gates.policy import METRICS, OPTIONS, Rule, policy
+from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, Rule, parse_policy
 from landscape.gates.tolerance import Tolerance
 
 NAME = "eig.eigenvalues[0]"
 
 
 def rule(value: Any, **about: Any) -> Rule:
-    return policy(metrics={NAME: value, "trace.trace": "error"}, **about).rules[Metric.parse(NAME)]
+    return parse_policy(metrics={NAME: value, "trace.trace": "error"}, **about).rules[Metric.parse(NAME)]
 
 
 def test_the_usual_policy_gates_on_what_is_worth_it_at_two_per_cent() -> None:
-    usual = policy()
-    assert [str(metric) for metric in usual.metrics] == list(METRICS["same-weights"])
+    usual = parse_policy()
+    assert [str(metric) for metric in usual.metrics] == list(DEFAULT_METRICS["same-weights"])
     assert all(one == Rule(Tolerance(0.02)) for one in usual.rules.values())
     assert usual.analyses == ["eig", "trace", "sharpness"]
-    assert set(OPTIONS) == set(usual.analyses)
+    assert set(DEFAULT_OPTIONS) == set(usual.analyses)
 
 
 def test_retrained_checkpoints_have_another_tolerance_and_no_worst_case() -> None:
-    usual = policy("retrained")
+    usual = parse_policy("retrained")
     assert "sharpness.s_max[0]" not in map(str, usual.metrics)
     assert all(one.tolerance == Tolerance(0.25) for one in usual.rules.values())
 
@@ -57,7 +57,7 @@ def test_tol_and_alpha_hold_where_a_metric_has_none() -> None:
 
 
 def test_what_is_off_is_not_measured() -> None:
-    chosen = policy(metrics={NAME: "off", "trace.trace": "warn"})
+    chosen = parse_policy(metrics={NAME: "off", "trace.trace": "warn"})
     assert chosen.analyses == ["trace"]
 
 
@@ -87,17 +87,17 @@ def test_what_is_wrong_is_named_with_its_metric(value: Any, words: str) -> None:
 
 def test_a_policy_that_checks_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="no metric is checked"):
-        policy(metrics={NAME: "off"})
+        parse_policy(metrics={NAME: "off"})
     with pytest.raises(UsageError, match="no metric is checked"):
-        policy(metrics={})
+        parse_policy(metrics={})
 
 
 def test_a_metric_stands_once_and_dashes_are_underscores() -> None:
     with pytest.raises(UsageError, match="is named twice"):
-        policy(metrics={"eig.eigenvalues[0]": "error", "eig.eigenvalues[ 0 ]": "off"})
+        parse_policy(metrics={"eig.eigenvalues[0]": "error", "eig.eigenvalues[ 0 ]": "off"})
     assert rule({"max-increase": "1%"}) == Rule(Tolerance(0.01))
 
 
 def test_a_fall_that_no_positive_value_can_have_is_refused() -> None:
     with pytest.raises(UsageError, match="no value falls by 100%"):
-        policy("retrained", {NAME: {"max_decrease": "100%"}})
+        parse_policy("retrained", {NAME: {"max_decrease": "100%"}})

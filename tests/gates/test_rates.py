@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from landscape.gates import baseline
 from landscape.gates.entry import Entry
-from landscape.gates.policy import METRICS, policy
+from landscape.gates.policy import DEFAULT_METRICS, parse_policy
 from landscape.gates.verdict import judge
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -20,7 +20,7 @@ DRAWS = 400
 
 
 def trained(recipe: str) -> list[Entry]:
-    return list(baseline.read(KEPT / f"{recipe}.json", "retrained").entries)
+    return list(baseline.read_baseline(KEPT / f"{recipe}.json", "retrained").entries)
 
 
 def share(first: str, second: str, status: str) -> float:
@@ -31,7 +31,7 @@ def share(first: str, second: str, status: str) -> float:
     for _ in range(DRAWS):
         order = random.permutation(len(earlier))
         rest = order[5:] if first == second else random.permutation(len(later))
-        verdicts = judge(policy("retrained"), [earlier[i] for i in order[:5]], [later[i] for i in rest[:3]])
+        verdicts = judge(parse_policy("retrained"), [earlier[i] for i in order[:5]], [later[i] for i in rest[:3]])
         found.append(any(verdict.status == status for verdict in verdicts))
     return float(np.mean(found))
 
@@ -59,7 +59,7 @@ def test_nets_that_were_not_trained_to_the_same_loss_are_not_compared() -> None:
 
 
 def test_the_rule_that_people_write_first_fails_every_fourth_time() -> None:
-    values = [entry.readings[METRICS["retrained"][0]].value for entry in trained("usual")]
+    values = [entry.readings[DEFAULT_METRICS["retrained"][0]].value for entry in trained("usual")]
     pairs = [(a, b) for i, a in enumerate(values) for j, b in enumerate(values) if i != j]
     assert 0.2 < np.mean([b > 1.1 * a for a, b in pairs]) < 0.5
 
@@ -68,7 +68,7 @@ def test_the_rule_that_people_write_first_fails_every_fourth_time() -> None:
 def test_training_anew_gives_a_checkpoint_like_the_kept_ones() -> None:
     import gates as study
 
-    rules = policy("retrained")
+    rules = parse_policy("retrained")
     fresh = study.measured(study.RECIPES["usual"], 0, rules)
     assert fresh.runs["eig"].loss <= 0.03 * 1.001
     for metric in map(str, rules.metrics):

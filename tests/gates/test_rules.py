@@ -12,11 +12,11 @@ import scipy.stats
 from landscape.gates.comparison import Comparison
 from landscape.gates.metric import Reading
 from landscape.gates.policy import Direction, Rule
-from landscape.gates.retrained import compare as retrained
-from landscape.gates.retrained import detectable
-from landscape.gates.same_weights import compare as same_weights
-from landscape.gates.same_weights import gap_error
-from landscape.gates.tolerance import FLOOR, Tolerance
+from landscape.gates.retrained import compare_retrained as retrained
+from landscape.gates.retrained import detectable_increase
+from landscape.gates.same_weights import compare_same_weights as same_weights
+from landscape.gates.same_weights import difference_error
+from landscape.gates.tolerance import ZERO_BASELINE_TOLERANCE, Tolerance
 
 RULE = Rule(Tolerance(0.01))
 RANDOM = np.random.RandomState(0)
@@ -54,8 +54,8 @@ class TestSameWeights:
         assert not compared(2.0, 1.9, "both").better
 
     def test_a_baseline_of_zero_allows_its_floor_and_no_more(self) -> None:
-        assert not compared(0.0, FLOOR).worse
-        assert compared(0.0, 2 * FLOOR).worse
+        assert not compared(0.0, ZERO_BASELINE_TOLERANCE).worse
+        assert compared(0.0, 2 * ZERO_BASELINE_TOLERANCE).worse
 
     def test_what_may_be_rounding_is_no_regression(self) -> None:
         rounded = Reading(1e-6, floor=1e-6)
@@ -71,18 +71,20 @@ class TestSameWeights:
     def test_the_error_is_predicted_from_the_baseline_at_the_candidates_number_of_draws(self) -> None:
         baseline = Reading(1.0, 0.1, tuple(RANDOM.standard_normal(16)))
         candidate = Reading(1.0, 5.0, tuple(RANDOM.standard_normal(4)))
-        assert gap_error(baseline, candidate) == pytest.approx(0.1 * math.sqrt(1 + 16 / 4))
+        assert difference_error(baseline, candidate) == pytest.approx(0.1 * math.sqrt(1 + 16 / 4))
 
     def test_shared_draws_give_the_paired_error(self) -> None:
         theirs = RANDOM.standard_normal(40) + 5
         mine = 1.01 * theirs + 0.001 * RANDOM.standard_normal(40)
         expected = scipy.stats.ttest_rel(mine, theirs)
-        assert gap_error(drawn(theirs), drawn(mine)) == pytest.approx((mine - theirs).mean() / expected.statistic)
+        assert difference_error(drawn(theirs), drawn(mine)) == pytest.approx(
+            (mine - theirs).mean() / expected.statistic
+        )
 
     def test_an_estimators_own_factor_is_part_of_the_paired_error(self) -> None:
         theirs, mine = RANDOM.standard_normal((2, 30)) * 0.01 + RANDOM.standard_normal(30) + 5
         doubled = replace(drawn(theirs), error=2 * (drawn(theirs).error or 0))
-        assert gap_error(doubled, drawn(mine)) == pytest.approx(2 * gap_error(drawn(theirs), drawn(mine)))
+        assert difference_error(doubled, drawn(mine)) == pytest.approx(2 * difference_error(drawn(theirs), drawn(mine)))
 
     def test_shared_draws_show_a_change_far_below_the_error_of_one_estimate(self) -> None:
         theirs = 1 + 0.3 * RANDOM.standard_normal(50)
@@ -92,7 +94,7 @@ class TestSameWeights:
 
     def test_draws_that_share_nothing_are_no_worse_than_the_prediction(self) -> None:
         first, second = drawn(RANDOM.standard_normal(30)), drawn(100 * RANDOM.standard_normal(30))
-        assert gap_error(first, second) <= math.hypot(first.error or 0, first.error or 0) * (1 + 1e-12)
+        assert difference_error(first, second) <= math.hypot(first.error or 0, first.error or 0) * (1 + 1e-12)
 
     def test_the_candidates_own_error_never_widens_what_is_allowed(self) -> None:
         baseline = Reading(1.0, 0.001)
@@ -101,38 +103,38 @@ class TestSameWeights:
 
     @pytest.mark.parametrize("value", [0.5, 1.0, 1.009])
     def test_a_candidate_of_huge_variance_does_not_settle_it(self, value: float) -> None:
-        assert same_weights(Reading(1.0, 0.001), Reading(value, 10.0), RULE).unsettled
+        assert same_weights(Reading(1.0, 0.001), Reading(value, 10.0), RULE).too_uncertain
         garbage = 1 + 10 * RANDOM.standard_normal(50)
         candidate = replace(drawn(garbage), value=value)
-        assert same_weights(drawn(1 + 0.01 * RANDOM.standard_normal(50)), candidate, RULE).unsettled
+        assert same_weights(drawn(1 + 0.01 * RANDOM.standard_normal(50)), candidate, RULE).too_uncertain
 
     def test_an_exact_baseline_expects_of_an_estimate_what_its_options_ask_for(self) -> None:
         """A trace that was summed, beside one that was estimated to 5 %."""
         exact = Reading(1.0, 0.0, asked=0.025)
         estimated = Reading(1.04, 0.02, tuple(1.04 + 0.08 * RANDOM.standard_normal(16)), asked=0.026)
         found = same_weights(exact, estimated, Rule(Tolerance(0.02)))
-        assert (found.worse, found.unsettled) == (False, "")
+        assert (found.worse, found.too_uncertain) == (False, "")
         assert found.noise == pytest.approx(0.075)
         assert same_weights(exact, replace(estimated, value=1.2), RULE).worse
-        assert same_weights(exact, replace(estimated, error=0.2), RULE).unsettled
+        assert same_weights(exact, replace(estimated, error=0.2), RULE).too_uncertain
 
     def test_constant_draws_have_no_error_of_their_own(self) -> None:
         constant = Reading(1.0, 0.0, (1.0, 1.0, 1.0))
-        assert gap_error(constant, replace(constant, value=1.1, draws=(1.0, 1.1, 1.2))) == 0.0
+        assert difference_error(constant, replace(constant, value=1.1, draws=(1.0, 1.1, 1.2))) == 0.0
 
     def test_a_larger_error_that_still_fits_the_room_settles_it(self) -> None:
         wide = replace(RULE, tolerance=Tolerance(0.25))
-        assert not same_weights(Reading(1.0, 0.001), Reading(1.0, 0.05), wide).unsettled
-        assert same_weights(Reading(1.0, 0.001), Reading(1.0, 0.09), wide).unsettled
+        assert not same_weights(Reading(1.0, 0.001), Reading(1.0, 0.05), wide).too_uncertain
+        assert same_weights(Reading(1.0, 0.001), Reading(1.0, 0.09), wide).too_uncertain
 
     def test_the_usual_error_settles_it_however_little_room_is_left(self) -> None:
-        assert not same_weights(Reading(1.0, 0.01), Reading(1.009, 0.012), RULE).unsettled
-        assert same_weights(Reading(1.0, 0.01), Reading(1.009, 0.031), RULE).unsettled
+        assert not same_weights(Reading(1.0, 0.01), Reading(1.009, 0.012), RULE).too_uncertain
+        assert same_weights(Reading(1.0, 0.01), Reading(1.009, 0.031), RULE).too_uncertain
 
     def test_an_error_that_is_missing_where_the_baseline_has_one_settles_nothing(self) -> None:
-        assert same_weights(Reading(1.0, 0.01), Reading(1.0, None), RULE).unsettled
-        assert not same_weights(Reading(1.0, None), Reading(1.0, None), RULE).unsettled
-        assert same_weights(Reading(1.0, None), Reading(1.0, 0.1), RULE).unsettled
+        assert same_weights(Reading(1.0, 0.01), Reading(1.0, None), RULE).too_uncertain
+        assert not same_weights(Reading(1.0, None), Reading(1.0, None), RULE).too_uncertain
+        assert same_weights(Reading(1.0, None), Reading(1.0, 0.1), RULE).too_uncertain
 
     def test_equal_estimates_raise_one_false_alarm_in_seven_hundred(self) -> None:
         alarms, count = 0, 20000
@@ -147,7 +149,7 @@ class TestRetrained:
     def test_the_chance_is_welchs_on_logarithms(self) -> None:
         baseline, candidate = [2.0, 2.5, 3.1, 2.2, 2.8], [3.5, 4.4, 3.9]
         expected = scipy.stats.ttest_ind(np.log(candidate), np.log(baseline), equal_var=False, alternative="greater")
-        assert retrained(baseline, candidate, RULE).chance == pytest.approx(expected.pvalue)
+        assert retrained(baseline, candidate, RULE).p_value == pytest.approx(expected.pvalue)
 
     @pytest.mark.parametrize("direction", ["increase", "decrease", "both"])
     @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-4])
@@ -179,7 +181,7 @@ class TestRetrained:
         found = retrained(baseline, candidate, RULE)
         expected = scipy.stats.ttest_ind(candidate, baseline, equal_var=False, alternative="greater")
         assert found.worse
-        assert found.chance == pytest.approx(expected.pvalue)
+        assert found.p_value == pytest.approx(expected.pvalue)
         assert found.allowed == pytest.approx(0.01)
         assert not retrained(candidate + candidate, baseline, RULE).worse
 
@@ -192,13 +194,13 @@ class TestRetrained:
     def test_equal_values_have_no_spread_and_are_compared_all_the_same(self) -> None:
         assert retrained([1.0] * 5, [2.0] * 3, RULE).worse
         assert not retrained([1.0] * 5, [1.0] * 3, RULE).worse
-        assert not retrained([1.0] * 5, [1.0] * 3, RULE).unsettled
+        assert not retrained([1.0] * 5, [1.0] * 3, RULE).too_uncertain
 
     def test_candidates_of_huge_spread_do_not_settle_it(self) -> None:
         baseline = [1.0, 1.05, 0.95, 1.02, 0.98]
-        assert retrained(baseline, [0.01, 1.0, 100.0], RULE).unsettled
-        assert retrained([1.0] * 5, [0.9, 1.0, 1.1], RULE).unsettled
-        assert not retrained(baseline, [0.94, 1.0, 1.07], RULE).unsettled
+        assert retrained(baseline, [0.01, 1.0, 100.0], RULE).too_uncertain
+        assert retrained([1.0] * 5, [0.9, 1.0, 1.1], RULE).too_uncertain
+        assert not retrained(baseline, [0.94, 1.0, 1.07], RULE).too_uncertain
 
     def test_without_change_a_false_alarm_is_rarer_than_alpha(self) -> None:
         rule = Rule(Tolerance(0.0), alpha=0.01)
@@ -210,17 +212,19 @@ class TestRetrained:
     def test_the_usual_spread_is_seldom_called_unsettled(self) -> None:
         rows = RANDOM.lognormal(0, 0.35, (10000, 8))
         wide = Rule(Tolerance(0.25))
-        assert np.mean([bool(retrained(row[:5].tolist(), row[5:].tolist(), wide).unsettled) for row in rows]) < 0.025
+        assert (
+            np.mean([bool(retrained(row[:5].tolist(), row[5:].tolist(), wide).too_uncertain) for row in rows]) < 0.025
+        )
 
     @pytest.mark.parametrize("candidates", [[0.2, 8, 8], [0.1, 6, 7], [1.9, 2.2, 4.9], [0.3, 3.0, 3.9]])
     def test_the_candidates_own_spread_buys_no_pass(self, candidates: list[float]) -> None:
         found = retrained([0.66, 0.84, 1.0, 1.19, 1.52], candidates, Rule(Tolerance(0.25)))
-        assert found.worse or found.unsettled
+        assert found.worse or found.too_uncertain
 
     def test_a_spread_that_only_hides_a_regression_is_named(self) -> None:
         found = retrained([0.9, 1.0, 1.1, 0.95, 1.05], [1.3, 1.5, 2.6], Rule(Tolerance(0.25)))
         assert not found.worse
-        assert "own spread hides" in found.unsettled
+        assert "own spread hides" in found.too_uncertain
 
     @pytest.mark.parametrize(
         ("direction", "share", "worse"),
@@ -243,21 +247,21 @@ class TestRetrained:
         baseline = [0.85, 1.0, 1.18, 0.93, 1.08]
         candidate = [1.05, 1.9, 3.4]
         usual = Rule(Tolerance(0.25), direction="both")
-        assert "own spread hides" in retrained(baseline, candidate, usual).unsettled
+        assert "own spread hides" in retrained(baseline, candidate, usual).too_uncertain
         spread = np.log(baseline).std(ddof=1) * math.sqrt(1 / 5 + 1 / 3)
         exact = 2 * scipy.stats.t.sf(np.log(candidate).mean() / spread - np.log(baseline).mean() / spread, 4)
         for alpha, hidden in ((1.05 * exact, True), (0.95 * exact, False)):
             found = retrained(baseline, candidate, replace(usual, alpha=float(alpha)))
-            assert ("own spread hides" in found.unsettled) == hidden
+            assert ("own spread hides" in found.too_uncertain) == hidden
 
     def test_in_both_directions_the_chance_is_two_sided(self) -> None:
         baseline, candidate = [2.0, 2.5, 3.1, 2.2, 2.8], [3.5, 4.4, 3.9]
         expected = scipy.stats.ttest_ind(np.log(candidate), np.log(baseline), equal_var=False)
-        assert retrained(baseline, candidate, replace(RULE, direction="both")).chance == pytest.approx(expected.pvalue)
+        assert retrained(baseline, candidate, replace(RULE, direction="both")).p_value == pytest.approx(expected.pvalue)
 
     def test_the_detectable_change_is_mostly_detected(self) -> None:
         spread, alpha = 0.2, 0.01
-        change = detectable(spread, (5, 3), Rule(Tolerance(0.0), alpha=alpha))
+        change = detectable_increase(spread, (5, 3), Rule(Tolerance(0.0), alpha=alpha))
         rows = RANDOM.lognormal(0, spread, (4000, 8))
         rule = Rule(Tolerance(0.0), alpha=alpha)
         found = [retrained(row[:5].tolist(), ((1 + change) * row[5:]).tolist(), rule).worse for row in rows]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.errors import UsageError
-from landscape.gates.tolerance import FLOOR, Tolerance
+from landscape.gates.tolerance import ZERO_BASELINE_TOLERANCE, Tolerance
 
 amounts = st.floats(0, 1e6, allow_nan=False, allow_subnormal=False)
 
@@ -49,6 +49,6 @@ def test_the_larger_of_share_and_amount_holds() -> None:
 
 
 def test_a_baseline_of_zero_has_an_absolute_floor_and_no_other_has() -> None:
-    assert Tolerance(0.1).of(0.0) == FLOOR
+    assert Tolerance(0.1).of(0.0) == ZERO_BASELINE_TOLERANCE
     assert Tolerance(0.1, 0.5).of(0.0) == 0.5
     assert Tolerance(0.0).of(1e-9) == 0.0

@@ -13,16 +13,16 @@ import scipy.stats
 from gating import METRIC, entry, run, seeds, with_reading
 
 from landscape.errors import UsageError
-from landscape.gates.entry import Entry, shortened
-from landscape.gates.policy import Kind, policy
-from landscape.gates.verdict import Verdict, exit_code, judge, partner
+from landscape.gates.entry import Entry, short_names
+from landscape.gates.policy import Kind, parse_policy
+from landscape.gates.verdict import Verdict, baseline_entry, exit_code, judge
 
 
 def verdicts(
     baseline: Entry | Sequence[Entry], candidate: Entry | Sequence[Entry], kind: Kind = "same-weights", rule: Any = "1%"
 ) -> list[Verdict]:
     groups = [[one] if isinstance(one, Entry) else list(one) for one in (baseline, candidate)]
-    return judge(policy(kind, {METRIC: rule}), *groups)
+    return judge(parse_policy(kind, {METRIC: rule}), *groups)
 
 
 def verdict(*args: Any, **kwargs: Any) -> Verdict:
@@ -119,7 +119,7 @@ def test_what_the_policy_does_not_name_is_stale_and_what_is_off_is_not() -> None
     _, stale = verdicts(both, held)
     assert (stale.status, stale.metric, exit_code([stale])) == ("stale", "eig.loss", 0)
     assert "--update leaves it out" in stale.fix
-    assert len(judge(policy(metrics={METRIC: "1%", "eig.loss": "off"}), [both], [held])) == 1
+    assert len(judge(parse_policy(metrics={METRIC: "1%", "eig.loss": "off"}), [both], [held])) == 1
 
 
 def test_the_worst_decides() -> None:
@@ -157,9 +157,9 @@ class TestPartner:
     def test_the_only_one_of_each_is_compared_whatever_its_name(self) -> None:
         earlier = entry(name="model.pt")
         candidate = entry(name="model.bf16.pt")
-        assert partner(candidate, [earlier], alone=True) is earlier
-        assert partner(candidate, [earlier], alone=False) is None
-        assert partner(replace(candidate, path=""), [earlier], alone=True) is None, (
+        assert baseline_entry(candidate, [earlier], alone=True) is earlier
+        assert baseline_entry(candidate, [earlier], alone=False) is None
+        assert baseline_entry(replace(candidate, path=""), [earlier], alone=True) is None, (
             "a name that was chosen must be there"
         )
         (found,) = verdicts(earlier, candidate)
@@ -167,28 +167,28 @@ class TestPartner:
 
     def test_one_is_compared_with_all_where_that_is_asked_for(self) -> None:
         several = [entry(name="a.pt"), entry(name="b.pt")]
-        rules = policy(metrics={METRIC: "1%"})
+        rules = parse_policy(metrics={METRIC: "1%"})
         assert {one.status for one in judge(rules, [entry(name="c.pt")], several, one_for_all=True)} == {"pass"}
         assert {one.status for one in judge(rules, [entry(name="c.pt")], several)} == {"inconclusive"}
 
     def test_the_end_of_the_path_decides(self) -> None:
         known = [entry(name="a/model.pt"), entry(name="b/model.pt")]
         candidate = replace(entry(name="model.pt"), path="/home/me/b/model.pt")
-        assert partner(candidate, known, alone=True) is known[1]
+        assert baseline_entry(candidate, known, alone=True) is known[1]
         stranger = replace(entry(name="model.pt"), path="/home/me/xb/model.pt")
-        assert partner(stranger, known, alone=True) is None
+        assert baseline_entry(stranger, known, alone=True) is None
 
 
 class TestShortened:
     def test_as_many_folders_are_kept_as_tell_names_apart(self) -> None:
-        assert shortened(["x/a.pt", "y/b.pt"]) == ["a.pt", "b.pt"]
-        assert shortened(["x/1/a.pt", "x/2/a.pt"]) == ["1/a.pt", "2/a.pt"]
-        assert shortened(["a.pt", "x/a.pt"]) == ["a.pt", "x/a.pt"]
-        assert shortened([]) == []
+        assert short_names(["x/a.pt", "y/b.pt"]) == ["a.pt", "b.pt"]
+        assert short_names(["x/1/a.pt", "x/2/a.pt"]) == ["1/a.pt", "2/a.pt"]
+        assert short_names(["a.pt", "x/a.pt"]) == ["a.pt", "x/a.pt"]
+        assert short_names([]) == []
 
     def test_what_is_named_twice_is_refused(self) -> None:
         with pytest.raises(UsageError, match="named twice"):
-            shortened(["a.pt", "a.pt"])
+            short_names(["a.pt", "a.pt"])
 
 
 USUAL = [3.0, 3.2, 2.9, 3.1, 2.8]

@@ -29,8 +29,8 @@ from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.compute.strategy import Engine
 from landscape.evaluation.sweep import PassSettings, Sweep
 from landscape.gates import measuring as checking
-from landscape.gates.measuring import Work
-from landscape.gates.policy import policy
+from landscape.gates.measuring import MeasurementSetup
+from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
 from landscape.operators.block_diagonal import block_diagonal
@@ -178,14 +178,14 @@ def test_a_surface_runs_there_from_end_to_end() -> None:
 
 
 def test_a_baseline_of_the_cpu_passes_and_the_device_is_told() -> None:
-    rules = policy()
+    rules = parse_policy()
     analyses = [Eig(k=1), Trace(rtol=0.05), Sharpness(norm="linf", average_rho=(0.2,), starts=5)]
     entries = [
-        checking.measure(
+        checking.measure_entry(
             "a.pt",
             lambda device=device: landscape.load(SAMPLES / "digits-mlp.pt", device=device),
             rules,
-            Work(analyses),
+            MeasurementSetup(analyses),
         )
         for device in ("cpu", "cuda")
     ]

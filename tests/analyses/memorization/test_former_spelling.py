@@ -19,7 +19,7 @@ from landscape.evaluation.populations import populations
 from landscape.gates import baseline, measuring
 from landscape.gates.baseline import Baseline
 from landscape.gates.metric import Metric
-from landscape.gates.policy import policy
+from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
 from landscape.storage import results as store
 
@@ -88,11 +88,11 @@ def test_a_stored_result_reads_back_with_today_s_names(
 def test_a_baseline_in_the_former_spelling_gates_a_new_result(classification: Data, tmp_path: Path) -> None:
     output, path = tmp_path / "a.landscape.h5", tmp_path / "b.json"
     session.run(Memorization(**FEW), fitted(classification), output=output)
-    rules = policy(metrics=["memorization.population_loss[memorised]"])
+    rules = parse_policy(metrics=["memorization.population_loss[memorised]"])
     assert rules.metrics == [Metric.parse(METRIC)]
-    entry = measuring.read(output, rules)
-    baseline.write(path, Baseline("same-weights", [entry]))
+    entry = measuring.read_entry(output, rules)
+    baseline.write_baseline(path, Baseline("same-weights", [entry]))
     path.write_text(path.read_text().replace(METRIC, METRIC.replace("memorized", "memorised")))
-    (verdict,) = judge(rules, baseline.read(path).entries, [entry])
+    (verdict,) = judge(rules, baseline.read_baseline(path).entries, [entry])
     assert verdict.status == "pass"
     assert verdict.metric == METRIC
