@@ -178,10 +178,10 @@ def _radii(objective: Objective, unit: Tensor) -> np.ndarray:
     """The safe radius of each prediction; empty for a loss that is no cross-entropy."""
     import torch
 
-    from landscape.losses.predictions import has_classes, safe_radii
+    from landscape.losses.predictions import safe_radii
     from landscape.operators.pushforward import push_forward
 
-    if not has_classes(objective.loss):
+    if not objective.loss.structure.has_classes:
         return torch.zeros(0).numpy()
     found: list[Tensor] = []
 

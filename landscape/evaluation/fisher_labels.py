@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape import seeds
 from landscape.choices import Labels
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
-from landscape.losses.loss import CrossEntropy, Likelihood, Loss, no_likelihood
-from landscape.losses.predictions import binary, class_axis, label_mask, quadratic
+from landscape.losses.protocol import Loss, is_likelihood, no_likelihood
 from landscape.objective import Objective
 
 EXACT_PASSES = 32  # up to which the expectation over labels is taken if nothing is asked: ten classes take ten
@@ -25,7 +24,7 @@ EXACT_PASSES = 32  # up to which the expectation over labels is taken if nothing
 def draw_labels(objective: Objective, output: Tensor, batch: Batch, seed: int, draw: int) -> Any:
     """Targets drawn from the model's own distribution, which depend on the seed and each sample's place alone."""
     loss = objective.loss
-    if not isinstance(loss, Likelihood):
+    if not is_likelihood(loss):
         raise no_likelihood(loss.name)
     if not isinstance(output, Tensor):
         raise TaskError(
@@ -45,7 +44,7 @@ def choose_labels(objective: Objective, labels: Labels | None) -> Labels:
     if labels in ("gold", "exact"):
         return labels
     output, batch = _first(objective)
-    few = isinstance(output, Tensor) and _rooted(objective.loss) and output[0].numel() <= EXACT_PASSES
+    few = isinstance(output, Tensor) and objective.loss.structure.canonical_link and output[0].numel() <= EXACT_PASSES
     if labels is None and few:
         return "exact"
     try:
@@ -57,7 +56,7 @@ def choose_labels(objective: Objective, labels: Labels | None) -> Labels:
 
 def model_labels(objective: Objective, labels: Labels) -> Labels:
     """Labels of the model's own distribution, also where the data's were asked for; these if there is none."""
-    known = labels != "gold" or not isinstance(objective.loss, Likelihood)
+    known = labels != "gold" or not is_likelihood(objective.loss)
     return labels if known else choose_labels(objective, None)
 
 
@@ -65,8 +64,8 @@ def backward_passes(objective: Objective, labels: Labels, draws: int) -> int:
     """Backward passes for each forward pass; raises UsageError if no exact expectation is known."""
     if labels == "exact":
         output, _ = _first(objective)
-        if not isinstance(output, Tensor) or not _rooted(objective.loss):
-            fix = "--labels sampled, or gold" if isinstance(objective.loss, Likelihood) else "--labels gold"
+        if not isinstance(output, Tensor) or not objective.loss.structure.canonical_link:
+            fix = "--labels sampled, or gold" if is_likelihood(objective.loss) else "--labels gold"
             raise UsageError(f"--labels exact does not know loss {objective.loss.name}", fix=fix)
         return output[0].numel()
     return draws if labels == "sampled" else 1
@@ -95,27 +94,23 @@ def _first(objective: Objective) -> tuple[Any, Batch]:
         return objective.batch_output(objective.theta, first), first
 
 
-def _rooted(loss: Loss) -> bool:
-    """Whether a square root of its Hessian in the outputs is known."""
-    inner = getattr(loss, "inner", loss)
-    module = getattr(inner, "module", None)
-    weighted = any(getattr(module, name, None) is not None for name in ("weight", "pos_weight"))
-    classes = isinstance(inner, CrossEntropy) or isinstance(module, nn.CrossEntropyLoss)
-    return not weighted and (binary(loss) or quadratic(loss) or classes)
-
-
 def _roots(loss: Loss, output: Tensor, target: Any) -> Iterator[Tensor]:
     """Tensors r of the output's shape: the sum of r r' over them is each sample's Hessian of the loss in its output."""
-    axis = class_axis(loss, output, target)
+    structure = loss.structure
+    axis = structure.axis(output, target)
     if axis is None:
-        scale = (output.sigmoid() * (1 - output.sigmoid())).sqrt() if binary(loss) else torch.full_like(output, 2**0.5)
+        scale = (
+            (output.sigmoid() * (1 - output.sigmoid())).sqrt()
+            if structure.kind == "binary"
+            else torch.full_like(output, 2**0.5)
+        )
         for place in range(output[0].numel()):
             root = torch.zeros_like(output)
             root.view(len(output), -1)[:, place] = scale.reshape(len(output), -1)[:, place]
             yield root
         return
     chances = output.movedim(axis, -1).softmax(-1).contiguous()
-    mask = label_mask(loss, output, target)
+    mask = structure.label_mask(output, target)
     for position in range(chances[0, ..., 0].numel()):
         for label in range(chances.shape[-1]):
             rooted = torch.zeros_like(chances)

@@ -21,11 +21,12 @@ from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation.forward_batches import data_batches, forward_batches
-from landscape.evaluation.metrics import metric_total, require_mean
+from landscape.evaluation.metrics import metric_total
 from landscape.evaluation.points import VECTORIZED_BYTES
 from landscape.evaluation.replica_check import tracks_weights
-from landscape.losses.loss import Loss
-from landscape.losses.predictions import error_counts, has_classes
+from landscape.losses.predictions import error_counts
+from landscape.losses.preflight import require_mean
+from landscape.losses.protocol import Loss
 from landscape.network.batch_norm import StatisticsInterpolation, recompute_statistics
 from landscape.objective import Objective
 
@@ -82,15 +83,23 @@ class Sweep:
         self.objective = objective
         self.metric = metric
         self.way = PassSettings()
-        self.columns = ("loss", *(["accuracy"] if has_classes(objective.loss) else []), *(["metric"] if metric else []))
+        self.columns = (
+            "loss",
+            *(["accuracy"] if objective.loss.structure.has_classes else []),
+            *(["metric"] if metric else []),
+        )
         self._work = objective.theta.clone()
         copied = objective.replica(self._work)
         self._replica = copied if copied is not None and tracks_weights(copied, self._work) else None
         self._kept: list[Batch] | None = None
         if metric is not None:
             batch = next(iter(objective.first(FEW).batches))
+
+            def total(piece: Batch) -> Tensor:
+                return metric_total(metric, objective.batch_output(objective.theta, piece), piece)
+
             with torch.no_grad():
-                require_mean(metric, lambda piece: objective.batch_output(objective.theta, piece), batch)
+                require_mean(metric, total, batch, "metric")
 
     def evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
         """The columns at each of n points, given by their coordinates: `(n, columns)`, float64."""

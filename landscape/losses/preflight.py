@@ -1,4 +1,4 @@
-"""A trial on the first samples of everything that a measurement takes for granted of a model and a loss."""
+"""Preflight checks on the first samples: deterministic, differentiable, a mean over samples, the model's own loss."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from landscape.data.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
-from landscape.losses import huggingface
-from landscape.losses.huggingface import LogitsLoss
-from landscape.losses.loss import BY_NAME, TAKE_APART, FunctionLoss, Loss, as_loss, infer
+from landscape.losses.builtin import BUILT_IN_LOSSES
+from landscape.losses.huggingface import HF, LogitsLoss, has_logits, labels_of, own_loss, quiet_transformers
+from landscape.losses.protocol import Loss
+from landscape.losses.user import LOSS_OF_CONTAINERS, FunctionLoss, as_loss, infer_loss
 
-SAME_LOSS = 1e-3  # relative: a model may compute its loss in another precision
-FREE_SIZE = (
+OWN_LOSS_RTOL = 1e-3  # between the model's own loss and landscape's: a model may compute its loss in another precision
+OUTPUT_RTOL = 1e-4  # of the largest output: far above float32 rounding, far below what dropout does
+MEAN_RTOL = 1e-3  # between a batch and its parts: far above float32 rounding, far below the factor of a sum
+EXPORT_WITH_FREE_SIZE = (
     "export the program for any number of samples: torch.export.export(model, (x,), "
     "dynamic_shapes=({0: torch.export.Dim('samples')},))"
 )
-ROUNDING = 1e-4  # relative to the largest output: far above float32 rounding, far below what dropout does
-NOT_A_MEAN = 1e-3  # relative: far above float32 rounding, far below the factor of a sum
 
 
-def choose_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Loss:
-    """The loss to measure with, inferred from the shapes if None.
+def choose_loss(model: nn.Module, forward: Callable[[Batch], Any], loss: Any, first: Batch) -> tuple[Loss, str]:
+    """The loss to measure with, and a note on where it came from if it was inferred (`loss` is None).
 
     `forward` maps a batch to the model's output, with a graph to the parameters. Raises TaskError if it fails, is
     random, or changes its inputs, and if the loss fails, is no mean over samples, or cuts the graph.
     """
-    output = _deterministic_output(forward, first)
-    known = list(leaves(output))  # none if the model returns an object of its own
-    if known and not any(tensor.requires_grad for tensor in known):
+    output = require_deterministic_output(forward, first)
+    tensors = list(leaves(output))  # none if the model returns an object of its own
+    if tensors and not any(tensor.requires_grad for tensor in tensors):
         raise TaskError(
             "the model's output does not depend on the parameters that are measured",
             why="they are not used, or the forward pass runs under no_grad or detaches",
             fix="choose others with --params, or let gradients through",
         )
     try:
-        chosen = _chosen(loss, output, first)
-        total = chosen.total(huggingface.taken(chosen, output), first.targets)
+        chosen, note = _select(loss, output, first)
+        total = _total(chosen, output, first)
     except LandscapeError:
         raise
     except Exception as error:  # the user's loss may raise anything
         raise TaskError(
             f"the loss cannot take the model's output: {type(error).__name__}: {error}",
-            why=f"output {_kind(output)}, targets of {shapes(first.targets)}",
+            why=f"output {_describe_output(output)}, targets of {shapes(first.targets)}",
             fix="check --loss, and the targets that --data yields; --debug shows the traceback"
             if isinstance(output, Tensor)
-            else TAKE_APART,
+            else LOSS_OF_CONTAINERS,
         ) from error
     if not (isinstance(total, Tensor) and total.requires_grad):
         raise TaskError(
@@ -61,21 +62,23 @@ def choose_loss(forward: Callable[[Batch], Any], loss: Any, first: Batch) -> Los
             fix="compute it with torch",
         )
     if isinstance(chosen, FunctionLoss):
-        _require_mean(chosen, forward, first, float(total.detach()))
-    return chosen
+        require_mean(chosen, lambda piece: _total(chosen, forward(piece), piece), first, "loss")
+    elif isinstance(chosen, LogitsLoss):
+        require_own_loss(chosen, model, forward, first)
+    return chosen, note
 
 
 def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> None:
-    """Raises TaskError if the model, given the labels, computes another loss than the one written out."""
+    """Raises TaskError if the model, given the labels, computes another loss than landscape does."""
     count = loss.count(first.targets)
     accepted = inspect.signature(model.forward).parameters
     if not isinstance(first.inputs, dict) or count == 0 or "labels" not in accepted:
         return
-    inputs = {**first.inputs, "labels": huggingface.labels_of(first.targets)}
+    inputs = {**first.inputs, "labels": labels_of(first.targets)}
     config: Any = getattr(model, "config", None)
-    model.config = copy.deepcopy(config)  # the model writes into it what it makes of the labels
+    model.config = copy.deepcopy(config)  # the model writes into it what it infers from the labels
     try:
-        with huggingface.quiet_transformers():
+        with quiet_transformers():
             own = getattr(forward(replace(first, inputs=inputs)), "loss", None)
     except Exception as error:  # the user's model may raise anything
         raise TaskError(
@@ -85,59 +88,56 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
         ) from error
     finally:
         model.config = config
-    written = float(loss.total(loss.select(forward(first)), first.targets).detach()) / count
-    if not isinstance(own, Tensor) or math.isnan(written):  # NaN is told of the loss over all data
+    computed = float(_total(loss, forward(first), first).detach()) / count
+    if not isinstance(own, Tensor) or math.isnan(computed):  # the loss over all data will report NaN
         return
-    if not abs(float(own.detach()) - written) <= SAME_LOSS * abs(written):
+    if not abs(float(own.detach()) - computed) <= OWN_LOSS_RTOL * abs(computed):
         raise TaskError(
-            f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {written:.6g}",
+            f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {computed:.6g}",
             why=f"it is no {loss.inner.name} of its logits and labels alone",
             fix="--loss pkg.mod:function(output, target), with the loss that is meant",
         )
 
 
-def _chosen(loss: Any, output: Any, first: Batch) -> Loss:
-    if huggingface.has_logits(output) and isinstance(loss, str) and loss in BY_NAME:
+def require_mean(loss: Loss, total: Callable[[Batch], Tensor], batch: Batch, noun: Literal["loss", "metric"]) -> None:
+    """Raises TaskError if a user's function is not a mean over samples: batches would then change the result.
+
+    `total` is the function's sum over a batch. A function that fails on a part of the batch is not judged.
+    """
+    uneven = max(1, 5 * batch.size // 8)  # halves could have equal shares of the targets that a mean leaves out
+    pieces = list(batch.split(uneven))
+    whole = float(total(batch).detach())
+    try:
+        parts = [float(total(piece).detach()) for piece in pieces]
+    except Exception:  # it cannot take a batch of another size; then nothing is known
+        return
+    count = sum(loss.count(piece.targets) for piece in pieces)
+    together, apart = whole / loss.count(batch.targets), sum(parts) / count
+    # values that are not finite are not judged here: the loss over all data will be
+    if math.isfinite(together - apart) and abs(together - apart) > MEAN_RTOL * sum(map(abs, parts)) / count:
+        others = ", or use --loss cross_entropy, which leaves out targets of -100" if noun == "loss" else ""
         raise TaskError(
-            f"--loss {loss} takes a tensor, and the model returns a {type(output).__name__} with a loss of its own",
-            fix="leave --loss out, or --loss hf",
+            f"{noun} {loss.name} is not a mean over samples: {together:.6g} for {batch.size} samples together, "
+            f"{apart:.6g} on average in parts",
+            why="it returns a sum, a weighted mean, leaves targets out, or depends on other samples of the batch",
+            fix=f"return one {'loss' if noun == 'loss' else 'value'} per sample, shape (N,){others}",
         )
-    whole = (
-        isinstance(first.inputs, Tensor)
-        and isinstance(first.targets, Tensor)
-        and torch.equal(first.inputs, first.targets)
-    )
-    if loss == huggingface.HF or (loss is None and huggingface.has_logits(output)):
-        return huggingface.own_loss(output, first.targets, own_targets=whole)
-    if loss is not None:
-        return as_loss(loss)
-    if whole and not first.inputs.is_floating_point():
-        raise TaskError(
-            "no loss is given for integers without targets",
-            why="a model that gives a token itself back has nothing to predict",
-            fix="yield (ids[:, :-1], ids[:, 1:]), or name the --loss",
-        )
-    return infer(output, first.targets)
 
 
-def shapes(tree: Any) -> str:
-    """The shapes and dtypes of the tensors of a batch or an output, for messages."""
-    return listing(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in leaves(tree)) or type(tree).__name__
-
-
-def _deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
+def require_deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
+    """The model's output on the first samples; raises TaskError if it fails, is random, or changes its inputs."""
     used = first.map(Tensor.clone)
     try:
         output, again = forward(used), forward(first.map(Tensor.clone))
     except Exception as error:  # the user's model may raise anything
         raise TaskError(
             f"the model cannot take the data: {type(error).__name__}: {error}",
-            why=f"inputs of {shapes(first.inputs)}{_by_name(first.inputs)}",
-            fix=FREE_SIZE
-            if "Guard failed" in str(error)  # what a program of torch.export says
+            why=f"inputs of {shapes(first.inputs)}{_describe_names(first.inputs)}",
+            fix=EXPORT_WITH_FREE_SIZE
+            if "Guard failed" in str(error)  # the message of a program of torch.export
             else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
         ) from error
-    if not all(_same(a, b) for a, b in zip(leaves(output), leaves(again), strict=True)):
+    if not all(_equal_but_for_rounding(a, b) for a, b in zip(leaves(output), leaves(again), strict=True)):
         raise TaskError(
             "the model gives two different outputs for the same input",
             why="something random is on in eval mode, e.g. functional.dropout without training=self.training",
@@ -149,39 +149,57 @@ def _deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
     return output
 
 
-def _by_name(inputs: Any) -> str:
+def shapes(tree: Any) -> str:
+    """The shapes and dtypes of the tensors of a batch or an output, for messages."""
+    return listing(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in leaves(tree)) or type(tree).__name__
+
+
+def _select(loss: Any, output: Any, first: Batch) -> tuple[Loss, str]:
+    """The given loss, or the one that output and targets imply with a note on it."""
+    if has_logits(output) and isinstance(loss, str) and loss in BUILT_IN_LOSSES:
+        raise TaskError(
+            f"--loss {loss} takes a tensor, and the model returns a {type(output).__name__} with a loss of its own",
+            fix="leave --loss out, or --loss hf",
+        )
+    own_targets = (
+        isinstance(first.inputs, Tensor)
+        and isinstance(first.targets, Tensor)
+        and torch.equal(first.inputs, first.targets)
+    )
+    if loss == HF or (loss is None and has_logits(output)):
+        own = own_loss(output, first.targets, own_targets=own_targets)
+        return own, f"loss inferred from the {own.origin}" if loss is None else ""
+    if loss is not None:
+        return as_loss(loss), ""
+    if own_targets and not first.inputs.is_floating_point():
+        raise TaskError(
+            "no loss is given for integers without targets",
+            why="a model that gives a token itself back has nothing to predict",
+            fix="yield (ids[:, :-1], ids[:, 1:]), or name the --loss",
+        )
+    inferred = infer_loss(output, first.targets)
+    return inferred, f"loss inferred from the shapes: {inferred.name}"
+
+
+def _total(loss: Loss, output: Any, batch: Batch) -> Tensor:
+    return loss.total(loss.structure.scored_output(output), batch.targets)
+
+
+def _describe_names(inputs: Any) -> str:
     named = f", given by name: {listing(inputs)}" if isinstance(inputs, dict) else ""
     return f"{named}; a batch of two is a pair if they are called inputs and targets, or x and y" if named else ""
 
 
-def _kind(output: Any) -> str:
+def _describe_output(output: Any) -> str:
     return f"of {shapes(output)}" if isinstance(output, Tensor) else f"a {type(output).__name__} of {shapes(output)}"
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal but for rounding: where buffers begin in memory may change the order of a sum."""
+def _equal_but_for_rounding(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs agree: where buffers begin in memory may change the order of a sum."""
     if one.shape != other.shape or torch.equal(one, other) or bool(one.isnan().any()):
         return one.shape == other.shape
     if not one.is_floating_point():
         return False
     finite = one.isfinite() & other.isfinite()
     gap, scale = (one - other)[finite].abs(), one[finite].abs()
-    return bool((one == other)[~finite].all()) and bool(gap.max() <= ROUNDING * scale.max())
-
-
-def _require_mean(loss: FunctionLoss, forward: Callable[[Batch], Any], first: Batch, whole: float) -> None:
-    """Raises TaskError if a user's function is not a mean over samples: batches would then change the result."""
-    uneven = max(1, 5 * first.size // 8)  # halves could have equal shares of what a mean leaves out
-    try:
-        parts = [float(loss.total(forward(part), part.targets).detach()) for part in first.split(uneven)]
-    except Exception:  # it cannot take a batch of another size; then nothing is known
-        return
-    together, apart = whole / first.size, sum(parts) / first.size
-    # what is not finite is not judged here: the loss over all data will be
-    if math.isfinite(together - apart) and abs(together - apart) > NOT_A_MEAN * sum(map(abs, parts)) / first.size:
-        raise TaskError(
-            f"loss {loss.name} is not a mean over samples: {together:.6g} for {first.size} samples together, "
-            f"{apart:.6g} on average in parts",
-            why="it returns a sum, a weighted mean, leaves targets out, or depends on other samples of the batch",
-            fix="return one loss per sample, shape (N,), or use --loss cross_entropy, which leaves out targets of -100",
-        )
+    return bool((one == other)[~finite].all()) and bool(gap.max() <= OUTPUT_RTOL * scale.max())

@@ -15,9 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from landscape.compute import memory
 from landscape.data.batches import Batch, map_tensors
 from landscape.errors import LandscapeError, TaskError
-from landscape.losses.huggingface import taken
-from landscape.losses.loss import Loss
 from landscape.losses.preflight import shapes
+from landscape.losses.protocol import Loss
 from landscape.network.recomputation import without_recomputation
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import UnfusedWeightNorm
@@ -94,7 +93,7 @@ class BatchLoss:
 
     def scored_output(self, output: Any) -> Any:
         """The part of a model's output that the loss takes."""
-        return taken(self.loss, output)
+        return self.loss.structure.scored_output(output)
 
     def batch_output(self, theta: Theta, batch: Batch) -> Any:
         """The part of the model's output on one batch that the loss takes, differentiable in theta."""

@@ -20,7 +20,7 @@ from landscape.compute.strategy import Engine
 from landscape.data.batches import Batch
 from landscape.data.prefetch import prefetch
 from landscape.errors import NumericalError, UsageError
-from landscape.losses.loss import Loss
+from landscape.losses.protocol import Loss
 from landscape.objective import planning, preparation, replicas, views
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner

@@ -15,9 +15,9 @@ from landscape.compute.precision import full_precision
 from landscape.data.batches import Batch, Batches, FirstSamples, leaves, survey, to_device
 from landscape.data.concatenation import concatenate, samples_are_independent
 from landscape.errors import NumericalError, listing
-from landscape.losses.huggingface import LogitsLoss, loss_origin, padding_count, padding_token
-from landscape.losses.loss import Loss
-from landscape.losses.preflight import choose_loss, require_own_loss
+from landscape.losses.huggingface import padding_count, padding_token
+from landscape.losses.preflight import choose_loss
+from landscape.losses.protocol import Loss
 from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
@@ -95,14 +95,14 @@ def prepare(
     batches = survey(beginning or data, device=device, dtype=dtype, budget=budget)
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
     with full_precision(tf32):
-        chosen = _try_loss(weights, loss, first)
+        chosen, loss_note = _try_loss(weights, loss, first)
         batch_loss = BatchLoss(weights.function, chosen)
         function = replace(weights.function, needs_gradients=_needs_gradients(batch_loss, weights.theta, first))
     batch_loss = BatchLoss(function, chosen)
     count = count_terms(chosen.count, batches)
     notes = [
         *weights.notes,
-        "" if loss is not None else f"loss inferred from the {loss_origin(chosen)}",
+        loss_note,
         _padding_note(chosen, function.module, batches),
         _limit_note(limit) if beginning and beginning.cut else "",
     ]
@@ -138,15 +138,12 @@ def require_finite(tensors: Mapping[str, Tensor], kind: str) -> None:
         )
 
 
-def _try_loss(weights: Weights, loss: Any, first: Batch) -> Loss:
-    """The loss to measure with, tried on the first samples."""
+def _try_loss(weights: Weights, loss: Any, first: Batch) -> tuple[Loss, str]:
+    """The loss to measure with, tried on the first samples, and a note if it was inferred."""
     function = weights.function
     with torch.enable_grad():
         theta = weights.theta.detach().requires_grad_()
-        chosen: Loss = choose_loss(lambda batch: function.output(theta, batch), loss, first)
-        if isinstance(chosen, LogitsLoss):
-            require_own_loss(chosen, function.module, lambda batch: function.output(theta, batch), first)
-    return chosen
+        return choose_loss(function.module, lambda batch: function.output(theta, batch), loss, first)
 
 
 def _needs_gradients(batch_loss: BatchLoss, theta: Tensor, first: Batch) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from landscape.data.batches import Batch, leaves, map_tensors
 from landscape.errors import TaskError
 from landscape.evaluation.fisher_labels import draw_labels
-from landscape.losses.loss import Likelihood, no_likelihood
+from landscape.losses.protocol import is_likelihood, no_likelihood
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
@@ -101,8 +101,7 @@ class EmpiricalFisherOperator(OutputOperator):
 
     def _class_axis(self, output: Any, batch: Batch) -> int | None:
         """The axis over which one datum's outputs run; None: all but the first."""
-        find = getattr(self.objective.loss, "class_axis", None)
-        return find(output, batch.targets) if find and isinstance(output, Tensor) else None
+        return self.objective.loss.structure.axis(output, batch.targets)
 
 
 class FisherOperator(EmpiricalFisherOperator):
@@ -117,7 +116,7 @@ class FisherOperator(EmpiricalFisherOperator):
 
     def __init__(self, objective: Objective, theta: Tensor | None = None, *, seed: int = 0, labels: int = 1) -> None:
         super().__init__(objective, theta)
-        if not isinstance(objective.loss, Likelihood):
+        if not is_likelihood(objective.loss):
             raise no_likelihood(objective.loss.name)
         self.seed, self.labels = seed, labels
 

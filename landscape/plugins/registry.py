@@ -11,11 +11,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from landscape.errors import TaskError
-from landscape.losses.loss import BY_NAME
+from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.zoo import DATA, MODELS
 
 Factory = Callable[..., Any]
-OWN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BY_NAME}
+OWN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BUILT_IN_LOSSES}
 
 
 def registered_objects(kind: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from landscape.checkpoints.formats import sniff
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError, listing, suggest
 from landscape.losses.huggingface import HF
-from landscape.losses.loss import Loss, as_loss
+from landscape.losses.protocol import Loss
+from landscape.losses.user import as_loss
 from landscape.plugins import registry
 from landscape.plugins.imports import import_object
 from landscape.tasks import batch_files as probes

@@ -17,7 +17,7 @@ from landscape import Objective
 from landscape.compute import memory
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation.sweep import PassSettings, Plane, Sweep
-from landscape.losses.loss import as_loss
+from landscape.losses import as_loss
 from landscape.network.batch_norm import (
     StatisticsInterpolation,
     batch_norm_layers,

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.losses.huggingface import LogitsLoss
-from landscape.losses.loss import BY_NAME, as_loss
-from landscape.losses.predictions import binary, class_axis, error_counts, safe_radii
+from landscape.losses.predictions import error_counts, safe_radii
+from landscape.losses.user import as_loss
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 5.0], [9.0, 0.0, 0.0]])
-CROSS: Any = BY_NAME["cross_entropy"]
-BCE: Any = BY_NAME["bce"]
+CROSS: Any = BUILT_IN_LOSSES["cross_entropy"]
+BCE: Any = BUILT_IN_LOSSES["bce"]
 
 
 def test_ignored_targets_are_neither_right_nor_wrong() -> None:
@@ -36,8 +37,8 @@ def test_yes_or_no_is_the_sign_of_the_logit() -> None:
     found = error_counts(BCE, torch.tensor([[2.0], [-1.0], [3.0]]), torch.tensor([[1.0], [1.0], [0.0]]))
     assert found is not None
     assert (int(found[0]), found[1]) == (2, 3)
-    assert binary(BCE)
-    assert not binary(CROSS)
+    assert BCE.structure.kind == "binary"
+    assert CROSS.structure.kind == "classes"
 
 
 def test_the_next_token_is_what_a_shifted_loss_scores() -> None:
@@ -52,9 +53,9 @@ def test_the_next_token_is_what_a_shifted_loss_scores() -> None:
 def test_torch_s_own_losses_have_their_classes_along_axis_1() -> None:
     loss = as_loss(nn.CrossEntropyLoss())
     output = torch.randn(2, 5, 7)
-    assert class_axis(loss, output, torch.zeros(2, 7, dtype=torch.long)) == 1
-    assert error_counts(BY_NAME["mse"], output, output) is None
-    assert safe_radii(BY_NAME["mse"], output, output, output) is None
+    assert loss.structure.axis(output, torch.zeros(2, 7, dtype=torch.long)) == 1
+    assert error_counts(BUILT_IN_LOSSES["mse"], output, output) is None
+    assert safe_radii(BUILT_IN_LOSSES["mse"], output, output, output) is None
 
 
 def test_radii_of_predictions_that_count() -> None:

@@ -237,11 +237,10 @@ def test_a_model_with_several_outputs_and_a_loss_of_one_s_own(generator: torch.G
         FisherOperator(objective)
 
 
-def test_a_loss_that_is_no_likelihood_is_refused_at_the_first_product(classification: Data) -> None:
+def test_a_loss_that_is_no_likelihood_is_refused_at_once(classification: Data) -> None:
     smooth = nn.CrossEntropyLoss(label_smoothing=0.1)
-    operator = FisherOperator(Objective(tanh_net(), [classification], smooth))
     with pytest.raises(TaskError, match="CrossEntropyLoss is not the likelihood"):
-        operator @ operator.like
+        FisherOperator(Objective(tanh_net(), [classification], smooth))
 
 
 def test_the_gauss_newton_matrix_of_a_loss_linear_in_the_outputs_is_zero(classification: Data) -> None:

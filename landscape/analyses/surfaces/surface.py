@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from landscape.evaluation.directions import Treatment
     from landscape.evaluation.other_checkpoints import OtherCheckpoint, Trajectory
     from landscape.evaluation.sweep import Plane, Sweep
-    from landscape.losses.loss import Loss
+    from landscape.losses.protocol import Loss
     from landscape.objective import Objective
     from landscape.storage.results import Stored
 

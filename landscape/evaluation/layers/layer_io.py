@@ -14,7 +14,6 @@ from torch.utils.checkpoint import CheckpointError as RecomputationError
 
 from landscape.data.batches import Batch, leaves
 from landscape.errors import TaskError
-from landscape.losses.predictions import class_axis, label_mask
 from landscape.network.linear_maps import LinearMap, input_rows, output_rows
 from landscape.objective import Objective
 
@@ -98,12 +97,12 @@ class CapturedForward:
     @cached_property
     def _labels(self) -> Tensor | None:
         """Which labels count, `(samples, labels)`; None: all."""
-        labels = label_mask(self.objective.loss, self.output, self.batch.targets)
-        shifted = bool(getattr(self.objective.loss, "shifted", False))
-        if labels is None or (bool(labels.all()) and not shifted):
+        structure = self.objective.loss.structure
+        labels = structure.label_mask(self.output, self.batch.targets)
+        if labels is None or (bool(labels.all()) and not structure.shift):
             return None
         labels = labels.flatten(1) if labels.ndim > 1 else labels[:, None]
-        if shifted:  # the last token has no successor
+        if structure.shift:  # the last token has no successor
             labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
         return labels
 
@@ -220,6 +219,6 @@ def without_head(objective: Objective, layers: Sequence[LinearMap]) -> list[Line
     """The layers without the last that is called, if it has as many outputs as the model: it is the head then."""
     with torch.no_grad():
         output = objective.batch_output(objective.theta, batch := next(iter(objective.first(1).batches)))
-    axis = class_axis(objective.loss, output, batch.targets)
+    axis = objective.loss.structure.axis(output, batch.targets)
     widths = {leaf.shape[-1 if axis is None else axis] for leaf in leaves(output) if leaf.ndim}
     return [*layers[:-1]] if layers[-1].outputs in widths else [*layers]

@@ -98,8 +98,8 @@ def _first(objective: Objective) -> Iterator[Texts]:
 
 def _following(objective: Objective, batch: Batch, ids: Tensor) -> Tensor | None:
     """The token after each, in the ids' shape."""
-    if getattr(objective.loss, "shifted", False):
-        scored: Tensor = objective.loss.scored(batch.targets)  # type: ignore[attr-defined]
+    if objective.loss.structure.shift:
+        scored: Tensor = objective.loss.structure.labels(batch.targets)
         return torch.cat([scored, torch.full_like(scored[:, :1], -1)], dim=1)
     target: Any = batch.targets
     pairs = isinstance(target, Tensor) and target.shape == ids.shape and not target.is_floating_point()

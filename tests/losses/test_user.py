@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import TaskError
-from landscape.losses.loss import as_loss, infer
+from landscape.losses import OutputStructure
+from landscape.losses.user import as_loss, infer_loss
 
 LOGITS = torch.randn(24, 7, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.randint(0, 7, (24,), generator=torch.Generator().manual_seed(1))
@@ -102,18 +103,40 @@ def test_a_function_with_another_shape_is_refused() -> None:
         loss.total(LOGITS, REALS)
 
 
-def test_an_object_with_total_and_count_is_taken_as_it_is() -> None:
-    class Mine:
-        name = "mine"
+class Mine:
+    """A user's loss object that declares nothing: the sum of differences over samples."""
 
-        def total(self, output: Tensor, target: Tensor) -> Tensor:
-            return (output - target).sum()
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).sum()
 
-        def count(self, target: Tensor) -> int:
-            return 1
+    def count(self, target: Tensor) -> int:
+        return len(target)
 
+
+def test_an_object_with_total_and_count_is_a_loss_of_unknown_structure() -> None:
+    loss = as_loss(Mine())
+    assert loss.name == "Mine"
+    assert loss.structure == OutputStructure()
+    assert loss.count(REALS) == 24
+    assert float(loss.total(LOGITS, REALS)) == pytest.approx(float((LOGITS - REALS).sum()))
+
+
+def test_an_object_that_declares_its_structure_is_taken_as_it_is() -> None:
     mine = Mine()
+    mine.structure = OutputStructure("classes")  # type: ignore[attr-defined]
     assert as_loss(mine) is mine
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [("classes", "structure of loss Mine is a str"), (OutputStructure(likelihood=True), "no method sample")],
+    ids=["word", "no-sample"],
+)
+def test_a_wrong_declaration_is_refused(structure: object, message: str) -> None:
+    mine = Mine()
+    mine.structure = structure  # type: ignore[attr-defined]
+    with pytest.raises(TaskError, match=message):
+        as_loss(mine)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +145,7 @@ def test_an_object_with_total_and_count_is_taken_as_it_is() -> None:
     ids=["classes", "tokens", "reals"],
 )
 def test_shapes_that_leave_no_doubt_name_the_loss(output: Tensor, target: Tensor, name: str) -> None:
-    assert infer(output, target).name == name
+    assert infer_loss(output, target).name == name
 
 
 @pytest.mark.parametrize(
@@ -138,7 +161,7 @@ def test_shapes_that_leave_no_doubt_name_the_loss(output: Tensor, target: Tensor
 )
 def test_anything_doubtful_is_asked_for(output: object, target: object) -> None:
     with pytest.raises(TaskError, match="--loss cross_entropy"):
-        infer(output, target)
+        infer_loss(output, target)
 
 
 def test_real_targets_that_are_no_probabilities_are_refused() -> None:
@@ -150,7 +173,7 @@ def test_real_targets_that_are_no_probabilities_are_refused() -> None:
 
 def test_a_model_of_several_outputs_needs_a_loss_that_takes_them_apart() -> None:
     with pytest.raises(TaskError, match=r"the model returns a tuple\n.*def loss\(output, target\)"):
-        infer((LOGITS,), CLASSES)
+        infer_loss((LOGITS,), CLASSES)
 
 
 def test_a_class_is_no_loss() -> None:

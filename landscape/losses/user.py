@@ -1,0 +1,244 @@
+"""The user's losses: functions, `torch.nn` modules, objects with `total` and `count`, or none at all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.data.batches import leaves
+from landscape.errors import TaskError, suggest
+from landscape.losses.builtin import (
+    BCE,
+    BUILT_IN_LOSSES,
+    CROSS_ENTROPY,
+    MSE,
+    PROBABILITY_SUM_ERROR,
+    count_distributions,
+    draw_classes,
+)
+from landscape.losses.protocol import (
+    Loss,
+    OutputStructure,
+    Uniform,
+    describe_tensor,
+    no_likelihood,
+    require_equal_shapes,
+)
+
+LOSS_OF_CONTAINERS = (
+    "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
+)
+PER_ELEMENT = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
+PER_TARGET = (nn.CrossEntropyLoss, nn.NLLLoss)
+TORCH_FUNCTIONS: dict[Any, Loss] = {functional.mse_loss: MSE, functional.binary_cross_entropy_with_logits: BCE}
+
+
+@dataclass(frozen=True)
+class FunctionLoss:
+    """A function `(output, target) -> mean loss ()` or `-> losses (N,)`, weighted by the batch's samples."""
+
+    function: Callable[[Any, Any], Any]
+    name: str
+    structure: OutputStructure = OutputStructure()
+
+    def total(self, output: Any, target: Any) -> Tensor:
+        """The summed loss `()`; raises TaskError for another shape than `()` or `(N,)`."""
+        value = torch.as_tensor(self.function(output, target))
+        samples = self.count(target)
+        if value.ndim == 0:
+            return value * samples
+        if value.shape == (samples,):
+            return value.sum()
+        raise TaskError(
+            f"loss {self.name} returned shape {tuple(value.shape)} for {samples} samples",
+            fix="return the batch's mean, shape (), or one loss per sample, shape (N,)",
+        )
+
+    def count(self, target: Any) -> int:
+        """How many samples the targets have."""
+        return len(next(leaves(target)))
+
+
+@dataclass(frozen=True)
+class ModuleLoss:
+    """A `torch.nn` loss module that returns a sum over elements or unignored targets."""
+
+    module: nn.Module
+    name: str
+
+    @cached_property
+    def structure(self) -> OutputStructure:
+        """The module's kind; class weights and weights of elements have no canonical link."""
+        module = self.module
+        if isinstance(module, nn.MSELoss):
+            return MSE.structure
+        if isinstance(module, nn.BCEWithLogitsLoss):
+            plain = module.weight is None and module.pos_weight is None
+            return OutputStructure("binary", canonical_link=plain, likelihood=plain)
+        if isinstance(module, PER_TARGET):
+            return OutputStructure(
+                "classes",
+                class_axis=1,
+                ignore_index=module.ignore_index,
+                canonical_link=isinstance(module, nn.CrossEntropyLoss),
+                likelihood=not (isinstance(module, nn.CrossEntropyLoss) and module.label_smoothing),
+            )
+        return OutputStructure()
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """The summed loss `()`; raises TaskError for unequal shapes of an element-wise loss."""
+        if isinstance(self.module, PER_ELEMENT):
+            require_equal_shapes(self.name, output, target)
+        value: Tensor = self.module(output, target)
+        return value
+
+    def count(self, target: Tensor) -> int:
+        """How many elements, or targets that are not ignored."""
+        if self.structure.kind != "classes":
+            return target.numel()
+        if target.is_floating_point():
+            return count_distributions(target)
+        return int((target != self.structure.ignore_index).sum())
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        """Targets drawn as for the built-in losses; raises TaskError if no distribution is known."""
+        kind = self.structure.kind
+        if not self.structure.likelihood:
+            raise no_likelihood(self.name)
+        if kind != "classes":
+            return (MSE if kind == "squared_error" else BCE).sample(output, target, uniform)
+        logits = self.structure.canonical_link  # else log-probabilities: NLLLoss
+        logarithms = output.double().log_softmax(1) if logits else output.double()
+        return draw_classes(logarithms.exp(), 1, target, uniform, self.structure.ignore_index)
+
+
+@dataclass(frozen=True)
+class UserLoss:
+    """A user's object with `total` and `count` that declares no structure; it may have `name` and `sample`."""
+
+    inner: Any
+
+    @property
+    def name(self) -> str:
+        """The object's own name, or that of its class."""
+        return str(getattr(self.inner, "name", type(self.inner).__qualname__))
+
+    @cached_property
+    def structure(self) -> OutputStructure:
+        """Nothing is known of its outputs, but whether it draws targets."""
+        return OutputStructure(likelihood=hasattr(self.inner, "sample"))
+
+    def total(self, output: Any, target: Any) -> Tensor:
+        """The object's own summed loss `()`."""
+        value: Tensor = self.inner.total(output, target)
+        return value
+
+    def count(self, target: Any) -> int:
+        """The object's own count."""
+        return int(self.inner.count(target))
+
+    def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
+        """The object's own draws."""
+        drawn: Tensor = self.inner.sample(output, target, uniform)
+        return drawn
+
+
+def as_loss(loss: Any) -> Loss:
+    """The Loss meant by a name, a `torch.nn` loss module, a function, or an object with `total` and `count`.
+
+    Such an object may declare its `structure`, an `OutputStructure`, and is then measured as the built-in losses are.
+    Raises TaskError for anything else, and for class weights (their mean has no count known from the targets).
+
+    >>> import torch
+    >>> from landscape.losses import as_loss
+    >>> loss = as_loss(lambda output, target: (output - target).abs().mean())
+    >>> loss.count(torch.zeros(4, 2)), float(loss.total(torch.ones(4, 2), torch.zeros(4, 2)))
+    (4, 4.0)
+    """
+    if isinstance(loss, str):
+        if loss not in BUILT_IN_LOSSES:
+            known = ", ".join(BUILT_IN_LOSSES)
+            raise TaskError(f"there is no loss called {suggest(loss, BUILT_IN_LOSSES)}", fix=f"one of {known}, hf")
+        return BUILT_IN_LOSSES[loss]
+    if isinstance(loss, type):
+        raise TaskError(f"loss {loss.__name__} is a class", fix="name a function, or an instance of the class")
+    if hasattr(loss, "total") and hasattr(loss, "count"):
+        return _object_loss(loss)
+    if isinstance(loss, PER_ELEMENT + PER_TARGET):
+        return _module_loss(loss)
+    if callable(loss):
+        name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        if loss is functional.cross_entropy:
+            return _module_loss(nn.CrossEntropyLoss())  # the class axis is then torch's, not the last
+        return TORCH_FUNCTIONS.get(loss) or FunctionLoss(loss, name)
+    raise TaskError(
+        f"{loss!r} is not a loss", fix=f"give {', '.join(BUILT_IN_LOSSES)}, or a function (output, target) -> mean"
+    )
+
+
+def infer_loss(output: Any, target: Any) -> Loss:
+    """The only loss that the shapes allow: logits with integer targets, or real numbers of equal shapes.
+
+    Raises TaskError if the shapes allow several, or none.
+    """
+    if not isinstance(output, Tensor):
+        raise TaskError(
+            f"no loss is given, and the model returns a {type(output).__name__}",
+            fix=LOSS_OF_CONTAINERS,
+        )
+    if isinstance(target, Tensor):
+        integers = not target.is_floating_point() and target.dtype != torch.bool
+        if integers and output.ndim == target.ndim + 1 and output.shape[:-1] == target.shape:
+            return CROSS_ENTROPY
+        if target.is_floating_point() and output.shape == target.shape and not _may_be_probabilities(target):
+            return MSE
+    raise TaskError(
+        "no loss is given and the data allow several: "
+        f"output {describe_tensor(output)}, target {describe_tensor(target)}",
+        fix=f"--loss {'|'.join(BUILT_IN_LOSSES)} or --loss pkg.mod:function",
+    )
+
+
+def _object_loss(loss: Any) -> Loss:
+    structure = getattr(loss, "structure", None)
+    if structure is None:
+        return UserLoss(loss)
+    if not isinstance(structure, OutputStructure):
+        raise TaskError(
+            f"the structure of loss {type(loss).__qualname__} is a {type(structure).__name__}",
+            fix="declare a landscape.losses.OutputStructure, or none",
+        )
+    if structure.likelihood and not hasattr(loss, "sample"):
+        raise TaskError(
+            f"loss {type(loss).__qualname__} declares a likelihood, and has no method sample",
+            fix="def sample(self, output, target, uniform) -> targets, or likelihood=False",
+        )
+    declared: Loss = loss
+    return declared
+
+
+def _module_loss(module: nn.Module) -> ModuleLoss:
+    name = type(module).__name__
+    weighted = isinstance(module, PER_TARGET) and module.weight is not None
+    if weighted or module.reduction != "mean":
+        raise TaskError(
+            f"{name} with {'class weights' if weighted else f'reduction={module.reduction!r}'} has no plain mean",
+            fix="pass a function (output, target) -> one loss per sample, shape (N,)",
+        )
+    summed = copy.deepcopy(module)
+    setattr(summed, "reduction", "sum")  # noqa: B010 - torch types attributes as tensors
+    return ModuleLoss(summed, name)
+
+
+def _may_be_probabilities(target: Tensor) -> bool:
+    """Whether real targets may be labels or class probabilities: nothing but 0 and 1, or rows that add to 1."""
+    bits = bool(((target == 0) | (target == 1)).all()) and bool((target == 1).any())
+    rows = target.ndim > 1 and target.shape[-1] > 1 and bool((target >= 0).all())
+    return bits or (rows and bool((torch.abs(target.sum(-1) - 1) < PROBABILITY_SUM_ERROR).all()))
