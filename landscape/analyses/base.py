@@ -94,7 +94,7 @@ class Result:
         return ""
 
 
-class Measurement(Protocol):
+class MeasurementModule(Protocol):
     """The module that measures what an analysis describes. It imports torch; the description does not."""
 
     def measure(
@@ -124,7 +124,7 @@ class Analysis(Options):
                 object.__setattr__(self, choice.name, value.item())
         validate(self)
 
-    def measurement(self) -> Measurement:
+    def measurement(self) -> MeasurementModule:
         """The module that measures; imported here, so that the description alone does not import torch."""
         raise NotImplementedError(f"{type(self).__name__} defines neither measurement() nor measure() and plan()")
 

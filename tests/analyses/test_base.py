@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from landscape.analyses import Analysis, Plan, Progress, Result, Trouble
-from landscape.analyses.base import Measurement
+from landscape.analyses.base import MeasurementModule
 from landscape.errors import UsageError
 from landscape.fields import option, scalar
 
@@ -33,7 +33,7 @@ class Question(Analysis):
     size: int = option(3, help="Its size.", min=1)
     secret: int = option(0, help="Decides nothing.", identity=False)
 
-    def measurement(self) -> Measurement:
+    def measurement(self) -> MeasurementModule:
         module: Any = ModuleType("question_measurement")
 
         def measure(analysis: Question, objective: Any, resume: Any) -> Generator[Progress, None, Answer]:
@@ -42,7 +42,7 @@ class Question(Analysis):
 
         module.measure = measure
         module.plan = lambda analysis, objective: Plan(analysis.size, 1, 0.0, {})
-        measuring: Measurement = module
+        measuring: MeasurementModule = module
         return measuring
 
 

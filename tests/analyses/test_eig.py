@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Eig, Objective, session
-from landscape.analyses.eig import Rows
+from landscape.analyses.eig_basis import BasisRows, plan_basis
 from landscape.compute.strategy import Strategy
 from landscape.errors import NumericalError, UsageError
 from landscape.operators import HessianOperator
@@ -147,10 +147,10 @@ def test_a_basis_that_does_not_fit_on_the_gpu_lies_in_the_host_s_memory(
     monkeypatch.setattr(
         "landscape.compute.memory.free_bytes", lambda device: 1 << 30 if device.type == "cpu" else 4 * 39 * 4 * 9
     )
-    assert Eig(k=2)._rows(objective) == Rows(39, 39, False)
+    assert plan_basis(Eig(k=2), objective) == BasisRows(39, 39, False)
     monkeypatch.setattr(objective, "device", torch.device("cuda"))
-    assert Eig(k=2)._rows(objective) == Rows(39, 9, True)
-    assert Eig(k=2, max_basis=8)._rows(objective) == Rows(8, 8, False)
+    assert plan_basis(Eig(k=2), objective) == BasisRows(39, 9, True)
+    assert plan_basis(Eig(k=2, max_basis=8), objective) == BasisRows(8, 8, False)
 
 
 def test_the_start_vector_changes_nothing(classification: Data) -> None:

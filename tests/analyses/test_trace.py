@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective, Trace
+from landscape.analyses.shared.products import build_operator, group_quadratics
 from landscape.analyses.trace import TraceResult
 from landscape.errors import UsageError
 
@@ -165,13 +166,15 @@ def test_the_data_s_error_counts_tokens_and_not_sequences(generator: torch.Gener
     model = nn.Linear(5, 3)
     analysis = Trace(rtol=0.5, resample=12)
     objective = Objective(model, [(x, y)], "cross_entropy", dtype="float64")
-    operator = analysis.matrix(objective)
+    operator = build_operator(analysis, objective)
     identity = torch.eye(18, dtype=torch.float64)
-    sums, counts = analysis.quadratics(operator, objective, identity)
+    sums, counts = group_quadratics(analysis, operator, objective, identity)
     assert counts.tolist() == [2, 6] * 6
     for group in range(12):
         alone = Objective(model, [(x[group : group + 1], y[group : group + 1])], "cross_entropy", dtype="float64")
-        assert sums[group].sum() / counts[group] == pytest.approx(float(analysis.matrix(alone).to_dense().trace()))
+        assert sums[group].sum() / counts[group] == pytest.approx(
+            float(build_operator(analysis, alone).to_dense().trace())
+        )
 
 
 def test_blocks_without_a_value_are_inconclusive() -> None:

@@ -1,1 +1,1 @@
-"""What several analyses need: operators from options, measurement by layer, phases, rounding."""
+"""Shared parts of several analyses: options of curvature matrices, products, tables by layer, phases, rounding."""

@@ -1,4 +1,4 @@
-"""Measurements in phases: their snapshots stand beside each other."""
+"""Measurements in several phases: the snapshot of each phase stands beside those of the others, under a prefix."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def prefix_state(phase: str, arrays: State) -> dict[str, np.ndarray]:
-    """The snapshot of one phase of a measurement, to stand beside those of others."""
-    return {f"{phase}.{name}": values for name, values in arrays.items()}
+def prefix_state(phase: str, state: State) -> dict[str, np.ndarray]:
+    """The arrays of one phase's state, named `phase.NAME`."""
+    return {f"{phase}.{name}": values for name, values in state.items()}
 
 
-def phase_state(phase: str, arrays: State) -> dict[str, np.ndarray]:
-    """That phase's snapshot among all; empty if there is none."""
+def phase_state(phase: str, state: State) -> dict[str, np.ndarray]:
+    """The arrays of one phase in the state of all phases, under their own names; empty if there are none."""
     start = f"{phase}."
-    return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
+    return {name.removeprefix(start): values for name, values in state.items() if name.startswith(start)}
 
 
 @dataclass
 class Phases:
-    """Runs phases one after another; a later one's snapshots hold what the earlier ones came to."""
+    """Runs phases one after another; each progress carries the states of all phases up to then."""
 
     resume: State | None
 
@@ -36,10 +36,10 @@ class Phases:
         self._states: dict[str, Callable[[], State]] = {}
 
     def run(self, phase: str, steps: Callable[[State], Generator[Progress, None, T]]) -> Generator[Progress, None, T]:
-        """What `steps` returns, given its own snapshot; yields its progress."""
-        saved = phase_state(phase, self.resume or {})
-        self._states[phase] = partial(dict, saved)
-        running = steps(saved)
+        """Yields the progress of `steps`, which is called with the phase's own state, and returns its value."""
+        state = phase_state(phase, self.resume or {})
+        self._states[phase] = partial(dict, state)
+        running = steps(state)
         while True:
             try:
                 step = next(running)
@@ -47,8 +47,8 @@ class Phases:
                 value: T = end.value
                 return value
             self._states[phase] = step.state
-            yield replace(step, state=self._together)
+            yield replace(step, state=self._all_states)
 
-    def _together(self) -> State:
-        every = self._states.items()
-        return {name: values for phase, state in every for name, values in prefix_state(phase, state()).items()}
+    def _all_states(self) -> State:
+        phases = self._states.items()
+        return {name: values for phase, state in phases for name, values in prefix_state(phase, state()).items()}

@@ -1,4 +1,4 @@
-"""How far apart two values of a function of the weights must be to stand clear of rounding."""
+"""The smallest change of a function of the weights that is clear of rounding."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
 
-ROUNDING_DRAWS = 4  # random last-bit changes of all weights from which the rounding of the loss is known
-NOISE_MULTIPLE = 10  # a rise counts if it is this many times what such changes make
-MIN_EPSILONS = 100  # and at least so many machine epsilons of the loss
+ROUNDING_DRAWS = 4  # random last-bit changes of all weights from which the rounding is measured
+NOISE_MULTIPLE = 10  # a rise counts if it is so many times the changes by rounding ...
+MIN_EPSILONS = 100  # ... and at least so many machine epsilons of the function's value
 
 
 def rounding_floor(objective: Objective, function: Callable[[Tensor], float], base: float, seed: int) -> float:
-    """The smallest rise of a function of theta above `base`, its value at the weights, that is clear of rounding.
+    """The smallest rise of `function` of theta `(P,)` above `base`, its value at the weights, that is not rounding.
 
-    A loss of confident logits is a difference of large numbers: its rounding is measured, by changing the last bit of
-    every weight at random.
+    The loss of confident logits is a small difference of large numbers. So rounding is measured: by how much the
+    function changes when the last bit of every weight changes at random.
     """
     import torch
 

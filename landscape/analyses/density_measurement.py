@@ -1,0 +1,131 @@
+"""Measures the density: Lanczos runs of all probes in lockstep, first for the whole matrix, then for its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape.algorithms.lanczos.basis import rounding_floor
+from landscape.algorithms.lanczos.batched import BatchedLanczosState, QuadratureRule, batched_lanczos
+from landscape.algorithms.lanczos.exact_outliers import rules_with_exact_outliers
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.density_numbers import density_result
+from landscape.analyses.shared.phases import phase_state, prefix_state
+from landscape.analyses.shared.products import BLOCK_COST, build_operator, product_facts, seconds_per_product
+from landscape.compute import memory
+from landscape.errors import UsageError
+from landscape.operators.block_diagonal import block_diagonal
+
+if TYPE_CHECKING:
+    from landscape.analyses.density import Density, DensityResult
+    from landscape.network.space import ParameterGroup
+    from landscape.objective import Objective
+    from landscape.operators import LinearOperator
+
+BASIS_SHARE = 4  # the bases of all probes may take a quarter of the memory that is free
+
+
+def measure(analysis: Density, objective: Objective, resume: State | None) -> Generator[Progress, None, DensityResult]:
+    """Yields after each pass over the data; returns the density and its numbers."""
+    operator, groups = build_operator(analysis, objective), analysis.groups(objective)
+    reference = objective.reference
+    together = _probes_at_once(analysis, objective)
+    whole = phase_state("whole", resume or {})
+    if not whole:
+        everything = [objective.space.whole_group()]
+        state = yield from _run(analysis, operator, everything, together, resume, "all", {})
+        whole = {"scale": state.scale.max(), "products": np.asarray(state.products)}
+        for name, steps in (("rule", state), ("half", state if state.ended else state.first_half())):
+            whole |= prefix_state(name, _rule_arrays(rules_with_exact_outliers(steps, everything)[0]))
+        del state, steps  # and with them the basis
+    block_rules: list[QuadratureRule] = []
+    if groups:
+        blocks, done = block_diagonal(operator, groups), prefix_state("whole", whole)
+        state = yield from _run(analysis, blocks, groups, together, resume, "layers", done)
+        block_rules = rules_with_exact_outliers(state, groups)
+    return density_result(
+        analysis,
+        _stored_rule(phase_state("rule", whole)),
+        _stored_rule(phase_state("half", whole)),
+        dict(zip(groups, block_rules, strict=True)),
+        rounding_floor(objective.dtype, float(whole["scale"])),
+        products=int(whole["products"]),
+        exact_weights=together == analysis.probes,
+        loss=reference.loss,
+        gradient_norm=reference.gradient_norm,
+        parameters=objective.space.size,
+        samples=objective.batches.samples,
+    )
+
+
+def plan(analysis: Density, objective: Objective) -> Plan:
+    """Bytes of the bases and of the graphs, and the products of all probes, with their seconds."""
+    together = _probes_at_once(analysis, objective)
+    steps = _steps(analysis, objective.space.size)
+    products, groups = steps * analysis.probes, analysis.groups(objective)
+    seconds = seconds_per_product(analysis, objective, together)
+    strategy, graph_bytes = product_facts(analysis, objective, together)
+    return Plan(
+        bytes=together * (steps + 1) * objective.theta.nbytes + graph_bytes,
+        products=products,
+        seconds=seconds * (products + 1) * (1 + bool(groups) + len(groups) * BLOCK_COST),
+        facts={"probes at once": str(together), "product": f"{seconds:.3g} s"} | strategy,
+    )
+
+
+def _run(
+    analysis: Density,
+    operator: LinearOperator,
+    groups: Sequence[ParameterGroup],
+    together: int,
+    resume: State | None,
+    phase: str,
+    done: State,
+) -> Generator[Progress, None, BatchedLanczosState]:
+    """The runs of all probes for these groups; `done` is the state of an earlier phase, kept in every snapshot."""
+    steps = _steps(analysis, operator.size)
+    phases = 1 + bool(analysis.per_layer or analysis.blocks)
+    saved = phase_state(phase, resume or {})
+    state = BatchedLanczosState.from_arrays(saved, operator.like) if saved else None
+    running = batched_lanczos(
+        operator, groups, probes=analysis.probes, steps=steps, together=together, seed=analysis.seed, resume=state
+    )
+    passes = -(-analysis.probes // together) * steps
+    for state in running:
+        here = steps * (state.products / (passes * together) if not state.finished else 1)
+        yield Progress(
+            done=round(here) + (steps if done else 0),
+            total=steps * phases,
+            note=f"{state.products} products" + (f" for {len(groups)} blocks" if done else ""),
+            state=lambda now=state: {**done, **prefix_state(phase, now.arrays())},  # type: ignore[misc]
+        )
+    assert state is not None  # at least one step
+    return state
+
+
+def _steps(analysis: Density, size: int) -> int:
+    return min(analysis.steps, size)
+
+
+def _probes_at_once(analysis: Density, objective: Objective) -> int:
+    """How many probes share a pass; raises UsageError if not even the basis of one fits into memory."""
+    each = (_steps(analysis, objective.space.size) + 1) * objective.theta.nbytes
+    fitting = memory.free_bytes(objective.device) // BASIS_SHARE // each
+    if not fitting:
+        raise UsageError(
+            f"{analysis.steps} --steps hold {each:.3g} bytes, more than a quarter of the free memory",
+            fix="fewer --steps, or --params",
+        )
+    return min(analysis.probes, fitting)
+
+
+def _rule_arrays(rule: QuadratureRule) -> dict[str, np.ndarray]:
+    """The rule as arrays, for a snapshot."""
+    return {name: np.asarray(value) for name, value in vars(rule).items()}
+
+
+def _stored_rule(arrays: State) -> QuadratureRule:
+    """The rule that a snapshot's arrays hold."""
+    return QuadratureRule(arrays["nodes"], arrays["weights"], arrays["residuals"], int(arrays["size"]))

@@ -1,0 +1,66 @@
+"""The eigenvalues of diagonal blocks: the phase of `eig` for layers, and the columns of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.algorithms.lanczos import per_block
+from landscape.analyses.base import Progress, State
+from landscape.analyses.shared.per_layer import layer_table
+from landscape.operators.block_diagonal import block_diagonal
+
+if TYPE_CHECKING:
+    from landscape.algorithms.lanczos.per_block import BlockSearchState
+    from landscape.algorithms.lanczos.state import WantedPairs
+    from landscape.network.space import ParameterGroup
+    from landscape.operators import LinearOperator
+
+PHASE = "layers"
+
+
+def search_blocks(
+    operator: LinearOperator,
+    groups: Sequence[ParameterGroup],
+    wanted: WantedPairs,
+    *,
+    steps: int,
+    most: int,
+    seed: int,
+    resume: State,
+) -> Generator[Progress, None, BlockSearchState]:
+    """Yields after each pass until the wanted pairs of all blocks have converged, or `most` passes were made.
+
+    As for the whole matrix, converged pairs are then locked. Another start looks for copies and for skipped values
+    during `wanted.confirm` passes, in all blocks at once, until no block finds any.
+    """
+    blocks = block_diagonal(operator, groups)
+    usable = bool(resume) and int(resume["steps"]) == steps
+    state = earlier = per_block.BlockSearchState.from_arrays(dict(resume), operator.like) if usable else None
+    for state in per_block.block_lanczos_search(
+        blocks, groups, wanted, steps=steps, most=most, seed=seed, resume=earlier
+    ):
+        yield Progress(
+            int(state.converged.sum()),
+            len(groups),
+            f"{state.passes} passes for {len(groups)} blocks",
+            lambda now=state: {**now.arrays(), "steps": np.asarray(steps)},  # type: ignore[misc]
+        )
+    assert state is not None  # `most` is at least 1
+    return state
+
+
+def block_columns(groups: Sequence[ParameterGroup], state: BlockSearchState, wanted: WantedPairs) -> dict[str, Any]:
+    """The fields of the table of blocks in the result of `eig`, the largest leading eigenvalue first."""
+    values, lanczos_residuals = per_block.current_pairs(state, groups, wanted)
+    residuals = np.hypot(lanczos_residuals, state.floors[:, None])
+    arrays = {
+        "eigenvalue": values[:, 0],
+        "residual": residuals[:, 0],
+        "converged": state.converged & state.finished,
+        "eigenvalues": values,
+        "residuals": residuals,
+    }
+    return {**layer_table(groups, values[:, 0], arrays), "layer_products": state.passes}

@@ -1,0 +1,192 @@
+"""Measures eigenpairs: the Lanczos search, then the diagonal blocks, the data's error and PyHessian's values."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from landscape.algorithms.estimators.resampling import standard_errors
+from landscape.algorithms.lanczos import lanczos, ritz
+from landscape.algorithms.lanczos.basis import orthogonalize
+from landscape.algorithms.lanczos.certificate import certificate
+from landscape.algorithms.lanczos.selection import select_eigenvalues
+from landscape.algorithms.lanczos.state import LanczosState
+from landscape.analyses import eig_blocks
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.eig import EigResult
+from landscape.analyses.eig_basis import BasisRows, plan_basis, wanted_pairs
+from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.products import (
+    BLOCK_COST,
+    build_operator,
+    group_quadratics,
+    product_facts,
+    require_resampling,
+    seconds_per_product,
+)
+from landscape.compute.timing import seconds
+from landscape.operators import PyHessianOperator
+from landscape.storage.paths import EIGENVECTORS
+
+if TYPE_CHECKING:
+    from landscape.algorithms.lanczos.state import Candidates, WantedPairs
+    from landscape.analyses.eig import Eig
+    from landscape.objective import Objective
+    from landscape.operators import LinearOperator
+
+# products until convergence, 3.3 k + 12 + 5 (block - 1): k = 5 took 12 on trained nets, 57 on an untrained one
+EXPECTED_PRODUCTS = (3.3, 12, 5)
+
+
+def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
+    """Yields after each product, then after each pass for blocks; returns the eigenpairs."""
+    rows, wanted = plan_basis(analysis, objective), wanted_pairs(analysis)
+    operator = build_operator(analysis, objective)
+    require_resampling(analysis, operator, objective)
+    reference = objective.reference
+    phases = Phases(resume)
+    state = yield from phases.run("all", partial(_search, analysis, operator, rows, wanted))
+    pairs = ritz.rayleigh_ritz(ritz.ritz_pairs(state, wanted), state, wanted)
+    converged = ritz.have_converged(pairs, state, analysis.tol)
+    pad = partial(_pad, analysis.k)
+    result = EigResult(
+        eigenvalues=pad(pairs.values),
+        residuals=pad(ritz.true_residuals(pairs.residuals, state)),
+        # of a value that has not converged only the residual is certain: it may be another eigenvalue's
+        error_bounds=pad(np.where(converged, ritz.error_bounds(pairs, state), np.nan)),
+        converged=pad(converged) == 1,
+        ritz_values=state.value_history,
+        ritz_residuals=ritz.true_residuals(state.residual_history, state),
+        tol=analysis.tol,
+        products=state.products,
+        search_products=state.search_products,
+        rounding=state.noise,
+        confirmed=(analysis.confirm > 0 or analysis.certify) and lanczos.finished(state, wanted),
+        loss=reference.loss,
+        gradient_norm=reference.gradient_norm,
+        parameters=objective.space.size,
+        samples=objective.batches.samples,
+        vectors=ritz.ritz_vectors(pairs, state.basis).T.cpu().numpy(),
+        search_passes=state.search_passes,
+        **_certificate_fields(analysis, state, wanted),
+    )
+    if groups := analysis.groups(objective):
+        limits: dict[str, int] = {"steps": rows.beside, "most": analysis.max_products, "seed": analysis.seed}
+        blocks = yield from phases.run(
+            eig_blocks.PHASE,
+            lambda saved: eig_blocks.search_blocks(operator, groups, wanted, resume=saved, **limits),
+        )
+        result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted))
+    if analysis.resample:
+        result = replace(result, data_standard_errors=_data_errors(analysis, operator, objective, pairs, state))
+    return _cross_check(analysis, result, objective) if analysis.cross_check else result
+
+
+def plan(analysis: Eig, objective: Objective) -> Plan:
+    """Bytes of the basis and of the graphs, products until convergence with one search, and their seconds."""
+    rows, block = plan_basis(analysis, objective), analysis.block
+    search = wanted_pairs(analysis).search_length(1, objective.space.size)
+    search = search * block + (search > 0)  # one more measures the rounding
+    expected = EXPECTED_PRODUCTS[0] * analysis.k + EXPECTED_PRODUCTS[1] + EXPECTED_PRODUCTS[2] * (block - 1)
+    expected = min(round(expected) + search, analysis.max_products)
+    products = -(-expected // block) * block
+    each = seconds_per_product(analysis, objective, block)
+    basis_seconds = _seconds_per_row(objective) * min(rows.count, products) / 2  # half of the rows, on average
+    total = (each + basis_seconds) * (products + 1)  # one more for loss and gradient
+    where = " in the host's memory" if rows.spill else ""
+    strategy, size = product_facts(analysis, objective, block)
+    facts = {"basis": f"{rows.count} vectors{where}", "product": f"{each:.3g} s", **strategy}
+    vectors = rows.count
+    if groups := analysis.groups(objective):
+        per_pass = each * (1 + len(groups) * BLOCK_COST)
+        facts["blocks"] = f"{len(groups)}, about {products} passes of {per_pass:.3g} s more"
+        total += per_pass * products
+        vectors += rows.count + analysis.k
+    return Plan(bytes=vectors * objective.theta.nbytes + size, products=products, seconds=total, facts=facts)
+
+
+def sidecars(analysis: Eig, result: EigResult, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
+    """The eigenvectors by parameter, `(k, *shape)` each, if --save-vectors asks for them."""
+    if not analysis.save_vectors or result.vectors is None:
+        return {}
+    rows = torch.from_numpy(result.vectors.T)
+    parts = [objective.space.unflatten(row) for row in rows]
+    return {EIGENVECTORS: {name: torch.stack([part[name] for part in parts]).numpy() for name in parts[0]}}
+
+
+def _search(
+    analysis: Eig, operator: LinearOperator, rows: BasisRows, wanted: WantedPairs, saved: State
+) -> Generator[Progress, None, LanczosState]:
+    """Yields after each product; returns the last state."""
+    state = earlier = LanczosState.from_arrays(dict(saved), operator.like, spill=rows.spill) if saved else None
+    for state in lanczos.lanczos(
+        operator,
+        wanted,
+        seed=analysis.seed,
+        max_basis=rows.count,
+        max_products=analysis.max_products,
+        block=analysis.block,
+        spill=rows.spill,
+        resume=earlier,
+    ):
+        yield _progress(analysis, state, wanted)
+    assert state is not None  # max_products >= 1
+    return state
+
+
+def _progress(analysis: Eig, state: LanczosState, wanted: WantedPairs) -> Progress:
+    pairs = ritz.ritz_pairs(state, wanted)
+    note = f"{state.products} products"
+    if state.cycle:
+        length = wanted.search_length(state.cycle, state.basis.shape[1])
+        note += f", looking for skipped values {min(state.cycle_steps, length)}/{length}"
+    elif len(pairs.values):
+        note += f", largest {pairs.values[0]:.5g}"
+    return Progress(int(ritz.have_converged(pairs, state, analysis.tol).sum()), analysis.k, note, state.arrays)
+
+
+def _pad(k: int, values: np.ndarray) -> np.ndarray:
+    """The values as `(k,)`; NaN for those that the products did not suffice for."""
+    return np.concatenate([values, np.full(k - len(values), np.nan)])
+
+
+def _certificate_fields(analysis: Eig, state: LanczosState, wanted: WantedPairs) -> dict[str, Any]:
+    if not analysis.certify:
+        return {}
+    proof = certificate(state, wanted) if lanczos.finished(state, wanted) else None
+    if proof is None:
+        return {"certified": False}
+    return {
+        "certified": True,
+        "certified_gap": proof.gap,
+        "certified_margin": proof.margin,
+        "certified_probability": proof.probability,
+    }
+
+
+def _data_errors(
+    analysis: Eig, operator: LinearOperator, objective: Objective, pairs: Candidates, state: LanczosState
+) -> np.ndarray:
+    """The standard error `(k,)` of v'Hv over draws of the samples, v fixed: that of the eigenvalue to first order."""
+    vectors = ritz.ritz_vectors(pairs, state.basis).to(objective.device)
+    return _pad(analysis.k, standard_errors(*group_quadratics(analysis, operator, objective, vectors.T)))
+
+
+def _cross_check(analysis: Eig, result: EigResult, objective: Objective) -> EigResult:
+    """The result with the eigenvalues that PyHessian finds, and their relative differences from ours."""
+    theirs = np.array(PyHessianOperator(objective).power_iteration(analysis.k, analysis.seed))
+    theirs = theirs[select_eigenvalues(theirs, analysis.k, analysis.which)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = (theirs - result.eigenvalues) / np.abs(result.eigenvalues)
+    return replace(result, pyhessian_eigenvalues=theirs, pyhessian_relative_difference=difference)
+
+
+def _seconds_per_row(objective: Objective) -> float:
+    """Seconds to orthogonalize one vector against one row of the basis."""
+    rows = torch.zeros((2, objective.space.size), dtype=objective.dtype, device=objective.device)
+    return seconds(lambda: orthogonalize(objective.theta.clone()[None], rows)) / len(rows)
