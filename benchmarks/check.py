@@ -21,7 +21,7 @@ from landscape.gates import measuring as checking
 from landscape.gates.entry import Entry
 from landscape.gates.policy import DEFAULT_OPTIONS, parse_policy
 from landscape.objective import Objective
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape_cli.options import configured
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
@@ -44,7 +44,7 @@ def costs(name: str, folder: Path) -> dict[str, float]:
     seconds([*landscape_command, *sample, "--update"], folder)
     whole = seconds([*landscape_command, *sample], folder)
     results = folder / f"{name}.check.landscape.h5"
-    measured = sum(group.attributes["wall_time_s"] for group in store.read(results).values())
+    measured = sum(group.attributes["wall_time_s"] for group in read_results(results).values())
     again = statistics.median(seconds([*landscape_command, "--from", results.name], folder) for _ in range(5))
     return {"check [s]": whole, "its measurements [s]": measured, "ratio": whole / measured, "--from [s]": again}
 

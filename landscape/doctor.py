@@ -46,7 +46,7 @@ def diagnose(folder: Path, make: Callable[[], Objective] | None = None) -> Itera
 
 def versions() -> Check:
     """What is installed, and whether torch is recent enough to read files as data."""
-    known = {**provenance.environment(), **{name: provenance.installed(name) for name in OPTIONAL}}
+    known = {**provenance.environment(), **{name: provenance.version_of(name) for name in OPTIONAL}}
     found = ", ".join(f"{name} {version}" for name, version in known.items() if version != "none")
     fix = f"pip install 'torch>={'.'.join(map(str, FLOOR))}' (CVE-2025-32434, CVE-2026-24747)"
     try:
@@ -74,7 +74,7 @@ def writing(folder: Path) -> Check:
     import numpy as np
 
     from landscape.storage import paths
-    from landscape.storage import results as store
+    from landscape.storage.atomic_files import replace_file
 
     path = paths.trial_file(folder)
     try:
@@ -82,8 +82,8 @@ def writing(folder: Path) -> Check:
             file["values"] = np.arange(3)
             file.flush()
             image = file.id.get_file_image()
-        store.replace_file(path, image)
-        store.replace_file(path, image)  # over itself, as a second measurement does
+        replace_file(path, image)
+        replace_file(path, image)  # over itself, as a second measurement does
         with h5py.File(path, "r") as file:
             passed = file["values"][:].tolist() == [0, 1, 2]
     except (LandscapeError, OSError) as error:

@@ -18,9 +18,11 @@ from landscape.conditions import Conditions
 from landscape.errors import Interrupted, OutputError, UsageError
 from landscape.fields import Array, Scalar, described_fields
 from landscape.storage import paths
-from landscape.storage import results as store
+from landscape.storage.array_files import load_arrays, save_arrays
 from landscape.storage.lock import claimed
 from landscape.storage.provenance import SCHEMA, Fingerprint, environment
+from landscape.storage.read import StoredResult, read_results, to_record
+from landscape.storage.write import require_results_file, write_results
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -141,12 +143,13 @@ def execute(
         return MeasurementRecord(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
     snapshot = paths.snapshot_file(output, analysis.name)
     with claimed(output):
-        store.require_ours(output)
+        require_results_file(output)
         if deliver:
             analysis.check_outputs(objective, output)
         resume = None if restart else _resumable(snapshot, fingerprint, objective, say)
-        if resume is None and output.exists() and (known := analysis.warm_start(objective, store.read(output), output)):
-            resume = known, 0.0
+        if resume is None and output.exists():
+            known = analysis.warm_start(objective, read_results(output), output)
+            resume = (known, 0.0) if known else None
         result, seconds = _drive(analysis, objective, snapshot, resume, fingerprint, report, stop)
         attributes = _attributes(analysis, objective, result, fingerprint, seconds)
         if result.trouble() and _complete(output, analysis.name):
@@ -167,7 +170,7 @@ def execute(
 
 def _replaced(output: Path, name: str, fingerprint: Fingerprint) -> list[str]:
     """In what the stored result of this analysis, which is about to be replaced, differs; empty if there is none."""
-    stored = store.read(output).get(name) if output.exists() else None
+    stored = read_results(output).get(name) if output.exists() else None
     parts = str(stored.attributes.get("fingerprint_parts", "")) if stored else ""
     try:
         earlier = Fingerprint.from_json(parts)
@@ -183,12 +186,12 @@ def _written(
     analysis: Analysis, objective: Objective, result: Any, attributes: Mapping[str, Any], output: Path
 ) -> tuple[Path, ...]:
     """Writes the result and its sidecars, and returns their paths."""
-    store.write(output, analysis.name, result, attributes, history=" ".join(["landscape", *sys.argv[1:]]))
+    write_results(output, analysis.name, result, attributes, history=" ".join(["landscape", *sys.argv[1:]]))
     written = [output]
     for suffix, arrays in analysis.sidecars(result, objective).items():
         sidecar = paths.beside(output, suffix)
         about = {"fingerprint": str(attributes["fingerprint"]), "analysis": analysis.name}
-        store.save_arrays(sidecar, arrays, about)
+        save_arrays(sidecar, arrays, about)
         written.append(sidecar)
     return tuple(written)
 
@@ -212,11 +215,11 @@ def has_readable_attributes(attributes: Mapping[str, Any]) -> bool:
         return False
 
 
-def results_of_same_matrix(groups: Mapping[str, store.Stored], name: str) -> dict[str, Any]:
+def results_of_same_matrix(groups: Mapping[str, StoredResult], name: str) -> dict[str, Any]:
     """The other results of a file that are of the same matrix as `name`: same weights, data, loss and operator."""
     from landscape.analyses import ANALYSES
 
-    def matrix(group: store.Stored) -> dict[str, Any]:
+    def matrix(group: StoredResult) -> dict[str, Any]:
         parts = json.loads(str(group.attributes.get("fingerprint_parts", "{}")))
         drawn = ("seed", "labels") if parts.get("operator") == "fisher" else ()
         return {key: parts.get(key) for key in (*SAME_MATRIX, *drawn)}
@@ -228,7 +231,7 @@ def results_of_same_matrix(groups: Mapping[str, store.Stored], name: str) -> dic
         for other, group in groups.items()
         if other in kinds and other != name and has_readable_attributes(group.attributes)
     }
-    return {other: store.as_record(kinds[other], group) for other, group in others.items() if matrix(group) == mine}
+    return {other: to_record(kinds[other], group) for other, group in others.items() if matrix(group) == mine}
 
 
 def plain_values(result: Result) -> dict[str, Any]:
@@ -270,7 +273,7 @@ def _drive(
             "device": str(objective.device),
             "seconds": repr(start - began),
         }
-        store.save_arrays(snapshot, progress.state(), about)
+        save_arrays(snapshot, progress.state(), about)
         saved = time.monotonic()
         cost = saved - start
 
@@ -304,7 +307,7 @@ def _complete(output: Path, name: str) -> bool:
     """Whether the file holds a conclusive result of this analysis, which an inconclusive one must not replace."""
     if not output.exists():
         return False
-    stored = store.read(output).get(name)
+    stored = read_results(output).get(name)
     return stored is not None and stored.attributes.get("status") == "complete"
 
 
@@ -324,7 +327,7 @@ def _resumable(
     """The state and seconds of an earlier run of the same fingerprint; UsageError if it was another run."""
     if not snapshot.exists():
         return None
-    arrays, about = store.load_arrays(snapshot)
+    arrays, about = load_arrays(snapshot)
     if not {"fingerprint", "loss", "seconds", "ways", "micro_batch", "device"} <= about.keys():
         raise OutputError(f"{snapshot} is no snapshot of this version of landscape", fix="--restart discards it")
     differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))

@@ -24,7 +24,7 @@ from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
 from landscape.objective import Objective
 from landscape.storage import paths
-from landscape.storage import results as store
+from landscape.storage.read import read_results, to_record
 
 Whole = tuple[list[Progress], Any]
 Written = tuple[Path, session.MeasurementRecord]
@@ -123,8 +123,8 @@ class AnalysisContract:
 
     def test_the_stored_result_reads_back_equal(self, analysis: Analysis, written: Written) -> None:
         output, measurement = written
-        stored = store.read(output)[analysis.name]
-        again = store.as_record(analysis.result, stored)
+        stored = read_results(output)[analysis.name]
+        again = to_record(analysis.result, stored)
         assert session.plain_values(again) == session.plain_values(measurement.result)
         assert stored.attributes["status"] == "complete"
 

@@ -36,7 +36,7 @@ def test_all_is_well_here(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("version", "passed"), [("2.9.1", False), ("2.10.0+cpu", True), ("3.0", True), ("git", True)])
 def test_an_old_torch_is_found(version: str, passed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "installed", lambda package: version)
+    monkeypatch.setattr(provenance, "version_of", lambda package: version)
     check = doctor.versions()
     assert check.passed == passed
     assert "CVE-2026-24747" in check.fix

@@ -22,7 +22,8 @@ import landscape
 from landscape import Eig, Objective, session
 from landscape.analyses import Progress
 from landscape.errors import Interrupted, OutputError, UsageError
-from landscape.storage import results as store
+from landscape.storage.read import read_results
+from landscape.storage.write import write_results
 
 Data = tuple[Tensor, Tensor]
 SLOW = """
@@ -107,7 +108,7 @@ def test_a_signal_saves_the_work_and_the_next_run_goes_on(tmp_path: Path, number
 @pytest.mark.slow
 def test_twenty_kills_leave_the_old_file_or_the_new_one_and_the_result_is_the_same(tmp_path: Path) -> None:
     output = tmp_path / "run.landscape.h5"
-    store.write(output, "other", landscape.run(Eig(k=1), small_objective()), {"status": "complete"})
+    write_results(output, "other", landscape.run(Eig(k=1), small_objective()), {"status": "complete"})
     clock = random.Random(0)
     resumed = 0
     with start(output, KILLED) as runs:
@@ -120,13 +121,13 @@ def test_twenty_kills_leave_the_old_file_or_the_new_one_and_the_result_is_the_sa
             runs.stdin.write("kill\n")
             while runs.stdout.readline() != "killed\n":
                 assert runs.poll() is None
-            groups = store.read(output)  # raises if the file is torn
+            groups = read_results(output)  # raises if the file is torn
             assert "other" in groups
             resumed += (tmp_path / "run.eig.partial").exists()
     assert resumed > 0
     measurement = session.execute(Eig(k=8), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
     assert np.array_equal(measurement.result.eigenvalues, expected())
-    assert set(store.read(output)) == {"other", "eig"}
+    assert set(read_results(output)) == {"other", "eig"}
 
 
 def small_objective() -> Objective:
@@ -159,7 +160,7 @@ def test_snapshots_cost_at_most_a_twentieth_of_the_time(tmp_path: Path, monkeypa
     def tick(progress: Progress) -> None:
         clock[0] += 2.0  # and a product two
 
-    monkeypatch.setattr(session.store, "save_arrays", save)
+    monkeypatch.setattr(session, "save_arrays", save)
     monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
     session.execute(Eig(k=5), small_objective(), output=tmp_path / "a.landscape.h5", report=tick)
     assert len(saves) >= 2
@@ -200,7 +201,7 @@ def test_a_result_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch
     def full(*arguments: object, **named: object) -> None:
         raise OutputError("no space left")
 
-    monkeypatch.setattr(session.store, "write", full)
+    monkeypatch.setattr(session, "write_results", full)
     measurement = session.execute(Eig(k=2), small_objective(), output=tmp_path / "a.landscape.h5")
     assert measurement.problem is not None
     assert measurement.result.converged.all()
@@ -241,7 +242,7 @@ def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path
 def test_the_group_says_what_it_was_made_from(tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     session.execute(Eig(k=2), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
-    attributes = store.read(output)["eig"].attributes
+    attributes = read_results(output)["eig"].attributes
     assert attributes["status"] == "complete"
     assert len(attributes["checkpoint_sha256"]) == len(attributes["data_sha256"]) == 64
     assert attributes["mode"] == "eval"

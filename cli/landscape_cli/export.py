@@ -18,7 +18,7 @@ def export(
 ) -> None:
     from landscape import export as exports
     from landscape.storage import paths
-    from landscape.storage import results as store
+    from landscape.storage.atomic_files import replace_file
 
     held = results.read(file)
     if "surface" not in held.records:
@@ -28,5 +28,5 @@ def export(
     result = held.records["surface"]
     for suffix, content in [*(exports.vts(result) if vts else []), *(exports.csv(result) if csv else [])]:
         path = paths.beside(file, f"surface{suffix}")
-        store.replace_file(path, content.encode())
+        replace_file(path, content.encode())
         typer.echo(f"wrote {path}", err=True)

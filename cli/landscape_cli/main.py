@@ -50,9 +50,9 @@ def root(
     ] = False,
 ) -> None:
     if version:
-        from landscape.storage.provenance import installed
+        from landscape.storage.provenance import version_of
 
-        typer.echo(f"landscape {installed('loss-landscape-geometry')}")
+        typer.echo(f"landscape {version_of('loss-landscape-geometry')}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -138,9 +138,10 @@ def _measure_one(
 ) -> MeasurementRecord | None:
     from landscape import figures, session
     from landscape.loading import load
-    from landscape.storage import results as store
+    from landscape.storage.read import read_results
+    from landscape.storage.write import require_results_file
 
-    store.require_ours(target)
+    require_results_file(target)
     objective = load(path, conditions, origins=origins)
     said = len(objective.notes)
     for note in objective.notes:
@@ -162,7 +163,7 @@ def _measure_one(
             picture,
             title=session.measurement_title(analysis.name, measurement.attributes),
             fingerprint=measurement.attributes["fingerprint"],
-            beside=session.results_of_same_matrix(store.read(target), analysis.name),
+            beside=session.results_of_same_matrix(read_results(target), analysis.name),
         )
         written.append(picture)
     if written:

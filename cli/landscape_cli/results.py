@@ -1,4 +1,4 @@
-"""Stored results as records, for the commands that only read them; needs no torch."""
+"""StoredResult results as records, for the commands that only read them; needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from landscape.analyses import ANALYSES
 from landscape.errors import OutputError
 
 if TYPE_CHECKING:
-    from landscape.storage.results import Stored
+    from landscape.storage.read import StoredResult
 
 REQUIRED = {
     "checkpoint", "checkpoint_sha256", "fingerprint", "fingerprint_parts", "wall_time_s", "status", "conditions",
@@ -24,7 +24,7 @@ class Results:
     """What a results file holds: groups as stored, and those that this version knows as records."""
 
     file: Path
-    groups: Mapping[str, Stored]
+    groups: Mapping[str, StoredResult]
     records: Mapping[str, Any]
 
     def name(self, analysis: str) -> str:
@@ -40,11 +40,11 @@ class Results:
 def read(file: Path) -> Results:
     """Raises OutputError if the file is none of ours, is damaged, or holds nothing that is known."""
     from landscape.session import has_readable_attributes
-    from landscape.storage import results as store
+    from landscape.storage.read import read_results, to_record
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
-    groups = store.read(file)
-    records = {name: store.as_record(kinds[name], group) for name, group in groups.items() if name in kinds}
+    groups = read_results(file)
+    records = {name: to_record(kinds[name], group) for name, group in groups.items() if name in kinds}
     incomplete = [
         name
         for name in records

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.objective import Objective
-    from landscape.storage.results import Stored
+    from landscape.storage.read import StoredResult
 
 State = Mapping[str, "np.ndarray"]
 TroubleKind: TypeAlias = Literal["unfinished", "not finite", "degenerate"]
@@ -148,7 +148,7 @@ class Analysis(Options):
         """Raises UsageError, before anything is measured, if `write_outputs` must not write its files there."""
         return
 
-    def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+    def warm_start(self, objective: Objective, stored: Mapping[str, StoredResult], output: Path) -> State | None:
         """A state to start from, made of the results that the file `output` already holds; None if they do not help."""
         return None
 

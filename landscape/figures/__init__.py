@@ -79,7 +79,7 @@ def _save(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from landscape.storage.results import replace_file
+    from landscape.storage.atomic_files import replace_file
 
     columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
     rows = -(-count // columns)

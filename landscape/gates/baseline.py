@@ -58,7 +58,7 @@ def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
     """Replaces the file as a whole or not at all. Raises OutputError if it cannot be written, or is no baseline."""
-    from landscape.storage.results import replace_file
+    from landscape.storage.atomic_files import replace_file
 
     if path.exists():
         read_baseline(path)  # what is none of ours is not overwritten

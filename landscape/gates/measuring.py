@@ -16,7 +16,8 @@ from landscape.gates.metric import RESULT_TYPES
 from landscape.gates.policy import Policy
 from landscape.session import ProgressCallback, StopSignals, execute, has_readable_attributes, ignore_progress
 from landscape.storage import paths
-from landscape.storage import results as store
+from landscape.storage.read import StoredResult, read_results, to_record
+from landscape.storage.write import require_results_file
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -61,10 +62,10 @@ def _discard_other_weights(output: Path, weights: str) -> None:
     """Removes an earlier check's results of other weights, which must not be taken for those of these."""
     if not output.exists():
         return
-    store.require_ours(output)
+    require_results_file(output)
     if any(
         not has_readable_attributes(group.attributes) or _weights(group) != weights
-        for group in store.read(output).values()
+        for group in read_results(output).values()
     ):
         try:
             output.unlink()
@@ -107,7 +108,7 @@ def read_entry(path: Path, policy: Policy) -> Entry:
         raise OutputError(f"{path} is no regular file", fix="name a .landscape.h5 file")
     groups = {
         name: group
-        for name, group in store.read(path).items()
+        for name, group in read_results(path).items()
         if name in RESULT_TYPES and has_readable_attributes(group.attributes)
     }
     chosen = {name: group for name, group in groups.items() if name in policy.analyses} or groups
@@ -117,11 +118,11 @@ def read_entry(path: Path, policy: Policy) -> Entry:
         raise OutputError(
             f"{path} holds results of different weights: {', '.join(chosen)}", fix="measure them again, all of one"
         )
-    held = {name: (store.as_record(RESULT_TYPES[name], group), group.attributes) for name, group in chosen.items()}
+    held = {name: (to_record(RESULT_TYPES[name], group), group.attributes) for name, group in chosen.items()}
     where = next(str(attributes.get("checkpoint", "")) for _, attributes in held.values())
     return entry_of_results(where or str(path), held, policy.metrics)
 
 
-def _weights(group: store.Stored) -> str:
+def _weights(group: StoredResult) -> str:
     """The weights that a result is of, as its fingerprint has them."""
     return str(json.loads(str(group.attributes["fingerprint_parts"])).get("weights"))

@@ -46,11 +46,11 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "processor": platform.machine(),
-        **{package: installed(package) for package in PACKAGES},
+        **{package: version_of(package) for package in PACKAGES},
     }
 
 
-def installed(package: str) -> str:
+def version_of(package: str) -> str:
     """The installed version of a distribution, or "none"."""
     try:
         return version(package)

@@ -23,7 +23,7 @@ from landscape.compute.strategy import Strategy
 from landscape.errors import UsageError
 from landscape.figures.density import confidence_band
 from landscape.operators import HessianOperator
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 
 Data = tuple[Tensor, Tensor]
 
@@ -223,6 +223,6 @@ def test_only_results_of_the_same_matrix_stand_beside_each_other(classification:
     density: dict[str, Any] = {"probes": 2, "steps": 5}
     landscape.run(Eig(k=2), objective, output=output)
     landscape.run(Density(**density), objective, output=output)
-    assert set(session.results_of_same_matrix(store.read(output), "density")) == {"eig"}
+    assert set(session.results_of_same_matrix(read_results(output), "density")) == {"eig"}
     landscape.run(Density(**density, operator="ggn"), objective, output=output)
-    assert session.results_of_same_matrix(store.read(output), "density") == {}
+    assert session.results_of_same_matrix(read_results(output), "density") == {}

@@ -23,7 +23,7 @@ from landscape.analyses.eig_basis import BasisRows, plan_basis
 from landscape.compute.strategy import Strategy
 from landscape.errors import NumericalError, UsageError
 from landscape.operators import HessianOperator
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 
 Data = tuple[Tensor, Tensor]
 
@@ -213,7 +213,7 @@ def test_values_that_are_not_even_known_are_nan(classification: Data, tmp_path: 
     assert np.isnan(result.eigenvalues).tolist() == [False] * 3 + [True] * 2
     assert not result.converged.any()
     assert "0 of 5 eigenvalues converged in 3 products" in str(result.trouble())
-    assert store.read(output)["eig"].values["eigenvalues"].shape == (5,)
+    assert read_results(output)["eig"].values["eigenvalues"].shape == (5,)
 
 
 def test_more_eigenvalues_than_parameters_is_a_usage_error(classification: Data) -> None:

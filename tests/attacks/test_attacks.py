@@ -33,7 +33,7 @@ import landscape
 from landscape.checkpoints import Spec, read
 from landscape.checkpoints.inspection import inspect
 from landscape.errors import LandscapeError
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape.tasks import batch_files as probes
 from landscape_cli.main import status
 
@@ -700,7 +700,7 @@ def test_torch_s_own_safe_reading_would_have_given_the_memory(tmp_path: Path) ->
 def test_a_hostile_results_file_is_refused(make: Attack, tmp_path: Path) -> None:
     path = make(tmp_path)
     with Cost() as cost, pytest.raises(LandscapeError):
-        store.read(path)
+        read_results(path)
     assert cost.bytes < BEYOND
     assert cost.seconds < SECONDS
 

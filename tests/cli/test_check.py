@@ -18,7 +18,7 @@ from conftest import SAMPLES
 
 import landscape
 from landscape.gates import measuring as checking
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape.zoo import digits, mlp
 from landscape_cli.main import status
 
@@ -232,8 +232,8 @@ class TestOutcomes:
     def test_results_stay_beside_the_checkpoint_and_replace_nobodys_own(self, known: str) -> None:
         assert status(["eig", known, "-k", "2", "--no-plot"]) == 0
         assert status(["check", known, *FAST]) == 0
-        assert len(store.read(Path("mlp.landscape.h5"))["eig"].values["eigenvalues"]) == 2
-        assert len(store.read(Path("mlp.check.landscape.h5"))["eig"].values["eigenvalues"]) == 1
+        assert len(read_results(Path("mlp.landscape.h5"))["eig"].values["eigenvalues"]) == 2
+        assert len(read_results(Path("mlp.check.landscape.h5"))["eig"].values["eigenvalues"]) == 1
         assert status(["check", known, *FAST, "-o", "elsewhere/"]) == 0
         assert Path("elsewhere/mlp.check.landscape.h5").exists()
 
@@ -589,7 +589,7 @@ class TestOthers:
 
     def test_the_list_shows_values_where_there_are_results(self, known: str, capsys: Captured) -> None:
         assert status(["check", known, *FAST]) == 0
-        value = store.read(Path("mlp.check.landscape.h5"))["eig"].values["eigenvalues"][0]
+        value = read_results(Path("mlp.check.landscape.h5"))["eig"].values["eigenvalues"][0]
         capsys.readouterr()
         assert status(["check", known, "--list"]) == 0
         assert f"{value:.6g}" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLES
 
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape_cli.main import status
 
 Captured = pytest.CaptureFixture[str]
@@ -44,7 +44,7 @@ def test_an_edit_is_written_measured_and_undone(capsys: Captured) -> None:
     assert "accuracy after" in out
     assert "the factors are those in a.factors.safetensors" in err
     assert "a.edited.safetensors, a.edited.undo.safetensors" in err
-    assert {"memorization", "edit"} <= set(store.read(Path("a.landscape.h5")))
+    assert {"memorization", "edit"} <= set(read_results(Path("a.landscape.h5")))
     content = Path("a.pt").read_bytes()
     assert status(["edit", "a.edited.safetensors", "--undo", "-o", "b.pt"]) == 0
     assert Path("b.pt").read_bytes() == content

@@ -17,7 +17,7 @@ from conftest import ROOT, SAMPLES
 
 import landscape
 from landscape import Eig
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape.zoo import digits, mlp
 from landscape_cli.main import commands, status
 
@@ -127,7 +127,7 @@ class TestEig:
         def full(*arguments: object, **named: object) -> None:
             raise OutputError("no space left")
 
-        monkeypatch.setattr(store, "write", full)
+        monkeypatch.setattr("landscape.session.write_results", full)
         assert status(["eig", "mlp.pt", "-k", "1"]) == 2
         out, err = capsys.readouterr()
         assert "eigenvalues" in out
@@ -327,4 +327,4 @@ class TestAsAProcess:
 def test_the_stored_eigenvalues_are_those_printed(ckpt: Path, capsys: Captured) -> None:
     assert status(["eig", "mlp.pt", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)["result"]["eigenvalues"]
-    assert np.array_equal(store.read(Path("mlp.landscape.h5"))["eig"].values["eigenvalues"], printed)
+    assert np.array_equal(read_results(Path("mlp.landscape.h5"))["eig"].values["eigenvalues"], printed)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import SAMPLES
 
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape_cli.main import status
 
 Captured = pytest.CaptureFixture[str]
@@ -37,7 +37,7 @@ def test_a_plane_is_measured_drawn_and_said(capsys: Captured) -> None:
     assert "curvature alpha" in out
     assert "wrote a.landscape.h5, a.surface.png" in err
     assert "passes over the data" in err
-    stored = store.read(Path("a.landscape.h5"))["surface"]
+    stored = read_results(Path("a.landscape.h5"))["surface"]
     assert stored.values["loss"].shape == (9, 9)
     assert json.loads(str(stored.attributes["options"]))["normalise"] == "filter"
 

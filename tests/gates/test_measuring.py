@@ -19,7 +19,7 @@ from landscape.gates.metric import Metric
 from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, parse_policy
 from landscape.gates.verdict import Verdict, exit_code, judge
 from landscape.objective import Objective
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape.zoo import digits
 from landscape_cli.options import configured
 
@@ -168,7 +168,7 @@ def test_only_a_check_s_own_file_is_replaced_and_a_users_stays(tmp_path: Path) -
         landscape.run(Trace(rtol=0.5), landscape.load(CHECKPOINT), output=output)
         other = moved(lambda theta: 1.1 * theta)
         checking.measure_entry("x", lambda other=other: other, rules, checking.MeasurementSetup([Eig(k=1)], output))  # type: ignore[misc]
-        assert ("trace" in store.read(output)) == kept, name
+        assert ("trace" in read_results(output)) == kept, name
 
 
 def test_results_of_other_weights_in_one_file_are_refused_and_the_name_is_of_what_is_judged(tmp_path: Path) -> None:

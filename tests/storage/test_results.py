@@ -19,7 +19,11 @@ from hypothesis.extra import numpy as arrays
 from landscape.errors import OutputError
 from landscape.fields import array, scalar
 from landscape.storage import paths
-from landscape.storage import results as store
+from landscape.storage.array_files import load_arrays, save_arrays
+from landscape.storage.atomic_files import replace_file
+from landscape.storage.paths import MARK
+from landscape.storage.read import StoredResult, read_results, to_record
+from landscape.storage.write import LIBVER, write_results
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def record(rows: int = 3, columns: int = 4, **changes: Any) -> Record:
 
 def write(path: Path, name: str = "demo", **changes: Any) -> Record:
     written = record(**changes)
-    store.write(path, name, written, {"status": "complete", "absent": None})
+    write_results(path, name, written, {"status": "complete", "absent": None})
     return written
 
 
@@ -55,7 +59,7 @@ class TestRoundTrip:
         path = tmp_path_factory.mktemp("store") / "a.landscape.h5"
         rows, columns = heights.shape
         write(path, rows=rows, columns=columns, heights=heights, total=total)
-        again = store.as_record(Record, store.read(path)["demo"])
+        again = to_record(Record, read_results(path)["demo"])
         assert again.heights.tobytes() == heights.tobytes()
         assert np.array_equal(again.total, total, equal_nan=True)
         assert again.flags.dtype == bool
@@ -74,25 +78,25 @@ class TestRoundTrip:
 
     def test_a_missing_field_is_named(self, tmp_path: Path) -> None:
         write(tmp_path / "a.landscape.h5")
-        stored = store.read(tmp_path / "a.landscape.h5")["demo"]
+        stored = read_results(tmp_path / "a.landscape.h5")["demo"]
         del stored.values["heights"]
         with pytest.raises(OutputError, match="lacks heights"):
-            store.as_record(Record, stored)
+            to_record(Record, stored)
 
     def test_another_group_stays_and_the_same_one_is_replaced(self, tmp_path: Path) -> None:
         path = tmp_path / "a.landscape.h5"
         write(path, "first", total=1.0)
         write(path, "second", total=2.0)
         write(path, "first", total=3.0)
-        groups = store.read(path)
+        groups = read_results(path)
         assert {name: group.values["total"] for name, group in groups.items()} == {"first": 3.0, "second": 2.0}
         with h5py.File(path) as file:
             assert len(file.attrs["history"].splitlines()) == 3
 
     def test_snapshots_keep_scalars_and_shapes(self, tmp_path: Path) -> None:
         state = {"count": np.asarray(3), "rows": np.zeros((0, 4)), "values": np.array([np.nan, -0.0])}
-        store.save_arrays(tmp_path / "s", state, {"note": "a 'quoted' word"})
-        again, about = store.load_arrays(tmp_path / "s")
+        save_arrays(tmp_path / "s", state, {"note": "a 'quoted' word"})
+        again, about = load_arrays(tmp_path / "s")
         assert about == {"note": "a 'quoted' word"}
         assert all(again[name].shape == value.shape for name, value in state.items())
         assert again["values"].tobytes() == state["values"].tobytes()
@@ -106,7 +110,7 @@ class TestAtomic:
         fsync, replace = os.fsync, Path.replace
         monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("fsync"), fsync(descriptor)))
         monkeypatch.setattr(Path, "replace", lambda self, to: (order.append("replace"), replace(self, to)))
-        store.replace_file(tmp_path / "a", b"content")
+        replace_file(tmp_path / "a", b"content")
         assert order == ["fsync", "replace", "fsync"]  # the file, its name, the folder
 
     def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
@@ -114,7 +118,7 @@ class TestAtomic:
         (tmp_path / "a.landscape.h5").symlink_to(tmp_path / "real" / "a.landscape.h5")
         write(tmp_path / "a.landscape.h5")
         assert (tmp_path / "a.landscape.h5").is_symlink()
-        assert "demo" in store.read(tmp_path / "real" / "a.landscape.h5")
+        assert "demo" in read_results(tmp_path / "real" / "a.landscape.h5")
 
     def test_companions_of_different_outputs_differ(self) -> None:
         names = {paths.beside(Path(name), "eig.png").name for name in ("lr0.1", "lr0.5", "lr0.5.h5x", "b.landscape.h5")}
@@ -154,26 +158,26 @@ class TestGuardedReading:
         with self.hostile(tmp_path / "a.landscape.h5") as file:
             file["demo/stolen"] = h5py.ExternalLink(str(tmp_path / "secret.landscape.h5"), "/demo/total")
         with pytest.raises(OutputError, match="/demo/stolen is a link to elsewhere"):
-            store.read(tmp_path / "a.landscape.h5")
+            read_results(tmp_path / "a.landscape.h5")
 
     def test_a_soft_link_is_not_followed(self, tmp_path: Path) -> None:
         with self.hostile(tmp_path / "a.landscape.h5") as file:
             file["again"] = h5py.SoftLink("/demo")
         with pytest.raises(OutputError, match="/again is a link"):
-            store.read(tmp_path / "a.landscape.h5")
+            read_results(tmp_path / "a.landscape.h5")
 
     def test_declared_petabytes_are_refused(self, tmp_path: Path) -> None:
         with self.hostile(tmp_path / "a.landscape.h5") as file:
             file["demo"].create_dataset("huge", shape=(10**14,), dtype="f8", chunks=(1024,))
         with pytest.raises(OutputError, match="declares 8e\\+14 bytes"):
-            store.read(tmp_path / "a.landscape.h5")
+            read_results(tmp_path / "a.landscape.h5")
 
     def test_external_storage_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "raw").write_bytes(bytes(80))
         with self.hostile(tmp_path / "a.landscape.h5") as file:
             file["demo"].create_dataset("raw", shape=(10,), dtype="f8", external=[(str(tmp_path / "raw"), 0, 80)])
         with pytest.raises(OutputError, match="not a plain data set"):
-            store.read(tmp_path / "a.landscape.h5")
+            read_results(tmp_path / "a.landscape.h5")
 
     def test_a_virtual_data_set_is_refused(self, tmp_path: Path) -> None:
         with self.hostile(tmp_path / "a.landscape.h5") as file:
@@ -181,7 +185,7 @@ class TestGuardedReading:
             layout[:] = h5py.VirtualSource("other.h5", "x", shape=(3,))
             file["demo"].create_virtual_dataset("v", layout)
         with pytest.raises(OutputError, match="not a plain data set"):
-            store.read(tmp_path / "a.landscape.h5")
+            read_results(tmp_path / "a.landscape.h5")
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -193,18 +197,18 @@ class TestGuardedReading:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(OutputError, match=message):
-            store.read(path)
+            read_results(path)
 
     def test_another_program_s_hdf5_and_a_newer_schema_are_said(self, tmp_path: Path) -> None:
         path = tmp_path / "a.landscape.h5"
         with h5py.File(path, "w"):
             pass
         with pytest.raises(OutputError, match="not one of landscape's"):
-            store.read(path)
+            read_results(path)
         with h5py.File(path, "r+") as file:
-            file.attrs[store.MARK] = 99
+            file.attrs[MARK] = 99
         with pytest.raises(OutputError, match="newer landscape"):
-            store.read(path)
+            read_results(path)
 
     @settings(max_examples=60, deadline=None)
     @given(position=st.floats(0, 1), byte=st.integers(0, 255))
@@ -217,14 +221,14 @@ class TestGuardedReading:
         content[int(position * (len(content) - 1))] = byte
         path.write_bytes(bytes(content))
         try:
-            store.read(path)
+            read_results(path)
         except OutputError:
             pass
 
     def test_a_damaged_snapshot_names_the_remedy(self, tmp_path: Path) -> None:
         (tmp_path / "s").write_bytes(b"\xff" * 40)
         with pytest.raises(OutputError, match="--restart discards it"):
-            store.load_arrays(tmp_path / "s")
+            load_arrays(tmp_path / "s")
 
 
 @dataclass(frozen=True)
@@ -237,8 +241,8 @@ class Named:
 class TestNames:
     def test_words_come_back_and_are_a_scale(self, tmp_path: Path) -> None:
         names = np.array(["conv.1", "käse", "", "x" * 300])
-        store.write(tmp_path / "a.landscape.h5", "demo", Named(names, np.arange(4)), {"status": "complete"})
-        again = store.as_record(Named, store.read(tmp_path / "a.landscape.h5")["demo"])
+        write_results(tmp_path / "a.landscape.h5", "demo", Named(names, np.arange(4)), {"status": "complete"})
+        again = to_record(Named, read_results(tmp_path / "a.landscape.h5")["demo"])
         assert again.layer.tolist() == names.tolist()
         assert again.often is None
         with h5py.File(tmp_path / "a.landscape.h5") as file:
@@ -247,35 +251,35 @@ class TestNames:
             assert "often" not in file["demo"]
 
     def test_an_optional_number_that_is_there_is_stored(self, tmp_path: Path) -> None:
-        store.write(tmp_path / "a.landscape.h5", "demo", Named(np.array(["a"]), np.arange(1), 2.5), {})
-        assert store.as_record(Named, store.read(tmp_path / "a.landscape.h5")["demo"]).often == 2.5
+        write_results(tmp_path / "a.landscape.h5", "demo", Named(np.array(["a"]), np.arange(1), 2.5), {})
+        assert to_record(Named, read_results(tmp_path / "a.landscape.h5")["demo"]).often == 2.5
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        store.write(tmp_path / "a.landscape.h5", "demo", Named(np.array(["a", "b"]), np.arange(2)), {})
+        write_results(tmp_path / "a.landscape.h5", "demo", Named(np.array(["a", "b"]), np.arange(2)), {})
         return tmp_path / "a.landscape.h5"
 
     def test_more_text_than_the_file_can_hold_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Elements may point at one and the same long text: what is read is weighed, not what is declared."""
         path = tmp_path / "a.landscape.h5"
-        store.write(path, "demo", Named(np.array(["x" * 3000] * 2), np.arange(2)), {})
-        monkeypatch.setattr(store, "DEFLATE_LIMIT", 4000 / path.stat().st_size)
+        write_results(path, "demo", Named(np.array(["x" * 3000] * 2), np.arange(2)), {})
+        monkeypatch.setattr("landscape.storage.read.DEFLATE_LIMIT", 4000 / path.stat().st_size)
         with pytest.raises(OutputError, match="more text than its file can hold"):
-            store.read(path)
+            read_results(path)
 
     def test_names_that_are_not_text_are_damage(self, path: Path) -> None:
-        with h5py.File(path, "r+", libver=store.LIBVER) as file:
+        with h5py.File(path, "r+", libver=LIBVER) as file:
             del file["demo/layer"]
             file["demo"].create_dataset("layer", data=np.array([b"\xff\xfe", b"b"], dtype=h5py.string_dtype()))
         with pytest.raises(OutputError, match="is damaged"):
-            store.read(path)
+            read_results(path)
 
     def test_names_in_a_table_are_of_another_kind(self, path: Path) -> None:
-        with h5py.File(path, "r+", libver=store.LIBVER) as file:
+        with h5py.File(path, "r+", libver=LIBVER) as file:
             del file["demo/layer"]
             file["demo"].create_dataset("layer", data=np.array([["a", "b"]], dtype=h5py.string_dtype()))
         with pytest.raises(OutputError):
-            store.as_record(Named, store.read(path)["demo"])
+            to_record(Named, read_results(path)["demo"])
 
 
 def test_every_group_of_a_file_opens_in_xarray_after_others_were_added(tmp_path: Path) -> None:
@@ -285,8 +289,8 @@ def test_every_group_of_a_file_opens_in_xarray_after_others_were_added(tmp_path:
     path = tmp_path / "a.landscape.h5"
     names = Named(np.array(["a", "b"]), np.arange(2))
     for group in ("one", "two", "three"):
-        store.write(path, group, record(rows=60, columns=70), {"status": group})
-        store.write(path, f"{group}-named", names, {})
+        write_results(path, group, record(rows=60, columns=70), {"status": group})
+        write_results(path, f"{group}-named", names, {})
     for group in ("one", "two", "three"):
         with xarray.open_dataset(path, group=group, engine="h5netcdf") as dataset:
             assert dataset["heights"].dims == ("row", "grid")
@@ -320,6 +324,6 @@ class Tabled(Named):
 def test_columns_that_do_not_fit_together_are_damage(damage: dict[str, Any]) -> None:
     whole = {"layer": np.array(["a", "b"]), "size": np.arange(2), "layer_trace": np.ones(2), "layer_share": np.ones(2)}
     values = {name: value for name, value in {**whole, **damage}.items() if value is not None}
-    assert store.as_record(Tabled, store.Stored(whole, {})).layer_trace is not None
+    assert to_record(Tabled, StoredResult(whole, {})).layer_trace is not None
     with pytest.raises(OutputError):
-        store.as_record(Tabled, store.Stored(values, {}))
+        to_record(Tabled, StoredResult(values, {}))

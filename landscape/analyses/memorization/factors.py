@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from landscape.evaluation.layers.kfac import Factor, FactorSettings
     from landscape.network.linear_maps import LinearMap
     from landscape.objective import Objective
-    from landscape.storage.results import Stored
+    from landscape.storage.read import StoredResult
 
 PHASE = "factors"
 SAME_LOSS = 1e-4  # relative: factors of a model whose loss differs more are those of another one
@@ -204,15 +204,15 @@ class Factored(Analysis):
         named = {name: options.get(name) for name in ("factors_on", "bounded_by")}
         return options | {option: stored_population(name) for option, name in named.items() if name is not None}
 
-    def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+    def warm_start(self, objective: Objective, stored: Mapping[str, StoredResult], output: Path) -> State | None:
         from landscape.analyses.shared.phases import prefix_state
-        from landscape.storage import results as store
+        from landscape.storage.array_files import load_arrays
 
         sidecar = paths.beside(output, paths.FACTORS)
         if not sidecar.exists():
             return None
         try:
-            arrays, _ = store.load_arrays(sidecar)
+            arrays, _ = load_arrays(sidecar)
         except OutputError:
             return None
         identity, loss = arrays.pop("identity", None), arrays.pop("loss", None)

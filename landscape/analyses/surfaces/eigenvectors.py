@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.objective import Objective
-    from landscape.storage.results import Stored
+    from landscape.storage.read import StoredResult
 
 
 def compute_eigenvectors(
@@ -35,13 +35,13 @@ def compute_eigenvectors(
 
 
 def load_stored_eigenvectors(
-    objective: Objective, stored: Mapping[str, Stored], output: Path, count: int
+    objective: Objective, stored: Mapping[str, StoredResult], output: Path, count: int
 ) -> np.ndarray | None:
     """Those that `eig --save-vectors` left beside `output` for the same weights, data and loss, if there are any."""
     import numpy as np
 
     from landscape.storage import paths
-    from landscape.storage import results as store
+    from landscape.storage.array_files import load_arrays
 
     sidecar = paths.beside(output, paths.EIGENVECTORS)
     if "eig" not in stored or not sidecar.exists():
@@ -52,7 +52,7 @@ def load_stored_eigenvectors(
     enough = parts.get("k", 0) >= count and parts.get("tol", 1.0) <= Eig().tol
     wanted = parts.get("operator") == "hessian" and parts.get("which") == "largest" and enough
     try:
-        arrays, about = store.load_arrays(sidecar)
+        arrays, about = load_arrays(sidecar)
     except OutputError:
         return None
     fits = about.get("fingerprint") == attributes.get("fingerprint") and attributes.get("status") == "complete"

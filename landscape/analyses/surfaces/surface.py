@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from landscape.evaluation.sweep import Plane, Sweep
     from landscape.losses.protocol import Loss
     from landscape.objective import Objective
-    from landscape.storage.results import Stored
+    from landscape.storage.read import StoredResult
 
 AxesKind = Literal["random", "eigen", "gradient", "checkpoints", "trajectory"]
 WORTH_A_TRIAL = 200  # points from which a trial of some twenty passes pays
@@ -169,7 +169,7 @@ class Surface(Analysis):
         named = self._trajectory().checkpoints if self.trajectory else self.towards
         return {"others": [other_checkpoint(objective, one, flag).digest for one in named]} if named else {}
 
-    def warm_start(self, objective: Objective, stored: Mapping[str, Stored], output: Path) -> State | None:
+    def warm_start(self, objective: Objective, stored: Mapping[str, StoredResult], output: Path) -> State | None:
         from landscape.analyses.surfaces.eigenvectors import load_stored_eigenvectors
 
         if self.axes != "eigen":

@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from landscape.checkpoints import json_data
-from landscape.checkpoints.edits import atomic_files as drafts
 from landscape.checkpoints.edits.segments import LITERAL, Recipe, Segment
 from landscape.checkpoints.formats import safetensors_format, sniff
 from landscape.errors import CheckpointError, UsageError, listing, safe_excerpt
+from landscape.storage import atomic_files
 from landscape.storage.paths import UNDO, UNDO_INSIDE, UNDO_KEY, safetensors_metadata, undo_file
 
 SCHEMA = 1
@@ -75,14 +75,14 @@ def undo(edited: Path, output: Path | None = None) -> Path:
     if os.path.lexists(output):
         _require_identical(output, original)
         return output
-    with drafts.drafted(output) as folder:
+    with atomic_files.draft_folder(output) as folder:
         for listed, recipe in zip(original["files"], known.recipes, strict=True):
-            if drafts.fill(folder / listed["name"], recipe.pieces(sources)) != listed["sha256"]:
+            if atomic_files.write_new_file(folder / listed["name"], recipe.pieces(sources)) != listed["sha256"]:
                 raise _damaged(undo_file(edited), f"it does not give {listed['name']} back")
         if original["directory"]:
-            drafts.settle_folder(folder, output)
+            atomic_files.move_folder(folder, output)
         else:
-            drafts.settle_files(folder, {original["files"][0]["name"]: output})
+            atomic_files.move_files(folder, {original["files"][0]["name"]: output})
     return output
 
 

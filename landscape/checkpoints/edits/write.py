@@ -13,7 +13,6 @@ from torch import Tensor
 from landscape.checkpoints import json_data, reading
 from landscape.checkpoints import weight_sets as nests
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.checkpoints.edits import atomic_files as drafts
 from landscape.checkpoints.edits import undo as undoing
 from landscape.checkpoints.edits.casting import cast, raw
 from landscape.checkpoints.edits.layout import Plan, converted, patched
@@ -22,7 +21,7 @@ from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.describe import look
 from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.errors import CheckpointError, UsageError, listing
-from landscape.storage import paths
+from landscape.storage import atomic_files, paths
 
 ELSEWHERE = "write elsewhere, or move what is there away"
 
@@ -59,8 +58,8 @@ def write(
         plan = patched(contents, {refs[name].storage.key: tensor for name, tensor in values.items()}, output)
     else:
         plan = converted(contents, checkpoint, refs, values, output)
-    with drafts.drafted(output) as folder:
-        edited = {name: drafts.fill(folder / name, pieces) for name, pieces in plan.written.items()}
+    with atomic_files.draft_folder(output) as folder:
+        edited = {name: atomic_files.write_new_file(folder / name, pieces) for name, pieces in plan.written.items()}
         _require_written(folder if folded else folder / output.name, weights if kept else None, checkpoint, values)
         original = {file.name: undoing.file_digest(file) for file in plan.originals}
         said = {
@@ -74,11 +73,11 @@ def write(
         undo = undoing.Undo(said, _recipes(plan, folder, list(original.values())))
         contents.require_unchanged()
         name = paths.UNDO_INSIDE if folded else paths.undo_beside(output).name
-        drafts.fill(folder / name, [undo.to_bytes()])
+        atomic_files.write_new_file(folder / name, [undo.to_bytes()])
         if folded:
-            drafts.settle_folder(folder, output)
+            atomic_files.move_folder(folder, output)
         else:
-            drafts.settle_files(folder, {place: output.with_name(place) for place in (name, output.name)})
+            atomic_files.move_files(folder, {place: output.with_name(place) for place in (name, output.name)})
     home = output if folded else output.parent
     return [home / place for place in (*edited, name)]
 

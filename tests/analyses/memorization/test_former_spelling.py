@@ -21,7 +21,7 @@ from landscape.gates.baseline import Baseline
 from landscape.gates.metric import Metric
 from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
-from landscape.storage import results as store
+from landscape.storage.read import read_results, to_record
 
 Data = tuple[Tensor, Tensor]
 FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 50}
@@ -80,7 +80,7 @@ def test_a_stored_result_reads_back_with_today_s_names(
     objective: Objective = fitted(classification)
     result = session.execute(analysis, objective, output=output, deliver=False).result
     respelled(output, analysis.name)
-    again = store.as_record(kind, store.read(output)[analysis.name])
+    again = to_record(kind, read_results(output)[analysis.name])
     assert list(again.population) == ["memorized", "clean", "held-out"]
     assert session.plain(again) == session.plain(result)
 

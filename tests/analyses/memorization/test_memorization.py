@@ -20,7 +20,7 @@ from landscape.analyses.memorization.memorization import RHOS
 from landscape.analyses.memorization.memorization_result import MemorizationResult
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation.per_sample import outcomes
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 
 Data = tuple[Tensor, Tensor]
 
@@ -302,7 +302,7 @@ class TestTheNoisySample:
 def test_the_stored_result_has_the_documented_names(classification: Data, tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     session.run(Memorization(**FEW), fitted(classification), output=output)
-    held = store.read(output)["memorization"].values
+    held = read_results(output)["memorization"].values
     names = (
         "accuracy rho kept_fraction curvature_mass weight_energy delta_loss delta_loss_lo delta_loss_hi edit_damage "
     )

@@ -21,7 +21,7 @@ from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.summary import PlaneView
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
 from landscape.evaluation.sweep import PassSettings, Plane, Sweep
-from landscape.storage import results as store
+from landscape.storage.read import read_results
 from landscape.zoo import digits, mlp, resnet
 
 Data = tuple[Tensor, Tensor]
@@ -538,7 +538,7 @@ def test_stored_eigenvectors_are_used_if_they_fit(tmp_path: Path, classification
     assert "the eigenvectors are those in run.eig.safetensors" in objective.notes
     assert not any("products" in note for note in seen)
     assert np.allclose(reused.result.loss, plain.loss, rtol=1e-3)
-    assert set(store.read(output)) == {"eig", "surface"}
+    assert set(read_results(output)) == {"eig", "surface"}
     few = tmp_path / "few.landscape.h5"
     landscape.run(Eig(k=1, save_vectors=True), objective, output=few)
     objective.notes.clear()

@@ -1,0 +1,100 @@
+"""Files that appear whole or not at all: written under a temporary name beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from landscape.errors import OutputError
+from landscape.storage import paths
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file whose earlier content stays until the new content is on the disk: a crash leaves one of the two.
+
+    Raises OutputError if the file cannot be written.
+    """
+    path = path.resolve()  # a link stays a link
+    temporary = paths.temporary_file(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}",
+            why="what was there before is untouched" if path.exists() else "",
+            fix="free some space, or write elsewhere with -o FILE",
+        ) from error
+
+
+@contextmanager
+def draft_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that is removed afterwards; an OSError in the block is raised as OutputError."""
+    folder = paths.temporary_file(target)
+    try:
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror}",
+            why="what was there before is untouched" if os.path.lexists(target) else "",
+            fix="free some space, or write elsewhere",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_new_file(path: Path, pieces: Iterable[bytes | memoryview]) -> str:
+    """Writes a new file, which is on the disk when this returns, and returns the sha256 of its content."""
+    digest = hashlib.sha256()
+    with path.open("xb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def move_files(folder: Path, targets: Mapping[str, Path]) -> None:
+    """Renames drafts to their targets, in this order; all targets are in the folder that holds the draft folder."""
+    for name, target in targets.items():
+        (folder / name).replace(target)
+    sync_directory(folder.parent)
+
+
+def move_folder(folder: Path, target: Path) -> None:
+    """Renames a draft folder to its target; an older folder there is kept until the rename has succeeded."""
+    sync_directory(folder)
+    if not target.exists():
+        folder.rename(target)
+    else:
+        older = target.rename(paths.older_version(target))
+        try:
+            folder.rename(target)
+        except OSError:
+            older.rename(target)
+            raise
+        shutil.rmtree(older)
+    sync_directory(target.parent)
+
+
+def sync_directory(folder: Path) -> None:
+    """Puts the names in a folder on the disk, as fsync puts the bytes of a file."""
+    if platform.system() == "Windows":  # directories cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

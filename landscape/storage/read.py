@@ -1,0 +1,164 @@
+"""Reads results files (HDF5) with suspicion: their structure and declared sizes are checked before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from landscape.errors import OutputError
+from landscape.fields import Array, Scalar, described_fields, dimensions
+from landscape.storage.paths import MARK
+from landscape.storage.provenance import SCHEMA
+
+DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file's size
+H5PY_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)  # of damaged files
+MAX_TEXTS = 100_000  # entries in a list of texts
+TEXTS_PER_READ = 100  # entries read at once: each may claim a text as long as the file
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """One analysis of a results file: arrays and numbers by name, and the attributes of its group."""
+
+    values: dict[str, Any]
+    attributes: dict[str, Any]
+
+
+def read_results(path: Path) -> dict[str, StoredResult]:
+    """Every analysis of a results file by name; raises OutputError for other files, and for damaged or hostile ones."""
+    try:
+        with open_results(path) as file:
+            return {name: _read_group(group) for name, group in file.items()}
+    except H5PY_ERRORS as error:
+        raise OutputError(f"{path} is damaged: {error}", fix="measure again") from error
+
+
+def to_record(kind: type, stored: StoredResult) -> Any:
+    """The result dataclass of this kind from its stored values; absent optional fields are None.
+
+    Raises OutputError for missing fields, and for values of other types or shapes than the fields describe.
+    """
+    missing = sorted(_required_fields(kind, stored.values) - stored.values.keys())
+    if missing:
+        raise OutputError(f"the stored {kind.__name__} lacks {', '.join(missing)}", fix="measure again")
+    malformed = [*_malformed_scalars(kind, stored.values), *_malformed_arrays(kind, stored.values)]
+    if malformed:
+        raise OutputError(
+            f"the stored {kind.__name__} has values of another kind: {', '.join(malformed)}", fix="measure again"
+        )
+    names = [f.name for f in described_fields(kind, Array)] + [f.name for f in described_fields(kind, Scalar)]
+    return kind(**{name: stored.values.get(name) for name in names})
+
+
+@contextmanager
+def open_results(path: Path) -> Iterator[h5py.File]:
+    """The open results file; raises OutputError unless it consists of groups of plain data sets that fit its size."""
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        what = "there is no file" if not path.exists() else "not an HDF5 file, or a damaged one:"
+        raise OutputError(f"{what} {path}", fix="name a .landscape.h5 file") from error
+    with file:
+        if MARK not in file.attrs:
+            raise OutputError(f"{path} is an HDF5 file, but not one of landscape's")
+        if int(file.attrs[MARK]) > SCHEMA:
+            raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
+        declared = sum(_declared_bytes(file, name, path) for name in file)
+        if declared > DEFLATE_LIMIT * path.stat().st_size:
+            raise OutputError(f"{path} declares {declared:.2g} bytes, more than its size can hold")
+        yield file
+
+
+# -- fields of a record --------------------------------------------------------------------------------------------
+
+
+def _required_fields(kind: type, values: Mapping[str, Any]) -> set[str]:
+    """The names of the fields that must be stored: columns of one table are stored all together or not at all."""
+    arrays, scalars = list(described_fields(kind, Array)), list(described_fields(kind, Scalar))
+    optional = {f.name for f in arrays if f.default is None} | {f.name for f in scalars if f.about.optional}
+    for dimension in getattr(kind, "tables", ()):
+        columns = {f.name for f in arrays if f.about.dims[0] == dimension and f.name.startswith(dimension)}
+        optional -= columns if columns & values.keys() else set()
+    return ({f.name for f in arrays} | {f.name for f in scalars}) - optional
+
+
+def _malformed_scalars(kind: type, values: Mapping[str, Any]) -> list[str]:
+    return [f.name for f in described_fields(kind, Scalar) if not isinstance(values.get(f.name, 0), int | float | bool)]
+
+
+def _malformed_arrays(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """The arrays of another type or rank than described, or whose dimensions have several lengths."""
+    malformed: list[str] = []
+    lengths: dict[str, int] = {}
+    for field in described_fields(kind, Array):
+        if field.name not in values:
+            continue
+        array = np.asarray(values[field.name])
+        texts_allowed = field.about.words or field.about.dims == (field.name,)
+        dims = dimensions(kind, field, values)
+        fits = array.ndim == len(dims) and array.dtype.kind in ("biufU" if texts_allowed else "biuf")
+        if not fits or not all(
+            lengths.setdefault(dimension, length) == length for dimension, length in zip(dims, array.shape, strict=True)
+        ):
+            malformed.append(field.name)
+    return malformed
+
+
+# -- groups --------------------------------------------------------------------------------------------------------
+
+
+def _read_group(group: h5py.Group) -> StoredResult:
+    values = {}
+    for name, dataset in group.items():
+        is_flag = "flag_values" in dataset.attrs
+        is_text = h5py.check_string_dtype(dataset.dtype) is not None
+        content = _read_texts(dataset) if is_text else dataset[()]
+        content = content.astype(bool) if is_flag else content
+        values[name] = content.item() if dataset.shape == () else content
+    return StoredResult(values, {key: _to_python(value) for key, value in group.attrs.items() if isinstance(key, str)})
+
+
+def _read_texts(dataset: h5py.Dataset) -> np.ndarray:
+    """A list of texts, read a few at a time: every entry may point to the same long text, so their sum is bounded."""
+    if dataset.ndim != 1 or dataset.size > MAX_TEXTS:
+        raise OutputError(f"{dataset.name} is not a list of names")
+    room = DEFLATE_LIMIT * Path(dataset.file.filename).stat().st_size
+    texts: list[str] = []
+    for first in range(0, dataset.size, TEXTS_PER_READ):
+        piece = [bytes(text).decode() for text in dataset[first : first + TEXTS_PER_READ]]
+        room -= sum(map(len, piece))
+        if room < 0:
+            raise OutputError(f"{dataset.name} claims more text than its file can hold")
+        texts += piece
+    return np.array(texts, dtype=str)
+
+
+def _to_python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _declared_bytes(file: h5py.File, name: str, path: Path) -> int:
+    """The bytes that the data sets of a group declare; raises OutputError if it holds anything else."""
+    group = _hard_linked(file, name, path)
+    if not isinstance(group, h5py.Group):
+        raise OutputError(f"{path}: /{name} is not a group")
+    total = 0
+    for inner in group:
+        dataset = _hard_linked(group, inner, path)
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+            raise OutputError(f"{path}: /{name}/{inner} is not a plain data set")
+        total += dataset.size * dataset.dtype.itemsize
+    return total
+
+
+def _hard_linked(group: h5py.Group, name: str, path: Path) -> Any:
+    """The member of a group; raises OutputError if it is a link to another place or file."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise OutputError(f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere, which is not followed")
+    return group[name]
