@@ -67,9 +67,13 @@ class Perturbation(Analysis):
 
     def scale(self, objective: Objective) -> Tensor:
         """c `(P,)`."""
-        from landscape.evaluation.scaling import scale
+        from landscape.evaluation.scaling import weight_scales
 
-        return scale(objective, self.adaptive, eta=self.adaptive_eta, unscaled=self.unscaled, fixed=self.fixed)
+        scales = weight_scales(
+            objective, self.adaptive, eta=self.adaptive_eta, unscaled=self.unscaled, fixed=self.fixed
+        )
+        objective.notes.extend(scales.notes)
+        return scales.values
 
     def groups(self, objective: Objective) -> tuple[ParameterGroup, ...]:
         """The modules whose shares are asked for."""
