@@ -14,7 +14,7 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.density_numbers import density_result
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.analyses.shared.products import BLOCK_COST, build_operator, product_facts, seconds_per_product
-from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.errors import UsageError
 from landscape.operators.block_diagonal import block_diagonal
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
-BASIS_SHARE = 4  # the bases of all probes may take a quarter of the memory that is free
 
 
 def measure(analysis: Density, objective: Objective, resume: State | None) -> Generator[Progress, None, DensityResult]:
@@ -112,7 +111,7 @@ def _steps(analysis: Density, size: int) -> int:
 def _probes_at_once(analysis: Density, objective: Objective) -> int:
     """How many probes share a pass; raises UsageError if not even the basis of one fits into memory."""
     each = (_steps(analysis, objective.space.size) + 1) * objective.theta.nbytes
-    fitting = memory.free_bytes(objective.device) // BASIS_SHARE // each
+    fitting = room("state", objective.device) // each
     if not fitting:
         raise UsageError(
             f"{analysis.steps} --steps hold {each:.3g} bytes, more than a quarter of the free memory",

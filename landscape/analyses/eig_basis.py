@@ -9,14 +9,13 @@ import torch
 
 from landscape.algorithms.lanczos.lanczos import fewest_rows
 from landscape.algorithms.lanczos.state import WantedPairs
-from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.errors import UsageError
 
 if TYPE_CHECKING:
     from landscape.analyses.eig import Eig
     from landscape.objective import Objective
 
-BASIS_SHARE = 4  # the basis may take a quarter of the memory that is free
 MIN_ROWS = (2, 20)  # with fewer than 2 k + 20, restarts cost more products than a basis in the host's memory costs time
 DEFAULT_ROWS = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
 
@@ -63,4 +62,4 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
 
 
 def _fitting_rows(objective: Objective, device: torch.device) -> int:
-    return memory.free_bytes(device) // BASIS_SHARE // objective.theta.nbytes
+    return room("state", device) // objective.theta.nbytes

@@ -21,7 +21,7 @@ from landscape.analyses.shared.products import (
     seconds_per_product,
 )
 from landscape.analyses.trace import TraceResult
-from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
-BASIS_SHARE = 4  # the sketch may take a quarter of the memory that is free
 MAX_SKETCH = 1024  # probes: with more, the small dense problems cost more than products
 BLOCK_PROBES = 16  # probes outside the sketch from which each block's trace gets its standard error
 DATA_PROBES = 16  # probes for the data's part of the error
@@ -76,7 +75,7 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
 
 def _goal(analysis: Trace, objective: Objective) -> TraceGoal:
     """The options as the algorithm takes them; raises UsageError if the sketch does not fit into memory."""
-    fitting = memory.free_bytes(objective.device) // BASIS_SHARE // (2 * objective.theta.nbytes)
+    fitting = room("state", objective.device) // (2 * objective.theta.nbytes)
     capacity = min(MAX_SKETCH, fitting) // PROBES_PER_PASS * PROBES_PER_PASS
     method = analysis.method
     if capacity < MIN_VALUES["xtrace"] and method != "hutchinson":

@@ -17,7 +17,7 @@ SHARES: Mapping[Use, float] = MappingProxyType(
     {
         "data": 1 / 5,  # batches that stay on the device
         "micro-batch": 1 / 5,  # activations and graphs of the samples that go through the model together
-        "columns": 1 / 10,  # the columns that one vmapped product takes beyond the first
+        "columns": 1 / 8,  # the columns that one vmapped product takes beyond the first
         "kept graphs": 1 / 5,  # gradient graphs that serve several products
         "state": 1 / 4,  # what an analysis gathers: a Lanczos basis, a sketch, the factors of layers
     }

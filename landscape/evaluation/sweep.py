@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.compute.timing import shortest
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
@@ -35,7 +36,6 @@ CLEARLY = 0.97  # of the best time so far: a way must be faster by more than wha
 FEW = 8  # samples on which a metric is tried
 ASIDE = 0.3  # a point where a way must give what the data's own batches give: samples of a batch may depend on others
 ALIKE = 1e-4  # relative
-SHARE = 4  # the activations of a pass take at most 1/4 of the free memory
 TOGETHER = 32  # points at once in a vectorised pass: on CUDA, and for small nets
 
 
@@ -269,13 +269,13 @@ class Sweep:
         if self._convolutions:
             yield {"channels_last": True}
         samples, own = self.objective.batches.samples, self.objective.largest_micro_batch
-        room = memory.free_bytes(self.objective.device) // SHARE // max(self.objective.activation_bytes, 1)
-        sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(room, samples)}
+        most = room("micro-batch", self.objective.device) // max(self.objective.activation_bytes, 1)
+        sizes = {size for size in (own // 4, own // 2, 2 * own, 4 * own, samples) if 0 < size <= min(most, samples)}
         if self.objective.batches.whole is not None:
             yield from ({"samples": size} for size in sorted(sizes - {own}))
         each = 4 * self.objective.theta.nbytes + self.objective.activation_bytes * (self.way.samples or own)
         cuda = self.objective.device.type == "cuda"
-        most = memory.free_bytes(self.objective.device) // SHARE if cuda else VECTORIZED_BYTES
+        most = room("micro-batch", self.objective.device) if cuda else VECTORIZED_BYTES
         if plane.statistics is None and TOGETHER * each <= most:
             yield {"points": TOGETHER}
 

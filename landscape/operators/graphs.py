@@ -8,10 +8,10 @@ from typing import Protocol
 from torch import Tensor
 
 from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.data.batches import Batch, batch_tensors
 from landscape.objective import Objective
 
-SHARE = 4  # kept graphs take at most 1/4 of the free memory
 TRIED = 8  # samples whose graph is weighed
 
 
@@ -64,7 +64,7 @@ class GraphCache:
 
     def affords(self, size: int) -> bool:
         """Whether graphs of so many bytes have room, beside what is there."""
-        return self.objective.single_batch or size <= memory.free_bytes(self.objective.device) // SHARE
+        return self.objective.single_batch or size <= room("kept graphs", self.objective.device)
 
     def bytes(self, build: Build) -> int:
         """What the graphs of all pieces hold, from the graphs of a few samples."""

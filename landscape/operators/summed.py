@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.compute.strategy import Strategy
 from landscape.compute.timing import fastest
 from landscape.data.batches import Batch
@@ -26,8 +27,7 @@ from landscape.operators.pullback import WRITTEN, NoBatchingError
 # outweighs launching. On CPUs, 8 columns at once: 1.6 to 2 times faster at 0.2 and 1 MB
 BATCHED_BYTES = 2 << 20
 WIDEST_BYTES = 256 << 20  # activations of columns at once on a CPU: more was never faster
-VMAP_SHARE = 8  # columns at once take at most 1/8 of the free memory ...
-PER_COLUMN = 1.25  # ... at so many forward passes' activations for each: measured .7 to 1.05
+PER_COLUMN = 1.25  # memory of one column, in forward passes of activations: measured .7 to 1.05
 RECORDED_BYTES = 64 << 20  # activations of columns above which a GPU is busy enough without CUDA graphs
 PLAIN = ("loop", "vmap")  # strategies on the same graph
 SAME = 1e-4  # relative: products of a kept graph and of a new one differ by rounding at most, and that on GPUs only
@@ -199,10 +199,10 @@ class SummedOperator(LinearOperator):
         """What may be fastest, beginning with what is taken unless another is clearly faster."""
         engine = self.objective.engine
         size = max(self.objective.activation_bytes * batch.size, 1)
-        room = int(memory.free_bytes(self.objective.device) / VMAP_SHARE / PER_COLUMN)
+        fitting = int(room("columns", self.objective.device) / PER_COLUMN)
         if self.objective.device.type == "cpu" and engine.hvp == "auto":
-            room = min(room, WIDEST_BYTES)
-        wide = max(1, min(columns, room // size))
+            fitting = min(fitting, WIDEST_BYTES)
+        wide = max(1, min(columns, fitting // size))
         if engine.hvp == "linearize" and self.replays:
             return [Strategy("linearize", wide)]
         batched = [Strategy("vmap", wide)] if wide > 1 else []

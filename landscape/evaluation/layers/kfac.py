@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from landscape.choices import Labels
-from landscape.compute import memory
+from landscape.compute.budget import room
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.evaluation import fisher_labels
@@ -29,7 +29,6 @@ STRIP = 256  # columns of a Gram matrix at once: only what is on and below the d
 STRIPPED_FROM = 512  # columns: below it launching four products costs more than it saves
 PLACE = "place"  # the entry that says how many parts are done, of how many
 SHARES = "shares"  # the entry that names, by its place, the layer with the same input
-MEMORY_SHARE = 2  # the sums take at most 1/2 of the free memory; layers beyond that wait for another pass
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def assemble_factors(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) ->
 
 def layer_groups(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
     """The layers cut into groups whose sums fit into memory together, one at least in each."""
-    budget = memory.free_bytes(objective.device) // MEMORY_SHARE
+    budget = room("state", objective.device)  # layers beyond that wait for another pass
     group: list[LinearMap] = []
     for layer in layers:
         if group and factor_bytes(objective, [*group, layer], coupled=coupled) > budget:
