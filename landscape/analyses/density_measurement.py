@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from landscape.operators import LinearOperator
 
 
-
 def measure(analysis: Density, objective: Objective, resume: State | None) -> Generator[Progress, None, DensityResult]:
     """Yields after each pass over the data; returns the density and its numbers."""
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
