@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Eig, Flatness, Objective, Sharpness, Trace, seeds
-from landscape.analyses.neighborhood.average_case import CONTROL_PRODUCTS, LAW_PROBES
+from landscape.analyses.neighborhood.average_case import CONTROL_PRODUCTS, TRACE_PROBES
 from landscape.evaluation import points
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
@@ -152,7 +152,7 @@ def average_case(device: str) -> dict[str, dict[str, float]]:
                 "antithetic pairs": antithetic,
                 "with the control variate": ours,
                 "plain / ours": plain / ours,
-                "with its products as 6 losses each": plain / (ours + 6 * (CONTROL_PRODUCTS + LAW_PROBES)),
+                "with its products as 6 losses each": plain / (ours + 6 * (CONTROL_PRODUCTS + TRACE_PROBES)),
             }
     return table
 

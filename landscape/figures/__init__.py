@@ -13,7 +13,7 @@ from landscape.analyses.eig import EigResult
 from landscape.analyses.memorization.edit_result import EditResult
 from landscape.analyses.memorization.memorization_result import MemorizationResult
 from landscape.analyses.neighborhood.flatness import FlatnessResult
-from landscape.analyses.neighborhood.sharpness import SharpnessResult
+from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.trace import TraceResult
 from landscape.figures import density, edit, eig, flatness, memorization, sharpness, surface, trace

@@ -15,7 +15,7 @@ FAR = 30.0  # a level further away from the highest point is not shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from landscape.analyses.neighborhood.sharpness import SharpnessResult
+    from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 
 
 def panels(result: SharpnessResult) -> int:

@@ -12,7 +12,7 @@ import pytest
 from landscape.analyses import ANALYSES
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
-from landscape.analyses.neighborhood.sharpness import SharpnessResult
+from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.trace import TraceResult
 from landscape.errors import UsageError
 from landscape.fields import Array, Scalar, described_fields

@@ -1,179 +1,168 @@
-"""The phase of the average case: mean rises of the loss under random noise on the weights."""
+"""The average case: mean rises of the loss under random noise on the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape import seeds
+from landscape.algorithms.estimators import averaging, control
+from landscape.algorithms.estimators.averaging import MIN_DRAWS, ControlledMean
+from landscape.algorithms.estimators.control import ControlVariate
+from landscape.algorithms.lanczos.state import LanczosState
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.phases import phase_state, prefix_state
+from landscape.choices import Noise
 from landscape.errors import NumericalError, TaskError
+from landscape.evaluation import points
+from landscape.objective import Objective
+from landscape.operators import HessianOperator, ScaledOperator
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from landscape.algorithms.estimators.averaging import ControlledMean
-    from landscape.algorithms.estimators.control import ControlVariate
-    from landscape.choices import Noise
-    from landscape.objective import Objective
-
-TOGETHER = 4  # pairs between two reports
+PAIRS_PER_REPORT = 4
 CONTROL_PRODUCTS = 16  # 8 left 0.10 to 0.85 of the variance on three nets, 16 left 0.05 to 0.75, 24 hardly less
-LAW_PROBES = 8  # for the part of the trace that the control does not hold
-VARIANCE = {"gaussian": 1.0, "uniform": 1 / 3}  # of noise whose rho is 1
+TRACE_PROBES = 8  # for the part of the trace that the control does not hold
+NOISE_VARIANCE = {"gaussian": 1.0, "uniform": 1 / 3}  # of noise whose rho is 1
 
 
 @dataclass(frozen=True)
 class NoiseSampling:
-    """What is drawn: noise of these sizes, so many pairs, or until all intervals are as narrow as `rtol`."""
+    """The noise, its sizes, and the antithetic pairs to draw: `pairs`, or with `rtol` until intervals are narrow."""
 
     radii: tuple[float, ...]
     noise: Noise
     pairs: int
     rtol: float | None
-    most: int
+    max_pairs: int
     seed: int
+
+    @property
+    def total(self) -> int:
+        """Pairs at most."""
+        return self.pairs if self.rtol is None else self.max_pairs
 
 
 @dataclass(frozen=True)
 class NoiseRises:
-    """n antithetic pairs at R radii, with what a quadratic model says of each."""
+    """Rises under n antithetic pairs at R radii, with the rises that a quadratic model predicts."""
 
-    rises: np.ndarray  # (n, R), the mean of both losses of a pair less the loss at the centre
+    rises: np.ndarray  # (n, R), mean of both losses of a pair minus the loss at the center
     controls: np.ndarray  # (n,), a control variate of mean 0; zeros without second derivatives
     trace: np.ndarray  # (2,), of C H C with its standard error; NaN without second derivatives
+    control_error: str = ""  # why there is no control variate; "" if there is one
 
     def arrays(self) -> State:
+        """The arrays, for a snapshot."""
         return {"rises": self.rises, "controls": self.controls, "trace": self.trace}
 
     def mean(self) -> ControlledMean:
-        """The mean rises, with their errors."""
-        from landscape.algorithms.estimators import averaging
-
+        """The mean rises with their errors."""
         return averaging.controlled_mean(self.rises, self.controls)
 
 
 def sample_rises(
-    objective: Objective, scale: Tensor, base: float, plan: NoiseSampling, resume: State
+    objective: Objective, scales: Tensor, base: float, sampling: NoiseSampling, resume: State
 ) -> Generator[Progress, None, NoiseRises]:
-    """Yields after each product and after each few pairs.
+    """Draws noise until the sampling is complete; yields after each product and after every few pairs.
 
-    The draws z are the same for every radius and, with their size, for every checkpoint. The control variate is not
-    part of a snapshot once it is there: it is as large as many draws, and found again.
+    `scales (P,)` are c, and `base` is the loss at the center. The draws are the same for every radius and, up to their
+    size, for every checkpoint. A finished control variate is not part of snapshots, since it takes as much memory as 16
+    draws: a resumed run computes it again.
     """
-    import numpy as np
-
-    control = yield from _control(objective, scale, plan, resume)
+    variate, error = yield from _control_variate(objective, scales, sampling, resume)
     if "rises" in resume:
-        known = NoiseRises(**{name: np.array(resume[name]) for name in ("rises", "controls", "trace")})
+        known = NoiseRises(np.array(resume["rises"]), np.array(resume["controls"]), np.array(resume["trace"]))
     else:
-        trace = yield from _trace(objective, scale, control, plan, resume)
-        known = NoiseRises(np.zeros((0, len(plan.radii))), np.zeros(0), trace)
-    while not _finished(known, plan):
-        count = min(TOGETHER, _total(plan) - len(known.rises))
-        chosen = range(len(known.rises), len(known.rises) + count)
-        fresh = _pairs(objective, scale, plan, chosen) - base
-        told = [control.deviation(_unit_noise(scale, plan, draw)) if control else 0.0 for draw in chosen]
-        known = NoiseRises(np.concatenate([known.rises, fresh]), np.concatenate([known.controls, told]), known.trace)
-        done, found = len(known.rises), known.mean()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            half = found.half_width / np.abs(found.value)
-        note = f"{done} pairs, half-width {100 * half.max():.2g} % of s_avg"
-        yield Progress(min(done, _total(plan)), _total(plan), note, lambda now=known: now.arrays())  # type: ignore[misc]
+        trace = yield from _trace(objective, scales, variate, sampling, resume)
+        known = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace)
+    known = replace(known, control_error=error)
+    while not _is_complete(known, sampling):
+        count = min(PAIRS_PER_REPORT, sampling.total - len(known.rises))
+        draws = range(len(known.rises), len(known.rises) + count)
+        rises = _pair_losses(objective, scales, sampling, draws) - base
+        controls = [variate.deviation(_unit_noise(scales, sampling, draw)) if variate else 0.0 for draw in draws]
+        known = replace(
+            known, rises=np.concatenate([known.rises, rises]), controls=np.concatenate([known.controls, controls])
+        )
+        yield _progress(known, sampling)
     return known
 
 
-def _finished(known: NoiseRises, plan: NoiseSampling) -> bool:
-    from landscape.algorithms.estimators.averaging import MIN_DRAWS
-
-    done = len(known.rises)
-    if plan.rtol is None:
-        return done >= plan.pairs
-    return done >= plan.most or (done >= max(MIN_DRAWS, plan.pairs) and known.mean().within(plan.rtol))
-
-
-def draw_noise(like: Tensor, plan: NoiseSampling, draw: int) -> Tensor:
+def draw_noise(like: Tensor, sampling: NoiseSampling, draw: int) -> Tensor:
     """Noise z `(P,)` of rho = 1: standard normal, or uniform on (-1, 1) as a function of the same numbers."""
-    import torch
-
-    from landscape import seeds
-
-    z = seeds.normal(len(like), like, plan.seed, "average", draw)
-    noise: Tensor = z if plan.noise == "gaussian" else torch.erf(z / 2**0.5)
+    z = seeds.normal(len(like), like, sampling.seed, "average", draw)
+    noise: Tensor = z if sampling.noise == "gaussian" else torch.erf(z / 2**0.5)
     return noise
 
 
-def _pairs(objective: Objective, scale: Tensor, plan: NoiseSampling, draws: range) -> np.ndarray:
-    """The mean loss of each pair at each radius, `(n, R)`."""
-    import torch
+def _is_complete(known: NoiseRises, sampling: NoiseSampling) -> bool:
+    done = len(known.rises)
+    if sampling.rtol is None:
+        return done >= sampling.pairs
+    return done >= sampling.max_pairs or (done >= max(MIN_DRAWS, sampling.pairs) and known.mean().within(sampling.rtol))
 
-    from landscape.evaluation import points
 
-    wanted = [(draw, sign * radius) for draw in draws for radius in plan.radii for sign in (1, -1)]
+def _progress(known: NoiseRises, sampling: NoiseSampling) -> Progress:
+    done, mean = len(known.rises), known.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = mean.half_width / np.abs(mean.value)
+    note = f"{done} pairs, half-width {100 * half.max():.2g} % of s_avg"
+    return Progress(min(done, sampling.total), sampling.total, note, known.arrays)
+
+
+def _pair_losses(objective: Objective, scales: Tensor, sampling: NoiseSampling, draws: range) -> np.ndarray:
+    """The mean of both losses of each pair at each radius, `(n, R)`."""
+    wanted = [(draw, sign * radius) for draw in draws for radius in sampling.radii for sign in (1, -1)]
     width = points.points_per_pass(objective, len(wanted))
     losses = []
     for first in range(0, len(wanted), width):
         chunk = wanted[first : first + width]
-        moves = {draw: scale * draw_noise(scale, plan, draw) for draw, _ in chunk}
+        moves = {draw: scales * draw_noise(scales, sampling, draw) for draw, _ in chunk}
         thetas = torch.stack([torch.add(objective.theta, moves[draw], alpha=size) for draw, size in chunk])
         losses.append(points.values(objective, thetas.T))
-    pairs: np.ndarray = torch.cat(losses).view(len(draws), len(plan.radii), 2).mean(dim=2).cpu().numpy()
+    pairs: np.ndarray = torch.cat(losses).view(len(draws), len(sampling.radii), 2).mean(dim=2).cpu().numpy()
     return pairs
 
 
-def _unit_noise(like: Tensor, plan: NoiseSampling, draw: int) -> Tensor:
-    """The noise of a draw at variance 1."""
-    return draw_noise(like, plan, draw) / float(VARIANCE[plan.noise] ** 0.5)
+def _unit_noise(like: Tensor, sampling: NoiseSampling, draw: int) -> Tensor:
+    """The noise of a draw, divided by its standard deviation."""
+    return draw_noise(like, sampling, draw) / float(NOISE_VARIANCE[sampling.noise] ** 0.5)
 
 
-def _control(
-    objective: Objective, scale: Tensor, plan: NoiseSampling, resume: State
-) -> Generator[Progress, None, ControlVariate | None]:
-    """The quadratic form on the leading eigenvectors; None if the model has no second derivative."""
-    from landscape.algorithms.estimators import control
-    from landscape.algorithms.lanczos.state import LanczosState
-    from landscape.operators import HessianOperator, ScaledOperator
-
-    operator = ScaledOperator(HessianOperator(objective), scale)
+def _control_variate(
+    objective: Objective, scales: Tensor, sampling: NoiseSampling, resume: State
+) -> Generator[Progress, None, tuple[ControlVariate | None, str]]:
+    """The quadratic form on a Krylov space; None, with the reason, if the model has no second derivatives."""
+    operator = ScaledOperator(HessianOperator(objective), scales)
     saved = phase_state("control", resume)
     state = earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
-    again = bool(resume) and not saved  # it was there already
+    repeated = bool(resume) and not saved  # the resumed run had finished it, and reported its products
     try:
-        for state in control.krylov_space(operator, CONTROL_PRODUCTS, plan.seed, earlier):
+        for state in control.krylov_space(operator, CONTROL_PRODUCTS, sampling.seed, earlier):
             note = f"control variate, {state.products} of {CONTROL_PRODUCTS} products"
-            if not again:
-                yield Progress(0, _total(plan), note, lambda now=state: prefix_state("control", now.arrays()))  # type: ignore[misc]
+            if not repeated:
+                yield Progress(0, sampling.total, note, lambda now=state: prefix_state("control", now.arrays()))  # type: ignore[misc]
     except (TaskError, NumericalError) as error:
-        objective.notes.append(f"s_avg has no control variate and no small-rho law: {error.what}")
-        return None
+        return None, error.what
     assert state is not None  # CONTROL_PRODUCTS >= 1
-    return control.control_variate(state)
+    return control.control_variate(state), ""
 
 
 def _trace(
-    objective: Objective, scale: Tensor, control: ControlVariate | None, plan: NoiseSampling, resume: State
+    objective: Objective, scales: Tensor, variate: ControlVariate | None, sampling: NoiseSampling, resume: State
 ) -> Generator[Progress, None, np.ndarray]:
-    """The trace of C H C: that of the control, and the mean of what it lacks over a few of the draws."""
-    import numpy as np
-    import torch
-
-    from landscape.operators import HessianOperator, ScaledOperator
-
-    if control is None:
+    """The trace of C H C: that of the control variate, plus the rest, averaged over a few of the draws."""
+    if variate is None:
         return np.full(2, np.nan)
-    operator = ScaledOperator(HessianOperator(objective), scale)
+    operator = ScaledOperator(HessianOperator(objective), scales)
     traces = [float(value) for value in resume.get("traces", ())]
-    for draw in range(len(traces), LAW_PROBES):  # one at a time: a block of them would be the most that is held
-        z = _unit_noise(scale, plan, draw)
-        traces.append(float(torch.sum((operator @ z) * z, dtype=torch.float64)) - control.deviation(z))
+    for draw in range(len(traces), TRACE_PROBES):  # one by one: a block would set the peak of the memory
+        z = _unit_noise(scales, sampling, draw)
+        traces.append(float(torch.sum((operator @ z) * z, dtype=torch.float64)) - variate.deviation(z))
         known = np.array(traces)
-        note = f"trace of the curvature, {len(traces)} of {LAW_PROBES} products"
-        yield Progress(0, _total(plan), note, lambda known=known: {"traces": known})  # type: ignore[misc]
-    return np.array([np.mean(traces), np.std(traces, ddof=1) / LAW_PROBES**0.5])
-
-
-def _total(plan: NoiseSampling) -> int:
-    """Pairs at most."""
-    return plan.pairs if plan.rtol is None else plan.most
+        note = f"trace of the curvature, {len(traces)} of {TRACE_PROBES} products"
+        yield Progress(0, sampling.total, note, lambda known=known: {"traces": known})  # type: ignore[misc]
+    return np.array([np.mean(traces), np.std(traces, ddof=1) / TRACE_PROBES**0.5])

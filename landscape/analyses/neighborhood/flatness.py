@@ -1,36 +1,30 @@
-"""First-order flatness: how large the gradient becomes in a neighbourhood of the weights."""
+"""First-order flatness: how large the gradient becomes in a neighborhood of the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from landscape.analyses.base import Plan, Progress, Result, State, Trouble
-from landscape.analyses.neighborhood import remarks
-from landscape.analyses.neighborhood.perturbation import Perturbation, loss_in_ball, parse_radii, require_finite_base
-from landscape.analyses.neighborhood.worst_case import (
-    BallMaxima,
-    BallObjective,
-    BallSearch,
-    ascent_columns,
-    maximize_in_balls,
+from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.neighborhood.perturbation import (
+    STATIONARITY_BOUND,
+    Perturbation,
+    WeightScaling,
+    multimodal_reason,
+    parse_globs,
+    parse_radii,
+    rounding_remark,
+    scaling_title,
+    single_start_remark,
+    slope_remark,
 )
-from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.timing import seconds_per_gradient
+from landscape.choices import Adaptive
 from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
-    from landscape.objective import Objective
-
-RADIUS = 0.05  # SAM's own
-STEP_COST = 3.5  # gradients' time of a gradient and a product
-EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches
-TOL = 1e-3  # residual of the eigenvalue, relative
-BASIS, MOST_PRODUCTS = 18, 200  # rows and products for it: rows as two for each of nine starts
+DEFAULT_RADIUS = 0.05  # the rho of SAM (Foret et al. 2021, section 3.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,21 +91,28 @@ class FlatnessResult(Result):
         return Trouble(why, "a smaller --rho, or --dtype float64", "not finite")
 
     def not_unique(self, field: str, place: tuple[int, ...]) -> str:
-        return remarks.multimodal(self.mode, place) if field in ("r1", "r1_over_rho2", "excess", "r1_ratio") else ""
+        return multimodal_reason(self.mode, place) if field in ("r1", "r1_over_rho2", "excess", "r1_ratio") else ""
 
     def remarks(self) -> list[str]:
         smallest = f"{self.smallest_rho:.2g}" if self.smallest_rho else ""
-        found = remarks.rounding(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
+        sentences = rounding_remark(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
         if self.steps == 1:
-            return found
-        sloping = (self.stationarity > remarks.SLOPING) & self.resolved
-        found += remarks.alone(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
-        return found + remarks.unfinished(self.rho[sloping], "r1")
+            return sentences
+        sloping = (self.stationarity > STATIONARITY_BOUND) & self.resolved
+        sentences += single_start_remark(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
+        return sentences + slope_remark(self.rho[sloping], "r1")
 
 
 @dataclass(frozen=True)
 class Flatness(Perturbation):
-    """R1 = rho max ||grad L|| over the ball (Zhang et al. 2023), beside R0 = max L - L(w) (Foret et al. 2021)."""
+    """R1 = rho max ||grad L|| over the ball (Zhang et al. 2023), beside R0 = max L - L(w) (Foret et al. 2021).
+
+    >>> import landscape
+    >>> objective = landscape.load("digits-mlp.pt", limit=100)
+    >>> result = landscape.run(landscape.Flatness(rho=0.05, starts=2, steps=3), objective)
+    >>> bool((result.r0 <= result.r1).all())
+    True
+    """
 
     name: ClassVar[str] = "flatness"
     summary: ClassVar[str] = (
@@ -119,132 +120,33 @@ class Flatness(Perturbation):
     )
     result: ClassVar[type[Result]] = FlatnessResult
 
-    rho: tuple[float, ...] = option((RADIUS,), help="Radius of the l2 ball; several give a curve.")
-    starts: int = option(9, help="Ascents: the slope, eigenvectors, random ones; 5 are fast.", min=1)
+    rho: tuple[float, ...] = option((DEFAULT_RADIUS,), help="Radius of the l2 ball; several give a curve.")
+    starts: int = option(9, help="Ascents: along the slope, eigenvectors, random directions; 5 are fast.", min=1)
     steps: int = option(20, help="Evaluations of each ascent at most.", min=1)
+    adaptive: Adaptive = option(
+        "none",
+        title=lambda stored: "" if stored["adaptive"] == "none" else scaling_title(stored),
+        help="Scale of a weight: none (1), element (its size) or filter (its filter's norm).",
+    )
+    adaptive_eta: float = option(0.0, help="Added to that scale, with --adaptive.", min=0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rho", tuple(sorted(set(parse_radii(self.rho, "--rho")))) or (RADIUS,))
         super().__post_init__()
+        _ = self.radii, self.scaling  # raise UsageError for values that are not allowed
 
-    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, FlatnessResult]:
-        subject, scale, groups = self.subject(objective), self.scale(objective), self.groups(objective)
-        reference = objective.reference
-        base, gradient = subject.value_and_gradient()
-        require_finite_base(float(base), self.logit_norm)
-        length = _norm(scale * gradient)
-        floor = self.floor(objective, lambda theta: _norm(scale * subject.gradient(theta)), length)
-        search = BallSearch("l2", self.rho, self.starts, self.steps, None, self.seed)
-        phases = Phases(resume)
-        hill, steep = loss_in_ball(scale, self.starts), gradient_norm_in_ball(scale)
-        zeroth = yield from phases.run(
-            "zeroth", lambda saved: maximize_in_balls(subject, scale, hill, search, (), saved)
-        )
-        first = yield from phases.run(
-            "first", lambda saved: maximize_in_balls(subject, scale, steep, search, groups, saved)
-        )
-        value, residual = yield from phases.run(
-            "eigenvalue", lambda saved: _eigenvalue(subject, scale, self.seed, saved)
-        )
-        return FlatnessResult(
-            **self._curves(zeroth, first, length, value),
-            **ascent_columns(first, groups),
-            resolved=first.largest()[0] > floor,
-            loss=reference.loss,
-            gradient_norm=reference.gradient_norm,
-            scaled_gradient=length,
-            lambda_1=value,
-            lambda_1_residual=residual,
-            normalised_loss=None if subject is objective else float(base),
-            rounding=floor,
-            smallest_rho=floor / value if value > 0 else None,
-            gradients=zeroth.evaluations + first.evaluations + 2,
-            products=first.evaluations + 1,
-            steps=self.steps,
-            parameters=objective.space.size,
-            samples=objective.batches.samples,
-        )
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """The radii of the balls in ascending order, each once."""
+        return tuple(sorted(set(parse_radii(self.rho, "--rho")))) or (DEFAULT_RADIUS,)
 
-    def _curves(self, zeroth: BallMaxima, first: BallMaxima, length: float, eigenvalue: float) -> dict[str, Any]:
-        """Both flatnesses over rho, in what they are made of; `length` is ||c g|| at the weights."""
-        import numpy as np
+    @property
+    def scaling(self) -> WeightScaling:
+        return WeightScaling(self.adaptive, self.adaptive_eta, parse_globs(self.unscaled), parse_globs(self.fixed))
 
-        radii = np.array(self.rho)
-        rise, loss_rise = first.largest()[0], zeroth.largest()[0]
-        largest, estimate = length + rise, length + first.one_step[0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                "rho": radii,
-                "r1": radii * largest,
-                "r0": loss_rise,
-                "r1_over_rho2": largest / radii,
-                "gradient_over_rho": length / radii,
-                "excess": rise / radii,
-                "r1_ratio": largest / (radii * eigenvalue),
-                "r0_ratio": 2 * loss_rise / (radii**2 * eigenvalue),
-                "gam_r1": radii * estimate,
-                "gam_fraction": estimate / largest,
-            }
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "rho": self.radii}
 
-    def plan(self, objective: Objective) -> Plan:
-        each = self.starts * self.steps * len(self.rho)
-        seconds = seconds_per_gradient(objective)
-        return Plan(
-            bytes=(2 * self.starts + 6) * objective.theta.nbytes,
-            products=each + EIGENVALUE_PRODUCTS,
-            seconds=seconds * (each * (1 + STEP_COST) + EIGENVALUE_PRODUCTS * (STEP_COST - 1)),
-            facts={"gradients": f"at most {2 * each:,}", "gradient": f"{seconds:.3g} s"},
-        )
+    def measurement(self) -> MeasurementModule:
+        from landscape.analyses.neighborhood import flatness_measurement
 
-
-def gradient_norm_in_ball(scale: Tensor) -> Callable[[Objective], BallObjective]:
-    """||c g|| as a function of u; its slope is C H C v with v the unit vector along c g."""
-
-    def hill(part: Objective) -> BallObjective:
-        import numpy as np
-        import torch
-
-        from landscape.operators import HessianOperator
-
-        def at(theta: Tensor) -> tuple[float, Tensor]:
-            steep = scale * part.gradient(theta)
-            length = _norm(steep)
-            if not 0 < length < float("inf"):
-                return length, torch.zeros_like(steep)
-            return length, scale * (HessianOperator(part, theta) @ (scale * (steep / length)))
-
-        def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
-            found = [at(part.theta + scale * row) for row in rows]
-            return np.array([value for value, _ in found]), torch.stack([slope for _, slope in found])
-
-        base, slope = at(part.theta)
-        return BallObjective(base, slope, evaluate, together=1)
-
-    return hill
-
-
-def _norm(vector: Tensor) -> float:
-    import torch
-
-    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
-
-
-def _eigenvalue(
-    objective: Objective, scale: Tensor, seed: int, saved: State
-) -> Generator[Progress, None, tuple[float, float]]:
-    """The largest eigenvalue of C H C and its residual; yields after each product."""
-    from landscape.algorithms.lanczos import lanczos, ritz
-    from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
-    from landscape.operators import HessianOperator, ScaledOperator
-
-    wanted = WantedPairs(1, tol=TOL)
-    operator = ScaledOperator(HessianOperator(objective), scale)
-    state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
-    for state in lanczos.lanczos(
-        operator, wanted, seed=seed, max_basis=BASIS, max_products=MOST_PRODUCTS, resume=earlier
-    ):
-        note = f"largest eigenvalue, {state.products} products"
-        yield Progress(min(state.products, MOST_PRODUCTS), MOST_PRODUCTS, note, state.arrays)
-    assert state is not None  # MOST_PRODUCTS >= 1
-    pairs = ritz.ritz_pairs(state, wanted)
-    return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])
+        return flatness_measurement

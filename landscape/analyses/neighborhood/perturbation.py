@@ -1,125 +1,125 @@
-"""What the analyses of perturbed weights share: how weights are scaled, and which are moved."""
+"""What sharpness and flatness share as descriptions: options of the scale of each weight, radii, and remarks."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis
-from landscape.analyses.neighborhood.worst_case import BallObjective
-from landscape.analyses.shared.rounding import rounding_floor
 from landscape.choices import Adaptive, LogitNorm
-from landscape.errors import NumericalError, UsageError
+from landscape.errors import UsageError
 from landscape.fields import option
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
-    from landscape.network.space import ParameterGroup
-    from landscape.objective import Objective
-
-
-def scaling(stored: Mapping[str, Any]) -> str:
-    """How a measurement with these options scaled the weights, for its title: `element-wise`."""
-    return "standard" if stored["adaptive"] == "none" else f"{stored['adaptive']}-wise"
+STATIONARITY_BOUND = 0.05  # 1 - cos(u, slope) above which the end of an ascent is not called a local maximum
 
 
 @dataclass(frozen=True)
-class Perturbation(Analysis):
-    """An analysis of the loss at theta + c u: u lies in a ball, or is random, and c is the scale of each weight."""
+class WeightScaling:
+    """How the scale c of each weight follows from the weights, as `evaluation.scaling.scale` computes it.
 
-    adaptive: Adaptive = option(
-        "none",
-        title=lambda stored: "" if stored["adaptive"] == "none" else scaling(stored),
-        help="Scale of a weight: none (1), element (its size) or filter (its filter's norm).",
-    )
-    adaptive_eta: float = option(0.0, help="Added to that scale, with --adaptive.", min=0)
-    unscaled: tuple[str, ...] = option(
-        (), help="Glob over parameters with scale 1 all the same; '!GLOB': all but these. Repeatable."
-    )
-    fixed: tuple[str, ...] = option((), help="Glob over parameters that are not moved, e.g. '*.bias'. Repeatable.")
-    logit_norm: LogitNorm = option(
-        "none", title="logits / {}", help="Centre each sample's logits and divide by their norm or standard deviation."
-    )
-    per_layer: bool = option(False, help="Also tell each module's share in the worst move.")
-    seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
+    Raises UsageError if options of the scale are given although every scale is 1.
+    """
+
+    adaptive: Adaptive
+    adaptive_eta: float
+    unscaled: tuple[str, ...]
+    fixed: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name in ("unscaled", "fixed"):
-            given: Any = getattr(self, name)
-            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
-        super().__post_init__()
         if self.adaptive == "none" and (self.adaptive_eta or self.unscaled):
             raise UsageError(
                 "--adaptive-eta and --unscaled say how weights are scaled, and --adaptive none does not scale them",
                 fix="--adaptive element or filter",
             )
 
-    def subject(self, objective: Objective) -> Objective:
-        """The objective whose loss is measured: with logits normalised, if asked."""
-        from landscape.losses.logit_norm import with_normalized_logits
 
-        loss = with_normalized_logits(objective.loss, self.logit_norm)
-        return objective if loss is objective.loss else objective.with_loss(loss)
+@dataclass(frozen=True)
+class Perturbation(Analysis):
+    """Base class of analyses of the loss at theta + c u: c is the scale of each weight; u lies in a ball, or is random.
 
-    def scale(self, objective: Objective) -> Tensor:
-        """c `(P,)`."""
-        from landscape.evaluation.scaling import weight_scales
+    `scaling` returns what subclasses make of their options of the scale.
+    """
 
-        scales = weight_scales(
-            objective, self.adaptive, eta=self.adaptive_eta, unscaled=self.unscaled, fixed=self.fixed
-        )
-        objective.notes.extend(scales.notes)
-        return scales.values
+    unscaled: tuple[str, ...] = option(
+        (), help="Glob over parameters that keep scale 1; '!GLOB': all but these. Repeatable."
+    )
+    fixed: tuple[str, ...] = option((), help="Glob over parameters that do not move, e.g. '*.bias'. Repeatable.")
+    logit_norm: LogitNorm = option(
+        "none", title="logits / {}", help="Center each sample's logits and divide by their norm or standard deviation."
+    )
+    per_layer: bool = option(False, help="Also compute each module's share in the worst move.")
+    seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
 
-    def groups(self, objective: Objective) -> tuple[ParameterGroup, ...]:
-        """The modules whose shares are asked for."""
-        return objective.space.layers() if self.per_layer else ()
+    @property
+    def scaling(self) -> WeightScaling:
+        """The scale of the weights that these options describe."""
+        raise NotImplementedError(f"{type(self).__name__} does not define its scaling")
 
-    def floor(self, objective: Objective, function: Callable[[Tensor], float], base: float) -> float:
-        """The smallest rise of a function of theta above `base`, its value at the weights, clear of rounding."""
-        return rounding_floor(objective, function, base, self.seed)
-
-
-def require_finite_base(base: float, logit_norm: LogitNorm) -> None:
-    """Raises NumericalError if the measured loss is no number at the weights themselves."""
-    if not math.isfinite(base):
-        raise NumericalError(
-            f"the loss of the normalised logits is {base}" if logit_norm != "none" else f"the loss is {base}",
-            why="a sample whose logits are all equal has no scale to take out" if logit_norm != "none" else "",
-            fix="--logit-norm none, or leave such samples out" if logit_norm != "none" else "--dtype float64",
-        )
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), **asdict(self.scaling)}
 
 
-def parse_radii(given: Any, flag: str) -> tuple[float, ...]:
-    """A number, or several, as numbers; raises UsageError for one that is not above 0, or infinite, or no number."""
+def parse_globs(globs: Any) -> tuple[str, ...]:
+    """One glob, or several, as a tuple."""
+    return (globs,) if isinstance(globs, str) else tuple(globs)
+
+
+def parse_radii(radii: Any, flag: str) -> tuple[float, ...]:
+    """One number, or several, as floats; raises UsageError unless each is a finite number above 0."""
     try:
-        radii = tuple(float(radius) for radius in (given if isinstance(given, Iterable) else (given,)))
+        numbers = tuple(float(radius) for radius in (radii if isinstance(radii, Iterable) else (radii,)))
     except (TypeError, ValueError):
-        raise UsageError(f"{flag} is {given!r}", fix="a number, or several") from None
-    bad = [radius for radius in radii if not 0 < radius < float("inf")]
+        raise UsageError(f"{flag} is {radii!r}", fix="a number, or several") from None
+    bad = [radius for radius in numbers if not 0 < radius < float("inf")]
     if bad:
         raise UsageError(f"{flag} is {bad[0]:g}", fix="numbers above 0")
-    return radii
+    return numbers
 
 
-def loss_in_ball(scale: Tensor, starts: int) -> Callable[[Objective], BallObjective]:
-    """The loss of a part of the data as a function of u."""
+def scaling_title(stored: Mapping[str, Any]) -> str:
+    """How the weights were scaled, for the title of a result with these stored options: `element-wise`."""
+    return "standard" if stored["adaptive"] == "none" else f"{stored['adaptive']}-wise"
 
-    def hill(part: Objective) -> BallObjective:
-        import torch
 
-        from landscape.evaluation import points
+# -- remarks on the maxima over balls: a sentence for all radii that it concerns, or none ------------------------------
 
-        value, gradient = part.value_and_gradient()
 
-        def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
-            values, gradients = points.values_and_gradients(part, torch.addcmul(part.theta, scale, rows).T)
-            return values.cpu().numpy(), gradients.mul_(scale[:, None]).T
+def rounding_remark(radii: np.ndarray, quantity: str, floor: float, smallest: str) -> list[str]:
+    """Warns that the rise at these radii may be rounding; `smallest` names the smallest radii to trust, if known."""
+    if not len(radii):
+        return []
+    trusted = f"; the smallest rho to trust is about {smallest}" if smallest else ""
+    return [
+        f"rounding: at rho {_join(radii)} {quantity} rises by less than {floor:.2g}, which may be rounding{trusted} "
+        "(or --dtype float64)"
+    ]
 
-        return BallObjective(float(value), scale * gradient, evaluate, points.points_per_pass(part, starts + 1))
 
-    return hill
+def single_start_remark(radii: np.ndarray, quantity: str) -> list[str]:
+    """Warns that only one of several ascents found the maximum at these radii."""
+    if not len(radii):
+        return []
+    return [f"{quantity} at rho {_join(radii)} was found by one start alone: more --starts may find more"]
+
+
+def slope_remark(radii: np.ndarray, quantity: str) -> list[str]:
+    """Warns that the best ascent at these radii did not end at a local maximum."""
+    if not len(radii):
+        return []
+    ended = "the best ascent ended on a slope, at a kink or because --steps ran out"
+    return [f"{quantity} at rho {_join(radii)} may be larger: {ended}"]
+
+
+def multimodal_reason(modes: np.ndarray | None, place: tuple[int, ...]) -> str:
+    """Why the maximum at this radius is not unique: the ascents found several; "" if they found one."""
+    if modes is None or not place or modes[place[0]] != "multimodal":
+        return ""
+    return "multimodal: the ascents found several maxima, and this is the highest of them"
+
+
+def _join(radii: np.ndarray) -> str:
+    return ", ".join(f"{radius:g}" for radius in radii)

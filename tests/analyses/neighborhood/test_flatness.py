@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Flatness, Objective
-from landscape.analyses.neighborhood.flatness import FlatnessResult, gradient_norm_in_ball
+from landscape.analyses.neighborhood.ball_objective import gradient_norm_in_ball
+from landscape.analyses.neighborhood.flatness import FlatnessResult
 from landscape.errors import UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -169,7 +170,7 @@ def test_a_gradient_that_overflows_is_inconclusive(classification: Data) -> None
 def test_radii_must_be_positive() -> None:
     with pytest.raises(UsageError, match="--rho is 0"):
         Flatness(rho=(0.0,))
-    assert Flatness(rho=(0.2, 0.1)).rho == (0.1, 0.2)
+    assert Flatness(rho=(0.2, 0.1)).radii == (0.1, 0.2)
 
 
 def test_the_plan_counts_products(classification: Data) -> None:

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Sharpness, seeds
-from landscape.analyses.neighborhood.sharpness import SharpnessResult
+from landscape.analyses.neighborhood.sharpness_measurement import batch_notes
+from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.zoo import digits, mlp
 
@@ -120,9 +121,10 @@ def test_the_average_of_a_small_quadratic_is_half_its_trace(
     assert (result.s_avg_se < 1e-8 * exact).all()
 
 
-def nothing(*arguments: Any) -> Generator[Any, None, None]:
-    """A phase that finds nothing."""
+def no_control(*arguments: Any) -> Generator[Any, None, tuple[None, str]]:
+    """A search for a control variate that finds none."""
     yield from ()
+    return None, "none is wanted"
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform"])
@@ -130,7 +132,7 @@ def test_without_a_control_the_average_is_that_of_the_draws(
     quadratic: tuple[Objective, np.ndarray, np.ndarray], noise: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective, _, hessian = quadratic
-    monkeypatch.setattr("landscape.analyses.neighborhood.average_case._control", nothing)
+    monkeypatch.setattr("landscape.analyses.neighborhood.average_case._control_variate", no_control)
     result = measured(objective, rho=(0.01, 0.7), starts=0, draws=40, noise=noise)
     drawn = [seeds.normal(7, objective.theta, 0, "average", index).numpy() for index in range(40)]
     scale = objective.theta.abs().numpy()
@@ -508,7 +510,7 @@ def test_a_model_without_second_derivatives_is_measured_all_the_same(classificat
     assert result.s_max is not None
     assert result.s_max[0] > 0
     assert result.s_avg_law is None
-    assert any("random starts take the place" in note for note in objective.notes)
+    assert any("random starts take the place" in note for note in result.notes)
 
 
 def test_a_loss_that_overflows_within_the_radius_is_inconclusive(classification: Data) -> None:
@@ -575,27 +577,37 @@ def test_keskar_and_low_pass_filters(quadratic: tuple[Objective, np.ndarray, np.
 
 
 def test_the_protocol_of_andriushchenko_and_what_may_be_changed_in_it() -> None:
-    chosen = Sharpness(preset="andriushchenko")
+    chosen = Sharpness(preset="andriushchenko").protocol
     assert (chosen.m, chosen.starts, chosen.norm, chosen.adaptive) == (128, 1, "l2", "element")
     assert chosen.rho == (0.25, 0.5, 1.0, 2.0)
     assert chosen.average_rho == (0.05, 0.1, 0.2, 0.4)
-    box = Sharpness(preset="andriushchenko", norm="linf", starts=5)
+    box = Sharpness(preset="andriushchenko", norm="linf", starts=5).protocol
     assert box.rho == (0.001, 0.002, 0.004, 0.008)
     assert box.starts == 5
-    assert Sharpness(preset="andriushchenko", rho=(0.5,)).average_rho == (0.1,)
-    assert Sharpness(preset="andriushchenko", rho=(0.3,), average_rho=(0.07,)).average_rho == (0.07,)
+    assert Sharpness(preset="andriushchenko", rho=(0.5,)).protocol.average_rho == (0.1,)
+    assert Sharpness(preset="andriushchenko", rho=(0.3,), average_rho=(0.07,)).protocol.average_rho == (0.07,)
     with pytest.raises(UsageError, match="has no noise beside --rho 0.3"):
         Sharpness(preset="andriushchenko", rho=(0.3,))
-    objective = landscape.load(SAMPLES / "digits-mlp.pt")
-    assert any("protocol takes 1,024 samples" in line for line in notes_after(objective, chosen))
-    limited = landscape.load(SAMPLES / "digits-mlp.pt", limit=1024)
-    assert not any("protocol takes" in line for line in notes_after(limited, chosen))
 
 
-def notes_after(objective: Objective, analysis: Sharpness) -> list[str]:
-    for _ in analysis.measure(objective):
-        break
-    return objective.notes
+@pytest.mark.parametrize(
+    ("options", "samples", "notes"),
+    [
+        ({"preset": "andriushchenko"}, 1024, ()),
+        ({"preset": "andriushchenko"}, 1300, ("that protocol takes 1,024 samples, not 1,300: --limit 1024", "20")),
+        ({"preset": "andriushchenko", "m": 100}, 1000, ("that protocol takes 1,024 samples, not 1,000",)),
+        ({"m": 10}, 24, ("batches of 10 samples: the last batch has 4",)),
+        ({"m": 30}, 24, ("batches of 30 samples: there are 24",)),
+        ({}, 24, ()),
+    ],
+    ids=["protocol", "more-samples", "fewer-samples", "ragged", "too-few", "all-at-once"],
+)
+def test_batches_and_samples_that_are_not_those_of_the_protocol_are_noted(
+    options: dict[str, Any], samples: int, notes: tuple[str, ...]
+) -> None:
+    found = batch_notes(Sharpness(**options), samples)
+    assert len(found) == len(notes)
+    assert all(expected in note for expected, note in zip(notes, found, strict=True))
 
 
 def test_a_run_that_is_interrupted_twice_does_nothing_twice(classification: Data) -> None:
@@ -622,7 +634,7 @@ def test_wrong_second_derivatives_leave_random_starts_and_plain_draws(classifica
     assert result.s_max == pytest.approx(exact.s_max, rel=1e-3)
     assert result.s_avg == pytest.approx(exact.s_avg, rel=0.3)
     assert result.scaled_curvature is None or result.s_avg_law is None
-    assert objective.notes
+    assert result.notes
 
 
 def test_a_batch_that_counts_nothing_is_left_out(generator: torch.Generator) -> None:
@@ -640,14 +652,14 @@ def test_logits_without_a_scale_are_told() -> None:
     model = nn.Linear(5, 3, bias=False)
     nn.init.zeros_(model.weight)
     objective = Objective(model, [(torch.ones(4, 5), torch.zeros(4, dtype=torch.long))], "cross_entropy")
-    with pytest.raises(NumericalError, match="normalised logits is nan"):
+    with pytest.raises(NumericalError, match="normalized logits is nan"):
         measured(objective, logit_norm="l2", adaptive="none")
 
 
 def test_a_negated_glob_that_leaves_nothing_out_is_noted(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
-    measured(objective, unscaled=("!*wieght*",), draws=2, starts=1)
-    assert any("no parameter matches *wieght*" in note for note in objective.notes)
+    result = measured(objective, unscaled=("!*wieght*",), draws=2, starts=1)
+    assert any("no parameter matches *wieght*" in note for note in result.notes)
 
 
 # -- options -------------------------------------------------------------------------------------------------------
@@ -682,11 +694,11 @@ def test_globs_that_match_nothing(classification: Data) -> None:
 
 
 def test_radii_are_sorted_and_a_number_is_one_radius() -> None:
-    assert Sharpness(rho=(0.3, 0.1, 0.3)).rho == (0.1, 0.3)
-    assert Sharpness(rho=0.4).average_rho == (0.4,)  # type: ignore[arg-type]
-    assert Sharpness(fixed="*.bias").fixed == ("*.bias",)  # type: ignore[arg-type]
-    assert Sharpness(preset="asam", adaptive="none").unscaled == ()
-    assert Sharpness(rho=(1.0, 0.5), average_rho=(0.1, 0.2)).average_rho == (0.2, 0.1)
+    assert Sharpness(rho=(0.3, 0.1, 0.3)).protocol.rho == (0.1, 0.3)
+    assert Sharpness(rho=0.4).protocol.average_rho == (0.4,)  # type: ignore[arg-type]
+    assert Sharpness(fixed="*.bias").scaling.fixed == ("*.bias",)  # type: ignore[arg-type]
+    assert Sharpness(preset="asam", adaptive="none").protocol.unscaled == ()
+    assert Sharpness(rho=(1.0, 0.5), average_rho=(0.1, 0.2)).protocol.average_rho == (0.2, 0.1)
 
 
 def test_draws_go_on_until_the_interval_is_as_asked(classification: Data) -> None:

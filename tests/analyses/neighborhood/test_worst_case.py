@@ -9,7 +9,9 @@ from conftest import tanh_net
 from torch import Tensor
 
 from landscape import Objective
-from landscape.analyses.neighborhood.worst_case import BallMaxima, BallObjective, BallSearch, maximize_in_balls
+from landscape.analyses.neighborhood.ball_maxima import BallMaxima
+from landscape.analyses.neighborhood.ball_objective import BallObjective
+from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
 
 Data = tuple[Tensor, Tensor]
 

@@ -1,0 +1,130 @@
+"""The measurement of flatness: ascents of the gradient's norm and of the loss, and the largest eigenvalue."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from landscape.algorithms.lanczos import lanczos, ritz
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.neighborhood.ball_maxima import BallMaxima, ascent_columns, random_start_note
+from landscape.analyses.neighborhood.ball_objective import (
+    gradient_norm_in_ball,
+    layer_groups,
+    loss_in_ball,
+    measured_objective,
+    perturbation_scales,
+    require_finite_base,
+    vector_norm,
+)
+from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
+from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
+from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.rounding import rounding_floor
+from landscape.analyses.shared.timing import seconds_per_gradient
+from landscape.objective import Objective
+from landscape.operators import HessianOperator, ScaledOperator
+
+STEP_COST = 3.5  # time of a gradient and a Hessian-vector product, in gradients
+EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches, on trained nets
+EIGENVALUE_TOL = 1e-3  # residual of the eigenvalue, relative
+EIGENVALUE_ROWS = 18  # of the basis: the memory that the two vectors of each of nine starts took before
+MAX_EIGENVALUE_PRODUCTS = 200
+
+
+def measure(
+    analysis: Flatness, objective: Objective, resume: State | None = None
+) -> Generator[Progress, None, FlatnessResult]:
+    """Measures r0, r1 and the largest eigenvalue; yields after each product and each round of ascents."""
+    subject, groups = measured_objective(analysis, objective), layer_groups(analysis, objective)
+    scaling = perturbation_scales(analysis, objective)
+    scales = scaling.values
+    base, gradient = subject.value_and_gradient()
+    require_finite_base(float(base), analysis.logit_norm)
+    length = vector_norm(scales * gradient)
+    rounding = rounding_floor(
+        objective, lambda theta: vector_norm(scales * subject.gradient(theta)), length, analysis.seed
+    )
+    search = BallSearch("l2", analysis.radii, analysis.starts, analysis.steps, None, analysis.seed)
+    phases = Phases(resume)
+    on_loss, on_gradient = loss_in_ball(scales, analysis.starts), gradient_norm_in_ball(scales)
+    zeroth = yield from phases.run("zeroth", partial(maximize_in_balls, subject, scales, on_loss, search, ()))
+    first = yield from phases.run("first", partial(maximize_in_balls, subject, scales, on_gradient, search, groups))
+    value, residual = yield from phases.run("eigenvalue", partial(_largest_eigenvalue, subject, scales, analysis.seed))
+    return FlatnessResult(
+        **_curves(np.array(analysis.radii), zeroth, first, length, value),
+        **ascent_columns(first, groups),
+        resolved=first.largest()[0] > rounding,
+        loss=objective.reference.loss,
+        gradient_norm=objective.reference.gradient_norm,
+        scaled_gradient=length,
+        lambda_1=value,
+        lambda_1_residual=residual,
+        normalised_loss=None if subject is objective else float(base),
+        rounding=rounding,
+        smallest_rho=rounding / value if value > 0 else None,
+        gradients=zeroth.evaluations + first.evaluations + 2,
+        products=first.evaluations + 1,
+        steps=analysis.steps,
+        parameters=objective.space.size,
+        samples=objective.batches.samples,
+        notes=(
+            *scaling.notes,
+            *(random_start_note(zeroth, analysis.starts) or random_start_note(first, analysis.starts)),
+        ),
+    )
+
+
+def plan(analysis: Flatness, objective: Objective) -> Plan:
+    """The expected cost, from the time of one gradient."""
+    each = analysis.starts * analysis.steps * len(analysis.radii)
+    seconds = seconds_per_gradient(objective)
+    return Plan(
+        bytes=(2 * analysis.starts + 6) * objective.theta.nbytes,
+        products=each + EIGENVALUE_PRODUCTS,
+        seconds=seconds * (each * (1 + STEP_COST) + EIGENVALUE_PRODUCTS * (STEP_COST - 1)),
+        facts={"gradients": f"at most {2 * each:,}", "gradient": f"{seconds:.3g} s"},
+    )
+
+
+def _curves(
+    radii: np.ndarray, zeroth: BallMaxima, first: BallMaxima, length: float, eigenvalue: float
+) -> dict[str, Any]:
+    """r1 and r0 over the radii, with their parts and ratios; `length` is ||c g|| at the weights."""
+    rise, loss_rise = first.largest()[0], zeroth.largest()[0]
+    largest, estimate = length + rise, length + first.one_step[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "rho": radii,
+            "r1": radii * largest,
+            "r0": loss_rise,
+            "r1_over_rho2": largest / radii,
+            "gradient_over_rho": length / radii,
+            "excess": rise / radii,
+            "r1_ratio": largest / (radii * eigenvalue),
+            "r0_ratio": 2 * loss_rise / (radii**2 * eigenvalue),
+            "gam_r1": radii * estimate,
+            "gam_fraction": estimate / largest,
+        }
+
+
+def _largest_eigenvalue(
+    objective: Objective, scales: Tensor, seed: int, saved: State
+) -> Generator[Progress, None, tuple[float, float]]:
+    """The largest eigenvalue of C H C and its residual; yields after each product."""
+    wanted = WantedPairs(1, tol=EIGENVALUE_TOL)
+    operator = ScaledOperator(HessianOperator(objective), scales)
+    state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
+    for state in lanczos.lanczos(
+        operator, wanted, seed=seed, max_basis=EIGENVALUE_ROWS, max_products=MAX_EIGENVALUE_PRODUCTS, resume=earlier
+    ):
+        note = f"largest eigenvalue, {state.products} products"
+        yield Progress(min(state.products, MAX_EIGENVALUE_PRODUCTS), MAX_EIGENVALUE_PRODUCTS, note, state.arrays)
+    assert state is not None  # MAX_EIGENVALUE_PRODUCTS >= 1
+    pairs = ritz.ritz_pairs(state, wanted)
+    return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])
