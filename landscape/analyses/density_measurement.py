@@ -45,8 +45,8 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
         block_rules = rules_with_exact_outliers(state, groups)
     return density_result(
         analysis,
-        _stored_rule(phase_state("rule", whole)),
-        _stored_rule(phase_state("half", whole)),
+        _rule_from_arrays(phase_state("rule", whole)),
+        _rule_from_arrays(phase_state("half", whole)),
         dict(zip(groups, block_rules, strict=True)),
         rounding_floor(objective.dtype, float(whole["scale"])),
         products=int(whole["products"]),
@@ -124,6 +124,6 @@ def _rule_arrays(rule: QuadratureRule) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in vars(rule).items()}
 
 
-def _stored_rule(arrays: State) -> QuadratureRule:
+def _rule_from_arrays(arrays: State) -> QuadratureRule:
     """The rule that a snapshot's arrays hold."""
     return QuadratureRule(arrays["nodes"], arrays["weights"], arrays["residuals"], int(arrays["size"]))

@@ -165,7 +165,8 @@ def test_a_state_dict_is_an_end_too_and_the_file_s_name_does_not_matter(tmp_path
     runs = [session.execute(Direction(towards=end), objective) for end in ends]
     assert len({run.attributes["fingerprint"] for run in runs}) == 1
     assert len({run.result.change for run in runs}) == 1
-    assert any("the step ends at" in note for note in objective.notes)
+    assert any("the step ends at" in note for note in runs[0].result.notes)
+    assert "the step ends at" in runs[0].attributes["notes"]
     json_ready = runs[2].document()
     assert json_ready["analysis"] == "direction"
     with pytest.raises(UsageError, match="towards is a int"):
@@ -177,8 +178,8 @@ def test_statistics_that_differ_at_the_end_are_told(generator: torch.Generator) 
     here, there = (nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)) for _ in range(2))
     there.train()(x)
     objective = Objective(here, [(x, y)], "cross_entropy")
-    measured(objective, Direction(towards=there.state_dict()))
-    assert any("1.running_mean, 1.running_var stay as they are here" in note for note in objective.notes)
+    result = measured(objective, Direction(towards=there.state_dict()))
+    assert any("1.running_mean, 1.running_var stay as they are here" in note for note in result.notes)
 
 
 def test_outputs_of_several_parts_have_no_safe_radius(classification: Data) -> None:

@@ -1,0 +1,98 @@
+"""Measures the scalars of `measures` in three phases: samples' gradients, relative flatness, PAC-Bayes sigmas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.measures import MeasuresResult
+from landscape.analyses.pac_bayes import BISECTIONS, pac_bayes_sigmas
+from landscape.analyses.relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
+from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.timing import seconds_per_gradient
+from landscape.evaluation.per_sample.gradients import gradient_moments
+
+if TYPE_CHECKING:
+    from landscape.analyses.measures import Measures
+    from landscape.objective import Objective
+
+EXPECTED_FLATNESS_PRODUCTS = 100
+SAMPLES_COST = 3.0  # of the gradients of all samples, in gradients of the mean
+PRODUCT_COST = 2.5  # of a Hessian-vector product, in gradients
+LOSS_COST = 0.4  # of a loss, in gradients
+
+
+def measure(
+    analysis: Measures, objective: Objective, resume: State | None
+) -> Generator[Progress, None, MeasuresResult]:
+    """Yields after each product and each step of the bisections; returns the measures that exist for this loss."""
+    reference, group = objective.reference, flatness_matrix(analysis, objective)
+    phases = Phases(resume)
+    noise_trace, fisher_rao = yield from phases.run("gradients", partial(_gradient_measures, objective))
+    flatness = FlatnessEstimate()
+    if group is not None:
+        steps = partial(estimate_relative_flatness, analysis, objective, group)
+        flatness = yield from phases.run("flatness", steps)
+    sigmas: dict[str, float] = {}
+    if analysis.draws:
+        sigmas = yield from phases.run("sigma", partial(pac_bayes_sigmas, analysis, objective))
+    has_noise = not math.isnan(noise_trace)
+    has_classes = bool(sigmas) and not math.isnan(sigmas["error"])
+    return MeasuresResult(
+        loss=reference.loss,
+        gradient_norm=reference.gradient_norm,
+        noise_trace=noise_trace if has_noise else None,
+        noise_scale=noise_trace / reference.gradient_norm**2 if has_noise and reference.gradient_norm else None,
+        fisher_rao=fisher_rao,
+        relative_flatness=flatness.value,
+        relative_flatness_se=flatness.error,
+        half_width=flatness.half_width,
+        rtol=None if flatness.value is None else analysis.rtol,
+        error=_none_if_nan(sigmas, "error"),
+        pac_bayes_sigma=_none_if_nan(sigmas, "plain"),
+        pac_bayes_magnitude_sigma=_none_if_nan(sigmas, "magnitude"),
+        deviation=analysis.deviation if has_classes else None,
+        draws=analysis.draws if has_classes else None,
+        products=flatness.products,
+        parameters=objective.space.size,
+        samples=objective.batches.samples,
+        notes=flatness.notes,
+    )
+
+
+def plan(analysis: Measures, objective: Objective) -> Plan:
+    """Bytes of a few vectors, and the seconds of all gradients, products and losses."""
+    seconds = seconds_per_gradient(objective)
+    losses = 2 * BISECTIONS * analysis.draws
+    return Plan(
+        bytes=8 * objective.theta.nbytes,
+        products=EXPECTED_FLATNESS_PRODUCTS,
+        seconds=seconds * (SAMPLES_COST + PRODUCT_COST * EXPECTED_FLATNESS_PRODUCTS + LOSS_COST * losses),
+        facts={"losses": f"{losses:,}", "gradient": f"{seconds:.3g} s"},
+    )
+
+
+def _gradient_measures(objective: Objective, saved: State) -> Generator[Progress, None, tuple[float, float]]:
+    """The trace of the covariance of the samples' gradients, NaN for one sample, and the Fisher-Rao norm.
+
+    A sample's gradient is N times its part of the mean gradient, so that the mean over samples is the mean gradient.
+    """
+    sums = np.array(saved["sums"]) if saved else np.array([float(value) for value in gradient_moments(objective)])
+    if not saved:
+        yield Progress(1, 1, "the samples' gradients", lambda: {"sums": sums})
+    count, samples = objective.count, objective.batches.samples
+    mean_square, along = sums * samples / count**2
+    gradient = objective.reference.gradient_norm
+    covariance = (mean_square - gradient**2) * samples / (samples - 1) if samples > 1 else float("nan")
+    return float(covariance), float(along**0.5)
+
+
+def _none_if_nan(numbers: dict[str, float], name: str) -> float | None:
+    """The number of that name; None where it is NaN or absent."""
+    value = numbers.get(name, math.nan)
+    return None if math.isnan(value) else value

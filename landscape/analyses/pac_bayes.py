@@ -1,0 +1,84 @@
+"""PAC-Bayes sigmas (Jiang et al. 2020, appendix C): the largest noise on the weights that the error tolerates."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from landscape import seeds
+from landscape.analyses.base import Progress, State
+from landscape.analyses.measures import SIGMA_RANGE
+from landscape.losses.predictions import error_counts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from landscape.analyses.measures import Measures
+    from landscape.data.batches import Batch
+    from landscape.objective import Objective
+
+NOISES = ("plain", "magnitude")  # the same on all weights, or proportional to the size of each
+BISECTIONS = 16  # of log sigma over eight decades: to 0.03 %
+MAGNITUDE_EPSILON = 1e-3  # Jiang et al. (2020), appendix C: noise of variance sigma^2 w^2 + epsilon^2
+
+
+def pac_bayes_sigmas(
+    analysis: Measures, objective: Objective, saved: State
+) -> Generator[Progress, None, dict[str, float]]:
+    """Yields after each step of the bisections; returns the error at the weights and the sigma of each noise.
+
+    The error is NaN for a loss without classes, a sigma where even the smallest raises the error too much.
+    """
+    # for each noise: bisections made, and the logarithms of a sigma that fits and of one that does not
+    state: dict[str, np.ndarray] = {name: np.array(value) for name, value in saved.items()}
+
+    def progress(note: str) -> Progress:
+        steps = sum(int(state[noise][0]) + 1 for noise in NOISES if noise in state)
+        return Progress(
+            steps, 2 * (BISECTIONS + 1), note, lambda: {name: value.copy() for name, value in state.items()}
+        )
+
+    if "error" not in state:
+        state["error"] = np.array(mean_error(objective, objective.theta))
+        yield progress("error")
+    largest_error = float(state["error"]) + analysis.deviation
+    for noise in NOISES if not np.isnan(state["error"]) else ():
+        if noise not in state:
+            fits = noisy_error(analysis, objective, noise, SIGMA_RANGE[0]) <= largest_error
+            bounds = np.log(SIGMA_RANGE)
+            state[noise] = np.array([0.0, *bounds]) if fits else np.array([BISECTIONS, np.nan, np.nan])
+            yield progress("PAC-Bayes sigma")
+        while state[noise][0] < BISECTIONS:
+            step, low, high = state[noise]
+            middle = (low + high) / 2
+            fits = noisy_error(analysis, objective, noise, float(np.exp(middle))) <= largest_error
+            state[noise] = np.array([step + 1, *((middle, high) if fits else (low, middle))])
+            yield progress(f"PAC-Bayes sigma, step {int(step) + 1}")
+    sigmas = {noise: float(np.exp(state[noise][1])) if noise in state else float("nan") for noise in NOISES}
+    return {"error": float(state["error"]), **sigmas}
+
+
+def mean_error(objective: Objective, theta: Tensor) -> float:
+    """The share of wrong predictions at theta `(P,)`; NaN for a loss without classes."""
+
+    def kernel(batch: Batch) -> Tensor:
+        with torch.no_grad():
+            counts = error_counts(objective.loss, objective.batch_output(theta, batch), batch.targets)
+        wrong, counted = counts if counts else (torch.tensor(float("nan")), 1)
+        return torch.tensor([float(wrong), float(counted)], dtype=torch.float64)
+
+    wrong, counted = objective.accumulate(kernel).tolist()
+    return wrong / counted if counted else float("nan")
+
+
+def noisy_error(analysis: Measures, objective: Objective, noise: str, sigma: float) -> float:
+    """The mean error over the draws of the noise, which are the same for every sigma."""
+    theta, total = objective.theta, 0.0
+    deviation = (sigma**2 * theta**2 + MAGNITUDE_EPSILON**2).sqrt() if noise == "magnitude" else sigma
+    for draw in range(analysis.draws):
+        z = seeds.normal(len(theta), theta, analysis.seed, "sigma", draw)
+        total += mean_error(objective, theta + deviation * z)
+    return total / analysis.draws
