@@ -10,6 +10,7 @@ import numpy as np
 from landscape.algorithms.lanczos.basis import rounding_floor
 from landscape.algorithms.lanczos.batched import BatchedLanczosState, QuadratureRule, batched_lanczos
 from landscape.algorithms.lanczos.exact_outliers import rules_with_exact_outliers
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.density_numbers import density_result
 from landscape.analyses.shared.phases import phase_state, prefix_state
@@ -86,7 +87,7 @@ def _run(
     steps = _steps(analysis, operator.size)
     phases = 1 + bool(analysis.per_layer or analysis.blocks)
     saved = phase_state(phase, resume or {})
-    state = BatchedLanczosState.from_arrays(saved, operator.like) if saved else None
+    state = restore(BatchedLanczosState, saved, operator.like) if saved else None
     running = batched_lanczos(
         operator, groups, probes=analysis.probes, steps=steps, together=together, seed=analysis.seed, resume=state
     )
@@ -97,7 +98,7 @@ def _run(
             done=round(here) + (steps if done else 0),
             total=steps * phases,
             note=f"{state.products} products" + (f" for {len(groups)} blocks" if done else ""),
-            state=lambda now=state: {**done, **prefix_state(phase, now.arrays())},  # type: ignore[misc]
+            state=lambda now=state: {**done, **prefix_state(phase, snapshot(now))},  # type: ignore[misc]
         )
     assert state is not None  # at least one step
     return state

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.algorithms.lanczos import per_block
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.operators.block_diagonal import block_diagonal
@@ -38,7 +39,7 @@ def search_blocks(
     """
     blocks = block_diagonal(operator, groups)
     usable = bool(resume) and int(resume["steps"]) == steps
-    state = earlier = per_block.BlockSearchState.from_arrays(dict(resume), operator.like) if usable else None
+    state = earlier = restore(per_block.BlockSearchState, resume, operator.like) if usable else None
     for state in per_block.block_lanczos_search(
         blocks, groups, wanted, steps=steps, most=most, seed=seed, resume=earlier
     ):
@@ -46,7 +47,7 @@ def search_blocks(
             int(state.converged.sum()),
             len(groups),
             f"{state.passes} passes for {len(groups)} blocks",
-            lambda now=state: {**now.arrays(), "steps": np.asarray(steps)},  # type: ignore[misc]
+            lambda now=state: {**snapshot(now), "steps": np.asarray(steps)},  # type: ignore[misc]
         )
     assert state is not None  # `most` is at least 1
     return state

@@ -12,10 +12,11 @@ import torch
 
 from landscape.algorithms.estimators.resampling import standard_errors
 from landscape.algorithms.lanczos import lanczos, ritz
-from landscape.algorithms.lanczos.basis import orthogonalize
+from landscape.algorithms.lanczos.basis import allocate, orthogonalize
 from landscape.algorithms.lanczos.certificate import certificate
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import LanczosState
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses import eig_blocks
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.eig import EigResult
@@ -123,7 +124,9 @@ def _search(
     analysis: Eig, operator: LinearOperator, rows: BasisRows, wanted: WantedPairs, saved: State
 ) -> Generator[Progress, None, LanczosState]:
     """Yields after each product; returns the last state."""
-    state = earlier = LanczosState.from_arrays(dict(saved), operator.like, spill=rows.spill) if saved else None
+    state = earlier = (
+        restore(LanczosState, saved, operator.like, allocate=partial(allocate, spill=rows.spill)) if saved else None
+    )
     for state in lanczos.lanczos(
         operator,
         wanted,
@@ -147,7 +150,9 @@ def _progress(analysis: Eig, state: LanczosState, wanted: WantedPairs) -> Progre
         note += f", looking for skipped values {min(state.cycle_steps, length)}/{length}"
     elif len(pairs.values):
         note += f", largest {pairs.values[0]:.5g}"
-    return Progress(int(ritz.have_converged(pairs, state, analysis.tol).sum()), analysis.k, note, state.arrays)
+    return Progress(
+        int(ritz.have_converged(pairs, state, analysis.tol).sum()), analysis.k, note, partial(snapshot, state)
+    )
 
 
 def _pad(k: int, values: np.ndarray) -> np.ndarray:

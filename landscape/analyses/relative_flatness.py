@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from landscape.algorithms.estimators import trace
-from landscape.algorithms.estimators.trace import TraceGoal, TraceState
+from landscape.algorithms.estimators.trace import TraceGoal
 from landscape.algorithms.lanczos.symmetry import product_if_symmetric
+from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Progress, State
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.operators import HessianOperator
@@ -64,10 +66,10 @@ def estimate_relative_flatness(
         product_if_symmetric(hessian, objective.theta, analysis.seed)
     except (TaskError, NumericalError) as error:
         return FlatnessEstimate(notes=(*notes, f"no relative flatness: {error.what}"))
-    state = earlier = TraceState.from_arrays(dict(saved), operator.like, analysis.seed) if saved else None
+    state = earlier = trace.restore_trace(saved, operator.like, analysis.seed) if saved else None
     for state in trace.estimate_trace(operator, (), goal, seed=analysis.seed, resume=earlier):
         total = max(analysis.max_products, state.products)
-        yield Progress(state.products, total, f"relative flatness, {state.products} products", state.arrays)
+        yield Progress(state.products, total, f"relative flatness, {state.products} products", partial(snapshot, state))
     assert state is not None  # max_products >= 1
     estimate = trace.preferred_estimate(state, goal)
     if estimate is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from landscape.algorithms.estimators import trace
 from landscape.algorithms.estimators.resampling import data_standard_error
 from landscape.algorithms.estimators.trace import MIN_VALUES, PROBES_PER_PASS, TraceGoal, TraceState
+from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.analyses.shared.products import (
@@ -42,7 +44,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
     goal = _goal(analysis, objective)
     require_resampling(analysis, operator, objective)
     reference = objective.reference
-    state = earlier = TraceState.from_arrays(dict(resume), operator.like, analysis.seed) if resume else None
+    state = earlier = trace.restore_trace(resume, operator.like, analysis.seed) if resume else None
     for state in trace.estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
         yield _progress(analysis, state, goal)
     assert state is not None  # max_products >= 1
@@ -92,14 +94,14 @@ def _goal(analysis: Trace, objective: Objective) -> TraceGoal:
 def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
     products = f"{state.products} products"
     if state.columns:
-        return Progress(state.columns, state.basis.shape[1], f"{products}, exact diagonal", state.arrays)
+        return Progress(state.columns, state.basis.shape[1], f"{products}, exact diagonal", partial(snapshot, state))
     chosen = trace.preferred_estimate(state, goal)
     if chosen is None:
-        return Progress(0, 100, products, state.arrays)
+        return Progress(0, 100, products, partial(snapshot, state))
     needed = chosen.products_for(analysis.rtol * abs(chosen.value))
     share = chosen.products / needed if needed else 1.0
     note = f"{products}, {chosen.value:.5g} +- {chosen.half_width:.2g} by {chosen.estimator}"
-    return Progress(min(100, round(100 * share)), 100, note, state.arrays)
+    return Progress(min(100, round(100 * share)), 100, note, partial(snapshot, state))
 
 
 def _estimates(analysis: Trace, state: TraceState, goal: TraceGoal) -> dict[str, Any]:

@@ -10,13 +10,14 @@ interpolation: values never fall.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.algorithms.ascent.ball import Ball
+from landscape.algorithms.snapshots import TENSOR
 
 # values (k,) in float64 and slopes (k, P) at the rows of (k, P)
 Evaluate = Callable[[Tensor], tuple[np.ndarray, Tensor]]
@@ -33,8 +34,10 @@ ENOUGH = 2
 class AscentState:
     """S ascents after some rounds; the rows of `points` and `directions` are rewritten by each round."""
 
-    points: Tensor  # (S, P)
-    directions: Tensor  # (S, P), where the next step goes: tangents on the sphere, or to the farthest point
+    points: Tensor = field(metadata=TENSOR)  # (S, P)
+    directions: Tensor = field(
+        metadata=TENSOR
+    )  # (S, P), where the next step goes: tangents on the sphere, or to the farthest point
     values: np.ndarray  # (S,), NaN before the first round
     climbs: np.ndarray  # (S,), slope along the direction
     lengths: np.ndarray  # (S,), of the next step in units of the direction
@@ -45,19 +48,6 @@ class AscentState:
     done: np.ndarray  # (S,)
     rounds: int
     evaluations: int
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The state as arrays, for a snapshot."""
-        big = ("points", "directions")
-        plain = {f.name: np.array(getattr(self, f.name)) for f in fields(self) if f.name not in big}
-        return {**plain, **{name: getattr(self, name).cpu().numpy().copy() for name in big}}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> AscentState:
-        """The state that `arrays()` described, on the device and in the dtype of `like`."""
-        big = {name: torch.from_numpy(arrays[name].copy()).to(like) for name in ("points", "directions")}
-        plain = {n: v.item() if v.ndim == 0 else v.copy() for n, v in arrays.items() if n not in big}
-        return cls(**big, **plain)  # type: ignore[arg-type]
 
 
 def ascend(

@@ -10,8 +10,8 @@ section 2.1): the same with each sketched probe in turn left out of Q and used a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.algorithms.lanczos.basis import norm, orthogonalize, require_finite, rounding_floor
+from landscape.algorithms.snapshots import RECOMPUTED, buffer, restore
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -52,8 +53,8 @@ class TraceState:
     The rows of `basis` and `probes` beyond r and s are not part of the state.
     """
 
-    basis: Tensor  # (capacity, P), Q as rows
-    probes: Tensor  # (capacity, P), the sketched probes as rows
+    basis: Tensor = field(metadata=buffer("rank"))  # (capacity, P), Q as rows
+    probes: Tensor = field(metadata=RECOMPUTED)  # (capacity, P), the sketched probes as rows
     quadratics: np.ndarray  # (s,), z'A z
     overlaps: np.ndarray  # (r, s), Q'z
     images: np.ndarray  # (r, s), Q'A z
@@ -80,23 +81,14 @@ class TraceState:
         """Whether Q holds all of the matrix' range: its trace is then that of Q'AQ."""
         return self.rank < self.sketched or 0 < self.rank == self.basis.shape[1]
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The state as arrays, for a snapshot; the probes can be drawn again."""
-        big = ("basis", "probes")
-        plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name not in big}
-        return {**plain, "basis": self.basis[: self.rank].cpu().numpy(), "shape": np.asarray(self.basis.shape)}
 
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor, seed: int) -> TraceState:
-        """The state that `arrays()` described, on the device and in the dtype of `like`."""
-        rest = dict(arrays)
-        rows, shape = torch.from_numpy(rest.pop("basis")).to(like), tuple(rest.pop("shape"))
-        basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
-        basis[: len(rows)] = rows
-        for index in range(len(rest["quadratics"])):
-            probes[index] = trace_probe(shape[1], like, seed, "sketched", index)
-        plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
-        return cls(basis=basis, probes=probes, **plain)
+def restore_trace(arrays: Mapping[str, np.ndarray], like: Tensor, seed: int) -> TraceState:
+    """The state that `snapshot` stored; its sketched probes are drawn again from the seed."""
+    capacity, size = (int(length) for length in arrays["basis.shape"])
+    probes = torch.empty((capacity, size), dtype=like.dtype, device=like.device)
+    for index in range(len(arrays["quadratics"])):
+        probes[index] = trace_probe(size, like, seed, "sketched", index)
+    return restore(TraceState, arrays, like, probes=probes)
 
 
 @dataclass(frozen=True)

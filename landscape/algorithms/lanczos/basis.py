@@ -18,9 +18,8 @@ CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a
 CHUNK_NUMBERS = 1 << 26  # of rows brought over at once: bounds the memory of a basis that lies elsewhere
 
 
-def allocate(rows: int, like: Tensor, spill: bool) -> Tensor:
-    """Room for so many rows: beside `like`, or with `spill` in the host's memory, pinned where there is CUDA."""
-    shape = rows, len(like)
+def allocate(shape: tuple[int, ...], like: Tensor, *, spill: bool = False) -> Tensor:
+    """An empty tensor in the dtype of `like` on its device; with `spill` in host memory, pinned where there is CUDA."""
     if not spill:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
     return torch.empty(shape, dtype=like.dtype, pin_memory=torch.cuda.is_available())

@@ -7,8 +7,7 @@ parameters, whose vectors have no common coordinates, share one vector of length
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.algorithms.lanczos.basis import eigh, require_finite, rounding_floor
+from landscape.algorithms.snapshots import buffer
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -27,13 +27,18 @@ class BatchedLanczosState:
     `basis` `(c, steps + 1, P)` belongs to the probes `first ... first + c` that are under way; those before are done.
     """
 
-    basis: Tensor
+    basis: Tensor = field(metadata=buffer("rows", axis=1))
     first: int
     step: int  # products that the probes under way have had
     alpha: np.ndarray  # (n, g, steps), the diagonal of each run's T, NaN where unknown
     beta: np.ndarray  # (n, g, steps), beside it
     scale: np.ndarray  # (n, g), the largest ||A q|| seen
     products: int  # columns multiplied so far, one for all groups of a probe
+
+    @property
+    def rows(self) -> int:
+        """Rows of each probe's basis that hold vectors; all of them once every probe is done."""
+        return self.basis.shape[1] if self.finished else self.step + 1
 
     @property
     def finished(self) -> bool:
@@ -48,22 +53,6 @@ class BatchedLanczosState:
         """The same runs after half their steps."""
         half = slice(max(1, self.alpha.shape[2] // 2))
         return replace(self, alpha=self.alpha[:, :, half], beta=self.beta[:, :, half])
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The state as arrays, for a snapshot."""
-        plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "basis"}
-        rows = self.basis.shape[1] if self.finished else self.step + 1
-        return {**plain, "basis": self.basis[:, :rows].cpu().numpy(), "shape": np.asarray(self.basis.shape)}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> BatchedLanczosState:
-        """The state that `arrays()` described, on the device and in the dtype of `like`."""
-        rest = dict(arrays)
-        rows = torch.from_numpy(rest.pop("basis")).to(like)
-        basis = torch.empty(tuple(rest.pop("shape")), dtype=like.dtype, device=like.device)
-        basis[:, : rows.shape[1]] = rows
-        plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
-        return cls(basis=basis, **plain)
 
 
 @dataclass(frozen=True)

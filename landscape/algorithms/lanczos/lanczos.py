@@ -95,7 +95,7 @@ def finished(state: LanczosState, wanted: WantedPairs) -> bool:
 def _begin(
     operator: LinearOperator, wanted: WantedPairs, seed: int, capacity: int, block: int, spill: bool
 ) -> LanczosState:
-    basis = allocate(capacity, operator.like, spill)
+    basis = allocate((capacity, operator.size), operator.like, spill=spill)
     nothing = np.zeros(0)
     empty = np.zeros((0, wanted.count))
     _fill(basis, 0, block, seed, 0)

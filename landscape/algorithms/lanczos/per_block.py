@@ -7,7 +7,7 @@ what was skipped, until a start finds nothing better in any block.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from landscape.algorithms.lanczos.batched import (
 )
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import WantedPairs
+from landscape.algorithms.snapshots import TENSOR, nested
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 from landscape.seeds import derive
@@ -32,12 +33,12 @@ from landscape.seeds import derive
 class BlockSearchState:
     """What is known of g blocks after some passes: k wanted of each."""
 
-    locked: Tensor  # (k, P), unit vectors on each group, or zeros
+    locked: Tensor = field(metadata=TENSOR)  # (k, P), unit vectors on each group, or zeros
     values: np.ndarray  # (g, k), NaN where nothing is locked
     residuals: np.ndarray  # (g, k)
     start: int  # how many starts there were before this one
     earlier: int  # passes of those
-    run: BatchedLanczosState | None  # this start's runs
+    run: BatchedLanczosState | None = field(metadata=nested(BatchedLanczosState))  # this start's runs
     converged: np.ndarray  # (g,)
     floors: np.ndarray  # (g,), what rounding leaves of a residual
     finished: bool
@@ -45,23 +46,6 @@ class BlockSearchState:
     @property
     def passes(self) -> int:
         return self.earlier + (self.run.products if self.run else 0)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The state as arrays, for a snapshot."""
-        run = {f"run.{name}": value for name, value in (self.run.arrays() if self.run else {}).items()}
-        plain = {name: np.asarray(getattr(self, name)) for name in NUMBERS}
-        return {**plain, "locked": self.locked.cpu().numpy(), **run}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor) -> BlockSearchState:
-        """The state that `arrays()` described, on the device and in the dtype of `like`."""
-        run = {name.removeprefix("run."): value for name, value in arrays.items() if name.startswith("run.")}
-        plain = {name: value.item() if value.ndim == 0 else value for name, value in arrays.items() if name in NUMBERS}
-        state = BatchedLanczosState.from_arrays(run, like) if run else None
-        return cls(locked=torch.from_numpy(arrays["locked"]).to(like), run=state, **plain)  # type: ignore[arg-type]
-
-
-NUMBERS = ("values", "residuals", "start", "earlier", "converged", "floors", "finished")
 
 
 def block_lanczos_search(

@@ -7,17 +7,16 @@ Notation: the basis holds orthonormal rows L (locked), Q (active) and N (next, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import allocate, eigh, rounding_floor
+from landscape.algorithms.lanczos.basis import eigh, rounding_floor
 from landscape.algorithms.lanczos.bound import steps_needed
 from landscape.algorithms.lanczos.selection import Which
+from landscape.algorithms.snapshots import buffer
 
 SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
 
@@ -64,7 +63,7 @@ class LanczosState:
     so the state before the step stays true until a restart or a lock rewrites the rows.
     """
 
-    basis: Tensor  # (capacity, P)
+    basis: Tensor = field(metadata=buffer("used"))  # (capacity, P)
     locked_values: np.ndarray  # (l,)
     locked_residuals: np.ndarray  # (l,)
     projected: np.ndarray  # T, (a, a)
@@ -141,19 +140,3 @@ class LanczosState:
             coefficients=coefficients,
             own=np.arange(self.locked + self.active) >= self.locked,
         )
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The state as arrays, for a snapshot."""
-        plain = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "basis"}
-        shape = np.asarray(self.basis.shape)
-        return {**plain, "basis": self.basis[: self.used].cpu().numpy(), "basis_shape": shape}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], like: Tensor, *, spill: bool = False) -> LanczosState:
-        """The state that `arrays()` described, on the device and in the dtype of `like`."""
-        rest = dict(arrays)
-        rows = torch.from_numpy(rest.pop("basis"))
-        basis = allocate(int(rest.pop("basis_shape")[0]), like, spill)
-        basis[: len(rows)] = rows
-        plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in rest.items()}
-        return cls(basis=basis, **plain)

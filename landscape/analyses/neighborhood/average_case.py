@@ -14,6 +14,7 @@ from landscape.algorithms.estimators import averaging, control
 from landscape.algorithms.estimators.averaging import MIN_DRAWS, ControlledMean
 from landscape.algorithms.estimators.control import ControlVariate
 from landscape.algorithms.lanczos.state import LanczosState
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.choices import Noise
@@ -138,13 +139,13 @@ def _control_variate(
     """The quadratic form on a Krylov space; None, with the reason, if the model has no second derivatives."""
     operator = ScaledOperator(HessianOperator(objective), scales)
     saved = phase_state("control", resume)
-    state = earlier = LanczosState.from_arrays(saved, operator.like) if saved else None
+    state = earlier = restore(LanczosState, saved, operator.like) if saved else None
     repeated = bool(resume) and not saved  # the resumed run had finished it, and reported its products
     try:
         for state in control.krylov_space(operator, CONTROL_PRODUCTS, sampling.seed, earlier):
             note = f"control variate, {state.products} of {CONTROL_PRODUCTS} products"
             if not repeated:
-                yield Progress(0, sampling.total, note, lambda now=state: prefix_state("control", now.arrays()))  # type: ignore[misc]
+                yield Progress(0, sampling.total, note, lambda now=state: prefix_state("control", snapshot(now)))  # type: ignore[misc]
     except (TaskError, NumericalError) as error:
         return None, error.what
     assert state is not None  # CONTROL_PRODUCTS >= 1

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.algorithms.lanczos import lanczos, ritz
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima, ascent_columns, random_start_note
 from landscape.analyses.neighborhood.ball_objective import (
@@ -119,12 +120,14 @@ def _largest_eigenvalue(
     """The largest eigenvalue of C H C and its residual; yields after each product."""
     wanted = WantedPairs(1, tol=EIGENVALUE_TOL)
     operator = ScaledOperator(HessianOperator(objective), scales)
-    state = earlier = LanczosState.from_arrays(dict(saved), operator.like) if saved else None
+    state = earlier = restore(LanczosState, saved, operator.like) if saved else None
     for state in lanczos.lanczos(
         operator, wanted, seed=seed, max_basis=EIGENVALUE_ROWS, max_products=MAX_EIGENVALUE_PRODUCTS, resume=earlier
     ):
         note = f"largest eigenvalue, {state.products} products"
-        yield Progress(min(state.products, MAX_EIGENVALUE_PRODUCTS), MAX_EIGENVALUE_PRODUCTS, note, state.arrays)
+        yield Progress(
+            min(state.products, MAX_EIGENVALUE_PRODUCTS), MAX_EIGENVALUE_PRODUCTS, note, partial(snapshot, state)
+        )
     assert state is not None  # MAX_EIGENVALUE_PRODUCTS >= 1
     pairs = ritz.ritz_pairs(state, wanted)
     return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])

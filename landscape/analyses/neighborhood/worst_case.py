@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from landscape.algorithms.ascent import ascent, starts
 from landscape.algorithms.ascent.ascent import AscentState
 from landscape.algorithms.ascent.ball import Ball
 from landscape.algorithms.lanczos.state import LanczosState
+from landscape.algorithms.snapshots import TENSOR, nested, restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
 from landscape.analyses.neighborhood.ball_objective import BallObjective
@@ -61,10 +62,13 @@ class PartState:
     shares: np.ndarray  # (G,)
     radius: int = 0
     evaluations: int = 0
-    vectors: Tensor | None = None  # (k, P), the leading eigenvectors; None until their search ends
-    best: Tensor | None = None  # (P,), the best point of the radius before
-    lanczos: LanczosState | None = None  # the search for the eigenvectors, while it runs
-    ascent: AscentState | None = None  # the ascents at the present radius, while they run
+    vectors: Tensor | None = field(
+        default=None, metadata=TENSOR
+    )  # (k, P), the leading eigenvectors; None until their search ends
+    best: Tensor | None = field(default=None, metadata=TENSOR)  # (P,), the best point of the radius before
+    # the search for the eigenvectors, and the ascents at the present radius, while they run
+    lanczos: LanczosState | None = field(default=None, metadata=nested(LanczosState))
+    ascent: AscentState | None = field(default=None, metadata=nested(AscentState))
 
 
 def maximize_in_balls(
@@ -237,33 +241,15 @@ def _append(finished: BallMaxima, state: PartState) -> BallMaxima:
 
 def _snapshot(index: int, finished: BallMaxima, state: PartState) -> State:
     """Arrays from which `_restore` continues part number `index`."""
-    nested = {"lanczos": state.lanczos, "ascent": state.ascent}
-    plain = {field.name: getattr(state, field.name) for field in fields(state) if field.name not in nested}
-    return {
-        "part": np.asarray(index),
-        **prefix_state("finished", {name: np.array(value) for name, value in vars(finished).items()}),
-        **{name: _as_array(value) for name, value in plain.items() if value is not None},
-        **{key: v for name, inner in nested.items() if inner for key, v in prefix_state(name, inner.arrays()).items()},
-    }
+    return {"part": np.asarray(index), **prefix_state("finished", snapshot(finished)), **snapshot(state)}
 
 
 def _restore(search: BallSearch, groups: int, like: Tensor, saved: State) -> tuple[int, BallMaxima, PartState | None]:
     """The index of the part to begin with, the maxima of the earlier parts, and the state within it."""
     if not saved:
         return 0, _no_maxima(search, groups), None
-    arrays: dict[str, Any] = phase_state("finished", saved)
-    finished = BallMaxima(**{**arrays, "evaluations": int(arrays["evaluations"])})
-    lanczos, ascents = phase_state("lanczos", saved), phase_state("ascent", saved)
-    inner = {
-        "lanczos": LanczosState.from_arrays(lanczos, like) if lanczos else None,
-        "ascent": AscentState.from_arrays(ascents, like) if ascents else None,
-    }
-    tensors = {name: torch.from_numpy(saved[name]).to(like) for name in ("vectors", "best") if name in saved}
-    plain = {f.name: saved[f.name] for f in fields(PartState) if f.name in saved}
-    values: dict[str, Any] = {
-        name: value.item() if value.ndim == 0 else np.array(value) for name, value in plain.items()
-    }
-    return int(saved["part"]), finished, PartState(**{**values, **tensors, **inner})
+    finished = restore(BallMaxima, phase_state("finished", saved), like)
+    return int(saved["part"]), finished, restore(PartState, saved, like)
 
 
 def _no_maxima(search: BallSearch, groups: int) -> BallMaxima:
@@ -279,7 +265,3 @@ def _no_maxima(search: BallSearch, groups: int) -> BallMaxima:
         shares=np.zeros((0, groups)),
         evaluations=0,
     )
-
-
-def _as_array(value: Tensor | np.ndarray | float) -> np.ndarray:
-    return value.cpu().numpy().copy() if isinstance(value, Tensor) else np.array(value)

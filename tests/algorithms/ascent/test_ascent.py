@@ -9,6 +9,7 @@ from torch import Tensor
 
 from landscape.algorithms.ascent.ascent import AscentState, Evaluate, ascend
 from landscape.algorithms.ascent.ball import Ball
+from landscape.algorithms.snapshots import restore, snapshot
 
 SPECTRUM = torch.tensor([9.0, 8.5, 4.0, 1.0, -3.0, -20.0], dtype=torch.float64)
 
@@ -61,9 +62,9 @@ def test_a_resumed_ascent_is_the_uninterrupted_one() -> None:
     whole = finished(form(SPECTRUM), ball, starts(3, 1.0), steps=12)
     for stop, state in enumerate(ascend(form(SPECTRUM), ball, starts(3, 1.0), 0.0, steps=12)):
         if stop == 4:
-            saved = state.arrays()
+            saved = snapshot(state)
             break
-    again = AscentState.from_arrays(saved, torch.zeros(1, dtype=torch.float64))
+    again = restore(AscentState, saved, torch.zeros(1, dtype=torch.float64))
     *_, rest = ascend(form(SPECTRUM), ball, starts(3, 1.0), 0.0, steps=12, resume=again)
     assert np.array_equal(rest.values, whole.values)
     assert torch.equal(rest.points, whole.points)

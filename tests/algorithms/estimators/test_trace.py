@@ -16,11 +16,13 @@ from landscape.algorithms.estimators.trace import (
     estimate_trace,
     goal_reached,
     preferred_estimate,
+    restore_trace,
     trace_estimates,
     trace_finished,
     trace_probe,
     xtrace_values,
 )
+from landscape.algorithms.snapshots import snapshot
 from landscape.errors import NumericalError
 from landscape.network.space import ParameterBlock, ParameterGroup, ParameterSpace
 
@@ -215,11 +217,11 @@ def test_blocks_are_exact_where_the_whole_is() -> None:
 def test_resuming_anywhere_gives_the_same_state(method: TraceMethod) -> None:
     operator, groups = symmetric(OUTLIERS, dtype=torch.float32), SPACE.layers()
     goal = TraceGoal(method, 0.02, 400, 80, 16)
-    saved = [{n: v.copy() for n, v in s.arrays().items()} for s in estimate_trace(operator, groups, goal)]
+    saved = [{n: v.copy() for n, v in snapshot(s).items()} for s in estimate_trace(operator, groups, goal)]
     for earlier in saved[:-1:3]:
-        resumed = TraceState.from_arrays(dict(earlier), operator.like, 0)
+        resumed = restore_trace(earlier, operator.like, 0)
         state = last(estimate_trace(operator, groups, goal, resume=resumed))
-        assert all(np.array_equal(value, saved[-1][name]) for name, value in state.arrays().items())
+        assert all(np.array_equal(value, saved[-1][name]) for name, value in snapshot(state).items())
 
 
 def test_readings_have_enough_values_only_from_the_least_numbers_on() -> None:

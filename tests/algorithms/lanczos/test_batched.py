@@ -11,6 +11,7 @@ from oracles.dense import MatrixOperator, last, symmetric
 
 from landscape import seeds
 from landscape.algorithms.lanczos.batched import BatchedLanczosState, batched_lanczos, quadrature_rules
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.errors import NumericalError
 from landscape.network.space import ParameterBlock, ParameterGroup, ParameterSpace
 
@@ -137,12 +138,12 @@ def test_how_many_probes_share_a_pass_changes_nothing(together: int) -> None:
 def test_resuming_anywhere_gives_the_same_coefficients() -> None:
     operator = symmetric(SPECTRUM)
     states = [
-        {name: values.copy() for name, values in state.arrays().items()}
+        {name: values.copy() for name, values in snapshot(state).items()}
         for state in batched_lanczos(operator, [WHOLE], probes=3, steps=7, together=2)
     ]
     assert len(states) == 14
     for earlier, _ in pairwise(states):
-        resumed = BatchedLanczosState.from_arrays(dict(earlier), operator.like)
+        resumed = restore(BatchedLanczosState, earlier, operator.like)
         state = last(batched_lanczos(operator, [WHOLE], probes=3, steps=7, together=2, resume=resumed))
         assert np.array_equal(state.alpha, states[-1]["alpha"])
         assert np.array_equal(state.beta, states[-1]["beta"])

@@ -14,6 +14,7 @@ from landscape.algorithms.lanczos.lanczos import fewest_rows, finished, lanczos
 from landscape.algorithms.lanczos.ritz import error_bounds, have_converged, rayleigh_ritz, ritz_pairs, ritz_vectors
 from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
 from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.errors import NumericalError
 
 SPECTRA = {
@@ -195,10 +196,10 @@ def test_resuming_from_any_product_gives_bit_for_bit_the_uninterrupted_result(bl
     whole = run()
     assert whole.cycle >= 1
     for stop in range(1, whole.products, block):
-        half = LanczosState.from_arrays(run(stop=stop).arrays(), operator.like)
+        half = restore(LanczosState, snapshot(run(stop=stop)), operator.like)
         resumed = run(resume=half)
-        for name, value in whole.arrays().items():
-            assert np.array_equal(value, resumed.arrays()[name], equal_nan=True), (stop, name)
+        for name, value in snapshot(whole).items():
+            assert np.array_equal(value, snapshot(resumed)[name], equal_nan=True), (stop, name)
 
 
 @pytest.mark.parametrize("k", [6, 10])

@@ -10,6 +10,7 @@ from oracles.dense import MatrixOperator, last, symmetric
 from landscape.algorithms.lanczos.per_block import BlockSearchState, block_lanczos_search, current_pairs
 from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
 from landscape.algorithms.lanczos.state import WantedPairs
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.network.space import ParameterBlock, ParameterSpace
 
 SPACE = ParameterSpace((ParameterBlock("a.w", (5,)), ParameterBlock("b.w", (60,)), ParameterBlock("c.w", (40,))))
@@ -62,7 +63,7 @@ def test_the_limit_on_passes_leaves_candidates_and_can_be_raised() -> None:
     assert (cut.passes, cut.finished) == (6, False)
     values, _ = current_pairs(cut, SPACE.layers(), wanted)
     assert np.isfinite(values).all()
-    resumed = BlockSearchState.from_arrays({n: v.copy() for n, v in cut.arrays().items()}, operator.like)
+    resumed = restore(BlockSearchState, snapshot(cut), operator.like)
     options = {"steps": 60, "most": 2000, "seed": 0}
     on = last(block_lanczos_search(operator, SPACE.layers(), wanted, resume=resumed, **options))  # type: ignore[arg-type]
     assert np.array_equal(on.values, run(operator, wanted).values)
