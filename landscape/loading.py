@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -27,15 +27,16 @@ def load(
 ) -> Objective:
     """The objective of a checkpoint: `load("ckpt.pt")`, or `load("ckpt.pt", model="model.py:build", data=...)`.
 
-    `named` are fields of `landscape.conditions.Conditions`, as an alternative to `conditions`. Raises CheckpointError
-    or TaskError with what is missing, and NumericalError for NaN in the weights.
+    `named` are fields of `landscape.conditions.Conditions`, as an alternative to `conditions`; `origins` says, for the
+    notes, where each was named ("flag", a settings file). Raises CheckpointError or TaskError with what is missing, and
+    NumericalError for NaN or infinity in the weights.
+
+    >>> import landscape
+    >>> objective = landscape.load("digits-mlp.pt", limit=100)
+    >>> objective.theta.shape, objective.count
+    (torch.Size([2950]), 100)
     """
-    objects = [name for name in ("model", "data", "loss") if not isinstance(named.get(name), str | None)]
-    if objects:
-        raise UsageError(
-            f"load() takes the {', '.join(objects)} by name",
-            fix="pass the objects themselves to landscape.Objective(model, batches, loss)",
-        )
+    _require_names(named)
     conditions = conditions or Conditions(**named)
     validate(conditions)
     checkpoint = checkpoints.read(path, weights=conditions.weights, trust=conditions.trust)
@@ -43,73 +44,96 @@ def load(
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
     model = task.build()
-    parameters = dict(model.named_parameters())
-
-    state = checkpoint.optimizer  # not the checkpoint itself: its tensors need not outlive the loading
-
-    def preconditioner() -> Mapping[str, Tensor]:
-        if conditions.preconditioner is None:
-            return optimizer.diagonal(state(), parameters, str(path))
-        tensors = checkpoints.read(conditions.preconditioner).tensors
-        return {unwrapped(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
-
-    stripped = "" if task.weighted else _filled(model, checkpoint, f"model {task.resolved_from['model']}")
-    built = checkpoint.module.said if checkpoint.module and task.weighted else []
-    source = Source(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from)
-    objective = Objective(
+    stripped = "" if task.weighted else _insert_weights(model, checkpoint, f"model {task.resolved_from['model']}")
+    preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
+    data = task.data()
+    notes = _notes(task, checkpoint, stripped, conditions.dtype)
+    return Objective(
         model,
-        task.data(),
+        data,
         task.loss,
         params=conditions.params,
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
-        engine=Engine(conditions.hvp, conditions.compile, conditions.cuda_graphs, conditions.tf32),
+        engine=Engine(
+            hvp=conditions.hvp,
+            compile=conditions.compile,
+            cuda_graphs=conditions.cuda_graphs,
+            tf32=conditions.tf32,
+        ),
         limit=conditions.limit,
         preconditioner=preconditioner,
-        source=source,
+        source=Source(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
         populations=task.populations,
     )
-    found = [f"{kind}: {name}" for kind, name in task.resolved_from.items()]
-    said = [
-        *found,
+
+
+def _require_names(named: Mapping[str, Any]) -> None:
+    """Raises UsageError if the model, the data or the loss is an object instead of a name."""
+    objects = [kind for kind in ("model", "data", "loss") if not isinstance(named.get(kind), str | None)]
+    if objects:
+        raise UsageError(
+            f"load() takes the {', '.join(objects)} by name",
+            fix="pass the objects themselves to landscape.Objective(model, batches, loss)",
+        )
+
+
+def _preconditioner_source(
+    path: str, checkpoint: checkpoints.Checkpoint, conditions: Conditions, parameters: Mapping[str, nn.Parameter]
+) -> Callable[[], Mapping[str, Tensor]]:
+    """A function that reads the preconditioner: from the file that the user names, else the optimizer's own."""
+    state = checkpoint.optimizer  # not the checkpoint itself: its tensors need not outlive the loading
+
+    def read() -> Mapping[str, Tensor]:
+        if conditions.preconditioner is None:
+            return optimizer.diagonal(state(), parameters, path)
+        tensors = checkpoints.read(conditions.preconditioner).tensors
+        return {unwrapped(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
+
+    return read
+
+
+def _notes(task: tasks.Task, checkpoint: checkpoints.Checkpoint, stripped: str, dtype: str) -> tuple[str, ...]:
+    """What the loading found where, and what it did to the checkpoint's names and numbers."""
+    notes = [
+        *(f"{kind}: {name}" for kind, name in task.resolved_from.items()),
         *checkpoint.notes,
-        *built,
+        *(checkpoint.module.said if checkpoint.module and task.weighted else ()),
         stripped,
-        _upcast(checkpoint.tensors, conditions.dtype),
-        *objective.notes,
+        _upcast_note(checkpoint.tensors, dtype),
     ]
-    objective.notes[:] = dict.fromkeys(filter(None, said))
-    return objective
+    return tuple(filter(None, notes))
 
 
 def _require_proportion(task: tasks.Task, checkpoint: checkpoints.Checkpoint) -> None:
     """Raises CheckpointError if the model that a checkpoint describes is much larger than its weights.
 
-    A small file could otherwise ask for a model that fills the memory. The model is measured without being allocated.
+    A small file could otherwise ask for a model that fills the memory. The model's size is found on torch's meta
+    device, which allocates nothing.
     """
-    with torch.device("meta"), suppress(TaskError):  # a registered model may not be buildable there
-        wanted = sum(tensor.numel() for tensor in task.build().state_dict().values())
-        held = sum(tensor.numel() for tensor in checkpoint.tensors.values())
-        if wanted > 2 * held:
+    with torch.device("meta"), suppress(TaskError):  # not every registered model can be built on it
+        described = sum(tensor.numel() for tensor in task.build().state_dict().values())
+        stored = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+        if described > 2 * stored:
             raise CheckpointError(
-                f"{checkpoint.path} does not fit the model {task.resolved_from['model']}: it holds {held:,} "
-                f"numbers for {wanted:,}",
+                f"{checkpoint.path} does not fit the model {task.resolved_from['model']}: it holds {stored:,} "
+                f"numbers for {described:,}",
                 fix="name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
             )
 
 
-def _filled(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> str:
-    """Puts the checkpoint's weights into the model; a note of what was done to their names."""
+def _insert_weights(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> str:
+    """Loads the checkpoint's weights into the model; returns a note on prefixes that were stripped from their names."""
     try:
         fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(checkpoint.path), named)
-    except CheckpointError as error:  # what was chosen may be what is wrong
+    except CheckpointError as error:  # the notes name the set of weights that was chosen, which may be the wrong one
         raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
     model.load_state_dict(fitted)
     return stripped
 
 
-def _upcast(tensors: Mapping[str, Tensor], dtype: str) -> str:
-    """What is said of weights that the file holds in less precision than they are measured in."""
+def _upcast_note(tensors: Mapping[str, Tensor], dtype: str) -> str:
+    """A note on weights that the file holds in less precision than they are measured in, or ""."""
     narrow = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point() and t.itemsize < 4}
     return f"{', '.join(sorted(narrow))} weights are computed in {dtype}" if narrow else ""
