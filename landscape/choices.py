@@ -13,17 +13,17 @@ Normalize = Literal["filter", "layer", "tensor", "none"]
 # Populations whose names have a meaning, and DATA: the samples that the objective itself is measured on.
 MEMORIZED, CLEAN, HELD_OUT, NEVER_SEEN = "memorized", "clean", "held-out", "never-seen"
 DATA = "data"
-# The spelling of the first versions. Checkpoints, settings, results and baselines may still hold it, and fingerprints
-# and seeds go on using it: results of all versions stay comparable.
-STORED_POPULATIONS = {MEMORIZED: "memorised"}
+# The spelling of the first versions, which checkpoints, settings, results and baselines may still hold. Fingerprints
+# and seeds always use it, so that results of all versions stay comparable.
+FORMER_POPULATIONS = {"memorised": MEMORIZED}
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]
 
 
 def population_name(name: str) -> str:
-    """The name of a population in today's spelling: `memorized` for `memorised`, any other name unchanged."""
-    return next((today for today, stored in STORED_POPULATIONS.items() if name == stored), name)
+    """The name of a population in its present spelling: `memorized` for `memorised`, any other name unchanged."""
+    return FORMER_POPULATIONS.get(name, name)
 
 
 def stored_population(name: str) -> str:
     """The name of a population as fingerprints and seeds spell it: `memorised` for `memorized`."""
-    return STORED_POPULATIONS.get(name, name)
+    return next((former for former, present in FORMER_POPULATIONS.items() if name == present), name)

@@ -160,7 +160,7 @@ def execute(
         try:
             written = _written(analysis, objective, result, attributes, output)
             if deliver and not result.trouble():
-                written += tuple(analysis.write_outputs(result, objective, output))
+                written += tuple(analysis.write_outputs(result, objective, output, say))
         except OutputError as error:
             return MeasurementRecord(analysis, result, attributes, problem=error)
         if not result.trouble():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,9 @@ def same(left: Any, right: Any) -> bool:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Bit for bit, where NaN is itself; names are words."""
+    """Bit for bit, where NaN is itself; names are words, and arrays by name are compared one by one."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(equal(left[name], right[name]) for name in left)
     return np.array_equal(left, right, equal_nan=np.asarray(left).dtype.kind not in "UO")
 
 

@@ -140,8 +140,13 @@ class Analysis(Options):
         """Arrays to write next to the results file, by the suffix of their file."""
         return {}
 
-    def write_outputs(self, result: Any, objective: Objective, output: Path) -> list[Path]:
-        """Writes the files that an analysis makes besides its result, and returns their paths; most make none."""
+    def write_outputs(
+        self, result: Any, objective: Objective, output: Path, say: Callable[[str], None] = lambda line: None
+    ) -> list[Path]:
+        """Writes the files that an analysis makes besides its result, and returns their paths; most make none.
+
+        `say` receives sentences for the user, such as the name of a file that was replaced.
+        """
         return []
 
     def check_outputs(self, objective: Objective, output: Path) -> None:

@@ -1,157 +1,146 @@
-"""Scores of single samples, and how well they find the memorized ones."""
+"""Scores of single samples, and how well each score separates the memorized samples from the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from landscape.algorithms.estimators.ranking import auroc
 from landscape.analyses.base import Progress, State
-from landscape.analyses.memorization.factors import Setting, edited
+from landscape.analyses.memorization.components import replace_weights
+from landscape.analyses.memorization.setup import CurvatureSetup
 from landscape.choices import MEMORIZED
+from landscape.evaluation import fisher_labels
+from landscape.evaluation.other_checkpoints import Trajectory, find_trajectory, other_checkpoint
+from landscape.evaluation.per_sample import scores as sample_scores
+from landscape.evaluation.populations import sample_digests, single_samples
+from landscape.objective import Objective
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+MAX_RANKED = 20  # samples in the printed table
+REQUIRED_SCORES = ("loss", "edit_damage")  # stored even if all samples lack a target, which a remark then says
+STORED_NAMES = {"loss": "sample_loss"}  # the result's `loss` is a scalar
 
-    from landscape.objective import Objective
-
-RANKED = 20  # samples in the printed table
-ALWAYS = ("loss", "edit_damage")  # there even where all are NaN, which is said
-FIELDS = {"loss": "sample_loss"}  # a score's field, where it is called otherwise
+Job = Callable[[Objective], Tensor]  # scores `(N,)` or `(N, 2)` of the samples of an objective
 
 
-def scored(
+@dataclass(frozen=True)
+class ScoredSamples:
+    """The objectives whose samples are scored, in order, and which of these samples `(N,)` are memorized, if known."""
+
+    objectives: tuple[Objective, ...]
+    memorized: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class SampleScores:
+    """Columns over samples, scores and ranks, and sentences about how they were measured."""
+
+    columns: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def score_samples(
     objective: Objective,
-    setting: Setting,
+    setup: CurvatureSetup,
     weights: Mapping[str, Tensor],
     trajectory: str | None,
     seed: int,
     saved: State,
-) -> Generator[Progress, None, dict[str, Any]]:
-    """Columns over samples, scores and ranks."""
-    import numpy as np
+) -> Generator[Progress, None, SampleScores]:
+    """Scores every sample: by its own loss and curvature, and by the effect of an edit to the matrices `weights`.
 
-    from landscape.evaluation.other_checkpoints import find_trajectory
-
-    sets, memorized = _scored_sets(objective, setting)
-    steps: tuple[str, ...] = ()
-    if trajectory:
-        found = find_trajectory(trajectory)
-        steps = found.checkpoints
-        objective.notes.extend([found.note] if found.note and found.note not in objective.notes else [])
-    jobs: dict[str, Callable[[Objective], Tensor]] = _jobs(objective, setting, weights, seed)
-    for number, step in enumerate(steps):
-        jobs |= _at(objective, setting, step, f"step {number}", seed)
-    kept: dict[str, np.ndarray] = dict(saved)
+    With a trajectory, some scores are also averaged over its checkpoints.
+    """
+    scored = samples_to_score(objective, setup.populations.get(MEMORIZED))
+    edited_theta = replace_weights(objective, weights, setup.layers)
+    jobs: dict[str, Job] = {"edit": lambda one: sample_scores.edit_effects(one, edited_theta)}
+    jobs |= _jobs_at(objective.theta, setup, "own", seed)
+    steps = find_trajectory(trajectory) if trajectory else Trajectory(())
+    for number, path in enumerate(steps.checkpoints):
+        theta = other_checkpoint(objective, path, "--trajectory").theta
+        jobs |= _jobs_at(theta, setup, f"step {number}", seed)
+    arrays: dict[str, np.ndarray] = dict(saved)
     for done, (name, job) in enumerate(jobs.items(), start=1):
-        if name not in kept:
-            kept[name] = np.concatenate([job(one).cpu().numpy() for one in sets])
-            yield Progress(done, len(jobs), f"scores, {name}", lambda now=dict(kept): now)  # type: ignore[misc]
-    return _columns(kept, len(steps), memorized)
+        if name not in arrays:
+            arrays[name] = np.concatenate([job(one).cpu().numpy() for one in scored.objectives])
+            yield Progress(done, len(jobs), f"scores, {name}", partial(dict, dict(arrays)))
+    columns = score_columns(arrays, len(steps.checkpoints), scored.memorized)
+    return SampleScores(columns, (steps.note,) if steps.note else ())
 
 
-def _jobs(
-    objective: Objective, setting: Setting, weights: Mapping[str, Tensor], seed: int
-) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape.evaluation.per_sample import scores
+def samples_to_score(objective: Objective, memorized: Objective | None) -> ScoredSamples:
+    """The samples of the data, followed by the memorized ones that the data do not contain."""
+    if memorized is None:
+        return ScoredSamples((objective,), None)
+    own, wanted = sample_digests(objective), sample_digests(memorized)
+    inside = np.isin(own, wanted)
+    contained = set(own)
+    lacking = [one for one, digest in zip(single_samples(memorized), wanted, strict=True) if digest not in contained]
+    if not lacking:
+        return ScoredSamples((objective,), inside)
+    return ScoredSamples(
+        (objective, memorized.with_data(lacking)), np.concatenate([inside, np.ones(len(lacking), bool)])
+    )
 
-    after = edited(objective, weights, setting.layers)
-    return {"edit": lambda one: scores.edit_effects(one, after), **_own(setting, objective.theta, "own", seed)}
 
-
-def _own(setting: Setting, theta: Tensor, prefix: str, seed: int) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape.evaluation import fisher_labels
-    from landscape.evaluation.per_sample import scores
-
-    recipe = replace(setting.recipe, labels=fisher_labels.model_labels(setting.factored, setting.recipe.labels))
+def _jobs_at(theta: Tensor, setup: CurvatureSetup, prefix: str, seed: int) -> dict[str, Job]:
+    """The scores of the samples at one theta, by `prefix` and name."""
+    labels = fisher_labels.model_labels(setup.factored, setup.factor_settings.labels)
+    factor_settings = replace(setup.factor_settings, labels=labels)
     return {
-        f"{prefix} loss": lambda one: scores.mean_losses(one, theta),
-        f"{prefix} squares": lambda one: scores.gradient_squares(one, setting.layers, recipe, theta),
-        f"{prefix} input_curvature": lambda one: scores.input_curvature(one, theta, seed),
+        f"{prefix} loss": lambda one: sample_scores.mean_losses(one, theta),
+        f"{prefix} squares": lambda one: sample_scores.gradient_squares(one, setup.layers, factor_settings, theta),
+        f"{prefix} input_curvature": lambda one: sample_scores.input_curvature(one, theta, seed),
     }
 
 
-def _at(
-    objective: Objective, setting: Setting, path: str, prefix: str, seed: int
-) -> dict[str, Callable[[Objective], Tensor]]:
-    from landscape.evaluation.other_checkpoints import other_checkpoint
+def score_columns(arrays: Mapping[str, np.ndarray], steps: int, memorized: np.ndarray | None) -> dict[str, Any]:
+    """Columns over samples, scores and ranks from the arrays of all jobs, with `steps` checkpoints of a trajectory.
 
-    theta = other_checkpoint(objective, path, "--trajectory").theta
-    return _own(setting, theta, prefix, seed)
-
-
-def _scored_sets(objective: Objective, setting: Setting) -> tuple[list[Objective], np.ndarray | None]:
-    """The data, with the memorized population behind it if it is not in there, and which samples are memorized."""
-    import numpy as np
-
-    from landscape.evaluation.populations import sample_digests, single_samples
-
-    known = setting.populations.get(MEMORIZED)
-    if known is None:
-        return [objective], None
-    own, wanted = sample_digests(objective), sample_digests(known)
-    inside = np.isin(own, wanted)
-    held = set(own)
-    lacking = [one for one, digest in zip(single_samples(known), wanted, strict=True) if digest not in held]
-    if not lacking:
-        return [objective], inside
-    return [objective, known.with_data(lacking)], np.concatenate([inside, np.ones(len(lacking), bool)])
-
-
-def _columns(kept: Mapping[str, np.ndarray], steps: int, memorized: np.ndarray | None) -> dict[str, Any]:
-    import numpy as np
-
+    A score that no sample has is left out.
+    """
     scores = {
-        "loss": kept["own loss"],
-        "edit_damage": kept["edit"][:, 0],
-        "edit_kl": kept["edit"][:, 1],
-        "input_curvature": kept["own input_curvature"],
-        "fisher_trace": kept["own squares"][:, 1],
-        "gradient_norm2": kept["own squares"][:, 0],
+        "loss": arrays["own loss"],
+        "edit_damage": arrays["edit"][:, 0],
+        "edit_kl": arrays["edit"][:, 1],
+        "input_curvature": arrays["own input_curvature"],
+        "fisher_trace": arrays["own squares"][:, 1],
+        "gradient_norm2": arrays["own squares"][:, 0],
     }
     if steps:
-
-        def mean(ending: str, column: int | None = None) -> np.ndarray:
-            every = [v for n, v in kept.items() if n.endswith(f" {ending}") and n.startswith("step ")]
-            whole: np.ndarray = np.mean([one if column is None else one[:, column] for one in every], axis=0)
-            return whole
-
-        scores["trajectory_loss"] = mean("loss")
-        scores["trajectory_input_curvature"] = mean("input_curvature")
-        scores["trajectory_gradient_norm2"] = mean("squares", 0)
-    scores = {name: values for name, values in scores.items() if name in ALWAYS or not np.isnan(values).all()}
-    columns: dict[str, Any] = {FIELDS.get(name, name): values for name, values in scores.items()}
+        for score, job in (("loss", "loss"), ("input_curvature", "input_curvature"), ("gradient_norm2", "squares")):
+            every = [arrays[f"step {number} {job}"] for number in range(steps)]
+            scores[f"trajectory_{score}"] = np.mean([one if one.ndim == 1 else one[:, 0] for one in every], axis=0)
+    scores = {n: values for n, values in scores.items() if n in REQUIRED_SCORES or not np.isnan(values).all()}
+    columns: dict[str, Any] = {STORED_NAMES.get(name, name): values for name, values in scores.items()}
     columns |= {"sample": np.arange(len(scores["loss"])), "checkpoints": steps or None}
-    columns |= _ranked(scores, memorized)
-    return columns if memorized is None else columns | _judged(scores, memorized)
+    columns |= _ranking(scores, memorized)
+    return columns if memorized is None else columns | _separation(scores, memorized)
 
 
-def _ranked(scores: Mapping[str, np.ndarray], memorized: np.ndarray | None) -> dict[str, Any]:
-    """The samples with the largest edit damage."""
-    import numpy as np
-
-    order = np.argsort(-scores["edit_damage"], kind="stable")[:RANKED]
-    nothing = np.full(len(order), np.nan)
-    known = {} if memorized is None else {"is_memorised": memorized[order]}
+def _ranking(scores: Mapping[str, np.ndarray], memorized: np.ndarray | None) -> dict[str, Any]:
+    """The samples with the largest edit damage, in descending order."""
+    order = np.argsort(-scores["edit_damage"], kind="stable")[:MAX_RANKED]
+    marks = {} if memorized is None else {"is_memorised": memorized[order]}
     return {
-        **known,
+        **marks,
         "rank": np.arange(1, len(order) + 1),
         "rank_sample": order,
         "rank_edit_damage": scores["edit_damage"][order],
-        "rank_edit_kl": scores["edit_kl"][order] if "edit_kl" in scores else nothing,
+        "rank_edit_kl": scores["edit_kl"][order] if "edit_kl" in scores else np.full(len(order), np.nan),
         "rank_loss": scores["loss"][order],
     }
 
 
-def _judged(scores: Mapping[str, np.ndarray], memorized: np.ndarray) -> dict[str, Any]:
-    """How well each score finds the memorized samples."""
-    import numpy as np
-
-    from landscape.algorithms.estimators.ranking import auroc
-
-    told = ~np.isnan(scores["loss"])  # others have no target that counts
-    found = [auroc(values[told], memorized[told]) for values in scores.values()]
+def _separation(scores: Mapping[str, np.ndarray], memorized: np.ndarray) -> dict[str, Any]:
+    """The AUROC of each score for memorized samples with its standard error, and the medians of both kinds."""
+    counted = ~np.isnan(scores["loss"])  # the other samples have no target that counts
+    areas = [auroc(values[counted], memorized[counted]) for values in scores.values()]
 
     def medians(mask: np.ndarray) -> np.ndarray:
         return np.array([np.median(values[mask]) if mask.any() else np.nan for values in scores.values()])
@@ -159,8 +148,8 @@ def _judged(scores: Mapping[str, np.ndarray], memorized: np.ndarray) -> dict[str
     return {
         "sample_memorised": memorized,
         "score": np.array(list(scores)),
-        "auroc": np.array([value for value, _ in found]),
-        "auroc_se": np.array([error for _, error in found]),
-        "score_memorised": medians(memorized & told),
-        "score_other": medians(~memorized & told),
+        "auroc": np.array([value for value, _ in areas]),
+        "auroc_se": np.array([error for _, error in areas]),
+        "score_memorised": medians(memorized & counted),
+        "score_other": medians(~memorized & counted),
     }

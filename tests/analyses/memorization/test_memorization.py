@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Memorization, Objective, session, zoo
-from landscape.analyses.memorization.memorization import RHOS
+from landscape.analyses.memorization.memorization_measurement import RHOS
 from landscape.analyses.memorization.memorization_result import MemorizationResult
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation.per_sample import outcomes
@@ -195,7 +195,7 @@ class TestFactorsAreKept:
         two = session.run(
             Memorization(**{**FEW, "resamples": 60}), objective, output=output, report=lambda p: steps.append(p.note)
         )
-        assert "the factors are those in a.factors.safetensors" in objective.notes
+        assert "the factors are those in a.factors.safetensors" in two.notes
         assert "factors" not in steps
         assert np.array_equal(one.delta_loss, two.delta_loss)
 
@@ -321,20 +321,19 @@ def test_edges_are_rounded_to_components(classification: Data) -> None:
 
 
 def test_controls_are_means_over_draws() -> None:
-    from landscape.analyses.memorization import bands
-    from landscape.analyses.memorization.bands import Bands
+    from landscape.analyses.memorization.bands import Bands, band_columns
     from landscape.evaluation.per_sample.outcomes import SampleOutcomes
 
     def outcome(loss: float) -> SampleOutcomes:
         return SampleOutcomes(torch.full((4,), loss).double(), torch.ones(4).double(), torch.ones(4).double())
 
-    found = {"whole": {"a": outcome(1.0)}}
+    found = {"unchanged": {"a": outcome(1.0)}}
     for band in range(2):
         found[f"band {band}"] = {"a": outcome(2.0 + band)}
         for kind in ("noise", "random"):
             for draw in range(3):
                 found[f"{kind} {band} draw {draw}"] = {"a": outcome(1.0 + draw**2 + band)}
-    columns = bands.columns(found, ["a"], Bands((0.0, 0.5, 1.0)), ["x"], 3, 20, 0)
+    columns = band_columns(found, ["a"], Bands((0.0, 0.5, 1.0)), ["x"], 3, 20, 0)
     assert np.allclose(columns["noise_delta_loss"], [[5 / 3, 5 / 3 + 1]])
     assert np.allclose(columns["random_delta_loss"], columns["noise_delta_loss"])
     assert np.allclose(columns["delta_loss"], [[1, 2]])

@@ -1,0 +1,102 @@
+"""The measurement of `landscape memorization`: factors, bands, activations and scores, phase by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from landscape.algorithms.matrices.removal import RotatedComponents
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.memorization.activation_ratios import measure_energies, ratio_columns
+from landscape.analyses.memorization.bands import UNCHANGED, Bands, FunctionalSpectrum, band_columns
+from landscape.analyses.memorization.components import kept_columns, kfac_components, weight_matrices
+from landscape.analyses.memorization.factors import PHASE, measure_factors
+from landscape.analyses.memorization.layer_columns import layer_columns
+from landscape.analyses.memorization.memorization import Memorization
+from landscape.analyses.memorization.memorization_result import MemorizationResult
+from landscape.analyses.memorization.population_columns import population_columns
+from landscape.analyses.memorization.scoring import SampleScores, score_samples
+from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup, estimate_cost
+from landscape.analyses.shared.phases import Phases
+from landscape.choices import DATA
+from landscape.evaluation import fisher_labels
+from landscape.evaluation.layers import kfac
+from landscape.objective import Objective
+
+RHOS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)  # of the table over rho
+SCORE_GRADIENTS = 16  # gradients that take as long as the input curvature and the scores of the edit together
+
+
+def plan(analysis: Memorization, objective: Objective) -> Plan:
+    """The cost of factors, of the losses at every point, and of scores."""
+    setup = curvature_setup(analysis, objective)
+    per_pass = fisher_labels.backward_passes(objective, setup.factor_settings.labels, setup.factor_settings.draws)
+    passes = len(list(kfac.layer_groups(objective, setup.layers, coupled=analysis.coupled)))
+    layers = len(setup.layers) if analysis.per_layer else 0
+    points = 1 + len(Bands(analysis.edges).names) * (1 + 2 * analysis.controls + layers)
+    facts = {
+        "labels": f"{setup.factor_settings.labels}, {per_pass} backward passes for each forward pass",
+        "passes for the factors": f"{passes}",
+        "points": f"{points:,}",
+    }
+    score_gradients = SCORE_GRADIENTS + 1 + per_pass if analysis.scores else 0
+    gradients = passes * (1 + per_pass) + score_gradients
+    return estimate_cost(objective, setup, gradients=gradients, points=points, facts=facts)
+
+
+def measure(
+    analysis: Memorization, objective: Objective, resume: State | None = None
+) -> Generator[Progress, None, MemorizationResult]:
+    """Measures the factors first: every other phase needs the components between their eigenvectors."""
+    reference, phases = objective.reference, Phases(resume)
+    setup = curvature_setup(analysis, objective)
+    factors = yield from phases.run(PHASE, partial(measure_factors, setup))
+    methods = kfac_components(weight_matrices(objective, setup.layers), factors.by_layer)
+    measured = setup.populations or {DATA: objective}
+    bands = Bands(analysis.edges)
+    spectrum = FunctionalSpectrum(objective, setup.layers, methods, bands, analysis.controls, analysis.seed)
+    outcomes = yield from phases.run(
+        "bands", lambda saved: spectrum.measure(measured, saved, per_layer=analysis.per_layer)
+    )
+    energies = yield from phases.run("activations", partial(measure_energies, setup, objective, methods))
+    scores = SampleScores({})
+    if analysis.scores:
+        scores = yield from phases.run("scores", partial(_score, analysis, objective, setup, methods))
+    names = [layer.name for layer in setup.layers]
+    return MemorizationResult(
+        **population_columns(setup, measured, outcomes[UNCHANGED]),
+        **layer_columns(setup.layers, factors.by_layer, methods),
+        **kept_columns(methods, RHOS),
+        **_band_sizes(bands, methods),
+        **band_columns(outcomes, list(measured), bands, names, analysis.controls, analysis.resamples, analysis.seed),
+        **ratio_columns(energies, list(measured)),
+        **scores.columns,
+        loss=reference.loss,
+        parameters=objective.space.size,
+        edited_parameters=sum(layer.size for layer in setup.layers),
+        samples=objective.batches.samples,
+        factors=factors.arrays,
+        notes=(*setup.notes, *factors.notes, *scores.notes),
+    )
+
+
+def _score(
+    analysis: Memorization,
+    objective: Objective,
+    setup: CurvatureSetup,
+    methods: Mapping[str, RotatedComponents],
+    saved: State,
+) -> Generator[Progress, None, SampleScores]:
+    """The scores of samples, among them those of an edit at `score_rho`."""
+    weights = {name: method.remove(analysis.score_rho).weight for name, method in methods.items()}
+    scores = yield from score_samples(objective, setup, weights, analysis.trajectory, analysis.seed, saved)
+    return SampleScores({**scores.columns, "score_rho": analysis.score_rho}, scores.notes)
+
+
+def _band_sizes(bands: Bands, methods: Mapping[str, RotatedComponents]) -> dict[str, Any]:
+    """The names of the bands, and the components in each over all layers."""
+    counts = np.array([bands.counts(method.weight.numel()) for method in methods.values()]).sum(axis=0)
+    return {"band": np.array(bands.names), "band_components": np.diff(counts)}

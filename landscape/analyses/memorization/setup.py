@@ -1,0 +1,107 @@
+"""The layers, samples and labels whose Kronecker factors an analysis measures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from landscape.analyses.base import Plan
+from landscape.analyses.memorization.kronecker import KroneckerAnalysis
+from landscape.analyses.shared.timing import seconds_per_gradient
+from landscape.errors import TaskError, listing
+from landscape.evaluation import fisher_labels, populations
+from landscape.evaluation.layers import kfac, layer_io
+from landscape.evaluation.layers.kfac import FactorSettings
+from landscape.network.linear_maps import LinearMap, linear_maps, select_linear_maps
+from landscape.objective import Objective
+
+MAX_LISTED_LAYERS = 6  # in a plan
+FORWARDS_PER_GRADIENT = 3  # a forward pass without a graph takes about a third of the time of a gradient
+FLOAT64_BYTES = 8
+EIGH_OPERATIONS = 25  # of an eigendecomposition with vectors, times n^3
+FLOAT64_RATE = 2e10  # operations in a second, on two cores
+
+
+@dataclass(frozen=True)
+class CurvatureSetup:
+    """The populations, the objective whose curvature is factored, the layers, and how labels are chosen."""
+
+    populations: Mapping[str, Objective]
+    factored: Objective
+    layers: tuple[LinearMap, ...]
+    factor_settings: FactorSettings
+    notes: tuple[str, ...] = ()  # sentences about layers that are left out
+
+    @property
+    def identity(self) -> str:
+        """A hash of everything that decides the factors: model, data, labels and layers."""
+        parts = {
+            **self.factored.identity(),
+            **asdict(self.factor_settings),
+            "layers": [layer.parameter for layer in self.layers],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def curvature_setup(analysis: KroneckerAnalysis, objective: Objective) -> CurvatureSetup:
+    """Finds the populations and layers that the options name.
+
+    Raises UsageError for a name that does not exist, and TaskError if the model calls no linear layer.
+    """
+    every = populations.populations(objective, analysis.population)
+    factored = populations.population(every, objective, analysis.factors_on, "--factors-on")
+    candidates, unsupported = linear_maps(objective.model, objective.space.names)
+    candidates, unused = layer_io.measurable_layers(objective, candidates)
+    if not candidates:
+        raise TaskError(
+            "the model calls no linear layer whose weight is a parameter", fix="see landscape inspect, and --params"
+        )
+    if analysis.layers:
+        layers = select_linear_maps(candidates, analysis.layers, "--layers")
+    else:
+        layers = layer_io.without_head(objective, candidates) or candidates
+    labels = fisher_labels.choose_labels(objective, analysis.labels)
+    fisher_labels.backward_passes(objective, labels, analysis.draws)  # raises for a loss without these labels
+    draws = analysis.draws if labels == "sampled" else 1
+    factor_settings = FactorSettings(labels, draws, analysis.seed, coupled=analysis.coupled)
+    head = [] if analysis.layers else [one.name for one in candidates if one not in layers]
+    return CurvatureSetup(every, factored, tuple(layers), factor_settings, tuple(_notes(unsupported + unused, head)))
+
+
+def _notes(impossible: list[str], head: list[str]) -> list[str]:
+    """Sentences that name the layers that are not measured, and why."""
+    notes = []
+    if impossible:
+        why = "tied, grouped, parametrized, never called, or not W a + b"
+        notes.append(f"not measured, since {why}: {listing(impossible)}")
+    if head:
+        notes.append(f"the head is left out: {listing(head)} (--layers '*' takes every layer)")
+    return notes
+
+
+def estimate_cost(
+    objective: Objective, setup: CurvatureSetup, *, gradients: float, points: int, facts: Mapping[str, str]
+) -> Plan:
+    """The cost of factors that take `gradients` gradients, and of the losses of every population at `points` points."""
+    samples = sum(one.batches.samples for one in setup.populations.values()) or objective.batches.samples
+    forwards = points * samples / objective.batches.samples / FORWARDS_PER_GRADIENT
+    # the eigenvectors with the workspace of their computation, and each weight four times
+    squares = sum(layer.inputs**2 + layer.outputs**2 for layer in setup.layers)
+    dense_bytes = FLOAT64_BYTES * (3 * squares + 4 * sum(layer.size for layer in setup.layers))
+    dense_operations = sum(
+        EIGH_OPERATIONS * (layer.inputs**3 + layer.outputs**3)
+        + 4 * points * layer.size * (layer.inputs + layer.outputs)
+        for layer in setup.layers
+    )
+    return Plan(
+        bytes=kfac.factor_bytes(objective, setup.layers, coupled=setup.factor_settings.coupled) + dense_bytes,
+        products=0,
+        seconds=seconds_per_gradient(objective) * (gradients + forwards) + dense_operations / FLOAT64_RATE,
+        facts={
+            "layers": listing((layer.name for layer in setup.layers), MAX_LISTED_LAYERS),
+            "populations": ", ".join(setup.populations) or "none",
+            **facts,
+        },
+    )
