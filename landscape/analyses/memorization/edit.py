@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from landscape.analyses.base import Measurement, Result
+from landscape.analyses.base import MeasurementModule, Result
 from landscape.analyses.memorization.edit_result import UNEDITED, EditResult
 from landscape.analyses.memorization.kronecker import KroneckerAnalysis
 from landscape.choices import FORMER_POPULATIONS
@@ -74,7 +74,7 @@ class Edit(KroneckerAnalysis):
         """The shares of the sweep, in descending order; the first is 1, at which the weights are unchanged."""
         return (UNEDITED, *sorted({*(self.rho or DEFAULT_RHOS)} - {UNEDITED}, reverse=True))
 
-    def measurement(self) -> Measurement:
+    def measurement(self) -> MeasurementModule:
         """The module that measures."""
         from landscape.analyses.memorization import edit_measurement
 

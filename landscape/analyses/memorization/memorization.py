@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from landscape.analyses.base import Measurement, Result
+from landscape.analyses.base import MeasurementModule, Result
 from landscape.analyses.memorization.kronecker import KroneckerAnalysis
 from landscape.analyses.memorization.memorization_result import MemorizationResult
 from landscape.errors import UsageError
@@ -61,7 +61,7 @@ class Memorization(KroneckerAnalysis):
         """The edges of all bands, 0 and 1 included."""
         return (0.0, *self.bands, 1.0)
 
-    def measurement(self) -> Measurement:
+    def measurement(self) -> MeasurementModule:
         """The module that measures."""
         from landscape.analyses.memorization import memorization_measurement
 
