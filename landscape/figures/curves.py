@@ -1,4 +1,4 @@
-"""What the pictures of sharpness and flatness share: curves over radii, and what each ascent found."""
+"""What the figures of sharpness and flatness share: curves over radii, and the rise that each ascent reached."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.figures.style import GREEN
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_TICKS = 6  # that can be told apart below one panel
-LAW_REACH = 3.0  # how far a law is drawn beyond a single radius
+LAW_REACH = 3.0  # a law is drawn from 1/3 of a single radius to 3 times it
+LAW_POINTS = 60  # of the line of a law
+NEAR_LARGEST = 0.99  # of the largest rise: ascents that reach it lie in the shaded strip
+SPREAD = 0.22  # of the distance between two starts: how far the points of different radii lie apart
 
 
 def law_radii(radii: np.ndarray) -> np.ndarray:
-    """Radii along which a law is drawn: those measured, or around a single one."""
+    """Radii along which a law is drawn: from the smallest to the largest measured one, or around a single one."""
     low, high = float(radii.min()), float(radii.max())
     low, high = (low / LAW_REACH, high * LAW_REACH) if low == high else (low, high)
-    return np.geomspace(low, high, 60)
+    return np.geomspace(low, high, LAW_POINTS)
 
 
 def set_log_axes(axes: Axes, radii: np.ndarray, values: np.ndarray) -> None:
-    """Both axes logarithmic where all values allow it, with a tick at every radius if they are few."""
+    """Sets both axes logarithmic, the vertical one only if all finite values are positive.
+
+    If there are few radii, each has a tick.
+    """
     axes.set_xscale("log")
     radii = np.unique(radii)
     if len(radii) == 1:
@@ -34,30 +42,33 @@ def set_log_axes(axes: Axes, radii: np.ndarray, values: np.ndarray) -> None:
 
 
 def line_style(radii: np.ndarray, mark: str) -> str:
-    """A line between several points; a single one has none."""
+    """matplotlib's format for these points: joined by a line if there are several."""
     return f"{mark}-" if len(radii) > 1 else mark
 
 
 def draw_ascents(
     axes: Axes, names: np.ndarray, rises: np.ndarray, best: np.ndarray, radii: np.ndarray, what: str
 ) -> None:
-    """What every start reached `(R, S)`, relative to the largest `(R,)`; darker for larger radii, six at most."""
+    """Draws the rise that each start reached, `rises` `(R, S)`, relative to the largest, `best` `(R,)`.
+
+    Larger radii are darker; six radii at most are drawn.
+    """
     from matplotlib import colormaps
 
     shown = np.unique(np.linspace(0, len(radii) - 1, min(len(radii), MAX_TICKS)).round().astype(int))
     rises, best, radii = np.where(np.isfinite(rises), rises, np.nan)[shown], best[shown, None], radii[shown]
     relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=(best > 0) & np.isfinite(best))
     shades = colormaps["viridis_r"](np.linspace(0.15, 1, len(radii)))
-    lift = np.linspace(-0.22, 0.22, len(radii)) if len(radii) > 1 else np.zeros(1)
+    offsets = np.linspace(-SPREAD, SPREAD, len(radii)) if len(radii) > 1 else np.zeros(1)
     places = np.arange(len(names))
-    for row, radius, shade, up in zip(relative, radii, shades, lift, strict=True):
-        axes.plot(row, places + up, "o", markersize=5, color=shade, label=f"rho = {radius:g}", alpha=0.9)
+    for row, radius, shade, offset in zip(relative, radii, shades, offsets, strict=True):
+        axes.plot(row, places + offset, "o", markersize=5, color=shade, label=f"rho = {radius:g}", alpha=0.9)
     lowest = float(np.nan_to_num(relative, nan=1.0).min())
     margin = 0.05 * max(1 - lowest, 0.1)
     axes.set_xlim(min(lowest, 0.98) - margin, 1 + margin)
     axes.set_yticks(places, names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
-    axes.axvspan(0.99, 1.0, color="#009E73", alpha=0.15, linewidth=0)
+    axes.axvspan(NEAR_LARGEST, 1.0, color=GREEN, alpha=0.15, linewidth=0)
     axes.set_xlabel(f"{what} / largest (shaded: within 1 %)", fontsize=9)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(radii), 3))

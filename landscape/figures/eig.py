@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
     from landscape.analyses.eig import EigResult
 
-MAX_LEGEND_RANKS = 6  # lines that a legend can name; more get a colour bar
-LINEAR_AXIS_RATIO = 20  # ratio of the two ends from which a linear axis hides the smaller one
+MAX_LEGEND_RANKS = 6  # lines that a legend can name; for more there is a color bar
+LINEAR_AXIS_RATIO = 20  # of the two ends: with a larger ratio a linear axis hides the smaller end
 
 
 def panels(result: EigResult) -> int:
+    """Eigenvalues and convergence, and one for the layers if there are any."""
     return 2 + (result.layer is not None)
 
 
 def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Eigenvalues by rank, relative residuals by product, and the layers' leading values if there are any."""
+    """Draws eigenvalues by rank, relative residuals by product, and the leading values of layers if there are any."""
     draw_eigenvalues(result, axes[0])
     draw_convergence(result, axes[1])
     if result.layer is not None:
@@ -33,17 +34,18 @@ def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> 
 
 
 def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
+    """Draws the eigenvalues with residuals as bars, and PyHessian's values if the result holds them."""
     from matplotlib.ticker import MaxNLocator
 
     values, rank = result.eigenvalues, np.arange(len(result.eigenvalues))
-    for mask, colour, label in (
+    for mask, color, label in (
         (result.converged, BLUE, "converged"),
         (~result.converged, ORANGE, "not converged"),
     ):
         if mask.any():
             axes.errorbar(
                 rank[mask], values[mask], yerr=result.residuals[mask],
-                fmt="o", markersize=5, elinewidth=1.5, color=colour, label=label,
+                fmt="o", markersize=5, elinewidth=1.5, color=color, label=label,
             )  # fmt: skip
     if result.pyhessian_eigenvalues is not None:
         axes.plot(rank, result.pyhessian_eigenvalues, "x", color=GREY, label="PyHessian")
@@ -63,16 +65,17 @@ def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
 
 
 def draw_convergence(result: EigResult, axes: Axes) -> None:
+    """Draws the relative residual of each value after each pass, the tolerance, and the search for skipped values."""
     from matplotlib.ticker import MaxNLocator
 
     count = result.ritz_values.shape[1]
     passes = np.arange(1, len(result.ritz_values) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = result.ritz_residuals / np.abs(result.ritz_values)
-    relative[relative == 0] = np.nan  # exact: no place on a logarithmic axis
-    for rank, colour in enumerate(_shades(count)):
+    relative[relative == 0] = np.nan  # an exact value has no place on a logarithmic axis
+    for rank, color in enumerate(_shades(count)):
         label = f"rank {rank}" if count <= MAX_LEGEND_RANKS else None
-        axes.plot(passes, relative[:, rank], color=colour, linewidth=1.2, label=label)
+        axes.plot(passes, relative[:, rank], color=color, linewidth=1.2, label=label)
     axes.axhline(result.tol, color=GREY, linestyle="--", linewidth=1, label="tolerance")
     searched = result.search_products if result.search_passes is None else result.search_passes
     if searched:

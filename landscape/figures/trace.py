@@ -1,4 +1,4 @@
-"""What each estimator says of the trace, and the traces of the layers' blocks."""
+"""The estimates of the trace by each estimator, and the traces of the layers' blocks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 
 def panels(result: TraceResult) -> int:
+    """One for the estimators, and one for the layers if there are any."""
     return 1 + (result.layer is not None)
 
 
 def draw(result: TraceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """The estimates with their standard errors and the interval asked for, and the layers if there are any."""
+    """Draws the estimates with their standard errors, and the traces of layers if there are any."""
     draw_estimates(result, axes[0])
     if result.layer is not None:
         draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_standard_error, "trace of the block")
 
 
 def draw_estimates(result: TraceResult, axes: Axes) -> None:
+    """Draws the estimate of each estimator, the 95 % interval, and dashed the half-width that was asked for."""
     places = np.arange(len(result.estimator))
     for place in places:
         axes.errorbar(

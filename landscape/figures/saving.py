@@ -1,0 +1,80 @@
+"""Pictures in files: panels side by side, a title, and the fingerprint of the run."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import UsageError
+from landscape.figures import surface
+from landscape.figures.registry import FIGURES, panel_count
+from landscape.storage import paths
+from landscape.storage.atomic_files import replace_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from landscape.analyses.surfaces.result import SurfaceResult
+
+PANEL_SIZE = (5.2, 3.9)  # inches
+DPI = 160
+MAX_IN_ROW = 3  # panels side by side; more are arranged in a square
+LONG_TITLE = 60  # letters: a title of so many, or more, is set smaller
+TITLE_SIZES = (11, 8)  # points, of a short title and of a long one
+TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
+FORMATS = paths.PICTURES
+
+
+def save(
+    result: Any,
+    path: Path,
+    *,
+    title: str,
+    fingerprint: str,
+    beside: Mapping[str, Any] = MappingProxyType({}),
+    solid: bool = False,
+) -> None:
+    """Draws a result into a file that carries the fingerprint of its run; an earlier file is replaced atomically.
+
+    `beside` holds other results of the same matrix, by the names of their analyses. With `solid` the first plane of a
+    surface is drawn in three dimensions. Raises UsageError if there is nothing to draw.
+    """
+    count = panel_count(result)
+    if not count:
+        raise UsageError("this result has no picture", fix="landscape show prints its numbers")
+    _, draw = FIGURES[type(result)]
+    draw = surface.draw_solid if solid else draw
+    _save_panels(path, 1 if solid else count, title, fingerprint, lambda axes: draw(result, axes, beside))
+
+
+def save_together(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
+    """Draws several surfaces side by side on one color scale, or several lines into one panel."""
+    count = 1 if results[0].beta is None else len(results)
+    _save_panels(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))
+
+
+def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
+    rows = -(-count // columns)
+    figure = Figure(figsize=(PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.remove()
+    draw(axes[:count])
+    if title:
+        figure.suptitle(title.replace("$", r"\$"), fontsize=TITLE_SIZES[len(title) >= LONG_TITLE])
+    image = io.BytesIO()
+    kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
+    note = {"Subject" if kind == ".pdf" else "Description": f"{paths.PICTURE_MARK}{fingerprint}"}
+    with rc_context(TEXT_AS_TEXT):
+        figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
+    replace_file(path, image.getvalue())

@@ -1,0 +1,87 @@
+"""Pictures in files: the run's fingerprint, titles, formats, and results with nothing to draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import tanh_net
+from PIL import Image
+from torch import Tensor
+
+import landscape
+from landscape import Direction, Objective, figures
+from landscape.analyses.eig import EigResult
+from landscape.errors import UsageError
+from landscape.figures import FIGURES
+from landscape.storage import paths
+from landscape_cli.main import status
+
+
+def test_a_file_carries_the_fingerprint(eig_result: EigResult, tmp_path: Path) -> None:
+    figures.save(eig_result, tmp_path / "a.png", title="odd $name_[x].pt", fingerprint="abc123")
+    with Image.open(tmp_path / "a.png") as image:
+        assert "abc123" in image.text["Description"]
+        assert image.width > image.height
+        assert len(np.unique(np.asarray(image))) > 50
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("kind", figures.FORMATS)
+def test_every_format_is_written_with_the_fingerprint(kind: str, eig_result: EigResult, tmp_path: Path) -> None:
+    path = tmp_path / f"a{kind}"
+    figures.save(eig_result, path, title="", fingerprint="abc123")
+    content = path.read_bytes()
+    assert content.startswith({".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[kind])
+    assert b"landscape run abc123" in content
+
+
+@pytest.mark.parametrize(("panels", "wide", "tall"), [(1, 1, 1), (3, 3, 1), (4, 2, 2), (7, 3, 3)])
+def test_panels_stand_in_a_row_and_more_than_three_in_a_square(
+    panels: int, wide: int, tall: int, eig_result: EigResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setitem(
+        FIGURES, EigResult, (lambda result: panels, lambda result, axes, beside: seen.append(len(axes)))
+    )
+    figures.save(eig_result, tmp_path / "a.png", title="", fingerprint="")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width / image.height == pytest.approx(5.2 * wide / (3.9 * tall), rel=0.01)
+    assert seen == [panels]
+
+
+class TestNothingToDraw:
+    """A few numbers have no figure; another result may have one without panels."""
+
+    @pytest.fixture
+    def _empty(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(FIGURES, EigResult, (lambda result: 0, FIGURES[EigResult][1]))
+
+    def test_numbers_are_not_drawn(self, classification: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+        result = landscape.run(Direction(), Objective(tanh_net(), [classification], "cross_entropy"))
+        assert not figures.drawn(result)
+        with pytest.raises(UsageError, match="this result has no picture"):
+            figures.save(result, tmp_path / "a.png", title="", fingerprint="")
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.usefixtures("_empty")
+    def test_a_figure_without_panels_is_not_drawn(self, eig_result: EigResult, tmp_path: Path) -> None:
+        assert not figures.drawn(eig_result)
+        with pytest.raises(UsageError, match="this result has no picture"):
+            figures.save(eig_result, tmp_path / "a.png", title="", fingerprint="")
+
+    @pytest.mark.usefixtures("_empty")
+    def test_the_commands_write_no_picture_and_end_as_usual(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        landscape.save("a.pt", tanh_net(), data=(np.zeros((4, 5), np.float32), np.zeros(4, int)), loss="cross_entropy",
+                       spec={"model": "mlp", "model_args": {"sizes": [5, 4, 3], "activation": "tanh"}})  # fmt: skip
+        assert status(["eig", "a.pt", "-k", "1"]) == 0
+        stored = paths.beside(tmp_path / "a.landscape.h5", "eig.png")
+        assert not stored.exists()
+        assert status(["plot", "a.landscape.h5"]) == 2
+        err = capsys.readouterr().err
+        assert "holds nothing to be drawn" in err
+        assert "internal error" not in err
