@@ -19,8 +19,8 @@ from torch.nn import functional
 import landscape
 from landscape import Edit, Memorization, Objective
 from landscape.algorithms.matrices import staircase
-from landscape.evaluation.layers.kfac import FactorCollector, FactorSettings
-from landscape.evaluation.layers.layer_io import measurable_layers
+from landscape.evaluation.layers.factor_collector import FactorCollector, FactorSettings
+from landscape.evaluation.layers.layer_selection import measurable_layers
 from landscape.evaluation.per_sample.scores import gradient_squares
 from landscape.network.linear_maps import LinearMap, linear_maps
 from landscape.zoo import char_transformer

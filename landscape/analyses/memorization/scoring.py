@@ -18,6 +18,7 @@ from landscape.choices import MEMORIZED
 from landscape.evaluation import fisher_labels
 from landscape.evaluation.other_checkpoints import Trajectory, find_trajectory, other_checkpoint
 from landscape.evaluation.per_sample import scores as sample_scores
+from landscape.evaluation.per_sample.input_curvature import input_curvature
 from landscape.evaluation.populations import sample_digests, single_samples
 from landscape.objective import Objective
 
@@ -95,7 +96,7 @@ def _jobs_at(theta: Tensor, setup: CurvatureSetup, prefix: str, seed: int) -> di
     return {
         f"{prefix} loss": lambda one: sample_scores.mean_losses(one, theta),
         f"{prefix} squares": lambda one: sample_scores.gradient_squares(one, setup.layers, factor_settings, theta),
-        f"{prefix} input_curvature": lambda one: sample_scores.input_curvature(one, theta, seed),
+        f"{prefix} input_curvature": lambda one: input_curvature(one, theta, seed),
     }
 
 

@@ -12,8 +12,9 @@ from landscape.analyses.memorization.kronecker import KroneckerAnalysis
 from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.errors import TaskError, listing
 from landscape.evaluation import fisher_labels, populations
-from landscape.evaluation.layers import kfac, layer_io
-from landscape.evaluation.layers.kfac import FactorSettings
+from landscape.evaluation.layers import kfac
+from landscape.evaluation.layers.factor_collector import FactorSettings
+from landscape.evaluation.layers.layer_selection import measurable_layers, without_head
 from landscape.network.linear_maps import LinearMap, linear_maps, select_linear_maps
 from landscape.objective import Objective
 
@@ -53,7 +54,7 @@ def curvature_setup(analysis: KroneckerAnalysis, objective: Objective) -> Curvat
     every = populations.populations(objective, analysis.population)
     factored = populations.population(every, objective, analysis.factors_on, "--factors-on")
     candidates, unsupported = linear_maps(objective.model, objective.space.names)
-    candidates, unused = layer_io.measurable_layers(objective, candidates)
+    candidates, unused = measurable_layers(objective, candidates)
     if not candidates:
         raise TaskError(
             "the model calls no linear layer whose weight is a parameter", fix="see landscape inspect, and --params"
@@ -61,7 +62,7 @@ def curvature_setup(analysis: KroneckerAnalysis, objective: Objective) -> Curvat
     if analysis.layers:
         layers = select_linear_maps(candidates, analysis.layers, "--layers")
     else:
-        layers = layer_io.without_head(objective, candidates) or candidates
+        layers = without_head(objective, candidates) or candidates
     labels = fisher_labels.choose_labels(objective, analysis.labels)
     fisher_labels.backward_passes(objective, labels, analysis.draws)  # raises for a loss without these labels
     draws = analysis.draws if labels == "sampled" else 1

@@ -1,4 +1,4 @@
-"""How the inputs of layers spread over directions."""
+"""How the energy of layers' inputs spreads over directions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from landscape.objective import Objective
 def activation_energies(
     objective: Objective, layers: Sequence[LinearMap], vectors: Sequence[Tensor], parts: int
 ) -> Tensor:
-    """Sums over the tokens that count of (v'a)^2 in equal parts of each layer's directions, `(layers, parts)`, float64.
+    """Sums of (v'a)^2 over scored tokens, in equal parts of each layer's directions, `(layers, parts)`, float64.
 
     `vectors` are orthonormal columns `(q, q)` for each layer.
     """
@@ -25,15 +25,15 @@ def activation_energies(
     bases = [one.to(objective.theta) for one in vectors]
 
     def kernel(batch: Batch) -> Tensor:
-        along = [
-            (row @ basis).double().square().sum(dim=0)
-            for row, basis in zip(capture.run(batch).inputs(), bases, strict=True)
+        energies = [
+            (rows @ basis).double().square().sum(dim=0)
+            for rows, basis in zip(capture.run(batch).scored_inputs(), bases, strict=True)
         ]
-        return torch.stack([_parts(one, parts) for one in along])
+        return torch.stack([_sums_of_parts(one, parts) for one in energies])
 
     return objective.accumulate(kernel)
 
 
-def _parts(energy: Tensor, parts: int) -> Tensor:
+def _sums_of_parts(energy: Tensor, parts: int) -> Tensor:
     ends = [len(energy) * part // parts for part in range(parts + 1)]
     return torch.stack([energy[begin:end].sum() for begin, end in pairwise(ends)])

@@ -1,4 +1,4 @@
-"""Forward passes that keep what goes into chosen layers and comes out of them, row by row."""
+"""Forward passes that keep the inputs and outputs of chosen layers, row by row."""
 
 from __future__ import annotations
 
@@ -12,50 +12,62 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError as RecomputationError
 
-from landscape.data.batches import Batch, leaves
+from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.network.linear_maps import LinearMap, input_rows, output_rows
 from landscape.objective import Objective
 
-SAME = 1e-4  # relative: a pass over several samples may round otherwise
-LINEAR = 1e-3  # relative, and another formula is further away
-PROBED = 64  # samples on which is seen which layers are called: experts may wait for the right one
+SAMPLE_RTOL = 1e-4  # of the largest input: a pass over several samples may round otherwise than a pass over one
+PROBE_SAMPLES = 64  # that show which layers are called: a routed expert may wait for the right sample
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One application of a module: its input, and its output, in which the loss can be differentiated.
+    """One call of a module: its input, and its output, in which the loss can be differentiated.
 
-    `axis` is where the input's samples lie; None if rows belong to no sample.
+    `argument` is the tensor that the model passed, `argument_version` its version then; `input` is a detached view or
+    copy of it. `axis` is the axis of the input along which samples lie; None if rows belong to no sample.
     """
 
     module: nn.Module
-    given: Tensor
+    argument: Tensor
+    argument_version: int
+    input: Tensor
+    input_version: int
     output: Tensor
-    place: int  # in the order of all calls
-    version: int  # of the input when it was seen: another one later says that it was written into
+    order: int  # among all calls of the forward pass
     axis: int | None = 0
+
+    @property
+    def is_overwritten(self) -> bool:
+        """Whether the model has written into the input since the call."""
+        return self.input._version != self.input_version
 
     @property
     def rows(self) -> Tensor:
         """The inputs `(samples, rows, q)`; `(rows, 1, q)` if they belong to no sample."""
-        return self._alone(input_rows(self.module, self._turned(self.given)))
+        return self._by_sample(input_rows(self.module, self._samples_first(self.input)))
 
-    def slopes(self, slope: Tensor | None) -> Tensor:
-        """Slopes in the output, `(samples, rows, p)`."""
-        whole = torch.zeros_like(self.output) if slope is None else slope
-        return self._alone(output_rows(self.module, self._turned(whole)))
+    def gradient_rows(self, gradient: Tensor | None) -> Tensor:
+        """A gradient in the output, or zeros for None, `(samples, rows, p)`."""
+        whole = torch.zeros_like(self.output) if gradient is None else gradient
+        return self._by_sample(output_rows(self.module, self._samples_first(whole)))
 
-    def _turned(self, tensor: Tensor) -> Tensor:
+    def has_input_of(self, other: LayerCall) -> bool:
+        """Whether both calls got the same tensor object, with the same values, and read the same rows from it."""
+        same = self.argument is other.argument and self.argument_version == other.argument_version
+        return same and _patches(self.module) == _patches(other.module)
+
+    def _samples_first(self, tensor: Tensor) -> Tensor:
         return tensor.transpose(0, 1) if self.axis == 1 else tensor
 
-    def _alone(self, rows: Tensor) -> Tensor:
+    def _by_sample(self, rows: Tensor) -> Tensor:
         return rows.flatten(0, 1)[:, None] if self.axis is None else rows
 
 
 @dataclass(frozen=True)
 class CapturedForward:
-    """A forward pass: the batch, the model's output as the loss takes it, and the calls of each layer."""
+    """A forward pass: the batch, the part of the model's output that the loss takes, and the calls of each layer."""
 
     objective: Objective
     batch: Batch
@@ -63,100 +75,108 @@ class CapturedForward:
     layers: Sequence[LinearMap]
     calls: tuple[tuple[LayerCall, ...], ...]
 
-    def slopes(self, total: Tensor, *, keep: bool = False) -> list[list[Tensor]]:
-        """The derivatives of a scalar in each layer's outputs, `(samples, rows, p)` by call; with `keep` once more."""
+    def gradients(self, total: Tensor, *, keep_graph: bool = False) -> list[list[Tensor]]:
+        """The gradients of a scalar in each layer's outputs, `(samples, rows, p)` by call.
+
+        `keep_graph` allows another backward pass. Raises TaskError if the model recomputes parts of itself.
+        """
         every = [call for calls in self.calls for call in calls]
+        outputs = [call.output for call in every]
         try:
-            found = torch.autograd.grad(total, [call.output for call in every], retain_graph=keep, allow_unused=True)
+            gradients = torch.autograd.grad(total, outputs, retain_graph=keep_graph, allow_unused=True)
         except RecomputationError as error:
             raise TaskError(
                 "the model computes parts of itself a second time (gradient checkpointing), which cannot be followed",
                 fix="turn it off: torch's own is undone, another library's is not",
             ) from error
-        rows = iter(call.slopes(slope) for call, slope in zip(every, found, strict=True))
+        rows = iter(call.gradient_rows(gradient) for call, gradient in zip(every, gradients, strict=True))
         return [[next(rows) for _ in calls] for calls in self.calls]
 
-    def inputs(self) -> list[Tensor]:
-        """Of each layer the inputs that count, `(tokens, q)`."""
+    def scored_inputs(self) -> list[Tensor]:
+        """Each layer's inputs at the tokens whose target counts, `(tokens, q)`."""
         pairs = zip(self.layers, self.calls, strict=True)
-        return [self._counting(calls, [call.rows for call in calls], one.inputs) for one, calls in pairs]
+        return [self._scored_rows(calls, [call.rows for call in calls], one.inputs) for one, calls in pairs]
 
-    def outputs(self, slopes: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Of each layer the slopes that count, `(tokens, p)`."""
-        triples = zip(self.layers, self.calls, slopes, strict=True)
-        return [self._counting(calls, parts, one.outputs) for one, calls, parts in triples]
+    def scored_gradients(self, gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Each layer's `gradients` at the tokens whose target counts, `(tokens, p)`."""
+        triples = zip(self.layers, self.calls, gradients, strict=True)
+        return [self._scored_rows(calls, parts, one.outputs) for one, calls, parts in triples]
 
-    def _counting(self, calls: Sequence[LayerCall], rows: Sequence[Tensor], width: int) -> Tensor:
+    def _scored_rows(self, calls: Sequence[LayerCall], rows: Sequence[Tensor], width: int) -> Tensor:
         """The rows of all calls whose target counts; none for a layer that was not called."""
         masks = [self._mask(call, tuple(part.shape[:2])) for call, part in zip(calls, rows, strict=True)]
-        kept = [part.flatten(0, 1) if mask is None else part[mask] for part, mask in zip(rows, masks, strict=True)]
-        if not kept:
+        scored = [part.flatten(0, 1) if mask is None else part[mask] for part, mask in zip(rows, masks, strict=True)]
+        if not scored:
             return self.objective.theta.new_zeros((0, width))
-        return kept[0] if len(kept) == 1 else torch.cat(kept)
+        return scored[0] if len(scored) == 1 else torch.cat(scored)
 
     @cached_property
-    def _labels(self) -> Tensor | None:
+    def _label_mask(self) -> Tensor | None:
         """Which labels count, `(samples, labels)`; None: all."""
         structure = self.objective.loss.structure
-        labels = structure.label_mask(self.output, self.batch.targets)
-        if labels is None or (bool(labels.all()) and not structure.shift):
+        mask = structure.label_mask(self.output, self.batch.targets)
+        if mask is None or (bool(mask.all()) and not structure.shift):
             return None
-        labels = labels.flatten(1) if labels.ndim > 1 else labels[:, None]
+        mask = mask.flatten(1) if mask.ndim > 1 else mask[:, None]
         if structure.shift:  # the last token has no successor
-            labels = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
-        return labels
+            mask = torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
+        return mask
 
     def _mask(self, call: LayerCall, shape: tuple[int, ...]) -> Tensor | None:
         """Which rows have a target that counts, `(samples, rows)`; None: all.
 
-        Where rows and targets do not correspond one to one, a row counts if anything of its sample does.
+        Where rows and targets do not correspond one to one, a row counts if any target of its sample does.
         """
-        labels = None if call.axis is None else self._labels
-        if labels is None:
+        mask = None if call.axis is None else self._label_mask
+        if mask is None:
             return None
-        if labels.numel() == shape[0] * shape[1]:
-            return labels.reshape(shape)
-        return labels.any(dim=1, keepdim=True).expand(shape) if len(labels) == shape[0] else None
+        if mask.numel() == shape[0] * shape[1]:
+            return mask.reshape(shape)
+        return mask.any(dim=1, keepdim=True).expand(shape) if len(mask) == shape[0] else None
 
 
 class LayerCapture:
-    """Runs an objective's model at theta and keeps the inputs and outputs of the layers.
+    """Runs an objective's model and keeps the inputs and outputs of the layers.
 
-    The model's own hooks, and whatever it does to its tensors in place, stay as they are.
+    The model's own hooks, and its in-place operations, have their usual effects.
     """
 
     def __init__(self, objective: Objective, layers: Sequence[LinearMap]) -> None:
         self.objective = objective
         self.layers = layers
-        self._copied: set[int] = set()  # modules whose inputs are written into later
+        self._copied: set[int] = set()  # ids of modules whose inputs the model overwrites after the call
         self._axes: dict[int, int | None] = {}
         self._axes = self._sample_axes()
 
     def run(self, batch: Batch, theta: Tensor | None = None) -> CapturedForward:
-        """One batch's pass, with a graph from the layers' outputs to the loss."""
+        """One batch's forward pass, with a graph from the layers' outputs to the model's output."""
         point = (self.objective.theta if theta is None else theta).detach()
         while True:
             seen: dict[int, list[LayerCall]] = {}
-            with torch.enable_grad(), self._watched(seen):
+            with torch.enable_grad(), self._record(seen):
                 output = self.objective.batch_output(point, batch)
             calls = tuple(tuple(c for module in one.modules for c in seen.get(id(module), [])) for one in self.layers)
-            written = {id(call.module) for each in calls for call in each if call.given._version != call.version}
-            if not written:
+            overwritten = {id(call.module) for each in calls for call in each if call.is_overwritten}
+            if not overwritten:
                 return CapturedForward(self.objective, batch, output, self.layers, calls)
-            self._copied |= written
+            self._copied |= overwritten
 
     @contextmanager
-    def _watched(self, seen: dict[int, list[LayerCall]]) -> Iterator[None]:
+    def _record(self, seen: dict[int, list[LayerCall]]) -> Iterator[None]:
+        """Puts the calls of the layers' modules into `seen`, by the module's id."""
+
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-            given = (args[0] if args else next(iter(kwargs.values()))).detach()
-            given = given.clone() if id(module) in self._copied else given
+            argument: Tensor = args[0] if args else next(iter(kwargs.values()))
+            inputs = argument.detach()
+            inputs = inputs.clone() if id(module) in self._copied else inputs
             kept = output if output.requires_grad else output.detach().requires_grad_()
-            place, axis = sum(map(len, seen.values())), self._axes.get(id(module), 0)
-            seen.setdefault(id(module), []).append(LayerCall(module, given, kept, place, given._version, axis))
-            return kept.clone()  # what follows may write into it
+            order, axis = sum(map(len, seen.values())), self._axes.get(id(module), 0)
+            call = LayerCall(module, argument, argument._version, inputs, inputs._version, kept, order, axis)
+            seen.setdefault(id(module), []).append(call)
+            return kept.clone()  # later layers may write into it
 
         modules = {id(module): module for one in self.layers for module in one.modules}
-        # before the model's own hooks, which may change what comes out
+        # before the model's own hooks, which may change the output
         handles = [module.register_forward_hook(hook, with_kwargs=True, prepend=True) for module in modules.values()]
         try:
             yield
@@ -165,60 +185,31 @@ class LayerCapture:
                 handle.remove()
 
     def _sample_axes(self) -> dict[int, int | None]:
-        """The axis of each module's input along which samples lie: seen on one sample, and on more."""
-        most = min(PROBED, self.objective.micro_batch)  # what was planned fits into memory
+        """The axis of each module's input along which samples lie, by comparing one sample with several."""
+        most = min(PROBE_SAMPLES, self.objective.micro_batch)  # the planned micro-batch fits into memory
         passes = [self.run(next(iter(self.objective.first(samples).batches))) for samples in (1, most)]
-        if passes[1].batch.size == 1:  # one at a time: all rows are its own
+        if passes[1].batch.size == 1:  # one at a time: all rows belong to it
             return {}
         alone, together = ({id(c.module): c for calls in one.calls for c in calls} for one in passes)
-        return {m: _samples(alone[m], call, passes[1].batch.size) for m, call in together.items() if m in alone}
+        samples = passes[1].batch.size
+        return {m: _sample_axis(alone[m], call, samples) for m, call in together.items() if m in alone}
 
 
-def _samples(alone: LayerCall, together: LayerCall, samples: int) -> int | None:
-    """The first of two axes along which the inputs of several samples hold those of the first, all else being equal."""
-    one, several = alone.given, together.given
+def _sample_axis(alone: LayerCall, together: LayerCall, samples: int) -> int | None:
+    """The first of two axes along which the inputs of several samples begin with those of the first, else None."""
+    one, several = alone.input, together.input
     for axis in range(min(2, one.ndim - 1)):
         shape = (*one.shape[:axis], samples * one.shape[axis], *one.shape[axis + 1 :])
-        whole = axis == 0 or one.shape[axis] == 1  # samples are told apart along an axis of their own
-        if several.shape == shape and whole:
+        separate = axis == 0 or one.shape[axis] == 1  # samples behind the first axis need an axis of their own
+        if several.shape == shape and separate:
             begin = several.narrow(axis, 0, one.shape[axis])
-            if torch.allclose(begin, one, rtol=SAME, atol=SAME * float(one.abs().max() if one.numel() else 0)):
+            scale = float(one.abs().max() if one.numel() else 0)
+            if torch.allclose(begin, one, rtol=SAMPLE_RTOL, atol=SAMPLE_RTOL * scale):
                 return axis
     return None
 
 
-def measurable_layers(objective: Objective, layers: Sequence[LinearMap]) -> tuple[list[LinearMap], list[str]]:
-    """The layers in the order in which the model first calls them, and the paths of those that cannot be measured.
-
-    These are never called, or do not give W a + b: a subclass may standardise its weight first.
-    """
-    capture, weights = LayerCapture(objective, layers), objective.space.unflatten(objective.theta)
-    places: dict[int, int] = {}
-    odd: set[int] = set()
-    for piece in next(iter(objective.first(PROBED).batches)).split(objective.micro_batch):
-        for number, (one, calls) in enumerate(zip(layers, capture.run(piece).calls, strict=True)):
-            if calls:
-                places.setdefault(number, calls[0].place)
-            if not all(_is_linear(one, weights[one.parameter], call) for call in calls):
-                odd.add(number)
-    used = sorted(places.keys() - odd, key=lambda number: places[number])
-    return [layers[number] for number in used], [o.name for n, o in enumerate(layers) if n not in used]
-
-
-def _is_linear(layer: LinearMap, weight: Tensor, call: LayerCall) -> bool:
-    """Whether the output of a call is W a + b."""
-    rows = input_rows(call.module, call.given) @ layer.matrix(weight).T
-    bias = getattr(call.module, "bias", None)
-    wanted = rows if bias is None else rows + bias.detach().to(rows)
-    found = output_rows(call.module, call.output.detach())
-    scale = float(wanted.abs().max()) if wanted.numel() else 0.0
-    return wanted.shape == found.shape and torch.allclose(wanted, found, rtol=LINEAR, atol=LINEAR * scale)
-
-
-def without_head(objective: Objective, layers: Sequence[LinearMap]) -> list[LinearMap]:
-    """The layers without the last that is called, if it has as many outputs as the model: it is the head then."""
-    with torch.no_grad():
-        output = objective.batch_output(objective.theta, batch := next(iter(objective.first(1).batches)))
-    axis = objective.loss.structure.axis(output, batch.targets)
-    widths = {leaf.shape[-1 if axis is None else axis] for leaf in leaves(output) if leaf.ndim}
-    return [*layers[:-1]] if layers[-1].outputs in widths else [*layers]
+def _patches(module: nn.Module) -> tuple[str, ...]:
+    """How a convolution cuts its input into patches; the same words for all linear layers."""
+    names = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+    return tuple(str(getattr(module, name, None)) for name in names)
