@@ -11,10 +11,10 @@ import torch
 from landscape.algorithms.lanczos.symmetry import product_if_symmetric
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.direction import DirectionResult
-from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.errors import UsageError, listing
 from landscape.evaluation.other_checkpoints import other_checkpoint
 from landscape.losses.predictions import safe_radii
+from landscape.objective.planning import seconds_per_gradient
 from landscape.operators import HessianOperator
 from landscape.operators.pushforward import push_forward
 

@@ -30,7 +30,7 @@ from landscape.analyses.shared.products import (
     require_resampling,
     seconds_per_product,
 )
-from landscape.compute.timing import seconds
+from landscape.compute.timing import run_seconds
 from landscape.operators import PyHessianOperator
 from landscape.storage.paths import EIGENVECTORS
 
@@ -194,4 +194,4 @@ def _cross_check(analysis: Eig, result: EigResult, objective: Objective) -> EigR
 def _seconds_per_row(objective: Objective) -> float:
     """Seconds to orthogonalize one vector against one row of the basis."""
     rows = torch.zeros((2, objective.space.size), dtype=objective.dtype, device=objective.device)
-    return seconds(lambda: orthogonalize(objective.theta.clone()[None], rows)) / len(rows)
+    return run_seconds(lambda: orthogonalize(objective.theta.clone()[None], rows)) / len(rows)

@@ -14,8 +14,8 @@ from landscape.analyses.measures import MeasuresResult
 from landscape.analyses.pac_bayes import BISECTIONS, pac_bayes_sigmas
 from landscape.analyses.relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.evaluation.per_sample.gradients import gradient_moments
+from landscape.objective.planning import seconds_per_gradient
 
 if TYPE_CHECKING:
     from landscape.analyses.measures import Measures

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from landscape.compute import memory
 from landscape.compute.budget import room
-from landscape.compute.timing import shortest
+from landscape.compute.timing import shortest_seconds
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
@@ -134,7 +134,7 @@ class Sweep:
         for way in (old, new):
             self.use_settings(way)
             points = [[0.0] * len(plane.directions)] * way.points
-            seconds.append(shortest(lambda: self.evaluate(plane, points), ROUNDS) / len(points))  # noqa: B023
+            seconds.append(shortest_seconds(lambda: self.evaluate(plane, points), ROUNDS) / len(points))  # noqa: B023
         return seconds[1] < CLEARLY * seconds[0]
 
     def use_settings(self, way: PassSettings) -> None:

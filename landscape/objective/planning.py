@@ -1,17 +1,24 @@
-"""How many samples go through the model at once: planned from memory, and halved where memory runs out."""
+"""What a pass costs, before it is made: the samples that fit into memory at once, and the time of a gradient.
+
+Where memory runs out nevertheless, the samples are halved.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from landscape.compute import memory
 from landscape.compute.budget import room
+from landscape.compute.timing import extrapolate
 from landscape.data.batches import Batch, Batches, to_device
 from landscape.errors import TaskError
+
+if TYPE_CHECKING:
+    from landscape.objective.objective import Objective
 
 T = TypeVar("T")
 JOINED_BYTES = 128 << 20  # activations of a micro-batch from which on launching operations no longer counts
@@ -69,3 +76,9 @@ def run_on_fitting_parts(
     shrink(size)
     for half in batch.split(size):
         yield from run_on_fitting_parts(kernel, half, device, dtype, shrink)
+
+
+def seconds_per_gradient(objective: Objective) -> float:
+    """Seconds for one gradient over all data, extrapolated from one micro-batch after a warm-up."""
+    trial = objective.first(objective.micro_batch)
+    return extrapolate(trial.gradient, trial.batches.samples, objective.batches.samples)

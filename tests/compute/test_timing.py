@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from landscape.compute import timing as stopwatch
-from landscape.compute.timing import fastest, shortest
+from landscape.compute import timing
+from landscape.compute.timing import extrapolate, fastest, shortest_seconds
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], Callable[[], torch.Tensor]]:
     """Works whose runs take these seconds, in turn, by a clock that nothing else moves."""
     now = [0.0]
-    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
     def work(times: list[float]) -> Callable[[], torch.Tensor]:
         each: Iterator[float] = iter(times)
@@ -52,4 +52,10 @@ def test_one_alone_is_not_run(clock: Callable[..., Callable[[], torch.Tensor]]) 
 
 
 def test_the_first_run_warms_up(clock: Callable[..., Callable[[], torch.Tensor]]) -> None:
-    assert shortest(clock([0.001, 0.3, 0.2]), 2) == pytest.approx(0.2)
+    assert shortest_seconds(clock([0.001, 0.3, 0.2]), 2) == pytest.approx(0.2)
+
+
+def test_the_time_of_all_samples_follows_from_a_part_after_a_warm_up(
+    clock: Callable[..., Callable[[], torch.Tensor]],
+) -> None:
+    assert extrapolate(clock([0.9, 0.2]), 10, 40) == pytest.approx(0.8)

@@ -27,8 +27,8 @@ from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
 from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import rounding_floor
-from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.objective import Objective
+from landscape.objective.planning import seconds_per_gradient
 from landscape.operators import HessianOperator, ScaledOperator
 
 STEP_COST = 3.5  # time of a gradient and a Hessian-vector product, in gradients

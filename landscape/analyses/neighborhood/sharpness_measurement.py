@@ -31,9 +31,9 @@ from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import rounding_floor
-from landscape.analyses.shared.timing import seconds_per_gradient
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
+from landscape.objective.planning import seconds_per_gradient
 
 PRODUCT_COST = 2.5  # time of a Hessian-vector product, in gradients
 LOSS_COST = 0.4  # time of a loss, in gradients

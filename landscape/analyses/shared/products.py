@@ -8,7 +8,7 @@ import torch
 
 from landscape import operators
 from landscape.algorithms.estimators.resampling import group_ends
-from landscape.compute.timing import shortest
+from landscape.compute.timing import extrapolate
 from landscape.errors import UsageError
 from landscape.operators import PreconditionedOperator, SummedOperator
 
@@ -36,8 +36,8 @@ def seconds_per_product(analysis: Curvature, objective: Objective, columns: int 
     trial = objective.first(objective.micro_batch)
     operator = build_operator(analysis, trial)
     block = torch.ones((operator.size, columns), dtype=operator.like.dtype, device=operator.like.device)
-    seconds = shortest(lambda: operator.matmat(block), rounds=1)
-    return seconds / columns * objective.batches.samples / trial.batches.samples
+    samples = objective.batches.samples
+    return extrapolate(lambda: operator.matmat(block), trial.batches.samples, samples) / columns
 
 
 def product_facts(analysis: Curvature, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
