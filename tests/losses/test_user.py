@@ -29,6 +29,7 @@ SQUARE = torch.randn(24, 5, 5, generator=torch.Generator().manual_seed(3))
 SQUARE_CLASSES = torch.randint(0, 5, (24, 5), generator=torch.Generator().manual_seed(4))
 Case = tuple[Any, Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]
 
+
 CASES: dict[str, Case] = {
     "cross_entropy": ("cross_entropy", LOGITS, CLASSES, functional.cross_entropy),
     "ignored-targets": ("cross_entropy", LOGITS, IGNORING, functional.cross_entropy),
@@ -60,12 +61,6 @@ def test_the_sum_over_batches_by_the_count_is_torch_s_mean(case: Case, split: Sp
     assert total / sum(loss.count(t) for _, t in batches) == pytest.approx(float(torchs(output, target)), rel=1e-5)
 
 
-def test_shapes_that_would_broadcast_are_refused() -> None:
-    for name in ("mse", "bce", nn.MSELoss(), nn.L1Loss()):
-        with pytest.raises(TaskError, match=r"needs equal shapes: output \(4, 1\).*target \(4,\)"):
-            as_loss(name).total(torch.zeros(4, 1), torch.zeros(4))
-
-
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
@@ -79,15 +74,6 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
 def test_what_is_no_mean_is_refused(loss: object, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         as_loss(loss)
-
-
-def test_targets_outside_a_loss_s_domain_are_refused() -> None:
-    with pytest.raises(TaskError, match="at least two classes"):
-        as_loss("cross_entropy").total(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long))
-    with pytest.raises(TaskError, match=r"outside \[0, 1\]"):
-        as_loss("bce").count(REALS)
-    with pytest.raises(TaskError, match="real targets"):
-        as_loss("cross_entropy").count(REALS[:, 0])
 
 
 def test_targets_may_be_a_container() -> None:
@@ -164,13 +150,6 @@ def test_anything_doubtful_is_asked_for(output: object, target: object) -> None:
         infer_loss(output, target)
 
 
-def test_real_targets_that_are_no_probabilities_are_refused() -> None:
-    for target in (torch.randn(4, 3), torch.full((4, 3), 0.5)):
-        with pytest.raises(TaskError, match="not class probabilities"):
-            as_loss("cross_entropy").count(target)
-    assert as_loss("cross_entropy").count(torch.rand(4, 3).softmax(1)) == 4
-
-
 def test_a_model_of_several_outputs_needs_a_loss_that_takes_them_apart() -> None:
     with pytest.raises(TaskError, match=r"the model returns a tuple\n.*def loss\(output, target\)"):
         infer_loss((LOGITS,), CLASSES)
@@ -179,11 +158,3 @@ def test_a_model_of_several_outputs_needs_a_loss_that_takes_them_apart() -> None
 def test_a_class_is_no_loss() -> None:
     with pytest.raises(TaskError, match=r"CrossEntropyLoss is a class\n.*an instance"):
         as_loss(nn.CrossEntropyLoss)
-
-
-def test_classes_in_any_whole_numbers() -> None:
-    loss = as_loss("cross_entropy")
-    expected = float(loss.total(LOGITS, CLASSES))
-    assert all(
-        float(loss.total(LOGITS, CLASSES.to(kind))) == expected for kind in (torch.int32, torch.int16, torch.uint8)
-    )
