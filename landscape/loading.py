@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from landscape import checkpoints
 from landscape.checkpoints import optimizer
-from landscape.checkpoints.names import unwrapped
 from landscape.compute.strategy import Engine
 from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, TaskError, UsageError
@@ -87,9 +86,9 @@ def _preconditioner_source(
 
     def read() -> Mapping[str, Tensor]:
         if conditions.preconditioner is None:
-            return optimizer.diagonal(state(), parameters, path)
+            return optimizer.adam_preconditioner(state(), parameters, path)
         tensors = checkpoints.read(conditions.preconditioner).tensors
-        return {unwrapped(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
+        return {strip_wrappers(name, frozenset(parameters)): tensor for name, tensor in tensors.items()}
 
     return read
 

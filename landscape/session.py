@@ -19,7 +19,7 @@ from landscape.errors import Interrupted, OutputError, UsageError
 from landscape.fields import Array, Scalar, described_fields
 from landscape.storage import paths
 from landscape.storage.array_files import load_arrays, save_arrays
-from landscape.storage.lock import claimed
+from landscape.storage.lock import hold_lock
 from landscape.storage.provenance import SCHEMA, Fingerprint, environment
 from landscape.storage.read import StoredResult, read_results, to_record
 from landscape.storage.write import require_results_file, write_results
@@ -142,7 +142,7 @@ def execute(
         result, seconds = _drive(analysis, objective, None, None, fingerprint, report, stop)
         return MeasurementRecord(analysis, result, _attributes(analysis, objective, result, fingerprint, seconds))
     snapshot = paths.snapshot_file(output, analysis.name)
-    with claimed(output):
+    with hold_lock(output):
         require_results_file(output)
         if deliver:
             analysis.check_outputs(objective, output)

@@ -39,12 +39,12 @@ def command() -> Callable[..., int]:
 
 def restore(paths: list[Path], output: str | None) -> int:
     """Restores the originals of edited checkpoints."""
-    from landscape.checkpoints.edits import undo as undoing
+    from landscape.checkpoints.edits.undo import undo_edit
 
     if not paths:
         raise UsageError("no edited checkpoint is named", fix="landscape edit CKPT.edited.safetensors --undo")
     if output and len(paths) > 1:
         raise UsageError("-o names one file for several originals", fix="undo them one by one")
     for path in paths:
-        say(f"restored {undoing.undo(path, Path(output) if output else None)}")
+        say(f"restored {undo_edit(path, Path(output) if output else None)}")
     return 0

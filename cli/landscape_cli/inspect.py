@@ -108,10 +108,10 @@ def _edited(found: Inspection) -> str:
     """What an edit says of itself, if the checkpoint is one's."""
     if not paths.undo_file(found.path).is_file():
         return ""
-    from landscape.checkpoints.edits import undo as undoing
+    from landscape.checkpoints.edits.undo import read_manifest
 
     try:
-        said = undoing.manifest(found.path)
+        said = read_manifest(found.path)
     except LandscapeError as error:
         return error.what
     facts = ", ".join(f"{name} {value}" for name, value in said["about"].items() if name != "layers")

@@ -14,7 +14,7 @@ from landscape.checkpoints.spec import Spec
 
 
 @dataclass(frozen=True)
-class Module:
+class BundledModel:
     """A model that comes with a checkpoint: what it is called, and how it is made, with the weights in it."""
 
     name: Callable[[], str]
@@ -38,11 +38,11 @@ class Checkpoint:
     spec: Spec | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
     optimizer: Callable[[], Mapping[str, Any] | None] = lambda: None
-    module: Module | None = None
+    module: BundledModel | None = None
     notes: tuple[str, ...] = ()
 
 
-def sha256(files: Iterable[Path], home: Path) -> str:
+def content_sha256(files: Iterable[Path], home: Path) -> str:
     """The sha256 of one file; of several, that of the lines `name sha256`."""
     digests = {}
     for file in sorted(files):

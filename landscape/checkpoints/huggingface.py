@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from landscape.checkpoints import huggingface_config as configuration
-from landscape.checkpoints.huggingface_config import KINDS, OWN_MODEL
+from landscape.checkpoints import huggingface_config
+from landscape.checkpoints.huggingface_config import AUTO_MODELS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
@@ -26,14 +26,14 @@ MOST = 50_000  # modules where no weights tell how many there should be
 FEWEST = 2000  # modules that any model may have
 
 
-def with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, str]:
+def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, str]:
     """The model of a directory with these weights, and what is to be said of them.
 
     Raises CheckpointError for weights that do not fit; a config that describes a much larger model is refused before
     it is allocated.
     """
-    config = configuration.read(directory)
-    configuration.require_plausible(directory, config, len(tensors))
+    config = huggingface_config.read_config(directory)
+    huggingface_config.require_plausible(directory, config, len(tensors))
     with torch.device("meta"), _at_most(PARTS * len(tensors) + FEWEST):
         skeleton = _built(directory, config)
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
@@ -59,10 +59,10 @@ def with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Mod
     return model, note
 
 
-def without_weights(directory: Path) -> nn.Module:
+def build_without_weights(directory: Path) -> nn.Module:
     """The model that a directory's config.json describes, with the weights of its making."""
-    config = configuration.read(directory)
-    configuration.require_plausible(directory, config, 0)
+    config = huggingface_config.read_config(directory)
+    huggingface_config.require_plausible(directory, config, 0)
     with _at_most(MOST):
         model: nn.Module = _built(directory, config)
     return model
@@ -70,14 +70,14 @@ def without_weights(directory: Path) -> nn.Module:
 
 def _unfit(directory: Path, how: str) -> CheckpointError:
     return CheckpointError(
-        f"{directory} does not hold the weights of its model {configuration.architecture(directory)}: {how}",
+        f"{directory} does not hold the weights of its model {huggingface_config.architecture_name(directory)}: {how}",
         fix="save the model with save_pretrained, or " + OWN_MODEL,
     )
 
 
 def _built(directory: Path, settings: Mapping[str, Any]) -> Any:
     named = settings["architectures"][0]
-    builder = next(auto for ending, auto in KINDS.items() if named.endswith(ending))
+    builder = next(auto for ending, auto in AUTO_MODELS.items() if named.endswith(ending))
     with _offline() as transformers, _blamed(directory, settings):
         config = transformers.AutoConfig.for_model(**{"use_cache": False, **settings})
         config.use_cache = False

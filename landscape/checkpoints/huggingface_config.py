@@ -10,7 +10,7 @@ from landscape.checkpoints import json_data
 from landscape.checkpoints.formats import sniff
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
-KINDS = {
+AUTO_MODELS = {
     "ForCausalLM": "AutoModelForCausalLM",
     "LMHeadModel": "AutoModelForCausalLM",
     "ForSequenceClassification": "AutoModelForSequenceClassification",
@@ -42,12 +42,12 @@ MOST_LABELS = 10**5
 DEEPEST = 50  # levels of a config
 
 
-def read(directory: Path) -> dict[str, Any]:
+def read_config(directory: Path) -> dict[str, Any]:
     """The settings, checked; raises CheckpointError for a config that is no plain description of a known family."""
     path = directory / sniff.CONFIG
     if not path.is_file():
         raise CheckpointError(f"{directory} has no {sniff.CONFIG}", fix="a directory written by save_pretrained")
-    config = json_data.parsed(path.read_bytes() if path.stat().st_size <= LARGEST else None, path)
+    config = json_data.parse_json(path.read_bytes() if path.stat().st_size <= LARGEST else None, path)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is no table of settings", fix="download it again")
     for key, value in _entries(config):
@@ -67,9 +67,9 @@ def read(directory: Path) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in IGNORED}
 
 
-def architecture(directory: Path) -> str:
+def architecture_name(directory: Path) -> str:
     """The architecture that the config names; raises CheckpointError as `read` does."""
-    named: str = read(directory)["architectures"][0]
+    named: str = read_config(directory)["architectures"][0]
     return named
 
 
@@ -94,10 +94,10 @@ def _require_architecture(path: Path, config: Mapping[str, Any]) -> None:
                 fix=f"--model model.py:build, a function that returns timm.create_model({timm!r}, num_classes=...)",
             )
         raise CheckpointError(f"{path} names no architecture", fix=OWN_MODEL)
-    if not named[0].endswith(tuple(KINDS)):
+    if not named[0].endswith(tuple(AUTO_MODELS)):
         raise CheckpointError(
             f"{path} names the architecture {named[0]}, which has no loss that is known here",
-            why=f"known are {listing(KINDS, 8)}",
+            why=f"known are {listing(AUTO_MODELS, 8)}",
             fix=OWN_MODEL,
         )
     if family not in FAMILIES:

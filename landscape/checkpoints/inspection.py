@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.checkpoints import huggingface_config as configuration
-from landscape.checkpoints import weight_sets as nests
+from landscape.checkpoints import huggingface_config, weight_sets
 from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.contents import Contents
-from landscape.checkpoints.formats.describe import look
-from landscape.checkpoints.formats.pickled import Opaque
+from landscape.checkpoints.formats.describe import describe
+from landscape.checkpoints.formats.pickled import OpaqueValue
 from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
-from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
-from landscape.checkpoints.weight_sets import Nest
+from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
+from landscape.checkpoints.weight_sets import WeightSet
 from landscape.errors import CheckpointError, safe_excerpt
 
 DESCRIBED = 20  # entries beside the weights that are listed
@@ -59,9 +58,9 @@ class Inspection:
 
 def inspect(path: Path, weights: str | None = None) -> Inspection:
     """What is in the checkpoint; raises CheckpointError for what is none, is damaged or would run code."""
-    contents = look(path)
-    every = list(nests.nests(contents.tree))
-    chosen = nests.choose(contents.tree, weights, path).nest
+    contents = describe(path)
+    every = list(weight_sets.find_weight_sets(contents.tree))
+    chosen = weight_sets.select_weights(contents.tree, weights, path).nest
     others = [nest for nest in every if nest.place != chosen.place]
     refs = {name: tensor for name, tensor in chosen.tensors.items() if not isinstance(tensor, OddTensor)}
     odd = {name: tensor for name, tensor in chosen.tensors.items() if isinstance(tensor, OddTensor)}
@@ -87,7 +86,7 @@ def inspect(path: Path, weights: str | None = None) -> Inspection:
     )
 
 
-def _tied(nest: Nest) -> tuple[tuple[str, ...], ...]:
+def _tied(nest: WeightSet) -> tuple[tuple[str, ...], ...]:
     """Names of one tensor."""
     views: dict[Any, list[str]] = {}
     for name, ref in nest.tensors.items():
@@ -96,7 +95,7 @@ def _tied(nest: Nest) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in views.values() if len(names) > 1)
 
 
-def _wrappers(nest: Nest) -> tuple[str, ...]:
+def _wrappers(nest: WeightSet) -> tuple[str, ...]:
     parts = {part for name in nest.tensors for part in name.split(".")[:-1]}
     shared = [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in nest.tensors)]
     return (*sorted(parts & WRAPPERS), *shared)
@@ -107,23 +106,23 @@ def _architecture(contents: Contents) -> str | None:
     if contents.format != sniff.HUGGING_FACE:
         return None
     try:
-        return configuration.architecture(contents.path)
+        return huggingface_config.architecture_name(contents.path)
     except CheckpointError:  # its weights can be measured all the same, in a model that the user names
         return None
 
 
 def _adam(tree: Any) -> bool:
     """Whether an optimiser's state with second moments is there."""
-    state = (nests.optimizer(tree) or {}).get("state")
+    state = (weight_sets.optimizer_state(tree) or {}).get("state")
     return isinstance(state, dict) and any(isinstance(m, dict) and "exp_avg_sq" in m for m in state.values())
 
 
-def _entries(contents: Contents, every: list[Nest]) -> dict[str, str]:
+def _entries(contents: Contents, every: list[WeightSet]) -> dict[str, str]:
     """What stands beside the weights, in words."""
     tree = contents.tree if isinstance(contents.tree, dict) else {}
     tops = {nest.place.partition(".")[0] for nest in every}
     own = next((nest.tensors for nest in every if nest.place == ""), {})
-    beside = [key for key in tree if isinstance(key, str) and key not in {*tops, *own, KEY, DATA_KEY}]
+    beside = [key for key in tree if isinstance(key, str) and key not in {*tops, *own, SPEC_KEY, DATA_KEY}]
     return {safe_excerpt(key, LONGEST): _worded(tree[key]) for key in beside[:DESCRIBED]}
 
 
@@ -141,4 +140,4 @@ def _worded(value: Any) -> str:
         return safe_excerpt(pairs, 4 * LONGEST) if simple and value else f"a table of {len(value)} entries"
     if isinstance(value, list | tuple):
         return f"{len(value)} values"
-    return value.kind if isinstance(value, Opaque) else nests.described(value)
+    return value.kind if isinstance(value, OpaqueValue) else weight_sets.kind_with_article(value)

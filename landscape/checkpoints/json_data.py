@@ -14,7 +14,7 @@ MOST_ITEMS = 300_000  # each takes up to a hundred bytes
 DEEPEST = 50  # lists and tables in one another
 
 
-def parsed(content: bytes | None, where: Path | str) -> Any:
+def parse_json(content: bytes | None, where: Path | str) -> Any:
     """The value; None stands for content that is too large. Raises CheckpointError for what is no plain JSON."""
     brackets = content is None or content.count(b"[") + content.count(b"{") > MOST_BRACKETS
     if content is None or brackets or content.count(b",") > MOST_ITEMS:

@@ -16,7 +16,7 @@ PREFIXES = ("model.", "net.", "backbone.")  # one such wrapper is undone if the 
 COUNTER = "num_batches_tracked"  # BatchNorm's, which old checkpoints lack and eval mode does not use
 
 
-def unwrapped(name: str, known: frozenset[str] = frozenset()) -> str:
+def strip_wrappers(name: str, known: frozenset[str] = frozenset()) -> str:
     """`module.layer._orig_mod.weight` is `layer.weight`; a name that the model itself has is left alone."""
     if name in known:
         return name
@@ -56,7 +56,7 @@ def _readings(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where:
             if all(name.startswith(prefix) for name in fitted):
                 shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
                 yield shorter, [*undone, f"the prefix {prefix!r}"]
-    plain = {unwrapped(name): name for name in model}  # a part of the model itself may be compiled
+    plain = {strip_wrappers(name): name for name in model}  # a part of the model itself may be compiled
     inner, undone = _inner(tensors, frozenset(plain), where)
     if len(plain) == len(model) and inner.keys() <= plain.keys():
         yield {plain[name]: tensor for name, tensor in inner.items()}, undone
@@ -75,7 +75,7 @@ def _unwrapped_readings(tensors: Mapping[str, Tensor], wanted: frozenset[str], w
 
 def _inner(tensors: Mapping[str, Tensor], wanted: frozenset[str], where: str) -> Reading:
     """Wrappers undone wherever they stand in a name."""
-    fitted = {unwrapped(name, wanted): tensor for name, tensor in tensors.items()}
+    fitted = {strip_wrappers(name, wanted): tensor for name, tensor in tensors.items()}
     if len(fitted) < len(tensors):
         raise CheckpointError(
             f"{where} holds weights twice, with and without a wrapper's prefix", fix="keep one of them"

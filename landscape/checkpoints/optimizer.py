@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.checkpoints.names import unwrapped
+from landscape.checkpoints.names import strip_wrappers
 from landscape.checkpoints.weight_sets import OPTIMIZERS
 from landscape.errors import CheckpointError, listing
 
 REMEDY = "--preconditioner FILE names a file of positive tensors under the parameters' names"
 
 
-def diagonal(state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+def adam_preconditioner(
+    state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], where: str
+) -> dict[str, Tensor]:
     """sqrt(v_hat) + eps by parameter, what Adam divides its steps by (Kingma and Ba 2015, algorithm 1).
 
     v_hat is the second moment, or AMSGrad's largest one, divided by 1 - beta_2^step. `parameters` are the model's, in
@@ -34,7 +36,7 @@ def diagonal(state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], 
         trainable = [name for name, tensor in parameters.items() if tensor.requires_grad]
         names = trainable if len(trainable) == len(numbers) else list(parameters)
         known = frozenset(parameters)
-        given = [unwrapped(name, known) for group in groups for name in group.get("param_names", ())]
+        given = [strip_wrappers(name, known) for group in groups for name in group.get("param_names", ())]
         found = _entries(state, given or names)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(

@@ -12,13 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from landscape.checkpoints import huggingface
-from landscape.checkpoints import huggingface_config as configuration
-from landscape.checkpoints import weight_sets as nests
-from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
+from landscape.checkpoints import huggingface, huggingface_config, weight_sets
+from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
 from landscape.checkpoints.formats import archive, sniff
 from landscape.checkpoints.formats.contents import Contents, Place
-from landscape.checkpoints.formats.describe import look
+from landscape.checkpoints.formats.describe import describe
 from landscape.checkpoints.formats.tensor_refs import OddTensor, Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY
 from landscape.errors import CheckpointError, listing
@@ -37,39 +35,41 @@ def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -
     """
     path = Path(path)
     try:
-        contents = look(path)
+        contents = describe(path)
     except CheckpointError:
         if not trust:
             raise
         from landscape.checkpoints import trusted
 
-        return trusted.opened(path, sniff.sniff(path), weights)
-    return from_contents(contents, weights)
+        return trusted.open_trusted(path, sniff.sniff(path), weights)
+    return read_contents(contents, weights)
 
 
-def from_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
+def read_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
     """The checkpoint whose description was looked at; the bytes of the chosen weights are read now."""
     path = contents.path
     spec = contents.spec
-    choice = nests.choose(contents.tree, weights, path)
+    choice = weight_sets.select_weights(contents.tree, weights, path)
     _require_plain(choice.nest.tensors, path)
     kept = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
     beside = {n: t for n, t in (kept if isinstance(kept, dict) else {}).items() if isinstance(t, TensorRef)}
     with ThreadPoolExecutor(1) as beside_reading:
-        digest = beside_reading.submit(sha256, contents.files, path)
-        tensors = fetch(contents, {name: t for name, t in choice.nest.tensors.items() if isinstance(t, TensorRef)})
-        extras = fetch(contents, beside)
+        digest = beside_reading.submit(content_sha256, contents.files, path)
+        tensors = fetch_tensors(
+            contents, {name: t for name, t in choice.nest.tensors.items() if isinstance(t, TensorRef)}
+        )
+        extras = fetch_tensors(contents, beside)
         hexdigest = digest.result()
     contents.require_unchanged()
     notes = choice.notes
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
-    state = lambda: tree(contents, nests.optimizer(contents.tree))  # noqa: E731
+    state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
     module = _described(path, tensors) if contents.format == sniff.HUGGING_FACE else None
     return Checkpoint(path, hexdigest, contents.format, tensors, spec, extras, state, module, notes)
 
 
-def fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
+def fetch_tensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
     """The described tensors, each storage read once; raises CheckpointError for a wrong checksum."""
     storages = {ref.storage.key: ref.storage for ref in refs.values()}
     missing = [key for key in storages if key not in contents.places]
@@ -85,10 +85,10 @@ def fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor
     return _from_safetensors(contents, {ref.storage.key: name for name, ref in refs.items()})
 
 
-def tree(contents: Contents, value: Any) -> Any:
+def fetch_tree(contents: Contents, value: Any) -> Any:
     """A part of a checkpoint's tree with its tensors read, each storage and each shared part once."""
     refs = _refs(value)
-    fetched = fetch(contents, {str(place): ref for place, ref in enumerate(refs)})
+    fetched = fetch_tensors(contents, {str(place): ref for place, ref in enumerate(refs)})
     known: dict[int, Any] = {id(ref): fetched[str(place)] for place, ref in enumerate(refs)}
 
     def filled(part: Any, depth: int) -> Any:
@@ -120,16 +120,16 @@ def _refs(value: Any) -> list[TensorRef]:
     return found
 
 
-def _described(path: Path, tensors: dict[str, Tensor]) -> Module:
+def _described(path: Path, tensors: dict[str, Tensor]) -> BundledModel:
     """The model of a Hugging Face directory."""
     said: list[str] = []
 
     def build() -> nn.Module:
-        model, note = huggingface.with_weights(path, tensors)
+        model, note = huggingface.build_with_weights(path, tensors)
         said[:] = [note] if note else []
         return model
 
-    return Module(lambda: configuration.architecture(path), build, said)
+    return BundledModel(lambda: huggingface_config.architecture_name(path), build, said)
 
 
 def _stored(storage: Storage, place: Place) -> Tensor:
@@ -143,7 +143,7 @@ def _stored(storage: Storage, place: Place) -> Tensor:
     raw = torch.empty(storage.nbytes, dtype=torch.uint8)
     room, found = raw.numpy().data, 0
     with place.file.open("rb", buffering=0) as file:
-        file.seek(archive.start(file, member, place.file) if member else place.begin)
+        file.seek(archive.content_offset(file, member, place.file) if member else place.begin)
         for begin in range(0, storage.nbytes, PIECE):
             piece = room[begin : begin + PIECE]
             if file.readinto(piece) != len(piece):
@@ -171,7 +171,7 @@ def _from_safetensors(contents: Contents, names: Mapping[str, str]) -> dict[str,
     return {name: tensors[name] for name in names.values()}
 
 
-def _require_plain(tensors: nests.Tensors, path: Path) -> None:
+def _require_plain(tensors: weight_sets.Tensors, path: Path) -> None:
     odd = [f"{name} ({tensor.kind})" for name, tensor in tensors.items() if isinstance(tensor, OddTensor)]
     if odd:
         raise CheckpointError(

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
+from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
 from landscape.data.batches import as_batch
 from landscape.errors import TaskError, UsageError
 from landscape.losses.huggingface import HF
@@ -42,9 +42,11 @@ def save(
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if Path(path).suffix == ".safetensors":
         beside = {f"{DATA_KEY}.{key}": tensor.contiguous() for key, tensor in kept.items()}
-        save_file({key: tensor.clone() for key, tensor in (state | beside).items()}, path, {KEY: described.to_json()})
+        save_file(
+            {key: tensor.clone() for key, tensor in (state | beside).items()}, path, {SPEC_KEY: described.to_json()}
+        )
     else:
-        torch.save({"state_dict": state, KEY: described.to_json(), DATA_KEY: kept}, path)
+        torch.save({"state_dict": state, SPEC_KEY: described.to_json(), DATA_KEY: kept}, path)
 
 
 def _embedded(data: Any) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 from landscape.checkpoints import json_data
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
-KEY = "landscape"  # the entry of a .pt dictionary, or of safetensors' metadata, that holds the description
+SPEC_KEY = "landscape"  # the entry of a .pt dictionary, or of safetensors' metadata, that holds the description
 DATA_KEY = "landscape_data"  # where an embedded batch is kept: inputs and targets
 SCHEMA = 1
 LARGEST = 1 << 20  # characters of a description
@@ -39,7 +39,7 @@ class Spec:
     @classmethod
     def from_json(cls, text: str, where: str) -> Spec:
         """The spec written as JSON in the checkpoint `where`; raises CheckpointError if it is malformed."""
-        entries = json_data.parsed(
+        entries = json_data.parse_json(
             text.encode() if len(text) <= LARGEST else None, f"{where}: its description of itself"
         )
         if not isinstance(entries, dict) or "schema" not in entries:

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.checkpoints import weight_sets as nests
-from landscape.checkpoints.checkpoint import Checkpoint, Module, sha256
+from landscape.checkpoints import weight_sets
+from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
 from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.tensor_refs import OddTensor
-from landscape.checkpoints.spec import DATA_KEY, KEY, Spec
+from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
 from landscape.errors import CheckpointError, LandscapeError
 from landscape.plugins.imports import importing_from
 
 SAID = "opened with --trust: code from it may have run"
 
 
-def opened(path: Path, kind: str, weights: str | None) -> Checkpoint:
+def open_trusted(path: Path, kind: str, weights: str | None) -> Checkpoint:
     """The checkpoint in a file that may run code; raises CheckpointError if its library cannot open it."""
     openers: Mapping[str, Callable[[Path, str | None], Checkpoint]] = {
         sniff.EXPORTED: _exported,
@@ -50,7 +50,7 @@ def _exported(path: Path, _: str | None) -> Checkpoint:
     program = torch.export.load(path)
     module = program.module()
     return _checkpoint(
-        path, sniff.EXPORTED, dict(program.state_dict), Module(lambda: "the exported program", lambda: module)
+        path, sniff.EXPORTED, dict(program.state_dict), BundledModel(lambda: "the exported program", lambda: module)
     )
 
 
@@ -81,14 +81,14 @@ def _unpickled(path: Path, weights: str | None) -> Checkpoint:
 def _from_tree(path: Path, kind: str, loaded: Any, weights: str | None) -> Checkpoint:
     """The weights in what a file gave: a module itself, or a dictionary with a module or with tensors in it."""
     tree = loaded if isinstance(loaded, dict) else {"model": loaded}
-    places = [weights] if weights not in (None, nests.EMA, nests.ALL_BUT_EMA) else []
-    wanted = places or (list(nests.AVERAGED) if weights == nests.EMA else list(nests.RAW))
+    places = [weights] if weights not in (None, weight_sets.EMA, weight_sets.ALL_BUT_EMA) else []
+    wanted = places or (list(weight_sets.AVERAGED) if weights == weight_sets.EMA else list(weight_sets.RAW))
     module = next((tree[place] for place in wanted if isinstance(tree.get(place), nn.Module)), None)
     if module is not None:
-        made = Module(lambda: f"the {type(module).__name__} in it", lambda: module)
+        made = BundledModel(lambda: f"the {type(module).__name__} in it", lambda: module)
         return _checkpoint(path, kind, dict(module.state_dict()), made, tree)
     described, tensors = _described(tree)
-    choice = nests.choose(described, weights, path)
+    choice = weight_sets.select_weights(described, weights, path)
     return _checkpoint(path, kind, {n: tensors[id(ref)] for n, ref in choice.nest.tensors.items()}, None, tree)
 
 
@@ -101,7 +101,7 @@ def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:
             word = OddTensor(str(value.layout))
             tensors[id(word)] = value
             return word
-        if isinstance(value, Mapping) and depth <= nests.DEPTH:
+        if isinstance(value, Mapping) and depth <= weight_sets.MAX_DEPTH:
             return {key: walk(part, depth + 1) for key, part in value.items()}
         return value
 
@@ -109,22 +109,22 @@ def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:
 
 
 def _checkpoint(
-    path: Path, kind: str, tensors: dict[str, Tensor], module: Module | None = None, tree: Mapping[Any, Any] = {}
+    path: Path, kind: str, tensors: dict[str, Tensor], module: BundledModel | None = None, tree: Mapping[Any, Any] = {}
 ) -> Checkpoint:
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors", fix="save a state dict")
     files = (path,) if path.is_file() else tuple(sorted(file for file in path.iterdir() if file.is_file()))
-    said = tree.get(KEY)
+    said = tree.get(SPEC_KEY)
     spec = Spec.from_json(said, str(path)) if isinstance(said, str) else None
     kept = tree.get(DATA_KEY, {})
     return Checkpoint(
         path,
-        sha256(files, path),
+        content_sha256(files, path),
         kind,
         {name: tensor.detach() for name, tensor in tensors.items()},
         spec,
         dict(kept) if isinstance(kept, Mapping) else {},
-        lambda: nests.optimizer(tree),
+        lambda: weight_sets.optimizer_state(tree),
         module,
         (SAID,),
     )

@@ -17,15 +17,15 @@ AVERAGED = (
 )
 PREFIXES = ("model_ema.", "ema_model.", "ema.", "averaged_model.", "swa_model.")  # averages inside one state dict
 OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")
-BESIDE = (*OPTIMIZERS, "landscape_data", "callbacks", "loops")
-DEPTH = 4  # of nests in nests
-LONGEST_NAME = 1000  # characters of a tensor's name
+NOT_WEIGHTS = (*OPTIMIZERS, "landscape_data", "callbacks", "loops")
+MAX_DEPTH = 4  # of nests in nests
+MAX_NAME_LENGTH = 1000  # characters of a tensor's name
 EMA, ALL_BUT_EMA = "ema", "raw"
 Tensors = dict[str, TensorRef | OddTensor]
 
 
 @dataclass(frozen=True)
-class Nest:
+class WeightSet:
     """Named tensors and where in the file they are; "" is the file's own top."""
 
     place: str
@@ -34,21 +34,21 @@ class Nest:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The weights to measure, and what is said of the choice."""
 
-    nest: Nest
+    nest: WeightSet
     notes: tuple[str, ...] = ()
 
 
-def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
+def select_weights(tree: Any, wanted: str | None, path: Path) -> Selection:
     """The weights among everything in the file: the raw ones, unless `wanted` is `ema` or the place of others.
 
     Raises CheckpointError if there are none, several sets of which none goes without saying, or names that nobody
     could read.
     """
     choice = _chosen(tree, wanted, path)
-    unreadable = [name for name in choice.nest.tensors if not name.isprintable() or len(name) > LONGEST_NAME]
+    unreadable = [name for name in choice.nest.tensors if not name.isprintable() or len(name) > MAX_NAME_LENGTH]
     if unreadable:
         raise CheckpointError(
             f"{path} has names that cannot be printed: {listing(map(safe_excerpt, unreadable))}",
@@ -57,8 +57,8 @@ def choose(tree: Any, wanted: str | None, path: Path) -> Choice:
     return choice
 
 
-def _chosen(tree: Any, wanted: str | None, path: Path) -> Choice:
-    every = list(nests(tree))
+def _chosen(tree: Any, wanted: str | None, path: Path) -> Selection:
+    every = list(find_weight_sets(tree))
     if wanted and wanted.endswith(".*") and all(nest.place != wanted for nest in every):
         return _beginning(wanted.removesuffix("*"), _chosen(tree, None, path), path)
     if wanted == EMA:
@@ -71,11 +71,11 @@ def _chosen(tree: Any, wanted: str | None, path: Path) -> Choice:
         if wanted == ALL_BUT_EMA:
             fix = f"{_offered(every)}, or --weights ema"
             raise CheckpointError(f"{path} holds averaged weights only, no raw ones", fix=fix)
-        return Choice(every[0], (f"the only weights are averaged ones{_in(every[0])}",))
+        return Selection(every[0], (f"the only weights are averaged ones{_in(every[0])}",))
     return _raw(every, path)
 
 
-def _averaged(every: list[Nest], path: Path) -> Choice:
+def _averaged(every: list[WeightSet], path: Path) -> Selection:
     chosen = next((nest for nest in every if nest.averaged), None)
     if chosen is None:
         raise CheckpointError(
@@ -83,10 +83,10 @@ def _averaged(every: list[Nest], path: Path) -> Choice:
             why=f"looked for {listing(AVERAGED, 20)}, and for names that begin with {listing(PREFIXES)}",
             fix=_offered(every),
         )
-    return Choice(chosen, (f"the averaged weights{_in(chosen)}",))
+    return Selection(chosen, (f"the averaged weights{_in(chosen)}",))
 
 
-def _raw(every: list[Nest], path: Path) -> Choice:
+def _raw(every: list[WeightSet], path: Path) -> Selection:
     """The weights in a usual place, or the only ones that are no averages."""
     raw = [nest for nest in every if not nest.averaged]
     standing = [nest for nest in raw if nest.place.rpartition(".")[2] in (*RAW, "")]
@@ -99,10 +99,10 @@ def _raw(every: list[Nest], path: Path) -> Choice:
         notes.append(f"the weights{_in(chosen)}{beside}")
     if averaged := next((nest for nest in every if nest.averaged), None):
         notes.append(f"averaged weights are there too{_in(averaged)}: --weights ema measures them")
-    return Choice(chosen, tuple(notes))
+    return Selection(chosen, tuple(notes))
 
 
-def optimizer(tree: Any) -> Mapping[str, Any] | None:
+def optimizer_state(tree: Any) -> Mapping[str, Any] | None:
     """The optimiser's state dict among the entries, if there is one."""
     for name in OPTIMIZERS if isinstance(tree, Mapping) else ():
         entry = tree.get(name)
@@ -112,16 +112,16 @@ def optimizer(tree: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def nests(tree: Any) -> Iterator[Nest]:
+def find_weight_sets(tree: Any) -> Iterator[WeightSet]:
     """Every set of named tensors, those where weights usually are first."""
-    yield from _nests(tree, "", averaged=False, depth=0, seen=set())
+    yield from _weight_sets_below(tree, "", averaged=False, depth=0, seen=set())
 
 
-def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int]) -> Iterator[Nest]:
-    if not isinstance(inside, Mapping) or depth > DEPTH or id(inside) in seen:
+def _weight_sets_below(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int]) -> Iterator[WeightSet]:
+    if not isinstance(inside, Mapping) or depth > MAX_DEPTH or id(inside) in seen:
         return
     seen.add(id(inside))  # a file may hold one part in a thousand places
-    words = [key for key in inside if isinstance(key, str) and key not in BESIDE and key.isprintable()]
+    words = [key for key in inside if isinstance(key, str) and key not in NOT_WEIGHTS and key.isprintable()]
     rank = {name: order for order, name in enumerate((*RAW, *AVERAGED))}
     below = sorted(words, key=lambda word: rank.get(word, len(rank)))
     words_of = ((name, value) for name, value in inside.items() if isinstance(name, str))
@@ -129,7 +129,7 @@ def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int
     deeper = [
         nest
         for word in below
-        for nest in _nests(
+        for nest in _weight_sets_below(
             inside[word],
             f"{place}.{word}" if place else word,
             averaged=averaged or word in AVERAGED,
@@ -144,7 +144,7 @@ def _nests(inside: Any, place: str, *, averaged: bool, depth: int, seen: set[int
     yield from deeper
 
 
-def _divided(tensors: Tensors, place: str, *, averaged: bool) -> Iterator[Nest]:
+def _divided(tensors: Tensors, place: str, *, averaged: bool) -> Iterator[WeightSet]:
     """Weights and their averages in one state dict; the wrapper of torch's AveragedModel is undone."""
     if "n_averaged" in tensors and len(tensors) > 1:
         tensors = {name: tensor for name, tensor in tensors.items() if name != "n_averaged"}
@@ -155,22 +155,22 @@ def _divided(tensors: Tensors, place: str, *, averaged: bool) -> Iterator[Nest]:
         # a model may have a part of that name: averages have the names of what they average
         same = inside.keys() in (others.keys(), {name.removeprefix("model.") for name in others})
         if inside and same and not averaged:
-            yield Nest(place, others)
-            yield Nest(f"{place}.{prefix}*" if place else f"{prefix}*", inside, averaged=True)
+            yield WeightSet(place, others)
+            yield WeightSet(f"{place}.{prefix}*" if place else f"{prefix}*", inside, averaged=True)
             return
-    yield Nest(place, tensors, averaged)
+    yield WeightSet(place, tensors, averaged)
 
 
-def _placed(wanted: str, every: list[Nest], path: Path) -> Choice:
+def _placed(wanted: str, every: list[WeightSet], path: Path) -> Selection:
     found = next((nest for nest in every if nest.place == wanted), None)
     if found is None:
         raise CheckpointError(
             f"{path} holds no weights called {suggest(wanted, [nest.place for nest in every])}", fix=_offered(every)
         )
-    return Choice(found, (f"the weights in {found.place}",))
+    return Selection(found, (f"the weights in {found.place}",))
 
 
-def _beginning(prefix: str, choice: Choice, path: Path) -> Choice:
+def _beginning(prefix: str, choice: Selection, path: Path) -> Selection:
     """Of the chosen weights those whose names begin with a prefix, without it."""
     inside = {name.removeprefix(prefix): t for name, t in choice.nest.tensors.items() if name.startswith(prefix)}
     if not inside:
@@ -179,14 +179,16 @@ def _beginning(prefix: str, choice: Choice, path: Path) -> Choice:
             fix=f"names begin with {listing(dict.fromkeys(name.partition('.')[0] for name in choice.nest.tensors))}",
         )
     left = len(choice.nest.tensors) - len(inside)
-    return Choice(Nest(f"{prefix}*", inside), (f"the weights whose names begin with {prefix}; {left} others left out",))
+    return Selection(
+        WeightSet(f"{prefix}*", inside), (f"the weights whose names begin with {prefix}; {left} others left out",)
+    )
 
 
-def _in(nest: Nest) -> str:
+def _in(nest: WeightSet) -> str:
     return f" in {nest.place}" if nest.place else ""
 
 
-def _offered(every: list[Nest]) -> str:
+def _offered(every: list[WeightSet]) -> str:
     named = [nest.place for nest in every if nest.place]
     return f"one of: {listing((f'--weights {place}' for place in named), 8)}" if named else "leave --weights out"
 
@@ -194,10 +196,11 @@ def _offered(every: list[Nest]) -> str:
 def _nothing(tree: Any, path: Path) -> CheckpointError:
     if not isinstance(tree, Mapping):
         return CheckpointError(
-            f"{path} holds {described(tree)}, not a dictionary of tensors", fix="torch.save(model.state_dict(), path)"
+            f"{path} holds {kind_with_article(tree)}, not a dictionary of tensors",
+            fix="torch.save(model.state_dict(), path)",
         )
     entries = listing(
-        f"{safe_excerpt(getattr(name, 'kind', name))} ({described(value)})" for name, value in tree.items()
+        f"{safe_excerpt(getattr(name, 'kind', name))} ({kind_with_article(value)})" for name, value in tree.items()
     )
     return CheckpointError(
         f"{path} holds no tensors by name, only: {entries or 'an empty dictionary'}",
@@ -205,7 +208,7 @@ def _nothing(tree: Any, path: Path) -> CheckpointError:
     )
 
 
-def described(value: Any) -> str:
+def kind_with_article(value: Any) -> str:
     """What a value is, in a word with its article."""
     kind = "Tensor" if isinstance(value, TensorRef) else getattr(value, "kind", type(value).__name__)
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

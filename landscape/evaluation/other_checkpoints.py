@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape import checkpoints
-from landscape.checkpoints.edits.undo import edited_digests, file_digest
+from landscape.checkpoints.edits.undo import edited_digests, file_sha256
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.batch_norm import statistic_names
 from landscape.network.wrappers import first_names
@@ -130,7 +130,7 @@ def _written_by_landscape(folder: Path, entries: Sequence[Path]) -> set[Path]:
     """The entries that landscape wrote, of those that have the names of checkpoints."""
     found = {entry for entry in entries if paths.is_ours(entry) or _holds_only_ours(entry)}
     digests = edited_digests(folder)  # finds renamed edits of the versions that did not mark them
-    return found | {one for one in entries if digests and one.is_file() and file_digest(one) in digests}
+    return found | {one for one in entries if digests and one.is_file() and file_sha256(one) in digests}
 
 
 def _holds_only_ours(entry: Path) -> bool:

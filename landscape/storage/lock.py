@@ -14,7 +14,7 @@ from landscape.storage import paths
 
 
 @contextmanager
-def claimed(output: Path) -> Iterator[None]:
+def hold_lock(output: Path) -> Iterator[None]:
     """Holds `<output>.lock` so that no second process measures into the same file.
 
     A lock left by a process of this host that is gone is taken over. Raises OutputError if another process holds it,

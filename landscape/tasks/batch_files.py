@@ -15,7 +15,7 @@ from torch import Tensor
 
 from landscape.checkpoints import reading
 from landscape.checkpoints.formats import sniff
-from landscape.checkpoints.formats.describe import look
+from landscape.checkpoints.formats.describe import describe
 from landscape.compute import memory
 from landscape.data.batches import PAIR_NAMES
 from landscape.errors import CheckpointError, TaskError, listing
@@ -70,9 +70,9 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _torch(path: Path) -> Any:
     try:
-        contents = look(path)
+        contents = describe(path)
     except CheckpointError as error:
         raise TaskError(error.what, why=error.why, fix=f"torch.save a batch: {WANTED}") from error
     if contents.format not in (sniff.TORCH_ZIP, sniff.TORCH_LEGACY):
         raise CheckpointError(f"{path} is {contents.format}, not a batch", fix=f"torch.save it: {WANTED}")
-    return reading.tree(contents, contents.tree)
+    return reading.fetch_tree(contents, contents.tree)

@@ -130,7 +130,7 @@ def _model(name: str, conditions: Conditions, spec: Spec, where: str) -> Callabl
         directory = Path(name.removeprefix(HUGGING_FACE))
         if not directory.is_dir():
             raise TaskError(f"there is no directory {directory}", fix="--model hf:DIR, with a config.json in DIR")
-        return lambda: huggingface.without_weights(directory)
+        return lambda: huggingface.build_without_weights(directory)
     build = _factory("model", name, conditions.model is not None, where, args, conditions.trusted_modules)
     return lambda: _module(build(), name)
 

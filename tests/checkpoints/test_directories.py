@@ -91,13 +91,13 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
 
     path = tmp_path / "a.safetensors"
     save_file(STATE, path)
-    whole = reading.fetch
+    whole = reading.fetch_tensors
 
     def slow(*arguments: object) -> object:
         fetched = whole(*arguments)  # type: ignore[arg-type]
         save_file({**STATE, "c": torch.ones(3)}, path)  # a training run saves over it
         return fetched
 
-    monkeypatch.setattr(reading, "fetch", slow)
+    monkeypatch.setattr(reading, "fetch_tensors", slow)
     with pytest.raises(CheckpointError, match=r"changed while it was read\n.*copy it"):
         read(path)

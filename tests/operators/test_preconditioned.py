@@ -14,7 +14,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Eig, Objective
-from landscape.checkpoints.optimizer import diagonal
+from landscape.checkpoints.optimizer import adam_preconditioner
 from landscape.errors import CheckpointError, NumericalError, UsageError
 from landscape.operators import HessianOperator, LinearOperator, PreconditionedOperator, operator
 
@@ -201,7 +201,7 @@ def test_amsgrad_divides_by_the_largest_second_moment() -> None:
         "state": {0: moments},
         "param_groups": [{"params": [0], "betas": (0.9, 0.5), "amsgrad": True, "eps": 0.25}],
     }
-    found = diagonal(state, {"w": torch.zeros(3)}, "a.pt")
+    found = adam_preconditioner(state, {"w": torch.zeros(3)}, "a.pt")
     assert torch.allclose(found["w"], torch.full((3,), (4 / 0.75) ** 0.5 + 0.25, dtype=torch.float64))
 
 
@@ -211,7 +211,7 @@ def test_a_parameter_that_never_had_a_gradient_is_left_out() -> None:
         "state": {1: moments},
         "param_groups": [{"params": [0, 1], "betas": (0.9, 0.5), "amsgrad": True, "eps": 0.0}],
     }
-    found = diagonal(state, {"frozen": torch.zeros(2), "w": torch.zeros(3)}, "a.pt")
+    found = adam_preconditioner(state, {"frozen": torch.zeros(2), "w": torch.zeros(3)}, "a.pt")
     assert list(found) == ["w"]
 
 
@@ -225,5 +225,5 @@ def test_other_optimisers_are_not_taken_for_adam(factory: Path, classification: 
 def test_a_compiled_model_s_names_are_unwrapped(classification: Data) -> None:
     moments = {"step": 1, "exp_avg_sq": torch.ones(3)}
     group = {"params": [0], "param_names": ["_orig_mod.w"], "betas": (0.9, 0.5), "amsgrad": False, "eps": 0.0}
-    found = diagonal({"state": {0: moments}, "param_groups": [group]}, {"w": torch.zeros(3)}, "a.pt")
+    found = adam_preconditioner({"state": {0: moments}, "param_groups": [group]}, {"w": torch.zeros(3)}, "a.pt")
     assert list(found) == ["w"]

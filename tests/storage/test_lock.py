@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from landscape.errors import OutputError
-from landscape.storage.lock import claimed
+from landscape.storage.lock import hold_lock
 
 
 class TestLock:
     def test_a_second_writer_is_refused_with_the_first_one_s_number(self, tmp_path: Path) -> None:
         output = tmp_path / "a.landscape.h5"
         with (
-            claimed(output),
+            hold_lock(output),
             pytest.raises(OutputError, match=f"being written by process {os.getpid()}"),
-            claimed(output),
+            hold_lock(output),
         ):
             pass
         assert not list(tmp_path.iterdir())
 
     def test_a_lock_that_another_process_took_meanwhile_is_not_removed(self, tmp_path: Path) -> None:
         output = tmp_path / "a.landscape.h5"
-        with claimed(output):
+        with hold_lock(output):
             (tmp_path / f".{output.name}.lock").write_text("another's")
         assert [path.name for path in tmp_path.iterdir()] == [f".{output.name}.lock"]
 
@@ -36,14 +36,14 @@ class TestLock:
         output = tmp_path / "a.landscape.h5"
         if content == "dead":
             script = (
-                "import os, sys; from pathlib import Path; from landscape.storage.lock import claimed\n"
-                "with claimed(Path(sys.argv[1])): os._exit(0)"
+                "import os, sys; from pathlib import Path; from landscape.storage.lock import hold_lock\n"
+                "with hold_lock(Path(sys.argv[1])): os._exit(0)"
             )
             subprocess.run([sys.executable, "-c", script, str(output)], check=True)
         else:
             (tmp_path / f".{output.name}.lock").write_text(content)
         assert len(list(tmp_path.iterdir())) == 1
-        with claimed(output):
+        with hold_lock(output):
             pass
         assert not list(tmp_path.iterdir())
 
@@ -52,10 +52,10 @@ class TestLock:
         lock.write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": "5"}))
         with (
             pytest.raises(OutputError, match=f"process 1 on elsewhere\n.*delete {lock}"),
-            claimed(tmp_path / "a.landscape.h5"),
+            hold_lock(tmp_path / "a.landscape.h5"),
         ):
             pass
 
     def test_a_folder_that_cannot_be_written_is_named(self) -> None:
-        with pytest.raises(OutputError, match="nothing can be written into /proc"), claimed(Path("/proc/a.h5")):
+        with pytest.raises(OutputError, match="nothing can be written into /proc"), hold_lock(Path("/proc/a.h5")):
             pass

@@ -11,8 +11,8 @@ import torch
 
 from landscape import checkpoints
 from landscape.checkpoints import Checkpoint
-from landscape.checkpoints.edits import undo
-from landscape.checkpoints.edits import write as edits
+from landscape.checkpoints.edits.undo import is_unaltered_edit
+from landscape.checkpoints.edits.write import write_edit
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.wrappers import first_names
 from landscape.objective import Objective
@@ -27,7 +27,7 @@ def target(objective: Objective, output: Path) -> Path:
 def check_target(objective: Objective, output: Path) -> None:
     """Raises UsageError if the target exists and is not the result of an earlier edit."""
     path = target(objective, output)
-    if path.exists() and not undo.fits(path):
+    if path.exists() and not is_unaltered_edit(path):
         raise UsageError(f"{path} exists, and is not what an earlier edit wrote", fix="write elsewhere with -o FILE")
 
 
@@ -43,7 +43,7 @@ def write(
     checkpoint = checkpoints.read(_source(objective), weights=weight_set)
     names = _parameter_names(objective, checkpoint)
     changes = {stored: torch.from_numpy(weights[name].copy()) for stored, name in names.items() if name in weights}
-    return edits.write(_source(objective), changes, target(objective, output), weights=weight_set, about=about)
+    return write_edit(_source(objective), changes, target(objective, output), weights=weight_set, about=about)
 
 
 def _source(objective: Objective) -> Path:

@@ -11,7 +11,7 @@ from landscape.checkpoints.formats.tensor_refs import ITEMSIZE, TensorRef
 from landscape.errors import NumericalError, UsageError, listing, suggest
 
 
-def cast(changes: Mapping[str, Tensor], refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
+def cast_values(changes: Mapping[str, Tensor], refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
     """The new values as they are stored, on the processor and contiguous, of all names that share them.
 
     Each is cast once, from float64, by torch (whose cast to 16 bits itself goes through float32). Raises UsageError
@@ -27,7 +27,7 @@ def cast(changes: Mapping[str, Tensor], refs: Mapping[str, TensorRef]) -> dict[s
     return stored | dict(_tied(stored, refs))
 
 
-def raw(tensor: Tensor) -> bytes:
+def tensor_bytes(tensor: Tensor) -> bytes:
     """A tensor's bytes, row by row."""
     flat: bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return flat
@@ -75,7 +75,7 @@ def _tied(stored: Mapping[str, Tensor], refs: Mapping[str, TensorRef]) -> Iterat
                     why="changing one would change the other in the model",
                     fix="save the checkpoint with .clone() of both",
                 )
-            if other in stored and raw(stored[other]) != raw(values):
+            if other in stored and tensor_bytes(stored[other]) != tensor_bytes(values):
                 raise UsageError(
                     f"{name} and {other} are one tensor, with different new values", fix="change one of them"
                 )

@@ -11,12 +11,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.checkpoints.edits.casting import raw
-from landscape.checkpoints.edits.segments import Recipe, Segment, covered, unchanged
+from landscape.checkpoints.edits.casting import tensor_bytes
+from landscape.checkpoints.edits.segments import Assembly, Segment, segments_covering, unchanged_segments
 from landscape.checkpoints.formats import archive, safetensors_format
 from landscape.checkpoints.formats.contents import Contents, Place
 from landscape.checkpoints.formats.tensor_refs import TensorRef
-from landscape.checkpoints.spec import DATA_KEY, KEY
+from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY
 from landscape.errors import CheckpointError, listing
 from landscape.storage import paths
 
@@ -25,14 +25,14 @@ Pieces = Iterable[bytes | memoryview]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EditLayout:
     """The pieces of each file that is written, by name, and the segments of each original file in them."""
 
     written: Mapping[str, Pieces]
     originals: Mapping[Path, tuple[Segment, ...]]
 
 
-def patched(contents: Contents, values: Mapping[str, Tensor], output: Path) -> Plan:
+def patch_layout(contents: Contents, values: Mapping[str, Tensor], output: Path) -> EditLayout:
     """Safetensors files with other bytes for some tensors, by their keys in a file, and copies of the files beside."""
     alone = not contents.path.is_dir()
     files = [contents.path] if alone else _files(contents.path)
@@ -40,23 +40,23 @@ def patched(contents: Contents, values: Mapping[str, Tensor], output: Path) -> P
     originals = {}
     for file in files:
         if file.name == paths.UNDO_INSIDE and not alone:  # an earlier edit's: the original has it, its copy has its own
-            originals[file] = covered(file.stat().st_size, [])
+            originals[file] = segments_covering(file.stat().st_size, [])
             continue
         inside = {key: values[key] for key in values if contents.places[key].file == file}
         originals[file], new = _exchanged(file, len(written), inside)
         # the file itself with the new bytes: the same segments lead there and back
-        itself = Recipe(tuple(_from_first(one) for one in originals[file]), new)
+        itself = Assembly(tuple(_from_first(one) for one in originals[file]), new)
         written[output.name if alone else file.name] = itself.pieces([file])
-    return Plan(written, originals)
+    return EditLayout(written, originals)
 
 
-def converted(
+def conversion_layout(
     contents: Contents,
     checkpoint: Checkpoint,
     refs: Mapping[str, TensorRef],
     values: Mapping[str, Tensor],
     output: Path,
-) -> Plan:
+) -> EditLayout:
     """One safetensors file of the chosen tensors, the description and the extras, instead of a file of torch."""
     state = checkpoint.tensors | {f"{DATA_KEY}.{name}": tensor for name, tensor in checkpoint.extras.items()}
     known = {**refs, **{f"{DATA_KEY}.{name}": contents.tree[DATA_KEY][name] for name in checkpoint.extras}}
@@ -65,9 +65,9 @@ def converted(
         raise CheckpointError(
             f"{contents.path} holds {listing(odd)}, which safetensors cannot", fix="save such tensors in another dtype"
         )
-    about = {KEY: checkpoint.spec.to_json()} if checkpoint.spec else None
+    about = {SPEC_KEY: checkpoint.spec.to_json()} if checkpoint.spec else None
     content = save({name: values.get(name, tensor).contiguous().clone() for name, tensor in state.items()}, about)
-    begins = {name: begin for name, (begin, _) in safetensors_format.stretches(io.BytesIO(content)).items()}
+    begins = {name: begin for name, (begin, _) in safetensors_format.tensor_ranges(io.BytesIO(content)).items()}
     # a storage is in the new file if an unchanged tensor is all of it, in the order of its rows
     whole = {
         known[name].storage.key: Segment(0, begins[name], tensor.nbytes)
@@ -75,7 +75,7 @@ def converted(
         if name not in values and tensor.is_contiguous() and tensor.nbytes == known[name].storage.nbytes
     }
     found = [(_begin(contents.places[key]), segment) for key, segment in whole.items()]
-    return Plan({output.name: [content]}, {contents.path: covered(contents.path.stat().st_size, found)})
+    return EditLayout({output.name: [content]}, {contents.path: segments_covering(contents.path.stat().st_size, found)})
 
 
 def _exchanged(file: Path, place: int, values: Mapping[str, Tensor]) -> tuple[tuple[Segment, ...], bytes]:
@@ -83,12 +83,12 @@ def _exchanged(file: Path, place: int, values: Mapping[str, Tensor]) -> tuple[tu
     known = {}
     if values:
         with file.open("rb") as stream:
-            known = safetensors_format.stretches(stream)
-    changed = sorted((known[key], raw(tensor)) for key, tensor in values.items())
+            known = safetensors_format.tensor_ranges(stream)
+    changed = sorted((known[key], tensor_bytes(tensor)) for key, tensor in values.items())
     wrong = [key for key, tensor in values.items() if known[key][1] != tensor.nbytes]
     if wrong:
         raise CheckpointError(f"{file} is damaged: {listing(wrong)} has another size", fix="copy it again")
-    segments = unchanged(file.stat().st_size, place, [where for where, _ in changed])
+    segments = unchanged_segments(file.stat().st_size, place, [where for where, _ in changed])
     return segments, b"".join(new for _, new in changed)
 
 
@@ -101,7 +101,7 @@ def _begin(place: Place) -> int:
     if place.member is None:
         return place.begin
     with place.file.open("rb") as file:
-        return archive.start(file, place.member, place.file)
+        return archive.content_offset(file, place.member, place.file)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -109,5 +109,5 @@ def _files(directory: Path) -> list[Path]:
     entries = [entry for entry in sorted(directory.iterdir()) if entry.is_file()]
     files = [entry for entry in entries if paths.file_kind(entry) in CHECKPOINT_KINDS]
     for file in files:
-        safetensors_format.require_home(file, directory)
+        safetensors_format.require_inside(file, directory)
     return files

@@ -22,7 +22,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Assembly:
     """The segments of a file in their order, and the bytes behind those that are literal."""
 
     segments: tuple[Segment, ...]
@@ -39,10 +39,10 @@ class Recipe:
             if one.source == LITERAL:
                 yield memoryview(self.literal)[one.begin : one.begin + one.length]
             else:
-                yield from stretch(sources[one.source], one.begin, one.length)
+                yield from read_range(sources[one.source], one.begin, one.length)
 
 
-def stretch(path: Path, begin: int, length: int) -> Iterator[bytes]:
+def read_range(path: Path, begin: int, length: int) -> Iterator[bytes]:
     """A part of a file; raises CheckpointError if the file ends before it."""
     with path.open("rb") as file:
         file.seek(begin)
@@ -54,7 +54,7 @@ def stretch(path: Path, begin: int, length: int) -> Iterator[bytes]:
             yield piece
 
 
-def covered(size: int, found: Iterable[tuple[int, Segment]]) -> tuple[Segment, ...]:
+def segments_covering(size: int, found: Iterable[tuple[int, Segment]]) -> tuple[Segment, ...]:
     """The segments of a file of `size` bytes: those that are found elsewhere, by where they begin, the rest literal."""
     segments, place, literal = [], 0, 0
     for begin, segment in (*sorted(found, key=lambda one: one[0]), (size, None)):
@@ -67,20 +67,20 @@ def covered(size: int, found: Iterable[tuple[int, Segment]]) -> tuple[Segment, .
     return tuple(segments)
 
 
-def unchanged(size: int, source: int, changed: Iterable[tuple[int, int]]) -> tuple[Segment, ...]:
+def unchanged_segments(size: int, source: int, changed: Iterable[tuple[int, int]]) -> tuple[Segment, ...]:
     """The segments of a file that has the bytes of `source` in the same places, but for `(begin, length)` changed."""
     found, place = [], 0
     for begin, length in (*sorted(changed), (size, 0)):
         found.append((place, Segment(source, place, begin - place)))
         place = begin + length
-    return covered(size, found)
+    return segments_covering(size, found)
 
 
-def literal_of(path: Path, segments: Iterable[Segment]) -> bytes:
+def literal_bytes(path: Path, segments: Iterable[Segment]) -> bytes:
     """The bytes of the file itself where its segments are literal."""
     place, pieces = 0, list[bytes]()
     for segment in segments:
         if segment.source == LITERAL:
-            pieces += stretch(path, place, segment.length)
+            pieces += read_range(path, place, segment.length)
         place += segment.length
     return b"".join(pieces)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from landscape.checkpoints import json_data
-from landscape.checkpoints.edits.segments import LITERAL, Recipe, Segment
+from landscape.checkpoints.edits.segments import LITERAL, Assembly, Segment
 from landscape.checkpoints.formats import safetensors_format, sniff
 from landscape.errors import CheckpointError, UsageError, listing, safe_excerpt
 from landscape.storage import atomic_files
@@ -31,16 +31,16 @@ DAMAGED = "without an undo file the original cannot be restored: copy both again
 
 
 @dataclass(frozen=True)
-class Undo:
+class UndoFile:
     """A manifest, and a recipe for each of its original files whose sources are its edited files."""
 
     manifest: dict[str, Any]
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[Assembly, ...]
 
     def to_bytes(self) -> bytes:
         """The undo file; raises CheckpointError for a manifest that could not be read again."""
         text = json.dumps(self.manifest, sort_keys=True, allow_nan=False)
-        if not sound(json_data.parsed(text.encode(), "the manifest of the edit")):
+        if not is_valid_manifest(json_data.parse_json(text.encode(), "the manifest of the edit")):
             raise CheckpointError("the checkpoint has files whose names cannot be restored", fix="rename them")
         arrays = {}
         for place, recipe in enumerate(self.recipes):
@@ -50,7 +50,7 @@ class Undo:
         return save(arrays, {UNDO_KEY: text})
 
 
-def manifest(edited: Path) -> dict[str, Any]:
+def read_manifest(edited: Path) -> dict[str, Any]:
     """What an edit says of itself: `original` and `edited` with their files, names `changed`, and `about`.
 
     Raises UsageError if there is no undo file, and CheckpointError if it is damaged.
@@ -58,7 +58,7 @@ def manifest(edited: Path) -> dict[str, Any]:
     return _manifest(_present(Path(edited)))
 
 
-def undo(edited: Path, output: Path | None = None) -> Path:
+def undo_edit(edited: Path, output: Path | None = None) -> Path:
     """Restores the original of an edited checkpoint as `output`, or under its own name beside the edited one.
 
     Raises UsageError if there is no undo file, if it is another edit's, or if something else than the original is at
@@ -86,10 +86,10 @@ def undo(edited: Path, output: Path | None = None) -> Path:
     return output
 
 
-def fits(edited: Path) -> bool:
+def is_unaltered_edit(edited: Path) -> bool:
     """Whether a file or directory is exactly what an edit wrote, with nothing else in the directory."""
     try:
-        said = manifest(edited)
+        said = read_manifest(edited)
         _require_unaltered(edited, _sources(edited, said), said["edited"])
     except (CheckpointError, UsageError, OSError):
         return False
@@ -111,7 +111,7 @@ def edited_digests(folder: Path) -> set[str]:
     return found
 
 
-def digest(pieces: Iterable[bytes | memoryview]) -> str:
+def pieces_sha256(pieces: Iterable[bytes | memoryview]) -> str:
     """The sha256 of bytes in pieces."""
     found = hashlib.sha256()
     for piece in pieces:
@@ -119,7 +119,7 @@ def digest(pieces: Iterable[bytes | memoryview]) -> str:
     return found.hexdigest()
 
 
-def file_digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -148,7 +148,7 @@ def _sources(edited: Path, said: dict[str, Any]) -> list[Path]:
 
 def _require_unaltered(edited: Path, sources: list[Path], said: dict[str, Any]) -> None:
     pairs = list(zip(sources, said["files"], strict=True))
-    altered = [path.name for path, listed in pairs if not path.is_file() or file_digest(path) != listed["sha256"]]
+    altered = [path.name for path, listed in pairs if not path.is_file() or file_sha256(path) != listed["sha256"]]
     if altered and edited.name not in ("", "..", said["name"]):
         raise _another(edited, said["name"])
     if altered:
@@ -159,7 +159,7 @@ def _require_unaltered(edited: Path, sources: list[Path], said: dict[str, Any]) 
         )
 
 
-def _require_possible(edited: Path, sources: list[Path], known: Undo) -> None:
+def _require_possible(edited: Path, sources: list[Path], known: UndoFile) -> None:
     """Raises CheckpointError for segments that lie outside their sources, or take more bytes than there are."""
     sizes = [path.stat().st_size for path in sources]
     for recipe in known.recipes:
@@ -176,7 +176,7 @@ def _require_possible(edited: Path, sources: list[Path], known: Undo) -> None:
 def _require_identical(output: Path, original: dict[str, Any]) -> None:
     """Raises UsageError unless the path holds the original; a directory may hold other files beside."""
     files = {output / listed["name"] if original["directory"] else output: listed for listed in original["files"]}
-    if not all(path.is_file() and file_digest(path) == listed["sha256"] for path, listed in files.items()):
+    if not all(path.is_file() and file_sha256(path) == listed["sha256"] for path, listed in files.items()):
         raise UsageError(
             f"{output} exists, and is not the original", fix="restore it elsewhere, or move what is there away"
         )
@@ -192,40 +192,40 @@ def _another(edited: Path, name: str) -> UsageError:
 # -- reading, with suspicion ---------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> Undo:
+def _read(path: Path) -> UndoFile:
     said = _manifest(path)
     try:
         with safe_open(path, framework="np") as file:
             recipes = tuple(_recipe(path, file, place) for place in range(len(said["original"]["files"])))
     except (SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from error
-    return Undo(said, recipes)
+    return UndoFile(said, recipes)
 
 
-def _recipe(path: Path, file: Any, place: int) -> Recipe:
+def _recipe(path: Path, file: Any, place: int) -> Assembly:
     rows, literal = file.get_tensor(f"segments.{place}"), file.get_tensor(f"literal.{place}")
     if rows.dtype != np.int64 or rows.shape[1:] != (3,) or literal.dtype != np.uint8 or literal.ndim != 1:
         raise _damaged(path, "its arrays are of another kind")
-    return Recipe(tuple(Segment(*row) for row in rows.tolist()), literal.data)
+    return Assembly(tuple(Segment(*row) for row in rows.tolist()), literal.data)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    safetensors_format.described(path, sniff.SAFETENSORS)  # raises for a header that is damaged or absurd
+    safetensors_format.describe_safetensors(path, sniff.SAFETENSORS)  # raises for a header that is damaged or absurd
     with safe_open(path, framework="np") as file:
         text = (file.metadata() or {}).get(UNDO_KEY)
     if text is None:
         raise _damaged(path, "it has no manifest")
-    said = json_data.parsed(text.encode(), f"{path}: its manifest")
+    said = json_data.parse_json(text.encode(), f"{path}: its manifest")
     schema = said.get("schema") if isinstance(said, dict) else None
     if type(schema) is int and schema > SCHEMA:
         raise CheckpointError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
-    if schema != SCHEMA or not sound(said):
+    if schema != SCHEMA or not is_valid_manifest(said):
         raise _damaged(path, "its manifest is not readable")
     found: dict[str, Any] = said
     return found
 
 
-def sound(said: dict[str, Any]) -> bool:
+def is_valid_manifest(said: dict[str, Any]) -> bool:
     """Whether a manifest describes the original and the edited checkpoint, with files that stay in their places."""
     told = isinstance(said.get("about"), dict) and isinstance(said.get("changed"), list)
     return told and _sound(said.get("original")) and _sound(said.get("edited"))

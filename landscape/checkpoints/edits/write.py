@@ -10,15 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from landscape.checkpoints import json_data, reading
-from landscape.checkpoints import weight_sets as nests
+from landscape.checkpoints import json_data, reading, weight_sets
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.checkpoints.edits import undo as undoing
-from landscape.checkpoints.edits.casting import cast, raw
-from landscape.checkpoints.edits.layout import Plan, converted, patched
-from landscape.checkpoints.edits.segments import Recipe, literal_of
+from landscape.checkpoints.edits.casting import cast_values, tensor_bytes
+from landscape.checkpoints.edits.layout import EditLayout, conversion_layout, patch_layout
+from landscape.checkpoints.edits.segments import Assembly, literal_bytes
+from landscape.checkpoints.edits.undo import SCHEMA, UndoFile, file_sha256, is_unaltered_edit, pieces_sha256
 from landscape.checkpoints.formats import sniff
-from landscape.checkpoints.formats.describe import look
+from landscape.checkpoints.formats.describe import describe
 from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.storage import atomic_files, paths
@@ -26,7 +25,7 @@ from landscape.storage import atomic_files, paths
 ELSEWHERE = "write elsewhere, or move what is there away"
 
 
-def write(
+def write_edit(
     path: Path,
     changes: Mapping[str, Tensor],
     output: Path,
@@ -46,31 +45,31 @@ def write(
     written then.
     """
     path, output = Path(path), Path(output)
-    contents, facts = look(path), _facts(about)
+    contents, facts = describe(path), _facts(about)
     folded = path.is_dir()
     _require_free(path, output)
-    checkpoint = reading.from_contents(contents, weights)
-    tensors = nests.choose(contents.tree, weights, path).nest.tensors
+    checkpoint = reading.read_contents(contents, weights)
+    tensors = weight_sets.select_weights(contents.tree, weights, path).nest.tensors
     refs = {name: ref for name, ref in tensors.items() if isinstance(ref, TensorRef)}
-    values = cast(changes, refs)
+    values = cast_values(changes, refs)
     kept = contents.format in (sniff.SAFETENSORS, sniff.SHARDED, sniff.HUGGING_FACE)
     if kept:
-        plan = patched(contents, {refs[name].storage.key: tensor for name, tensor in values.items()}, output)
+        plan = patch_layout(contents, {refs[name].storage.key: tensor for name, tensor in values.items()}, output)
     else:
-        plan = converted(contents, checkpoint, refs, values, output)
+        plan = conversion_layout(contents, checkpoint, refs, values, output)
     with atomic_files.draft_folder(output) as folder:
         edited = {name: atomic_files.write_new_file(folder / name, pieces) for name, pieces in plan.written.items()}
         _require_written(folder if folded else folder / output.name, weights if kept else None, checkpoint, values)
-        original = {file.name: undoing.file_digest(file) for file in plan.originals}
+        original = {file.name: file_sha256(file) for file in plan.originals}
         said = {
-            "schema": undoing.SCHEMA,
+            "schema": SCHEMA,
             "original": _described(path, original) | {"format": contents.format, "sha256": checkpoint.sha256},
             "edited": _described(output, edited, directory=folded),
             "weights": weights,
             "changed": sorted(values),
             "about": facts,
         }
-        undo = undoing.Undo(said, _recipes(plan, folder, list(original.values())))
+        undo = UndoFile(said, _recipes(plan, folder, list(original.values())))
         contents.require_unchanged()
         name = paths.UNDO_INSIDE if folded else paths.undo_beside(output).name
         atomic_files.write_new_file(folder / name, [undo.to_bytes()])
@@ -85,7 +84,7 @@ def write(
 def _facts(about: Mapping[str, Any]) -> Any:
     """The facts as they will be read again; raises UsageError for what JSON does not have."""
     try:
-        return json_data.parsed(json.dumps(dict(about), allow_nan=False).encode(), "about")
+        return json_data.parse_json(json.dumps(dict(about), allow_nan=False).encode(), "about")
     except (TypeError, ValueError, RecursionError, CheckpointError) as error:
         raise UsageError(f"about is no plain data: {error}", fix="words, finite numbers, lists and tables") from None
 
@@ -102,7 +101,7 @@ def _require_free(path: Path, output: Path) -> None:
     if output.exists() and output.samefile(path):
         raise UsageError(f"{output} is the original itself, which stays as it is", fix="write elsewhere")
     if os.path.lexists(output):
-        if output.is_dir() != folded or not undoing.fits(output):
+        if output.is_dir() != folded or not is_unaltered_edit(output):
             raise UsageError(f"{output} exists, and is not what an earlier edit wrote", fix=ELSEWHERE)
     elif not folded and os.path.lexists(paths.undo_beside(output)):
         raise UsageError(
@@ -117,7 +116,11 @@ def _require_written(draft: Path, weights: str | None, checkpoint: Checkpoint, v
     found = reading.read(draft, weights=weights)
     meant = {**checkpoint.tensors, **values}
     same = found.tensors.keys() == meant.keys() and found.extras.keys() == checkpoint.extras.keys()
-    wrong = [name for name in meant if raw(found.tensors[name]) != raw(meant[name])] if same else ["its names"]
+    wrong = (
+        [name for name in meant if tensor_bytes(found.tensors[name]) != tensor_bytes(meant[name])]
+        if same
+        else ["its names"]
+    )
     if wrong or found.spec != checkpoint.spec:
         raise CheckpointError(
             f"{checkpoint.path} cannot be written so that it reads as it does: {listing(wrong) or 'its description'}",
@@ -131,12 +134,12 @@ def _described(path: Path, digests: Mapping[str, str], *, directory: bool | None
     return {"name": called, "directory": path.is_dir() if directory is None else directory, "files": files}
 
 
-def _recipes(plan: Plan, folder: Path, digests: list[str]) -> tuple[Recipe, ...]:
+def _recipes(plan: EditLayout, folder: Path, digests: list[str]) -> tuple[Assembly, ...]:
     """How the originals are put together from the drafts, tried once; raises CheckpointError if one changed."""
     drafted = [folder / name for name in plan.written]
-    recipes = tuple(Recipe(segments, literal_of(file, segments)) for file, segments in plan.originals.items())
+    recipes = tuple(Assembly(segments, literal_bytes(file, segments)) for file, segments in plan.originals.items())
     for file, recipe, digest in zip(plan.originals, recipes, digests, strict=True):
-        if undoing.digest(recipe.pieces(drafted)) != digest:
+        if pieces_sha256(recipe.pieces(drafted)) != digest:
             raise CheckpointError(
                 f"{file} changed while it was read", fix="copy it where nothing writes to it, and edit the copy"
             )

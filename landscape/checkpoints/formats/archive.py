@@ -33,7 +33,7 @@ class Member:
     crc: int
 
 
-def names(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
+def zip_entries(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
     """The entries of a zip file's directory; `allowance` is the most memory that they may take.
 
     Raises CheckpointError if the directory is damaged or absurd.
@@ -70,7 +70,7 @@ def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
     }
 
 
-def start(file: BinaryIO, member: Member, path: Path) -> int:
+def content_offset(file: BinaryIO, member: Member, path: Path) -> int:
     """Where a member's bytes begin; raises CheckpointError if its own header contradicts the directory."""
     file.seek(member.header)
     header = file.read(LOCAL)
@@ -80,10 +80,10 @@ def start(file: BinaryIO, member: Member, path: Path) -> int:
     return member.header + LOCAL + name_length + extra_length
 
 
-def content(path: Path, member: Member) -> bytes:
+def read_member(path: Path, member: Member) -> bytes:
     """A small member's bytes, checked."""
     with path.open("rb") as file:
-        file.seek(start(file, member, path))
+        file.seek(content_offset(file, member, path))
         read = file.read(member.size)
     require_crc(path, member, zlib.crc32(read))
     return read

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints.formats.archive import Member
-from landscape.checkpoints.spec import KEY, Spec
+from landscape.checkpoints.spec import SPEC_KEY, Spec
 from landscape.errors import CheckpointError
 
 
@@ -46,18 +46,18 @@ class Contents:
     @property
     def spec(self) -> Spec | None:
         """The checkpoint's description of itself; raises CheckpointError if it is malformed."""
-        held = self.tree.get(KEY) if self.metadata is None and isinstance(self.tree, dict) else self.metadata
+        held = self.tree.get(SPEC_KEY) if self.metadata is None and isinstance(self.tree, dict) else self.metadata
         return Spec.from_json(held, str(self.path)) if isinstance(held, str) else None
 
     def require_unchanged(self) -> None:
         """Raises CheckpointError if a file was written to since it was looked at."""
-        if stamps(self.files) != self.stamp:
+        if file_stamps(self.files) != self.stamp:
             raise CheckpointError(
                 f"{self.path} changed while it was read", fix="copy it where nothing writes to it, and measure the copy"
             )
 
 
-def stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
+def file_stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int], ...]:
     """Size and time of change of each file."""
     known = [os.stat(file) for file in files]
     return tuple((one.st_size, one.st_mtime_ns) for one in known)

@@ -11,13 +11,13 @@ from landscape.errors import CheckpointError
 BRING_MODEL = (sniff.EXPORTED, sniff.PICKLE)
 
 
-def look(path: Path) -> Contents:
+def describe(path: Path) -> Contents:
     """What the checkpoint holds, read as data; raises CheckpointError for what is none, is damaged or runs code."""
     kind = sniff.sniff(path)
     if kind in sniff.RUN_CODE:
         raise _runs_code(path, kind)
-    readers = {sniff.TORCH_ZIP: torch_format.zipped, sniff.TORCH_LEGACY: torch_format.legacy}
-    return readers[kind](path) if kind in readers else safetensors_format.described(path, kind)
+    readers = {sniff.TORCH_ZIP: torch_format.describe_zip, sniff.TORCH_LEGACY: torch_format.describe_legacy}
+    return readers[kind](path) if kind in readers else safetensors_format.describe_safetensors(path, kind)
 
 
 def _runs_code(path: Path, kind: str) -> CheckpointError:

@@ -17,12 +17,12 @@ from landscape.checkpoints.formats.allowed_globals import BYSTANDERS, CLASSES, D
 from landscape.checkpoints.formats.tensor_refs import (
     ITEMSIZE,
     MOST_DIMENSIONS,
-    Damaged,
+    DamageError,
     OddTensor,
     Storage,
     TensorRef,
-    counts,
-    strided,
+    are_counts,
+    strided_ref,
 )
 from landscape.errors import safe_excerpt
 
@@ -32,19 +32,19 @@ LARGEST_KEY = 1 << 60  # whole numbers below it have hashes of their own
 SLOT = 16  # bytes that a value takes in whatever holds it
 
 
-class Refused(Exception):
+class RefusedGlobalError(Exception):
     """The pickle names something that is no data; the message is its full name."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Name:
+class GlobalName:
     """A module's member that the pickle names: a word here, not an import."""
 
     full: str
 
 
 @dataclass(eq=False, slots=True)
-class Opaque:
+class OpaqueValue:
     """A value of a known harmless kind, left unmade; `state` is what it would have been given."""
 
     kind: str
@@ -66,7 +66,7 @@ class _Bounded:
 
     def read(self, size: int) -> bytes:
         if size > LONGEST:
-            raise Damaged(f"a single value of {size:,} bytes")
+            raise DamageError(f"a single value of {size:,} bytes")
         return self._counted(self.stream.read(size))
 
     def readline(self) -> bytes:
@@ -75,7 +75,7 @@ class _Bounded:
     def _counted(self, content: bytes) -> bytes:
         self.left -= len(content)
         if self.left < 0 or len(content) > LONGEST:
-            raise Damaged(f"a description of more than {LARGEST:,} bytes")
+            raise DamageError(f"a description of more than {LARGEST:,} bytes")
         return content
 
 
@@ -88,7 +88,7 @@ class Pickle:
     storages: dict[str, Storage]
 
 
-def interpret(stream: Stream, allowance: int) -> Pickle:
+def interpret_pickle(stream: Stream, allowance: int) -> Pickle:
     """The value that a pickle describes, with tensors as `TensorRef`, read up to its end.
 
     `allowance` is the most bytes that the description may take in memory. Raises Refused for a name that is no data,
@@ -101,8 +101,10 @@ def interpret(stream: Stream, allowance: int) -> Pickle:
                 return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)), machine.storages)
             STEPS[opcode.name](machine, argument)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, struct.error) as error:
-        raise Damaged(f"not a pickle that can be followed: {type(error).__name__}: {safe_excerpt(error)}") from error
-    raise Damaged("the pickle has no end")
+        raise DamageError(
+            f"not a pickle that can be followed: {type(error).__name__}: {safe_excerpt(error)}"
+        ) from error
+    raise DamageError("the pickle has no end")
 
 
 class _Machine:
@@ -114,7 +116,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
         self.bystanders: set[str] = set()
-        self.names: dict[str, Name] = {}
+        self.names: dict[str, GlobalName] = {}
         self.left = allowance
 
     def remember(self, place: int | None) -> None:
@@ -129,7 +131,7 @@ class _Machine:
 
     def name(self, full: str) -> None:
         if full not in self.names:
-            self.names[full] = Name(self.known(full))
+            self.names[full] = GlobalName(self.known(full))
             self.charge(8 * SLOT + len(full))
         self.push(self.names[full])
 
@@ -140,7 +142,7 @@ class _Machine:
     def charge(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise Damaged("its description would take more memory than the file can be worth")
+            raise DamageError("its description would take more memory than the file can be worth")
 
     def popped(self, count: int) -> list[Any]:
         taken = self.stack[-count:]
@@ -166,12 +168,12 @@ class _Machine:
         dtype = module == "torch" and name in ITEMSIZE
         listed = full in RULES or full in BYSTANDERS or full in ODD_TENSORS
         if not (listed or storage or dtype or full.startswith(CLASSES)):
-            raise Refused(safe_excerpt(full))
+            raise RefusedGlobalError(safe_excerpt(full))
         return full
 
     def made(self, name: Any, arguments: Any) -> Any:
         """What `name(*arguments)` would be."""
-        if not (isinstance(name, Name) and isinstance(arguments, tuple)):
+        if not (isinstance(name, GlobalName) and isinstance(arguments, tuple)):
             raise TypeError("only names are called, with a tuple")
         if rule := RULES.get(name.full):
             return rule(self, *arguments)
@@ -180,9 +182,9 @@ class _Machine:
         if (
             name.full not in BYSTANDERS
         ):  # a dtype, a storage type or a layer's class: harmless as long as it is only named
-            raise Refused(safe_excerpt(name.full))
+            raise RefusedGlobalError(safe_excerpt(name.full))
         self.bystanders.add(name.full)
-        return Opaque(name.full, arguments)
+        return OpaqueValue(name.full, arguments)
 
     def put(self, items: list[Any]) -> None:
         """Keys and values in turn into the dictionary on top; keys that are no plain words or numbers are opaque."""
@@ -193,8 +195,8 @@ class _Machine:
             # numbers of one hash would make a dictionary of them quadratic; texts have hashes of this process alone
             plain = key is None or isinstance(key, str | bytes) or (type(key) is int and abs(key) < LARGEST_KEY)
             if isinstance(target, dict):
-                target[key if plain else Opaque("key")] = value
-            elif not isinstance(target, Opaque):
+                target[key if plain else OpaqueValue("key")] = value
+            elif not isinstance(target, OpaqueValue):
                 raise TypeError("items for something that is no dictionary")
             self.charge(8 * SLOT)
 
@@ -206,18 +208,18 @@ class _Machine:
         target = self.stack[-1]
         if isinstance(target, list):
             target.extend(items)
-        elif not isinstance(target, Opaque):
+        elif not isinstance(target, OpaqueValue):
             raise TypeError("items for something that is no list")
         self.charge(SLOT * len(items))
 
     def build(self) -> None:
         state = self.stack.pop()
-        if isinstance(self.stack[-1], Opaque):
+        if isinstance(self.stack[-1], OpaqueValue):
             self.stack[-1].state = state
 
     def persistent(self) -> Storage:
         kind, name, key, _, count, *view = self.stack.pop()
-        if kind != "storage" or view not in ([], [None]) or not counts(count) or not isinstance(key, str):
+        if kind != "storage" or view not in ([], [None]) or not are_counts(count) or not isinstance(key, str):
             raise TypeError("an unknown kind of storage")
         storage = Storage(key, STORAGES[name.full.rpartition(".")[2]], count)
         first = self.storages.setdefault(key, storage)
@@ -230,9 +232,11 @@ def _tensor(_: _Machine, storage: Any, offset: Any, shape: Any, stride: Any, *re
     dtype = getattr(storage, "dtype", "")
     if any(isinstance(part, dict) and (part.get("conj") or part.get("neg")) for part in rest[2:]):
         return OddTensor("conjugated or negated, not resolved")
-    if len(rest) >= 3 and isinstance(rest[2], Name):  # the third form, for dtypes without a storage type of their own
+    if len(rest) >= 3 and isinstance(
+        rest[2], GlobalName
+    ):  # the third form, for dtypes without a storage type of their own
         dtype = rest[2].full.removeprefix("torch.")
-    return strided(storage, dtype, offset, shape, stride)
+    return strided_ref(storage, dtype, offset, shape, stride)
 
 
 def _dictionary(machine: _Machine, *arguments: Any) -> dict[Any, Any]:

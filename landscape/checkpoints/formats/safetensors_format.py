@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from landscape.checkpoints import json_data
 from landscape.checkpoints.formats import sniff
-from landscape.checkpoints.formats.contents import Contents, Place, stamps
+from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.tensor_refs import Storage, TensorRef
-from landscape.checkpoints.spec import DATA_KEY, KEY
+from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
 LARGEST_INDEX = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
@@ -32,11 +32,11 @@ DTYPES = {
 }  # torch's names of safetensors' dtypes
 
 
-def described(path: Path, kind: str) -> Contents:
+def describe_safetensors(path: Path, kind: str) -> Contents:
     """The description of a file, or of a directory of the given kind; raises CheckpointError if it is damaged."""
     shards = (path,) if kind == sniff.SAFETENSORS else _shards(path)
     files = (*shards, path / sniff.CONFIG) if kind == sniff.HUGGING_FACE else shards
-    stamp = stamps(files)
+    stamp = file_stamps(files)
     tree: dict[str, TensorRef] = {}
     places: dict[str, Place] = {}
     metadata = None
@@ -54,7 +54,7 @@ def described(path: Path, kind: str) -> Contents:
     return Contents(path, kind, files, weights | {DATA_KEY: extras}, places, metadata, (), stamp)
 
 
-def stretches(file: BinaryIO) -> dict[str, tuple[int, int]]:
+def tensor_ranges(file: BinaryIO) -> dict[str, tuple[int, int]]:
     """Where each tensor's bytes begin, and how many there are, in a file whose header `described` found honest."""
     size = int.from_bytes(file.read(8), "little")
     entries = {name: entry for name, entry in json.loads(file.read(size)).items() if name != "__metadata__"}
@@ -62,7 +62,7 @@ def stretches(file: BinaryIO) -> dict[str, tuple[int, int]]:
     return {name: (8 + size + begin, end - begin) for name, (begin, end) in offsets.items()}
 
 
-def require_home(file: Path, path: Path) -> None:
+def require_inside(file: Path, path: Path) -> None:
     """Raises CheckpointError if a file of a directory is a link to elsewhere, other than the blobs of a hub's cache."""
     home = path.resolve()
     homes = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
@@ -78,11 +78,11 @@ def _header(path: Path) -> tuple[str | None, dict[str, TensorRef]]:
         raise CheckpointError(f"{path} is not a safetensors file", fix="download it again")
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    if header * HEADER_COST > sniff.allowance(path.stat().st_size):
+    if header * HEADER_COST > sniff.description_allowance(path.stat().st_size):
         raise CheckpointError(f"{path} is damaged: its header alone has {header:,} bytes", fix="download it again")
     try:
         with safe_open(path, framework="np") as file:
-            metadata = (file.metadata() or {}).get(KEY)
+            metadata = (file.metadata() or {}).get(SPEC_KEY)
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             known = {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
     except (SafetensorError, OSError) as error:
@@ -111,7 +111,7 @@ def _shards(path: Path) -> tuple[Path, ...]:
     names = _indexed(index) if index.exists() and not (path / sniff.WEIGHTS).exists() else [sniff.WEIGHTS]
     shards = tuple(path / name for name in names)
     for file in (*shards, *(path / name for name in (sniff.CONFIG, sniff.INDEX) if (path / name).is_symlink())):
-        require_home(file, path)
+        require_inside(file, path)
         if not file.is_file():
             raise CheckpointError(f"{path} is incomplete: there is no {file.name}", fix="download it again")
     return shards
@@ -121,7 +121,7 @@ def _indexed(index: Path) -> list[str]:
     """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
     if index.stat().st_size > LARGEST_INDEX:
         raise CheckpointError(f"{index} is absurdly large", fix="download it again")
-    found = json_data.parsed(index.read_bytes(), index)
+    found = json_data.parse_json(index.read_bytes(), index)
     files = found.get("weight_map") if isinstance(found, dict) else None
     names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and _words(files.values()) else []
     outside = [safe_excerpt(name) for name in names if Path(name).name != name or name == ".."]

@@ -74,7 +74,7 @@ def sniff(path: Path) -> str:
     )
 
 
-def allowance(size: int) -> int:
+def description_allowance(size: int) -> int:
     """Bytes of memory that the description of a file of this size may take."""
     return WORKING_SPACE + 2 * min(size, COUNTED)
 
@@ -101,7 +101,7 @@ def _is_safetensors(head: bytes, size: int) -> bool:
 
 def _zip(path: Path) -> str:
     """Which of the formats that are zip archives it is, by the members."""
-    entries = archive.names(path, allowance(path.stat().st_size))
+    entries = archive.zip_entries(path, description_allowance(path.stat().st_size))
     inside = {entry.filename.partition("/")[2] or entry.filename for entry in entries}
     if {"archive_format", "models/model.json"} & inside or "serialized_exported_program.json" in inside:
         return EXPORTED

@@ -19,7 +19,7 @@ ITEMSIZE = {
 MOST_DIMENSIONS = 64  # of a torch tensor
 
 
-class Damaged(Exception):
+class DamageError(Exception):
     """A description that contradicts itself, or bytes that are none."""
 
 
@@ -62,22 +62,22 @@ class OddTensor:
     kind: str
 
 
-def counts(*values: Any) -> bool:
+def are_counts(*values: Any) -> bool:
     """Whether all are whole numbers that can count anything."""
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
-def strided(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
+def strided_ref(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
     """The view, if it lies inside its storage and has no more items than it; raises Damaged otherwise."""
     if not isinstance(storage, Storage) or storage.nbytes % ITEMSIZE.get(dtype, 1 << 63):
-        raise Damaged("a tensor whose storage is none, or is not made of its items")
+        raise DamageError("a tensor whose storage is none, or is not made of its items")
     tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
-    if not (tuples and counts(offset, *shape, *stride) and counts(prod(max(size, 1) for size in shape))):
-        raise Damaged("a tensor whose sizes are no counts")
+    if not (tuples and are_counts(offset, *shape, *stride) and are_counts(prod(max(size, 1) for size in shape))):
+        raise DamageError("a tensor whose sizes are no counts")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     items = storage.nbytes // ITEMSIZE[dtype]
     if 0 in stride and prod(shape) > items:
-        raise Damaged(f"an expanded tensor of shape {shape}, larger than its storage: save it with .contiguous()")
+        raise DamageError(f"an expanded tensor of shape {shape}, larger than its storage: save it with .contiguous()")
     if prod(shape) > items or (prod(shape) and last >= items):
-        raise Damaged(f"a tensor of shape {shape} with strides {stride} in a storage of {items} items")
+        raise DamageError(f"a tensor of shape {shape} with strides {stride} in a storage of {items} items")
     return TensorRef(storage, dtype, offset, shape, stride)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints.formats import archive, sniff
-from landscape.checkpoints.formats.contents import Contents, Place, stamps
-from landscape.checkpoints.formats.pickled import LARGEST, Refused, interpret
-from landscape.checkpoints.formats.tensor_refs import Damaged, Storage
+from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
+from landscape.checkpoints.formats.pickled import LARGEST, RefusedGlobalError, interpret_pickle
+from landscape.checkpoints.formats.tensor_refs import DamageError, Storage
 from landscape.errors import CheckpointError
 
 PROTOCOL = 1001  # of torch's old writer
@@ -20,19 +20,19 @@ COUNT = 8  # bytes before each storage of the old format that tell how many item
 TRUST = "if you trust the file:  landscape eig {path} --trust"
 
 
-def zipped(path: Path) -> Contents:
+def describe_zip(path: Path) -> Contents:
     """The description of a zip archive; raises CheckpointError if it is damaged or holds what is no data."""
-    stamp = stamps((path,))
-    allowance = sniff.allowance(stamp[0][0])
-    inside = archive.members(path, archive.names(path, allowance))
-    if "byteorder" in inside and archive.content(path, inside["byteorder"]) != b"little":
+    stamp = file_stamps((path,))
+    allowance = sniff.description_allowance(stamp[0][0])
+    inside = archive.members(path, archive.zip_entries(path, allowance))
+    if "byteorder" in inside and archive.read_member(path, inside["byteorder"]) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine", fix="save it as safetensors there")
     description = inside["data.pkl"]
     if description.size > LARGEST:
         raise CheckpointError(
             f"{path} is damaged: its description alone has {description.size:,} bytes", fix=archive.COPY
         )
-    pickle = _interpreted(path, io.BytesIO(archive.content(path, description)), allowance)
+    pickle = _interpreted(path, io.BytesIO(archive.read_member(path, description)), allowance)
     places = {
         name.removeprefix("data/"): Place(path, member=member)
         for name, member in inside.items()
@@ -41,10 +41,10 @@ def zipped(path: Path) -> Contents:
     return Contents(path, sniff.TORCH_ZIP, (path,), pickle.tree, places, None, pickle.bystanders, stamp)
 
 
-def legacy(path: Path) -> Contents:
+def describe_legacy(path: Path) -> Contents:
     """The description of a file in the old format; raises CheckpointError as for zip archives."""
-    stamp = stamps((path,))
-    allowance = sniff.allowance(stamp[0][0])
+    stamp = file_stamps((path,))
+    allowance = sniff.description_allowance(stamp[0][0])
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         view.seek(len(sniff.LEGACY_MAGIC))
         protocol, system = (_interpreted(path, view, allowance).tree for _ in range(2))
@@ -73,14 +73,14 @@ def _laid_out(path: Path, keys: Any, storages: Mapping[str, Storage], view: mmap
 
 def _interpreted(path: Path, stream: Any, allowance: int) -> Any:
     try:
-        return interpret(stream, allowance)
-    except Refused as error:
+        return interpret_pickle(stream, allowance)
+    except RefusedGlobalError as error:
         raise CheckpointError(
             f"{path} holds Python objects besides tensors: {error}",
             why="landscape opens checkpoints as data only, and opening such an object runs code",
             fix="re-save the weights alone: torch.save(model.state_dict(), path), or, " + TRUST.format(path=path),
         ) from None
-    except Damaged as error:
+    except DamageError as error:
         raise CheckpointError(
             f"{path} is damaged or truncated: its description cannot be read", why=str(error), fix="copy it again"
         ) from error

@@ -20,7 +20,7 @@ import landscape
 from landscape import Edit, session
 from landscape.analyses.memorization.edit_result import EditResult
 from landscape.checkpoints import read
-from landscape.checkpoints.edits import undo as undoing
+from landscape.checkpoints.edits.undo import read_manifest, undo_edit
 from landscape.errors import UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -204,13 +204,13 @@ class TestWhatIsWritten:
             + 0.9 * float(dict(zip(result.population, result.loss_after, strict=True))["clean"]),
             rel=1e-4,
         )
-        about = undoing.manifest(written)["about"]
+        about = read_manifest(written)["about"]
         assert about["method"] == "kfac"
         assert about["rho"] == 0.9
         json.dumps(about)
         content = (tmp_path / "n.pt").read_bytes()
         (tmp_path / "n.pt").unlink()
-        assert undoing.undo(written) == tmp_path / "n.pt"
+        assert undo_edit(written) == tmp_path / "n.pt"
         assert (tmp_path / "n.pt").read_bytes() == content
 
     def test_what_stands_there_is_kept_and_said_before_anything_is_measured(self, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ class TestWhatIsWritten:
             said: list[str] = []
             session.execute(Edit(rho=(rho,)), landscape.load(tmp_path / "n.pt"), output=output, say=said.append)
         assert any("replaced the earlier edit in" in line for line in said)
-        assert undoing.manifest(tmp_path / "n.edited.safetensors")["about"]["rho"] == 0.95
+        assert read_manifest(tmp_path / "n.edited.safetensors")["about"]["rho"] == 0.95
 
     def test_a_gate_writes_no_checkpoint(self, tmp_path: Path) -> None:
         shutil.copy(SAMPLES / "digits-noisy.pt", tmp_path / "n.pt")
@@ -294,7 +294,7 @@ def test_a_hugging_face_model_end_to_end(family: str, tmp_path: Path) -> None:
     names = list(result.population)
     assert float(loss) == pytest.approx(result.loss_after[names.index("clean")], rel=2e-3)  # bf16 rounds the weights
     content = (tmp_path / "m" / "model.safetensors").read_bytes()
-    undoing.undo(edited_folder, tmp_path / "back")
+    undo_edit(edited_folder, tmp_path / "back")
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == content
 
 

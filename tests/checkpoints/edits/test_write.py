@@ -26,8 +26,8 @@ from landscape.checkpoints import read
 from landscape.checkpoints.edits import segments as recipes
 from landscape.checkpoints.edits import write as editing
 from landscape.checkpoints.edits.segments import LITERAL, Segment
-from landscape.checkpoints.edits.undo import manifest, undo
-from landscape.checkpoints.edits.write import write
+from landscape.checkpoints.edits.undo import read_manifest, undo_edit
+from landscape.checkpoints.edits.write import write_edit
 from landscape.errors import CheckpointError, LandscapeError, NumericalError, OutputError, UsageError
 from landscape.evaluation.other_checkpoints import find_trajectory
 from landscape.storage import paths
@@ -111,7 +111,7 @@ def edited(path: Path, changes: dict[str, Tensor] = THIRDS, **options: Any) -> P
     home = path.parent / "there"
     home.mkdir(exist_ok=True)
     output = home / ("new" if path.is_dir() else "new.safetensors")
-    write(path, changes, output, **{"about": ABOUT, **options})
+    write_edit(path, changes, output, **{"about": ABOUT, **options})
     return output
 
 
@@ -145,17 +145,17 @@ class TestEveryKind:
         output = edited(path)
         assert content(path) == before
         path.rename(tmp_path / "gone")
-        assert undo(output) == output.parent / path.name
+        assert undo_edit(output) == output.parent / path.name
         assert content(output.parent / path.name) == before
-        assert content(undo(output, tmp_path / "elsewhere")) == before
+        assert content(undo_edit(output, tmp_path / "elsewhere")) == before
 
     def test_nothing_is_there_but_what_is_said_to_be_written(self, kind: str, tmp_path: Path) -> None:
         path = KINDS[kind](tmp_path)
         home = tmp_path / "home"
         home.mkdir()
-        written = write(path, THIRDS, home / ("new" if path.is_dir() else "n.safetensors"), about=ABOUT)
+        written = write_edit(path, THIRDS, home / ("new" if path.is_dir() else "n.safetensors"), about=ABOUT)
         assert sorted(file for file in home.rglob("*") if file.is_file()) == sorted(written)
-        undo(home / ("new" if path.is_dir() else "n.safetensors"))
+        undo_edit(home / ("new" if path.is_dir() else "n.safetensors"))
         assert sorted(entry.name for entry in home.iterdir() if entry.name.startswith(".")) == []
 
     def test_an_earlier_copy_is_replaced_and_an_altered_one_is_not(self, kind: str, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ class TestEveryKind:
         with pytest.raises(
             CheckpointError, match=rf"was altered after its edit: {weights.name}\n.*\n.*put those files"
         ):
-            undo(output, tmp_path / "elsewhere")
+            undo_edit(output, tmp_path / "elsewhere")
         assert not (tmp_path / "elsewhere").exists()
 
     def test_undoing_says_nothing_where_the_original_is_and_refuses_where_something_else_is(
@@ -187,18 +187,18 @@ class TestEveryKind:
     ) -> None:
         path = KINDS[kind](tmp_path)
         output = edited(path)
-        assert undo(output, path) == path
+        assert undo_edit(output, path) == path
         victim = path / "vocab.txt" if path.is_dir() else path
         victim.write_bytes(b"my own work")
         with pytest.raises(UsageError, match=r"exists, and is not the original\n.*elsewhere"):
-            undo(output, path)
+            undo_edit(output, path)
         assert victim.read_bytes() == b"my own work"
 
     def test_the_manifest_tells_the_files_the_names_and_the_facts(self, kind: str, tmp_path: Path) -> None:
         path = KINDS[kind](tmp_path)
         checkpoint = read(path)
         output = edited(path)
-        said = manifest(output)
+        said = read_manifest(output)
         assert said["about"] == ABOUT
         assert said["changed"] == sorted(THIRDS)
         assert (said["original"]["name"], said["edited"]["name"]) == (path.name, output.name)
@@ -211,12 +211,12 @@ class TestEveryKind:
         first = edited(path)
         ending = "" if path.is_dir() else ".safetensors"
         second = tmp_path / f"second{ending}"
-        write(first, {"a.bias": torch.zeros(2, dtype=torch.float64)}, second, about={})
+        write_edit(first, {"a.bias": torch.zeros(2, dtype=torch.float64)}, second, about={})
         once = content(first)
-        assert content(undo(second, tmp_path / f"back{ending}")) == once
+        assert content(undo_edit(second, tmp_path / f"back{ending}")) == once
         if not path.is_dir():
             shutil.copy(paths.undo_file(first), paths.undo_beside(tmp_path / f"back{ending}"))
-        assert content(undo(tmp_path / f"back{ending}", tmp_path / "twice")) == content(path)
+        assert content(undo_edit(tmp_path / f"back{ending}", tmp_path / "twice")) == content(path)
 
     def test_a_full_disk_leaves_the_earlier_copy(self, kind: str, tmp_path: Path) -> None:
         """The file-size limit of the process stands for the disk: the write fails in the middle."""
@@ -229,7 +229,7 @@ class TestEveryKind:
             with pytest.raises(OutputError, match=r"cannot be written: File too large\n.*untouched\n.*free some space"):
                 edited(path, {"a.bias": torch.zeros(2, dtype=torch.float64)})
             with pytest.raises(OutputError, match="cannot be written: File too large"):
-                undo(output, tmp_path / "elsewhere")
+                undo_edit(output, tmp_path / "elsewhere")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert content(tmp_path) == before
@@ -298,7 +298,7 @@ def test_views_that_are_not_whole_storages_are_written_as_they_are_and_undone(tm
     assert torch.equal(tensors["rows"], -base[:2])
     assert torch.equal(tensors["more"], base[2:])
     assert torch.equal(tensors["turned"], torch.arange(6.0).view(2, 3).T)
-    assert content(undo(output)) == before
+    assert content(undo_edit(output)) == before
 
 
 class TestTied:
@@ -314,15 +314,15 @@ class TestTied:
         assert torch.equal(tensors["embed"], torch.ones(3, 4))
         assert torch.equal(tensors["head"], torch.ones(3, 4))
         assert torch.equal(tensors["turned"], torch.ones(2))
-        assert manifest(output)["changed"] == ["embed", "head"]
-        assert content(undo(output)) == before
+        assert read_manifest(output)["changed"] == ["embed", "head"]
+        assert content(undo_edit(output)) == before
 
     def test_unchanged_ones_stay_and_are_undone(self, tmp_path: Path) -> None:
         path = self.tied(tmp_path)
         before = content(path)
         output = edited(path, {"other": torch.ones(2, dtype=torch.float64)})
         assert torch.equal(read(output).tensors["embed"], read(output).tensors["head"])
-        assert content(undo(output)) == before
+        assert content(undo_edit(output)) == before
 
     def test_two_new_values_for_one_tensor_are_refused(self, tmp_path: Path) -> None:
         ones = torch.ones(3, 4, dtype=torch.float64)
@@ -350,14 +350,14 @@ class TestSample:
         path = SAMPLES / f"{name}.pt"
         tensors = read(path).tensors
         first = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
-        write(path, {first: tensors[first].double() * 1.5}, tmp_path / "new.safetensors", about={})
+        write_edit(path, {first: tensors[first].double() * 1.5}, tmp_path / "new.safetensors", about={})
         before, after = landscape.load(path), landscape.load(tmp_path / "new.safetensors")
         assert after.reference.loss != before.reference.loss
         assert after.count == before.count
-        assert undo(tmp_path / "new.safetensors").read_bytes() == path.read_bytes()
+        assert undo_edit(tmp_path / "new.safetensors").read_bytes() == path.read_bytes()
 
     def test_a_copy_without_changes_measures_the_same(self, tmp_path: Path) -> None:
-        write(SAMPLES / "digits-mlp.pt", {}, tmp_path / "new.safetensors", about={})
+        write_edit(SAMPLES / "digits-mlp.pt", {}, tmp_path / "new.safetensors", about={})
         before, after = landscape.load(SAMPLES / "digits-mlp.pt"), landscape.load(tmp_path / "new.safetensors")
         assert after.reference.loss == before.reference.loss
 
@@ -379,7 +379,9 @@ def test_a_hugging_face_directory_loads_with_transformers_and_comes_back(size: s
     (tmp_path / "gpt2" / "README.md").write_text("a card")
     tensors = read(tmp_path / "gpt2").tensors
     changed = [next(iter(tensors)), list(tensors)[-1]]
-    write(tmp_path / "gpt2", {name: tensors[name].double() + 1 / 3 for name in changed}, tmp_path / "new", about=ABOUT)
+    write_edit(
+        tmp_path / "gpt2", {name: tensors[name].double() + 1 / 3 for name in changed}, tmp_path / "new", about=ABOUT
+    )
     with quiet_transformers():
         again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "new").state_dict()
     names = {"": "", **{name: name if name in again else f"transformer.{name}" for name in tensors}}
@@ -389,9 +391,9 @@ def test_a_hugging_face_directory_loads_with_transformers_and_comes_back(size: s
     kept = {file.name for file in (tmp_path / "gpt2").iterdir() if not file.name.startswith("run.")} - {"sub"}
     assert {file.name for file in (tmp_path / "new").iterdir()} == kept | {"landscape.undo"}
     before = content(tmp_path / "gpt2")
-    assert undo(tmp_path / "new") == tmp_path / "gpt2"
+    assert undo_edit(tmp_path / "new") == tmp_path / "gpt2"
     shutil.rmtree(tmp_path / "gpt2")
-    undo(tmp_path / "new")
+    undo_edit(tmp_path / "new")
     assert content(tmp_path / "gpt2") == {name: held for name, held in before.items() if not name.startswith("run.")}
 
 
@@ -403,13 +405,13 @@ def test_the_files_of_a_hub_s_cache_are_copied_and_a_link_to_elsewhere_is_refuse
     (blobs / "words").write_text("words")
     (snapshot / "model.safetensors").symlink_to(Path("../../blobs/abc"))
     (snapshot / "vocab.txt").symlink_to(Path("../../blobs/words"))
-    write(snapshot, THIRDS, tmp_path / "new", about={})
+    write_edit(snapshot, THIRDS, tmp_path / "new", about={})
     assert not (tmp_path / "new" / "vocab.txt").is_symlink()
     assert (tmp_path / "new" / "vocab.txt").read_text() == "words"
     (tmp_path / "secret").write_text("secret")
     (snapshot / "more.txt").symlink_to(tmp_path / "secret")
     with pytest.raises(CheckpointError, match=r"more.txt is a link that leaves its directory"):
-        write(snapshot, THIRDS, tmp_path / "newer", about={})
+        write_edit(snapshot, THIRDS, tmp_path / "newer", about={})
     assert not (tmp_path / "newer").exists()
 
 
@@ -418,8 +420,8 @@ def test_the_weights_that_were_chosen_are_those_that_change(tmp_path: Path) -> N
     before = content(path)
     output = edited(path, weights="ema")
     assert torch.equal(read(output).tensors["a.weight"], THIRDS["a.weight"].float())
-    assert manifest(output)["weights"] == "ema"
-    assert content(undo(output)) == before
+    assert read_manifest(output)["weights"] == "ema"
+    assert content(undo_edit(output)) == before
 
 
 def test_weights_by_a_prefix_keep_their_file_s_names(tmp_path: Path) -> None:
@@ -433,7 +435,7 @@ def test_weights_by_a_prefix_keep_their_file_s_names(tmp_path: Path) -> None:
 def test_an_edited_checkpoint_and_its_undo_file_are_left_out_of_a_trajectory(tmp_path: Path) -> None:
     for step in (1, 2):
         save_file(STATE, tmp_path / f"step-{step}.safetensors")
-    write(tmp_path / "step-1.safetensors", THIRDS, tmp_path / "step-3.safetensors", about={})
+    write_edit(tmp_path / "step-1.safetensors", THIRDS, tmp_path / "step-3.safetensors", about={})
     found = find_trajectory(str(tmp_path))
     assert [Path(path).name for path in found.checkpoints] == ["step-1.safetensors", "step-2.safetensors"]
     assert found.left_out == ("step-3.safetensors", "step-3.undo.safetensors")
@@ -459,7 +461,7 @@ def test_values_that_will_not_do_are_refused_and_nothing_is_written(case: str, t
     path = plain(tmp_path)
     before = content(tmp_path)
     with pytest.raises(kind, match=message):
-        write(path, changes, tmp_path / "new.safetensors", about={})
+        write_edit(path, changes, tmp_path / "new.safetensors", about={})
     assert content(tmp_path) == before
 
 
@@ -487,13 +489,13 @@ class TestOutputs:
         before = content(tmp_path)
         for output in (path, tmp_path / "link.safetensors", tmp_path / "." / path.name):
             with pytest.raises(UsageError, match="is the original itself"):
-                write(path, THIRDS, output, about={})
+                write_edit(path, THIRDS, output, about={})
         assert content(tmp_path) == before
 
     @pytest.mark.parametrize("name", ["new.pt", "new", "new.undo.safetensors"])
     def test_a_file_has_a_name_that_says_what_it_is(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"will not do.*\n.*written as safetensors.*\n.*ends in .safetensors"):
-            write(plain(tmp_path), THIRDS, tmp_path / name, about={})
+            write_edit(plain(tmp_path), THIRDS, tmp_path / name, about={})
 
     @pytest.mark.parametrize("what", ["file", "folder", "dangling link", "lone undo file"])
     def test_what_is_there_is_not_touched(self, what: str, tmp_path: Path) -> None:
@@ -508,7 +510,7 @@ class TestOutputs:
             paths.undo_beside(output).write_bytes(b"mine")
         before = content(tmp_path)
         with pytest.raises(UsageError, match="exists"):
-            write(path, THIRDS, output, about={})
+            write_edit(path, THIRDS, output, about={})
         assert content(tmp_path) == before
         assert not (tmp_path / "nowhere").exists()
 
@@ -551,14 +553,14 @@ class TestOutputs:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = torched(STATE, tmp_path)
-        real = editing.converted
+        real = editing.conversion_layout
 
         def interfering(*arguments: Any) -> Any:
             plan = real(*arguments)
             path.write_bytes(path.read_bytes().replace(STATE["a.bias"].numpy().tobytes(), bytes(8)))
             return plan
 
-        monkeypatch.setattr(editing, "converted", interfering)
+        monkeypatch.setattr(editing, "conversion_layout", interfering)
         with pytest.raises(CheckpointError, match=r"changed while it was read\n.*copy it"):
             edited(path)
         assert not list((tmp_path / "there").iterdir())
@@ -566,13 +568,13 @@ class TestOutputs:
     def test_an_undo_file_that_does_not_undo_is_never_left(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = editing.converted
+        real = editing.conversion_layout
 
         def mistaken(*arguments: Any) -> Any:
             plan = real(*arguments)
             return replace(plan, originals={path: (Segment(0, 0, 100),) for path in plan.originals})
 
-        monkeypatch.setattr(editing, "converted", mistaken)
+        monkeypatch.setattr(editing, "conversion_layout", mistaken)
         with pytest.raises(CheckpointError, match="changed while it was read"):
             edited(torched(STATE, tmp_path))
         assert not list((tmp_path / "there").iterdir())
@@ -603,19 +605,21 @@ class TestUndoFiles:
 
     def test_without_one_nothing_is_undone(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"cannot be undone: there is no .*old.undo.safetensors\n.*undo file"):
-            undo(plain(tmp_path))
+            undo_edit(plain(tmp_path))
         with pytest.raises(UsageError, match="there is no .*nothing"):
-            manifest(tmp_path / "nothing")
+            read_manifest(tmp_path / "nothing")
         with pytest.raises(UsageError, match=r"there is no .*old/landscape.undo"):
-            undo(sharded(tmp_path))
+            undo_edit(sharded(tmp_path))
 
     def test_another_edit_s_is_refused(self, tmp_path: Path) -> None:
         path = plain(tmp_path)
         for name in ("one", "two"):
-            write(path, {"a.bias": double(1.0, len(name) + ord(name[0]))}, tmp_path / f"{name}.safetensors", about={})
+            write_edit(
+                path, {"a.bias": double(1.0, len(name) + ord(name[0]))}, tmp_path / f"{name}.safetensors", about={}
+            )
         shutil.copy(tmp_path / "one.undo.safetensors", tmp_path / "two.undo.safetensors")
         with pytest.raises(UsageError, match=r"two.undo.safetensors belongs to another edit, that of one.safetensors"):
-            undo(tmp_path / "two.safetensors", tmp_path / "back")
+            undo_edit(tmp_path / "two.safetensors", tmp_path / "back")
         assert not (tmp_path / "back").exists()
 
     def test_a_directory_s_is_not_a_file_s(self, tmp_path: Path) -> None:
@@ -623,14 +627,14 @@ class TestUndoFiles:
         file = plain(tmp_path)
         shutil.copy(paths.undo_file(output), paths.undo_beside(file))
         with pytest.raises(UsageError, match="belongs to another edit"):
-            undo(file)
+            undo_edit(file)
 
     def test_a_renamed_pair_is_undone(self, tmp_path: Path) -> None:
         path = plain(tmp_path)
         output = edited(path)
         output.rename(tmp_path / "x.safetensors")
         paths.undo_beside(output).rename(tmp_path / "x.undo.safetensors")
-        assert content(undo(tmp_path / "x.safetensors", tmp_path / "back")) == content(path)
+        assert content(undo_edit(tmp_path / "x.safetensors", tmp_path / "back")) == content(path)
 
     @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", "..", ".", "", "a\\b", "a\0b", 7, None])
     @pytest.mark.parametrize("where", ["name", "file"])
@@ -644,7 +648,7 @@ class TestUndoFiles:
         self.rewritten(output, change)
         before = content(tmp_path)
         with pytest.raises(CheckpointError, match=r"undo file .* is damaged\n.*manifest is not readable\n.*copy both"):
-            undo(output, tmp_path / "back")
+            undo_edit(output, tmp_path / "back")
         assert content(tmp_path) == before
 
     @pytest.mark.parametrize(
@@ -656,7 +660,7 @@ class TestUndoFiles:
         output = edited(plain(tmp_path))
         self.rewritten(output, lambda _, arrays: arrays.update({"segments.0": np.array([row], np.int64)}))
         with pytest.raises(CheckpointError, match="takes bytes from where none are"):
-            undo(output, tmp_path / "back")
+            undo_edit(output, tmp_path / "back")
         assert not (tmp_path / "back").exists()
 
     def test_a_small_file_cannot_ask_for_a_large_one(self, tmp_path: Path) -> None:
@@ -664,7 +668,7 @@ class TestUndoFiles:
         rows = np.tile(np.array([(0, 0, output.stat().st_size)], np.int64), (10_000, 1))
         self.rewritten(output, lambda _, arrays: arrays.update({"segments.0": rows}))
         with pytest.raises(CheckpointError, match="takes bytes from where none are"):
-            undo(output, tmp_path / "back")
+            undo_edit(output, tmp_path / "back")
 
     @pytest.mark.parametrize(
         "arrays",
@@ -681,20 +685,20 @@ class TestUndoFiles:
         output = edited(plain(tmp_path))
         self.rewritten(output, lambda _, held: held.update(arrays))
         with pytest.raises(CheckpointError, match=r"is damaged\n.*arrays are of another kind"):
-            undo(output, tmp_path / "back")
+            undo_edit(output, tmp_path / "back")
 
     def test_missing_arrays_are_said(self, tmp_path: Path) -> None:
         output = edited(plain(tmp_path))
         self.rewritten(output, lambda _, held: held.pop("literal.0"))
         with pytest.raises(CheckpointError, match=r"is damaged"):
-            undo(output, tmp_path / "back")
+            undo_edit(output, tmp_path / "back")
 
     def test_wrong_bytes_are_found_before_anything_is_there(self, tmp_path: Path) -> None:
         output = edited(torched(STATE, tmp_path))
         self.rewritten(output, lambda _, held: held.update({"literal.0": held["literal.0"] ^ 1}))
         before = content(tmp_path)
         with pytest.raises(CheckpointError, match=r"is damaged\n.*does not give old.pt back\n.*copy both again"):
-            undo(output)
+            undo_edit(output)
         assert content(tmp_path) == before
 
     @pytest.mark.parametrize(
@@ -719,7 +723,7 @@ class TestUndoFiles:
         output = edited(plain(tmp_path))
         self.rewritten(output, lambda said, _: change(said))
         with pytest.raises(CheckpointError, match=message):
-            manifest(output)
+            read_manifest(output)
 
     @pytest.mark.parametrize("share", [0, 0.3, 0.99])
     def test_a_truncated_one_is_said(self, share: float, tmp_path: Path) -> None:
@@ -727,33 +731,33 @@ class TestUndoFiles:
         path = paths.undo_beside(output)
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
         with pytest.raises(CheckpointError, match=r"damaged|empty|not a"):
-            undo(output)
+            undo_edit(output)
 
     def test_a_safetensors_file_of_another_kind_is_said(self, tmp_path: Path) -> None:
         path = plain(tmp_path)
         save_file(STATE, paths.undo_beside(path))
         with pytest.raises(CheckpointError, match="it has no manifest"):
-            undo(path)
+            undo_edit(path)
 
 
 class TestRecipes:
     def test_what_is_found_nowhere_is_literal(self) -> None:
         found = [(7, Segment(0, 100, 2)), (2, Segment(1, 0, 3)), (5, Segment(0, 9, 0))]
-        assert recipes.covered(10, found) == (
+        assert recipes.segments_covering(10, found) == (
             Segment(LITERAL, 0, 2),
             Segment(1, 0, 3),
             Segment(LITERAL, 2, 2),
             Segment(0, 100, 2),
             Segment(LITERAL, 4, 1),
         )
-        assert recipes.covered(0, []) == ()
+        assert recipes.segments_covering(0, []) == ()
 
     def test_a_source_that_ends_too_early_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b"abc")
         with pytest.raises(CheckpointError, match="shorter than it was"):
-            list(recipes.stretch(tmp_path / "a", 1, 3))
+            list(recipes.read_range(tmp_path / "a", 1, 3))
 
     def test_long_stretches_come_in_pieces(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recipes, "PIECE", 4)
         (tmp_path / "a").write_bytes(b"abcdefghij")
-        assert list(recipes.stretch(tmp_path / "a", 1, 8)) == [b"bcde", b"fghi"]
+        assert list(recipes.read_range(tmp_path / "a", 1, 8)) == [b"bcde", b"fghi"]

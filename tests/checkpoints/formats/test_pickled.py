@@ -17,8 +17,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.checkpoints.formats.pickled import Opaque, Pickle, Refused, interpret
-from landscape.checkpoints.formats.tensor_refs import Damaged, OddTensor, Storage, TensorRef, strided
+from landscape.checkpoints.formats.pickled import OpaqueValue, Pickle, RefusedGlobalError, interpret_pickle
+from landscape.checkpoints.formats.tensor_refs import DamageError, OddTensor, Storage, TensorRef, strided_ref
 
 PLENTY = 1 << 24
 KEYS = st.text() | st.integers(1 - 2**60, 2**60 - 1)  # others are opaque: their hashes could be made equal
@@ -30,7 +30,7 @@ plain = st.recursive(
 
 
 def followed(value: Any, protocol: int = 2) -> Pickle:
-    return interpret(io.BytesIO(pickle.dumps(value, protocol)), PLENTY)
+    return interpret_pickle(io.BytesIO(pickle.dumps(value, protocol)), PLENTY)
 
 
 def description(value: Any, path: Path) -> Pickle:
@@ -38,7 +38,7 @@ def description(value: Any, path: Path) -> Pickle:
     torch.save(value, path)
     with zipfile.ZipFile(path) as file:
         name = next(name for name in file.namelist() if name.endswith("/data.pkl"))
-        return interpret(io.BytesIO(file.read(name)), PLENTY)
+        return interpret_pickle(io.BytesIO(file.read(name)), PLENTY)
 
 
 @settings(deadline=None)
@@ -58,7 +58,7 @@ def test_dictionaries_of_every_kind_are_dictionaries(protocol: int) -> None:
 def test_bystanders_are_passed_over_and_named(protocol: int) -> None:
     values = {"args": argparse.Namespace(lr=1), "path": Path("a"), "scalar": np.float64(2.0), "array": np.ones(2)}
     pickled = followed(values, protocol)
-    assert all(isinstance(value, Opaque) for value in pickled.tree.values())
+    assert all(isinstance(value, OpaqueValue) for value in pickled.tree.values())
     assert {"argparse.Namespace", "numpy.dtype"} < set(pickled.bystanders)
 
 
@@ -107,37 +107,39 @@ def test_a_number_may_not_be_described_twice_differently() -> None:
     storage = pickle.dumps(("storage", "T", "0", "cpu", 6), 0)[:-1].replace(b"VT", b"ctorch\nFloatStorage", 1)
     other = storage.replace(b"I6", b"I7")
     assert storage != other
-    with pytest.raises(Damaged, match="described twice"):
-        interpret(io.BytesIO(b"(" + storage + b"Q" + other + b"Ql."), PLENTY)
+    with pytest.raises(DamageError, match="described twice"):
+        interpret_pickle(io.BytesIO(b"(" + storage + b"Q" + other + b"Ql."), PLENTY)
 
 
 @pytest.mark.parametrize("name", ["os.system", "builtins.eval", "torch.load", "__main__.Config"])
 def test_a_name_that_is_no_data_is_refused_where_it_stands(name: str) -> None:
     module, _, member = name.rpartition(".")
     for use in (b".", b")R.", b")\x81.", b")}\x92."):
-        with pytest.raises(Refused, match=name):
-            interpret(io.BytesIO(b"\x80\x04c" + module.encode() + b"\n" + member.encode() + b"\n" + use), PLENTY)
+        with pytest.raises(RefusedGlobalError, match=name):
+            interpret_pickle(io.BytesIO(b"\x80\x04c" + module.encode() + b"\n" + member.encode() + b"\n" + use), PLENTY)
 
 
 def test_a_kind_that_is_no_value_is_not_called() -> None:
     for name in (b"torch\nFloatStorage", b"torch.nn.modules.linear\nLinear"):
-        assert interpret(io.BytesIO(b"\x80\x02c" + name + b"\n."), PLENTY).tree.full == name.decode().replace("\n", ".")
+        assert interpret_pickle(io.BytesIO(b"\x80\x02c" + name + b"\n."), PLENTY).tree.full == name.decode().replace(
+            "\n", "."
+        )
         for call in (b"K\x05\x85R.", b")\x81."):
-            with pytest.raises(Refused, match="FloatStorage|Linear"):
-                interpret(io.BytesIO(b"\x80\x02c" + name + b"\n" + call), PLENTY)
+            with pytest.raises(RefusedGlobalError, match="FloatStorage|Linear"):
+                interpret_pickle(io.BytesIO(b"\x80\x02c" + name + b"\n" + call), PLENTY)
 
 
 def test_names_cannot_command_a_terminal() -> None:
-    with pytest.raises(Refused) as refusal:
-        interpret(io.BytesIO(b"\x80\x04\x8c\x03a\x1b[\x8c\x04exec\x93."), PLENTY)
+    with pytest.raises(RefusedGlobalError) as refusal:
+        interpret_pickle(io.BytesIO(b"\x80\x04\x8c\x03a\x1b[\x8c\x04exec\x93."), PLENTY)
     assert "\x1b" not in str(refusal.value)
 
 
 def test_the_allowance_is_kept() -> None:
     numbers = [float(n) for n in range(1000)]
-    interpret(io.BytesIO(pickle.dumps(numbers, 2)), 100_000)
-    with pytest.raises(Damaged, match="more memory"):
-        interpret(io.BytesIO(pickle.dumps(numbers, 2)), 30_000)
+    interpret_pickle(io.BytesIO(pickle.dumps(numbers, 2)), 100_000)
+    with pytest.raises(DamageError, match="more memory"):
+        interpret_pickle(io.BytesIO(pickle.dumps(numbers, 2)), 30_000)
 
 
 @settings(max_examples=300, deadline=None)
@@ -149,8 +151,8 @@ def test_the_allowance_is_kept() -> None:
 @example(b"K\x01b.")
 def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
     try:
-        interpret(io.BytesIO(b"\x80\x04" + content), PLENTY)
-    except (Damaged, Refused):
+        interpret_pickle(io.BytesIO(b"\x80\x04" + content), PLENTY)
+    except (DamageError, RefusedGlobalError):
         pass
 
 
@@ -160,8 +162,8 @@ def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
     ids=["dimensions", "huge", "empty", "bool", "real"],
 )
 def test_sizes_that_are_none_are_refused(shape: tuple[Any, ...]) -> None:
-    with pytest.raises(Damaged, match="sizes are no counts"):
-        strided(Storage("0", "float32", 6), "float32", 0, shape, (1,) * len(shape))
+    with pytest.raises(DamageError, match="sizes are no counts"):
+        strided_ref(Storage("0", "float32", 6), "float32", 0, shape, (1,) * len(shape))
 
 
 @given(st.data())
@@ -175,7 +177,7 @@ def test_views_are_inside_their_storage_or_refused(data: st.DataObject) -> None:
     fits = len(places) <= count and all(place < count for place in places)
     storage = Storage("0", "float32", count)
     if fits:
-        assert isinstance(strided(storage, "float32", offset, shape, stride), TensorRef)
+        assert isinstance(strided_ref(storage, "float32", offset, shape, stride), TensorRef)
     else:
-        with pytest.raises(Damaged, match="tensor of shape"):
-            strided(storage, "float32", offset, shape, stride)
+        with pytest.raises(DamageError, match="tensor of shape"):
+            strided_ref(storage, "float32", offset, shape, stride)
