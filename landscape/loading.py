@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from landscape import checkpoints
 from landscape.checkpoints import optimizer
+from landscape.checkpoints.names import strip_wrappers
 from landscape.compute.strategy import Engine
 from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, TaskError, UsageError
