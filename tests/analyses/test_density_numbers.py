@@ -1,0 +1,150 @@
+"""The density and its numbers against dense spectra and closed forms, and their bands against repetition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLES, tanh_net
+from oracles.samples import digits_mlp_hessian, digits_mlp_spectrum
+from scipy.stats import t as student
+from scipy.stats import wasserstein_distance
+from torch import Tensor, nn
+
+import landscape
+from landscape import Density, Objective
+from landscape.analyses.density import DensityResult
+from landscape.figures.density import confidence_band
+
+Data = tuple[Tensor, Tensor]
+
+
+def smoothed(values: np.ndarray, grid: np.ndarray, width: float) -> np.ndarray:
+    bells = np.exp(-(((grid[:, None] - values[None, :]) / width) ** 2) / 2)
+    return bells.mean(axis=1) / (width * np.sqrt(2 * np.pi))
+
+
+@pytest.fixture(scope="module")
+def results() -> list[DensityResult]:
+    objective = landscape.load(SAMPLES / "digits-mlp.pt")
+    return [landscape.run(Density(seed=seed), objective) for seed in range(6)]
+
+
+@pytest.mark.slow
+class TestDenseOracleOnDigits:
+    def test_the_band_covers_the_exact_density(self, results: list[DensityResult]) -> None:
+        covered = []
+        for result in results:
+            exact = smoothed(digits_mlp_spectrum(), result.grid, result.width)
+            low, high = confidence_band(result)
+            there = exact > 1e-6
+            covered.append(((low <= 1.001 * exact) & (exact <= 1.001 * high))[there].mean())
+        assert np.mean(covered) > 0.98
+
+    @pytest.mark.parametrize("moment", [1, 2, 3, 4])
+    def test_moments_match_within_their_errors(self, results: list[DensityResult], moment: int) -> None:
+        exact = (digits_mlp_spectrum() ** moment).mean()
+        scores = []
+        for result in results:
+            each = (result.ritz_weights * np.nan_to_num(result.ritz_nodes) ** moment).sum(axis=1)
+            # the higher moments have hardly any spread left: the products are of float32
+            scores.append((each.mean() - exact) / (each.std(ddof=1) / len(each) ** 0.5 + 1e-6 * exact))
+        assert np.abs(scores).max() < student.ppf(0.9995, 7)
+        assert abs(np.mean(scores)) < 2
+
+    def test_the_spectrum_is_nearer_than_plain_quadrature_s(self, results: list[DensityResult]) -> None:
+        """Plain weights gave a 1-Wasserstein distance of 1.3e-3."""
+        distances = [
+            wasserstein_distance(
+                digits_mlp_spectrum(), np.nan_to_num(r.ritz_nodes).ravel(), None, r.ritz_weights.ravel()
+            )
+            for r in results
+        ]
+        assert np.mean(distances) < 5e-4
+
+    def test_numbers_match_within_their_errors(self, results: list[DensityResult]) -> None:
+        values = digits_mlp_spectrum()
+        size = np.abs(values)
+        share = size[size > 0] / size.sum()
+        order = np.sort(size)
+        cumulated = np.cumsum(order) / size.sum()
+        exact = {
+            "trace": values.sum(),
+            "frobenius_norm": np.linalg.norm(values),
+            "effective_rank": np.exp(-(share * np.log(share)).sum()),
+            "k_h1": -values[values < 0].sum() / values[values > 0].sum(),
+            "bulk_condition": order[np.searchsorted(cumulated, 0.75)] / order[np.searchsorted(cumulated, 0.25)],
+            "negative_mass": (values < -1e-6).mean(),
+            "lambda_max": values[-1],
+            "lambda_min": values[0],
+            "r_e": -values[0] / values[-1],
+        }
+        for name, expected in exact.items():
+            scores = [(getattr(r, name) - expected) / getattr(r, f"{name}_se") for r in results]
+            assert np.abs(scores).max() < student.ppf(0.9995, 7), name
+
+    def test_the_ends_are_exact_to_their_residuals(self, results: list[DensityResult]) -> None:
+        assert results[0].lambda_max == pytest.approx(digits_mlp_spectrum()[-1], rel=1e-6)
+        assert results[0].lambda_min == pytest.approx(digits_mlp_spectrum()[0], rel=1e-3)
+
+    def test_layers_are_the_diagonal_blocks(self) -> None:
+        result = landscape.run(Density(probes=8, steps=40, per_layer=True), landscape.load(SAMPLES / "digits-mlp.pt"))
+        ends = {"0": (0, 2080), "2": (2080, 2740), "4": (2740, 2950)}
+        assert list(result.layer) == ["0", "2", "4"]
+        assert result.layer_share.sum() == pytest.approx(1)
+        for place, name in enumerate(result.layer):
+            values = np.linalg.eigvalsh(digits_mlp_hessian()[slice(*ends[name]), slice(*ends[name])])
+            assert abs(result.layer_trace[place] - values.sum()) < 5 * result.layer_trace_se[place]
+            assert result.layer_lambda_max[place] == pytest.approx(values[-1], rel=1e-5)
+            assert result.layer_frobenius_norm[place] == pytest.approx(np.linalg.norm(values), rel=0.4)
+            spacing = result.grid[1] - result.grid[0]
+            assert result.layer_density[place].sum() * spacing == pytest.approx(1, rel=1e-3)
+
+
+def test_delta_functions_of_linear_regression() -> None:
+    """Orthogonal inputs: the Hessian is 2 diag(9, 9, 1, 1, 1, 1) / n times n, so two peaks of 1/3 and 2/3."""
+    x = torch.eye(6) * torch.tensor([3.0, 3.0, 1.0, 1.0, 1.0, 1.0]) * 6**0.5
+    objective = Objective(nn.Linear(6, 1, bias=False), [(x, torch.zeros(6, 1))], "mse", dtype="float64")
+    result = landscape.run(Density(probes=200, steps=6), objective)
+    spacing = result.grid[1] - result.grid[0]
+    upper = result.grid > 10
+    assert result.lambda_max == pytest.approx(18)
+    assert result.lambda_min == pytest.approx(2)
+    assert result.density[upper].sum() * spacing == pytest.approx(1 / 3, abs=0.05)
+    assert result.density[~upper].sum() * spacing == pytest.approx(2 / 3, abs=0.05)
+    assert result.grid[result.density.argmax()] == pytest.approx(2, abs=0.1)
+    assert result.negative_mass == 0
+    assert result.k_h1 == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 2.5], ids=["zero", "one-value"])
+def test_a_spectrum_without_a_width_is_drawn_all_the_same(value: float, tmp_path: Path) -> None:
+    x = torch.eye(4) * (2 * value) ** 0.5
+    objective = Objective(nn.Linear(4, 1, bias=False), [(x, torch.zeros(4, 1))], "mse")
+    result = landscape.run(Density(probes=2, steps=4), objective)
+    assert np.isfinite(result.density).all()
+    assert result.lambda_max == pytest.approx(value)
+    spacing = result.grid[1] - result.grid[0]
+    assert result.density.sum() * spacing == pytest.approx(1, rel=1e-3)
+    landscape.figures.save(result, tmp_path / "a.png", title="", fingerprint="")
+
+
+def test_an_indefinite_spectrum_has_its_negative_share() -> None:
+    """A saddle: the loss is x1^2 + x2^2 - x3^2 of three weights, so that a third is negative."""
+
+    def saddle(output: Tensor, target: Tensor) -> Tensor:
+        return (output**2 * target).mean(dim=1)
+
+    x = torch.eye(3)
+    objective = Objective(nn.Linear(3, 1, bias=False), [(x, torch.tensor([[1.0], [1.0], [-1.0]]))], saddle)
+    result = landscape.run(Density(probes=300, steps=3), objective)
+    assert result.negative_mass == pytest.approx(1 / 3, abs=0.06)
+    assert result.k_h1 == pytest.approx(1 / 2, abs=0.1)
+    assert result.r_e == pytest.approx(1, rel=1e-5)
+
+
+def test_the_gauss_newton_matrix_has_no_negative_mass(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    assert landscape.run(Density(operator="ggn", probes=3, steps=20), objective).lambda_min > -1e-12
