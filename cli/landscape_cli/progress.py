@@ -15,16 +15,17 @@ PLAIN_EVERY = 30.0  # seconds between lines in a log
 
 @contextmanager
 def reporter(title: str) -> Iterator[Callable[[Progress], None]]:
-    """A function to be called with each step's progress; writes to stderr only."""
+    """The function to call with each step's progress; it writes to stderr only."""
     if sys.stderr.isatty() and "CI" not in os.environ:
-        with _live(title) as report:
+        with live_reporter(title) as report:
             yield report
     else:
-        yield _plain(title)
+        yield plain_reporter(title)
 
 
 @contextmanager
-def _live(title: str) -> Iterator[Callable[[Progress], None]]:
+def live_reporter(title: str) -> Iterator[Callable[[Progress], None]]:
+    """A function that moves a bar on the terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn  # isort: skip
@@ -35,14 +36,15 @@ def _live(title: str) -> Iterator[Callable[[Progress], None]]:
         yield lambda step: bars.update(task, completed=step.done, total=step.total, description=escape(step.note))
 
 
-def _plain(title: str) -> Callable[[Progress], None]:
+def plain_reporter(title: str) -> Callable[[Progress], None]:
+    """A function that prints a line to stderr if the last one is half a minute old."""
     last = time.monotonic()
 
     def report(step: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= PLAIN_EVERY:
             last = time.monotonic()
-            with suppress(OSError):  # one who has gone does not stop the work
+            with suppress(OSError):  # a reader who has closed stderr does not stop the work
                 print(f"{title}: {step.done}/{step.total}, {step.note}", file=sys.stderr, flush=True)
 
     return report

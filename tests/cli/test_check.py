@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
 from conftest import SAMPLES
+from processes import signal_at_first_step, start_step_by_step
 
 import landscape
 from landscape.gates import measuring as checking
@@ -626,20 +626,11 @@ class TestOthers:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
     def test_an_interrupted_check_goes_on_from_there(self, tmp_path: Path, number: int, capsys: Captured) -> None:
         words = ["check", str(SAMPLES / "digits-resnet.pt"), "-o", f"{tmp_path}/", "--update", *FAST, "--limit", "400"]
-        alone = {**os.environ, "CI": "", "OMP_NUM_THREADS": "1"}  # however busy the machine is
-        running = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True, env=alone)
-        assert running.stderr is not None
-        for line in running.stderr:
-            if "data: digits" in line:
-                break
-        time.sleep(1.5)
-        running.send_signal(number)
-        _, err = running.communicate(timeout=120)
-        if running.returncode == 0:
-            pytest.skip("it was done before the signal came")
+        running = start_step_by_step(*words, CI="")
+        _, err = signal_at_first_step(running, number)
         assert running.returncode == 128 + number, err
+        assert "the work is saved in" in err
         assert not Path("landscape-baseline.json").exists()
         capsys.readouterr()
         assert status(words) == 0
-        if "the work is saved" in err:
-            assert "resumed from" in capsys.readouterr().err
+        assert "resumed from" in capsys.readouterr().err

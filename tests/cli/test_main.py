@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, SAMPLES
+from processes import signal_at_first_step, start_step_by_step
 
 import landscape
 from landscape import Eig
@@ -297,13 +297,8 @@ class TestAsAProcess:
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_prints_how_to_go_on(self, tmp_path: Path, number: signal.Signals, code: int) -> None:
-        ckpt = SAMPLES / "digits-mlp.pt"
-        process = self.start("eig", str(ckpt), "-o", "a.h5", "-k", "40", "--micro-batch", "2")  # a second a product
-        while not Path(".a.h5.lock").exists():  # the run has begun
-            time.sleep(0.01)
-        time.sleep(0.5)
-        process.send_signal(number)
-        out, err = process.communicate()
+        process = start_step_by_step("eig", str(SAMPLES / "digits-mlp.pt"), "-o", "a.h5")
+        out, err = signal_at_first_step(process, number)
         assert process.returncode == code, err
         assert out == ""
         assert "the work is saved in a.eig.partial" in err

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,25 +26,31 @@ from landscape.storage.write import write_results
 
 Data = tuple[Tensor, Tensor]
 SLOW = """
-import os, signal, sys, time
+import os, signal, sys
 import torch
 torch.set_num_threads(1)
 import landscape
-from itertools import pairwise
 from pathlib import Path
 from landscape import session
+from landscape.session import unfinished
 
-session.SNAPSHOT_WORTH = 0.01
+unfinished.SNAPSHOT_INTERVAL = unfinished.MIN_SECONDS_AT_STAKE = 0  # a snapshot after every step
+PAUSE = int(sys.argv[3])  # the step after which the run waits, for a signal or for the end of stdin
+wait = sys.stdin.readline
+steps = 0
 
-def dawdle(progress):
+def wait_at_pause(progress):
+    global steps
+    steps += 1
     print(progress.note, flush=True)
-    time.sleep(0.02)
+    if steps == PAUSE:
+        wait()
 
 def run():
     objective = landscape.load(sys.argv[1])
     with session.StopSignals() as stop:
         try:
-            session.execute(landscape.Eig(k=8), objective, output=Path(sys.argv[2]), report=dawdle, stop=stop)
+            session.execute(landscape.Eig(k=8), objective, output=Path(sys.argv[2]), report=wait_at_pause, stop=stop)
         except landscape.LandscapeError as error:
             print(error, flush=True)
             sys.exit(error.exit_code)
@@ -53,9 +58,11 @@ def run():
 KILLED = """
 import torch.fx.experimental.symbolic_shapes  # half a second, which the first torch.autograd.grad would take
 
-while sys.stdin.readline():  # a run in a process of its own, which has torch already
+while line := sys.stdin.readline():  # a run in a process of its own, which has torch already
+    PAUSE = int(line)
     child = os.fork()
     if not child:
+        wait = signal.pause  # stdin is the parent's
         try:
             run()
         finally:
@@ -68,8 +75,8 @@ while sys.stdin.readline():  # a run in a process of its own, which has torch al
 """
 
 
-def start(output: Path, script: str = "run()") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SLOW + script, str(SAMPLES / "digits-mlp.pt"), str(output)]
+def start(output: Path, script: str = "run()", pause: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SLOW + script, str(SAMPLES / "digits-mlp.pt"), str(output), str(pause)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
 
@@ -81,12 +88,12 @@ def expected() -> np.ndarray:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
 def test_a_signal_saves_the_work_and_the_next_run_goes_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     output = tmp_path / "run.landscape.h5"
-    process = start(output)
+    process = start(output, pause=6)
     assert process.stdout is not None
     for _ in range(6):
         process.stdout.readline()
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate()  # closes stdin, so that the run goes on
     assert process.returncode == code
     assert "the work is saved in" in rest
     assert not output.exists()
@@ -109,22 +116,24 @@ def test_a_signal_saves_the_work_and_the_next_run_goes_on(tmp_path: Path, number
 def test_twenty_kills_leave_the_old_file_or_the_new_one_and_the_result_is_the_same(tmp_path: Path) -> None:
     output = tmp_path / "run.landscape.h5"
     write_results(output, "other", landscape.run(Eig(k=1), small_objective()), {"status": "complete"})
-    clock = random.Random(0)
+    choice = random.Random(0)
     resumed = 0
     with start(output, KILLED) as runs:
         assert runs.stdin is not None
         assert runs.stdout is not None
-        for _ in range(20):
-            runs.stdin.write("start\n")
-            runs.stdout.readline()  # the run has begun
-            time.sleep(clock.uniform(0, 1.0))
+        for kill in range(20):
+            pause = 5 if kill % 2 else 0  # every other run is killed while it waits, the others wherever they are
+            runs.stdin.write(f"{pause}\n")
+            for _ in range(pause or choice.randrange(1, 40)):
+                if runs.stdout.readline() == "over\n":
+                    break
             runs.stdin.write("kill\n")
             while runs.stdout.readline() != "killed\n":
                 assert runs.poll() is None
             groups = read_results(output)  # raises if the file is torn
             assert "other" in groups
             resumed += (tmp_path / "run.eig.partial").exists()
-    assert resumed > 0
+    assert resumed >= 10, "all that were killed while they waited have left their work"
     measurement = session.execute(Eig(k=8), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
     assert np.array_equal(measurement.result.eigenvalues, expected())
     assert set(read_results(output)) == {"other", "eig"}
@@ -160,8 +169,8 @@ def test_snapshots_cost_at_most_a_twentieth_of_the_time(tmp_path: Path, monkeypa
     def tick(progress: Progress) -> None:
         clock[0] += 2.0  # and a product two
 
-    monkeypatch.setattr(session, "save_arrays", save)
-    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("landscape.session.unfinished.save_arrays", save)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     session.execute(Eig(k=5), small_objective(), output=tmp_path / "a.landscape.h5", report=tick)
     assert len(saves) >= 2
     assert all(later - earlier >= 20 for earlier, later in pairwise(saves))
@@ -201,7 +210,7 @@ def test_a_result_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch
     def full(*arguments: object, **named: object) -> None:
         raise OutputError("no space left")
 
-    monkeypatch.setattr(session, "write_results", full)
+    monkeypatch.setattr("landscape.session.driver.write_results", full)
     measurement = session.execute(Eig(k=2), small_objective(), output=tmp_path / "a.landscape.h5")
     assert measurement.problem is not None
     assert measurement.result.converged.all()
@@ -215,7 +224,7 @@ def test_the_time_of_an_interrupted_run_is_added(tmp_path: Path, monkeypatch: py
     def tick(progress: Progress) -> None:
         clock[0] += 100.0
 
-    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     output, stop = tmp_path / "a.landscape.h5", session.StopSignals()
 
     def interrupt(progress: Progress) -> None:

@@ -1,0 +1,84 @@
+"""The attributes of a stored result, which say how it was measured, and the result as plain data for JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.analyses.base import Analysis, Result
+from landscape.fields import Array, Scalar, described_fields
+from landscape.storage.provenance import SCHEMA, Fingerprint, environment
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+JSON_ATTRIBUTES = ("conditions", "options", "resolved_from", "environment", "notes")
+PLAIN_ATTRIBUTES = ("fingerprint", "data_sha256", "mode", "device", "dtype", "wall_time_s")
+
+
+def result_attributes(
+    analysis: Analysis, objective: Objective, result: Any, fingerprint: Fingerprint, seconds: float
+) -> dict[str, Any]:
+    """The attributes under which the result of a measurement that took so many seconds is stored."""
+    source = objective.source
+    return {
+        "status": "partial" if result.trouble() else "complete",
+        "fingerprint": fingerprint.digest,
+        "fingerprint_parts": fingerprint.to_json(),
+        "schema": SCHEMA,
+        "conditions": json.dumps(dict(source.conditions), sort_keys=True),
+        "options": json.dumps(analysis.identity(), sort_keys=True),
+        "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
+        "environment": json.dumps(environment(), sort_keys=True),
+        "notes": json.dumps([*objective.notes, *result.notes]),
+        "checkpoint": str(source.path or ""),
+        "checkpoint_sha256": source.sha256,
+        "data_sha256": objective.batches.sha256,
+        "loss_value": objective.reference.loss,
+        "mode": objective.mode,
+        "seed": getattr(analysis, "seed", 0),
+        "device": str(objective.device),
+        "dtype": str(objective.dtype).removeprefix("torch."),
+        "micro_batch": objective.micro_batch,
+        "hvp": json.dumps(list(objective.engine.descriptions())),
+        "wall_time_s": seconds,
+        "products": getattr(result, "products", 0),
+    }
+
+
+def has_readable_attributes(attributes: Mapping[str, Any]) -> bool:
+    """Whether the attributes that hold JSON can be read."""
+    try:
+        return all(json.loads(str(attributes[key])) is not None for key in (*JSON_ATTRIBUTES, "fingerprint_parts"))
+    except (ValueError, KeyError):
+        return False
+
+
+def json_document(analysis: str, result: Result, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """A result and its attributes as plain data for JSON; NaN and infinity become null."""
+    return {
+        "schema": SCHEMA,
+        "analysis": analysis,
+        "status": attributes["status"],
+        "checkpoint": {"path": attributes["checkpoint"], "sha256": attributes["checkpoint_sha256"]},
+        **{key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES},
+        **{key: attributes[key] for key in PLAIN_ATTRIBUTES},
+        "result": plain_values(result),
+    }
+
+
+def plain_values(result: Result) -> dict[str, Any]:
+    """The described fields of a result as numbers, lists and None; NaN and infinity become None."""
+    names = [field.name for kind in (Array, Scalar) for field in described_fields(type(result), kind)]
+    values = {name: getattr(result, name) for name in names}
+    return {name: _finite(np.asarray(value).tolist()) for name, value in values.items() if value is not None}
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in the place of NaN and infinity, at any depth of lists."""
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,211 @@
+"""Runs an analysis: from its options, through its measurement, to its stored result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.analyses.base import Analysis, Progress, Result
+from landscape.errors import Interrupted, OutputError
+from landscape.session.attributes import result_attributes
+from landscape.session.progress import ProgressCallback, ignore_progress
+from landscape.session.record import MeasurementRecord
+from landscape.session.stop import StopSignals
+from landscape.session.unfinished import NO_EARLIER_WORK, EarlierWork, SnapshotWriter, resume_snapshot
+from landscape.storage import paths
+from landscape.storage.array_files import save_arrays
+from landscape.storage.lock import hold_lock
+from landscape.storage.provenance import SCHEMA, Fingerprint
+from landscape.storage.read import read_results
+from landscape.storage.write import require_results_file, write_results
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+
+def run(
+    analysis: Analysis,
+    objective: Objective,
+    *,
+    output: str | Path | None = None,
+    report: ProgressCallback = ignore_progress,
+) -> Any:
+    """The analysis' result; with `output` it is also written, and an interrupted earlier run is resumed.
+
+    Raises OutputError if the result cannot be written.
+    """
+    record = execute(analysis, objective, output=Path(output) if output else None, report=report)
+    if record.problem is not None:
+        raise record.problem
+    return record.result
+
+
+def execute(
+    analysis: Analysis,
+    objective: Objective,
+    *,
+    output: Path | None = None,
+    restart: bool = False,
+    report: ProgressCallback = ignore_progress,
+    stop: StopSignals | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    deliver: bool = True,
+) -> MeasurementRecord:
+    """Measures, writes the result into `output` if it is given, and returns both.
+
+    A snapshot beside the output is resumed if its fingerprint fits; UsageError lists what differs if it does not,
+    unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Raises
+    Interrupted, after a snapshot, when `stop` received a signal.
+    """
+    session = Session(analysis, objective, report, stop or StopSignals(), say)
+    return session.measure() if output is None else session.measure_into(output, restart=restart, deliver=deliver)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One measurement: the analysis and its objective, and who hears of its progress.
+
+    `report` is called after each step, `say` with sentences for the user; `stop` receives signals.
+    """
+
+    analysis: Analysis
+    objective: Objective
+    report: ProgressCallback = ignore_progress
+    stop: StopSignals = field(default_factory=StopSignals)
+    say: Callable[[str], None] = lambda line: None
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that decides the result."""
+        return Fingerprint(
+            {
+                **self.objective.identity(),
+                **self.analysis.ingredients(self.objective),
+                **self.analysis.identity(),
+                "analysis": self.analysis.name,
+                "schema": SCHEMA,
+            }
+        )
+
+    def measure(self, earlier: EarlierWork = NO_EARLIER_WORK, snapshot: Path | None = None) -> MeasurementRecord:
+        """Measures from the earlier work to the end, with snapshots in that file, and writes nothing else."""
+        fingerprint = self.fingerprint  # of what is there before the measurement
+        began = time.monotonic() - earlier.seconds
+        writer = SnapshotWriter(snapshot, fingerprint, self.objective, began) if snapshot else None
+        with self.stop.deferred():
+            result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
+        seconds = time.monotonic() - began
+        attributes = result_attributes(self.analysis, self.objective, result, fingerprint, seconds)
+        return MeasurementRecord(self.analysis, result, attributes)
+
+    def measure_into(self, output: Path, *, restart: bool = False, deliver: bool = True) -> MeasurementRecord:
+        """Measures and writes the result into the file `output`, which another process cannot use meanwhile.
+
+        An inconclusive result does not replace a complete one, and leaves its snapshot behind.
+        """
+        snapshot = paths.snapshot_file(output, self.analysis.name)
+        with hold_lock(output):
+            require_results_file(output)
+            if deliver:
+                self.analysis.check_outputs(self.objective, output)
+            record = self.measure(self._earlier_work(output, snapshot, restart=restart), snapshot)
+            if record.result.trouble() and holds_complete_result(output, self.analysis.name):
+                self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
+                return record
+            self._announce_replacement(output)
+            try:
+                record = replace(record, written=self._write(record, output, deliver=deliver))
+            except OutputError as error:
+                return replace(record, problem=error)
+            if not record.result.trouble():
+                snapshot.unlink(missing_ok=True)
+        return record
+
+    def _earlier_work(self, output: Path, snapshot: Path, *, restart: bool) -> EarlierWork:
+        """What the measurement begins with: a snapshot, else what other results in the output tell, else nothing."""
+        earlier = None if restart else resume_snapshot(snapshot, self.fingerprint, self.objective, self.say)
+        if earlier is not None:
+            return earlier
+        stored = read_results(output) if output.exists() else {}
+        return EarlierWork(self.analysis.warm_start(self.objective, stored, output) if stored else None)
+
+    def _finish(self, steps: Generator[Progress, None, Result], writer: SnapshotWriter | None) -> Result:
+        """The result after the last step; saves snapshots on the way, and one more if the result is inconclusive."""
+        progress: Progress | None = None  # stays None if an earlier run had come to the same limit
+        while True:
+            try:
+                progress = self._next_step(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                break
+            self.report(progress)
+            if self.stop.requested:
+                raise self._interruption(progress, writer)
+            if writer:
+                writer.save_if_due(progress)
+        if writer and progress is not None and result.trouble():
+            writer.save(progress)
+        return result
+
+    def _next_step(self, steps: Generator[Progress, None, Result]) -> Progress:
+        from landscape.compute.precision import full_precision
+
+        with full_precision(self.objective.engine.tf32):
+            return next(steps)
+
+    def _interruption(self, progress: Progress, writer: SnapshotWriter | None) -> Interrupted:
+        """The error that ends the run after a signal, once its work is saved."""
+        if writer is None:
+            return Interrupted(self.stop.requested, "stopped")
+        writer.save(progress)
+        return Interrupted(
+            self.stop.requested,
+            f"stopped; the work is saved in {writer.path}",
+            fix="the same command resumes it (--restart discards it)",
+        )
+
+    def _announce_replacement(self, output: Path) -> None:
+        """Says in what the stored result, which is about to be replaced, was measured differently."""
+        if differences := stored_differences(output, self.analysis.name, self.fingerprint):
+            self.say(
+                f"replaced the earlier /{self.analysis.name} in {output} (-o keeps both), "
+                f"which had {'; '.join(differences)}"
+            )
+
+    def _write(self, record: MeasurementRecord, output: Path, *, deliver: bool) -> tuple[Path, ...]:
+        """Writes the result, its sidecars and, if asked, the analysis' own outputs; returns the paths."""
+        analysis, result = self.analysis, record.result
+        write_results(output, analysis.name, result, record.attributes, history=" ".join(["landscape", *sys.argv[1:]]))
+        written = [output]
+        for suffix, arrays in analysis.sidecars(result, self.objective).items():
+            sidecar = paths.beside(output, suffix)
+            about = {"fingerprint": str(record.attributes["fingerprint"]), "analysis": analysis.name}
+            save_arrays(sidecar, arrays, about)
+            written.append(sidecar)
+        if deliver and not result.trouble():
+            written += analysis.write_outputs(result, self.objective, output, self.say)
+        return tuple(written)
+
+
+def holds_complete_result(output: Path, analysis: str) -> bool:
+    """Whether the file holds a conclusive result of this analysis."""
+    stored = read_results(output).get(analysis) if output.exists() else None
+    return stored is not None and stored.attributes.get("status") == "complete"
+
+
+def stored_differences(output: Path, analysis: str, fingerprint: Fingerprint) -> list[str]:
+    """In what the stored result of this analysis was measured differently; empty if there is none to compare."""
+    stored = read_results(output).get(analysis) if output.exists() else None
+    try:
+        earlier = Fingerprint.from_json(str(stored.attributes.get("fingerprint_parts", "")) if stored else "")
+    except ValueError:
+        return []
+    return [
+        line.partition(": ")[0] + line.partition(" here,")[2].removesuffix(" there")
+        for line in fingerprint.differences(earlier)
+    ]

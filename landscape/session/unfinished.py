@@ -1,0 +1,99 @@
+"""Unfinished work: snapshots of a running measurement in a file beside its results, and their resumption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from landscape.analyses.base import Progress, State
+from landscape.errors import OutputError, UsageError
+from landscape.storage.array_files import load_arrays, save_arrays
+from landscape.storage.provenance import Fingerprint
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+SNAPSHOT_INTERVAL = 20  # times what the last snapshot took: snapshots take at most 5 % of the run
+MIN_SECONDS_AT_STAKE = 1.0  # of work since the last snapshot; less is not worth one
+LOSS_TOLERANCE = 1e-4  # relative: if a resumed run's loss differs more, its model is another one with the same weights
+SNAPSHOT_ATTRIBUTES = frozenset({"fingerprint", "loss", "seconds", "ways", "micro_batch", "device"})
+
+
+class EarlierWork(NamedTuple):
+    """The state that a measurement begins with, and the seconds that earlier runs spent on it."""
+
+    state: State | None = None
+    seconds: float = 0.0
+
+
+NO_EARLIER_WORK = EarlierWork()
+
+
+@dataclass
+class SnapshotWriter:
+    """Saves the state of a running measurement in the file `path`.
+
+    `began` is the time (`time.monotonic`) at which the measurement began, earlier runs included.
+    """
+
+    path: Path
+    fingerprint: Fingerprint
+    objective: Objective
+    began: float
+    _saved_at: float = field(default_factory=lambda: time.monotonic())
+    _cost: float = 0.0  # seconds that the last snapshot took
+
+    def save_if_due(self, progress: Progress) -> None:
+        """Saves a snapshot if enough work was done since the last one."""
+        if time.monotonic() - self._saved_at > max(SNAPSHOT_INTERVAL * self._cost, MIN_SECONDS_AT_STAKE):
+            self.save(progress)
+
+    def save(self, progress: Progress) -> None:
+        """Replaces the file by the present state."""
+        start = time.monotonic()
+        about = {
+            "fingerprint": self.fingerprint.to_json(),
+            "loss": repr(self.objective.reference.loss),
+            "ways": self.objective.engine.to_json(),
+            "micro_batch": repr(self.objective.micro_batch),
+            "device": str(self.objective.device),
+            "seconds": repr(start - self.began),
+        }
+        save_arrays(self.path, progress.state(), about)
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - start
+
+
+def resume_snapshot(
+    path: Path, fingerprint: Fingerprint, objective: Objective, say: Callable[[str], None]
+) -> EarlierWork | None:
+    """The unfinished work in a file, with the objective set to its micro-batch and strategies; None without a file.
+
+    Raises UsageError that lists the differences if another measurement left the file.
+    """
+    if not path.exists():
+        return None
+    state, about = load_arrays(path)
+    if not about.keys() >= SNAPSHOT_ATTRIBUTES:
+        raise OutputError(f"{path} is no snapshot of this version of landscape", fix="--restart discards it")
+    differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
+    if not differences:
+        objective.resume_settings(about["ways"], int(about["micro_batch"]), about["device"])
+        differences = _loss_difference(objective.reference.loss, float(about["loss"]))
+    if differences:
+        raise UsageError(
+            f"{path} is the unfinished work of another run:\n    " + "\n    ".join(differences),
+            fix="--restart discards it; -o FILE keeps it and measures elsewhere",
+        )
+    say(f"resumed from {path}")
+    return EarlierWork(state, float(about["seconds"]))
+
+
+def _loss_difference(loss: float, earlier: float) -> list[str]:
+    """The losses, if they are too far apart for one model; empty if they agree."""
+    if abs(loss - earlier) <= LOSS_TOLERANCE * abs(earlier):
+        return []
+    return [f"loss: {loss:.8g} here, {earlier:.8g} there (another model of the same weights?)"]
