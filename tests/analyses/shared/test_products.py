@@ -69,9 +69,7 @@ def test_without_resampling_nothing_is_required(objective: Objective) -> None:
 
 def test_seconds_are_for_one_column_and_all_samples(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy", micro_batch=6)  # 24 samples
-    monkeypatch.setattr(
-        "landscape.analyses.shared.products.shortest", lambda work, rounds: 8.0 * (work().shape[1] == 4)
-    )
+    monkeypatch.setattr("landscape.compute.timing.shortest_seconds", lambda work, rounds: 8.0 * (work().shape[1] == 4))
     assert seconds_per_product(Eig(), objective, columns=4) == pytest.approx(8 / 4 * 24 / 6)
 
 
