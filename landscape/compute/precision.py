@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+_LOCK = threading.Lock()
+_BLOCKS: list[tuple[object, bool]] = []  # the blocks that are entered now, each with its setting
+_RESTORE: list[Callable[[], None]] = []  # one function while there are blocks
+
 
 @contextmanager
 def full_precision(tf32: bool) -> Iterator[None]:
-    """Within the block TF32 is off, unless it is asked for; the user's own settings are restored.
+    """Within the block TF32 is off, unless `tf32` allows it; the last block to be left restores the user's settings.
 
-    Torch has two spellings, and refuses to read the older one where they differ: models that use it must find it whole.
+    The settings are those of the whole process. Blocks may be nested and may overlap in several threads: the one that
+    was entered last decides.
+    """
+    block = (object(), tf32)
+    with _LOCK:
+        if not _BLOCKS:
+            _RESTORE.append(_remember_settings())
+        _BLOCKS.append(block)
+        _allow_tf32(tf32)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _BLOCKS.remove(block)
+            if _BLOCKS:
+                _allow_tf32(_BLOCKS[-1][1])
+            else:
+                _RESTORE.pop()()
+
+
+def _allow_tf32(allowed: bool) -> None:
+    cudnn: Any = torch.backends.cudnn
+    cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def _remember_settings() -> Callable[[], None]:
+    """A function that restores the settings as they are now.
+
+    Torch has two spellings of them, and refuses to read the older one where they differ: models that use the older one
+    must find it intact.
     """
     cudnn: Any = torch.backends.cudnn
     matmul: Any = torch.backends.cuda.matmul
@@ -23,12 +57,12 @@ def full_precision(tf32: bool) -> Iterator[None]:
     except RuntimeError:  # the user set some of the newer ones
         older = None
     newer = [setting.fp32_precision for setting in settings]
-    try:
-        cudnn.allow_tf32 = matmul.allow_tf32 = tf32
-        yield
-    finally:
+
+    def restore() -> None:
         if older is not None:
             cudnn.allow_tf32, matmul.allow_tf32 = older
         for setting, precision in zip(settings, newer, strict=True):
             if setting.fp32_precision != precision:
                 setting.fp32_precision = precision
+
+    return restore

@@ -1,4 +1,4 @@
-"""How long work takes here: one run, the shortest of several, more work of its kind, and the fastest of several ways."""
+"""How long work takes here: one run, the shortest of several, more of the same work, and the fastest candidate."""
 
 from __future__ import annotations
 

@@ -1,42 +1,56 @@
-"""Activation checkpointing taken out of a forward pass.
+"""Forward passes without activation checkpointing.
 
-It computes activations again in the backward pass, which comes when the model has its own weights, dtype and mode back:
-derivatives elsewhere would be wrong, and a second derivative mostly fails.
+Activation checkpointing computes activations again in the backward pass. By then the model has its own weights, dtype
+and mode back: derivatives at other weights would be wrong, and a second derivative mostly fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch.utils import checkpoint
 
+from landscape.compute.patching import SharedPatch
 
-def _once(*_: Any, **__: Any) -> Iterator[None]:
-    """In place of the generator that wraps a forward pass: nothing before it, and nothing after."""
+
+def _no_recomputation(*_: Any, **__: Any) -> Iterator[None]:
+    """Stand-in for torch's generator around a non-reentrant checkpointed pass that does nothing."""
     yield
 
 
-class _Plain:
-    """In place of the autograd function: the forward pass itself."""
+class _PlainForward:
+    """Stand-in for torch's autograd function of reentrant checkpoints: the forward pass itself."""
 
     @staticmethod
     def apply(function: Callable[..., Any], _preserve: bool, *arguments: Any) -> Any:
+        """Calls the checkpointed function."""
         return function(*arguments)
 
 
-REPLACED = {"_checkpoint_without_reentrant_generator": _once, "CheckpointFunction": _Plain}
+# two private names of torch.utils.checkpoint, the same since torch 2.1; a torch without them keeps its checkpoints
+REPLACEMENTS = {"_checkpoint_without_reentrant_generator": _no_recomputation, "CheckpointFunction": _PlainForward}
 
 
-@contextmanager
-def without_recomputation() -> Iterator[None]:
-    """Within the block `torch.utils.checkpoint.checkpoint` calls its function and keeps its activations."""
-    known = {name: getattr(checkpoint, name) for name in REPLACED if hasattr(checkpoint, name)}
-    try:
-        for name in known:
-            setattr(checkpoint, name, REPLACED[name])
-        yield
-    finally:
-        for name, original in known.items():
+def _replace() -> Callable[[], None]:
+    originals = {name: getattr(checkpoint, name) for name in REPLACEMENTS if hasattr(checkpoint, name)}
+    for name in originals:
+        setattr(checkpoint, name, REPLACEMENTS[name])
+
+    def restore() -> None:
+        for name, original in originals.items():
             setattr(checkpoint, name, original)
+
+    return restore
+
+
+PATCH = SharedPatch(_replace)
+
+
+def without_recomputation() -> AbstractContextManager[None]:
+    """Within the block `torch.utils.checkpoint.checkpoint` calls its function and keeps its activations.
+
+    This changes torch for the whole process: checkpoints of a training step in another thread keep theirs meanwhile.
+    """
+    return PATCH.applied()

@@ -1,14 +1,21 @@
-"""The user's module: without its wrappers, in eval mode for a while, and with the parameters that can be measured."""
+"""The user's module: without its wrappers, in eval mode for a forward pass, and its trainable parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from weakref import WeakKeyDictionary, ref
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from landscape.compute.patching import SharedPatch
 from landscape.errors import TaskError, listing
+
+_PATCHES: WeakKeyDictionary[nn.Module, SharedPatch] = WeakKeyDictionary()  # of the modules that are measured
+_LOCK = threading.Lock()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -23,37 +30,51 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode for the time of a forward pass; every submodule's own mode is restored."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def eval_mode(model: nn.Module) -> AbstractContextManager[None]:
+    """Eval mode within the block; afterwards every submodule has its own mode again.
+
+    The mode is the user's module's own: a training step in another thread would see it.
+    """
+    with _LOCK:
+        if (patch := _PATCHES.get(model)) is None:
+            patch = _PATCHES[model] = SharedPatch(partial(_switch_to_eval, ref(model)))
+    return patch.applied()
+
+
+def _switch_to_eval(model: ref[nn.Module]) -> Callable[[], None]:
+    module = model()
+    training = [] if module is None else [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+
+    def restore() -> None:
+        for part in training:
+            part.training = True
+
+    return restore
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that theta may hold; raises TaskError if there are none, or some that no theta can hold."""
-    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if not trainable:
+    """The parameters that require a gradient, by name: those that theta may hold.
+
+    Raises TaskError if there are none, or if one has no shape yet or is not real.
+    """
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not parameters:
         raise TaskError("the model has no trainable parameter", fix="leave requires_grad on what is measured")
-    lazy = [name for name, parameter in trainable.items() if is_lazy(parameter)]
+    lazy = [name for name, parameter in parameters.items() if is_lazy(parameter)]
     if lazy:
         raise TaskError(f"parameters have no shape yet: {listing(lazy)}", fix="run the model once before measuring")
-    odd = [f"{name} ({parameter.dtype})" for name, parameter in trainable.items() if not parameter.is_floating_point()]
+    odd = [f"{name} ({parameter.dtype})" for name, parameter in parameters.items() if not parameter.is_floating_point()]
     if odd:
         raise TaskError(
             f"parameters are not real numbers: {listing(odd)}", fix="leave them out with requires_grad_(False)"
         )
-    return trainable
+    return parameters
 
 
 def first_names(model: nn.Module) -> dict[str, str]:
-    """The first name of every parameter and buffer, by each of its names: tied ones have several."""
+    """The first name of every parameter and buffer, by each of its names; tied tensors have several names."""
     first: dict[int, str] = {}
-    held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    return {name: first.setdefault(id(tensor), name) for name, tensor in held}
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors}

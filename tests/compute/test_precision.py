@@ -11,6 +11,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Eig, Objective
+from landscape.compute.precision import full_precision
 from landscape.compute.strategy import Engine
 from landscape.objective.model_function import BatchLoss
 from landscape.operators import HessianOperator
@@ -82,3 +83,13 @@ def test_what_is_measured_in_tf32_is_another_number_on_cuda(
         monkeypatch.setattr(objective, "device", torch.device(device))
         found.append(objective.identity())
     assert {key for key in found[0] if found[0][key] != found[1][key]} == apart
+
+
+def test_of_nested_blocks_the_inner_one_decides_and_the_user_s_settings_come_back(chosen: list[str]) -> None:
+    before = legacy()
+    with full_precision(tf32=False):
+        with full_precision(tf32=True):
+            assert (CUDNN.allow_tf32, MATMUL.allow_tf32) == (True, True)
+        assert (CUDNN.allow_tf32, MATMUL.allow_tf32) == (False, False)
+    assert before is None or legacy() == before
+    assert [setting.fp32_precision for setting in SETTINGS] == chosen

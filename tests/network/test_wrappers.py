@@ -1,0 +1,87 @@
+"""The user's module without its wrappers, in eval mode for a while, and what theta may hold of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from landscape.errors import TaskError
+from landscape.network.wrappers import eval_mode, first_names, trainable_parameters, unwrap
+
+
+def mixed() -> nn.Sequential:
+    """A training net with a part in eval mode, as when a backbone is frozen."""
+    net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout(), nn.Linear(2, 2)))
+    net[1].eval()
+    return net
+
+
+def modes(net: nn.Module) -> list[bool]:
+    return [module.training for module in net.modules()]
+
+
+def test_wrappers_are_removed_from_the_outside_in() -> None:
+    inner = nn.Linear(2, 1)
+    assert unwrap(inner) is inner
+    assert unwrap(torch.compile(nn.DataParallel(inner), backend="eager")) is inner  # type: ignore[arg-type]
+
+
+def test_an_own_attribute_called_module_is_no_wrapper() -> None:
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(2, 1)
+
+    head = Head()
+    assert unwrap(head) is head
+
+
+def test_a_sharded_model_is_refused() -> None:
+    sharded = type("FullyShardedDataParallel", (nn.Module,), {})()
+    with pytest.raises(TaskError, match=r"sharded by FSDP"):
+        unwrap(sharded)
+
+
+def test_every_submodule_gets_its_own_mode_back_after_nested_blocks() -> None:
+    net = mixed()
+    before = modes(net)
+    with eval_mode(net):
+        with eval_mode(net):
+            assert not any(modes(net))
+        assert not any(modes(net)), "the inner block does not end the outer one's"
+    assert modes(net) == before == [True, True, False, False, False]
+
+
+def test_modes_are_restored_after_an_error() -> None:
+    net = mixed()
+    before = modes(net)
+    with pytest.raises(RuntimeError, match="forward"), eval_mode(net):
+        raise RuntimeError("forward")
+    assert modes(net) == before
+
+
+def test_parameters_are_those_that_require_a_gradient() -> None:
+    net = nn.Linear(2, 1)
+    net.bias.requires_grad_(False)
+    assert list(trainable_parameters(net)) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (nn.Flatten(), "no trainable parameter"),
+        (nn.LazyLinear(2), r"no shape yet: weight, bias"),
+        (nn.Linear(2, 1, dtype=torch.complex64), r"not real numbers: weight \(torch.complex64\)"),
+    ],
+    ids=["none", "lazy", "complex"],
+)
+def test_a_model_without_a_vector_of_parameters_is_refused(net: nn.Module, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        trainable_parameters(net)
+
+
+def test_tied_tensors_are_called_by_their_first_name() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    net[1].weight = net[0].weight
+    assert first_names(net) == {"0.weight": "0.weight", "0.bias": "0.bias", "1.weight": "0.weight", "1.bias": "1.bias"}
