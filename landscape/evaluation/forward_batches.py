@@ -1,4 +1,4 @@
-"""The data of an objective cut into pieces for passes without a graph, which may be larger than those with one."""
+"""The batches of forward passes without a graph, which may be larger than those of passes with one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ def data_batches(objective: Objective) -> Iterator[Batch]:
 
 
 def forward_batches(objective: Objective, samples: int, *, channels_last: bool) -> Iterator[Batch]:
-    """Pieces of `samples` of all data joined; with 0, or where they are not, those that the objective itself uses."""
+    """Batches of `samples` of the concatenated data, on the device.
+
+    With 0 samples, or data that are not concatenated, these are the objective's own micro-batches.
+    """
     whole = objective.batches.whole
     for piece in objective.micro_batches() if whole is None or not samples else whole.split(samples):
-        there = to_device(piece, objective.device, objective.dtype)
-        yield there.map(_channels_last) if channels_last else there
+        batch = to_device(piece, objective.device, objective.dtype)
+        yield batch.map(_to_channels_last) if channels_last else batch
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
-    """Images with their channels innermost in memory; anything else as it is."""
+def _to_channels_last(tensor: Tensor) -> Tensor:
+    """Images with their channels innermost in memory; any other tensor as it is."""
     images = tensor.ndim == 4 and tensor.is_floating_point()
     return tensor.contiguous(memory_format=torch.channels_last) if images else tensor

@@ -1,4 +1,4 @@
-"""The loss and its gradient at several points of parameter space in one pass over the data.
+"""The loss and its gradient at several points of parameter space, in one pass over the data.
 
 Small nets spend their time on launching operations: there all points go through the model together (`torch.func.vmap`).
 """
@@ -12,8 +12,8 @@ from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.objective import Objective
 
-# Bytes of all points together up to which they share one vectorised pass; above it arithmetic
-# outweighs launching: on two cores, 9 points: 1.4 to 3 times faster up to 50 MB, 0.7 times at 350 MB
+# Bytes of all points together up to which they share one vectorized pass. With more bytes arithmetic outweighs
+# launching: on two cores, 9 points were 1.4 to 3 times faster up to 50 MB, and 0.7 times at 350 MB.
 VECTORIZED_BYTES = 64 << 20
 
 
@@ -32,7 +32,7 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
     """L `(K,)`, float64, and its gradients `(P, K)` at the columns of `thetas (P, K)`."""
 
     def kernel(batch: Batch) -> tuple[Tensor, ...]:
-        if not _together(objective, batch, thetas.shape[1]):
+        if not _fits_one_pass(objective, batch, thetas.shape[1]):
             return _one_by_one(objective, thetas.T, batch)
         rows = thetas.T.detach().requires_grad_()
         with torch.enable_grad():
@@ -45,17 +45,17 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
 
 
 def points_per_pass(objective: Objective, most: int) -> int:
-    """How many points of `most` share a vectorised pass; 1 if each goes alone."""
-    return max(1, min(most, VECTORIZED_BYTES // _bytes(objective, objective.largest_micro_batch)))
+    """How many points, at most `most`, share a vectorized pass; 1 if each goes alone."""
+    return max(1, min(most, VECTORIZED_BYTES // _point_bytes(objective, objective.largest_micro_batch)))
 
 
-def _bytes(objective: Objective, samples: int) -> int:
-    """What one point of a vectorised pass takes: its activations, and parameters with their gradient."""
+def _point_bytes(objective: Objective, samples: int) -> int:
+    """Bytes of one point in a vectorized pass: its activations, and parameters with their gradient."""
     return objective.activation_bytes * samples + 2 * objective.theta.nbytes
 
 
-def _together(objective: Objective, batch: Batch, count: int) -> bool:
-    return count > 1 and count * _bytes(objective, batch.size) <= VECTORIZED_BYTES
+def _fits_one_pass(objective: Objective, batch: Batch, count: int) -> bool:
+    return count > 1 and count * _point_bytes(objective, batch.size) <= VECTORIZED_BYTES
 
 
 def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
@@ -64,14 +64,14 @@ def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
     def total(row: Tensor) -> Tensor:
         return objective.batch_total(row, batch)
 
-    together = try_vmap(total, rows) if _together(objective, batch, len(rows)) else None
+    together = try_vmap(total, rows) if _fits_one_pass(objective, batch, len(rows)) else None
     return torch.stack([total(row) for row in rows]) if together is None else together
 
 
 def _one_by_one(objective: Objective, rows: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Totals `(K,)` and gradients `(K, P)`, with one point's graph in memory at a time."""
     totals, gradients = [], torch.empty_like(rows, memory_format=torch.contiguous_format)
-    for place, row in enumerate(rows):
-        total, gradients[place] = objective.batch_gradient(row, batch)
+    for index, row in enumerate(rows):
+        total, gradients[index] = objective.batch_gradient(row, batch)
         totals.append(total)
     return torch.stack(totals), gradients

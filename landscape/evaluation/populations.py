@@ -1,4 +1,4 @@
-"""Other samples that the same model is measured on: what it memorized, what it should keep, what it never saw."""
+"""Populations: further samples that the same model is measured on (memorized, to be kept, or never seen)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks import task as tasks
 
-_KNOWN: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()  # read once for each
+# Each objective's populations by name and specification, so that their data are read once
+_POPULATIONS: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()
 
 
-def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Objective]:
-    """The objective over each population: those of the checkpoint's own description, and `NAME=DATA[,KEY=VALUE...]`.
+def populations(objective: Objective, specifications: Sequence[str] = ()) -> dict[str, Objective]:
+    """The objective over each population: those that the checkpoint describes, and `NAME=DATA[,KEY=VALUE...]`.
 
-    Raises UsageError for a word that is not of that form, and TaskError, which names the population, for its data.
+    Raises UsageError for a specification of another form, and TaskError, with the population's name, if its data
+    cannot be measured.
     """
-    known, named_by = _KNOWN.setdefault(objective, {}), dict[str, str]()
+    known, specified = _POPULATIONS.setdefault(objective, {}), dict[str, str]()
     sources: dict[str, Any] = {population_name(name): source for name, source in objective.populations.items()}
     if len(sources) < len(objective.populations):
         raise TaskError(
@@ -29,19 +31,20 @@ def populations(objective: Objective, given: Sequence[str] = ()) -> dict[str, Ob
             fix="give one of them another name",
         )
     if DATA in sources:
-        raise TaskError(f"a population is called {DATA}, as what is measured is", fix="give it another name")
-    for word in given:
-        name, equals, data = word.partition("=")
+        raise TaskError(f"a population is called {DATA}, as the measured data are", fix="give it another name")
+    for specification in specifications:
+        name, equals, data = specification.partition("=")
         name = population_name(name)
         if not (name and equals and data) or name == DATA:
-            raise UsageError(f"--population {word!r} is not NAME=DATA", fix="--population memorized=data.py:canaries")
-        named, *pairs = data.split(",")
+            fix = "--population memorized=data.py:canaries"
+            raise UsageError(f"--population {specification!r} is not NAME=DATA", fix=fix)
+        reference, *pairs = data.split(",")
         trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
-        sources[name], named_by[name] = tasks.data_factory(named, tuple(pairs), trusted), word
+        sources[name], specified[name] = tasks.data_factory(reference, tuple(pairs), trusted), specification
     for name, source in sources.items():
-        key = name, named_by.get(name, "")
+        key = name, specified.get(name, "")
         if key not in known:
-            known[key] = _over(objective, name, source)
+            known[key] = _population(objective, name, source)
         sources[name] = known[key]
     return sources
 
@@ -60,8 +63,9 @@ def population(every: dict[str, Objective], objective: Objective, name: str, fla
 
 
 def sample_digests(objective: Objective, *, targets: bool = True) -> list[str]:
-    """A hash of each sample's inputs, and with `targets` of these too."""
-    return [batch_digest(one if targets else replace(one, targets=one.inputs)) for one in single_samples(objective)]
+    """A hash of each sample's inputs, and with `targets` of its targets too."""
+    samples = single_samples(objective)
+    return [batch_digest(one if targets else replace(one, targets=one.inputs)) for one in samples]
 
 
 def single_samples(objective: Objective) -> Iterator[Batch]:
@@ -70,10 +74,10 @@ def single_samples(objective: Objective) -> Iterator[Batch]:
         yield from batch.split(1)
 
 
-def _over(objective: Objective, name: str, source: object) -> Objective:
+def _population(objective: Objective, name: str, source: object) -> Objective:
     try:
-        found = objective.with_data(source() if callable(source) else source)
-        found.first(1).value()  # a sample of another shape fails here, where its population can be named
-        return found
+        population = objective.with_data(source() if callable(source) else source)
+        population.first(1).value()  # a sample of another shape fails here, where its population can be named
+        return population
     except LandscapeError as error:
         raise TaskError(f"population {name}: {error.what}", why=error.why, fix=error.fix) from error

@@ -1,4 +1,4 @@
-"""Whether a copy of a model follows the weights that are put into it, or still refers to the original somewhere."""
+"""Whether a copy of a model computes with the weights that are put into it, or still uses the original's somewhere."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from landscape.evaluation.forward_batches import forward_batches
 from landscape.network.batch_norm import statistic_names
 from landscape.objective import Objective, Replica
 
-AWAY = (0.1, 0.5)  # how far weights are moved, relative to their size; the second if the first hardly tells
-PARTS = 16  # of the first micro-batch, whose losses are compared too: one sum alone may agree by chance
-SAME = 1e-2  # of how far the loss moved: far above rounding, below what weights that stayed behind make of it
-ROUNDING = 1e-6  # of a sum of float32 losses, relative
+PERTURBATIONS = (0.1, 0.5)  # of the weights, relative to their size; the second if the first hardly moves the loss
+SMALL_PIECES = 16  # of the first micro-batch, whose losses are compared too: one sum alone may agree by chance
+TRACKING_RTOL = 1e-2  # of the loss's move: far above rounding, below the difference that an original weight makes
+ROUNDING_RTOL = 1e-6  # of a sum of float32 losses
 
 
-def tracks_weights(copied: Replica, vector: Tensor) -> bool:
-    """Whether the copy's losses on all data are the model's at other weights and statistics.
+def tracks_weights(replica: Replica, vector: Tensor) -> bool:
+    """Whether the copy's losses on all data are the model's at other weights and running statistics.
 
-    `vector` `(P,)` holds the copy's parameters, and is overwritten. A copy that fails follows nothing.
+    `vector` `(P,)` holds the copy's parameters, and is overwritten. False for a copy that fails.
     """
     try:
-        verdicts = (_compared(copied, vector, away) for away in AWAY)
+        verdicts = (_agrees(replica, vector, size) for size in PERTURBATIONS)
         return next((verdict for verdict in verdicts if verdict is not None), False)
     except (LandscapeError, ValueError, TypeError):
         return False
 
 
-def _compared(copied: Replica, vector: Tensor, away: float) -> bool | None:
-    """None if the loss moves too little to tell."""
-    objective = copied.objective
-    _move(objective, vector, away)
-    known, places = dict(objective.model.named_buffers()), dict(copied.model.named_buffers())
-    own = {name: places[name].clone() for name in statistic_names(objective.model)}
-    buffers = {name: known[name].to(vector) * (1 + away) + away for name in own}
+def _agrees(replica: Replica, vector: Tensor, size: float) -> bool | None:
+    """Whether copy and model have the same losses at perturbed weights; None if the loss moves too little to tell."""
+    objective = replica.objective
+    _perturb(objective, vector, size)
+    originals, copies = dict(objective.model.named_buffers()), dict(replica.model.named_buffers())
+    saved = {name: copies[name].clone() for name in statistic_names(objective.model)}
+    buffers = {name: originals[name].to(vector) * (1 + size) + size for name in saved}
     for name, values in buffers.items():
-        places[name].copy_(values)
+        copies[name].copy_(values)
     state = {**objective.space.unflatten(vector), **buffers}
-    here = _losses(objective, lambda batch: objective.batch_output(objective.theta, batch))
-    there = _losses(objective, lambda batch: objective.batch_output(state, batch))
-    followed = _losses(objective, copied.output)
-    for name, values in own.items():
-        places[name].copy_(values)
-    moved, rounding = (there - here).abs().max(), ROUNDING * there.abs().max()
-    if not bool(moved > rounding / SAME):
+    before = _losses(objective, lambda batch: objective.batch_output(objective.theta, batch))
+    after = _losses(objective, lambda batch: objective.batch_output(state, batch))
+    copied = _losses(objective, replica.output)
+    for name, values in saved.items():
+        copies[name].copy_(values)
+    moved, rounding = (after - before).abs().max(), ROUNDING_RTOL * after.abs().max()
+    if not bool(moved > rounding / TRACKING_RTOL):
         return None
-    return bool(((followed - there).abs() <= SAME * moved + rounding).all())
+    return bool(((copied - after).abs() <= TRACKING_RTOL * moved + rounding).all())
 
 
-def _move(objective: Objective, vector: Tensor, away: float) -> None:
-    """Puts weights into the vector that all differ from the model's, zeros too."""
+def _perturb(objective: Objective, vector: Tensor, size: float) -> None:
+    """Fills the vector with weights that all differ from the model's, zeros too."""
     theta = objective.theta
     vector.copy_(seeds.normal(len(theta), theta, 0, "replica"))
     weights = objective.space.unflatten(theta)
     for name, noise in objective.space.unflatten(vector).items():
-        noise.mul_(away * (float(weights[name].square().mean().sqrt()) or 1.0))
+        noise.mul_(size * (float(weights[name].square().mean().sqrt()) or 1.0))
     vector.add_(theta)
 
 
 def _losses(objective: Objective, output: Callable[[Batch], Any]) -> Tensor:
-    """The summed losses of some small pieces, and of each micro-batch."""
-    found = []
+    """The summed losses of some small pieces of the first micro-batch, and of each micro-batch."""
+    losses = []
     with torch.no_grad():
-        for number, piece in enumerate(forward_batches(objective, 0, channels_last=False)):
-            small = [] if number else list(piece.split(max(1, piece.size // PARTS)))
-            found += [objective.loss_total(output(part), part).double() for part in [*small, piece]]
-    return torch.stack(found)
+        for number, batch in enumerate(forward_batches(objective, 0, channels_last=False)):
+            small = [] if number else list(batch.split(max(1, batch.size // SMALL_PIECES)))
+            losses += [objective.loss_total(output(part), part).double() for part in [*small, batch]]
+    return torch.stack(losses)

@@ -235,8 +235,8 @@ def treatment_columns(done: Sequence[Treatment], objective: Objective) -> dict[s
 
     weights = objective.space.unflatten(objective.theta)
 
-    kinds = list(dict.fromkeys((one.role, one.how) for one in done))
-    of_kind = [[one for one in done if (one.role, one.how) == kind] for kind in kinds]
+    kinds = list(dict.fromkeys((one.kind, one.how) for one in done))
+    of_kind = [[one for one in done if (one.kind, one.how) == kind] for kind in kinds]
     return {
         "kind": np.array([role for role, _ in kinds]),
         "kind_treatment": np.array([how for _, how in kinds]),
@@ -244,7 +244,7 @@ def treatment_columns(done: Sequence[Treatment], objective: Objective) -> dict[s
         "kind_parameters": np.array([sum(one.block.size for one in ones) for ones in of_kind]),
         "kind_filters": np.array([sum(one.filters for one in ones) for ones in of_kind]),
         "tensor": np.array([one.block.name for one in done]),
-        "tensor_kind": np.array([one.role for one in done]),
+        "tensor_kind": np.array([one.kind for one in done]),
         "tensor_treatment": np.array([one.how for one in done]),
         "tensor_filters": np.array([one.filters for one in done]),
         "tensor_norm": np.array([float(torch.linalg.vector_norm(weights[one.block.name])) for one in done]),
