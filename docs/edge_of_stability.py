@@ -17,7 +17,7 @@ import landscape
 from landscape.zoo import digits, mlp
 
 RATES = (0.4, 0.6, 0.8)
-STEPS, SETTLED, EVERY = 4000, 2000, 100
+STEPS, FIRST_SAVED, SAVE_EVERY = 4000, 2000, 100
 SIZES = [64, 32, 10]
 
 
@@ -27,17 +27,17 @@ def half_squared_norm(output: Tensor, target: Tensor) -> Tensor:
 
 
 def train(rate: float, folder: Path) -> None:
-    """Gradient descent on 500 centred digits; a checkpoint every 100 steps from step 2000 on."""
+    """Gradient descent on 500 centered digits; saves a checkpoint every 100 steps from step 2000 on."""
     folder.mkdir(parents=True, exist_ok=True)
     inputs, labels = (torch.cat(parts)[:500] for parts in zip(*digits(), strict=True))
-    inputs -= inputs.mean(dim=0)  # else the mean image's own direction is too sharp for the larger steps
+    inputs -= inputs.mean(dim=0)  # without this the direction of the mean image is too sharp for the larger steps
     targets = functional.one_hot(labels, 10).float()
     torch.manual_seed(0)
     model = mlp(SIZES, "tanh")
     descent = torch.optim.SGD(model.parameters(), lr=rate)
     spec = {"model": "mlp", "model_args": {"sizes": SIZES, "activation": "tanh"}}
     for step in range(STEPS):
-        if step >= SETTLED and step % EVERY == 0:
+        if step >= FIRST_SAVED and step % SAVE_EVERY == 0:
             landscape.save(folder / f"step-{step}.pt", model, data=(inputs, targets), spec=spec)
         descent.zero_grad()
         half_squared_norm(model(inputs), targets).mean().backward()
@@ -45,6 +45,6 @@ def train(rate: float, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # matrices as small as these gain nothing from more
+    torch.set_num_threads(1)  # more threads do not speed up such small matrices
     for rate in RATES:
         train(rate, Path(sys.argv[1]) / f"lr-{rate}")
