@@ -19,7 +19,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Eig, Objective, checkpoints
-from landscape.compute.strategy import Engine, Strategy
+from landscape.compute.strategy import ProductSettings, Strategy
 from landscape.operators import HessianOperator, PyHessianOperator
 from landscape.zoo import char_transformer, digits, mlp, resnet
 
@@ -66,9 +66,11 @@ def nets(device: str) -> dict[str, Net]:
     }
 
 
-def objective_of(net: Net, engine: Engine | None = None, **options: Any) -> Objective:
+def objective_of(net: Net, settings: ProductSettings | None = None, **options: Any) -> Objective:
     model, inputs, targets = net
-    return Objective(model, [(inputs, targets)], "cross_entropy", device=str(inputs.device), engine=engine, **options)
+    return Objective(
+        model, [(inputs, targets)], "cross_entropy", device=str(inputs.device), settings=settings, **options
+    )
 
 
 def gradient_of(net: Net) -> Callable[[], Tensor]:
@@ -83,9 +85,9 @@ def gradient_of(net: Net) -> Callable[[], Tensor]:
     return gradient
 
 
-def ours(net: Net, block: Tensor, engine: Engine) -> tuple[Callable[[], Tensor], Objective]:
+def ours(net: Net, block: Tensor, settings: ProductSettings) -> tuple[Callable[[], Tensor], Objective]:
     """The product as a long run makes it: with the graph kept, and after the trial."""
-    objective = objective_of(net, engine)
+    objective = objective_of(net, settings)
     operator = HessianOperator(objective)
     return lambda: operator @ block, objective
 
@@ -97,17 +99,17 @@ def jobs_of(
     model, inputs, targets = net
     size = sum(p.numel() for p in model.parameters())
     block = columns_of(size, columns, device=str(inputs.device))
-    auto, objective = ours(net, block, Engine())
+    auto, objective = ours(net, block, ProductSettings())
     expected = auto()
-    (taken,) = objective.engine.ways.values()
-    ways = {"landscape": auto, "landscape, loop": ours(net, block, Engine("loop"))[0]}
+    (taken,) = objective.strategies.chosen.values()
+    ways = {"landscape": auto, "landscape, loop": ours(net, block, ProductSettings("loop"))[0]}
     if columns > 1:
-        ways["landscape, vmap"] = ours(net, block, Engine("vmap"))[0]
+        ways["landscape, vmap"] = ours(net, block, ProductSettings("vmap"))[0]
     if small:
-        ways["landscape, linearize"] = ours(net, block, Engine("linearize"))[0]
+        ways["landscape, linearize"] = ours(net, block, ProductSettings("linearize"))[0]
     if compiled:
-        ways["landscape, compiled"] = ours(net, block, Engine("loop", compile=True))[0]
-        again = objective_of(net, Engine("loop"))
+        ways["landscape, compiled"] = ours(net, block, ProductSettings("loop", compile=True))[0]
+        again = objective_of(net, ProductSettings("loop"))
         ways["landscape, loop, graph rebuilt"] = lambda: HessianOperator(again) @ block
     theirs = PyHessianOperator(objective)
     ways["PyHessian"] = lambda: theirs @ block
@@ -161,15 +163,19 @@ def memory(device: str, repeats: int) -> dict[str, dict[str, float]]:
     rows = {}
     for name, net in nets(device).items():
         size = sum(p.numel() for p in net[0].parameters())
-        for columns, engine in ((1, Engine("loop")), (8, Engine("loop")), (8, Engine("vmap"))):
+        for columns, settings in (
+            (1, ProductSettings("loop")),
+            (8, ProductSettings("loop")),
+            (8, ProductSettings("vmap")),
+        ):
             block = columns_of(size, columns, device=device)
-            objective = objective_of(net, engine)
+            objective = objective_of(net, settings)
             operator = HessianOperator(objective)
-            way = Strategy("vmap", columns) if engine.hvp == "vmap" else Strategy()
-            planned = operator.planned_bytes(columns, way)
+            way = Strategy("vmap", columns) if settings.hvp == "vmap" else Strategy()
+            planned = operator.strategy_bytes(columns, way)
             operator @ block
             peak = harness.peak_bytes(lambda objective=objective, block=block: HessianOperator(objective) @ block)
-            rows[f"{name.partition(':')[0]}, K = {columns}, {engine.hvp}"] = {
+            rows[f"{name.partition(':')[0]}, K = {columns}, {settings.hvp}"] = {
                 "measured [MB]": peak / 1e6,
                 "planned [MB]": planned / 1e6,
                 "measured / planned": peak / planned,
@@ -286,7 +292,7 @@ def profile(device: str, repeats: int) -> dict[str, dict[str, float]]:
     rows = {}
     for name, net in nets(device).items():
         block = columns_of(sum(p.numel() for p in net[0].parameters()), 8, device=device)
-        job, _ = ours(net, block, Engine())
+        job, _ = ours(net, block, ProductSettings())
         seconds = harness.interleaved({"gradient": gradient_of(net), "product": job}, repeats, device)
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.startswith("cuda") else [])
         with torch.profiler.profile(activities=activities) as found:

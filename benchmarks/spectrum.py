@@ -66,7 +66,7 @@ def matrix_of(objective: Objective) -> tuple[HessianOperator, Tensor]:
 def lanczos_runs(objective: Objective, *, together: int, seed: int = 0) -> None:
     whole = [objective.space.whole_group()]
     running = batched_lanczos(
-        HessianOperator(objective), whole, probes=PROBES, steps=STEPS, together=together, seed=seed
+        HessianOperator(objective), whole, probes=PROBES, steps=STEPS, probes_per_pass=together, seed=seed
     )
     for _ in running:
         pass
@@ -82,7 +82,7 @@ def overheads(device: str, repeats: int) -> dict[str, dict[str, float]]:
         for _ in range(3):
             operator.seconds, began = 0.0, time.perf_counter()
             whole = [objective.space.whole_group()]
-            for _ in batched_lanczos(operator, whole, probes=PROBES, steps=STEPS // 4, together=PROBES):
+            for _ in batched_lanczos(operator, whole, probes=PROBES, steps=STEPS // 4, probes_per_pass=PROBES):
                 pass
             shares.append((time.perf_counter() - began) / operator.seconds)
         row = {"parameters": objective.space.size, "time / products' own time": float(np.median(shares))}

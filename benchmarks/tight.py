@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from landscape import Objective
-from landscape.compute.strategy import Engine
+from landscape.compute.strategy import ProductSettings
 from landscape.operators import HessianOperator
 
 COLUMNS = 4
@@ -28,7 +28,7 @@ def main(limit: int) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 1024), nn.Tanh(), nn.Linear(1024, 1024), nn.Tanh(), nn.Linear(1024, 10))
     data = [(torch.randn(4000, 64), torch.randint(0, 10, (4000,)))]
-    objective = Objective(net, data, "cross_entropy", device="cpu", micro_batch=4000, engine=Engine("vmap"))
+    objective = Objective(net, data, "cross_entropy", device="cpu", micro_batch=4000, settings=ProductSettings("vmap"))
     operator, block = HessianOperator(objective), torch.randn(objective.space.size, COLUMNS)
     objective.gradient()  # what libraries allocate once
     before = virtual("VmSize")
@@ -36,7 +36,7 @@ def main(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (before + limit, before + limit))
     for _ in range(2):  # the second with kept graphs, if they fit
         product = operator @ block
-    (way,) = objective.engine.ways.values()
+    (way,) = objective.strategies.chosen.values()
     found = {
         "bytes": virtual("VmPeak") - before,
         "micro-batch": objective.micro_batch,

@@ -16,6 +16,7 @@ DATA = "data"
 # The spelling of the first versions, which checkpoints, settings, results and baselines may still hold. Fingerprints
 # and seeds always use it, so that results of all versions stay comparable.
 FORMER_POPULATIONS = {"memorised": MEMORIZED}
+OperatorName = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]
 
 

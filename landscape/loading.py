@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landscape import checkpoints
 from landscape.checkpoints import optimizer
 from landscape.checkpoints.names import strip_wrappers
-from landscape.compute.strategy import Engine
+from landscape.compute.strategy import ProductSettings
 from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
@@ -56,7 +56,7 @@ def load(
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
-        engine=Engine(
+        settings=ProductSettings(
             hvp=conditions.hvp,
             compile=conditions.compile,
             cuda_graphs=conditions.cuda_graphs,

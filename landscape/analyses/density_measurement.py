@@ -17,7 +17,6 @@ from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.analyses.shared.products import BLOCK_COST, build_operator, product_facts, seconds_per_product
 from landscape.compute.budget import room
 from landscape.errors import UsageError
-from landscape.operators.block_diagonal import block_diagonal
 
 if TYPE_CHECKING:
     from landscape.analyses.density import Density, DensityResult
@@ -41,7 +40,7 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
         del state, steps  # and with them the basis
     block_rules: list[QuadratureRule] = []
     if groups:
-        blocks, done = block_diagonal(operator, groups), prefix_state("whole", whole)
+        blocks, done = operator.block_diagonal(groups), prefix_state("whole", whole)
         state = yield from _run(analysis, blocks, groups, together, resume, "layers", done)
         block_rules = rules_with_exact_outliers(state, groups)
     return density_result(
@@ -89,7 +88,13 @@ def _run(
     saved = phase_state(phase, resume or {})
     state = restore(BatchedLanczosState, saved, operator.like) if saved else None
     running = batched_lanczos(
-        operator, groups, probes=analysis.probes, steps=steps, together=together, seed=analysis.seed, resume=state
+        operator,
+        groups,
+        probes=analysis.probes,
+        steps=steps,
+        probes_per_pass=together,
+        seed=analysis.seed,
+        resume=state,
     )
     passes = -(-analysis.probes // together) * steps
     for state in running:

@@ -11,7 +11,6 @@ from landscape.algorithms.lanczos import per_block
 from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.per_layer import layer_table
-from landscape.operators.block_diagonal import block_diagonal
 
 if TYPE_CHECKING:
     from landscape.algorithms.lanczos.per_block import BlockSearchState
@@ -37,7 +36,7 @@ def search_blocks(
     As for the whole matrix, converged pairs are then locked. Another start looks for copies and for skipped values
     during `wanted.confirm` passes, in all blocks at once, until no block finds any.
     """
-    blocks = block_diagonal(operator, groups)
+    blocks = operator.block_diagonal(groups)
     usable = bool(resume) and int(resume["steps"]) == steps
     state = earlier = restore(per_block.BlockSearchState, resume, operator.like) if usable else None
     for state in per_block.block_lanczos_search(

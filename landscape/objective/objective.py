@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from landscape.compute.devices import as_device
 from landscape.compute.precision import full_precision
-from landscape.compute.strategy import Engine
+from landscape.compute.strategy import ProductSettings, StrategyCache
 from landscape.data.batches import Batch
 from landscape.data.prefetch import prefetch
 from landscape.errors import NumericalError, UsageError
@@ -55,7 +55,7 @@ class Objective(BatchLoss):
     so many samples only. `loss` is whatever `landscape.losses.as_loss` takes, `hf` for a Hugging Face model's own, or
     None if the shapes decide. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
     positive diagonal by parameter, or a function that returns one. `populations` are further data by name, or functions
-    that return them; `engine` says how products are made. Nothing in the model changes: not its mode, its
+    that return them; `settings` are those of Hessian-vector products. Nothing in the model changes: not its mode, its
     `requires_grad`, its `.grad` or its buffers.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
@@ -83,11 +83,12 @@ class Objective(BatchLoss):
         preconditioner: NamedTensors | Callable[[], NamedTensors] | None = None,
         source: Source | None = None,
         populations: Mapping[str, Any] = MappingProxyType({}),
-        engine: Engine | None = None,
+        settings: ProductSettings | None = None,
     ) -> None:
         self.device = as_device(device)
-        self.engine = engine or Engine()
-        _require_possible(self.engine, self.device)
+        self.settings = settings or ProductSettings()
+        _require_possible(self.settings, self.device)
+        self.strategies = StrategyCache()
         self.dtype = DTYPES[dtype]
         self.source = source or Source()
         self.populations = populations
@@ -101,7 +102,7 @@ class Objective(BatchLoss):
             dtype=self.dtype,
             micro_batch=micro_batch,
             limit=limit,
-            tf32=self.engine.tf32,
+            tf32=self.settings.tf32,
         )
         super().__init__(prepared.function, prepared.loss)
         self.theta: Tensor = weights.theta
@@ -175,7 +176,7 @@ class Objective(BatchLoss):
     def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """As `accumulate`, of several quantities at once."""
         totals: tuple[Tensor, ...] = ()
-        with full_precision(self.engine.tf32):
+        with full_precision(self.settings.tf32):
             for piece in prefetch(self.micro_batches(), self.device, self.dtype):
                 for parts in planning.run_on_fitting_parts(kernel, piece, self.device, self.dtype, self._shrink):
                     totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
@@ -252,25 +253,27 @@ class Objective(BatchLoss):
     @property
     def tf32(self) -> bool:
         """Whether CUDA multiplies float32 numbers with ten bits of mantissa."""
-        return self.engine.tf32 and self.device.type == "cuda"
+        return self.settings.tf32 and self.device.type == "cuda"
 
-    def resume_settings(self, ways: str, micro_batch: int, device: str) -> None:
+    def resume_settings(self, strategies: str, micro_batch: int, device: str) -> None:
         """Reuses the strategies and the micro-batch of the run being resumed, unless the user has set them now.
 
         The same arithmetic in the same order gives the same last bits. Nothing is reused from another kind of device.
         """
         if torch.device(device).type != self.device.type:
             return
-        self.engine.recall(ways)
+        self.strategies.restore(strategies, self.settings)
         if self._micro_batch_is_planned:
             self.micro_batch = micro_batch
 
 
-def _require_possible(engine: Engine, device: torch.device) -> None:
+def _require_possible(settings: ProductSettings, device: torch.device) -> None:
     """Raises UsageError for settings of products that exclude each other, or that the device does not have."""
-    if engine.hvp == "linearize" and (engine.compile or engine.cuda_graphs == "on"):
-        raise UsageError("--hvp linearize is a way of its own", fix="leave out --compile and --cuda-graphs on")
-    if engine.cuda_graphs == "on" and device.type != "cuda":
+    if settings.hvp == "linearize" and (settings.compile or settings.cuda_graphs == "on"):
+        raise UsageError(
+            "--hvp linearize excludes --compile and --cuda-graphs on", fix="leave out --compile and --cuda-graphs on"
+        )
+    if settings.cuda_graphs == "on" and device.type != "cuda":
         raise UsageError(f"--cuda-graphs on is for CUDA, not for {device}", fix="--cuda-graphs auto")
 
 

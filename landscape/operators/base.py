@@ -1,13 +1,19 @@
-"""What every operator is: a size, a prototype tensor, and a product with a block of columns."""
+"""The interface of operators: a size, a prototype tensor, and the product with a block of columns."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-DENSE_COLUMNS = 64  # columns at once in to_dense: enough to share passes, few enough for memory
+from landscape.compute.strategy import Strategy
+from landscape.errors import UsageError
+from landscape.network.space import ParameterGroup
+
+DENSE_COLUMNS = 64  # columns per product in to_dense: enough to share passes, few enough for memory
+WIDE_BYTES = 256 << 20  # most bytes of the columns that BlockDiagonalOperator multiplies together
 
 
 class LinearOperator(ABC):
@@ -33,3 +39,65 @@ class LinearOperator(ABC):
         """The matrix itself, `(P, P)`: for tests and tiny models."""
         identity = torch.eye(self.size, dtype=self.like.dtype, device=self.like.device)
         return torch.cat([self.matmat(columns) for columns in torch.split(identity, DENSE_COLUMNS, dim=1)], dim=1)
+
+    def block_diagonal(self, groups: Sequence[ParameterGroup]) -> LinearOperator:
+        """The diagonal blocks of the matrix on these groups of parameters; all other entries are zero."""
+        return BlockDiagonalOperator(self, groups)
+
+    @property
+    def additive(self) -> bool:
+        """Whether the matrix is a sum over samples, so that `quadratics` works."""
+        return False
+
+    def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """v'S v for each column v and each group's own sum S over samples, and each group's number of loss terms.
+
+        Shapes `(G, K)` and `(G,)`, float64. The groups of samples end before the ascending `cuts`, which are positions
+        in the data set; the last group is the rest. Raises UsageError if the matrix is not `additive`.
+        """
+        del block, cuts
+        raise UsageError(f"{type(self).__name__} is not a sum over samples", fix="--operator hessian")
+
+    def strategy(self, columns: int) -> Strategy | None:
+        """The strategy of the last products with so many columns; None without any, or if there is one way only."""
+        del columns
+        return None
+
+    def strategy_bytes(self, columns: int, strategy: Strategy) -> int:
+        """The peak memory of a product with so many columns; raises UsageError for operators without strategies."""
+        del columns, strategy
+        raise UsageError(f"{type(self).__name__} has no strategies to choose from", fix="--operator hessian")
+
+
+class BlockDiagonalOperator(LinearOperator):
+    """diag(A_11, A_22, ...) of any operator A; rows and columns outside the groups are zero.
+
+    A product with one column multiplies A by a column for every group.
+    """
+
+    def __init__(self, inner: LinearOperator, groups: Sequence[ParameterGroup]) -> None:
+        self.inner = inner
+        self.groups = groups
+        self.like = inner.like
+        self.size = inner.size
+
+    def matmat(self, block: Tensor) -> Tensor:
+        """The product `(P, K)`, by products of A with as many groups' columns as `WIDE_BYTES` allows."""
+        product = torch.zeros_like(block)
+        columns = block.shape[1]
+        groups_per_product = max(1, WIDE_BYTES // max(block.nbytes, 1))
+        for first in range(0, len(self.groups), groups_per_product):
+            some = self.groups[first : first + groups_per_product]
+            wide = torch.zeros((len(some), columns, self.size), dtype=block.dtype, device=block.device)
+            for rows, group in zip(wide, some, strict=True):
+                _copy(group, block.T, rows)
+            image = self.inner.matmat(wide.view(-1, self.size).T).T.reshape(wide.shape)
+            for rows, group in zip(image, some, strict=True):
+                _copy(group, rows, product.T)
+        return product
+
+
+def _copy(group: ParameterGroup, source: Tensor, target: Tensor) -> None:
+    """Copies the group's coordinates along the last axis."""
+    for there, here in zip(group.of(target), group.of(source), strict=True):
+        there.copy_(here)

@@ -21,21 +21,23 @@ from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
 
-# M applied to K vectors, so many at once: for each output a tensor of K rows
-Weigh = Callable[[list[Tensor], int], list[Tensor]]
+# M times K vectors: for each output a tensor of K rows; the number says how many vectors share a call
+OutputProduct = Callable[[list[Tensor], int], list[Tensor]]
 
 
 class OutputOperator(SummedOperator):
-    """J'M J summed over samples and divided by the count; J v is taken as the derivative of u -> (J'u)'v.
+    """J'M J summed over samples and divided by the count, for a matrix M on the outputs of each sample.
 
-    That needs reverse passes only, like the Hessian, where forward rules are lacking.
+    J v is computed as the derivative of u -> (J'u)'v. That needs reverse passes only, as the Hessian does, where
+    forward-mode rules are missing.
     """
 
     @abstractmethod
-    def weighing(self, output: Any, batch: Batch) -> Weigh:
+    def output_product(self, output: Any, batch: Batch) -> OutputProduct:
         """The product with M, given the batch's detached output, whose leaves require gradients."""
 
     def graph(self, batch: Batch) -> Graph:
+        """The graph of one batch's outputs and of u -> J'u."""
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():
             output = self.objective.batch_output(theta, batch)
@@ -45,71 +47,75 @@ class OutputOperator(SummedOperator):
                     f"--operator needs outputs in tensors, tuples or dictionaries, not {type(output).__name__}",
                     fix="--operator hessian, or a model that returns tensors",
                 )
-            weigh = self.weighing(map_tensors(_detached, output), batch)
+            multiply = self.output_product(map_tensors(_detach, output), batch)
             duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
-            (dual,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
+            (pulled,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
 
-        def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
-            pushed = pull_back([dual], duals, [block.T.contiguous()], together=together, keep=True)
-            weighed = weigh(pushed, together)
-            return pull_back(outputs, [theta], weighed, together=together, keep=keep)[0].T
+        def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
+            pushed = pull_back([pulled], duals, [block.T.contiguous()], chunk_size=chunk_size, retain_graph=True)
+            images = multiply(pushed, chunk_size)
+            return pull_back(outputs, [theta], images, chunk_size=chunk_size, retain_graph=retain_graph)[0].T
 
         return product
 
 
 class GaussNewtonOperator(OutputOperator):
-    """The generalised Gauss-Newton matrix: M is the loss' own Hessian in the outputs (Schraudolph 2002, section 3).
+    """The generalized Gauss-Newton matrix: M is the loss' own Hessian in the outputs (Schraudolph 2002, section 3).
 
     It is positive semidefinite if the loss is convex in the outputs, as cross-entropy and mse are.
     """
 
     name: ClassVar[str] = "ggn"
 
-    def weighing(self, output: Any, batch: Batch) -> Weigh:
+    def output_product(self, output: Any, batch: Batch) -> OutputProduct:
+        """The product with the Hessian of the batch's loss in its outputs."""
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
         total = self.objective.loss_total(output, batch)
-        several = len(outputs) > 1  # the loss may leave some out; a single one that is left out is a missing formula
-        slopes = torch.autograd.grad(total, outputs, create_graph=True, allow_unused=several)
-        curved = [slope for slope in slopes if slope is not None and slope.requires_grad]
+        # a loss may ignore one of several outputs; if it ignores a single one, a derivative formula is missing
+        several = len(outputs) > 1
+        gradients = torch.autograd.grad(total, outputs, create_graph=True, allow_unused=several)
+        curved = [gradient for gradient in gradients if gradient is not None and gradient.requires_grad]
         if not curved:  # a loss that is linear in the outputs
-            return lambda vectors, together: [torch.zeros_like(vector) for vector in vectors]
+            return lambda vectors, chunk_size: [torch.zeros_like(vector) for vector in vectors]
 
-        def weigh(vectors: list[Tensor], together: int) -> list[Tensor]:
-            some = [v for v, slope in zip(vectors, slopes, strict=True) if slope is not None and slope.requires_grad]
-            return pull_back(curved, outputs, some, together=together, keep=True, allow_unused=several)
+        def multiply(vectors: list[Tensor], chunk_size: int) -> list[Tensor]:
+            pairs = zip(vectors, gradients, strict=True)
+            rows = [v for v, gradient in pairs if gradient is not None and gradient.requires_grad]
+            return pull_back(curved, outputs, rows, chunk_size=chunk_size, retain_graph=True, allow_unused=several)
 
-        return weigh
+        return multiply
 
 
 class EmpiricalFisherOperator(OutputOperator):
-    """The sum of g g' over the data, with g the gradient of one datum's loss at its own target.
+    """The sum of g g' over the data, with g the gradient of one term of the loss at its own target.
 
-    A datum is what a target stands for: with cross-entropy every target that counts, else a sample. This is neither the
-    Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019).
+    A term belongs to one target: with cross-entropy each target that counts, otherwise each sample. The matrix is
+    neither the Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019).
     """
 
     name: ClassVar[str] = "empirical-fisher"
 
-    def weighing(self, output: Any, batch: Batch) -> Weigh:
-        return _outer([self._slopes(output, batch)], self._class_axis(output, batch))
+    def output_product(self, output: Any, batch: Batch) -> OutputProduct:
+        """The product with g g', g the loss' gradient in the outputs."""
+        return _outer_product([self._output_gradients(output, batch)], self._class_axis(output, batch))
 
-    def _slopes(self, output: Any, batch: Batch, targets: Any = None) -> list[Tensor]:
+    def _output_gradients(self, output: Any, batch: Batch, targets: Any = None) -> list[Tensor]:
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
         total = self.objective.loss_total(output, batch, targets)
-        slopes = torch.autograd.grad(total, outputs, allow_unused=True)
-        return [torch.zeros_like(leaf) if s is None else s for leaf, s in zip(outputs, slopes, strict=True)]
+        gradients = torch.autograd.grad(total, outputs, allow_unused=True)
+        return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(outputs, gradients, strict=True)]
 
     def _class_axis(self, output: Any, batch: Batch) -> int | None:
-        """The axis over which one datum's outputs run; None: all but the first."""
+        """The axis of the output that holds the numbers of one term; None: all axes but the first."""
         return self.objective.loss.structure.axis(output, batch.targets)
 
 
 class FisherOperator(EmpiricalFisherOperator):
-    """The Fisher matrix with labels drawn from the model's own distribution, `labels` for each datum.
+    """The Fisher matrix with labels drawn from the model's own distribution, `labels` for each term of the loss.
 
     Its expectation is the Gauss-Newton matrix for cross-entropy, mse and bce (Martens 2020, section 9.2). A sample's
-    labels depend on `seed` and its place in the data alone: the operator is the same in every product. Raises
-    TaskError for a loss that is no likelihood.
+    labels depend only on `seed` and its position in the data, so every product has the same matrix. Raises TaskError
+    for a loss that is no likelihood.
     """
 
     name: ClassVar[str] = "fisher"
@@ -120,35 +126,38 @@ class FisherOperator(EmpiricalFisherOperator):
             raise no_likelihood(objective.loss.name)
         self.seed, self.labels = seed, labels
 
-    def weighing(self, output: Any, batch: Batch) -> Weigh:
+    def output_product(self, output: Any, batch: Batch) -> OutputProduct:
+        """The product with the mean of g g' over the labels drawn."""
         if not isinstance(output, Tensor):
             raise TaskError("the Fisher matrix needs a model with one output tensor", fix="--operator ggn")
-        slopes = []
+        gradients = []
         for draw in range(self.labels):
-            slopes.append(self._slopes(output, batch, draw_labels(self.objective, output, batch, self.seed, draw)))
-        return _outer(slopes, self._class_axis(output, batch))
+            labels = draw_labels(self.objective, output, batch, self.seed, draw)
+            gradients.append(self._output_gradients(output, batch, labels))
+        return _outer_product(gradients, self._class_axis(output, batch))
 
 
-def _detached(tensor: Tensor) -> Tensor:
+def _detach(tensor: Tensor) -> Tensor:
+    """The tensor as a leaf that requires gradients if the tensor did."""
     return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
-def _outer(draws: list[list[Tensor]], axis: int | None) -> Weigh:
-    """The mean over draws of s s' for each datum, with s its slopes over all outputs."""
+def _outer_product(draws: list[list[Tensor]], axis: int | None) -> OutputProduct:
+    """The product with the mean over draws of g g' for each term, g its gradient in all outputs."""
 
-    def overlap(slopes: list[Tensor], vectors: list[Tensor]) -> list[Tensor]:
-        """s'v of each datum, in a shape that multiplies each output's slopes."""
-        if axis is not None:  # one output, whose other axes run over data
-            return [(slopes[0] * vectors[0]).sum(dim=axis + 1, keepdim=True)]
-        pairs = zip(slopes, vectors, strict=True)
-        each = torch.stack([(s * v).flatten(2).sum(dim=2) if s.ndim > 1 else s * v for s, v in pairs]).sum(dim=0)
-        return [each.reshape(*each.shape, *[1] * (s.ndim - 1)) for s in slopes]
+    def overlap(gradients: list[Tensor], vectors: list[Tensor]) -> list[Tensor]:
+        """g'v of each term, in shapes that multiply each output's gradient."""
+        if axis is not None:  # one output, whose other axes run over terms
+            return [(gradients[0] * vectors[0]).sum(dim=axis + 1, keepdim=True)]
+        pairs = zip(gradients, vectors, strict=True)
+        each = torch.stack([(g * v).flatten(2).sum(dim=2) if g.ndim > 1 else g * v for g, v in pairs]).sum(dim=0)
+        return [each.reshape(*each.shape, *[1] * (g.ndim - 1)) for g in gradients]
 
-    def weigh(vectors: list[Tensor], together: int) -> list[Tensor]:  # noqa: ARG001 (a Graph's)
-        weighed = [torch.zeros_like(vector) for vector in vectors]
-        for slopes in draws:
-            for total, slope, scale in zip(weighed, slopes, overlap(slopes, vectors), strict=True):
-                total += slope * scale / len(draws)
-        return weighed
+    def multiply(vectors: list[Tensor], chunk_size: int) -> list[Tensor]:  # noqa: ARG001 (an OutputProduct's)
+        images = [torch.zeros_like(vector) for vector in vectors]
+        for gradients in draws:
+            for image, gradient, scale in zip(images, gradients, overlap(gradients, vectors), strict=True):
+                image += gradient * scale / len(draws)
+        return images
 
-    return weigh
+    return multiply

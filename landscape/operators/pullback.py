@@ -1,4 +1,4 @@
-"""Vectors pulled back through a graph: one call for each, or batched calls for several."""
+"""Vector-Jacobian products for several vectors: one backward pass for each, or vmapped passes for several."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 from landscape.compute import memory
 from landscape.errors import TaskError
 
-# Numbers below which the derivative of u'v is taken, a number, rather than J'v: it is the same, costs two passes over
-# the vectors, and spares torch the import of sympy, with which it checks the shapes of v: .3 s once
-SUMMED = 1 << 20
-WRITTEN = "modified by an inplace operation"  # what torch says of a kept graph into which the model wrote
-NOT_TWICE = (  # what torch says of an operation that can be differentiated only once
+# With fewer output entries than this, the scalar u'v is differentiated instead of passing v to torch.autograd.grad.
+# The result is the same and costs two more passes over the vectors, but torch checks the shape of v with sympy, whose
+# import takes 0.3 s once.
+SCALAR_ENTRIES = 1 << 20
+INPLACE_MESSAGE = "modified by an inplace operation"  # torch's error if the model wrote into a kept graph
+NO_SECOND_DERIVATIVE_MESSAGES = (  # torch's errors for operations that can be differentiated only once
     "is not implemented",
     "not differentiable",
     "appears to not have been used",
@@ -24,7 +25,7 @@ NOT_TWICE = (  # what torch says of an operation that can be differentiated only
 
 
 class NoBatchingError(Exception):
-    """The graph has an operation without a rule for several vectors at once."""
+    """The graph has an operation without a vmap rule."""
 
 
 def pull_back(
@@ -32,66 +33,81 @@ def pull_back(
     inputs: Sequence[Tensor],
     vectors: Sequence[Tensor],
     *,
-    together: int = 1,
-    keep: bool = False,
+    chunk_size: int = 1,
+    retain_graph: bool = False,
     allow_unused: bool = False,
 ) -> list[Tensor]:
-    """J'v for K vectors: `vectors` has, for each output, a tensor of K rows; so has the answer for each input.
+    """J'v for K vectors v: for each output `vectors` holds `(K, *shape)`; the result holds the same for each input.
 
-    `together` of them share a call (1: a loop over all). `keep` leaves the graph for another call; with `allow_unused`
-    inputs that the outputs do not depend on have zeros. Raises TaskError that names an operation without a second
-    derivative, and NoBatchingError for one that cannot take several vectors at once.
+    `chunk_size` vectors share a vmapped call; 1 is a loop. `retain_graph` leaves the graph for another call. With
+    `allow_unused`, inputs that the outputs do not depend on get zeros. Raises TaskError with the name of an operation
+    without a second derivative, and NoBatchingError for an operation without a vmap rule.
     """
     count = len(vectors[0])
     rows: list[Tensor] = [] if count else [x.new_empty((0, *x.shape)) for x in inputs]
-    for first in range(0, count, together):
-        some = [vector[first : first + together] for vector in vectors]
-        last = first + together >= count
-        if together == 1:
-            alone = [vector[0] for vector in some]
-            parts = list(_once(outputs, inputs, alone, keep=keep or not last, allow_unused=allow_unused))
+    for first in range(0, count, chunk_size):
+        chunk = [vector[first : first + chunk_size] for vector in vectors]
+        retain = retain_graph or first + chunk_size < count
+        if chunk_size == 1:
+            single = [vector[0] for vector in chunk]
+            parts = list(_grad(outputs, inputs, single, retain_graph=retain, allow_unused=allow_unused))
         else:
-            parts = _batched(outputs, inputs, some, keep=keep or not last, allow_unused=allow_unused)
-        if together >= count > 1:
+            parts = _vmapped_grad(outputs, inputs, chunk, retain_graph=retain, allow_unused=allow_unused)
+        if chunk_size >= count > 1:
             return parts
         rows = rows or [part.new_empty((count, *x.shape)) for part, x in zip(parts, inputs, strict=True)]
         for row, part in zip(rows, parts, strict=True):
-            row[first : first + together] = part
-        del parts
+            row[first : first + chunk_size] = part
+        del parts  # frees this chunk before the next one is computed
     return rows
 
 
-def _batched(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool, allow_unused: bool
+def _vmapped_grad(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    allow_unused: bool,
 ) -> list[Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")
             parts = torch.autograd.grad(
-                outputs, inputs, vectors, retain_graph=keep, is_grads_batched=True, allow_unused=allow_unused
+                outputs, inputs, vectors, retain_graph=retain_graph, is_grads_batched=True, allow_unused=allow_unused
             )
     except RuntimeError as error:
-        if memory.is_out_of_memory(error) or WRITTEN in str(error):
+        if memory.is_out_of_memory(error) or INPLACE_MESSAGE in str(error):
             raise
         raise NoBatchingError(str(error)) from error
     count = len(vectors[0])
     return [x.new_zeros((count, *x.shape)) if part is None else part for part, x in zip(parts, inputs, strict=True)]
 
 
-def _once(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, keep: bool, allow_unused: bool
+def _grad(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    allow_unused: bool,
 ) -> tuple[Tensor, ...]:
-    along: Sequence[Tensor] | None = vectors
-    if sum(output.numel() for output in outputs) < SUMMED:
+    directions: Sequence[Tensor] | None = vectors
+    if sum(output.numel() for output in outputs) < SCALAR_ENTRIES:
         with torch.enable_grad():
             parts = [(output * vector).sum() for output, vector in zip(outputs, vectors, strict=True)]
-            outputs, along = [torch.stack(parts).sum()], None
+            outputs, directions = [torch.stack(parts).sum()], None
     try:
         return torch.autograd.grad(
-            outputs, inputs, along, retain_graph=keep, allow_unused=allow_unused, materialize_grads=allow_unused
+            outputs,
+            inputs,
+            directions,
+            retain_graph=retain_graph,
+            allow_unused=allow_unused,
+            materialize_grads=allow_unused,
         )
     except RuntimeError as error:
-        if not any(words in str(error) for words in NOT_TWICE):
+        if not any(words in str(error) for words in NO_SECOND_DERIVATIVE_MESSAGES):
             raise
         raise TaskError(
             f"the model has no second derivative: {str(error).splitlines()[0]}",

@@ -1,4 +1,7 @@
-"""How the outputs move when the parameters do: J v, by two reverse passes (forward rules are lacking in places)."""
+"""J v, the derivative of the outputs along a direction in the parameters, by two reverse passes.
+
+Forward-mode rules are missing for some operations.
+"""
 
 from __future__ import annotations
 

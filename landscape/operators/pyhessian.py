@@ -1,4 +1,4 @@
-"""PyHessian's products and power iteration (Yao et al. 2020) behind our interface: a second opinion.
+"""PyHessian's products and power iteration (Yao et al. 2020) behind landscape's interface: a second opinion.
 
 Its products are right, ragged batches included; its `eigenvalues()` stops on the change of the Rayleigh quotient, so
 its values carry an error of a few per cent on clustered spectra.
@@ -34,11 +34,12 @@ class PyHessianOperator(LinearOperator):
         self.like = objective.theta
         self.size = objective.space.size
         model = self._model_copy()
-        self._require_supported(model)
+        self._check_support(model)
         with _quiet():
             self._computation = hessian(model, self._criterion, dataloader=self, cuda=objective.device.type == "cuda")
 
     def matmat(self, block: Tensor) -> Tensor:
+        """The product `(P, K)`, one column at a time."""
         return torch.stack([self._product(column) for column in block.unbind(dim=1)], dim=1)
 
     def power_iteration(self, count: int, seed: int) -> list[float]:
@@ -49,20 +50,20 @@ class PyHessianOperator(LinearOperator):
 
     def _product(self, vector: Tensor) -> Tensor:
         parts = list(self.objective.space.unflatten(vector.contiguous()).values())
-        with _quiet(), full_precision(self.objective.engine.tf32):
+        with _quiet(), full_precision(self.objective.settings.tf32):
             _, product = self._computation.dataloader_hv_product(parts)
         return torch.cat([part.detach().reshape(-1) for part in product])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The micro-batches as PyHessian wants them."""
+        """The micro-batches as pairs of inputs and targets, as PyHessian takes them."""
         objective = self.objective
         for batch in objective.batches:
             for piece in batch.split(objective.micro_batch):
-                there = to_device(piece, objective.device, objective.dtype)
-                yield there.inputs, there.targets
+                placed = to_device(piece, objective.device, objective.dtype)
+                yield placed.inputs, placed.targets
 
     def _criterion(self, output: Tensor, target: Tensor) -> Tensor:
-        """PyHessian averages batch losses weighted by samples: scaled so that the result is our sum over count."""
+        """The loss, scaled so that PyHessian's average of batch losses by samples is the sum over the term count."""
         objective = self.objective
         return objective.loss.total(objective.scored_output(output), target) * (
             objective.batches.samples / (objective.count * len(target))
@@ -75,7 +76,7 @@ class PyHessianOperator(LinearOperator):
             parameter.requires_grad_(name in objective.space.names)
         return model
 
-    def _require_supported(self, model: nn.Module) -> None:
+    def _check_support(self, model: nn.Module) -> None:
         inputs, targets = next(iter(self))
         if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
             raise UsageError("PyHessian takes one input and one target tensor per batch", fix="--operator hessian")

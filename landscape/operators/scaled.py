@@ -1,9 +1,13 @@
-"""A matrix seen in coordinates of another scale."""
+"""An operator in coordinates of another scale."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
+from landscape.compute.strategy import Strategy
+from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
 
@@ -17,4 +21,30 @@ class ScaledOperator(LinearOperator):
         self.scale = scale[:, None]
 
     def matmat(self, block: Tensor) -> Tensor:
+        """The product `(P, K)`."""
         return self.inner.matmat(block * self.scale).mul_(self.scale)
+
+    def around(self, inner: LinearOperator) -> LinearOperator:
+        """The same scaling of another operator."""
+        return ScaledOperator(inner, self.scale[:, 0])
+
+    def block_diagonal(self, groups: Sequence[ParameterGroup]) -> LinearOperator:
+        """The scaled blocks of A: a diagonal scaling does not mix blocks."""
+        return self.around(self.inner.block_diagonal(groups))
+
+    @property
+    def additive(self) -> bool:
+        """Whether A is a sum over samples."""
+        return self.inner.additive
+
+    def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """v'C S C v for each column v and each group's own sum S; A must be a sum over samples."""
+        return self.inner.quadratics(block * self.scale, cuts)
+
+    def strategy(self, columns: int) -> Strategy | None:
+        """The strategy of A's products."""
+        return self.inner.strategy(columns)
+
+    def strategy_bytes(self, columns: int, strategy: Strategy) -> int:
+        """The peak memory of A's products."""
+        return self.inner.strategy_bytes(columns, strategy)

@@ -1,4 +1,4 @@
-"""Products of the Hessian as recorded programs: linearized once per batch, or compiled once per shape."""
+"""Products of the Hessian as traced programs: linearized once per batch, or compiled once per shape."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import NoBatchingError
 
-WITHOUT_RULE = "MseLossBackward"  # a crash in torch 2.13
+MISSING_FORWARD_RULE = "MseLossBackward"  # torch 2.13 crashes on this node instead of raising an error
+TRACE_TOLERANCE = 1e-3  # largest relative difference to the product: rounding is up to 1e-4 (digits-resnet in float32)
 Program = Callable[..., Tensor]
-SAME = 1e-3  # relative: rounding is up to 1e-4 (digits-resnet in float32)
 
 
 def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -> Graph:
-    """The derivative of the gradient, traced forward over reverse and replayed (`torch.func.linearize`).
+    """The derivative of the gradient, traced forward over reverse by `torch.func.linearize`.
 
-    Two replays are compared with the `plain` graph's product. Raises TaskError if they differ, and for a model with an
-    operation that has no forward rule.
+    Two products of the trace are compared with the product of the `plain` graph. Raises TaskError if they differ, and
+    for a model with an operation that has no forward-mode rule.
     """
 
     def total(point: Tensor) -> Tensor:
         return objective.batch_total(point, batch)
 
-    _require_rules(total, theta)
-    # operations in place would write into what was recorded, and be right once
+    _require_forward_rules(total, theta)
+    # functionalized, because operations in place would write into the trace, which would then be right once only
     gradient = torch.func.functionalize(torch.func.grad(total))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's own
+            warnings.simplefilter("ignore")  # warnings of the tracer
             _, push = torch.func.linearize(gradient, theta.detach())
-    except Exception as error:  # the tracer fails in many ways
+    except Exception as error:  # the tracer may raise anything
         if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
         raise TaskError(
@@ -47,14 +47,14 @@ def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -
             fix="--hvp auto",
         ) from error
 
-    def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
+    def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
         rows = block.T.contiguous()
-        if together == 1:
+        if chunk_size == 1:
             return torch.stack([push(row) for row in rows], dim=1)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="There is a performance drop")
-                images: Tensor = torch.func.vmap(push, chunk_size=together)(rows)
+                images: Tensor = torch.func.vmap(push, chunk_size=chunk_size)(rows)
         except RuntimeError as error:
             if memory.is_out_of_memory(error):
                 raise
@@ -62,18 +62,18 @@ def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -
         return images.T
 
     probe = torch.sin(torch.arange(1.0, len(theta) + 1, dtype=theta.dtype, device=theta.device))[:, None]
-    expected = plain(probe, together=1, keep=False)
+    expected = plain(probe, chunk_size=1, retain_graph=False)
     for _ in range(2):
-        found = product(probe, together=1, keep=True)
-        if not float((found - expected).norm()) <= SAME * float(expected.norm()):
+        image = product(probe, chunk_size=1, retain_graph=True)
+        if not float((image - expected).norm()) <= TRACE_TOLERANCE * float(expected.norm()):
             raise TaskError(
                 "the linearized product is not the Hessian's", why="torch's trace misses something", fix="--hvp auto"
             )
     return product
 
 
-def _require_rules(total: Callable[[Tensor], Tensor], theta: Tensor) -> None:
-    """Raises TaskError for an operation whose lack of a forward rule torch's tracer does not survive."""
+def _require_forward_rules(total: Callable[[Tensor], Tensor], theta: Tensor) -> None:
+    """Raises TaskError for an operation without a forward-mode rule on which torch's tracer crashes."""
     with torch.enable_grad():
         nodes, seen = [total(theta.detach().requires_grad_()).grad_fn], set()
     while nodes:
@@ -82,23 +82,23 @@ def _require_rules(total: Callable[[Tensor], Tensor], theta: Tensor) -> None:
             continue
         seen.add(node)
         nodes += [following for following, _ in node.next_functions]
-        if node.name().startswith(WITHOUT_RULE):
+        if node.name().startswith(MISSING_FORWARD_RULE):
             raise TaskError(f"the gradient cannot be linearized: {node.name()} has no forward rule", fix="--hvp auto")
 
 
 def compile_product(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
-    """The whole product as one program for this shape of batch, computed anew each time with its operations fused.
+    """The whole product, forward pass included, as one program with fused operations for this shape of batch.
 
-    Programs are compiled at a block's first product, and shared by all operators of the objective's engine.
+    A program is compiled at the first product with so many columns, and shared by all operators of the objective.
     """
     shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors_in_map_order(batch))
 
-    def product(block: Tensor, *, together: int, keep: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
-        rows, programs = block.T.contiguous(), objective.engine.programs
-        of = objective.model, objective.loss, objective.space
-        key = *map(id, of), len(rows), shapes
+    def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:  # noqa: ARG001 (a Graph's)
+        rows, programs = block.T.contiguous(), objective.strategies.programs
+        owners = objective.model, objective.loss, objective.space
+        key = *map(id, owners), len(rows), shapes
         if key not in programs:
-            programs[key] = _compiled(objective, theta, batch, rows), of  # held, or another could have its id
+            programs[key] = _compile(objective, theta, batch, rows), owners  # kept alive, or another could get its id
         with torch.no_grad():
             images: Tensor = programs[key][0](theta, rows, *tensors_in_map_order(batch))
         return images.T
@@ -106,7 +106,7 @@ def compile_product(objective: Objective, theta: Tensor, batch: Batch) -> Graph:
     return product
 
 
-def _compiled(objective: Objective, theta: Tensor, batch: Batch, rows: Tensor) -> Program:
+def _compile(objective: Objective, theta: Tensor, batch: Batch, rows: Tensor) -> Program:
     several = len(rows) > 1
 
     def product(theta: Tensor, rows: Tensor, *tensors: Tensor) -> Tensor:
@@ -120,9 +120,9 @@ def _compiled(objective: Objective, theta: Tensor, batch: Batch, rows: Tensor) -
         return images if several else images[None]
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler's own
+        warnings.simplefilter("ignore")  # warnings of the compiler
         traced = make_fx(product)(theta, rows, *tensors_in_map_order(batch))
         program: Program = torch.compile(traced, dynamic=False, fullgraph=True)
         with torch.no_grad():
-            program(theta, rows, *tensors_in_map_order(batch))  # this is when it is compiled
+            program(theta, rows, *tensors_in_map_order(batch))  # compiles it
     return program

@@ -33,7 +33,7 @@ def result_attributes(
         "options": json.dumps(analysis.identity(), sort_keys=True),
         "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
         "environment": json.dumps(environment(), sort_keys=True),
-        "notes": json.dumps([*objective.notes, *result.notes]),
+        "notes": json.dumps([*objective.notes, *objective.strategies.notes, *result.notes]),
         "checkpoint": str(source.path or ""),
         "checkpoint_sha256": source.sha256,
         "data_sha256": objective.batches.sha256,
@@ -43,7 +43,7 @@ def result_attributes(
         "device": str(objective.device),
         "dtype": str(objective.dtype).removeprefix("torch."),
         "micro_batch": objective.micro_batch,
-        "hvp": json.dumps(list(objective.engine.descriptions())),
+        "hvp": json.dumps(list(objective.strategies.descriptions())),
         "wall_time_s": seconds,
         "products": getattr(result, "products", 0),
     }

@@ -155,7 +155,7 @@ class Session:
     def _next_step(self, steps: Generator[Progress, None, Result]) -> Progress:
         from landscape.compute.precision import full_precision
 
-        with full_precision(self.objective.engine.tf32):
+        with full_precision(self.objective.settings.tf32):
             return next(steps)
 
     def _interruption(self, progress: Progress, writer: SnapshotWriter | None) -> Interrupted:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SNAPSHOT_INTERVAL = 20  # times what the last snapshot took: snapshots take at most 5 % of the run
 MIN_SECONDS_AT_STAKE = 1.0  # of work since the last snapshot; less is not worth one
 LOSS_TOLERANCE = 1e-4  # relative: if a resumed run's loss differs more, its model is another one with the same weights
-SNAPSHOT_ATTRIBUTES = frozenset({"fingerprint", "loss", "seconds", "ways", "micro_batch", "device"})
+SNAPSHOT_ATTRIBUTES = frozenset({"fingerprint", "loss", "seconds", "strategies", "micro_batch", "device"})
 
 
 class EarlierWork(NamedTuple):
@@ -57,7 +57,7 @@ class SnapshotWriter:
         about = {
             "fingerprint": self.fingerprint.to_json(),
             "loss": repr(self.objective.reference.loss),
-            "ways": self.objective.engine.to_json(),
+            "strategies": self.objective.strategies.to_json(),
             "micro_batch": repr(self.objective.micro_batch),
             "device": str(self.objective.device),
             "seconds": repr(start - self.began),
@@ -81,7 +81,7 @@ def resume_snapshot(
         raise OutputError(f"{path} is no snapshot of this version of landscape", fix="--restart discards it")
     differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
     if not differences:
-        objective.resume_settings(about["ways"], int(about["micro_batch"]), about["device"])
+        objective.resume_settings(about["strategies"], int(about["micro_batch"]), about["device"])
         differences = _loss_difference(objective.reference.loss, float(about["loss"]))
     if differences:
         raise UsageError(

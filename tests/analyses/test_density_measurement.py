@@ -60,7 +60,7 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     each = 11 * objective.theta.nbytes
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 4 * each)
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
-    graphs = HessianOperator(objective).planned_bytes(1, Strategy())
+    graphs = HessianOperator(objective).strategy_bytes(1, Strategy())
     assert analysis.plan(objective).bytes == each + graphs
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: each)
     with pytest.raises(UsageError, match="fewer --steps"):
@@ -70,9 +70,9 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
 def test_the_plan_counts_products(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     plan = Density(probes=3, steps=10).plan(objective)
-    (way,) = objective.engine.ways.values()
+    (way,) = objective.strategies.chosen.values()
     assert plan.products == 30
-    assert plan.bytes == 3 * 11 * 39 * 4 + HessianOperator(objective).planned_bytes(3, way)
+    assert plan.bytes == 3 * 11 * 39 * 4 + HessianOperator(objective).strategy_bytes(3, way)
     assert plan.seconds > 0
 
 

@@ -225,7 +225,7 @@ def test_a_gradient_that_is_not_finite_names_its_tensors() -> None:
 def test_the_plan_counts_basis_and_products(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     plan = Eig(k=3, max_basis=20).plan(objective)
-    graphs = HessianOperator(objective).planned_bytes(1, Strategy())
+    graphs = HessianOperator(objective).strategy_bytes(1, Strategy())
     assert plan.bytes == 20 * 39 * 4 + graphs
     assert plan.facts["hvp"].startswith("loop, ")
     assert plan.products > 3

@@ -12,7 +12,7 @@ from torch import Tensor
 import landscape
 from landscape import Eig, Objective
 from landscape.compute.precision import full_precision
-from landscape.compute.strategy import Engine
+from landscape.compute.strategy import ProductSettings
 from landscape.objective.model_function import BatchLoss
 from landscape.operators import HessianOperator
 
@@ -64,7 +64,7 @@ def test_passes_are_in_full_precision_unless_asked(
     classification: tuple[Tensor, Tensor], chosen: list[str], monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     found, before = seen(monkeypatch), legacy()
-    objective = Objective(tanh_net(), [classification], "cross_entropy", engine=Engine(tf32=asked))
+    objective = Objective(tanh_net(), [classification], "cross_entropy", settings=ProductSettings(tf32=asked))
     HessianOperator(objective) @ objective.theta
     landscape.run(Eig(k=1), objective)
     assert found
@@ -79,7 +79,7 @@ def test_what_is_measured_in_tf32_is_another_number_on_cuda(
 ) -> None:
     found = []
     for tf32 in (False, True):
-        objective = Objective(tanh_net(), [classification], "cross_entropy", engine=Engine(tf32=tf32))
+        objective = Objective(tanh_net(), [classification], "cross_entropy", settings=ProductSettings(tf32=tf32))
         monkeypatch.setattr(objective, "device", torch.device(device))
         found.append(objective.identity())
     assert {key for key in found[0] if found[0][key] != found[1][key]} == apart

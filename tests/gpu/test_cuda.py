@@ -26,14 +26,13 @@ from landscape import (
 from landscape.algorithms.lanczos.lanczos import lanczos
 from landscape.algorithms.lanczos.ritz import ritz_pairs
 from landscape.algorithms.lanczos.state import WantedPairs
-from landscape.compute.strategy import Engine
+from landscape.compute.strategy import ProductSettings
 from landscape.evaluation.sweep import PassSettings, Sweep
 from landscape.gates import measuring as checking
 from landscape.gates.measuring import MeasurementSetup
 from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
-from landscape.operators.block_diagonal import block_diagonal
 
 pytestmark = pytest.mark.gpu
 
@@ -48,13 +47,16 @@ def test_products_equal_the_cpu_s(name: str) -> None:
     assert torch.allclose(*products, rtol=1e-9, atol=1e-9 * float(products[0].abs().max()))
 
 
-@pytest.mark.parametrize("engine", [Engine("loop", cuda_graphs="on"), Engine("vmap", cuda_graphs="on"), Engine()])
-def test_recorded_products_equal_launched_ones(engine: Engine) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [ProductSettings("loop", cuda_graphs="on"), ProductSettings("vmap", cuda_graphs="on"), ProductSettings()],
+)
+def test_recorded_products_equal_launched_ones(settings: ProductSettings) -> None:
     plain, recorded = (
         landscape.load(SAMPLES / "digits-mlp.pt", device="cuda", dtype="float64", cuda_graphs="off", micro_batch=500)
         for _ in range(2)
     )
-    recorded.engine = engine
+    recorded.settings = settings
     operators = HessianOperator(plain), HessianOperator(recorded)
     for columns in (1, 8, 8, 1):
         block = torch.randn(plain.space.size, columns, dtype=torch.float64, device="cuda")
@@ -91,11 +93,13 @@ def test_running_out_of_memory_halves_and_goes_on() -> None:
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2e9 / torch.cuda.get_device_properties(0).total_memory)
     try:
-        tight = Objective(net, data, "cross_entropy", device="cuda", micro_batch=20000, engine=Engine("vmap"))
+        tight = Objective(
+            net, data, "cross_entropy", device="cuda", micro_batch=20000, settings=ProductSettings("vmap")
+        )
         product = HessianOperator(tight) @ block
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert tight.micro_batch < 20000 or tight.engine.ways["hessian, 8 columns"].columns < 8
+    assert tight.micro_batch < 20000 or tight.strategies.latest("hessian", 8).columns < 8
     assert torch.allclose(product, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -128,7 +132,7 @@ def test_blocks_equal_the_cpu_s() -> None:
     products = []
     for device in ("cpu", "cuda"):
         objective = landscape.load(SAMPLES / "digits-resnet.pt", device=device, dtype="float64").first(64)
-        operator = block_diagonal(HessianOperator(objective), objective.space.layers())
+        operator = HessianOperator(objective).block_diagonal(objective.space.layers())
         products.append((operator @ objective.theta).cpu())
     assert torch.allclose(*products, rtol=1e-8, atol=1e-9 * float(products[0].abs().max()))
 

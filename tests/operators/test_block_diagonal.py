@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from landscape import Objective
 from landscape.network.space import ParameterGroup
 from landscape.operators import GaussNewtonOperator, HessianOperator, LinearOperator, PreconditionedOperator
-from landscape.operators.block_diagonal import BlockDiagonalHessian, BlockDiagonalOperator, block_diagonal
+from landscape.operators.base import BlockDiagonalOperator
+from landscape.operators.block_diagonal import BlockDiagonalHessian
 
 Data = tuple[Tensor, Tensor]
 
@@ -46,7 +47,7 @@ class Contract(OperatorContract):
 class TestBlockDiagonalHessian(Contract):
     @pytest.fixture
     def operator(self, objective: Objective, groups: tuple[ParameterGroup, ...]) -> LinearOperator:
-        operator = block_diagonal(HessianOperator(objective), groups)
+        operator = HessianOperator(objective).block_diagonal(groups)
         assert isinstance(operator, BlockDiagonalHessian)
         return operator
 
@@ -62,14 +63,14 @@ class TestBlockDiagonalOperatorInChunks(Contract):
     def operator(
         self, objective: Objective, groups: tuple[ParameterGroup, ...], monkeypatch: pytest.MonkeyPatch
     ) -> LinearOperator:
-        monkeypatch.setattr("landscape.operators.block_diagonal.WIDE_BYTES", 1)
+        monkeypatch.setattr("landscape.operators.base.WIDE_BYTES", 1)
         return BlockDiagonalOperator(HessianOperator(objective), groups)
 
 
 def test_other_operators_have_blocks_too(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     ggn, groups = GaussNewtonOperator(objective), objective.space.layers()
-    blocks = block_diagonal(ggn, groups)
+    blocks = ggn.block_diagonal(groups)
     assert isinstance(blocks, BlockDiagonalOperator)
     assert torch.allclose(blocks.to_dense(), masked(ggn.to_dense(), groups), atol=1e-15)
 
@@ -96,7 +97,7 @@ def test_odd_parameters_have_the_blocks_of_the_dense_matrix(loss: Any) -> None:
     for globs in (("scale", "unused", "shift", "layer.*"), ("scale", "layer.*")):
         groups = objective.space.groups_matching(globs)
         hessian = HessianOperator(objective)
-        blocks = block_diagonal(hessian, groups)
+        blocks = hessian.block_diagonal(groups)
         assert isinstance(blocks, BlockDiagonalHessian)
         assert torch.allclose(blocks.to_dense(), masked(hessian.to_dense(), groups), atol=1e-15)
 
@@ -114,7 +115,7 @@ def test_a_gradient_that_does_not_depend_on_its_own_parameter_has_a_zero_block()
     """The gradient in one factor depends on the other alone: torch then misses the graph, and the slow way is taken."""
     objective = Objective(Bilinear(), [(torch.ones(2, 3), torch.ones(2))], lambda output, target: output.mean(dim=1))
     hessian, groups = HessianOperator(objective), objective.space.groups_matching(("left", "right"))
-    blocks = block_diagonal(hessian, groups)
+    blocks = hessian.block_diagonal(groups)
     assert isinstance(blocks, BlockDiagonalOperator)
     assert hessian.to_dense().any()
     assert not blocks.to_dense().any()
@@ -124,7 +125,7 @@ def test_the_preconditioned_hessian_s_blocks_take_the_short_way(classification: 
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     scaled = PreconditionedOperator(HessianOperator(objective), torch.linspace(0.1, 2, 39, dtype=torch.float64))
     groups = objective.space.layers()
-    blocks = block_diagonal(scaled, groups)
+    blocks = scaled.block_diagonal(groups)
     assert isinstance(blocks, PreconditionedOperator)
     assert isinstance(blocks.inner, BlockDiagonalHessian)
     assert torch.allclose(blocks.to_dense(), masked(scaled.to_dense(), groups), atol=1e-14)

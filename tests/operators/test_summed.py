@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Density, Objective, operators, session
-from landscape.compute.strategy import Engine, Hvp, Strategy
+from landscape.compute.strategy import Hvp, ProductKey, ProductSettings, Strategy, StrategyCache
 from landscape.errors import TaskError, UsageError
-from landscape.operators import GaussNewtonOperator, HessianOperator, summed
-from landscape.operators.block_diagonal import block_diagonal
+from landscape.operators import GaussNewtonOperator, HessianOperator, strategy_trial
 
 Data = tuple[Tensor, Tensor]
 HVPS: tuple[Hvp, ...] = ("auto", "loop", "vmap", "linearize")
@@ -47,7 +46,7 @@ def block() -> Tensor:
 
 
 def objective_of(model: nn.Module, data: Any, hvp: Hvp = "auto", **options: Any) -> Objective:
-    return Objective(model, data, "cross_entropy", **{"dtype": "float64"} | options, engine=Engine(hvp))
+    return Objective(model, data, "cross_entropy", **{"dtype": "float64"} | options, settings=ProductSettings(hvp))
 
 
 class TestAllWaysAgree:
@@ -69,7 +68,7 @@ class TestAllWaysAgree:
         exact = HessianOperator(Objective(model, [(x, y)], "cross_entropy", dtype="float64"))
         block = torch.randn(exact.size, 4)
         expected = exact @ block.double()
-        objective = Objective(model, [(x, y)], "cross_entropy", engine=Engine(hvp))
+        objective = Objective(model, [(x, y)], "cross_entropy", settings=ProductSettings(hvp))
         if hvp == "linearize" and build is Recurrent:  # torch has no forward rule
             with pytest.raises(TaskError, match="cannot be linearized"):
                 HessianOperator(objective) @ block
@@ -77,7 +76,7 @@ class TestAllWaysAgree:
         product = HessianOperator(objective) @ block
         assert float((product - expected).norm() / expected.norm()) < 1e-6
         if hvp != "linearize":
-            assert objective.engine.ways["hessian, 4 columns"] == (Strategy("vmap", 4) if hvp == "vmap" else Strategy())
+            assert objective.strategies.latest("hessian", 4) == (Strategy("vmap", 4) if hvp == "vmap" else Strategy())
 
     def test_compiled_products_are_traced_for_each_shape(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -86,13 +85,13 @@ class TestAllWaysAgree:
         programs: list[Any] = []
         monkeypatch.setattr(torch, "compile", lambda program, **options: programs.append(program) or program)
         objective = objective_of(tanh_net(), [(x, y)], micro_batch=10)  # with a ragged last piece
-        objective.engine = Engine("loop", compile=True)
-        monkeypatch.setattr(summed, "fastest", lambda works: list(works)[-1])
+        objective.settings = ProductSettings("loop", compile=True)
+        monkeypatch.setattr(strategy_trial, "fastest", lambda works: list(works)[-1])
         dense = dense_hessian(tanh_net(), [classification])
         operator = HessianOperator(objective)
         for columns in (1, 5, 5):
             assert torch.allclose(operator @ block[:, :columns], dense @ block[:, :columns], rtol=0, atol=1e-13)
-        assert objective.engine.ways["hessian, 5 columns"] == Strategy("compiled", 5)
+        assert objective.strategies.latest("hessian", 5) == Strategy("compiled", 5)
         assert len(programs) == 4
         assert torch.allclose(HessianOperator(objective, 2 * objective.theta) @ block, operator_at_twice(x, y) @ block)
         assert len(programs) == 4  # which are any operator's
@@ -112,13 +111,13 @@ class TestAllWaysAgree:
             return run
 
         monkeypatch.setattr(torch, "compile", fussy)
-        monkeypatch.setattr(summed, "fastest", lambda works: list(works)[-1])
+        monkeypatch.setattr(strategy_trial, "fastest", lambda works: list(works)[-1])
         objective = objective_of(tanh_net(), [(x, y)], micro_batch=10)
-        objective.engine = Engine("loop", compile=True)
+        objective.settings = ProductSettings("loop", compile=True)
         product = HessianOperator(objective) @ block
         assert torch.allclose(product, dense_hessian(tanh_net(), [classification]) @ block, rtol=0, atol=1e-13)
-        assert objective.notes[-1] == "products are not compiled: no such shape"
-        assert objective.engine.ways["hessian, 5 columns"] == Strategy()
+        assert objective.strategies.notes[-1] == "products are not compiled: no such shape"
+        assert objective.strategies.latest("hessian", 5) == Strategy()
 
     def test_what_cannot_be_compiled_is_said_and_left(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -128,10 +127,10 @@ class TestAllWaysAgree:
 
         monkeypatch.setattr(torch, "compile", fails)
         objective = objective_of(tanh_net(), [classification])
-        objective.engine = Engine(compile=True)
+        objective.settings = ProductSettings(compile=True)
         product = HessianOperator(objective) @ block
         assert torch.allclose(product, dense_hessian(tanh_net(), [classification]) @ block, rtol=0, atol=1e-13)
-        assert objective.notes[-1] == "products are not compiled: no compiler here"
+        assert objective.strategies.notes[-1] == "products are not compiled: no compiler here"
 
 
 class TestTheTrial:
@@ -140,30 +139,30 @@ class TestTheTrial:
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch, choice: int
     ) -> None:
         trials = []
-        monkeypatch.setattr(summed, "fastest", lambda works: trials.append(works) or list(works)[choice])
+        monkeypatch.setattr(strategy_trial, "fastest", lambda works: trials.append(works) or list(works)[choice])
         objective = objective_of(tanh_net(), [classification])
         operator = HessianOperator(objective)
         for _ in range(2):
             operator @ block
         ways = [Strategy("vmap", 5), Strategy()]  # so small a net is batched unless the loop is clearly faster
         assert [list(works) for works in trials] == [ways]
-        assert objective.engine.ways == {"hessian, 5 columns": ways[choice]}
-        assert list(objective.engine.descriptions()) == [f"hessian, 5 columns: {ways[choice]}, graphs kept"]
+        assert objective.strategies.chosen == {ProductKey("hessian", 5, 24): ways[choice]}
+        assert list(objective.strategies.descriptions()) == [f"hessian, 5 columns: {ways[choice]}, graphs kept"]
 
     def test_one_column_needs_no_trial(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(summed, "fastest", None)
+        monkeypatch.setattr(strategy_trial, "fastest", None)
         objective = objective_of(tanh_net(), [classification])
         HessianOperator(objective) @ objective.theta
-        assert objective.engine.ways == {"hessian, 1 column": Strategy()}
+        assert objective.strategies.chosen == {ProductKey("hessian", 1, 24): Strategy()}
 
     def test_larger_nets_begin_with_the_loop(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(summed, "BATCHED_BYTES", 0)
-        monkeypatch.setattr(summed, "fastest", lambda works: next(iter(works)))
+        monkeypatch.setattr(strategy_trial, "VMAP_FIRST_BYTES", 0)
+        monkeypatch.setattr(strategy_trial, "fastest", lambda works: next(iter(works)))
         objective = objective_of(tanh_net(), [classification])
         HessianOperator(objective) @ block
-        assert objective.engine.ways == {"hessian, 5 columns": Strategy()}
+        assert objective.strategies.chosen == {ProductKey("hessian", 5, 24): Strategy()}
 
     def test_columns_at_once_fit_into_memory(
         self, classification: Data, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -173,7 +172,7 @@ class TestTheTrial:
         monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: round(2.5 * size * 8 * 1.25))
         dense = dense_hessian(tanh_net(), [classification])
         assert torch.allclose(HessianOperator(objective) @ block, dense @ block, rtol=0, atol=1e-14)
-        assert objective.engine.ways == {"hessian, 5 columns": Strategy("vmap", 2)}
+        assert objective.strategies.chosen == {ProductKey("hessian", 5, 24): Strategy("vmap", 2)}
 
     def test_an_operation_that_cannot_be_batched_leaves_the_loop(self, classification: Data, block: Tensor) -> None:
         for hvp in ("auto", "vmap"):
@@ -181,10 +180,10 @@ class TestTheTrial:
             operator = HessianOperator(objective)
             columns = torch.stack([operator @ column for column in block.unbind(dim=1)], dim=1)
             assert torch.allclose(operator @ block, columns, rtol=1e-13)
-            assert objective.engine.ways["hessian, 5 columns"] == Strategy()
+            assert objective.strategies.latest("hessian", 5) == Strategy()
 
     @pytest.mark.parametrize(
-        "kind", [GaussNewtonOperator, lambda o: block_diagonal(HessianOperator(o), o.space.layers())]
+        "kind", [GaussNewtonOperator, lambda o: HessianOperator(o).block_diagonal(o.space.layers())]
     )
     def test_other_matrices_have_one_too(
         self, classification: Data, block: Tensor, kind: Callable[[Objective], Any], monkeypatch: pytest.MonkeyPatch
@@ -195,7 +194,7 @@ class TestTheTrial:
             found += [kind(objective) @ block]
         assert torch.allclose(found[0], found[1], rtol=1e-12, atol=1e-14)
         assert torch.allclose(found[0], found[2], rtol=1e-12, atol=1e-14)
-        (way,) = objective.engine.ways.values()
+        (way,) = objective.strategies.chosen.values()
         assert way == Strategy("vmap", 5)
 
     def test_only_the_hessian_is_linearized(self, classification: Data, block: Tensor) -> None:
@@ -203,7 +202,7 @@ class TestTheTrial:
         with pytest.raises(UsageError, match="not of --operator ggn"):
             operators.operator("ggn", objective)
         hessian = operators.operator("hessian", objective)
-        blocks = block_diagonal(hessian, objective.space.layers())  # part of a measurement of the Hessian
+        blocks = hessian.block_diagonal(objective.space.layers())  # part of a measurement of the Hessian
         dense = blocks.to_dense()
         assert torch.allclose(blocks @ block, dense @ block, rtol=0, atol=1e-13)
 
@@ -220,7 +219,7 @@ class TestTheTrial:
 
     def test_what_would_crash_the_tracer_is_refused(self, generator: torch.Generator) -> None:
         x, y = torch.randn(6, 5, generator=generator), torch.randn(6, 3, generator=generator)
-        objective = Objective(tanh_net(), [(x, y)], "mse", engine=Engine("linearize"))
+        objective = Objective(tanh_net(), [(x, y)], "mse", settings=ProductSettings("linearize"))
         with pytest.raises(TaskError, match="MseLoss.* has no forward rule"):
             HessianOperator(objective) @ objective.theta
 
@@ -241,7 +240,7 @@ class TestTheTrial:
 
     def test_cuda_graphs_need_cuda(self, classification: Data) -> None:
         with pytest.raises(UsageError, match="not for cpu"):
-            Objective(tanh_net(), [classification], device="cpu", engine=Engine(cuda_graphs="on"))
+            Objective(tanh_net(), [classification], device="cpu", settings=ProductSettings(cuda_graphs="on"))
 
 
 class Twice(torch.autograd.Function):
@@ -297,7 +296,7 @@ class TestKeptGraphs:
         weighing = 2  # a few samples' graphs, of 8 and of 4
         tried = 3  # graphs, to see whether the kept ones have stayed what they were
         assert np.diff(passes).tolist() == [3, 3 + weighing, tried, 0]
-        assert "graphs kept" in objective.engine.graphs.values()
+        assert "graphs kept" in objective.strategies.graphs.values()
 
     def test_none_is_kept_without_room(
         self, classification: Data, counted: Counted, block: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -310,14 +309,14 @@ class TestKeptGraphs:
         before = Counted.passes
         assert torch.allclose(operator @ block[:, 0], expected, atol=1e-14)
         assert Counted.passes - before == 3
-        assert "graphs rebuilt" in objective.engine.graphs.values()
+        assert "graphs rebuilt" in objective.strategies.graphs.values()
 
     def test_what_they_hold_is_as_planned(self, classification: Data) -> None:
         x, y = classification
         net = nn.Sequential(nn.Linear(5, 300), nn.Tanh(), nn.Linear(300, 3))
         objective = objective_of(net, [(x.repeat(20, 1), y.repeat(20))], micro_batch=100)
         operator = HessianOperator(objective)
-        planned = operator._graphs.bytes(operator.graph)
+        planned = operator._graphs.estimate_bytes(operator.graph)
         held: dict[int, int] = {}
         graphs = []
 
@@ -348,7 +347,7 @@ class TestKeptGraphs:
         operator = HessianOperator(objective)
         weights = objective.theta.nbytes
         assert (
-            operator._graphs.bytes(operator.graph) > 3 * 2 * weights
+            operator._graphs.estimate_bytes(operator.graph) > 3 * 2 * weights
         )  # its gradient, and tanh of it, for three pieces
 
     def test_smaller_pieces_are_kept_again(
@@ -358,21 +357,21 @@ class TestKeptGraphs:
         operator, expected = HessianOperator(objective), dense_hessian(tanh_net(), [classification]) @ block
         operator @ block
         failures = [torch.OutOfMemoryError("forced")] * 2  # with the kept graph, and without
-        original = operator._pulled
+        original = operator._multiply
 
         def pulled(*arguments: Any) -> Tensor:
             if failures:
                 raise failures.pop()
             return original(*arguments)
 
-        monkeypatch.setattr(operator, "_pulled", pulled)
+        monkeypatch.setattr(operator, "_multiply", pulled)
         for _ in range(4):
             assert torch.allclose(operator @ block, expected, rtol=0, atol=1e-13)
         assert objective.micro_batch == 12
         before = Counted.passes
         operator @ block
         assert Counted.passes == before
-        assert "graphs kept" in objective.engine.graphs.values()
+        assert "graphs kept" in objective.strategies.graphs.values()
 
     @pytest.mark.parametrize("hidden", [False, True], ids=["seen by torch", "hidden"])
     @pytest.mark.parametrize("lengths", [(2, 5, 3), (5, 2, 5)])
@@ -404,7 +403,7 @@ class TestKeptGraphs:
         several = torch.stack([vector, -vector], dim=1)
         products += [(operator @ several)[:, 0]]
         assert all(torch.allclose(product, products[0], rtol=1e-12) for product in products)
-        assert set(objective.engine.graphs.values()) == {"graphs rebuilt"}
+        assert set(objective.strategies.graphs.values()) == {"graphs rebuilt"}
 
     def test_such_a_model_meets_a_trial(self) -> None:
         class Refilled(nn.Linear):
@@ -427,7 +426,7 @@ class TestKeptGraphs:
         net = nn.Sequential(nn.Flatten(), nn.AvgPool1d(1000), nn.Linear(2, 2))
         objective = Objective(net, [(x, y)], "cross_entropy", micro_batch=100)
         operator = HessianOperator(objective)
-        assert operator._graphs.bytes(operator.graph) < x.nbytes / 10
+        assert operator._graphs.estimate_bytes(operator.graph) < x.nbytes / 10
 
     def test_an_operator_lets_its_graphs_go(self, classification: Data) -> None:
         import gc
@@ -462,11 +461,11 @@ class TestOutOfMemory:
             def graph(self: HessianOperator, batch: Any) -> Any:
                 inner = original(self, batch)
 
-                def product(block: Tensor, *, together: int, keep: bool) -> Tensor:
-                    tried.append((batch.size, together))
-                    if together > columns or batch.size > samples:
+                def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
+                    tried.append((batch.size, chunk_size))
+                    if chunk_size > columns or batch.size > samples:
                         raise torch.OutOfMemoryError("forced")
-                    return inner(block, together=together, keep=keep)
+                    return inner(block, chunk_size=chunk_size, retain_graph=retain_graph)
 
                 return product
 
@@ -510,7 +509,7 @@ class TestOutOfMemory:
         operator, expected = HessianOperator(objective), dense_hessian(tanh_net(), [classification]) @ block
         for _ in range(2):
             operator @ block
-        original, failures = operator._graphs.of, [2]
+        original, failures = operator._graphs.graph_for, [2]
 
         def of(*arguments: Any) -> Any:
             if failures and len(operator._graphs._kept) == failures[0]:
@@ -518,11 +517,11 @@ class TestOutOfMemory:
                 raise torch.OutOfMemoryError("forced")
             return original(*arguments)
 
-        monkeypatch.setattr(operator._graphs, "of", of)
+        monkeypatch.setattr(operator._graphs, "graph_for", of)
         assert torch.allclose(operator @ block, expected, rtol=0, atol=1e-13)
         assert not operator._graphs._kept
         assert objective.micro_batch == 12
-        assert "graphs rebuilt" in objective.engine.graphs.values()
+        assert "graphs rebuilt" in objective.strategies.graphs.values()
 
 
 class TestTheResult:
@@ -533,29 +532,26 @@ class TestTheResult:
 
     def test_a_resumed_run_goes_the_same_way(self, classification: Data) -> None:
         first, second = (objective_of(tanh_net(), [classification]) for _ in range(2))
-        first.engine.ways["hessian, 8 columns"] = Strategy("vmap", 4)
-        second.resume_settings(first.engine.to_json(), 7, "cpu")
-        assert second.engine.ways == first.engine.ways
+        first.strategies.chosen[ProductKey("hessian", 8, 7)] = Strategy("vmap", 4)
+        second.resume_settings(first.strategies.to_json(), 7, "cpu")
+        assert second.strategies.chosen == first.strategies.chosen
         assert second.micro_batch == 7
         asked = objective_of(tanh_net(), [classification], "loop", micro_batch=3)
-        asked.resume_settings(first.engine.to_json(), 7, "cpu")
-        assert not asked.engine.ways
+        asked.resume_settings(first.strategies.to_json(), 7, "cpu")
+        assert not asked.strategies.chosen
         assert asked.micro_batch == 3
 
     def test_a_run_from_elsewhere_goes_its_own_way(self, classification: Data) -> None:
+        a, b, c = (ProductKey(name, 1, 24) for name in "abc")
+        stored = StrategyCache({a: Strategy("compiled"), b: Strategy("recorded"), c: Strategy()}).to_json()
         objective = objective_of(tanh_net(), [classification])
-        objective.resume_settings(Engine(ways={"hessian, 1 column": Strategy("vmap", 4)}).to_json(), 7, "cuda:1")
-        assert not objective.engine.ways
+        objective.resume_settings(stored, 7, "cuda:1")
+        assert not objective.strategies.chosen
         assert objective.micro_batch == 24
-        objective.resume_settings(
-            Engine(ways={"a": Strategy("compiled"), "b": Strategy("recorded"), "c": Strategy()}).to_json(), 7, "cpu"
-        )
-        assert objective.engine.ways == {
-            "b": Strategy("recorded"),
-            "c": Strategy(),
-        }  # on a GPU: no other device comes here
-        off = Objective(tanh_net(), [classification], engine=Engine(cuda_graphs="off", compile=True))
-        off.resume_settings(
-            Engine(ways={"a": Strategy("compiled"), "b": Strategy("recorded"), "c": Strategy()}).to_json(), 7, "cpu"
-        )
-        assert off.engine.ways == {"a": Strategy("compiled"), "c": Strategy()}
+        objective.resume_settings(stored, 7, "cpu")
+        # recorded on a GPU: strategies of another device type do not come here
+        assert objective.strategies.chosen == {b: Strategy("recorded"), c: Strategy()}
+        settings = ProductSettings(cuda_graphs="off", compile=True)
+        off = Objective(tanh_net(), [classification], settings=settings)
+        off.resume_settings(stored, 7, "cpu")
+        assert off.strategies.chosen == {a: Strategy("compiled"), c: Strategy()}

@@ -57,19 +57,19 @@ def ascend(
     base: float,
     *,
     steps: int,
-    together: int = 1,
+    rows_per_call: int = 1,
     resume: AscentState | None = None,
 ) -> Iterator[AscentState]:
     """States after each round, in which every ascent that is not done evaluates one point, `steps` rounds at most.
 
-    `starts (S, P)` lie in the ball and become the state's own; `together` rows are evaluated at once. `base` is the
+    `starts (S, P)` lie in the ball and become the state's own; `rows_per_call` rows share an evaluation. `base` is the
     value at the centre: gains are relative to the rise above it. A value that is not finite ends its ascent and stays.
     """
     state = resume or _begin(starts)
     while state.rounds < steps and not state.done.all():
         live = np.flatnonzero(~state.done)
-        for first in range(0, len(live), together):
-            chosen = live[first : first + together]
+        for first in range(0, len(live), rows_per_call):
+            chosen = live[first : first + rows_per_call]
             alone = len(chosen) == 1  # and is not copied
             trials = _trial(state, ball, chosen[0])[None] if alone else _trials(state, ball, chosen)
             values, slopes = evaluate(trials)

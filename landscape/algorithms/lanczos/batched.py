@@ -80,17 +80,17 @@ def batched_lanczos(
     *,
     probes: int,
     steps: int,
-    together: int,
+    probes_per_pass: int,
     seed: int = 0,
     locked: Tensor | None = None,
     resume: BatchedLanczosState | None = None,
 ) -> Iterator[BatchedLanczosState]:
     """States after each step, until every probe has had `steps` products, or its runs have come to their ends.
 
-    `together` probes share a pass, and hold `steps + 1` rows of P numbers each. The operator has no entries between
+    `probes_per_pass` probes share a pass, each with `steps + 1` rows of P numbers. The operator has no entries between
     groups. The rows of `locked` `(m, P)`, on each group orthonormal or zero, are projected out of all vectors.
     """
-    state = resume or _begin(operator, groups, probes, steps, min(together, probes), seed, locked)
+    state = resume or _begin(operator, groups, probes, steps, min(probes_per_pass, probes), seed, locked)
     while not state.finished:
         state = _step(operator, groups, state, seed, locked)
         yield state
@@ -106,11 +106,13 @@ def _begin(
     groups: Sequence[ParameterGroup],
     probes: int,
     steps: int,
-    together: int,
+    probes_per_pass: int,
     seed: int,
     locked: Tensor | None,
 ) -> BatchedLanczosState:
-    basis = torch.empty((together, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device)
+    basis = torch.empty(
+        (probes_per_pass, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device
+    )
     alpha, beta = np.full((2, probes, len(groups), steps), np.nan)
     _seed(basis, groups, 0, seed, locked)
     return BatchedLanczosState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)

@@ -67,7 +67,7 @@ def block_lanczos_search(
         locked = state.locked if state.start else None
         own = derive(seed, "start", state.start)
         for run in batched_lanczos(
-            operator, groups, probes=1, steps=steps, together=1, seed=own, locked=locked, resume=state.run
+            operator, groups, probes=1, steps=steps, probes_per_pass=1, seed=own, locked=locked, resume=state.run
         ):
             state = replace(state, run=run)
             standings = _standings(state, groups, wanted)

@@ -154,7 +154,7 @@ def _climb(
         begin = torch.cat([begin, state.best[None]])  # so that no radius finds less than a smaller one
     ascents = earlier = state.ascent
     for ascents in ascent.ascend(
-        function.evaluate, ball, begin, function.base, steps=search.steps, together=function.width, resume=earlier
+        function.evaluate, ball, begin, function.base, steps=search.steps, rows_per_call=function.width, resume=earlier
     ):
         state = replace(state, ascent=ascents)
         if ascents.rounds == 1:

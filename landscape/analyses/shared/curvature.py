@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis
+from landscape.choices import OperatorName
 from landscape.errors import UsageError
 from landscape.fields import option
 
 if TYPE_CHECKING:
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
-
-OperatorName = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from landscape import operators
 from landscape.algorithms.estimators.resampling import group_ends
 from landscape.compute.timing import extrapolate
 from landscape.errors import UsageError
-from landscape.operators import PreconditionedOperator, SummedOperator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,19 +42,17 @@ def seconds_per_product(analysis: Curvature, objective: Objective, columns: int 
 def product_facts(analysis: Curvature, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
     """For a plan, once products were timed: the strategy of products with so many columns in words, and its bytes."""
     operator = build_operator(analysis, objective)
-    inner = operator.inner if isinstance(operator, PreconditionedOperator) else operator
-    if not isinstance(inner, SummedOperator):
+    strategy = operator.strategy(columns)
+    if strategy is None:
         return {}, 0
-    way = objective.engine.ways[inner.work(columns)]
-    size = inner.planned_bytes(columns, way)
-    return {"hvp": f"{way}, {size / 1e6:,.1f} MB of graphs and columns"}, size
+    size = operator.strategy_bytes(columns, strategy)
+    return {"hvp": f"{strategy}, {size / 1e6:,.1f} MB of graphs and columns"}, size
 
 
 def group_quadratics(
     analysis: Resampled, operator: LinearOperator, objective: Objective, block: Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """v'Sv of each column v of `block` `(P, K)` with each group's own sum S, `(G, K)`, and the counts, `(G,)`."""
-    assert isinstance(operator, SummedOperator | PreconditionedOperator)  # by require_resampling
     sums, counts = operator.quadratics(block, group_ends(objective.batches.samples, analysis.resample))
     return sums.cpu().numpy(), counts.cpu().numpy()
 
@@ -65,5 +62,5 @@ def require_resampling(analysis: Resampled, operator: LinearOperator, objective:
     groups, samples = analysis.resample, objective.batches.samples
     if groups > samples:
         raise UsageError(f"--resample {groups} groups of {samples} samples", fix=f"--resample {samples}")
-    if groups and not hasattr(operator, "quadratics"):
+    if groups and not operator.additive:
         raise UsageError(f"--resample cannot take apart --operator {analysis.operator}", fix="--operator hessian")

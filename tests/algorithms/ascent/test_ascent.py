@@ -23,8 +23,8 @@ def form(values: Tensor) -> Evaluate:
     return evaluate
 
 
-def finished(evaluate: Evaluate, ball: Ball, starts: Tensor, steps: int = 100, together: int = 1) -> AscentState:
-    *_, state = ascend(evaluate, ball, starts.clone(), 0.0, steps=steps, together=together)
+def finished(evaluate: Evaluate, ball: Ball, starts: Tensor, steps: int = 100, rows_per_call: int = 1) -> AscentState:
+    *_, state = ascend(evaluate, ball, starts.clone(), 0.0, steps=steps, rows_per_call=rows_per_call)
     return state
 
 
@@ -52,7 +52,7 @@ def test_values_never_fall_and_points_stay_in_the_ball() -> None:
 
 
 def test_together_or_one_by_one_is_the_same() -> None:
-    one, other = (finished(form(SPECTRUM), Ball("l2", 1.0), starts(5, 1.0), together=n) for n in (1, 3))
+    one, other = (finished(form(SPECTRUM), Ball("l2", 1.0), starts(5, 1.0), rows_per_call=n) for n in (1, 3))
     assert np.array_equal(one.values, other.values)
     assert one.evaluations == other.evaluations
 

@@ -20,7 +20,7 @@ SPECTRUM = np.concatenate([np.linspace(-1, 1, 40), np.full(15, 2.0), [5.0, 6.0, 
 
 
 def run(operator: MatrixOperator, groups: list[ParameterGroup], **options: int) -> BatchedLanczosState:
-    chosen = {"probes": 3, "steps": 20, "together": 3, **options}
+    chosen = {"probes": 3, "steps": 20, "probes_per_pass": 3, **options}
     return last(batched_lanczos(operator, groups, **chosen))  # type: ignore[arg-type]
 
 
@@ -44,7 +44,7 @@ def test_a_rule_integrates_polynomials_of_degree_2m_minus_1_exactly() -> None:
 
 def test_the_basis_is_orthonormal_and_makes_the_matrix_tridiagonal() -> None:
     operator = symmetric(SPECTRUM)
-    states = list(batched_lanczos(operator, [WHOLE], probes=2, steps=24, together=2))
+    states = list(batched_lanczos(operator, [WHOLE], probes=2, steps=24, probes_per_pass=2))
     state = states[-2]
     for probe in range(2):
         rows = state.basis[probe, : state.step]
@@ -57,7 +57,7 @@ def test_the_basis_is_orthonormal_and_makes_the_matrix_tridiagonal() -> None:
 
 def test_residuals_are_those_of_the_ritz_vectors() -> None:
     operator = symmetric(SPECTRUM)
-    states = list(batched_lanczos(operator, [WHOLE], probes=1, steps=9, together=1))
+    states = list(batched_lanczos(operator, [WHOLE], probes=1, steps=9, probes_per_pass=1))
     rows = states[-2].basis[0, :8]
     values, vectors = np.linalg.eigh((rows @ operator.matrix @ rows.T).numpy())
     ritz = torch.from_numpy(vectors).T @ rows
@@ -70,7 +70,7 @@ def test_few_distinct_eigenvalues_end_a_run_with_their_shares() -> None:
     """Three delta functions: all weight is on three nodes, and a diagonal matrix ends its runs after three steps."""
     values = np.array([-1.0] * 10 + [2.0] * 30 + [7.0] * 20)
     for operator in (symmetric(values), MatrixOperator(torch.diag(torch.from_numpy(values)))):
-        state = run(operator, [WHOLE], probes=40, together=16)
+        state = run(operator, [WHOLE], probes=40, probes_per_pass=16)
         (rule,) = quadrature_rules(state, [WHOLE])
         near = np.abs(rule.nodes[:, :, None] - [-1.0, 2.0, 7.0]) < 1e-9
         shares = (rule.weights[:, :, None] * near).sum(axis=1)
@@ -105,9 +105,9 @@ def test_groups_are_runs_of_their_own() -> None:
     for group, block in zip(groups, blocks, strict=True):
         place = torch.cat([torch.arange(*piece) for piece in group.ranges])
         matrix[place[:, None], place] = block
-    together = quadrature_rules(run(MatrixOperator(matrix), list(groups), probes=2, together=1), groups)
+    shared = quadrature_rules(run(MatrixOperator(matrix), list(groups), probes=2, probes_per_pass=1), groups)
     whole = seeds.normal(60, matrix, 0, "probe", 1)
-    for group, block, rule in zip(groups, blocks, together, strict=True):
+    for group, block, rule in zip(groups, blocks, shared, strict=True):
         place = torch.cat([torch.arange(*piece) for piece in group.ranges])
         vector = whole[place] / whole[place].norm()
         power = vector
@@ -126,11 +126,11 @@ def test_small_groups_end_while_others_go_on() -> None:
     assert np.isfinite(large.nodes).all()
 
 
-@pytest.mark.parametrize("together", [1, 2, 4, 9])
-def test_how_many_probes_share_a_pass_changes_nothing(together: int) -> None:
+@pytest.mark.parametrize("probes_per_pass", [1, 2, 4, 9])
+def test_how_many_probes_share_a_pass_changes_nothing(probes_per_pass: int) -> None:
     operator = symmetric(SPECTRUM)
-    alone = run(operator, [WHOLE], probes=5, together=5)
-    state = run(operator, [WHOLE], probes=5, together=together)
+    alone = run(operator, [WHOLE], probes=5, probes_per_pass=5)
+    state = run(operator, [WHOLE], probes=5, probes_per_pass=probes_per_pass)
     assert np.allclose(state.alpha, alone.alpha, atol=1e-10)
     assert state.products == 5 * 20
 
@@ -139,12 +139,12 @@ def test_resuming_anywhere_gives_the_same_coefficients() -> None:
     operator = symmetric(SPECTRUM)
     states = [
         {name: values.copy() for name, values in snapshot(state).items()}
-        for state in batched_lanczos(operator, [WHOLE], probes=3, steps=7, together=2)
+        for state in batched_lanczos(operator, [WHOLE], probes=3, steps=7, probes_per_pass=2)
     ]
     assert len(states) == 14
     for earlier, _ in pairwise(states):
         resumed = restore(BatchedLanczosState, earlier, operator.like)
-        state = last(batched_lanczos(operator, [WHOLE], probes=3, steps=7, together=2, resume=resumed))
+        state = last(batched_lanczos(operator, [WHOLE], probes=3, steps=7, probes_per_pass=2, resume=resumed))
         assert np.array_equal(state.alpha, states[-1]["alpha"])
         assert np.array_equal(state.beta, states[-1]["beta"])
         assert state.products == states[-1]["products"]
@@ -169,6 +169,6 @@ def test_float32_bases_stay_orthonormal_over_many_steps() -> None:
     """Converged outliers make plain Lanczos lose it at once; one pass of Gram-Schmidt leaves 1e-4 of it."""
     spectrum = np.concatenate([10.0 ** np.arange(3, -3, -1), np.geomspace(1e-6, 1e-3, 54)])
     operator = symmetric(spectrum, dtype=torch.float32)
-    *_, state, _ = batched_lanczos(operator, [WHOLE], probes=2, steps=40, together=2)
+    *_, state, _ = batched_lanczos(operator, [WHOLE], probes=2, steps=40, probes_per_pass=2)
     for rows in state.basis[:, : state.step].double():
         assert float((rows @ rows.T - torch.eye(state.step)).abs().max()) < 2e-6

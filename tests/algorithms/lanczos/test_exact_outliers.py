@@ -18,10 +18,12 @@ WHOLE = ParameterGroup("all", ("w",), ((0, 200),))
 
 
 def measured(
-    spectrum: np.ndarray, seed: int = 0, *, probes: int = 4, together: int = 4, steps: int = 25
+    spectrum: np.ndarray, seed: int = 0, *, probes: int = 4, probes_per_pass: int = 4, steps: int = 25
 ) -> list[QuadratureRule]:
     operator = symmetric(spectrum)
-    state = last(batched_lanczos(operator, [WHOLE], probes=probes, steps=steps, together=together, seed=seed))
+    state = last(
+        batched_lanczos(operator, [WHOLE], probes=probes, steps=steps, probes_per_pass=probes_per_pass, seed=seed)
+    )
     return [quadrature_rules(state, [WHOLE])[0], rules_with_exact_outliers(state, [WHOLE])[0]]
 
 
@@ -66,12 +68,12 @@ def test_the_mean_is_unbiased_and_its_spread_much_smaller() -> None:
 
 
 def test_probes_that_did_not_run_together_keep_plain_weights() -> None:
-    plain, sharp = measured(SPECTRUM, together=2)
+    plain, sharp = measured(SPECTRUM, probes_per_pass=2)
     assert np.array_equal(plain.weights, sharp.weights)
 
 
 def test_a_wholly_known_spectrum_is_the_exact_rule() -> None:
-    _, sharp = measured(np.linspace(1, 200, 200) ** 1.5, steps=200, probes=2, together=2)
+    _, sharp = measured(np.linspace(1, 200, 200) ** 1.5, steps=200, probes=2, probes_per_pass=2)
     assert np.allclose(sharp.weights, 1 / 200)
 
 
@@ -79,7 +81,7 @@ def test_delta_functions_and_zero_are_left_as_they_are() -> None:
     for spectrum in (np.zeros(200), np.full(200, 3.0), np.repeat([1.0, 2.0], 100)):
         state = last(
             batched_lanczos(
-                MatrixOperator(torch.diag(torch.from_numpy(spectrum))), [WHOLE], probes=3, steps=5, together=3
+                MatrixOperator(torch.diag(torch.from_numpy(spectrum))), [WHOLE], probes=3, steps=5, probes_per_pass=3
             )
         )
         assert np.array_equal(
@@ -95,7 +97,7 @@ def test_groups_are_sharpened_each_by_itself() -> None:
         place = torch.cat([torch.arange(*piece) for piece in group.ranges])
         spectrum = np.concatenate([np.linspace(0, 0.1, group.size - 2), [group.size / 10, 3.0]])
         matrix[place[:, None], place] = symmetric(spectrum, seed=group.size).matrix
-    state = last(batched_lanczos(MatrixOperator(matrix), groups, probes=3, steps=20, together=3))
+    state = last(batched_lanczos(MatrixOperator(matrix), groups, probes=3, steps=20, probes_per_pass=3))
     for group, rule in zip(groups, rules_with_exact_outliers(state, groups), strict=True):
         assert np.allclose(weights_at(rule, group.size / 10), 1 / group.size)
         assert np.allclose(weights_at(rule, 3.0), 1 / group.size)

@@ -30,7 +30,9 @@ def exact() -> QuadratureRule:
 
 
 def measured(probes: int, seed: int = 0, steps: int = 40) -> QuadratureRule:
-    running = batched_lanczos(symmetric(SPECTRUM), [WHOLE], probes=probes, steps=steps, together=probes, seed=seed)
+    running = batched_lanczos(
+        symmetric(SPECTRUM), [WHOLE], probes=probes, steps=steps, probes_per_pass=probes, seed=seed
+    )
     return quadrature_rules(last(running), [WHOLE])[0]
 
 
