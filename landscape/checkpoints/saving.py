@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
-from landscape.data.batches import as_batch
+from landscape.data.items import as_batch
 from landscape.errors import TaskError, UsageError
 from landscape.losses.huggingface import HF
 from landscape.plugins import registry

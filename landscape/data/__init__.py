@@ -1,1 +1,1 @@
-"""Batches of data: reading, splitting, concatenation, placement on the device."""
+"""Batches of data: items understood as batches, surveyed, concatenated, and copied to the device."""

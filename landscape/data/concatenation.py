@@ -1,6 +1,6 @@
-"""All batches of a data set as one: larger pieces launch fewer operations.
+"""All batches of a data set as one batch: larger micro-batches launch fewer operations.
 
-A pass over 1,300 digits in pieces of 256 takes a small net two to three times as long as one over all of them.
+A pass over 1,300 digits in batches of 256 takes a small net two to three times as long as a pass over all at once.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, Batches, batch_tensors, tensors_in_map_order
+from landscape.data.batches import Batch, batch_tensors, tensors_in_map_order
+from landscape.data.survey import Batches
 from landscape.errors import LandscapeError
 
-TRIED = 16  # samples on which it is tried whether they depend on each other
-APART = 1e-4  # relative to the sum: above float32 rounding, far below what statistics of a batch do
+TRIAL_SAMPLES = 16  # for the trial whether the losses of samples depend on each other
+MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
 
 
 def concatenate(batches: Batches, room: int) -> Batches:
-    """The same batches as views of one, `whole`; as they are if that takes more than `room` bytes or cannot be.
+    """The same batches as views of one batch, `whole`, or unchanged where that is not possible.
 
-    They are joined if they are in memory, of one shape, and hold nothing but tensors.
+    Batches are concatenated if they are in memory, of one shape, hold nothing but tensors, and take at most `room`
+    bytes together.
     """
     if not batches.kept or batches.whole is not None:
         return batches
@@ -41,26 +43,26 @@ def concatenate(batches: Batches, room: int) -> Batches:
 
 
 def samples_are_independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
-    """Whether the summed loss of samples is the same in any company; False if their batches cannot be joined.
+    """Whether the summed loss of samples is the same in any batch; False if `batches` are not concatenated.
 
-    It is tried on samples from the whole length of the data.
+    The trial takes samples from the whole length of the data.
     """
     whole = batches.whole
     if whole is None:
         return False
-    places = torch.linspace(0, whole.size - 1, min(TRIED, whole.size)).round().long()
+    places = torch.linspace(0, whole.size - 1, min(TRIAL_SAMPLES, whole.size)).round().long()
     few = whole.map(lambda tensor: tensor[places.to(tensor.device)])
     try:
         with torch.no_grad():
             parts = [float(total(part)) for part in few.split(max(1, 5 * few.size // 8))]
             together = float(total(few))
-    except LandscapeError:  # a program for one size of batch
+    except LandscapeError:  # e.g. an exported program that takes one batch size
         return False
-    return abs(together - sum(parts)) <= APART * sum(map(abs, parts)) != 0
+    return abs(together - sum(parts)) <= MAX_DEPENDENCE * sum(map(abs, parts)) != 0
 
 
 def tree_form(tree: Any) -> Any:
-    """How a tree of tuples, lists and dictionaries of tensors is built; None if it holds anything else."""
+    """The structure, shapes per sample and dtypes of a tree of tensors; None if it holds anything but tensors."""
     if isinstance(tree, Tensor):
         return tree.shape[1:], tree.dtype
     keys = tuple(tree) if isinstance(tree, dict) else None

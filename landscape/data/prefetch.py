@@ -1,4 +1,4 @@
-"""Batches brought to a GPU while the one before is worked on."""
+"""Batches are copied to a GPU while it computes on the batch before."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from landscape.data.batches import Batch, batch_tensors, to_device
 def prefetch(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype) -> Iterator[Batch]:
     """The batches on the device, floating tensors in `dtype`.
 
-    On CUDA each is copied, from pinned memory and on a stream of its own, before the one before it is given out. What
-    lies there already, or in pinned memory, is not: a loader may fill one buffer again and again.
+    On CUDA the copy of a batch, from pinned memory and on a stream of its own, starts before the batch before it is
+    yielded. Batches on the device or in pinned memory are not copied ahead: a loader may fill one buffer again and
+    again.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -35,7 +36,7 @@ def prefetch(batches: Iterable[Batch], device: torch.device, dtype: torch.dtype)
 def _start_transfer(
     batch: Batch, device: torch.device, dtype: torch.dtype, stream: torch.cuda.Stream
 ) -> tuple[Batch, Callable[[], None]]:
-    """A batch under way, and what waits for it."""
+    """A batch whose copy has started, and the function that waits for the copy."""
     with torch.cuda.stream(stream):
         there = to_device(batch.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True)), device, dtype)
 
@@ -43,17 +44,18 @@ def _start_transfer(
         current = torch.cuda.current_stream(device)
         current.wait_stream(stream)
         for tensor in batch_tensors(there):
-            tensor.record_stream(current)  # the allocator must not give it away before
+            tensor.record_stream(current)  # the allocator must not reuse it before that stream is done
 
     return there, wait
 
 
 def _pageable(batch: Batch) -> bool:
-    """Whether all tensors are in the host's common memory: to pin them is to copy them."""
+    """Whether all tensors are in the host's pageable memory, which pinning copies."""
     return all(tensor.device.type == "cpu" and not tensor.is_pinned() for tensor in batch_tensors(batch))
 
 
 def _finish_transfer(sent: tuple[Batch, Callable[[], None]]) -> Batch:
+    """The batch, once its copy is complete."""
     batch, wait = sent
     wait()
     return batch

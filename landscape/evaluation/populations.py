@@ -8,7 +8,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from landscape.choices import DATA, population_name
-from landscape.data.batches import Batch, batch_digest
+from landscape.data.batches import Batch
+from landscape.data.survey import batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks import task as tasks

@@ -14,7 +14,8 @@ from torch import Tensor
 from landscape.compute import memory
 from landscape.compute.budget import room
 from landscape.compute.timing import extrapolate
-from landscape.data.batches import Batch, Batches, to_device
+from landscape.data.batches import Batch, to_device
+from landscape.data.survey import Batches
 from landscape.errors import TaskError
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from landscape.compute.budget import room
 from landscape.compute.precision import full_precision
-from landscape.data.batches import Batch, Batches, FirstSamples, leaves, survey, to_device
+from landscape.data.batches import Batch, leaves, to_device
 from landscape.data.concatenation import concatenate, samples_are_independent
+from landscape.data.survey import Batches, FirstSamples, survey
 from landscape.errors import NumericalError, listing
 from landscape.losses.huggingface import padding_count, padding_token
 from landscape.losses.preflight import choose_loss

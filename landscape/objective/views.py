@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from landscape.compute.budget import room
-from landscape.data.batches import Batch, Batches, survey, to_device
+from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
+from landscape.data.survey import Batches, survey
 from landscape.errors import TaskError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.compute.precision import full_precision
-from landscape.data.batches import own_random_stream, to_device
+from landscape.data.batches import to_device
+from landscape.data.survey import own_random_stream
 from landscape.errors import UsageError, listing
 from landscape.objective import Objective
 from landscape.operators.base import LinearOperator

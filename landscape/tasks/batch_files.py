@@ -17,7 +17,7 @@ from landscape.checkpoints import reading
 from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.describe import describe
 from landscape.compute import memory
-from landscape.data.batches import PAIR_NAMES
+from landscape.data.items import PAIR_NAMES
 from landscape.errors import CheckpointError, TaskError, listing
 
 WANTED = (

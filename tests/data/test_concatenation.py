@@ -10,8 +10,8 @@ from conftest import tanh_net
 from torch import Tensor, nn
 
 from landscape import Objective
-from landscape.data.batches import survey
 from landscape.data.concatenation import concatenate
+from landscape.data.survey import survey
 from landscape.operators import HessianOperator
 
 Data = list[tuple[Any, Any]]
