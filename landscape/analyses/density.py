@@ -84,7 +84,13 @@ class DensityResult(Result):
 
 @dataclass(frozen=True)
 class Density(Curvature):
-    """Stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017; Ghorbani et al. 2019) with full reorthogonalization."""
+    """Stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017; Ghorbani et al. 2019) with full reorthogonalization.
+
+    >>> import landscape
+    >>> result = landscape.run(landscape.Density(probes=4, steps=20), landscape.load("digits-mlp.pt"))
+    >>> f"{result.lambda_max:.2f}"
+    '3.25'
+    """
 
     name: ClassVar[str] = "density"
     summary: ClassVar[str] = "Density of eigenvalues with an error band; trace, norm, negative mass, effective rank."

@@ -67,7 +67,13 @@ class DirectionResult(Result):
 
 @dataclass(frozen=True)
 class Direction(Analysis):
-    """Directional sharpness v'Hv (Pan and Li 2023) and the safe step of cross-entropy (arXiv 2603.13552)."""
+    """Directional sharpness v'Hv (Pan and Li 2023) and the safe step of cross-entropy (arXiv 2603.13552).
+
+    >>> import landscape
+    >>> result = landscape.run(landscape.Direction(lr=0.1), landscape.load("digits-mlp.pt", limit=100))
+    >>> result.slope < 0 and result.change < 0  # down the gradient
+    True
+    """
 
     name: ClassVar[str] = "direction"
     summary: ClassVar[str] = "Slope, curvature and safe step length along an update or the gradient."

@@ -140,7 +140,13 @@ class EigResult(Result):
 
 @dataclass(frozen=True)
 class Eig(Resampled):
-    """Top-k eigenpairs of the Hessian by thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalization."""
+    """Top-k eigenpairs of the Hessian by thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalization.
+
+    >>> import landscape
+    >>> result = landscape.run(landscape.Eig(k=3), landscape.load("digits-mlp.pt"))
+    >>> [f"{value:.2f}" for value in result.eigenvalues]
+    ['3.25', '2.35', '2.04']
+    """
 
     name: ClassVar[str] = "eig"
     summary: ClassVar[str] = "Top eigenvalues of the Hessian, each with its residual."

@@ -29,7 +29,7 @@ class BasisRows:
     spill: bool
 
 
-def wanted_pairs(analysis: Eig) -> WantedPairs:
+def search_target(analysis: Eig) -> WantedPairs:
     """The eigenpairs that the options ask for, as the algorithm takes them."""
     gap = analysis.certify_gap if analysis.certify else None
     return WantedPairs(analysis.k, analysis.which, analysis.tol, analysis.confirm, gap, analysis.certify_probability)
@@ -41,7 +41,7 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
     if k > size:
         raise UsageError(f"-k {k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
     # the certificate's bound holds for searches without a restart, and a second search may follow the first
-    search = wanted_pairs(analysis).search_length(2, size) if analysis.certify else 0
+    search = search_target(analysis).search_length(2, size) if analysis.certify else 0
     default = max(DEFAULT_ROWS[0] * k + DEFAULT_ROWS[1] * block, fewest_rows(k, block) + search * block)
     fewest = min(max(fewest_rows(k, block), k + (search + 1) * block + 1), size)
     beside = _fitting_rows(objective, objective.device)

@@ -20,7 +20,7 @@ from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses import eig_blocks
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.eig import EigResult
-from landscape.analyses.eig_basis import BasisRows, plan_basis, wanted_pairs
+from landscape.analyses.eig_basis import BasisRows, plan_basis, search_target
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import (
     BLOCK_COST,
@@ -46,7 +46,7 @@ EXPECTED_PRODUCTS = (3.3, 12, 5)
 
 def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
     """Yields after each product, then after each pass for blocks; returns the eigenpairs."""
-    rows, wanted = plan_basis(analysis, objective), wanted_pairs(analysis)
+    rows, wanted = plan_basis(analysis, objective), search_target(analysis)
     operator = build_operator(analysis, objective)
     require_resampling(analysis, operator, objective)
     reference = objective.reference
@@ -91,7 +91,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
 def plan(analysis: Eig, objective: Objective) -> Plan:
     """Bytes of the basis and of the graphs, products until convergence with one search, and their seconds."""
     rows, block = plan_basis(analysis, objective), analysis.block
-    search = wanted_pairs(analysis).search_length(1, objective.space.size)
+    search = search_target(analysis).search_length(1, objective.space.size)
     search = search * block + (search > 0)  # one more measures the rounding
     expected = EXPECTED_PRODUCTS[0] * analysis.k + EXPECTED_PRODUCTS[1] + EXPECTED_PRODUCTS[2] * (block - 1)
     expected = min(round(expected) + search, analysis.max_products)

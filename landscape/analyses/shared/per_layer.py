@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+if TYPE_CHECKING:
     from landscape.network.space import ParameterGroup
 
 
@@ -18,8 +18,6 @@ def layer_table(
 
     The groups are ordered by |size| `(G,)`, the largest first; equal ones keep their order.
     """
-    import numpy as np
-
     order = np.argsort(-np.abs(size), kind="stable")
     named = {
         "layer": np.array([group.name for group in groups], dtype=str)[order],
