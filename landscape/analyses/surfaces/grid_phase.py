@@ -1,29 +1,29 @@
-"""The phase of a surface: every point of a grid, or those that an interpolation needs, evaluated and kept."""
+"""The evaluation of a grid: all of its points, or those that an interpolation of the others needs."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from landscape.algorithms.grids.grids import center_indices
+from landscape.algorithms.grids.refinement import interpolate_linearly, refine
 from landscape.analyses.base import Progress, State
+from landscape.evaluation.sweep import Plane, Sweep
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from landscape.evaluation.sweep import Plane, Sweep
-
-TOGETHER = 16  # points between two reports
-INTERPOLATED, EVALUATED, NOT_A_NUMBER, INFINITE = range(4)  # what `status` says of a point
+POINTS_PER_REPORT = 16
+INTERPOLATED, EVALUATED, NOT_A_NUMBER, INFINITE = range(4)  # values of a point's `status`
 Index = tuple[int, ...]
+Evaluate = Callable[[Sequence[Index]], Generator[Progress, None, list[float]]]
 
 
 @dataclass(frozen=True)
 class GridTask:
-    """A plane with the coordinates of its grid, innermost axis first; `tol` if points may be interpolated.
+    """A plane with the coordinates of its grid, alpha first; `tol` is given if points may be interpolated.
 
-    `before` and `total` place its points among those of the whole measurement; `exact` is the loss at the checkpoint
-    itself, which the centre takes over.
+    `before` and `total` place its points among those of the whole measurement. `exact` is the loss at the checkpoint
+    itself, which replaces the value at the center.
     """
 
     plane: Plane
@@ -36,16 +36,16 @@ class GridTask:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """`(beta, alpha)` or `(alpha,)`."""
         return tuple(len(axis) for axis in reversed(self.coordinates))
 
     @property
-    def centre(self) -> Index:
+    def center(self) -> Index:
         """The index of the checkpoint itself."""
-        from landscape.algorithms.grids.grids import center_indices
-
         return center_indices(self.coordinates)
 
     def point(self, index: Index) -> tuple[float, ...]:
+        """The coordinates of a point of the grid, alpha first."""
         return tuple(float(axis[i]) for axis, i in zip(self.coordinates, reversed(index), strict=True))
 
 
@@ -59,74 +59,68 @@ class Grid:
 
     @property
     def evaluations(self) -> int:
+        """The number of evaluated points."""
         return int((self.status != INTERPOLATED).sum())
 
 
 def evaluate_grid(sweep: Sweep, task: GridTask, saved: State) -> Generator[Progress, None, Grid]:
-    """Yields after every few points; what was evaluated is kept in the snapshot, NaN and infinity included."""
-    import numpy as np
-
+    """Evaluates the grid; yields after every few points. Snapshots hold all evaluated points, also NaN and infinity."""
     values = np.array(saved["values"]) if saved else np.full((len(sweep.columns), *task.shape), np.nan)
     done = np.array(saved["done"]) if saved else np.zeros(task.shape, bool)
 
-    def evaluate(wanted: Sequence[Index]) -> Generator[Progress, None, list[float]]:
-        missing = [index for index in wanted if not done[index]]
-        at_once = max(TOGETHER, sweep.way.points)
-        for first in range(0, len(missing), at_once):
-            chosen = missing[first : first + at_once]
-            found = sweep.evaluate(task.plane, [task.point(index) for index in chosen])
-            for index, row in zip(chosen, found, strict=True):
+    def evaluate(indices: Sequence[Index]) -> Generator[Progress, None, list[float]]:
+        missing = [index for index in indices if not done[index]]
+        size = max(POINTS_PER_REPORT, sweep.way.points)
+        for first in range(0, len(missing), size):
+            chunk = missing[first : first + size]
+            rows = sweep.evaluate(task.plane, [task.point(index) for index in chunk])
+            for index, row in zip(chunk, rows, strict=True):
                 for column, number in zip(values, row, strict=True):
                     column[index] = number
                 done[index] = True
-            if task.exact is not None and task.centre in chosen:
-                values[0, *task.centre] = task.exact
+            if task.exact is not None and task.center in chunk:
+                values[0, *task.center] = task.exact
             count = int(done.sum())
             note = f"{task.name}{count:,} of {done.size:,} points"
             yield Progress(
                 task.before + count, task.total, note, lambda: {"values": values.copy(), "done": done.copy()}
             )
-        return [float(values[0, *index]) for index in wanted]
+        return [float(values[0, *index]) for index in indices]
 
     if task.tol is None:
         yield from evaluate([tuple(map(int, index)) for index in np.ndindex(task.shape)])
         return Grid(values, _status(values[0], done), None)
-    return (yield from _adaptive(values, done, task, evaluate))
+    return (yield from _refine_grid(values, done, task, task.tol, evaluate))
 
 
-def _adaptive(
-    values: np.ndarray, done: np.ndarray, task: GridTask, evaluate: object
+def _refine_grid(
+    values: np.ndarray, done: np.ndarray, task: GridTask, tol: float, evaluate: Evaluate
 ) -> Generator[Progress, None, Grid]:
-    """Evaluates the centre with its neighbours, and what the refinement asks for, and fills in the rest."""
-    import numpy as np
-
-    from landscape.algorithms.grids.refinement import interpolate_linearly, refine
-
-    asking = refine(done.shape, task.tol or 0.0, _around(task.centre, done.shape))
-    wanted = next(asking)
+    """Evaluates the center, its neighbors, and the points that the refinement asks for; interpolates the others."""
+    refinement = refine(done.shape, tol, _center_and_neighbors(task.center, done.shape))
+    indices = next(refinement)
     while True:
-        found = yield from evaluate(wanted)  # type: ignore[operator]
+        losses = yield from evaluate(indices)
         try:
-            wanted = asking.send(found)
+            indices = refinement.send(losses)
         except StopIteration as end:
-            known = end.value
+            refined = end.value
             break
     others = [interpolate_linearly(column, done) for column in values[1:]]
-    return Grid(np.stack([known.values, *others]), _status(known.values, done), known.errors)
+    return Grid(np.stack([refined.values, *others]), _status(refined.values, done), refined.errors)
 
 
-def _around(centre: Index, shape: tuple[int, ...]) -> list[Index]:
-    """The centre and its neighbours along the axes: what is read off there must not be interpolated."""
-    found = [centre]
+def _center_and_neighbors(center: Index, shape: tuple[int, ...]) -> list[Index]:
+    """The center and its neighbors along the axes: the second difference needs evaluated values there."""
+    indices = [center]
     for axis, length in enumerate(shape):
-        near = ((*centre[:axis], centre[axis] + step, *centre[axis + 1 :]) for step in (-1, 1))
-        found += [index for index in near if 0 <= index[axis] < length]
-    return found
+        neighbors = ((*center[:axis], center[axis] + step, *center[axis + 1 :]) for step in (-1, 1))
+        indices += [index for index in neighbors if 0 <= index[axis] < length]
+    return indices
 
 
 def _status(losses: np.ndarray, done: np.ndarray) -> np.ndarray:
-    import numpy as np
-
+    """The status of each point, from its loss and whether it was evaluated."""
     status = np.where(done, EVALUATED, INTERPOLATED)
     status[done & np.isnan(losses)] = NOT_A_NUMBER
     status[done & np.isinf(losses)] = INFINITE

@@ -1,4 +1,4 @@
-"""What a surface comes to: columns over a grid, tables and numbers, and what a reader of them must know."""
+"""The result of `surface`: columns over a grid, tables and numbers, and remarks on them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from landscape.fields import array, scalar
 if TYPE_CHECKING:
     import numpy as np
 
-UNRESOLVED = 0.2  # relative: a second difference further from d'Hd than this says that the grid is too coarse
-LOWER = 1e-3  # relative: a point that much below the centre is worth a remark
-SMALL_SAMPLE = 2  # planes below which there is no spread
+CURVATURE_TOLERANCE = 0.2  # relative: the grid is too coarse if the second difference is further from d'Hd
+LOWER_TOLERANCE = 1e-3  # relative: a point that is this much below the center is worth a remark
+LINES_OF_ONE_PLANE = 2  # lines through the center, which one plane has at most: they show no spread
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurfaceResult(Result):
-    """Columns over a grid, and numbers; `beta` is there in two dimensions, `seed` if there are several planes.
+    """Columns over a grid, and numbers; `beta` exists in two dimensions, `seed` with several planes.
 
     Coordinates are in units of the directions: the point is theta + alpha d_alpha + beta d_beta.
     """
@@ -64,17 +64,17 @@ class SurfaceResult(Result):
     )
     own_loss: np.ndarray | None = array("mark", help="Its own loss, at its own weights.", optional=True)
     level: np.ndarray = array("level", help="Level of the loss.")
-    basin_width_alpha: np.ndarray = array("level", help="Width of the centre's basin along alpha; mean over planes.")
+    basin_width_alpha: np.ndarray = array("level", help="Width of the center's basin along alpha; mean over planes.")
     basin_width_alpha_sd: np.ndarray | None = array(
         "level", help="Standard deviation of that width over planes.", optional=True
     )
     basin_width_beta: np.ndarray | None = array(
-        "level", help="Width of the centre's basin along beta; mean over planes.", optional=True
+        "level", help="Width of the center's basin along beta; mean over planes.", optional=True
     )
     basin_width_beta_sd: np.ndarray | None = array(
         "level", help="Standard deviation of that width over planes.", optional=True
     )
-    basin_area: np.ndarray | None = array("level", help="Area of the centre's basin; mean over planes.", optional=True)
+    basin_area: np.ndarray | None = array("level", help="Area of the center's basin; mean over planes.", optional=True)
     basin_area_sd: np.ndarray | None = array(
         "level", help="Standard deviation of that area over planes.", optional=True
     )
@@ -93,10 +93,10 @@ class SurfaceResult(Result):
     variations: np.ndarray | None = array("seed", help="Total variation over range by plane.", optional=True)
     smads: np.ndarray | None = array("seed", help="SMAD by plane.", optional=True)
     cosines: np.ndarray | None = array("seed", help="Cosine of the two directions by plane.", optional=True)
-    centre_loss: float = scalar("Loss at the centre, as on the grid.")
-    curvature_alpha: float | None = scalar("Second difference at the centre; a mean over planes.", optional=True)
+    centre_loss: float = scalar("Loss at the center, as on the grid.")
+    curvature_alpha: float | None = scalar("Second difference at the center; a mean over planes.", optional=True)
     curvature_alpha_se: float | None = scalar("Standard error of curvature_alpha over planes.", optional=True)
-    curvature_beta: float | None = scalar("Second difference at the centre along beta.", optional=True)
+    curvature_beta: float | None = scalar("Second difference at the center along beta.", optional=True)
     curvature_beta_se: float | None = scalar("Standard error of curvature_beta over planes.", optional=True)
     hessian_alpha: float | None = scalar("d'Hd along alpha, from a product with the Hessian.", optional=True)
     hessian_alpha_se: float | None = scalar("Standard error of hessian_alpha over planes.", optional=True)
@@ -112,10 +112,10 @@ class SurfaceResult(Result):
     )
     unaligned_barrier: float | None = scalar("The barrier without --align.", optional=True)
     variation: float = scalar(
-        "Total variation over range, mean of the lines through the centre: at most 2 in a valley."
+        "Total variation over range, mean of the lines through the center: at most 2 in a valley."
     )
     roughness_index: float | None = scalar("Standard deviation over mean of total variation.", optional=True)
-    lines: int = scalar("Lines through the centre.")
+    lines: int = scalar("Lines through the center.")
     smad: float = scalar("Mean rise from a minimum to its pass; 0 with one minimum.")
     rounding: float = scalar("The smallest difference of losses near the centre that stands clear of rounding.")
     minima: int = scalar("Minima of the first plane that are deeper than rounding.")
@@ -130,49 +130,67 @@ class SurfaceResult(Result):
         return self.centre_loss
 
     def remarks(self) -> list[str]:
-        return [*self._not_evaluated(), *self._coarse(), *self._lower(), *self._alone()]
+        return [
+            *self._point_remarks(),
+            *self._basin_remarks(),
+            *self._curvature_remarks(),
+            *self._rounding_remarks(),
+            *self._minimum_remarks(),
+            *self._sample_remarks(),
+        ]
 
-    def _not_evaluated(self) -> list[str]:
-
-        found = []
+    def _point_remarks(self) -> list[str]:
+        """Remarks on points that are not finite, or not evaluated."""
+        sentences = []
         if broken := int((self.status > 1).sum()):
-            found.append(f"{broken:,} of {self.points:,} points are NaN or infinite; they are left as they are")
+            sentences.append(f"{broken:,} of {self.points:,} points are NaN or infinite; they are left as they are")
         if self.evaluations < self.points:
             share = f"{100 * self.evaluations / self.points:.3g} %"
             largest = f"{100 * (self.largest_error or 0):.2g} % of the range"
-            found.append(
+            sentences.append(
                 f"{share} of the points were evaluated; the others are interpolated, to an estimated {largest}"
             )
+        return sentences
+
+    def _basin_remarks(self) -> list[str]:
+        """Remarks on levels at which the basin is larger than the grid, or too small for it."""
+        sentences = []
         if self.basin_open.any():
             levels = ", ".join(f"{level:.3g}" for level in self.level[self.basin_open])
-            found.append(f"the basin leaves the grid at level {levels}: its widths there are lower bounds")
+            sentences.append(f"the basin leaves the grid at level {levels}: its widths there are lower bounds")
         if self.basin_coarse.any():
             levels = ", ".join(f"{level:.3g}" for level in self.level[self.basin_coarse])
-            found.append(
-                f"the basin is narrower than 3 steps of the grid at level {levels}: a smaller --range tells more"
+            sentences.append(
+                f"the basin is narrower than 3 steps of the grid at level {levels}: a smaller --range shows more of it"
             )
-        return found
+        return sentences
 
-    def _coarse(self) -> list[str]:
+    def _curvature_remarks(self) -> list[str]:
+        """A remark on axes along which the second difference is not the curvature d'Hd."""
         pairs = {"alpha": (self.curvature_alpha, self.hessian_alpha), "beta": (self.curvature_beta, self.hessian_beta)}
         apart = [
             f"{seen:.4g} along {axis}, and d'Hd {exact:.4g}"
             for axis, (seen, exact) in pairs.items()
-            if seen is not None and exact is not None and abs(seen - exact) > UNRESOLVED * abs(exact)
+            if seen is not None and exact is not None and abs(seen - exact) > CURVATURE_TOLERANCE * abs(exact)
         ]
-        words = f"the second difference is {'; '.join(apart)}: the grid is too coarse for the curvature at the centre"
-        return [f"{words} (a smaller --range shows it), or the loss has kinks"] * bool(apart) + self._rounded()
+        if not apart:
+            return []
+        return [
+            f"the second difference is {'; '.join(apart)}: the grid is too coarse for the curvature at the center "
+            "(a smaller --range shows it), or the loss has kinks"
+        ]
 
-    def _rounded(self) -> list[str]:
+    def _rounding_remarks(self) -> list[str]:
+        """A remark on axes along which rounding may decide the second difference."""
         import numpy as np
 
-        seen = {"alpha": (self.alpha, self.curvature_alpha), "beta": (self.beta, self.curvature_beta)}
+        differences = {"alpha": (self.alpha, self.curvature_alpha), "beta": (self.beta, self.curvature_beta)}
         small = [
             axis
-            for axis, (places, value) in seen.items()
+            for axis, (places, value) in differences.items()
             if places is not None
             and value is not None
-            and self.rounding > UNRESOLVED * abs(value) * np.diff(places)[0] ** 2
+            and self.rounding > CURVATURE_TOLERANCE * abs(value) * np.diff(places)[0] ** 2
         ]
         if not small:
             return []
@@ -180,19 +198,21 @@ class SurfaceResult(Result):
             f"along {' and '.join(small)} the second difference may be rounding: --dtype float64, or a larger --range"
         ]
 
-    def _lower(self) -> list[str]:
+    def _minimum_remarks(self) -> list[str]:
+        """A remark if some point is clearly lower than the checkpoint."""
         import numpy as np
 
         losses = np.where(np.isfinite(self.loss), self.loss, np.inf)
         place = np.unravel_index(int(losses.argmin()), losses.shape)
-        if not losses[place] < self.centre_loss - LOWER * abs(self.centre_loss):
+        if not losses[place] < self.centre_loss - LOWER_TOLERANCE * abs(self.centre_loss):
             return []
         where = [f"alpha {self.alpha[place[-1]]:.3g}"]
         where += [f"beta {self.beta[place[-2]]:.3g}"] if self.beta is not None else []
         where += [f"plane {place[0]}"] if self.seed is not None else []
         return [f"the checkpoint is not the lowest point: {losses[place]:.4g} at {', '.join(where)}"]
 
-    def _alone(self) -> list[str]:
-        if self.kind is None or self.mark is not None or self.lines > SMALL_SAMPLE:
+    def _sample_remarks(self) -> list[str]:
+        """A remark if there is only one random direction, or pair of directions."""
+        if self.kind is None or self.mark is not None or self.lines > LINES_OF_ONE_PLANE:
             return []
         return ["one random direction, or pair of them, is an anecdote: --seeds 5 shows the spread"]

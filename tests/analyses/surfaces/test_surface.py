@@ -17,9 +17,11 @@ from torch import Tensor, nn
 import landscape
 from landscape import Eig, Objective, Surface, session
 from landscape.analyses.surfaces.grid_phase import Grid
+from landscape.analyses.surfaces.plane_view import PlaneView
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.surfaces.summary import PlaneView
+from landscape.analyses.surfaces.surface_measurement import make_frame
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
+from landscape.evaluation.directions import treatments
 from landscape.evaluation.sweep import PassSettings, Plane, Sweep
 from landscape.storage.read import read_results
 from landscape.zoo import digits, mlp, resnet
@@ -45,7 +47,7 @@ class TestPlane(AnalysisContract):
 class TestSeveralAdaptiveLines(AnalysisContract):
     @pytest.fixture
     def analysis(self) -> Surface:
-        return Surface(grid="33", dim=1, seeds=3, adaptive=True, normalise="layer", ignore=("none",))
+        return Surface(grid="33", dim=1, seeds=3, adaptive=True, normalize="layer", ignore=("none",))
 
     @pytest.fixture
     def objective(self, classification: Data) -> Objective:
@@ -85,7 +87,7 @@ def test_a_quadratic_is_reproduced_with_its_coordinates(grid: str, split: Splitt
     x, y = (torch.randn(24, n, generator=generator, dtype=torch.float64) for n in (5, 1))
     model = nn.Linear(5, 1, bias=False).double()
     objective = Objective(model, split(x, y), "mse", dtype="float64")
-    result = measured(objective, grid=grid, range="-1:2,-0.5:1", normalise="filter", seed=4)
+    result = measured(objective, grid=grid, range="-1:2,-0.5:1", normalize="filter", seed=4)
     assert result.beta is not None
     numbers = [int(n) for n in grid.split("x")]
     assert result.loss.shape == (numbers[-1], numbers[0])
@@ -106,7 +108,8 @@ def test_a_quadratic_is_reproduced_with_its_coordinates(grid: str, split: Splitt
 
 
 def directions(objective: Objective, analysis: Surface) -> tuple[Tensor, Tensor]:
-    frame = analysis._frame(objective, analysis._treatments(objective), None, 0)
+    settings = analysis.settings
+    frame = make_frame(analysis, objective, treatments(objective, settings.normalize, settings.ignore))
     first, second = frame.plane.directions
     return first, second
 
@@ -146,7 +149,7 @@ def test_along_the_gradient_the_slope_is_its_norm(classification: Data) -> None:
 # -- symmetries ------------------------------------------------------------------------------------------------------
 
 
-def test_batchnorm_rescaling_leaves_the_filter_normalised_line_alone_and_changes_the_other() -> None:
+def test_batchnorm_rescaling_leaves_the_filter_normalized_line_alone_and_changes_the_other() -> None:
     x, y = digits(images=True)[0]
     x = x.double()
     torch.manual_seed(0)
@@ -167,14 +170,14 @@ def test_batchnorm_rescaling_leaves_the_filter_normalised_line_alone_and_changes
             norm.running_mean *= s
             norm.running_var.copy_(s**2 * (norm.running_var + norm.eps) - norm.eps)
     found = {}
-    for normalise in ("filter", "none"):
+    for normalize in ("filter", "none"):
         lines = [
             measured(
-                Objective(n, [(x, y)], "cross_entropy", dtype="float64"), dim=1, grid="9", normalise=normalise
+                Objective(n, [(x, y)], "cross_entropy", dtype="float64"), dim=1, grid="9", normalize=normalize
             ).loss
             for n in (net, scaled)
         ]
-        found[normalise] = np.abs(lines[0] / lines[1] - 1).max()
+        found[normalize] = np.abs(lines[0] / lines[1] - 1).max()
     assert found["filter"] < 1e-11
     assert found["none"] > 0.1
 
@@ -271,7 +274,7 @@ def test_a_plane_through_three_checkpoints_has_true_distances(tmp_path: Path, cl
 
 def objective_plane(objective: Objective, paths: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     analysis = Surface(towards=paths)
-    first, second = analysis._frame(objective, (), None, 0).plane.directions
+    first, second = make_frame(analysis, objective, ()).plane.directions
     return first, second
 
 
@@ -286,7 +289,7 @@ def test_in_a_plane_the_statistics_are_each_checkpoint_s_own(
                 tensor += 0.3 * torch.rand_like(tensor)
     torch.save(third.state_dict(), tmp_path / "c.pt")
     analysis = Surface(towards=(path, str(tmp_path / "c.pt")))
-    frame = analysis._frame(here, (), None, 0)
+    frame = make_frame(analysis, here, ())
     assert frame.marks is not None
     found = Sweep(here).evaluate(frame.plane, [tuple(place) for place in frame.marks.places.tolist()])
     assert np.allclose(found[:, 0], frame.marks.losses, rtol=1e-4)
@@ -488,7 +491,9 @@ def test_nan_is_a_result_with_a_status_and_is_not_evaluated_again(classification
     assert state["plane 0.done"].all()
 
 
-def test_every_moment_can_be_resumed_bit_for_bit(classification: Data) -> None:
+def test_every_moment_can_be_resumed_bit_for_bit(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each resumed run that has not chosen its passes yet would time its own trial, and might choose differently."""
+    monkeypatch.setattr(Sweep, "choose_settings", lambda self, plane: self.use_settings(PassSettings(7)))
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     for options in ({"grid": "9", "seeds": 2}, {"axes": "eigen", "grid": "33", "adaptive": True}):
         analysis = Surface(**options)
@@ -509,10 +514,8 @@ def test_the_centre_is_the_plain_loss_whatever_the_way(classification: Data, mon
     monkeypatch.setattr(Sweep, "choose_settings", lambda self, plane: self.use_settings(PassSettings(chosen[0])))
     result = measured(objective, grid="15")
     assert result.loss[7, 7] == result.centre_loss == exact
-    assert any(f"{chosen[0]} samples at once" in note for note in objective.notes)
-    objective.notes.clear()
-    measured(objective, grid="15", trial=False)
-    assert any("the data's own batches" in note for note in objective.notes)
+    assert any(f"{chosen[0]} samples at once" in note for note in result.notes)
+    assert any("the data's own batches" in note for note in measured(objective, grid="15", trial=False).notes)
 
 
 def test_a_resumed_run_goes_on_in_the_way_that_was_found(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -529,24 +532,23 @@ def test_stored_eigenvectors_are_used_if_they_fit(tmp_path: Path, classification
     output = tmp_path / "run.landscape.h5"
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     plain = landscape.run(Surface(axes="eigen", grid="5"), objective)
-    assert not any("eigenvectors" in note for note in objective.notes)
+    assert not any("eigenvectors" in note for note in plain.notes)
     landscape.run(Eig(k=3, save_vectors=True, tol=1e-5), objective, output=output)
     seen: list[str] = []
     reused = session.execute(
         Surface(axes="eigen", grid="5"), objective, output=output, report=lambda step: seen.append(step.note)
     )
-    assert "the eigenvectors are those in run.eig.safetensors" in objective.notes
+    assert "the eigenvectors are those in run.eig.safetensors" in reused.result.notes
     assert not any("products" in note for note in seen)
     assert np.allclose(reused.result.loss, plain.loss, rtol=1e-3)
     assert set(read_results(output)) == {"eig", "surface"}
     few = tmp_path / "few.landscape.h5"
     landscape.run(Eig(k=1, save_vectors=True), objective, output=few)
-    objective.notes.clear()
-    session.execute(Surface(axes="eigen", grid="5"), objective, output=few)
-    assert not any("eigenvectors are those" in note for note in objective.notes)
+    fresh = session.execute(Surface(axes="eigen", grid="5"), objective, output=few)
+    assert not any("eigenvectors are those" in note for note in fresh.result.notes)
     other = Objective(tanh_net(), [(classification[0] * 2, classification[1])], "cross_entropy")
-    session.execute(Surface(axes="eigen", grid="5"), other, output=output)
-    assert not any("eigenvectors are those" in note for note in other.notes)
+    fresh = session.execute(Surface(axes="eigen", grid="5"), other, output=output)
+    assert not any("eigenvectors are those" in note for note in fresh.result.notes)
 
 
 def test_another_end_is_another_run(tmp_path: Path, classification: Data) -> None:
@@ -567,7 +569,7 @@ def test_a_model_without_second_derivatives_has_a_surface(classification: Data) 
     result = measured(objective, grid="5")
     assert result.hessian_alpha is None
     assert result.curvature_alpha is not None
-    assert any("d'Hd is not known" in note for note in objective.notes)
+    assert any("d'Hd is not known" in note for note in result.notes)
 
 
 def test_a_coarse_grid_and_a_lower_point_are_said(classification: Data) -> None:
@@ -592,7 +594,7 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, classifi
         ({"axes": "random", "towards": "b.pt"}, "--towards leads between checkpoints"),
         ({"axes": "eigen", "trajectory": "run"}, "--trajectory has axes of its own"),
         ({"dim": 1, "grid": "5x5"}, "--dim 1 has one axis"),
-        ({"towards": "b.pt", "normalise": "filter"}, "checkpoints are where they are"),
+        ({"towards": "b.pt", "normalize": "filter"}, "checkpoints are where they are"),
         ({"axes": "eigen", "seeds": 2}, "--seeds draws random directions"),
         ({"align": True}, "--axes checkpoints, or --towards B"),
         ({"batch_norm": "interpolate"}, "needs checkpoints to lie between"),
@@ -683,12 +685,12 @@ def test_what_stays_behind_on_a_line_is_said(tmp_path: Path, classification: Dat
     torch.save(other.state_dict(), tmp_path / "b.pt")
     objective = Objective(tanh_net(), [classification], "cross_entropy", params=("2.*",))
     result = measured(objective, towards=str(tmp_path / "b.pt"), grid="5")
-    assert any("0.weight stay as they are here" in note for note in objective.notes)
+    assert any("0.weight stay as they are here" in note for note in result.notes)
     assert result.own_loss is not None
     assert result.own_loss[1] != pytest.approx(result.loss[-1])
     short = measured(objective, towards=str(tmp_path / "b.pt"), grid="5", range="0:0.5")
     assert short.barrier is None
-    assert any("there is no barrier" in note for note in objective.notes)
+    assert any("there is no barrier" in note for note in short.notes)
 
 
 def test_tied_layers_are_aligned_together(tmp_path: Path) -> None:
@@ -715,8 +717,8 @@ def test_tied_layers_are_aligned_together(tmp_path: Path) -> None:
 def test_stored_eigenvectors_that_are_rough_are_not_used(tmp_path: Path, classification: Data) -> None:
     objective, output = Objective(tanh_net(), [classification], "cross_entropy"), tmp_path / "run.landscape.h5"
     landscape.run(Eig(k=2, tol=0.5, save_vectors=True), objective, output=output)
-    session.execute(Surface(axes="eigen", grid="3"), objective, output=output)
-    assert not any("eigenvectors are those" in note for note in objective.notes)
+    measurement = session.execute(Surface(axes="eigen", grid="3"), objective, output=output)
+    assert not any("eigenvectors are those" in note for note in measurement.result.notes)
 
 
 def test_basins_of_several_planes_have_a_mean_and_a_spread(classification: Data) -> None:
@@ -741,10 +743,10 @@ def test_how_many_units_change_places_is_said(tmp_path: Path) -> None:
     other["2.weight"] = other["2.weight"][:, order]
     torch.save(other, tmp_path / "b.pt")
     objective = Objective(net, digits("test")[:1], "cross_entropy")
-    measured(objective, towards=str(tmp_path / "b.pt"), align=True, grid="5")
-    assert any("2 of 6 units change places" in note for note in objective.notes)
-    measured(objective, towards=str(tmp_path / "b.pt"), grid="2")
-    assert any("no point lies between" in note for note in objective.notes)
+    aligned = measured(objective, towards=str(tmp_path / "b.pt"), align=True, grid="5")
+    assert any("2 of 6 units change places" in note for note in aligned.notes)
+    ends = measured(objective, towards=str(tmp_path / "b.pt"), grid="2")
+    assert any("no point lies between" in note for note in ends.notes)
 
 
 def test_numbers_of_numpy_are_numbers(classification: Data) -> None:
@@ -756,23 +758,23 @@ def test_numbers_of_numpy_are_numbers(classification: Data) -> None:
     }
     analysis = Surface(**options, adaptive=np.bool_(True), range=np.array([-0.5, 1]))  # type: ignore[arg-type]
     assert analysis.identity()["seeds"] == 2
-    assert analysis.grid == "5x3"
-    assert analysis.range == "-0.5:1.0"
-    assert analysis.level == (1.5,)
+    assert analysis.settings.grid == "5x3"
+    assert analysis.settings.range == "-0.5:1.0"
+    assert analysis.settings.level == (1.5,)
     result = landscape.run(analysis, Objective(tanh_net(), [classification], "cross_entropy"))
     assert result.loss.shape == (2, 3, 5)
-    assert Surface(level="2,3").level == (2.0, 3.0)  # type: ignore[arg-type]
+    assert Surface(level="2,3").settings.level == (2.0, 3.0)  # type: ignore[arg-type]
 
 
 def test_python_s_own_forms_of_the_options() -> None:
-    assert Surface(grid=(51, 31)).grid == "51x31"  # type: ignore[arg-type]
-    assert Surface(grid=21).grid == "21"  # type: ignore[arg-type]
-    assert Surface(towards=Path("b.pt")).towards == ("b.pt",)  # type: ignore[arg-type]
-    assert Surface(ignore="bias,norm").ignore == ("bias", "norm")  # type: ignore[arg-type]
-    assert Surface(range=(-1, 2)).range == "-1:2"  # type: ignore[arg-type]
-    assert Surface(range=((-1, 2), (-3, 3))).range == "-1:2,-3:3"  # type: ignore[arg-type]
-    assert Surface(range=0.5).range == "0.5"  # type: ignore[arg-type]
-    assert Surface(level=0.5, towards=None, ignore=None).level == (0.5,)  # type: ignore[arg-type]
-    assert Surface().normalise == "filter"
-    assert Surface(axes="eigen").normalise == "none"
+    assert Surface(grid=(51, 31)).settings.grid == "51x31"  # type: ignore[arg-type]
+    assert Surface(grid=21).settings.grid == "21"  # type: ignore[arg-type]
+    assert Surface(towards=Path("b.pt")).settings.towards == ("b.pt",)  # type: ignore[arg-type]
+    assert Surface(ignore="bias,norm").settings.ignore == ("bias", "norm")  # type: ignore[arg-type]
+    assert Surface(range=(-1, 2)).settings.range == "-1:2"  # type: ignore[arg-type]
+    assert Surface(range=((-1, 2), (-3, 3))).settings.range == "-1:2,-3:3"  # type: ignore[arg-type]
+    assert Surface(range=0.5).settings.range == "0.5"  # type: ignore[arg-type]
+    assert Surface(level=0.5, towards=None, ignore=None).settings.level == (0.5,)  # type: ignore[arg-type]
+    assert Surface().settings.normalize == "filter"
+    assert Surface(axes="eigen").settings.normalize == "none"
     assert Surface().identity()["ignore"] == ("bias", "norm", "position")

@@ -1,0 +1,270 @@
+"""The measurement of a surface: its planes are made and evaluated one by one, and summarized together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from landscape.algorithms.grids.grids import grid_coordinates
+from landscape.algorithms.grids.shape import barrier
+from landscape.algorithms.lanczos.symmetry import product_if_symmetric
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.rounding import rounding_floor
+from landscape.analyses.surfaces import planes, summary
+from landscape.analyses.surfaces.alignment import align
+from landscape.analyses.surfaces.checkpoint_planes import checkpoint_frame, span_checkpoints, trajectory_frame
+from landscape.analyses.surfaces.direction_tables import mark_columns, treatment_columns, treatment_notes
+from landscape.analyses.surfaces.eigenvectors import compute_eigenvectors
+from landscape.analyses.surfaces.frame import Frame, with_batch_norm
+from landscape.analyses.surfaces.grid_phase import GridTask, evaluate_grid
+from landscape.analyses.surfaces.options import SurfaceSettings
+from landscape.analyses.surfaces.plane_view import PlaneView, view_plane
+from landscape.analyses.surfaces.result import SurfaceResult
+from landscape.analyses.surfaces.surface import Surface
+from landscape.errors import NumericalError, TaskError, UsageError
+from landscape.evaluation import directions
+from landscape.evaluation.directions import Treatment
+from landscape.evaluation.metrics import as_metric
+from landscape.evaluation.other_checkpoints import OtherCheckpoint, find_trajectory, other_checkpoint
+from landscape.evaluation.sweep import PassSettings, Plane, Sweep
+from landscape.objective import Objective
+from landscape.operators import HessianOperator
+
+MIN_POINTS_FOR_TRIAL = 200  # a trial takes the time of some twenty passes
+
+
+@dataclass(frozen=True)
+class SurfaceRun:
+    """The values that all planes of one measurement share."""
+
+    analysis: Surface
+    objective: Objective
+    treatments: tuple[Treatment, ...]
+    vectors: np.ndarray | None  # (P, axes), with `--axes eigen`
+    sweep: Sweep
+    phases: Phases
+    center_loss: float
+    rounding: float
+
+
+@dataclass(frozen=True)
+class EvaluatedPlane:
+    """A plane's view, its frame without the directions, which are large, and the notes of its evaluation."""
+
+    frame: Frame
+    view: PlaneView
+    notes: tuple[str, ...]
+
+
+def measure(
+    analysis: Surface, objective: Objective, resume: State | None = None
+) -> Generator[Progress, None, SurfaceResult]:
+    """Measures all planes; yields after each product for eigenvectors and after every few points."""
+    settings, phases, vectors = analysis.settings, Phases(resume), None
+    notes: tuple[str, ...] = ()
+    treatments = directions.treatments(objective, settings.normalize, settings.ignore)
+    if settings.axes == "eigen":
+        vectors, notes = yield from phases.run(
+            "eigen", partial(compute_eigenvectors, objective, settings.dimension, analysis.seed)
+        )
+    sweep = Sweep(objective, None if analysis.metric is None else as_metric(analysis.metric))
+    center = float(objective.value())
+    rounding = rounding_floor(objective, lambda theta: float(objective.value(theta)), center, analysis.seed)
+    run = SurfaceRun(analysis, objective, treatments, vectors, sweep, phases, center, rounding)
+    evaluated = []
+    for number in range(settings.seeds):
+        evaluated.append((yield from _evaluate_plane(run, number)))
+    first, views = evaluated[0], [plane.view for plane in evaluated]
+    barriers, barrier_notes = yield from _measure_barriers(run, first)
+    is_scaled = settings.axes == "random" or settings.normalize != "none"
+    return SurfaceResult(
+        **summary.grid_columns(views, sweep.columns),
+        **barriers,
+        **(treatment_columns(treatments, objective) if is_scaled else {}),
+        **summary.curvature_columns(views),
+        **summary.roughness_columns(views),
+        **summary.basin_columns(views, settings.level),
+        **mark_columns(first.frame),
+        seed=np.arange(settings.seeds) if settings.seeds > 1 else None,
+        rounding=rounding,
+        centre_loss=float(views[0].losses[views[0].center]),
+        evaluations=sum(view.grid.evaluations for view in views),
+        points=sum(view.losses.size for view in views),
+        gradient_norm=objective.reference.gradient_norm,
+        parameters=objective.space.size,
+        samples=objective.batches.samples,
+        notes=(
+            *notes,
+            *dict.fromkeys(note for plane in evaluated for note in plane.notes),
+            *barrier_notes,
+            *(treatment_notes(treatments, objective) if is_scaled else ()),
+        ),
+    )
+
+
+def plan(analysis: Surface, objective: Objective) -> Plan:
+    """The expected cost, from the time of one pass over the data."""
+    settings = analysis.settings
+    dimension, counts = settings.dimension, settings.counts
+    sweep, nowhere, center = Sweep(objective), Plane((objective.theta,) * dimension), (0.0,) * dimension
+    points = settings.seeds * math.prod(counts if len(counts) == dimension else counts * dimension)
+    sweep.evaluate(nowhere, [center])  # the first pass is a warm-up
+    began = time.perf_counter()
+    sweep.evaluate(nowhere, [center])
+    seconds = time.perf_counter() - began
+    return Plan(
+        bytes=(dimension + 1) * objective.theta.nbytes,
+        products=dimension * settings.seeds,
+        seconds=seconds * points,
+        facts={"points": f"{points:,}", "pass": f"{seconds:.3g} s, before the trial that looks for a faster way"},
+    )
+
+
+def other_digests(settings: SurfaceSettings, objective: Objective) -> list[str]:
+    """Digests of the other checkpoints, which decide the result: their paths do not."""
+    if settings.trajectory is not None:
+        flag, named = "--trajectory", find_trajectory(settings.trajectory).checkpoints
+    else:
+        flag, named = "--towards", settings.towards
+    return [other_checkpoint(objective, one, flag).digest for one in named]
+
+
+def make_frame(
+    analysis: Surface,
+    objective: Objective,
+    treatments: tuple[Treatment, ...],
+    vectors: np.ndarray | None = None,
+    number: int = 0,
+) -> Frame:
+    """Plane `number` along the axes of the analysis; raises UsageError where the axes need checkpoints not named."""
+    settings = analysis.settings
+    if settings.axes == "checkpoints":
+        others = _others(settings, objective)
+        aligned = [align(other) for other in others] if settings.align else [(other, "") for other in others]
+        frame = checkpoint_frame(objective, [other for other, _ in aligned], settings.batch_norm)
+        return replace(frame, notes=(*(note for _, note in aligned if note), *frame.notes))
+    if settings.axes == "trajectory":
+        if settings.trajectory is None:
+            raise UsageError("--axes trajectory needs the checkpoints of a run", fix="--trajectory FOLDER")
+        trajectory = find_trajectory(settings.trajectory)
+        read = partial(other_checkpoint, objective, flag="--trajectory")
+        frame = trajectory_frame(objective, settings.dimension, trajectory.checkpoints, read)
+        frame = replace(frame, notes=(trajectory.note,) if trajectory.note else ())
+    elif settings.axes == "gradient":
+        frame = planes.gradient_frame(objective, settings.dimension, treatments, analysis.seed)
+    elif vectors is not None:
+        frame = planes.eigenvector_frame(objective, vectors, treatments)
+    else:
+        frame = planes.random_frame(objective, settings.dimension, treatments, analysis.seed, number)
+    return with_batch_norm(objective, frame, settings.batch_norm)
+
+
+def _others(settings: SurfaceSettings, objective: Objective) -> list[OtherCheckpoint]:
+    if not settings.towards:
+        fix = "landscape surface A B --axes checkpoints, or --towards B"
+        raise UsageError("--axes checkpoints leads to others, and none is named", fix=fix)
+    return [other_checkpoint(objective, one, "--towards") for one in settings.towards]
+
+
+def _evaluate_plane(run: SurfaceRun, number: int) -> Generator[Progress, None, EvaluatedPlane]:
+    """Makes and evaluates one plane, in phases of its own; before the first one, the passes are chosen."""
+    frame = make_frame(run.analysis, run.objective, run.treatments, run.vectors, number)
+    coordinates = _coordinates(run.analysis.settings, frame)
+    task = _task(run, frame.plane, coordinates, number)
+    notes = frame.notes
+    if not number:
+        yield from run.phases.run("trial", partial(_choose_passes, run, task))
+        notes = (*notes, f"passes over the data: {run.sweep.way}")
+    grid = yield from run.phases.run(f"plane {number}", partial(evaluate_grid, run.sweep, task))
+    hessian, error = yield from run.phases.run(f"products {number}", partial(_curvatures, run.objective, frame.plane))
+    view = view_plane(coordinates, grid, hessian, frame.plane.directions, run.rounding)
+    notes = (*notes, f"d'Hd is not known: {error}") if error else notes
+    return EvaluatedPlane(replace(frame, plane=replace(frame.plane, directions=())), view, notes)
+
+
+def _coordinates(settings: SurfaceSettings, frame: Frame) -> tuple[np.ndarray, ...]:
+    """The coordinates along each axis, alpha first; the checkpoint lies on the grid, and so does the end of a line."""
+    dimension = len(frame.plane.directions)
+    counts, ranges = settings.counts, settings.ranges or frame.extents
+    if dimension < max(len(counts), len(ranges)):
+        raise UsageError("a line has one axis, and --grid or --range name two", fix="--grid 51")
+    counts, ranges = counts * (dimension // len(counts)), ranges * (dimension // len(ranges))
+    return tuple(
+        grid_coordinates(count, low, high, unit=frame.unit and high >= 1)
+        for count, (low, high) in zip(counts, ranges, strict=True)
+    )
+
+
+def _task(run: SurfaceRun, plane: Plane, coordinates: tuple[np.ndarray, ...], number: int) -> GridTask:
+    analysis, settings = run.analysis, run.analysis.settings
+    size = math.prod(len(axis) for axis in coordinates)
+    return GridTask(
+        plane=plane,
+        coordinates=coordinates,
+        tol=analysis.tol if analysis.adaptive else None,
+        exact=None if plane.statistics == "recompute" else run.center_loss,
+        before=number * size,
+        total=(settings.seeds + settings.align) * size,
+        name=f"plane {number + 1} of {settings.seeds}, " if settings.seeds > 1 else "",
+    )
+
+
+def _choose_passes(run: SurfaceRun, task: GridTask, saved: State) -> Generator[Progress, None, None]:
+    """Chooses how passes are made, by a timed trial if there are many points; a resumed run keeps its choice."""
+    sweep = run.sweep
+    if saved:
+        sweep.use_settings(PassSettings.from_array(saved["way"]))
+    elif run.analysis.trial and task.total >= MIN_POINTS_FOR_TRIAL:
+        sweep.choose_settings(task.plane)
+        chosen = sweep.way.array()
+        yield Progress(0, task.total, f"trial: {sweep.way}", lambda: {"way": chosen})
+
+
+def _curvatures(objective: Objective, plane: Plane, saved: State) -> Generator[Progress, None, tuple[np.ndarray, str]]:
+    """d'Hd for each direction, and why it is unknown (NaN): the model may have no second derivatives.
+
+    NaN without a reason where the statistics of BatchNorm change along the directions.
+    """
+    if saved:
+        return np.array(saved["hessian"]), ""
+    hessian, error = np.full(len(plane.directions), np.nan), ""
+    if plane.statistics is not None:
+        return hessian, error
+    try:
+        for axis, direction in enumerate(plane.directions):
+            length = float(torch.linalg.vector_norm(direction))
+            unit = direction / (length or 1.0)
+            image = product_if_symmetric(HessianOperator(objective), unit, 0)
+            hessian[axis] = float(torch.sum(unit.double() * image)) * length**2
+    except (TaskError, NumericalError) as failure:
+        error = failure.what
+    yield Progress(0, 1, "curvature along the axes", lambda: {"hessian": hessian})
+    return hessian, error
+
+
+def _measure_barriers(
+    run: SurfaceRun, plane: EvaluatedPlane
+) -> Generator[Progress, None, tuple[dict[str, Any], tuple[str, ...]]]:
+    """The barrier between two checkpoints, with `--align` also the one without it; and notes where there is none."""
+    alpha, settings = plane.view.coordinates[0], run.analysis.settings
+    if not plane.frame.unit:
+        return {}, ()
+    if not bool((alpha == 1).any()):
+        return {}, ("the range ends before the other checkpoint, at 1: there is no barrier",)
+    if not bool(((alpha > 0) & (alpha < 1)).any()):
+        return {}, ("no point lies between the checkpoints: a larger --grid shows the barrier",)
+    columns: dict[str, Any] = {"barrier": barrier(plane.view.losses, alpha)}
+    if settings.align:
+        plain, _ = span_checkpoints(run.objective, _others(settings, run.objective), settings.batch_norm)
+        task = replace(_task(run, plain.plane, (alpha,), 1), name="without --align, ")
+        line = (yield from run.phases.run("unaligned", partial(evaluate_grid, run.sweep, task))).values[0]
+        columns |= {"unaligned_loss": line, "unaligned_barrier": barrier(line, alpha)}
+    return columns, ()
