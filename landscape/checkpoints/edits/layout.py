@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.checkpoints.edits.casting import tensor_bytes
-from landscape.checkpoints.edits.segments import Assembly, Segment, segments_covering, unchanged_segments
+from landscape.checkpoints.edits.segments import Assembly, Segment, segments_covering, unchanged_ranges
 from landscape.checkpoints.formats import archive, safetensors_format
 from landscape.checkpoints.formats.contents import Contents, Place
 from landscape.checkpoints.formats.tensor_refs import TensorRef
@@ -26,27 +26,33 @@ Pieces = Iterable[bytes | memoryview]
 
 @dataclass(frozen=True)
 class EditLayout:
-    """The pieces of each file that is written, by name, and the segments of each original file in them."""
+    """The pieces of each file that an edit writes, by name, and the segments of each original file in them."""
 
     written: Mapping[str, Pieces]
     originals: Mapping[Path, tuple[Segment, ...]]
 
 
-def patch_layout(contents: Contents, values: Mapping[str, Tensor], output: Path) -> EditLayout:
-    """Safetensors files with other bytes for some tensors, by their keys in a file, and copies of the files beside."""
+def patch_layout(contents: Contents, values: Mapping[str, Tensor], output: Path, sha256: str) -> EditLayout:
+    """The layout of copies of safetensors files in which some tensors, given by their keys, have new bytes.
+
+    The header of a copy is marked with the original checkpoint's `sha256`. The other files of a directory are copied
+    as they are. Raises CheckpointError for tensors of another size than the file declares.
+    """
     alone = not contents.path.is_dir()
-    files = [contents.path] if alone else _files(contents.path)
     written: dict[str, Pieces] = {}
     originals = {}
-    for file in files:
-        if file.name == paths.UNDO_INSIDE and not alone:  # an earlier edit's: the original has it, its copy has its own
+    for file in [contents.path] if alone else _files(contents.path):
+        if file.name == paths.UNDO_INSIDE and not alone:  # the undo file of an earlier edit: the copy has its own
             originals[file] = segments_covering(file.stat().st_size, [])
             continue
         inside = {key: values[key] for key in values if contents.places[key].file == file}
-        originals[file], new = _exchanged(file, len(written), inside)
-        # the file itself with the new bytes: the same segments lead there and back
-        itself = Assembly(tuple(_from_first(one) for one in originals[file]), new)
-        written[output.name if alone else file.name] = itself.pieces([file])
+        if inside or alone:
+            originals[file], copy = _patch(file, len(written), inside, sha256)
+        else:
+            size = file.stat().st_size
+            originals[file] = segments_covering(size, [(0, Segment(len(written), 0, size))])
+            copy = Assembly(segments_covering(size, [(0, Segment(0, 0, size))]), b"")
+        written[output.name if alone else file.name] = copy.pieces([file])
     return EditLayout(written, originals)
 
 
@@ -65,7 +71,7 @@ def conversion_layout(
         raise CheckpointError(
             f"{contents.path} holds {listing(odd)}, which safetensors cannot", fix="save such tensors in another dtype"
         )
-    about = {SPEC_KEY: checkpoint.spec.to_json()} if checkpoint.spec else None
+    about = {paths.EDIT_KEY: checkpoint.sha256} | ({SPEC_KEY: checkpoint.spec.to_json()} if checkpoint.spec else {})
     content = save({name: values.get(name, tensor).contiguous().clone() for name, tensor in state.items()}, about)
     begins = {name: begin for name, (begin, _) in safetensors_format.tensor_ranges(io.BytesIO(content)).items()}
     # a storage is in the new file if an unchanged tensor is all of it, in the order of its rows
@@ -78,22 +84,20 @@ def conversion_layout(
     return EditLayout({output.name: [content]}, {contents.path: segments_covering(contents.path.stat().st_size, found)})
 
 
-def _exchanged(file: Path, place: int, values: Mapping[str, Tensor]) -> tuple[tuple[Segment, ...], bytes]:
-    """The segments of a file in its copy, which is at `place` among those written, and the copy's bytes elsewhere."""
-    known = {}
-    if values:
-        with file.open("rb") as stream:
-            known = safetensors_format.tensor_ranges(stream)
-    changed = sorted((known[key], tensor_bytes(tensor)) for key, tensor in values.items())
-    wrong = [key for key, tensor in values.items() if known[key][1] != tensor.nbytes]
+def _patch(file: Path, source: int, values: Mapping[str, Tensor], sha256: str) -> tuple[tuple[Segment, ...], Assembly]:
+    """The segments of a file in its patched copy, which is the source of that number, and how to assemble the copy."""
+    with file.open("rb") as stream:
+        ranges = safetensors_format.tensor_ranges(stream)
+        old_header, new_header = safetensors_format.marked_headers(stream, {paths.EDIT_KEY: sha256})
+    wrong = [key for key, tensor in values.items() if ranges[key][1] != tensor.nbytes]
     if wrong:
         raise CheckpointError(f"{file} is damaged: {listing(wrong)} has another size", fix="copy it again")
-    segments = unchanged_segments(file.stat().st_size, place, [where for where, _ in changed])
-    return segments, b"".join(new for _, new in changed)
-
-
-def _from_first(segment: Segment) -> Segment:
-    return Segment(min(segment.source, 0), segment.begin, segment.length)
+    size, shift = file.stat().st_size, len(new_header) - len(old_header)
+    patches = sorted((ranges[key], tensor_bytes(tensor)) for key, tensor in values.items())
+    kept = list(unchanged_ranges(size, [(0, len(old_header)), *(where for where, _ in patches)]))
+    original = segments_covering(size, [(begin, Segment(source, begin + shift, length)) for begin, length in kept])
+    copy = segments_covering(size + shift, [(begin + shift, Segment(0, begin, length)) for begin, length in kept])
+    return original, Assembly(copy, b"".join([new_header, *(new for _, new in patches)]))
 
 
 def _begin(place: Place) -> int:

@@ -54,26 +54,29 @@ def read_range(path: Path, begin: int, length: int) -> Iterator[bytes]:
             yield piece
 
 
-def segments_covering(size: int, found: Iterable[tuple[int, Segment]]) -> tuple[Segment, ...]:
-    """The segments of a file of `size` bytes: those that are found elsewhere, by where they begin, the rest literal."""
-    segments, place, literal = [], 0, 0
-    for begin, segment in (*sorted(found, key=lambda one: one[0]), (size, None)):
-        if begin > place:
-            segments.append(Segment(LITERAL, literal, begin - place))
-            literal += begin - place
-        if segment is not None and segment.length:
+def segments_covering(size: int, known: Iterable[tuple[int, Segment]]) -> tuple[Segment, ...]:
+    """The segments of a file of `size` bytes in order: the known `(begin, segment)`, and literal ones between them.
+
+    `begin` is an offset in that file.
+    """
+    segments, end, literal = list[Segment](), 0, 0
+    for begin, segment in sorted(known, key=lambda pair: pair[0]):
+        if begin > end:
+            segments.append(Segment(LITERAL, literal, begin - end))
+            literal += begin - end
+        if segment.length:
             segments.append(segment)
-        place = begin + (segment.length if segment is not None else 0)
-    return tuple(segments)
+        end = begin + segment.length
+    return tuple(segments) if end >= size else (*segments, Segment(LITERAL, literal, size - end))
 
 
-def unchanged_segments(size: int, source: int, changed: Iterable[tuple[int, int]]) -> tuple[Segment, ...]:
-    """The segments of a file that has the bytes of `source` in the same places, but for `(begin, length)` changed."""
-    found, place = [], 0
+def unchanged_ranges(size: int, changed: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The `(begin, length)` of a file of `size` bytes that lie between the changed ones."""
+    end = 0
     for begin, length in (*sorted(changed), (size, 0)):
-        found.append((place, Segment(source, place, begin - place)))
-        place = begin + length
-    return segments_covering(size, found)
+        if begin > end:
+            yield end, begin - end
+        end = begin + length
 
 
 def literal_bytes(path: Path, segments: Iterable[Segment]) -> bytes:

@@ -54,7 +54,8 @@ def write_edit(
     values = cast_values(changes, refs)
     kept = contents.format in (sniff.SAFETENSORS, sniff.SHARDED, sniff.HUGGING_FACE)
     if kept:
-        plan = patch_layout(contents, {refs[name].storage.key: tensor for name, tensor in values.items()}, output)
+        by_key = {refs[name].storage.key: tensor for name, tensor in values.items()}
+        plan = patch_layout(contents, by_key, output, checkpoint.sha256)
     else:
         plan = conversion_layout(contents, checkpoint, refs, values, output)
     with atomic_files.draft_folder(output) as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,6 +60,18 @@ def tensor_ranges(file: BinaryIO) -> dict[str, tuple[int, int]]:
     entries = {name: entry for name, entry in json.loads(file.read(size)).items() if name != "__metadata__"}
     offsets = {name: entry["data_offsets"] for name, entry in entries.items()}
     return {name: (8 + size + begin, end - begin) for name, (begin, end) in offsets.items()}
+
+
+def marked_headers(file: BinaryIO, entries: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """The header of a safetensors file with its length, as it is and with further entries in its metadata."""
+    file.seek(0)
+    size = int.from_bytes(file.read(8), "little")
+    text = file.read(size)
+    header = json.loads(text)
+    header = {"__metadata__": {**header.pop("__metadata__", {}), **entries}, **header}
+    marked = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    marked += b" " * (-len(marked) % 8)  # tensors begin at a multiple of 8 bytes, as safetensors itself writes them
+    return size.to_bytes(8, "little") + text, len(marked).to_bytes(8, "little") + marked
 
 
 def require_inside(file: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -264,12 +265,36 @@ def full() -> None:
 def test_a_safetensors_file_keeps_every_byte_but_those_of_the_changed_tensors(tmp_path: Path) -> None:
     path = plain(tmp_path)
     output = edited(path, {"a.bias": torch.tensor([1 / 3, 2 / 3], dtype=torch.float64)})
-    old, new = path.read_bytes(), output.read_bytes()
+    (old_header, old), (new_header, new) = header_and_data(path), header_and_data(output)
     values = torch.tensor([1 / 3, 2 / 3], dtype=torch.float64).float().numpy().tobytes()
     assert new == old.replace(STATE["a.bias"].numpy().tobytes(), values)
     assert new != old
+    mark = {"landscape_edit": hashlib.sha256(path.read_bytes()).hexdigest()}
+    metadata = {**json.loads(old_header)["__metadata__"], **mark}
+    assert json.loads(new_header) == {**json.loads(old_header), "__metadata__": metadata}
+    assert len(new_header) % 8 == 0
     with safe_open(paths.undo_beside(output), framework="np") as file:
-        assert file.get_tensor("literal.0").tobytes() == STATE["a.bias"].numpy().tobytes()
+        literal = file.get_tensor("literal.0").tobytes()
+    assert literal == len(old_header).to_bytes(8, "little") + old_header + STATE["a.bias"].numpy().tobytes()
+
+
+def header_and_data(path: Path) -> tuple[bytes, bytes]:
+    """The JSON text and the tensors' bytes of a safetensors file."""
+    whole = path.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    return whole[8:end], whole[end:]
+
+
+def test_the_metadata_of_a_safetensors_file_stays_beside_the_mark_of_the_edit(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "old.safetensors", {"format": "pt", "who": "é"})
+    before = (tmp_path / "old.safetensors").read_bytes()
+    output = edited(tmp_path / "old.safetensors")
+    metadata = paths.safetensors_metadata(output)
+    assert metadata == {"format": "pt", "who": "é", "landscape_edit": hashlib.sha256(before).hexdigest()}
+    again = write_edit(output, {}, tmp_path / "again.safetensors", about={})[0]
+    assert paths.safetensors_metadata(again)["landscape_edit"] == hashlib.sha256(output.read_bytes()).hexdigest()
+    assert undo_edit(again, tmp_path / "back").read_bytes() == output.read_bytes()
+    assert undo_edit(output).read_bytes() == before
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
