@@ -16,7 +16,8 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Surface
-from landscape.evaluation.sweep import PassSettings, Plane, Sweep
+from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.sweep import Plane, Sweep
 from landscape.zoo import digits, mlp, resnet
 
 RESNET = "ResNet-20 on 64 images of 32 x 32"
@@ -129,7 +130,7 @@ def speed(device: str) -> dict[str, Any]:
             "points / passes without loss": seconds["points"] / seconds["bare"],
             "loss-landscapes / points": seconds["peer"] / seconds["points"],
         }
-        harness.show(f"{name} (floor: {how}; {sweep.way})", rows[name])
+        harness.show(f"{name} (floor: {how}; {sweep.settings})", rows[name])
     return rows
 
 

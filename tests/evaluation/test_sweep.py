@@ -16,7 +16,8 @@ import landscape
 from landscape import Objective
 from landscape.compute import memory
 from landscape.errors import TaskError, UsageError
-from landscape.evaluation.sweep import PassSettings, Plane, Sweep
+from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.sweep import Plane, Sweep
 from landscape.losses import as_loss
 from landscape.network.batch_norm import (
     StatisticsInterpolation,
@@ -80,7 +81,7 @@ class TestValues:
         plain = sweep.evaluate(plane, POINTS)
         sweep.use_settings(way)
         again = sweep.evaluate(plane, POINTS)
-        assert sweep.way == way
+        assert sweep.settings == way
         assert np.allclose(plain[:, 0], again[:, 0], rtol=1e-5)
         assert np.array_equal(plain[:, 1], again[:, 1])
         sweep.use_settings(PassSettings())
@@ -91,7 +92,7 @@ class TestValues:
         plain = sweep.evaluate(plane, POINTS)
         sweep.choose_settings(plane)
         assert np.allclose(plain, sweep.evaluate(plane, POINTS), rtol=1e-5)
-        assert PassSettings.from_array(sweep.way.array()) == sweep.way
+        assert PassSettings.from_array(sweep.settings.to_array()) == sweep.settings
 
     def test_a_loader_is_read_anew_for_each_point(self, classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
@@ -103,7 +104,7 @@ class TestValues:
         plane = plane_of(objective)
         sweep = Sweep(objective)
         sweep.choose_settings(plane)
-        assert sweep.way.samples == 0
+        assert sweep.settings.samples == 0
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
 
     def test_a_transformer_and_a_loss_without_classes(self) -> None:
@@ -273,7 +274,7 @@ class TestTheUsersModel:
 
         objective = Objective(Several(), [classification], loss)
         plane, sweep = plane_of(objective), Sweep(objective)
-        assert sweep._replica is not None
+        assert sweep.copy.replica is not None
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-6)
 
     def test_where_samples_depend_on_each_other_the_data_s_own_batches_stay(self) -> None:
@@ -285,7 +286,7 @@ class TestTheUsersModel:
         objective = Objective(net, list(zip(x.split(8), y.split(8), strict=True)), "cross_entropy")
         sweep = Sweep(objective)
         sweep.choose_settings(plane_of(objective))
-        assert sweep.way.samples in (0, 8)
+        assert sweep.settings.samples in (0, 8)
 
     def test_too_many_points_at_once_are_taken_one_by_one(
         self, images: Objective, monkeypatch: pytest.MonkeyPatch
@@ -299,7 +300,7 @@ class TestTheUsersModel:
         monkeypatch.setattr("landscape.evaluation.sweep.try_vmap", full)
         sweep.use_settings(PassSettings(points=3))
         assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
-        assert sweep.way.points == 1
+        assert sweep.settings.points == 1
 
     def test_a_layer_that_no_data_pass_cannot_be_recomputed(self) -> None:
         model = nn.ModuleDict({"used": nn.BatchNorm1d(3), "unused": nn.BatchNorm1d(3)}).eval()
@@ -322,7 +323,7 @@ class TestTheUsersModel:
         objective = Objective(Viewing(), digits("test", images=True), "cross_entropy")
         sweep, plane = Sweep(objective), plane_of(objective)
         sweep.choose_settings(plane)
-        assert not sweep.way.channels_last
+        assert not sweep.settings.channels_last
         assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-5)
 
     def test_what_is_no_tensor_belongs_to_its_batch(self) -> None:
@@ -371,7 +372,7 @@ class TestMemory:
         tight = Tight(sweep, 30)
         sweep.use_settings(PassSettings(87))
         assert np.allclose(sweep.evaluate(plane, POINTS), plain, rtol=1e-5)
-        assert sweep.way.samples == 21
+        assert sweep.settings.samples == 21
         tight.limit = 0
         with pytest.raises(TaskError, match="one sample alone does not fit"):
             sweep.evaluate(plane, POINTS)
@@ -382,8 +383,8 @@ class Tight:
 
     def __init__(self, sweep: Sweep, limit: int) -> None:
         self.limit = limit
-        assert sweep._replica is not None
-        sweep._replica.model.register_forward_pre_hook(self.check)
+        assert sweep.copy.replica is not None
+        sweep.copy.replica.model.register_forward_pre_hook(self.check)
 
     def check(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if len(inputs[0]) > self.limit:

@@ -27,7 +27,8 @@ from landscape.algorithms.lanczos.lanczos import lanczos
 from landscape.algorithms.lanczos.ritz import ritz_pairs
 from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.compute.strategy import ProductSettings
-from landscape.evaluation.sweep import PassSettings, Sweep
+from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.sweep import Sweep
 from landscape.gates import measuring as checking
 from landscape.gates.measuring import MeasurementSetup
 from landscape.gates.policy import parse_policy

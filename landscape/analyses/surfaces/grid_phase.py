@@ -70,7 +70,7 @@ def evaluate_grid(sweep: Sweep, task: GridTask, saved: State) -> Generator[Progr
 
     def evaluate(indices: Sequence[Index]) -> Generator[Progress, None, list[float]]:
         missing = [index for index in indices if not done[index]]
-        size = max(POINTS_PER_REPORT, sweep.way.points)
+        size = max(POINTS_PER_REPORT, sweep.settings.points)
         for first in range(0, len(missing), size):
             chunk = missing[first : first + size]
             rows = sweep.evaluate(task.plane, [task.point(index) for index in chunk])

@@ -34,7 +34,8 @@ from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
 from landscape.evaluation.metrics import as_metric
 from landscape.evaluation.other_checkpoints import OtherCheckpoint, find_trajectory, other_checkpoint
-from landscape.evaluation.sweep import PassSettings, Plane, Sweep
+from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
 from landscape.operators import HessianOperator
 
@@ -182,7 +183,7 @@ def _evaluate_plane(run: SurfaceRun, number: int) -> Generator[Progress, None, E
     notes = frame.notes
     if not number:
         yield from run.phases.run("trial", partial(_choose_passes, run, task))
-        notes = (*notes, f"passes over the data: {run.sweep.way}")
+        notes = (*notes, f"passes over the data: {run.sweep.settings}")
     grid = yield from run.phases.run(f"plane {number}", partial(evaluate_grid, run.sweep, task))
     hessian, error = yield from run.phases.run(f"products {number}", partial(_curvatures, run.objective, frame.plane))
     view = view_plane(coordinates, grid, hessian, frame.plane.directions, run.rounding)
@@ -224,8 +225,8 @@ def _choose_passes(run: SurfaceRun, task: GridTask, saved: State) -> Generator[P
         sweep.use_settings(PassSettings.from_array(saved["way"]))
     elif run.analysis.trial and task.total >= MIN_POINTS_FOR_TRIAL:
         sweep.choose_settings(task.plane)
-        chosen = sweep.way.array()
-        yield Progress(0, task.total, f"trial: {sweep.way}", lambda: {"way": chosen})
+        chosen = sweep.settings.to_array()
+        yield Progress(0, task.total, f"trial: {sweep.settings}", lambda: {"way": chosen})
 
 
 def _curvatures(objective: Objective, plane: Plane, saved: State) -> Generator[Progress, None, tuple[np.ndarray, str]]:

@@ -1,4 +1,4 @@
-"""What is known of each sample's own gradient without keeping it: its square, and its part along the weights."""
+"""Sums over samples of each sample's own gradient: its square, and its part along the weights; none is stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch, map_tensors
 from landscape.objective import Objective
 
-CHUNK_BYTES = 64 << 20  # of gradients at once
+CHUNK_BYTES = 64 << 20  # of gradients in memory at once
 
 
 def gradient_moments(objective: Objective) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ def gradient_moments(objective: Objective) -> tuple[Tensor, Tensor]:
         chunk = max(1, CHUNK_BYTES // max(objective.theta.nbytes, 1))
         squares = torch.zeros(2, dtype=torch.float64, device=objective.device)
         for piece in batch.split(chunk):
-            rows = _rows(objective, piece).double()
+            rows = sample_gradients(objective, piece).double()
             squares += torch.stack([rows.square().sum(), (rows @ objective.theta.double()).square().sum()])
         return (squares,)
 
@@ -31,15 +31,15 @@ def gradient_moments(objective: Objective) -> tuple[Tensor, Tensor]:
     return totals[0], totals[1]
 
 
-def _rows(objective: Objective, batch: Batch) -> Tensor:
-    """Every sample's gradient, `(n, P)`."""
+def sample_gradients(objective: Objective, batch: Batch) -> Tensor:
+    """The gradient of each sample's summed loss, `(n, P)`."""
 
-    def slope(inputs: object, targets: object) -> Tensor:
+    def gradient_of(inputs: object, targets: object) -> Tensor:
         one = Batch(map_tensors(lambda t: t[None], inputs), map_tensors(lambda t: t[None], targets), batch.first)
         gradient: Tensor = torch.func.grad(lambda theta: objective.batch_total(theta, one))(objective.theta)
         return gradient
 
-    rows = try_vmap(slope, batch.inputs, batch.targets) if batch.size > 1 else None
+    rows = try_vmap(gradient_of, batch.inputs, batch.targets) if batch.size > 1 else None
     if rows is None:
         return torch.stack([objective.batch_gradient(objective.theta, one)[1] for one in batch.split(1)])
     return rows

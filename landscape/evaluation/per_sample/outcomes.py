@@ -1,4 +1,4 @@
-"""What each sample has of its own: its loss, what its loss counts, whether it is predicted right."""
+"""Each sample's loss, the number of terms that its loss counts, and how many of its predictions are right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from landscape.objective import Objective
 
 @dataclass(frozen=True)
 class SampleOutcomes:
-    """By sample, `(N,)` each, float64: summed loss, what it counts, and how many of its predictions are right.
+    """By sample, `(N,)` each, float64: summed loss, number of counted terms, and number of right predictions.
 
     `right` is NaN for a loss without classes.
     """
@@ -38,7 +38,7 @@ class SampleOutcomes:
 
     @property
     def means(self) -> Tensor:
-        """Each sample's mean loss; NaN for one that counts nothing."""
+        """Each sample's mean loss; NaN for a sample that counts nothing."""
         return self.losses / self.counts
 
 
@@ -57,44 +57,45 @@ def sample_outcomes(objective: Objective, theta: Tensor | None = None) -> Sample
 
 
 def gather_samples(objective: Objective, kernel: Callable[[Batch], Tensor]) -> Tensor:
-    """What `kernel` gives for the samples of a batch, `(n, k)`, for all samples `(N, k)`, float64."""
+    """The rows that `kernel` returns for the samples of a batch, `(n, k)`, for all samples: `(N, k)`, float64."""
 
-    def placed(batch: Batch) -> Tensor:
+    def rows_in_place(batch: Batch) -> Tensor:
         rows = kernel(batch).double()
         whole = rows.new_zeros((objective.batches.samples, rows.shape[1]))
         whole[batch.first : batch.first + batch.size] = rows
         return whole
 
-    return objective.accumulate(placed)
+    return objective.accumulate(rows_in_place)
 
 
 def sample_losses(objective: Objective, output: Any, batch: Batch) -> Tensor:
     """Each sample's summed loss `(n,)`, from the output of all."""
 
-    def alone(one: Any, target: Any) -> Tensor:
-        piece = Batch(batch.inputs, map_tensors(_single, target), batch.first)
-        return objective.loss_total(map_tensors(_single, one), piece)
+    def loss_of(output: Any, target: Any) -> Tensor:
+        piece = Batch(batch.inputs, map_tensors(_as_batch, target), batch.first)
+        return objective.loss_total(map_tensors(_as_batch, output), piece)
 
-    found = try_vmap(alone, output, batch.targets)
-    if found is None:
-        found = torch.stack([alone(_at(output, place), _at(batch.targets, place)) for place in range(batch.size)])
-    return found
-
-
-def _at(tree: Any, place: int) -> Any:
-    return map_tensors(lambda tensor: tensor[place], tree)
-
-
-def _single(tensor: Tensor) -> Tensor:
-    return tensor[None]
+    losses = try_vmap(loss_of, output, batch.targets)
+    if losses is None:
+        pairs = ((_sample(output, index), _sample(batch.targets, index)) for index in range(batch.size))
+        losses = torch.stack([loss_of(*pair) for pair in pairs])
+    return losses
 
 
 def sample_counts(objective: Objective, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """What each sample's loss counts, and how many of its predictions are right, `(n,)` each, float64."""
-    found = wrong_predictions(objective.loss, output, batch.targets)
-    if found is None:
-        counts = [objective.loss.count(one.targets) for one in batch.split(1)]
-        each = torch.tensor(counts, dtype=torch.float64, device=objective.device)
-        return each, torch.full_like(each, torch.nan)
-    wrong, counted = (part.reshape(len(part), -1).double().sum(dim=1) for part in found)
-    return counted, counted - wrong
+    """How many terms each sample's loss counts, and how many of its predictions are right, `(n,)` each, float64."""
+    judged = wrong_predictions(objective.loss, output, batch.targets)
+    if judged is None:
+        numbers = [objective.loss.count(one.targets) for one in batch.split(1)]
+        counts = torch.tensor(numbers, dtype=torch.float64, device=objective.device)
+        return counts, torch.full_like(counts, torch.nan)
+    wrong, counts = (part.reshape(len(part), -1).double().sum(dim=1) for part in judged)
+    return counts, counts - wrong
+
+
+def _sample(tree: Any, index: int) -> Any:
+    return map_tensors(lambda tensor: tensor[index], tree)
+
+
+def _as_batch(tensor: Tensor) -> Tensor:
+    return tensor[None]

@@ -1,4 +1,4 @@
-"""What a language model recites: greedy continuations of the beginnings of its texts (Carlini et al. 2023)."""
+"""Greedy continuations of the beginnings of a language model's texts: how much it recites (Carlini et al. 2023)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from landscape.data.batches import Batch
 from landscape.evaluation.forward_batches import data_batches
 from landscape.objective import Objective
 
-SEQUENCES = 64  # of a population that are decoded
-CONTINUED = 50  # tokens at most, as in the literature
-SHORTEST = 4  # tokens of a continuation that is worth one: fewer are guessed
+MAX_TEXTS = 64  # of a population that are decoded
+MAX_CONTINUATION = 50  # tokens, as in the literature
+MIN_CONTINUATION = 4  # tokens: fewer are guessed
 IDS = "input_ids"
-CAUSAL = 1e-3  # relative: outputs at the beginning of a text that depend on its end differ more than that
+CAUSAL_RTOL = 1e-3  # of the largest logit: outputs that depend on later tokens differ more than that
 
 
 @dataclass(frozen=True)
 class Recitation:
-    """Of the sequences that were decoded: the share recited to the last token, and of tokens that are right."""
+    """Of the decoded texts: the share that is recited to the last token, and the share of right tokens."""
 
     whole: float
     tokens: float
@@ -30,58 +30,59 @@ class Recitation:
 
 @dataclass(frozen=True)
 class Texts:
-    """Token ids `(N, T)` and the tokens that follow each `(N, T)`; negative where nothing is scored."""
+    """Token ids `(N, T)` and the tokens that follow each `(N, T)`; negative where none is scored."""
 
     ids: Tensor
     following: Tensor
     batch: Batch
 
     @property
-    def halves(self) -> tuple[Tensor, Tensor]:
+    def continuations(self) -> tuple[Tensor, Tensor]:
         """Where each text's continuation begins, at its middle, and where it ends, `(N,)` each, in tokens."""
-        places = torch.arange(self.ids.shape[1], device=self.ids.device)
+        positions = torch.arange(self.ids.shape[1], device=self.ids.device)
         scored = self.following >= 0
-        first = torch.where(scored, places, self.ids.shape[1]).amin(dim=1)
-        last = torch.where(scored, places, -2).amax(dim=1) + 2
+        first = torch.where(scored, positions, self.ids.shape[1]).amin(dim=1)
+        last = torch.where(scored, positions, -2).amax(dim=1) + 2
         begin = torch.div(first + last, 2, rounding_mode="floor")
-        end = torch.minimum(last, begin + CONTINUED)
-        worth = end - begin >= SHORTEST
-        return torch.where(worth, begin, self.ids.shape[1] + 1), torch.where(worth, end, 0)
+        end = torch.minimum(last, begin + MAX_CONTINUATION)
+        long_enough = end - begin >= MIN_CONTINUATION
+        return torch.where(long_enough, begin, self.ids.shape[1] + 1), torch.where(long_enough, end, 0)
 
 
 def texts(objective: Objective) -> list[Texts]:
-    """The first sequences of an objective whose targets are each the next input; none if it is no language model."""
-    found = list(_first(objective))
-    return found if found and _causal(objective, found[0]) else []
+    """The first texts of an objective whose targets are each the next input; none if it is no language model."""
+    batches = list(_first_texts(objective))
+    return batches if batches and _is_causal(objective, batches[0]) else []
 
 
-def recite(objective: Objective, found: Sequence[Texts], theta: Tensor | None = None) -> Recitation:
-    """Greedy continuations of the first half of each text, at theta; NaN if all are too short."""
+def recite(objective: Objective, texts: Sequence[Texts], theta: Tensor | None = None) -> Recitation:
+    """Continues the first half of each text greedily, at theta; the shares are NaN if all texts are too short."""
     point = objective.theta if theta is None else theta
-    hits, scored = zip(*(_decoded(objective, one, point) for one in found), strict=True)
-    right, every = torch.cat(hits), torch.cat(scored)
-    told = every > 0
-    return Recitation(float((right == every)[told].double().mean()), float(right.sum().double() / every.sum()))
+    right_parts, count_parts = zip(*(_decode(objective, batch, point) for batch in texts), strict=True)
+    right, counts = torch.cat(right_parts), torch.cat(count_parts)
+    decoded = counts > 0
+    return Recitation(float((right == counts)[decoded].double().mean()), float(right.sum().double() / counts.sum()))
 
 
-def _decoded(objective: Objective, found: Texts, theta: Tensor) -> tuple[Tensor, Tensor]:
+def _decode(objective: Objective, texts: Texts, theta: Tensor) -> tuple[Tensor, Tensor]:
     """How many tokens of each text's continuation are right, and of how many, `(N,)` each."""
-    begin, end = found.halves
-    ids, length = found.ids.clone(), found.ids.shape[1]
-    right, scored = torch.zeros_like(begin), torch.zeros_like(begin)
-    for place in range(int(begin.min()), int(end.max())):  # the token at this place
-        said = _logits(objective, found, ids[:, :place], theta)[:, -1].argmax(dim=-1)
-        wanted = found.following[:, place - 1]
-        own = (begin <= place) & (place < end)
-        if place < length:  # before a text's middle its own tokens stand
-            ids[:, place] = torch.where(own, said.to(ids.dtype), ids[:, place])
-        right += own & (wanted >= 0) & (said == wanted)
-        scored += own & (wanted >= 0)
-    return right, scored
+    begin, end = texts.continuations
+    ids, length = texts.ids.clone(), texts.ids.shape[1]
+    right, counts = torch.zeros_like(begin), torch.zeros_like(begin)
+    for position in range(int(begin.min()), int(end.max())):  # of the token that is decoded
+        predicted = _logits(objective, texts, ids[:, :position], theta)[:, -1].argmax(dim=-1)
+        expected = texts.following[:, position - 1]
+        inside = (begin <= position) & (position < end)
+        if position < length:  # up to its middle a text keeps its own tokens
+            ids[:, position] = torch.where(inside, predicted.to(ids.dtype), ids[:, position])
+        right += inside & (expected >= 0) & (predicted == expected)
+        counts += inside & (expected >= 0)
+    return right, counts
 
 
-def _first(objective: Objective) -> Iterator[Texts]:
-    left = SEQUENCES
+def _first_texts(objective: Objective) -> Iterator[Texts]:
+    """The first texts by batch; stops at a batch that holds no token ids with their next tokens."""
+    left = MAX_TEXTS
     for batch in data_batches(objective):
         if left <= 0:
             return
@@ -97,42 +98,43 @@ def _first(objective: Objective) -> Iterator[Texts]:
 
 
 def _following(objective: Objective, batch: Batch, ids: Tensor) -> Tensor | None:
-    """The token after each, in the ids' shape."""
-    if objective.loss.structure.shift:
-        scored: Tensor = objective.loss.structure.labels(batch.targets)
+    """The token after each, in the ids' shape; None if the targets are something else."""
+    structure = objective.loss.structure
+    if structure.shift:
+        scored: Tensor = structure.labels(batch.targets)
         return torch.cat([scored, torch.full_like(scored[:, :1], -1)], dim=1)
     target: Any = batch.targets
-    pairs = isinstance(target, Tensor) and target.shape == ids.shape and not target.is_floating_point()
-    inside = pairs and bool(((target[:, :-1] == ids[:, 1:]) | (target[:, :-1] < 0)).all())
-    return target if inside else None
+    same_shape = isinstance(target, Tensor) and target.shape == ids.shape and not target.is_floating_point()
+    are_next = same_shape and bool(((target[:, :-1] == ids[:, 1:]) | (target[:, :-1] < 0)).all())
+    return target if are_next else None
 
 
-def _causal(objective: Objective, found: Texts) -> bool:
+def _is_causal(objective: Objective, texts: Texts) -> bool:
     """Whether outputs over the first half of a text are the same without the second, and are logits of tokens."""
-    half = found.ids.shape[1] // 2
+    half = texts.ids.shape[1] // 2
     if half < 1:
         return False
     try:
-        short = _logits(objective, found, found.ids[:, :half], objective.theta)
-        whole = _logits(objective, found, found.ids, objective.theta)[:, :half]
-    except Exception:  # a model of one length only may raise anything
+        short = _logits(objective, texts, texts.ids[:, :half], objective.theta)
+        whole = _logits(objective, texts, texts.ids, objective.theta)[:, :half]
+    except Exception:  # a model for one length only may raise anything
         return False
     if not isinstance(short, Tensor) or short.ndim != 3 or short.shape != whole.shape:
         return False
-    return bool((short - whole).abs().max() <= CAUSAL * whole.abs().max())
+    return bool((short - whole).abs().max() <= CAUSAL_RTOL * whole.abs().max())
 
 
-def _logits(objective: Objective, found: Texts, ids: Tensor, theta: Tensor) -> Tensor:
-    """Logits of the token after each, `(N, len, V)`."""
-    length, whole = ids.shape[1], found.ids.shape[1]
+def _logits(objective: Objective, texts: Texts, ids: Tensor, theta: Tensor) -> Tensor:
+    """Logits of the token after each of `ids`, `(N, len, V)`."""
+    length, whole = ids.shape[1], texts.ids.shape[1]
 
-    def cut(tensor: Any) -> Any:
-        fits = isinstance(tensor, Tensor) and tensor.ndim > 1 and tensor.shape[1] == whole
-        return tensor[:, :length] if fits else tensor
+    def cut(value: Any) -> Any:
+        has_length = isinstance(value, Tensor) and value.ndim > 1 and value.shape[1] == whole
+        return value[:, :length] if has_length else value
 
-    inputs = found.batch.inputs
+    inputs = texts.batch.inputs
     inputs = {**{k: cut(v) for k, v in inputs.items()}, IDS: ids} if isinstance(inputs, dict) else ids
     with torch.no_grad():
-        output = objective.model_output(theta, Batch(inputs, found.batch.targets, found.batch.first))
+        output = objective.model_output(theta, Batch(inputs, texts.batch.targets, texts.batch.first))
     logits: Tensor = getattr(output, "logits", output)
     return logits

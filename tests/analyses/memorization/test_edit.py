@@ -162,7 +162,7 @@ def recitals() -> dict[str, EditResult]:
     objective.populations = {name: objective.populations[name] for name in ("held-out", "memorized")}
     options: dict[str, Any] = {"bounded_by": "held-out", "max_loss_increase": 0.2}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("landscape.evaluation.per_sample.recitation.SEQUENCES", 32)
+        patch.setattr("landscape.evaluation.per_sample.recitation.MAX_TEXTS", 32)
         return {
             "kfac": edited(objective, rho=(0.995, 0.99), **options),
             "svd": edited(objective, rho=(0.9, 0.85), method="svd", **options),

@@ -22,7 +22,8 @@ from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.surface_measurement import make_frame
 from landscape.errors import CheckpointError, Interrupted, TaskError, UsageError
 from landscape.evaluation.directions import treatments
-from landscape.evaluation.sweep import PassSettings, Plane, Sweep
+from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.sweep import Plane, Sweep
 from landscape.storage.read import read_results
 from landscape.zoo import digits, mlp, resnet
 

@@ -105,7 +105,7 @@ def test_texts_of_several_batches_and_lengths_have_their_own_middles() -> None:
     objective = Objective(Successor(), pairs, "cross_entropy")
     found = texts(objective)
     assert [len(one.ids) for one in found] == [16, 16, 8]
-    begin, end = found[0].halves
+    begin, end = found[0].continuations
     assert begin[:2].tolist() == [4, 6]
     assert end[:2].tolist() == [8, 13]
     assert recite(objective, found).whole == pytest.approx(39 / 40)
@@ -117,10 +117,10 @@ def test_continuations_are_limited_and_short_ones_left_out(monkeypatch: pytest.M
     targets = rows[:, 1:].clone()
     targets[0, 5:] = -100  # six tokens: three to continue
     objective = Objective(Successor(), (rows[:, :-1], targets), "cross_entropy")
-    begin, end = texts(objective)[0].halves
+    begin, end = texts(objective)[0].continuations
     assert int((end - begin).clamp_min(0)[0]) == 0
-    monkeypatch.setattr("landscape.evaluation.per_sample.recitation.CONTINUED", 5)
-    begin, end = texts(objective)[0].halves
+    monkeypatch.setattr("landscape.evaluation.per_sample.recitation.MAX_CONTINUATION", 5)
+    begin, end = texts(objective)[0].continuations
     assert (end - begin)[1:].tolist() == [5, 5]
-    monkeypatch.setattr("landscape.evaluation.per_sample.recitation.SEQUENCES", 2)
+    monkeypatch.setattr("landscape.evaluation.per_sample.recitation.MAX_TEXTS", 2)
     assert [len(one.ids) for one in texts(objective)] == [2]
