@@ -153,7 +153,7 @@ def _measure_one(
         measurement = session.execute(
             analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
         )
-    for note in [*objective.notes[said:], *measurement.result.notes]:
+    for note in [*objective.notes[said:], *objective.strategies.notes, *measurement.result.notes]:
         say(f"{path.name}: {note}")
     written = list(measurement.written)
     if output.plot and written and figures.drawn(measurement.result):
