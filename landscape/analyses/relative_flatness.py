@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from landscape.algorithms.estimators import trace
-from landscape.algorithms.estimators.trace import TraceGoal
+from landscape.algorithms.estimators.trace.estimates import preferred_estimate
+from landscape.algorithms.estimators.trace.run import estimate_trace
+from landscape.algorithms.estimators.trace.state import TraceGoal, restore_trace
 from landscape.algorithms.lanczos.symmetry import product_if_symmetric
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Progress, State
@@ -66,12 +67,12 @@ def estimate_relative_flatness(
         product_if_symmetric(hessian, objective.theta, analysis.seed)
     except (TaskError, NumericalError) as error:
         return FlatnessEstimate(notes=(*notes, f"no relative flatness: {error.what}"))
-    state = earlier = trace.restore_trace(saved, operator.like, analysis.seed) if saved else None
-    for state in trace.estimate_trace(operator, (), goal, seed=analysis.seed, resume=earlier):
+    state = earlier = restore_trace(saved, operator.like, analysis.seed) if saved else None
+    for state in estimate_trace(operator, (), goal, seed=analysis.seed, resume=earlier):
         total = max(analysis.max_products, state.products)
         yield Progress(state.products, total, f"relative flatness, {state.products} products", partial(snapshot, state))
     assert state is not None  # max_products >= 1
-    estimate = trace.preferred_estimate(state, goal)
+    estimate = preferred_estimate(state, goal)
     if estimate is None:
         return FlatnessEstimate(math.nan, math.nan, math.nan, state.products, notes)
     return FlatnessEstimate(estimate.value, estimate.error, estimate.half_width, state.products, notes)

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from landscape.algorithms.estimators import trace
 from landscape.algorithms.estimators.resampling import data_standard_error
-from landscape.algorithms.estimators.trace import MIN_VALUES, PROBES_PER_PASS, TraceGoal, TraceState
+from landscape.algorithms.estimators.trace.estimates import (
+    MIN_VALUES,
+    block_traces,
+    preferred_estimate,
+    trace_estimates,
+)
+from landscape.algorithms.estimators.trace.run import estimate_trace
+from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
+from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState, restore_trace, trace_probe
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.shared.per_layer import layer_table
@@ -44,8 +51,8 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
     goal = _goal(analysis, objective)
     require_resampling(analysis, operator, objective)
     reference = objective.reference
-    state = earlier = trace.restore_trace(resume, operator.like, analysis.seed) if resume else None
-    for state in trace.estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
+    state = earlier = restore_trace(resume, operator.like, analysis.seed) if resume else None
+    for state in estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
         yield _progress(analysis, state, goal)
     assert state is not None  # max_products >= 1
     return TraceResult(
@@ -95,7 +102,7 @@ def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
     products = f"{state.products} products"
     if state.columns:
         return Progress(state.columns, state.basis.shape[1], f"{products}, exact diagonal", partial(snapshot, state))
-    chosen = trace.preferred_estimate(state, goal)
+    chosen = preferred_estimate(state, goal)
     if chosen is None:
         return Progress(0, 100, products, partial(snapshot, state))
     needed = chosen.products_for(analysis.rtol * abs(chosen.value))
@@ -106,11 +113,11 @@ def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
 
 def _estimates(analysis: Trace, state: TraceState, goal: TraceGoal) -> dict[str, Any]:
     """The trace and the table of estimators; the trace is NaN, its interval infinite, while there is no estimate."""
-    chosen = trace.preferred_estimate(state, goal)
+    chosen = preferred_estimate(state, goal)
     if chosen is None:
         readings, value, error, half, draws = [], float("nan"), float("nan"), float("inf"), np.zeros(0)
     else:
-        others = [reading for reading in trace.trace_estimates(state) if reading.estimator != chosen.estimator]
+        others = [reading for reading in trace_estimates(state) if reading.estimator != chosen.estimator]
         readings, draws = [chosen, *others], chosen.draws
         value, error, half = chosen.value, chosen.error, chosen.half_width
     width = analysis.rtol * abs(value)
@@ -133,14 +140,12 @@ def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective)
     """The standard error of the trace over draws of the samples, from separate probes; None without --resample."""
     if not analysis.resample:
         return None
-    probes = [
-        trace.trace_probe(operator.size, operator.like, analysis.seed, "data", index) for index in range(DATA_PROBES)
-    ]
+    probes = [trace_probe(operator.size, operator.like, analysis.seed, "data", index) for index in range(DATA_PROBES)]
     return data_standard_error(*group_quadratics(analysis, operator, objective, torch.stack(probes, dim=1)))
 
 
 def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
     """The columns of the table of layers, largest trace first."""
-    values, errors = trace.block_traces(state, groups)
+    values, errors = block_traces(state, groups)
     share = values / (values.sum() or float("nan"))
     return layer_table(groups, values, {"trace": values, "standard_error": errors, "share": share})
