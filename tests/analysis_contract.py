@@ -1,4 +1,4 @@
-"""What every analysis must satisfy: inherit, give `analysis`, `objective`, and get every law tested."""
+"""The laws of every analysis: inherit, define `analysis` and `objective`, and each law is tested."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from landscape import session
 from landscape.analyses import Analysis, Progress
 from landscape.errors import Interrupted, UsageError
 from landscape.fields import Array, Option, Scalar, described_fields, dimensions
-from landscape.gates import baseline
-from landscape.gates import measuring as checking
+from landscape.gates import baseline, measuring
 from landscape.gates.baseline import Baseline
 from landscape.gates.metric import metrics_of, read_metric
 from landscape.gates.policy import parse_policy
@@ -26,13 +25,14 @@ from landscape.objective import Objective
 from landscape.storage import paths
 from landscape.storage.read import read_results, to_record
 
-Whole = tuple[list[Progress], Any]
+Whole = tuple[list[Progress], Any]  # all steps of a measurement, and its result
 Written = tuple[Path, session.MeasurementRecord]
 Once = Callable[[str, Callable[[], Any]], Any]
-HELD = pytest.StashKey[dict[str, Any]]()
+ONCE = pytest.StashKey[dict[str, Any]]()
 
 
-def drained(steps: Generator[Progress, None, Any]) -> tuple[list[Progress], Any]:
+def drained(steps: Generator[Progress, None, Any]) -> Whole:
+    """All steps of a measurement, and the result that it returns."""
     seen = []
     while True:
         try:
@@ -49,7 +49,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Bit for bit, where NaN is itself; names are words, and arrays by name are compared one by one."""
+    """Whether two values are equal bit for bit; NaN equals NaN, and mappings are compared array by array."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(equal(left[name], right[name]) for name in left)
     return np.array_equal(left, right, equal_nan=np.asarray(left).dtype.kind not in "UO")
@@ -65,15 +65,15 @@ class AnalysisContract:
 
     @pytest.fixture
     def once(self, request: pytest.FixtureRequest) -> Once:
-        """What a function gives, by name; it is called once for a class, whose tests only read it."""
-        held: dict[str, Any] = request.node.parent.stash.setdefault(HELD, {})
+        """Calls a function once for all tests of a class, which only read its value; values are kept by name."""
+        values: dict[str, Any] = request.node.parent.stash.setdefault(ONCE, {})
 
-        def given(name: str, make: Callable[[], Any]) -> Any:
-            if name not in held:
-                held[name] = make()
-            return held[name]
+        def value(name: str, make: Callable[[], Any]) -> Any:
+            if name not in values:
+                values[name] = make()
+            return values[name]
 
-        return given
+        return value
 
     @pytest.fixture
     def uninterrupted(self, analysis: Analysis, objective: Objective, once: Once) -> Whole:
@@ -88,9 +88,10 @@ class AnalysisContract:
         """A measurement and the file that it was written to."""
 
         def execute() -> Written:
-            output = tmp_path_factory.mktemp("written") / "run.landscape.h5"
+            output, notes = tmp_path_factory.mktemp("written") / "run.landscape.h5", tuple(objective.notes)
             measurement = session.execute(analysis, objective, output=output)
             assert measurement.problem is None
+            assert tuple(objective.notes) == notes, "measuring changes the objective's notes"
             return output, measurement
 
         stored: Written = once("written", execute)
@@ -158,13 +159,21 @@ class AnalysisContract:
         assert parsed["analysis"] == analysis.name
         assert set(parsed["checkpoint"]) == {"path", "sha256"}
 
+    def test_notes_of_the_result_are_stored(self, written: Written) -> None:
+        output, measurement = written
+        notes = measurement.result.notes
+        assert isinstance(notes, tuple)
+        assert all(isinstance(note, str) and note for note in notes)
+        (stored,) = read_results(output).values()
+        assert set(notes) <= set(json.loads(str(stored.attributes["notes"])))
+
     def test_every_number_can_be_gated_and_its_own_baseline_passes(self, written: Written, tmp_path: Path) -> None:
         output, path = written[0], tmp_path / "b.json"
         result = written[1].result
         known = [metric for metric in metrics_of(result) if not read_metric(result, metric).not_gateable]
         assert known
         rules = parse_policy(metrics=[str(metric) for metric in known])
-        entry = checking.read_entry(output, rules)
+        entry = measuring.read_entry(output, rules)
         baseline.write_baseline(path, Baseline("same-weights", [entry]))
         verdicts = judge(rules, baseline.read_baseline(path).entries, [entry])
         assert {verdict.metric for verdict in verdicts} == {str(metric) for metric in known}
