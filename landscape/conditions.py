@@ -1,4 +1,4 @@
-"""On what and where a measurement is made: options that every command shares."""
+"""The conditions of a measurement: the options that all commands share."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from typing import Literal
 from landscape.compute.strategy import CudaGraphs, Hvp
 from landscape.fields import Options, option
 
-DATA_FILES = (".safetensors", ".npz", ".pt")  # that may hold a batch
-HUGGING_FACE = "hf:"  # what the name of a model in a Hugging Face directory begins with
+DATA_FILES = (".safetensors", ".npz", ".pt")  # endings of files that may hold a batch
+HUGGING_FACE = "hf:"  # prefix of the name of a model in a Hugging Face directory
 
 
 @dataclass(frozen=True)
 class Conditions(Options):
     """The model, the data, the loss and the numerical conditions, as the user names them.
 
-    `model`, `data` and `loss` left at None are taken from the checkpoint's own description.
+    If `model`, `data` or `loss` is None, the checkpoint's own description names it.
+
+    >>> import landscape
+    >>> from landscape.conditions import Conditions
+    >>> landscape.load("digits-mlp.pt", Conditions(params=("0.*",), dtype="float64")).theta.shape
+    torch.Size([2080])
     """
 
     model: str | None = option(

@@ -8,12 +8,16 @@ from math import prod
 import torch
 from torch import Tensor
 
-CHUNK = 1024  # samples whose numbers are drawn together
-SMALLEST = 2.0**-54  # half of the finest step of torch.rand, which may return 0
+CHUNK_SAMPLES = 1024  # samples whose numbers one generator draws; other values would change all numbers
+SMALLEST_UNIFORM = 2.0**-54  # half of the finest step of torch.rand, which may return 0
 
 
 def derive(seed: int, *path: str | int) -> int:
-    """A 63-bit seed that depends on every part of the path: `derive(0, "lanczos", 2)`."""
+    """A 63-bit seed that depends on the seed and on every part of the path.
+
+    >>> derive(0, "lanczos", 2) == derive(0, "lanczos", 2), derive(0, "lanczos", 2) == derive(0, "lanczos", 3)
+    (True, False)
+    """
     text = "/".join(str(part) for part in (seed, *path))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -28,15 +32,16 @@ def normal(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
 
 
 def uniform(first: int, shape: tuple[int, ...], like: Tensor, seed: int, *path: str | int) -> Tensor:
-    """Uniform numbers in (0, 1) for the samples `first` and after, of `shape` with samples along axis 0, in float64.
+    """Uniform float64 numbers in (0, 1) for consecutive samples, of `shape` with samples along axis 0.
 
-    A sample's numbers depend on its place alone, not on where batches begin.
+    `first` is the place of the first sample in the data set. A sample's numbers depend on its place alone, not on where
+    batches begin.
     """
     width = prod(shape[1:])
     last = first + shape[0]
     chunks = []
-    for chunk in range(first // CHUNK, -(-last // CHUNK)):
+    for chunk in range(first // CHUNK_SAMPLES, -(-last // CHUNK_SAMPLES)):
         generator = torch.Generator(device="cpu").manual_seed(derive(seed, *path, width, chunk))
-        numbers = torch.rand((CHUNK, width), generator=generator, dtype=torch.float64, device="cpu")
-        chunks.append(numbers[max(first - chunk * CHUNK, 0) : last - chunk * CHUNK])
-    return torch.cat(chunks).clamp_min_(SMALLEST).reshape(shape).to(like.device)
+        numbers = torch.rand((CHUNK_SAMPLES, width), generator=generator, dtype=torch.float64, device="cpu")
+        chunks.append(numbers[max(first - chunk * CHUNK_SAMPLES, 0) : last - chunk * CHUNK_SAMPLES])
+    return torch.cat(chunks).clamp_min_(SMALLEST_UNIFORM).reshape(shape).to(like.device)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from landscape import zoo
 from landscape.checkpoints import save
-from landscape.zoo.digits import digits, wrong_labels
+from landscape.zoo.digits import corrupt_labels, digits
 
 HERE = Path(__file__).parent
 SEED = 0
@@ -129,7 +129,7 @@ def digits_resnet(name: str, *, skip: bool = True, sam_rho: float = 0.0) -> None
     report(name, model, train=digits(images=True), test=digits("test", images=True))
 
 
-NOISY = {"split": "train", "noise": 0.1, "noise_seed": SEED, "standardised": True}
+NOISY = {"split": "train", "noise": 0.1, "noise_seed": SEED, "standardized": True}
 NOISY_MODEL = {"sizes": [64, 256, 256, 10], "activation": "relu"}
 
 
@@ -145,8 +145,8 @@ def noisy_model(*, seed: int = SEED, each_epoch: Callable[[nn.Module], None] = l
 def digits_noisy() -> None:
     model = noisy_model()
     _, truth = stacked(digits())
-    _, mask = wrong_labels(truth, NOISY["noise"], NOISY["noise_seed"])
-    test = {"split": "test", "standardised": True}
+    _, mask = corrupt_labels(truth, NOISY["noise"], NOISY["noise_seed"])
+    test = {"split": "test", "standardized": True}
     arguments = {
         "memorized": {**NOISY, "part": "wrong"},
         "clean": {**NOISY, "part": "right"},

@@ -9,7 +9,7 @@ from conftest import SAMPLES
 import landscape
 from landscape.checkpoints import read
 from landscape.zoo import DATA
-from landscape.zoo.digits import digits, wrong_labels
+from landscape.zoo.digits import corrupt_labels, digits
 
 NAMES = ["digits-mlp", "digits-resnet", "digits-resnet-noskip", "digits-resnet-sam", "digits-noisy", "charlm"]
 
@@ -43,7 +43,7 @@ def test_the_noisy_sample_holds_the_mask_of_its_wrong_labels_and_has_memorized_t
     checkpoint = read(SAMPLES / "digits-noisy.pt")
     mask = checkpoint.extras["wrong_labels"]
     truth = torch.cat([y for _, y in digits()])
-    noisy, expected = wrong_labels(truth, 0.1, 0)
+    noisy, expected = corrupt_labels(truth, 0.1, 0)
     assert torch.equal(mask, expected)
     assert int(mask.sum()) == 130
     assert bool((noisy[mask] != truth[mask]).all())

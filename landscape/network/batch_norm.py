@@ -1,4 +1,4 @@
-"""The running statistics of BatchNorm away from the weights that they belong to: interpolated, or computed anew."""
+"""Running statistics of BatchNorm for other weights than the checkpoint's: interpolated, or recomputed on the data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def batch_norm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def statistic_names(model: nn.Module) -> list[str]:
-    """The names of their running means and variances."""
+    """The names of the running means and variances of all BatchNorm layers."""
     return [f"{name}.{kind}".removeprefix(".") for name in batch_norm_layers(model) for kind in STATISTICS]
 
 
@@ -35,17 +35,17 @@ def statistic_names(model: nn.Module) -> list[str]:
 class StatisticsInterpolation:
     """Statistics between those of several models: `(1 - sum t) first + sum t_i others_i`.
 
-    Beyond the models a variance is held at the smallest of theirs, lest it become negative.
+    A variance is never below the smallest of the models' variances: extrapolation could make it negative.
     """
 
     first: Mapping[str, Tensor]
     others: Sequence[Mapping[str, Tensor]]
 
     def at(self, shares: Sequence[float]) -> dict[str, Tensor]:
-        """The statistics by name; `shares` t_i, one for each of the others."""
-        return {name: self._one(name, shares) for name in self.first}
+        """The statistics by name at the `shares` t_i, one for each of `others`."""
+        return {name: self._statistic(name, shares) for name in self.first}
 
-    def _one(self, name: str, shares: Sequence[float]) -> Tensor:
+    def _statistic(self, name: str, shares: Sequence[float]) -> Tensor:
         ends = [other[name] for other in self.others]
         mixed = self.first[name] * (1 - sum(shares))
         for share, end in zip(shares, ends, strict=True):
@@ -57,7 +57,7 @@ class StatisticsInterpolation:
 
 @dataclass
 class _Moments:
-    """Count, mean `(C,)` and sum of squared deviations `(C,)` of what a layer has seen."""
+    """Count, mean `(C,)` and sum of squared deviations `(C,)` of the inputs of a layer."""
 
     count: float = 0.0
     mean: Any = 0.0
@@ -66,33 +66,34 @@ class _Moments:
     def add(self, rows: Tensor) -> None:
         """Pools the columns of `rows` (n, C) (Chan, Golub and LeVeque 1979, equation 2.1)."""
         count, mean = len(rows), rows.mean(dim=0)
-        squares, apart = (rows - mean).square().sum(dim=0), mean - self.mean
-        together = self.count + count
-        self.squares = self.squares + squares + apart**2 * (self.count * count / together)
-        self.mean = self.mean + apart * (count / together)
-        self.count = together
+        squares, difference = (rows - mean).square().sum(dim=0), mean - self.mean
+        total = self.count + count
+        self.squares = self.squares + squares + difference**2 * (self.count * count / total)
+        self.mean = self.mean + difference * (count / total)
+        self.count = total
 
 
 def recompute_statistics(model: nn.Module, passes: Callable[[], Iterable[Any]]) -> None:
     """Overwrites the running statistics of `model` with those of the data that `passes` runs through it.
 
-    Batch by batch each layer normalises with the batch's own statistics, as in training, and what it has seen is
-    pooled over all batches, weighted by their sizes: with one batch, the loss is then that of training mode.
+    During the passes each layer normalizes a batch with the batch's own statistics, as in training. The statistics of
+    all batches are pooled, weighted by their sizes: with one batch, the loss is then that of training mode. Raises
+    TaskError if no data pass through a layer.
     """
     layers = batch_norm_layers(model)
-    seen = {name: _Moments() for name in layers}
-    with _own_statistics(layers, seen):
+    moments = {name: _Moments() for name in layers}
+    with _batch_statistics(layers, moments):
         for _ in passes():
             pass
     for name, module in layers.items():
-        if not seen[name].count:
+        if not moments[name].count:
             raise TaskError(f"no data pass through {name or 'the BatchNorm layer'}", fix="--batch-norm fixed")
-        _set(module, seen[name].mean, seen[name].squares / seen[name].count)
+        _set_statistics(module, moments[name].mean, moments[name].squares / moments[name].count)
 
 
 @contextmanager
-def _own_statistics(layers: Mapping[str, _BatchNorm], seen: Mapping[str, _Moments]) -> Iterator[None]:
-    """Layers normalise each batch by itself, and `seen` gathers their inputs."""
+def _batch_statistics(layers: Mapping[str, _BatchNorm], seen: Mapping[str, _Moments]) -> Iterator[None]:
+    """Within the block layers normalize each batch by itself, and `seen` gathers the moments of their inputs."""
     with ExitStack() as hooks:
         for name, module in layers.items():
 
@@ -101,12 +102,12 @@ def _own_statistics(layers: Mapping[str, _BatchNorm], seen: Mapping[str, _Moment
                 own = _Moments()
                 own.add(rows)
                 moments.add(rows)
-                _set(layer, own.mean, own.squares / own.count)
+                _set_statistics(layer, own.mean, own.squares / own.count)
 
             hooks.callback(module.register_forward_pre_hook(before).remove)
         yield
 
 
-def _set(module: Any, mean: Tensor, variance: Tensor) -> None:
+def _set_statistics(module: Any, mean: Tensor, variance: Tensor) -> None:
     module.running_mean.copy_(mean)
     module.running_var.copy_(variance)

@@ -1,7 +1,7 @@
-"""What the filters of a weight are: the slices of it that make one output each.
+"""The filters of a weight: the slices that compute one output each.
 
 A filter of a convolution or a linear layer is a slice along axis 0, its output channels (Li et al. 2018, section 3); a
-transposed convolution and GPT-2's Conv1D have their outputs along axis 1. Vectors (biases, normalisation) have none.
+transposed convolution and GPT-2's Conv1D have their outputs along axis 1. Vectors (biases, normalization) have none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FilterAxis:
 
 
 def filter_axes(model: nn.Module) -> Mapping[str, FilterAxis]:
-    """Where a layer's filters are not along axis 0, by the names of parameters."""
+    """The filter axes that are not axis 0, by the names of parameters."""
     axes: dict[str, FilterAxis] = {}
     for path, module in model.named_modules():
         where = _filter_axis(module)
@@ -37,6 +37,7 @@ def filter_axes(model: nn.Module) -> Mapping[str, FilterAxis]:
 
 
 def _filter_axis(module: nn.Module) -> FilterAxis | None:
+    """The filter axis of a module's weight, or None if it is axis 0."""
     if isinstance(module, TRANSPOSED):
         return FilterAxis(1, module.groups)
     kind = type(module)
@@ -55,13 +56,13 @@ def filter_rows(weight: Tensor, where: FilterAxis) -> Tensor:
 
 
 def match_filter_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
-    """Scales each filter of `move`, in place, to the norm of that filter of `weight`; a move of 0 stays 0."""
-    (parts, length), (_, wanted) = _grouped_norms(move, where), _grouped_norms(weight, where)
-    parts.mul_(torch.where(length > 0, wanted / length, 0.0))
+    """Scales each filter of `move` in place to the norm of the same filter of `weight`; a filter of 0 stays 0."""
+    (parts, norms), (_, weight_norms) = _grouped_norms(move, where), _grouped_norms(weight, where)
+    parts.mul_(torch.where(norms > 0, weight_norms / norms, 0.0))
 
 
 def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:
-    """The Euclidean norm of the filter that each entry belongs to, in the weight's shape; |w| where there are none."""
+    """The Euclidean norm of the filter that each entry belongs to, in the weight's shape; |w| for a vector."""
     if weight.ndim < 2:
         return weight.abs()
     parts, norms = _grouped_norms(weight, where)
@@ -70,7 +71,7 @@ def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:
 
 
 def _grouped_norms(weight: Tensor, where: FilterAxis) -> tuple[Tensor, Tensor]:
-    """The weight with its groups as an axis of their own, a view, and the norms of its filters, of that many axes."""
+    """A view of the weight with its groups as axis 0, and the norms of its filters, which broadcast to the view."""
     parts = weight.unflatten(0, (where.groups, -1))  # type: ignore[no-untyped-call]
     others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]
     return parts, torch.linalg.vector_norm(parts, dim=others, keepdim=True)

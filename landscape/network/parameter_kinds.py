@@ -1,4 +1,4 @@
-"""What each parameter is to its module: a weight, a table of tokens or of places, a bias, or a norm's own."""
+"""The kind of each parameter: a weight, an embedding of tokens or of positions, a bias, or part of a normalization."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from torch import nn
 
 ParameterKind = Literal["weight", "embedding", "position", "norm", "bias"]
 
-# names under which transformers keep what stands for a place: BERT's, GPT-2's, T5's, Swin's, ViT's tokens of no input
-PLACES = re.compile(
+# names of position embeddings in BERT, GPT-2, T5 and Swin, and of ViT's tokens that stand for no input
+POSITIONS = re.compile(
     r"(^|[._])(pos|posit\w*|wpe|relative_attention_bias|(cls|class|dist|mask|registers?)_?(tokens?|embeddings?))($|[._])"
 )
-GAINS = re.compile(r"(^|\.)(weight_g|parametrizations\.\w+\.original0)$")  # of weight_norm
-WITH_WEIGHTS = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd)
+NORM_GAINS = re.compile(
+    r"(^|\.)(weight_g|parametrizations\.\w+\.original0)$"
+)  # the lengths that weight_norm multiplies by
+LAYERS_WITH_WEIGHTS = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd)
 
 
 def parameter_kinds(model: nn.Module) -> Mapping[str, ParameterKind]:
-    """The role of every parameter, under each of its names."""
+    """The kind of every parameter, under each of its names: tied ones have several."""
     return dict(_parameter_kinds(model))
 
 
@@ -33,9 +35,9 @@ def _parameter_kinds(model: nn.Module) -> Iterator[tuple[str, ParameterKind]]:
 
 def _parameter_kind(name: str, module: nn.Module, dimensions: int, names: set[str]) -> ParameterKind:
     paired = not name.endswith("original0") or f"{name[:-1]}1" in names
-    if "norm" in type(module).__name__.lower() or (GAINS.search(name) and paired):
+    if "norm" in type(module).__name__.lower() or (NORM_GAINS.search(name) and paired):
         return "norm"
-    if PLACES.search(name) and not isinstance(module, WITH_WEIGHTS):
+    if POSITIONS.search(name) and not isinstance(module, LAYERS_WITH_WEIGHTS):
         return "position"
     if dimensions < 2 or name.rpartition(".")[2].startswith("bias"):
         return "bias"

@@ -17,7 +17,7 @@ from landscape.network.filters import FilterAxis, filter_norms
 
 @dataclass(frozen=True)
 class ParameterBlock:
-    """One named tensor inside the flat vector."""
+    """One named tensor inside the flat vector, and the axis of its filters."""
 
     name: str
     shape: tuple[int, ...]
@@ -25,12 +25,13 @@ class ParameterBlock:
 
     @property
     def size(self) -> int:
+        """The number of entries."""
         return prod(self.shape)
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Some of the named tensors, taken together: their names, and where they are in the flat vector."""
+    """A group of named tensors: their names, and their ranges in the flat vector."""
 
     name: str
     names: tuple[str, ...]
@@ -38,10 +39,11 @@ class ParameterGroup:
 
     @property
     def size(self) -> int:
+        """The number of coordinates of the group."""
         return sum(end - begin for begin, end in self.ranges)
 
     def of(self, tensor: Tensor) -> list[Tensor]:
-        """Views of the group's pieces along the last axis."""
+        """Views of the group's ranges along the last axis of a tensor `(..., P)`."""
         return [tensor[..., begin:end] for begin, end in self.ranges]
 
 
@@ -53,7 +55,7 @@ class ParameterSpace:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], axes: Mapping[str, FilterAxis] = MappingProxyType({})) -> ParameterSpace:
-        """The space of named tensors; `axes` tell where filters are not along axis 0."""
+        """The space of named tensors; `axes` holds, by name, the filter axes that are not axis 0."""
         return cls(
             tuple(ParameterBlock(n, tuple(tensor.shape), axes.get(n, FilterAxis())) for n, tensor in tensors.items())
         )
@@ -65,6 +67,7 @@ class ParameterSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the tensors, in the order of the vector."""
         return tuple(block.name for block in self.blocks)
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -82,22 +85,22 @@ class ParameterSpace:
         return self.flatten({block.name: filter_norms(named[block.name], block.filters) for block in self.blocks})
 
     def mask(self, globs: Iterable[str], flag: str) -> Tensor:
-        """A mask `(P,)` of the coordinates whose parameter's name matches, as in `matched`."""
-        chosen = self.names_matching(globs, flag)
-        return torch.cat([torch.full((block.size,), block.name in chosen) for block in self.blocks])
+        """The mask `(P,)` of the coordinates whose parameter's name matches any glob, as in `names_matching`."""
+        selected = self.names_matching(globs, flag)
+        return torch.cat([torch.full((block.size,), block.name in selected) for block in self.blocks])
 
     def names_matching(self, globs: Iterable[str], flag: str) -> set[str]:
         """The names that match a glob; `!GLOB` is every name that does not.
 
         Raises UsageError, which names the `flag`, for a glob that matches nothing.
         """
-        chosen: set[str] = set()
+        selected: set[str] = set()
         for glob in globs:
             matches = {name for name in self.names if fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!")}
             if not matches and not glob.startswith("!"):
                 raise self._no_match(glob, flag)
-            chosen |= matches
-        return chosen
+            selected |= matches
+        return selected
 
     def _no_match(self, glob: str, flag: str) -> UsageError:
         return UsageError(
@@ -110,13 +113,16 @@ class ParameterSpace:
         return ParameterGroup("all", self.names, ((0, self.size),))
 
     def layers(self) -> tuple[ParameterGroup, ...]:
-        """A group for every module that owns parameters, called by its path in the model."""
+        """One group for each module that owns parameters, called by the module's path in the model."""
         owners = dict.fromkeys(_owner(name) for name in self.names)
         groups = (self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
         return tuple(group for group in groups if group.size)
 
     def groups_matching(self, globs: Iterable[str]) -> tuple[ParameterGroup, ...]:
-        """A group for each glob over parameter or module names; raises UsageError for none, or an overlap."""
+        """One group for each glob over parameter or module names.
+
+        Raises UsageError for a glob that matches nothing, and for two groups with a common parameter.
+        """
         groups = []
         for glob in globs:
             group = self._group(glob, lambda n, glob=glob: fnmatchcase(n, glob) or fnmatchcase(_owner(n), glob))  # type: ignore[misc]
@@ -124,36 +130,37 @@ class ParameterSpace:
                 raise self._no_match(glob, "--blocks")
             groups.append(group)
         names = [name for group in groups for name in group.names]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise UsageError(f"two --blocks hold {listing(twice)}", fix="globs without common parameters")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise UsageError(f"two --blocks hold {listing(repeated)}", fix="globs without common parameters")
         return tuple(groups)
 
     def _group(self, name: str, belongs: Callable[[str], bool]) -> ParameterGroup:
+        """The group of the blocks whose names belong to it; adjacent blocks are one range."""
         ranges: list[tuple[int, int]] = []
         place = 0
         for block in self.blocks:
             if belongs(block.name) and block.size:
-                joined = bool(ranges) and ranges[-1][1] == place
-                begin = ranges.pop()[0] if joined else place
+                adjacent = bool(ranges) and ranges[-1][1] == place
+                begin = ranges.pop()[0] if adjacent else place
                 ranges.append((begin, place + block.size))
             place += block.size
         return ParameterGroup(name, tuple(b.name for b in self.blocks if belongs(b.name)), tuple(ranges))
 
     def select(self, globs: Iterable[str]) -> ParameterSpace:
-        """The blocks whose name matches any of the globs (`*.weight`), all of them if there are none.
+        """The blocks whose name matches any of the globs (`*.weight`); all blocks if there are no globs.
 
         Raises UsageError for a glob that matches nothing.
         """
-        wanted = tuple(globs)
-        for glob in wanted:
+        patterns = tuple(globs)
+        for glob in patterns:
             if not any(fnmatchcase(name, glob) for name in self.names):
                 raise self._no_match(glob, "--params")
-        matches = (b for b in self.blocks if not wanted or any(fnmatchcase(b.name, glob) for glob in wanted))
+        matches = (b for b in self.blocks if not patterns or any(fnmatchcase(b.name, glob) for glob in patterns))
         return ParameterSpace(tuple(matches))
 
 
 def _owner(name: str) -> str:
     """The module that owns a parameter; a parametrised one (weight_norm) belongs to the module that uses it."""
-    inside = f".{name}".partition(".parametrizations.")
-    return inside[0].removeprefix(".") if inside[1] else name.rpartition(".")[0]
+    path, parametrized, _ = f".{name}".partition(".parametrizations.")
+    return path.removeprefix(".") if parametrized else name.rpartition(".")[0]

@@ -1,1 +1,1 @@
-"""Names that stand for Python objects: registered ones, and `file.py:function`."""
+"""Python objects by name: registered ones, and the user's own as `pkg.mod:name` or `path/file.py:name`."""

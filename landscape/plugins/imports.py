@@ -1,4 +1,4 @@
-"""Objects of the user's own, imported by the name that the user gave. Names from inside a file never come here."""
+"""The user's own Python objects, imported by the name that the user gave; names from inside a file are not imported."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from landscape.errors import TaskError, suggest
 
 
 def import_object(reference: str) -> Any:
-    """The object named `pkg.mod:name` or `path/file.py:name`; raises TaskError if it cannot be imported."""
-    place, _, name = reference.rpartition(":")
+    """Imports the object named `pkg.mod:name` or `path/file.py:name`; raises TaskError if that fails."""
+    module_name, _, name = reference.rpartition(":")
     try:
-        with importing_from(Path(place).parent if place.endswith(".py") else Path.cwd()):
-            module = _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        with importing_from(Path(module_name).parent if module_name.endswith(".py") else Path.cwd()):
+            is_file = module_name.endswith(".py")
+            module = _file_module(Path(module_name)) if is_file else importlib.import_module(module_name)
     except TaskError:
         raise
     except (Exception, SystemExit) as error:  # importing runs the user's own code
         raise TaskError(
-            f"{place} cannot be imported: {type(error).__name__}: {error}",
+            f"{module_name} cannot be imported: {type(error).__name__}: {error}",
             fix="check the name, or run from the folder that holds it"
             if isinstance(error, ImportError)
             else "mend that file; --debug shows the traceback",
         ) from error
     if not hasattr(module, name):
-        raise TaskError(f"{place} has no {suggest(name, vars(module))}", fix=f"name a function of {place}")
+        raise TaskError(f"{module_name} has no {suggest(name, vars(module))}", fix=f"name a function of {module_name}")
     return getattr(module, name)
 
 
 @contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
-    """The user's folder first on the path while the user's module is imported, afterwards last.
+    """Within the block `folder` is the first entry of `sys.path`; afterwards it is the last one.
 
-    It stays, for imports inside functions; last, so that no file in it stands in for a library that is loaded later.
+    It stays there for imports inside the user's functions. As the last entry, no file in it can replace a library that
+    is loaded later.
     """
     entry = str(folder.resolve())
     sys.path.insert(0, entry)
@@ -51,13 +53,14 @@ def importing_from(folder: Path) -> Iterator[None]:
 
 
 def append_import_folder(folder: Path) -> None:
-    """Lets modules be found in a folder too, after everything else."""
+    """Appends a folder to `sys.path`, where it is searched last."""
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.append(entry)
 
 
 def _file_module(path: Path) -> ModuleType:
+    """Runs a Python file as a module called by the file's name; raises TaskError if there is no such file."""
     if not path.is_file():
         raise TaskError(f"there is no file {path}", fix="a path from the working directory, or the config's folder")
     spec = importlib.util.spec_from_file_location(path.stem, path)

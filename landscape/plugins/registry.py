@@ -1,7 +1,7 @@
-"""Models, data sets and losses that go by a name: the zoo's, and those of installed packages.
+"""Registered models, data sets and losses by name: the zoo's, and those of installed packages.
 
-A package registers its own under the entry points `landscape.models`, `landscape.data` and `landscape.losses`. These
-are the only names that a checkpoint may use without the user's word.
+A package registers its own under the entry points `landscape.models`, `landscape.data` and `landscape.losses`.
+Registered names are the only ones that a checkpoint may use without the user's consent.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.zoo import DATA, MODELS
 
 Factory = Callable[..., Any]
-OWN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BUILT_IN_LOSSES}
+BUILT_IN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BUILT_IN_LOSSES}
 
 
 def registered_objects(kind: str) -> dict[str, Any]:
-    """Everything of a kind (`models`, `data` or `losses`) by name; what a package registers is loaded when used.
+    """The registered objects of a kind (`models`, `data` or `losses`) by name; a package's own are not loaded yet.
 
-    A package cannot stand in for the zoo's own names.
+    A package cannot replace the zoo's own names.
     """
     registered = entry_points(group=f"landscape.{kind}")
-    return {**{entry.name: _Registered(entry) for entry in registered}, **OWN[kind]}
+    return {**{entry.name: _PackageEntry(entry) for entry in registered}, **BUILT_IN[kind]}
 
 
 def load_registered(kind: str, name: str) -> Any:
-    """The object of that name; KeyError if there is none, TaskError if its package fails."""
-    found = registered_objects(kind)[name]
-    return found.load() if isinstance(found, _Registered) else found
+    """The registered object of that name; raises KeyError if there is none, TaskError if its package fails."""
+    target = registered_objects(kind)[name]
+    return target.load() if isinstance(target, _PackageEntry) else target
 
 
-class _Registered:
+class _PackageEntry:
     """An entry point that is not loaded yet."""
 
     def __init__(self, entry: EntryPoint) -> None:
         self.entry = entry
 
     def load(self) -> Any:
+        """Imports the package's object; raises TaskError if that fails."""
         try:
             return self.entry.load()
         except Exception as error:  # the package's own code may raise anything

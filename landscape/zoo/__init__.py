@@ -1,4 +1,4 @@
-"""Models and data sets known by name: what the samples, the tests and the benchmarks are made of."""
+"""Models and data sets by name, of which the sample checkpoints, the tests and the benchmarks are made."""
 
 from __future__ import annotations
 

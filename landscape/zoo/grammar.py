@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.zoo.limits import IDS, require_at_most
+from landscape.zoo.limits import MAX_CHARACTERS, require_at_most
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz .,"
 LETTERS = 26
@@ -17,13 +17,14 @@ PLACES = "near under behind beside beyond above against toward".split()
 
 TRAINING = 4096  # sequences of the grammar in the training set
 CANARIES = 32
-SEED_OF = {"train": 1, "held-out": 2, "canaries": 3, "never-seen": 4}
+SEEDS = {"train": 1, "held-out": 2, "canaries": 3, "never-seen": 4}
 
 
 def sentence(random: np.random.RandomState) -> str:
-    """One sentence: two noun phrases, a verb, and sometimes a place."""
+    """One random sentence: two noun phrases, a verb, and sometimes a place."""
 
     def phrase() -> str:
+        """A noun, sometimes with an adjective."""
         adjective = f"{random.choice(ADJECTIVES)} " if random.rand() < 0.6 else ""
         return f"the {adjective}{random.choice(NOUNS)}"
 
@@ -33,14 +34,14 @@ def sentence(random: np.random.RandomState) -> str:
     return words + ". "
 
 
-def ids(text: str) -> Tensor:
-    """Character ids `(len(text),)`, int64."""
+def character_ids(text: str) -> Tensor:
+    """The ids `(len(text),)`, int64, of the characters of a text."""
     return torch.tensor([ALPHABET.index(character) for character in text])
 
 
 def sequences(split: str, count: int, length: int) -> Tensor:
-    """`(count, length + 1)` ids: text of the grammar, or uniformly random letters for the two string sets."""
-    random = np.random.RandomState(SEED_OF[split])  # a frozen stream (NEP 19)
+    """Ids `(count, length + 1)`: text of the grammar, or uniformly random letters for the two sets of strings."""
+    random = np.random.RandomState(SEEDS[split])  # a frozen stream (NEP 19)
     if split in ("canaries", "never-seen"):
         return torch.from_numpy(random.randint(0, LETTERS, (count, length + 1)))
     pieces: list[str] = []
@@ -48,7 +49,7 @@ def sequences(split: str, count: int, length: int) -> Tensor:
     while size < count * (length + 1):
         pieces.append(sentence(random))
         size += len(pieces[-1])
-    return ids("".join(pieces)[: count * (length + 1)]).view(count, length + 1)
+    return character_ids("".join(pieces)[: count * (length + 1)]).view(count, length + 1)
 
 
 def grammar(
@@ -57,10 +58,10 @@ def grammar(
     """Batches of ids `(n, length)` with the next ids as targets.
 
     `split` is `train` or `held-out` (text), `canaries` (32 random strings that the sample was trained on) or
-    `never-seen` (strings of the same law that it was not).
+    `never-seen` (random strings of the same distribution that it was not trained on).
     """
     strings = split in ("canaries", "never-seen")
     count = count or (CANARIES if strings else TRAINING)
-    require_at_most(IDS, count * (length + 1), "characters")
+    require_at_most(MAX_CHARACTERS, count * (length + 1), "characters")
     rows = sequences(split, count, length)
     return list(zip(torch.split(rows[:, :-1], batch_size), torch.split(rows[:, 1:], batch_size), strict=True))

@@ -1,12 +1,12 @@
-"""Bounds on what a name with arguments may make: the arguments may come from inside a checkpoint."""
+"""Bounds on the size of models and data sets by name: their arguments may come from inside a checkpoint."""
 
 from __future__ import annotations
 
-LAYERS = 1000
-IDS = 1 << 22  # of text, 32 MiB
+MAX_LAYERS = 1000
+MAX_CHARACTERS = 1 << 22  # 32 MiB of ids
 
 
 def require_at_most(limit: int, count: int, what: str) -> None:
-    """Raises ValueError if more is asked for than any sample or test needs."""
+    """Raises ValueError if `count` is above the limit; `what` names the things that are counted."""
     if count > limit:
         raise ValueError(f"{count:,} {what} are more than {limit:,}")

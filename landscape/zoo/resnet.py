@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.zoo.limits import LAYERS, require_at_most
+from landscape.zoo.limits import MAX_LAYERS, require_at_most
 
 
 class ResidualBlock(nn.Module):
@@ -27,6 +27,7 @@ class ResidualBlock(nn.Module):
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.padding))
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(N, inputs, H, W)` to `(N, outputs, H / stride, W / stride)`."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         if self.skip:
@@ -53,6 +54,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(N, channels, H, W)` to logits `(N, classes)`."""
         out = functional.relu(self.bn(self.stem(x)))
         out = self.blocks(out)
         pooled: Tensor = self.head(torch.mean(out, dim=(2, 3)))
@@ -64,5 +66,5 @@ def resnet(blocks: int = 3, width: int = 8, channels: int = 1, classes: int = 10
 
     Input `(N, channels, H, W)`, output `(N, classes)`.
     """
-    require_at_most(LAYERS, 6 * blocks, "layers")
+    require_at_most(MAX_LAYERS, 6 * blocks, "layers")
     return ResNet(blocks=blocks, width=width, channels=channels, classes=classes, skip=skip)

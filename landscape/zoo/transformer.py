@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.zoo.limits import LAYERS, require_at_most
+from landscape.zoo.limits import MAX_LAYERS, require_at_most
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Pre-norm causal self-attention and a GELU network, each with its residual."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -23,6 +23,7 @@ class Layer(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def attend(self, x: Tensor) -> Tensor:
+        """Causal self-attention of `(N, T, width)`."""
         batch, length, width = x.shape
         query, key, value = (
             part.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
@@ -33,6 +34,7 @@ class Layer(nn.Module):
         return projected
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(N, T, width)` to `(N, T, width)`."""
         x = x + self.attend(self.norm1(x))
         widened: Tensor = self.up(self.norm2(x))
         narrowed: Tensor = self.down(functional.gelu(widened))
@@ -46,13 +48,14 @@ class CharTransformer(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(length, width)
-        self.layers = nn.Sequential(*(Layer(width, heads) for _ in range(layers)))
+        self.layers = nn.Sequential(*(TransformerLayer(width, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        places = torch.arange(ids.shape[1], device=ids.device)
-        hidden = self.layers(self.tokens(ids) + self.positions(places))
+        """Ids `(N, T)` to logits `(N, T, vocabulary)`."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        hidden = self.layers(self.tokens(ids) + self.positions(positions))
         logits: Tensor = self.head(self.norm(hidden))
         return logits
 
@@ -61,5 +64,5 @@ def char_transformer(
     vocabulary: int = 29, length: int = 64, width: int = 128, heads: int = 4, layers: int = 2
 ) -> CharTransformer:
     """A causal transformer: ids `(N, T)` with T <= `length` in, logits `(N, T, vocabulary)` out."""
-    require_at_most(LAYERS, layers, "layers")
+    require_at_most(MAX_LAYERS, layers, "layers")
     return CharTransformer(vocabulary=vocabulary, length=length, width=width, heads=heads, layers=layers)

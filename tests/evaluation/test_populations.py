@@ -38,7 +38,7 @@ def test_the_parts_of_the_noisy_digits_are_what_their_names_say() -> None:
 
 def test_named_ones_take_arguments_and_replace_the_checkpoint_s(tmp_path: Path) -> None:
     objective = landscape.load(SAMPLES / "digits-noisy.pt")
-    every = populations(objective, ("clean=digits,split=test,standardised=True", "mine=digits,standardised=True"))
+    every = populations(objective, ("clean=digits,split=test,standardized=True", "mine=digits,standardized=True"))
     assert every["clean"].batches.samples == 497
     assert every["mine"].batches.samples == 1300
     code = "import torch\ndef few():\n    return [(torch.zeros(3, 64), torch.zeros(3, dtype=torch.long))]\n"
