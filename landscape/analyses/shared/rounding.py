@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
+
+from landscape import seeds
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,10 +25,6 @@ def rounding_floor(objective: Objective, function: Callable[[Tensor], float], ba
     The loss of confident logits is a small difference of large numbers. So rounding is measured: by how much the
     function changes when the last bit of every weight changes at random.
     """
-    import torch
-
-    from landscape import seeds
-
     epsilon = torch.finfo(objective.dtype).eps
     squares = 0.0
     for draw in range(ROUNDING_DRAWS):
