@@ -1,4 +1,4 @@
-"""OtherCheckpoint checkpoints of the model that is measured: where a step, a line or a trajectory leads."""
+"""Other checkpoints of the measured model: the end of a step or a line, or the points of a trajectory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class OtherCheckpoint:
-    """Another checkpoint's tensors under the model's names, and how it is called."""
+    """Another checkpoint's tensors under the model's names; `name` is its path, for messages."""
 
     name: str
     tensors: Mapping[str, Tensor]
@@ -51,7 +51,7 @@ class OtherCheckpoint:
 
     @property
     def digest(self) -> str:
-        """A hash of what decides a measurement: parameters and buffers."""
+        """A hash of the parameters and buffers, which decide a measurement."""
         digest = hashlib.sha256()
         names = [
             *self.objective.space.names,
@@ -67,28 +67,27 @@ class OtherCheckpoint:
 
     def loss(self) -> float:
         """The mean loss with its own parameters and buffers."""
-        held = set(first_names(self.objective.model).values()) & self.tensors.keys()
-        state = {name: self.tensors[name].to(self.objective.device) for name in held}
+        names = set(first_names(self.objective.model).values()) & self.tensors.keys()
+        state = {name: self.tensors[name].to(self.objective.device) for name in names}
         state |= {n: t.to(self.objective.dtype) for n, t in state.items() if t.is_floating_point()}
         with torch.no_grad():
             total = self.objective.accumulate(lambda batch: self.objective.batch_total(state, batch).double())
         return float(total) / self.objective.count
 
     def differing_tensors(self) -> list[str]:
-        """The buffers, and parameters outside the space, of real numbers that differ from the measured model's."""
-        held = [*self.objective.model.named_buffers(), *self.objective.model.named_parameters()]
-        still = {n: t for n, t in held if t.is_floating_point() and n not in self.objective.space.names}
-        return [
-            n for n, t in still.items() if n in self.tensors and not torch.equal(t.cpu(), self.tensors[n].to(t).cpu())
-        ]
+        """The real tensors outside theta (buffers, fixed parameters) that differ from the measured model's, by name."""
+        model, space = self.objective.model, self.objective.space
+        named = dict([*model.named_buffers(), *model.named_parameters()])
+        fixed = {n: t for n, t in named.items() if t.is_floating_point() and n not in space.names and n in self.tensors}
+        return [name for name, t in fixed.items() if not torch.equal(t.cpu(), self.tensors[name].to(t).cpu())]
 
 
-def other_checkpoint(objective: Objective, given: str | Mapping[str, Tensor], flag: str) -> OtherCheckpoint:
+def other_checkpoint(objective: Objective, source: str | Mapping[str, Tensor], flag: str) -> OtherCheckpoint:
     """A checkpoint by its path, or a state dict; raises CheckpointError, which names the flag, if it does not fit."""
-    if isinstance(given, Mapping):
-        tensors, name = given, "a state dict"
+    if isinstance(source, Mapping):
+        tensors, name = source, "a state dict"
     else:
-        name = given
+        name = source
         tensors = checkpoints.read(Path(name), weights=objective.source.conditions.get("weights")).tensors
     try:
         fitted = checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]

@@ -1,4 +1,4 @@
-"""Directions, and how they are normalised."""
+"""Directions, and how they are normalized."""
 
 from __future__ import annotations
 

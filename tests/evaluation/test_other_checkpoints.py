@@ -1,4 +1,4 @@
-"""OtherCheckpoint checkpoints of the measured model."""
+"""Other checkpoints of the measured model."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_convolutions_batch_norm_and_attention_go_together(sample: str, monkeypa
     assert torch.allclose(slopes, gradients, rtol=1e-8, atol=1e-13)
 
 
-def test_a_model_that_cannot_be_vectorised_is_asked_point_by_point(classification: Data) -> None:
+def test_a_model_that_cannot_be_vectorized_is_asked_point_by_point(classification: Data) -> None:
     class Choosing(nn.Module):
         def __init__(self) -> None:
             super().__init__()

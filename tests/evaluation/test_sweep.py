@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +18,6 @@ from landscape.errors import TaskError, UsageError
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.losses import as_loss
-from landscape.network.batch_norm import (
-    StatisticsInterpolation,
-    batch_norm_layers,
-    recompute_statistics,
-    statistic_names,
-)
 from landscape.zoo import digits, resnet
 
 Data = tuple[Tensor, Tensor]
@@ -56,7 +49,7 @@ def images() -> Objective:
 
 
 class TestValues:
-    def test_they_are_the_objective_s_bit_for_bit_at_the_centre(self, classification: Data, split: Splitter) -> None:
+    def test_they_are_the_objective_s_bit_for_bit_at_the_center(self, classification: Data, split: Splitter) -> None:
         objective = Objective(tanh_net(), split(*classification), "cross_entropy")
         plane = plane_of(objective)
         found = Sweep(objective).evaluate(plane, POINTS)
@@ -66,7 +59,7 @@ class TestValues:
         assert found[0, 1] == pytest.approx(float((output.argmax(1) == classification[1]).double().mean()))
 
     @pytest.mark.parametrize(
-        "way",
+        "settings",
         [
             PassSettings(16),
             PassSettings(87),
@@ -76,18 +69,18 @@ class TestValues:
         ],
         ids=str,
     )
-    def test_every_way_gives_the_same_but_for_rounding(self, images: Objective, way: PassSettings) -> None:
+    def test_all_settings_give_the_same_but_for_rounding(self, images: Objective, settings: PassSettings) -> None:
         sweep, plane = Sweep(images), plane_of(images)
         plain = sweep.evaluate(plane, POINTS)
-        sweep.use_settings(way)
+        sweep.use_settings(settings)
         again = sweep.evaluate(plane, POINTS)
-        assert sweep.settings == way
+        assert sweep.settings == settings
         assert np.allclose(plain[:, 0], again[:, 0], rtol=1e-5)
         assert np.array_equal(plain[:, 1], again[:, 1])
         sweep.use_settings(PassSettings())
         assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
 
-    def test_a_trial_settles_on_a_way_and_numbers_stay(self, images: Objective) -> None:
+    def test_a_trial_chooses_settings_and_numbers_stay(self, images: Objective) -> None:
         sweep, plane = Sweep(images), plane_of(images)
         plain = sweep.evaluate(plane, POINTS)
         sweep.choose_settings(plane)
@@ -302,11 +295,6 @@ class TestTheUsersModel:
         assert np.array_equal(sweep.evaluate(plane, POINTS), plain)
         assert sweep.settings.points == 1
 
-    def test_a_layer_that_no_data_pass_cannot_be_recomputed(self) -> None:
-        model = nn.ModuleDict({"used": nn.BatchNorm1d(3), "unused": nn.BatchNorm1d(3)}).eval()
-        with pytest.raises(TaskError, match="no data pass through unused"):
-            recompute_statistics(model, lambda: (model["used"](torch.randn(4, 3)) for _ in range(2)))
-
     def test_a_model_that_takes_one_layout_only_keeps_it(self) -> None:
         class Viewing(nn.Module):
             def __init__(self) -> None:
@@ -404,33 +392,3 @@ class TestBatchNorm:
             moved = copy.deepcopy(model).train()
             moved.load_state_dict(objective.space.unflatten(theta), strict=False)
             assert value == pytest.approx(float(nn.functional.cross_entropy(moved(x), y).detach()), rel=1e-9)
-
-    def test_statistics_are_pooled_over_ragged_batches(self) -> None:
-        """The first layer's inputs do not depend on the batches: its statistics are those of all data."""
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.BatchNorm1d(3)).double().eval()
-        x = torch.randn(11, 2, 6, dtype=torch.float64)
-
-        def passes() -> Iterator[Tensor]:
-            return (model(part) for part in x.split([5, 5, 1]))
-
-        recompute_statistics(model, passes)
-        seen = model[0](x).transpose(1, 2).flatten(0, 1)
-        assert torch.allclose(model[1].running_mean, seen.mean(0), rtol=1e-12)
-        assert torch.allclose(model[1].running_var, seen.var(0, correction=0), rtol=1e-12)
-        assert not model[1].training
-
-    def test_interpolated_statistics_meet_both_ends_and_stay_positive(self) -> None:
-        a = {"n.running_mean": torch.tensor([0.0, 2.0]), "n.running_var": torch.tensor([1.0, 4.0])}
-        b = {"n.running_mean": torch.tensor([1.0, 0.0]), "n.running_var": torch.tensor([2.0, 1.0])}
-        between = StatisticsInterpolation(a, [b])
-        assert torch.equal(between.at([0.0])["n.running_var"], a["n.running_var"])
-        assert torch.equal(between.at([1.0])["n.running_mean"], b["n.running_mean"])
-        assert between.at([0.5])["n.running_var"].tolist() == [1.5, 2.5]
-        assert between.at([2.0])["n.running_var"].tolist() == [3.0, 1.0]  # 4 + 2 (1 - 4) would be negative
-        assert between.at([-1.0])["n.running_mean"].tolist() == [-1.0, 4.0]
-
-    def test_layers_without_running_statistics_have_none(self) -> None:
-        model = nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.BatchNorm1d(3), nn.LayerNorm(3))
-        assert list(batch_norm_layers(model)) == ["1"]
-        assert statistic_names(model) == ["1.running_mean", "1.running_var"]
