@@ -62,9 +62,8 @@ class PartState:
     shares: np.ndarray  # (G,)
     radius: int = 0
     evaluations: int = 0
-    vectors: Tensor | None = field(
-        default=None, metadata=TENSOR
-    )  # (k, P), the leading eigenvectors; None until their search ends
+    # (k, P), the leading eigenvectors; None until their search ends
+    vectors: Tensor | None = field(default=None, metadata=TENSOR)
     best: Tensor | None = field(default=None, metadata=TENSOR)  # (P,), the best point of the radius before
     # the search for the eigenvectors, and the ascents at the present radius, while they run
     lanczos: LanczosState | None = field(default=None, metadata=nested(LanczosState))

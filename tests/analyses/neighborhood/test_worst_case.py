@@ -1,71 +1,26 @@
-"""What the ascents on several parts of the data come to together."""
+"""Worst cases against trust-region solvers, corners of boxes, closed forms and other batches."""
 
 from __future__ import annotations
+
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import tanh_net
-from torch import Tensor
+from oracles.trust_region import largest
+from torch import Tensor, nn
+from torch.nn import functional
 
-from landscape import Objective
+import landscape
+from landscape import Objective, Sharpness
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
 from landscape.analyses.neighborhood.ball_objective import BallObjective
+from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
 
 Data = tuple[Tensor, Tensor]
-
-
-def found(rises: list[list[list[float]]], weights: tuple[float, ...] = (1.0, 1.0)) -> BallMaxima:
-    values = np.array(rises, dtype=float)
-    parts, radii = values.shape[:2]
-    zero = np.zeros(parts)
-    stationarity = np.where(np.isnan(values), np.nan, 0.5)
-    stationarity[..., 0] = 0.1
-    return BallMaxima(
-        weights=np.array(weights[:parts]),
-        duals=zero,
-        curvatures=zero,
-        rises=values,
-        stationarity=stationarity,
-        one_step=np.zeros((parts, radii)),
-        shares=np.zeros((parts, 0)),
-        evaluations=0,
-    )
-
-
-def test_the_centre_is_in_the_ball() -> None:
-    assert found([[[-1.0, -2.0]]]).largest().tolist() == [[0.0]]
-
-
-def test_hits_and_mode_are_those_of_the_worst_part() -> None:
-    both = found([[[1.0, 1.0, 0.995]], [[1.0, 0.9, 0.995]]])
-    assert both.hits().tolist() == [2]
-    assert both.modes().tolist() == ["multimodal"]
-    assert found([[[1.0, 1.0, 0.995]]]).modes().tolist() == ["unique"]
-    assert found([[[1.0]]]).modes().tolist() == ["one start"]
-
-
-def test_means_are_weighted_and_spreads_relative() -> None:
-    both = found([[[1.0, 0.5]], [[3.0, 3.0]]], weights=(3.0, 1.0))
-    assert both.mean(both.largest()).tolist() == [1.5]
-    assert both.spread()[0] == pytest.approx(0.75 * 0.5)
-    assert both.best_stationarity().tolist() == [0.1]
-
-
-def test_starts_that_were_not_there_do_not_count() -> None:
-    curve = found([[[1.0, 1.0, np.nan], [2.0, 2.0, 2.0]]])
-    assert curve.count_starts().tolist() == [2, 3]
-    assert curve.hits().tolist() == [2, 3]
-    assert curve.spread().tolist() == [0, 0]
-
-
-def test_a_value_that_is_no_number_is_not_passed_over() -> None:
-    broken = found([[[1.0, 1.0]]])
-    broken.rises[0, 0, 1] = np.nan
-    assert np.isnan(broken.largest()).all()
-    broken.rises[0, 0, 1] = np.inf
-    assert np.isinf(broken.largest()).all()
 
 
 def test_a_larger_radius_goes_on_from_the_best_point_of_the_smaller_one(classification: Data) -> None:
@@ -92,3 +47,104 @@ def test_a_larger_radius_goes_on_from_the_best_point_of_the_smaller_one(classifi
             break
     assert result.largest()[0] == pytest.approx([0.01, 0.01])
     assert result.rises[0, 1, :2].max() < 0
+
+
+def measured(objective: Objective, **options: Any) -> SharpnessResult:
+    result: SharpnessResult = landscape.run(Sharpness(**options), objective)
+    return result
+
+
+@pytest.mark.parametrize("adaptive", ["none", "element"])
+@pytest.mark.parametrize("rho", [1e-3, 0.1, 2.0])
+def test_the_worst_case_of_a_quadratic_is_that_of_the_trust_region(
+    quadratic: tuple[Objective, np.ndarray, np.ndarray], adaptive: Any, rho: float
+) -> None:
+    objective, gradient, hessian = quadratic
+    scale = objective.theta.abs().numpy() if adaptive == "element" else np.ones(7)
+    exact = largest(scale * gradient, scale[:, None] * hessian * scale, rho)
+    result = measured(objective, adaptive=adaptive, rho=(rho,), steps=60, draws=0)
+    assert result.s_max is not None
+    assert result.s_max[0] == pytest.approx(exact, rel=1e-8)
+    assert result.stationarity is not None
+    assert result.stationarity[0] < 1e-6
+
+
+def test_the_worst_case_in_a_box_is_at_a_corner(quadratic: tuple[Objective, np.ndarray, np.ndarray]) -> None:
+    objective, gradient, hessian = quadratic
+    corners = 0.3 * np.array(list(product((-1, 1), repeat=7)))
+    exact = (corners @ gradient + np.einsum("ci,ij,cj->c", corners, hessian, corners) / 2).max()
+    result = measured(objective, adaptive="none", norm="linf", rho=(0.3,), starts=12, draws=0)
+    assert result.s_max is not None
+    assert result.s_max[0] == pytest.approx(exact, rel=1e-10)
+
+
+def test_a_maximum_inside_the_ball_is_found() -> None:
+    """-||w - a||^2 has its maximum at a, within rho of the weights."""
+
+    def hill(output: Tensor, target: Tensor) -> Tensor:
+        return -((output - target) ** 2).sum(dim=1)
+
+    model = nn.Linear(3, 3, bias=False).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(3))
+    objective = Objective(model, [(torch.eye(3).double(), 1.2 * torch.eye(3).double())], hill, dtype="float64")
+    result = measured(objective, adaptive="none", rho=(1.0,), steps=60, draws=0)
+    assert result.s_max is not None
+    assert result.s_max[0] == pytest.approx(0.04, rel=1e-3)  # 3 (0.2)^2 over 3 samples
+    at_the_top = Objective(model, [(torch.eye(3).double(), torch.eye(3).double())], hill, dtype="float64")
+    assert measured(at_the_top, adaptive="none", rho=(1.0,), draws=0).s_max == 0  # the centre is in the ball
+
+
+@pytest.mark.parametrize(("norm", "adaptive"), [("l2", "none"), ("linf", "element")])
+def test_binary_logistic_regression_sample_by_sample(norm: Any, adaptive: Any, generator: torch.Generator) -> None:
+    """softplus(z + rho ||x||) - softplus(z) with z = -y w'x; in a scaled box rho sum |w x| takes that place."""
+    x = torch.randn(9, 5, generator=generator, dtype=torch.float64)
+    model = nn.Linear(5, 1, bias=False).double()
+    z = -model(x).detach()[:, 0]
+    reach = x.norm(dim=1) if norm == "l2" else (model.weight.detach()[0] * x).abs().sum(dim=1)
+    exact = (functional.softplus(z + 0.5 * reach) - functional.softplus(z)).mean()
+    objective = Objective(model, [(x, torch.ones(9, 1).double())], "bce", dtype="float64")
+    result = measured(objective, m=1, norm=norm, adaptive=adaptive, rho=(0.5,), draws=0)
+    assert result.s_max is not None
+    assert result.s_max[0] == pytest.approx(float(exact), abs=3e-15)
+    assert result.m == 1
+
+
+def test_batches_are_weighted_by_what_they_count(classification: Data) -> None:
+    x, y = classification
+    result = measured(Objective(tanh_net(), [classification], "cross_entropy", dtype="float64"), m=10, draws=0)
+    parts = [
+        measured(Objective(tanh_net(), [(x[i : i + 10], y[i : i + 10])], "cross_entropy", dtype="float64"), draws=0)
+        for i in (0, 10, 20)
+    ]
+    each = [float(part.s_max[0]) for part in parts]  # type: ignore[index]
+    assert result.s_max is not None
+    assert result.s_max[0] == pytest.approx((10 * each[0] + 10 * each[1] + 4 * each[2]) / 24, rel=1e-9)
+
+
+def test_smaller_batches_are_sharper_and_larger_radii_too(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    values = [measured(objective, m=m, rho=(0.1, 0.3, 0.9), draws=0).s_max for m in (3, 6, 12, 24)]
+    table = np.stack([value for value in values if value is not None])
+    assert (np.diff(table, axis=0) < 0).all()
+    assert (np.diff(table, axis=1) > 0).all()
+
+
+def test_a_batch_that_counts_nothing_is_left_out(generator: torch.Generator) -> None:
+    x, y = torch.randn(6, 4, 5, generator=generator), torch.randint(0, 3, (6, 4), generator=generator)
+    y[2:4] = -100
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    result = measured(Objective(model, [(x, y)], "cross_entropy", dtype="float64"), m=2, draws=0)
+    kept = torch.tensor([0, 1, 4, 5])
+    other = measured(Objective(model, [(x[kept], y[kept])], "cross_entropy", dtype="float64"), m=2, draws=0)
+    assert result.s_max == pytest.approx(other.s_max, rel=1e-9)
+
+
+def test_shares_of_layers_add_to_one(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    result = measured(objective, per_layer=True, draws=0, m=10)
+    assert result.layer_share is not None
+    assert result.layer is not None
+    assert sorted(result.layer) == ["0", "2"]
+    assert result.layer_share.sum() == pytest.approx(1)
