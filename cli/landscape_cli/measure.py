@@ -143,7 +143,6 @@ def _measure_one(
 
     require_results_file(target)
     objective = load(path, conditions, origins=origins)
-    said = len(objective.notes)
     for note in objective.notes:
         say(f"{path.name}: {note}")
     if output.dry_run:
@@ -153,7 +152,7 @@ def _measure_one(
         measurement = session.execute(
             analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
         )
-    for note in [*objective.notes[said:], *objective.strategies.notes, *measurement.result.notes]:
+    for note in [*objective.strategies.notes, *measurement.result.notes]:
         say(f"{path.name}: {note}")
     written = list(measurement.written)
     if output.plot and written and figures.drawn(measurement.result):

@@ -14,7 +14,13 @@ from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.density_numbers import density_result
 from landscape.analyses.shared.phases import phase_state, prefix_state
-from landscape.analyses.shared.products import BLOCK_COST, build_operator, product_facts, seconds_per_product
+from landscape.analyses.shared.products import (
+    BLOCK_COST,
+    build_operator,
+    preconditioner_notes,
+    product_facts,
+    seconds_per_product,
+)
 from landscape.compute.budget import room
 from landscape.errors import UsageError
 
@@ -55,6 +61,7 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
         samples=objective.batches.samples,
+        notes=preconditioner_notes(analysis, objective),
     )
 
 

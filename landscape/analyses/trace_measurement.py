@@ -25,6 +25,7 @@ from landscape.analyses.shared.per_layer import layer_table
 from landscape.analyses.shared.products import (
     build_operator,
     group_quadratics,
+    preconditioner_notes,
     product_facts,
     require_resampling,
     seconds_per_product,
@@ -62,6 +63,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
         samples=objective.batches.samples,
+        notes=preconditioner_notes(analysis, objective),
         **(_layers(state, groups) if groups else {}),
     )
 

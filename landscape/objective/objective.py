@@ -113,7 +113,7 @@ class Objective(BatchLoss):
         self.activation_bytes = prepared.activation_bytes
         self.micro_batch = prepared.micro_batch
         self._micro_batch_is_planned = micro_batch is None
-        self.notes: list[str] = list(dict.fromkeys([*self.source.notes, *prepared.notes]))
+        self.notes: tuple[str, ...] = tuple(dict.fromkeys([*self.source.notes, *prepared.notes]))
 
     # -- the function and its gradient ---------------------------------------------------------------------------
 
@@ -151,18 +151,19 @@ class Objective(BatchLoss):
         preparation.require_finite(self.space.unflatten(gradient), "the gradient")
         return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
 
-    @cached_property
-    def preconditioner_with_notes(self) -> Preconditioner:
-        """The optimizer's diagonal and notes on its entries.
-
-        Raises UsageError if no preconditioner is known or a parameter has none.
-        """
-        return read_preconditioner(self._preconditioner_source, self.space, self.theta)
-
     @property
     def preconditioner(self) -> Tensor:
         """The optimizer's diagonal `(P,)`; raises UsageError if none is known or a parameter has none."""
-        return self.preconditioner_with_notes.diagonal
+        return self._preconditioner.diagonal
+
+    @property
+    def preconditioner_notes(self) -> tuple[str, ...]:
+        """Notes on entries of the preconditioner next to 0; raises UsageError as `preconditioner` does."""
+        return self._preconditioner.notes
+
+    @cached_property
+    def _preconditioner(self) -> Preconditioner:
+        return read_preconditioner(self._preconditioner_source, self.space, self.theta)
 
     # -- sums over the data --------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def test_unscaled_weights_have_scale_one_and_fixed_ones_zero(objective: Objectiv
 def test_an_exception_that_matches_nothing_is_noted(objective: Objective) -> None:
     notes = weight_scales(objective, "element", unscaled=("!*.nothing",)).notes
     assert notes == ("no parameter matches *.nothing, so that --unscaled !*.nothing is every parameter",)
-    assert objective.notes == []
+    assert objective.notes == ()
     assert unmatched_exceptions(objective.space, ("!*.bias", "*.weight")) == ()
 
 

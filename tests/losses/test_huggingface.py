@@ -76,7 +76,7 @@ def test_the_hessian_is_that_of_the_plain_loss(
     expected = dense_hessian(Plain(cut), [(TOKENS, labels)])
     torch.testing.assert_close(operator("hessian", objective).to_dense(), expected, rtol=1e-9, atol=1e-12)
     wanted = "next token" if cut else "labels"
-    assert objective.notes == [f"loss inferred from the model's output: hf, cross_entropy of the {wanted}"]
+    assert objective.notes == (f"loss inferred from the model's output: hf, cross_entropy of the {wanted}",)
 
 
 def test_the_drawn_fisher_scores_what_the_loss_scores() -> None:

@@ -119,4 +119,4 @@ def test_half_precision_weights_are_upcast_and_that_is_said(classification: Data
 
 def test_an_inferred_loss_is_said(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification])
-    assert objective.notes == ["loss inferred from the shapes: cross_entropy"]
+    assert objective.notes == ("loss inferred from the shapes: cross_entropy",)

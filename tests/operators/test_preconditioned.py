@@ -227,3 +227,18 @@ def test_a_compiled_model_s_names_are_unwrapped(classification: Data) -> None:
     group = {"params": [0], "param_names": ["_orig_mod.w"], "betas": (0.9, 0.5), "amsgrad": False, "eps": 0.0}
     found = adam_preconditioner({"state": {0: moments}, "param_groups": [group]}, {"w": torch.zeros(3)}, "a.pt")
     assert list(found) == ["w"]
+
+
+def test_entries_next_to_zero_are_noted_in_the_result_and_the_objective_s_notes_stay(classification: Data) -> None:
+    net = tanh_net()
+    diagonal = {name: torch.ones_like(p) for name, p in net.named_parameters()}
+    diagonal["0.bias"][1] = 1e-9
+    objective = Objective(net, [classification], "cross_entropy", preconditioner=diagonal)
+    before = objective.notes
+    plain, scaled = (
+        landscape.run(landscape.Eig(k=1, operator=name), objective) for name in ("hessian", "preconditioned")
+    )
+    assert plain.notes == ()
+    (note,) = scaled.notes
+    assert note.startswith("1 of 39 entries of the preconditioner are next to 0: 0.bias;")
+    assert objective.notes == before == ()

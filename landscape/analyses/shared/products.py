@@ -64,3 +64,8 @@ def require_resampling(analysis: Resampled, operator: LinearOperator, objective:
         raise UsageError(f"--resample {groups} groups of {samples} samples", fix=f"--resample {samples}")
     if groups and not operator.additive:
         raise UsageError(f"--resample cannot take apart --operator {analysis.operator}", fix="--operator hessian")
+
+
+def preconditioner_notes(analysis: Curvature, objective: Objective) -> tuple[str, ...]:
+    """Notes on the preconditioner for `Result.notes`, where the analysis multiplies by it."""
+    return objective.preconditioner_notes if analysis.operator == "preconditioned" else ()
