@@ -55,6 +55,7 @@ def equal(left: Any, right: Any) -> bool:
     return np.array_equal(left, right, equal_nan=np.asarray(left).dtype.kind not in "UO")
 
 
+@pytest.mark.device
 class AnalysisContract:
     """Subclasses define the fixtures `analysis` and `objective` (small enough for a second)."""
 

@@ -22,12 +22,45 @@ settings.register_profile("any-machine", deadline=None)  # a deadline would meas
 settings.load_profile("any-machine")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not torch.cuda.is_available():
-        skip = pytest.mark.skip(reason="no CUDA device")
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(skip)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="", help="run the tests marked `device` there: strict, or cuda")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With --device, `auto` means that device: an objective that names none is measured there."""
+    name = config.getoption("--device")
+    if name == "strict":
+        import strict_device  # noqa: F401  # registers the device
+    if name:
+        from landscape.compute import devices
+
+        as_device = devices.as_device
+        devices.as_device = lambda asked: as_device(name if asked == "auto" else asked)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    name = config.getoption("--device")
+    if name:
+        chosen = [item for item in items if item.get_closest_marker("device") and _is_ragged(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
+    for item in items:
+        if item.get_closest_marker("other_device") and not name:
+            item.add_marker(pytest.mark.skip(reason="runs with --device"))
+        if item.get_closest_marker("gpu") and not (name == "cuda" and torch.cuda.is_available()):
+            item.add_marker(pytest.mark.skip(reason="needs CUDA, and --device cuda"))
+
+
+def _is_ragged(item: pytest.Item) -> bool:
+    """Whether the test takes ragged batches, or does not split its data: one way to split is enough on a device."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is None or callspec.params.get("split", "ragged-batches") == "ragged-batches"
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The name of the device that tests marked `device` run on."""
+    return str(request.config.getoption("--device") or "cpu")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,6 +10,7 @@ from landscape import Objective
 from landscape.operators import LinearOperator
 
 
+@pytest.mark.device
 class OperatorContract:
     """Subclasses define the fixture `operator` (float64) and the fixture `dense`, its matrix from another source."""
 
@@ -18,10 +19,13 @@ class OperatorContract:
     @staticmethod
     def block(operator: LinearOperator, columns: int) -> Tensor:
         generator = torch.Generator().manual_seed(7)
-        return torch.randn(operator.size, columns, generator=generator, dtype=operator.like.dtype)
+        block = torch.randn(operator.size, columns, generator=generator, dtype=operator.like.dtype)
+        return block.to(operator.like.device)
 
     def test_it_equals_the_dense_matrix(self, operator: LinearOperator, dense: Tensor) -> None:
-        assert torch.allclose(operator.to_dense(), dense, rtol=0, atol=self.tolerance * float(dense.abs().max()))
+        assert torch.allclose(
+            operator.to_dense().cpu(), dense.cpu(), rtol=0, atol=self.tolerance * float(dense.abs().max())
+        )
 
     def test_it_is_symmetric(self, operator: LinearOperator) -> None:
         left, right = self.block(operator, 2).unbind(dim=1)
@@ -42,7 +46,7 @@ class OperatorContract:
         assert torch.equal(operator @ vector, operator @ vector)
 
     def test_the_zero_vector_gives_zero(self, operator: LinearOperator) -> None:
-        assert not (operator @ torch.zeros(operator.size, dtype=operator.like.dtype)).any()
+        assert not (operator @ operator.like.new_zeros(operator.size)).any()
 
     def test_the_argument_is_left_alone_and_the_result_has_no_graph(self, operator: LinearOperator) -> None:
         vector = self.block(operator, 1)[:, 0]
@@ -54,7 +58,7 @@ class OperatorContract:
     @pytest.mark.parametrize("shape", [(3,), (3, 2), (1, 1, 1)], ids=["short", "short-block", "three-axes"])
     def test_a_wrong_shape_names_both_shapes(self, operator: LinearOperator, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=rf"\({operator.size}, {operator.size}\).*{shape[0]}"):
-            operator @ torch.zeros(shape, dtype=operator.like.dtype)
+            operator @ operator.like.new_zeros(shape)
 
     def test_the_users_model_is_as_it_was(self, objective: Objective, operator: LinearOperator) -> None:
         model = objective.model

@@ -40,7 +40,7 @@ class TestHessian(OperatorContract):
     @pytest.mark.parametrize("micro_batch", [1, 3, 7])
     def test_micro_batches_change_nothing(self, classification: Data, dense: Tensor, micro_batch: int) -> None:
         objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64", micro_batch=micro_batch)
-        assert torch.allclose(HessianOperator(objective).to_dense(), dense, rtol=0, atol=1e-14)
+        assert torch.allclose(HessianOperator(objective).to_dense().cpu(), dense, rtol=0, atol=1e-14)
 
 
 def test_linear_regression_has_twice_the_covariance_of_its_inputs(generator: torch.Generator, split: Splitter) -> None:
