@@ -157,7 +157,7 @@ def _measure_one(
     written = list(measurement.written)
     if output.plot and written and figures.drawn(measurement.result):
         picture = paths.picture_file(target, analysis.name)
-        figures.save(
+        figures.save_figure(
             measurement.result,
             picture,
             title=session.measurement_title(analysis.name, measurement.attributes),

@@ -63,7 +63,7 @@ def _each(held: results.Results, analysis: str | None, *, solid: bool, output: P
     written = []
     for name in drawn:
         picture = output or paths.picture_file(held.file, name, solid=solid)
-        figures.save(
+        figures.save_figure(
             held.records[name], picture, title=held.name(name), fingerprint=held.fingerprint(name),
             beside=results_of_same_matrix(held.groups, name), solid=solid,
         )  # fmt: skip
@@ -84,7 +84,7 @@ def _together(held: list[results.Results], output: Path | None) -> list[Path]:
         )
     if output is None:
         raise UsageError("several files make one picture", fix="-o FILE.png")
-    figures.save_together(
+    figures.save_surfaces(
         [one.records["surface"] for one in held],
         output,
         names=[one.name("surface") for one in held],

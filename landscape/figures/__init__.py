@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from landscape.figures.registry import FIGURES, drawn
-from landscape.figures.saving import FORMATS, save, save_together
+from landscape.figures.saving import FORMATS, save_figure, save_surfaces
 
-__all__ = ["FIGURES", "FORMATS", "drawn", "save", "save_together"]
+__all__ = ["FIGURES", "FORMATS", "drawn", "save_figure", "save_surfaces"]

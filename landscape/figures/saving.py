@@ -29,7 +29,7 @@ TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals ref
 FORMATS = paths.PICTURES
 
 
-def save(
+def save_figure(
     result: Any,
     path: Path,
     *,
@@ -51,7 +51,7 @@ def save(
     _save_panels(path, 1 if solid else count, title, fingerprint, lambda axes: draw(result, axes, beside))
 
 
-def save_together(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
+def save_surfaces(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
     """Draws several surfaces side by side on one color scale, or several lines into one panel."""
     count = 1 if results[0].beta is None else len(results)
     _save_panels(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
-from landscape.figures import save
+from landscape.figures import save_figure
 from landscape.figures.density import confidence_band, draw, panels
 from landscape.figures.style import MAX_BARS
 
@@ -56,4 +56,4 @@ def test_layers_have_bars(density_result: DensityResult, count: int, tmp_path: P
     axes = Figure().subplots(1, panels(by_layer))
     draw(by_layer, axes, {})
     assert len(axes[1].patches) == min(count, MAX_BARS)
-    save(by_layer, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(by_layer, tmp_path / "a.png", title="a", fingerprint="f")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Edit, Memorization, Objective
-from landscape.figures import FIGURES, drawn, save
+from landscape.figures import FIGURES, drawn, save_figure
 
 Data = tuple[Tensor, Tensor]
 FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 30}
@@ -36,13 +36,13 @@ def test_every_variant_of_memorization_draws(
     result = landscape.run(Memorization(**{**FEW, **options}), fitted(classification))
     assert drawn(result)
     assert FIGURES[type(result)][0](result) == panels
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_without_populations_it_draws_too(classification: Data, tmp_path: Path) -> None:
     result = landscape.run(Memorization(**FEW), Objective(tanh_net(), classification, "cross_entropy"))
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -75,7 +75,7 @@ def test_the_sweep_shows_every_population_and_the_chosen_rho(classification: Dat
     chosen = [line for line in axes[1].lines if line.get_label() == "chosen"]
     assert result.rho[round(chosen[0].get_xdata()[0])] == result.chosen_rho
     assert axes[1].get_yscale() == "log"
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -85,4 +85,4 @@ def test_a_loss_without_classes_has_one_panel(generator: Any, tmp_path: Path) ->
     x, y = torch.randn(20, 5, generator=generator), torch.randn(20, 3, generator=generator)
     result = landscape.run(Edit(rho=(0.5,)), Objective(tanh_net(), (x, y), "mse"))
     assert FIGURES[type(result)][0](result) == 1
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import landscape
 from landscape import Flatness, Measures, Objective, Sharpness
-from landscape.figures import FIGURES, drawn, save
+from landscape.figures import FIGURES, drawn, save_figure
 
 Data = tuple[Tensor, Tensor]
 FEW = {"steps": 3, "draws": 4}
@@ -36,7 +36,7 @@ def test_every_variant_of_sharpness_draws(
 ) -> None:
     result = landscape.run(Sharpness(**{**FEW, **options}), Objective(tanh_net(), [classification], "cross_entropy"))
     assert FIGURES[type(result)][0](result) == panels
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -65,7 +65,7 @@ def test_flatness_draws_its_laws(classification: Data, tmp_path: Path) -> None:
     draw(result, axes, {})
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert labels[-2:] == [r"$\lambda_1 \rho^2$", r"$\rho\,\|c\,g\|$"]
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
 
 
 def test_a_result_that_is_not_finite_draws_too(classification: Data, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_result_that_is_not_finite_draws_too(classification: Data, tmp_path: P
 
     objective = Objective(tanh_net(), [classification], exploding)
     for analysis in (Sharpness(adaptive="none", rho=3.0, draws=4), Flatness(rho=3.0, starts=2)):
-        save(landscape.run(analysis, objective), tmp_path / "a.png", title="a", fingerprint="f")
+        save_figure(landscape.run(analysis, objective), tmp_path / "a.png", title="a", fingerprint="f")
 
 
 def test_a_few_numbers_have_no_picture(classification: Data) -> None:

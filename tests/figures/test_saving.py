@@ -20,7 +20,7 @@ from landscape_cli.main import status
 
 
 def test_a_file_carries_the_fingerprint(eig_result: EigResult, tmp_path: Path) -> None:
-    figures.save(eig_result, tmp_path / "a.png", title="odd $name_[x].pt", fingerprint="abc123")
+    figures.save_figure(eig_result, tmp_path / "a.png", title="odd $name_[x].pt", fingerprint="abc123")
     with Image.open(tmp_path / "a.png") as image:
         assert "abc123" in image.text["Description"]
         assert image.width > image.height
@@ -31,7 +31,7 @@ def test_a_file_carries_the_fingerprint(eig_result: EigResult, tmp_path: Path) -
 @pytest.mark.parametrize("kind", figures.FORMATS)
 def test_every_format_is_written_with_the_fingerprint(kind: str, eig_result: EigResult, tmp_path: Path) -> None:
     path = tmp_path / f"a{kind}"
-    figures.save(eig_result, path, title="", fingerprint="abc123")
+    figures.save_figure(eig_result, path, title="", fingerprint="abc123")
     content = path.read_bytes()
     assert content.startswith({".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[kind])
     assert b"landscape run abc123" in content
@@ -45,7 +45,7 @@ def test_panels_stand_in_a_row_and_more_than_three_in_a_square(
     monkeypatch.setitem(
         FIGURES, EigResult, (lambda result: panels, lambda result, axes, beside: seen.append(len(axes)))
     )
-    figures.save(eig_result, tmp_path / "a.png", title="", fingerprint="")
+    figures.save_figure(eig_result, tmp_path / "a.png", title="", fingerprint="")
     with Image.open(tmp_path / "a.png") as image:
         assert image.width / image.height == pytest.approx(5.2 * wide / (3.9 * tall), rel=0.01)
     assert seen == [panels]
@@ -62,14 +62,14 @@ class TestNothingToDraw:
         result = landscape.run(Direction(), Objective(tanh_net(), [classification], "cross_entropy"))
         assert not figures.drawn(result)
         with pytest.raises(UsageError, match="this result has no picture"):
-            figures.save(result, tmp_path / "a.png", title="", fingerprint="")
+            figures.save_figure(result, tmp_path / "a.png", title="", fingerprint="")
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.usefixtures("_empty")
     def test_a_figure_without_panels_is_not_drawn(self, eig_result: EigResult, tmp_path: Path) -> None:
         assert not figures.drawn(eig_result)
         with pytest.raises(UsageError, match="this result has no picture"):
-            figures.save(eig_result, tmp_path / "a.png", title="", fingerprint="")
+            figures.save_figure(eig_result, tmp_path / "a.png", title="", fingerprint="")
 
     @pytest.mark.usefixtures("_empty")
     def test_the_commands_write_no_picture_and_end_as_usual(

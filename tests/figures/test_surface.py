@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import FIGURES, save, save_together, surface
+from landscape.figures import FIGURES, save_figure, save_surfaces, surface
 
 Data = tuple[Tensor, Tensor]
 TRAJECTORY = SAMPLES / "digits-mlp-trajectory"
@@ -45,13 +45,13 @@ def measured(classification: Data, **options: Any) -> SurfaceResult:
 def test_every_variant_draws(classification: Data, options: dict[str, Any], panels: int, tmp_path: Path) -> None:
     result = measured(classification, **options)
     assert FIGURES[SurfaceResult][0](result) == panels
-    save(result, tmp_path / "a.png", title="a $b", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a $b", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
 def test_other_formats(classification: Data, suffix: str, tmp_path: Path) -> None:
-    save(measured(classification), tmp_path / f"a{suffix}", title="a", fingerprint="f")
+    save_figure(measured(classification), tmp_path / f"a{suffix}", title="a", fingerprint="f")
     assert (tmp_path / f"a{suffix}").read_bytes()[:5] in (b"%PDF-", b"<?xml")
 
 
@@ -59,7 +59,7 @@ def test_a_regression_has_no_accuracy(tmp_path: Path) -> None:
     x = torch.randn(9, 5)
     result = landscape.run(Surface(grid="5"), Objective(nn.Linear(5, 1), [(x, x[:, :1])], "mse"))
     assert FIGURES[SurfaceResult][0](result) == 1
-    save(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
 
 
 def test_a_metric_has_a_panel(classification: Data, tmp_path: Path) -> None:
@@ -112,15 +112,15 @@ def test_nan_is_hatched_and_a_clipped_scale_says_so(classification: Data, tmp_pa
     surface.draw(broken, axes, {})
     assert any(patch.get_hatch() for patch in axes[0].patches)
     assert any("clipped at 0.001" in extra.get_ylabel() for extra in figure.axes)
-    save(broken, tmp_path / "a.png", title="a", fingerprint="f")
+    save_figure(broken, tmp_path / "a.png", title="a", fingerprint="f")
     nothing = replace(result, loss=np.full_like(losses, np.nan))
-    save(nothing, tmp_path / "b.png", title="b", fingerprint="f")
+    save_figure(nothing, tmp_path / "b.png", title="b", fingerprint="f")
     tiny = replace(result, loss=1 + 1e-14 * np.arange(losses.size).reshape(losses.shape))
-    save(tiny, tmp_path / "d.png", title="d", fingerprint="f")
+    save_figure(tiny, tmp_path / "d.png", title="d", fingerprint="f")
     many = replace(result, loss=np.stack([losses] * 30), seed=np.arange(30))
     assert FIGURES[SurfaceResult][0](many) == 9
     constant = replace(result, loss=np.ones_like(losses))
-    save(constant, tmp_path / "c.png", title="c", fingerprint="f")
+    save_figure(constant, tmp_path / "c.png", title="c", fingerprint="f")
 
 
 def test_the_scale_is_logarithmic_where_it_can_be_and_one_for_all() -> None:
@@ -134,20 +134,20 @@ def test_the_scale_is_logarithmic_where_it_can_be_and_one_for_all() -> None:
 
 def test_several_results_share_one_scale(classification: Data, tmp_path: Path) -> None:
     planes = [measured(classification, seed=seed) for seed in range(3)]
-    save_together(planes, tmp_path / "a.png", names=["a", "b", "c"], fingerprint="f")
+    save_surfaces(planes, tmp_path / "a.png", names=["a", "b", "c"], fingerprint="f")
     axes = Figure().subplots(1, 3)
     surface.draw_together(planes, ["a", "b", "c"], axes)
     limits = {panel.collections[0].get_clim() for panel in axes}
     assert limits == {(min(p.loss.min() for p in planes), max(p.loss.max() for p in planes))}
     lines = [measured(classification, dim=1, seeds=2), measured(classification, dim=1)]
-    save_together(lines, tmp_path / "b.png", names=["a", "$b"], fingerprint="f")
+    save_surfaces(lines, tmp_path / "b.png", names=["a", "$b"], fingerprint="f")
     assert (tmp_path / "b.png").stat().st_size > 10_000
 
 
 def test_a_solid_draws_nan_too(classification: Data, tmp_path: Path) -> None:
     result = measured(classification)
-    save(result, tmp_path / "a.png", title="a", fingerprint="f", solid=True)
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f", solid=True)
     losses = result.loss.copy()
     losses[0, 0] = np.nan
-    save(replace(result, loss=losses - 2), tmp_path / "b.png", title="b", fingerprint="f", solid=True)
+    save_figure(replace(result, loss=losses - 2), tmp_path / "b.png", title="b", fingerprint="f", solid=True)
     assert (tmp_path / "b.png").stat().st_size > 10_000

@@ -11,7 +11,7 @@ from figures.conftest import layers
 from matplotlib.figure import Figure
 
 from landscape.analyses.trace import TraceResult
-from landscape.figures import save
+from landscape.figures import save_figure
 from landscape.figures.style import MAX_BARS
 from landscape.figures.trace import draw, panels
 
@@ -29,7 +29,7 @@ def test_estimators_and_layers_are_named(trace_result: TraceResult, count: int, 
     draw(trace, axes, {})
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["xtrace\n30 products", "hutchinson\n15 products"]
     assert len(axes[1].patches) == min(count, MAX_BARS)
-    save(trace, tmp_path / "b.png", title="b", fingerprint="f")
+    save_figure(trace, tmp_path / "b.png", title="b", fingerprint="f")
 
 
 def test_dashed_lines_are_the_half_width_asked_for(trace_result: TraceResult) -> None:
@@ -43,5 +43,5 @@ def test_a_trace_without_an_estimate_is_drawn(trace_result: TraceResult, tmp_pat
     empty = replace(trace_result, estimator=np.array([], dtype=str), interval=np.array([np.nan, np.nan]),
                     estimator_trace=np.zeros(0), estimator_standard_error=np.zeros(0),
                     estimator_products=np.zeros(0))  # fmt: skip
-    save(empty, tmp_path / "c.png", title="nothing yet", fingerprint="f")
+    save_figure(empty, tmp_path / "c.png", title="nothing yet", fingerprint="f")
     assert (tmp_path / "c.png").exists()

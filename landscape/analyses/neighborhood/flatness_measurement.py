@@ -26,7 +26,7 @@ from landscape.analyses.neighborhood.ball_objective import (
 from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
 from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.rounding import rounding_floor
+from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.objective import Objective
 from landscape.objective.planning import seconds_per_gradient
 from landscape.operators import HessianOperator, ScaledOperator
@@ -48,7 +48,7 @@ def measure(
     base, gradient = subject.value_and_gradient()
     require_finite_base(float(base), analysis.logit_norm)
     length = vector_norm(scales * gradient)
-    rounding = rounding_floor(
+    rounding = smallest_clear_rise(
         objective, lambda theta: vector_norm(scales * subject.gradient(theta)), length, analysis.seed
     )
     search = BallSearch("l2", analysis.radii, analysis.starts, analysis.steps, None, analysis.seed)

@@ -30,7 +30,7 @@ from landscape.analyses.neighborhood.sharpness import Sharpness
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.rounding import rounding_floor
+from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
 from landscape.objective.planning import seconds_per_gradient
@@ -52,7 +52,7 @@ def measure(
     scales = scaling.values
     base = reference.loss if subject is objective else float(subject.value())
     require_finite_base(base, analysis.logit_norm)
-    rounding = rounding_floor(objective, lambda theta: float(subject.value(theta)), base, analysis.seed)
+    rounding = smallest_clear_rise(objective, lambda theta: float(subject.value(theta)), base, analysis.seed)
     phases = Phases(resume)
     worst: BallMaxima | None = None
     average: NoiseRises | None = None

@@ -19,7 +19,7 @@ NOISE_MULTIPLE = 10  # a rise counts if it is so many times the changes by round
 MIN_EPSILONS = 100  # ... and at least so many machine epsilons of the function's value
 
 
-def rounding_floor(objective: Objective, function: Callable[[Tensor], float], base: float, seed: int) -> float:
+def smallest_clear_rise(objective: Objective, function: Callable[[Tensor], float], base: float, seed: int) -> float:
     """The smallest rise of `function` of theta `(P,)` above `base`, its value at the weights, that is not rounding.
 
     The loss of confident logits is a small difference of large numbers. So rounding is measured: by how much the

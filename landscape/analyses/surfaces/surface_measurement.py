@@ -17,7 +17,7 @@ from landscape.algorithms.grids.shape import barrier
 from landscape.algorithms.lanczos.symmetry import product_if_symmetric
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.rounding import rounding_floor
+from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.analyses.surfaces import planes, summary
 from landscape.analyses.surfaces.alignment import align
 from landscape.analyses.surfaces.checkpoint_planes import checkpoint_frame, span_checkpoints, trajectory_frame
@@ -78,7 +78,7 @@ def measure(
         )
     sweep = Sweep(objective, None if analysis.metric is None else as_metric(analysis.metric))
     center = float(objective.value())
-    rounding = rounding_floor(objective, lambda theta: float(objective.value(theta)), center, analysis.seed)
+    rounding = smallest_clear_rise(objective, lambda theta: float(objective.value(theta)), center, analysis.seed)
     run = SurfaceRun(analysis, objective, treatments, vectors, sweep, phases, center, rounding)
     evaluated = []
     for number in range(settings.seeds):
