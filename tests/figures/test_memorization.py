@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import tanh_net
 from matplotlib.figure import Figure
-from memorized import fitted
+from memorized import fit_net
 from torch import Tensor
 
 import landscape
@@ -33,7 +33,7 @@ FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 30}
 def test_every_variant_of_memorization_draws(
     classification: Data, options: dict[str, Any], panels: int, tmp_path: Path
 ) -> None:
-    result = landscape.run(Memorization(**{**FEW, **options}), fitted(classification))
+    result = landscape.run(Memorization(**{**FEW, **options}), fit_net(classification))
     assert drawn(result)
     assert FIGURES[type(result)][0](result) == panels
     save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
@@ -47,7 +47,7 @@ def test_without_populations_it_draws_too(classification: Data, tmp_path: Path) 
 
 
 def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data) -> None:
-    result = landscape.run(Memorization(**FEW), fitted(classification))
+    result = landscape.run(Memorization(**FEW), fit_net(classification))
     axes = Figure().subplots(1, 6, squeeze=False)[0]
     FIGURES[type(result)][1](result, axes, {})
     heights = [bar.get_height() for bar in axes[0].patches]
@@ -67,7 +67,7 @@ def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data)
 
 
 def test_the_sweep_shows_every_population_and_the_chosen_rho(classification: Data, tmp_path: Path) -> None:
-    result = landscape.run(Edit(max_loss_increase=0.1), fitted(classification))
+    result = landscape.run(Edit(max_loss_increase=0.1), fit_net(classification))
     assert FIGURES[type(result)][0](result) == 2
     axes = Figure().subplots(1, 2, squeeze=False)[0]
     FIGURES[type(result)][1](result, axes, {})

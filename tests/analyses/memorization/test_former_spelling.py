@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from memorized import fitted
+from memorized import fit_net
 from torch import Tensor
 
 from landscape import Edit, Memorization, Objective, session
@@ -38,13 +38,13 @@ def respelled(path: Path, group: str) -> None:
 
 
 def test_a_checkpoint_s_own_population_has_today_s_name(classification: Data) -> None:
-    objective = fitted(classification)
+    objective = fit_net(classification)
     objective.populations = {"memorised": objective.populations["memorized"]}
     assert list(populations(objective)) == ["memorized"]
 
 
 def test_a_population_under_both_spellings_is_refused(classification: Data) -> None:
-    objective = fitted(classification)
+    objective = fit_net(classification)
     x, y = classification
     objective.populations = {"memorised": (x[:3], y[:3]), "memorized": (x[:3], y[:3])}
     with pytest.raises(TaskError, match="two populations have the same name: memorised, memorized"):
@@ -55,8 +55,8 @@ def test_options_accept_the_former_spelling_and_give_the_same_bits(classificatio
     former = Memorization(**FEW, factors_on="memorised")
     current = Memorization(**FEW, factors_on="memorized")
     assert former == current
-    one = session.run(former, fitted(classification))
-    two = session.run(current, fitted(classification))
+    one = session.run(former, fit_net(classification))
+    two = session.run(current, fit_net(classification))
     assert np.array_equal(one.delta_loss_lo, two.delta_loss_lo)
     assert Edit(rho=(0.9,), bounded_by="memorised").bounded_by == "memorized"
 
@@ -65,7 +65,7 @@ def test_fingerprints_keep_the_former_spelling(classification: Data) -> None:
     edit = Edit(rho=(0.9,), factors_on="memorized", bounded_by="memorized")
     assert edit.identity()["factors_on"] == edit.identity()["bounded_by"] == "memorised"
     assert Edit(rho=(0.9,)).identity()["bounded_by"] is None
-    assert edit.ingredients(fitted(classification))["populations"].startswith("memorised ")
+    assert edit.ingredients(fit_net(classification))["populations"].startswith("memorised ")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_stored_result_reads_back_with_today_s_names(
     analysis: Memorization | Edit, kind: type, classification: Data, tmp_path: Path
 ) -> None:
     output = tmp_path / "a.landscape.h5"
-    objective: Objective = fitted(classification)
+    objective: Objective = fit_net(classification)
     result = session.execute(analysis, objective, output=output, deliver=False).result
     respelled(output, analysis.name)
     again = to_record(kind, read_results(output)[analysis.name])
@@ -87,7 +87,7 @@ def test_a_stored_result_reads_back_with_today_s_names(
 
 def test_a_baseline_in_the_former_spelling_gates_a_new_result(classification: Data, tmp_path: Path) -> None:
     output, path = tmp_path / "a.landscape.h5", tmp_path / "b.json"
-    session.run(Memorization(**FEW), fitted(classification), output=output)
+    session.run(Memorization(**FEW), fit_net(classification), output=output)
     rules = parse_policy(metrics=["memorization.population_loss[memorised]"])
     assert rules.metrics == [Metric.parse(METRIC)]
     entry = measuring.read_entry(output, rules)
