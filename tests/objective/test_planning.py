@@ -13,6 +13,7 @@ from landscape import Objective
 from landscape.compute import budget
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
+from landscape.objective.planning import seconds_per_gradient
 
 Data = tuple[Tensor, Tensor]
 
@@ -51,3 +52,11 @@ def test_the_plan_follows_the_memory_that_is_free(classification: Data, monkeypa
     three = math.ceil(roomy.activation_bytes * 6 * 3 / budget.SHARES["micro-batch"])
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: three)
     assert Objective(tanh_net(), [classification], "cross_entropy").micro_batch == 3
+
+
+def test_the_seconds_of_one_micro_batch_are_extrapolated_to_all_samples(
+    classification: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", micro_batch=6)  # 24 samples
+    monkeypatch.setattr("landscape.compute.timing.shortest_seconds", lambda work, rounds: 0.5 * (len(work()) == 39))
+    assert seconds_per_gradient(objective) == pytest.approx(0.5 * 24 / 6)
