@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.device, pytest.mark.other_device]
 def test_products_equal_the_cpu_s(name: str, device: str) -> None:
     products = []
     for where in ("cpu", device):
-        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=64)
+        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=16)
         vector = torch.linspace(-1, 1, objective.space.size, dtype=torch.float64, device=where)
         products.append((HessianOperator(objective) @ vector).cpu())
     assert torch.allclose(*products, rtol=1e-9, atol=1e-9 * float(products[0].abs().max()))
@@ -103,7 +103,7 @@ def test_sharpness_and_flatness_equal_the_cpu_s(device: str) -> None:
 def test_surfaces_equal_the_cpu_s_in_every_way(name: str, device: str) -> None:
     losses = []
     for where in ("cpu", device):
-        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=64)
+        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=16)
         frame = Surface()._frame(objective, Surface()._treatments(objective), None, 0)
         sweep, points = Sweep(objective), [(0.0, 0.0), (0.2, -0.1), (-0.3, 0.3)]
         losses.append(sweep.evaluate(frame.plane, points)[:, 0])
@@ -143,7 +143,7 @@ def test_bands_and_scores_equal_the_cpu_s(name: str, device: str) -> None:
     found = [
         landscape.run(
             Memorization(**options),  # type: ignore[arg-type]
-            landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=64),
+            landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=16),
         )
         for where in ("cpu", device)
     ]
