@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Splitter
+from conftest import ROOT, Splitter
+from token_models import Texts, next_tokens
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape import Objective
 from landscape.errors import TaskError
 from landscape.losses import OutputStructure
 from landscape.losses.user import as_loss, infer_loss
+from landscape.plugins.imports import import_object
 
 LOGITS = torch.randn(24, 7, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.randint(0, 7, (24,), generator=torch.Generator().manual_seed(1))
@@ -158,3 +163,17 @@ def test_a_model_of_several_outputs_needs_a_loss_that_takes_them_apart() -> None
 def test_a_class_is_no_loss() -> None:
     with pytest.raises(TaskError, match=r"CrossEntropyLoss is a class\n.*an instance"):
         as_loss(nn.CrossEntropyLoss)
+
+
+def test_the_loss_of_the_page_on_checkpoints_is_cross_entropy_of_the_next_token(
+    generator: torch.Generator, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "checkpoints.md").read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "NextToken" in block]
+    (tmp_path / "data.py").write_text(example)
+    ids, _ = next_tokens(generator)
+    shifted = Objective(Texts(), (ids, ids), import_object(f"{tmp_path / 'data.py'}:loss"), dtype="float64")
+    logits = Texts().double()(ids)[:, :-1]
+    expected = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+    assert float(shifted.value()) == pytest.approx(float(expected), rel=1e-12)
+    assert shifted.loss.structure.has_classes
