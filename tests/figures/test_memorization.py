@@ -1,7 +1,8 @@
-"""The pictures of memorization and edit, in every variant."""
+"""The picture of memorization, in every variant."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from memorized import fit_net
 from torch import Tensor
 
 import landscape
-from landscape import Edit, Memorization, Objective
+from landscape import Memorization, Objective
 from landscape.figures import FIGURES, drawn, save_figure
+from landscape.figures.memorization import draw_activation_ratios, draw_curvature_mass, draw_score_histogram
 
 Data = tuple[Tensor, Tensor]
 FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 30}
@@ -66,23 +68,35 @@ def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data)
     )
 
 
-def test_the_sweep_shows_every_population_and_the_chosen_rho(classification: Data, tmp_path: Path) -> None:
-    result = landscape.run(Edit(max_loss_increase=0.1), fit_net(classification))
-    assert FIGURES[type(result)][0](result) == 2
-    axes = Figure().subplots(1, 2, squeeze=False)[0]
-    FIGURES[type(result)][1](result, axes, {})
-    assert np.array_equal(axes[0].lines[0].get_ydata(), result.accuracy[0])
-    chosen = [line for line in axes[1].lines if line.get_label() == "chosen"]
-    assert result.rho[round(chosen[0].get_xdata()[0])] == result.chosen_rho
-    assert axes[1].get_yscale() == "log"
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
-    assert (tmp_path / "a.png").stat().st_size > 10_000
+def test_only_the_true_labels_of_memorized_samples_are_dashed(classification: Data) -> None:
+    x, y = classification
+    objective = fit_net(classification)
+    objective.populations = {"memorized": (x[:6], y[:6]), "truth": (x[:6], (y[:6] + 1) % 3)}
+    axes = Figure().subplots()
+    draw_activation_ratios(landscape.run(Memorization(**FEW, scores=False), objective), axes)
+    styles = {line.get_label(): line.get_linestyle() for line in axes.lines}
+    assert styles["memorized"] == "-"
+    assert styles["truth"] == "--"
 
 
-def test_a_loss_without_classes_has_one_panel(generator: Any, tmp_path: Path) -> None:
-    import torch
+def test_each_layer_has_a_curve_of_its_mass_up_to_all_of_it(classification: Data) -> None:
+    result = landscape.run(Memorization(**FEW, scores=False), fit_net(classification))
+    axes = Figure().subplots()
+    draw_curvature_mass(result, axes)
+    curves = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert list(curves) == ["0", "2", "all layers, at rho"]
+    assert curves["0"][-1] == pytest.approx(1)
+    assert np.array_equal(curves["all layers, at rho"], result.rho)
 
-    x, y = torch.randn(20, 5, generator=generator), torch.randn(20, 3, generator=generator)
-    result = landscape.run(Edit(rho=(0.5,)), Objective(tanh_net(), (x, y), "mse"))
-    assert FIGURES[type(result)][0](result) == 1
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
+
+def test_bars_of_a_histogram_sum_to_one_for_each_kind_and_nonpositive_scores_are_said(classification: Data) -> None:
+    result = landscape.run(Memorization(**FEW), fit_net(classification))
+    damage = np.linspace(-0.5, 1, len(result.edit_damage))
+    axes = Figure().subplots()
+    draw_score_histogram(replace(result, edit_damage=damage), "edit_damage", axes)
+    heights = sum(bar.get_height() for bar in axes.patches)
+    assert heights == pytest.approx(2)
+    assert axes.get_xlabel() == "edit damage (nonpositive at the left)"
+    axes = Figure().subplots()
+    draw_score_histogram(replace(result, edit_damage=np.exp(damage)), "edit_damage", axes)
+    assert axes.get_xlabel() == "edit damage"

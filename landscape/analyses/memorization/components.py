@@ -48,7 +48,7 @@ def kfac_components(weights: Mapping[str, Tensor], factors: Mapping[str, Factor]
     return {name: RotatedComponents(weights[name], left[name], right[name]) for name in factors}
 
 
-def kept_columns(methods: Mapping[str, RemovalMethod], rhos: Sequence[float]) -> dict[str, Any]:
+def rho_columns(methods: Mapping[str, RemovalMethod], rhos: Sequence[float]) -> dict[str, Any]:
     """Columns over rho `(R,)`: the share of components, of curvature mass and of weight energy that is kept.
 
     Components and energy are those of all layers together; the mass is a mean over layers.

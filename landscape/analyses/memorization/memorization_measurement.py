@@ -12,7 +12,7 @@ from landscape.algorithms.matrices.removal import RotatedComponents
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.memorization.activation_ratios import measure_energies, ratio_columns
 from landscape.analyses.memorization.bands import UNCHANGED, Bands, FunctionalSpectrum, band_columns
-from landscape.analyses.memorization.components import kept_columns, kfac_components, weight_matrices
+from landscape.analyses.memorization.components import kfac_components, rho_columns, weight_matrices
 from landscape.analyses.memorization.factors import PHASE, measure_factors
 from landscape.analyses.memorization.layer_columns import layer_columns
 from landscape.analyses.memorization.memorization import Memorization
@@ -69,7 +69,7 @@ def measure(
     return MemorizationResult(
         **population_columns(setup, measured, outcomes[UNCHANGED]),
         **layer_columns(setup.layers, factors.by_layer, methods),
-        **kept_columns(methods, RHOS),
+        **rho_columns(methods, RHOS),
         **_band_sizes(bands, methods),
         **band_columns(outcomes, list(measured), bands, names, analysis.controls, analysis.resamples, analysis.seed),
         **ratio_columns(energies, list(measured)),

@@ -37,13 +37,13 @@ class RhoSweep:
         last, first = list(measured.values())[-1][self.bounding], measured[point_name(UNEDITED)][self.bounding]
         return not last.loss - first.loss <= self.max_loss_increase  # true for NaN as well
 
-    def measured_rhos(self, measured: PointOutcomes) -> list[float]:
+    def rhos_in(self, measured: PointOutcomes) -> list[float]:
         """The rhos that were measured before the sweep stopped."""
         return [rho for rho in self.rhos if point_name(rho) in measured]
 
     def choose(self, measured: PointOutcomes) -> float:
         """The smallest rho within the budget; without one, the requested rho, or 1 if several were requested."""
-        rhos = self.measured_rhos(measured)
+        rhos = self.rhos_in(measured)
         if self.max_loss_increase is None:
             return rhos[-1] if self.requested == 1 else UNEDITED
         return rhos[-2] if self.exceeds_budget(measured) else rhos[-1]

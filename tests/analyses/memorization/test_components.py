@@ -13,9 +13,9 @@ from landscape import Memorization, Objective
 from landscape.algorithms.matrices.removal import Eigenbasis, RotatedComponents
 from landscape.analyses.memorization.components import (
     input_eigenbases,
-    kept_columns,
     kfac_components,
     replace_weights,
+    rho_columns,
     weight_matrices,
 )
 from landscape.analyses.memorization.factors import measure_factors
@@ -108,7 +108,7 @@ def test_columns_over_rho_are_those_of_a_weight_whose_components_are_its_entries
     left = Eigenbasis(torch.eye(2).double(), np.array([4.0, 1.0]))
     right = Eigenbasis(torch.eye(2).double(), np.array([2.0, 1.0]))
     method = RotatedComponents(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), left, right)
-    columns = kept_columns({"a": method}, (0.5, 0.8, 1.0))
+    columns = rho_columns({"a": method}, (0.5, 0.8, 1.0))
     assert columns["rho"].tolist() == [0.5, 0.8, 1.0]
     assert columns["kept_fraction"].tolist() == [1 / 4, 2 / 4, 1.0]
     assert columns["curvature_mass"] == pytest.approx([8 / 15, 12 / 15, 1.0])
@@ -121,7 +121,7 @@ def test_energy_is_over_all_layers_and_mass_a_mean_over_them() -> None:
     pair = Eigenbasis(torch.eye(2).double(), np.array([3.0, 1.0]))
     big = RotatedComponents(torch.tensor([[3.0, 4.0]]), basis, pair)
     small = RotatedComponents(torch.tensor([[1.0]]), basis, basis)
-    columns = kept_columns({"big": big, "small": small}, (0.7,))
+    columns = rho_columns({"big": big, "small": small}, (0.7,))
     assert columns["kept_fraction"].tolist() == [2 / 3]
     assert columns["curvature_mass"] == pytest.approx([(3 / 4 + 1) / 2])
     assert columns["weight_energy"] == pytest.approx([(9 + 1) / (25 + 1)])

@@ -132,7 +132,7 @@ class TestChoosing:
         assert sweep.choose(along(1.0, 2.0, 3.0)) == chosen
 
     def test_points_that_were_not_reached_are_not_chosen(self) -> None:
-        assert RhoSweep(RHOS, "a", 0.5, requested=2).measured_rhos(along(1.0, 1.6)) == [1.0, 0.9]
+        assert RhoSweep(RHOS, "a", 0.5, requested=2).rhos_in(along(1.0, 1.6)) == [1.0, 0.9]
 
 
 def test_the_rise_and_its_error_are_those_of_the_differences() -> None:
