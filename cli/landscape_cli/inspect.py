@@ -84,10 +84,10 @@ def rows(found: Inspection, settings: Settings) -> dict[str, str]:
 def next_command(found: Inspection, weights: str | None, settings: Settings) -> str:
     """The measurement to type, with a placeholder for whatever is told nowhere."""
     missing = [kind for kind in found.missing() if kind not in settings.values]
-    from landscape.checkpoints.formats import sniff
+    from landscape.checkpoints.formats.directories import CONFIG_FILE, WEIGHTS_FILE
 
     path = found.path
-    if path.name == sniff.WEIGHTS and (path.parent / sniff.CONFIG).is_file():  # the directory describes its model
+    if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():  # the directory describes its model
         return shlex.join(["landscape", "inspect", str(path.parent)])
     words = ["landscape", "eig", str(path), *(["--weights", weights] if weights else [])]
     for module in _unregistered(found.spec):

@@ -1,6 +1,6 @@
 """Checkpoints as data: what a file is, what it holds, and the description of itself that it may carry.
 
-What describes (`sniff`, `look`, `inspection`, `names`) needs no torch; names here are imported on first use.
+Describing a checkpoint (`formats`, `inspection`, `names`) needs no torch; the names here are imported on first use.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints import json_data
-from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.directories import CONFIG_FILE
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
 AUTO_MODELS = {
@@ -44,9 +44,9 @@ DEEPEST = 50  # levels of a config
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The settings, checked; raises CheckpointError for a config that is no plain description of a known family."""
-    path = directory / sniff.CONFIG
+    path = directory / CONFIG_FILE
     if not path.is_file():
-        raise CheckpointError(f"{directory} has no {sniff.CONFIG}", fix="a directory written by save_pretrained")
+        raise CheckpointError(f"{directory} has no {CONFIG_FILE}", fix="a directory written by save_pretrained")
     config = json_data.parse_json(path.read_bytes() if path.stat().st_size <= LARGEST else None, path)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is no table of settings", fix="download it again")
@@ -79,7 +79,7 @@ def require_plausible(directory: Path, config: Mapping[str, Any], tensors: int) 
         repeated = any(word in key for word in REPEATED) and value > max(tensors, FEWEST) if _counts(value) else False
         if repeated or (key == "num_labels" and _counts(value) and value > MOST_LABELS):
             raise CheckpointError(
-                f"{directory / sniff.CONFIG} asks for {key} = {safe_excerpt(value)}, and there are {tensors} tensors",
+                f"{directory / CONFIG_FILE} asks for {key} = {safe_excerpt(value)}, and there are {tensors} tensors",
                 fix=OWN_MODEL,
             )
 

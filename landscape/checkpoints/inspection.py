@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints import huggingface_config, weight_sets
-from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.contents import Contents
-from landscape.checkpoints.formats.describe import describe
+from landscape.checkpoints.formats.detection import describe
 from landscape.checkpoints.formats.pickled import OpaqueValue
 from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
@@ -67,7 +66,7 @@ def inspect(path: Path, weights: str | None = None) -> Inspection:
     extras = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
     return Inspection(
         path,
-        contents.format,
+        contents.format.name,
         contents.nbytes,
         chosen.place,
         {name: (ref.shape, ref.dtype) for name, ref in refs.items()} | {n: ((), t.kind) for n, t in odd.items()},
@@ -103,7 +102,7 @@ def _wrappers(nest: WeightSet) -> tuple[str, ...]:
 
 def _architecture(contents: Contents) -> str | None:
     """The model class that a Hugging Face directory names, if it can be built."""
-    if contents.format != sniff.HUGGING_FACE:
+    if not contents.format.describes_model:
         return None
     try:
         return huggingface_config.architecture_name(contents.path)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from landscape.checkpoints import weight_sets
 from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
-from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.detection import detect_format
+from landscape.checkpoints.formats.format import Format
+from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, TORCHSCRIPT
 from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
 from landscape.errors import CheckpointError, LandscapeError
@@ -22,17 +24,17 @@ from landscape.plugins.imports import importing_from
 SAID = "opened with --trust: code from it may have run"
 
 
-def open_trusted(path: Path, kind: str, weights: str | None) -> Checkpoint:
+def open_trusted(path: Path, format: Format, weights: str | None) -> Checkpoint:
     """The checkpoint in a file that may run code; raises CheckpointError if its library cannot open it."""
-    openers: Mapping[str, Callable[[Path, str | None], Checkpoint]] = {
-        sniff.EXPORTED: _exported,
-        sniff.TORCHSCRIPT: _scripted,
-        sniff.DISTRIBUTED: _distributed,
+    openers: Mapping[Format, Callable[[Path, str | None], Checkpoint]] = {
+        EXPORTED: _exported,
+        TORCHSCRIPT: _scripted,
+        DISTRIBUTED: _distributed,
     }
     with warnings.catch_warnings(), importing_from(Path.cwd()):
         warnings.simplefilter("ignore")  # deprecations of formats that the user has all the same
         try:
-            return openers.get(kind, _unpickled)(path, weights)
+            return openers.get(format, _unpickled)(path, weights)
         except LandscapeError:
             raise
         except Exception as error:  # code from the file may raise anything
@@ -50,13 +52,13 @@ def _exported(path: Path, _: str | None) -> Checkpoint:
     program = torch.export.load(path)
     module = program.module()
     return _checkpoint(
-        path, sniff.EXPORTED, dict(program.state_dict), BundledModel(lambda: "the exported program", lambda: module)
+        path, EXPORTED, dict(program.state_dict), BundledModel(lambda: "the exported program", lambda: module)
     )
 
 
 def _scripted(path: Path, _: str | None) -> Checkpoint:
     program = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-    return _checkpoint(path, sniff.TORCHSCRIPT, dict(program.state_dict()))
+    return _checkpoint(path, TORCHSCRIPT, dict(program.state_dict()))
 
 
 def _distributed(path: Path, weights: str | None) -> Checkpoint:
@@ -65,7 +67,7 @@ def _distributed(path: Path, weights: str | None) -> Checkpoint:
     with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
         gathered = Path(folder) / "gathered.pt"
         dcp_to_torch_save(path, gathered)
-        return _from_tree(path, sniff.DISTRIBUTED, torch.load(gathered, map_location="cpu"), weights)
+        return _from_tree(path, DISTRIBUTED, torch.load(gathered, map_location="cpu"), weights)
 
 
 def _unpickled(path: Path, weights: str | None) -> Checkpoint:
@@ -75,10 +77,10 @@ def _unpickled(path: Path, weights: str | None) -> Checkpoint:
         import pickle
 
         loaded = pickle.loads(path.read_bytes())
-    return _from_tree(path, sniff.sniff(path), loaded, weights)
+    return _from_tree(path, detect_format(path), loaded, weights)
 
 
-def _from_tree(path: Path, kind: str, loaded: Any, weights: str | None) -> Checkpoint:
+def _from_tree(path: Path, format: Format, loaded: Any, weights: str | None) -> Checkpoint:
     """The weights in what a file gave: a module itself, or a dictionary with a module or with tensors in it."""
     tree = loaded if isinstance(loaded, dict) else {"model": loaded}
     places = [weights] if weights not in (None, weight_sets.EMA, weight_sets.ALL_BUT_EMA) else []
@@ -86,10 +88,10 @@ def _from_tree(path: Path, kind: str, loaded: Any, weights: str | None) -> Check
     module = next((tree[place] for place in wanted if isinstance(tree.get(place), nn.Module)), None)
     if module is not None:
         made = BundledModel(lambda: f"the {type(module).__name__} in it", lambda: module)
-        return _checkpoint(path, kind, dict(module.state_dict()), made, tree)
+        return _checkpoint(path, format, dict(module.state_dict()), made, tree)
     described, tensors = _described(tree)
     choice = weight_sets.select_weights(described, weights, path)
-    return _checkpoint(path, kind, {n: tensors[id(ref)] for n, ref in choice.nest.tensors.items()}, None, tree)
+    return _checkpoint(path, format, {n: tensors[id(ref)] for n, ref in choice.nest.tensors.items()}, None, tree)
 
 
 def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:
@@ -109,7 +111,11 @@ def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:
 
 
 def _checkpoint(
-    path: Path, kind: str, tensors: dict[str, Tensor], module: BundledModel | None = None, tree: Mapping[Any, Any] = {}
+    path: Path,
+    format: Format,
+    tensors: dict[str, Tensor],
+    module: BundledModel | None = None,
+    tree: Mapping[Any, Any] = {},
 ) -> Checkpoint:
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors", fix="save a state dict")
@@ -120,7 +126,7 @@ def _checkpoint(
     return Checkpoint(
         path,
         content_sha256(files, path),
-        kind,
+        format.name,
         {name: tensor.detach() for name, tensor in tensors.items()},
         spec,
         dict(kept) if isinstance(kept, Mapping) else {},

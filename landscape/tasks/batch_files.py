@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from landscape.checkpoints import reading
-from landscape.checkpoints.formats import sniff
-from landscape.checkpoints.formats.describe import describe
+from landscape.checkpoints.formats.detection import describe
 from landscape.compute import memory
 from landscape.data.items import PAIR_NAMES
 from landscape.errors import CheckpointError, TaskError, listing
@@ -73,6 +72,6 @@ def _torch(path: Path) -> Any:
         contents = describe(path)
     except CheckpointError as error:
         raise TaskError(error.what, why=error.why, fix=f"torch.save a batch: {WANTED}") from error
-    if contents.format not in (sniff.TORCH_ZIP, sniff.TORCH_LEGACY):
-        raise CheckpointError(f"{path} is {contents.format}, not a batch", fix=f"torch.save it: {WANTED}")
+    if not contents.format.keeps_tree:
+        raise CheckpointError(f"{path} is {contents.format.name}, not a batch", fix=f"torch.save it: {WANTED}")
     return reading.fetch_tree(contents, contents.tree)

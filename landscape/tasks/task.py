@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from landscape.checkpoints import Checkpoint, Spec, huggingface
-from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.directories import CONFIG_FILE, WEIGHTS_FILE
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError, listing, suggest
 from landscape.losses.huggingface import HF
@@ -121,7 +121,7 @@ def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any])
 def _whole(where: str) -> str:
     """The directory that describes its model, where only the weights in it were named."""
     path = Path(where)
-    return str(path.parent) if path.name == sniff.WEIGHTS and (path.parent / sniff.CONFIG).is_file() else where
+    return str(path.parent) if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file() else where
 
 
 def _model(name: str, conditions: Conditions, spec: Spec, where: str) -> Callable[[], nn.Module]:

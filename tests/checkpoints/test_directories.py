@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from landscape.checkpoints import read
-from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.directories import SHARDED
 from landscape.errors import CheckpointError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "b.weight": torch.ones(4)}
@@ -29,7 +29,7 @@ def sharded(folder: Path) -> Path:
 def test_shards_make_one_checkpoint(tmp_path: Path) -> None:
     path = sharded(tmp_path / "model")
     checkpoint = read(path)
-    assert checkpoint.format == sniff.SHARDED
+    assert checkpoint.format == SHARDED.name
     assert checkpoint.tensors.keys() == STATE.keys()
     assert all(torch.equal(checkpoint.tensors[name], tensor) for name, tensor in STATE.items())
     files = sorted(path.glob("*.safetensors"))

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from landscape.checkpoints import json_data
 from landscape.checkpoints.edits.segments import LITERAL, Assembly, Segment
-from landscape.checkpoints.formats import safetensors_format, sniff
+from landscape.checkpoints.formats.safetensors_format import describe_safetensors
 from landscape.errors import CheckpointError, UsageError, listing, safe_excerpt
 from landscape.storage import atomic_files
 from landscape.storage.paths import UNDO, UNDO_INSIDE, UNDO_KEY, safetensors_metadata, undo_file
@@ -210,7 +210,7 @@ def _recipe(path: Path, file: Any, place: int) -> Assembly:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    safetensors_format.describe_safetensors(path, sniff.SAFETENSORS)  # raises for a header that is damaged or absurd
+    describe_safetensors(path)  # raises for a header that is damaged or absurd
     with safe_open(path, framework="np") as file:
         text = (file.metadata() or {}).get(UNDO_KEY)
     if text is None:

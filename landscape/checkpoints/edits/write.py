@@ -16,8 +16,7 @@ from landscape.checkpoints.edits.casting import cast_values, tensor_bytes
 from landscape.checkpoints.edits.layout import EditLayout, conversion_layout, patch_layout
 from landscape.checkpoints.edits.segments import Assembly, literal_bytes
 from landscape.checkpoints.edits.undo import SCHEMA, UndoFile, file_sha256, is_unaltered_edit, pieces_sha256
-from landscape.checkpoints.formats import sniff
-from landscape.checkpoints.formats.describe import describe
+from landscape.checkpoints.formats.detection import describe
 from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.storage import atomic_files, paths
@@ -52,7 +51,7 @@ def write_edit(
     tensors = weight_sets.select_weights(contents.tree, weights, path).nest.tensors
     refs = {name: ref for name, ref in tensors.items() if isinstance(ref, TensorRef)}
     values = cast_values(changes, refs)
-    kept = contents.format in (sniff.SAFETENSORS, sniff.SHARDED, sniff.HUGGING_FACE)
+    kept = contents.format.editable
     if kept:
         by_key = {refs[name].storage.key: tensor for name, tensor in values.items()}
         plan = patch_layout(contents, by_key, output, checkpoint.sha256)
@@ -64,7 +63,7 @@ def write_edit(
         original = {file.name: file_sha256(file) for file in plan.originals}
         said = {
             "schema": SCHEMA,
-            "original": _described(path, original) | {"format": contents.format, "sha256": checkpoint.sha256},
+            "original": _described(path, original) | {"format": contents.format.name, "sha256": checkpoint.sha256},
             "edited": _described(output, edited, directory=folded),
             "weights": weights,
             "changed": sorted(values),

@@ -59,7 +59,7 @@ ODD_TENSORS = {
     "torch._utils._rebuild_sparse_tensor": "sparse",
     "torch._utils._rebuild_sparse_csr_tensor": "sparse",
     "torch._utils._rebuild_nested_tensor": "nested",
-    "torch._utils._rebuild_qtensor": "quantised",
+    "torch._utils._rebuild_qtensor": "quantized",
     "torch._utils._rebuild_meta_tensor_no_storage": "meta (without values)",
     "torch._utils._rebuild_device_tensor_from_numpy": "device",
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "device",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints.formats.archive import Member
+from landscape.checkpoints.formats.format import Format
 from landscape.checkpoints.spec import SPEC_KEY, Spec
 from landscape.errors import CheckpointError
 
@@ -30,7 +31,7 @@ class Contents:
     """
 
     path: Path
-    format: str
+    format: Format
     files: tuple[Path, ...]
     tree: Any
     places: Mapping[str, Place]

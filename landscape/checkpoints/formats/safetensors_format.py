@@ -1,22 +1,24 @@
-"""safetensors files, alone or as the shards of a directory, described by their headers. Needs no torch."""
+"""Files of safetensors, alone or as the shards of a directory, described by their headers. Needs no torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
-from landscape.checkpoints import json_data
-from landscape.checkpoints.formats import sniff
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
+from landscape.checkpoints.formats.foreign import require_not_foreign
+from landscape.checkpoints.formats.format import Candidate, Format, description_allowance
 from landscape.checkpoints.formats.tensor_refs import Storage, TensorRef
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY
-from landscape.errors import CheckpointError, listing, safe_excerpt
+from landscape.errors import CheckpointError, listing
 
-LARGEST_INDEX = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
+if TYPE_CHECKING:
+    from torch import Tensor
+
 HEADER_COST = 32  # bytes of memory that one byte of a header may take
 DTYPES = {
     "F64": "float64",
@@ -32,30 +34,43 @@ DTYPES = {
 }  # torch's names of safetensors' dtypes
 
 
-def describe_safetensors(path: Path, kind: str) -> Contents:
-    """The description of a file, or of a directory of the given kind; raises CheckpointError if it is damaged."""
-    shards = (path,) if kind == sniff.SAFETENSORS else _shards(path)
-    files = (*shards, path / sniff.CONFIG) if kind == sniff.HUGGING_FACE else shards
+def describe_safetensors(path: Path) -> Contents:
+    """The description of one file; raises CheckpointError if it is damaged."""
+    return describe_files(path, SAFETENSORS, (path,), (path,))
+
+
+def describe_files(path: Path, format: Format, shards: tuple[Path, ...], files: tuple[Path, ...]) -> Contents:
+    """The description of the tensors in `shards`; `files` are all files of the checkpoint, which are hashed.
+
+    Raises CheckpointError if a shard is damaged, or two shards hold tensors of one name.
+    """
     stamp = file_stamps(files)
     tree: dict[str, TensorRef] = {}
     places: dict[str, Place] = {}
     metadata = None
     for shard in shards:
-        described, refs = _header(shard)
+        description, refs = _read_header(shard)
         twice = sorted(tree.keys() & refs.keys())
         if twice:
             raise CheckpointError(f"{path} holds tensors twice: {listing(twice)}", fix="download it again")
         tree |= refs
         places |= dict.fromkeys(refs, Place(shard))
-        metadata = metadata or described
+        metadata = metadata or description
     prefix = DATA_KEY + "."
     extras = {name.removeprefix(prefix): ref for name, ref in tree.items() if name.startswith(prefix)}
     weights = {name: ref for name, ref in tree.items() if not name.startswith(prefix)}
-    return Contents(path, kind, files, weights | {DATA_KEY: extras}, places, metadata, (), stamp)
+    return Contents(path, format, files, weights | {DATA_KEY: extras}, places, metadata, (), stamp)
+
+
+def fetch_safetensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
+    """The tensors of safetensors files by name; raises CheckpointError for a damaged file."""
+    from landscape.checkpoints.formats.fetching import fetch_from_shards  # needs torch
+
+    return fetch_from_shards(contents, refs)
 
 
 def tensor_ranges(file: BinaryIO) -> dict[str, tuple[int, int]]:
-    """Where each tensor's bytes begin, and how many there are, in a file whose header `described` found honest."""
+    """Where each tensor's bytes begin, and how many there are, by name, in a file whose header was checked."""
     size = int.from_bytes(file.read(8), "little")
     entries = {name: entry for name, entry in json.loads(file.read(size)).items() if name != "__metadata__"}
     offsets = {name: entry["data_offsets"] for name, entry in entries.items()}
@@ -84,13 +99,15 @@ def require_inside(file: Path, path: Path) -> None:
         )
 
 
-def _header(path: Path) -> tuple[str | None, dict[str, TensorRef]]:
-    """The description of itself and the tensors of one safetensors file."""
-    if sniff.sniff(path) != sniff.SAFETENSORS:
+def _read_header(path: Path) -> tuple[str | None, dict[str, TensorRef]]:
+    """The checkpoint's description of itself (None without one) and the tensors in one safetensors file."""
+    candidate = Candidate(path)
+    require_not_foreign(candidate)
+    if not _is_safetensors(candidate):
         raise CheckpointError(f"{path} is not a safetensors file", fix="download it again")
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    if header * HEADER_COST > sniff.description_allowance(path.stat().st_size):
+    if header * HEADER_COST > description_allowance(path.stat().st_size):
         raise CheckpointError(f"{path} is damaged: its header alone has {header:,} bytes", fix="download it again")
     try:
         with safe_open(path, framework="np") as file:
@@ -114,35 +131,10 @@ def _whole(key: str, dtype: str, shape: tuple[int, ...]) -> TensorRef:
     return TensorRef(Storage(key, dtype, count), dtype, 0, shape, tuple(reversed(strides)))
 
 
-def _shards(path: Path) -> tuple[Path, ...]:
-    """The safetensors files of a directory, by its index if it has one; raises CheckpointError for links that leave it.
-
-    A cache of the Hugging Face hub keeps its files as links into its own folder of blobs: those are followed.
-    """
-    index = path / sniff.INDEX
-    names = _indexed(index) if index.exists() and not (path / sniff.WEIGHTS).exists() else [sniff.WEIGHTS]
-    shards = tuple(path / name for name in names)
-    for file in (*shards, *(path / name for name in (sniff.CONFIG, sniff.INDEX) if (path / name).is_symlink())):
-        require_inside(file, path)
-        if not file.is_file():
-            raise CheckpointError(f"{path} is incomplete: there is no {file.name}", fix="download it again")
-    return shards
+def _is_safetensors(candidate: Candidate) -> bool:
+    """Whether a file begins with the length of a header that fits into it, then JSON."""
+    head = candidate.head
+    return len(head) > 8 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= candidate.size - 8
 
 
-def _indexed(index: Path) -> list[str]:
-    """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
-    if index.stat().st_size > LARGEST_INDEX:
-        raise CheckpointError(f"{index} is absurdly large", fix="download it again")
-    found = json_data.parse_json(index.read_bytes(), index)
-    files = found.get("weight_map") if isinstance(found, dict) else None
-    names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and _words(files.values()) else []
-    outside = [safe_excerpt(name) for name in names if Path(name).name != name or name == ".."]
-    if outside or not names:
-        raise CheckpointError(
-            f"{index} names files that are not in its directory: {listing(outside) or 'none'}", fix="download it again"
-        )
-    return sorted(names)
-
-
-def _words(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
+SAFETENSORS = Format("safetensors", _is_safetensors, describe_safetensors, fetch_safetensors, editable=True)

@@ -57,7 +57,7 @@ class TensorRef:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OddTensor:
-    """A tensor that is not a plain array of numbers: sparse, quantised, ..."""
+    """A tensor that is not a plain array of numbers: sparse, quantized, ..."""
 
     kind: str
 

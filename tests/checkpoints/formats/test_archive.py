@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from landscape.checkpoints import read
-from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.detection import detect_format
 from landscape.errors import CheckpointError
 
 STATE = {"weight": torch.arange(1000.0), "half": torch.ones(3).half(), "empty": torch.ones(0, 4)}
@@ -50,8 +50,8 @@ def test_other_zip_archives_are_called_by_their_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("notes.txt", "hello")
     with pytest.raises(CheckpointError, match=r"torch did not write: it holds notes.txt\n.*unzip"):
-        sniff.sniff(tmp_path / "a.zip")
+        detect_format(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         file.writestr("x.npy", "hello")
     with pytest.raises(CheckpointError, match=r"npz archive.*\n.*--data .*a.npz"):
-        sniff.sniff(tmp_path / "a.npz")
+        detect_format(tmp_path / "a.npz")

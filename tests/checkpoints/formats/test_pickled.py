@@ -91,10 +91,10 @@ def test_tensors_are_described(tmp_path: Path) -> None:
     [
         (lambda: torch.eye(3).to_sparse(), "sparse"),
         (lambda: torch.eye(3).to_sparse_csr(), "sparse"),
-        (lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "quantised"),
+        (lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "quantized"),
         (lambda: torch.ones(2, device="meta"), "meta (without values)"),
     ],
-    ids=["coo", "csr", "quantised", "meta"],
+    ids=["coo", "csr", "quantized", "meta"],
 )
 @pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:.*quantiz", "ignore:.*deprecated")
 def test_tensors_of_another_kind_are_named(make: Callable[[], Any], kind: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from landscape.checkpoints.formats import sniff
+from landscape.checkpoints.formats.detection import FORMATS, detect_format
 from landscape.errors import CheckpointError
 
 STATE = {"weight": torch.arange(6.0).view(2, 3)}
@@ -24,7 +24,7 @@ def test_formats_are_known_whatever_the_name(tmp_path: Path) -> None:
     save_file(STATE, tmp_path / "c.pt")
     (tmp_path / "d.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}))
     kinds = ["torch", "torch (legacy)", "safetensors", "pickle"]
-    assert [sniff.sniff(path) for path in sorted(tmp_path.iterdir())] == kinds
+    assert [detect_format(path).name for path in sorted(tmp_path.iterdir())] == kinds
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_anything_else_is_called_by_its_name_with_a_remedy(tmp_path: Path, conte
     path = tmp_path / "ckpt.pt"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
-        sniff.sniff(path)
+        detect_format(path)
 
 
 def test_no_file_and_a_directory_are_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no file"):
-        sniff.sniff(tmp_path / "none.pt")
+        detect_format(tmp_path / "none.pt")
     with pytest.raises(CheckpointError, match="is a directory without model.safetensors"):
-        sniff.sniff(tmp_path)
+        detect_format(tmp_path)
 
 
 @settings(max_examples=200, deadline=None)
@@ -63,9 +63,29 @@ def test_no_file_and_a_directory_are_said(tmp_path: Path) -> None:
 def test_arbitrary_bytes_never_raise_anything_unplanned(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    path = tmp_path_factory.mktemp("sniff") / "x"
+    path = tmp_path_factory.mktemp("formats") / "x"
     path.write_bytes(content)
     try:
-        assert sniff.sniff(path) in (sniff.SAFETENSORS, sniff.TORCH_ZIP, sniff.TORCH_LEGACY, sniff.PICKLE)
+        assert detect_format(path).name in ("safetensors", "torch", "torch (legacy)", "pickle")
     except CheckpointError:
         pass
+
+
+def test_every_format_is_detected_as_itself_and_no_two_share_a_name(tmp_path: Path) -> None:
+    """A file of each format, as the library that defines it writes it."""
+    linear = torch.nn.Linear(3, 2)
+    torch.save(STATE, tmp_path / "zip")
+    torch.save(STATE, tmp_path / "legacy", _use_new_zipfile_serialization=False)
+    save_file(STATE, tmp_path / "safetensors")
+    (tmp_path / "pickle").write_bytes(pickle.dumps([1.0]))
+    torch.jit.script(linear).save(str(tmp_path / "script"))
+    torch.export.save(torch.export.export(linear, (torch.ones(1, 3),)), tmp_path / "program.pt2")
+    for name in ("sharded", "hub", "distributed"):
+        (tmp_path / name).mkdir()
+    for name in ("sharded", "hub"):
+        save_file(STATE, tmp_path / name / "model.safetensors")
+    (tmp_path / "hub" / "config.json").write_text("{}")
+    (tmp_path / "distributed" / ".metadata").touch()
+    names = [detect_format(path).name for path in tmp_path.iterdir()]
+    assert sorted(names) == sorted(format.name for format in FORMATS)
+    assert len(set(names)) == len(FORMATS)

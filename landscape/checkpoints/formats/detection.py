@@ -1,0 +1,84 @@
+"""All formats of checkpoints, and which of them a file or directory has, by its bytes and not by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from landscape.checkpoints.formats.contents import Contents
+from landscape.checkpoints.formats.directories import CONFIG_FILE, HUGGING_FACE, INDEX_FILE, SHARDED, WEIGHTS_FILE
+from landscape.checkpoints.formats.foreign import require_not_foreign
+from landscape.checkpoints.formats.format import ZIP_SIGNATURE, Candidate, Format
+from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, PICKLE, TORCHSCRIPT
+from landscape.checkpoints.formats.safetensors_format import SAFETENSORS
+from landscape.checkpoints.formats.torch_format import TORCH_LEGACY, TORCH_ZIP
+from landscape.errors import CheckpointError, listing
+from landscape.storage import paths
+
+# in the order of detection: a directory with a config.json is sharded too, and a legacy file begins as a pickle does
+FORMATS = (HUGGING_FACE, SHARDED, DISTRIBUTED, EXPORTED, TORCHSCRIPT, TORCH_ZIP, SAFETENSORS, TORCH_LEGACY, PICKLE)
+
+
+def describe(path: Path) -> Contents:
+    """The description of the checkpoint at a path, read as data.
+
+    Raises CheckpointError for files that are no checkpoint, are damaged, or run code when they are opened.
+    """
+    return detect_format(path).describe(path)
+
+
+def detect_format(path: Path) -> Format:
+    """The format of a file or a directory; raises CheckpointError that names what the file is instead."""
+    candidate = Candidate(path)
+    if not path.is_dir():
+        require_not_foreign(candidate)
+    for format in FORMATS:
+        if format.detect(candidate):
+            return format
+    if path.is_dir():
+        raise _unknown_directory(candidate)
+    raise _unknown_zip(candidate) if candidate.head.startswith(ZIP_SIGNATURE) else _unknown_file(candidate)
+
+
+def _unknown_file(candidate: Candidate) -> CheckpointError:
+    path = candidate.path
+    if path.name in (CONFIG_FILE, INDEX_FILE) or path.name.endswith(".index.json"):
+        return CheckpointError(f"{path} describes a checkpoint and is none", fix=f"name its directory: {path.parent}")
+    return CheckpointError(
+        f"{path} is not a checkpoint: it starts with {candidate.head[:8]!r}",
+        fix="a file written by torch.save or safetensors",
+    )
+
+
+def _unknown_zip(candidate: Candidate) -> CheckpointError:
+    path, inside = candidate.path, candidate.zip_members
+    if inside and all(name.endswith(".npy") for name in inside):
+        return CheckpointError(
+            f"{path} is an npz archive of arrays, not a checkpoint", fix=f"as a batch to measure on: --data {path}"
+        )
+    return CheckpointError(
+        f"{path} is a zip archive that torch did not write: it holds {listing(sorted(inside)) or 'nothing'}",
+        fix=f"unzip {path}, then name a checkpoint inside it",
+    )
+
+
+def _unknown_directory(candidate: Candidate) -> CheckpointError:
+    path, names = candidate.path, candidate.folder_names
+    if "adapter_config.json" in names:
+        return CheckpointError(
+            f"{path} is a PEFT adapter, not a whole model",
+            fix="merge it once: model.merge_and_unload().save_pretrained(DIR), then landscape eig DIR",
+        )
+    if "model_index.json" in names:
+        parts = sorted(name for name in names if (path / name / CONFIG_FILE).is_file())
+        return CheckpointError(
+            f"{path} is a pipeline of several models", fix=f"name one of them: {listing(f'{path / p}' for p in parts)}"
+        )
+    inside = sorted(name for name in names if name.endswith(paths.CHECKPOINTS))
+    shards = (WEIGHTS_FILE, INDEX_FILE)
+    inside += sorted(name for name in names if any((path / name / file).exists() for file in shards))
+    return CheckpointError(
+        f"{path} is a directory without {WEIGHTS_FILE}",
+        fix=f"name a checkpoint inside it: {listing(str(path / name) for name in inside)}"
+        if inside
+        else "name a checkpoint file",
+    )

@@ -1,0 +1,73 @@
+"""Directories of safetensors files: shards, and what save_pretrained of transformers writes. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from landscape.checkpoints import json_data
+from landscape.checkpoints.formats.contents import Contents
+from landscape.checkpoints.formats.format import Candidate, Format
+from landscape.checkpoints.formats.safetensors_format import describe_files, fetch_safetensors, require_inside
+from landscape.errors import CheckpointError, listing, safe_excerpt
+
+WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+CONFIG_FILE = "config.json"
+MAX_INDEX_SIZE = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
+
+
+def _describe_sharded(path: Path) -> Contents:
+    """The description of a directory of shards; raises CheckpointError if files are missing, damaged or elsewhere."""
+    shards = _shards(path)
+    return describe_files(path, SHARDED, shards, shards)
+
+
+def _describe_hugging_face(path: Path) -> Contents:
+    """The description of a directory with a config.json, which is among the files that are hashed."""
+    shards = _shards(path)
+    return describe_files(path, HUGGING_FACE, shards, (*shards, path / CONFIG_FILE))
+
+
+def _shards(path: Path) -> tuple[Path, ...]:
+    """The safetensors files of a directory, by its index if it has one; raises CheckpointError for links that leave it.
+
+    A cache of the Hugging Face hub keeps its files as links into its own folder of blobs: these links are followed.
+    """
+    index = path / INDEX_FILE
+    names = _indexed_files(index) if index.exists() and not (path / WEIGHTS_FILE).exists() else [WEIGHTS_FILE]
+    shards = tuple(path / name for name in names)
+    for file in (*shards, *(path / name for name in (CONFIG_FILE, INDEX_FILE) if (path / name).is_symlink())):
+        require_inside(file, path)
+        if not file.is_file():
+            raise CheckpointError(f"{path} is incomplete: there is no {file.name}", fix="download it again")
+    return shards
+
+
+def _indexed_files(index: Path) -> list[str]:
+    """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
+    if index.stat().st_size > MAX_INDEX_SIZE:
+        raise CheckpointError(f"{index} is absurdly large", fix="download it again")
+    document = json_data.parse_json(index.read_bytes(), index)
+    files = document.get("weight_map") if isinstance(document, dict) else None
+    texts = isinstance(files, dict) and all(isinstance(value, str) for value in files.values())
+    names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and texts else []
+    outside = [safe_excerpt(name) for name in names if Path(name).name != name or name == ".."]
+    if outside or not names:
+        raise CheckpointError(
+            f"{index} names files that are not in its directory: {listing(outside) or 'none'}", fix="download it again"
+        )
+    return sorted(names)
+
+
+def _holds_shards(candidate: Candidate) -> bool:
+    return bool({WEIGHTS_FILE, INDEX_FILE} & candidate.folder_names)
+
+
+SHARDED = Format("safetensors directory", _holds_shards, _describe_sharded, fetch_safetensors, editable=True)
+HUGGING_FACE = Format(
+    "Hugging Face directory",
+    lambda candidate: _holds_shards(candidate) and CONFIG_FILE in candidate.folder_names,
+    _describe_hugging_face,
+    fetch_safetensors,
+    editable=True,
+    describes_model=True,
+)
