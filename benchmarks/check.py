@@ -22,7 +22,7 @@ from landscape.gates.entry import Entry
 from landscape.gates.policy import DEFAULT_OPTIONS, parse_policy
 from landscape.objective import Objective
 from landscape.storage.read import read_results
-from landscape_cli.options import configured
+from landscape_cli.settings_values import record_from_settings
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 REPEATS = 15
@@ -69,7 +69,7 @@ def plugin(folder: Path) -> dict[str, float]:
 def guises(name: str) -> dict[str, dict[str, float]]:
     """Changes in per cent of every metric of the usual policy, for the same weights in other guises."""
     path, rules = SAMPLES / f"{name}.pt", parse_policy()
-    analyses = [configured(KINDS[one], DEFAULT_OPTIONS[one]) for one in rules.analyses]
+    analyses = [record_from_settings(KINDS[one], DEFAULT_OPTIONS[one]) for one in rules.analyses]
 
     def measured(load: Callable[[], Objective], seed: int = 0) -> Entry:
         work = checking.MeasurementSetup([checking.with_seed_offset(analysis, seed) for analysis in analyses])

@@ -31,7 +31,7 @@ from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, Policy, par
 from landscape.gates.verdict import exit_code, judge
 from landscape.objective import Objective
 from landscape.zoo import digits
-from landscape_cli.options import configured
+from landscape_cli.settings_values import record_from_settings
 
 KEPT = Path(__file__).parent / "results" / "gates"
 SEEDS = 24
@@ -90,7 +90,9 @@ def trained(recipe: Recipe, seed: int) -> nn.Module:
 def measured(recipe: Recipe, seed: int, rules: Policy) -> Entry:
     """The checkpoint's readings, with the options of a gate."""
     kinds = {analysis.name: analysis for analysis in ANALYSES}
-    work = checking.MeasurementSetup([configured(kinds[name], DEFAULT_OPTIONS[name]) for name in rules.analyses])
+    work = checking.MeasurementSetup(
+        [record_from_settings(kinds[name], DEFAULT_OPTIONS[name]) for name in rules.analyses]
+    )
     model = trained(recipe, seed)
     return checking.measure_entry(f"seed-{seed:02}", lambda: Objective(model, digits(), "cross_entropy"), rules, work)
 

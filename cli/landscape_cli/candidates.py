@@ -18,28 +18,30 @@ from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.policy import Policy
 from landscape_cli import progress
 from landscape_cli.gate import Gate
-from landscape_cli.measure import outputs, print_plan, say
+from landscape_cli.plans import print_plan
+from landscape_cli.streams import say
+from landscape_cli.targets import find_targets
 
 if TYPE_CHECKING:
     from landscape.gates.measuring import MeasurementSetup
     from landscape.objective import Objective
     from landscape.session import StopSignals
 
-BEGINNING = 64  # bytes in which JSON begins
-KEYS = (b'"kind"', b'"schema"', b'"checkpoints"')  # that a baseline has
-LARGEST = 2**28  # bytes of a file that may be a baseline
+JSON_HEAD = 64  # bytes from the beginning of a file in which JSON has begun
+BASELINE_KEYS = (b'"kind"', b'"schema"', b'"checkpoints"')
+MAX_BASELINE_BYTES = 2**28  # a larger file is a checkpoint
 
 
 class Source(NamedTuple):
-    """A file of entries, and what it is."""
+    """A file that gives entries, and of which kind it is."""
 
     kind: Literal["checkpoint", "results", "baseline"]
     path: Path
 
 
-def source(path: Path) -> Source:
-    """What a file is that may be any of them: by what it holds, not by its name."""
-    if not path.is_file():  # a folder, a pipe, or nothing: whoever reads it says so
+def recognize_source(path: Path) -> Source:
+    """Whether a file is a checkpoint, a results file or a baseline: by its content, not by its name."""
+    if not path.is_file():  # a folder, a pipe, or nothing: its reader raises the error
         return Source("checkpoint", path)
     if h5py.is_hdf5(path):
         return Source("results", path)
@@ -47,21 +49,21 @@ def source(path: Path) -> Source:
 
 
 def _is_baseline(path: Path) -> bool:
-    """Whether a file looks like a baseline; only one that begins like JSON is read, since checkpoints are large."""
+    """Whether a file looks like a baseline; it is read only if it begins like JSON, since checkpoints are large."""
     try:
         with path.open("rb") as file:
-            head = file.read(BEGINNING)
-            if not head.lstrip().startswith(b"{") or path.stat().st_size > LARGEST:
+            head = file.read(JSON_HEAD)
+            if not head.lstrip().startswith(b"{") or path.stat().st_size > MAX_BASELINE_BYTES:
                 return False
             content = head + file.read()
-    except OSError:  # whoever reads it says so
+    except OSError:  # its reader raises the error
         return False
-    return all(key in content for key in KEYS)
+    return all(key in content for key in BASELINE_KEYS)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """How files become entries; `failures` fills with those that could not be read."""
+    """How files become the gate's entries; `failures` collects the files that could not be read or measured."""
 
     policy: Policy
     analyses: Sequence[Analysis]
@@ -72,57 +74,60 @@ class Sources:
     failures: list[tuple[str, str]]
 
     def entries(self, *groups: Sequence[Source]) -> list[list[Entry]]:
-        """The entries of each group of files; a checkpoint is measured, and the first group's results are kept."""
+        """The entries of each group of files; checkpoints are measured, and the first group's results are kept."""
         from landscape.session import StopSignals
 
-        measured = [path for kind, path in groups[0] if kind == "checkpoint"]
-        targets = dict(zip(measured, outputs(measured, self.gate.output, CHECK_KIND), strict=True))
+        checkpoints = [source.path for source in groups[0] if source.kind == "checkpoint"]
+        outputs = dict(find_targets(checkpoints, self.gate.output, CHECK_KIND))
         with StopSignals() as stop:
-            return [self._group(group, targets, stop) for group in groups]
+            return [self._group_entries(group, outputs, stop) for group in groups]
 
-    def _group(self, group: Sequence[Source], targets: Mapping[Path, Path], stop: StopSignals) -> list[Entry]:
-        found = [entry for one in group if one.kind != "baseline" for entry in self._attempted(one, targets, stop)]
-        names = short_names([entry.name for entry in found])
-        listed = [entry for one in group if one.kind == "baseline" for entry in self._attempted(one, targets, stop)]
-        return [*(replace(entry, name=name) for entry, name in zip(found, names, strict=True)), *listed]
+    def _group_entries(self, group: Sequence[Source], outputs: Mapping[Path, Path], stop: StopSignals) -> list[Entry]:
+        """The entries of a group: under short names, but for those of a baseline, which have names of their own."""
+        others = [source for source in group if source.kind != "baseline"]
+        baselines = [source for source in group if source.kind == "baseline"]
+        entries = [entry for source in others for entry in self._attempt(source, outputs, stop)]
+        names = short_names([entry.name for entry in entries])
+        named = [replace(entry, name=name) for entry, name in zip(entries, names, strict=True)]
+        return named + [entry for source in baselines for entry in self._attempt(source, outputs, stop)]
 
-    def _attempted(self, one: Source, targets: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
+    def _attempt(self, source: Source, outputs: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
         """The entries of one file; none if it fails, which must not lose the others' verdicts."""
-        path = one.path
         try:
-            return self._of(one, targets, stop)
+            return self._read_or_measure(source, outputs, stop)
         except Interrupted:
             raise
         except LandscapeError as error:
-            self.failures.append((path.name, str(error)))
+            self.failures.append((source.path.name, str(error)))
         except Exception as error:  # a crash is no regression, and no pass
             if "--debug" in sys.argv:
                 raise
-            self.failures.append((path.name, f"internal error: {type(error).__name__}: {error}"))
+            self.failures.append((source.path.name, f"internal error: {type(error).__name__}: {error}"))
         return []
 
-    def _of(self, one: Source, targets: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
-        from landscape.gates import baseline
-        from landscape.gates import measuring as checking
+    def _read_or_measure(self, source: Source, outputs: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
+        from landscape.gates.baseline import read_baseline
+        from landscape.gates.measuring import measure_entry, read_entry
 
-        path = one.path
-        if one.kind == "baseline":
-            return baseline.read_baseline(path, self.policy.kind).entries
-        if one.kind == "results":
-            return [checking.read_entry(path, self.policy)]
-        return [
-            checking.measure_entry(str(path), lambda: self.load(path), self.policy, self.work(targets.get(path), stop))
-        ]
+        path = source.path
+        if source.kind == "baseline":
+            return read_baseline(path, self.policy.kind).entries
+        if source.kind == "results":
+            return [read_entry(path, self.policy)]
+        setup = self.measurement_setup(outputs.get(path), stop)
+        return [measure_entry(str(path), lambda: self.load(path), self.policy, setup)]
 
-    def work(self, target: Path | None = None, stop: StopSignals | None = None, seed: int = 0) -> MeasurementSetup:
+    def measurement_setup(
+        self, output: Path | None = None, stop: StopSignals | None = None, seed: int = 0
+    ) -> MeasurementSetup:
         """How to measure: with the analyses' own seeds, moved by `seed`."""
         from landscape.gates.measuring import MeasurementSetup, with_seed_offset
 
         analyses = [with_seed_offset(analysis, seed) for analysis in self.analyses]
-        return MeasurementSetup(analyses, target, self.gate.restart, stop, say, progress.reporter)
+        return MeasurementSetup(analyses, output, self.gate.restart, stop, say, progress.reporter)
 
     def load(self, path: Path, **changes: Any) -> Objective:
-        """The checkpoint's objective, with what there is to say of it said."""
+        """The checkpoint's objective, under the conditions with these changes; says where its parts came from."""
         from landscape.loading import load
 
         objective = load(path, replace(self.conditions, **changes), origins=self.origins)
@@ -130,9 +135,9 @@ class Sources:
             say(f"{path.name}: {note}")
         return objective
 
-    def plan(self, paths: list[Path]) -> None:
-        """Prints what would be done."""
-        for path, target in zip(paths, outputs(paths, self.gate.output, CHECK_KIND), strict=True):
-            objective = self.load(path)
+    def print_plans(self, paths: Sequence[Path]) -> None:
+        """Prints what measuring every checkpoint would take."""
+        for target in find_targets(paths, self.gate.output, CHECK_KIND):
+            objective = self.load(target.checkpoint)
             for analysis in self.analyses:
-                print_plan(path, target, analysis, objective)
+                print_plan(target, analysis, objective)

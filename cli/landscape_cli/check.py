@@ -12,67 +12,71 @@ from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, EXIT_INCONCLUSIVE, LandscapeError, UsageError
 from landscape.fields import Option, described_fields, own_first
 from landscape.plugins import imports
-from landscape_cli import options
 from landscape_cli.config import Settings
-from landscape_cli.config_tables import CHECK
-from landscape_cli.gate import Gate
-from landscape_cli.measure import checkpoints, say
-from landscape_cli.policies import baseline_file, measurements, rules
+from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
+from landscape_cli.options import CHECKPOINTS, CONTEXT, build_record, parameters, value_origins, with_signature
+from landscape_cli.streams import say
+from landscape_cli.targets import require_checkpoints
 
 if TYPE_CHECKING:
     from landscape_cli.candidates import Source, Sources
 
 
-def command() -> Callable[..., int]:
+def check_command() -> Callable[..., int]:
     """The function behind `landscape check`: checkpoints, the gate's own flags, and the conditions."""
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
         settings: Settings = context.obj
         if settings.path:
             imports.append_import_folder(settings.path.parent)
-        gate, origins = options.record(Gate, values), options.origins(context)
-        typed = not gate.from_ or origins.get("checkpoints") == "a flag"  # results take the place of those in settings
+        gate, origins = build_record(Gate, values), value_origins(context)
+        typed = not gate.from_ or origins.get("checkpoints") == "a flag"  # results replace the settings' checkpoints
         named = list(checkpoints or []) if typed else []
-        return check(named, gate, options.record(Conditions, values), settings, origins)
+        return check(named, gate, build_record(Conditions, values), settings, origins)
 
-    return options.shaped(
+    return with_signature(
         invoke,
-        options.argument("context", typer.Context),
-        options.CHECKPOINTS,
-        *(options.parameter(field, "Gate", environment=False) for field in own_first(Gate)),
-        *(options.parameter(field, "Conditions") for field in described_fields(Conditions, Option)),
+        CONTEXT,
+        CHECKPOINTS,
+        *parameters(own_first(Gate), "Gate", environment=False),
+        *parameters(described_fields(Conditions, Option), "Conditions"),
     )
 
 
 def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Settings, origins: Mapping[str, str]) -> int:
-    """The exit code: 0 if nothing regressed, 1 if something did, 2 if something failed, 3 if it cannot be said."""
-    _require_sense(paths, gate)
-    chosen = rules(gate, settings)
-    stored = [Path(name) for name in gate.from_]
+    """The exit code: 0 if nothing regressed, 1 if something did, 2 after an error, 3 if inconclusive."""
+    _refuse_contradictions(paths, gate)
+    policy = gate_policy(gate, settings)
+    results = [Path(name) for name in gate.from_]
     if gate.list_:
         from landscape_cli import listing
 
-        listing.show(paths, stored, chosen)
+        listing.print_metrics(paths, results, policy)
         return 0
     from landscape_cli.candidates import Source, Sources
 
-    paths = paths if stored else checkpoints(paths, CHECK)
-    files = [*(Source("checkpoint", path) for path in paths), *(Source("results", path) for path in stored)]
-    held = baseline_file(gate, settings, Path.cwd())
-    held = held.relative_to(Path.cwd()) if held.is_relative_to(Path.cwd()) else held
-    sources = Sources(chosen, measurements(chosen, settings), conditions, gate, origins, held, [])
+    paths = paths if results else require_checkpoints(paths, CHECK)
+    candidates = [*(Source("checkpoint", path) for path in paths), *(Source("results", path) for path in results)]
+    baseline = _relative(baseline_file(gate, settings, Path.cwd()))
+    sources = Sources(policy, gate_analyses(policy, settings), conditions, gate, origins, baseline, [])
     if gate.dry_run:
-        sources.plan(paths)
+        sources.print_plans(paths)
         return 0
     if gate.calibrate is not None:
-        return _calibrated(sources, paths, gate.calibrate)
-    return _updated(sources, files) if gate.update else _judged(sources, files)
+        return _calibrate(sources, paths, gate.calibrate)
+    return _update(sources, candidates) if gate.update else _compare(sources, candidates)
 
 
-def _require_sense(paths: list[Path], gate: Gate) -> None:
+def _relative(path: Path) -> Path:
+    """The path from the working directory, if the file is below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _refuse_contradictions(paths: list[Path], gate: Gate) -> None:
     """Raises UsageError for flags that contradict each other."""
     modes = {"--update": gate.update, "--calibrate": gate.calibrate is not None, "--list": gate.list_}
-    chosen = [flag for flag, given in modes.items() if given]
+    chosen = [mode for mode, wanted in modes.items() if wanted]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} are two commands", fix="one after the other")
     if chosen and gate.against:
@@ -85,60 +89,65 @@ def _require_sense(paths: list[Path], gate: Gate) -> None:
         raise UsageError("checkpoints and --from are both candidates", fix="one of them; --from is repeated")
 
 
-def _judged(sources: Sources, files: list[Source]) -> int:
-    """Reports how the candidates compare, and returns the exit code."""
-    from landscape.gates import baseline
+def _compare(sources: Sources, candidates: list[Source]) -> int:
+    """Compares the candidates with the baseline, reports the verdicts, and returns the exit code."""
     from landscape.gates.verdict import judge
-    from landscape_cli.candidates import Source, source
+    from landscape_cli.candidates import Source, recognize_source
     from landscape_cli.reports import Report
-    from landscape_cli.sinks import sinks
+    from landscape_cli.sinks import find_sinks
 
-    gate, chosen = sources.gate, sources.policy
-    outlets = sinks([*gate.format, *(["json"] if gate.json else [])])
-    against = [source(Path(name)) for name in gate.against] or [Source("baseline", sources.baseline)]
-    for one in against:  # before anything is measured
-        try:
-            if one.kind == "baseline":
-                baseline.read_baseline(one.path, chosen.kind)
-            elif not one.path.exists():
-                raise UsageError(f"there is no file {one.path}", fix="check the path")
-        except LandscapeError as error:  # which CI is told as everything else
-            sources.failures.append((str(one.path), str(error)))
-    candidates, earlier = ([], []) if sources.failures else sources.entries(files, against)
-    verdicts = judge(chosen, earlier, candidates, one_for_all=bool(gate.against))
-    report = Report(chosen.kind, ", ".join(str(one.path) for one in against), verdicts, sources.failures)
-    for outlet in outlets:
-        outlet(report)
+    gate, policy = sources.gate, sources.policy
+    sinks = find_sinks([*gate.format, *(["json"] if gate.json else [])])
+    against = [recognize_source(Path(name)) for name in gate.against] or [Source("baseline", sources.baseline)]
+    _check_readable(sources, against)  # before anything is measured
+    entries, earlier = ([], []) if sources.failures else sources.entries(candidates, against)
+    verdicts = judge(policy, earlier, entries, one_for_all=bool(gate.against))
+    report = Report(policy.kind, ", ".join(str(source.path) for source in against), verdicts, sources.failures)
+    for sink in sinks:
+        sink(report)
     return report.code
 
 
-def _updated(sources: Sources, files: list[Source]) -> int:
-    """Writes the baseline unless anything is missing, and returns the exit code."""
-    from landscape_cli import tables, update
+def _check_readable(sources: Sources, against: list[Source]) -> None:
+    """Adds baselines that cannot be read, and files that are missing, to the failures, which the report shows."""
+    from landscape.gates.baseline import read_baseline
 
-    update.require_no_ci()
-    update.earlier(sources.baseline, sources.policy)  # before anything is measured
-    (entries,) = sources.entries(files)
+    for source in against:
+        try:
+            if source.kind == "baseline":
+                read_baseline(source.path, sources.policy.kind)
+            elif not source.path.exists():
+                raise UsageError(f"there is no file {source.path}", fix="check the path")
+        except LandscapeError as error:
+            sources.failures.append((str(source.path), str(error)))
+
+
+def _update(sources: Sources, candidates: list[Source]) -> int:
+    """Writes the candidates to the baseline unless a number is missing, and returns the exit code."""
+    from landscape_cli.update import missing_numbers, print_update, read_for_update, require_no_ci, update_baseline
+
+    require_no_ci()
+    read_for_update(sources.baseline, sources.policy)  # before anything is measured
+    (entries,) = sources.entries(candidates)
     for name, error in sources.failures:
         say(f"error: {name}: {error}")
     if sources.failures:
         return EXIT_FAILURE
-    for name, metric, reason in (found := update.missing(sources.policy, entries)):
+    missing = missing_numbers(sources.policy, entries)
+    for name, metric, reason in missing:
         say(f"inconclusive: {metric} of {name}: {reason.why}\n  fix:  {reason.fix}")
-    if found:
+    if missing:
         return EXIT_INCONCLUSIVE
-    path = sources.baseline
-    before = update.write(path, sources.policy, entries, keep=bool(sources.gate.metric))
-    rows = [(entry, metric, reading.value) for entry in entries for metric, reading in entry.readings.items()]
-    numbers = [(e.name, m, f"{before[e.name, m]:.6g}" if (e.name, m) in before else "", f"{v:.6g}") for e, m, v in rows]
-    tables.print_grid(("checkpoint", "metric", "baseline", "value"), numbers)
-    say(f"wrote {path}; once it is committed, landscape check compares with it")
+    before = update_baseline(sources.baseline, sources.policy, entries, keep=bool(sources.gate.metric))
+    print_update(entries, before)
+    say(f"wrote {sources.baseline}; once it is committed, landscape check compares with it")
     return 0
 
 
-def _calibrated(sources: Sources, paths: list[Path], count: int) -> int:
+def _calibrate(sources: Sources, paths: list[Path], count: int) -> int:
+    """Prints the smallest change that every metric shows; returns 3 if one of them has no number."""
     from landscape_cli import calibrate
 
-    floors = calibrate.floors(sources, paths, count)
-    calibrate.show(floors)
+    floors = calibrate.noise_floors(sources, paths, count)
+    calibrate.print_floors(floors)
     return EXIT_INCONCLUSIVE if any(floor.trouble for floor in floors) else 0

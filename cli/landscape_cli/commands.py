@@ -1,17 +1,54 @@
-"""A command whose flags may also have their earlier names, which its help does not list."""
+"""The command of an analysis, and commands whose flags also have their earlier names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+import typer
 from typer.core import TyperCommand
 
-from landscape.fields import Option, described_fields, flag
+from landscape.analyses import Analysis
+from landscape.conditions import Conditions
+from landscape.fields import Option, described_fields, flag, own_first
+from landscape.plugins import imports
+from landscape_cli import config
+from landscape_cli.measure import measure_checkpoints
+from landscape_cli.options import CHECKPOINTS, CONTEXT, build_record, parameters, value_origins, with_signature
+from landscape_cli.output import Output
+from landscape_cli.streams import say
+
+
+def analysis_command(analysis: type[Analysis]) -> Callable[..., int]:
+    """The function behind `landscape <analysis>`: its signature has the fields of the analysis and what all share."""
+
+    def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        if context.obj.path:  # modules that settings name are found from below their folder too
+            imports.append_import_folder(context.obj.path.parent)
+        for path in checkpoints or []:
+            if (unread := config.beside(path, context.obj)) is not None:
+                say(f"{path.name}: {unread} is not read, since a download could carry one; --config {unread} reads it")
+        return measure_checkpoints(
+            checkpoints or [],
+            build_record(analysis, values),
+            build_record(Conditions, values),
+            build_record(Output, values),
+            value_origins(context),
+        )
+
+    return with_signature(
+        invoke,
+        CONTEXT,
+        CHECKPOINTS,
+        *parameters(own_first(analysis), "Measurement"),
+        *parameters(described_fields(Conditions, Option), "Conditions"),
+        *parameters(described_fields(Output, Option), "Output"),
+    )
 
 
 class Command(TyperCommand):
-    """A command of typer's that reads `--earlier-name` as `--present-name`."""
+    """A command of typer's that reads `--earlier-name` as `--present-name`; its help lists present names only."""
 
     present_flags: ClassVar[Mapping[str, str]] = {}  # by earlier flags
 

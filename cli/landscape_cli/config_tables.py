@@ -11,10 +11,9 @@ from landscape.analyses import ANALYSES
 from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
 from landscape.errors import UsageError, suggest
 from landscape.fields import Described, Option, described_fields, flag, translate_aliases, without_none
-from landscape_cli.gate import METRIC_TABLE, Gate
+from landscape_cli.gate import CHECK, METRIC_TABLE, Gate
 from landscape_cli.output import Writing
 
-CHECK = "check"  # the table of the gate's policy; its own tables are those of the analyses, and of metrics
 CHECKPOINT = "checkpoint"  # a setting that stands for a command's arguments, not for an option
 WRITTEN = frozenset(field.name for field in described_fields(Writing, Option))  # options of one call: none for settings
 

@@ -1,7 +1,8 @@
-"""Checks what a measurement relies on, and says it in a form that a bug report can carry."""
+"""`landscape doctor`: checks what a measurement relies on, in a form that fits into a bug report."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,59 +13,63 @@ import typer
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, UsageError
 from landscape.fields import Option, described_fields
-from landscape_cli import options
+from landscape_cli.options import CONTEXT, argument, build_record, parameters, value_origins, with_signature
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
 
+CHECKPOINT_ARGUMENT = argument(
+    "checkpoint",
+    Annotated[Path | None, typer.Argument(metavar="CHECKPOINT", help="Its model is checked too.")],
+    None,
+)
+JSON_FLAG = argument(
+    "as_json", Annotated[bool, typer.Option("--json", help="Print one JSON document, for a bug report.")], False
+)
 
-def command() -> Callable[..., int]:
+
+def doctor_command() -> Callable[..., int]:
     """The function behind `landscape doctor`: a checkpoint, and the conditions that every command has."""
 
-    def invoke(context: typer.Context, checkpoint: Path | None, json: bool, **values: Any) -> int:
+    def invoke(context: typer.Context, checkpoint: Path | None, as_json: bool, **values: Any) -> int:
         checkpoint = checkpoint or context.obj.checkpoint()
-        return examine(checkpoint, json, options.record(Conditions, values), options.origins(context))
+        conditions, origins = build_record(Conditions, values), value_origins(context)
+        _require_checkpoint(checkpoint, conditions, origins)
+        return print_checks(checkpoint, conditions, origins, as_json=as_json)
 
-    path = Annotated[Path | None, typer.Argument(metavar="CHECKPOINT", help="Its model is checked too.")]
-    as_json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for a bug report.")]
-    return options.shaped(
-        invoke,
-        options.argument("context", typer.Context),
-        options.argument("checkpoint", path, None),
-        options.argument("json", as_json, False),
-        *(options.parameter(field, "Conditions") for field in described_fields(Conditions, Option)),
+    return with_signature(
+        invoke, CONTEXT, CHECKPOINT_ARGUMENT, JSON_FLAG, *parameters(described_fields(Conditions, Option), "Conditions")
     )
 
 
-def examine(checkpoint: Path | None, json: bool, conditions: Conditions, origins: Mapping[str, str]) -> int:
-    """The exit code: 0 if all is well, 2 if something is not."""
+def print_checks(checkpoint: Path | None, conditions: Conditions, origins: Mapping[str, str], *, as_json: bool) -> int:
+    """Prints every check as it is made, or one JSON document; returns 0 if all passed, else 2."""
     from landscape import doctor
 
-    if (
-        checkpoint is None
-        and (conditions.model or conditions.data)
-        and "a flag" in (origins.get("model"), origins.get("data"))
-    ):
-        raise UsageError("no checkpoint is named", fix="landscape doctor CKPT --model ... --data ...")
-
-    def own() -> Objective:
+    def load_in_float64() -> Objective:
         from landscape.loading import load
 
         assert checkpoint is not None
         return load(checkpoint, replace(conditions, dtype="float64"), origins=origins)
 
     checks = []
-    for check in doctor.diagnose(Path.cwd(), own if checkpoint else None):
+    for check in doctor.diagnose(Path.cwd(), load_in_float64 if checkpoint else None):
         checks.append(check)
-        if not json:
+        if not as_json:
             typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}")
             if not check.passed:
                 typer.echo(f"      fix:  {check.fix}")
-    if json:
-        import json as writer
-
-        typer.echo(writer.dumps({"passed": all(c.passed for c in checks), "checks": [asdict(c) for c in checks]}))
+    passed = all(check.passed for check in checks)
+    if as_json:
+        typer.echo(json.dumps({"passed": passed, "checks": [asdict(check) for check in checks]}))
     else:
-        unlooked = "" if checkpoint else "; no checkpoint is named, so that no model of yours was checked"
-        typer.echo(doctor.summary(checks) + unlooked)
-    return 0 if all(check.passed for check in checks) else EXIT_FAILURE
+        unchecked = "" if checkpoint else "; no checkpoint is named, so that no model of yours was checked"
+        typer.echo(doctor.summary(checks) + unchecked)
+    return 0 if passed else EXIT_FAILURE
+
+
+def _require_checkpoint(checkpoint: Path | None, conditions: Conditions, origins: Mapping[str, str]) -> None:
+    """Raises UsageError if flags name a model or data, but nothing names the checkpoint that they belong to."""
+    named_by_flag = "a flag" in (origins.get("model"), origins.get("data"))
+    if checkpoint is None and (conditions.model or conditions.data) and named_by_flag:
+        raise UsageError("no checkpoint is named", fix="landscape doctor CKPT --model ... --data ...")

@@ -11,10 +11,11 @@ import typer
 
 from landscape.analyses import Edit
 from landscape.errors import UsageError
-from landscape_cli import options
-from landscape_cli.measure import say
+from landscape_cli.commands import analysis_command
+from landscape_cli.options import argument, with_signature
+from landscape_cli.streams import say
 
-UNDO = options.argument(
+UNDO = argument(
     "undo",
     Annotated[
         bool,
@@ -24,21 +25,21 @@ UNDO = options.argument(
 )
 
 
-def command() -> Callable[..., int]:
-    """The function behind `landscape edit`."""
-    measured = options.command(Edit)
-    signature = inspect.signature(measured)
+def edit_command() -> Callable[..., int]:
+    """The function behind `landscape edit`: that of the analysis, with `--undo` beside its flags."""
+    measure = analysis_command(Edit)
+    signature = inspect.signature(measure)
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, undo: bool, **values: Any) -> int:
         if undo:
-            return restore(list(checkpoints or []), values["output"])
-        return measured(context=context, checkpoints=checkpoints, **values)
+            return restore_originals(list(checkpoints or []), values["output"])
+        return measure(context=context, checkpoints=checkpoints, **values)
 
-    return options.shaped(invoke, *signature.parameters.values(), UNDO)
+    return with_signature(invoke, *signature.parameters.values(), UNDO)
 
 
-def restore(paths: list[Path], output: str | None) -> int:
-    """Restores the originals of edited checkpoints."""
+def restore_originals(paths: list[Path], output: str | None) -> int:
+    """Restores the originals of edited checkpoints, and returns the exit code; raises UsageError without any."""
     from landscape.checkpoints.edits.undo import undo_edit
 
     if not paths:

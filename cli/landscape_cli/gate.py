@@ -1,14 +1,22 @@
-"""What `landscape check` takes beside a model's conditions: flags, and the keys of `[check]` in the settings."""
+"""The gate's own options, and what they make of the settings: its policy, its analyses and its baseline file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from landscape.analyses import ANALYSES, Analysis
 from landscape.fields import option, validate
-from landscape.gates.policy import FALSE_ALARM_ALPHA, Kind
+from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, FALSE_ALARM_ALPHA, Kind, Policy, parse_policy
 from landscape.storage.paths import BASELINE
 from landscape_cli.output import Writing
+from landscape_cli.settings_values import record_from_settings
 
+if TYPE_CHECKING:
+    from landscape_cli.config import Settings
+
+CHECK = "check"  # the command, and its table in the settings
 METRIC_TABLE = "metrics"  # of [check]: rules by metric
 
 
@@ -51,3 +59,29 @@ class Gate(Writing):
 
     def __post_init__(self) -> None:
         validate(self)
+
+
+def gate_policy(gate: Gate, settings: Settings) -> Policy:
+    """The policy of the flags and the settings; raises UsageError.
+
+    Metrics of the settings that --metric does not name are off, so that they do not count as stale.
+    """
+    metrics = settings.table(CHECK).get(METRIC_TABLE, dict.fromkeys(DEFAULT_METRICS[gate.kind], "error"))
+    if gate.metric:
+        named = {name: metrics.get(name, "error") for name in gate.metric}
+        metrics = {**named, **dict.fromkeys(metrics.keys() - named.keys(), "off")}
+    return parse_policy(gate.kind, metrics, tol=gate.tol, alpha=gate.alpha)
+
+
+def gate_analyses(policy: Policy, settings: Settings) -> list[Analysis]:
+    """The analyses that the policy needs, with the options of `[check.<analysis>]`, or a gate's usual ones."""
+    kinds = {analysis.name: analysis for analysis in ANALYSES}
+    tables = {name: {**DEFAULT_OPTIONS.get(name, {}), **settings.table(CHECK, name)} for name in policy.analyses}
+    return [record_from_settings(kinds[name], table, f"[check.{name}]") for name, table in tables.items()]
+
+
+def baseline_file(gate: Gate, settings: Settings, folder: Path) -> Path:
+    """The baseline's path: as configured (relative to `folder`), else next to the settings file, else in `folder`."""
+    if gate.baseline is not None:
+        return folder / gate.baseline
+    return (settings.path.parent if settings.path else folder) / BASELINE

@@ -1,8 +1,12 @@
-"""Prints what a checkpoint holds, what is missing, and the next command; needs no torch and builds no model."""
+"""`landscape inspect`: what a checkpoint holds, what is missing, and the next command.
+
+It needs no torch and builds no model.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +21,8 @@ if TYPE_CHECKING:
     from landscape.checkpoints.inspection import Inspection
     from landscape.checkpoints.spec import Spec
 
-MOST_ROWS = 40  # of tensors, unless all are asked for
-EXAMPLES = {"model": "model.py:build", "data": "data.py:batches"}
+MAX_TENSOR_ROWS = 40  # of tensors, unless all are asked for
+PLACEHOLDERS = {"model": "model.py:build", "data": "data.py:batches"}
 
 
 def inspect(
@@ -30,105 +34,105 @@ def inspect(
         str | None, typer.Option("--weights", help="Which weights: ema, raw, or the place of others.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="List every tensor.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
-    from landscape.checkpoints.inspection import inspect as look
+    """`landscape inspect`: prints tables, or one JSON document."""
+    from landscape.checkpoints.inspection import inspect as inspect_checkpoint
 
     settings = context.obj if isinstance(context.obj, Settings) else Settings()
     checkpoint = checkpoint or settings.checkpoint()
     if checkpoint is None:
         raise UsageError("no checkpoint is named", fix="landscape inspect CKPT")
-    found = look(checkpoint, weights)
-    command = next_command(found, weights, settings)
-    if json:
-        import json as writer
-
-        typer.echo(writer.dumps({**document(found), "next": command}, allow_nan=False))
+    inspection = inspect_checkpoint(checkpoint, weights)
+    command = next_command(inspection, weights, settings)
+    if as_json:
+        typer.echo(json.dumps({**inspection_document(inspection), "next": command}, allow_nan=False))
         return
     from landscape_cli import tables
 
-    tables.print_rows(f"{checkpoint}: {found.format}", rows(found, settings))
-    tables.print_tensors(found.tensors, None if every else MOST_ROWS)
+    tables.print_rows(f"{checkpoint}: {inspection.format}", inspection_rows(inspection, settings))
+    tables.print_tensors(inspection.tensors, None if every else MAX_TENSOR_ROWS)
     typer.echo(f"next:  {command}")
 
 
-def document(found: Inspection) -> dict[str, Any]:
-    """Everything that is known, for JSON."""
-    plain = dataclasses.asdict(found)
-    tensors = {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in found.tensors.items()}
-    return {**plain, "path": str(found.path), "tensors": tensors, "missing": list(found.missing())}
+def inspection_document(inspection: Inspection) -> dict[str, Any]:
+    """The whole inspection as plain data for JSON."""
+    plain = dataclasses.asdict(inspection)
+    tensors = {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in inspection.tensors.items()}
+    return {**plain, "path": str(inspection.path), "tensors": tensors, "missing": list(inspection.missing())}
 
 
-def rows(found: Inspection, settings: Settings) -> dict[str, str]:
-    """What is known, in words, by what it is about."""
-    kinds = ", ".join(f"{count} {dtype}" for dtype, count in found.dtypes.items())
-    place = f" in {found.place}" if found.place else ""
-    told = {
-        "size": f"{found.nbytes:,} bytes",
-        "weights": f"{len(found.tensors):,} tensors ({kinds}), {found.numbers:,} numbers{place}",
-        "averaged weights": ", ".join(f"{place} (--weights ema)" for place in found.averaged[:1]),
-        "other weights": ", ".join(f"--weights {place}" for place in found.others[:5]),
-        "tied": "; ".join(" = ".join(names) for names in found.tied[:5]),
-        "names may lose": ", ".join(found.wrappers),
-        "optimiser": "Adam's state is there (--operator preconditioned)" if found.optimizer else "",
-        "model": _told(found, "model", settings),
-        "data": _told(found, "data", settings),
-        "loss": (found.spec.loss if found.spec else None) or str(settings.values.get("loss") or ""),
-        "passed over": ", ".join(found.passed_over),
-        "edited": _edited(found),
-        **{f"entry {name}": words for name, words in found.entries.items()},
+def inspection_rows(inspection: Inspection, settings: Settings) -> dict[str, str]:
+    """The rows of the printed table: descriptions by subject, without empty ones."""
+    kinds = ", ".join(f"{count} {dtype}" for dtype, count in inspection.dtypes.items())
+    place = f" in {inspection.place}" if inspection.place else ""
+    rows = {
+        "size": f"{inspection.nbytes:,} bytes",
+        "weights": f"{len(inspection.tensors):,} tensors ({kinds}), {inspection.numbers:,} numbers{place}",
+        "averaged weights": ", ".join(f"{place} (--weights ema)" for place in inspection.averaged[:1]),
+        "other weights": ", ".join(f"--weights {place}" for place in inspection.others[:5]),
+        "tied": "; ".join(" = ".join(names) for names in inspection.tied[:5]),
+        "names may lose": ", ".join(inspection.wrappers),
+        "optimizer": "Adam's state is there (--operator preconditioned)" if inspection.optimizer else "",
+        "model": _describe_source(inspection, "model", settings),
+        "data": _describe_source(inspection, "data", settings),
+        "loss": (inspection.spec.loss if inspection.spec else None) or str(settings.values.get("loss") or ""),
+        "passed over": ", ".join(inspection.passed_over),
+        "edited": _describe_edit(inspection),
+        **{f"entry {name}": words for name, words in inspection.entries.items()},
     }
-    return {about: words for about, words in told.items() if words}
+    return {about: words for about, words in rows.items() if words}
 
 
-def next_command(found: Inspection, weights: str | None, settings: Settings) -> str:
-    """The measurement to type, with a placeholder for whatever is told nowhere."""
-    missing = [kind for kind in found.missing() if kind not in settings.values]
+def next_command(inspection: Inspection, weights: str | None, settings: Settings) -> str:
+    """The measurement to type, with a placeholder for what neither the checkpoint nor the settings name."""
     from landscape.checkpoints.formats.directories import CONFIG_FILE, WEIGHTS_FILE
 
-    path = found.path
+    missing = [kind for kind in inspection.missing() if kind not in settings.values]
+    path = inspection.path
     if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():  # the directory describes its model
         return shlex.join(["landscape", "inspect", str(path.parent)])
     words = ["landscape", "eig", str(path), *(["--weights", weights] if weights else [])]
-    for module in _unregistered(found.spec):
+    for module in _modules_to_trust(inspection.spec):
         words += ["--trusted-modules", module]
-    examples = {**EXAMPLES, "data": "batch.safetensors"} if found.architecture else EXAMPLES
+    placeholders = {**PLACEHOLDERS, "data": "batch.safetensors"} if inspection.architecture else PLACEHOLDERS
     for kind in missing:
-        words += [f"--{kind}", examples[kind]]
+        words += [f"--{kind}", placeholders[kind]]
     return shlex.join(words)
 
 
-def _unregistered(spec: Spec | None) -> list[str]:
+def _modules_to_trust(spec: Spec | None) -> list[str]:
     """The modules that the checkpoint's own description names, which its reader must trust."""
     named = [value for value in (spec.model, spec.data, spec.loss) if value and ":" in value] if spec else []
     return list(dict.fromkeys(name.rpartition(":")[0] for name in named))
 
 
-def _edited(found: Inspection) -> str:
-    """What an edit says of itself, if the checkpoint is one's."""
-    if not paths.undo_file(found.path).is_file():
+def _describe_edit(inspection: Inspection) -> str:
+    """The edit that made the checkpoint, from its undo file; empty if landscape has not edited it."""
+    if not paths.undo_file(inspection.path).is_file():
         return ""
     from landscape.checkpoints.edits.undo import read_manifest
 
     try:
-        said = read_manifest(found.path)
+        manifest = read_manifest(inspection.path)
     except LandscapeError as error:
         return error.what
-    facts = ", ".join(f"{name} {value}" for name, value in said["about"].items() if name != "layers")
-    return f"{len(said['changed'])} tensors of {said['original']['name']} ({facts}); landscape edit --undo restores it"
+    facts = ", ".join(f"{name} {value}" for name, value in manifest["about"].items() if name != "layers")
+    original = manifest["original"]["name"]
+    return f"{len(manifest['changed'])} tensors of {original} ({facts}); landscape edit --undo restores it"
 
 
-def _told(found: Inspection, kind: str, settings: Settings) -> str:
-    """What the model or the data is, and who says so."""
-    spec = found.spec
+def _describe_source(inspection: Inspection, kind: str, settings: Settings) -> str:
+    """The model or the data, and whether the checkpoint or the settings name it."""
+    spec = inspection.spec
     named = getattr(spec, kind) if spec else None
     if named:
         given = getattr(spec, f"{kind}_args")
         return f"{named}({', '.join(f'{name}={value!r}' for name, value in given.items())}), as the checkpoint says"
-    if kind == "model" and found.architecture:
-        return f"{found.architecture}, by its config.json"
-    if kind == "data" and found.batch:
+    if kind == "model" and inspection.architecture:
+        return f"{inspection.architecture}, by its config.json"
+    if kind == "data" and inspection.batch:
         return "a batch inside the checkpoint"
     if kind in settings.values:
         return f"{settings.values[kind]}, from {settings.path}"
-    return f"not told: --{kind}, or {kind} = ... in landscape.toml"
+    return f"not named: --{kind}, or {kind} = ... in landscape.toml"

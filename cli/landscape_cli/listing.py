@@ -13,52 +13,53 @@ from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of
 from landscape.gates.policy import Policy
 from landscape.gates.same_weights import SIGNIFICANT_ERRORS
 from landscape_cli import tables
-from landscape_cli.candidates import source
-from landscape_cli.measure import outputs
+from landscape_cli.candidates import recognize_source
+from landscape_cli.columns import Column
+from landscape_cli.results import load_results
+from landscape_cli.targets import find_targets
 
-HEADERS = ("metric", "value", "error", "advice")
-COUNTED = "describes the run or another number's error: nothing to gate on"
-BARE = "no error is known: landscape check --calibrate 5 measures its noise"
-ADVICE = (BARE, COUNTED)  # what comes last, in this order
+COLUMNS = (Column("metric"), Column.of_numbers("value"), Column.of_numbers("error"), Column("advice"))
+NOTHING_TO_GATE = "describes the run or another number's error: nothing to gate on"
+ERROR_UNKNOWN = "no error is known: landscape check --calibrate 5 measures its noise"
+LAST_ADVICE = (ERROR_UNKNOWN, NOTHING_TO_GATE)  # metrics with this advice come last, in this order
 
 
-def show(paths: Sequence[Path], stored: Sequence[Path], policy: Policy) -> None:
-    """Prints every metric's name; where results lie beside the checkpoints, with its value."""
+def print_metrics(paths: Sequence[Path], results: Sequence[Path], policy: Policy) -> None:
+    """Prints every metric's name, with its value if there are results, named or beside the checkpoints."""
     if missing := [path for path in paths if not path.exists()]:
         raise UsageError(f"there is no file {missing[0]}", fix="check the path, or leave it out for the names alone")
-    stored = [*stored, *(path for path in paths if source(path).kind == "results")]
-    beside = [target for kind in ("", CHECK_KIND) for target in outputs(list(paths), None, kind) if target.exists()]
-    files = [*stored, *beside]
-    held = [result for file in files for result in _results(file)]
-    rows = [row for result in held for row in _measured(result, policy)] or list(_known(policy))
-    tables.print_grid(HEADERS, sorted(rows, key=lambda row: ADVICE.index(row[-1]) if row[-1] in ADVICE else -1))
+    named = [*results, *(path for path in paths if recognize_source(path).kind == "results")]
+    beside = [target.output for kind in ("", CHECK_KIND) for target in find_targets(list(paths), None, kind)]
+    files = [*named, *(file for file in beside if file.exists())]
+    records = [record for file in files for record in load_results(file).records.values()]
+    rows = [row for record in records for row in _rows_with_values(record, policy)] or list(_rows_of_names(policy))
+    tables.print_grid(COLUMNS, sorted(rows, key=_rank))
 
 
-def _results(file: Path) -> list[Any]:
-    from landscape_cli import results
+def _rank(row: Sequence[str]) -> int:
+    """The place of a row in the table, by its advice."""
+    return LAST_ADVICE.index(row[-1]) if row[-1] in LAST_ADVICE else -1
 
-    return list(results.read(file).records.values())
 
-
-def _measured(result: Any, policy: Policy) -> Iterator[tuple[str, ...]]:
+def _rows_with_values(result: Any, policy: Policy) -> Iterator[tuple[str, ...]]:
     for metric in metrics_of(result):
         reading = read_metric(result, metric)
         share = reading.error / abs(reading.value) if reading.error and reading.value else None
         error = "" if reading.error is None else f"{reading.error:.2g}"
         advice = reading.not_gateable or reading.not_unique or _advice(metric, share)
-        yield _marked(metric, policy), f"{reading.value:.6g}", error, advice
+        yield _starred_name(metric, policy), f"{reading.value:.6g}", error, advice
 
 
-def _known(policy: Policy) -> Iterator[tuple[str, ...]]:
-    """Without results: names, with a place for each dimension."""
+def _rows_of_names(policy: Policy) -> Iterator[tuple[str, ...]]:
+    """The metrics that results may hold, with place 0 in each dimension."""
     for analysis, kind in RESULT_TYPES.items():
         for field, about in number_fields(kind).items():
             place = tuple("0" for _ in about.dims) if isinstance(about, Array) else ()
             metric = Metric(analysis, field, place)
-            yield _marked(metric, policy), "", "", _advice(metric, None)
+            yield _starred_name(metric, policy), "", "", _advice(metric, None)
 
 
-def _marked(metric: Metric, policy: Policy) -> str:
+def _starred_name(metric: Metric, policy: Policy) -> str:
     """The name, with a star if the policy checks it."""
     return f"{metric}{' *' if str(metric) in {str(one) for one in policy.metrics} else ''}"
 
@@ -71,4 +72,4 @@ def _advice(metric: Metric, share: float | None) -> str:
         return f"allow more than {100 * SIGNIFICANT_ERRORS * share:.2g} %, three standard errors"
     if gauge.error:
         return "its standard error is known"
-    return COUNTED if describes_run(metric) else BARE
+    return NOTHING_TO_GATE if describes_run(metric) else ERROR_UNKNOWN

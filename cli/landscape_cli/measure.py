@@ -1,213 +1,208 @@
-"""Measures checkpoints one after another: load, run, write, draw, print."""
+"""Measures checkpoints: paths become targets, then objectives, measurements, files, and at last a report.
+
+find_targets -> _load_objective -> execute -> _draw -> _report
+"""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError, clean, listing
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError
 from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.output import Output
+from landscape_cli.plans import print_plan
+from landscape_cli.streams import say
+from landscape_cli.targets import Target, find_targets, require_checkpoints
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from landscape.objective import Objective
     from landscape.session import MeasurementRecord, StopSignals
 
-Failure = tuple[Path, LandscapeError]
+
+@dataclass(frozen=True)
+class Measuring:
+    """How every target is measured: the analysis, the conditions and where they came from, and the output options."""
+
+    analysis: Analysis
+    conditions: Conditions
+    output: Output
+    origins: Mapping[str, str]
 
 
-def measure(
-    named: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
+@dataclass(frozen=True)
+class Failure:
+    """A checkpoint that could not be measured, and the error."""
+
+    checkpoint: Path
+    error: LandscapeError
+
+
+def measure_checkpoints(
+    named: Sequence[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
-    measured, analysis = analysis.split_paths(checkpoints(named, analysis.name))
-    done, failed = _attempt_all(measured, analysis, conditions, output, origins)
-    _print(done, failed, analysis, output, several=len(measured) > 1)
-    if failed and len(measured) == 1:
-        raise failed[0][1]
-    return _exit_code(done, failed, analysis)
-
-
-def checkpoints(named: list[Path], command: str) -> list[Path]:
-    """The checkpoints that are named; raises UsageError if there are none."""
-    if not named:
-        raise UsageError(
-            "no checkpoint is named",
-            fix=f'landscape {command} CKPT, or a line  checkpoint = "CKPT"  in landscape.toml',
-        )
-    if stray := [str(path) for path in named if not path.exists() and _is_number(path)]:
-        raise UsageError(
-            f"{stray[0]} is taken for a checkpoint, and there is none", fix="several numbers are joined: --rho 0.1,0.2"
-        )
-    return [path if path.name.strip(".") else path.resolve() for path in named]  # the working directory has a name too
-
-
-def _is_number(path: Path) -> bool:
-    try:
-        float(str(path))
-    except ValueError:
-        return False
-    return True
-
-
-def _attempt_all(
-    measured: list[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
-) -> tuple[list[MeasurementRecord], list[Failure]]:
-    """Every checkpoint's measurement, and the errors of those that have none."""
     from landscape.session import StopSignals
 
-    done: list[MeasurementRecord] = []
-    failed: list[Failure] = []
+    checkpoints, analysis = analysis.split_paths(require_checkpoints(named, analysis.name))
+    targets = find_targets(checkpoints, output.output)
+    measuring = Measuring(analysis, conditions, output, origins)
     with StopSignals() as stop:
-        for path, target in zip(measured, outputs(measured, output.output), strict=True):
-            try:
-                if one := _measure_one(path, target, analysis, conditions, output, origins, stop):
-                    done.append(one)
-                continue
-            except Interrupted:
+        if output.dry_run:
+            outcomes = _attempt_each(targets, partial(_print_plan, measuring))
+        else:
+            outcomes = _attempt_each(targets, lambda target: _measure(measuring, target, stop))
+    code = _report(measuring, outcomes, several=len(targets) > 1)
+    if len(targets) == 1:
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                raise outcome.error
+    return code
+
+
+def _attempt_each(
+    targets: Sequence[Target], work: Callable[[Target], MeasurementRecord | None]
+) -> list[MeasurementRecord | Failure]:
+    """What the work returns for every target, and the failures; of several targets, a failure is said at once."""
+    outcomes: list[MeasurementRecord | Failure] = []
+    for target in targets:
+        try:
+            if (record := work(target)) is not None:
+                outcomes.append(record)
+            continue
+        except Interrupted:
+            raise
+        except LandscapeError as error:
+            failure = Failure(target.checkpoint, error)
+        except Exception as error:  # one checkpoint's crash must not lose the others' results
+            if len(targets) == 1:
                 raise
-            except LandscapeError as error:
-                failed.append((path, error))
-            except Exception as error:  # one checkpoint's crash must not lose the others' results
-                if len(measured) == 1:
-                    raise
-                failed.append((path, LandscapeError(f"internal error: {type(error).__name__}: {error}")))
-            if len(measured) > 1:
-                say(f"error: {failed[-1][1]}")
-    return done, failed
+            crash = LandscapeError(f"internal error: {type(error).__name__}: {error}")
+            failure = Failure(target.checkpoint, crash)
+        outcomes.append(failure)
+        if len(targets) > 1:
+            say(f"error: {failure.error}")
+    return outcomes
 
 
-def _exit_code(done: list[MeasurementRecord], failed: list[Failure], analysis: Analysis) -> int:
-    """The worst of what went wrong, after saying what has not been said yet."""
-    codes = [error.exit_code for _, error in failed]
-    for one in done:
-        if one.problem is not None:
-            say(f"error: {one.problem}")
-            codes.append(one.problem.exit_code)
-        if trouble := one.result.trouble():
-            say(f"inconclusive: {trouble}; what was done is kept beside the result, in its .{analysis.name}.partial")
-            say(f"  fix:  {trouble.fix}")
-            codes.append(EXIT_INCONCLUSIVE)
-    return max(codes, default=0)
-
-
-def outputs(measured: list[Path], named: str | None, kind: str = "") -> list[Path]:
-    """A results file for each checkpoint; raises UsageError if two checkpoints would share one.
-
-    `kind` stands before the suffix of files that are not named: `ckpt.check.landscape.h5`.
-    """
-    if named and Path(named).suffix in paths.CHECKPOINTS:  # a slip of the hand must not replace one
-        fix = f"-o {Path(named).stem}{paths.RESULTS}"
-        raise UsageError(f"-o {named} would hold results, not a checkpoint", fix=fix)
-    targets = [paths.results_file(path, kind) for path in measured]
-    if named is not None and (Path(named).is_dir() or named.endswith("/")):
-        Path(named).mkdir(parents=True, exist_ok=True)
-        targets = [Path(named) / target.name for target in targets]
-    elif named is not None:
-        targets = [Path(named)] * len(measured)
-    shared = sorted({str(target) for target in targets if targets.count(target) > 1})
-    if shared:
-        raise UsageError(
-            f"several checkpoints would be written to {listing(shared)}",
-            fix=f"a folder for all: -o {named}/" if named else "measure them one by one with -o",
-        )
-    return targets
-
-
-def say(line: str) -> None:
-    """A line for the reader of the terminal, never part of the answer: one who has gone does not stop the work."""
-    with suppress(OSError):
-        print(clean(line), file=sys.stderr, flush=True)
-
-
-def _measure_one(
-    path: Path,
-    target: Path,
-    analysis: Analysis,
-    conditions: Conditions,
-    output: Output,
-    origins: Mapping[str, str],
-    stop: StopSignals,
-) -> MeasurementRecord | None:
-    from landscape import figures, session
+def _load_objective(measuring: Measuring, target: Target) -> Objective:
+    """The checkpoint with its model, data and loss; says where they came from."""
     from landscape.loading import load
-    from landscape.storage.read import read_results
     from landscape.storage.write import require_results_file
 
-    require_results_file(target)
-    objective = load(path, conditions, origins=origins)
+    require_results_file(target.output)
+    objective = load(target.checkpoint, measuring.conditions, origins=measuring.origins)
     for note in objective.notes:
-        say(f"{path.name}: {note}")
-    if output.dry_run:
-        print_plan(path, target, analysis, objective)
-        return None
-    with progress.reporter(f"{analysis.name} {path.name}") as report:
-        measurement = session.execute(
-            analysis, objective, output=target, restart=output.restart, report=report, stop=stop, say=say
+        say(f"{target.checkpoint.name}: {note}")
+    return objective
+
+
+def _print_plan(measuring: Measuring, target: Target) -> None:
+    print_plan(target, measuring.analysis, _load_objective(measuring, target))
+
+
+def _measure(measuring: Measuring, target: Target, stop: StopSignals) -> MeasurementRecord:
+    """Measures one target, writes the result and draws it; says what was noticed and what was written."""
+    from landscape.session import execute
+
+    analysis, name = measuring.analysis, target.checkpoint.name
+    objective = _load_objective(measuring, target)
+    said = set(objective.notes)
+    with progress.reporter(f"{analysis.name} {name}") as report:
+        record = execute(
+            analysis,
+            objective,
+            output=target.output,
+            restart=measuring.output.restart,
+            report=report,
+            stop=stop,
+            say=say,
         )
-    for note in [*objective.strategies.notes, *measurement.result.notes]:
-        say(f"{path.name}: {note}")
-    written = list(measurement.written)
-    if output.plot and written and figures.drawn(measurement.result):
-        picture = paths.picture_file(target, analysis.name)
-        figures.save_figure(
-            measurement.result,
-            picture,
-            title=session.measurement_title(analysis.name, measurement.attributes),
-            fingerprint=measurement.attributes["fingerprint"],
-            beside=session.results_of_same_matrix(read_results(target), analysis.name),
-        )
-        written.append(picture)
+    for note in record.notes:
+        if note not in said:
+            say(f"{name}: {note}")
+    written = [*record.written, *(_draw(record, target) if measuring.output.plot else [])]
     if written:
         say(f"wrote {', '.join(str(file) for file in written)}")
-    return measurement
+    return record
 
 
-def print_plan(path: Path, target: Path, analysis: Analysis, objective: Objective) -> None:
-    """What a measurement would do, take and write."""
-    plan = analysis.plan(objective)
-    rows = {
-        "parameters": f"{objective.space.size:,}",
-        "samples": f"{objective.batches.samples:,}",
-        "micro-batch": f"{objective.micro_batch:,} samples",
-        **plan.facts,
-        "memory": f"{plan.bytes / 1e6:,.1f} MB beside the model and the data",
-        **({"products": f"about {plan.products}"} if plan.products else {}),
-        "time": f"about {plan.seconds:.3g} s",
-        "output": str(target),
-    }
+def _draw(record: MeasurementRecord, target: Target) -> list[Path]:
+    """Draws a stored result beside its file, if it has a picture."""
+    from landscape import figures
+    from landscape.session import measurement_title, results_of_same_matrix
+    from landscape.storage.read import read_results
+
+    name = record.analysis.name
+    if not record.written or not figures.drawn(record.result):
+        return []
+    picture = paths.picture_file(target.output, name)
+    figures.save_figure(
+        record.result,
+        picture,
+        title=measurement_title(name, record.attributes),
+        fingerprint=record.attributes["fingerprint"],
+        beside=results_of_same_matrix(read_results(target.output), name),
+    )
+    return [picture]
+
+
+def _report(measuring: Measuring, outcomes: Sequence[MeasurementRecord | Failure], *, several: bool) -> int:
+    """Prints all results together, says what is wrong with them, and returns the exit code."""
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    records = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+    if measuring.output.json and not measuring.output.dry_run:
+        _print_json(measuring.analysis, records, failures, several=several)
+    elif records:
+        _print_tables(measuring.analysis, records)
+    codes = [code for record in records for code in _say_problems(record)]
+    return max([*codes, *(failure.error.exit_code for failure in failures)], default=0)
+
+
+def _print_json(
+    analysis: Analysis, records: Sequence[MeasurementRecord], failures: Sequence[Failure], *, several: bool
+) -> None:
+    """One document, or of several checkpoints a list of documents."""
+    documents = [record.document() for record in records]
+    documents += [
+        {
+            "analysis": analysis.name,
+            "status": "error",
+            "checkpoint": {"path": str(failure.checkpoint)},
+            "error": str(failure.error),
+        }
+        for failure in failures
+    ]
+    print(json.dumps(documents if several else documents[0], allow_nan=False))
+
+
+def _print_tables(analysis: Analysis, records: Sequence[MeasurementRecord]) -> None:
+    from landscape.session import measurement_title
     from landscape_cli import tables
 
-    tables.print_rows(f"{analysis.name} {path.name}: plan", rows)
+    titles = [measurement_title(analysis.name, record.attributes) for record in records]
+    seconds = [record.attributes["wall_time_s"] for record in records]
+    tables.print_measurements(list(zip(titles, [record.result for record in records], seconds, strict=True)))
 
 
-def _print(
-    done: list[MeasurementRecord],
-    failed: list[Failure],
-    analysis: Analysis,
-    output: Output,
-    *,
-    several: bool,
-) -> None:
-    if output.json and not output.dry_run:
-        documents = [one.document() for one in done]
-        documents += [
-            {"analysis": analysis.name, "status": "error", "checkpoint": {"path": str(path)}, "error": str(error)}
-            for path, error in failed
-        ]
-        print(json.dumps(documents if several else documents[0], allow_nan=False))
-    elif done:
-        from landscape.session import measurement_title
-        from landscape_cli import tables
-
-        name = analysis.name
-        tables.print_measurements(
-            [(measurement_title(name, one.attributes), one.result, one.attributes["wall_time_s"]) for one in done]
-        )
+def _say_problems(record: MeasurementRecord) -> list[int]:
+    """Says why a result could not be written, or why it is inconclusive; the exit codes of what was said."""
+    codes = []
+    if record.problem is not None:
+        say(f"error: {record.problem}")
+        codes.append(record.problem.exit_code)
+    if trouble := record.result.trouble():
+        snapshot = f".{record.analysis.name}.partial"
+        say(f"inconclusive: {trouble}; what was done is kept beside the result, in its {snapshot}")
+        say(f"  fix:  {trouble.fix}")
+        codes.append(EXIT_INCONCLUSIVE)
+    return codes

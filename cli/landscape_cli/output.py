@@ -1,9 +1,7 @@
-"""Where results go and how the command behaves."""
+"""Options of every command that measures: where results go, and how they are printed."""
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 
 from landscape.fields import Options, option
@@ -11,7 +9,7 @@ from landscape.fields import Options, option
 
 @dataclass(frozen=True)
 class Writing(Options):
-    """What every command that measures shares."""
+    """Options of all commands that measure."""
 
     output: str | None = option(
         None,
@@ -19,13 +17,8 @@ class Writing(Options):
         short="o",
     )
     json: bool = option(False, help="Print one JSON document instead of a table.")
-    restart: bool = option(False, help="Discard an interrupted run instead of going on with it.")
+    restart: bool = option(False, help="Discard an interrupted run instead of resuming it.")
     dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.", typed=True)
-
-
-def discard() -> None:
-    """Sends what is still to be printed nowhere: whoever read it has gone, and nothing may fail at exit either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass(frozen=True)

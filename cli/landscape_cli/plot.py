@@ -1,4 +1,4 @@
-"""Draws stored results again; needs no torch."""
+"""`landscape plot`: draws stored results again; needs no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from landscape.errors import UsageError
-from landscape_cli import results
+from landscape_cli.results import ResultsFile, load_results
 
 
 def plot(
@@ -24,12 +24,16 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """One picture for each result of a file, or the surfaces of several files in one picture on one scale."""
-    held = [results.read(file) for file in files]
+    """`landscape plot`: a picture for each result of a file, or the surfaces of several in one picture on one scale."""
+    stored = [load_results(file) for file in files]
     _require_format(output)
     if solid and len(files) > 1:
         raise UsageError("--solid draws one surface at a time", fix="name one file")
-    written = _together(held, output) if len(held) > 1 else _each(held[0], analysis, solid=solid, output=output)
+    written = (
+        _draw_together(stored, output)
+        if len(stored) > 1
+        else _draw_each(stored[0], analysis, solid=solid, output=output)
+    )
     for picture in written:
         typer.echo(f"wrote {picture}", err=True)
 
@@ -43,7 +47,7 @@ def _require_format(output: Path | None) -> None:
         )
 
 
-def _each(held: results.Results, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
+def _draw_each(stored: ResultsFile, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
     """A picture for each result that has one, or for the one that is named."""
     from landscape import figures
     from landscape.session import results_of_same_matrix
@@ -51,32 +55,32 @@ def _each(held: results.Results, analysis: str | None, *, solid: bool, output: P
 
     if solid:
         analysis = "surface"
-        if getattr(held.records.get("surface"), "beta", None) is None:
-            raise UsageError(f"{held.file} holds no surface in two dimensions", fix="landscape surface CKPT --dim 2")
-    drawn = [name for name, record in held.records.items() if figures.drawn(record) and analysis in (None, name)]
+        if getattr(stored.records.get("surface"), "beta", None) is None:
+            raise UsageError(f"{stored.file} holds no surface in two dimensions", fix="landscape surface CKPT --dim 2")
+    drawn = [name for name, record in stored.records.items() if figures.drawn(record) and analysis in (None, name)]
     if not drawn:
-        listed = ", ".join(held.records)
+        listed = ", ".join(stored.records)
         called = f" called {analysis}" if analysis else ""
-        raise UsageError(f"{held.file} holds nothing to be drawn{called}", fix=f"it holds {listed}")
+        raise UsageError(f"{stored.file} holds nothing to be drawn{called}", fix=f"it holds {listed}")
     if output is not None and len(drawn) > 1:
-        raise UsageError(f"{held.file} holds {len(drawn)} pictures: {', '.join(drawn)}", fix="--analysis NAME")
+        raise UsageError(f"{stored.file} holds {len(drawn)} pictures: {', '.join(drawn)}", fix="--analysis NAME")
     written = []
     for name in drawn:
-        picture = output or paths.picture_file(held.file, name, solid=solid)
+        picture = output or paths.picture_file(stored.file, name, solid=solid)
         figures.save_figure(
-            held.records[name], picture, title=held.name(name), fingerprint=held.fingerprint(name),
-            beside=results_of_same_matrix(held.groups, name), solid=solid,
+            stored.records[name], picture, title=stored.title(name), fingerprint=stored.fingerprint(name),
+            beside=results_of_same_matrix(stored.groups, name), solid=solid,
         )  # fmt: skip
         written.append(picture)
     return written
 
 
-def _together(held: list[results.Results], output: Path | None) -> list[Path]:
+def _draw_together(stored: list[ResultsFile], output: Path | None) -> list[Path]:
     """The surfaces of several files in one picture."""
     from landscape import figures
 
-    missing = [str(one.file) for one in held if "surface" not in one.records]
-    kinds = {one.records["surface"].beta is None for one in held if not missing}
+    missing = [str(one.file) for one in stored if "surface" not in one.records]
+    kinds = {one.records["surface"].beta is None for one in stored if not missing}
     if missing or len(kinds) > 1:
         what = f"{missing[0]} holds no surface" if missing else "some of the surfaces are lines and some planes"
         raise UsageError(
@@ -85,9 +89,9 @@ def _together(held: list[results.Results], output: Path | None) -> list[Path]:
     if output is None:
         raise UsageError("several files make one picture", fix="-o FILE.png")
     figures.save_surfaces(
-        [one.records["surface"] for one in held],
+        [one.records["surface"] for one in stored],
         output,
-        names=[one.name("surface") for one in held],
-        fingerprint=" ".join(one.fingerprint("surface") for one in held),
+        names=[one.title("surface") for one in stored],
+        fingerprint=" ".join(one.fingerprint("surface") for one in stored),
     )
     return [output]

@@ -74,7 +74,7 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
     """
     usual: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers(MARK))):  # the closest one last
-        usual |= marked(*marker.args, **marker.kwargs)
+        usual |= named_arguments(*marker.args, **marker.kwargs)
 
     def check(
         checkpoint: str | Path | Objective | Sequence[Any],
@@ -86,33 +86,33 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
         baseline: str | Path | None = None,
         **conditions: Any,
     ) -> list[Verdict]:
-        given = marked(metrics, tol, kind, baseline)
+        given = named_arguments(metrics, tol, kind, baseline)
         from landscape.errors import LandscapeError
-        from landscape_cli.testing import checked
+        from landscape_cli.testing import check_checkpoints
 
         several = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
         if name is None and not all(isinstance(one, str | Path) for one in several):
             name = request.node.name
         try:
-            verdicts = checked(request.config, several, {**usual, **given}, name, conditions)
+            verdicts = check_checkpoints(request.config, several, {**usual, **given}, name, conditions)
         except LandscapeError as error:
-            pytest.fail(_here(f"error: {error}"), pytrace=False)
-        report(verdicts, request.node.user_properties)
+            pytest.fail(_in_words_of_pytest(f"error: {error}"), pytrace=False)
+        report_verdicts(verdicts, request.node.user_properties)
         return verdicts
 
     return check
 
 
-def marked(
+def named_arguments(
     metrics: Metrics = None, tol: str | None = None, kind: str | None = None, baseline: str | Path | None = None
 ) -> dict[str, Any]:
-    """What the marker, or a call, names; a wrong argument raises TypeError, as in a call."""
+    """The arguments of a marker or a call that are given; a wrong one raises TypeError, as in a call."""
     several = [metrics] if isinstance(metrics, str) else metrics
     named = {"metrics": several, "tol": tol, "kind": kind, "baseline": baseline}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def report(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> None:
+def report_verdicts(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> None:
     """Adds the numbers to a test's properties, warns, and fails it if anything regressed or cannot be compared.
 
     Not by pytest's `record_property`, which does just that but warns of it whenever a JUnit file is written.
@@ -127,9 +127,11 @@ def report(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> Non
         if verdict.status == "warning":
             warnings.warn(LandscapeWarning(" ".join(sentences(verdict))), stacklevel=3)
     if exit_code(verdicts):
-        pytest.fail(_here("\n".join(line for verdict in verdicts for line in sentences(verdict))), pytrace=False)
+        pytest.fail(
+            _in_words_of_pytest("\n".join(line for verdict in verdicts for line in sentences(verdict))), pytrace=False
+        )
 
 
-def _here(words: str) -> str:
-    """A remedy of the command line as pytest has it."""
+def _in_words_of_pytest(words: str) -> str:
+    """A message whose remedies are those of pytest, not of the command line."""
     return words.replace("landscape check CKPT --update", "--update").replace("--update", "pytest --landscape-update")

@@ -12,9 +12,10 @@ from xml.etree import ElementTree
 from landscape.errors import EXIT_FAILURE, clean
 from landscape.gates.policy import Kind
 from landscape.gates.verdict import Status, Verdict, describe_change, exit_code
+from landscape_cli.columns import Column
 
 SCHEMA = 1
-ANNOTATIONS = 10  # that GitHub shows of one step
+MAX_ANNOTATIONS = 10  # GitHub shows no more of one step
 LEVELS: Mapping[Status, str] = {
     "regression": "error",
     "inconclusive": "error",
@@ -25,7 +26,13 @@ LEVELS: Mapping[Status, str] = {
 SIGNS: Mapping[Status, str] = {
     "regression": "❌", "inconclusive": "❓", "warning": "⚠️", "stale": "⚠️", "improvement": "🎉", "pass": "✅",
 }  # fmt: skip
-HEADERS = ("checkpoint", "metric", "baseline", "candidate", "change", "allowed", "verdict")
+COLUMNS = (
+    Column("checkpoint"),
+    Column("metric"),
+    *map(Column.of_numbers, ("baseline", "candidate", "change", "allowed")),
+    Column("verdict"),
+)
+HEADERS = [column.header for column in COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Report:
     def __post_init__(self) -> None:  # names and reasons may come from a file
         told = [(clean(name), clean(error) or "error") for name, error in self.failures]
         object.__setattr__(self, "failures", told)
-        object.__setattr__(self, "verdicts", [cleaned(verdict) for verdict in self.verdicts])
+        object.__setattr__(self, "verdicts", [clean_verdict(verdict) for verdict in self.verdicts])
 
     @property
     def code(self) -> int:
@@ -56,7 +63,7 @@ class Report:
         return ", ".join([*failed, *counts])
 
 
-def cleaned(verdict: Verdict) -> Verdict:
+def clean_verdict(verdict: Verdict) -> Verdict:
     """The verdict without characters that command a terminal, or that no document may hold."""
     return replace(
         verdict,
@@ -68,13 +75,13 @@ def cleaned(verdict: Verdict) -> Verdict:
     )
 
 
-def text(report: Report) -> str:
+def as_text(report: Report) -> str:
     """Sentences for a terminal, after the table, which is printed apart."""
     lines = [line for verdict in report.verdicts for line in sentences(verdict)]
     return "\n".join([*lines, f"{report.summary} ({report.kind}, {report.baseline})"])
 
 
-def rows(report: Report) -> list[tuple[str, ...]]:
+def report_rows(report: Report) -> list[tuple[str, ...]]:
     """The table of the numbers, without headers."""
     return [_row(verdict) for verdict in report.verdicts]
 
@@ -92,7 +99,7 @@ def as_json(report: Report) -> str:
     return json.dumps(document, allow_nan=False)
 
 
-def github(report: Report) -> str:
+def as_github(report: Report) -> str:
     """Workflow commands of GitHub Actions: an annotation for each verdict that is no plain pass, ten at most."""
     every = [("error", f"landscape: {name}", error) for name, error in report.failures]
     ordered = sorted(report.verdicts, key=lambda verdict: list(SIGNS).index(verdict.status))
@@ -101,14 +108,14 @@ def github(report: Report) -> str:
         for verdict in ordered
         if verdict.status in LEVELS or verdict.notes
     ]
-    if len(every) > ANNOTATIONS:
-        left = len(every) - ANNOTATIONS + 1
-        worst = "error" if any(level == "error" for level, _, _ in every[ANNOTATIONS - 1 :]) else "warning"
-        every = [*every[: ANNOTATIONS - 1], (worst, "landscape", f"and {left} more")]
-    return "\n".join(f"::{level} title={_property(title)}::{_escaped(words)}" for level, title, words in every)
+    if len(every) > MAX_ANNOTATIONS:
+        left = len(every) - MAX_ANNOTATIONS + 1
+        worst = "error" if any(level == "error" for level, _, _ in every[MAX_ANNOTATIONS - 1 :]) else "warning"
+        every = [*every[: MAX_ANNOTATIONS - 1], (worst, "landscape", f"and {left} more")]
+    return "\n".join(f"::{level} title={_escape_property(title)}::{_escape(words)}" for level, title, words in every)
 
 
-def junit(report: Report) -> str:
+def as_junit(report: Report) -> str:
     """JUnit XML, as GitLab and Jenkins read it: a case for each verdict."""
     found = [verdict.status for verdict in report.verdicts]
     counts = {
@@ -136,7 +143,7 @@ def junit(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
-def markdown(report: Report) -> str:
+def as_markdown(report: Report) -> str:
     """A table for a job's summary or a merge request's comment."""
     lines = [f"### landscape check: {report.summary}", ""]
     lines += [_markdown_row(HEADERS), _markdown_row(["---"] * len(HEADERS))]
@@ -152,7 +159,7 @@ def markdown(report: Report) -> str:
 
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {
-    "text": text, "json": as_json, "github": github, "junit": junit, "markdown": markdown,
+    "text": as_text, "json": as_json, "github": as_github, "junit": as_junit, "markdown": as_markdown,
 }  # fmt: skip
 
 
@@ -214,17 +221,17 @@ def _document(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-# -- what the formats ask for --------------------------------------------------------------------------------------
+# -- escaping for each format --------------------------------------------------------------------------------------
 
 
-def _escaped(words: str) -> str:
+def _escape(words: str) -> str:
     """Text of a workflow command."""
     return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(words: str) -> str:
+def _escape_property(words: str) -> str:
     """A property of a workflow command."""
-    return _escaped(words).replace(":", "%3A").replace(",", "%2C")
+    return _escape(words).replace(":", "%3A").replace(",", "%2C")
 
 
 def _markdown(words: str) -> str:

@@ -8,53 +8,52 @@ from pathlib import Path
 
 from landscape.errors import OutputError, UsageError
 from landscape_cli import reports, tables
-from landscape_cli.measure import say
-from landscape_cli.output import discard
 from landscape_cli.reports import FORMATS, Report
+from landscape_cli.streams import say, silence_stdout
 
 Sink = Callable[[Report], None]
-DOCUMENTS = ("json", "junit")  # formats that must have stdout for themselves
-SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names the page's file
+WHOLE_STDOUT = ("json", "junit")  # formats that must have stdout for themselves
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"  # the variable that names the page's file
 
 
-def sinks(formats: Sequence[str]) -> list[Sink]:
-    """One for each `FORMAT` or `FORMAT=FILE`; as text to stdout if nothing else goes there. Raises UsageError."""
-    asked = [tuple(word.partition("=")[::2]) for word in formats]
-    if unknown := [name for name, _ in asked if name not in FORMATS]:
+def find_sinks(formats: Sequence[str]) -> list[Sink]:
+    """A sink for each `FORMAT` or `FORMAT=FILE`, and text to stdout if nothing else goes there; raises UsageError."""
+    requested = [tuple(word.partition("=")[::2]) for word in formats]
+    if unknown := [name for name, _ in requested if name not in FORMATS]:
         raise UsageError(f"--format {unknown[0]} is not known", fix=f"one of {', '.join(FORMATS)}, or NAME=FILE")
-    wanted = list(dict.fromkeys((name, file or _page(name)) for name, file in asked))
+    wanted = list(dict.fromkeys((name, file or _summary_file(name)) for name, file in requested))
     shown = [name for name, file in wanted if not file]
-    if set(DOCUMENTS) & set(shown) and len(shown) > 1:
+    if set(WHOLE_STDOUT) & set(shown) and len(shown) > 1:
         raise UsageError(f"{' and '.join(shown)} cannot share stdout", fix=f"--format {shown[0]}=FILE")
     if not shown:
         wanted.append(("text", ""))
-    return [_kept(name, Path(file)) if file else _shown(name) for name, file in wanted]
+    return [_file_sink(name, Path(file)) if file else _stdout_sink(name) for name, file in wanted]
 
 
-def _page(name: str) -> str:
+def _summary_file(name: str) -> str:
     """The file of GitHub's page, for markdown; "" where there is none."""
-    return os.environ.get(SUMMARY, "") if name == "markdown" else ""
+    return os.environ.get(SUMMARY_VARIABLE, "") if name == "markdown" else ""
 
 
-def _shown(name: str) -> Sink:
+def _stdout_sink(name: str) -> Sink:
     def sink(report: Report) -> None:
         for checkpoint, error in report.failures if name == "text" else ():
             say(f"error: {checkpoint}: {error}")
         try:
             if name == "text":
-                tables.print_grid(reports.HEADERS, reports.rows(report))
+                tables.print_grid(reports.COLUMNS, reports.report_rows(report))
             if words := FORMATS[name](report):
                 print(words, flush=True)
-        except BrokenPipeError:  # the verdict is the exit code, whether anybody reads its reasons or not
-            discard()
+        except BrokenPipeError:  # the exit code is the verdict, whether or not anybody reads its reasons
+            silence_stdout()
 
     return sink
 
 
-def _kept(name: str, file: Path) -> Sink:
+def _file_sink(name: str, file: Path) -> Sink:
     def sink(report: Report) -> None:
         try:
-            with file.open("a" if str(file) == _page(name) else "w", encoding="utf-8") as target:
+            with file.open("a" if str(file) == _summary_file(name) else "w", encoding="utf-8") as target:
                 target.write(FORMATS[name](report) + "\n")
         except OSError as error:
             raise OutputError(f"{file} cannot be written: {error.strerror}", fix=f"--format {name}=FILE") from error

@@ -17,32 +17,21 @@ from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import Array, Described, Scalar, described_fields
 from landscape.gates.metric import ERROR_SUFFIX
+from landscape_cli.columns import Column
 
-COMPARABLE = 0.1  # relative difference of losses beyond which curvatures of cross-entropy are no longer compared
-NUMERIC = (
-    "baseline",
-    "candidate",
-    "change",
-    "allowed",
-    "value",
-    "error",
-    "spread",
-    "same seed",
-    "other seed",
-    "found",
-)  # headers
+LOSS_TOLERANCE = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
 PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
 
 
 class Screen(Console):
-    """A console that reports a reader who has gone, instead of leaving with exit code 1."""
+    """A console that raises BrokenPipeError after its reader has gone, instead of leaving with exit code 1."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def console() -> Console:
-    """Stdout; wide enough when it is not a terminal, so that a pipe does not fold the table."""
+    """Stdout; if it is no terminal, so wide that a pipe does not fold the table."""
     screen = Screen()
     return screen if screen.is_terminal else Screen(width=PLAIN_WIDTH)
 
@@ -69,7 +58,7 @@ def _unlike_losses(results: list[Result]) -> str:
     """That the losses are too far apart for a fair comparison; "" if they are not."""
     compared = [result.reference_loss() for result in results if result.follows_loss]
     losses = [loss for loss in compared if math.isfinite(loss)]
-    if len(losses) < 2 or max(losses) - min(losses) <= COMPARABLE * abs(max(losses, key=abs)):
+    if len(losses) < 2 or max(losses) - min(losses) <= LOSS_TOLERANCE * abs(max(losses, key=abs)):
         return ""
     return (
         f"losses from {min(losses):.4g} to {max(losses):.4g}: what is measured here follows the loss (cross-entropy "
@@ -85,11 +74,11 @@ def print_rows(title: str, rows: Mapping[str, str]) -> None:
     console().print(table)
 
 
-def print_grid(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Words in columns, numbers to the right; nothing is cut."""
+def print_grid(columns: Sequence[Column], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Prints cells in columns; nothing is cut."""
     table = Table(box=box.SIMPLE_HEAD, title=_safe(title) or None, title_justify="left")
-    for header in headers:
-        table.add_column(header, justify="right" if header in NUMERIC else "left", no_wrap=True)
+    for column in columns:
+        table.add_column(column.header, justify=column.justify, no_wrap=True)
     for row in rows:
         table.add_row(*map(_safe, row))
     screen = console()
@@ -133,8 +122,9 @@ def _estimated(name: str, result: Result) -> bool:
 def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
     """The scalars that have a standard error, one a line."""
     table = Table(box=box.SIMPLE_HEAD)
-    for header in (["checkpoint"] if len(rows) > 1 else []) + ["", "estimate", "standard error"]:
-        table.add_column(header, justify="right" if header.endswith(("e", "r")) else "left")
+    several = [Column("checkpoint")] if len(rows) > 1 else []
+    for column in (*several, Column(""), Column.of_numbers("estimate"), Column.of_numbers("standard error")):
+        table.add_column(column.header, justify=column.justify)
     for name, result, _ in rows:
         values = _scalars(result)
         for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR_SUFFIX)]:

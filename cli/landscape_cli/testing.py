@@ -1,9 +1,9 @@
-"""What the pytest fixture does when it is called: settings, measurement, baseline, verdicts."""
+"""The work of the pytest fixture: settings, measurement, baseline, verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,115 +11,138 @@ import pytest
 
 from landscape.conditions import Conditions
 from landscape.errors import UsageError, suggest
-from landscape.fields import Option, described_fields
-from landscape.gates import baseline
-from landscape.gates import measuring as checking
+from landscape.fields import Option, described_fields, translate_aliases
+from landscape.gates.baseline import read_baseline
 from landscape.gates.entry import Entry, short_names
-from landscape.gates.policy import Policy
-from landscape.gates.policy import parse_policy as table
+from landscape.gates.measuring import MeasurementSetup, measure_entry
+from landscape.gates.policy import Policy, parse_policy
 from landscape.gates.verdict import Verdict, judge
 from landscape.loading import load
 from landscape.objective import Objective
 from landscape.plugins import imports
-from landscape_cli import config, options, update
+from landscape_cli import config
 from landscape_cli.config import Settings
-from landscape_cli.config_tables import CHECK
-from landscape_cli.gate import Gate
-from landscape_cli.policies import baseline_file, measurements, rules
+from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
+from landscape_cli.settings_values import record_from_settings
+from landscape_cli.update import missing_numbers, read_for_update, update_baseline
 
 
-def checked(
+def check_checkpoints(
     pytest_config: pytest.Config,
     checkpoints: Sequence[Any],
-    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     name: str | None,
     conditions: Mapping[str, Any],
 ) -> list[Verdict]:
-    """The verdicts of paths, or of Objectives, which need a name; `given` are metrics, tol and kind of the test."""
+    """The verdicts of paths, or of Objectives, which need a name; `arguments` are metrics, tol, kind and baseline."""
     if not checkpoints:
         raise UsageError("no checkpoint is named", fix="landscape_check(path)")
     settings = config.find(start=pytest_config.rootpath)
-    gate = _gate(given, settings)
-    own = given.get("metrics")
-    if own is not None and not own:
-        raise UsageError("metrics names nothing", fix="leave it out for the policy's")
-    policy = (
-        table(gate.kind, own, tol=gate.tol, alpha=gate.alpha) if isinstance(own, Mapping) else rules(gate, settings)
-    )
-    chosen = pytest_config.getoption("--landscape-baseline")
-    path = baseline_file(gate, settings, pytest_config.rootpath)
-    if chosen:
-        path = pytest_config.invocation_params.dir / chosen
-    if "baseline" in given:
-        path = pytest_config.rootpath / given["baseline"]
+    gate = _gate_of_test(arguments, settings)
+    policy = _policy_of_test(arguments, gate, settings)
+    path = _baseline_of_test(pytest_config, arguments, gate, settings)
     updating = pytest_config.getoption("--landscape-update")
-    earlier = (
-        update.earlier(path, policy) if updating else baseline.read_baseline(path, policy.kind)
-    )  # before it is measured
-    work = checking.MeasurementSetup(measurements(policy, settings))
-    pairs = zip(checkpoints, _names(checkpoints, name), strict=True)
-    entries = [_entry(*pair, policy, work, settings, conditions) for pair in pairs]
+    # before anything is measured
+    baseline = read_for_update(path, policy) if updating else read_baseline(path, policy.kind)
+    test = MeasuredTest(policy, MeasurementSetup(gate_analyses(policy, settings)), settings, conditions)
+    pairs = zip(checkpoints, _entry_names(checkpoints, name), strict=True)
+    entries = [test.entry(checkpoint, entry_name) for checkpoint, entry_name in pairs]
     if updating:
-        _update(path, policy, entries)
+        _write_baseline(path, policy, entries)
         if policy.kind == "retrained":  # the baseline's own checkpoints are no candidates
             return []
-        earlier = baseline.read_baseline(path, policy.kind)
-    return [one for one in judge(policy, earlier.entries, entries) if one.status != "stale"]  # other tests check them
+        baseline = read_baseline(path, policy.kind)
+    # what other tests check is stale for this one
+    return [verdict for verdict in judge(policy, baseline.entries, entries) if verdict.status != "stale"]
 
 
-def _gate(given: Mapping[str, Any], settings: Settings) -> Gate:
-    """The gate's options: given in the test, else in the settings."""
-    chosen = _known(Gate, settings.table(CHECK)) | {key: given[key] for key in ("tol", "kind") if key in given}
-    if "metrics" in given and not isinstance(given["metrics"], Mapping):
-        chosen["metric"] = list(given["metrics"])
-    gate: Gate = options.configured(Gate, chosen)
+@dataclass(frozen=True)
+class MeasuredTest:
+    """How the checkpoints of one test are measured."""
+
+    policy: Policy
+    setup: MeasurementSetup
+    settings: Settings
+    conditions: Mapping[str, Any]
+
+    def entry(self, checkpoint: Any, name: str) -> Entry:
+        """The readings of an Objective or of a path, under a name.
+
+        An entry under a name that the test has chosen has no path, so that the baseline must hold that name.
+        """
+        conditions = {key: value for key, value in self.conditions.items() if value is not None}
+        if isinstance(checkpoint, Objective):
+            if conditions:
+                raise UsageError(
+                    f"an Objective is measured as it is, without {', '.join(conditions)}", fix="give a path"
+                )
+            return replace(measure_entry(name, lambda: checkpoint, self.policy, self.setup), path="")
+        if self.settings.path:
+            imports.append_import_folder(self.settings.path.parent)
+        chosen = self._conditions(conditions)
+        entry = measure_entry(name, lambda: load(checkpoint, chosen), self.policy, self.setup)
+        return entry if name == short_names([str(checkpoint)])[0] else replace(entry, path="")
+
+    def _conditions(self, arguments: Mapping[str, Any]) -> Conditions:
+        """The conditions of the call, else those of the settings; raises UsageError for an unknown name."""
+        arguments = translate_aliases(Conditions, arguments)
+        known = {field.name for field in described_fields(Conditions, Option)}
+        if unknown := sorted(arguments.keys() - known):
+            raise UsageError(
+                f"landscape_check takes no {suggest(unknown[0], known)}", fix=f"one of {', '.join(sorted(known))}"
+            )
+        values = _options_of(Conditions, self.settings.defaults(CHECK)) | arguments
+        conditions: Conditions = record_from_settings(Conditions, values, "landscape_check")
+        return conditions
+
+
+def _gate_of_test(arguments: Mapping[str, Any], settings: Settings) -> Gate:
+    """The gate's options: those of the test, else those of the settings."""
+    own = {key: arguments[key] for key in ("tol", "kind") if key in arguments}
+    if "metrics" in arguments and not isinstance(arguments["metrics"], Mapping):
+        own["metric"] = list(arguments["metrics"])
+    gate: Gate = record_from_settings(Gate, _options_of(Gate, settings.table(CHECK)) | own)
     return gate
 
 
-def _names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
-    """What the checkpoints are called in the baseline."""
+def _policy_of_test(arguments: Mapping[str, Any], gate: Gate, settings: Settings) -> Policy:
+    """The policy of the test's metrics, else that of the settings."""
+    metrics = arguments.get("metrics")
+    if metrics is not None and not metrics:
+        raise UsageError("metrics names nothing", fix="leave it out for the policy's")
+    if isinstance(metrics, Mapping):
+        return parse_policy(gate.kind, metrics, tol=gate.tol, alpha=gate.alpha)
+    return gate_policy(gate, settings)
+
+
+def _baseline_of_test(
+    pytest_config: pytest.Config, arguments: Mapping[str, Any], gate: Gate, settings: Settings
+) -> Path:
+    """The baseline's file: that of the test, else of pytest's command line, else of the settings."""
+    folder = pytest_config.rootpath
+    if "baseline" in arguments:
+        return folder / str(arguments["baseline"])
+    if chosen := pytest_config.getoption("--landscape-baseline"):
+        return pytest_config.invocation_params.dir / str(chosen)
+    return baseline_file(gate, settings, folder)
+
+
+def _entry_names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
+    """The names of the checkpoints in the baseline."""
     if name is None:
-        return short_names([str(one) for one in checkpoints])
+        return short_names([str(checkpoint) for checkpoint in checkpoints])
     return [name] if len(checkpoints) == 1 else [f"{name} {index}" for index in range(len(checkpoints))]
 
 
-def _entry(
-    checkpoint: Any,
-    name: str,
-    policy: Policy,
-    work: checking.MeasurementSetup,
-    settings: Settings,
-    conditions: Mapping[str, Any],
-) -> Entry:
-    conditions = {key: value for key, value in conditions.items() if value is not None}
-    if isinstance(checkpoint, Objective) and conditions:
-        raise UsageError(f"an Objective is measured as it is, without {', '.join(conditions)}", fix="give a path")
-    if isinstance(checkpoint, Objective):
-        return replace(checking.measure_entry(name, lambda: checkpoint, policy, work), path="")
-    if settings.path:
-        imports.append_import_folder(settings.path.parent)
-    known = {field.name for field in described_fields(Conditions, Option)}
-    if unknown := sorted(conditions.keys() - known):
-        raise UsageError(
-            f"landscape_check takes no {suggest(unknown[0], known)}", fix=f"one of {', '.join(sorted(known))}"
-        )
-    wanted = _known(Conditions, settings.defaults(CHECK)) | dict(conditions)
-    settled = options.configured(Conditions, wanted, "landscape_check")
-    found = checking.measure_entry(name, lambda: load(checkpoint, settled), policy, work)
-    return (
-        found if name == short_names([str(checkpoint)])[0] else replace(found, path="")
-    )  # a chosen name must be there
-
-
-def _known(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a table are options of the dataclass."""
-    names = {field.name for field in described_fields(kind, Option)}
+def _options_of(record: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a table that are options of the dataclass."""
+    names = {field.name for field in described_fields(record, Option)}
     return {key: value for key, value in table.items() if key in names}
 
 
-def _update(path: Path, policy: Policy, entries: Sequence[Entry]) -> None:
-    """Adds to the baseline; fails the test if a number is missing."""
-    if found := update.missing(policy, entries):
-        checkpoint, metric, reason = found[0]
+def _write_baseline(path: Path, policy: Policy, entries: Sequence[Entry]) -> None:
+    """Adds the entries to the baseline; fails the test if a number is missing."""
+    if missing := missing_numbers(policy, entries):
+        checkpoint, metric, reason = missing[0]
         pytest.fail(f"not written: {metric} of {checkpoint}: {reason.why}\n  fix:  {reason.fix}", pytrace=False)
-    update.write(path, policy, entries, keep=True)
+    update_baseline(path, policy, entries, keep=True)

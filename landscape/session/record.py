@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ class MeasurementRecord:
     attributes: Mapping[str, Any]
     written: tuple[Path, ...] = ()
     problem: OutputError | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was noticed about the objective and the measurement, in sentences."""
+        return list(json.loads(self.attributes["notes"]))
 
     def document(self) -> dict[str, Any]:
         """The record as plain data for JSON."""

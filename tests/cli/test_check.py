@@ -487,7 +487,7 @@ class TestSettings:
             ("[check.metrics]\n'eig.loss' = 0.02", "eig.loss = 0.02"),
             ("[check.egi]\nk = 1", "[check] has no table egi (did you mean eig?)"),
             ("[check.eig]\nkk = 1", "[check.eig] has no setting kk"),
-            ("[check.eig]\nk = 'many'", "[check.eig]: Invalid value for '--k'"),
+            ("[check.eig]\nk = 'many'", "[check.eig]: k is 'many', not a whole number"),
             ("[check.eig]\nk = 0", "--k is 0"),
             ("[check.eig]\nk = true", "[check.eig]: k is True"),
             ("[check.eig]\nk = [1, 2]", "[check.eig]: k is [1, 2]"),

@@ -29,7 +29,7 @@ def test_the_next_command_has_a_place_for_what_is_missing(capsys: Captured) -> N
     assert "next:  landscape eig plain.pt --model model.py:build --data data.py:batches\n" in out
     assert "2 tensors (2 float32), 8 numbers in state_dict" in out
     assert "model_ema (--weights ema)" in out
-    assert "not told: --model, or model = ... in landscape.toml" in out
+    assert "not named: --model, or model = ... in landscape.toml" in out
 
 
 def test_the_next_command_of_a_checkpoint_that_describes_itself_runs(capsys: Captured) -> None:

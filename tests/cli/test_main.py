@@ -127,7 +127,7 @@ class TestEig:
         def full(*arguments: object, **named: object) -> None:
             raise OutputError("no space left")
 
-        monkeypatch.setattr("landscape.session.write_results", full)
+        monkeypatch.setattr("landscape.session.driver.write_results", full)
         assert status(["eig", "mlp.pt", "-k", "1"]) == 2
         out, err = capsys.readouterr()
         assert "eigenvalues" in out

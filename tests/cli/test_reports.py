@@ -13,7 +13,17 @@ from gating import METRIC, entry, run
 from landscape.gates.comparison import Comparison
 from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import Status, Verdict, judge
-from landscape_cli.reports import ANNOTATIONS, FORMATS, Report, as_json, github, junit, markdown, rows, text
+from landscape_cli.reports import (
+    FORMATS,
+    MAX_ANNOTATIONS,
+    Report,
+    as_github,
+    as_json,
+    as_junit,
+    as_markdown,
+    as_text,
+    report_rows,
+)
 
 # https://docs.github.com/actions/reference/workflow-commands: ::command key={value},...::{message}
 COMMAND = re.compile(r"::(error|warning|notice) title=([^,:\r\n]*)::([^\r\n]*)")
@@ -37,7 +47,7 @@ REAL = Report(
 def test_real_verdicts_are_told_in_every_format() -> None:
     for name, form in FORMATS.items():
         assert METRIC in form(REAL).replace("\\", ""), name
-    assert rows(REAL)[0][2:5] == ("3", "3.1", "+3.33 %")
+    assert report_rows(REAL)[0][2:5] == ("3", "3.1", "+3.33 %")
 
 
 @pytest.mark.parametrize(
@@ -60,14 +70,14 @@ def test_the_exit_code_is_the_worst_and_an_error_hides_no_regression(
 
 class TestText:
     def test_each_verdict_says_why_and_what_to_do_and_a_count_ends_it(self) -> None:
-        lines = text(REPORT).splitlines()
+        lines = as_text(REPORT).splitlines()
         assert lines[0] == f"regression: {METRIC} of a.pt: because"
         assert lines[1] == "  fix:  do this"
         assert lines[-1].startswith("1 regression, 1 inconclusive, 1 warning, 1 stale, 1 improvement, 1 pass (same-w")
 
     def test_notes_are_told_even_of_a_pass(self) -> None:
         report = Report("same-weights", "b", [Verdict(METRIC, "a.pt", "pass", notes=("torch 3 here",))])
-        assert f"note: {METRIC} of a.pt: torch 3 here" in text(report)
+        assert f"note: {METRIC} of a.pt: torch 3 here" in as_text(report)
 
 
 class TestJson:
@@ -87,14 +97,14 @@ class TestJson:
 
 class TestGithub:
     def test_every_line_is_a_workflow_command(self) -> None:
-        lines = github(REPORT).splitlines()
+        lines = as_github(REPORT).splitlines()
         found = [COMMAND.fullmatch(line) for line in lines]
         assert all(found)
         assert [match[1] for match in found if match] == ["error", "error", "warning", "warning", "notice"]
 
     def test_what_would_end_a_command_is_escaped(self) -> None:
         nasty = made("regression", "eig.layer_eigenvalue[a,b:c%]", "100 %\nof\r::error::it")
-        (line,) = github(Report("same-weights", "b", [nasty])).splitlines()
+        (line,) = as_github(Report("same-weights", "b", [nasty])).splitlines()
         match = COMMAND.fullmatch(line)
         assert match
         assert "%25" in match[3]
@@ -106,20 +116,20 @@ class TestGithub:
         several = [made("warning", f"eig.eigenvalues[{i}]") for i in range(count - 1)] + [
             made("regression", "trace.trace")
         ]
-        lines = github(Report("same-weights", "b", several)).splitlines()
-        assert len(lines) == min(count, ANNOTATIONS)
+        lines = as_github(Report("same-weights", "b", several)).splitlines()
+        assert len(lines) == min(count, MAX_ANNOTATIONS)
         assert "trace.trace" in lines[0]
-        assert (f"and {count - 9} more" in lines[-1]) == (count > ANNOTATIONS)
+        assert (f"and {count - 9} more" in lines[-1]) == (count > MAX_ANNOTATIONS)
 
     def test_what_is_left_over_is_as_bad_as_its_worst(self) -> None:
         several = [made("regression", f"eig.eigenvalues[{i}]") for i in range(12)]
-        assert github(Report("same-weights", "b", several)).splitlines()[-1].startswith("::error ")
+        assert as_github(Report("same-weights", "b", several)).splitlines()[-1].startswith("::error ")
 
     def test_a_plain_pass_says_nothing_and_one_that_noise_may_hide_does(self) -> None:
-        assert github(Report("same-weights", "b", [made("pass")])) == ""
+        assert as_github(Report("same-weights", "b", [made("pass")])) == ""
         hidden = Report("same-weights", "b", [replace(made("pass"), notes=("beyond the tolerance, but within noise",))])
-        assert github(hidden).startswith("::notice ")
-        assert "- eig.eigenvalues\\[0\\] of a.pt" in markdown(hidden)
+        assert as_github(hidden).startswith("::notice ")
+        assert "- eig.eigenvalues\\[0\\] of a.pt" in as_markdown(hidden)
 
 
 class TestHostileNames:
@@ -137,7 +147,7 @@ class TestHostileNames:
 
 class TestJunit:
     def test_the_counts_are_those_of_the_cases(self) -> None:
-        suites = ElementTree.fromstring(junit(replace(REPORT, failures=[("b.pt", "cannot be read")])))
+        suites = ElementTree.fromstring(as_junit(replace(REPORT, failures=[("b.pt", "cannot be read")])))
         (suite,) = suites
         cases = suite.findall("testcase")
         for element in (suites, suite):
@@ -153,7 +163,7 @@ class TestJunit:
 
     def test_text_that_is_no_xml_is_made_so(self) -> None:
         nasty = made("regression", 'eig.layer_eigenvalue[<a>&"]', "\x1b[31m & <b>\x00")
-        suites = ElementTree.fromstring(junit(Report("same-weights", "b", [nasty])))
+        suites = ElementTree.fromstring(as_junit(Report("same-weights", "b", [nasty])))
         failure = suites.find("testsuite/testcase/failure")
         assert failure is not None
         assert "& <b>" in (failure.get("message") or "")
@@ -162,11 +172,11 @@ class TestJunit:
 class TestMarkdown:
     def test_the_table_has_as_many_cells_in_each_row(self) -> None:
         nasty = made("regression", "eig.layer_eigenvalue[a|b]", "one\ntwo | <b>")
-        lines = markdown(Report("same-weights", "b", [*REPORT.verdicts, nasty])).splitlines()
+        lines = as_markdown(Report("same-weights", "b", [*REPORT.verdicts, nasty])).splitlines()
         table = [line for line in lines if line.startswith("|")]
         assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
         assert len(table) == 2 + len(REPORT.verdicts) + 1
         assert "two \\| \\<b\\>" in "\n".join(lines)
 
     def test_the_heading_says_the_outcome(self) -> None:
-        assert markdown(REPORT).startswith("### landscape check: 1 regression, 1 inconclusive")
+        assert as_markdown(REPORT).startswith("### landscape check: 1 regression, 1 inconclusive")

@@ -21,11 +21,11 @@ from landscape.gates.verdict import Verdict, exit_code, judge
 from landscape.objective import Objective
 from landscape.storage.read import read_results
 from landscape.zoo import digits
-from landscape_cli.options import configured
+from landscape_cli.settings_values import record_from_settings
 
 CHECKPOINT = SAMPLES / "digits-mlp.pt"
 POLICY = parse_policy()
-ANALYSES = [configured(kind, DEFAULT_OPTIONS[kind.name]) for kind in (Eig, Trace, Sharpness)]
+ANALYSES = [record_from_settings(kind, DEFAULT_OPTIONS[kind.name]) for kind in (Eig, Trace, Sharpness)]
 
 
 def measured(load: Callable[[], Objective], seed: int = 0) -> Entry:

@@ -1,0 +1,19 @@
+"""Columns of printed tables: their headers, and on which side their cells stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's header and alignment."""
+
+    header: str
+    justify: Literal["left", "right"] = "left"
+
+    @classmethod
+    def of_numbers(cls, header: str) -> Column:
+        """A column of numbers, which stand to the right."""
+        return cls(header, "right")
