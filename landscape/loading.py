@@ -19,7 +19,7 @@ from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, Source
-from landscape.tasks import task as tasks
+from landscape.tasks.task import Task, find_task
 
 
 def load(
@@ -40,7 +40,7 @@ def load(
     conditions = conditions or Conditions(**named)
     validate(conditions)
     checkpoint = checkpoints.read(path, weights=conditions.weights, trust=conditions.trust)
-    task = tasks.find_task(checkpoint, conditions, origins)
+    task = find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
     model = task.build()
@@ -94,7 +94,7 @@ def _preconditioner_source(
     return read
 
 
-def _notes(task: tasks.Task, checkpoint: checkpoints.Checkpoint, stripped: str, dtype: str) -> tuple[str, ...]:
+def _notes(task: Task, checkpoint: checkpoints.Checkpoint, stripped: str, dtype: str) -> tuple[str, ...]:
     """What the loading found where, and what it did to the checkpoint's names and numbers."""
     notes = [
         *(f"{kind}: {name}" for kind, name in task.resolved_from.items()),
@@ -106,7 +106,7 @@ def _notes(task: tasks.Task, checkpoint: checkpoints.Checkpoint, stripped: str, 
     return tuple(filter(None, notes))
 
 
-def _require_proportion(task: tasks.Task, checkpoint: checkpoints.Checkpoint) -> None:
+def _require_proportion(task: Task, checkpoint: checkpoints.Checkpoint) -> None:
     """Raises CheckpointError if the model that a checkpoint describes is much larger than its weights.
 
     A small file could otherwise ask for a model that fills the memory. The model's size is found on torch's meta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from conftest import SAMPLES, tanh_net
 
 import landscape
 from landscape import Objective
+from landscape.checkpoints import Checkpoint, Spec
+from landscape.conditions import Conditions
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation.populations import population, populations, sample_digests
+from landscape.tasks.task import find_task
 
 
 def test_the_checkpoint_names_its_own_and_they_share_model_and_loss() -> None:
@@ -65,11 +69,10 @@ def test_what_fails_is_named() -> None:
 
 def test_a_hostile_description_causes_no_import() -> None:
     data = (torch.zeros(2, 5), torch.zeros(2, dtype=torch.long))
-    from landscape.checkpoints import Spec
-    from landscape.tasks.task import _populations
-
-    spec = Spec(populations={"a": {"data": "os:system"}, "b": ["x"], "c": {"data": 3}})  # type: ignore[dict-item]
-    made = _populations(spec, "evil.pt", ())
+    hostile: dict[str, Any] = {"a": {"data": "os:system"}, "b": ["x"], "c": {"data": 3}}
+    spec = Spec(model="mlp", data="digits", populations=hostile)
+    checkpoint = Checkpoint(Path("evil.pt"), sha256="", format="torch", tensors={}, spec=spec)
+    made = find_task(checkpoint, Conditions()).populations
     objective = Objective(tanh_net(), data, "cross_entropy", populations=made)
     with pytest.raises(TaskError, match="population a: there is no data called os:system"):
         populations(objective)

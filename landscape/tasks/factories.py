@@ -1,0 +1,134 @@
+"""Names of models, data sets and losses, turned into calls without arguments; only the user's names are imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from landscape.conditions import DATA_FILES
+from landscape.errors import LandscapeError, TaskError, UsageError, listing, suggest
+from landscape.losses.huggingface import HF
+from landscape.losses.protocol import Loss
+from landscape.losses.user import as_loss
+from landscape.plugins import registry
+from landscape.plugins.imports import import_object
+from landscape.tasks.batch_files import read_batch_file
+
+Kind = Literal["model", "data", "loss"]
+GROUPS: Mapping[Kind, str] = {"model": "models", "data": "data", "loss": "losses"}  # of the registry
+
+
+@dataclass(frozen=True)
+class ObjectName:
+    """The name of a model, a data set or a loss, and who gave it: the user, or the file at `where`.
+
+    A name that a file gave is looked up among the registered names. It is imported only from a module in `trusted`.
+    """
+
+    kind: Kind
+    name: str
+    by_user: bool
+    where: str = ""
+    trusted: tuple[str, ...] = ()
+
+    def factory(self, args: dict[str, Any]) -> Callable[[], Any]:
+        """A call without arguments that makes the object; raises TaskError for a name that stands for nothing."""
+        group = GROUPS[self.kind]
+        if self.name in registry.registered_objects(group):
+            return _call_factory(self, registry.load_registered(group, self.name), args)
+        if self._importable:
+            return _call_factory(self, import_object(self.name), args)
+        if self.kind == "data" and self.by_user and Path(self.name).suffix in DATA_FILES:
+            return lambda: read_batch_file(Path(self.name))
+        if self.by_user and self.name.endswith(".py"):
+            raise TaskError(f"{self.name} is a file: name a function in it", fix=f"--{self.kind} {self.name}:FUNCTION")
+        raise self._unknown()
+
+    def loss(self) -> Loss | str:
+        """The loss of that name, or `hf` for a model's own; raises TaskError for a name that stands for nothing."""
+        if self.name == HF:
+            return self.name
+        if self.name in registry.registered_objects("losses"):
+            return as_loss(registry.load_registered("losses", self.name))
+        if self._importable:
+            return as_loss(import_object(self.name))
+        raise self._unknown()
+
+    @property
+    def _importable(self) -> bool:
+        return ":" in self.name and (self.by_user or in_trusted_module(self.name, self.trusted))
+
+    def _unknown(self) -> TaskError:
+        known = registry.registered_objects(GROUPS[self.kind])
+        files = f", or --data FILE ({', '.join(DATA_FILES)})" if self.kind == "data" else ""
+        choices = (
+            f"one of {listing(known, 12)}, or --{self.kind} pkg.mod:name, or --{self.kind} path/file.py:name{files}"
+        )
+        if self.by_user:
+            return TaskError(f"there is no {self.kind} called {suggest(self.name, known)}", fix=choices)
+        module = self.name.rpartition(":")[0]
+        setting = f'trusted-modules = ["{module}"]  in landscape.toml'
+        trust = f"\n        (or, if that module is yours: --trusted-modules {module}, or  {setting})" if module else ""
+        return TaskError(
+            f"there is no {self.kind} called {suggest(self.name, known)}, which {self.where} names",
+            why="a name inside a file is looked up among registered ones, never imported" if module else "",
+            fix=choices + trust,
+        )
+
+
+def in_trusted_module(name: str, modules: tuple[str, ...]) -> bool:
+    """Whether `pkg.mod:name` lies in one of the modules, or in a package below one."""
+    module = name.rpartition(":")[0]
+    if not all(part.isidentifier() for part in module.split(".")):  # a path would lead out of the module
+        return False
+    return any(module == trusted or module.startswith(trusted + ".") for trusted in modules)
+
+
+def parse_arguments(flag: str, pairs: tuple[str, ...], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`key=value` pairs over the defaults; values are Python literals where they read as such, else text.
+
+    Raises UsageError, which names the `flag`, for a pair of another form.
+    """
+    parsed = dict(defaults)
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"{flag} {pair!r} is not key=value", fix=f"{flag} width=64")
+        try:
+            parsed[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed[key] = value
+    return parsed
+
+
+def named_data(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
+    """A call that makes the data that the user named; `pairs` are arguments `key=value` of a population.
+
+    Raises TaskError for a name that stands for nothing.
+    """
+    return ObjectName("data", name, by_user=True, trusted=trusted).factory(parse_arguments("--population", pairs, {}))
+
+
+def _call_factory(name: ObjectName, target: Any, args: dict[str, Any]) -> Callable[[], Any]:
+    """A call of the target with the arguments; an object that is no factory is returned as it is."""
+
+    def make() -> Any:
+        if not callable(target) or isinstance(target, nn.Module):
+            return target
+        try:
+            return target(**args)
+        except LandscapeError:
+            raise
+        except (Exception, SystemExit) as error:  # the user's own code may raise anything
+            raise TaskError(
+                f"{name.kind} factory {name.name}({', '.join(f'{k}={v!r}' for k, v in args.items())}) failed: "
+                f"{type(error).__name__}: {error}",
+                fix=f"--{name.kind}-arg key=value sets its arguments; --debug shows the traceback",
+            ) from error
+
+    return make
