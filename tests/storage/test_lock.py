@@ -31,7 +31,7 @@ class TestLock:
             (tmp_path / f".{output.name}.lock").write_text("another's")
         assert [path.name for path in tmp_path.iterdir()] == [f".{output.name}.lock"]
 
-    @pytest.mark.parametrize("content", ["dead", "", "{}"], ids=["dead-process", "unsigned", "no-pid"])
+    @pytest.mark.parametrize("content", ["dead", "", "{}", "[1]"], ids=["dead-process", "unsigned", "no-pid", "a-list"])
     def test_a_lock_whose_process_is_gone_is_taken_over(self, tmp_path: Path, content: str) -> None:
         output = tmp_path / "a.landscape.h5"
         if content == "dead":
@@ -46,6 +46,28 @@ class TestLock:
         with hold_lock(output):
             pass
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("known", [True, False], ids=["signed-with-the-boot", "of-an-earlier-version"])
+    def test_a_lock_from_before_a_restart_of_the_machine_is_taken_over(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+    ) -> None:
+        """After a restart another process may have the same number, started at the same tick."""
+        output, boot = tmp_path / "a.landscape.h5", tmp_path / "boot_id"
+        monkeypatch.setattr("landscape.storage.lock.BOOT_ID", boot)
+        boot.write_text("monday\n")
+        with hold_lock(output):
+            signed = json.loads((tmp_path / f".{output.name}.lock").read_text())
+        assert signed["boot"] == "monday"
+        if not known:
+            del signed["boot"]
+        (tmp_path / f".{output.name}.lock").write_text(json.dumps(signed))
+        with pytest.raises(OutputError, match="is being written by process"), hold_lock(output):
+            pass
+        boot.write_text("tuesday\n")
+        if known:
+            with hold_lock(output):
+                pass
+            assert not (tmp_path / f".{output.name}.lock").exists()
 
     def test_a_lock_of_another_host_is_left_alone(self, tmp_path: Path) -> None:
         lock = tmp_path / ".a.landscape.h5.lock"
