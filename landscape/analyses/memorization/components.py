@@ -34,11 +34,11 @@ def weight_matrices(objective: Objective, layers: Sequence[LinearMap]) -> dict[s
 
 def input_eigenbases(factors: Mapping[str, Factor]) -> dict[str, Eigenbasis]:
     """The eigenvectors of each layer's A, computed once for all layers that share an A."""
-    bases: dict[int, Eigenbasis] = {}
+    bases: dict[int, Eigenbasis] = {}  # by the id of the sums, which `factors` holds
     for factor in factors.values():
-        if factor.activations.data_ptr() not in bases:
-            bases[factor.activations.data_ptr()] = eigenbasis(factor.a)
-    return {name: bases[factor.activations.data_ptr()] for name, factor in factors.items()}
+        if id(factor.activations) not in bases:
+            bases[id(factor.activations)] = eigenbasis(factor.a)
+    return {name: bases[id(factor.activations)] for name, factor in factors.items()}
 
 
 def kfac_components(weights: Mapping[str, Tensor], factors: Mapping[str, Factor]) -> dict[str, RotatedComponents]:
