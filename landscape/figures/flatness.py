@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def panels(result: FlatnessResult) -> int:
+    """One for the curves, one for several ascents, and one for layers if there are any."""
     return 1 + (len(result.start) > 1) + (result.layer is not None)
 
 
 def draw(result: FlatnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """The curves, the ascents if there were several, and the layers if asked for."""
+    """Draws r1 and r0 with their laws, the ascents if there were several, and the layers if there are any."""
     _draw_curves(result, axes[0])
     if len(result.start) > 1:
         rises = result.excess * result.rho

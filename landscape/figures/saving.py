@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import UsageError
-from landscape.figures import surface
+from landscape.figures import surface, surface_solid
 from landscape.figures.registry import FIGURES, panel_count
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
@@ -47,7 +47,7 @@ def save_figure(
     if not count:
         raise UsageError("this result has no picture", fix="landscape show prints its numbers")
     _, draw = FIGURES[type(result)]
-    draw = surface.draw_solid if solid else draw
+    draw = surface_solid.draw_solid if solid else draw
     _save_panels(path, 1 if solid else count, title, fingerprint, lambda axes: draw(result, axes, beside))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from landscape.figures.curves import draw_ascents, law_radii, line_style, set_log_axes
 from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
 
-FAR = 30.0  # a level further away from the highest point is not shown
+LEVEL_REACH = 30.0  # the loss and the rounding are drawn as levels only within this factor of the highest rise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,65 +19,75 @@ if TYPE_CHECKING:
 
 
 def panels(result: SharpnessResult) -> int:
-    return 1 + _several(result) + (result.layer is not None)
+    """One for the curves, one for several ascents, and one for layers if there are any."""
+    return 1 + _has_ascents(result) + (result.layer is not None)
 
 
 def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """The curves, the ascents if there were several, and the layers if asked for."""
+    """Draws the rises with their laws, the ascents if there were several, and the layers if there are any."""
     _draw_curves(result, axes[0])
-    if _several(result):
+    if _has_ascents(result):
         assert result.start is not None
         assert result.start_rises is not None
         assert result.s_max is not None
-        draw_ascents(
-            axes[1], result.start, result.start_rises, result.s_max, result.rho, "rise of the loss in each ascent"
-        )
+        name = "rise of the loss in each ascent"
+        draw_ascents(axes[1], result.start, result.start_rises, result.s_max, result.rho, name)
     if result.layer is not None:
         draw_layer_bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
 
 
 def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
-    drawn = []
-    if result.s_max is not None:
-        drawn.append(result.s_max)
-        axes.plot(
-            result.rho, result.s_max, line_style(result.rho, "o"), color=BLUE, markersize=5,
-            label="s_max, worst case (lower bound)",
-        )  # fmt: skip
-        radii, curvature = law_radii(result.rho), max(result.scaled_curvature or 0.0, 0.0)
-        linear = float(result.scaled_gradient or 0.0)
-        round_ball = result.s_max_law is not None and not np.allclose(result.s_max_law, result.rho * linear)
-        law = radii * linear + (radii**2 * curvature / 2 if round_ball else 0.0)
-        label = r"$\rho\,\|c\,g\|_*" + (r" + \rho^2 \lambda / 2$" if round_ball else "$")
-        axes.plot(radii, law, "--", color=BLUE, linewidth=1, alpha=0.7, label=label)
-        if not result.resolved.all():
-            low = ~result.resolved
-            axes.plot(result.rho[low], result.s_max[low], "o", color="white", markersize=2.5)
-    if result.s_avg is not None and result.s_avg_interval is not None and result.average_rho is not None:
-        drawn.append(result.s_avg)
-        half = np.ptp(result.s_avg_interval, axis=1) / 2
-        axes.errorbar(
-            result.average_rho, result.s_avg, yerr=half, fmt=line_style(result.rho, "s"), color=ORANGE, markersize=4.5,
-            capsize=3,            label="s_avg, mean under noise (95 %)",
-        )  # fmt: skip
-        if result.s_avg_law is not None:
-            radii = law_radii(result.average_rho)
-            law = result.s_avg_law[0] * (radii / result.average_rho[0]) ** 2
-            axes.plot(
-                radii, law, ":", color=ORANGE, linewidth=1.5, alpha=0.8, label=r"half the trace of $CHC$ times variance"
-            )
-    highest = float(np.nanmax(np.concatenate(drawn)))
+    rises = [*_draw_worst_case(result, axes), *_draw_average_case(result, axes)]
+    highest = float(np.nanmax(np.concatenate(rises)))
     noise = [] if result.average_rho is None else [result.average_rho]
     balls = [] if result.s_max is None else [result.rho]
-    set_log_axes(axes, np.concatenate([*balls, *noise]), np.concatenate(drawn))
-    for level, name, line in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
-        if highest / FAR < level < highest * FAR:
-            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=name)
+    set_log_axes(axes, np.concatenate([*balls, *noise]), np.concatenate(rises))
+    for level, name, style in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
+        if highest / LEVEL_REACH < level < highest * LEVEL_REACH:
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=style, label=name)
     axes.set_xlabel(r"radius of the ball, or size of the noise on each weight, $\rho$", fontsize=9)
     axes.set_ylabel("rise of the mean loss")
     axes.set_title(f"loss {result.loss:.4g}, batches of {result.m:,} of {result.samples:,} samples", fontsize=10)
     axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper left")
 
 
-def _several(result: SharpnessResult) -> bool:
+def _draw_worst_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
+    """Draws s_max with its law, unresolved points hollow; returns the rises, if they were measured."""
+    if result.s_max is None:
+        return []
+    axes.plot(
+        result.rho, result.s_max, line_style(result.rho, "o"), color=BLUE, markersize=5,
+        label="s_max, worst case (lower bound)",
+    )  # fmt: skip
+    radii, curvature = law_radii(result.rho), max(result.scaled_curvature or 0.0, 0.0)
+    linear = float(result.scaled_gradient or 0.0)
+    is_l2 = result.s_max_law is not None and not np.allclose(result.s_max_law, result.rho * linear)
+    law = radii * linear + (radii**2 * curvature / 2 if is_l2 else 0.0)
+    label = r"$\rho\,\|c\,g\|_*" + (r" + \rho^2 \lambda / 2$" if is_l2 else "$")
+    axes.plot(radii, law, "--", color=BLUE, linewidth=1, alpha=0.7, label=label)
+    unresolved = ~result.resolved
+    if unresolved.any():
+        axes.plot(result.rho[unresolved], result.s_max[unresolved], "o", color="white", markersize=2.5)
+    return [result.s_max]
+
+
+def _draw_average_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
+    """Draws s_avg with its intervals and its law; returns the rises, if they were measured."""
+    if result.s_avg is None or result.s_avg_interval is None or result.average_rho is None:
+        return []
+    half = np.ptp(result.s_avg_interval, axis=1) / 2
+    axes.errorbar(
+        result.average_rho, result.s_avg, yerr=half, fmt=line_style(result.rho, "s"), color=ORANGE, markersize=4.5,
+        capsize=3, label="s_avg, mean under noise (95 %)",
+    )  # fmt: skip
+    if result.s_avg_law is not None:
+        radii = law_radii(result.average_rho)
+        law = result.s_avg_law[0] * (radii / result.average_rho[0]) ** 2
+        label = r"half the trace of $CHC$ times variance"
+        axes.plot(radii, law, ":", color=ORANGE, linewidth=1.5, alpha=0.8, label=label)
+    return [result.s_avg]
+
+
+def _has_ascents(result: SharpnessResult) -> bool:
+    """Whether several ascents are to be compared."""
     return result.start is not None and len(result.start) > 1

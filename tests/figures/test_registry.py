@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from conftest import tanh_net
+from torch import Tensor
+
+import landscape
+from landscape import Measures, Objective
 from landscape.analyses import ANALYSES
 from landscape.analyses.direction import DirectionResult
 from landscape.analyses.eig import EigResult
@@ -22,3 +27,11 @@ def test_a_result_is_drawn_if_it_has_panels(eig_result: EigResult) -> None:
 def test_what_is_no_result_is_not_drawn() -> None:
     assert panel_count("text") == 0
     assert not drawn("text")
+
+
+Data = tuple[Tensor, Tensor]
+
+
+def test_a_few_numbers_have_no_picture(classification: Data) -> None:
+    result = landscape.run(Measures(draws=0), Objective(tanh_net(), [classification], "cross_entropy"))
+    assert not drawn(result)

@@ -1,0 +1,23 @@
+"""Labels of a surface's figure: axes, and names cut to a length that fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from landscape.analyses.surfaces.result import SurfaceResult
+
+MAX_LETTERS = 56  # of a name in a title or legend
+
+
+def axis_label(result: SurfaceResult, name: str) -> str:
+    """The name of an axis, with the share of a trajectory's variance along it."""
+    explained = getattr(result, f"explained_{name}")
+    return name if explained is None else f"{name} ({100 * explained:.3g} % of the variance)"
+
+
+def shorten(text: str) -> str:
+    """Text for a title or legend: the middle of a long one is left out, and dollars are escaped from math mode."""
+    half = MAX_LETTERS // 2
+    cut = text if len(text) <= MAX_LETTERS else f"{text[:half]}...{text[-half:]}"
+    return cut.replace("$", r"\$")
