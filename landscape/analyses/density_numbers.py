@@ -72,7 +72,7 @@ def _numbers(rule: QuadratureRule, half: QuadratureRule, floor: float) -> dict[s
         ("k_h1", quadrature.jackknife, quadrature.negative_ratio),
         ("bulk_condition", quadrature.spread, quadrature.bulk_condition),
     ):
-        numbers[name] = estimate(rule, number).beside(estimate(half, number))
+        numbers[name] = estimate(rule, number).with_quadrature_error(estimate(half, number))
     negative = quadrature.jackknife(rule, lambda part: quadrature.negative_mass(part, floor))
     undecided = 0.0 if rule.exact else quadrature.negative_mass_uncertainty(rule, floor)
     largest_error = max(negative.value, 1 - negative.value)  # of a share, which lies between 0 and 1

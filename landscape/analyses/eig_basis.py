@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from landscape.algorithms.lanczos.certificate import search_length
 from landscape.algorithms.lanczos.lanczos import fewest_rows
 from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.compute.budget import room
@@ -41,7 +42,7 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
     if k > size:
         raise UsageError(f"-k {k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
     # the certificate's bound holds for searches without a restart, and a second search may follow the first
-    search = search_target(analysis).search_length(2, size) if analysis.certify else 0
+    search = search_length(search_target(analysis), 2, size) if analysis.certify else 0
     default = max(DEFAULT_ROWS[0] * k + DEFAULT_ROWS[1] * block, fewest_rows(k, block) + search * block)
     fewest = min(max(fewest_rows(k, block), k + (search + 1) * block + 1), size)
     beside = _fitting_rows(objective, objective.device)

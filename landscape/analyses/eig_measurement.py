@@ -13,7 +13,7 @@ import torch
 from landscape.algorithms.estimators.resampling import standard_errors
 from landscape.algorithms.lanczos import lanczos, ritz
 from landscape.algorithms.lanczos.basis import allocate, orthogonalize
-from landscape.algorithms.lanczos.certificate import certificate
+from landscape.algorithms.lanczos.certificate import certificate, search_length
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import LanczosState
 from landscape.algorithms.snapshots import restore, snapshot
@@ -54,7 +54,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
     phases = Phases(resume)
     state = yield from phases.run("all", partial(_search, analysis, operator, rows, wanted))
     pairs = ritz.rayleigh_ritz(ritz.ritz_pairs(state, wanted), state, wanted)
-    converged = ritz.have_converged(pairs, state, analysis.tol)
+    converged = ritz.is_converged(pairs, state, analysis.tol)
     pad = partial(_pad, analysis.k)
     result = EigResult(
         eigenvalues=pad(pairs.values),
@@ -93,7 +93,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
 def plan(analysis: Eig, objective: Objective) -> Plan:
     """Bytes of the basis and of the graphs, products until convergence with one search, and their seconds."""
     rows, block = plan_basis(analysis, objective), analysis.block
-    search = search_target(analysis).search_length(1, objective.space.size)
+    search = search_length(search_target(analysis), 1, objective.space.size)
     search = search * block + (search > 0)  # one more measures the rounding
     expected = EXPECTED_PRODUCTS[0] * analysis.k + EXPECTED_PRODUCTS[1] + EXPECTED_PRODUCTS[2] * (block - 1)
     expected = min(round(expected) + search, analysis.max_products)
@@ -148,12 +148,12 @@ def _progress(analysis: Eig, state: LanczosState, wanted: WantedPairs) -> Progre
     pairs = ritz.ritz_pairs(state, wanted)
     note = f"{state.products} products"
     if state.cycle:
-        length = wanted.search_length(state.cycle, state.basis.shape[1])
+        length = search_length(wanted, state.cycle, state.basis.shape[1])
         note += f", looking for skipped values {min(state.cycle_steps, length)}/{length}"
     elif len(pairs.values):
         note += f", largest {pairs.values[0]:.5g}"
     return Progress(
-        int(ritz.have_converged(pairs, state, analysis.tol).sum()), analysis.k, note, partial(snapshot, state)
+        int(ritz.is_converged(pairs, state, analysis.tol).sum()), analysis.k, note, partial(snapshot, state)
     )
 
 

@@ -1,4 +1,4 @@
-"""Operations on orthonormal rows, and on the small dense matrices that belong to them."""
+"""Operations on the orthonormal rows of a Lanczos basis, and on the small dense matrices beside it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 from landscape import seeds
 from landscape.errors import NumericalError
 
-NOISE = 10  # in machine epsilons of the operator's scale: below it a vector or a residual is rounding error
-SWEEPS = 2  # "twice is enough" (Parlett 1980, section 6.9)
-CHUNK = 1 << 20  # coordinates rotated at once: bounds the temporary memory of a restart
-CHUNK_NUMBERS = 1 << 26  # of rows brought over at once: bounds the memory of a basis that lies elsewhere
+ROUNDING_EPSILONS = 10  # a residual of so many machine epsilons, times the operator's scale, is rounding error
+ORTHOGONALIZATION_SWEEPS = 2  # "twice is enough" (Parlett 1980, section 6.9)
+ROTATION_CHUNK = 1 << 20  # coordinates rotated together: bounds the temporary memory of a restart
+TRANSFER_NUMBERS = 1 << 26  # numbers of rows in host memory that are copied to the device together
 
 
 def allocate(shape: tuple[int, ...], like: Tensor, *, spill: bool = False) -> Tensor:
@@ -26,81 +26,81 @@ def allocate(shape: tuple[int, ...], like: Tensor, *, spill: bool = False) -> Te
 
 
 def orthogonalize(vectors: Tensor, rows: Tensor) -> np.ndarray:
-    """Takes the components along n rows out of b vectors `(b, P)`, in place, and returns them: `(n, b)`, float64.
+    """Subtracts from b vectors `(b, P)`, in place, their components along n rows; returns these `(n, b)`, float64.
 
-    The rows may lie in other memory; they are then brought over in chunks.
+    Rows in other memory are copied to the vectors' device in chunks.
     """
     total = torch.zeros((len(rows), len(vectors)), dtype=vectors.dtype, device=vectors.device)
-    for _ in range(SWEEPS):
-        for place, some in _near(rows, vectors):
+    for _ in range(ORTHOGONALIZATION_SWEEPS):
+        for first, chunk in _chunks_beside(rows, vectors):
             if len(vectors) == 1:
-                overlaps = (some @ vectors[0])[:, None]
-                vectors[0].addmv_(some.T, overlaps[:, 0], alpha=-1)
+                overlaps = (chunk @ vectors[0])[:, None]
+                vectors[0].addmv_(chunk.T, overlaps[:, 0], alpha=-1)
             else:
-                overlaps = some @ vectors.T
-                vectors.addmm_(overlaps.T, some, alpha=-1)
-            total[place : place + len(some)] += overlaps
+                overlaps = chunk @ vectors.T
+                vectors.addmm_(overlaps.T, chunk, alpha=-1)
+            total[first : first + len(chunk)] += overlaps
     return total.double().cpu().numpy()
 
 
-def _near(rows: Tensor, vectors: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The rows where the vectors are, with the place of the first: all at once, or in chunks of pinned memory."""
-    if not _apart(rows, vectors):
+def _chunks_beside(rows: Tensor, vectors: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The rows on the vectors' device with the index of the first: all of them, or chunks of pinned memory."""
+    if not _on_other_device(rows, vectors):
         yield 0, rows
         return
-    count = max(1, CHUNK_NUMBERS // rows.shape[1])
-    for place in range(0, len(rows), count):
-        yield place, rows[place : place + count].to(vectors.device, non_blocking=True)
+    count = max(1, TRANSFER_NUMBERS // rows.shape[1])
+    for first in range(0, len(rows), count):
+        yield first, rows[first : first + count].to(vectors.device, non_blocking=True)
 
 
-def _apart(rows: Tensor, vectors: Tensor) -> bool:
+def _on_other_device(rows: Tensor, vectors: Tensor) -> bool:
     return rows.device != vectors.device
 
 
-def random_unit_vector(rows: Tensor, seed: int, label: int, place: int = 0) -> Tensor:
-    """A random unit vector orthogonal to the rows; a function of the seed, the label and the place within a block."""
-    own = ("lanczos", label, place) if place else ("lanczos", label)
-    vector = seeds.normal(rows.shape[1], rows, seed, *own)
-    for _ in range(SWEEPS):
+def random_unit_vector(rows: Tensor, seed: int, label: int, index: int = 0) -> Tensor:
+    """A random unit vector `(P,)` orthogonal to the rows; a function of seed, label and index within a block."""
+    path = ("lanczos", label, index) if index else ("lanczos", label)
+    vector = seeds.normal(rows.shape[1], rows, seed, *path)
+    for _ in range(ORTHOGONALIZATION_SWEEPS):
         vector /= norm(vector)
         orthogonalize(vector[None], rows)
     return vector.div_(norm(vector))
 
 
 def rotate(rows: Tensor, coefficients: np.ndarray, out: Tensor) -> None:
-    """out = coefficients @ rows, chunk by chunk; `out` may be the first of the rows themselves."""
+    """Writes coefficients @ rows into `out`, chunk by chunk; `out` may be the first of the rows themselves."""
     weights = torch.from_numpy(np.ascontiguousarray(coefficients)).to(rows)
-    for first in range(0, rows.shape[1], CHUNK):
-        columns = slice(first, first + CHUNK)
+    for first in range(0, rows.shape[1], ROTATION_CHUNK):
+        columns = slice(first, first + ROTATION_CHUNK)
         out[:, columns] = weights @ rows[:, columns]
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues, ascending, and eigenvectors as columns.
 
-    By torch and not by NumPy, whose own BLAS threads keep spinning and slow torch's products down up to tenfold.
+    Computed by torch: NumPy's own BLAS threads keep spinning, which makes torch's products up to ten times slower.
     """
     values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
     return values.numpy(), vectors.numpy()
 
 
 def rounding_floor(dtype: torch.dtype, scale: Any) -> Any:
-    """What the arithmetic leaves of a vector or a residual at best, where ||A|| is about `scale`, a number or an array.
+    """The norm below which a vector or a residual is rounding error, where ||A|| is about `scale`.
 
-    Below it no product can tell them from zero.
+    `scale` is a number or an array; so is the result.
     """
-    return NOISE * torch.finfo(dtype).eps * scale
+    return ROUNDING_EPSILONS * torch.finfo(dtype).eps * scale
 
 
-def require_finite(sizes: Any) -> Any:
-    """The norms of products, as they are; raises NumericalError if one of them is not a number."""
-    if not np.isfinite(sizes).all():
+def require_finite(norms: Any) -> Any:
+    """The norms of products, unchanged; raises NumericalError if one of them is NaN or infinite."""
+    if not np.isfinite(norms).all():
         raise NumericalError(
             "a product with the operator is not finite, though loss and gradient are",
             why="a second derivative that is infinite or undefined at these weights, or an overflow",
             fix="--dtype float64, or leave the parameters concerned out with --params",
         )
-    return sizes
+    return norms
 
 
 def norm(vector: Tensor) -> float:

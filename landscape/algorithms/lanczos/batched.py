@@ -1,7 +1,7 @@
-"""Many independent Lanczos runs that share each pass over the data: one for every probe, and for every group.
+"""Many independent Lanczos runs that share each pass over the data: one for every probe and every group of parameters.
 
-A run is full Lanczos without restart, reorthogonalised twice against its whole basis. Runs of different groups of
-parameters, whose vectors have no common coordinates, share one vector of length P: the operator is then block-diagonal.
+A run is full Lanczos without restart, reorthogonalized twice against its whole basis. The vectors of runs on different
+groups have no common coordinates and share one vector of length P; the operator is then block-diagonal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import eigh, require_finite, rounding_floor
+from landscape.algorithms.lanczos.basis import ORTHOGONALIZATION_SWEEPS, eigh, require_finite, rounding_floor
 from landscape.algorithms.snapshots import buffer
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
@@ -22,16 +22,17 @@ from landscape.operators.base import LinearOperator
 
 @dataclass(frozen=True)
 class BatchedLanczosState:
-    """Runs after some steps: n probes, g groups, `steps` products each at most.
+    """Runs after some steps: n probes, g groups, at most `steps` products each.
 
-    `basis` `(c, steps + 1, P)` belongs to the probes `first ... first + c` that are under way; those before are done.
+    `basis` `(c, steps + 1, P)` belongs to the c probes from number `first` on, which are iterated now; earlier probes
+    are done.
     """
 
     basis: Tensor = field(metadata=buffer("rows", axis=1))
     first: int
-    step: int  # products that the probes under way have had
-    alpha: np.ndarray  # (n, g, steps), the diagonal of each run's T, NaN where unknown
-    beta: np.ndarray  # (n, g, steps), beside it
+    step: int  # products of the probes that are iterated now
+    alpha: np.ndarray  # (n, g, steps), the diagonal of each run's T; NaN beyond its end
+    beta: np.ndarray  # (n, g, steps), the off-diagonal of T
     scale: np.ndarray  # (n, g), the largest ||A q|| seen
     products: int  # columns multiplied so far, one for all groups of a probe
 
@@ -42,15 +43,16 @@ class BatchedLanczosState:
 
     @property
     def finished(self) -> bool:
+        """Whether every probe is done."""
         return self.first >= len(self.alpha)
 
     @property
     def ended(self) -> bool:
-        """Whether every run came to an invariant subspace, so that more steps would change nothing."""
+        """Whether every run reached an invariant subspace, so that more steps would change nothing."""
         return not _running(np.nan_to_num(self.beta)).any()
 
     def first_half(self) -> BatchedLanczosState:
-        """The same runs after half their steps."""
+        """The runs as they were after half their steps."""
         half = slice(max(1, self.alpha.shape[2] // 2))
         return replace(self, alpha=self.alpha[:, :, half], beta=self.beta[:, :, half])
 
@@ -59,8 +61,8 @@ class BatchedLanczosState:
 class QuadratureRule:
     """Gauss quadrature rules of n probes for one group: nodes ascending, NaN and weight 0 beyond a run's end.
 
-    `nodes`, `weights` and `residuals` `(n, m)`; a residual is ||A y - theta y|| of the unit Ritz vector y. The weights
-    of each probe add to 1. `size` is the number of eigenvalues that they stand for.
+    `nodes`, `weights` and `residuals` are `(n, m)`; a residual is ||A y - theta y|| of the unit Ritz vector y. The
+    weights of each probe add to 1 and represent `size` eigenvalues.
     """
 
     nodes: np.ndarray
@@ -70,7 +72,7 @@ class QuadratureRule:
 
     @property
     def exact(self) -> bool:
-        """Whether every run came to its end: nothing of the spectral measures is left out."""
+        """Whether every run reached an invariant subspace: the rules then hold the whole spectral measures."""
         return bool((np.nan_to_num(self.residuals) == 0).all())
 
 
@@ -85,7 +87,7 @@ def batched_lanczos(
     locked: Tensor | None = None,
     resume: BatchedLanczosState | None = None,
 ) -> Iterator[BatchedLanczosState]:
-    """States after each step, until every probe has had `steps` products, or its runs have come to their ends.
+    """States after each step, until every probe has had `steps` products or its runs reached invariant subspaces.
 
     `probes_per_pass` probes share a pass, each with `steps + 1` rows of P numbers. The operator has no entries between
     groups. The rows of `locked` `(m, P)`, on each group orthonormal or zero, are projected out of all vectors.
@@ -114,22 +116,24 @@ def _begin(
         (probes_per_pass, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device
     )
     alpha, beta = np.full((2, probes, len(groups), steps), np.nan)
-    _seed(basis, groups, 0, seed, locked)
+    _write_starts(basis, groups, 0, seed, locked)
     return BatchedLanczosState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
 
 
-def _seed(basis: Tensor, groups: Sequence[ParameterGroup], first: int, seed: int, locked: Tensor | None) -> None:
+def _write_starts(
+    basis: Tensor, groups: Sequence[ParameterGroup], first: int, seed: int, locked: Tensor | None
+) -> None:
     """Writes random start vectors, each of unit norm on every group and zero elsewhere."""
     basis[:, 0] = 0
     for row in range(len(basis)):
         start = seeds.normal(basis.shape[2], basis, seed, "probe", first + row)[None]
         for group in groups:
-            _orthogonalise(start, start.new_empty((1, 0, start.shape[1])), group, locked)
+            _orthogonalize(start, start.new_empty((1, 0, start.shape[1])), group, locked)
             if not _free(group, locked):
                 continue
             size = float(_norms(start, group)[0])
-            for there, piece in zip(group.of(basis[row, 0]), group.of(start[0]), strict=True):
-                there.copy_(piece / size)
+            for target, piece in zip(group.of(basis[row, 0]), group.of(start[0]), strict=True):
+                target.copy_(piece / size)
 
 
 def _step(
@@ -139,7 +143,7 @@ def _step(
     seed: int,
     locked: Tensor | None,
 ) -> BatchedLanczosState:
-    """One pass over the data: every run under way gets its next coefficients and its next vector."""
+    """One pass over the data: every run that is iterated now gets its next coefficients and its next vector."""
     step, count = state.step, min(len(state.basis), len(state.alpha) - state.first)
     rows = slice(state.first, state.first + count)
     basis = state.basis[:count]
@@ -150,7 +154,7 @@ def _step(
         running = _running(beta[rows, g, :step]) & (free > 0)
         sizes = _norms(image, group)
         scale[rows, g] = np.maximum(scale[rows, g], require_finite(sizes))
-        overlap = _orthogonalise(image, basis[:, : step + 1], group, locked)
+        overlap = _orthogonalize(image, basis[:, : step + 1], group, locked)
         left = _norms(image, group)
         least = rounding_floor(image.dtype, scale[rows, g])
         spanned = np.full(count, step + 1 >= free)
@@ -168,35 +172,36 @@ def _step(
         return state
     following = state.first + count
     if following < len(alpha):
-        _seed(state.basis, groups, following, seed, locked)
+        _write_starts(state.basis, groups, following, seed, locked)
     return replace(state, first=following, step=0)
 
 
 def _running(beta: np.ndarray) -> np.ndarray:
-    """Which runs have not come to an invariant subspace."""
-    known: np.ndarray = np.all(beta > 0, axis=-1)
-    return known
+    """Whether each run has not reached an invariant subspace, `(...)` for `(..., steps)`."""
+    running: np.ndarray = np.all(beta > 0, axis=-1)
+    return running
 
 
 def _norms(image: Tensor, group: ParameterGroup) -> np.ndarray:
+    """The norm of each row on the group, summed in float64."""
     squares = sum((piece.double() ** 2).sum(dim=1) for piece in group.of(image))
     return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
 
 
 def _free(group: ParameterGroup, locked: Tensor | None) -> int:
-    """The dimensions of the group that the locked rows leave."""
+    """The dimensions of the group without the span of the locked rows."""
     if locked is None:
         return group.size
     return group.size - int((_norms(locked, group) > 1 / 2).sum())  # unit vectors, or zeros
 
 
-def _orthogonalise(image: Tensor, basis: Tensor, group: ParameterGroup, locked: Tensor | None) -> np.ndarray:
-    """Makes each probe's image orthogonal to its own rows on the group, in place; returns its part along the last.
+def _orthogonalize(image: Tensor, basis: Tensor, group: ParameterGroup, locked: Tensor | None) -> np.ndarray:
+    """Makes each probe's image orthogonal to its own rows on the group, in place; returns its part along the last row.
 
-    "Twice is enough" (Parlett 1980, section 6.9). The locked rows are every probe's.
+    "Twice is enough" (Parlett 1980, section 6.9). All probes share the locked rows.
     """
     along = torch.zeros(len(image), dtype=torch.float64, device=image.device)
-    for _ in range(2):
+    for _ in range(ORTHOGONALIZATION_SWEEPS):
         if locked is not None:
             parts = list(zip(group.of(image), group.of(locked), strict=True))
             inside = torch.stack([piece @ rows.T for piece, rows in parts]).sum(dim=0)  # (n, m)
@@ -213,7 +218,7 @@ def _orthogonalise(image: Tensor, basis: Tensor, group: ParameterGroup, locked: 
 
 
 def tridiagonal(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """T `(m, m)` of one run, for as many steps as it has had."""
+    """T `(m, m)` of one run after m steps."""
     length = int(np.isfinite(alpha).sum())
     between = beta[: max(length - 1, 0)]
     return np.diag(alpha[:length]) + np.diag(between, 1) + np.diag(between, -1)

@@ -1,9 +1,9 @@
 """Quadrature rules whose isolated eigenvalues have their exact weight.
 
-In one probe z the weight of a simple eigenvalue is (v'z)^2, which is distributed like chi squared with one degree of
-freedom over P; its mean is 1 / P. Where the runs of all probes have found the same eigenvector v, the eigenvalue is
-simple and that mean is known: it takes the place of the weight, and only the rest of the spectrum is left to chance. A
-repeated eigenvalue shows every probe another vector of its eigenspace, and keeps its random weights.
+In the rule of one probe z, a simple eigenvalue has the weight (v'z)^2, which is distributed like chi squared with one
+degree of freedom over P; its mean is 1 / P. If the runs of all probes find the same eigenvector v, the eigenvalue is
+simple, and 1 / P replaces the random weight. Only the rest of the spectrum is then left to chance. For a repeated
+eigenvalue every probe finds another vector of the eigenspace, so its random weights stay.
 """
 
 from __future__ import annotations
@@ -19,37 +19,44 @@ from landscape.algorithms.lanczos.basis import eigh
 from landscape.algorithms.lanczos.batched import BatchedLanczosState, QuadratureRule, quadrature_rules, tridiagonal
 from landscape.network.space import ParameterGroup
 
-EXACT = 1e-3  # residual, relative to the largest node, up to which a node is worth comparing
-# cosine of the angle up to which two vectors are the same: two random ones of a plane are so in 0.3 % of all cases
-SAME = 1 - 1e-5
+COMPARABLE_RESIDUAL = 1e-3  # largest residual of nodes that are compared, relative to the largest node
+# Least cosine of the angle between two vectors that count as the same; two random vectors of a plane pass in 0.3 % of
+# all cases.
+SAME_VECTOR_COSINE = 1 - 1e-5
 
 
 def rules_with_exact_outliers(state: BatchedLanczosState, groups: Sequence[ParameterGroup]) -> list[QuadratureRule]:
-    """The rule of each group, with exact weights where all probes agree; plain rules if they did not run together."""
+    """The rule of each group, with exact weights for nodes on which all probes agree.
+
+    Returns plain rules if the probes did not share their passes: their bases are then no longer held.
+    """
     plain = quadrature_rules(state, groups)
     if not state.finished or len(state.basis) < len(state.alpha) or len(state.alpha) < 2:
         return plain
     return [
-        _sharpened(state, index, group, rule) for index, (group, rule) in enumerate(zip(groups, plain, strict=True))
+        _with_exact_weights(state, index, group, rule)
+        for index, (group, rule) in enumerate(zip(groups, plain, strict=True))
     ]
 
 
-def _sharpened(state: BatchedLanczosState, index: int, group: ParameterGroup, rule: QuadratureRule) -> QuadratureRule:
-    first, vectors = _exact(state, index, group, rule, 0)
-    matches = {0: first}  # for each probe, its nodes that are the first probe's, -1 where it has none
+def _with_exact_weights(
+    state: BatchedLanczosState, index: int, group: ParameterGroup, rule: QuadratureRule
+) -> QuadratureRule:
+    first, vectors = _comparable_nodes(state, index, group, rule, 0)
+    matches = {0: first}  # by probe: the nodes that match the first probe's, -1 without a match
     for probe in range(1, len(rule.nodes)):
-        nodes, others = _exact(state, index, group, rule, probe)
+        nodes, others = _comparable_nodes(state, index, group, rule, probe)
         if not len(first) or not len(nodes):
             return rule
         cosines = sum(a @ b.T for a, b in zip(vectors, others, strict=True)).abs().cpu().numpy()  # type: ignore[union-attr]
-        matches[probe] = np.where(cosines.max(axis=1) >= SAME, nodes[cosines.argmax(axis=1)], -1)
+        matches[probe] = np.where(cosines.max(axis=1) >= SAME_VECTOR_COSINE, nodes[cosines.argmax(axis=1)], -1)
     table = np.stack(list(matches.values()))  # (n, k)
     table = table[:, (table >= 0).all(axis=0)]
     return replace(rule, weights=_weights(rule, table))
 
 
 def _weights(rule: QuadratureRule, shared: np.ndarray) -> np.ndarray:
-    """The weights with 1 / size for the shared nodes, and the others scaled to what that leaves."""
+    """The weights with 1 / size for the shared nodes, the others scaled so that all add to 1."""
     weights, count = rule.weights.copy(), shared.shape[1]
     for row, nodes in zip(weights, shared, strict=True):
         rest = 1 - row[nodes].sum()
@@ -58,11 +65,11 @@ def _weights(rule: QuadratureRule, shared: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _exact(
+def _comparable_nodes(
     state: BatchedLanczosState, index: int, group: ParameterGroup, rule: QuadratureRule, probe: int
 ) -> tuple[np.ndarray, list[Tensor]]:
-    """A probe's nodes of small residual, and their Ritz vectors as rows, piece by piece of the group."""
-    small = rule.residuals[probe] <= EXACT * np.nanmax(np.abs(rule.nodes[probe]))
+    """The indices of a probe's nodes of small residual, and their Ritz vectors, a tensor of rows per piece."""
+    small = rule.residuals[probe] <= COMPARABLE_RESIDUAL * np.nanmax(np.abs(rule.nodes[probe]))
     nodes = np.flatnonzero(small & np.isfinite(rule.nodes[probe]))
     _, coefficients = eigh(tridiagonal(state.alpha[probe, index], state.beta[probe, index]))
     basis = state.basis[probe, : len(coefficients)]

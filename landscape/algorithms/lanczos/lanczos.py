@@ -1,12 +1,12 @@
 """Symmetric block Lanczos with full reorthogonalisation, thick restart, and a second, deflated start.
 
 One cycle is a thick-restart Lanczos run (Wu and Simon 2000) on the operator restricted to the complement of the locked
-vectors. When all wanted Ritz pairs have converged they are locked, and a fresh cycle starts from another random vector
-orthogonal to them: one start vector finds one copy of a repeated eigenvalue, and none at all of an eigenvector that it
-happens to be orthogonal to. The run ends with a cycle that finds nothing better.
+vectors. When all wanted Ritz pairs have converged they are locked, and a new cycle starts from another random vector
+orthogonal to them: one start vector finds one copy of a repeated eigenvalue, and misses an eigenvector that it is
+orthogonal to. The run ends with a cycle that finds nothing better.
 
-A step multiplies a block of vectors (Golub and Underwood 1977). Blocks of one need fewest products; larger ones need
-fewer passes over the data.
+A step multiplies a block of vectors (Golub and Underwood 1977). Blocks of one vector need the fewest products; larger
+blocks need fewer passes over the data.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from landscape.algorithms.lanczos.basis import (
     rotate,
     rounding_floor,
 )
+from landscape.algorithms.lanczos.certificate import search_length
 from landscape.algorithms.lanczos.ritz import below_tolerance, rayleigh_ritz, ritz_pairs
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
-from landscape.algorithms.lanczos.symmetry import ASYMMETRY, asymmetry_error
+from landscape.algorithms.lanczos.symmetry import MAX_ASYMMETRY, asymmetry_error
 from landscape.operators.base import LinearOperator
 
-SPARE = 2  # basis vectors beyond the wanted ones and two blocks: a found one, and one more
+SPARE_ROWS = 2  # of the basis beyond the wanted vectors and two blocks: one found vector, and one more
 
 
 def fewest_rows(count: int, block: int = 1) -> int:
-    """How many rows a run needs at least for so many pairs, if P is not smaller."""
-    return count + 2 * block + SPARE
+    """The fewest rows of a basis with which a run finds so many pairs, if P is not smaller."""
+    return count + 2 * block + SPARE_ROWS
 
 
 def lanczos(
@@ -55,7 +56,7 @@ def lanczos(
 ) -> Iterator[LanczosState]:
     """States after each step of `block` products, until `finished(state, wanted)` or `max_products`.
 
-    `max_basis` rows of P numbers are held, at least `fewest_rows` or P; with `spill` in the host's memory.
+    The basis has `max_basis` rows of P numbers, at least `fewest_rows` or P; with `spill` it lies in host memory.
     """
     rows = min(max_basis, operator.size)
     state = resume or _begin(operator, wanted, seed, rows, min(block, operator.size), spill)
@@ -66,15 +67,15 @@ def lanczos(
             state = _lock(operator, state, wanted, seed)
         else:
             state = _step(operator, _restart(state, wanted) if full else state, seed)
-        state = _recorded(state, wanted)
+        state = _append_history(state, wanted)
         yield state
 
 
 def all_converged(state: LanczosState, wanted: WantedPairs) -> bool:
-    """Whether as many pairs as wanted are known and all have converged."""
+    """Whether there are as many pairs as wanted, all of which have converged."""
     if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
         return False
-    searching = state.cycle and state.cycle_steps < wanted.search_length(state.cycle, state.basis.shape[1])
+    searching = state.cycle and state.cycle_steps < search_length(wanted, state.cycle, state.basis.shape[1])
     if searching and not state.exhausted:
         return False
     pairs = ritz_pairs(state, wanted)
@@ -82,12 +83,12 @@ def all_converged(state: LanczosState, wanted: WantedPairs) -> bool:
 
 
 def finished(state: LanczosState, wanted: WantedPairs) -> bool:
-    """Whether all wanted pairs have converged and a second start, if asked for, found nothing better."""
+    """Whether all wanted pairs have converged, and a second start, if there is one, has found nothing better."""
     if state.exhausted:
         return True
     if not state.products or not all_converged(state, wanted):
         return False
-    if not wanted.search_length(1, state.basis.shape[1]):
+    if not search_length(wanted, 1, state.basis.shape[1]):
         return True
     return state.cycle > 0 and not ritz_pairs(state, wanted).own.any()
 
@@ -118,14 +119,14 @@ def _begin(
     )
 
 
-def _fill(basis: Tensor, first: int, count: int, seed: int, label: int, place: int = 0) -> None:
-    """Writes so many random unit vectors, orthogonal to all rows before them, from number `place` of a step on."""
+def _fill(basis: Tensor, first: int, count: int, seed: int, label: int, index: int = 0) -> None:
+    """Writes random unit vectors, orthogonal to all rows before them; the first is number `index` of its step."""
     for row in range(first, first + count):
-        basis[row] = random_unit_vector(basis[:row], seed, label, place + row - first)
+        basis[row] = random_unit_vector(basis[:row], seed, label, index + row - first)
 
 
 def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosState:
-    """Products with the next vectors: they become active, and new next vectors are committed behind them."""
+    """Multiplies the next vectors, which become active, and writes new next vectors behind them."""
     last, end = state.locked + state.active, state.used
     rows = state.basis[:end]
     image = operator.matmat(state.basis[last:end].to(operator.like.device).T).T.contiguous()
@@ -134,7 +135,7 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale)
     locked, alpha = overlaps[: state.locked], overlaps[last:]
     projected = np.block([[state.projected, state.coupling], [state.coupling.T, (alpha + alpha.T) / 2]])
-    beta = _next(image, state.basis, end, rounding_floor(image.dtype, scale), seed, state.products + 1)
+    beta = _write_next(image, state.basis, end, rounding_floor(image.dtype, scale), seed, state.products + 1)
     return replace(
         state,
         projected=projected,
@@ -148,11 +149,11 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     )
 
 
-def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label: int) -> np.ndarray:
-    """Writes what is left of an image `(b, P)` behind row `end` as orthonormal rows; returns its parts along them.
+def _write_next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label: int) -> np.ndarray:
+    """Writes an orthogonalized image `(b, P)` behind row `end` as orthonormal rows; returns its parts along them.
 
-    A row of which nothing is left but rounding has come to an invariant subspace: a fresh one takes its place, not
-    coupled to anything. There are fewer rows, or none, where the whole space is nearly spanned.
+    A row that is only rounding error means an invariant subspace: a random row, coupled to nothing, takes its place.
+    There are fewer rows, or none, if the whole space is nearly spanned.
     """
     count = min(len(image), basis.shape[1] - end)
     beta = np.zeros((len(image), count))
@@ -163,7 +164,7 @@ def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label
         size = norm(row)
         if written < count and size > least:
             row /= size
-            if len(image) > 1:  # what is left of one row may be little, and mostly rounding along the others
+            if len(image) > 1:  # a short row may be mostly rounding along the others
                 orthogonalize(row[None], basis[: end + written])
                 row /= norm(row)
             basis[end + written] = row
@@ -175,7 +176,7 @@ def _next(image: Tensor, basis: Tensor, end: int, least: float, seed: int, label
 
 
 def _restart(state: LanczosState, wanted: WantedPairs) -> LanczosState:
-    """Compresses the active vectors to the best Ritz vectors; the next ones stay (Wu and Simon 2000, eq. 3-7)."""
+    """Compresses the active vectors to the best Ritz vectors and keeps the next ones (Wu and Simon 2000, eq. 3-7)."""
     values, rotation = eigh(state.projected)
     best = min(max(int(ritz_pairs(state, wanted).own.sum()), 1), state.active - 1)
     blocks = state.coupling.shape[1]
@@ -195,9 +196,9 @@ def _restart(state: LanczosState, wanted: WantedPairs) -> LanczosState:
 
 
 def _lock(operator: LinearOperator, state: LanczosState, wanted: WantedPairs, seed: int) -> LanczosState:
-    """Locks the wanted pairs and begins a cycle from a fresh vector orthogonal to them.
+    """Locks the wanted pairs and begins a cycle from a random vector orthogonal to them.
 
-    One product with the best vector measures what its Lanczos residual does not know: the rounding of the products.
+    One product with the best vector measures the rounding of the products, which no Lanczos residual contains.
     """
     pairs = rayleigh_ritz(ritz_pairs(state, wanted, only_converged=True), state, wanted)
     count = len(pairs.values)
@@ -221,18 +222,19 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: WantedPairs, se
     )
 
 
-def _recorded(state: LanczosState, wanted: WantedPairs) -> LanczosState:
+def _append_history(state: LanczosState, wanted: WantedPairs) -> LanczosState:
+    """The state with its wanted values and residuals at the end of the histories."""
     pairs = ritz_pairs(state, wanted)
     values, residuals = np.full((2, 1, wanted.count), np.nan)
     values[0, : len(pairs.values)] = pairs.values
     residuals[0, : len(pairs.values)] = pairs.residuals
-    recorded = replace(
+    longer = replace(
         state,
         value_history=np.concatenate([state.value_history, values]),
         residual_history=np.concatenate([state.residual_history, residuals]),
     )
-    vars(recorded)["candidates"] = state.candidates  # a cached property, and the histories have no part in it
-    return recorded
+    vars(longer)["candidates"] = state.candidates  # a cached property that does not depend on the histories
+    return longer
 
 
 def _newcomers(state: LanczosState, wanted: WantedPairs) -> bool:
@@ -241,11 +243,11 @@ def _newcomers(state: LanczosState, wanted: WantedPairs) -> bool:
 
 
 def _asymmetry(deviations: np.ndarray, scale: float) -> float:
-    """u'Av and v'Au are both known for the last vectors and those before: how far they differ at most.
+    """The largest difference of u'Av and v'Au over the last vectors and those before.
 
-    It counts as rounding; raises NumericalError if it is too much for that.
+    It counts as rounding; raises NumericalError if it is too large for that.
     """
     largest = float(np.abs(deviations).max(initial=0.0))
-    if largest > ASYMMETRY * scale:
+    if largest > MAX_ASYMMETRY * scale:
         raise asymmetry_error(largest, scale)
     return largest

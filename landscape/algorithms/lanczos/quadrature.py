@@ -1,8 +1,9 @@
 """Numbers derived from quadrature rules: integrals over the spectrum, each with its error over the probes.
 
 The mean over probes of sum_i w_i f(theta_i) is an unbiased estimate of the mean of f over all eigenvalues, up to the
-error of the quadrature (Ubaru, Chen and Saad 2017; Ghorbani, Krishnan and Xiao 2019, section 2). The latter is judged
-by the rules of half as many steps: where the error falls as their number, it is what halving it changes.
+error of the quadrature (Ubaru, Chen and Saad 2017; Ghorbani, Krishnan and Xiao 2019, section 2). The error of the
+quadrature is estimated by the change from rules with half as many steps, which equals it if it falls as one over the
+number of steps.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 
 from landscape.algorithms.lanczos.batched import QuadratureRule
 
-# shares of sum |lambda| between which the bulk lies; what holds the lowest tenth is not resolved in 64 steps
-MIDDLE = (0.25, 0.75)
+# Shares of sum |lambda| between which the bulk lies. The eigenvalues of the lowest tenth are not resolved in 64 steps.
+BULK_SHARES = (0.25, 0.75)
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,20 @@ class Estimate:
     value: float
     error: float
 
-    def beside(self, coarser: Estimate) -> Estimate:
-        """The same with the error of the quadrature, as what a coarser one makes of the number tells."""
+    def with_quadrature_error(self, coarser: Estimate) -> Estimate:
+        """The same number with an error that includes its difference to a coarser rule's."""
         return Estimate(self.value, float(np.hypot(self.error, self.value - coarser.value)))
 
 
 def jackknife(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> Estimate:
-    """A number of the pooled rules less its bias, and its error, by leaving out one probe at a time.
+    """A number of the pooled rules, corrected for bias, and its error, by leaving out one probe at a time.
 
     Quenouille's and Tukey's jackknife (Efron and Stein 1981): a ratio or a root of means is biased by 1 / probes.
     """
     count = len(rule.nodes)
     if count < 2:
         return Estimate(number(rule), float("nan"))
-    without = np.array([number(_taken(rule, np.arange(count) != probe)) for probe in range(count)])
+    without = np.array([number(_probes(rule, np.arange(count) != probe)) for probe in range(count)])
     if not np.isfinite(without).all():  # nothing above zero to divide by
         return Estimate(number(rule), float("nan"))
     error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
@@ -48,31 +49,31 @@ def jackknife(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -
 def spread(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> Estimate:
     """A number of the pooled rules, with the standard error of its mean over single probes.
 
-    For numbers that are no smooth function of the weights, such as quantiles, of which the jackknife knows nothing.
+    For numbers that are no smooth functions of the weights, such as quantiles, for which the jackknife fails.
     """
     count = len(rule.nodes)
-    each = np.array([number(_taken(rule, np.arange(count) == probe)) for probe in range(count)])
+    each = np.array([number(_probes(rule, np.arange(count) == probe)) for probe in range(count)])
     return Estimate(number(rule), float(each.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"))
 
 
 def smoothed_density(rule: QuadratureRule, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """The density of eigenvalues on the grid, smoothed by a Gaussian of that width, and its standard error."""
+    """The density of eigenvalues on the grid `(m,)`, smoothed by a Gaussian of that width, and its standard error."""
     nodes = np.where(rule.weights > 0, rule.nodes, 0.0)
     each = np.empty((len(nodes), len(grid)))
-    for probe, (centres, weights) in enumerate(zip(nodes, rule.weights, strict=True)):
-        bells = np.exp(-(((grid[:, None] - centres[None, :]) / width) ** 2) / 2)
+    for probe, (centers, weights) in enumerate(zip(nodes, rule.weights, strict=True)):
+        bells = np.exp(-(((grid[:, None] - centers[None, :]) / width) ** 2) / 2)
         each[probe] = bells @ weights / (width * np.sqrt(2 * np.pi))
     error = each.std(axis=0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.full(len(grid), np.nan)
     return each.mean(axis=0), error
 
 
 def rule_trace(rule: QuadratureRule) -> float:
-    """sum lambda."""
+    """The trace, sum lambda."""
     return rule.size * _mean(rule, lambda nodes: nodes)
 
 
 def frobenius_norm(rule: QuadratureRule) -> float:
-    """sqrt(sum lambda^2)."""
+    """The Frobenius norm, sqrt(sum lambda^2)."""
     return float(np.sqrt(rule.size * _mean(rule, lambda nodes: nodes**2)))
 
 
@@ -82,9 +83,9 @@ def negative_mass(rule: QuadratureRule, floor: float) -> float:
 
 
 def negative_mass_uncertainty(rule: QuadratureRule, floor: float) -> float:
-    """How far `negative_mass` may be off by the quadrature, however many probes there are.
+    """A bound on the error of `negative_mass` that comes from the quadrature, whatever the number of probes.
 
-    The weight of the two nodes beside the cut (inequality of Chebyshev, Markov and Stieltjes; Szegoe, Orthogonal
+    It is the weight of the two nodes beside the cut (inequality of Chebyshev, Markov and Stieltjes; Szegoe, Orthogonal
     Polynomials, section 3.41).
     """
     total = 0.0
@@ -96,7 +97,7 @@ def negative_mass_uncertainty(rule: QuadratureRule, floor: float) -> float:
 
 
 def effective_rank(rule: QuadratureRule) -> float:
-    """exp of the entropy of |lambda| / sum |lambda| (Roy and Vetterli 2007)."""
+    """The exponential of the entropy of |lambda| / sum |lambda| (Roy and Vetterli 2007)."""
     total = rule.size * _mean(rule, np.abs)
     if total == 0:
         return 0.0
@@ -111,20 +112,20 @@ def effective_rank(rule: QuadratureRule) -> float:
 
 
 def negative_ratio(rule: QuadratureRule) -> float:
-    """K_H^1, the sum of |lambda| below zero over that above (arXiv 2412.10146, section 3)."""
+    """K_H^1, the sum of negative |lambda| over the sum of positive ones (arXiv 2412.10146, section 3)."""
     above = _mean(rule, lambda nodes: np.maximum(nodes, 0))
     below = _mean(rule, lambda nodes: np.maximum(-nodes, 0))
     return below / above if above else float("inf") if below else float("nan")
 
 
 def bulk_condition(rule: QuadratureRule) -> float:
-    """The ratio of the |lambda| between which the middle half of sum |lambda| lies."""
+    """The ratio of the two |lambda| between which the middle half of sum |lambda| lies."""
     nodes, weights = np.abs(rule.nodes[rule.weights > 0]), rule.weights[rule.weights > 0]
     order = np.argsort(nodes)
     share = np.cumsum((nodes * weights)[order])
     if not share[-1]:
         return float("nan")
-    low, high = (nodes[order][np.searchsorted(share / share[-1], part)] for part in MIDDLE)
+    low, high = (nodes[order][np.searchsorted(share / share[-1], part)] for part in BULK_SHARES)
     return float(high / low)
 
 
@@ -133,5 +134,6 @@ def _mean(rule: QuadratureRule, function: Callable[[np.ndarray], np.ndarray]) ->
     return float((rule.weights * values).sum() / len(rule.nodes))
 
 
-def _taken(rule: QuadratureRule, chosen: np.ndarray) -> QuadratureRule:
+def _probes(rule: QuadratureRule, chosen: np.ndarray) -> QuadratureRule:
+    """The rule of some of the probes."""
     return QuadratureRule(rule.nodes[chosen], rule.weights[chosen], rule.residuals[chosen], rule.size)

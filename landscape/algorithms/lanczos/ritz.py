@@ -1,4 +1,4 @@
-"""Approximate eigenpairs of a Lanczos state, and how far they are from exact ones."""
+"""Approximate eigenpairs of a Lanczos state, and their errors."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedP
 
 
 def ritz_pairs(state: LanczosState, wanted: WantedPairs, *, only_converged: bool = False) -> Candidates:
-    """The wanted pairs, best first, among all candidates (or those of them that have converged).
+    """The wanted pairs, best first, among all candidates, or among those that have converged.
 
-    After the first lock a newcomer must beat a locked value by more than the tolerance, lest two copies of one
-    repeated eigenvalue replace each other for ever.
+    After the first lock a new value must beat a locked one by more than the tolerance. Otherwise two copies of one
+    repeated eigenvalue would replace each other forever.
     """
-    every = state.candidates
-    margin = np.maximum(wanted.tol * np.abs(every.values), state.floor)
-    handicap = np.where(every.own, margin, 0.0) if state.locked else np.zeros(len(margin))
+    candidates = state.candidates
+    margin = np.maximum(wanted.tol * np.abs(candidates.values), state.floor)
+    handicap = np.where(candidates.own, margin, 0.0) if state.locked else np.zeros(len(margin))
     eligible = np.arange(len(margin))
     if only_converged:
-        eligible = np.flatnonzero(below_tolerance(every.residuals, every.values, state, wanted.tol))
-    return every[eligible[select_eigenvalues(every.values[eligible], wanted.count, wanted.which, handicap[eligible])]]
+        eligible = np.flatnonzero(below_tolerance(candidates.residuals, candidates.values, state, wanted.tol))
+    values = candidates.values[eligible]
+    return candidates[eligible[select_eigenvalues(values, wanted.count, wanted.which, handicap[eligible])]]
 
 
 def rayleigh_ritz(pairs: Candidates, state: LanczosState, wanted: WantedPairs) -> Candidates:
-    """The pairs after Rayleigh-Ritz among themselves, with what leaks between locked and own ones accounted for.
+    """The pairs after Rayleigh-Ritz among themselves, which couples locked pairs and those of the current cycle.
 
-    The directions of the residuals are not known: their norms are added.
+    The directions of the residuals are unknown, so their norms are added.
     """
     locked, own = pairs.coefficients[:, : state.locked], pairs.coefficients[:, state.locked :]
     if state.exhausted or not state.locked or not pairs.own.any():
@@ -52,30 +53,30 @@ def ritz_vectors(pairs: Candidates, basis: Tensor) -> Tensor:
     return out
 
 
-def have_converged(pairs: Candidates, state: LanczosState, tol: float) -> np.ndarray:
-    """Which pairs are known to tol |theta|, or to the floor of the arithmetic: residual and measured rounding."""
-    known: np.ndarray = below_tolerance(pairs.residuals, pairs.values, state, tol) & below_tolerance(
+def is_converged(pairs: Candidates, state: LanczosState, tol: float) -> np.ndarray:
+    """Whether each pair's residual and the measured rounding are below tol |theta| or the rounding floor, `(k,)`."""
+    converged: np.ndarray = below_tolerance(pairs.residuals, pairs.values, state, tol) & below_tolerance(
         state.noise, pairs.values, state, tol
     )
-    return known
+    return converged
 
 
 def below_tolerance(residuals: np.ndarray | float, values: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
-    """Which residuals are at most tol |theta|, or the floor of the arithmetic: more products do not lower them."""
+    """Whether each residual is at most tol |theta|, or the rounding floor, below which products cannot lower it."""
     below: np.ndarray = residuals <= np.maximum(tol * np.abs(values), state.floor)
     return below
 
 
 def error_bounds(pairs: Candidates, state: LanczosState) -> np.ndarray:
-    """How far each value is from an eigenvalue at most: min(r, r^2 / gap) beside rounding, with r the residual.
+    """Bounds on the distance of each value to an eigenvalue: min(r, r^2 / gap) and rounding, with r the residual.
 
-    r holds for every symmetric matrix; r^2 / gap (Kato-Temple; Parlett 1980, section 11.7) where gap is the distance
-    to the rest of the spectrum, here to the other Ritz values less their residuals. Products are rounded as well:
-    `noise` is added.
+    r is a bound for every symmetric matrix. r^2 / gap (Kato-Temple; Parlett 1980, section 11.7) is one if gap is the
+    distance to the rest of the spectrum, here to the other Ritz values less their residuals. `noise` accounts for the
+    rounding of the products.
     """
-    every = state.candidates
-    distance = np.abs(pairs.values[:, None] - every.values[None, :]) - every.residuals[None, :]
-    itself = np.abs(pairs.coefficients @ every.coefficients.T) > np.sqrt(1 / 2)
+    candidates = state.candidates
+    distance = np.abs(pairs.values[:, None] - candidates.values[None, :]) - candidates.residuals[None, :]
+    itself = np.abs(pairs.coefficients @ candidates.coefficients.T) > np.sqrt(1 / 2)
     gap = np.where(itself, np.inf, distance).min(axis=1, initial=np.inf)
     sharper = np.divide(pairs.residuals**2, gap, out=np.full_like(gap, np.inf), where=gap > 0)
     bounds: np.ndarray = np.minimum(true_residuals(pairs.residuals, state), sharper + state.noise)
@@ -83,6 +84,6 @@ def error_bounds(pairs: Candidates, state: LanczosState) -> np.ndarray:
 
 
 def true_residuals(residuals: np.ndarray, state: LanczosState) -> np.ndarray:
-    """Lanczos residuals with what they do not know: the rounding of the products."""
-    together: np.ndarray = np.hypot(residuals, state.noise)
-    return together
+    """Residuals that include the rounding of the products, which Lanczos residuals do not contain."""
+    combined: np.ndarray = np.hypot(residuals, state.noise)
+    return combined

@@ -1,4 +1,4 @@
-"""Which eigenvalues are wanted, and in what order they are ranked."""
+"""The selection and ranking of the wanted eigenvalues."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Which = Literal["largest", "smallest", "magnitude", "both"]
 
 
 def select_eigenvalues(values: np.ndarray, count: int, which: Which, handicap: np.ndarray | float = 0.0) -> np.ndarray:
-    """Indices of the `count` wanted values, best first; all of them if there are fewer. Equals rank in their order.
+    """Indices of the `count` wanted values, best first; of all values if there are fewer. Ties keep their order.
 
-    `both` takes ceil(count / 2) from the upper end and the rest from the lower, ranked from the largest down. A value
-    with a `handicap` is wanted only if it beats the others by so much.
+    `both` selects ceil(count / 2) from the upper end and the rest from the lower, ranked from the largest down. A value
+    with a `handicap` must beat the others by that much.
     """
     downward: np.ndarray = np.argsort(-(values - handicap), kind="stable")
     upward: np.ndarray = np.argsort(values + handicap, kind="stable")

@@ -1,4 +1,4 @@
-"""A Lanczos run as a value: what is wanted, and how far it is.
+"""A Lanczos run as a value: the pairs wanted, and the state after some products.
 
 Notation: the basis holds orthonormal rows L (locked), Q (active) and N (next, as many as a block has), with
 
@@ -14,36 +14,29 @@ import numpy as np
 from torch import Tensor
 
 from landscape.algorithms.lanczos.basis import eigh, rounding_floor
-from landscape.algorithms.lanczos.bound import steps_needed
 from landscape.algorithms.lanczos.selection import Which
 from landscape.algorithms.snapshots import buffer
 
-SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
+ROUNDING_SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
 
 
 @dataclass(frozen=True)
 class WantedPairs:
-    """How many pairs of which end, how exact, and how many steps the second start may take to find another."""
+    """The eigenpairs to search for: how many, of which end, how exact, and how long to look for skipped ones."""
 
     count: int
     which: Which = "largest"
     tol: float = 1e-3
-    confirm: int = 8
-    gap: float | None = None  # if given, a search is long enough to certify this gap at that probability of failure
-    probability: float = 0.01
-
-    def search_length(self, cycle: int, size: int) -> int:
-        """Steps of the search number `cycle`, from 1, in `size` dimensions; each has half the last one's chance."""
-        if self.gap is None:
-            return self.confirm
-        return max(self.confirm, steps_needed(size, self.gap, self.probability * 0.5**cycle))
+    confirm: int = 8  # steps of a second start that looks for skipped eigenvalues
+    gap: float | None = None  # if given, searches are long enough to certify this gap
+    probability: float = 0.01  # of failure of that certificate
 
 
 @dataclass(frozen=True)
 class Candidates:
     """Approximate eigenpairs: n values and residual norms `(n,)`, vectors as coefficients `(n, l + a)` in L and Q.
 
-    `own` tells which come from the current cycle rather than from the locked ones.
+    `own` marks those that come from the current cycle; the others are locked.
     """
 
     values: np.ndarray
@@ -59,32 +52,34 @@ class Candidates:
 class LanczosState:
     """A run after some products: P parameters, k wanted, l locked, a active vectors, b next ones.
 
-    The rows of `basis` beyond `used` are not part of the state: a step writes its new rows there and then counts them,
-    so the state before the step stays true until a restart or a lock rewrites the rows.
+    The rows of `basis` beyond `used` are not part of the state: a step writes its new rows there and then counts them.
+    The state before the step therefore stays valid until a restart or a lock rewrites the rows.
     """
 
     basis: Tensor = field(metadata=buffer("used"))  # (capacity, P)
     locked_values: np.ndarray  # (l,)
     locked_residuals: np.ndarray  # (l,)
     projected: np.ndarray  # T, (a, a)
-    coupling: np.ndarray  # C, (a, b); b is 0 where nothing is left
+    coupling: np.ndarray  # C, (a, b); b is 0 once the whole space is spanned
     leakage: np.ndarray  # B, (l, a)
-    rounding: float  # as measured: by a product at each lock, and by u'Av - v'Au at each step
+    rounding: float  # measured by a product at each lock, and by u'Av - v'Au at each step
     scale: float  # the largest ||A q|| seen: an estimate of ||A|| from below
     products: int
-    block: int  # products of a step
+    block: int  # products per step
     cycle: int  # 0 until the first lock
     cycle_products: int
-    search_products: int  # those of all cycles after the first
+    search_products: int  # of all cycles after the first
     value_history: np.ndarray  # (steps, k), NaN where fewer than k values were known
     residual_history: np.ndarray  # (steps, k)
 
     @property
     def locked(self) -> int:
+        """l, the locked vectors."""
         return len(self.locked_values)
 
     @property
     def active(self) -> int:
+        """a, the active vectors."""
         return len(self.coupling)
 
     @property
@@ -94,24 +89,24 @@ class LanczosState:
 
     @property
     def cycle_steps(self) -> int:
-        """Steps of the current cycle: a Krylov space of that depth was searched from each of its starts."""
+        """Steps of the current cycle: the depth of the Krylov spaces of its starts."""
         return self.cycle_products // self.block
 
     @property
     def search_passes(self) -> int:
-        """Passes over the data of all cycles after the first, with the one product of each lock."""
+        """Passes over the data of all cycles after the first, including one product for each lock."""
         return self.cycle + (self.search_products - self.cycle) // self.block
 
     @property
     def floor(self) -> float:
-        """What the arithmetic leaves of a vector or a residual at best: no product can tell it from zero."""
+        """The norm below which a vector or a residual is rounding error."""
         least: float = rounding_floor(self.basis.dtype, self.scale)
         return least
 
     @property
     def noise(self) -> float:
-        """What rounding may leave of a residual: the floor, or more if more was measured."""
-        return max(self.floor, SPREAD * self.rounding)
+        """The rounding error of a residual: the floor, or more if more was measured."""
+        return max(self.floor, ROUNDING_SPREAD * self.rounding)
 
     @property
     def exhausted(self) -> bool:
@@ -120,10 +115,10 @@ class LanczosState:
 
     @cached_property
     def candidates(self) -> Candidates:
-        """All approximate eigenpairs: the locked ones as they are, and the Ritz pairs of T.
+        """All approximate eigenpairs: the locked ones unchanged, and the Ritz pairs of T.
 
-        The residuals of the latter are those of the operator on the complement of L; what leaks into L counts when a
-        pair is locked. Where L and Q span everything, Rayleigh-Ritz over both is exact.
+        The residuals of the Ritz pairs are those of the operator on the complement of L; their parts in L are added
+        when a pair is locked. If L and Q span the whole space, Rayleigh-Ritz over both is exact.
         """
         if self.exhausted:
             matrix = np.block([[np.diag(self.locked_values), self.leakage], [self.leakage.T, self.projected]])

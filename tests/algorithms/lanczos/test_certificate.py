@@ -10,8 +10,13 @@ import torch
 from oracles.dense import MatrixOperator, last, symmetric
 
 from landscape.algorithms.lanczos import basis, lanczos
-from landscape.algorithms.lanczos.bound import failure, steps_needed
-from landscape.algorithms.lanczos.certificate import Certificate, certificate
+from landscape.algorithms.lanczos.certificate import (
+    Certificate,
+    certificate,
+    miss_probability,
+    search_length,
+    steps_for,
+)
 from landscape.algorithms.lanczos.ritz import ritz_pairs
 from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
@@ -30,17 +35,17 @@ def certified(operator: MatrixOperator, wanted: WantedPairs, **options: int) -> 
 
 
 def test_the_bound_is_the_theorem_s_for_both_ends() -> None:
-    assert failure(10_000, 0.01, 100) == pytest.approx(2 * 1.648 * 100 * math.exp(-0.1 * 199))
-    assert failure(10_000, 0.01, 1) == 1.0
+    assert miss_probability(10_000, 0.01, 100) == pytest.approx(2 * 1.648 * 100 * math.exp(-0.1 * 199))
+    assert miss_probability(10_000, 0.01, 1) == 1.0
 
 
 @pytest.mark.parametrize("size", [2, 3000, 10**9])
 @pytest.mark.parametrize("gap", [1e-4, 0.01, 0.2])
 @pytest.mark.parametrize("probability", [0.3, 0.01, 1e-12])
 def test_the_steps_needed_are_the_fewest_that_suffice(size: int, gap: float, probability: float) -> None:
-    steps = steps_needed(size, gap, probability)
-    assert failure(size, gap, steps) <= probability
-    assert steps == 1 or failure(size, gap, steps - 1) > probability
+    steps = steps_for(size, gap, probability)
+    assert miss_probability(size, gap, steps) <= probability
+    assert steps == 1 or miss_probability(size, gap, steps - 1) > probability
 
 
 def test_the_theorem_holds_for_random_starts() -> None:
@@ -52,7 +57,7 @@ def test_the_theorem_holds_for_random_starts() -> None:
     for seed in range(400):
         state = run(operator, WantedPairs(1, confirm=0), most=steps, seed=seed)
         missed += ritz_pairs(state, WantedPairs(1)).values[0] < 1 - gap
-    assert missed / 400 <= failure(300, gap, steps) / 2
+    assert missed / 400 <= miss_probability(300, gap, steps) / 2
 
 
 def designed(generator: np.random.Generator) -> np.ndarray:
@@ -116,8 +121,8 @@ def test_a_start_orthogonal_to_the_top_eigenvector_is_caught(monkeypatch: pytest
 
 def test_each_search_has_half_the_chance_of_the_one_before() -> None:
     wanted = WantedPairs(1, gap=0.01, probability=0.02)
-    lengths = [wanted.search_length(cycle, 5000) for cycle in (1, 2, 3)]
-    assert lengths == [steps_needed(5000, 0.01, 0.02 * 0.5**cycle) for cycle in (1, 2, 3)]
+    lengths = [search_length(wanted, cycle, 5000) for cycle in (1, 2, 3)]
+    assert lengths == [steps_for(5000, 0.01, 0.02 * 0.5**cycle) for cycle in (1, 2, 3)]
     assert lengths[0] < lengths[1] < lengths[2]
 
 
@@ -130,7 +135,7 @@ def test_copies_take_searches_and_the_chance_stays_below_what_was_asked() -> Non
     assert proof is not None
     assert state.cycle >= 2
     assert proof.probability <= 0.01
-    last_alone = failure(84, 0.02, state.cycle_products)
+    last_alone = miss_probability(84, 0.02, state.cycle_products)
     assert proof.probability == pytest.approx(last_alone + 0.01 * (1 - 0.5 ** (state.cycle - 1)))
     assert np.allclose(ritz_pairs(state, wanted).values, 2)
 

@@ -11,7 +11,7 @@ from oracles.dense import MatrixOperator, symmetric
 
 from landscape.algorithms.lanczos import basis
 from landscape.algorithms.lanczos.lanczos import fewest_rows, finished, lanczos
-from landscape.algorithms.lanczos.ritz import error_bounds, have_converged, rayleigh_ritz, ritz_pairs, ritz_vectors
+from landscape.algorithms.lanczos.ritz import error_bounds, is_converged, rayleigh_ritz, ritz_pairs, ritz_vectors
 from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
 from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
 from landscape.algorithms.snapshots import restore, snapshot
@@ -221,7 +221,7 @@ def test_a_slight_asymmetry_is_rounding_and_keeps_values_from_converging() -> No
     wanted = WantedPairs(3, confirm=0)
     state, pairs = solve(MatrixOperator(matrix), wanted)
     assert 1e-3 < state.rounding < 0.1
-    assert not have_converged(pairs, state, wanted.tol).any()
+    assert not is_converged(pairs, state, wanted.tol).any()
 
 
 def test_an_operator_that_is_not_symmetric_is_refused() -> None:
@@ -256,7 +256,7 @@ def test_rounding_beyond_the_tolerance_is_not_called_converged() -> None:
     operator = Rough(symmetric(np.r_[np.linspace(0, 1e-3, 97), [0.05, 9.0, 10.0]]).matrix)
     wanted = WantedPairs(3)
     state, pairs = solve(operator, wanted)
-    assert have_converged(pairs, state, 1e-3).tolist() == [True, True, False]
+    assert is_converged(pairs, state, 1e-3).tolist() == [True, True, False]
 
 
 def test_a_search_that_spans_the_whole_space_ends_with_the_exact_values() -> None:
@@ -337,7 +337,7 @@ def test_giving_up_returns_what_is_known() -> None:
     state, pairs = solve(symmetric(np.linspace(0, 1, 100)), wanted, max_products=7)
     assert state.products == 7
     assert not finished(state, wanted)
-    assert not have_converged(pairs, state, wanted.tol).all()
+    assert not is_converged(pairs, state, wanted.tol).all()
     assert len(pairs.values) == 5
 
 
@@ -371,8 +371,8 @@ def test_a_basis_that_is_brought_over_in_chunks_is_the_same(block: int, monkeypa
     operator, wanted = symmetric(SPECTRA["outliers-both-ends"]), WantedPairs(4, "both")
     together, expected = solve(operator, wanted, max_basis=14, block=block)
     moved = []
-    monkeypatch.setattr(basis, "CHUNK_NUMBERS", 3 * operator.size)
-    monkeypatch.setattr(basis, "_apart", lambda rows, vectors: moved.append(len(rows)) or True)
+    monkeypatch.setattr(basis, "TRANSFER_NUMBERS", 3 * operator.size)
+    monkeypatch.setattr(basis, "_on_other_device", lambda rows, vectors: moved.append(len(rows)) or True)
     for state in lanczos(operator, wanted, max_basis=14, max_products=1000, block=block, spill=True):
         rows = state.basis[: state.used]
         assert float((rows @ rows.T - torch.eye(len(rows))).abs().max()) <= 50 * EPS[torch.float64]
