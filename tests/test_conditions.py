@@ -11,12 +11,14 @@ import pytest
 
 from landscape.conditions import Conditions
 from landscape.errors import UsageError
-from landscape.fields import validate
+from landscape.fields import Option, described_fields, validate
 
 
 def test_every_condition_has_a_help_that_is_a_sentence() -> None:
-    for field in fields(Conditions):
-        text = field.metadata["help"]
+    described = list(described_fields(Conditions, Option))
+    assert {field.name for field in described} == {field.name for field in fields(Conditions)}
+    for field in described:
+        text = field.about.help
         assert text[0].isupper(), field.name
         assert text.endswith("."), field.name
 
