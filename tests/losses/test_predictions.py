@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 
 from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.losses.huggingface import LogitsLoss
-from landscape.losses.predictions import error_counts, safe_radii
+from landscape.losses.predictions import divergences, error_counts, safe_radii, wrong_predictions
 from landscape.losses.user import as_loss
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 5.0], [9.0, 0.0, 0.0]])
@@ -80,3 +81,40 @@ def test_another_ignored_target_is_left_out_too() -> None:
     radii = safe_radii(loss, LOGITS, moves, torch.tensor([0, 1, 1, 0]))
     assert radii is not None
     assert len(radii) == 2
+
+
+AFTER = LOGITS.flip(0) + 0.5
+
+
+def test_divergences_of_classes_are_those_of_their_distributions() -> None:
+    target = torch.tensor([0, 1, -100, 2])
+    found = divergences(CROSS, LOGITS, AFTER, target)
+    before, after = (Categorical(logits=logits.double()) for logits in (LOGITS, AFTER))
+    expected = kl_divergence(before, after)
+    assert found is not None
+    assert torch.allclose(found, torch.where(target == -100, 0.0, expected))
+
+
+def test_divergences_of_yes_and_no_and_of_reals_are_those_of_their_distributions() -> None:
+    bits, reals = (divergences(loss, LOGITS, AFTER, LOGITS) for loss in (BCE, BUILT_IN_LOSSES["mse"]))
+    before, after = (Bernoulli(logits=logits.double()) for logits in (LOGITS, AFTER))
+    assert bits is not None
+    assert torch.allclose(bits, kl_divergence(before, after).sum(1))
+    normal = [Normal(logits.double(), 0.5**0.5) for logits in (LOGITS, AFTER)]
+    assert reals is not None
+    assert torch.allclose(reals, kl_divergence(*normal).sum(1))
+
+
+def test_a_function_of_the_user_s_has_no_predictions() -> None:
+    loss = as_loss(lambda output, target: (output - target).square().mean())
+    assert wrong_predictions(loss, LOGITS, LOGITS) is None
+    assert divergences(loss, LOGITS, AFTER, LOGITS) is None
+    assert safe_radii(loss, LOGITS, AFTER, LOGITS) is None
+
+
+@pytest.mark.parametrize(
+    "module", [nn.MSELoss(), nn.BCELoss(), nn.HuberLoss()], ids=lambda module: type(module).__name__
+)
+def test_modules_of_elements_have_no_classes(module: nn.Module) -> None:
+    assert not as_loss(module).structure.has_classes
+    assert error_counts(as_loss(module), LOGITS, LOGITS) is None

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import Objective
+from landscape.data.batches import Batch
 from landscape.errors import NumericalError, TaskError
+from landscape.losses import as_loss
+from landscape.losses.preflight import require_mean
 
 X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.randint(0, 3, (24,), generator=torch.Generator().manual_seed(1))
@@ -108,3 +111,37 @@ def test_rounding_is_no_randomness(share: float, random: bool) -> None:
     batch = (torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3)
     with pytest.raises(TaskError, match="two different outputs") if random else nullcontext():
         Objective(Noisy(share), batch, "cross_entropy")
+
+
+def test_the_mean_over_counted_terms_is_judged_not_that_over_samples() -> None:
+    """Ignored targets make parts of a batch count differently, which cross-entropy allows for."""
+    loss = as_loss("cross_entropy")
+    targets = torch.tensor([0, -100, -100, -100, 1, 2, 0, 1])
+    batch = Batch(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), targets, 0)
+
+    def total(piece: Batch) -> Tensor:
+        return loss.total(piece.inputs, piece.targets)
+
+    require_mean(loss, total, batch, "loss")
+    with pytest.raises(TaskError, match=r"loss cross_entropy is not a mean over samples: .* for 8 samples together"):
+        require_mean(loss, lambda piece: total(piece) * piece.size, batch, "loss")
+
+
+def test_a_function_that_cannot_take_parts_of_the_batch_is_not_judged() -> None:
+    def whole_batches_only(output: Tensor, target: Tensor) -> Tensor:
+        return (output.view(24, 3) - target).square().sum()
+
+    loss = as_loss(whole_batches_only)
+    batch = Batch(REALS, REALS * 2, 0)
+    require_mean(loss, lambda piece: loss.total(piece.inputs, piece.targets), batch, "loss")
+
+
+def test_a_number_that_is_no_tensor_has_no_gradient() -> None:
+    with pytest.raises(TaskError, match=r"has no gradient\n.*leaves torch"):
+        Objective(Returning(lambda z: z), [(X, REALS)], lambda output, target: float((output - target).mean().detach()))
+
+
+def test_only_an_inferred_loss_is_noted() -> None:
+    inferred, named = (Objective(Returning(lambda z: z), [(X, CLASSES)], loss) for loss in (None, "cross_entropy"))
+    assert list(inferred.notes) == ["loss inferred from the shapes: cross_entropy"]
+    assert list(named.notes) == []
