@@ -1,0 +1,85 @@
+"""Files and folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from landscape.errors import OutputError
+from landscape.storage.atomic_files import draft_folder, move_files, move_folder, replace_file, write_new_file
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("fsync"), fsync(descriptor)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (order.append("replace"), replace(self, to)))
+    replace_file(tmp_path / "a", b"content")
+    assert order == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+
+def test_a_draft_folder_is_removed_whatever_happens_and_a_full_disk_is_said(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    with draft_folder(target) as folder:
+        (folder / "a").touch()
+        assert folder.parent == tmp_path
+    with pytest.raises(ValueError, match="mine"), draft_folder(target) as folder:
+        raise ValueError("mine")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    refused = pytest.raises(OutputError, match=r"run cannot be written: No space left on device\n  fix")
+    with refused, draft_folder(target):
+        pytest.raises(OutputError, match=r"run cannot be written: No space left on device\n  fix"),
+        draft_folder(target),
+    ):
+        raise full
+    target.touch()
+    with pytest.raises(OutputError, match="what was there before is untouched"), draft_folder(target):
+        raise full
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_new_file_has_the_digest_of_its_pieces_and_replaces_nothing(tmp_path: Path) -> None:
+    digest = write_new_file(tmp_path / "a", [b"one ", memoryview(b"two")])
+    assert digest == hashlib.sha256(b"one two").hexdigest()
+    assert (tmp_path / "a").read_bytes() == b"one two"
+    with pytest.raises(FileExistsError):
+        write_new_file(tmp_path / "a", [b"x"])
+
+
+def test_files_are_moved_in_the_order_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: (order.append(to.name), replace(self, to)))
+    with draft_folder(tmp_path / "a") as folder:
+        for name in ("x", "y"):
+            write_new_file(folder / name, [name.encode()])
+        move_files(folder, {"y": tmp_path / "undo", "x": tmp_path / "copy"})
+    assert order == ["undo", "copy"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"undo": b"y", "copy": b"x"}
+
+
+def test_a_folder_replaces_an_older_one_or_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "run"
+
+    def move(content: str) -> None:
+        with draft_folder(target) as folder:
+            (folder / "a").write_text(content)
+            move_folder(folder, target)
+
+    move("first")
+    move("second")
+    assert (target / "a").read_text() == "second"
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: full() if self.name.endswith(".tmp") else rename(self, to))
+    with pytest.raises(OutputError, match="No space left"):
+        move("third")
+    assert (target / "a").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
