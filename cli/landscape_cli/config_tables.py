@@ -38,37 +38,37 @@ class Table:
         known = {name for name, field in options.items() if not field.about.typed}
         for key in values:
             if key not in known:
-                refuse_typed(self.path, key, options.values())
+                refuse_flag_only(self.path, key, options.values())
                 raise UsageError(
                     f"{self.path}: [{self.name}] has no setting {suggest(key, known)}",
                     fix=f"one of {', '.join(sorted(known))}",
                 )
-        return {key: located(self.path.parent, options[key], value) for key, value in values.items()}
+        return {key: locate(self.path.parent, options[key], value) for key, value in values.items()}
 
 
 def read_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a file, checked and with files found from anywhere; raises UsageError for what is wrong."""
-    shared = _shared_options()
+    shared = _top_level_options()
     options = {key: value for key, value in values.items() if not isinstance(value, dict) or key in shared}
-    found = _read_shared(path, options, shared)
+    found = _read_top_level(path, options, shared)
     for name, table in values.items():
         if name not in options:
             found[name] = _read_check(path, table) if name == CHECK else _read_command(path, name, table)
     return found
 
 
-def refuse_typed(path: Path, key: str, options: Iterable[Described[Option]]) -> None:
+def refuse_flag_only(path: Path, key: str, options: Iterable[Described[Option]]) -> None:
     """Raises UsageError if the key is an option that only counts as a flag."""
     if any(field.name == key and field.about.typed for field in options):
         raise UsageError(f"{path}: {key} is not taken from settings", fix=f"type {flag(key)} where it is meant")
 
 
-def located(folder: Path, field: Described[Option], value: Any) -> Any:
+def locate(folder: Path, field: Described[Option], value: Any) -> Any:
     """The value of an option with files found from anywhere, and a single word made a list where one is meant."""
     several = get_origin(without_none(field.type)) is tuple
     match field.about.kind:
         case "named-references":
-            return _named_references(folder, value)
+            return _references_by_name(folder, value)
         case "pairs" if isinstance(value, dict):
             return [f"{name}={argument!r}" for name, argument in value.items()]
         case "reference" if isinstance(value, str):
@@ -82,13 +82,13 @@ def located(folder: Path, field: Described[Option], value: Any) -> Any:
     return [value] if several and not isinstance(value, list) else value
 
 
-def _shared_options() -> dict[str, Described[Option]]:
+def _top_level_options() -> dict[str, Described[Option]]:
     """The options that stand outside all tables: of every command, or of all that have them."""
     own = {f.name: f for analysis in ANALYSES for f in described_fields(analysis, Option) if f.about.shared}
     return own | {field.name: field for field in described_fields(Conditions, Option)}
 
 
-def _read_shared(path: Path, values: Mapping[str, Any], shared: Mapping[str, Described[Option]]) -> dict[str, Any]:
+def _read_top_level(path: Path, values: Mapping[str, Any], shared: Mapping[str, Described[Option]]) -> dict[str, Any]:
     """The settings outside all tables."""
     known = {name for name, field in shared.items() if not field.about.typed} | {CHECKPOINT}
     homes: dict[str, list[str]] = {}
@@ -101,13 +101,13 @@ def _read_shared(path: Path, values: Mapping[str, Any], shared: Mapping[str, Des
         if key == CHECKPOINT:
             found[key] = _paths(path.parent, value)
         elif key in known:
-            found[key] = located(path.parent, shared[key], value)
+            found[key] = locate(path.parent, shared[key], value)
         elif key in homes:
             raise UsageError(
                 f"{path}: the setting {key} belongs to a command", fix=f"put it below a line {' or '.join(homes[key])}"
             )
         else:
-            refuse_typed(path, key, shared.values())
+            refuse_flag_only(path, key, shared.values())
             listed = sorted(known - {name for name, field in shared.items() if field.about.shared})
             raise UsageError(f"{path}: there is no setting {suggest(key, listed)}", fix=f"one of {', '.join(listed)}")
     return found
@@ -159,7 +159,7 @@ def _reference(folder: Path, value: str) -> str:
     return str(folder / value) if ".py:" in value or value.endswith(DATA_FILES) else value
 
 
-def _named_references(folder: Path, value: Any) -> list[str]:
+def _references_by_name(folder: Path, value: Any) -> list[str]:
     """NAME=DATA for each, from a table or a list, with files found from anywhere."""
     several = value if isinstance(value, list) else [value]
     pairs = value.items() if isinstance(value, dict) else [str(word).partition("=")[::2] for word in several]

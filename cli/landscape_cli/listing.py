@@ -47,7 +47,7 @@ def _rows_with_values(result: Any, policy: Policy) -> Iterator[tuple[str, ...]]:
         share = reading.error / abs(reading.value) if reading.error and reading.value else None
         error = "" if reading.error is None else f"{reading.error:.2g}"
         advice = reading.not_gateable or reading.not_unique or _advice(metric, share)
-        yield _starred_name(metric, policy), f"{reading.value:.6g}", error, advice
+        yield _name_with_star(metric, policy), f"{reading.value:.6g}", error, advice
 
 
 def _rows_of_names(policy: Policy) -> Iterator[tuple[str, ...]]:
@@ -56,10 +56,10 @@ def _rows_of_names(policy: Policy) -> Iterator[tuple[str, ...]]:
         for field, about in number_fields(kind).items():
             place = tuple("0" for _ in about.dims) if isinstance(about, Array) else ()
             metric = Metric(analysis, field, place)
-            yield _starred_name(metric, policy), "", "", _advice(metric, None)
+            yield _name_with_star(metric, policy), "", "", _advice(metric, None)
 
 
-def _starred_name(metric: Metric, policy: Policy) -> str:
+def _name_with_star(metric: Metric, policy: Policy) -> str:
     """The name, with a star if the policy checks it."""
     return f"{metric}{' *' if str(metric) in {str(one) for one in policy.metrics} else ''}"
 

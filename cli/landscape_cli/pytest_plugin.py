@@ -74,7 +74,7 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
     """
     usual: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers(MARK))):  # the closest one last
-        usual |= named_arguments(*marker.args, **marker.kwargs)
+        usual |= present_arguments(*marker.args, **marker.kwargs)
 
     def check(
         checkpoint: str | Path | Objective | Sequence[Any],
@@ -86,7 +86,7 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
         baseline: str | Path | None = None,
         **conditions: Any,
     ) -> list[Verdict]:
-        given = named_arguments(metrics, tol, kind, baseline)
+        given = present_arguments(metrics, tol, kind, baseline)
         from landscape.errors import LandscapeError
         from landscape_cli.testing import check_checkpoints
 
@@ -103,7 +103,7 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
     return check
 
 
-def named_arguments(
+def present_arguments(
     metrics: Metrics = None, tol: str | None = None, kind: str | None = None, baseline: str | Path | None = None
 ) -> dict[str, Any]:
     """The arguments of a marker or a call that are given; a wrong one raises TypeError, as in a call."""

@@ -1,4 +1,4 @@
-"""The baseline's file: JSON that a machine writes and a person reviews, sorted, with one metric a line."""
+"""The baseline's file: JSON that the gate writes and people review, sorted, with one metric a line."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from landscape.gates.policy import Kind
 SCHEMA = 1
 BASELINE_DIGITS = 8  # significant: more than float32 has, and few enough to read
 DAMAGED_FIX = "restore it, or remove it: landscape check CKPT --update then writes it anew"
-DAMAGE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # what a wrong document may raise
+DAMAGE_ERRORS = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+)  # raised by code below for a document of another form
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What candidates are compared with: the kind of comparison that it was written for, and its checkpoints."""
+    """The entries that candidates are compared with, and the kind of comparison that they were written for."""
 
     kind: Kind
     entries: Sequence[Entry]
 
     def replace_entries(self, entries: Sequence[Entry]) -> Baseline:
-        """With these entries in the place of those of the same names; of retrained checkpoints, in the place of all."""
+        """The baseline with these entries in the place of entries of the same names; if retrained, of all entries."""
         names = {entry.name for entry in entries}
         kept = [] if self.kind == "retrained" else [entry for entry in self.entries if entry.name not in names]
         return replace(self, entries=[*kept, *entries])
 
     def merge_entries(self, entries: Sequence[Entry]) -> Baseline:
-        """With these entries, whose metrics join those that the entries of the same names have already.
+        """The baseline with these entries, whose metrics are added to those of earlier entries of the same names.
 
-        What was measured otherwise by the same analysis does not stay: it would be taken for a part of the new run.
+        Earlier metrics of another run of the same analysis are dropped: they would seem to be part of the new run.
         """
         held = {entry.name: entry for entry in self.entries}
         merged = [_merge_entry(held.get(entry.name, entry), entry) for entry in entries]
@@ -46,7 +52,7 @@ class Baseline:
 
 
 def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
-    """The entry with those earlier readings that are of the same weights and runs, or of other analyses."""
+    """The entry with the earlier readings of other analyses, or of the same run of the same analysis."""
     kept = {
         metric: reading
         for metric, reading in earlier.readings.items()
@@ -57,21 +63,21 @@ def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
-    """Replaces the file as a whole or not at all. Raises OutputError if it cannot be written, or is no baseline."""
+    """Replaces the file as a whole or not at all; raises OutputError if it cannot be written, or holds no baseline."""
     from landscape.storage.atomic_files import replace_file
 
     if path.exists():
-        read_baseline(path)  # what is none of ours is not overwritten
+        read_baseline(path)  # raises if it is no baseline, so that no other file is overwritten
     replace_file(path, ("\n".join(_lines(baseline)) + "\n").encode())
 
 
 def read_baseline(path: Path, kind: Kind | None = None) -> Baseline:
-    """The baseline in a file; raises OutputError with what is wrong with it, or UsageError if it is of another kind."""
+    """The baseline in a file; raises OutputError if it is missing or damaged, UsageError if it is of another kind."""
     if not path.exists():
         raise OutputError(
             f"there is no baseline {path}", fix="is it committed? landscape check CKPT --update writes it"
         )
-    if not path.is_file():  # a device or a pipe would be read without end
+    if not path.is_file():  # reading a device or a pipe might not end
         raise OutputError(f"{path} is no regular file", fix="--baseline FILE names another")
     try:
         text = path.read_text(encoding="utf-8")
@@ -124,22 +130,26 @@ def _table(name: str, rows: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reading(reading: Reading) -> dict[str, Any]:
-    found: dict[str, Any] = {"value": _rounded(reading.value)}
+    found: dict[str, Any] = {"value": _round_to_digits(reading.value)}
     if reading.error is not None:
-        found["error"] = _rounded(reading.error)
+        found["error"] = _round_to_digits(reading.error)
     if reading.draws:
-        found["draws"] = [_rounded(draw) for draw in reading.draws]
-    found |= {name: _rounded(getattr(reading, name)) for name in ("floor", "asked") if getattr(reading, name)}
+        found["draws"] = [_round_to_digits(draw) for draw in reading.draws]
+    found |= {name: _round_to_digits(getattr(reading, name)) for name in ("floor", "asked") if getattr(reading, name)}
     if reading.not_unique:
         found["ambiguous"] = reading.not_unique
     return found
 
 
 def _run(run: Run) -> dict[str, Any]:
-    return {**asdict(run), "loss": _rounded(run.loss) if math.isfinite(run.loss) else None, "params": list(run.params)}
+    return {
+        **asdict(run),
+        "loss": _round_to_digits(run.loss) if math.isfinite(run.loss) else None,
+        "params": list(run.params),
+    }
 
 
-def _rounded(value: float) -> float:
+def _round_to_digits(value: float) -> float:
     return float(f"{value:.{BASELINE_DIGITS}g}")
 
 
@@ -203,7 +213,7 @@ def _positive(number: Any) -> float:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are all different: a bad merge would otherwise be read in half."""
+    """The object, if no key stands in it twice, as after a bad merge; else raises ValueError."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError(f"{next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)!r} stands twice")

@@ -1,4 +1,4 @@
-"""How small a change a gate can see: from repeated measurements of one checkpoint, or from retrained ones."""
+"""The smallest change that a gate can see, from repeated measurements of one checkpoint or from retrained ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from landscape.gates.policy import Policy, Rule
 from landscape.gates.retrained import MIN_CHECKPOINTS, detectable_increase
 from landscape.gates.same_weights import SIGNIFICANT_ERRORS, difference_error
 
-MIN_RETRAINED = 2  # values from which a spread is known at all
+MIN_RETRAINED = 2  # checkpoints: one has no spread
 
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """The noise of one metric; shares are of its size, and None where they were not measured.
+    """The noise of one metric, relative to its size; None where it was not measured.
 
-    `repeated` is what other micro-batches change, `spread` the standard deviation over seeds of the method, or of
-    training. `same_draws` and `other_draws` are the smallest changes that stand out of it: of an unchanged net with the
-    baseline's seed, and with another. `between_runs` is the change that is found between groups of retrained ones.
+    `repeated` is the change by other micro-batches, `spread` the standard deviation over seeds of the method or of
+    training. `same_draws` and `other_draws` are the smallest changes that stand out of the noise, measured with the
+    baseline's seed and with another one. `between_runs` is the smallest change that the gate finds between groups of
+    retrained checkpoints.
     """
 
     metric: str
@@ -40,22 +41,25 @@ class NoiseFloor:
 
     @property
     def quiet(self) -> bool:
-        """Whether what stands out of the noise, with the baseline's seed, is below the tolerance."""
+        """Whether the smallest change that stands out, with the baseline's seed, is below the tolerance."""
         return not self.trouble and self.same_draws is not None and self.same_draws <= self.tolerance
 
 
 def seed_noise(policy: Policy, seeds: Sequence[Entry], repeated: Entry) -> list[NoiseFloor]:
-    """The noise floor of one checkpoint: measured with several seeds, and the first again in other micro-batches."""
+    """The noise floors of one checkpoint, from several seeds of the method.
+
+    `repeated` is the measurement of the first seed in other micro-batches.
+    """
     return [
         _seed_floor(
             metric, rule, [_reading(entry, metric) for entry in seeds], _reading(repeated, metric), repeated.name
         )
-        for metric, rule in _checked_rules(policy)
+        for metric, rule in _active_rules(policy)
     ]
 
 
 def training_noise(policy: Policy, entries: Sequence[Entry]) -> list[NoiseFloor]:
-    """What the choice of seed makes of each metric, and the change that is found between groups of 5 and 3.
+    """The spread of each metric between retrained checkpoints, and the change found between groups of 5 and 3.
 
     Raises UsageError for a single checkpoint.
     """
@@ -63,11 +67,11 @@ def training_noise(policy: Policy, entries: Sequence[Entry]) -> list[NoiseFloor]
         raise UsageError("one checkpoint has no spread", fix="name several that differ in the seed of training")
     return [
         _training_floor(metric, rule, [_reading(entry, metric) for entry in entries])
-        for metric, rule in _checked_rules(policy)
+        for metric, rule in _active_rules(policy)
     ]
 
 
-def _checked_rules(policy: Policy) -> list[tuple[Metric, Rule]]:
+def _active_rules(policy: Policy) -> list[tuple[Metric, Rule]]:
     return [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
 
 
@@ -106,6 +110,6 @@ def _training_floor(metric: Metric, rule: Rule, readings: Sequence[Reading]) -> 
         found = trouble or "values of 0 or below have no logarithm, on which the spread is measured"
         return NoiseFloor(str(metric), name, float(values.mean()), math.nan, rule.tolerance.share, trouble=found)
     logs = np.log(values)
-    centre, spread = float(np.exp(logs.mean())), float(logs.std(ddof=1))
-    smallest = detectable_increase(spread, (MIN_CHECKPOINTS["baseline"], MIN_CHECKPOINTS["candidate"]), rule, centre)
-    return NoiseFloor(str(metric), name, centre, spread, rule.tolerance.of(centre) / centre, between_runs=smallest)
+    center, spread = float(np.exp(logs.mean())), float(logs.std(ddof=1))
+    smallest = detectable_increase(spread, (MIN_CHECKPOINTS["baseline"], MIN_CHECKPOINTS["candidate"]), rule, center)
+    return NoiseFloor(str(metric), name, center, spread, rule.tolerance.of(center) / center, between_runs=smallest)

@@ -1,4 +1,4 @@
-"""A candidate beside its baseline: the gap, what is allowed of it, and what noise may make of it."""
+"""A candidate beside its baseline: the gap, the allowed gap, and the gap that noise alone may cause."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from landscape.gates.policy import Direction
 class Comparison:
     """A candidate beside its baseline; amounts count in the direction that the rule forbids.
 
-    `gap` is how much worse the candidate is, `allowed` how much it may be, `noise` what noise alone may make of it,
-    `error` its standard error and `p_value` the p-value where a test was made; with `of_logarithms`, they are those
-    of logarithms. `too_uncertain` says why the candidate is too uncertain to pass; "" if it is not.
+    `gap` is how much worse the candidate is, `allowed` the largest gap of the rule, `error` the gap's standard error,
+    and `noise` the gap that noise alone may cause. `p_value` is there if a significance test was made. With
+    `of_logarithms`, all of these are differences of logarithms. `too_uncertain` says why the candidate is too uncertain
+    to pass; "" if it is certain enough.
     """
 
     baseline: float
@@ -25,28 +26,28 @@ class Comparison:
     noise: float
     p_value: float | None = None
     too_uncertain: str = ""
-    of_logarithms: bool = False  # whether gap, allowed, error and noise are of logarithms
+    of_logarithms: bool = False  # whether gap, allowed, error and noise are differences of logarithms
 
     @property
     def worse(self) -> bool:
-        """Whether it is beyond the tolerance, and beyond noise."""
+        """Whether the candidate is worse by more than the tolerance and by more than the noise."""
         return self.gap > self.allowed and self.gap > self.noise
 
     @property
     def better(self) -> bool:
-        """The same in the other direction."""
+        """Whether the candidate is better by more than the tolerance and by more than the noise."""
         return -self.gap > self.allowed and -self.gap > self.noise
 
     @property
     def hidden_change(self) -> str:
-        """The change that noise may make, in words."""
+        """The change that noise alone may cause, in words."""
         return self.describe_amount(math.expm1(self.noise) * abs(self.baseline) if self.of_logarithms else self.noise)
 
     def describe_amount(self, amount: float, sign: str = "") -> str:
-        """An amount in words, as a share of the baseline's size: `3.1 %`; as it is beside a baseline of 0."""
+        """An amount as a share of the baseline's size: `3.1 %`; the amount itself beside a baseline of 0."""
         return f"{100 * amount / abs(self.baseline):{sign}.3g} %" if self.baseline else f"{amount:{sign}.3g}"
 
 
 def worsening(direction: Direction, gap: float) -> float:
-    """How much worse a rise of `gap` is."""
+    """How much worse the candidate is if its value is above the baseline's by `gap`."""
     return {"increase": gap, "decrease": -gap, "both": abs(gap)}[direction]

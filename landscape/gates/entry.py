@@ -1,4 +1,4 @@
-"""What a gate compares: the readings of one checkpoint, and what they were made from."""
+"""What a gate compares: the readings of one checkpoint, and the measurements that gave them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from landscape.errors import UsageError
 from landscape.fields import Option, described_fields
 from landscape.gates.metric import RESULT_TYPES, Metric, Reading, read_metric
 
-# parts of a fingerprint that may differ: weights are what is judged, and a seed is a draw of the method
+# parts of a fingerprint that may differ: the weights are judged, and the seed is a random choice of the method
 FREE_PARTS = ("weights", "seed")
-PRECONDITIONER = "preconditioner"  # the part that training makes anew with the weights
+PRECONDITIONER = "preconditioner"  # part of a fingerprint: a new training run has a new one, as it has new weights
 PARAMETER_NAMES = (
-    "parameters"  # the part that is made of the parameters' names: a renamed model is still the same model
+    "parameters"  # part of a fingerprint: the parameters' names; a model with other names is still the same model
 )
-REMARKED_VERSIONS = ("torch", "processor")  # of the environment: what else may move a number
+REMARKED_VERSIONS = ("torch", "processor")  # of the environment: other versions of these may change a number
 STORED_VERSIONS = (*REMARKED_VERSIONS, "python", "loss-landscape-geometry")
 
 
 @cache
 def _defaults(analysis: str) -> Mapping[str, Any]:
-    """The options that decide a result, as a fingerprint has them."""
+    """The defaults of the options that decide a result, as a fingerprint stores them."""
     (kind,) = (kind for kind in ANALYSES if kind.name == analysis)
     options = {f.name: f.default for f in described_fields(kind, Option) if f.about.identity}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
@@ -36,7 +36,7 @@ def _defaults(analysis: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """One measurement: its fingerprint, and what is compared or told beside it."""
+    """One measurement: its fingerprint, and what is compared or reported beside it."""
 
     analysis: str
     fingerprint: Mapping[str, Any]
@@ -47,9 +47,10 @@ class Run:
     environment: Mapping[str, str]
 
     def mismatches(self, other: Run, *, trained: bool = False) -> list[str]:
-        """What makes this run and an earlier one incomparable, both values each; `trained` if training was new.
+        """The differences that make this run and an earlier one incomparable, each with both values.
 
-        An option that came with a later version was at its default before.
+        `trained` says that this run is of a new training run. An option that the earlier run does not know, since it
+        came with a later version, had its default then.
         """
         defaults = _defaults(self.analysis)
         mine, theirs = (
@@ -63,7 +64,7 @@ class Run:
         ]
 
     def remarks(self, other: Run) -> list[str]:
-        """What differs and may matter, but does not make them incomparable."""
+        """The differences that may matter but do not make the two runs incomparable."""
         told = [(name, self.environment.get(name), other.environment.get(name)) for name in REMARKED_VERSIONS]
         told.append(("device", self.device.partition(":")[0], other.device.partition(":")[0]))
         remarks = [f"{name} {mine} here, {theirs} in the baseline" for name, mine, theirs in told if mine != theirs]
@@ -73,6 +74,7 @@ class Run:
 
     @property
     def follows_loss(self) -> bool:
+        """Whether the analysis is comparable only between nets of about the same loss."""
         return RESULT_TYPES[self.analysis].follows_loss
 
 
@@ -80,7 +82,7 @@ class Run:
 class Entry:
     """The readings of one checkpoint by metric, and the runs that they come from by analysis.
 
-    `path` is where it lies on this machine, which a baseline does not keep.
+    `path` is the checkpoint's place on this machine; a baseline does not keep it.
     """
 
     name: str
@@ -96,10 +98,10 @@ def entry_of_results(
     metrics: Iterable[Metric],
     troubles: Mapping[str, str] = MappingProxyType({}),
 ) -> Entry:
-    """The entry of results with their attributes, by analysis.
+    """The entry of a checkpoint, from results with their attributes, by analysis.
 
-    A metric whose analysis is in `troubles`, with the reason, is not gateable; one whose analysis is in neither has no
-    reading.
+    Metrics of an analysis in `troubles` get a reading that only says why there is no number; metrics of an analysis
+    that is in neither mapping get no reading.
     """
     chosen = list(metrics)
     runs = {
@@ -117,7 +119,7 @@ def entry_of_results(
 
 
 def run_of_result(analysis: str, result: Result, attributes: Mapping[str, Any]) -> Run:
-    """What a result's attributes say of how it was measured."""
+    """The run of a result, from the attributes that it was stored with."""
     conditions, environment = (json.loads(str(attributes[key])) for key in ("conditions", "environment"))
     return Run(
         analysis,
@@ -131,9 +133,9 @@ def run_of_result(analysis: str, result: Result, attributes: Mapping[str, Any]) 
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """How checkpoints are called: by their files' names, with as many folders before them as tell them apart.
+    """Short names of checkpoints: their files' names, after as many folders as tell them apart.
 
-    So another clone's or machine's folders do not matter. Raises UsageError if one is named twice.
+    They are the same in another clone or on another machine. Raises UsageError if a checkpoint is named twice.
     """
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"{twice[0]} is named twice", fix="name each checkpoint once")

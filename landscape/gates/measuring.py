@@ -1,4 +1,4 @@
-"""Measures what a gate's policy asks for, and compares it: what `landscape check` and the pytest plugin share."""
+"""Measures the metrics of a gate's policy, for `landscape check` and for the pytest plugin."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
-CHECK_KIND = ".check"  # before the suffix of the results that a check leaves, so that they replace nobody's own
+CHECK_KIND = (
+    ".check"  # in the name of the results file that a check writes, so that it does not replace the user's own results
+)
 
 
 @dataclass(frozen=True)
 class MeasurementSetup:
-    """How a checkpoint is measured: by which analyses, where results go, and who is told."""
+    """How a checkpoint is measured: the analyses, the results file, and who hears of the progress."""
 
     analyses: Sequence[Analysis]
     output: Path | None = None
@@ -41,7 +43,7 @@ class MeasurementSetup:
 
 
 def measure_entry(name: str, load: Callable[[], Objective], policy: Policy, work: MeasurementSetup) -> Entry:
-    """The readings of a checkpoint under that name; where numbers are not finite, they say so."""
+    """The readings of a checkpoint under a name; where numbers are not finite, the readings say so."""
     try:
         objective = load()
     except NumericalError as error:
@@ -59,7 +61,7 @@ def measure_entry(name: str, load: Callable[[], Objective], policy: Policy, work
 
 
 def _discard_other_weights(output: Path, weights: str) -> None:
-    """Removes an earlier check's results of other weights, which must not be taken for those of these."""
+    """Removes an earlier check's results of other weights, so that they are not taken for results of these weights."""
     if not output.exists():
         return
     require_results_file(output)
@@ -93,7 +95,7 @@ def _run_analysis(
 
 
 def with_seed_offset(analysis: Analysis, step: int) -> Analysis:
-    """The analysis with other random vectors, whose seed is so much larger; itself, if it has none."""
+    """The analysis with its seed raised by `step`; the analysis itself if it has no seed."""
     seed = getattr(analysis, "seed", None)
     moved: dict[str, Any] = {"seed": (seed or 0) + step}
     return analysis if seed is None else replace(analysis, **moved)
@@ -102,9 +104,9 @@ def with_seed_offset(analysis: Analysis, step: int) -> Analysis:
 def read_entry(path: Path, policy: Policy) -> Entry:
     """The readings in a results file, under the name of the checkpoint that was measured; needs no torch.
 
-    Raises OutputError if it is damaged or holds nothing that is known.
+    Raises OutputError if the file is damaged, or holds no result that this version knows.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # reading a pipe would wait for its writer
         raise OutputError(f"{path} is no regular file", fix="name a .landscape.h5 file")
     groups = {
         name: group
@@ -124,5 +126,5 @@ def read_entry(path: Path, policy: Policy) -> Entry:
 
 
 def _weights(group: StoredResult) -> str:
-    """The weights that a result is of, as its fingerprint has them."""
+    """The hash of the weights that were measured, from the result's fingerprint."""
     return str(json.loads(str(group.attributes["fingerprint_parts"])).get("weights"))

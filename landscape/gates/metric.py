@@ -1,4 +1,4 @@
-"""Numbers of results by name: `trace.trace`, `eig.eigenvalues[0]`, `trace.layer_trace[fc1]`."""
+"""Metrics: numbers of results by name, such as `trace.trace`, `eig.eigenvalues[0]` and `trace.layer_trace[fc1]`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESULT_TYPES: dict[str, type[Result]] = {analysis.name: analysis.result for anal
 
 @dataclass(frozen=True)
 class Metric:
-    """A scalar of an analysis' result, or an element of an array: by its number, or by its label where it has one."""
+    """A scalar of an analysis' result, or an element of an array, by its index or by its label."""
 
     analysis: str
     field: str
@@ -31,7 +31,11 @@ class Metric:
 
     @classmethod
     def parse(cls, text: str) -> Metric:
-        """The metric of that name; raises UsageError if no result has it."""
+        """The metric of a name; raises UsageError if no result has it.
+
+        >>> Metric.parse("eig.eigenvalues[0]").field
+        'eigenvalues'
+        """
         found = METRIC_PATTERN.fullmatch(text.strip())
         if found is None:
             raise UsageError(
@@ -59,6 +63,7 @@ class Metric:
 
     @property
     def about(self) -> Scalar | Array:
+        """The description of the field that holds the number."""
         return number_fields(RESULT_TYPES[self.analysis])[self.field]
 
     def __str__(self) -> str:
@@ -67,7 +72,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Reading:
-    """A metric as it was measured: its standard error or bound, and the values whose mean it is, if they are known.
+    """A measured metric, with its standard error or bound and the values whose mean it is, where they are known.
 
     `floor` is the smallest difference that is no rounding, `asked` the error that the measurement was asked for.
     `not_gateable` is the reason why a gate must not use the value, `not_unique` why it may only warn; "" if neither.
@@ -91,7 +96,7 @@ def current_name(metric: str) -> str:
 
 
 def number_fields(kind: type[Result]) -> dict[str, Scalar | Array]:
-    """The fields of a result that hold numbers; the coordinates of its arrays are none to compare."""
+    """The fields of a result that hold numbers, by name; coordinates of arrays are not among them."""
     found: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
     for field in described_fields(kind, Array):
         if not field.about.words and field.about.dims != (field.name,):
@@ -100,7 +105,7 @@ def number_fields(kind: type[Result]) -> dict[str, Scalar | Array]:
 
 
 def describes_run(metric: Metric) -> bool:
-    """Whether the number counts what was done, repeats an option, or is the error of another: nothing to gate on."""
+    """Whether the number is no property of the checkpoint: a count of work, an option, or another number's error."""
     analysis = next(analysis for analysis in ANALYSES if analysis.name == metric.analysis)
     counts = {
         f.name for f in described_fields(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")
@@ -139,14 +144,14 @@ def read_metric(result: Result, metric: Metric) -> Reading:
 
 
 def gauge_of(kind: type[Result], field: str) -> Gauge:
-    """What the result says about the number; a field with `_se` after its name is its standard error."""
+    """The gauge of a number; without one of its own, a field with `_se` after its name is its standard error."""
     fields = number_fields(kind)
     told = fields[field].gauge
     return told or Gauge(error=field + ERROR_SUFFIX if field + ERROR_SUFFIX in fields else "")
 
 
 def metrics_of(result: Result) -> Iterator[Metric]:
-    """The metrics that a result holds, but for the elements of arrays of more than one dimension."""
+    """The metrics that a result holds, without the elements of arrays of more than one dimension."""
     name = next(name for name, kind in RESULT_TYPES.items() if kind is type(result))
     for field, about in number_fields(type(result)).items():
         held = getattr(result, field)
@@ -160,7 +165,7 @@ def metrics_of(result: Result) -> Iterator[Metric]:
 
 
 def _find_element(result: Result, metric: Metric) -> tuple[int, ...] | str:
-    """Where the element is in its array, or why there is none."""
+    """The index of the element in its array, or why there is no such element."""
     held, about = getattr(result, metric.field), metric.about
     if held is None or not isinstance(about, Array):
         return ()
@@ -179,7 +184,7 @@ def _find_element(result: Result, metric: Metric) -> tuple[int, ...] | str:
 
 
 def _labels(result: Result, dimension: str) -> list[str]:
-    """The words by which a dimension counts; none if it counts in numbers."""
+    """The labels of a dimension; empty if it has indices only."""
     labels = getattr(result, dimension, None)
     words = getattr(labels, "dtype", None)
     return [str(label) for label in labels] if labels is not None and words is not None and words.kind == "U" else []

@@ -1,4 +1,4 @@
-"""Why readings cannot be compared. Each is a reason not to pass, and none to call it a regression."""
+"""Reasons why readings cannot be compared: such a comparison neither passes nor counts as a regression."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Metric
 from landscape.gates.retrained import MIN_CHECKPOINTS, significant_difference
 
-LOSS_TOLERANCE = 0.1  # relative: cross-entropy flattens as a net becomes confident, and nothing else need have changed
-LOSS_ALPHA = 0.05  # two-sided: losses of one recipe are further apart than its seeds explain as often as that
+LOSS_TOLERANCE = 0.1  # relative: curvatures of cross-entropy fall with the loss, even if nothing else has changed
+LOSS_ALPHA = 0.05  # two-sided: chance that the losses of one training recipe differ more than this test allows
 UPDATE_FIX = "--update writes it to the baseline"
 READING_FIX = "mend that, ask for it in [check.ANALYSIS] (k, per_layer, max_products ...), or leave the metric out"
 
@@ -25,7 +25,7 @@ class NotComparable(NamedTuple):
 
 
 def missing_reading(metric: Metric, group: str, entry: Entry | None) -> NotComparable | None:
-    """Why an entry of the `group`, baseline or candidate, has no number to compare; None if it has."""
+    """Why an entry of the `group`, baseline or candidate, has no number to compare; None if it has one."""
     reading = entry.readings.get(str(metric)) if entry else None
     if reading is None and group == "baseline":
         return NotComparable("the baseline has nothing of this" + (" metric" if entry else " checkpoint"), UPDATE_FIX)
@@ -38,7 +38,7 @@ def missing_reading(metric: Metric, group: str, entry: Entry | None) -> NotCompa
 
 
 def too_few_checkpoints(metric: Metric, group: str, entries: Sequence[Entry]) -> NotComparable | None:
-    """That there are not enough different checkpoints to know the spread between seeds; None if there are."""
+    """Why the spread between seeds is not known: too few checkpoints, or equal ones; None if it is known."""
     weights = {entry.runs[metric.analysis].fingerprint.get("weights") for entry in entries}
     if len(weights) < len(entries):
         return NotComparable(f"two {group} checkpoints have the same weights", "checkpoints of different seeds")
@@ -56,7 +56,7 @@ def too_few_checkpoints(metric: Metric, group: str, entries: Sequence[Entry]) ->
 def baseline_among_candidates(
     metric: Metric, baseline: Sequence[Entry], candidates: Sequence[Entry]
 ) -> NotComparable | None:
-    """That a candidate is one of the baseline's own checkpoints, which tells nothing; None if none is."""
+    """The first candidate that is one of the baseline's own checkpoints; None if there is none."""
     weights = {entry.runs[metric.analysis].fingerprint.get("weights") for entry in baseline}
     same = [entry.name for entry in candidates if entry.runs[metric.analysis].fingerprint.get("weights") in weights]
     if not same:
@@ -65,7 +65,7 @@ def baseline_among_candidates(
 
 
 def different_measurements(mine: Run, theirs: Run, *, trained: bool = False) -> NotComparable | None:
-    """That the two were not measured alike; None if they were."""
+    """The differences between two measurements that make their numbers incomparable; None if there are none."""
     if mismatches := mine.mismatches(theirs, trained=trained):
         return NotComparable(
             f"not the same measurement: {'; '.join(mismatches)}",
@@ -75,14 +75,14 @@ def different_measurements(mine: Run, theirs: Run, *, trained: bool = False) -> 
 
 
 def different_losses(mine: Run, theirs: Run) -> NotComparable | None:
-    """That the losses of two checkpoints are too far apart; None if they are not, or if it does not matter."""
+    """Two losses that are too far apart for a comparison; None if they are near or do not matter."""
     if not mine.follows_loss or _losses_agree(mine.loss, theirs.loss):
         return None
     return _loss_gap(theirs.loss, mine.loss)
 
 
 def different_mean_losses(mine: Sequence[Run], theirs: Sequence[Run]) -> NotComparable | None:
-    """That the mean losses of two groups are too far apart, and further than the baseline's seeds are; None if not."""
+    """Two mean losses that are too far apart, and further than the baseline's seeds explain; None otherwise."""
     here, there = (np.array([run.loss for run in runs]) for runs in (mine, theirs))
     means = float(here.mean()), float(there.mean())
     if not theirs[0].follows_loss or _losses_agree(*means):
@@ -92,7 +92,7 @@ def different_mean_losses(mine: Sequence[Run], theirs: Sequence[Run]) -> NotComp
 
 
 def _losses_agree(mine: float, theirs: float) -> bool:
-    """Whether two losses are near enough; a loss that is not known is near none."""
+    """Whether two losses are near enough for a comparison; NaN is near no loss."""
     return abs(mine - theirs) <= LOSS_TOLERANCE * max(abs(mine), abs(theirs))
 
 

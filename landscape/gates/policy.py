@@ -1,4 +1,4 @@
-"""What is compared, how much it may change, and what follows if it changes more."""
+"""The policy of a gate: which metrics are compared, how much each may change, and whether a change is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["same-weights", "retrained"]
 Level = Literal["error", "warn", "off"]
 Direction = Literal["increase", "decrease", "both"]
 
-FALSE_ALARM_ALPHA = 0.01  # chance of a false alarm that a retrained comparison may have
+FALSE_ALARM_ALPHA = 0.01  # chance of a false alarm for each metric of a retrained comparison
 # same weights: a round trip of parameters through bf16 moves most samples by less, a net that is 3 % sharper is found;
 # retrained: docs/check.md has the rates of false alarms
 DEFAULT_TOLERANCES: Mapping[str, str] = {"same-weights": "2%", "retrained": "25%"}
@@ -23,7 +23,7 @@ DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
     "same-weights": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]", "sharpness.s_max[0]"),
     "retrained": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]"),
 }
-# options of a gate's measurements where the policy names no others: draws are shared with the baseline, so that few do
+# options of a gate's measurements; few draws are enough, since the candidate shares them with the baseline
 DEFAULT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "eig": {"k": 1},
     "trace": {"rtol": 0.05},
@@ -34,7 +34,7 @@ DIRECTION_KEYS: Mapping[str, Direction] = {"max_increase": "increase", "max_decr
 
 @dataclass(frozen=True)
 class Rule:
-    """How much one metric may change, and in which direction; one with `level` off is not measured."""
+    """How much one metric may change, and in which direction; a metric with `level` off is not measured."""
 
     tolerance: Tolerance
     level: Level = "error"
@@ -44,19 +44,19 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules by metric, and which comparison they are for."""
+    """The rules by metric, and the kind of comparison."""
 
     kind: Kind = "same-weights"
     rules: Mapping[Metric, Rule] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[Metric]:
-        """What is measured."""
+        """The metrics to measure."""
         return [metric for metric, rule in self.rules.items() if rule.level != "off"]
 
     @property
     def analyses(self) -> list[str]:
-        """The analyses that measure it, in order."""
+        """The analyses that give the metrics, in the metrics' order."""
         return list(dict.fromkeys(metric.analysis for metric in self.metrics))
 
 
@@ -67,12 +67,14 @@ def parse_policy(
     tol: str | None = None,
     alpha: float = FALSE_ALARM_ALPHA,
 ) -> Policy:
-    """The policy of a settings' table, a list of names, or the usual one; a metric's own `tol` and `alpha` come first.
+    """The policy of a settings' table, of a list of names, or of the default metrics.
 
-    A metric is "error", "warn" or "off", a tolerance such as "2%", or a table of `level`, `alpha` and one of
+    `tol` and `alpha` hold for metrics without values of their own.
+
+    A metric's value is "error", "warn" or "off", a tolerance such as "2%", or a table of `level`, `alpha` and one of
     `max_increase`, `max_decrease` and `max_change`. Raises UsageError.
     """
-    usual = Rule(Tolerance.parse(DEFAULT_TOLERANCES[kind] if tol is None else tol), alpha=alpha)
+    default = Rule(Tolerance.parse(DEFAULT_TOLERANCES[kind] if tol is None else tol), alpha=alpha)
     named = DEFAULT_METRICS[kind] if metrics is None else metrics
     given = named if isinstance(named, Mapping) else dict.fromkeys(named, "error")
     rules: dict[Metric, Rule] = {}
@@ -80,7 +82,7 @@ def parse_policy(
         metric = Metric.parse(name)
         if metric in rules:
             raise UsageError(f"{metric} is named twice", fix="one rule for each metric")
-        rules[metric] = _parse_rule(name, value, usual)
+        rules[metric] = _parse_rule(name, value, default)
         if kind == "retrained" and rules[metric].direction == "decrease" and rules[metric].tolerance.share >= 1:
             raise UsageError(f"{name}: no value falls by {rules[metric].tolerance}", fix="a max_decrease below 100%")
     found = Policy(kind, rules)

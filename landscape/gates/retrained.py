@@ -1,8 +1,8 @@
-"""The rule for several values each: new training runs, whose numbers differ by the choice of seed alone.
+"""The rule for several values each: new training runs, whose numbers differ by the choice of the seed alone.
 
-The ratio of geometric means counts if it is more than the tolerance and Welch's one-sided test on the logarithms is
-significant (Welch 1947). The candidates' own spread buys no pass: a ratio that is beyond the tolerance, and would be
-significant if they spread as the baseline does, is not settled.
+The ratio of geometric means is a regression if it is beyond the tolerance and Welch's one-sided test on the logarithms
+is significant (Welch 1947). A large spread among the candidates does not let them pass: if the ratio is beyond the
+tolerance and would be significant at the baseline's spread, the comparison is inconclusive.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from scipy.special import fdtri, nctdtrinc, ndtri, stdtr, stdtrit
 from landscape.gates.comparison import Comparison, worsening
 from landscape.gates.policy import Direction, Rule
 
-SPREAD_ALPHA = 1e-2  # chance of a spread among candidates that is called too large
-DETECTION_POWER = 0.9  # probability with which a change that is called detectable is found
+SPREAD_ALPHA = 1e-2  # chance that candidates of the baseline's spread are called too scattered
+DETECTION_POWER = 0.9  # probability with which the gate reports a change that it calls detectable
 MIN_CHECKPOINTS = {
     "baseline": 5,
     "candidate": 3,
-}  # checkpoints: fewer leave Welch's test without power, whatever the change
+}  # with fewer, Welch's test finds hardly any change
 
 
 def compare_retrained(baseline: Sequence[float], candidate: Sequence[float], rule: Rule) -> Comparison:
-    """Several values each, at least two, beside the rule.
+    """Compares several values each, at least two, by the rule.
 
-    Values that are not all above 0 have no logarithm: their means are compared as they are.
+    If some values are 0 or below, they have no logarithm, and the plain means are compared.
     """
     mine, theirs = np.array(candidate, dtype=float), np.array(baseline, dtype=float)
     geometric = bool((mine > 0).all() and (theirs > 0).all())
     if geometric:
         mine, theirs = np.log(mine), np.log(theirs)
-    centre, found = (float(np.exp(values.mean()) if geometric else values.mean()) for values in (theirs, mine))
+    center, found = (float(np.exp(values.mean()) if geometric else values.mean()) for values in (theirs, mine))
     rise = float(mine.mean() - theirs.mean())
     gap = worsening(rule.direction, rise)
-    amount = rule.tolerance.of(centre)
-    allowed = _log_amount(amount / centre, rule.direction, rise) if geometric else amount
+    amount = rule.tolerance.of(center)
+    allowed = _log_amount(amount / center, rule.direction, rise) if geometric else amount
     error, freedom = welch_error(theirs, mine)
     sides = 2 if rule.direction == "both" else 1
     noise = float(-stdtrit(freedom, rule.alpha / sides)) * error if error else 0.0
     p_value = min(1.0, sides * float(stdtr(freedom, -gap / error))) if error else float(gap <= 0)
     hidden = allowed < gap <= noise and gap > significant_difference(theirs, len(mine), rule.alpha / sides)
     words = "by the baseline's spread it is a regression, which the candidates' own spread hides" if hidden else ""
-    too_uncertain = words or _too_scattered(theirs, mine)
-    return Comparison(centre, found, gap, allowed, error, noise, p_value, too_uncertain, geometric)
+    too_uncertain = words or _scatter_problem(theirs, mine)
+    return Comparison(center, found, gap, allowed, error, noise, p_value, too_uncertain, geometric)
 
 
 def welch_error(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -59,38 +59,38 @@ def welch_error(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 
 
 def significant_difference(baseline: np.ndarray, candidates: int, alpha: float) -> float:
-    """The difference of means that is significant, one-sided, if candidates spread as the baseline does."""
+    """The smallest significant difference of means, one-sided, if candidates have the baseline's spread."""
     error = float(baseline.std(ddof=1)) * math.sqrt(1 / len(baseline) + 1 / candidates)
     return float(-stdtrit(len(baseline) - 1, alpha)) * error
 
 
-def detectable_increase(spread: float, counts: tuple[int, int], rule: Rule, centre: float = 1.0) -> float:
+def detectable_increase(spread: float, counts: tuple[int, int], rule: Rule, center: float = 1.0) -> float:
     """The relative increase that the rule reports with a probability of 0.8 to 0.9.
 
-    `spread` is the standard deviation of the logarithms, `centre` the value that the tolerance is of. The increase must
-    be significant (noncentral t distribution, at the degrees of freedom of equal variances) and come out beyond the
-    tolerance. As the degrees of freedom vary from sample to sample, the probability is 0.82 for 5 against 3, and nearer
-    to 0.9 for more.
+    `spread` is the standard deviation of the logarithms; the tolerance is relative to `center`. The increase must be
+    significant (noncentral t distribution, at the degrees of freedom of equal variances) and its estimate must lie
+    beyond the tolerance. As the degrees of freedom vary from sample to sample, the probability is 0.82 for 5 against 3
+    checkpoints, and nearer to 0.9 for more.
     """
     shares = np.array([1 / count for count in counts])
     freedom = float(shares.sum() ** 2 / (shares**2 / (np.array(counts) - 1)).sum())
     error = spread * math.sqrt(shares.sum())
     alpha = rule.alpha / 2 if rule.direction == "both" else rule.alpha
     significant = float(nctdtrinc(freedom, 1 - DETECTION_POWER, -stdtrit(freedom, alpha))) * error
-    beyond = math.log1p(rule.tolerance.of(centre) / centre) + float(ndtri(DETECTION_POWER)) * error
+    beyond = math.log1p(rule.tolerance.of(center) / center) + float(ndtri(DETECTION_POWER)) * error
     return math.expm1(max(significant, beyond))
 
 
 def _log_amount(share: float, direction: Direction, rise: float) -> float:
-    """The allowed share of change on the scale of logarithms: of a fall, which is below 1, or of a rise."""
+    """The allowed share of change as a difference of logarithms, of a rise or of a fall (a share below 1)."""
     falls = direction == "decrease" or (direction == "both" and rise < 0)
     if falls:
         return -math.log1p(-share) if share < 1 else math.inf
     return math.log1p(share)
 
 
-def _too_scattered(baseline: np.ndarray, candidate: np.ndarray) -> str:
-    """That candidates differ among each other as the baseline's checkpoints do not; "" if they do not."""
+def _scatter_problem(baseline: np.ndarray, candidate: np.ndarray) -> str:
+    """Why the candidates are too scattered, by an F test against the baseline's spread; "" if they are not."""
     usual, found = baseline.var(ddof=1), candidate.var(ddof=1)
     most = float(fdtri(len(candidate) - 1, len(baseline) - 1, 1 - SPREAD_ALPHA))
     if found <= most * usual:

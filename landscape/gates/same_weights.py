@@ -1,8 +1,8 @@
 """The rule for one value each: a checkpoint that should be the same, after a conversion or a refactoring.
 
-The gap counts if it is more than the tolerance and more than three standard errors, where the error is that of the
-draws which both share, or what the baseline's own error predicts, whichever is smaller. The candidate's own error never
-widens what is allowed: one that is noisier than the baseline says it should be is not settled, and does not pass.
+The gap is a regression if it is above the tolerance and above three standard errors. The standard error is that of the
+random vectors that both share, or the one that the baseline's own error predicts, whichever is smaller. A large error
+of the candidate does not let it pass: a candidate that is much noisier than the baseline predicts is inconclusive.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from landscape.gates.metric import Reading
 from landscape.gates.policy import Rule
 
 SIGNIFICANT_ERRORS = (
-    3.0  # standard errors: a normal gap is beyond them once in 700, one of 15 degrees of freedom once in 220
+    3.0  # standard errors: a normal gap exceeds them once in 700, one with 15 degrees of freedom once in 220
 )
-EXCESS_ERROR = 3.0  # times the error that the baseline predicts: of 8 draws each, one in 200 is beyond it
+EXCESS_ERROR = 3.0  # times the error that the baseline predicts: with 8 draws each, one candidate in 200 exceeds it
 
 
 def compare_same_weights(baseline: Reading, candidate: Reading, rule: Rule) -> Comparison:
-    """One value each, beside the rule. Neither may be unknown."""
+    """Compares one value each by the rule; both readings must have a number."""
     gap = worsening(rule.direction, candidate.value - baseline.value)
     allowed = rule.tolerance.of(baseline.value)
     error = difference_error(baseline, candidate)
     noise = max(SIGNIFICANT_ERRORS * error, baseline.floor)
-    too_uncertain = _too_uncertain(baseline, candidate, allowed - gap)
+    too_uncertain = _uncertainty_problem(baseline, candidate, allowed - gap)
     return Comparison(baseline.value, candidate.value, gap, allowed, error, noise, too_uncertain=too_uncertain)
 
 
 def difference_error(baseline: Reading, candidate: Reading) -> float:
-    """The standard error of the difference: that of shared draws, or what the baseline predicts, if smaller."""
+    """The standard error of the difference: from shared draws, or as the baseline predicts it if that is smaller."""
     known = baseline.error or 0.0
-    predicted = math.hypot(known, _predicted_error(baseline, candidate))
+    predicted = math.hypot(known, _error_by_baseline(baseline, candidate))
     if len(baseline.draws) < 2 or len(baseline.draws) != len(candidate.draws):
         return predicted
     mine, theirs = np.array(candidate.draws), np.array(baseline.draws)
     plain = float(theirs.std(ddof=1))
-    # an estimator's error is that of independent draws times a factor of its own: XTrace's share their sketch
+    # an estimator's error is that of independent draws times a factor of its own: draws of XTrace share their sketch
     factor = known / plain if plain > 0 else 0.0
     return min(float((mine - theirs).std(ddof=1)) * factor, predicted)
 
 
-def _predicted_error(baseline: Reading, candidate: Reading) -> float:
-    """The error that the candidate should have by the baseline's variance, at its own number of draws.
+def _error_by_baseline(baseline: Reading, candidate: Reading) -> float:
+    """The error that the baseline's variance predicts for the candidate, at the candidate's number of draws.
 
-    An exact baseline says nothing of an estimate: its error is then the one that the options of both ask for.
+    The variance of an exact baseline predicts nothing for an estimate; then it is the error that the options request.
     """
     if not baseline.error and candidate.error:
         return baseline.asked
@@ -55,11 +55,11 @@ def _predicted_error(baseline: Reading, candidate: Reading) -> float:
     return (baseline.error or 0.0) * math.sqrt(ratio)
 
 
-def _too_uncertain(baseline: Reading, candidate: Reading, room: float) -> str:
-    """Why the candidate is too uncertain to pass: its own error neither fits the room that is left nor is as usual."""
+def _uncertainty_problem(baseline: Reading, candidate: Reading, room: float) -> str:
+    """Why the candidate is too uncertain to pass; "" if its error fits into `room`, or is as the baseline predicts."""
     if candidate.error is None:
         return "" if baseline.error is None else "the candidate's error is not known, and the baseline's is"
-    usual = _predicted_error(baseline, candidate)
+    usual = _error_by_baseline(baseline, candidate)
     if SIGNIFICANT_ERRORS * candidate.error <= room or candidate.error <= EXCESS_ERROR * usual:
         return ""
     return f"its own error is {candidate.error:.3g}, where the baseline's lets one expect {usual:.3g}"

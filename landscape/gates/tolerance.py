@@ -1,4 +1,4 @@
-"""How much a number may change, in words that people type: `1%`, `0.05 abs`, `1% or 0.05 abs`."""
+"""How much a number may change, as people type it: `1%`, `0.05 abs`, `1% or 0.05 abs`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from landscape.errors import UsageError, safe_excerpt
 
 TOLERANCE_PATTERN = re.compile(r"(?P<number>[-+\d.eE]+)\s*(?P<unit>%|abs)")
-ZERO_BASELINE_TOLERANCE = 1e-6  # of the change that is allowed of a baseline of exactly 0, of which every share is 0
+ZERO_BASELINE_TOLERANCE = 1e-6  # absolute: allowed beside a baseline of exactly 0, of which every share is 0
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,11 @@ class Tolerance:
 
     @classmethod
     def parse(cls, text: object) -> Tolerance:
-        """The tolerance that a text names; raises UsageError."""
+        """The tolerance of a text; raises UsageError for any other text.
+
+        >>> str(Tolerance.parse("1% or 0.05 abs"))
+        '1% or 0.05 abs'
+        """
         parts = (
             [TOLERANCE_PATTERN.fullmatch(part.strip()) for part in text.split(" or ")]
             if isinstance(text, str)
@@ -39,7 +43,7 @@ class Tolerance:
         return cls(amounts.get("%", 0.0) / 100, amounts.get("abs", 0.0))
 
     def of(self, baseline: float) -> float:
-        """The amount that is allowed beside this baseline, whatever its sign."""
+        """The amount that is allowed beside a baseline of this value, whatever its sign."""
         return max(self.share * abs(baseline), self.absolute) or (0.0 if baseline else ZERO_BASELINE_TOLERANCE)
 
     def __str__(self) -> str:

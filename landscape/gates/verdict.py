@@ -21,7 +21,7 @@ BASELINE_ROUNDING = 1e-7  # relative: a baseline has eight digits
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of one metric: numbers as far as they are known, the reason, and what to do."""
+    """The verdict on one metric: its numbers as far as they are known, the reason, and what to do."""
 
     metric: str
     checkpoint: str
@@ -33,7 +33,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
     def without_comparison(self, reason: NotComparable) -> Verdict:
-        """The verdict where a comparison cannot be made."""
+        """The verdict for readings that cannot be compared."""
         return replace(self, status="inconclusive", why=reason.why, fix=reason.fix)
 
 
@@ -48,9 +48,9 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 def judge(
     policy: Policy, baseline: Sequence[Entry], candidates: Sequence[Entry], *, one_for_all: bool = False
 ) -> list[Verdict]:
-    """A verdict for every metric of every candidate, or of all together if they were retrained; then what is stale.
+    """A verdict for every metric of every candidate (of all candidates together if retrained), then the stale metrics.
 
-    With `one_for_all`, candidates of whatever name are compared with a baseline's only entry.
+    With `one_for_all`, candidates of any name are compared with the baseline's only entry.
     """
     checked = [(metric, rule) for metric, rule in policy.rules.items() if rule.level != "off"]
     if policy.kind == "retrained":
@@ -67,7 +67,7 @@ def judge(
 def baseline_entry(candidate: Entry, baseline: Sequence[Entry], *, alone: bool) -> Entry | None:
     """The baseline's entry whose name is the candidate's, or the end of its path.
 
-    If it stands `alone`, and has a path and no name that was chosen for it: else the baseline's only one.
+    If there is none, a candidate that is `alone` and has no chosen name is compared with the baseline's only entry.
     """
     named = [earlier for earlier in baseline if _names_match(candidate, earlier)]
     if not named and alone and candidate.path and len(baseline) == 1:
@@ -127,7 +127,7 @@ def judge_group(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidate
 
 
 def _first_reason(found: Iterable[T]) -> T | None:
-    """The first that is there, found without looking for the others."""
+    """The first reason that is not None; later ones are not computed."""
     return next(filter(None, found), None)
 
 
@@ -152,7 +152,7 @@ def _decide(verdict: Verdict, not_unique: str) -> Verdict:
 
 
 def _noise_notes(found: Comparison) -> Iterator[str]:
-    """What limits a comparison."""
+    """What a passing comparison does not show because of noise."""
     if found.gap > found.allowed and not found.worse:
         yield f"beyond the tolerance, but within noise{_describe_significance(found)}"
     elif found.noise > found.allowed and not (found.worse or found.better):
@@ -161,7 +161,7 @@ def _noise_notes(found: Comparison) -> Iterator[str]:
 
 
 def describe_change(found: Comparison) -> str:
-    """The change in words: `+3.1 %`, or the amount itself beside a baseline of 0; what its digits round is none."""
+    """The change in words: `+3.1 %`, or the amount beside a baseline of 0; `0 %` within the baseline's rounding."""
     if abs(found.candidate - found.baseline) < BASELINE_ROUNDING * abs(found.baseline):
         return "0 %"
     return found.describe_amount(found.candidate - found.baseline, sign="+")
@@ -174,14 +174,14 @@ def _describe_significance(found: Comparison) -> str:
 
 
 def _apply_level(verdict: Verdict) -> Verdict:
-    """Only a warning, where the policy asks for no more."""
+    """The verdict as a warning, if the policy only warns of this metric."""
     if verdict.rule is None or verdict.rule.level != "warn" or verdict.status not in ("regression", "inconclusive"):
         return verdict
     return replace(verdict, status="warning")
 
 
 def _stale_verdicts(policy: Policy, compared: Sequence[Entry]) -> list[Verdict]:
-    """What the baseline holds and the policy does not name; once for a group of retrained checkpoints."""
+    """The metrics that the baseline holds and the policy does not name; once for a group of retrained checkpoints."""
     named = {str(metric) for metric in policy.rules}
     held = {
         (f"{len(compared)} checkpoints" if policy.kind == "retrained" else entry.name, name)

@@ -97,7 +97,7 @@ class Session:
         fingerprint = self.fingerprint  # of what is there before the measurement
         began = time.monotonic() - earlier.seconds
         writer = SnapshotWriter(snapshot, fingerprint, self.objective, began) if snapshot else None
-        with self.stop.deferred():
+        with self.stop.defer():
             result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
         seconds = time.monotonic() - began
         attributes = result_attributes(self.analysis, self.objective, result, fingerprint, seconds)
@@ -171,7 +171,7 @@ class Session:
 
     def _announce_replacement(self, output: Path) -> None:
         """Says in what the stored result, which is about to be replaced, was measured differently."""
-        if differences := stored_differences(output, self.analysis.name, self.fingerprint):
+        if differences := differences_from_stored(output, self.analysis.name, self.fingerprint):
             self.say(
                 f"replaced the earlier /{self.analysis.name} in {output} (-o keeps both), "
                 f"which had {'; '.join(differences)}"
@@ -198,7 +198,7 @@ def holds_complete_result(output: Path, analysis: str) -> bool:
     return stored is not None and stored.attributes.get("status") == "complete"
 
 
-def stored_differences(output: Path, analysis: str, fingerprint: Fingerprint) -> list[str]:
+def differences_from_stored(output: Path, analysis: str, fingerprint: Fingerprint) -> list[str]:
     """In what the stored result of this analysis was measured differently; empty if there is none to compare."""
     stored = read_results(output).get(analysis) if output.exists() else None
     try:

@@ -35,7 +35,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
+    def defer(self) -> Iterator[None]:
         """While this block runs, the first signal waits for the current step."""
         self.deferring = True
         try:
