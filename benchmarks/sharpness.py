@@ -33,7 +33,7 @@ def objective_of(name: str, device: str, samples: int | None = None) -> Objectiv
 def apgd(objective: Objective, scale: Tensor, rho: float, gradients: int) -> float:
     """The rise found by APGD (Croce and Hein 2020, algorithm 1) in u = delta / c, from u = 0, in the l2 ball.
 
-    Steps of 2 rho along the normalised slope, projection, momentum 0.75, and halved steps from the best point at
+    Steps of 2 rho along the normalized slope, projection, momentum 0.75, and halved steps from the best point at
     their checkpoints. Each iterate's value counts, as in the reference protocol.
     """
 

@@ -16,6 +16,9 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Surface
+from landscape.analyses.surfaces.options import DEFAULT_IGNORE
+from landscape.analyses.surfaces.surface_measurement import make_frame
+from landscape.evaluation.directions import treatments
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.zoo import digits, mlp, resnet
@@ -219,8 +222,7 @@ def passes_once(objective: Objective) -> None:
 
 
 def points_once(objective: Objective) -> None:
-    analysis = Surface(grid="3")
-    frame = analysis._frame(objective, analysis._treatments(objective), None, 0)
+    frame = make_frame(Surface(grid="3"), objective, treatments(objective, "filter", DEFAULT_IGNORE))
     Sweep(objective).evaluate(frame.plane, [(0.0, 0.0), (0.5, 0.5)])
 
 

@@ -34,7 +34,7 @@ class BallObjective:
     width: int
 
 
-def measured_objective(analysis: Perturbation, objective: Objective) -> Objective:
+def with_logit_norm(analysis: Perturbation, objective: Objective) -> Objective:
     """The objective whose loss is measured: that of normalized logits with `--logit-norm`, else `objective` itself."""
     loss = with_normalized_logits(objective.loss, analysis.logit_norm)
     return objective if loss is objective.loss else objective.with_loss(loss)

@@ -82,6 +82,7 @@ class FlatnessResult(Result):
     samples: int = scalar("Samples in the data.")
 
     def trouble(self) -> Trouble | None:
+        """Inconclusive if the loss or the gradient is not finite at some point of a ball."""
         import numpy as np
 
         broken = ~np.isfinite(self.r1) | ~np.isfinite(self.r0)
@@ -91,9 +92,11 @@ class FlatnessResult(Result):
         return Trouble(why, "a smaller --rho, or --dtype float64", "not finite")
 
     def not_unique(self, field: str, place: tuple[int, ...]) -> str:
+        """The ascents of r1 may have found several maxima."""
         return multimodal_reason(self.mode, place) if field in ("r1", "r1_over_rho2", "excess", "r1_ratio") else ""
 
     def remarks(self) -> list[str]:
+        """Remarks on radii within rounding, and on maxima that may not be the largest."""
         smallest = f"{self.smallest_rho:.2g}" if self.smallest_rho else ""
         sentences = rounding_remark(self.rho[~self.resolved], "the gradient's norm", self.rounding, smallest)
         if self.steps == 1:
@@ -141,12 +144,15 @@ class Flatness(Perturbation):
 
     @property
     def scaling(self) -> WeightScaling:
+        """The scale of the weights that these options describe."""
         return WeightScaling(self.adaptive, self.adaptive_eta, parse_globs(self.unscaled), parse_globs(self.fixed))
 
     def identity(self) -> dict[str, Any]:
+        """The options that decide the result, as they are measured: stored and compared between runs."""
         return {**super().identity(), "rho": self.radii}
 
     def measurement(self) -> MeasurementModule:
+        """The module that measures."""
         from landscape.analyses.neighborhood import flatness_measurement
 
         return flatness_measurement

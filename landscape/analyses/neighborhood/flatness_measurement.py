@@ -18,10 +18,10 @@ from landscape.analyses.neighborhood.ball_objective import (
     gradient_norm_in_ball,
     layer_groups,
     loss_in_ball,
-    measured_objective,
     perturbation_scales,
     require_finite_base,
     vector_norm,
+    with_logit_norm,
 )
 from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
 from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
@@ -42,7 +42,7 @@ def measure(
     analysis: Flatness, objective: Objective, resume: State | None = None
 ) -> Generator[Progress, None, FlatnessResult]:
     """Measures r0, r1 and the largest eigenvalue; yields after each product and each round of ascents."""
-    subject, groups = measured_objective(analysis, objective), layer_groups(analysis, objective)
+    subject, groups = with_logit_norm(analysis, objective), layer_groups(analysis, objective)
     scaling = perturbation_scales(analysis, objective)
     scales = scaling.values
     base, gradient = subject.value_and_gradient()

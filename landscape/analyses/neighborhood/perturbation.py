@@ -60,6 +60,7 @@ class Perturbation(Analysis):
         raise NotImplementedError(f"{type(self).__name__} does not define its scaling")
 
     def identity(self) -> dict[str, Any]:
+        """The options that decide the result, as they are measured: stored and compared between runs."""
         return {**super().identity(), **asdict(self.scaling)}
 
 

@@ -106,13 +106,16 @@ class Sharpness(Perturbation):
 
     @property
     def scaling(self) -> WeightScaling:
+        """The scale of the weights that the protocol describes."""
         protocol = self.protocol
         return WeightScaling(protocol.adaptive, protocol.adaptive_eta, protocol.unscaled, parse_globs(self.fixed))
 
     def identity(self) -> dict[str, Any]:
+        """The options that decide the result, as they are measured: stored and compared between runs."""
         return {**super().identity(), **asdict(self.protocol)}
 
     def measurement(self) -> MeasurementModule:
+        """The module that measures."""
         from landscape.analyses.neighborhood import sharpness_measurement
 
         return sharpness_measurement

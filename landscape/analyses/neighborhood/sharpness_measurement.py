@@ -21,9 +21,9 @@ from landscape.analyses.neighborhood.ball_maxima import BallMaxima, ascent_colum
 from landscape.analyses.neighborhood.ball_objective import (
     layer_groups,
     loss_in_ball,
-    measured_objective,
     perturbation_scales,
     require_finite_base,
+    with_logit_norm,
 )
 from landscape.analyses.neighborhood.presets import ANDRIUSHCHENKO_SAMPLES, SharpnessProtocol
 from landscape.analyses.neighborhood.sharpness import Sharpness
@@ -47,7 +47,7 @@ def measure(
 ) -> Generator[Progress, None, SharpnessResult]:
     """Measures both cases as the protocol of the analysis asks; yields after each product and each round of ascents."""
     protocol, reference, samples = analysis.protocol, objective.reference, objective.batches.samples
-    subject, groups = measured_objective(analysis, objective), layer_groups(analysis, objective)
+    subject, groups = with_logit_norm(analysis, objective), layer_groups(analysis, objective)
     scaling = perturbation_scales(analysis, objective)
     scales = scaling.values
     base = reference.loss if subject is objective else float(subject.value())

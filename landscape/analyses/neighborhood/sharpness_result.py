@@ -113,6 +113,7 @@ class SharpnessResult(Result):
     rtol: float | None = scalar("Largest half-width asked for, relative to s_avg (--rtol).", optional=True)
 
     def trouble(self) -> Trouble | None:
+        """Inconclusive if a loss in a ball is not finite, or an interval is wider than `rtol` allows."""
         import numpy as np
 
         for name, radii in (("s_max", self.rho), ("s_avg", self.average_rho)):
@@ -133,9 +134,11 @@ class SharpnessResult(Result):
         return None
 
     def not_unique(self, field: str, place: tuple[int, ...]) -> str:
+        """The ascents may have found several maxima."""
         return multimodal_reason(self.mode, place) if field in ("s_max", "keskar") else ""
 
     def remarks(self) -> list[str]:
+        """Remarks on radii within rounding, and on maxima that may not be the largest."""
         import numpy as np
 
         radii = {"s_max": self.smallest_rho, "s_avg": self.smallest_average_rho}

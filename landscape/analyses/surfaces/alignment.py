@@ -42,11 +42,14 @@ def align(other: OtherCheckpoint) -> tuple[OtherCheckpoint, str]:
             why="its forward pass treats units of one layer differently",
             fix="leave --align out",
         )
-    count, total = sum(_count_moved(group, other, aligned) for group in groups), sum(group.size for group in groups)
+    count, total = (
+        sum(_moved_unit_count(group, other, aligned) for group in groups),
+        sum(group.size for group in groups),
+    )
     return aligned, f"{other.name} is aligned: {count:,} of {total:,} units change places"
 
 
-def _count_moved(group: PermutationGroup, before: OtherCheckpoint, after: OtherCheckpoint) -> int:
+def _moved_unit_count(group: PermutationGroup, before: OtherCheckpoint, after: OtherCheckpoint) -> int:
     """The number of units of a group whose place holds the weights of another unit afterwards."""
     (name, axis), _ = next(iter(group.places.items()))
     old, new = (

@@ -26,7 +26,7 @@ COLLINEARITY_BOUND = 1e-6  # relative: a third checkpoint so near the line of tw
 def checkpoint_frame(objective: Objective, others: Sequence[OtherCheckpoint], mode: BatchNormMode) -> Frame:
     """The line or plane of `span_checkpoints`, with the checkpoints as marks, each with its own loss."""
     frame, places = span_checkpoints(objective, others, mode)
-    notes = [*_unmoved_notes(objective, others, mode), *frame.notes]
+    notes = [*_static_tensor_notes(objective, others, mode), *frame.notes]
     if not all(bool(direction.any()) for direction in frame.plane.directions):  # only a line can have length 0
         notes.append(f"{others[0].name} has the same weights")
     losses = np.array([float(objective.value()), *(other.loss() for other in others)])
@@ -124,7 +124,9 @@ def _statistics(objective: Objective) -> dict[str, Tensor]:
     return {name: buffers[name].detach().to(objective.theta) for name in statistic_names(objective.model)}
 
 
-def _unmoved_notes(objective: Objective, others: Sequence[OtherCheckpoint], mode: BatchNormMode) -> tuple[str, ...]:
+def _static_tensor_notes(
+    objective: Objective, others: Sequence[OtherCheckpoint], mode: BatchNormMode
+) -> tuple[str, ...]:
     """A note on tensors that differ between the checkpoints, but do not move along the line."""
     moving = set() if mode == "fixed" else set(_statistics(objective))
     unmoved = sorted({name for other in others for name in other.differing_tensors()} - moving)

@@ -127,9 +127,11 @@ class SurfaceResult(Result):
     samples: int = scalar("Samples in the data.")
 
     def reference_loss(self) -> float:
+        """The loss at the center."""
         return self.centre_loss
 
     def remarks(self) -> list[str]:
+        """Remarks on points, basins, curvatures and minima that a reader may misread."""
         return [
             *self._point_remarks(),
             *self._basin_remarks(),

@@ -113,11 +113,13 @@ class Surface(Analysis):
         return settings_for({field.name: getattr(self, field.name) for field in fields(SurfaceSettings)})
 
     def split_paths(self, paths: Sequence[Path]) -> tuple[list[Path], Analysis]:
+        """With `--axes checkpoints` the first path is measured, and the others are the ends of its line or plane."""
         if self.settings.axes != "checkpoints" or self.settings.towards or len(paths) < 2:
             return super().split_paths(paths)
         return [paths[0]], replace(self, towards=tuple(str(path) for path in paths[1:]))
 
     def identity(self) -> dict[str, Any]:
+        """The options that decide the result, as they are measured: stored and compared between runs."""
         settings, metric = self.settings, self.metric
         return {
             **super().identity(),
@@ -132,12 +134,14 @@ class Surface(Analysis):
         }
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
+        """Digests of the other checkpoints: their content decides the result, and their paths do not."""
         from landscape.analyses.surfaces.surface_measurement import other_digests
 
         digests = other_digests(self.settings, objective)
         return {"others": digests} if digests else {}
 
     def warm_start(self, objective: Objective, stored: Mapping[str, StoredResult], output: Path) -> State | None:
+        """Eigenvectors that an earlier `eig --save-vectors` stored next to `output`, with `--axes eigen`."""
         from landscape.analyses.surfaces.eigenvectors import load_stored_eigenvectors
 
         if self.settings.axes != "eigen":
@@ -146,6 +150,7 @@ class Surface(Analysis):
         return None if state is None else {f"eigen.{name}": array for name, array in state.items()}
 
     def measurement(self) -> MeasurementModule:
+        """The module that measures."""
         from landscape.analyses.surfaces import surface_measurement
 
         return surface_measurement
