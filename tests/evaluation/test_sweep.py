@@ -353,6 +353,29 @@ class TestTheUsersModel:
         assert found[0, 0] != found[1, 0]
 
 
+class Forces(nn.Module):
+    """The negative gradient of an energy in the inputs, as in molecular dynamics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.energy = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=True)
+        return -gradient
+
+
+@pytest.mark.parametrize("points", [1, 3], ids=["one-by-one", "vectorized"])
+def test_a_model_that_differentiates_in_its_inputs_is_swept(points: int, generator: torch.Generator) -> None:
+    x, y = torch.randn(2, 10, 3, generator=generator)
+    objective = Objective(Forces(), [(x, y)], "mse")
+    sweep, plane = Sweep(objective), plane_of(objective)
+    sweep.use_settings(PassSettings(points=points))
+    assert np.allclose(sweep.evaluate(plane, POINTS)[:, 0], expected(objective, plane, POINTS), rtol=1e-5)
+
+
 class TestMemory:
     def test_running_out_takes_fewer_samples_and_goes_on(self, images: Objective) -> None:
         sweep, plane = Sweep(images), plane_of(images)

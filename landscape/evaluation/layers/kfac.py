@@ -89,13 +89,13 @@ def stream_factors(
         return
     if planned != total:  # there was another amount of memory, and so other groups
         done, sums = 0, {}
-    for number, group in enumerate(groups):
-        if done >= (number + 1) * parts:
+    for group_number, group in enumerate(groups):
+        if done >= (group_number + 1) * parts:
             continue
         collector = FactorCollector(objective, group, settings)
         sums |= {f"{name}/{SHARED_ENTRY}": torch.tensor(numbers[leader]) for name, leader in collector.shares.items()}
-        for place, part in enumerate(objective.parts(size)):
-            if number * parts + place < done:
+        for part_number, part in enumerate(objective.parts(size)):
+            if group_number * parts + part_number < done:
                 continue
             for name, value in zip(collector.names, part.sums(collector.kernel), strict=True):
                 sums[name] = sums[name].add_(value) if name in sums else value

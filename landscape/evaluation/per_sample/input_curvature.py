@@ -33,7 +33,8 @@ def input_curvature(objective: Objective, theta: Tensor, seed: int) -> Tensor:
         total = torch.zeros(batch.size, dtype=torch.float64, device=objective.device)
         for vector in range(RANDOM_VECTORS):
             moves = [
-                _signs(batch.first, one, seed, vector, place) * DIFFERENCE_STEP for place, one in enumerate(before)
+                _signs(batch.first, gradient, seed, vector, number) * DIFFERENCE_STEP
+                for number, gradient in enumerate(before)
             ]
             after = _input_gradients(objective, theta, batch, moves)
             for old, new in zip(before, after or [], strict=True):
@@ -44,9 +45,9 @@ def input_curvature(objective: Objective, theta: Tensor, seed: int) -> Tensor:
     return gather_samples(objective, kernel)[:, 0] / sample_outcomes(objective, theta).counts ** 2
 
 
-def _signs(first: int, like: Tensor, seed: int, vector: int, place: int) -> Tensor:
+def _signs(first: int, like: Tensor, seed: int, vector: int, tensor: int) -> Tensor:
     """Random signs of the shape of `like`, which depend on each sample's place in the data, not on batches."""
-    numbers = seeds.uniform(first, tuple(like.shape), like, seed, "inputs", vector, place)
+    numbers = seeds.uniform(first, tuple(like.shape), like, seed, "inputs", vector, tensor)
     return torch.where(numbers < 0.5, -1.0, 1.0).to(like)
 
 
