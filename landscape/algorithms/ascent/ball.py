@@ -1,4 +1,4 @@
-"""The ball in which a perturbation may lie: ||u||_p <= rho, with p = 2 or infinity."""
+"""The ball that bounds a perturbation: ||u||_p <= rho, with p = 2 or infinity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.choices import Norm
 
-EDGE = 1e-5  # relative: what rounding may put a point of the sphere inside or outside of it
+SPHERE_TOLERANCE = 1e-5  # relative distance from the sphere of points that rounding moved off it
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Ball:
         size: Tensor = torch.linalg.vector_norm(u, ord=order, dim=-1, dtype=torch.float64)
         return size
 
-    def dual(self, slope: Tensor) -> Tensor:
-        """The dual norm: max <slope, u> over the ball is rho times it; float64."""
+    def dual(self, gradient: Tensor) -> Tensor:
+        """The dual norm over the last axis, float64: max <gradient, u> over the ball is rho times it."""
         order = 2 if self.norm == "l2" else 1
-        size: Tensor = torch.linalg.vector_norm(slope, ord=order, dim=-1, dtype=torch.float64)
+        size: Tensor = torch.linalg.vector_norm(gradient, ord=order, dim=-1, dtype=torch.float64)
         return size
 
-    def farthest(self, slope: Tensor) -> Tensor:
-        """The point of the ball that is farthest along the slope; the centre if the slope is zero."""
+    def farthest(self, gradient: Tensor) -> Tensor:
+        """The point of the ball that is farthest along the gradient; the center if the gradient is zero."""
         if self.norm == "linf":
-            return self.rho * slope.sign()
-        length = self.dual(slope)[..., None].to(slope)
-        return torch.where(length > 0, self.rho * slope / length, torch.zeros_like(slope))
+            return self.rho * gradient.sign()
+        length = self.dual(gradient)[..., None].to(gradient)
+        return torch.where(length > 0, self.rho * gradient / length, torch.zeros_like(gradient))
 
     def on_sphere(self, u: Tensor) -> bool:
-        """Whether u `(P,)` lies on the surface of a round ball."""
-        return self.norm == "l2" and abs(float(self.size(u)) - self.rho) <= EDGE * self.rho
+        """Whether u `(P,)` lies on the sphere of an l2 ball."""
+        return self.norm == "l2" and abs(float(self.size(u)) - self.rho) <= SPHERE_TOLERANCE * self.rho

@@ -1,8 +1,8 @@
 """A control variate for means of a function under noise: the quadratic form on a Krylov space, whose mean is known.
 
-For an orthonormal Q and T = Q'A Q, the number z'Q T Q'z has the mean tr T under any noise z with E[z z'] = I. The mean
-rise of a loss under noise varies mostly with the leading eigenvectors of its curvature A: what the draws happened to
-do there is known, and taken off by regression (Owen 2013, Monte Carlo theory, section 8.9).
+For an orthonormal Q and T = Q'A Q, the number z'Q T Q'z has the mean tr T under any noise z with E[z z'] = I. The rise
+of a loss under noise varies mostly along the leading eigenvectors of its curvature A. The part of the draws along them
+is computed, and regression removes its effect on the mean (Owen 2013, Monte Carlo theory, section 8.9).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from landscape.algorithms.lanczos import lanczos
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.operators.base import LinearOperator
 
-SPARE = 2  # rows beyond the products, so that no restart is needed
+SPARE_ROWS = 2  # of the basis beyond the products, so that no restart is needed
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ class ControlVariate:
 def krylov_space(
     operator: LinearOperator, products: int, seed: int, resume: LanczosState | None = None
 ) -> Iterator[LanczosState]:
-    """The states of a Krylov space of so many products, after each, or of the whole space if it is smaller."""
+    """The states after each product of a Lanczos run of so many products, or of P products if P is smaller."""
     count = min(products, operator.size)
     wanted = WantedPairs(count, "magnitude", tol=0.0, confirm=0)
-    yield from lanczos.lanczos(operator, wanted, seed=seed, max_basis=count + SPARE, max_products=count, resume=resume)
+    yield from lanczos.lanczos(
+        operator, wanted, seed=seed, max_basis=count + SPARE_ROWS, max_products=count, resume=resume
+    )
 
 
 def control_variate(state: LanczosState) -> ControlVariate:
-    """The control variate of the space that was spanned."""
+    """The control variate on the space that the run has spanned."""
     return ControlVariate(state.basis[: state.active], torch.from_numpy(state.projected))

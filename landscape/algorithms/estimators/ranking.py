@@ -1,4 +1,4 @@
-"""How well a score tells two kinds of samples apart."""
+"""The area under the ROC curve: how well a score separates two kinds of samples."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 def auroc(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     """The probability that a positive scores above a negative, ties counted half, and its standard error.
 
-    `scores` `(N,)`, `positive` `(N,)` of booleans. DeLong et al. (1988) give the error. NaN scores make both NaN, as
-    does one kind alone.
+    `scores` are `(N,)`, `positive` `(N,)` booleans. The error is that of DeLong et al. (1988). Both are NaN if a score
+    is not finite, or if there is one kind only.
     """
     from scipy.stats import rankdata
 

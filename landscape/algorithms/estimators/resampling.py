@@ -1,4 +1,4 @@
-"""How far a mean over samples would be another one had other samples been drawn: the delete-a-group jackknife."""
+"""The error of a mean over samples from the choice of the samples: the delete-a-group jackknife, and the bootstrap."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import numpy as np
 
 
 def group_ends(samples: int, groups: int) -> list[int]:
-    """Places that cut the samples into groups of consecutive ones, as equal as can be."""
+    """The positions that cut the samples into groups of consecutive ones, as equal as possible."""
     return [samples * group // groups for group in range(1, groups)]
 
 
 def standard_errors(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The standard error `(K,)` of each ratio sum_g sums / sum_g counts, for sums `(G, K)` and counts `(G,)` of groups.
 
-    The linearised jackknife (Shao and Tu 1995, section 2.1): groups are taken for independent draws.
+    The linearized jackknife (Shao and Tu 1995, section 2.1), which treats groups as independent draws.
     """
     errors: np.ndarray = np.sqrt(_factor(counts) * (_deviations(sums, counts) ** 2).sum(axis=0))
     return errors
 
 
 def data_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
-    """The standard error over groups of the mean of K ratios, each of which is one random probe's.
+    """The standard error over groups of samples of the mean of K ratios, each of which belongs to one random probe.
 
-    What the probes alone make of it is taken off: with ever more probes, only the data's part would be left. NaN where
-    that leaves nothing: the data's part cannot be told from the probes'.
+    The variance that the probes alone contribute is subtracted, so that the result is the limit of many probes. NaN if
+    nothing is left: the part of the data cannot be separated from that of the probes.
     """
     deviations, probes = _deviations(sums, counts), sums.shape[1]
     apart = (deviations.mean(axis=1) ** 2).sum() - deviations.var(axis=1, ddof=1).sum() / probes
@@ -47,9 +47,9 @@ def bootstrap(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -
     `sums` `(N, K)` and `counts` `(N,)` are those of the samples (Efron and Tibshirani 1993, section 13.3).
     """
     random = np.random.RandomState(seed % 2**32)  # a frozen stream (NEP 19)
-    drawn = np.empty((resamples, sums.shape[1]))
-    for place in range(resamples):
+    ratios = np.empty((resamples, sums.shape[1]))
+    for index in range(resamples):
         times = np.bincount(random.randint(0, len(counts), len(counts)), minlength=len(counts))
-        drawn[place] = times @ sums / max(times @ counts, 1e-300)
-    quantiles: np.ndarray = np.quantile(drawn, [0.025, 0.975], axis=0)
+        ratios[index] = times @ sums / max(times @ counts, 1e-300)
+    quantiles: np.ndarray = np.quantile(ratios, [0.025, 0.975], axis=0)
     return quantiles

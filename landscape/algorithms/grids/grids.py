@@ -1,4 +1,4 @@
-"""Regular coordinates on which the checkpoint itself lies."""
+"""Regular coordinates that contain the checkpoint itself, at 0."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 def grid_coordinates(count: int, low: float, high: float, *, unit: bool = False) -> np.ndarray:
     """`count` equally spaced numbers in [low, high], ascending, one of which is exactly 0; with `unit` another is 1.
 
-    0 must lie in the range (with `unit`, 1 too, and count >= 2). Where an end of the range and 0 cannot both be met, as
-    with an even count and a symmetric range, the grid ends less than a step before that end; with `unit`, it may also
-    end less than a step behind it.
+    0 must lie in the range; with `unit`, 1 must too, and count >= 2. If no grid contains both 0 and an end of the
+    range, as with an even count and a symmetric range, the grid ends less than a step before that end; with `unit` it
+    may also end less than a step behind it.
     """
     if count == 1:
         return np.zeros(1)
@@ -32,7 +32,7 @@ def grid_coordinates(count: int, low: float, high: float, *, unit: bool = False)
 
 
 def center_index(values: np.ndarray) -> int:
-    """The place of 0."""
+    """The index of 0."""
     return int(np.flatnonzero(values == 0)[0])
 
 

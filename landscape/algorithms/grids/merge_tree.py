@@ -1,4 +1,4 @@
-"""The minima of a function on a grid, and the passes at which their basins meet."""
+"""The minima of a function on a grid, and the passes at which their basins merge."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MergeTree:
-    """Minima, deepest first: their flat indices, values, and the level at which the basin of each meets a deeper one.
+    """Minima, deepest first: flat indices, values, and the level at which each basin merges into a deeper one.
 
-    The deepest meets none, nor do those behind what is not finite: their pass is NaN.
+    The deepest minimum merges into none, and neither do minima behind values that are not finite: their pass is NaN.
     """
 
     places: np.ndarray
     values: np.ndarray
     passes: np.ndarray
-    edges: np.ndarray  # f(saddle) - f(minimum) of every minimum and the first saddle above it; empty with one minimum
+    edges: np.ndarray  # f(first saddle above) - f(minimum) of every minimum; empty with one minimum
 
     @property
     def smad(self) -> float:
@@ -27,21 +27,21 @@ class MergeTree:
 
 
 def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
-    """The sublevel merge tree of a grid with 3^d - 1 neighbours; what is not finite is in no basin.
+    """The sublevel merge tree of a grid with 3^d - 1 neighbors; points that are not finite belong to no basin.
 
-    `noise`, of the shape of the values, is what each may be wrong by: a minimum that is not deeper than that is none,
-    but part of the basin that it opens into (Edelsbrunner, Letscher and Zomorodian 2002, for persistence).
+    `noise` is the error of each value. A minimum that is less deep than its error counts as part of the basin that it
+    opens into (Edelsbrunner, Letscher and Zomorodian 2002, on persistence).
     """
-    framed = np.pad(values, 1, constant_values=np.nan)  # so that every point has all its neighbours
+    framed = np.pad(values, 1, constant_values=np.nan)  # so that every point has all its neighbors
     flat, unsure = framed.ravel(), np.pad(noise, 1).ravel()
     steps = _steps(framed.shape)
     order = [int(place) for place in np.argsort(flat, kind="stable") if np.isfinite(flat[place])]
-    parent = [-1] * flat.size  # of what has been reached
+    parent = [-1] * flat.size  # -1 for points above the present level
     merged: dict[int, float] = {}  # minimum -> level of its pass
     first_saddle: dict[int, float] = {}
     for place in order:
-        found = {_root(parent, place + step) for step in steps if parent[place + step] >= 0}
-        roots = sorted(found, key=lambda root: (flat[root], root))
+        reached = {_root(parent, place + step) for step in steps if parent[place + step] >= 0}
+        roots = sorted(reached, key=lambda root: (flat[root], root))
         parent[place] = roots[0] if roots else place
         if len(roots) < 2:
             continue
@@ -63,6 +63,7 @@ def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
 
 
 def _root(parent: list[int], place: int) -> int:
+    """The minimum of the basin of a point; shortens the path to it."""
     while parent[place] != place:
         parent[place] = parent[parent[place]]
         place = parent[place]
@@ -70,7 +71,7 @@ def _root(parent: list[int], place: int) -> int:
 
 
 def _steps(shape: tuple[int, ...]) -> list[int]:
-    """From a flat index to those of all neighbours."""
+    """The offsets from a flat index to those of all neighbors."""
     strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
     moves = product((-1, 0, 1), repeat=len(shape))
     return [sum(m * stride for m, stride in zip(move, strides, strict=True)) for move in moves if any(move)]

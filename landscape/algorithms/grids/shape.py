@@ -1,4 +1,4 @@
-"""Numbers that say what a line or surface looks like."""
+"""Numbers that describe the shape of a line or a surface."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FINER = 8  # parts of a step, when an area is measured
+AREA_SUBDIVISIONS = 8  # of a grid step, when an area is measured
 
 
 def second_difference(values: np.ndarray, step: float, place: int) -> float | None:
-    """(f(-h) - 2 f(0) + f(h)) / h^2 at a place of a line; None at its ends."""
+    """(f(-h) - 2 f(0) + f(h)) / h^2 at an index of a line; None at its ends."""
     if not 0 < place < len(values) - 1:
         return None
     before, here, after = values[place - 1 : place + 2]
@@ -20,7 +20,7 @@ def second_difference(values: np.ndarray, step: float, place: int) -> float | No
 
 
 def variation(line: np.ndarray) -> float:
-    """Total variation over range: 1 for a monotone line, at most 2 for one valley, more for a rough one.
+    """Total variation over range: 1 for a monotone line, at most 2 for one valley, more for a rough line.
 
     It is 2 l T of arXiv 2103.11069. NaN for a constant line, or one that is not finite.
     """
@@ -30,14 +30,14 @@ def variation(line: np.ndarray) -> float:
 
 def roughness(variations: Sequence[float]) -> float | None:
     """The roughness index std(T) / mean(T) of several lines (arXiv 2103.11069); None for fewer than two."""
-    known = np.array([one for one in variations if math.isfinite(one)])
-    return float(known.std(ddof=1) / known.mean()) if len(known) > 1 else None
+    finite = np.array([value for value in variations if math.isfinite(value)])
+    return float(finite.std(ddof=1) / finite.mean()) if len(finite) > 1 else None
 
 
 def barrier(line: np.ndarray, coordinates: np.ndarray) -> float:
     """max over t in [0, 1] of L(t) - ((1 - t) L(0) + t L(1)) (Frankle et al. 2020, in Entezari et al. 2022's form).
 
-    0 and 1 are among the coordinates, so that it is never below 0. NaN if a value between them is not finite.
+    0 and 1 must be among the coordinates, so the barrier is never negative. NaN if a value between them is not finite.
     """
     between = (coordinates >= 0) & (coordinates <= 1)
     values, t = line[between], coordinates[between]
@@ -46,14 +46,14 @@ def barrier(line: np.ndarray, coordinates: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class BasinSize:
-    """The stretch of a line around 0 that lies below a level; open if the line ends before it rises above."""
+    """The length or area of a basin below a level; open if the grid ends before the values rise above the level."""
 
     value: float
     open: bool
 
 
 def basin_width(line: np.ndarray, coordinates: np.ndarray, place: int, level: float) -> BasinSize:
-    """The width at `level` of the basin that `place` lies in, with straight lines between points; 0 if it is higher."""
+    """The width at `level` of the basin around index `place`, with straight lines between points; 0 if it is higher."""
     if not line[place] <= level:
         return BasinSize(0.0, open=False)
     ends, is_open = [], False
@@ -66,7 +66,7 @@ def basin_width(line: np.ndarray, coordinates: np.ndarray, place: int, level: fl
             ends.append(float(coordinates[here]))
             continue
         rise = line[here + side] - line[here]
-        is_open |= math.isnan(rise)  # nothing was seen to rise
+        is_open |= math.isnan(rise)  # NaN is no rise above the level
         share = (level - line[here]) / rise if math.isfinite(rise) else 0.0
         ends.append(float(coordinates[here] + share * (coordinates[here + side] - coordinates[here])))
     return BasinSize(ends[1] - ends[0], is_open)
@@ -75,25 +75,25 @@ def basin_width(line: np.ndarray, coordinates: np.ndarray, place: int, level: fl
 def basin_area(
     values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[int, int], level: float
 ) -> BasinSize:
-    """The area of the basin of `place` below a level, on both axes' coordinates (rows first); open at an edge or NaN.
+    """The area of the basin around index `place` below a level, in the axes' coordinates (rows first).
 
-    The grid is made finer by straight lines between points, and the points below the level are counted that are
-    joined with the centre.
+    The grid is refined by straight lines between points; the points below the level that are connected with `place` are
+    counted. The basin is open if it touches an edge or NaN.
     """
     from scipy.ndimage import binary_dilation, label
 
-    steps = [np.linspace(0, len(axis) - 1, FINER * (len(axis) - 1) + 1) for axis in axes]
+    steps = [np.linspace(0, len(axis) - 1, AREA_SUBDIVISIONS * (len(axis) - 1) + 1) for axis in axes]
     filled = np.where(np.isnan(values), np.inf, values)
     with np.errstate(invalid="ignore"):  # between two infinities
         fine = _between(_between(filled, steps[0], 0), steps[1], 1)
     below = fine <= level  # False for NaN
     regions, _ = label(below)
-    spot = (FINER * place[0], FINER * place[1])
+    spot = (AREA_SUBDIVISIONS * place[0], AREA_SUBDIVISIONS * place[1])
     mine = (regions == regions[spot]) & below[spot]
     edge = np.ones_like(mine)
     edge[1:-1, 1:-1] = False
-    coarse = mine[::FINER, ::FINER]
-    unseen = (binary_dilation(np.isnan(values)) & coarse).any()  # beside NaN nothing was seen to rise
+    coarse = mine[::AREA_SUBDIVISIONS, ::AREA_SUBDIVISIONS]
+    unseen = (binary_dilation(np.isnan(values)) & coarse).any()  # beside NaN no rise is known
     cell = float(np.prod([(axis[-1] - axis[0]) / (len(steps[i]) - 1) for i, axis in enumerate(axes)]))
     return BasinSize(float(mine.sum()) * cell, bool((mine & edge).any() or unseen))
 

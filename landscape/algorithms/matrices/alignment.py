@@ -1,7 +1,7 @@
-"""Permutations of hidden units that bring one net's weights as near to another's as was found: weight matching.
+"""Permutations of hidden units that bring one net's weights close to another's: weight matching.
 
 Ainsworth, Hayase and Srinivasa 2023 (Git Re-Basin), algorithm 1: coordinate ascent of <theta_a, P theta_b> over the
-groups of units, each step a linear assignment that is solved exactly.
+groups of units, where each step is a linear assignment that is solved exactly.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from torch import Tensor
 from landscape import seeds
 from landscape.network.permutations import PermutationGroup
 
-SWEEPS = 100  # far more than the few after which nothing changes
-RANDOM = 10  # random starts: on 60 pairs of small nets they raised the optima that were found from 32 to 55
-SMALL = 512  # units of a group up to which an assignment takes some hundredths of a second
+MAX_SWEEPS = 100  # far more than the few after which nothing changes
+RANDOM_STARTS = 10  # on 60 pairs of small nets they raised the number of optima found from 32 to 55
+MAX_UNITS_OF_RANDOM_STARTS = 512  # of a group: larger assignments take more than some hundredths of a second
 Tensors = Mapping[str, Tensor]
 
 
 def match_units(
     here: Tensors, there: Tensors, groups: Sequence[PermutationGroup], weights: Container[str]
 ) -> dict[str, Tensor]:
-    """The tensors of `there`, units permuted so that its `weights` lie as near to those of `here` as was found.
+    """The tensors of `there`, with units permuted so that its `weights` are close to those of `here`.
 
-    Several starts are tried: the units as they are, a first sweep that matches group after group by what lies between
-    it and the groups that are matched already, which undoes any permutation of the same net, and, where they cost
-    little, random orders. The best may still not be the nearest of all.
+    Several starts are tried: the units in their order, a first sweep, and random orders if groups are small. The first
+    sweep matches group after group by the weights between it and the groups that are matched already, which undoes any
+    permutation of the same net. The best result is a local optimum.
     """
     matching = _Matching(here, groups, weights)
     starts = [dict(there), matching.first_sweep(there)]
-    if max((group.size for group in groups), default=0) <= SMALL:
-        starts += [_shuffled(there, groups, draw) for draw in range(RANDOM)]
-    return max((matching.ascended(start) for start in starts), key=matching.nearness)
+    if max((group.size for group in groups), default=0) <= MAX_UNITS_OF_RANDOM_STARTS:
+        starts += [_shuffle(there, groups, draw) for draw in range(RANDOM_STARTS)]
+    return max((matching.ascend(start) for start in starts), key=matching.nearness)
 
 
 def permute_units(tensors: Tensors, group: PermutationGroup, order: Tensor) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def permute_units(tensors: Tensors, group: PermutationGroup, order: Tensor) -> d
     return changed
 
 
-def _shuffled(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) -> dict[str, Tensor]:
+def _shuffle(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) -> dict[str, Tensor]:
     """The same net with the units of every group in random order."""
     shuffled = dict(tensors)
     for number, group in enumerate(groups):
@@ -58,31 +58,32 @@ def _shuffled(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) -
 
 @dataclass(frozen=True)
 class _Matching:
-    """What is matched to, which units may change places, and the names of the tensors that count."""
+    """The net to match, the groups of units that may be permuted, and the names of the tensors that count."""
 
     here: Tensors
     groups: Sequence[PermutationGroup]
     weights: Container[str]
 
     def first_sweep(self, there: Tensors) -> dict[str, Tensor]:
-        found = dict(there)
+        """Matches group after group by the weights between it and the groups before it."""
+        matched = dict(there)
         for number, group in enumerate(self.groups):
             later = {name for other in self.groups[number + 1 :] for name, _ in other.places}
-            settled = {place for place in group.places if place[0] not in later}
-            found = self._step(found, group, settled or set(group.places))
-        return found
+            earlier = {place for place in group.places if place[0] not in later}
+            matched = self._step(matched, group, earlier or set(group.places))
+        return matched
 
-    def ascended(self, there: Tensors) -> dict[str, Tensor]:
-        """Sweeps over the groups until the nets come no nearer to each other."""
+    def ascend(self, there: Tensors) -> dict[str, Tensor]:
+        """Sweeps over the groups until the nets come no closer to each other."""
         best, nearest = dict(there), self.nearness(there)
-        for _ in range(SWEEPS):
-            found = best
+        for _ in range(MAX_SWEEPS):
+            following = best
             for group in self.groups:
-                found = self._step(found, group, set(group.places))
-            now = self.nearness(found)
-            if now <= nearest:
+                following = self._step(following, group, set(group.places))
+            nearness = self.nearness(following)
+            if nearness <= nearest:
                 break
-            best, nearest = found, now
+            best, nearest = following, nearness
         return best
 
     def nearness(self, there: Tensors) -> float:
@@ -91,7 +92,7 @@ class _Matching:
         return sum(float(torch.sum(_exact(self.here[name]) * _exact(there[name]))) for name in names)
 
     def _step(self, there: Tensors, group: PermutationGroup, places: set[tuple[str, int]]) -> dict[str, Tensor]:
-        """The best assignment of one group's units by what some places of it tell, the others being as they are."""
+        """The best assignment of one group's units by the weights at some of its places, all other groups unchanged."""
         from scipy.optimize import linear_sum_assignment
 
         gain = torch.zeros(group.size, group.size, dtype=torch.float64)
@@ -107,6 +108,6 @@ def _exact(tensor: Tensor) -> Tensor:
 
 
 def _rows(tensor: Tensor, axis: int, positions: Tensor) -> Tensor:
-    """What belongs to each unit as a row, float64."""
+    """The weights of each unit as a row, float64."""
     along = _exact(tensor).movedim(axis, 0)
     return along.reshape(len(along), -1)[positions].flatten(1)

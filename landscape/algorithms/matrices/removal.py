@@ -1,6 +1,7 @@
-"""Ways of taking a weight matrix apart and of removing the components that count least.
+"""Ways of decomposing a weight matrix and of removing the components of least mass.
 
-W is `(p, q)` and float64. All but noise keep a prefix of components, in descending order of what they call mass.
+W is `(p, q)` and float64. Each method defines components and their mass. All methods but noise keep the components of
+largest mass.
 """
 
 from __future__ import annotations
@@ -29,14 +30,13 @@ class Eigenbasis:
 
 @dataclass(frozen=True)
 class Removal:
-    """A weight without some components: `kept` of `size` are left, with `mass` of the mass and `energy` of ||W||^2.
+    """A weight without some components: `kept` of `size` remain, with shares `mass` of mass and `energy` of ||W||^2.
 
-    What a component is the method says: a pair of directions, a singular value.
-
-    `ties` components weigh as much as the last that was kept, some of which were removed.
+    The method defines the components: pairs of directions, or singular values. `ties` components have the same mass as
+    the last one that was kept, and some of them were removed.
     """
 
-    make: Callable[[], Tensor]  # which may cost two products of the weight's size
+    make: Callable[[], Tensor]  # computes the weight, which may cost two matrix products of its size
     kept: int
     size: int
     mass: float
@@ -45,6 +45,7 @@ class Removal:
 
     @property
     def weight(self) -> Tensor:
+        """The weight `(p, q)` without the removed components, computed anew."""
         return self.make()
 
 
@@ -56,20 +57,21 @@ def eigenbasis(matrix: Tensor) -> Eigenbasis:
 
 
 class RemovalMethod(ABC):
-    """Removes from one weight whatever it holds for the least important."""
+    """Removes from one weight the components that the method ranks lowest."""
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight.double()
 
     @abstractmethod
     def remove(self, rho: float) -> Removal:
-        """The weight with components of a share rho of the mass; with 1 the weight itself, bit for bit."""
+        """The weight with components of a share rho of the mass; for rho = 1 the weight itself, bit for bit."""
 
     def whole(self) -> Removal:
+        """Nothing removed."""
         return Removal(lambda: self.weight, self.weight.numel(), self.weight.numel(), 1.0, 1.0)
 
     def energy(self, left: Tensor) -> float:
-        """Its share of the sum of squares of the weight; 1 for a weight of zeros."""
+        """The share of `left` in the sum of squares of the weight; 1 for a weight of zeros."""
         every = float(self.weight.square().sum())
         return float(left.square().sum()) / every if every else 1.0
 
@@ -83,13 +85,14 @@ class RotatedComponents(RemovalMethod):
         self.coordinates = left.vectors.T @ self.weight @ right.vectors
 
     def remove(self, rho: float) -> Removal:
+        """The weight with the fewest heaviest components whose mass is at least a share rho."""
         if rho >= 1:
             return self.whole()
         return self.within(staircase.heaviest_prefix(self.left.values, self.right.values, rho))
 
     def within(self, kept: Staircase) -> Removal:
         """The weight with these components alone."""
-        mask = self.masked(kept)
+        mask = self.mask_of(kept)
         total = float(self.left.values.sum() * self.right.values.sum())
         mass = kept.mass(self.left.values, self.right.values) / total if total else 1.0
         return self.of(mask, mass, kept.ties)
@@ -97,16 +100,17 @@ class RotatedComponents(RemovalMethod):
     def of(self, mask: Tensor, mass: float = float("nan"), ties: int = 0) -> Removal:
         """The weight with the components of a mask `(p, q)` alone."""
         left = self.coordinates * mask
-        return Removal(partial(self._assembled, left), int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
+        return Removal(partial(self._assemble, left), int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
 
-    def masked(self, kept: Staircase) -> Tensor:
+    def mask_of(self, kept: Staircase) -> Tensor:
+        """The components as a mask `(p, q)`."""
         return torch.from_numpy(kept.mask(len(self.right.values))).to(self.weight.device)
 
     def part(self, mask: Tensor) -> Tensor:
-        """What the components of a mask make of the weight, `(p, q)`."""
-        return self._assembled(self.coordinates * mask)
+        """The part of the weight that the components of a mask make up, `(p, q)`."""
+        return self._assemble(self.coordinates * mask)
 
-    def _assembled(self, coordinates: Tensor) -> Tensor:
+    def _assemble(self, coordinates: Tensor) -> Tensor:
         return self.left.vectors @ coordinates @ self.right.vectors.T
 
 
@@ -118,6 +122,7 @@ class ActivationDirections(RemovalMethod):
         self.right = right
 
     def remove(self, rho: float) -> Removal:
+        """The weight restricted to the fewest input directions that hold a share rho of the activations."""
         if rho >= 1:
             return self.whole()
         kept = staircase.heaviest_prefix(np.ones(1), self.right.values, rho)
@@ -137,6 +142,7 @@ class SingularValues(RemovalMethod):
         self.u, self.s, self.v = torch.linalg.svd(self.weight, full_matrices=False)
 
     def remove(self, rho: float) -> Removal:
+        """The weight with the fewest singular values whose squares hold a share rho."""
         if rho >= 1:
             return self.whole()
         squares = self.s.square().cpu().numpy()
@@ -149,46 +155,49 @@ class SingularValues(RemovalMethod):
 
 
 class RandomizedControl(RemovalMethod):
-    """Something of the same size as what another method removes, drawn at random."""
+    """A random removal of the same size as another method's, as a control."""
 
     def __init__(self, like: RotatedComponents, seed: int, *path: str | int) -> None:
         super().__init__(like.weight)
         self.like, self.seed, self.path = like, seed, path
 
     def remove(self, rho: float) -> Removal:
+        """The random removal of the size of the other method's at rho."""
         return self.whole() if rho >= 1 else self.instead(self.like.remove(rho))
 
     @abstractmethod
     def instead(self, other: Removal) -> Removal:
-        """What is done in place of the other method's removal."""
+        """The removal that replaces the other method's."""
 
 
 class RandomComponents(RandomizedControl):
-    """As many components as another method keeps, drawn at random."""
+    """Keeps as many components as another method, drawn at random."""
 
     def instead(self, other: Removal) -> Removal:
+        """The weight with as many random components as the other removal keeps."""
         prefix = torch.arange(self.weight.numel(), device=self.weight.device) < other.kept
         return self.like.of(random_mask(prefix.view(self.weight.shape), self.seed, *self.path))
 
 
 class MatchedNoise(RandomizedControl):
-    """Normal noise of the norm of what another method removes, on all of the weight."""
+    """Adds normal noise to the whole weight, with the norm of the part that another method removes."""
 
     def instead(self, other: Removal) -> Removal:
+        """The weight with noise of the norm of the other removal."""
         weight = self.weight + noise_like(self.weight - other.weight, self.seed, *self.path)
         return Removal(lambda: weight, self.weight.numel(), self.weight.numel(), float("nan"), self.energy(weight))
 
 
 def random_mask(mask: Tensor, seed: int, *path: str | int) -> Tensor:
-    """A mask of the same shape with as many entries, drawn at random."""
+    """A mask of the same shape with as many True entries, drawn at random."""
     order = seeds.normal(mask.numel(), mask.double(), seed, "components", *path).argsort()
-    drawn = torch.zeros_like(mask).view(-1)
-    drawn[order[: int(mask.sum())]] = True
-    return drawn.view(mask.shape)
+    shuffled = torch.zeros_like(mask).view(-1)
+    shuffled[order[: int(mask.sum())]] = True
+    return shuffled.view(mask.shape)
 
 
 def noise_like(like: Tensor, seed: int, *path: str | int) -> Tensor:
     """Normal noise of the shape and the norm of `like`."""
-    drawn = seeds.normal(like.numel(), like, seed, "noise", *path).view(like.shape)
-    scaled: Tensor = drawn * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(drawn))
+    normal = seeds.normal(like.numel(), like, seed, "noise", *path).view(like.shape)
+    scaled: Tensor = normal * (torch.linalg.vector_norm(like) / torch.linalg.vector_norm(normal))
     return scaled

@@ -44,7 +44,7 @@ class Bands:
         """The components of a weight that belong to a band, as a mask `(p, q)`."""
         begin, end = self.counts(method.weight.numel())[band : band + 2]
         left, right = method.left.values, method.right.values
-        outer, inner = (method.masked(staircase.largest_products(left, right, count)) for count in (end, begin))
+        outer, inner = (method.mask_of(staircase.largest_products(left, right, count)) for count in (end, begin))
         return outer & ~inner
 
 

@@ -88,7 +88,7 @@ def test_removing_twice_removes_nothing_more() -> None:
 
 def test_parts_add_up_to_the_weight() -> None:
     method = rotated()
-    mask = method.masked(staircase.largest_products(method.left.values, method.right.values, 9))
+    mask = method.mask_of(staircase.largest_products(method.left.values, method.right.values, 9))
     assert int(mask.sum()) == 9
     assert torch.allclose(method.part(mask) + method.part(~mask), method.weight, atol=1e-13)
 
