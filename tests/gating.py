@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Reading
+from landscape.gates.policy import Kind, parse_policy
+from landscape.gates.verdict import Verdict, judge
 
 PARTS = {
     "analysis": "eig", "data": "d" * 64, "dtype": "float32", "k": 1, "loss": "cross_entropy", "mode": "eval",
@@ -35,3 +38,17 @@ def seeds(values: list[float], loss: float = 0.1, **changes: Any) -> list[Entry]
 def with_reading(one: Entry, **changes: Any) -> Entry:
     """The entry with another reading."""
     return replace(one, readings={METRIC: replace(one.readings[METRIC], **changes)})
+
+
+def verdicts(
+    baseline: Entry | Sequence[Entry], candidate: Entry | Sequence[Entry], kind: Kind = "same-weights", rule: Any = "1%"
+) -> list[Verdict]:
+    """The verdicts on the metric of these entries, by a rule that allows 1 % unless told otherwise."""
+    groups = [[one] if isinstance(one, Entry) else list(one) for one in (baseline, candidate)]
+    return judge(parse_policy(kind, {METRIC: rule}), *groups)
+
+
+def verdict(*args: Any, **kwargs: Any) -> Verdict:
+    """The only verdict."""
+    (only,) = verdicts(*args, **kwargs)
+    return only
