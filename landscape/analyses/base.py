@@ -116,6 +116,7 @@ class Analysis(Options):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for the command's help
     result: ClassVar[type[Result]]
+    has_figure: ClassVar[bool] = True  # whether `landscape.figures` has a module of its name
 
     def __post_init__(self) -> None:
         for choice in described_fields(type(self), Option):

@@ -78,6 +78,7 @@ class Direction(Analysis):
     name: ClassVar[str] = "direction"
     summary: ClassVar[str] = "Slope, curvature and safe step length along an update or the gradient."
     result: ClassVar[type[Result]] = DirectionResult
+    has_figure: ClassVar[bool] = False
 
     towards: str | None = option(
         None,

@@ -93,6 +93,7 @@ class Measures(Analysis):
     name: ClassVar[str] = "measures"
     summary: ClassVar[str] = "Gradient noise scale, Fisher-Rao norm, relative flatness and PAC-Bayes sigma."
     result: ClassVar[type[Result]] = MeasuresResult
+    has_figure: ClassVar[bool] = False
 
     layer: str | None = option(
         None, help="Weight whose relative flatness is measured; default: the model's last matrix, which a note names."

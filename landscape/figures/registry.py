@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from landscape.analyses.density import DensityResult
-from landscape.analyses.eig import EigResult
-from landscape.analyses.memorization.edit_result import EditResult
-from landscape.analyses.memorization.memorization_result import MemorizationResult
-from landscape.analyses.neighborhood.flatness import FlatnessResult
-from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
-from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.trace import TraceResult
-from landscape.figures import density, edit, eig, flatness, memorization, sharpness, surface, trace
+from landscape.analyses import ANALYSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Panels = Callable[[Any], int]  # the number of axes that the figure of a result takes; 0 if there is nothing to draw
 Draw = Callable[[Any, "Sequence[Axes]", Mapping[str, Any]], None]  # the last: other results of the same matrix, by name
-FIGURES: dict[type, tuple[Panels, Draw]] = {
-    EigResult: (eig.panels, eig.draw),
-    DensityResult: (density.panels, density.draw),
-    TraceResult: (trace.panels, trace.draw),
-    SharpnessResult: (sharpness.panels, sharpness.draw),
-    FlatnessResult: (flatness.panels, flatness.draw),
-    SurfaceResult: (surface.panels, surface.draw),
-    MemorizationResult: (memorization.panels, memorization.draw),
-    EditResult: (edit.panels, edit.draw),
-}
+
+
+def _figure_of(name: str) -> tuple[Panels, Draw]:
+    """The functions of the figure module that bears the name of the analysis."""
+    module = importlib.import_module(f"landscape.figures.{name}")
+    return module.panels, module.draw
+
+
+FIGURES = {analysis.result: _figure_of(analysis.name) for analysis in ANALYSES if analysis.has_figure}
 
 
 def panel_count(result: Any) -> int:
