@@ -62,8 +62,8 @@ class FactorCollector:
         )
         for number, total in enumerate(totals):
             gradients = forward.gradients(total, keep_graph=number + 1 < self.passes)
-            for own, rows, slopes in zip(sums, inputs, forward.scored_gradients(gradients), strict=True):
-                self._add(own, rows, slopes)
+            for own, rows, scored in zip(sums, inputs, forward.scored_gradients(gradients), strict=True):
+                self._add(own, rows, scored)
         return tuple(own[name] for layer, own in zip(self.layers, sums, strict=True) for name in self._own_sums(layer))
 
     def _of_inputs(self, layer: LinearMap, inputs: Tensor) -> dict[str, Any]:
