@@ -71,7 +71,7 @@ def test_the_nets_of_the_page_of_surfaces_train(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     surfaces = importlib.import_module("surfaces")
     arguments = {"model": {"blocks": 1, "width": 4}, "epochs": 1, "lr": 0.05, "batch_size": 256, "weight_decay": 0.0}
-    surfaces.convolutional(tmp_path, "small", seed=1, **arguments)
+    surfaces.train_convolutional(tmp_path, "small", seed=1, **arguments)
     assert status(["surface", str(tmp_path / "small.pt"), "--dim", "1", "--grid", "5", "--no-plot"]) == 0
 
 
