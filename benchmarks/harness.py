@@ -113,6 +113,7 @@ def main(
     options.add_argument("--threads", type=int, default=threads)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--studies", action="store_true", help="the tables that take long, instead of the others")
+    options.add_argument("--only", default="", help="only the tables whose titles begin so; others in the file stay")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     if hasattr(os, "sched_setaffinity") and chosen.device == "cpu":  # every tool on the same cores
@@ -120,12 +121,27 @@ def main(
     warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
     figures: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    file = f"{name}-studies" if chosen.studies else name
     for title, measure in (studies if chosen.studies else tables).items():
+        if not title.startswith(chosen.only):
+            continue
         began = time.perf_counter()
         figures[title] = measure(chosen.device, chosen.repeats)
         seconds[title] = round(time.perf_counter() - began, 1)
         show(f"{title} ({seconds[title]} s)", figures[title])
-    print(f"wrote {write(f'{name}-studies' if chosen.studies else name, chosen.device, figures, seconds)}")
+        if chosen.only:  # each table is kept as soon as it is there
+            _add_earlier(file, chosen.device, figures, seconds)
+            write(file, chosen.device, figures, seconds)
+    print(f"wrote {write(file, chosen.device, figures, seconds)}")
+
+
+def _add_earlier(name: str, device: str, figures: dict[str, Any], seconds: dict[str, float]) -> None:
+    """Adds the tables that were written before at this commit, in place; those at hand win."""
+    path = _path(name, device)
+    stored = json.loads(path.read_text()) if path.exists() else {"about": {"commit": ""}}
+    if stored["about"]["commit"] == commit():
+        figures.update({title: table for title, table in stored["figures"].items() if title not in figures})
+        seconds.update({title: time for title, time in stored["about"]["seconds"].items() if title not in seconds})
 
 
 def curvlinops_operator(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Any:
@@ -161,12 +177,12 @@ def write(
             package: provenance.installed(package)
             for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes", "jax")
         },
-        "commit": _commit(),
+        "commit": commit(),
         "time": provenance.now(),
         "seconds": dict(seconds),
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{device.partition(':')[0]}.json"
+    path = _path(name, device)
     path.write_text(json.dumps({"about": about, "figures": figures}, indent=1) + "\n")
     return path
 
@@ -179,6 +195,14 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+def _path(name: str, device: str) -> Path:
+    return RESULTS / f"{name}-{device.partition(':')[0]}.json"
+
+
+def commit() -> str:
+    """The commit of the working tree, with `-dirty` behind it if files besides the results differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent.parent)]
+    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    others = [*git, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"]
+    changed = subprocess.run(others, capture_output=True, text=True, check=False).stdout
+    return name.strip() + ("-dirty" if changed.strip() else "")
