@@ -17,6 +17,7 @@ from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.losses.huggingface import HF, LogitsLoss, has_logits, labels_of, own_loss, quiet_transformers
 from landscape.losses.protocol import Loss
+from landscape.losses.structure_check import require_declared_structure
 from landscape.losses.user import LOSS_OF_CONTAINERS, FunctionLoss, as_loss, infer_loss
 
 OWN_LOSS_RTOL = 1e-3  # between the model's own loss and landscape's: a model may compute its loss in another precision
@@ -32,7 +33,8 @@ def choose_loss(model: nn.Module, forward: Callable[[Batch], Any], loss: Any, fi
     """The loss to measure with, and a note on where it came from if it was inferred (`loss` is None).
 
     `forward` maps a batch to the model's output, with a graph to the parameters. Raises TaskError if it fails, is
-    random, or changes its inputs, and if the loss fails, is no mean over samples, or cuts the graph.
+    random, or changes its inputs, and if the loss fails, is no mean over samples, cuts the graph, or has another
+    structure than it declares.
     """
     output = require_deterministic_output(forward, first)
     tensors = list(leaves(output))  # none if the model returns an object of its own
@@ -65,6 +67,8 @@ def choose_loss(model: nn.Module, forward: Callable[[Batch], Any], loss: Any, fi
         require_mean(chosen, lambda piece: _total(chosen, forward(piece), piece), first, "loss")
     elif isinstance(chosen, LogitsLoss):
         require_own_loss(chosen, model, forward, first)
+    elif chosen is loss:  # the user's object with a structure
+        require_declared_structure(chosen, chosen.structure.scored_output(output), first.targets)
     return chosen, note
 
 

@@ -32,7 +32,8 @@ class OutputStructure:
     With `shift` the output at a token is scored against the label of the next token: landscape gives `total` the output
     without its last token. `canonical_link` says that the loss's Hessian in the output is that of softmax
     cross-entropy, of binary cross-entropy, or of the squared error, without weights. `likelihood` says that the loss
-    has a method `sample`, which draws targets from the distribution whose negative logarithm the loss is.
+    has a method `sample`, which draws targets from the distribution whose negative logarithm the loss is. Labels and
+    link are checked on the first samples.
 
     A loss of outputs or targets in containers overrides `scored_output` and `labels`.
     """
