@@ -1,4 +1,4 @@
-"""What can be said of a checkpoint without building a model or reading its weights. Needs no torch."""
+"""What a checkpoint holds, from its description alone: no model is built and no weights are read. Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
 from landscape.checkpoints.weight_sets import WeightSet
 from landscape.errors import CheckpointError, safe_excerpt
 
-DESCRIBED = 20  # entries beside the weights that are listed
-LONGEST = 60  # characters of one of them
+MAX_ENTRIES = 20  # entries beside the weights that are listed
+MAX_TEXT = 60  # characters of one of them
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A checkpoint's description of its contents: `tensors` gives shape and dtype of the chosen weights by name.
+    """A checkpoint's description of its contents; the fields are those of `landscape inspect --json`.
 
-    `averaged` and `others` are the places of further sets of weights, `tied` groups of names of one tensor, `wrappers`
-    what will be stripped from names, `entries` what else is there, in words.
+    `place` is the location of the selected weights, whose shapes and dtypes `tensors` gives by name, and whose count of
+    numbers is `numbers`. `averaged` and `others` are the locations of further sets of weights, `tied` groups of names
+    of one tensor, `wrappers` parts of names that will be stripped, `entries` descriptions of the other entries.
     """
 
     path: Path
@@ -49,59 +50,62 @@ class Inspection:
     passed_over: tuple[str, ...]
 
     def missing(self) -> tuple[str, ...]:
-        """Which of model and data the checkpoint does not tell."""
+        """The parts, of "model" and "data", that the checkpoint does not name."""
         spec = self.spec or Spec()
-        known = {"model": spec.model or self.architecture, "data": spec.data or self.batch}
-        return tuple(kind for kind, found in known.items() if not found)
+        named = {"model": spec.model or self.architecture, "data": spec.data or self.batch}
+        return tuple(part for part, name in named.items() if not name)
 
 
 def inspect(path: Path, weights: str | None = None) -> Inspection:
-    """What is in the checkpoint; raises CheckpointError for what is none, is damaged or would run code."""
+    """Inspects a checkpoint; `weights` selects among several sets as for `landscape.checkpoints.read`.
+
+    Raises CheckpointError for files that are no checkpoint, are damaged or run code when they are opened.
+    """
     contents = describe(path)
     every = list(weight_sets.find_weight_sets(contents.tree))
-    chosen = weight_sets.select_weights(contents.tree, weights, path).nest
-    others = [nest for nest in every if nest.place != chosen.place]
-    refs = {name: tensor for name, tensor in chosen.tensors.items() if not isinstance(tensor, OddTensor)}
-    odd = {name: tensor for name, tensor in chosen.tensors.items() if isinstance(tensor, OddTensor)}
+    selected = weight_sets.select_weights(contents.tree, weights, path).weight_set
+    others = [weight_set for weight_set in every if weight_set.location != selected.location]
+    refs = {name: tensor for name, tensor in selected.tensors.items() if not isinstance(tensor, OddTensor)}
+    odd = {name: tensor for name, tensor in selected.tensors.items() if isinstance(tensor, OddTensor)}
     extras = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
     return Inspection(
-        path,
-        contents.format.name,
-        contents.nbytes,
-        chosen.place,
-        {name: (ref.shape, ref.dtype) for name, ref in refs.items()} | {n: ((), t.kind) for n, t in odd.items()},
-        sum(ref.count for ref in refs.values()),
-        dict(Counter(ref.dtype for ref in refs.values())),
-        tuple(nest.place for nest in others if nest.averaged),
-        tuple(nest.place for nest in others if not nest.averaged),
-        _tied(chosen),
-        _wrappers(chosen),
-        _adam(contents.tree),
-        contents.spec,
-        isinstance(extras, dict) and {"inputs", "targets"} <= extras.keys(),
-        _architecture(contents),
-        _entries(contents, every),
-        contents.bystanders,
+        path=path,
+        format=contents.format.name,
+        nbytes=contents.nbytes,
+        place=selected.location,
+        tensors={n: (ref.shape, ref.dtype) for n, ref in refs.items()} | {n: ((), t.kind) for n, t in odd.items()},
+        numbers=sum(ref.count for ref in refs.values()),
+        dtypes=dict(Counter(ref.dtype for ref in refs.values())),
+        averaged=tuple(weight_set.location for weight_set in others if weight_set.averaged),
+        others=tuple(weight_set.location for weight_set in others if not weight_set.averaged),
+        tied=_tied_names(selected),
+        wrappers=_wrappers(selected),
+        optimizer=_has_adam_state(contents.tree),
+        spec=contents.spec,
+        batch=isinstance(extras, dict) and {"inputs", "targets"} <= extras.keys(),
+        architecture=_architecture(contents),
+        entries=_entries(contents, every),
+        passed_over=contents.bystanders,
     )
 
 
-def _tied(nest: WeightSet) -> tuple[tuple[str, ...], ...]:
-    """Names of one tensor."""
+def _tied_names(weight_set: WeightSet) -> tuple[tuple[str, ...], ...]:
+    """The groups of names that belong to one tensor."""
     views: dict[Any, list[str]] = {}
-    for name, ref in nest.tensors.items():
+    for name, ref in weight_set.tensors.items():
         if not isinstance(ref, OddTensor) and ref.count:
             views.setdefault((ref.storage.key, ref.offset, ref.shape, ref.stride), []).append(name)
     return tuple(tuple(names) for names in views.values() if len(names) > 1)
 
 
-def _wrappers(nest: WeightSet) -> tuple[str, ...]:
-    parts = {part for name in nest.tensors for part in name.split(".")[:-1]}
-    shared = [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in nest.tensors)]
+def _wrappers(weight_set: WeightSet) -> tuple[str, ...]:
+    parts = {part for name in weight_set.tensors for part in name.split(".")[:-1]}
+    shared = [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weight_set.tensors)]
     return (*sorted(parts & WRAPPERS), *shared)
 
 
 def _architecture(contents: Contents) -> str | None:
-    """The model class that a Hugging Face directory names, if it can be built."""
+    """The model class that a Hugging Face directory names, if transformers can build it."""
     if not contents.format.describes_model:
         return None
     try:
@@ -110,33 +114,31 @@ def _architecture(contents: Contents) -> str | None:
         return None
 
 
-def _adam(tree: Any) -> bool:
-    """Whether an optimiser's state with second moments is there."""
+def _has_adam_state(tree: Any) -> bool:
+    """Whether an optimizer's state with second moments is in the file."""
     state = (weight_sets.optimizer_state(tree) or {}).get("state")
     return isinstance(state, dict) and any(isinstance(m, dict) and "exp_avg_sq" in m for m in state.values())
 
 
 def _entries(contents: Contents, every: list[WeightSet]) -> dict[str, str]:
-    """What stands beside the weights, in words."""
+    """Descriptions of the entries beside the weights, by key."""
     tree = contents.tree if isinstance(contents.tree, dict) else {}
-    tops = {nest.place.partition(".")[0] for nest in every}
-    own = next((nest.tensors for nest in every if nest.place == ""), {})
-    beside = [key for key in tree if isinstance(key, str) and key not in {*tops, *own, SPEC_KEY, DATA_KEY}]
-    return {safe_excerpt(key, LONGEST): _worded(tree[key]) for key in beside[:DESCRIBED]}
+    tops = {weight_set.location.partition(".")[0] for weight_set in every}
+    own = next((weight_set.tensors for weight_set in every if weight_set.location == ""), {})
+    others = [key for key in tree if isinstance(key, str) and key not in {*tops, *own, SPEC_KEY, DATA_KEY}]
+    return {safe_excerpt(key, MAX_TEXT): _describe_value(tree[key]) for key in others[:MAX_ENTRIES]}
 
 
-def _worded(value: Any) -> str:
+def _describe_value(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a large int"
     if value is None or isinstance(value, bool | int | float | str):
-        large = isinstance(value, int) and value.bit_length() > 64
-        return (
-            "a large int"
-            if large
-            else safe_excerpt(repr(value[:LONGEST] if isinstance(value, str) else value), LONGEST)
-        )
+        return safe_excerpt(repr(value[:MAX_TEXT] if isinstance(value, str) else value), MAX_TEXT)
     if isinstance(value, dict):
         simple = all(inner is None or isinstance(inner, bool | int | float | str) for inner in value.values())
-        pairs = ", ".join(f"{safe_excerpt(key)}={_worded(inner)}" for key, inner in list(value.items())[:DESCRIBED])
-        return safe_excerpt(pairs, 4 * LONGEST) if simple and value else f"a table of {len(value)} entries"
+        first = list(value.items())[:MAX_ENTRIES]
+        pairs = ", ".join(f"{safe_excerpt(key)}={_describe_value(inner)}" for key, inner in first)
+        return safe_excerpt(pairs, 4 * MAX_TEXT) if simple and value else f"a table of {len(value)} entries"
     if isinstance(value, list | tuple):
         return f"{len(value)} values"
     return value.kind if isinstance(value, OpaqueValue) else weight_sets.kind_with_article(value)

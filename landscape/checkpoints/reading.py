@@ -44,13 +44,13 @@ def read_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
     path = contents.path
     spec = contents.spec
     choice = weight_sets.select_weights(contents.tree, weights, path)
-    _require_plain(choice.nest.tensors, path)
+    _require_plain(choice.weight_set.tensors, path)
     kept = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
     beside = {n: t for n, t in (kept if isinstance(kept, dict) else {}).items() if isinstance(t, TensorRef)}
     with ThreadPoolExecutor(1) as beside_reading:
         digest = beside_reading.submit(content_sha256, contents.files, path)
         tensors = fetch_tensors(
-            contents, {name: t for name, t in choice.nest.tensors.items() if isinstance(t, TensorRef)}
+            contents, {name: t for name, t in choice.weight_set.tensors.items() if isinstance(t, TensorRef)}
         )
         extras = fetch_tensors(contents, beside)
         hexdigest = digest.result()

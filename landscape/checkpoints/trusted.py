@@ -91,7 +91,7 @@ def _from_tree(path: Path, format: Format, loaded: Any, weights: str | None) -> 
         return _checkpoint(path, format, dict(module.state_dict()), made, tree)
     described, tensors = _described(tree)
     choice = weight_sets.select_weights(described, weights, path)
-    return _checkpoint(path, format, {n: tensors[id(ref)] for n, ref in choice.nest.tensors.items()}, None, tree)
+    return _checkpoint(path, format, {n: tensors[id(ref)] for n, ref in choice.weight_set.tensors.items()}, None, tree)
 
 
 def _described(tree: Any) -> tuple[Any, dict[int, Tensor]]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from landscape import checkpoints
-from landscape.checkpoints.edits.undo import edited_digests, file_sha256
+from landscape.checkpoints.edits.digests import file_sha256
+from landscape.checkpoints.edits.undo import edited_digests
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.batch_norm import statistic_names
 from landscape.network.wrappers import first_names
