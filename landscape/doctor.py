@@ -1,31 +1,37 @@
-"""Checks of what a measurement relies on: versions, device, second derivatives, and a folder that can be written."""
+"""Checks of the things that a measurement relies on: versions, device, second derivatives, and a writable folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape import seeds
+from landscape.compute import memory
 from landscape.errors import LandscapeError, listing
+from landscape.objective import Objective
+from landscape.operators import operator
 from landscape.storage import provenance
+from landscape.storage.atomic_files import replace_file
+from landscape.storage.paths import trial_file
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from landscape.objective import Objective
-
-FLOOR = (2, 10)  # the oldest torch without a known way to run code from a file read as data (CVE-2026-24747)
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # of the differences, relative to theta: one of them avoids both kinks and rounding
-AGREED = 1e-6  # relative, of a second derivative and of differences of the first, in float64
-ROUGH = 1e-2  # the same for models that compute parts of themselves in float32, as normalisations do
-SAMPLES = 8
-OPTIONAL = ("transformers", "safetensors", "xarray", "curvlinops-for-pytorch")
+SAFE_TORCH = (2, 10)  # the oldest torch without a known way to run code from a file read as data (CVE-2026-24747)
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # of differences, relative to theta: one of them avoids both kinks and rounding
+MAX_GAP = 1e-6  # relative, between a second derivative and differences of the gradient, in float64
+MAX_USER_GAP = 1e-2  # the same for a user's model: it may compute parts in float32, as normalizations do
+CHECKED_SAMPLES = 8
+OPTIONAL_PACKAGES = ("transformers", "safetensors", "xarray", "curvlinops-for-pytorch")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what was found, and the remedy if it is not as it must be."""
+    """One check: what it found, and what to do if it did not pass."""
 
     name: str
     passed: bool
@@ -34,33 +40,30 @@ class Check:
 
 
 def diagnose(folder: Path, make: Callable[[], Objective] | None = None) -> Iterator[Check]:
-    """Every check in turn; `make` gives the objective of the user's own model, in float64."""
-    yield versions()
-    yield device()
-    yield writing(folder)
+    """Yields every check in turn; `make` returns the objective of the user's own model, in float64."""
+    yield check_versions()
+    yield check_device()
+    yield check_writing(folder)
     for name, build in MODELS.items():
-        yield derivatives(name, lambda build=build: _objective(*build()), AGREED)  # type: ignore[misc]
+        yield check_derivatives(name, lambda build=build: _toy_objective(*build()), MAX_GAP)  # type: ignore[misc]
     if make:
-        yield derivatives("your model", make, ROUGH)
+        yield check_derivatives("your model", make, MAX_USER_GAP)
 
 
-def versions() -> Check:
-    """What is installed, and whether torch is recent enough to read files as data."""
-    known = {**provenance.environment(), **{name: provenance.version_of(name) for name in OPTIONAL}}
-    found = ", ".join(f"{name} {version}" for name, version in known.items() if version != "none")
-    fix = f"pip install 'torch>={'.'.join(map(str, FLOOR))}' (CVE-2025-32434, CVE-2026-24747)"
+def check_versions() -> Check:
+    """The installed versions, and whether torch is recent enough to read files as data."""
+    installed = {**provenance.environment(), **{name: provenance.version_of(name) for name in OPTIONAL_PACKAGES}}
+    found = ", ".join(f"{name} {version}" for name, version in installed.items() if version != "none")
+    fix = f"pip install 'torch>={'.'.join(map(str, SAFE_TORCH))}' (CVE-2025-32434, CVE-2026-24747)"
     try:
-        numbers = tuple(int(part) for part in known["torch"].split("+")[0].split(".")[:2])
-    except ValueError:  # a build of one's own
+        numbers = tuple(int(part) for part in installed["torch"].split("+")[0].split(".")[:2])
+    except ValueError:  # a local build without a number
         return Check("versions", True, found, fix)
-    return Check("versions", numbers >= FLOOR, found, fix)
+    return Check("versions", numbers >= SAFE_TORCH, found, fix)
 
 
-def device() -> Check:
-    """What computes, and how much memory is free."""
-    import torch
-
-    from landscape.compute import memory
+def check_device() -> Check:
+    """The devices that compute, and how much memory is free."""
 
     names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
     free = memory.free_bytes(torch.device("cpu")) / 1e9
@@ -68,15 +71,10 @@ def device() -> Check:
     return Check("device", True, "; ".join([*words, "" if names else "no CUDA"]).rstrip("; "))
 
 
-def writing(folder: Path) -> Check:
-    """Whether results can be written here: a file as HDF5, renamed in place, and read again."""
-    import h5py
-    import numpy as np
+def check_writing(folder: Path) -> Check:
+    """Whether results can be written to the folder: HDF5 is written, renamed over itself, and read again."""
 
-    from landscape.storage import paths
-    from landscape.storage.atomic_files import replace_file
-
-    path = paths.trial_file(folder)
+    path = trial_file(folder)
     try:
         with h5py.File("image", "w", driver="core", backing_store=False) as file:
             file["values"] = np.arange(3)
@@ -93,14 +91,17 @@ def writing(folder: Path) -> Check:
     return Check("writing", passed, f"{folder}: HDF5 written, renamed and read", "write elsewhere with -o FILE")
 
 
-def derivatives(name: str, make: Callable[[], Objective], tolerance: float) -> Check:
-    """Whether the product with the Hessian is the difference quotient of the gradient, in float64."""
+def check_derivatives(name: str, make: Callable[[], Objective], tolerance: float) -> Check:
+    """Whether a Hessian-vector product is the difference quotient of the gradient, in float64.
+
+    `make` returns the objective; they may differ by `tolerance`, relative.
+    """
     try:
-        objective = make().first(SAMPLES)
+        objective = make().first(CHECKED_SAMPLES)
     except LandscapeError as error:
         return Check(name, False, error.what, error.fix)
     try:
-        gap = _gap(objective)
+        gap = _relative_gap(objective)
     except LandscapeError as error:
         return Check(f"second derivative of {name}", False, error.what, error.fix)
     return Check(
@@ -112,12 +113,8 @@ def derivatives(name: str, make: Callable[[], Objective], tolerance: float) -> C
     )
 
 
-def _gap(objective: Objective) -> float:
+def _relative_gap(objective: Objective) -> float:
     """The relative difference of H v and (g(theta + h v) - g(theta - h v)) / 2h for a random v, at the best step h."""
-    import torch
-
-    from landscape import seeds
-    from landscape.operators import operator
 
     theta = objective.theta
     direction = seeds.normal(theta.numel(), theta, 0, "doctor")
@@ -133,60 +130,49 @@ def _gap(objective: Objective) -> float:
     return min(gaps)
 
 
-def _objective(model: nn.Module, inputs: Tensor) -> Objective:
-    import torch
-
-    from landscape.objective import Objective
-
+def _toy_objective(model: nn.Module, inputs: Tensor) -> Objective:
     targets = torch.arange(len(inputs)) % 2
     return Objective(model, (inputs, targets), "cross_entropy", device="cpu", dtype="float64")
 
 
-def _inputs(*shape: int) -> Tensor:
-    import torch
-
-    return torch.randn(SAMPLES, *shape, generator=torch.Generator().manual_seed(0))
+def _random_inputs(*shape: int) -> Tensor:
+    return torch.randn(CHECKED_SAMPLES, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def _linear() -> tuple[Any, Tensor]:
-    from torch import nn
-
-    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), _inputs(4)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), _random_inputs(4)
 
 
 def _convolution() -> tuple[Any, Tensor]:
-    from torch import nn
-
-    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.GELU(), nn.Flatten(), nn.Linear(12, 2)), _inputs(1, 4, 4)
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.GELU(), nn.Flatten(), nn.Linear(12, 2)), _random_inputs(1, 4, 4)
 
 
-def _normalisation() -> tuple[Any, Tensor]:
-    from torch import nn
+def _normalization() -> tuple[Any, Tensor]:
+    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.LayerNorm(5), nn.Linear(5, 2))
+    return net, _random_inputs(4)
 
-    return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.LayerNorm(5), nn.Linear(5, 2)), _inputs(4)
+
+class _Mean(nn.Module):
+    """The mean over a sequence."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mean(x, dim=1)
 
 
 def _attention() -> tuple[Any, Tensor]:
-    import torch
-    from torch import nn
-
-    class Mean(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.mean(x, dim=1)
-
     layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, activation="gelu", norm_first=True)
-    return nn.Sequential(layer, Mean(), nn.Linear(4, 2)), _inputs(3, 4)
+    return nn.Sequential(layer, _Mean(), nn.Linear(4, 2)), _random_inputs(3, 4)
 
 
 MODELS: dict[str, Callable[[], tuple[Any, Tensor]]] = {
     "linear layers": _linear,
     "convolution": _convolution,
-    "normalisation": _normalisation,
+    "normalization": _normalization,
     "attention": _attention,
 }
 
 
 def summary(checks: list[Check]) -> str:
-    """All well, or what is not."""
+    """One line: "all well", or the names of the checks that failed."""
     failed = [check.name for check in checks if not check.passed]
-    return f"not as it must be: {listing(failed)}" if failed else "all well"
+    return f"failed: {listing(failed)}" if failed else "all well"

@@ -26,7 +26,7 @@ def test_all_is_well_here(tmp_path: Path) -> None:
         "writing",
         "second derivative of linear layers",
         "second derivative of convolution",
-        "second derivative of normalisation",
+        "second derivative of normalization",
         "second derivative of attention",
         "second derivative of your model",
     ]
@@ -37,13 +37,13 @@ def test_all_is_well_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("version", "passed"), [("2.9.1", False), ("2.10.0+cpu", True), ("3.0", True), ("git", True)])
 def test_an_old_torch_is_found(version: str, passed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "version_of", lambda package: version)
-    check = doctor.versions()
+    check = doctor.check_versions()
     assert check.passed == passed
     assert "CVE-2026-24747" in check.fix
 
 
 def test_a_folder_that_cannot_be_written_is_found(tmp_path: Path) -> None:
-    check = doctor.writing(tmp_path / "none")
+    check = doctor.check_writing(tmp_path / "none")
     assert not check.passed
     assert "cannot be written" in check.found
     assert check.fix
@@ -92,13 +92,13 @@ def test_a_second_derivative_that_is_wrong_or_missing_is_found(
     def make() -> landscape.Objective:
         return landscape.Objective(Custom(function), (torch.ones(5, 4), torch.arange(5) % 2), dtype="float64")
 
-    check = doctor.derivatives("your model", make, doctor.ROUGH)
+    check = doctor.check_derivatives("your model", make, doctor.MAX_USER_GAP)
     assert not check.passed
     assert re.search(found, check.found)
     assert "--params" in check.fix
-    assert doctor.summary([check]) == "not as it must be: second derivative of your model"
+    assert doctor.summary([check]) == "failed: second derivative of your model"
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_a_finding(tmp_path: Path) -> None:
-    check = doctor.derivatives("your model", lambda: landscape.load(tmp_path / "none.pt"), doctor.ROUGH)
+    check = doctor.check_derivatives("your model", lambda: landscape.load(tmp_path / "none.pt"), doctor.MAX_USER_GAP)
     assert check == Check("your model", False, f"there is no file {tmp_path}/none.pt", "check the path")

@@ -39,7 +39,7 @@ def test_what_is_wrong_is_told_with_its_remedy(capsys: Captured) -> None:
     assert status(["doctor", "none.pt"]) == 2
     out = capsys.readouterr().out
     assert "FAIL  your model: there is no file none.pt\n      fix:  check the path" in out
-    assert out.endswith("not as it must be: your model\n")
+    assert out.endswith("failed: your model\n")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
