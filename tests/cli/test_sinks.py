@@ -1,0 +1,58 @@
+"""Where the gate's reports go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from gate_folders import FAST, LAMBDA, Captured, save_checkpoint
+
+from landscape_cli.main import status
+
+pytestmark = pytest.mark.usefixtures("clean_folder")
+
+
+def test_json_is_one_document(known: str, capsys: Captured) -> None:
+    save_checkpoint("mlp.pt", 1.1)
+    for flags in (["--json"], ["--format", "json"]):
+        assert status(["check", known, *FAST, *flags]) == 1
+        document = json.loads(capsys.readouterr().out)
+        assert document["exit_code"] == 1
+        (verdict,) = document["verdicts"]
+        assert (verdict["metric"], verdict["status"]) == (LAMBDA, "regression")
+        assert verdict["change"] == pytest.approx(verdict["candidate"] / verdict["baseline"] - 1)
+
+
+def test_a_report_replaces_the_earlier_one(known: str) -> None:
+    for _ in range(2):
+        assert status(["check", known, *FAST, "--format", "junit=report.xml"]) == 0
+        assert ElementTree.parse("report.xml").getroot().get("tests") == "1"
+
+
+def test_several_reports_go_to_several_places(known: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    Path("summary.md").write_text("before\n")
+    formats = [
+        "--format",
+        "github",
+        "--format",
+        "junit=report.xml",
+        "--format",
+        "markdown",
+        "--format",
+        "json=r.json",
+    ]
+    save_checkpoint("mlp.pt", 1.1)
+    assert status(["check", known, *FAST, *formats]) == 1
+    assert capsys.readouterr().out.startswith(f"::error title=landscape%3A {LAMBDA}::")
+    suite = ElementTree.parse("report.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert Path("summary.md").read_text().startswith("before\n### landscape check: 1 regression")
+    assert json.loads(Path("r.json").read_text())["exit_code"] == 1
+
+
+def test_a_report_that_cannot_be_written_is_an_error(known: str, capsys: Captured) -> None:
+    assert status(["check", known, *FAST, "--format", "junit=nowhere/r.xml"]) == 2
+    assert "nowhere/r.xml cannot be written" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""Targets: the file for the results of each checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from landscape.errors import UsageError
+from landscape_cli.targets import find_targets, require_checkpoints
+
+pytestmark = pytest.mark.usefixtures("clean_folder")
+A, B = Path("runs/a.pt"), Path("runs/b.pt")
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "files"),
+    [
+        (None, "", ["runs/a.landscape.h5", "runs/b.landscape.h5"]),
+        (None, ".check", ["runs/a.check.landscape.h5", "runs/b.check.landscape.h5"]),
+        ("all/", "", ["all/a.landscape.h5", "all/b.landscape.h5"]),
+        (".", ".check", ["a.check.landscape.h5", "b.check.landscape.h5"]),
+    ],
+    ids=["beside", "beside-of-a-check", "new-folder", "existing-folder"],
+)
+def test_results_lie_beside_each_checkpoint_or_in_one_folder(output: str | None, kind: str, files: list[str]) -> None:
+    targets = find_targets([A, B], output, kind)
+    assert [target.checkpoint for target in targets] == [A, B]
+    assert [str(target.output) for target in targets] == files
+
+
+def test_one_checkpoint_may_have_a_file_of_any_name() -> None:
+    assert find_targets([A], "mine.h5", ".check")[0].output == Path("mine.h5")
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "output", "message"),
+    [
+        ([A, B], "mine.h5", r"several checkpoints would be written to mine.h5\n.*-o mine.h5/"),
+        ([A, Path("runs/a.pth")], None, r"would be written to runs/a.landscape.h5\n.*one by one with -o"),
+        ([A], "b.pt", r"-o b.pt would hold results, not a checkpoint\n.*-o b.landscape.h5"),
+    ],
+    ids=["one-file", "one-stem", "a-checkpoint"],
+)
+def test_files_that_would_be_lost_are_refused(checkpoints: list[Path], output: str | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_targets(checkpoints, output)
+
+
+def test_a_number_that_a_flag_should_have_is_no_checkpoint() -> None:
+    with pytest.raises(UsageError, match=r"0.2 is taken for a checkpoint.*\n.*--rho 0.1,0.2"):
+        require_checkpoints([Path("a.pt"), Path("0.2")], "sharpness")
+    Path("0.2").touch()
+    assert require_checkpoints([Path("0.2")], "eig") == [Path("0.2")]
+
+
+def test_the_working_directory_has_a_name() -> None:
+    assert require_checkpoints([Path(".")], "eig") == [Path.cwd()]
+    with pytest.raises(UsageError, match=r"no checkpoint is named\n.*landscape eig CKPT"):
+        require_checkpoints([], "eig")
