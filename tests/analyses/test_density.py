@@ -55,7 +55,7 @@ def test_a_negative_mass_below_its_error_is_uncertain(
     assert len(replace(result, negative_mass=mass, negative_mass_se=error).remarks()) == remarks
 
 
-def test_unconverged_ends_are_told() -> None:
+def test_unconverged_ends_are_a_remark() -> None:
     objective = landscape.load(SAMPLES / "digits-mlp.pt")
     assert any("more --steps" in remark for remark in landscape.run(Density(probes=2, steps=3), objective).remarks())
     assert not any("more --steps" in r for r in landscape.run(Density(probes=2, steps=30), objective).remarks())

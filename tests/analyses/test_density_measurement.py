@@ -76,7 +76,7 @@ def test_the_plan_counts_products(classification: Data) -> None:
     assert plan.seconds > 0
 
 
-def test_only_results_of_the_same_matrix_stand_beside_each_other(classification: Data, tmp_path: Path) -> None:
+def test_only_results_of_the_same_matrix_are_drawn_together(classification: Data, tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     density: dict[str, Any] = {"probes": 2, "steps": 5}

@@ -122,7 +122,7 @@ def test_with_two_classes_the_radius_is_that_of_the_complex_zeros(loss: str) -> 
     assert measured(objective, Direction()).safe_radius == pytest.approx(min(zeros), rel=1e-12)
 
 
-def test_a_long_step_is_told(classification: Data) -> None:
+def test_a_long_step_is_a_remark(classification: Data) -> None:
     result = measured(Objective(tanh_net(), [classification], "cross_entropy"), Direction(lr=1000.0))
     assert result.step_ratio is not None
     assert result.step_ratio > 1
@@ -168,7 +168,7 @@ def test_a_state_dict_is_an_end_too_and_the_file_s_name_does_not_matter(tmp_path
         Direction(towards=3)  # type: ignore[arg-type]
 
 
-def test_statistics_that_differ_at_the_end_are_told(generator: torch.Generator) -> None:
+def test_statistics_that_differ_at_the_end_are_noted(generator: torch.Generator) -> None:
     x, y = torch.randn(8, 4, generator=generator), torch.randint(0, 3, (8,), generator=generator)
     here, there = (nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)) for _ in range(2))
     there.train()(x)

@@ -181,7 +181,7 @@ def test_an_all_zero_hessian_is_a_result(classification: Data) -> None:
     assert result.converged.all()
 
 
-def test_too_few_products_are_said_and_can_be_gone_on_with(classification: Data, tmp_path: Path) -> None:
+def test_too_few_products_are_reported_and_can_be_resumed(classification: Data, tmp_path: Path) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     output = tmp_path / "run.landscape.h5"
     short = session.execute(Eig(k=4, max_products=5), objective, output=output)
@@ -192,7 +192,7 @@ def test_too_few_products_are_said_and_can_be_gone_on_with(classification: Data,
     assert np.array_equal(longer.result.eigenvalues, landscape.run(Eig(k=4), objective).eigenvalues)
 
 
-def test_values_that_are_not_even_known_are_nan(classification: Data, tmp_path: Path) -> None:
+def test_values_that_the_products_did_not_suffice_for_are_nan(classification: Data, tmp_path: Path) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     output = tmp_path / "run.landscape.h5"
     result = landscape.run(Eig(k=5, max_products=3), objective, output=output)

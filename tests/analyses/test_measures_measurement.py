@@ -55,7 +55,7 @@ def test_noise_scale_and_fisher_rao_norm_from_every_sample(classification: Data,
     assert result.fisher_rao == pytest.approx(float((rows @ theta).square().mean().sqrt()), rel=1e-10)
 
 
-def test_samples_are_taken_one_by_one_where_the_model_cannot_be_vectorised(classification: Data) -> None:
+def test_samples_are_taken_one_by_one_where_the_model_cannot_be_vectorized(classification: Data) -> None:
     class Choosing(nn.Module):
         def __init__(self) -> None:
             super().__init__()

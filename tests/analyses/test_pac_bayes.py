@@ -55,7 +55,7 @@ def test_regression_has_no_pac_bayes_sigma(generator: torch.Generator) -> None:
     assert result.draws is None
 
 
-def test_a_sigma_that_does_not_exist_is_told() -> None:
+def test_a_sigma_that_does_not_exist_is_a_remark() -> None:
     model = nn.Linear(5, 3)
     with torch.no_grad():
         model.weight *= 1e-4

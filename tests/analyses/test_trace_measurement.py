@@ -123,7 +123,7 @@ def test_the_data_s_error_is_what_other_samples_show() -> None:
     assert np.std([r.trace for r in results]) == pytest.approx(stated, rel=0.35)
 
 
-def test_the_reader_is_told_which_error_dominates() -> None:
+def test_a_remark_names_the_larger_error() -> None:
     objective = regression(torch.Generator().manual_seed(0))
     exact = landscape.run(Trace(resample=20, rtol=1e-3), objective)
     assert "more samples, not more products" in exact.remarks()[1]
