@@ -29,41 +29,53 @@ DEFAULT_RADIUS = 0.05  # the rho of SAM (Foret et al. 2021, section 3.1)
 
 @dataclass(frozen=True, kw_only=True)
 class FlatnessResult(Result):
-    """First-order flatness over radii, with the zeroth-order one beside it; the radii ascend."""
+    """First-order and zeroth-order flatness over ascending radii."""
 
     tables: ClassVar[tuple[str, ...]] = ("rho", "layer")
 
     rho: np.ndarray = array("rho", help="Radius of the ball.")
-    r1: np.ndarray = array("rho", help="rho times the largest ||c g|| that was found in the ball: a lower bound.")
-    r0: np.ndarray = array("rho", help="Largest rise of the loss that was found in the ball: a lower bound.")
-    r1_over_rho2: np.ndarray = array("rho", help="r1 / rho^2: at a minimum and for small rho, the largest eigenvalue.")
-    gradient_over_rho: np.ndarray = array(
-        "rho", detail=True, help="||c g|| at the weights over rho: what a gradient adds to that."
+    r1: np.ndarray = array("rho", help="rho times the largest ||c g|| found in the ball: a lower bound of the maximum.")
+    r0: np.ndarray = array("rho", help="Largest rise of the loss found in the ball: a lower bound of the maximum.")
+    r1_over_rho2: np.ndarray = array(
+        "rho", help="r1 / rho^2, which at a minimum and for small rho is the largest eigenvalue."
     )
-    excess: np.ndarray = array("rho", help="The rest: (largest ||c g|| - ||c g|| at the weights) / rho.")
-    r1_ratio: np.ndarray = array("rho", detail=True, help="r1 / (rho^2 lambda_1).")
-    r0_ratio: np.ndarray = array("rho", detail=True, help="2 r0 / (rho^2 lambda_1): also 1 at a minimum for small rho.")
+    gradient_over_rho: np.ndarray = array(
+        "rho",
+        detail=True,
+        help="||c g|| at the weights / rho: the part of r1 / rho^2 that the gradient itself contributes.",
+    )
+    excess: np.ndarray = array(
+        "rho", help="(Largest ||c g|| - ||c g|| at the weights) / rho: the other part of r1 / rho^2."
+    )
+    r1_ratio: np.ndarray = array(
+        "rho", detail=True, help="r1 / (rho^2 lambda_1), which at a minimum and for small rho is 1."
+    )
+    r0_ratio: np.ndarray = array(
+        "rho", detail=True, help="2 r0 / (rho^2 lambda_1), which at a minimum and for small rho is 1."
+    )
     gam_r1: np.ndarray = array("rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.")
     gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.")
-    starts: np.ndarray = array("rho", detail=True, help="Ascents that looked for r1.")
-    hits: np.ndarray = array("rho", help="Of these, within 1 % of the largest rise of ||c g||.")
-    spread: np.ndarray = array("rho", detail=True, help="(Largest - smallest) / largest of these rises.")
+    starts: np.ndarray = array("rho", detail=True, help="Number of ascents that searched r1.")
+    hits: np.ndarray = array("rho", help="Ascents that ended within 1 % of the largest rise of ||c g||.")
+    spread: np.ndarray = array("rho", detail=True, help="(Largest - smallest) / largest rise of the ascents.")
     stationarity: np.ndarray = array(
-        "rho", detail=True, help="1 - cos(u, slope) at the maximiser u: 0 at a local maximum."
+        "rho", detail=True, help="1 - cos(u, slope) at the maximizer u: 0 at a local maximum."
     )
     mode: np.ndarray = array(
         "rho",
         detail=True,
         words=True,
-        help="unique if all ascents found the same maximum, multimodal if not, or one start.",
+        help="unique if all ascents found the same maximum, multimodal if not; one start if there was only one.",
     )
-    resolved: np.ndarray = array("rho", detail=True, help="Whether the rise of ||c g|| stands clear of its rounding.")
-    start: np.ndarray = array("start", help="Where each ascent began.")
-    start_rises: np.ndarray = array("rho", "start", help="By how much ||c g|| rose in each ascent.")
-    layer: np.ndarray | None = array("layer", help="Module that owns parameters, largest share first.", optional=True)
-    layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
+    resolved: np.ndarray = array("rho", detail=True, help="Whether the rise of ||c g|| is clearly above its rounding.")
+    start: np.ndarray = array("start", help="Start of each ascent.")
+    start_rises: np.ndarray = array("rho", "start", help="Rise of ||c g|| in each ascent.")
+    layer: np.ndarray | None = array(
+        "layer", help="Module that owns parameters, in descending order of its share.", optional=True
+    )
+    layer_parameters: np.ndarray | None = array("layer", help="Parameters of the module.", optional=True)
     layer_share: np.ndarray | None = array(
-        "layer", help="Its share in slope times move at the maximiser of the largest rho.", optional=True
+        "layer", help="Share of the module in <slope, move> at the maximizer of the largest rho.", optional=True
     )
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
@@ -71,13 +83,13 @@ class FlatnessResult(Result):
     lambda_1: float = scalar(
         "Largest eigenvalue of C H C; of the Hessian where c = 1.", gauge=Gauge("lambda_1_residual")
     )
-    lambda_1_residual: float = scalar("Its residual.")
-    normalised_loss: float | None = scalar("Mean loss of the normalised logits (--logit-norm).", optional=True)
-    rounding: float = scalar("The smallest rise of ||c g|| that stands clear of rounding.")
-    smallest_rho: float | None = scalar("The radius where ||c g|| rises about so much.", optional=True)
-    gradients: int = scalar("Gradients of the mean loss, for r0 and r1.")
-    products: int = scalar("Products with the Hessian in the ascents of r1.")
-    steps: int = scalar("Evaluations of each ascent at most.")
+    lambda_1_residual: float = scalar("Residual of lambda_1.")
+    normalised_loss: float | None = scalar("Mean loss of the normalized logits (--logit-norm).", optional=True)
+    rounding: float = scalar("The smallest rise of ||c g|| that is clearly above rounding.")
+    smallest_rho: float | None = scalar("The radius at which ||c g|| rises by about `rounding`.", optional=True)
+    gradients: int = scalar("Gradients of the mean loss evaluated for r0 and r1.")
+    products: int = scalar("Hessian-vector products in the ascents of r1.")
+    steps: int = scalar("Largest number of evaluations of each ascent.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 

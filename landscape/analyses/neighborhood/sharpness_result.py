@@ -28,47 +28,52 @@ class SharpnessResult(Result):
     rho: np.ndarray = array("rho", help="Radius of the ball.")
     s_max: np.ndarray | None = array(
         "rho",
-        help="Largest rise of the loss that was found in the ball: a lower bound.",
+        help="Largest rise of the loss found in the ball: a lower bound of the maximum.",
         optional=True,
         gauge=Gauge(
             floor="rounding",
             advice='gate on it with norm = "linf" in [check.sharpness]: the maximum is then mostly unique',
         ),
     )
-    starts: np.ndarray | None = array("rho", detail=True, help="Ascents that looked for it.", optional=True)
+    starts: np.ndarray | None = array("rho", detail=True, help="Number of ascents that searched s_max.", optional=True)
     hits: np.ndarray | None = array(
-        "rho", help="Of these, within 1 % of the largest; the fewest of any batch.", optional=True
+        "rho", help="Ascents that ended within 1 % of s_max; the smallest number of any batch.", optional=True
     )
     spread: np.ndarray | None = array(
-        "rho", detail=True, help="(Largest - smallest) / largest of the ascents.", optional=True
+        "rho", detail=True, help="(Largest - smallest) / largest rise of the ascents.", optional=True
     )
     stationarity: np.ndarray | None = array(
         "rho",
         detail=True,
-        help="1 - <u, z> / (rho ||z||*) with z the slope at the maximiser u: 0 at a local maximum.",
+        help="1 - <u, z> / (rho ||z||*) with z the slope at the maximizer u: 0 at a local maximum.",
         optional=True,
     )
     mode: np.ndarray | None = array(
         "rho",
         words=True,
-        help="unique if all ascents found the same maximum, multimodal if not, or one start.",
+        help="unique if all ascents found the same maximum, multimodal if not; one start if there was only one.",
         optional=True,
     )
     average_rho: np.ndarray | None = array(
-        "rho", detail=True, help="Standard deviation of the noise, or its bound if uniform.", optional=True
+        "rho", detail=True, help="Standard deviation of the noise; the bound of uniform noise.", optional=True
     )
     s_avg: np.ndarray | None = array(
         "rho",
-        help="Mean rise under the noise.",
+        help="Mean rise of the loss under the noise.",
         optional=True,
-        gauge=Gauge("s_avg_se", "s_avg_draws", "rounding", advice="gate on it: its draws are antithetic, and shared"),
+        gauge=Gauge("s_avg_se", "s_avg_draws", "rounding", advice="gate on it: checkpoints share its antithetic draws"),
     )
-    s_avg_se: np.ndarray | None = array("rho", help="Its standard error over the draws.", optional=True)
-    s_avg_interval: np.ndarray | None = array("rho", "bound", help="Its 95 % t-interval.", optional=True)
+    s_avg_se: np.ndarray | None = array("rho", help="Standard error of s_avg over the draws.", optional=True)
+    s_avg_interval: np.ndarray | None = array("rho", "bound", help="95 % t-interval of s_avg.", optional=True)
     s_avg_draws: np.ndarray | None = array(
-        "draw", "rho", help="Mean rise of each pair, less what the control variate explains.", optional=True
+        "draw",
+        "rho",
+        help="Mean rise of each antithetic pair, minus the part that the control variate explains.",
+        optional=True,
     )
-    resolved: np.ndarray = array("rho", detail=True, help="Whether the rises stand clear of the loss' rounding.")
+    resolved: np.ndarray = array(
+        "rho", detail=True, help="Whether the rises are clearly above the rounding of the loss."
+    )
     keskar: np.ndarray | None = array("rho", help="100 s_max / (1 + loss), with --preset keskar.", optional=True)
     low_pass: np.ndarray | None = array("rho", help="loss + s_avg, with --preset low-pass.", optional=True)
     s_max_law: np.ndarray | None = array(
@@ -83,34 +88,36 @@ class SharpnessResult(Result):
         help="Half the trace of C H C times the noise's variance, which s_avg approaches as rho falls.",
         optional=True,
     )
-    start: np.ndarray | None = array("start", help="Where each ascent began.", optional=True)
+    start: np.ndarray | None = array("start", help="Start of each ascent.", optional=True)
     start_rises: np.ndarray | None = array(
-        "rho", "start", help="What each ascent reached; the mean over batches.", optional=True
+        "rho", "start", help="Rise that each ascent reached; the mean over batches.", optional=True
     )
-    layer: np.ndarray | None = array("layer", help="Module that owns parameters, largest share first.", optional=True)
-    layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
+    layer: np.ndarray | None = array(
+        "layer", help="Module that owns parameters, in descending order of its share.", optional=True
+    )
+    layer_parameters: np.ndarray | None = array("layer", help="Parameters of the module.", optional=True)
     layer_share: np.ndarray | None = array(
-        "layer", help="Its share in slope times move at the maximiser of the largest rho.", optional=True
+        "layer", help="Share of the module in <slope, move> at the maximizer of the largest rho.", optional=True
     )
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
-    normalised_loss: float | None = scalar("Mean loss of the normalised logits (--logit-norm).", optional=True)
+    normalised_loss: float | None = scalar("Mean loss of the normalized logits (--logit-norm).", optional=True)
     scaled_gradient: float | None = scalar(
         "||c g||, in the dual norm of the ball; the mean over batches.", optional=True
     )
     scaled_curvature: float | None = scalar("Largest eigenvalue of C H C to 5 %; the mean over batches.", optional=True)
-    scaled_trace: float | None = scalar("Trace of C H C, roughly.", optional=True)
-    scaled_trace_se: float | None = scalar("Its standard error over a few probes.", optional=True)
-    rounding: float = scalar("The smallest rise that stands clear of rounding.")
+    scaled_trace: float | None = scalar("Estimated trace of C H C.", optional=True)
+    scaled_trace_se: float | None = scalar("Standard error of scaled_trace over the probes.", optional=True)
+    rounding: float = scalar("The smallest rise that is clearly above rounding.")
     smallest_rho: float | None = scalar("The radius whose s_max is about that rise.", optional=True)
     smallest_average_rho: float | None = scalar("The noise whose s_avg is about that rise.", optional=True)
-    gradients: int = scalar("Gradients of the mean loss for s_max, or of a batch's with --m.")
-    draws: int = scalar("Antithetic pairs for s_avg; each takes two losses for every rho.")
-    steps: int | None = scalar("Gradients of each ascent at most.", optional=True)
-    m: int = scalar("Samples in a batch, whose worst cases are averaged.")
+    gradients: int = scalar("Gradients evaluated for s_max: of the mean loss, or with --m of the loss of a batch.")
+    draws: int = scalar("Antithetic pairs for s_avg; each evaluates two losses for every rho.")
+    steps: int | None = scalar("Largest number of gradients of each ascent.", optional=True)
+    m: int = scalar("Samples in a batch; the worst cases of batches are averaged.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
-    rtol: float | None = scalar("Largest half-width asked for, relative to s_avg (--rtol).", optional=True)
+    rtol: float | None = scalar("Largest half-width that was asked for, relative to s_avg (--rtol).", optional=True)
 
     def trouble(self) -> Trouble | None:
         """Inconclusive if a loss in a ball is not finite, or an interval is wider than `rtol` allows."""

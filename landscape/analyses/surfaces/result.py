@@ -29,7 +29,7 @@ class SurfaceResult(Result):
     beta: np.ndarray | None = array("beta", help="Coordinate along the second direction.", optional=True)
     seed: np.ndarray | None = array("seed", help="Number of the plane.", optional=True)
     loss: np.ndarray = array("seed", "beta", "alpha", help="Mean loss.")
-    accuracy: np.ndarray | None = array("seed", "beta", "alpha", help="Share of right predictions.", optional=True)
+    accuracy: np.ndarray | None = array("seed", "beta", "alpha", help="Share of correct predictions.", optional=True)
     metric: np.ndarray | None = array("seed", "beta", "alpha", help="Mean of the user's metric.", optional=True)
     status: np.ndarray = array(
         "seed", "beta", "alpha", help="0 interpolated, 1 evaluated, 2 evaluated to NaN, 3 evaluated to infinity."
@@ -42,27 +42,36 @@ class SurfaceResult(Result):
         optional=True,
     )
     unaligned_loss: np.ndarray | None = array("alpha", help="The loss on the line without --align.", optional=True)
-    kind: np.ndarray | None = array("kind", help="What a tensor is to its module.", optional=True)
+    kind: np.ndarray | None = array("kind", help="Kind of a tensor: its role in its module.", optional=True)
     kind_treatment: np.ndarray | None = array(
-        "kind", words=True, help="How directions are normalised there, or ignored: zeroed.", optional=True
+        "kind",
+        words=True,
+        help="How directions are normalized in tensors of the kind; `ignored` ones are zeroed.",
+        optional=True,
     )
-    kind_tensors: np.ndarray | None = array("kind", help="Tensors of the kind.", optional=True)
-    kind_parameters: np.ndarray | None = array("kind", help="Their size.", optional=True)
-    kind_filters: np.ndarray | None = array("kind", help="Parts that are scaled, each to its own norm.", optional=True)
-    tensor: np.ndarray | None = array("tensor", help="Each tensor.", optional=True)
-    tensor_kind: np.ndarray | None = array("tensor", words=True, help="What it is to its module.", optional=True)
-    tensor_treatment: np.ndarray | None = array("tensor", words=True, help="What was done to it.", optional=True)
-    tensor_filters: np.ndarray | None = array("tensor", help="Parts that are scaled.", optional=True)
-    tensor_norm: np.ndarray | None = array("tensor", help="Its norm.", optional=True)
+    kind_tensors: np.ndarray | None = array("kind", help="Number of tensors of the kind.", optional=True)
+    kind_parameters: np.ndarray | None = array("kind", help="Parameters in tensors of the kind.", optional=True)
+    kind_filters: np.ndarray | None = array(
+        "kind", help="Parts of these tensors that are scaled, each to its own norm.", optional=True
+    )
+    tensor: np.ndarray | None = array("tensor", help="Name of each tensor.", optional=True)
+    tensor_kind: np.ndarray | None = array("tensor", words=True, help="Kind of the tensor.", optional=True)
+    tensor_treatment: np.ndarray | None = array(
+        "tensor", words=True, help="How directions are normalized in the tensor.", optional=True
+    )
+    tensor_filters: np.ndarray | None = array("tensor", help="Parts of the tensor that are scaled.", optional=True)
+    tensor_norm: np.ndarray | None = array("tensor", help="Norm of the tensor.", optional=True)
     mark: np.ndarray | None = array("mark", help="Checkpoint on the line or plane, or near it.", optional=True)
     place_alpha: np.ndarray | None = array(
-        "mark", help="Its coordinate along alpha, or that of its projection.", optional=True
+        "mark", help="Coordinate of the checkpoint, or of its projection, along alpha.", optional=True
     )
-    place_beta: np.ndarray | None = array("mark", help="Its coordinate along beta.", optional=True)
+    place_beta: np.ndarray | None = array(
+        "mark", help="Coordinate of the checkpoint, or of its projection, along beta.", optional=True
+    )
     off_plane: np.ndarray | None = array(
         "mark", help="Distance from the plane over distance from the measured checkpoint.", optional=True
     )
-    own_loss: np.ndarray | None = array("mark", help="Its own loss, at its own weights.", optional=True)
+    own_loss: np.ndarray | None = array("mark", help="Loss of the checkpoint at its own weights.", optional=True)
     level: np.ndarray = array("level", help="Level of the loss.")
     basin_width_alpha: np.ndarray = array("level", help="Width of the center's basin along alpha; mean over planes.")
     basin_width_alpha_sd: np.ndarray | None = array(
@@ -84,7 +93,7 @@ class SurfaceResult(Result):
     )
     minimum_loss: np.ndarray = array("minimum", help="Loss of each minimum of the first plane, deepest first.")
     minimum_persistence: np.ndarray = array(
-        "minimum", help="How far the loss must rise from it to reach a deeper one; NaN for the deepest."
+        "minimum", help="Rise of the loss from the minimum to the pass to a deeper one; NaN for the deepest."
     )
     minimum_alpha: np.ndarray = array("minimum", help="Coordinate of each minimum along alpha.")
     minimum_beta: np.ndarray | None = array("minimum", help="Coordinate of each minimum along beta.", optional=True)
@@ -116,11 +125,11 @@ class SurfaceResult(Result):
     )
     roughness_index: float | None = scalar("Standard deviation over mean of total variation.", optional=True)
     lines: int = scalar("Lines through the center.")
-    smad: float = scalar("Mean rise from a minimum to its pass; 0 with one minimum.")
-    rounding: float = scalar("The smallest difference of losses near the centre that stands clear of rounding.")
+    smad: float = scalar("SMAD: mean rise from a minimum to its pass; 0 with one minimum.")
+    rounding: float = scalar("The smallest difference of losses near the center that is clearly above rounding.")
     minima: int = scalar("Minima of the first plane that are deeper than rounding.")
-    evaluations: int = scalar("Points that were evaluated.")
-    points: int = scalar("Points of the grid, of all planes.")
+    evaluations: int = scalar("Number of evaluated points.")
+    points: int = scalar("Points of the grids of all planes.")
     largest_error: float | None = scalar("Largest estimated error of a point, relative to the range.", optional=True)
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")
