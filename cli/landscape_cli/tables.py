@@ -19,6 +19,8 @@ from landscape.fields import Array, Described, Scalar, described_fields
 from landscape.gates.metric import ERROR_SUFFIX
 from landscape_cli.columns import Column
 
+# fields of results keep the spelling of the first version, in which results files store them
+PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
 LOSS_TOLERANCE = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
 PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
 
@@ -207,4 +209,5 @@ def _safe(text: str) -> str:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    """The name of a field as words, in their present spelling."""
+    return " ".join(PRESENT_SPELLINGS.get(word, word) for word in name.split("_"))
