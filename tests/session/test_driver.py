@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import signal
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import SAMPLES, tanh_net
-from torch import Tensor, nn
+from conftest import SAMPLES
+from small_objectives import small_objective
+from torch import Tensor
 
 import landscape
-from landscape import Eig, Objective, session
+from landscape import Eig, session
 from landscape.analyses import Progress
-from landscape.errors import Interrupted, OutputError, UsageError
+from landscape.errors import OutputError
 from landscape.storage.read import read_results
 from landscape.storage.write import write_results
 
@@ -139,53 +136,6 @@ def test_twenty_kills_leave_the_old_file_or_the_new_one_and_the_result_is_the_sa
     assert set(read_results(output)) == {"other", "eig"}
 
 
-def small_objective() -> Objective:
-    x, y = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(8, dtype=torch.long)
-    return Objective(tanh_net(), [(x, y)], "cross_entropy")
-
-
-def test_outside_a_measurement_and_the_second_time_a_signal_stops_at_once() -> None:
-    with session.StopSignals() as stop:
-        with pytest.raises(Interrupted) as first:
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert first.value.exit_code == 143
-        stop.deferring = True
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.requested == signal.SIGINT
-        with pytest.raises(Interrupted) as second:
-            os.kill(os.getpid(), signal.SIGINT)
-        assert second.value.exit_code == 130
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_snapshots_cost_at_most_a_twentieth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    saves: list[float] = []
-
-    def save(path: Path, arrays: object, about: object) -> None:
-        clock[0] += 1.0  # a save takes a second
-        saves.append(clock[0])
-
-    def tick(progress: Progress) -> None:
-        clock[0] += 2.0  # and a product two
-
-    monkeypatch.setattr("landscape.session.unfinished.save_arrays", save)
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    session.execute(Eig(k=5), small_objective(), output=tmp_path / "a.landscape.h5", report=tick)
-    assert len(saves) >= 2
-    assert all(later - earlier >= 20 for earlier, later in pairwise(saves))
-
-
-def test_a_snapshot_of_another_model_with_the_same_weights_is_refused(tmp_path: Path) -> None:
-    output = tmp_path / "a.landscape.h5"
-    with pytest.raises(Interrupted):
-        session.execute(Eig(k=2), small_objective(), output=output, stop=session.StopSignals(requested=2))
-    other = small_objective()
-    other.model[1] = nn.ReLU()  # type: ignore[index]
-    with pytest.raises(UsageError, match="loss: .*another model of the same weights"):
-        session.execute(Eig(k=2), other, output=output)
-
-
 def test_a_resumed_run_that_is_at_its_limit_already_says_so_again(tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     for _ in range(2):
@@ -218,26 +168,6 @@ def test_a_result_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch
         session.run(Eig(k=2), small_objective(), output=tmp_path / "b.landscape.h5")
 
 
-def test_the_time_of_an_interrupted_run_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-
-    def tick(progress: Progress) -> None:
-        clock[0] += 100.0
-
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    output, stop = tmp_path / "a.landscape.h5", session.StopSignals()
-
-    def interrupt(progress: Progress) -> None:
-        tick(progress)
-        stop.requested = 2
-
-    with pytest.raises(Interrupted):
-        session.execute(Eig(k=2), small_objective(), output=output, report=interrupt, stop=stop)
-    clock[0] += 5000.0  # nobody is measuring meanwhile
-    measurement = session.execute(Eig(k=2), small_objective(), output=output, report=tick)
-    assert measurement.attributes["wall_time_s"] == 100.0 * measurement.result.products
-
-
 def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path) -> None:
     output = tmp_path / "a.landscape.h5"
     output.write_text("my notes")
@@ -246,17 +176,3 @@ def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path
         session.execute(Eig(k=2), small_objective(), output=output, report=steps.append)
     assert not steps
     assert output.read_text() == "my notes"
-
-
-def test_the_group_says_what_it_was_made_from(tmp_path: Path) -> None:
-    output = tmp_path / "a.landscape.h5"
-    session.execute(Eig(k=2), landscape.load(SAMPLES / "digits-mlp.pt"), output=output)
-    attributes = read_results(output)["eig"].attributes
-    assert attributes["status"] == "complete"
-    assert len(attributes["checkpoint_sha256"]) == len(attributes["data_sha256"]) == 64
-    assert attributes["mode"] == "eval"
-    assert json.loads(attributes["resolved_from"])["model"] == "mlp, from the checkpoint's own description"
-    assert json.loads(attributes["options"])["k"] == 2
-    assert attributes["products"] > 2
-    assert attributes["wall_time_s"] > 0
-    assert attributes["loss_value"] == pytest.approx(0.0667, abs=1e-3)
