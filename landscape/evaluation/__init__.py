@@ -1,1 +1,1 @@
-"""What forward passes of the model tell besides the mean loss and its gradient."""
+"""Quantities of a model on its data besides the mean loss and its gradient: points, layers, samples, populations."""

@@ -52,7 +52,7 @@ class WorkingCopy:
         return {name: _as_channels_last(view) if name in self.convolutions else view for name, view in views.items()}
 
     def use_layout(self, *, channels_last: bool) -> None:
-        """Lays out the weights of convolutions in the vector as told, from the next `move_to` on."""
+        """Chooses the layout of convolutions' weights in the vector; the next `move_to` fills it in."""
         self.channels_last = channels_last
         if self.replica is not None:
             tensors = self.tensors

@@ -16,7 +16,6 @@ from landscape.losses.protocol import (
     OutputStructure,
     Uniform,
     describe_tensor,
-    require_equal_shapes,
 )
 
 PROBABILITY_SUM_ERROR = 1e-2  # of the sum of class probabilities: float16 rows add to 1 that far
@@ -134,3 +133,13 @@ def count_distributions(target: Tensor) -> int:
             fix="--loss mse for real targets, integer classes, or probabilities (N, C)",
         )
     return target.numel() // target.shape[1]
+
+
+def require_equal_shapes(name: str, output: Tensor, target: Tensor) -> None:
+    """Raises TaskError if outputs and targets of an element-wise loss have different shapes."""
+    if output.shape != target.shape:
+        raise TaskError(
+            f"{name} needs equal shapes: output {describe_tensor(output)}, target {describe_tensor(target)}",
+            why="broadcasting would pair every output with every target",
+            fix="reshape in the model or in the data, e.g. target.unsqueeze(-1)",
+        )

@@ -21,7 +21,7 @@ from landscape.losses.structure_check import require_declared_structure
 from landscape.losses.user import LOSS_OF_CONTAINERS, FunctionLoss, as_loss, infer_loss
 
 OWN_LOSS_RTOL = 1e-3  # between the model's own loss and landscape's: a model may compute its loss in another precision
-OUTPUT_RTOL = 1e-4  # of the largest output: far above float32 rounding, far below what dropout does
+OUTPUT_RTOL = 1e-4  # of the largest output: far above float32 rounding, far below the effect of dropout
 MEAN_RTOL = 1e-3  # between a batch and its parts: far above float32 rounding, far below the factor of a sum
 EXPORT_WITH_FREE_SIZE = (
     "export the program for any number of samples: torch.export.export(model, (x,), "
@@ -80,7 +80,7 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
         return
     inputs = {**first.inputs, "labels": labels_of(first.targets)}
     config: Any = getattr(model, "config", None)
-    model.config = copy.deepcopy(config)  # the model writes into it what it infers from the labels
+    model.config = copy.deepcopy(config)  # the model may write into it while it looks at the labels
     try:
         with quiet_transformers():
             own = getattr(forward(replace(first, inputs=inputs)), "loss", None)

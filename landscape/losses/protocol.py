@@ -21,7 +21,7 @@ class OutputStructure:
     """How a loss reads a model's output and a batch's targets. The default declares nothing.
 
     A loss that declares its structure is measured as the built-in ones are: with accuracies, exact Fisher labels and
-    masks of the labels that count. `kind` says what an output entry is:
+    masks of the labels that count. `kind` is the meaning of an output entry:
 
     - `classes`: the logits of one prediction lie along `class_axis`. None is the last axis if the labels have the shape
       of the others, else axis 1, as in torch. Labels equal to `ignore_index` are left out.
@@ -117,16 +117,6 @@ def no_likelihood(name: str, fix: str = "--operator ggn or empirical-fisher") ->
         f"loss {name} is not the likelihood of a known distribution: no labels can be drawn for the Fisher matrix",
         fix=f"{fix}, or --loss cross_entropy, mse or bce",
     )
-
-
-def require_equal_shapes(name: str, output: Tensor, target: Tensor) -> None:
-    """Raises TaskError if outputs and targets of an element-wise loss have different shapes."""
-    if output.shape != target.shape:
-        raise TaskError(
-            f"{name} needs equal shapes: output {describe_tensor(output)}, target {describe_tensor(target)}",
-            why="broadcasting would pair every output with every target",
-            fix="reshape in the model or in the data, e.g. target.unsqueeze(-1)",
-        )
 
 
 def describe_tensor(value: Any) -> str:

@@ -11,7 +11,9 @@ from landscape import seeds
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.protocol import Loss, OutputStructure, describe_tensor
 
-HESSIAN_RTOL = 1e-3  # of the largest entry: far above float32 rounding, far below what a weight or another link makes
+HESSIAN_RTOL = (
+    1e-3  # of the largest entry: far above float32 rounding, far below the effect of a weight or another link
+)
 
 
 def require_declared_structure(loss: Loss, output: Any, target: Any) -> None:

@@ -22,6 +22,7 @@ from landscape.losses.builtin import (
     PROBABILITY_SUM_ERROR,
     count_distributions,
     draw_classes,
+    require_equal_shapes,
 )
 from landscape.losses.protocol import (
     Loss,
@@ -29,7 +30,6 @@ from landscape.losses.protocol import (
     Uniform,
     describe_tensor,
     no_likelihood,
-    require_equal_shapes,
 )
 
 LOSS_OF_CONTAINERS = (
@@ -132,7 +132,7 @@ class UserLoss:
 
     @cached_property
     def structure(self) -> OutputStructure:
-        """Nothing is known of its outputs, but whether it draws targets."""
+        """Unknown, except whether the object draws targets."""
         return OutputStructure(likelihood=hasattr(self.inner, "sample"))
 
     def total(self, output: Any, target: Any) -> Tensor:
