@@ -11,9 +11,7 @@ from landscape import seeds
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.protocol import Loss, OutputStructure, describe_tensor
 
-HESSIAN_RTOL = (
-    1e-3  # of the largest entry: far above float32 rounding, far below the effect of a weight or another link
-)
+HESSIAN_RTOL = 1e-3  # of the largest entry: far above float32 rounding, far below the effect of weights or another link
 
 
 def require_declared_structure(loss: Loss, output: Any, target: Any) -> None:
