@@ -30,7 +30,8 @@ demo: $(VENV)/installed  ## Make the environment and measure a sample checkpoint
 test: $(VENV)/installed lint types check gate  ## Make the environment and run every check
 
 check: $(VENV)/installed  ## Run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
+	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --device strict
 
 gate: $(VENV)/installed  ## Check that the samples are not sharper than their baseline
 	$(BIN)/landscape check $(GATED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from conftest import SAMPLES
 
 import landscape
@@ -20,6 +21,8 @@ from landscape import (
     Surface,
     Trace,
 )
+from landscape.analyses.surfaces.planes import random_frame
+from landscape.evaluation.directions import treatments
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Sweep
 from landscape.gates import measuring as checking
@@ -29,6 +32,11 @@ from landscape.gates.verdict import judge
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator, PyHessianOperator
 
 pytestmark = [pytest.mark.device, pytest.mark.other_device]
+
+
+def large(name: str) -> ParameterSet:
+    """A sample that takes minutes on the strict device, whose every operation goes through Python."""
+    return pytest.param(name, marks=pytest.mark.gpu)
 
 
 @pytest.mark.parametrize("name", ["digits-mlp", "digits-resnet", "charlm"])
@@ -99,12 +107,12 @@ def test_sharpness_and_flatness_equal_the_cpu_s(device: str) -> None:
     assert np.allclose(steps[0].safe_radius, steps[1].safe_radius, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "digits-resnet", "charlm"])
+@pytest.mark.parametrize("name", ["digits-mlp", pytest.param("digits-resnet", marks=pytest.mark.gpu), "charlm"])
 def test_surfaces_equal_the_cpu_s_in_every_way(name: str, device: str) -> None:
     losses = []
     for where in ("cpu", device):
         objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=16)
-        frame = Surface()._frame(objective, Surface()._treatments(objective), None, 0)
+        frame = random_frame(objective, 2, treatments(objective, "filter", ()), 0, 0)
         sweep, points = Sweep(objective), [(0.0, 0.0), (0.2, -0.1), (-0.3, 0.3)]
         losses.append(sweep.evaluate(frame.plane, points)[:, 0])
         sweep.use_settings(PassSettings(64, points=2))
@@ -137,7 +145,7 @@ def test_a_baseline_of_the_cpu_passes_and_the_device_is_told(device: str) -> Non
     assert all(f"device {device} here, cpu in the baseline" in verdict.notes for verdict in verdicts)
 
 
-@pytest.mark.parametrize("name", ["digits-noisy", "digits-resnet", "charlm"])
+@pytest.mark.parametrize("name", ["digits-mlp", *map(large, ("digits-noisy", "digits-resnet", "charlm"))])
 def test_bands_and_scores_equal_the_cpu_s(name: str, device: str) -> None:
     options = {"labels": "gold", "per_layer": False, "controls": 1, "resamples": 20}
     found = [
