@@ -34,7 +34,7 @@ def plan(analysis: Memorization, objective: Objective) -> Plan:
     """The cost of factors, of the losses at every point, and of scores."""
     setup = curvature_setup(analysis, objective)
     per_pass = fisher_labels.backward_passes(objective, setup.factor_settings.labels, setup.factor_settings.draws)
-    passes = len(list(kfac.layer_groups(objective, setup.layers, coupled=analysis.coupled)))
+    passes = len(list(kfac.groups_in_memory(objective, setup.layers, coupled=analysis.coupled)))
     layers = len(setup.layers) if analysis.per_layer else 0
     points = 1 + len(Bands(analysis.edges).names) * (1 + 2 * analysis.controls + layers)
     facts = {

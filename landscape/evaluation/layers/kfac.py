@@ -77,7 +77,7 @@ def stream_factors(
     Yields nothing if the saved sums are complete. The layers are taken in groups whose sums fit into memory, with a
     pass over the data for each.
     """
-    groups = list(layer_groups(objective, layers, coupled=settings.coupled))
+    groups = list(groups_in_memory(objective, layers, coupled=settings.coupled))
     numbers = {layer.name: number for number, layer in enumerate(layers)}
     size = ceil(objective.batches.samples / PARTS_OF_DATA)
     parts = ceil(objective.batches.samples / size)
@@ -116,7 +116,7 @@ def assemble_factors(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) ->
     return factors
 
 
-def layer_groups(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
+def groups_in_memory(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
     """The layers cut into groups whose sums fit into memory together, with at least one layer in each."""
     budget = room("state", objective.device)
     group: list[LinearMap] = []

@@ -190,7 +190,7 @@ def test_groups_of_layers_give_what_all_at_once_give(sequences: Data, monkeypatc
         "landscape.compute.memory.free_bytes",
         lambda device: kfac.factor_bytes(objective, layers(objective)[:1], coupled=False) / SHARES["state"],
     )
-    assert len(list(kfac.layer_groups(objective, layers(objective), coupled=False))) == 3
+    assert len(list(kfac.groups_in_memory(objective, layers(objective), coupled=False))) == 3
     apart = collected(objective)
     assert all(
         torch.equal(whole[name].g, apart[name].g) and torch.equal(whole[name].a, apart[name].a) for name in whole
