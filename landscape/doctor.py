@@ -122,6 +122,7 @@ def _relative_gap(objective: Objective) -> float:
     product = operator("hessian", objective).matmat(direction[:, None])[:, 0]
 
     def difference(step: float) -> Tensor:
+        """The difference quotient of the gradient along the direction, `(P,)`."""
         change = step * direction
         return (objective.gradient(theta + change) - objective.gradient(theta - change)) / (2 * step)
 
@@ -156,6 +157,7 @@ class _Mean(nn.Module):
     """The mean over a sequence."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(N, T, C)` to `(N, C)`."""
         return torch.mean(x, dim=1)
 
 

@@ -18,7 +18,7 @@ from landscape.compute.strategy import ProductSettings
 from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
-from landscape.objective import Objective, Source
+from landscape.objective import Objective, ObjectiveSource
 from landscape.tasks.task import Task, find_task
 
 
@@ -64,7 +64,7 @@ def load(
         ),
         limit=conditions.limit,
         preconditioner=preconditioner,
-        source=Source(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
+        source=ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
         populations=task.populations,
     )
 
@@ -86,6 +86,7 @@ def _preconditioner_source(
     state = checkpoint.optimizer  # not the checkpoint itself: its tensors need not outlive the loading
 
     def read() -> Mapping[str, Tensor]:
+        """The positive tensors by parameter."""
         if conditions.preconditioner is None:
             return optimizer.adam_preconditioner(state(), parameters, path)
         tensors = checkpoints.read(conditions.preconditioner).tensors

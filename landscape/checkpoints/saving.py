@@ -69,7 +69,7 @@ def _spec(entries: dict[str, Any]) -> Spec:
         raise UsageError(f"spec: {error}", fix=f"entries: {', '.join(Spec.__dataclass_fields__)}") from None
     named = (("model", spec.model, "models"), ("data set", spec.data, "data"), ("loss", spec.loss, "losses"))
     for kind, name, group in named:
-        known = [*registry.registered_objects(group), *([HF] if kind == "loss" else [])]
+        known = [*registry.registry_entries(group), *([HF] if kind == "loss" else [])]
         if name is not None and (not isinstance(name, str) or (name not in known and ":" not in name)):
             raise UsageError(
                 f"there is no registered {kind} {name!r}",

@@ -35,6 +35,7 @@ def watch_saved_tensors(work: Callable[[], T], visit: Callable[[Tensor], None]) 
     """
 
     def pack(tensor: Tensor) -> Tensor:
+        """The hook that autograd calls with each tensor that it saves."""
         visit(tensor)
         return tensor
 

@@ -24,7 +24,7 @@ class SharedPatch:
         self._undo: Undo | None = None
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def in_force(self) -> Iterator[None]:
         """The change is in force within the block."""
         with self._lock:
             if self._blocks == 0:

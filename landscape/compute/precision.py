@@ -59,6 +59,7 @@ def _remember_settings() -> Callable[[], None]:
     newer = [setting.fp32_precision for setting in settings]
 
     def restore() -> None:
+        """Sets both spellings as they were."""
         if older is not None:
             cudnn.allow_tf32, matmul.allow_tf32 = older
         for setting, precision in zip(settings, newer, strict=True):

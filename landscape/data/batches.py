@@ -97,6 +97,7 @@ def tensors_in_map_order(batch: Batch) -> list[Tensor]:
     tensors: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
+        """Records the tensor, and leaves it as it is."""
         tensors.append(tensor)
         return tensor
 

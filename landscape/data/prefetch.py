@@ -41,6 +41,7 @@ def _start_transfer(
         there = to_device(batch.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True)), device, dtype)
 
     def wait() -> None:
+        """Makes the current stream wait for the copy."""
         current = torch.cuda.current_stream(device)
         current.wait_stream(stream)
         for tensor in batch_tensors(there):

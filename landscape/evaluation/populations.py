@@ -12,7 +12,7 @@ from landscape.data.batches import Batch
 from landscape.data.survey import batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
-from landscape.tasks.factories import named_data
+from landscape.tasks.factories import data_factory
 
 # Each objective's populations by name and specification, so that their data are read once
 _POPULATIONS: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()
@@ -41,7 +41,7 @@ def populations(objective: Objective, specifications: Sequence[str] = ()) -> dic
             raise UsageError(f"--population {specification!r} is not NAME=DATA", fix=fix)
         reference, *pairs = data.split(",")
         trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
-        sources[name], specified[name] = named_data(reference, tuple(pairs), trusted), specification
+        sources[name], specified[name] = data_factory(reference, tuple(pairs), trusted), specification
     for name, source in sources.items():
         key = name, specified.get(name, "")
         if key not in known:

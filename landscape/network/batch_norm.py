@@ -98,6 +98,7 @@ def _batch_statistics(layers: Mapping[str, _BatchNorm], seen: Mapping[str, _Mome
         for name, module in layers.items():
 
             def before(layer: Any, inputs: tuple[Tensor, ...], moments: _Moments = seen[name]) -> None:
+                """Sets the batch's own statistics, and adds them to the layer's moments."""
                 rows = inputs[0].detach().movedim(1, -1).flatten(0, -2).double()
                 own = _Moments()
                 own.add(rows)

@@ -57,7 +57,7 @@ def filter_rows(weight: Tensor, where: FilterAxis) -> Tensor:
 
 def match_filter_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
     """Scales each filter of `move` in place to the norm of the same filter of `weight`; a filter of 0 stays 0."""
-    (parts, norms), (_, weight_norms) = _grouped_norms(move, where), _grouped_norms(weight, where)
+    (parts, norms), (_, weight_norms) = _norms_by_group(move, where), _norms_by_group(weight, where)
     parts.mul_(torch.where(norms > 0, weight_norms / norms, 0.0))
 
 
@@ -65,12 +65,12 @@ def filter_norms(weight: Tensor, where: FilterAxis) -> Tensor:
     """The Euclidean norm of the filter that each entry belongs to, in the weight's shape; |w| for a vector."""
     if weight.ndim < 2:
         return weight.abs()
-    parts, norms = _grouped_norms(weight, where)
+    parts, norms = _norms_by_group(weight, where)
     spread: Tensor = norms.expand_as(parts).reshape(weight.shape)
     return spread
 
 
-def _grouped_norms(weight: Tensor, where: FilterAxis) -> tuple[Tensor, Tensor]:
+def _norms_by_group(weight: Tensor, where: FilterAxis) -> tuple[Tensor, Tensor]:
     """A view of the weight with its groups as axis 0, and the norms of its filters, which broadcast to the view."""
     parts = weight.unflatten(0, (where.groups, -1))  # type: ignore[no-untyped-call]
     others = [axis for axis in range(1, parts.ndim) if axis != where.axis + 1]

@@ -87,7 +87,7 @@ class _UnitTable:
             self.parents[b] = a
         return left
 
-    def put(self, name: str, axis: int, units: Units) -> None:
+    def record(self, name: str, axis: int, units: Units) -> None:
         """Records that the axis of a tensor holds these units; units of a tensor that is used twice are the same."""
         if name not in self.names:
             raise _not_traceable(f"{name}, which is computed from others")
@@ -195,7 +195,7 @@ class _ChannelTracer(fx.Interpreter):
         if isinstance(module, NORMS):
             for name, _ in [*module.named_parameters(), *module.named_buffers()]:
                 if name != "num_batches_tracked":
-                    self.table.put(f"{path}.{name}", 0, inside.units)
+                    self.table.record(f"{path}.{name}", 0, inside.units)
             return inside
         if isinstance(module, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
             return self._layer(path, module, inside, value)
@@ -211,10 +211,10 @@ class _ChannelTracer(fx.Interpreter):
         outside = inside.units if depthwise else self.table.new(value.shape[axis])
         into, out = (0, 1) if isinstance(module, TRANSPOSED) else (1, 0)
         if not depthwise:
-            self.table.put(f"{path}.weight", into, inside.units)
-        self.table.put(f"{path}.weight", out if not depthwise else 0, outside)
+            self.table.record(f"{path}.weight", into, inside.units)
+        self.table.record(f"{path}.weight", out if not depthwise else 0, outside)
         if module.bias is not None:
-            self.table.put(f"{path}.bias", 0, outside)
+            self.table.record(f"{path}.bias", 0, outside)
         return _Channels(axis, outside)
 
     def _function(self, name: str, node: fx.Node, inputs: list[_Channels | None], value: Any) -> _Channels | None:

@@ -39,6 +39,7 @@ def _replace() -> Callable[[], None]:
         setattr(checkpoint, name, REPLACEMENTS[name])
 
     def restore() -> None:
+        """Torch's own checkpointing again."""
         for name, original in originals.items():
             setattr(checkpoint, name, original)
 
@@ -53,4 +54,4 @@ def without_recomputation() -> AbstractContextManager[None]:
 
     This changes torch for the whole process: checkpoints of a training step in another thread keep theirs meanwhile.
     """
-    return PATCH.applied()
+    return PATCH.in_force()

@@ -38,7 +38,7 @@ def eval_mode(model: nn.Module) -> AbstractContextManager[None]:
     with _LOCK:
         if (patch := _PATCHES.get(model)) is None:
             patch = _PATCHES[model] = SharedPatch(partial(_switch_to_eval, ref(model)))
-    return patch.applied()
+    return patch.in_force()
 
 
 def _switch_to_eval(model: ref[nn.Module]) -> Callable[[], None]:
@@ -48,6 +48,7 @@ def _switch_to_eval(model: ref[nn.Module]) -> Callable[[], None]:
         part.training = False
 
     def restore() -> None:
+        """Training mode for the modules that had it."""
         for part in training:
             part.training = True
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective as Objective
+    from landscape.objective.objective import ObjectiveSource as ObjectiveSource
     from landscape.objective.objective import Reference as Reference
-    from landscape.objective.objective import Source as Source
     from landscape.objective.replicas import Replica as Replica
 
 MODULES = {
     "Objective": "landscape.objective.objective",
     "Reference": "landscape.objective.objective",
     "Replica": "landscape.objective.replicas",
-    "Source": "landscape.objective.objective",
+    "ObjectiveSource": "landscape.objective.objective",
 }
-__all__ = ["Objective", "Reference", "Replica", "Source"]
+__all__ = ["Objective", "ObjectiveSource", "Reference", "Replica"]
 
 
 def __getattr__(name: str) -> Any:

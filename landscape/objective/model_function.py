@@ -112,6 +112,7 @@ class BatchLoss:
         """
 
         def total(point: Theta) -> Tensor:
+            """The loss of the model's output at the point."""
             return self.loss.total(self.scored_output(self.model_output(point, batch)), batch.targets)
 
         return reraise_user_errors(batch, lambda: self.function.forward(theta, total))

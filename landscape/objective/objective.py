@@ -29,7 +29,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
-class Source:
+class ObjectiveSource:
     """Where an objective came from: its checkpoint, the conditions, where each was named, and notes of the loading."""
 
     path: Path | None = None
@@ -81,7 +81,7 @@ class Objective(BatchLoss):
         micro_batch: int | None = None,
         limit: int | None = None,
         preconditioner: NamedTensors | Callable[[], NamedTensors] | None = None,
-        source: Source | None = None,
+        source: ObjectiveSource | None = None,
         populations: Mapping[str, Any] = MappingProxyType({}),
         settings: ProductSettings | None = None,
     ) -> None:
@@ -90,7 +90,7 @@ class Objective(BatchLoss):
         _require_possible(self.settings, self.device)
         self.strategies = StrategyCache()
         self.dtype = DTYPES[dtype]
-        self.source = source or Source()
+        self.source = source or ObjectiveSource()
         self.populations = populations
         self._preconditioner_source = preconditioner
         weights = preparation.prepare_weights(model, params, self.device, self.dtype)
@@ -132,6 +132,7 @@ class Objective(BatchLoss):
         point = self.theta if theta is None else theta
 
         def kernel(batch: Batch) -> tuple[Tensor, ...]:
+            """The loss and its gradient on one micro-batch."""
             return self.batch_gradient(point, batch)
 
         total, gradient = self.sums(kernel)
@@ -148,7 +149,7 @@ class Objective(BatchLoss):
                 why="the weights are finite, so the model, the loss or the data overflow",
                 fix="--dtype float64, or look for bad samples in the data",
             )
-        preparation.require_finite(self.space.unflatten(gradient), "the gradient")
+        preparation.require_finite_tensors(self.space.unflatten(gradient), "the gradient")
         return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
 
     @property

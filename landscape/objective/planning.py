@@ -31,6 +31,7 @@ def activation_bytes(total: Callable[[Tensor, Batch], Tensor], theta: Tensor, ba
     kept: dict[int, int] = {}
 
     def weigh(tensor: Tensor) -> None:
+        """Counts a saved tensor once, however often it is saved."""
         kept[tensor.data_ptr()] = tensor.nbytes
 
     point = theta.detach().requires_grad_()

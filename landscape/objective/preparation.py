@@ -69,7 +69,7 @@ def prepare_weights(model: nn.Module, params: tuple[str, ...], device: torch.dev
         for name, tensor in named.items()
     }
     masks = {name for name, buffer in module.named_buffers() if bool((buffer == -torch.inf).any())}
-    require_finite({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
+    require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
     function = ModelFunction(module, space, fixed, weight_norm=uses_weight_norm(module))
     return Weights(function, space.flatten(tensors), _sha256(tensors), tuple(_narrow_weights(named, dtype)))
@@ -125,7 +125,7 @@ def prepare(
     )
 
 
-def require_finite(tensors: Mapping[str, Tensor], kind: str) -> None:
+def require_finite_tensors(tensors: Mapping[str, Tensor], kind: str) -> None:
     """Raises NumericalError, with their names, if any of the tensors holds NaN or infinity."""
     bad = [
         f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()})"
@@ -157,10 +157,10 @@ def _needs_gradients(batch_loss: BatchLoss, theta: Tensor, first: Batch) -> bool
             batch_loss.loss_total(batch_loss.scored_output(output), first)
     except Exception:  # the user's model may raise anything
         return True
-    return not all(_agree(a, b) for a, b in zip(leaves(expected), leaves(output), strict=True))
+    return not all(_equal_but_for_rounding(a, b) for a, b in zip(leaves(expected), leaves(output), strict=True))
 
 
-def _agree(one: Tensor, other: Tensor) -> bool:
+def _equal_but_for_rounding(one: Tensor, other: Tensor) -> bool:
     """Whether two outputs are equal but for rounding."""
     if one.shape != other.shape or not one.is_floating_point():
         return one.shape == other.shape and torch.equal(one, other)

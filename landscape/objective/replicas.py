@@ -27,13 +27,14 @@ class Replica:
         """The part of the copy's output on one batch that the loss takes, without a graph."""
         args, kwargs = batch.arguments
 
-        def scored_output() -> Any:
+        def output() -> Any:
+            """A forward pass of the copy."""
             return self.objective.scored_output(self.model(*args, **kwargs))
 
         if not self.objective.function.needs_gradients:
-            return reraise_user_errors(batch, scored_output)
+            return reraise_user_errors(batch, output)
         with torch.enable_grad():
-            return map_tensors(Tensor.detach, reraise_user_errors(batch, scored_output))
+            return map_tensors(Tensor.detach, reraise_user_errors(batch, output))
 
 
 def replicate(objective: Objective, vector: Tensor) -> Replica | None:

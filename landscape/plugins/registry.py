@@ -18,7 +18,7 @@ Factory = Callable[..., Any]
 BUILT_IN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BUILT_IN_LOSSES}
 
 
-def registered_objects(kind: str) -> dict[str, Any]:
+def registry_entries(kind: str) -> dict[str, Any]:
     """The registered objects of a kind (`models`, `data` or `losses`) by name; a package's own are not loaded yet.
 
     A package cannot replace the zoo's own names.
@@ -27,9 +27,9 @@ def registered_objects(kind: str) -> dict[str, Any]:
     return {**{entry.name: _PackageEntry(entry) for entry in registered}, **BUILT_IN[kind]}
 
 
-def load_registered(kind: str, name: str) -> Any:
+def load_entry(kind: str, name: str) -> Any:
     """The registered object of that name; raises KeyError if there is none, TaskError if its package fails."""
-    target = registered_objects(kind)[name]
+    target = registry_entries(kind)[name]
     return target.load() if isinstance(target, _PackageEntry) else target
 
 

@@ -19,21 +19,26 @@ from landscape.compute import memory
 from landscape.data.items import PAIR_NAMES
 from landscape.errors import CheckpointError, TaskError, listing
 
-WANTED = (
+EXPECTED_CONTENT = (
     f"tensors called {' and '.join(PAIR_NAMES[0])}, or a model's arguments by name, with labels; "
     + "samples along the first axis"
 )
 
 
 def read_batch_file(path: Path) -> Any:
-    """What the file holds, as data: a batch, or in a `.pt` a list of them; raises TaskError with the remedy."""
+    """Reads the content of a file as data: one batch, or in a `.pt` file also a list of batches.
+
+    Raises TaskError, with the remedy, for a file that holds no batch.
+    """
     if not path.is_file():
         raise TaskError(f"there is no file {path}", fix="check the path of --data")
     readers = {".npz": _npz, ".safetensors": _safetensors, ".pt": _torch}
-    found = readers[path.suffix](path)
-    if isinstance(found, Mapping) and not any(isinstance(value, Tensor) for value in found.values()):
-        raise TaskError(f"{path} holds no tensors, only: {listing(map(str, found)) or 'nothing'}", fix=WANTED)
-    return found
+    content = readers[path.suffix](path)
+    if isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+        raise TaskError(
+            f"{path} holds no tensors, only: {listing(map(str, content)) or 'nothing'}", fix=EXPECTED_CONTENT
+        )
+    return content
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
@@ -71,7 +76,9 @@ def _torch(path: Path) -> Any:
     try:
         contents = describe(path)
     except CheckpointError as error:
-        raise TaskError(error.what, why=error.why, fix=f"torch.save a batch: {WANTED}") from error
+        raise TaskError(error.what, why=error.why, fix=f"torch.save a batch: {EXPECTED_CONTENT}") from error
     if not contents.format.keeps_tree:
-        raise CheckpointError(f"{path} is {contents.format.name}, not a batch", fix=f"torch.save it: {WANTED}")
+        raise CheckpointError(
+            f"{path} is {contents.format.name}, not a batch", fix=f"torch.save it: {EXPECTED_CONTENT}"
+        )
     return reading.fetch_tree(contents, contents.tree)

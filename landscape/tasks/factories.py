@@ -39,8 +39,8 @@ class ObjectName:
     def factory(self, args: dict[str, Any]) -> Callable[[], Any]:
         """A call without arguments that makes the object; raises TaskError for a name that stands for nothing."""
         group = GROUPS[self.kind]
-        if self.name in registry.registered_objects(group):
-            return _call_factory(self, registry.load_registered(group, self.name), args)
+        if self.name in registry.registry_entries(group):
+            return _call_factory(self, registry.load_entry(group, self.name), args)
         if self._importable:
             return _call_factory(self, import_object(self.name), args)
         if self.kind == "data" and self.by_user and Path(self.name).suffix in DATA_FILES:
@@ -53,8 +53,8 @@ class ObjectName:
         """The loss of that name, or `hf` for a model's own; raises TaskError for a name that stands for nothing."""
         if self.name == HF:
             return self.name
-        if self.name in registry.registered_objects("losses"):
-            return as_loss(registry.load_registered("losses", self.name))
+        if self.name in registry.registry_entries("losses"):
+            return as_loss(registry.load_entry("losses", self.name))
         if self._importable:
             return as_loss(import_object(self.name))
         raise self._unknown()
@@ -64,7 +64,7 @@ class ObjectName:
         return ":" in self.name and (self.by_user or in_trusted_module(self.name, self.trusted))
 
     def _unknown(self) -> TaskError:
-        known = registry.registered_objects(GROUPS[self.kind])
+        known = registry.registry_entries(GROUPS[self.kind])
         files = f", or --data FILE ({', '.join(DATA_FILES)})" if self.kind == "data" else ""
         choices = (
             f"one of {listing(known, 12)}, or --{self.kind} pkg.mod:name, or --{self.kind} path/file.py:name{files}"
@@ -106,7 +106,7 @@ def parse_arguments(flag: str, pairs: tuple[str, ...], defaults: Mapping[str, An
     return parsed
 
 
-def named_data(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
+def data_factory(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
     """A call that makes the data that the user named; `pairs` are arguments `key=value` of a population.
 
     Raises TaskError for a name that stands for nothing.
@@ -118,6 +118,7 @@ def _call_factory(name: ObjectName, target: Any, args: dict[str, Any]) -> Callab
     """A call of the target with the arguments; an object that is no factory is returned as it is."""
 
     def make() -> Any:
+        """The object that the factory returns."""
         if not callable(target) or isinstance(target, nn.Module):
             return target
         try:

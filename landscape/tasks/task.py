@@ -63,7 +63,7 @@ class _TaskSearch:
         conditions, spec = self.conditions, self.spec
         embedded = {"inputs", "targets"} <= self.checkpoint.extras.keys() or None
         parts = {"model": conditions.model or spec.model or self.own, "data": conditions.data or spec.data or embedded}
-        _require_named(self.where, conditions, {**parts, "loss": conditions.loss or spec.loss})
+        _require_model_and_data(self.where, conditions, {**parts, "loss": conditions.loss or spec.loss})
         self._note_model()
         if loss := conditions.loss or spec.loss:
             self._note("loss", loss)
@@ -122,6 +122,7 @@ class _TaskSearch:
         """Further data that the checkpoint describes; the name is looked up when the data are used, not before."""
 
         def make() -> Any:
+            """The population's batches."""
             data = entry.get("data") if isinstance(entry, dict) else None
             args = entry.get("data_args", {}) if isinstance(entry, dict) else None
             if not isinstance(data, str) or not isinstance(args, dict):
@@ -134,7 +135,7 @@ class _TaskSearch:
         return make
 
 
-def _require_named(where: str, conditions: Conditions, named: Mapping[str, Any]) -> None:
+def _require_model_and_data(where: str, conditions: Conditions, named: Mapping[str, Any]) -> None:
     """Raises TaskError, with the line to type, if the model or the data is named nowhere."""
     missing = [kind for kind in ("model", "data") if named[kind] is None]
     if not missing:

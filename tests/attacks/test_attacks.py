@@ -34,7 +34,7 @@ from landscape.checkpoints import Spec, read
 from landscape.checkpoints.inspection import inspect
 from landscape.errors import LandscapeError
 from landscape.storage.read import read_results
-from landscape.tasks import batch_files as probes
+from landscape.tasks import batch_files
 from landscape_cli.main import status
 
 MARKER = "ran"  # the file that appears if code runs
@@ -868,12 +868,12 @@ def test_parts_shared_in_a_batch_are_read_once(tmp_path: Path) -> None:
     whole = torch.randn(1 << 20, 4)
     torch.save([(whole[i : i + 4000], whole[i : i + 4000]) for i in range(0, 1 << 20, 4000)], tmp_path / "views.pt")
     with Cost() as cost:
-        probes.read_batch_file(tmp_path / "views.pt")
+        batch_files.read_batch_file(tmp_path / "views.pt")
     assert cost.bytes < 2 * (tmp_path / "views.pt").stat().st_size + BEYOND
     doubled: list[Any] = [torch.ones(2)]
     for _ in range(40):
         doubled = [doubled, doubled]
     torch.save(doubled, tmp_path / "doubled.pt")
     with Cost() as cost:
-        probes.read_batch_file(tmp_path / "doubled.pt")
+        batch_files.read_batch_file(tmp_path / "doubled.pt")
     assert cost.seconds < SECONDS

@@ -24,8 +24,8 @@ def patch(events: list[str]) -> SharedPatch:
 
 
 def test_nested_blocks_make_the_change_once(patch: SharedPatch, events: list[str]) -> None:
-    with patch.applied():
-        with patch.applied():
+    with patch.in_force():
+        with patch.in_force():
             assert events == ["made"]
         assert events == ["made"]
     assert events == ["made", "undone"]
@@ -33,13 +33,13 @@ def test_nested_blocks_make_the_change_once(patch: SharedPatch, events: list[str
 
 def test_a_later_block_makes_it_again(patch: SharedPatch, events: list[str]) -> None:
     for _ in range(2):
-        with patch.applied():
+        with patch.in_force():
             pass
     assert events == ["made", "undone"] * 2
 
 
 def test_an_error_in_the_block_undoes_it(patch: SharedPatch, events: list[str]) -> None:
-    with pytest.raises(ValueError, match="inside"), patch.applied():
+    with pytest.raises(ValueError, match="inside"), patch.in_force():
         raise ValueError("inside")
     assert events == ["made", "undone"]
 
@@ -50,12 +50,12 @@ def test_a_block_of_another_thread_that_outlasts_the_first_keeps_the_change(
     entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with patch.applied():
+        with patch.in_force():
             entered.set()
             leave.wait(timeout=10)
 
     thread = threading.Thread(target=other)
-    with patch.applied():
+    with patch.in_force():
         thread.start()
         assert entered.wait(timeout=10)
     assert events == ["made"]

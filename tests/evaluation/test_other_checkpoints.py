@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from landscape import Objective
 from landscape.errors import CheckpointError, UsageError
 from landscape.evaluation.other_checkpoints import find_trajectory, other_checkpoint
-from landscape.objective import Source
+from landscape.objective import ObjectiveSource
 
 Data = tuple[Tensor, Tensor]
 
@@ -42,7 +42,7 @@ def test_the_same_kind_of_weights_is_read_from_it(tmp_path: Path, classification
     raw, averaged = moved(0.1).state_dict(), moved(0.3).state_dict()
     torch.save({"state_dict": raw, "state_dict_ema": averaged}, tmp_path / "b.pt")
     for weights, by in ((None, 0.1), ("ema", 0.3)):
-        source = Source(conditions={"weights": weights})
+        source = ObjectiveSource(conditions={"weights": weights})
         objective = Objective(tanh_net(), [classification], "cross_entropy", source=source)
         other = other_checkpoint(objective, str(tmp_path / "b.pt"), "--towards")
         assert torch.allclose(other.theta, objective.theta + by)

@@ -66,14 +66,14 @@ def test_the_user_may_name_them_too(package: Path) -> None:
 
 
 def test_a_package_does_not_stand_in_for_the_zoo(package: Path) -> None:
-    assert registry.load_registered("models", "mlp") is registry.MODELS["mlp"]
+    assert registry.load_entry("models", "mlp") is registry.MODELS["mlp"]
 
 
 def test_a_package_that_fails_is_named(package: Path) -> None:
     with pytest.raises(
         TaskError, match=r"broken, which house registers, cannot be loaded: AttributeError.*\n.*uninstall"
     ):
-        registry.load_registered("models", "broken")
+        registry.load_entry("models", "broken")
 
 
 def test_an_unknown_name_lists_them(package: Path) -> None:

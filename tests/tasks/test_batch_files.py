@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import landscape
 from landscape.errors import LandscapeError
-from landscape.tasks import batch_files as probes
+from landscape.tasks import batch_files
 from landscape.zoo import mlp
 
 X, Y = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 2
@@ -48,7 +48,7 @@ def test_every_kind_of_file_gives_the_same_objective(suffix: str, names: tuple[s
 )
 def test_a_torch_file_may_hold_batches_as_a_data_set_would_give_them(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "batch.pt")
-    found = landscape.Objective(mlp([3, 2]), probes.read_batch_file(tmp_path / "batch.pt"), "cross_entropy")
+    found = landscape.Objective(mlp([3, 2]), batch_files.read_batch_file(tmp_path / "batch.pt"), "cross_entropy")
     assert found.batches.sha256 == landscape.Objective(mlp([3, 2]), (X, Y), "cross_entropy").batches.sha256
 
 
@@ -61,17 +61,17 @@ def test_code_in_a_batch_does_not_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "batch.npz", inputs=np.array([Runs()], dtype=object))
     for name in ("batch.pt", "batch.npz"):
         with pytest.raises(LandscapeError, match=r"Python objects besides tensors|no npz file of plain arrays"):
-            probes.read_batch_file(tmp_path / name)
+            batch_files.read_batch_file(tmp_path / name)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_compressed_file_that_claims_more_than_there_is_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes.memory, "free_bytes", lambda device: 1 << 20)
+    monkeypatch.setattr(batch_files.memory, "free_bytes", lambda device: 1 << 20)
     np.savez_compressed(tmp_path / "a.npz", inputs=np.zeros(1 << 20))
     with pytest.raises(LandscapeError, match="claims arrays of 8,388,736 bytes, more than is free"):
-        probes.read_batch_file(tmp_path / "a.npz")
+        batch_files.read_batch_file(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_what_cannot_be_read_is_said(name: str, content: bytes | None, message: 
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(LandscapeError, match=message):
-        probes.read_batch_file(tmp_path / name)
+        batch_files.read_batch_file(tmp_path / name)
 
 
 def test_a_file_without_tensors_says_what_it_holds(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "a.pt")
     with pytest.raises(LandscapeError, match=r"holds no tensors, only: epoch\n.*inputs and targets"):
-        probes.read_batch_file(tmp_path / "a.pt")
+        batch_files.read_batch_file(tmp_path / "a.pt")

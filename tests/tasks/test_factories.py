@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from landscape.errors import TaskError, UsageError
-from landscape.tasks.factories import ObjectName, in_trusted_module, named_data, parse_arguments
+from landscape.tasks.factories import ObjectName, data_factory, in_trusted_module, parse_arguments
 
 
 @pytest.fixture
@@ -100,5 +100,5 @@ def test_a_pair_of_another_form_is_refused(pair: str) -> None:
 
 
 def test_data_named_by_the_user_take_a_population_s_arguments() -> None:
-    batches = named_data("digits", ("split=test",))()
+    batches = data_factory("digits", ("split=test",))()
     assert sum(len(labels) for _, labels in batches) == 497
