@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from product_cases import Valued, objective_of
 from torch import Tensor, nn
 
 from landscape import Objective
-from landscape.compute.strategy import Hvp, ProductKey, ProductSettings, Strategy
+from landscape.compute.strategy import CudaGraphs, Hvp, ProductKey, ProductSettings, Strategy, StrategyKind
 from landscape.errors import UsageError
 from landscape.operators import GaussNewtonOperator, HessianOperator, strategy_trial
+from landscape.operators.graphs import GraphCache
+from landscape.operators.strategy_trial import ProductFacts, candidates, fallback
 
 Data = tuple[Tensor, Tensor]
 HVPS: tuple[Hvp, ...] = ("auto", "loop", "vmap", "linearize")
@@ -88,3 +91,116 @@ class TestTheTrial:
     def test_cuda_graphs_need_cuda(self, classification: Data) -> None:
         with pytest.raises(UsageError, match="not for cpu"):
             Objective(tanh_net(), [classification], device="cpu", settings=ProductSettings(cuda_graphs="on"))
+
+
+FACTS = ProductFacts(columns=8, activation_bytes=1000, device="cpu", room=1 << 30, traceable=True, compilable=True)
+LOOP, VMAP = Strategy(), Strategy("vmap", 8)
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "expected"),
+    [
+        (FACTS, ProductSettings(), [VMAP, LOOP]),
+        (replace(FACTS, activation_bytes=1 << 20), ProductSettings(), [LOOP, VMAP]),
+        (replace(FACTS, columns=1), ProductSettings(), [LOOP]),
+        (replace(FACTS, room=3750), ProductSettings(), [Strategy("vmap", 3), LOOP]),
+        (replace(FACTS, room=1000), ProductSettings(), [LOOP]),
+        (replace(FACTS, activation_bytes=100 << 20), ProductSettings(), [LOOP, Strategy("vmap", 2)]),
+        (replace(FACTS, activation_bytes=100 << 20), ProductSettings("vmap"), [VMAP]),
+        (FACTS, ProductSettings("loop"), [LOOP]),
+        (FACTS, ProductSettings("vmap"), [VMAP]),
+        (replace(FACTS, columns=1), ProductSettings("vmap"), [LOOP]),
+        (FACTS, ProductSettings("linearize"), [Strategy("linearize", 8)]),
+        (replace(FACTS, traceable=False), ProductSettings("linearize"), [VMAP, LOOP]),
+        (FACTS, ProductSettings(compile=True), [VMAP, LOOP, Strategy("compiled", 8)]),
+        (replace(FACTS, compilable=False), ProductSettings(compile=True), [VMAP, LOOP]),
+        (FACTS, ProductSettings("loop", cuda_graphs="on"), [LOOP]),
+    ],
+    ids=[
+        "small-nets-begin-with-vmap",
+        "larger-nets-with-the-loop",
+        "one-column-is-a-loop",
+        "columns-fit-into-the-room",
+        "none-but-one-fits",
+        "and-into-the-limit-of-a-cpu",
+        "which-is-not-for-those-who-ask",
+        "the-loop-as-asked",
+        "vmap-as-asked",
+        "which-one-column-has-not",
+        "linearized-as-asked",
+        "unless-it-cannot-be-traced",
+        "compiled-beside-the-others",
+        "unless-it-cannot-be-compiled",
+        "nothing-is-recorded-on-a-cpu",
+    ],
+)
+def test_the_candidates(facts: ProductFacts, settings: ProductSettings, expected: list[Strategy]) -> None:
+    def asked() -> bool:
+        raise AssertionError("graphs are not weighed where nothing may be recorded")
+
+    assert candidates(facts, settings, asked) == expected
+
+
+RECORDED = [Strategy("recorded", 8), Strategy("recorded")]
+
+
+@pytest.mark.parametrize(
+    ("size", "cuda_graphs", "safe", "fit", "expected"),
+    [
+        (1000, "auto", True, True, [VMAP, LOOP, *RECORDED]),
+        (1000, "auto", False, True, [VMAP, LOOP]),
+        (1000, "auto", True, False, [VMAP, LOOP]),
+        (1000, "off", True, True, [VMAP, LOOP]),
+        (1000, "on", False, True, RECORDED),
+        (16 << 20, "auto", True, True, [LOOP, VMAP]),
+        (16 << 20, "on", True, True, RECORDED[::-1]),
+    ],
+    ids=["small", "unsafe-torch", "no-room", "off", "on", "busy-gpu", "busy-gpu-on"],
+)
+def test_the_candidates_on_cuda(
+    size: int, cuda_graphs: CudaGraphs, safe: bool, fit: bool, expected: list[Strategy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategy_trial, "recording_is_safe", lambda: safe)
+    facts = replace(FACTS, device="cuda", activation_bytes=size)
+    assert candidates(facts, ProductSettings(cuda_graphs=cuda_graphs), lambda: fit) == expected
+
+
+class TestTheFallback:
+    """After an error: the strategy that follows, what is no longer kept, and the notes."""
+
+    @pytest.fixture
+    def graphs(self, classification: Data) -> GraphCache:
+        operator = HessianOperator(objective_of(tanh_net(), [classification]))
+        operator @ operator.like
+        assert operator._graphs.keeping
+        return operator._graphs
+
+    def test_memory_that_runs_out_halves_columns_then_keeps_no_graphs_then_raises(self, graphs: GraphCache) -> None:
+        error, strategies = torch.OutOfMemoryError("forced"), [Strategy("vmap", 9)]
+        for _ in range(3):
+            strategies.append(fallback(strategies[-1], error, graphs, pytest.fail))
+        assert strategies[1:] == [Strategy("vmap", 4), Strategy("vmap", 2), LOOP]
+        assert graphs.keeping
+        assert fallback(LOOP, error, graphs, pytest.fail) == LOOP
+        assert not graphs.keeping
+        with pytest.raises(torch.OutOfMemoryError, match="forced"):
+            fallback(LOOP, error, graphs, pytest.fail)
+
+    @pytest.mark.parametrize("kind", ["compiled", "recorded"])
+    def test_a_program_that_fails_is_left_with_a_note(self, graphs: GraphCache, kind: StrategyKind) -> None:
+        notes: list[str] = []
+        assert fallback(Strategy(kind, 4), ValueError("no way\nmore"), graphs, notes.append) == LOOP
+        assert notes == [f"products are not {kind}: no way"]
+
+    def test_a_model_that_writes_into_kept_graphs_has_none(self, graphs: GraphCache) -> None:
+        error = RuntimeError("one of the variables has been modified by an inplace operation")
+        assert fallback(VMAP, error, graphs, pytest.fail) == VMAP
+        assert not graphs.keeping
+        graphs.release()
+        assert not graphs.keeping  # for good
+        with pytest.raises(RuntimeError, match="inplace"):
+            fallback(VMAP, error, graphs, pytest.fail)
+
+    def test_other_errors_are_raised(self, graphs: GraphCache) -> None:
+        with pytest.raises(ValueError, match="a bug"):
+            fallback(LOOP, ValueError("a bug"), graphs, pytest.fail)
