@@ -2,9 +2,10 @@
 
 Importing this module registers the device. Its tensors hold a CPU tensor each; an operation runs on these, and its
 results are wrapped again. An operation between a strict tensor and a CPU tensor of one or more dimensions raises, and
-so does `numpy()`. Streams, pinned memory and graphs are not imitated, LSTM cells, operations that resize a tensor
-and `parameter.data = ...` (as in Module.to(memory_format=...)) are not available, and an error inside a backward pass ends the process. The mechanism is PyTorch's PrivateUse1 backend
-in Python (torch.utils.backend_registration and torch.library).
+so does `numpy()`. Streams, pinned memory and graphs are not imitated. LSTM cells, operations that resize a tensor and
+`parameter.data = ...` (as in Module.to(memory_format=...)) are not available, and an error inside a backward pass ends
+the process. The mechanism is PyTorch's PrivateUse1 backend in Python (torch.utils.backend_registration and
+torch.library).
 """
 
 from __future__ import annotations
