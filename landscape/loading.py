@@ -100,7 +100,7 @@ def _notes(task: Task, checkpoint: checkpoints.Checkpoint, stripped: str, dtype:
     notes = [
         *(f"{kind}: {name}" for kind, name in task.resolved_from.items()),
         *checkpoint.notes,
-        *(checkpoint.module.said if checkpoint.module and task.weighted else ()),
+        *(checkpoint.module.notes if checkpoint.module and task.weighted else ()),
         stripped,
         _upcast_note(checkpoint.tensors, dtype),
     ]

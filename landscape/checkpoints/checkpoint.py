@@ -1,4 +1,4 @@
-"""A checkpoint that was read: tensors by name, and what comes with them."""
+"""A checkpoint in memory: tensors by name, and what else its file holds."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from landscape.checkpoints.spec import Spec
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model that comes with a checkpoint: what it is called, and how it is made, with the weights in it."""
+    """A model that comes with a checkpoint: its name, and a function that builds it with the weights in it.
+
+    `notes` is filled while the model is built.
+    """
 
     name: Callable[[], str]
     build: Callable[[], nn.Module]
-    said: list[str] = field(default_factory=list)  # what building it has to say
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file by name, and what the file says of itself.
+    """The tensors of a file by name, and the file's description of itself.
 
     `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer()` reads the
-    optimiser's state dict (None without one). `module` is the model itself, where the file or directory holds it.
-    `notes` say what was chosen among the file's contents.
+    optimizer's state dict (None without one). `module` is the model itself, if the file or directory holds it.
+    `notes` say which of the file's contents were selected.
     """
 
     path: Path
@@ -43,7 +46,7 @@ class Checkpoint:
 
 
 def content_sha256(files: Iterable[Path], home: Path) -> str:
-    """The sha256 of one file; of several, that of the lines `name sha256`."""
+    """The sha256 of one file, in hexadecimal; of several files, the sha256 of the lines `name sha256`."""
     digests = {}
     for file in sorted(files):
         with file.open("rb") as stream:

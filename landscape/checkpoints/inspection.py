@@ -11,7 +11,7 @@ from typing import Any
 from landscape.checkpoints import huggingface_config, weight_sets
 from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.detection import describe
-from landscape.checkpoints.formats.pickled import OpaqueValue
+from landscape.checkpoints.formats.pickle_machine import OpaqueValue
 from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec

@@ -17,15 +17,15 @@ from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
 from landscape.checkpoints.spec import DATA_KEY
 from landscape.errors import CheckpointError, listing
 
-DEEPEST = 100  # levels of a data file; no batch has more
+MAX_TREE_DEPTH = 100  # levels of a data file; no batch has more
 
 
 def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -> Checkpoint:
     """The checkpoint in a file or a directory.
 
-    `weights` chooses among several sets: `ema`, `raw`, or the place of one in the file. With `trust` a file may run
-    code: formats that cannot be read as data are then opened as their own library does. Raises CheckpointError with
-    the remedy.
+    `weights` selects among several sets: `ema`, `raw`, or the location of one in the file. With `trust` a file may run
+    code: the library of a format that cannot be read as data then opens it. Raises CheckpointError for files that are
+    damaged, are no checkpoints, or would run code.
     """
     path = Path(path)
     try:
@@ -40,22 +40,21 @@ def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -
 
 
 def read_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
-    """The checkpoint whose description was looked at; the bytes of the chosen weights are read now."""
+    """The checkpoint with this description; reads the tensors of the selected weights, and no others."""
     path = contents.path
     spec = contents.spec
-    choice = weight_sets.select_weights(contents.tree, weights, path)
-    _require_plain(choice.weight_set.tensors, path)
-    kept = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
-    beside = {n: t for n, t in (kept if isinstance(kept, dict) else {}).items() if isinstance(t, TensorRef)}
-    with ThreadPoolExecutor(1) as beside_reading:
-        digest = beside_reading.submit(content_sha256, contents.files, path)
-        tensors = fetch_tensors(
-            contents, {name: t for name, t in choice.weight_set.tensors.items() if isinstance(t, TensorRef)}
-        )
-        extras = fetch_tensors(contents, beside)
+    selection = weight_sets.select_weights(contents.tree, weights, path)
+    _require_plain(selection.weight_set.tensors, path)
+    entries = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
+    extra_refs = {n: t for n, t in (entries if isinstance(entries, dict) else {}).items() if isinstance(t, TensorRef)}
+    refs = {name: tensor for name, tensor in selection.weight_set.tensors.items() if isinstance(tensor, TensorRef)}
+    with ThreadPoolExecutor(1) as hashing:
+        digest = hashing.submit(content_sha256, contents.files, path)
+        tensors = fetch_tensors(contents, refs)
+        extras = fetch_tensors(contents, extra_refs)
         hexdigest = digest.result()
     contents.require_unchanged()
-    notes = choice.notes
+    notes = selection.notes
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
     state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
@@ -64,7 +63,7 @@ def read_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
 
 
 def fetch_tensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
-    """The described tensors, each storage read once; raises CheckpointError for a wrong checksum."""
+    """The tensors of these descriptions by name, each storage read once; raises CheckpointError for damaged files."""
     missing = sorted({ref.storage.key for ref in refs.values()} - contents.places.keys())
     if missing:
         raise CheckpointError(
@@ -74,53 +73,58 @@ def fetch_tensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str
 
 
 def fetch_tree(contents: Contents, value: Any) -> Any:
-    """A part of a checkpoint's tree with its tensors read, each storage and each shared part once."""
-    refs = _refs(value)
-    fetched = fetch_tensors(contents, {str(place): ref for place, ref in enumerate(refs)})
-    known: dict[int, Any] = {id(ref): fetched[str(place)] for place, ref in enumerate(refs)}
+    """A part of a checkpoint's tree with tensors in place of their descriptions; shared parts stay shared.
 
-    def filled(part: Any, depth: int) -> Any:
-        if depth > DEEPEST:
+    Raises CheckpointError for damaged files and for trees that are too deep.
+    """
+    refs = _refs(value)
+    fetched = fetch_tensors(contents, {str(number): ref for number, ref in enumerate(refs)})
+    known: dict[int, Any] = {id(ref): fetched[str(number)] for number, ref in enumerate(refs)}
+
+    def fill(part: Any, depth: int) -> Any:
+        if depth > MAX_TREE_DEPTH:
             raise CheckpointError(f"{contents.path} nests its entries too deeply", fix="save tensors by name")
         if id(part) not in known:
             if isinstance(part, dict):
-                known[id(part)] = {key: filled(inner, depth + 1) for key, inner in part.items()}
+                known[id(part)] = {key: fill(inner, depth + 1) for key, inner in part.items()}
             elif isinstance(part, list | tuple):
-                known[id(part)] = type(part)(filled(inner, depth + 1) for inner in part)
+                known[id(part)] = type(part)(fill(inner, depth + 1) for inner in part)
             else:
                 return part
         return known[id(part)]
 
-    return filled(value, 0)
+    return fill(value, 0)
 
 
 def _refs(value: Any) -> list[TensorRef]:
-    found, seen, waiting = [], set(), [value]
+    """The descriptions of tensors in nested dictionaries, lists and tuples."""
+    refs, seen, waiting = [], set(), [value]
     while waiting:
         part = waiting.pop()
         if id(part) in seen:
             continue
         seen.add(id(part))
         if isinstance(part, TensorRef):
-            found.append(part)
+            refs.append(part)
         elif isinstance(part, dict | list | tuple):
             waiting += part.values() if isinstance(part, dict) else part
-    return found
+    return refs
 
 
 def _bundled_model(path: Path, tensors: dict[str, Tensor]) -> BundledModel:
     """The model of a Hugging Face directory."""
-    said: list[str] = []
+    notes: list[str] = []
 
     def build() -> nn.Module:
         model, note = huggingface.build_with_weights(path, tensors)
-        said[:] = [note] if note else []
+        notes[:] = [note] if note else []
         return model
 
-    return BundledModel(lambda: huggingface_config.architecture_name(path), build, said)
+    return BundledModel(lambda: huggingface_config.architecture_name(path), build, notes)
 
 
 def _require_plain(tensors: weight_sets.Tensors, path: Path) -> None:
+    """Raises CheckpointError for sparse, quantized and other tensors that are no plain arrays."""
     odd = [f"{name} ({tensor.kind})" for name, tensor in tensors.items() if isinstance(tensor, OddTensor)]
     if odd:
         raise CheckpointError(

@@ -16,7 +16,7 @@ ITEMSIZE = {
     "complex32": 4,
     "float4_e2m1fn_x2": 1,
 }  # bytes by torch's name of the dtype
-MOST_DIMENSIONS = 64  # of a torch tensor
+MAX_DIMENSIONS = 64  # of a torch tensor
 
 
 class DamageError(Exception):
@@ -71,7 +71,7 @@ def strided_ref(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) 
     """The view, if it lies inside its storage and has no more items than it; raises Damaged otherwise."""
     if not isinstance(storage, Storage) or storage.nbytes % ITEMSIZE.get(dtype, 1 << 63):
         raise DamageError("a tensor whose storage is none, or is not made of its items")
-    tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
+    tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MAX_DIMENSIONS
     if not (tuples and are_counts(offset, *shape, *stride) and are_counts(prod(max(size, 1) for size in shape))):
         raise DamageError("a tensor whose sizes are no counts")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))

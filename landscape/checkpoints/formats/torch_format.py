@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from landscape.checkpoints.formats import archive
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.format import Format, description_allowance
-from landscape.checkpoints.formats.pickled import LARGEST, RefusedGlobalError, interpret_pickle
+from landscape.checkpoints.formats.pickle_machine import RefusedGlobalError
+from landscape.checkpoints.formats.pickled import MAX_DESCRIPTION, interpret_pickle
 from landscape.checkpoints.formats.running_code import TRUST
 from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef
 from landscape.errors import CheckpointError
@@ -33,7 +34,7 @@ def describe_zip(path: Path) -> Contents:
     if "byteorder" in inside and archive.read_member(path, inside["byteorder"]) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine", fix="save it as safetensors there")
     description = inside["data.pkl"]
-    if description.size > LARGEST:
+    if description.size > MAX_DESCRIPTION:
         raise CheckpointError(
             f"{path} is damaged: its description alone has {description.size:,} bytes", fix=archive.COPY
         )
