@@ -12,6 +12,7 @@ import typing
 from abc import ABCMeta
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -225,11 +226,20 @@ def _current_value(aliases: Mapping[str, str] | None, value: Any) -> Any:
 
 def described_fields(record: type, kind: type[T]) -> Iterator[Described[T]]:
     """The fields of the dataclass `record` whose description is of the given kind, in order."""
+    key: Any = kind  # mypy takes no type variable for hashable
+    return iter(_described_fields(record, key))
+
+
+@cache
+def _described_fields(record: type, kind: Any) -> tuple[Described[Any], ...]:
+    """The same as a tuple; kept, since the types of options are evaluated from their annotations' text."""
     hints = typing.get_type_hints(record) if kind is Option else {}
-    for field in dataclasses.fields(record):
-        about = field.metadata.get(METADATA_KEY)
-        if isinstance(about, kind):
-            yield Described(field.name, hints.get(field.name, field.type), field.default, about)
+    fields = [(field, field.metadata.get(METADATA_KEY)) for field in dataclasses.fields(record)]
+    return tuple(
+        Described(field.name, hints.get(field.name, field.type), field.default, about)
+        for field, about in fields
+        if isinstance(about, kind)
+    )
 
 
 def dimensions(record: type, array: Described[Array], held: Container[str]) -> tuple[str, ...]:

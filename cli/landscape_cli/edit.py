@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape.analyses import Edit
+from landscape.analyses import Analysis
 from landscape.errors import UsageError
 from landscape_cli.commands import analysis_command
 from landscape_cli.options import argument, with_signature
@@ -25,9 +25,9 @@ UNDO = argument(
 )
 
 
-def edit_command() -> Callable[..., int]:
+def edit_command(analysis: type[Analysis]) -> Callable[..., int]:
     """The function behind `landscape edit`: that of the analysis, with `--undo` beside its flags."""
-    measure = analysis_command(Edit)
+    measure = analysis_command(analysis)
     signature = inspect.signature(measure)
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, undo: bool, **values: Any) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-from landscape.analyses import ANALYSES, Edit
+from landscape.analyses import ANALYSES, Analysis, Edit
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, LandscapeError
 from landscape_cli import config
@@ -28,6 +31,8 @@ from landscape_cli.plot import plot
 from landscape_cli.results import show
 from landscape_cli.streams import silence_stdout
 
+SHARED = (Conditions, Output)  # whose options every analysis has
+OWN_FUNCTIONS: Mapping[type[Analysis], Callable[[type[Analysis]], Callable[..., int]]] = {Edit: edit_command}
 READERS = ("show", "plot", "export")  # commands that only read results, and take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
 
@@ -35,8 +40,46 @@ Exit codes: 0 done, 1 regression (check only), 2 usage, load or internal error, 
 comparable), 130 and 143 interrupted."""
 
 
-def build_app() -> typer.Typer:
-    """The command with all its subcommands, in the order of its help."""
+@dataclass(frozen=True)
+class Subcommand:
+    """A subcommand: its name, its line in the help, its function, and the dataclasses whose options it has."""
+
+    name: str
+    help: str
+    make: Callable[[], Callable[..., Any]]
+    records: tuple[type, ...] = ()
+
+
+SUBCOMMANDS = (
+    *(
+        Subcommand(kind.name, kind.summary, partial(OWN_FUNCTIONS.get(kind, analysis_command), kind), (kind, *SHARED))
+        for kind in ANALYSES
+    ),
+    Subcommand(CHECK, "Check that checkpoints are not sharper than their baseline.", check_command, (Gate, Conditions)),
+    Subcommand("show", "Print what a results file holds.", lambda: show),
+    Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", lambda: plot),
+    Subcommand("export", "Write a stored surface for other programs.", lambda: export),
+    Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect),
+    Subcommand(
+        "doctor",
+        "Check this machine, this folder and, if named, a checkpoint with its model.",
+        doctor_command,
+        (Conditions,),
+    ),
+)
+
+
+def commands() -> list[str]:
+    """The names of the subcommands, in the order of the help."""
+    return [subcommand.name for subcommand in SUBCOMMANDS]
+
+
+def build_app(arguments: Sequence[str] | None = None) -> typer.Typer:
+    """The command with all its subcommands.
+
+    Only the subcommands that the arguments name get their flags: they take a while to build, and the others need no
+    more than their line in the help. Without arguments, all get them.
+    """
     app = typer.Typer(
         name="landscape",
         help=HELP,
@@ -46,22 +89,12 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback(invoke_without_command=True)(root)
-    for analysis in ANALYSES:
-        function = edit_command() if analysis is Edit else analysis_command(analysis)
-        kind = command_class(analysis, Conditions, Output)
-        app.command(analysis.name, cls=kind, help=analysis.summary)(function)
-    app.command(
-        CHECK, cls=command_class(Gate, Conditions), help="Check that checkpoints are not sharper than their baseline."
-    )(check_command())
-    app.command("show", help="Print what a results file holds.")(show)
-    app.command("plot", help="Draw stored results again, or several surfaces beside each other.")(plot)
-    app.command("export", help="Write a stored surface for other programs.")(export)
-    app.command("inspect", help="Print what a checkpoint holds, without building a model.")(inspect)
-    app.command(
-        "doctor",
-        cls=command_class(Conditions),
-        help="Check this machine, this folder and, if named, a checkpoint with its model.",
-    )(doctor_command())
+    for subcommand in SUBCOMMANDS:
+        if arguments is None or subcommand.name in arguments:
+            kind = command_class(*subcommand.records)
+            app.command(subcommand.name, cls=kind, help=subcommand.help)(subcommand.make())
+        else:
+            app.command(subcommand.name, help=subcommand.help)(lambda: None)
     return app
 
 
@@ -92,14 +125,6 @@ def root(
     context.default_map = {name: settings.defaults(name) for name in commands()}
 
 
-app = build_app()
-
-
-def commands() -> list[str]:
-    """The names of the subcommands."""
-    return [command.name for command in app.registered_commands if command.name]
-
-
 def main() -> None:
     """Runs the command; every error leaves with its own exit code and, unless --debug, without a traceback."""
     for name in ("stdout", "stderr"):  # a stream that is closed from the start is replaced by the null device
@@ -116,13 +141,15 @@ def status(arguments: list[str]) -> int:
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
-        outcome = typer.main.get_command(app).main(arguments, prog_name="landscape", standalone_mode=False)
+        outcome = typer.main.get_command(build_app(arguments)).main(
+            arguments, prog_name="landscape", standalone_mode=False
+        )
         return outcome if isinstance(outcome, int) else 0
     except LandscapeError as error:
         return _print_error(str(error), error.exit_code, arguments)
     except TyperException as error:
-        command = next((word for word in arguments if word in commands()), "")
-        usage = " ".join(filter(None, ["landscape", command, "--help"]))
+        named = next((word for word in arguments if word in commands()), "")
+        usage = " ".join(filter(None, ["landscape", named, "--help"]))
         remedy = f"{usage} lists what is understood; values also come from LANDSCAPE_* and landscape.toml"
         return _print_error(f"{error.format_message()}\n  fix:  {remedy}", EXIT_FAILURE, arguments)
     except (KeyboardInterrupt, typer.Abort):

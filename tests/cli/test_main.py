@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import ROOT, SAMPLES
 from processes import signal_at_first_step, start_step_by_step
+from typer.core import TyperGroup
 
-from landscape_cli.main import commands, status
+from landscape_cli.main import build_app, commands, status
 
 Captured = pytest.CaptureFixture[str]
 FILES = ("mlp.landscape.h5", "mlp.eig.png")
@@ -107,3 +109,14 @@ class TestAsAProcess:
     def test_progress_is_plain_where_there_is_no_terminal(self, ckpt: Path) -> None:
         _, err = self.start("eig", "mlp.pt", FORCE_COLOR="1").communicate()
         assert "\x1b" not in err
+
+
+def test_commands_that_are_not_named_have_a_line_in_the_help_and_no_flags() -> None:
+    every = typer.main.get_command(build_app())
+    named = typer.main.get_command(build_app(["eig", "--help"]))
+    assert isinstance(every, TyperGroup)
+    assert isinstance(named, TyperGroup)
+    assert list(named.commands) == list(every.commands) == commands()
+    assert [one.help for one in named.commands.values()] == [one.help for one in every.commands.values()]
+    assert len(named.commands["eig"].params) == len(every.commands["eig"].params) > 20
+    assert all(len(one.params) <= 1 for name, one in named.commands.items() if name != "eig")
