@@ -1,4 +1,4 @@
-"""Every error raised on purpose: what is wrong, why, what to do, and the exit code of the command."""
+"""The errors that landscape raises on purpose: what is wrong, why, what to do, and the exit code of the command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EXIT_REGRESSION, EXIT_FAILURE, EXIT_INCONCLUSIVE = 1, 2, 3  # exit codes, beside
 
 
 class LandscapeError(Exception):
-    """What is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2."""
+    """An error that says what is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2."""
 
     exit_code = EXIT_FAILURE
 
@@ -59,18 +59,22 @@ class Interrupted(LandscapeError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`name` followed by the most similar of `known`, for messages: "blok (did you mean block?)"."""
+    """The name with the most similar known one, for messages.
+
+    >>> suggest("blok", ["block", "steps"])
+    'blok (did you mean block?)'
+    """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"{name} (did you mean {close[0]}?)" if close else name
 
 
 def clean(text: str) -> str:
-    """The text without characters that command a terminal: it may quote what a file says."""
+    """The text with control characters escaped, which could command a terminal; texts may quote a file."""
     return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
 def safe_excerpt(word: object, longest: int = 80) -> str:
-    """A word from a file as it may be printed: short, and without characters that command a terminal."""
+    """A word from a file, shortened and with control characters escaped, so that it can be printed."""
     text = "a large number" if isinstance(word, int) and word.bit_length() > 256 else str(word)
     if not text.isprintable():
         text = repr(text[:longest])
@@ -78,7 +82,11 @@ def safe_excerpt(word: object, longest: int = 80) -> str:
 
 
 def listing(names: Iterable[str], limit: int = 5) -> str:
-    """The first `limit` names and how many more there are."""
+    """The first `limit` names, and how many more there are.
+
+    >>> listing(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
     every = list(names)
     more = f" and {len(every) - limit} more" if len(every) > limit else ""
     return ", ".join(every[:limit]) + more

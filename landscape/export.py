@@ -1,4 +1,4 @@
-"""Surfaces as text that other programs read: structured grids of VTK, and tables."""
+"""Surfaces as text for other programs: structured grids of VTK, and tables."""
 
 from __future__ import annotations
 
@@ -16,52 +16,53 @@ COLUMNS = ("loss", "accuracy", "metric", "status", "error")
 
 
 def vts(result: SurfaceResult) -> Iterator[tuple[str, str]]:
-    """A suffix and a VTK XML structured grid for each plane: height is the loss, whose logarithm is among the columns.
+    """A file's suffix and a VTK XML structured grid for each plane, whose height is the loss.
 
-    Raises UsageError for a line. What is not finite stays NaN, at the height of the highest finite loss.
+    The logarithm of the loss is among the columns if all losses are above 0. A point without a finite loss lies at the
+    height of the highest finite one. Raises UsageError for a line.
     """
     if result.beta is None:
         raise UsageError("a structured grid needs two dimensions, and the result is a line", fix="--csv")
     alpha, beta = np.meshgrid(result.alpha, result.beta)
-    for suffix, columns in _planes(result):
+    for suffix, columns in _plane_columns(result):
         losses = columns["loss"]
         finite = losses[np.isfinite(losses)]
         heights = np.where(np.isfinite(losses), losses, finite.max() if len(finite) else 0.0)
         if len(finite) and finite.min() > 0:
             columns["log10_loss"] = np.log10(losses)
-        places = np.stack([alpha, beta, heights], axis=-1)
+        points = np.stack([alpha, beta, heights], axis=-1)
         extent = f"0 {len(result.alpha) - 1} 0 {len(result.beta) - 1} 0 0"
-        arrays = "".join(_array(name, values.ravel(), 1) for name, values in columns.items())
+        arrays = "".join(_data_array(name, values.ravel(), 1) for name, values in columns.items())
         yield (
             f"{suffix}.vts",
             '<?xml version="1.0"?>\n<VTKFile type="StructuredGrid" version="0.1" byte_order="LittleEndian">\n'
             f'<StructuredGrid WholeExtent="{extent}">\n<Piece Extent="{extent}">\n'
             f'<PointData Scalars="loss">\n{arrays}</PointData>\n'
-            f"<Points>\n{_array('points', places.ravel(), 3)}</Points>\n</Piece>\n</StructuredGrid>\n</VTKFile>\n",
+            f"<Points>\n{_data_array('points', points.ravel(), 3)}</Points>\n</Piece>\n</StructuredGrid>\n</VTKFile>\n",
         )
 
 
 def csv(result: SurfaceResult) -> Iterator[tuple[str, str]]:
-    """A suffix and a table for each plane or line: alpha, beta, then what was measured."""
+    """A file's suffix and a comma-separated table for each plane or line: alpha, beta, then the measured columns."""
     axes = {"alpha": result.alpha} if result.beta is None else {"alpha": result.alpha, "beta": result.beta}
     grids = dict(zip(axes, np.meshgrid(*axes.values()), strict=True))
-    for suffix, columns in _planes(result):
+    for suffix, columns in _plane_columns(result):
         table = {**grids, **columns}
         rows = zip(*(values.ravel().tolist() for values in table.values()), strict=True)
         yield f"{suffix}.csv", "\n".join([",".join(table), *(",".join(map(repr, row)) for row in rows)]) + "\n"
 
 
-def _planes(result: SurfaceResult) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The columns of each plane, with the suffix of its file."""
-    held = {name: values for name in COLUMNS if (values := getattr(result, name)) is not None}
+def _plane_columns(result: SurfaceResult) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The suffix of each plane's file, and the plane's columns."""
+    columns = {name: values for name in COLUMNS if (values := getattr(result, name)) is not None}
     if result.seed is None:
-        yield "", held
+        yield "", columns
         return
     for number in range(len(result.seed)):
-        yield f"-{number}", {name: values[number] for name, values in held.items()}
+        yield f"-{number}", {name: values[number] for name, values in columns.items()}
 
 
-def _array(name: str, values: np.ndarray, components: int) -> str:
+def _data_array(name: str, values: np.ndarray, components: int) -> str:
     text = " ".join(f"{value:.9g}" for value in values.tolist())
     head = f'<DataArray type="Float64" Name="{name}" NumberOfComponents="{components}" format="ascii">'
     return f"{head}\n{text}\n</DataArray>\n"

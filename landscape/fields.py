@@ -1,6 +1,6 @@
 """Dataclass fields that describe themselves: options of an analysis, scalars and arrays of its result.
 
-The command line, validation, HDF5 and JSON are all derived from these descriptions, so nothing is written twice.
+The command line, settings, validation, titles, HDF5 and JSON are derived from these descriptions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from landscape.errors import UsageError
 
 T = TypeVar("T")
-METADATA_KEY = "landscape"  # where a field keeps its description in dataclasses' metadata
+METADATA_KEY = "landscape"  # of a field's description in the metadata of dataclasses
 
 
 # What an option's text stands for: a file or folder; a model, data set, loss or metric by name or in a file; KEY=VALUE
@@ -49,11 +49,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Gauge:
-    """What one must know to compare a number with an earlier one: fields of the same result, by name.
+    """How to compare a number with an earlier one: the names of fields of the same result.
 
-    `error` holds its standard error or bound, `draws` the values whose mean it is, one for each random vector, `floor`
-    the smallest difference that is no rounding, and `asked` the relative half-width that the measurement was asked for.
-    `advice` is given to whoever would gate on it.
+    `error` is the field with the number's standard error or bound, `draws` that with the values whose mean it is (one
+    for each random vector), `floor` that with the smallest difference beyond rounding, and `rtol` that with the
+    requested relative half-width. `advice` is a sentence for users who would gate on the number.
     """
 
     error: str = ""
@@ -75,11 +75,11 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Array:
-    """An array of a result with the names of its dimensions, outermost first; it may hold `words`.
+    """An array of a result, with the names of its dimensions, outermost first.
 
-    A dimension may have its coordinates in an optional array of the same name: without these it is not there.
-
-    A `detail` is left out of tables that would not fit into the terminal.
+    Its entries are numbers, or `words`. A dimension may have its coordinates in an optional array of the same name; a
+    result without these coordinates has no such dimension. A `detail` is left out of tables that are too wide for the
+    terminal.
     """
 
     dims: tuple[str, ...]
@@ -107,7 +107,7 @@ def option(
     value_aliases: Mapping[str, str] | None = None,
     stored: str = "",
 ) -> Any:
-    """A field that becomes a command-line flag; `short` adds a one-letter flag. `Option` explains the others."""
+    """A field that becomes a command-line flag; `Option` describes the arguments."""
     described = Option(
         help=help,
         min=min,
@@ -162,12 +162,12 @@ def stored_name(field: Described[Option]) -> str:
 
 
 def title_parts(record: type, stored: Mapping[str, Any]) -> list[str]:
-    """What a title says of stored options: those that ask for it and differ from their defaults, own ones first."""
+    """The parts of a title that stored options give: of options with a `title` that differ from their defaults."""
     return [words for field in own_first(record) if (words := _title_part(field, stored))]
 
 
 def _title_part(field: Described[Option], stored: Mapping[str, Any]) -> str:
-    """What a title says of one option; empty if nothing."""
+    """The part of a title that one option gives; empty if it gives none."""
     wanted, name = field.about.title, stored_name(field)
     value = stored.get(name)
     if not wanted or name not in stored:
@@ -243,14 +243,14 @@ def _described_fields(record: type, kind: Any) -> tuple[Described[Any], ...]:
 
 
 def dimensions(record: type, array: Described[Array], held: Container[str]) -> tuple[str, ...]:
-    """The dimensions of an array in a result that holds these fields, without those whose coordinate is left out."""
+    """The dimensions of an array in a result with the fields `held`, without those whose coordinates it lacks."""
     coordinates = (field for field in described_fields(record, Array) if field.about.dims == (field.name,))
     absent = {field.name for field in coordinates if field.default is None and field.name not in held}
     return tuple(dimension for dimension in array.about.dims if dimension not in absent)
 
 
 def literal_values(hint: Any) -> tuple[str, ...]:
-    """The words that a `Literal` admits; empty for any other type."""
+    """The values of a `Literal`; empty for any other type."""
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
@@ -262,12 +262,16 @@ def without_none(hint: Any) -> Any:
 
 
 def flag(name: str) -> str:
-    """The flag of a field: `max_basis` is `--max-basis`, and `from_`, which Python could not call so, is `--from`."""
+    """The flag of a field: `--max-basis` for `max_basis`, and `--from` for `from_`, since Python reserves `from`.
+
+    >>> flag("max_basis"), flag("from_")
+    ('--max-basis', '--from')
+    """
     return "--" + name.rstrip("_").replace("_", "-")
 
 
 def validate(options: Any) -> None:
-    """Raises UsageError for the first option outside its range or its words."""
+    """Raises UsageError for the first option outside its range or its choices."""
     for field in described_fields(type(options), Option):
         value = getattr(options, field.name)
         if value is not None:

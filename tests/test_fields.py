@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.errors import UsageError, listing, suggest
+from landscape.errors import UsageError
 from landscape.fields import (
     Option,
     Options,
@@ -64,16 +64,6 @@ def test_anything_else_is_refused_by_its_flag(changes: dict[str, object], messag
 
 def test_flags_have_dashes() -> None:
     assert flag("max_basis") == "--max-basis"
-
-
-def test_a_wrong_name_is_answered_with_the_nearest() -> None:
-    assert suggest("modle", ["model", "data"]) == "modle (did you mean model?)"
-    assert suggest("zzz", ["model"]) == "zzz"
-
-
-def test_long_lists_are_cut() -> None:
-    assert listing("abcdefg", limit=3) == "a, b, c and 4 more"
-    assert listing("ab") == "a, b"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How far a measurement is: a live line on a terminal, otherwise a plain line every half minute."""
+"""The progress of a measurement: a bar on a terminal, otherwise a line every half minute."""
 
 from __future__ import annotations
 

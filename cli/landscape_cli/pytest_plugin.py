@@ -3,7 +3,7 @@
     def test_the_model_is_not_sharper(landscape_check):
         landscape_check("ckpt.pt", metrics=["eig.eigenvalues[0]"], tol="1%")
 
-This module is imported at the start of every pytest run: what it needs is imported when the fixture is called.
+Every pytest run imports this module at its start, so that its imports wait until the fixture is called.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ FIXTURE = "landscape_check"
 
 
 class LandscapeWarning(UserWarning):
-    """A metric that is only warned of changed, or could not be compared."""
+    """A metric changed, or could not be compared, for which the policy asks for a warning only."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the flags of the gate to pytest's command line."""
     group = parser.getgroup(MARK)
     group.addoption("--landscape-update", action="store_true", help="write what is measured to the baseline; not in CI")
     group.addoption(
@@ -40,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker; refuses an update in CI, or by several processes."""
     config.addinivalue_line(
         "markers",
         f"{MARK}(metrics, tol, kind, baseline): checks the geometry of a loss; the arguments hold where "
@@ -58,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use the fixture."""
     for item in items:
         if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker(MARK) is None:
             item.add_marker(MARK)
@@ -115,7 +118,7 @@ def present_arguments(
 def report_verdicts(verdicts: list[Verdict], properties: list[tuple[str, object]]) -> None:
     """Adds the numbers to a test's properties, warns, and fails it if anything regressed or cannot be compared.
 
-    Not by pytest's `record_property`, which does just that but warns of it whenever a JUnit file is written.
+    It does not use pytest's `record_property`, which adds properties too, but warns whenever a JUnit file is written.
     """
     from landscape.gates.verdict import exit_code
     from landscape_cli.reports import sentences

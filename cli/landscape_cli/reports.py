@@ -37,26 +37,26 @@ HEADERS = [column.header for column in COLUMNS]
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported: the verdicts, what was compared with what, and checkpoints that could not be measured."""
+    """The report of a check: the verdicts, the baseline, and the checkpoints that could not be measured."""
 
     kind: Kind
     baseline: str
     verdicts: Sequence[Verdict]
     failures: Sequence[tuple[str, str]] = ()
 
-    def __post_init__(self) -> None:  # names and reasons may come from a file
+    def __post_init__(self) -> None:  # names and reasons may come from a file, with any characters
         told = [(clean(name), clean(error) or "error") for name, error in self.failures]
         object.__setattr__(self, "failures", told)
         object.__setattr__(self, "verdicts", [clean_verdict(verdict) for verdict in self.verdicts])
 
     @property
     def code(self) -> int:
-        """The exit code; an error is never taken for a regression, which it may hide."""
+        """The exit code: 2 if a checkpoint was not measured, even if another one regressed."""
         return EXIT_FAILURE if self.failures else exit_code(self.verdicts)
 
     @property
     def summary(self) -> str:
-        """How many of each verdict."""
+        """The number of verdicts of each kind, in words."""
         found = [verdict.status for verdict in self.verdicts]
         counts = [f"{found.count(status)} {status}" for status in SIGNS if status in found]
         failed = [f"{len(self.failures)} not measured"] if self.failures else []
@@ -64,7 +64,7 @@ class Report:
 
 
 def clean_verdict(verdict: Verdict) -> Verdict:
-    """The verdict without characters that command a terminal, or that no document may hold."""
+    """The verdict with control characters escaped, which could command a terminal and stand in no XML."""
     return replace(
         verdict,
         metric=clean(verdict.metric),
@@ -76,18 +76,18 @@ def clean_verdict(verdict: Verdict) -> Verdict:
 
 
 def as_text(report: Report) -> str:
-    """Sentences for a terminal, after the table, which is printed apart."""
+    """The sentences that a terminal shows below the table."""
     lines = [line for verdict in report.verdicts for line in sentences(verdict)]
     return "\n".join([*lines, f"{report.summary} ({report.kind}, {report.baseline})"])
 
 
 def report_rows(report: Report) -> list[tuple[str, ...]]:
-    """The table of the numbers, without headers."""
+    """The rows of the table, without headers."""
     return [_row(verdict) for verdict in report.verdicts]
 
 
 def as_json(report: Report) -> str:
-    """One JSON document; what is not known is null."""
+    """One JSON document, with null for unknown numbers."""
     document = {
         "schema": SCHEMA,
         "kind": report.kind,
@@ -100,7 +100,7 @@ def as_json(report: Report) -> str:
 
 
 def as_github(report: Report) -> str:
-    """Workflow commands of GitHub Actions: an annotation for each verdict that is no plain pass, ten at most."""
+    """Workflow commands of GitHub Actions: at most ten annotations, of all verdicts but plain passes."""
     every = [("error", f"landscape: {name}", error) for name, error in report.failures]
     ordered = sorted(report.verdicts, key=lambda verdict: list(SIGNS).index(verdict.status))
     every += [
@@ -176,13 +176,13 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _sentence(verdict: Verdict) -> str:
-    """Everything that is to be said of a verdict, in a line."""
+    """The verdict with its reason, notes and remedy, in one line."""
     parts = [f"{verdict.metric} of {verdict.checkpoint}: {verdict.why or verdict.status}", *verdict.notes]
     return "; ".join(filter(None, [*parts, verdict.fix and f"fix: {verdict.fix}"]))
 
 
 def sentences(verdict: Verdict) -> Iterable[str]:
-    """What is to be said of a verdict, in lines: nothing of a plain pass."""
+    """The verdict's reason, notes and remedy, a line each; none for a plain pass."""
     where = f"{verdict.metric} of {verdict.checkpoint}"
     if verdict.why:
         yield f"{verdict.status}: {where}: {verdict.why}"
@@ -225,17 +225,17 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
 
 def _escape(words: str) -> str:
-    """Text of a workflow command."""
+    """The text escaped for a workflow command."""
     return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _escape_property(words: str) -> str:
-    """A property of a workflow command."""
+    """The text escaped for a property of a workflow command."""
     return _escape(words).replace(":", "%3A").replace(",", "%2C")
 
 
 def _markdown(words: str) -> str:
-    """Words that are no markup, in one line."""
+    """Text without markup, in one line."""
     escaped = "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in words)
     return " ".join(escaped.split("\n"))
 

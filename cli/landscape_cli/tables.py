@@ -1,4 +1,4 @@
-"""Results as tables on stdout, derived from the fields of a result."""
+"""Tables on stdout; those of results are derived from the results' fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from landscape_cli.columns import Column
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
 LOSS_TOLERANCE = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
-PLAIN_WIDTH = 400  # columns where stdout is no terminal: no name is cut
+PLAIN_WIDTH = 400  # characters, if stdout is no terminal; no name is cut then
 
 
 class Screen(Console):
@@ -39,11 +39,11 @@ def console() -> Console:
 
 
 def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
-    """Tables for all checkpoints together, then a line of numbers for each; rows are names, results and seconds."""
+    """Prints tables of all checkpoints, then a line of numbers for each; rows are titles, results and seconds."""
     screen = console()
     tables = [_estimates(rows), *(_fitting(screen, rows, dimension) for dimension in rows[0][1].tables)]
     for table in tables:
-        if table.row_count:  # a line that does not fit is wrapped by the terminal, since a cut number is none
+        if table.row_count:  # a line that does not fit is wrapped by the terminal: no number is cut
             needed = _width(screen, table)
             roomy = needed <= screen.width
             (screen if roomy else Screen(width=needed, force_terminal=screen.is_terminal)).print(table)
@@ -57,7 +57,7 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
 
 
 def _unlike_losses(results: list[Result]) -> str:
-    """That the losses are too far apart for a fair comparison; "" if they are not."""
+    """Why the results are not comparable, if their losses are too far apart; else ""."""
     compared = [result.reference_loss() for result in results if result.follows_loss]
     losses = [loss for loss in compared if math.isfinite(loss)]
     if len(losses) < 2 or max(losses) - min(losses) <= LOSS_TOLERANCE * abs(max(losses, key=abs)):
@@ -69,7 +69,7 @@ def _unlike_losses(results: list[Result]) -> str:
 
 
 def print_rows(title: str, rows: Mapping[str, str]) -> None:
-    """Facts by name."""
+    """Prints texts beside their names."""
     table = Table(title=_safe(title), box=box.SIMPLE, show_header=False, title_justify="left")
     for name, value in rows.items():
         table.add_row(name, _safe(value))
@@ -89,7 +89,7 @@ def print_grid(columns: Sequence[Column], rows: Iterable[Sequence[str]], title: 
 
 
 def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int | None) -> None:
-    """Names, shapes and dtypes; the first `limit` of them, and how many more there are."""
+    """Prints names, shapes and dtypes of the first `limit` tensors, and how many more there are."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("tensor", overflow="fold")
     table.add_column("shape", justify="right")
@@ -102,7 +102,7 @@ def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int
 
 
 def number(value: Any) -> str:
-    """Six significant digits for floats, yes or no for flags, words as they are."""
+    """A cell's text: six significant digits for floats, yes or no for booleans, words as they are."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, str):
@@ -136,12 +136,12 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
 
 
 def _width(screen: Console, table: Table) -> int:
-    """The columns that a table takes if nothing of it is cut or folded."""
+    """The characters that a table takes if nothing of it is cut or folded."""
     return Measurement.get(screen, screen.options.update(max_width=PLAIN_WIDTH), table).maximum
 
 
 def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: str) -> Table:
-    """The table of a dimension; without its details if it would not fit the terminal."""
+    """The table of a dimension, without its details if it would not fit the terminal."""
     table = _columns(rows, dimension)
     if _width(screen, table) <= screen.width:
         return table
@@ -194,7 +194,7 @@ def _spread(rows: list[tuple[str, Result, float]], field: Described[Array]) -> l
 
 
 def _entry(result: Result, name: str, entry: str) -> Any:
-    """A column of a result; None if it has none of that kind."""
+    """A column of a result; None if the result has no such column."""
     values = getattr(result, name)
     if values is None or not entry:
         return values
@@ -204,7 +204,7 @@ def _entry(result: Result, name: str, entry: str) -> Any:
 
 
 def _safe(text: str) -> str:
-    """Text from a file as a terminal may show it."""
+    """The text with markup and control characters escaped."""
     return escape(clean(text))
 
 

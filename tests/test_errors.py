@@ -1,0 +1,83 @@
+"""Errors say what is wrong, why and what to do, and quote nothing that could command a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from landscape.errors import (
+    CheckpointError,
+    Interrupted,
+    LandscapeError,
+    NumericalError,
+    OutputError,
+    TaskError,
+    UsageError,
+    clean,
+    listing,
+    safe_excerpt,
+    suggest,
+)
+
+
+def test_a_message_has_its_reason_and_its_remedy_on_lines_of_their_own() -> None:
+    assert str(UsageError("a is wrong")) == "a is wrong"
+    assert str(UsageError("a is wrong", fix="b")) == "a is wrong\n  fix:  b"
+    assert str(UsageError("a is wrong", why="c", fix="b")) == "a is wrong\n  why:  c\n  fix:  b"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LandscapeError("x"), 2),
+        (UsageError("x"), 2),
+        (CheckpointError("x"), 2),
+        (TaskError("x"), 2),
+        (OutputError("x"), 2),
+        (NumericalError("x"), 3),
+        (Interrupted(15, "x"), 143),
+        (Interrupted(2, "x"), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_every_error_of_the_family_has_its_exit_code(error: LandscapeError, code: int) -> None:
+    assert isinstance(error, LandscapeError)
+    assert error.exit_code == code
+
+
+@pytest.mark.parametrize("part", ["what", "why", "fix"])
+def test_no_part_of_a_message_commands_a_terminal(part: str) -> None:
+    texts = {"what": "x", "why": "", "fix": ""} | {part: "red \x1b[31m bell \a, two\nlines"}
+    error = UsageError(texts["what"], why=texts["why"], fix=texts["fix"])
+    assert "red \\x1b[31m bell \\x07, two\nlines" in str(error)
+
+
+def test_text_that_is_harmless_stays_as_it_is() -> None:
+    for text in ("λ₁ = 3.2, größer", "two\nlines", ""):
+        assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("word", "excerpt"),
+    [
+        ("short", "short"),
+        ("a" * 81, "a" * 80 + "..."),
+        ("a\nb", r"'a\nb'"),
+        (10**100, "a large number"),
+        (12, "12"),
+        (None, "None"),
+    ],
+    ids=["short", "long", "control", "huge", "number", "none"],
+)
+def test_an_excerpt_is_short_and_printable(word: object, excerpt: str) -> None:
+    assert safe_excerpt(word) == excerpt
+
+
+def test_a_long_list_ends_with_the_count_of_the_others() -> None:
+    assert listing("abc") == "a, b, c"
+    assert listing("abcdefg") == "a, b, c, d, e and 2 more"
+    assert listing("abc", 1) == "a and 2 more"
+
+
+def test_a_wrong_name_is_answered_with_the_most_similar_one() -> None:
+    assert suggest("modle", ["model", "data"]) == "modle (did you mean model?)"
+    assert suggest("zzz", ["model"]) == "zzz"
