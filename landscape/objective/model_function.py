@@ -17,6 +17,7 @@ from landscape.data.batches import Batch, map_tensors
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.preflight import shapes
 from landscape.losses.protocol import Loss
+from landscape.network.attention import without_fast_path
 from landscape.network.recomputation import without_recomputation
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import UnfusedWeightNorm
@@ -66,7 +67,13 @@ class ModelFunction:
         state = {**self.fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
         unfused = UnfusedWeightNorm() if self.weight_norm else nullcontext()
         # the fused attention kernels have no second derivative
-        with eval_mode(self.module), sdpa_kernel(SDPBackend.MATH), unfused, without_recomputation():
+        with (
+            eval_mode(self.module),
+            sdpa_kernel(SDPBackend.MATH),
+            without_fast_path(),
+            unfused,
+            without_recomputation(),
+        ):
             return functional_call(self.module, state, args, kwargs)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.data.batches import Batch, map_tensors
+from landscape.network.attention import without_fast_path
 from landscape.network.replica import replica
 from landscape.objective.model_function import reraise_user_errors
 
@@ -29,7 +30,8 @@ class Replica:
 
         def output() -> Any:
             """A forward pass of the copy."""
-            return self.objective.scored_output(self.model(*args, **kwargs))
+            with without_fast_path():
+                return self.objective.scored_output(self.model(*args, **kwargs))
 
         if not self.objective.function.needs_gradients:
             return reraise_user_errors(batch, output)

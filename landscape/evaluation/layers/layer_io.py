@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.utils.checkpoint import CheckpointError as RecomputationError
 
 from landscape.data.batches import Batch
@@ -167,6 +168,11 @@ class LayerCapture:
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
             argument: Tensor = args[0] if args else next(iter(kwargs.values()))
+            if is_functorch_wrapped_tensor(output):
+                raise TaskError(
+                    f"a {type(module).__name__} is called inside a transform of torch.func, which hides its inputs",
+                    fix="torch.autograd.grad(..., create_graph=True) in place of torch.func.grad in the forward pass",
+                )
             inputs = argument.detach()
             inputs = inputs.clone() if id(module) in self._copied else inputs
             kept = output if output.requires_grad else output.detach().requires_grad_()

@@ -14,6 +14,7 @@ from torch.nn import functional
 from landscape import Objective
 from landscape.errors import TaskError
 from landscape.evaluation.layers.layer_io import LayerCapture
+from landscape.network.linear_maps import linear_maps
 
 Data = tuple[Tensor, Tensor]
 
@@ -210,3 +211,18 @@ def test_rows_before_samples_are_told_in_every_shape(generator: torch.Generator)
         for call in calls
     }
     assert list(axes.values()) == [1, None]
+
+
+def test_layers_inside_a_transform_of_torch_func_are_refused_in_words() -> None:
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.func.grad(lambda z: self.net(z).sum())(x)
+
+    objective = Objective(Slope(), (torch.rand(6, 2), torch.zeros(6, 2)), "mse")
+    layers, _ = linear_maps(objective.model, objective.space.names)
+    with pytest.raises(TaskError, match=r"a Linear is called inside a transform of torch.func.*\n.*create_graph=True"):
+        LayerCapture(objective, layers)
