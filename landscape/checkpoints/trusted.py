@@ -100,7 +100,7 @@ def _checkpoint_of_tree(path: Path, format: Format, loaded: Any, weights: str | 
 
 
 def _with_refs(tree: Any) -> tuple[Any, dict[int, Tensor]]:
-    """The tree with a placeholder for each tensor, as descriptions have it, and the tensors by id of the placeholder."""
+    """The tree with a placeholder for each tensor, and the tensors by id of the placeholder."""
     tensors: dict[int, Tensor] = {}
 
     def walk(value: Any, depth: int = 0) -> Any:
