@@ -11,58 +11,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import quiet_transformers
+from huggingface_models import CAUSAL, CLASSES, FAMILIES, SIZES, TEXT, TOKENS, batch, file_of, saved
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 import landscape
 from landscape import Eig
-from landscape.errors import CheckpointError, LandscapeError, TaskError
+from landscape.errors import LandscapeError, TaskError
 from landscape.losses.huggingface import LogitsLoss
 
 transformers = pytest.importorskip("transformers")
-
-SIZES: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "hidden_size": 12}
-TOKENS, CLASSES = 40, 3
-TEXT = {"vocab_size": TOKENS, "max_position_embeddings": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-FAMILIES: dict[str, Any] = {
-    "gpt2": lambda t: t.GPT2LMHeadModel(
-        t.GPT2Config(vocab_size=TOKENS, n_positions=16, n_embd=12, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=2)
-    ),
-    "llama": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, **TEXT, num_key_value_heads=1)),
-    "olmo2": lambda t: t.Olmo2ForCausalLM(t.Olmo2Config(**SIZES, **TEXT)),
-    "bert": lambda t: t.BertForSequenceClassification(t.BertConfig(**SIZES, **TEXT, num_labels=CLASSES)),
-    "vit": lambda t: t.ViTForImageClassification(
-        t.ViTConfig(**SIZES, image_size=8, patch_size=4, num_channels=1, num_labels=CLASSES)
-    ),
-}
-CAUSAL = ["gpt2", "llama", "olmo2"]
-
-
-def saved(name: str, folder: Path) -> tuple[Path, Any]:
-    """A model's directory, and the model in memory."""
-    torch.manual_seed(0)
-    with quiet_transformers():
-        model = FAMILIES[name](transformers).eval()
-        model.save_pretrained(folder / name)
-    return folder / name, model
-
-
-def batch(name: str) -> dict[str, Tensor]:
-    """Seven samples; texts end at different places, and what follows is padding without a label."""
-    generator = torch.Generator().manual_seed(1)
-    classes = torch.randint(0, CLASSES, (7,), generator=generator)
-    if name == "vit":
-        return {"pixel_values": torch.randn(7, 1, 8, 8, generator=generator), "labels": classes}
-    tokens = torch.randint(3, TOKENS, (7, 9), generator=generator)
-    mask = (torch.arange(9) < torch.tensor([9, 9, 5, 7, 9, 3, 8])[:, None]).long()
-    labels = tokens.masked_fill(mask == 0, -100) if name in CAUSAL else classes
-    return {"input_ids": tokens * mask, "attention_mask": mask, "labels": labels}
-
-
-def file_of(batch: dict[str, Tensor], folder: Path) -> str:
-    save_file(batch, folder / "batch.safetensors")
-    return str(folder / "batch.safetensors")
 
 
 def eigenvalues(objective: landscape.Objective) -> np.ndarray:
@@ -234,31 +193,6 @@ def test_narrow_weights_are_upcast_and_that_is_said(tmp_path: Path) -> None:
     assert {p.dtype for p in objective.model.parameters()} == {torch.float32}, "its tables are not rounded either"
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"architectures": ["GPT2Model"]}, r"architecture GPT2Model, which has no loss.*\n.*\n.*--model pkg.mod"),
-        ({"architectures": None}, r"names no architecture\n.*--model"),
-        ({"architectures": None, "architecture": "resnet18"}, r"a model of timm: resnet18\n.*timm.create_model"),
-        ({"model_type": "nosuch"}, r"of the family nosuch, which is not among those known.*\n.*\n.*--model"),
-        ({"n_layer": 3}, r"does not hold the weights.*missing transformer.h.2"),
-        ({"n_embd": 16}, r"transformers cannot build GPT2LMHeadModel.*ismatch"),
-        ({"n_layer": 1}, r"does not hold the weights.*unexpected transformer.h.1"),
-        ({"configuration_files": ["config.4.0.0.json"]}, "asks for configuration_files"),
-        ({"model_type": "timm_wrapper"}, "family timm_wrapper, which is not among those known"),
-        ({"n_layer": 3000}, "asks for n_layer = 3000, and there are 28 tensors"),
-        ({"auto_map": {"AutoModel": "x.Y"}}, r"asks for auto_map.*\n.*\n.*if you trust it"),
-    ],
-    ids=["base", "none", "timm", "type", "missing", "sizes", "unexpected", "files", "wrapper", "layers", "code"],
-)
-def test_a_config_that_cannot_be_followed_is_said(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    path, _ = saved("gpt2", tmp_path)
-    config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps({**config, **change}))
-    with pytest.raises(LandscapeError, match=message):
-        landscape.load(path, data=file_of(batch("gpt2"), tmp_path))
-
-
 def test_without_transformers_the_remedy_is_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
@@ -330,10 +264,3 @@ def test_families_with_outputs_and_tables_of_their_own(name: str, tmp_path: Path
     with quiet_transformers(), torch.no_grad():
         own = float(model(**data).loss)
     assert float(there.value()) == pytest.approx(own, rel=1e-4)
-
-
-def test_an_adapter_beside_the_model_is_refused(tmp_path: Path) -> None:
-    path, _ = saved("gpt2", tmp_path)
-    (path / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="PEFT adapter beside"):
-        landscape.load(path, data=file_of(batch("gpt2"), tmp_path))
