@@ -84,8 +84,8 @@ def residual(model: ResNet, tree: Tree, x: Any, activation: Any) -> Any:
 
 def transformer(model: CharTransformer, tree: Tree, ids: Any, activation: Any) -> Any:
     def norm(name: str, x: Any) -> Any:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        scaled = centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + EPS)
+        centered = x - x.mean(axis=-1, keepdims=True)
+        scaled = centered / jnp.sqrt((centered**2).mean(axis=-1, keepdims=True) + EPS)
         return scaled * tree[f"{name}.weight"] + tree[f"{name}.bias"]
 
     def linear(name: str, x: Any) -> Any:

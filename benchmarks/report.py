@@ -34,7 +34,7 @@ NOTES = {  # under the titles of tables that begin so
         "The limit is on the address space of the process, where torch's allocator needs room beside its tensors."
     ),
     "Surfaces: adaptive sampling": (
-        "The rows of digits-mlp and digits-resnet are from before the centre was always evaluated."
+        "The rows of digits-mlp and digits-resnet are from before the center was always evaluated."
     ),
     "Products: where the time": (
         "The floor is 2 gradients: a forward and a backward pass through the gradient's graph. *Conv*: at the "

@@ -92,7 +92,7 @@ def worst_case(device: str) -> dict[str, dict[str, float]]:
 
 
 def together(device: str, repeats: int) -> dict[str, dict[str, float]]:
-    """Nine points one by one, in the time of one vectorised pass."""
+    """Nine points one by one, in the time of one vectorized pass."""
     table = {}
     for name, sizes in (
         ("digits-mlp", (128, 1300)),

@@ -1,4 +1,4 @@
-"""Surfaces beside loss-landscapes and a floor of bare forward passes; adaptive sampling; memory; vectorised points."""
+"""Surfaces beside loss-landscapes and a floor of bare forward passes; adaptive sampling; memory; vectorized points."""
 
 from __future__ import annotations
 
@@ -226,11 +226,11 @@ def points_once(objective: Objective) -> None:
     Sweep(objective).evaluate(frame.plane, [(0.0, 0.0), (0.5, 0.5)])
 
 
-# -- vectorised points ---------------------------------------------------------------------------------------------
+# -- vectorized points ---------------------------------------------------------------------------------------------
 
 
-def vectorised(device: str) -> dict[str, Any]:
-    """Time of 32 points in one vectorised pass over that of a loop."""
+def vectorized(device: str) -> dict[str, Any]:
+    """Time of 32 points in one vectorized pass over that of a loop."""
     rows = {}
     for name in ("digits-mlp", "digits-noisy", "digits-resnet"):
         objective, points = objective_of(name, device), [(a, 0.1) for a in np.linspace(-1, 1, 32)]
@@ -242,8 +242,8 @@ def vectorised(device: str) -> dict[str, Any]:
             "together": lambda sweep=together, plane=plane, points=points: sweep.evaluate(plane, points),
         }
         seconds = harness.interleaved(jobs, 4, device)
-        rows[name] = {"vectorised / loop": seconds["together"] / seconds["loop"]}
-    harness.show("vectorised points", rows)
+        rows[name] = {"vectorized / loop": seconds["together"] / seconds["loop"]}
+    harness.show("vectorized points", rows)
     return rows
 
 
@@ -253,7 +253,7 @@ if __name__ == "__main__":
         {
             "Surfaces: a point": lambda device, _: speed(device),
             "Surfaces: memory": lambda device, _: memory(device),
-            "Surfaces: 32 points in one vectorised pass": lambda device, _: vectorised(device),
+            "Surfaces: 32 points in one vectorized pass": lambda device, _: vectorized(device),
         },
         {
             "Surfaces: a run of 51 x 51 points": lambda device, _: whole(device),

@@ -189,7 +189,7 @@ def charlm() -> None:
 
 
 def digits_mlp_trajectory() -> None:
-    """Ten checkpoints of one run, denser at the beginning, each with its optimiser step."""
+    """Ten checkpoints of one run, denser at the beginning, each with its optimizer step."""
     arguments = {"sizes": [64, 32, 20, 10], "activation": "tanh"}
     model = fresh("mlp", **arguments)
     folder = HERE / "digits-mlp-trajectory"

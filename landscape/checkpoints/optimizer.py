@@ -1,4 +1,4 @@
-"""The diagonal preconditioner that an Adam optimiser's saved state implies."""
+"""The diagonal preconditioner that an Adam optimizer's saved state implies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def adam_preconditioner(
     """
     if state is None:
         raise CheckpointError(
-            f"{where} holds no optimiser state to precondition with",
+            f"{where} holds no optimizer state to precondition with",
             why=f"looked for under {', '.join(OPTIMIZERS)}",
             fix=REMEDY,
         )
@@ -40,18 +40,18 @@ def adam_preconditioner(
         found = _entries(state, given or names)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
-            f"{where}: its optimiser state is not Adam's: {type(error).__name__}: {error}", fix=REMEDY
+            f"{where}: its optimizer state is not Adam's: {type(error).__name__}: {error}", fix=REMEDY
         ) from error
     if not found:
-        raise CheckpointError(f"{where}: its optimiser state is not Adam's: it has no second moments", fix=REMEDY)
+        raise CheckpointError(f"{where}: its optimizer state is not Adam's: it has no second moments", fix=REMEDY)
     wrong = [name for name, tensor in found.items() if name not in parameters or parameters[name].shape != tensor.shape]
     if wrong or len(given or names) != len(numbers) or (len(groups) > 1 and not given):
         raise CheckpointError(
-            f"{where}: its optimiser state does not tell which parameter is which: {len(numbers)} tensors in "
+            f"{where}: its optimizer state does not tell which parameter is which: {len(numbers)} tensors in "
             f"{len(groups)} groups for {len(parameters)} parameters"
             + (f"; not fitting: {listing(wrong)}" if wrong else ""),
             why="without names it knows them by their order alone, which is model.parameters()' for one group only",
-            fix=f"make the optimiser from model.named_parameters(), or {REMEDY}",
+            fix=f"make the optimizer from model.named_parameters(), or {REMEDY}",
         )
     return found
 

@@ -22,7 +22,7 @@ class Spec:
 
     Names are looked up among registered ones; a spec causes no import but from modules that the user trusts.
     `populations` names further data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds
-    free facts such as the optimiser step.
+    free facts such as the optimizer step.
     """
 
     model: str | None = None

@@ -12,7 +12,7 @@ from landscape.compute import memory
 
 
 def try_vmap(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
-    """`function` over the first axis of every argument (`torch.func.vmap`); None if it cannot be vectorised.
+    """`function` over the first axis of every argument (`torch.func.vmap`); None if it cannot be vectorized.
 
     Models whose control flow depends on their data cannot. Running out of memory is not hidden.
     """

@@ -161,6 +161,6 @@ class ParameterSpace:
 
 
 def _owner(name: str) -> str:
-    """The module that owns a parameter; a parametrised one (weight_norm) belongs to the module that uses it."""
+    """The module that owns a parameter; a parametrized one (weight_norm) belongs to the module that uses it."""
     path, parametrized, _ = f".{name}".partition(".parametrizations.")
     return path.removeprefix(".") if parametrized else name.rpartition(".")[0]

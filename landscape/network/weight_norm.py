@@ -1,4 +1,4 @@
-"""Weight normalisation written out: the second derivative of torch's fused form is wrong."""
+"""Weight normalization written out: the second derivative of torch's fused form is wrong."""
 
 from __future__ import annotations
 

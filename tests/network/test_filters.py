@@ -71,7 +71,7 @@ def test_a_user_s_own_conv1d_is_a_convolution() -> None:
     assert not filter_axes(nn.Sequential(Conv1D(2, 3, 1)))
 
 
-def test_parametrised_transposed_convolutions_keep_their_axis() -> None:
+def test_parametrized_transposed_convolutions_keep_their_axis() -> None:
     module = nn.utils.parametrizations.spectral_norm(nn.ConvTranspose1d(2, 3, 4))
     names = [name for name, _ in nn.Sequential(module).named_parameters()]
     axes = filter_axes(nn.Sequential(module))

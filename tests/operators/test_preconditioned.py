@@ -46,7 +46,7 @@ class TestPreconditioned(OperatorContract):
 
 
 def trained(path: Path, classification: Data, optimizer: Any, nest: str = "optimizer", **options: Any) -> Any:
-    """A net after five steps, saved with its optimiser's state."""
+    """A net after five steps, saved with its optimizer's state."""
     torch.manual_seed(1)
     model = tanh_net()
     given = model.named_parameters() if options.pop("named", False) else model.parameters()
@@ -152,7 +152,7 @@ def test_a_state_that_does_not_tell_is_refused(
 
 def test_a_checkpoint_without_a_state_names_the_flag(factory: Path) -> None:
     torch.save(tanh_net().state_dict(), "a.pt")
-    with pytest.raises(CheckpointError, match=r"no optimiser state[\s\S]*--preconditioner"):
+    with pytest.raises(CheckpointError, match=r"no optimizer state[\s\S]*--preconditioner"):
         landscape.run(Eig(k=1, operator="preconditioned"), landscape.load("a.pt", **TASK))
 
 
@@ -216,7 +216,7 @@ def test_a_parameter_that_never_had_a_gradient_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.RAdam, torch.optim.NAdam, torch.optim.Adagrad])
-def test_other_optimisers_are_not_taken_for_adam(factory: Path, classification: Data, optimizer: Any) -> None:
+def test_other_optimizers_are_not_taken_for_adam(factory: Path, classification: Data, optimizer: Any) -> None:
     trained(factory / "a.pt", classification, optimizer)
     with pytest.raises(CheckpointError, match="not Adam's"):
         landscape.run(Eig(k=1, operator="preconditioned"), landscape.load("a.pt", **TASK))

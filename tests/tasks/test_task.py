@@ -14,7 +14,7 @@ from landscape.errors import LandscapeError, TaskError, UsageError
 
 PROJECT = """
 import torch
-from neighbour import WIDTH
+from neighbor import WIDTH
 
 def build(width: int = WIDTH, name: str = "x"):
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def broken():
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "project.py").write_text(PROJECT)
-    (tmp_path / "neighbour.py").write_text("WIDTH = 3")
+    (tmp_path / "neighbor.py").write_text("WIDTH = 3")
     torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "ckpt.pt")
     return tmp_path
 
@@ -47,7 +47,7 @@ def load(project: Path, **named: object) -> landscape.Objective:
     return landscape.load(project / "ckpt.pt", **given)
 
 
-def test_a_file_of_one_s_own_with_its_neighbours(project: Path) -> None:
+def test_a_file_of_one_s_own_with_its_neighbors(project: Path) -> None:
     objective = load(project, loss=f"{project}/project.py:loss", data_arg=("count=4",))
     assert objective.batches.samples == 4
     assert objective.loss.name == "loss"

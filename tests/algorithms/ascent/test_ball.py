@@ -26,7 +26,7 @@ def test_no_point_of_the_ball_is_farther_than_the_farthest(
     assert float(slope @ point) <= float(slope @ top) + 1e-9
 
 
-def test_a_zero_slope_leads_to_the_centre() -> None:
+def test_a_zero_slope_leads_to_the_center() -> None:
     for norm in ("l2", "linf"):
         assert not Ball(norm, 2.0).farthest(torch.zeros(2, 4)).any()
 

@@ -308,7 +308,7 @@ class TestRefined:
         assert pairs.residuals == pytest.approx([0.1])
 
 
-def test_a_gap_counts_only_beyond_the_neighbour_s_own_residual() -> None:
+def test_a_gap_counts_only_beyond_the_neighbor_s_own_residual() -> None:
     """Two values closer than their residuals: r^2 / gap would promise more than is known."""
     state = LanczosState(
         basis=torch.eye(6, dtype=torch.float64),

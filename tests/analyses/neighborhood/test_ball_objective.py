@@ -42,7 +42,7 @@ def inputs(shape: tuple[int, ...]) -> Data:
 
 
 @pytest.mark.parametrize("logit_norm", ["l2", "std"])
-def test_normalised_logits_make_it_invariant_to_their_scale(logit_norm: Any) -> None:
+def test_normalized_logits_make_it_invariant_to_their_scale(logit_norm: Any) -> None:
     data = inputs((6,))
     before, after = relu_net(), relu_net()
     logits(after)
@@ -54,12 +54,12 @@ def test_normalised_logits_make_it_invariant_to_their_scale(logit_norm: Any) -> 
     assert np.allclose(one.s_avg, other.s_avg, rtol=1e-9)
     assert one.loss != pytest.approx(other.loss, rel=0.1)
     z = before(data[0])
-    centred = z - z.mean(dim=1, keepdim=True)
-    size = centred.norm(dim=1, keepdim=True) / (3**0.5 if logit_norm == "std" else 1)
-    assert one.normalised_loss == pytest.approx(float(functional.cross_entropy(centred / size, data[1]).detach()))
+    centered = z - z.mean(dim=1, keepdim=True)
+    size = centered.norm(dim=1, keepdim=True) / (3**0.5 if logit_norm == "std" else 1)
+    assert one.normalised_loss == pytest.approx(float(functional.cross_entropy(centered / size, data[1]).detach()))
 
 
-def test_normalised_logits_need_classes(quadratic: tuple[Objective, np.ndarray, np.ndarray]) -> None:
+def test_normalized_logits_need_classes(quadratic: tuple[Objective, np.ndarray, np.ndarray]) -> None:
     with pytest.raises(TaskError, match="--logit-norm needs logits with classes, and the loss is mse"):
         measured(quadratic[0], logit_norm="l2")
 

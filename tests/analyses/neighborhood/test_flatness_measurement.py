@@ -51,7 +51,7 @@ def test_r1_of_a_quadratic_is_the_largest_norm_of_g_plus_h_delta(
 
 @pytest.fixture(scope="module")
 def minimum() -> Objective:
-    """A tanh net of 11 weights at a minimum of its regularised loss, polished by Newton steps in float64."""
+    """A tanh net of 11 weights at a minimum of its regularized loss, polished by Newton steps in float64."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(60, 3, generator=generator).double(), torch.randint(0, 2, (60,), generator=generator)
 

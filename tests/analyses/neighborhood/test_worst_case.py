@@ -92,7 +92,7 @@ def test_a_maximum_inside_the_ball_is_found() -> None:
     assert result.s_max is not None
     assert result.s_max[0] == pytest.approx(0.04, rel=1e-3)  # 3 (0.2)^2 over 3 samples
     at_the_top = Objective(model, [(torch.eye(3).double(), torch.eye(3).double())], hill, dtype="float64")
-    assert measured(at_the_top, adaptive="none", rho=(1.0,), draws=0).s_max == 0  # the centre is in the ball
+    assert measured(at_the_top, adaptive="none", rho=(1.0,), draws=0).s_max == 0  # the center is in the ball
 
 
 @pytest.mark.parametrize(("norm", "adaptive"), [("l2", "none"), ("linf", "element")])

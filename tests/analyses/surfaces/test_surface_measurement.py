@@ -48,8 +48,8 @@ def test_a_quadratic_is_reproduced_with_its_coordinates(grid: str, split: Splitt
     assert result.alpha[0] >= -1
     assert result.alpha[-1] <= 2
     assert result.beta[-1] <= 1
-    centre = (int(np.flatnonzero(result.beta == 0)[0]), int(np.flatnonzero(result.alpha == 0)[0]))
-    assert result.loss[centre] == float(objective.value()) == result.centre_loss
+    center = (int(np.flatnonzero(result.beta == 0)[0]), int(np.flatnonzero(result.alpha == 0)[0]))
+    assert result.loss[center] == float(objective.value()) == result.centre_loss
     assert float(first.norm()) == pytest.approx(float(objective.theta.norm()), rel=1e-12)
     assert result.accuracy is None
     assert (result.status == 1).all()

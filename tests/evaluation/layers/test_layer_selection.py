@@ -16,13 +16,13 @@ Data = tuple[Tensor, Tensor]
 
 
 def test_a_module_that_gives_something_else_than_its_matrix_is_left_out(classification: Data) -> None:
-    class Standardised(nn.Linear):
+    class Standardized(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             weight = self.weight - self.weight.mean(dim=1, keepdim=True)
             return functional.linear(x, weight, self.bias)
 
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), Standardised(4, 4), nn.Tanh(), nn.Linear(4, 3))
+    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), Standardized(4, 4), nn.Tanh(), nn.Linear(4, 3))
     objective = Objective(net, classification, "cross_entropy")
     used, unused = measurable_layers(objective, linear_maps(net, objective.space.names)[0])
     assert [one.name for one in used] == ["0", "4"]
