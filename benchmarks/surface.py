@@ -16,8 +16,8 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Surface
+from landscape.analyses.surfaces.axes import make_frame
 from landscape.analyses.surfaces.options import DEFAULT_IGNORE
-from landscape.analyses.surfaces.surface_measurement import make_frame
 from landscape.evaluation.directions import treatments
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Plane, Sweep

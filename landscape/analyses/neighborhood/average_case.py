@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from landscape.algorithms.estimators import averaging, control
 from landscape.algorithms.estimators.averaging import MIN_DRAWS, ControlledMean
 from landscape.algorithms.estimators.control import ControlVariate
 from landscape.algorithms.lanczos.state import LanczosState
-from landscape.algorithms.snapshots import restore, snapshot
+from landscape.algorithms.snapshots import RECOMPUTED, restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.choices import Noise
@@ -53,11 +54,8 @@ class NoiseRises:
     rises: np.ndarray  # (n, R), mean of both losses of a pair minus the loss at the center
     controls: np.ndarray  # (n,), a control variate of mean 0; zeros without second derivatives
     trace: np.ndarray  # (2,), of C H C with its standard error; NaN without second derivatives
-    control_error: str = ""  # why there is no control variate; "" if there is one
-
-    def arrays(self) -> State:
-        """The arrays, for a snapshot."""
-        return {"rises": self.rises, "controls": self.controls, "trace": self.trace}
+    # why there is no control variate; "" if there is one. A resumed run finds out again
+    control_error: str = field(default="", metadata=RECOMPUTED)
 
     def mean(self) -> ControlledMean:
         """The mean rises with their errors."""
@@ -75,11 +73,10 @@ def sample_rises(
     """
     variate, error = yield from _control_variate(objective, scales, sampling, resume)
     if "rises" in resume:
-        known = NoiseRises(np.array(resume["rises"]), np.array(resume["controls"]), np.array(resume["trace"]))
+        known = restore(NoiseRises, resume, objective.theta, control_error=error)
     else:
         trace = yield from _trace(objective, scales, variate, sampling, resume)
-        known = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace)
-    known = replace(known, control_error=error)
+        known = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace, error)
     while not _is_complete(known, sampling):
         count = min(PAIRS_PER_REPORT, sampling.total - len(known.rises))
         draws = range(len(known.rises), len(known.rises) + count)
@@ -111,7 +108,7 @@ def _progress(known: NoiseRises, sampling: NoiseSampling) -> Progress:
     with np.errstate(divide="ignore", invalid="ignore"):
         half = mean.half_width / np.abs(mean.value)
     note = f"{done} pairs, half-width {100 * half.max():.2g} % of s_avg"
-    return Progress(min(done, sampling.total), sampling.total, note, known.arrays)
+    return Progress(min(done, sampling.total), sampling.total, note, partial(snapshot, known))
 
 
 def _pair_losses(objective: Objective, scales: Tensor, sampling: NoiseSampling, draws: range) -> np.ndarray:

@@ -24,7 +24,8 @@ from landscape.analyses.neighborhood.ball_objective import (
     with_logit_norm,
 )
 from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
-from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
+from landscape.analyses.neighborhood.search_state import BallSearch
+from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.objective import Objective

@@ -26,9 +26,10 @@ from landscape.analyses.neighborhood.ball_objective import (
     with_logit_norm,
 )
 from landscape.analyses.neighborhood.presets import ANDRIUSHCHENKO_SAMPLES, SharpnessProtocol
+from landscape.analyses.neighborhood.search_state import BallSearch
 from landscape.analyses.neighborhood.sharpness import Sharpness
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
-from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
+from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass

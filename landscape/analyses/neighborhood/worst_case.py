@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,61 +13,27 @@ import torch
 from torch import Tensor
 
 from landscape.algorithms.ascent import ascent, starts
-from landscape.algorithms.ascent.ascent import AscentState
 from landscape.algorithms.ascent.ball import Ball
-from landscape.algorithms.lanczos.state import LanczosState
-from landscape.algorithms.snapshots import TENSOR, nested, restore, snapshot
+from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
 from landscape.analyses.neighborhood.ball_objective import BallObjective
-from landscape.analyses.shared.phases import phase_state, prefix_state
-from landscape.choices import Norm
+from landscape.analyses.neighborhood.search_state import (
+    BallSearch,
+    PartState,
+    WorstCaseState,
+    append_part,
+    begin_part,
+    no_maxima,
+)
 from landscape.errors import NumericalError, TaskError
 from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
 from landscape.operators import HessianOperator, ScaledOperator
 
-# The basis of the eigenvectors and the two vectors of each start stand in the same memory, one after the other; the
-# products of the eigenvectors themselves need these rows.
-ROWS_OF_PRODUCTS = 6
-
-
-@dataclass(frozen=True)
-class BallSearch:
-    """The balls, by their ascending radii, and the ascents: from `starts` starts, `steps` evaluations each."""
-
-    norm: Norm
-    radii: tuple[float, ...]
-    starts: int
-    steps: int
-    samples: int | None  # of each part of the data; None: all of it is one part
-    seed: int
-
-    @property
-    def columns(self) -> int:
-        """Starts of the larger radii: one more than of the first, namely the best point of the radius before."""
-        return self.starts + (self.starts > 1 and len(self.radii) > 1)
-
-
-@dataclass(frozen=True)
-class PartState:
-    """The search on one part of the data after some steps; `radius` is the index of the present radius."""
-
-    weight: float
-    dual: float
-    curvature: float
-    rises: np.ndarray  # (R, S)
-    stationarity: np.ndarray  # (R, S)
-    one_step: np.ndarray  # (R,)
-    shares: np.ndarray  # (G,)
-    radius: int = 0
-    evaluations: int = 0
-    # (k, P), the leading eigenvectors; None until their search ends
-    vectors: Tensor | None = field(default=None, metadata=TENSOR)
-    best: Tensor | None = field(default=None, metadata=TENSOR)  # (P,), the best point of the radius before
-    # the search for the eigenvectors, and the ascents at the present radius, while they run
-    lanczos: LanczosState | None = field(default=None, metadata=nested(LanczosState))
-    ascent: AscentState | None = field(default=None, metadata=nested(AscentState))
+# The basis of the eigenvectors may take the memory that the ascents need afterwards, two vectors for each start, except
+# for these vectors, which the Hessian-vector products of the eigenvectors take.
+VECTORS_OF_PRODUCTS = 6
 
 
 def maximize_in_balls(
@@ -85,14 +51,16 @@ def maximize_in_balls(
     """
     size = search.samples or objective.batches.samples
     parts = -(-objective.batches.samples // size)
-    first, finished, current = _restore(search, len(groups), objective.theta, resume)
+    earlier = restore(WorstCaseState, resume, objective.theta) if resume else None
+    finished = earlier.finished if earlier else no_maxima(search, len(groups))
     for index, part in enumerate(objective.parts(size) if search.samples else [objective]):
-        if index < first or part.count == 0:
+        if part.count == 0 or (earlier and index < earlier.part):
             continue
+        is_resumed = earlier is not None and index == earlier.part
+        state = earlier.current if earlier and is_resumed else begin_part(part.count, search, len(groups))
         report = partial(_progress, search, parts, index, finished)
-        state = current or _begin(part, search, len(groups))
         state = yield from _search_part(part, scales, function_on(part), search, groups, state, report)
-        finished, current = _append(finished, state), None
+        finished = append_part(finished, state)
     return finished
 
 
@@ -125,7 +93,7 @@ def _find_eigenvectors(
     """Adds the dual norm of the slope at the center, and the leading eigenvectors from which ascents start."""
     count = starts.eigenvector_count(search.starts)
     operator = ScaledOperator(HessianOperator(part), scales)
-    rows = 2 * search.starts - ROWS_OF_PRODUCTS
+    rows = 2 * search.starts - VECTORS_OF_PRODUCTS
     vectors, curvature = torch.zeros((0, len(scales)), dtype=scales.dtype, device=scales.device), np.nan
     with suppress(TaskError, NumericalError):  # without second derivatives: random starts take their place
         for lanczos in starts.eigenvector_search(operator, count, search.seed, rows, state.lanczos) if count else ():
@@ -201,66 +169,4 @@ def _progress(search: BallSearch, parts: int, index: int, finished: BallMaxima, 
         note += f", eigenvectors of the starts, {state.lanczos.products} products"
     if state.ascent:
         note += f", {len(state.ascent.values)} starts, step {rounds}"
-    return Progress(min(done, total), total, note, partial(_snapshot, index, finished, state))
-
-
-# -- states: their beginning, their end, and their snapshots ---------------------------------------------------------
-
-
-def _begin(part: Objective, search: BallSearch, groups: int) -> PartState:
-    shape = (len(search.radii), search.columns)
-    return PartState(
-        weight=float(part.count),
-        dual=np.nan,
-        curvature=np.nan,
-        rises=np.full(shape, np.nan),
-        stationarity=np.full(shape, np.nan),
-        one_step=np.full(shape[0], np.nan),
-        shares=np.full(groups, np.nan),
-    )
-
-
-def _append(finished: BallMaxima, state: PartState) -> BallMaxima:
-    """The maxima with those of one more part."""
-
-    def extend(array: np.ndarray, row: object) -> np.ndarray:
-        return np.concatenate([array, np.asarray(row, dtype=float)[None]])
-
-    return BallMaxima(
-        weights=extend(finished.weights, state.weight),
-        duals=extend(finished.duals, state.dual),
-        curvatures=extend(finished.curvatures, state.curvature),
-        rises=extend(finished.rises, state.rises),
-        stationarity=extend(finished.stationarity, state.stationarity),
-        one_step=extend(finished.one_step, state.one_step),
-        shares=extend(finished.shares, state.shares),
-        evaluations=finished.evaluations + state.evaluations,
-    )
-
-
-def _snapshot(index: int, finished: BallMaxima, state: PartState) -> State:
-    """Arrays from which `_restore` continues part number `index`."""
-    return {"part": np.asarray(index), **prefix_state("finished", snapshot(finished)), **snapshot(state)}
-
-
-def _restore(search: BallSearch, groups: int, like: Tensor, saved: State) -> tuple[int, BallMaxima, PartState | None]:
-    """The index of the part to begin with, the maxima of the earlier parts, and the state within it."""
-    if not saved:
-        return 0, _no_maxima(search, groups), None
-    finished = restore(BallMaxima, phase_state("finished", saved), like)
-    return int(saved["part"]), finished, restore(PartState, saved, like)
-
-
-def _no_maxima(search: BallSearch, groups: int) -> BallMaxima:
-    """The maxima of no part at all."""
-    by_start = np.zeros((0, len(search.radii), search.columns))
-    return BallMaxima(
-        weights=np.zeros(0),
-        duals=np.zeros(0),
-        curvatures=np.zeros(0),
-        rises=by_start,
-        stationarity=by_start,
-        one_step=np.zeros((0, len(search.radii))),
-        shares=np.zeros((0, groups)),
-        evaluations=0,
-    )
+    return Progress(min(done, total), total, note, partial(snapshot, WorstCaseState(index, finished, state)))

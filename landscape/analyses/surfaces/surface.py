@@ -135,7 +135,7 @@ class Surface(Analysis):
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         """Digests of the other checkpoints: their content decides the result, and their paths do not."""
-        from landscape.analyses.surfaces.surface_measurement import other_digests
+        from landscape.analyses.surfaces.axes import other_digests
 
         digests = other_digests(self.settings, objective)
         return {"others": digests} if digests else {}

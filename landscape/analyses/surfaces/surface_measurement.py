@@ -18,12 +18,12 @@ from landscape.algorithms.lanczos.symmetry import product_if_symmetric
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
-from landscape.analyses.surfaces import planes, summary
-from landscape.analyses.surfaces.alignment import align
-from landscape.analyses.surfaces.checkpoint_planes import checkpoint_frame, span_checkpoints, trajectory_frame
+from landscape.analyses.surfaces import summary
+from landscape.analyses.surfaces.axes import make_frame, read_others
+from landscape.analyses.surfaces.checkpoint_planes import span_checkpoints
 from landscape.analyses.surfaces.direction_tables import mark_columns, treatment_columns, treatment_notes
 from landscape.analyses.surfaces.eigenvectors import compute_eigenvectors
-from landscape.analyses.surfaces.frame import Frame, with_batch_norm
+from landscape.analyses.surfaces.frame import Frame
 from landscape.analyses.surfaces.grid_phase import GridTask, evaluate_grid
 from landscape.analyses.surfaces.options import SurfaceSettings
 from landscape.analyses.surfaces.plane_view import PlaneView, view_plane
@@ -33,7 +33,6 @@ from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
 from landscape.evaluation.metrics import as_metric
-from landscape.evaluation.other_checkpoints import OtherCheckpoint, find_trajectory, other_checkpoint
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
@@ -129,52 +128,6 @@ def plan(analysis: Surface, objective: Objective) -> Plan:
     )
 
 
-def other_digests(settings: SurfaceSettings, objective: Objective) -> list[str]:
-    """Digests of the other checkpoints, which decide the result: their paths do not."""
-    if settings.trajectory is not None:
-        flag, named = "--trajectory", find_trajectory(settings.trajectory).checkpoints
-    else:
-        flag, named = "--towards", settings.towards
-    return [other_checkpoint(objective, one, flag).digest for one in named]
-
-
-def make_frame(
-    analysis: Surface,
-    objective: Objective,
-    treatments: tuple[Treatment, ...],
-    vectors: np.ndarray | None = None,
-    number: int = 0,
-) -> Frame:
-    """Plane `number` along the axes of the analysis; raises UsageError where the axes need checkpoints not named."""
-    settings = analysis.settings
-    if settings.axes == "checkpoints":
-        others = _others(settings, objective)
-        aligned = [align(other) for other in others] if settings.align else [(other, "") for other in others]
-        frame = checkpoint_frame(objective, [other for other, _ in aligned], settings.batch_norm)
-        return replace(frame, notes=(*(note for _, note in aligned if note), *frame.notes))
-    if settings.axes == "trajectory":
-        if settings.trajectory is None:
-            raise UsageError("--axes trajectory needs the checkpoints of a run", fix="--trajectory FOLDER")
-        trajectory = find_trajectory(settings.trajectory)
-        read = partial(other_checkpoint, objective, flag="--trajectory")
-        frame = trajectory_frame(objective, settings.dimension, trajectory.checkpoints, read)
-        frame = replace(frame, notes=(trajectory.note,) if trajectory.note else ())
-    elif settings.axes == "gradient":
-        frame = planes.gradient_frame(objective, settings.dimension, treatments, analysis.seed)
-    elif vectors is not None:
-        frame = planes.eigenvector_frame(objective, vectors, treatments)
-    else:
-        frame = planes.random_frame(objective, settings.dimension, treatments, analysis.seed, number)
-    return with_batch_norm(objective, frame, settings.batch_norm)
-
-
-def _others(settings: SurfaceSettings, objective: Objective) -> list[OtherCheckpoint]:
-    if not settings.towards:
-        fix = "landscape surface A B --axes checkpoints, or --towards B"
-        raise UsageError("--axes checkpoints leads to others, and none is named", fix=fix)
-    return [other_checkpoint(objective, one, "--towards") for one in settings.towards]
-
-
 def _evaluate_plane(run: SurfaceRun, number: int) -> Generator[Progress, None, EvaluatedPlane]:
     """Makes and evaluates one plane, in phases of its own; before the first one, the passes are chosen."""
     frame = make_frame(run.analysis, run.objective, run.treatments, run.vectors, number)
@@ -264,7 +217,7 @@ def _measure_barriers(
         return {}, ("no point lies between the checkpoints: a larger --grid shows the barrier",)
     columns: dict[str, Any] = {"barrier": barrier(plane.view.losses, alpha)}
     if settings.align:
-        plain, _ = span_checkpoints(run.objective, _others(settings, run.objective), settings.batch_norm)
+        plain, _ = span_checkpoints(run.objective, read_others(settings, run.objective), settings.batch_norm)
         task = replace(_task(run, plain.plane, (alpha,), 1), name="without --align, ")
         line = (yield from run.phases.run("unaligned", partial(evaluate_grid, run.sweep, task))).values[0]
         columns |= {"unaligned_loss": line, "unaligned_barrier": barrier(line, alpha)}

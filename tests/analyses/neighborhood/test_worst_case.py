@@ -17,8 +17,9 @@ import landscape
 from landscape import Objective, Sharpness
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
 from landscape.analyses.neighborhood.ball_objective import BallObjective
+from landscape.analyses.neighborhood.search_state import BallSearch
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
-from landscape.analyses.neighborhood.worst_case import BallSearch, maximize_in_balls
+from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 
 Data = tuple[Tensor, Tensor]
 

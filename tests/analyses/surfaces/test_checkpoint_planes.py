@@ -14,8 +14,8 @@ from torch import Tensor
 
 import landscape
 from landscape import Objective, Surface
+from landscape.analyses.surfaces.axes import make_frame
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.surfaces.surface_measurement import make_frame
 from landscape.errors import UsageError
 from landscape.evaluation.sweep import Sweep
 from landscape.zoo import digits, resnet

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective, Surface
+from landscape.analyses.surfaces.axes import make_frame
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.surfaces.surface_measurement import make_frame
 from landscape.errors import TaskError
 from landscape.evaluation.directions import treatments
 from landscape.evaluation.pass_settings import PassSettings
