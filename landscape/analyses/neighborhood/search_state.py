@@ -58,7 +58,7 @@ class WorstCaseState:
 
     part: int
     finished: BallMaxima = field(metadata=nested(BallMaxima))
-    current: PartState = field(metadata=nested(PartState))
+    current: PartState | None = field(default=None, metadata=nested(PartState))  # None before it begins
 
 
 def begin_part(count: int, search: BallSearch, groups: int) -> PartState:

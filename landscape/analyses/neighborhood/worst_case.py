@@ -51,17 +51,18 @@ def maximize_in_balls(
     """
     size = search.samples or objective.batches.samples
     parts = -(-objective.batches.samples // size)
-    earlier = restore(WorstCaseState, resume, objective.theta) if resume else None
-    finished = earlier.finished if earlier else no_maxima(search, len(groups))
+    whole = WorstCaseState(0, no_maxima(search, len(groups)))
+    if resume:
+        whole = restore(WorstCaseState, resume, objective.theta)
     for index, part in enumerate(objective.parts(size) if search.samples else [objective]):
-        if part.count == 0 or (earlier and index < earlier.part):
+        if index < whole.part or part.count == 0:
             continue
-        is_resumed = earlier is not None and index == earlier.part
-        state = earlier.current if earlier and is_resumed else begin_part(part.count, search, len(groups))
-        report = partial(_progress, search, parts, index, finished)
-        state = yield from _search_part(part, scales, function_on(part), search, groups, state, report)
-        finished = append_part(finished, state)
-    return finished
+        begin = whole.current or begin_part(part.count, search, len(groups))
+        whole = replace(whole, part=index, current=None)
+        report = partial(_progress, search, parts, whole)
+        end = yield from _search_part(part, scales, function_on(part), search, groups, begin, report)
+        whole = replace(whole, finished=append_part(whole.finished, end))
+    return whole.finished
 
 
 def _search_part(
@@ -158,15 +159,15 @@ def _put(array: np.ndarray, place: int | tuple[int, slice], values: Any) -> np.n
     return changed
 
 
-def _progress(search: BallSearch, parts: int, index: int, finished: BallMaxima, state: PartState) -> Progress:
+def _progress(search: BallSearch, parts: int, whole: WorstCaseState, state: PartState) -> Progress:
     rounds = state.ascent.rounds if state.ascent else 0
-    done = (index * len(search.radii) + state.radius) * search.steps + rounds
+    done = (whole.part * len(search.radii) + state.radius) * search.steps + rounds
     total = parts * len(search.radii) * search.steps
     note = f"radius {search.radii[state.radius]:g}"
     if parts > 1:
-        note = f"part {index + 1} of {parts}, {note}"
+        note = f"part {whole.part + 1} of {parts}, {note}"
     if state.lanczos:
         note += f", eigenvectors of the starts, {state.lanczos.products} products"
     if state.ascent:
         note += f", {len(state.ascent.values)} starts, step {rounds}"
-    return Progress(min(done, total), total, note, partial(snapshot, WorstCaseState(index, finished, state)))
+    return Progress(min(done, total), total, note, partial(snapshot, replace(whole, current=state)))
