@@ -98,25 +98,6 @@ def test_a_mistake_in_the_settings_names_the_file(tmp_path: Path, text: str, mes
         config.find(str(tmp_path / "landscape.toml"))
 
 
-def test_dashes_and_single_words_are_understood(tmp_path: Path) -> None:
-    path = tmp_path / "landscape.toml"
-    path.write_text('params = "a.*"\nmicro-batch = 4\n[eig]\nmax-basis = 30\n[model-arg]\nwidth = 3')
-    assert config.find(str(path)).defaults("eig") == {
-        "params": ["a.*"],
-        "micro_batch": 4,
-        "max_basis": 30,
-        "model_arg": ["width=3"],
-    }
-
-
-def test_files_of_data_and_models_in_directories_are_found_from_anywhere(tmp_path: Path) -> None:
-    (tmp_path / "landscape.toml").write_text('data = "batch.npz"\nmodel = "hf:model"\ntrusted-modules = "mine"')
-    found = config.find(str(tmp_path / "landscape.toml")).values
-    assert found["data"] == str(tmp_path / "batch.npz")
-    assert found["model"] == f"hf:{tmp_path / 'model'}"
-    assert found["trusted_modules"] == ["mine"]
-
-
 def test_settings_beside_a_checkpoint_are_named_unless_they_are_the_user_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

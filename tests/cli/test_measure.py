@@ -166,14 +166,6 @@ def test_an_unwritable_folder_is_said_before_the_work(ckpt: Path, capsys: Captur
     assert "nothing can be written into /proc" in capsys.readouterr().err
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(ckpt: Path, capsys: Captured) -> None:
-    assert status(["eig", "mlp.pt", "--dry-run"]) == 0
-    out = capsys.readouterr().out
-    for word in ("parameters", "310", "basis", "micro-batch", "memory", "time"):
-        assert word in out
-    assert os.listdir() == ["mlp.pt"]
-
-
 def test_no_plot_draws_none(ckpt: Path) -> None:
     assert status(["eig", "mlp.pt", "--no-plot", "-k", "1"]) == 0
     assert sorted(os.listdir()) == ["mlp.landscape.h5", "mlp.pt"]

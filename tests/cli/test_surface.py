@@ -80,22 +80,6 @@ def test_a_metric_from_a_file(capsys: Captured) -> None:
     assert document["options"]["metric"] == "metrics.py:confidence"
 
 
-def test_results_are_drawn_again_beside_each_other_and_as_solids(capsys: Captured) -> None:
-    assert status(["surface", "a.pt", *FEW]) == 0
-    assert status(["surface", "run/step-0840.pt", *FEW]) == 0
-    assert status(["eig", "a.pt", "-k", "2", "--limit", "60", "--no-plot"]) == 0
-    Path("a.surface.png").unlink()
-    capsys.readouterr()
-    assert status(["plot", "a.landscape.h5"]) == 0
-    assert {"a.surface.png", "a.eig.png"} <= {path.name for path in Path().iterdir()}
-    assert status(["plot", "a.landscape.h5", "--solid"]) == 0
-    assert Path("a.surface-solid.png").exists()
-    assert status(["plot", "a.landscape.h5", "run/step-0840.landscape.h5", "-o", "both.pdf"]) == 0
-    assert Path("both.pdf").read_bytes().startswith(b"%PDF")
-    assert status(["plot", "a.landscape.h5", "--analysis", "eig", "-o", "e.svg"]) == 0
-    assert Path("e.svg").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -127,13 +111,6 @@ def test_bad_input_is_told_what_where_and_how(arguments: list[str], message: str
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-
-
-def test_exports(capsys: Captured) -> None:
-    assert status(["surface", "a.pt", *FEW, "--no-plot", "--seeds", "2"]) == 0
-    assert status(["export", "a.landscape.h5", "--vts", "--csv"]) == 0
-    names = {path.name for path in Path().iterdir()}
-    assert {f"a.surface-{n}.{kind}" for n in (0, 1) for kind in ("vts", "csv")} <= names
 
 
 def test_a_plan_says_how_many_points(capsys: Captured) -> None:
