@@ -1,4 +1,4 @@
-"""The Hessian of one layer's weights between directions that are combinations of its own rows."""
+"""The Hessian of one layer's weights, restricted to directions that combine the rows of the weight matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class WeightedRowsOperator(LinearOperator):
 
     Its trace is sum_{s,s'} <w_s, w_s'> tr H_{s,s'}, the relative flatness of that layer (Petzka et al. 2021,
     definition 3). F is W itself or (W W')^1/2, whichever is narrower. `inner` is the Hessian of all parameters, `group`
-    says where the layer's weight lies in theta.
+    the position of the layer's weight in theta, and `where` the axis of its filters.
     """
 
     def __init__(self, inner: LinearOperator, group: ParameterGroup, weight: Tensor, where: FilterAxis) -> None:
@@ -28,13 +28,14 @@ class WeightedRowsOperator(LinearOperator):
         self.like = inner.like.new_empty(0)
 
     def matmat(self, block: Tensor) -> Tensor:
+        """The product `(P', K)` with P' = `size`, by one product of the inner operator."""
         whole = torch.zeros((self.inner.size, block.shape[1]), dtype=block.dtype, device=block.device)
         whole[self.places] = _times(self.factor, block)
         return _times(self.factor.T, self.inner.matmat(whole)[self.places])
 
 
 def _times(matrix: Tensor, block: Tensor) -> Tensor:
-    """(matrix x I) times columns, each of them a matrix with its rows one after another."""
+    """(matrix x I) times columns, each of which is a matrix, flattened row by row."""
     product: Tensor = matrix @ block.reshape(matrix.shape[1], -1)
     return product.reshape(-1, block.shape[1])
 
