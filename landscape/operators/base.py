@@ -87,12 +87,12 @@ class BlockDiagonalOperator(LinearOperator):
         columns = block.shape[1]
         groups_per_product = max(1, WIDE_BYTES // max(block.nbytes, 1))
         for first in range(0, len(self.groups), groups_per_product):
-            some = self.groups[first : first + groups_per_product]
-            wide = torch.zeros((len(some), columns, self.size), dtype=block.dtype, device=block.device)
-            for rows, group in zip(wide, some, strict=True):
+            chunk = self.groups[first : first + groups_per_product]
+            wide = torch.zeros((len(chunk), columns, self.size), dtype=block.dtype, device=block.device)
+            for rows, group in zip(wide, chunk, strict=True):
                 _copy(group, block.T, rows)
             image = self.inner.matmat(wide.view(-1, self.size).T).T.reshape(wide.shape)
-            for rows, group in zip(image, some, strict=True):
+            for rows, group in zip(image, chunk, strict=True):
                 _copy(group, rows, product.T)
         return product
 

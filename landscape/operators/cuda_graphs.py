@@ -15,7 +15,7 @@ from landscape.operators.graphs import Graph
 WARM_UP_RUNS = 3  # before the recording: libraries allocate their workspaces in the first runs
 REPLAY_TOLERANCE = 1e-3  # largest relative difference of a replay: a GPU may sum in another order
 # First torch version whose allocator survives a recording that fails; in older ones the recording seems to continue.
-SAFE_TORCH = (2, 12)
+SAFE_RECORDING_TORCH = (2, 12)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Recording:
 
 def recording_is_safe() -> bool:
     """Whether this version of torch survives a failed recording, so that one may be tried unasked."""
-    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= SAFE_TORCH
+    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= SAFE_RECORDING_TORCH
 
 
 def record_product(batch: Batch, build: Callable[[Batch], Graph], device: torch.device) -> Graph:

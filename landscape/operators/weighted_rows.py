@@ -20,9 +20,9 @@ class WeightedRowsOperator(LinearOperator):
 
     def __init__(self, inner: LinearOperator, group: ParameterGroup, weight: Tensor, where: FilterAxis) -> None:
         rows = filter_rows(weight, where)
-        places = filter_rows(torch.arange(weight.numel(), device=weight.device).view(weight.shape), where)
+        positions = filter_rows(torch.arange(weight.numel(), device=weight.device).view(weight.shape), where)
         self.inner = inner
-        self.places = places.flatten() + group.ranges[0][0]
+        self.positions = positions.flatten() + group.ranges[0][0]
         self.factor = _root(rows) if len(rows) <= rows.shape[1] else rows
         self.size = self.factor.shape[1] * rows.shape[1]
         self.like = inner.like.new_empty(0)
@@ -30,8 +30,8 @@ class WeightedRowsOperator(LinearOperator):
     def matmat(self, block: Tensor) -> Tensor:
         """The product `(P', K)` with P' = `size`, by one product of the inner operator."""
         whole = torch.zeros((self.inner.size, block.shape[1]), dtype=block.dtype, device=block.device)
-        whole[self.places] = _times(self.factor, block)
-        return _times(self.factor.T, self.inner.matmat(whole)[self.places])
+        whole[self.positions] = _times(self.factor, block)
+        return _times(self.factor.T, self.inner.matmat(whole)[self.positions])
 
 
 def _times(matrix: Tensor, block: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from landscape.algorithms.ascent.ball import Ball
 from landscape.algorithms.snapshots import TENSOR
 
 # values (k,) in float64 and gradients (k, P) at the rows of (k, P)
-Evaluate = Callable[[Tensor], tuple[np.ndarray, Tensor]]
+EvaluateRows = Callable[[Tensor], tuple[np.ndarray, Tensor]]
 
 # Bounds of a step's length on the sphere, relative to the power method's; longer steps overshot and cost evaluations.
 LENGTH_BOUNDS = (0.05, 10.0)
@@ -52,7 +52,7 @@ class AscentState:
 
 
 def ascend(
-    evaluate: Evaluate,
+    evaluate: EvaluateRows,
     ball: Ball,
     starts: Tensor,
     base: float,

@@ -18,15 +18,15 @@ from landscape.algorithms.lanczos import lanczos, ritz
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.operators.base import LinearOperator
 
-NAMES = ("+gradient", "-gradient", "+v1", "-v1", "random 1", "+v2", "-v2", "random 2", "random 3")
+START_NAMES = ("+gradient", "-gradient", "+v1", "-v1", "random 1", "+v2", "-v2", "random 2", "random 3")
 ROUGH_TOLERANCE = 0.05  # relative residual of the eigenvectors: a start need not be exact
 MAX_PRODUCTS = 30  # for the eigenvectors; trained nets took 8 to 14
 
 
 def start_names(count: int) -> tuple[str, ...]:
     """The names of the first `count` starts; beyond the ninth all are random."""
-    more = (f"random {index}" for index in range(4, count - len(NAMES) + 4))
-    return (*NAMES, *more)[:count]
+    more = (f"random {index}" for index in range(4, count - len(START_NAMES) + 4))
+    return (*START_NAMES, *more)[:count]
 
 
 def eigenvector_count(count: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the intervals of all estimators
 MIN_DRAWS = 16  # fewer draws are not regressed on the control variate, and their standard errors end no sampling
 
 

@@ -17,7 +17,7 @@ from landscape.algorithms.lanczos import lanczos
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.operators.base import LinearOperator
 
-SPARE_ROWS = 2  # of the basis beyond the products, so that no restart is needed
+CONTROL_SPARE_ROWS = 2  # of the basis beyond the products, so that no restart is needed
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def krylov_space(
     count = min(products, operator.size)
     wanted = WantedPairs(count, "magnitude", tol=0.0, confirm=0)
     yield from lanczos.lanczos(
-        operator, wanted, seed=seed, max_basis=count + SPARE_ROWS, max_products=count, resume=resume
+        operator, wanted, seed=seed, max_basis=count + CONTROL_SPARE_ROWS, max_products=count, resume=resume
     )
 
 

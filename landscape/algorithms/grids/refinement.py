@@ -23,7 +23,7 @@ RELATIVE_FACTOR = 5  # an error relative to the value may be so many times the t
 NEIGHBORS = 60  # evaluated points from which one value is interpolated, if there are more than MAX_JOINT_POINTS
 MAX_JOINT_POINTS = 400  # up to so many points, one system of equations for all of them is as fast
 
-Index = tuple[int, ...]
+GridIndex = tuple[int, ...]
 Cell = tuple[tuple[int, int], ...]  # first and last index along each axis
 
 
@@ -40,8 +40,8 @@ class RefinedGrid:
 
 
 def refine(
-    shape: tuple[int, ...], tol: float, also: Sequence[Index] = ()
-) -> Generator[list[Index], Sequence[float], RefinedGrid]:
+    shape: tuple[int, ...], tol: float, also: Sequence[GridIndex] = ()
+) -> Generator[list[GridIndex], Sequence[float], RefinedGrid]:
     """Yields the points to be evaluated next and is sent their values; `tol` is the error relative to the range.
 
     The grid has one or two axes. The points in `also` are always evaluated. Nothing is interpolated beside values that
@@ -51,7 +51,7 @@ def refine(
     ticks = [sorted({*range(0, length, CELL_STEPS), length - 1}) for length in shape]
     cells: list[Cell] = list(product(*(list(pairwise(axis)) or [(0, 0)] for axis in ticks)))
     gaps: dict[Cell, float] = {}  # of closed cells
-    lattice: list[Index] = sorted({*product(*ticks), *also})
+    lattice: list[GridIndex] = sorted({*product(*ticks), *also})
     grid.record(lattice, (yield lattice))
     guess = grid.guess()
     while cells:
@@ -90,7 +90,7 @@ class _Grid:
     values: np.ndarray
     known: np.ndarray
 
-    def record(self, points: Sequence[Index], values: Sequence[float]) -> None:
+    def record(self, points: Sequence[GridIndex], values: Sequence[float]) -> None:
         """Stores the values of points."""
         for point, value in zip(points, values, strict=True):
             self.values[point], self.known[point] = value, True
@@ -102,7 +102,7 @@ class _Grid:
         guessed[~self.known] = interpolate(self.values, self.known, missing)
         return guessed
 
-    def tests(self, cell: Cell) -> list[Index]:
+    def tests(self, cell: Cell) -> list[GridIndex]:
         """The points at which a cell is tested: its center, and the middle of each side on the grid's border."""
         center = _center(cell)
         points = {center}
@@ -132,7 +132,7 @@ class _Grid:
         return RefinedGrid(self.guess(), self.known, np.where(self.known, 0, estimates))
 
 
-def interpolate(values: np.ndarray, known: np.ndarray, points: Sequence[Index]) -> np.ndarray:
+def interpolate(values: np.ndarray, known: np.ndarray, points: Sequence[GridIndex]) -> np.ndarray:
     """Values at `points` by cubic radial basis functions through the finite known values; NaN if they are too few."""
     from scipy.interpolate import RBFInterpolator
 
@@ -164,7 +164,7 @@ def interpolate_linearly(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _center(cell: Cell) -> Index:
+def _center(cell: Cell) -> GridIndex:
     return tuple((first + last) // 2 for first, last in cell)
 
 
@@ -172,7 +172,7 @@ def _inside(cell: Cell) -> tuple[slice, ...]:
     return tuple(slice(first, last + 1) for first, last in cell)
 
 
-def _corners(cell: Cell) -> list[Index]:
+def _corners(cell: Cell) -> list[GridIndex]:
     """The corners of the cells that a cell is divided into."""
     return list(product(*({first, center, last} for (first, last), center in zip(cell, _center(cell), strict=True))))
 

@@ -36,5 +36,6 @@ def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) ->
     return image
 
 
-def _dot(one: Tensor, other: Tensor) -> float:
-    return float(torch.sum(one.double() * other))
+def _dot(left: Tensor, right: Tensor) -> float:
+    """The inner product, summed in float64."""
+    return float(torch.sum(left.double() * right))

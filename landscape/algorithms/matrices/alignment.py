@@ -18,11 +18,11 @@ from landscape.network.permutations import PermutationGroup
 MAX_SWEEPS = 100  # far more than the few after which nothing changes
 RANDOM_STARTS = 10  # on 60 pairs of small nets they raised the number of optima found from 32 to 55
 MAX_UNITS_OF_RANDOM_STARTS = 512  # of a group: larger assignments take more than some hundredths of a second
-Tensors = Mapping[str, Tensor]
+WeightTensors = Mapping[str, Tensor]
 
 
 def match_units(
-    here: Tensors, there: Tensors, groups: Sequence[PermutationGroup], weights: Container[str]
+    here: WeightTensors, there: WeightTensors, groups: Sequence[PermutationGroup], weights: Container[str]
 ) -> dict[str, Tensor]:
     """The tensors of `there`, with units permuted so that its `weights` are close to those of `here`.
 
@@ -37,7 +37,7 @@ def match_units(
     return max((matching.ascend(start) for start in starts), key=matching.nearness)
 
 
-def permute_units(tensors: Tensors, group: PermutationGroup, order: Tensor) -> dict[str, Tensor]:
+def permute_units(tensors: WeightTensors, group: PermutationGroup, order: Tensor) -> dict[str, Tensor]:
     """The tensors with unit i of the group replaced by unit `order[i]`, wherever it occurs."""
     changed = dict(tensors)
     for (name, axis), positions in group.places.items():
@@ -47,7 +47,7 @@ def permute_units(tensors: Tensors, group: PermutationGroup, order: Tensor) -> d
     return changed
 
 
-def _shuffle(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) -> dict[str, Tensor]:
+def _shuffle(tensors: WeightTensors, groups: Sequence[PermutationGroup], draw: int) -> dict[str, Tensor]:
     """The same net with the units of every group in random order."""
     shuffled = dict(tensors)
     for number, group in enumerate(groups):
@@ -60,11 +60,11 @@ def _shuffle(tensors: Tensors, groups: Sequence[PermutationGroup], draw: int) ->
 class _Matching:
     """The net to match, the groups of units that may be permuted, and the names of the tensors that count."""
 
-    here: Tensors
+    here: WeightTensors
     groups: Sequence[PermutationGroup]
     weights: Container[str]
 
-    def first_sweep(self, there: Tensors) -> dict[str, Tensor]:
+    def first_sweep(self, there: WeightTensors) -> dict[str, Tensor]:
         """Matches group after group by the weights between it and the groups before it."""
         matched = dict(there)
         for number, group in enumerate(self.groups):
@@ -73,7 +73,7 @@ class _Matching:
             matched = self._step(matched, group, earlier or set(group.places))
         return matched
 
-    def ascend(self, there: Tensors) -> dict[str, Tensor]:
+    def ascend(self, there: WeightTensors) -> dict[str, Tensor]:
         """Sweeps over the groups until the nets come no closer to each other."""
         best, nearest = dict(there), self.nearness(there)
         for _ in range(MAX_SWEEPS):
@@ -86,12 +86,12 @@ class _Matching:
             best, nearest = following, nearness
         return best
 
-    def nearness(self, there: Tensors) -> float:
+    def nearness(self, there: WeightTensors) -> float:
         """<theta_a, theta_b>, float64."""
         names = sorted({name for group in self.groups for name, _ in group.places if name in self.weights})
         return sum(float(torch.sum(_exact(self.here[name]) * _exact(there[name]))) for name in names)
 
-    def _step(self, there: Tensors, group: PermutationGroup, places: set[tuple[str, int]]) -> dict[str, Tensor]:
+    def _step(self, there: WeightTensors, group: PermutationGroup, places: set[tuple[str, int]]) -> dict[str, Tensor]:
         """The best assignment of one group's units by the weights at some of its places, all other groups unchanged."""
         from scipy.optimize import linear_sum_assignment
 

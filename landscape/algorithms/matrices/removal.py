@@ -72,8 +72,8 @@ class RemovalMethod(ABC):
 
     def energy(self, left: Tensor) -> float:
         """The share of `left` in the sum of squares of the weight; 1 for a weight of zeros."""
-        every = float(self.weight.square().sum())
-        return float(left.square().sum()) / every if every else 1.0
+        whole = float(self.weight.square().sum())
+        return float(left.square().sum()) / whole if whole else 1.0
 
 
 class RotatedComponents(RemovalMethod):

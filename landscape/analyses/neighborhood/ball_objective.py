@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.ascent.ascent import Evaluate
+from landscape.algorithms.ascent.ascent import EvaluateRows
 from landscape.analyses.neighborhood.perturbation import Perturbation
 from landscape.errors import NumericalError
 from landscape.evaluation import points
@@ -30,7 +30,7 @@ class BallObjective:
 
     base: float
     slope: Tensor
-    evaluate: Evaluate
+    evaluate: EvaluateRows
     width: int
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from landscape.algorithms.ascent.ascent import AscentState, Evaluate, ascend
+from landscape.algorithms.ascent.ascent import AscentState, EvaluateRows, ascend
 from landscape.algorithms.ascent.ball import Ball
 from landscape.algorithms.snapshots import restore, snapshot
 
 SPECTRUM = torch.tensor([9.0, 8.5, 4.0, 1.0, -3.0, -20.0], dtype=torch.float64)
 
 
-def form(values: Tensor) -> Evaluate:
+def form(values: Tensor) -> EvaluateRows:
     """x' diag(values) x / 2."""
 
     def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
@@ -23,7 +23,9 @@ def form(values: Tensor) -> Evaluate:
     return evaluate
 
 
-def finished(evaluate: Evaluate, ball: Ball, starts: Tensor, steps: int = 100, rows_per_call: int = 1) -> AscentState:
+def finished(
+    evaluate: EvaluateRows, ball: Ball, starts: Tensor, steps: int = 100, rows_per_call: int = 1
+) -> AscentState:
     *_, state = ascend(evaluate, ball, starts.clone(), 0.0, steps=steps, rows_per_call=rows_per_call)
     return state
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
+from landscape.algorithms.estimators.averaging import CONFIDENCE
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState
 from landscape.network.space import ParameterGroup
 
-CONFIDENCE = 0.95
 # XTrace's values share their images. The ratio of the true error to that of independent values was 1.03 to 1.47 over
 # 18 designed spectra and sizes.
 XTRACE_ERROR_FACTOR = 2**0.5

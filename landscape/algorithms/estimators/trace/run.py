@@ -7,7 +7,7 @@ from functools import partial
 
 from landscape.algorithms.estimators.trace.schedule import StepName, count, forecast, next_step
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState, initial_state
-from landscape.algorithms.estimators.trace.steps import STEPS, TraceProblem
+from landscape.algorithms.estimators.trace.steps import TRACE_STEPS, TraceProblem
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -24,7 +24,7 @@ def estimate_trace(
     problem = TraceProblem(operator, groups, seed)
     state = resume or initial_state(operator.like, operator.size, len(groups), goal)
     while (name := _following(state, goal)) is not None:
-        state = STEPS[name](problem, state, goal.max_products - state.products)
+        state = TRACE_STEPS[name](problem, state, goal.max_products - state.products)
         yield state
 
 

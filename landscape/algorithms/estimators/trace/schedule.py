@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
+from landscape.algorithms.estimators.averaging import CONFIDENCE
 from landscape.algorithms.estimators.trace.estimates import (
-    CONFIDENCE,
     MIN_VALUES,
     XTRACE_ERROR_FACTOR,
     goal_reached,
@@ -135,6 +135,8 @@ def fit_decay(history: np.ndarray) -> float:
     """p of spread ~ s^-p, by least squares over rounds `(n, 2)` of s and spread, with a prior while they are few."""
     if not (history[:, 1] > 0).all():
         return DECAY_PRIOR
-    place = np.log(history[:, 0]) - np.log(history[:, 0]).mean()
-    slope = (DECAY_PRIOR * DECAY_PRIOR_WEIGHT - place @ np.log(history[:, 1])) / (DECAY_PRIOR_WEIGHT + place @ place)
+    centered = np.log(history[:, 0]) - np.log(history[:, 0]).mean()
+    slope = (DECAY_PRIOR * DECAY_PRIOR_WEIGHT - centered @ np.log(history[:, 1])) / (
+        DECAY_PRIOR_WEIGHT + centered @ centered
+    )
     return float(np.clip(slope, 0.0, MAX_DECAY))

@@ -54,7 +54,7 @@ def add_sketch(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
             rank += 1
     added = state.basis[state.rank : rank]
     product = _require_finite(operator.matmat(added.T)).T if len(added) else added
-    rows, every = state.basis[:rank], state.probes[: first + count]
+    rows, drawn = state.basis[:rank], state.probes[: first + count]
     projected = np.zeros((rank, rank))
     projected[: state.rank, : state.rank] = state.projected
     projected[:, state.rank :] = _dot(rows, product)
@@ -66,7 +66,7 @@ def add_sketch(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
     after = replace(
         state,
         quadratics=np.concatenate([state.quadratics, (fresh.double() * image).sum(dim=1).cpu().numpy()]),
-        overlaps=np.concatenate([np.hstack([state.overlaps, _dot(rows[: state.rank], fresh)]), _dot(added, every)]),
+        overlaps=np.concatenate([np.hstack([state.overlaps, _dot(rows[: state.rank], fresh)]), _dot(added, drawn)]),
         images=images,
         projected=projected,
         block_sketch=state.block_sketch + _block_sketch(groups, added, product),
@@ -119,7 +119,9 @@ def sum_diagonal(problem: TraceProblem, state: TraceState, left: int) -> TraceSt
     return replace(state, diagonal=diagonal, columns=first + count, products=state.products + count)
 
 
-STEPS: Mapping[StepName, Step] = MappingProxyType({"sketch": add_sketch, "probe": add_probes, "diagonal": sum_diagonal})
+TRACE_STEPS: Mapping[StepName, Step] = MappingProxyType(
+    {"sketch": add_sketch, "probe": add_probes, "diagonal": sum_diagonal}
+)
 
 
 def _block_sketch(groups: Sequence[ParameterGroup], rows: Tensor, images: Tensor) -> np.ndarray:
