@@ -26,7 +26,7 @@ def found(rises: list[list[list[float]]], weights: tuple[float, ...] = (1.0, 1.0
     )
 
 
-def test_the_centre_is_in_the_ball() -> None:
+def test_the_center_is_in_the_ball() -> None:
     assert found([[[-1.0, -2.0]]]).largest().tolist() == [[0.0]]
 
 

@@ -25,7 +25,7 @@ class TestSharpness(AnalysisContract):
         return Objective(tanh_net(), [classification], "cross_entropy")
 
 
-class TestSharpnessOfNormalisedLogits(AnalysisContract):
+class TestSharpnessOfNormalizedLogits(AnalysisContract):
     @pytest.fixture
     def analysis(self) -> Sharpness:
         return Sharpness(norm="linf", logit_norm="l2", starts=3, steps=3, draws=12, rtol=5.0, max_draws=40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Objective, Surface
+from landscape.analyses.surfaces.grid_phase import EVALUATED, NOT_A_NUMBER, Grid, GridTask, evaluate_grid
 from landscape.analyses.surfaces.result import SurfaceResult
+from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.sweep import Plane
 
 Data = tuple[Tensor, Tensor]
 
@@ -24,7 +28,7 @@ def measured(objective: Objective, **options: Any) -> SurfaceResult:
 
 
 @pytest.mark.parametrize("grid", ["19", "51"])
-def test_the_centre_and_its_curvature_are_never_interpolated(grid: str) -> None:
+def test_the_center_and_its_curvature_are_never_interpolated(grid: str) -> None:
     objective = landscape.load(SAMPLES / "digits-noisy.pt", limit=100)
     whole = measured(objective, grid=f"{grid}x3", adaptive=False, trial=False)
     some = measured(objective, grid=f"{grid}x3", adaptive=True, trial=False)
@@ -75,3 +79,70 @@ def test_nan_is_a_result_with_a_status_and_is_not_evaluated_again(classification
     assert not whole.trouble()
     assert np.isnan(state["plane 0.values"]).any()
     assert state["plane 0.done"].all()
+
+
+class Bowl:
+    """A stand-in for a sweep: 1 + alpha^2 + beta^2, NaN beyond 3; it counts its points."""
+
+    columns = ("loss", "accuracy")
+    settings = PassSettings()
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, ...]] = []
+
+    def evaluate(self, plane: Plane, points: list[tuple[float, ...]]) -> np.ndarray:
+        self.seen += points
+        losses = np.array([1 + sum(x**2 for x in point) for point in points])
+        return np.stack([np.where(losses > 3, np.nan, losses), losses / 10], axis=1)
+
+
+def task(tol: float | None = None, exact: float | None = None) -> GridTask:
+    axis = np.linspace(-1.5, 1.5, 7)
+    return GridTask(Plane((torch.ones(2), torch.ones(2))), (axis, axis), tol, exact, before=10, total=100, name="p, ")
+
+
+def evaluated(sweep: Any, work: GridTask, saved: dict[str, np.ndarray]) -> tuple[list[Any], Grid]:
+    steps, grid = drained(evaluate_grid(sweep, work, saved))
+    return steps, grid
+
+
+def test_every_point_is_evaluated_once_and_nan_has_its_status() -> None:
+    sweep = Bowl()
+    steps, grid = evaluated(sweep, task(), {})
+    assert len(sweep.seen) == len(set(sweep.seen)) == 49
+    assert (grid.status == np.where(np.isnan(grid.values[0]), NOT_A_NUMBER, EVALUATED)).all()
+    assert np.isnan(grid.values[0, 0, 0])
+    assert grid.evaluations == 49
+    assert [step.done for step in steps] == [26, 42, 58, 59]  # 16 points each, after 10 of earlier planes
+    assert steps[0].note == "p, 16 of 49 points"
+
+
+def test_the_center_takes_the_exact_loss_over() -> None:
+    _, grid = evaluated(Bowl(), task(exact=0.875), {})
+    assert task().center == (3, 3)
+    assert grid.values[0, 3, 3] == 0.875
+
+
+def test_a_snapshot_spares_its_points() -> None:
+    steps, whole = evaluated(Bowl(), task(), {})
+    running = evaluate_grid(Bowl(), task(), {})  # type: ignore[arg-type]
+    next(running)
+    state = dict(next(running).state())
+    sweep = Bowl()
+    rest, again = evaluated(sweep, task(), state)
+    assert len(sweep.seen) == 49 - 32
+    assert np.array_equal(again.values, whole.values, equal_nan=True)
+    assert len(rest) == len(steps) - 2
+
+
+def test_interpolated_points_have_an_error_and_the_center_s_neighbors_are_evaluated() -> None:
+    axis = np.linspace(-1, 1, 33)
+    work = replace(task(tol=0.01), coordinates=(axis, axis))
+    sweep = Bowl()
+    _, grid = evaluated(sweep, work, {})
+    assert grid.errors is not None
+    assert grid.evaluations == len(sweep.seen) < 33 * 33
+    assert (grid.status[16, 15:18] == EVALUATED).all()
+    exact = 1 + axis**2 + axis[:, None] ** 2
+    assert np.abs(grid.values[0] - exact).max() <= 0.01 * np.ptp(exact)
+    assert (grid.errors[grid.status == EVALUATED] == 0).all()

@@ -107,7 +107,7 @@ def test_every_moment_can_be_resumed_bit_for_bit(classification: Data, monkeypat
             assert same(drained(analysis.measure(objective, resume=state))[1], whole)
 
 
-def test_the_centre_is_the_plain_loss_whatever_the_way(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_center_is_the_plain_loss_whatever_the_way(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     exact, chosen = float(objective.value()), []
     for size in range(1, 24):
