@@ -17,7 +17,7 @@ from torch import Tensor
 
 import landscape
 from landscape.analyses import ANALYSES
-from landscape.gates import measuring as checking
+from landscape.gates import measuring
 from landscape.gates.entry import Entry
 from landscape.gates.policy import DEFAULT_OPTIONS, parse_policy
 from landscape.objective import Objective
@@ -72,8 +72,8 @@ def guises(name: str) -> dict[str, dict[str, float]]:
     analyses = [record_from_settings(KINDS[one], DEFAULT_OPTIONS[one]) for one in rules.analyses]
 
     def measured(load: Callable[[], Objective], seed: int = 0) -> Entry:
-        work = checking.MeasurementSetup([checking.with_seed_offset(analysis, seed) for analysis in analyses])
-        return checking.measure_entry(name, load, rules, work)
+        work = measuring.MeasurementSetup([measuring.with_seed_offset(analysis, seed) for analysis in analyses])
+        return measuring.measure_entry(name, load, rules, work)
 
     def rounded(change: Callable[[Tensor], Tensor]) -> Callable[[], Objective]:
         def load() -> Objective:

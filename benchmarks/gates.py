@@ -23,8 +23,7 @@ from train import fresh, loss_of, sam_step, shuffled, stacked
 
 from landscape.analyses import ANALYSES
 from landscape.errors import EXIT_INCONCLUSIVE, EXIT_REGRESSION
-from landscape.gates import baseline
-from landscape.gates import measuring as checking
+from landscape.gates import baseline, measuring
 from landscape.gates.baseline import Baseline
 from landscape.gates.entry import Entry
 from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, Policy, parse_policy
@@ -90,11 +89,11 @@ def trained(recipe: Recipe, seed: int) -> nn.Module:
 def measured(recipe: Recipe, seed: int, rules: Policy) -> Entry:
     """The checkpoint's readings, with the options of a gate."""
     kinds = {analysis.name: analysis for analysis in ANALYSES}
-    work = checking.MeasurementSetup(
+    work = measuring.MeasurementSetup(
         [record_from_settings(kinds[name], DEFAULT_OPTIONS[name]) for name in rules.analyses]
     )
     model = trained(recipe, seed)
-    return checking.measure_entry(f"seed-{seed:02}", lambda: Objective(model, digits(), "cross_entropy"), rules, work)
+    return measuring.measure_entry(f"seed-{seed:02}", lambda: Objective(model, digits(), "cross_entropy"), rules, work)
 
 
 def pairs(

@@ -208,13 +208,13 @@ def translate_aliases(record: type, values: Mapping[str, Any]) -> dict[str, Any]
         f.name: about for f in dataclasses.fields(record) if isinstance(about := f.metadata.get(METADATA_KEY), Option)
     }
     names = {alias: name for name, about in abouts.items() for alias in about.aliases}
-    found: dict[str, Any] = {}
-    for given, value in values.items():
-        name = names.get(given, given)
-        if name in found or (given != name and name in values):
-            raise UsageError(f"{name} is given twice, once as {given}", fix=f"{flag(name)} alone")
-        found[name] = _current_value(abouts[name].value_aliases, value) if name in abouts else value
-    return found
+    translated: dict[str, Any] = {}
+    for spelling, value in values.items():
+        name = names.get(spelling, spelling)
+        if name in translated or (spelling != name and name in values):
+            raise UsageError(f"{name} is given twice, once as {spelling}", fix=f"{flag(name)} alone")
+        translated[name] = _current_value(abouts[name].value_aliases, value) if name in abouts else value
+    return translated
 
 
 def _current_value(aliases: Mapping[str, str] | None, value: Any) -> Any:

@@ -50,11 +50,11 @@ def read_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a file, checked and with files found from anywhere; raises UsageError for what is wrong."""
     shared = _top_level_options()
     options = {key: value for key, value in values.items() if not isinstance(value, dict) or key in shared}
-    found = _read_top_level(path, options, shared)
+    settings = _read_top_level(path, options, shared)
     for name, table in values.items():
         if name not in options:
-            found[name] = _read_check(path, table) if name == CHECK else _read_command(path, name, table)
-    return found
+            settings[name] = _read_check(path, table) if name == CHECK else _read_command(path, name, table)
+    return settings
 
 
 def refuse_flag_only(path: Path, key: str, options: Iterable[Described[Option]]) -> None:
@@ -96,12 +96,12 @@ def _read_top_level(path: Path, values: Mapping[str, Any], shared: Mapping[str, 
         for field in described_fields(analysis, Option):
             for name in (field.name, *field.about.aliases):
                 homes.setdefault(name, []).append(f"[{analysis.name}]")
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, value in translate_aliases(Conditions, values).items():
         if key == CHECKPOINT:
-            found[key] = _paths(path.parent, value)
+            settings[key] = _paths(path.parent, value)
         elif key in known:
-            found[key] = locate(path.parent, shared[key], value)
+            settings[key] = locate(path.parent, shared[key], value)
         elif key in homes:
             raise UsageError(
                 f"{path}: the setting {key} belongs to a command", fix=f"put it below a line {' or '.join(homes[key])}"
@@ -110,7 +110,7 @@ def _read_top_level(path: Path, values: Mapping[str, Any], shared: Mapping[str, 
             refuse_flag_only(path, key, shared.values())
             listed = sorted(known - {name for name, field in shared.items() if field.about.shared})
             raise UsageError(f"{path}: there is no setting {suggest(key, listed)}", fix=f"one of {', '.join(listed)}")
-    return found
+    return settings
 
 
 def _read_command(path: Path, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,19 +131,19 @@ def _read_check(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     own = Table(path, CHECK, (Gate, Conditions))
     texts = {name for name, field in own.options().items() if field.about.kind == "pairs"}
     inner = {key: value for key, value in table.items() if isinstance(value, dict) and key not in texts}
-    found = own.read({key: value for key, value in table.items() if key not in inner})
+    settings = own.read({key: value for key, value in table.items() if key not in inner})
     analyses = {analysis.name: analysis for analysis in ANALYSES}
     for key, value in inner.items():
         if key == METRIC_TABLE:  # the policy reads it
-            found[key] = value
+            settings[key] = value
         elif key in analyses:
-            found[key] = Table(path, f"{CHECK}.{key}", (analyses[key],)).read(value)
+            settings[key] = Table(path, f"{CHECK}.{key}", (analyses[key],)).read(value)
         else:
             tables = [METRIC_TABLE, *analyses]
             raise UsageError(
                 f"{path}: [{CHECK}] has no table {suggest(key, tables)}", fix=f"one of {', '.join(sorted(tables))}"
             )
-    return found
+    return settings
 
 
 def _paths(folder: Path, value: Any) -> list[str]:

@@ -57,8 +57,8 @@ class Report:
     @property
     def summary(self) -> str:
         """The number of verdicts of each kind, in words."""
-        found = [verdict.status for verdict in self.verdicts]
-        counts = [f"{found.count(status)} {status}" for status in SIGNS if status in found]
+        statuses = [verdict.status for verdict in self.verdicts]
+        counts = [f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses]
         failed = [f"{len(self.failures)} not measured"] if self.failures else []
         return ", ".join([*failed, *counts])
 
@@ -117,12 +117,12 @@ def as_github(report: Report) -> str:
 
 def as_junit(report: Report) -> str:
     """JUnit XML, as GitLab and Jenkins read it: a case for each verdict."""
-    found = [verdict.status for verdict in report.verdicts]
+    statuses = [verdict.status for verdict in report.verdicts]
     counts = {
-        "tests": len(found) + len(report.failures),
-        "failures": found.count("regression"),
-        "errors": found.count("inconclusive") + len(report.failures),
-        "skipped": found.count("stale"),
+        "tests": len(statuses) + len(report.failures),
+        "failures": statuses.count("regression"),
+        "errors": statuses.count("inconclusive") + len(report.failures),
+        "skipped": statuses.count("stale"),
     }
     attributes = {name: str(count) for name, count in counts.items()}
     suites = ElementTree.Element("testsuites", attributes)
@@ -167,9 +167,11 @@ FORMATS: Mapping[str, Callable[[Report], str]] = {
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
-    found = verdict.comparison
+    comparison = verdict.comparison
     numbers = (
-        ("", "", "") if found is None else (f"{found.baseline:.6g}", f"{found.candidate:.6g}", describe_change(found))
+        ("", "", "")
+        if comparison is None
+        else (f"{comparison.baseline:.6g}", f"{comparison.candidate:.6g}", describe_change(comparison))
     )
     allowed = str(verdict.rule.tolerance) if verdict.rule else ""
     return verdict.checkpoint, verdict.metric, *numbers, allowed, verdict.status
@@ -192,23 +194,25 @@ def sentences(verdict: Verdict) -> Iterable[str]:
 
 
 def _document(verdict: Verdict) -> dict[str, Any]:
-    found, rule = verdict.comparison, verdict.rule
+    comparison, rule = verdict.comparison, verdict.rule
     numbers: dict[str, Any] = {}
-    if found is not None:
-        relative = (found.candidate - found.baseline) / abs(found.baseline) if found.baseline else math.nan
+    if comparison is not None:
+        relative = (
+            (comparison.candidate - comparison.baseline) / abs(comparison.baseline) if comparison.baseline else math.nan
+        )
         numbers = {
-            "baseline": found.baseline,
-            "candidate": found.candidate,
+            "baseline": comparison.baseline,
+            "candidate": comparison.candidate,
             "change": relative,
-            "gap": found.gap,
-            "gap_allowed": found.allowed,
-            "gap_standard_error": found.error,
-            "p": found.p_value,
+            "gap": comparison.gap,
+            "gap_allowed": comparison.allowed,
+            "gap_standard_error": comparison.error,
+            "p": comparison.p_value,
         }
     policy = (
         {} if rule is None else {"level": rule.level, "direction": rule.direction, "tolerance": str(rule.tolerance)}
     )
-    known = {name: value if value is None or math.isfinite(value) else None for name, value in numbers.items()}
+    finite = {name: value if value is None or math.isfinite(value) else None for name, value in numbers.items()}
     return {
         "metric": verdict.metric,
         "checkpoint": verdict.checkpoint,
@@ -217,7 +221,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "fix": verdict.fix,
         "notes": list(verdict.notes),
         **policy,
-        **known,
+        **finite,
     }
 
 

@@ -40,9 +40,9 @@ def missing_numbers(policy: Policy, entries: Sequence[Entry]) -> list[MissingNum
         for entry in entries
         for metric in policy.metrics
     ]
-    found = [(entry.name, str(metric), reason) for entry, metric, reason in checks if reason]
-    if found or policy.kind != "retrained":
-        return found
+    missing = [(entry.name, str(metric), reason) for entry, metric, reason in checks if reason]
+    if missing or policy.kind != "retrained":
+        return missing
     together = [(metric, not_comparable.too_few_checkpoints(metric, "baseline", entries)) for metric in policy.metrics]
     return [(f"{len(entries)} checkpoints", str(metric), reason) for metric, reason in together if reason]
 
@@ -51,13 +51,13 @@ def read_for_update(path: Path, policy: Policy) -> Baseline:
     """The baseline to be updated, empty if there is no file; raises UsageError if it is of another kind."""
     if not path.exists():
         return Baseline(policy.kind, [])
-    found = baseline.read_baseline(path)
-    if found.kind != policy.kind:
+    present = baseline.read_baseline(path)
+    if present.kind != policy.kind:
         raise UsageError(
-            f"{path} is a baseline for --kind {found.kind}, which would be lost",
+            f"{path} is a baseline for --kind {present.kind}, which would be lost",
             fix="--baseline FILE: one for each kind",
         )
-    return found
+    return present
 
 
 def update_baseline(

@@ -44,11 +44,11 @@ class Baseline:
 
         Earlier metrics of another run of the same analysis are dropped: they would seem to be part of the new run.
         """
-        held = {entry.name: entry for entry in self.entries}
-        merged = [_merge_entry(held.get(entry.name, entry), entry) for entry in entries]
-        if self.kind == "retrained" and held.keys() != {entry.name for entry in entries}:
+        earlier = {entry.name: entry for entry in self.entries}
+        merged = [_merge_entry(earlier.get(entry.name, entry), entry) for entry in entries]
+        if self.kind == "retrained" and earlier.keys() != {entry.name for entry in entries}:
             return replace(self, entries=entries)
-        return replace(self, entries=list({**held, **{entry.name: entry for entry in merged}}.values()))
+        return replace(self, entries=list({**earlier, **{entry.name: entry for entry in merged}}.values()))
 
 
 def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
@@ -85,15 +85,15 @@ def read_baseline(path: Path, kind: Kind | None = None) -> Baseline:
     except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"{path} is not a baseline: {error}", fix=DAMAGED_FIX) from error
     try:
-        found = _baseline(document, path)
+        baseline = _baseline(document, path)
     except DAMAGE_ERRORS as error:
         raise OutputError(f"{path} is not a baseline: {type(error).__name__} {error}", fix=DAMAGED_FIX) from error
-    if kind is not None and found.kind != kind:
+    if kind is not None and baseline.kind != kind:
         raise UsageError(
-            f"{path} was written for --kind {found.kind}, and this is {kind}",
-            fix=f"--kind {found.kind}, or --baseline FILE: one for each kind",
+            f"{path} was written for --kind {baseline.kind}, and this is {kind}",
+            fix=f"--kind {baseline.kind}, or --baseline FILE: one for each kind",
         )
-    return found
+    return baseline
 
 
 # -- to text -------------------------------------------------------------------------------------------------------
@@ -130,15 +130,15 @@ def _table(name: str, rows: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reading(reading: Reading) -> dict[str, Any]:
-    found: dict[str, Any] = {"value": _round_to_digits(reading.value)}
+    row: dict[str, Any] = {"value": _round_to_digits(reading.value)}
     if reading.error is not None:
-        found["error"] = _round_to_digits(reading.error)
+        row["error"] = _round_to_digits(reading.error)
     if reading.draws:
-        found["draws"] = [_round_to_digits(draw) for draw in reading.draws]
-    found |= {name: _round_to_digits(getattr(reading, name)) for name in ("floor", "asked") if getattr(reading, name)}
+        row["draws"] = [_round_to_digits(draw) for draw in reading.draws]
+    row |= {name: _round_to_digits(getattr(reading, name)) for name in ("floor", "asked") if getattr(reading, name)}
     if reading.not_unique:
-        found["ambiguous"] = reading.not_unique
-    return found
+        row["ambiguous"] = reading.not_unique
+    return row
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -166,37 +166,37 @@ def _baseline(document: Any, path: Path) -> Baseline:
     return Baseline(document["kind"], [_entry(name, held) for name, held in document["checkpoints"].items()])
 
 
-def _entry(name: str, held: Mapping[str, Any]) -> Entry:
-    runs = {analysis: _as_run(analysis, run) for analysis, run in held["runs"].items()}
-    readings = {current_name(metric): _as_reading(reading) for metric, reading in held["metrics"].items()}
+def _entry(name: str, table: Mapping[str, Any]) -> Entry:
+    runs = {analysis: _as_run(analysis, run) for analysis, run in table["runs"].items()}
+    readings = {current_name(metric): _as_reading(reading) for metric, reading in table["metrics"].items()}
     lacking = [metric for metric in readings if metric.partition(".")[0] not in runs]
     if lacking:
         raise ValueError(f"{lacking[0]} has no run")
-    return Entry(name, str(held["sha256"]), runs, readings)
+    return Entry(name, str(table["sha256"]), runs, readings)
 
 
-def _as_run(analysis: str, held: Mapping[str, Any]) -> Run:
-    known = {field.name: held[field.name] for field in fields(Run)}
-    if known["analysis"] != analysis:
-        raise ValueError(f"the run of {analysis} is of {known['analysis']!r}")
-    wrong = [name for name in ("fingerprint", "environment") if not isinstance(known[name], dict)]
-    if wrong or not isinstance(known["device"], str):
+def _as_run(analysis: str, table: Mapping[str, Any]) -> Run:
+    values = {field.name: table[field.name] for field in fields(Run)}
+    if values["analysis"] != analysis:
+        raise ValueError(f"the run of {analysis} is of {values['analysis']!r}")
+    wrong = [name for name in ("fingerprint", "environment") if not isinstance(values[name], dict)]
+    if wrong or not isinstance(values["device"], str):
         raise ValueError(f"{(*wrong, 'device')[0]} of {analysis}")
-    loss = math.nan if held["loss"] is None else float(held["loss"])
-    return Run(**{**known, "loss": loss, "parameters": int(held["parameters"]), "params": tuple(held["params"])})
+    loss = math.nan if table["loss"] is None else float(table["loss"])
+    return Run(**{**values, "loss": loss, "parameters": int(table["parameters"]), "params": tuple(table["params"])})
 
 
-def _as_reading(held: Mapping[str, Any]) -> Reading:
-    unknown = held.keys() - {"value", "error", "draws", "floor", "asked", "ambiguous"}
+def _as_reading(table: Mapping[str, Any]) -> Reading:
+    unknown = table.keys() - {"value", "error", "draws", "floor", "asked", "ambiguous"}
     if unknown:
         raise ValueError(f"a metric has {sorted(unknown)[0]!r}")
     return Reading(
-        _finite(held["value"]),
-        _positive(held["error"]) if "error" in held else None,
-        tuple(_finite(draw) for draw in held.get("draws", ())),
-        _positive(held.get("floor", 0.0)),
-        _positive(held.get("asked", 0.0)),
-        not_unique=str(held.get("ambiguous", "")),
+        _finite(table["value"]),
+        _positive(table["error"]) if "error" in table else None,
+        tuple(_finite(draw) for draw in table.get("draws", ())),
+        _positive(table.get("floor", 0.0)),
+        _positive(table.get("asked", 0.0)),
+        not_unique=str(table.get("ambiguous", "")),
     )
 
 
@@ -214,10 +214,10 @@ def _positive(number: Any) -> float:
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object, if no key stands in it twice, as after a bad merge; else raises ValueError."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    table = dict(pairs)
+    if len(table) < len(pairs):
         raise ValueError(f"{next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)!r} stands twice")
-    return found
+    return table
 
 
 def _refuse_constant(constant: str) -> None:

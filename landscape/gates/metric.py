@@ -36,13 +36,13 @@ class Metric:
         >>> Metric.parse("eig.eigenvalues[0]").field
         'eigenvalues'
         """
-        found = METRIC_PATTERN.fullmatch(text.strip())
-        if found is None:
+        match = METRIC_PATTERN.fullmatch(text.strip())
+        if match is None:
             raise UsageError(
                 f"{safe_excerpt(text)} names no number",
                 fix='"eig.eigenvalues[0]", in quotes where it is a TOML key: landscape check --list',
             )
-        name, field = found["analysis"], found["field"]
+        name, field = match["analysis"], match["field"]
         if name not in RESULT_TYPES:
             raise UsageError(
                 f"there is no analysis {suggest(safe_excerpt(name), RESULT_TYPES)}", fix="landscape check --list"
@@ -53,7 +53,7 @@ class Metric:
                 f"{name} has no number {suggest(safe_excerpt(field), fields)}", fix="landscape check --list"
             )
         about = fields[field]
-        place = tuple(word.strip() for word in found["place"].split(",")) if found["place"] else ()
+        place = tuple(word.strip() for word in match["place"].split(",")) if match["place"] else ()
         dims = about.dims if isinstance(about, Array) else ()
         if not min(len(dims), 1) <= len(place) <= len(dims):
             example = f"{name}.{field}" + (f"[{', '.join('0' * len(dims))}]" if dims else "")
@@ -97,11 +97,11 @@ def current_name(metric: str) -> str:
 
 def number_fields(kind: type[Result]) -> dict[str, Scalar | Array]:
     """The fields of a result that hold numbers, by name; coordinates of arrays are not among them."""
-    found: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
+    fields: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
     for field in described_fields(kind, Array):
         if not field.about.words and field.about.dims != (field.name,):
-            found[field.name] = field.about
-    return found
+            fields[field.name] = field.about
+    return fields
 
 
 def describes_run(metric: Metric) -> bool:
@@ -117,29 +117,29 @@ def describes_run(metric: Metric) -> bool:
 
 def read_metric(result: Result, metric: Metric) -> Reading:
     """The metric in a result; `not_gateable` says so if it is not there."""
-    place = _find_element(result, metric)
-    held = getattr(result, metric.field)
-    if isinstance(place, str) or held is None:
-        missing = place if isinstance(place, str) else f"the result holds no {metric.field}"
+    index = _find_element(result, metric)
+    values = getattr(result, metric.field)
+    if isinstance(index, str) or values is None:
+        missing = index if isinstance(index, str) else f"the result holds no {metric.field}"
         return Reading(math.nan, not_gateable=missing)
-    value = _element(held, place)
+    value = _element(values, index)
     gauge = gauge_of(type(result), metric.field)
     draws = getattr(result, gauge.draws) if gauge.draws else None
     error = getattr(result, gauge.error) if gauge.error else None
-    reason = result.not_gateable(metric.field, place)
+    reason = result.not_gateable(metric.field, index)
     if not reason and not math.isfinite(value):
         reason = f"it is {value}"
-    known = None if error is None else _element(error, place)
-    if not reason and known is not None and not math.isfinite(known):
-        reason = f"its error is {known}"
+    own_error = None if error is None else _element(error, index)
+    if not reason and own_error is not None and not math.isfinite(own_error):
+        reason = f"its error is {own_error}"
     return Reading(
         value,
-        known,
-        () if draws is None else tuple(float(draw[place]) for draw in draws),
+        own_error,
+        () if draws is None else tuple(float(draw[index]) for draw in draws),
         float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
         abs(value) * float(getattr(result, gauge.rtol) or 0.0) / ERRORS_IN_HALF_WIDTH if gauge.rtol else 0.0,
         reason,
-        result.not_unique(metric.field, place),
+        result.not_unique(metric.field, index),
     )
 
 
@@ -154,33 +154,33 @@ def metrics_of(result: Result) -> Iterator[Metric]:
     """The metrics that a result holds, without the elements of arrays of more than one dimension."""
     name = next(name for name, kind in RESULT_TYPES.items() if kind is type(result))
     for field, about in number_fields(type(result)).items():
-        held = getattr(result, field)
-        if held is None:
+        values = getattr(result, field)
+        if values is None:
             continue
         if isinstance(about, Scalar):
             yield Metric(name, field)
-        elif len(held.shape) == 1:
+        elif len(values.shape) == 1:
             labels = _labels(result, about.dims[0])
-            yield from (Metric(name, field, (labels[i] if labels else str(i),)) for i in range(len(held)))
+            yield from (Metric(name, field, (labels[i] if labels else str(i),)) for i in range(len(values)))
 
 
 def _find_element(result: Result, metric: Metric) -> tuple[int, ...] | str:
     """The index of the element in its array, or why there is no such element."""
-    held, about = getattr(result, metric.field), metric.about
-    if held is None or not isinstance(about, Array):
+    values, about = getattr(result, metric.field), metric.about
+    if values is None or not isinstance(about, Array):
         return ()
-    if held.ndim != len(metric.place):
-        return f"{metric.field} has {held.ndim} dimensions here: {metric.analysis}.{metric.field}{list(held.shape)}"
-    found = []
-    for word, dimension, length in zip(metric.place, about.dims[-held.ndim :], held.shape, strict=True):
+    if values.ndim != len(metric.place):
+        return f"{metric.field} has {values.ndim} dimensions here: {metric.analysis}.{metric.field}{list(values.shape)}"
+    indices = []
+    for word, dimension, length in zip(metric.place, about.dims[-values.ndim :], values.shape, strict=True):
         labels = _labels(result, dimension)
         if word in labels:
-            found.append(labels.index(word))
+            indices.append(labels.index(word))
         elif word.isdecimal() and int(word) < length:
-            found.append(int(word))
+            indices.append(int(word))
         else:
             return f"there is no [{word}] among the {length} of {metric.field}"
-    return tuple(found)
+    return tuple(indices)
 
 
 def _labels(result: Result, dimension: str) -> list[str]:
@@ -190,5 +190,5 @@ def _labels(result: Result, dimension: str) -> list[str]:
     return [str(label) for label in labels] if labels is not None and words is not None and words.kind == "U" else []
 
 
-def _element(held: Any, place: tuple[int, ...]) -> float:
-    return float(held[place]) if place else float(held)
+def _element(values: Any, index: tuple[int, ...]) -> float:
+    return float(values[index]) if index else float(values)

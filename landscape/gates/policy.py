@@ -76,19 +76,19 @@ def parse_policy(
     """
     default = Rule(Tolerance.parse(DEFAULT_TOLERANCES[kind] if tol is None else tol), alpha=alpha)
     named = DEFAULT_METRICS[kind] if metrics is None else metrics
-    given = named if isinstance(named, Mapping) else dict.fromkeys(named, "error")
+    values = named if isinstance(named, Mapping) else dict.fromkeys(named, "error")
     rules: dict[Metric, Rule] = {}
-    for name, value in given.items():
+    for name, value in values.items():
         metric = Metric.parse(name)
         if metric in rules:
             raise UsageError(f"{metric} is named twice", fix="one rule for each metric")
         rules[metric] = _parse_rule(name, value, default)
         if kind == "retrained" and rules[metric].direction == "decrease" and rules[metric].tolerance.share >= 1:
             raise UsageError(f"{name}: no value falls by {rules[metric].tolerance}", fix="a max_decrease below 100%")
-    found = Policy(kind, rules)
-    if not found.metrics:
+    policy = Policy(kind, rules)
+    if not policy.metrics:
         raise UsageError("no metric is checked", fix=f"name one: {DEFAULT_METRICS[kind][0]}")
-    return found
+    return policy
 
 
 def _parse_rule(name: str, value: Any, usual: Rule) -> Rule:

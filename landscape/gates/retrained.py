@@ -33,7 +33,7 @@ def compare_retrained(baseline: Sequence[float], candidate: Sequence[float], rul
     geometric = bool((mine > 0).all() and (theirs > 0).all())
     if geometric:
         mine, theirs = np.log(mine), np.log(theirs)
-    center, found = (float(np.exp(values.mean()) if geometric else values.mean()) for values in (theirs, mine))
+    center, value = (float(np.exp(values.mean()) if geometric else values.mean()) for values in (theirs, mine))
     rise = float(mine.mean() - theirs.mean())
     gap = worsening(rule.direction, rise)
     amount = rule.tolerance.of(center)
@@ -45,7 +45,7 @@ def compare_retrained(baseline: Sequence[float], candidate: Sequence[float], rul
     hidden = allowed < gap <= noise and gap > significant_difference(theirs, len(mine), rule.alpha / sides)
     words = "by the baseline's spread it is a regression, which the candidates' own spread hides" if hidden else ""
     too_uncertain = words or _scatter_problem(theirs, mine)
-    return Comparison(center, found, gap, allowed, error, noise, p_value, too_uncertain, geometric)
+    return Comparison(center, value, gap, allowed, error, noise, p_value, too_uncertain, geometric)
 
 
 def welch_error(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -91,8 +91,8 @@ def _log_amount(share: float, direction: Direction, rise: float) -> float:
 
 def _scatter_problem(baseline: np.ndarray, candidate: np.ndarray) -> str:
     """Why the candidates are too scattered, by an F test against the baseline's spread; "" if they are not."""
-    usual, found = baseline.var(ddof=1), candidate.var(ddof=1)
+    usual, own = baseline.var(ddof=1), candidate.var(ddof=1)
     most = float(fdtri(len(candidate) - 1, len(baseline) - 1, 1 - SPREAD_ALPHA))
-    if found <= most * usual:
+    if own <= most * usual:
         return ""
-    return f"the candidates' spread is {math.sqrt(found / usual) if usual else math.inf:.3g} times the baseline's"
+    return f"the candidates' spread is {math.sqrt(own / usual) if usual else math.inf:.3g} times the baseline's"

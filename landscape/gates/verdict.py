@@ -39,10 +39,10 @@ class Verdict:
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
     """1 if anything regressed, else 3 if anything is inconclusive, else 0."""
-    found = {verdict.status for verdict in verdicts}
-    if "regression" in found:
+    statuses = {verdict.status for verdict in verdicts}
+    if "regression" in statuses:
         return EXIT_REGRESSION
-    return EXIT_INCONCLUSIVE if "inconclusive" in found else 0
+    return EXIT_INCONCLUSIVE if "inconclusive" in statuses else 0
 
 
 def judge(
@@ -84,14 +84,14 @@ def judge_one(metric: Metric, rule: Rule, earlier: Entry | None, candidate: Entr
     name = str(metric)
     verdict = Verdict(name, candidate.name, "inconclusive", rule=rule)
     groups = {"candidate": candidate, "baseline": earlier}
-    if found := _first_reason(not_comparable.missing_reading(metric, group, entry) for group, entry in groups.items()):
-        return verdict.without_comparison(found)
+    if reason := _first_reason(not_comparable.missing_reading(metric, group, entry) for group, entry in groups.items()):
+        return verdict.without_comparison(reason)
     assert earlier is not None
     mine, theirs = candidate.runs[metric.analysis], earlier.runs[metric.analysis]
-    if found := _first_reason(
+    if reason := _first_reason(
         check(mine, theirs) for check in (not_comparable.different_measurements, not_comparable.different_losses)
     ):
-        return verdict.without_comparison(found)
+        return verdict.without_comparison(reason)
     readings = earlier.readings[name], candidate.readings[name]
     other = [] if _names_match(candidate, earlier) else [f"compared with {earlier.name}, the only one of the baseline"]
     notes = (*other, *mine.remarks(theirs))
@@ -105,72 +105,79 @@ def judge_group(metric: Metric, rule: Rule, baseline: Sequence[Entry], candidate
     verdict = Verdict(name, f"{len(candidates)} checkpoints", "inconclusive", rule=rule)
     groups = {"candidate": candidates, "baseline": baseline}
     every = [(group, entry) for group, entries in groups.items() for entry in entries]
-    if found := _first_reason(not_comparable.missing_reading(metric, group, entry) for group, entry in every):
-        return verdict.without_comparison(found)
-    if found := _first_reason(
+    if reason := _first_reason(not_comparable.missing_reading(metric, group, entry) for group, entry in every):
+        return verdict.without_comparison(reason)
+    if reason := _first_reason(
         not_comparable.too_few_checkpoints(metric, group, entries) for group, entries in groups.items()
     ):
-        return verdict.without_comparison(found)
-    if found := not_comparable.baseline_among_candidates(metric, baseline, candidates):
-        return verdict.without_comparison(found)
+        return verdict.without_comparison(reason)
+    if reason := not_comparable.baseline_among_candidates(metric, baseline, candidates):
+        return verdict.without_comparison(reason)
     mine, theirs = ([entry.runs[metric.analysis] for entry in entries] for entries in groups.values())
-    if found := _first_reason(
+    if reason := _first_reason(
         not_comparable.different_measurements(run, theirs[0], trained=True) for run in (*mine, *theirs)
     ):
-        return verdict.without_comparison(found)
-    if found := not_comparable.different_mean_losses(mine, theirs):
-        return verdict.without_comparison(found)
+        return verdict.without_comparison(reason)
+    if reason := not_comparable.different_mean_losses(mine, theirs):
+        return verdict.without_comparison(reason)
     earlier, now = ([entry.readings[name].value for entry in entries] for entries in (baseline, candidates))
     notes = tuple(dict.fromkeys(remark for run in mine for remark in run.remarks(theirs[0])))
     compared = replace(verdict, comparison=retrained.compare_retrained(earlier, now, rule), notes=notes)
     return _decide(compared, _first_reason(entry.readings[name].not_unique for _, entry in every) or "")
 
 
-def _first_reason(found: Iterable[T]) -> T | None:
+def _first_reason(reasons: Iterable[T]) -> T | None:
     """The first reason that is not None; later ones are not computed."""
-    return next(filter(None, found), None)
+    return next(filter(None, reasons), None)
 
 
 def _decide(verdict: Verdict, not_unique: str) -> Verdict:
     """The verdict of a comparison that was made."""
-    found, rule = verdict.comparison, verdict.rule
-    assert found is not None
+    comparison, rule = verdict.comparison, verdict.rule
+    assert comparison is not None
     assert rule is not None
-    notes = (*verdict.notes, *_noise_notes(found), *filter(None, [not_unique]))
-    if found.worse:
+    notes = (*verdict.notes, *_noise_notes(comparison), *filter(None, [not_unique]))
+    if comparison.worse:
         status: Status = "warning" if not_unique else "regression"
         changed = "changed" if rule.direction == "both" else "is worse"
-        why = f"it {changed} by {describe_change(found)}, {rule.tolerance} is allowed{_describe_significance(found)}"
+        change, significance = describe_change(comparison), _describe_significance(comparison)
+        why = f"it {changed} by {change}, {rule.tolerance} is allowed{significance}"
         return replace(verdict, status=status, why=why, fix=f"if the change is meant, {UPDATE_FIX}", notes=notes)
-    if found.too_uncertain:
-        return replace(verdict, why=found.too_uncertain, fix="measure more precisely, or find what makes it so noisy")
-    if found.better:
+    if comparison.too_uncertain:
         return replace(
-            verdict, status="improvement", why=f"it is better by {describe_change(found)}", fix=UPDATE_FIX, notes=notes
+            verdict, why=comparison.too_uncertain, fix="measure more precisely, or find what makes it so noisy"
+        )
+    if comparison.better:
+        return replace(
+            verdict,
+            status="improvement",
+            why=f"it is better by {describe_change(comparison)}",
+            fix=UPDATE_FIX,
+            notes=notes,
         )
     return replace(verdict, status="pass", notes=notes)
 
 
-def _noise_notes(found: Comparison) -> Iterator[str]:
+def _noise_notes(comparison: Comparison) -> Iterator[str]:
     """What a passing comparison does not show because of noise."""
-    if found.gap > found.allowed and not found.worse:
-        yield f"beyond the tolerance, but within noise{_describe_significance(found)}"
-    elif found.noise > found.allowed and not (found.worse or found.better):
-        more = "a more precise measurement" if found.p_value is None else "more training runs"
-        yield f"noise hides changes below {found.hidden_change}: {more} would show them"
+    if comparison.gap > comparison.allowed and not comparison.worse:
+        yield f"beyond the tolerance, but within noise{_describe_significance(comparison)}"
+    elif comparison.noise > comparison.allowed and not (comparison.worse or comparison.better):
+        more = "a more precise measurement" if comparison.p_value is None else "more training runs"
+        yield f"noise hides changes below {comparison.hidden_change}: {more} would show them"
 
 
-def describe_change(found: Comparison) -> str:
+def describe_change(comparison: Comparison) -> str:
     """The change in words: `+3.1 %`, or the amount beside a baseline of 0; `0 %` within the baseline's rounding."""
-    if abs(found.candidate - found.baseline) < BASELINE_ROUNDING * abs(found.baseline):
+    if abs(comparison.candidate - comparison.baseline) < BASELINE_ROUNDING * abs(comparison.baseline):
         return "0 %"
-    return found.describe_amount(found.candidate - found.baseline, sign="+")
+    return comparison.describe_amount(comparison.candidate - comparison.baseline, sign="+")
 
 
-def _describe_significance(found: Comparison) -> str:
-    if found.p_value is not None:
-        return f", p = {found.p_value:.2g}"
-    return f", {abs(found.gap) / found.error:.3g} standard errors" if found.error else ""
+def _describe_significance(comparison: Comparison) -> str:
+    if comparison.p_value is not None:
+        return f", p = {comparison.p_value:.2g}"
+    return f", {abs(comparison.gap) / comparison.error:.3g} standard errors" if comparison.error else ""
 
 
 def _apply_level(verdict: Verdict) -> Verdict:
@@ -183,11 +190,11 @@ def _apply_level(verdict: Verdict) -> Verdict:
 def _stale_verdicts(policy: Policy, compared: Sequence[Entry]) -> list[Verdict]:
     """The metrics that the baseline holds and the policy does not name; once for a group of retrained checkpoints."""
     named = {str(metric) for metric in policy.rules}
-    held = {
+    stale = {
         (f"{len(compared)} checkpoints" if policy.kind == "retrained" else entry.name, name)
         for entry in compared
         for name in entry.readings
         if name not in named
     }
     why, fix = "the baseline has it, the policy does not name it", "--update leaves it out"
-    return [Verdict(name, checkpoint, "stale", why, fix) for checkpoint, name in sorted(held)]
+    return [Verdict(name, checkpoint, "stale", why, fix) for checkpoint, name in sorted(stale)]

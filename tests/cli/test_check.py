@@ -15,7 +15,6 @@ from gate_folders import COMMAND, FAST, LAMBDA, Captured, save_checkpoint
 from processes import signal_at_first_step, start_step_by_step
 
 import landscape
-from landscape.gates import measuring as checking
 from landscape.storage.read import read_results
 from landscape_cli.main import status
 
@@ -133,7 +132,7 @@ def test_a_crash_is_never_read_as_a_regression(known: str, capsys: Captured, mon
     def crash(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(checking, "execute", crash)
+    monkeypatch.setattr(measuring, "execute", crash)
     assert status(["check", known, *FAST]) == 2
     assert "internal error: ZeroDivisionError: boom" in capsys.readouterr().err
 

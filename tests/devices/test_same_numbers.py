@@ -25,7 +25,7 @@ from landscape.analyses.surfaces.planes import random_frame
 from landscape.evaluation.directions import treatments
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Sweep
-from landscape.gates import measuring as checking
+from landscape.gates import measuring
 from landscape.gates.measuring import MeasurementSetup
 from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import judge
@@ -132,7 +132,7 @@ def test_a_baseline_of_the_cpu_passes_and_the_device_is_told(device: str) -> Non
     rules = parse_policy()
     analyses = [Eig(k=1), Trace(rtol=0.05), Sharpness(norm="linf", average_rho=(0.2,), starts=5)]
     entries = [
-        checking.measure_entry(
+        measuring.measure_entry(
             "a.pt",
             lambda where=where: landscape.load(SAMPLES / "digits-mlp.pt", device=where),
             rules,

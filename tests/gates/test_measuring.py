@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import landscape
 from landscape.analyses import Eig, Sharpness, Trace
 from landscape.errors import NumericalError, OutputError
-from landscape.gates import measuring as checking
+from landscape.gates import measuring
 from landscape.gates.entry import Entry
 from landscape.gates.metric import Metric
 from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, parse_policy
@@ -29,8 +29,8 @@ ANALYSES = [record_from_settings(kind, DEFAULT_OPTIONS[kind.name]) for kind in (
 
 
 def measured(load: Callable[[], Objective], seed: int = 0) -> Entry:
-    work = checking.MeasurementSetup([checking.with_seed_offset(analysis, seed) for analysis in ANALYSES])
-    return checking.measure_entry("digits-mlp.pt", load, POLICY, work)
+    work = measuring.MeasurementSetup([measuring.with_seed_offset(analysis, seed) for analysis in ANALYSES])
+    return measuring.measure_entry("digits-mlp.pt", load, POLICY, work)
 
 
 def moved(change: Callable[[Tensor], Tensor]) -> Objective:
@@ -144,8 +144,8 @@ def test_one_analysis_that_fails_leaves_the_others_known(raises: bool, monkeypat
     if raises:
         monkeypatch.setattr(Sharpness, "measure", fail)
     rules = parse_policy(metrics=["eig.loss", "sharpness.s_max[0]"])
-    work = checking.MeasurementSetup([Eig(k=1), Sharpness(rho=(3e38,), starts=1, draws=0)])
-    entry = checking.measure_entry("x", lambda: landscape.load(CHECKPOINT), rules, work)
+    work = measuring.MeasurementSetup([Eig(k=1), Sharpness(rho=(3e38,), starts=1, draws=0)])
+    entry = measuring.measure_entry("x", lambda: landscape.load(CHECKPOINT), rules, work)
     assert "the loss is" in entry.readings["sharpness.s_max[0]"].not_gateable
     assert not entry.readings["eig.loss"].not_gateable
 
@@ -153,9 +153,9 @@ def test_one_analysis_that_fails_leaves_the_others_known(raises: bool, monkeypat
 def test_what_is_stored_reads_as_what_was_measured(tmp_path: Path) -> None:
     """One strategy of products: which is the fastest is a matter of the moment, and decides the last bits."""
     output = tmp_path / "a.landscape.h5"
-    work = checking.MeasurementSetup(ANALYSES, output)
-    direct = checking.measure_entry("digits-mlp.pt", load_with_one_strategy, POLICY, work)
-    stored = checking.read_entry(output, POLICY)
+    work = measuring.MeasurementSetup(ANALYSES, output)
+    direct = measuring.measure_entry("digits-mlp.pt", load_with_one_strategy, POLICY, work)
+    stored = measuring.read_entry(output, POLICY)
     assert stored.readings == direct.readings == measured(load_with_one_strategy).readings
     assert stored.runs == direct.runs
     assert stored.name.endswith("digits-mlp.pt")
@@ -167,7 +167,7 @@ def test_only_a_check_s_own_file_is_replaced_and_a_users_stays(tmp_path: Path) -
         output = tmp_path / name
         landscape.run(Trace(rtol=0.5), landscape.load(CHECKPOINT), output=output)
         other = moved(lambda theta: 1.1 * theta)
-        checking.measure_entry("x", lambda other=other: other, rules, checking.MeasurementSetup([Eig(k=1)], output))  # type: ignore[misc]
+        measuring.measure_entry("x", lambda other=other: other, rules, measuring.MeasurementSetup([Eig(k=1)], output))  # type: ignore[misc]
         assert ("trace" in read_results(output)) == kept, name
 
 
@@ -177,11 +177,11 @@ def test_results_of_other_weights_in_one_file_are_refused_and_the_name_is_of_wha
     landscape.run(Eig(k=1), landscape.load(CHECKPOINT), output=output)
     landscape.run(Trace(rtol=0.5), landscape.load(other), output=output)
     with pytest.raises(OutputError, match="results of different weights: eig, trace"):
-        checking.read_entry(output, parse_policy(metrics=["eig.loss", "trace.loss"]))
-    assert checking.read_entry(output, parse_policy(metrics=["trace.loss"])).name.endswith("step-0840.pt")
-    assert checking.read_entry(output, parse_policy(metrics=["eig.loss"])).name.endswith("digits-mlp.pt")
+        measuring.read_entry(output, parse_policy(metrics=["eig.loss", "trace.loss"]))
+    assert measuring.read_entry(output, parse_policy(metrics=["trace.loss"])).name.endswith("step-0840.pt")
+    assert measuring.read_entry(output, parse_policy(metrics=["eig.loss"])).name.endswith("digits-mlp.pt")
 
 
 def test_a_seed_is_moved_where_there_is_one() -> None:
-    assert checking.with_seed_offset(Eig(seed=3), 2) == Eig(seed=5)
+    assert measuring.with_seed_offset(Eig(seed=3), 2) == Eig(seed=5)
     assert Metric.parse("eig.loss").field == "loss"
