@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Sharpness
-from landscape.analyses.neighborhood.ball_objective import gradient_norm_in_ball
+from landscape.analyses.neighborhood.ball_objective import gradient_norm_in_ball, loss_in_ball, require_finite_base
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.errors import NumericalError, TaskError, UsageError
 
@@ -157,3 +157,24 @@ def test_the_slope_of_the_gradient_s_norm_is_what_differences_show(classificatio
     assert values[0] == pytest.approx(
         float((scale * objective.gradient(objective.theta + scale * row)).norm()), rel=1e-12
     )
+
+
+def test_the_slope_of_the_loss_in_the_ball_is_what_differences_show(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    scale = objective.theta.abs()
+    function = loss_in_ball(scale, starts=3)(objective)
+    assert function.base == float(objective.value())
+    assert torch.allclose(function.slope, scale * objective.gradient(), rtol=1e-12)
+    generator = torch.Generator().manual_seed(0)
+    row, step = torch.randn(2, objective.space.size, generator=generator, dtype=torch.float64)
+    values, slopes = function.evaluate(torch.stack([row, row + 1e-6 * step, row - 1e-6 * step]))
+    assert values[0] == pytest.approx(float(objective.value(objective.theta + scale * row)), rel=1e-12)
+    assert values[1] - values[2] == pytest.approx(2e-6 * float(slopes[0] @ step), rel=1e-5)
+
+
+@pytest.mark.parametrize(("logit_norm", "fix"), [("none", "--dtype float64"), ("l2", "--logit-norm none")])
+def test_a_loss_that_is_not_finite_at_the_weights_is_refused(logit_norm: str, fix: str) -> None:
+    require_finite_base(0.5, logit_norm)
+    with pytest.raises(NumericalError, match="loss .*is inf") as caught:
+        require_finite_base(float("inf"), logit_norm)
+    assert fix in caught.value.fix
