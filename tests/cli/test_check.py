@@ -15,6 +15,7 @@ from gate_folders import COMMAND, FAST, LAMBDA, Captured, save_checkpoint
 from processes import signal_at_first_step, start_step_by_step
 
 import landscape
+from landscape.gates import measuring
 from landscape.storage.read import read_results
 from landscape_cli.main import status
 
