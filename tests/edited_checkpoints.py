@@ -9,13 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import landscape
 from landscape.checkpoints.edits.write import write_edit
+from landscape.storage import paths
 
 STATE = {
     "a.weight": torch.arange(6.0).view(2, 3),
@@ -135,3 +139,13 @@ def path_size(path: Path) -> int:
 
 def double(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def rewrite_undo_file(output: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], object]) -> None:
+    """The undo file with another manifest or other arrays."""
+    path = paths.undo_file(output)
+    with safe_open(path, framework="np") as file:
+        said = json.loads(file.metadata()[paths.UNDO_KEY])
+        arrays = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118
+    change(said, arrays)
+    save_arrays(arrays, path, {paths.UNDO_KEY: json.dumps(said)})

@@ -14,7 +14,6 @@ from torch import Tensor
 
 import landscape
 from landscape import Eig, Objective
-from landscape.checkpoints.optimizer import adam_preconditioner
 from landscape.errors import CheckpointError, NumericalError, UsageError
 from landscape.operators import HessianOperator, LinearOperator, PreconditionedOperator, operator
 
@@ -195,38 +194,11 @@ def test_a_function_preserving_rescaling_transforms_the_hessian_as_the_law_says(
     assert float((rescaled - preconditioned).abs().max() / law.abs().max()) < 1e-10
 
 
-def test_amsgrad_divides_by_the_largest_second_moment() -> None:
-    moments = {"step": torch.tensor(2.0), "exp_avg_sq": torch.ones(3), "max_exp_avg_sq": torch.full((3,), 4.0)}
-    state = {
-        "state": {0: moments},
-        "param_groups": [{"params": [0], "betas": (0.9, 0.5), "amsgrad": True, "eps": 0.25}],
-    }
-    found = adam_preconditioner(state, {"w": torch.zeros(3)}, "a.pt")
-    assert torch.allclose(found["w"], torch.full((3,), (4 / 0.75) ** 0.5 + 0.25, dtype=torch.float64))
-
-
-def test_a_parameter_that_never_had_a_gradient_is_left_out() -> None:
-    moments = {"step": 1, "exp_avg_sq": torch.ones(3)}
-    state = {
-        "state": {1: moments},
-        "param_groups": [{"params": [0, 1], "betas": (0.9, 0.5), "amsgrad": True, "eps": 0.0}],
-    }
-    found = adam_preconditioner(state, {"frozen": torch.zeros(2), "w": torch.zeros(3)}, "a.pt")
-    assert list(found) == ["w"]
-
-
 @pytest.mark.parametrize("optimizer", [torch.optim.RAdam, torch.optim.NAdam, torch.optim.Adagrad])
 def test_other_optimizers_are_not_taken_for_adam(factory: Path, classification: Data, optimizer: Any) -> None:
     trained(factory / "a.pt", classification, optimizer)
     with pytest.raises(CheckpointError, match="not Adam's"):
         landscape.run(Eig(k=1, operator="preconditioned"), landscape.load("a.pt", **TASK))
-
-
-def test_a_compiled_model_s_names_are_unwrapped(classification: Data) -> None:
-    moments = {"step": 1, "exp_avg_sq": torch.ones(3)}
-    group = {"params": [0], "param_names": ["_orig_mod.w"], "betas": (0.9, 0.5), "amsgrad": False, "eps": 0.0}
-    found = adam_preconditioner({"state": {0: moments}, "param_groups": [group]}, {"w": torch.zeros(3)}, "a.pt")
-    assert list(found) == ["w"]
 
 
 def test_entries_next_to_zero_are_noted_in_the_result_and_the_objective_s_notes_stay(classification: Data) -> None:
