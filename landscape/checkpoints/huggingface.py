@@ -1,7 +1,7 @@
 """Models that a Hugging Face directory describes, built by the transformers library and no code from the directory.
 
-The library is given the settings and the tensors that were read and checked, never the directory; the hub is switched
-off meanwhile.
+The library gets the settings and the tensors that were read and checked, never the directory. The hub is switched off
+while it works.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from landscape.checkpoints.huggingface_config import AUTO_MODELS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
-TABLES = 1 << 28  # bytes of masks and positions that a model may have beside its weights
-PARTS = 10  # modules for one tensor of a checkpoint: measured 1 to 4
-MOST = 50_000  # modules where no weights tell how many there should be
-FEWEST = 2000  # modules that any model may have
+MAX_TABLE_BYTES = 1 << 28  # of masks and positions that a model may have beside its weights
+MODULES_PER_TENSOR = 10  # the most modules for one tensor of a checkpoint: 1 to 4 were measured
+MIN_MODULES = 2000  # modules that every model may have
+MAX_MODULES = 50_000  # modules of a model without weights, whose tensors cannot bound them
 
 
 def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, str]:
-    """The model of a directory with these weights, and what is to be said of them.
+    """Builds the model of a directory with these weights; returns it with a note on unused weights ("" without any).
 
-    Raises CheckpointError for weights that do not fit; a config that describes a much larger model is refused before
-    it is allocated.
+    Raises CheckpointError for weights that do not fit; a config of a much larger model is refused before any memory is
+    allocated for it.
     """
     config = huggingface_config.read_config(directory)
     huggingface_config.require_plausible(directory, config, len(tensors))
-    with torch.device("meta"), _at_most(PARTS * len(tensors) + FEWEST):
-        skeleton = _built(directory, config)
-    wanted = sum(parameter.numel() for parameter in skeleton.parameters())
-    held = sum(tensor.numel() for tensor in tensors.values())
-    if wanted > 2 * held or sum(buffer.nbytes for buffer in skeleton.buffers()) > TABLES + 8 * held:
-        raise _unfit(directory, f"{held:,} numbers for {wanted:,}")
-    with _offline(), _blamed(directory, config):
+    with torch.device("meta"), _at_most(MODULES_PER_TENSOR * len(tensors) + MIN_MODULES):
+        skeleton = _build(directory, config)
+    expected = sum(parameter.numel() for parameter in skeleton.parameters())
+    given = sum(tensor.numel() for tensor in tensors.values())
+    if expected > 2 * given or sum(buffer.nbytes for buffer in skeleton.buffers()) > MAX_TABLE_BYTES + 8 * given:
+        raise _unfit(directory, f"{given:,} numbers for {expected:,}")
+    with _offline(), _reraising_errors(directory, config):
         model, report = type(skeleton).from_pretrained(
             None,
             config=skeleton.config,
@@ -60,11 +60,11 @@ def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[
 
 
 def build_without_weights(directory: Path) -> nn.Module:
-    """The model that a directory's config.json describes, with the weights of its making."""
+    """Builds the model that a directory's config.json describes, with the initial weights that transformers draws."""
     config = huggingface_config.read_config(directory)
     huggingface_config.require_plausible(directory, config, 0)
-    with _at_most(MOST):
-        model: nn.Module = _built(directory, config)
+    with _at_most(MAX_MODULES):
+        model: nn.Module = _build(directory, config)
     return model
 
 
@@ -75,10 +75,10 @@ def _unfit(directory: Path, how: str) -> CheckpointError:
     )
 
 
-def _built(directory: Path, settings: Mapping[str, Any]) -> Any:
+def _build(directory: Path, settings: Mapping[str, Any]) -> Any:
     named = settings["architectures"][0]
     builder = next(auto for ending, auto in AUTO_MODELS.items() if named.endswith(ending))
-    with _offline() as transformers, _blamed(directory, settings):
+    with _offline() as transformers, _reraising_errors(directory, settings):
         config = transformers.AutoConfig.for_model(**{"use_cache": False, **settings})
         config.use_cache = False
         return getattr(transformers, builder).from_config(config, attn_implementation="eager")
@@ -86,7 +86,7 @@ def _built(directory: Path, settings: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def _at_most(modules: int) -> Iterator[None]:
-    """Stops the making of a model that has no end: raises RuntimeError at the first module beyond so many."""
+    """Raises RuntimeError in the block when more modules than this are made: a config may ask for any number."""
     left = modules
 
     def count(*_: Any) -> None:
@@ -103,8 +103,8 @@ def _at_most(modules: int) -> Iterator[None]:
 
 
 @contextmanager
-def _blamed(directory: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Raises CheckpointError for whatever the library says of settings that nobody vouches for."""
+def _reraising_errors(directory: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Raises CheckpointError for any exception in the block, where transformers follows settings from a file."""
     try:
         yield
     except Exception as error:  # it may raise anything
@@ -117,21 +117,21 @@ def _blamed(directory: Path, settings: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def _offline() -> Iterator[Any]:
-    """The transformers library, quiet and without its hub; raises TaskError if it is not installed."""
+    """The transformers library, quiet and with its hub switched off; raises TaskError if it is not installed."""
     try:
         import transformers
         from huggingface_hub import constants
     except ImportError as error:
         raise TaskError(f"a Hugging Face model needs the transformers library: {error}", fix=INSTALL) from error
-    words = transformers.utils.logging
-    level, offline, bars = words.get_verbosity(), constants.HF_HUB_OFFLINE, words.is_progress_bar_enabled()
+    logging = transformers.utils.logging
+    level, offline, bars = logging.get_verbosity(), constants.HF_HUB_OFFLINE, logging.is_progress_bar_enabled()
     constants.HF_HUB_OFFLINE = True
-    words.set_verbosity_error()
-    words.disable_progress_bar()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield transformers
     finally:
         constants.HF_HUB_OFFLINE = offline
-        words.set_verbosity(level)
+        logging.set_verbosity(level)
         if bars:
-            words.enable_progress_bar()
+            logging.enable_progress_bar()

@@ -18,8 +18,8 @@ AUTO_MODELS = {
     "ForMaskedLM": "AutoModelForMaskedLM",
     "ForTokenClassification": "AutoModelForTokenClassification",
 }  # transformers' builders by the ending of an architecture's name
-# Families whose models are made of their configs' numbers alone. Others may be told by a config to fetch or to open
-# something (a backbone, timm's checkpoint_path), which no list of forbidden keys can rule out
+# Families whose models are built from the numbers in their configs alone. Configs of other families may name files to
+# open or to fetch (a backbone, timm's checkpoint_path), which no list of forbidden keys can rule out
 FAMILIES = {
     *"gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gptj codegen opt bloom mpt falcon xglm biogpt ctrl".split(),
     *"llama mistral mixtral ministral qwen2 qwen2_moe qwen3 qwen3_moe gemma gemma2 gemma3_text phi phi3 phimoe".split(),
@@ -33,21 +33,21 @@ FAMILIES = {
 HOSTILE = ("auto_map", "quantization_config", "transformers_weights", "configuration_files", "custom_pipelines")
 IGNORED = ("_name_or_path", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "dtype")
 KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-# words in the names of settings that count what is built again
+# words in the names of settings that count repeated parts
 REPEATED = tuple("layer depth expert block stage group attention_types networks".split())
 OWN_MODEL = "build the model yourself: --model pkg.mod:factory"
-LARGEST = 1 << 22  # bytes: a list of labels may be long
-FEWEST = 512  # whatever a setting of that kind may count
-MOST_LABELS = 10**5
-DEEPEST = 50  # levels of a config
+MAX_CONFIG_SIZE = 1 << 22  # bytes: a list of labels may be long
+MIN_REPEATED = 512  # layers that every model may have
+MAX_LABELS = 10**5
+MAX_CONFIG_DEPTH = 50  # levels of a config
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The settings, checked; raises CheckpointError for a config that is no plain description of a known family."""
+    """The checked settings of a directory; raises CheckpointError unless they plainly describe a known family."""
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(f"{directory} has no {CONFIG_FILE}", fix="a directory written by save_pretrained")
-    config = json_data.parse_json(path.read_bytes() if path.stat().st_size <= LARGEST else None, path)
+    config = json_data.parse_json(path.read_bytes() if path.stat().st_size <= MAX_CONFIG_SIZE else None, path)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is no table of settings", fix="download it again")
     for key, value in _entries(config):
@@ -68,16 +68,18 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def architecture_name(directory: Path) -> str:
-    """The architecture that the config names; raises CheckpointError as `read` does."""
+    """The architecture that the config names; raises CheckpointError as `read_config` does."""
     named: str = read_config(directory)["architectures"][0]
     return named
 
 
 def require_plausible(directory: Path, config: Mapping[str, Any], tensors: int) -> None:
-    """Raises CheckpointError if the config asks for more layers than there are tensors: building them has no end."""
+    """Raises CheckpointError if the config asks for more layers than the checkpoint has tensors."""
     for key, value in _entries(config):
-        repeated = any(word in key for word in REPEATED) and value > max(tensors, FEWEST) if _counts(value) else False
-        if repeated or (key == "num_labels" and _counts(value) and value > MOST_LABELS):
+        repeated = (
+            any(word in key for word in REPEATED) and value > max(tensors, MIN_REPEATED) if _counts(value) else False
+        )
+        if repeated or (key == "num_labels" and _counts(value) and value > MAX_LABELS):
             raise CheckpointError(
                 f"{directory / CONFIG_FILE} asks for {key} = {safe_excerpt(value)}, and there are {tensors} tensors",
                 fix=OWN_MODEL,
@@ -114,8 +116,8 @@ def _counts(value: Any) -> bool:
 
 
 def _entries(config: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, in tables of tables too; what is in a list goes by the list's key."""
-    if depth > DEEPEST:
+    """Every key with its value, in nested tables too; entries of a list come with the list's key."""
+    if depth > MAX_CONFIG_DEPTH:
         return
     items = config.items() if isinstance(config, dict) else ((name, value) for value in config)
     for key, value in items:

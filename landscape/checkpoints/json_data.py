@@ -9,15 +9,15 @@ from typing import Any, NoReturn
 
 from landscape.errors import CheckpointError
 
-MOST_BRACKETS = 20_000  # of lists and tables: each takes up to a hundred times its bytes
-MOST_ITEMS = 300_000  # each takes up to a hundred bytes
-DEEPEST = 50  # lists and tables in one another
+MAX_BRACKETS = 20_000  # of lists and tables: each takes up to a hundred times its bytes
+MAX_ITEMS = 300_000  # each takes up to a hundred bytes
+MAX_JSON_DEPTH = 50  # lists and tables in one another
 
 
 def parse_json(content: bytes | None, where: Path | str) -> Any:
     """The value; None stands for content that is too large. Raises CheckpointError for what is no plain JSON."""
-    brackets = content is None or content.count(b"[") + content.count(b"{") > MOST_BRACKETS
-    if content is None or brackets or content.count(b",") > MOST_ITEMS:
+    brackets = content is None or content.count(b"[") + content.count(b"{") > MAX_BRACKETS
+    if content is None or brackets or content.count(b",") > MAX_ITEMS:
         raise CheckpointError(f"{where} is absurdly large for what it describes", fix="download it again")
     try:
         value = json.loads(content, parse_constant=_no_number, parse_float=_finite)
@@ -34,11 +34,11 @@ def _finite(word: str) -> float:
 
 def _require_shallow(value: Any) -> None:
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_JSON_DEPTH):
         level = [inner for part in level if isinstance(part, dict | list) for inner in _inside(part)]
         if not level:
             return
-    raise ValueError(f"more than {DEEPEST} lists and tables in one another")
+    raise ValueError(f"more than {MAX_JSON_DEPTH} lists and tables in one another")
 
 
 def _inside(part: Any) -> Any:

@@ -12,23 +12,24 @@ from landscape.checkpoints.names import strip_wrappers
 from landscape.checkpoints.weight_sets import OPTIMIZERS
 from landscape.errors import CheckpointError, listing
 
-REMEDY = "--preconditioner FILE names a file of positive tensors under the parameters' names"
+FIX = "--preconditioner FILE names a file of positive tensors under the parameters' names"
 
 
 def adam_preconditioner(
     state: Mapping[str, Any] | None, parameters: Mapping[str, Tensor], where: str
 ) -> dict[str, Tensor]:
-    """sqrt(v_hat) + eps by parameter, what Adam divides its steps by (Kingma and Ba 2015, algorithm 1).
+    """sqrt(v_hat) + eps by parameter: the divisor of Adam's steps (Kingma and Ba 2015, algorithm 1).
 
     v_hat is the second moment, or AMSGrad's largest one, divided by 1 - beta_2^step. `parameters` are the model's, in
-    order: the state knows them by number, unless it was made from named parameters. One that never had a gradient is
-    left out. Raises CheckpointError where there is no such state, or it does not tell whose its tensors are.
+    order: the state numbers them, unless the optimizer was made from named parameters. A parameter that never had a
+    gradient is left out. Raises CheckpointError if the state is missing, is not Adam's, or does not tell which tensor
+    belongs to which parameter.
     """
     if state is None:
         raise CheckpointError(
             f"{where} holds no optimizer state to precondition with",
             why=f"looked for under {', '.join(OPTIMIZERS)}",
-            fix=REMEDY,
+            fix=FIX,
         )
     try:
         groups = state["param_groups"]
@@ -40,10 +41,10 @@ def adam_preconditioner(
         found = _entries(state, given or names)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
-            f"{where}: its optimizer state is not Adam's: {type(error).__name__}: {error}", fix=REMEDY
+            f"{where}: its optimizer state is not Adam's: {type(error).__name__}: {error}", fix=FIX
         ) from error
     if not found:
-        raise CheckpointError(f"{where}: its optimizer state is not Adam's: it has no second moments", fix=REMEDY)
+        raise CheckpointError(f"{where}: its optimizer state is not Adam's: it has no second moments", fix=FIX)
     wrong = [name for name, tensor in found.items() if name not in parameters or parameters[name].shape != tensor.shape]
     if wrong or len(given or names) != len(numbers) or (len(groups) > 1 and not given):
         raise CheckpointError(
@@ -51,7 +52,7 @@ def adam_preconditioner(
             f"{len(groups)} groups for {len(parameters)} parameters"
             + (f"; not fitting: {listing(wrong)}" if wrong else ""),
             why="without names it knows them by their order alone, which is model.parameters()' for one group only",
-            fix=f"make the optimizer from model.named_parameters(), or {REMEDY}",
+            fix=f"make the optimizer from model.named_parameters(), or {FIX}",
         )
     return found
 

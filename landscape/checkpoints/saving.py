@@ -30,26 +30,26 @@ def save(
 
     `data` is a registered data set's name, or a batch to embed, `(inputs, targets)` or a dictionary of the two; `loss`
     is a loss's name. `spec` holds further entries of `landscape.checkpoints.Spec`: `model`, `model_args`, `data_args`,
-    `populations`, `about`. `extras` are tensors to keep beside the weights. Without `spec["model"]` the reader must
+    `populations`, `about`. `extras` are tensors to store beside the weights. Without `spec["model"]` the reader must
     name the model: `landscape eig ckpt.pt --model pkg.mod:factory`. Raises UsageError for unknown names, and for data
     that cannot be embedded.
     """
-    kept = dict(extras or {})
-    given = {"loss": loss, "data": data if isinstance(data, str) else None}
+    extras = dict(extras or {})
+    named = {"loss": loss, "data": data if isinstance(data, str) else None}
     if data is not None and not isinstance(data, str):
-        kept |= _embedded(data)
-    described = _spec({**(spec or {}), **{key: value for key, value in given.items() if value is not None}})
+        extras |= _embedded_batch(data)
+    description = _make_spec({**(spec or {}), **{key: value for key, value in named.items() if value is not None}})
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if Path(path).suffix == ".safetensors":
-        beside = {f"{DATA_KEY}.{key}": tensor.contiguous() for key, tensor in kept.items()}
+        prefixed = {f"{DATA_KEY}.{key}": tensor.contiguous() for key, tensor in extras.items()}
         save_file(
-            {key: tensor.clone() for key, tensor in (state | beside).items()}, path, {SPEC_KEY: described.to_json()}
+            {key: tensor.clone() for key, tensor in (state | prefixed).items()}, path, {SPEC_KEY: description.to_json()}
         )
     else:
-        torch.save({"state_dict": state, SPEC_KEY: described.to_json(), DATA_KEY: kept}, path)
+        torch.save({"state_dict": state, SPEC_KEY: description.to_json(), DATA_KEY: extras}, path)
 
 
-def _embedded(data: Any) -> dict[str, Tensor]:
+def _embedded_batch(data: Any) -> dict[str, Tensor]:
     try:
         batch = as_batch(data)
     except TaskError:
@@ -62,7 +62,7 @@ def _embedded(data: Any) -> dict[str, Tensor]:
     return {"inputs": batch.inputs, "targets": batch.targets}
 
 
-def _spec(entries: dict[str, Any]) -> Spec:
+def _make_spec(entries: dict[str, Any]) -> Spec:
     try:
         spec = Spec(**entries)
     except TypeError as error:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.checkpoints.json_data import DEEPEST, MOST_BRACKETS, MOST_ITEMS, parse_json
+from landscape.checkpoints.json_data import MAX_BRACKETS, MAX_ITEMS, MAX_JSON_DEPTH, parse_json
 from landscape.errors import CheckpointError
 
 PLAIN = st.recursive(
@@ -28,13 +28,13 @@ def test_plain_values_are_read_as_json_reads_them(value: object) -> None:
     ("content", "message"),
     [
         (None, "a.json is absurdly large"),
-        (b"[" * (MOST_BRACKETS + 1), "absurdly large"),
-        (b"[" + b"1," * (MOST_ITEMS + 1) + b"1]", "absurdly large"),
+        (b"[" * (MAX_BRACKETS + 1), "absurdly large"),
+        (b"[" + b"1," * (MAX_ITEMS + 1) + b"1]", "absurdly large"),
         (b'{"a": NaN}', "is no JSON: NaN is no number"),
         (b"[1e999]", "1e999 is no number"),
         (b"{", "is no JSON"),
         (b"\xff\xfe\xff", "is no JSON"),
-        (b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), f"more than {DEEPEST} lists"),
+        (b"[" * (MAX_JSON_DEPTH + 1) + b"]" * (MAX_JSON_DEPTH + 1), f"more than {MAX_JSON_DEPTH} lists"),
     ],
     ids=["too-large", "brackets", "items", "nan", "overflow", "torn", "no-text", "deep"],
 )
@@ -44,7 +44,7 @@ def test_everything_else_is_refused_in_words(content: bytes | None, message: str
 
 
 def test_a_refused_text_takes_little_memory() -> None:
-    content = b"[[],[]" + b",[]" * MOST_BRACKETS + b"]"
+    content = b"[[],[]" + b",[]" * MAX_BRACKETS + b"]"
     tracemalloc.start()
     try:
         with pytest.raises(CheckpointError, match="absurdly large"):

@@ -1,4 +1,4 @@
-"""What an edit writes: the bytes of each file, and where in them those of each original file are."""
+"""The bytes of the files that an edit writes, and where the bytes of the original files are in them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def conversion_layout(
     values: Mapping[str, Tensor],
     output: Path,
 ) -> EditLayout:
-    """One safetensors file of the chosen tensors, the description and the extras, instead of a file of torch."""
+    """The layout of one safetensors file that replaces a file of torch: weights, description and extras.
+
+    The header is marked with the original's sha256. Raises CheckpointError for dtypes that safetensors lacks.
+    """
     state = checkpoint.tensors | {f"{DATA_KEY}.{name}": tensor for name, tensor in checkpoint.extras.items()}
     known = {**refs, **{f"{DATA_KEY}.{name}": contents.tree[DATA_KEY][name] for name in checkpoint.extras}}
     odd = sorted({ref.dtype for ref in known.values()} - set(safetensors_format.DTYPES.values()))
@@ -101,7 +104,7 @@ def _patch(file: Path, source: int, values: Mapping[str, Tensor], sha256: str) -
 
 
 def _begin(place: Place) -> int:
-    """Where a storage's bytes begin in its file."""
+    """The offset of a storage's bytes in its file."""
     if place.member is None:
         return place.begin
     with place.file.open("rb") as file:
@@ -109,7 +112,7 @@ def _begin(place: Place) -> int:
 
 
 def _files(directory: Path) -> list[Path]:
-    """The files of a directory that its copy has too; raises CheckpointError for links that leave it."""
+    """The files of a directory that are copied: all but results of landscape. Raises CheckpointError for links out."""
     entries = [entry for entry in sorted(directory.iterdir()) if entry.is_file()]
     files = [entry for entry in entries if paths.file_kind(entry) in CHECKPOINT_KINDS]
     for file in files:

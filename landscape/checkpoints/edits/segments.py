@@ -1,4 +1,4 @@
-"""How a file is put together from stretches of other files, and literally where no other file has its bytes."""
+"""Assemblies of files from ranges of other files, and from literal bytes that no other file has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIECE = 1 << 24  # bytes copied at once
 
 @dataclass(frozen=True)
 class Segment:
-    """So many bytes of a source, which is counted from 0 among the files at hand, or `LITERAL`."""
+    """A range of bytes in a source: a number among the given files, from 0, or `LITERAL`."""
 
     source: int
     begin: int
@@ -23,7 +23,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Assembly:
-    """The segments of a file in their order, and the bytes behind those that are literal."""
+    """The segments of a file in their order, and the bytes of its literal segments."""
 
     segments: tuple[Segment, ...]
     literal: bytes | memoryview
@@ -34,16 +34,16 @@ class Assembly:
         return sum(segment.length for segment in self.segments)
 
     def pieces(self, sources: Sequence[Path]) -> Iterator[bytes | memoryview]:
-        """The file's bytes; raises CheckpointError if a source is too short."""
-        for one in self.segments:
-            if one.source == LITERAL:
-                yield memoryview(self.literal)[one.begin : one.begin + one.length]
+        """The file's bytes in pieces; raises CheckpointError if a source is too short."""
+        for segment in self.segments:
+            if segment.source == LITERAL:
+                yield memoryview(self.literal)[segment.begin : segment.begin + segment.length]
             else:
-                yield from read_range(sources[one.source], one.begin, one.length)
+                yield from read_range(sources[segment.source], segment.begin, segment.length)
 
 
 def read_range(path: Path, begin: int, length: int) -> Iterator[bytes]:
-    """A part of a file; raises CheckpointError if the file ends before it."""
+    """A range of a file in pieces; raises CheckpointError if the file ends before the range does."""
     with path.open("rb") as file:
         file.seek(begin)
         while length:

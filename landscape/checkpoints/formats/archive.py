@@ -16,16 +16,16 @@ from typing import BinaryIO
 
 from landscape.errors import CheckpointError, listing
 
-END = 22  # bytes of the end record; torch.save writes no comment behind it
-END64 = 98  # where its zip64 form begins, from the end of the file
-LOCAL = 30  # bytes of a member's own header, before its name
+END_RECORD = 22  # bytes of the end record; torch.save writes no comment behind it
+END_RECORD_64 = 98  # where its zip64 form begins, from the end of the file
+LOCAL_HEADER = 30  # bytes of a member's own header, before its name
 ENTRY_COST = 16  # bytes of memory that zipfile takes for one byte of directory, rounded up
 COPY = "copy it again; a checkpoint that torch.save wrote has nothing of the kind"
 
 
 @dataclass(frozen=True)
 class Member:
-    """Where a member's bytes are in the file, and their checksum."""
+    """A member of a zip archive: the offset of its header, its size in bytes and their checksum."""
 
     name: str
     header: int
@@ -61,8 +61,8 @@ def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
     uneven = [e.filename for e in entries if e.file_size != e.compress_size]
     _refuse(path, "members whose size is told twice, differently", uneven)
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
-    overlapping = [b.filename for a, b in pairwise(ordered) if _end(a) > b.header_offset]
-    beyond = [entry.filename for entry in ordered[-1:] if _end(entry) > size]
+    overlapping = [b.filename for a, b in pairwise(ordered) if _least_end(a) > b.header_offset]
+    beyond = [entry.filename for entry in ordered[-1:] if _least_end(entry) > size]
     _refuse(path, "members that overlap or lie beyond its end", overlapping + beyond)
     return {
         name.partition("/")[2]: Member(name, entry.header_offset, entry.file_size, entry.CRC)
@@ -71,17 +71,17 @@ def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
 
 
 def content_offset(file: BinaryIO, member: Member, path: Path) -> int:
-    """Where a member's bytes begin; raises CheckpointError if its own header contradicts the directory."""
+    """The offset of a member's bytes; raises CheckpointError if its own header contradicts the zip directory."""
     file.seek(member.header)
-    header = file.read(LOCAL)
+    header = file.read(LOCAL_HEADER)
     name_length, extra_length = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
     if header[:4] != b"PK\x03\x04" or file.read(name_length) != member.name.encode():
         raise CheckpointError(f"{path} is damaged: its member {member.name} is not where its directory says", fix=COPY)
-    return member.header + LOCAL + name_length + extra_length
+    return member.header + LOCAL_HEADER + name_length + extra_length
 
 
 def read_member(path: Path, member: Member) -> bytes:
-    """A small member's bytes, checked."""
+    """The bytes of a small member; raises CheckpointError for a wrong checksum."""
     with path.open("rb") as file:
         file.seek(content_offset(file, member, path))
         read = file.read(member.size)
@@ -99,9 +99,9 @@ def require_crc(path: Path, member: Member, found: int) -> None:
         )
 
 
-def _end(entry: zipfile.ZipInfo) -> int:
-    """At least where the entry's bytes end."""
-    return entry.header_offset + LOCAL + len(entry.orig_filename.encode()) + entry.compress_size
+def _least_end(entry: zipfile.ZipInfo) -> int:
+    """A lower bound on the offset at which the entry's bytes end."""
+    return entry.header_offset + LOCAL_HEADER + len(entry.orig_filename.encode()) + entry.compress_size
 
 
 def _refuse(path: Path, what: str, offending: list[str]) -> None:
@@ -113,15 +113,15 @@ def _directory_size(path: Path) -> int:
     """Bytes of the zip directory, from the record at the file's end; raises CheckpointError if there is none."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(0, size - END64))
+        file.seek(max(0, size - END_RECORD_64))
         tail = file.read()
-    if len(tail) < END or tail[-END:-18] != b"PK\x05\x06":
+    if len(tail) < END_RECORD or tail[-END_RECORD:-18] != b"PK\x05\x06":
         raise CheckpointError(
             f"{path} is damaged or truncated: it begins as a zip file and does not end as one", fix="copy it again"
         )
     short = int.from_bytes(tail[-10:-6], "little")
     if tail[-42:-38] != b"PK\x06\x07":
         return short
-    if tail[:4] != b"PK\x06\x06" or int.from_bytes(tail[-34:-26], "little") != size - END64:
+    if tail[:4] != b"PK\x06\x06" or int.from_bytes(tail[-34:-26], "little") != size - END_RECORD_64:
         raise CheckpointError(f"{path} is damaged: its zip directory is told in two places", fix=COPY)
     return max(short, int.from_bytes(tail[40:48], "little"))

@@ -16,7 +16,7 @@ from landscape.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a storage's bytes begin in a file; a member of a zip archive has a checksum too."""
+    """The place of a storage's bytes: an offset in a file, or a member of a zip archive, which has a checksum."""
 
     file: Path
     begin: int = 0
@@ -27,7 +27,9 @@ class Place:
 class Contents:
     """A checkpoint's description: `tree` is what it holds, with a `TensorRef` for each tensor.
 
-    `places` tell where a storage is, by its key; of a safetensors file they name the file, since its library reads it.
+    `places` holds the place of each storage by its key; of safetensors files only the file.
+    `metadata` is the description of itself in a safetensors header, `bystanders` the kinds of Python objects that were
+    passed over, `stamp` the size and time of change of each file.
     """
 
     path: Path
@@ -41,17 +43,17 @@ class Contents:
 
     @property
     def nbytes(self) -> int:
-        """The size of the files together."""
+        """The sum of the sizes of the files."""
         return sum(size for size, _ in self.stamp)
 
     @property
     def spec(self) -> Spec | None:
         """The checkpoint's description of itself; raises CheckpointError if it is malformed."""
-        held = self.tree.get(SPEC_KEY) if self.metadata is None and isinstance(self.tree, dict) else self.metadata
-        return Spec.from_json(held, str(self.path)) if isinstance(held, str) else None
+        text = self.tree.get(SPEC_KEY) if self.metadata is None and isinstance(self.tree, dict) else self.metadata
+        return Spec.from_json(text, str(self.path)) if isinstance(text, str) else None
 
     def require_unchanged(self) -> None:
-        """Raises CheckpointError if a file was written to since it was looked at."""
+        """Raises CheckpointError if a file was written to after it was described."""
         if file_stamps(self.files) != self.stamp:
             raise CheckpointError(
                 f"{self.path} changed while it was read", fix="copy it where nothing writes to it, and measure the copy"

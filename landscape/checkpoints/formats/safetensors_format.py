@@ -70,7 +70,7 @@ def fetch_safetensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict
 
 
 def tensor_ranges(file: BinaryIO) -> dict[str, tuple[int, int]]:
-    """Where each tensor's bytes begin, and how many there are, by name, in a file whose header was checked."""
+    """The offset and the length of each tensor's bytes, by name; `describe_safetensors` has checked the header."""
     size = int.from_bytes(file.read(8), "little")
     entries = {name: entry for name, entry in json.loads(file.read(size)).items() if name != "__metadata__"}
     offsets = {name: entry["data_offsets"] for name, entry in entries.items()}

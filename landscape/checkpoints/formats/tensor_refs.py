@@ -20,7 +20,7 @@ MAX_DIMENSIONS = 64  # of a torch tensor
 
 
 class DamageError(Exception):
-    """A description that contradicts itself, or bytes that are none."""
+    """A description that contradicts itself, or bytes that are no description."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,12 +63,12 @@ class OddTensor:
 
 
 def are_counts(*values: Any) -> bool:
-    """Whether all are whole numbers that can count anything."""
+    """Whether all values are whole numbers from 0 to 2^63 - 1."""
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
 def strided_ref(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
-    """The view, if it lies inside its storage and has no more items than it; raises Damaged otherwise."""
+    """The view, if it lies inside its storage and has no more items than it; raises DamageError otherwise."""
     if not isinstance(storage, Storage) or storage.nbytes % ITEMSIZE.get(dtype, 1 << 63):
         raise DamageError("a tensor whose storage is none, or is not made of its items")
     tuples = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MAX_DIMENSIONS
