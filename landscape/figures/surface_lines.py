@@ -22,8 +22,8 @@ def draw_line(result: SurfaceResult, axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     losses = result.loss if result.seed is not None else result.loss[None]
-    for number, one in enumerate(losses if len(losses) > 1 else ()):
-        axes.plot(result.alpha, one, color=BLUE, alpha=0.35, linewidth=0.9, label=None if number else "each line")
+    for number, values in enumerate(losses if len(losses) > 1 else ()):
+        axes.plot(result.alpha, values, color=BLUE, alpha=0.35, linewidth=0.9, label=None if number else "each line")
     axes.plot(
         result.alpha, losses.mean(axis=0), color=BLUE, linewidth=1.8, label="loss" if len(losses) == 1 else "mean loss"
     )

@@ -73,20 +73,20 @@ def sample_rises(
     """
     variate, error = yield from _control_variate(objective, scales, sampling, resume)
     if "rises" in resume:
-        known = restore(NoiseRises, resume, objective.theta, control_error=error)
+        sampled = restore(NoiseRises, resume, objective.theta, control_error=error)
     else:
         trace = yield from _trace(objective, scales, variate, sampling, resume)
-        known = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace, error)
-    while not _is_complete(known, sampling):
-        count = min(PAIRS_PER_REPORT, sampling.total - len(known.rises))
-        draws = range(len(known.rises), len(known.rises) + count)
+        sampled = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace, error)
+    while not _is_complete(sampled, sampling):
+        count = min(PAIRS_PER_REPORT, sampling.total - len(sampled.rises))
+        draws = range(len(sampled.rises), len(sampled.rises) + count)
         rises = _pair_losses(objective, scales, sampling, draws) - base
         controls = [variate.deviation(_unit_noise(scales, sampling, draw)) if variate else 0.0 for draw in draws]
-        known = replace(
-            known, rises=np.concatenate([known.rises, rises]), controls=np.concatenate([known.controls, controls])
+        sampled = replace(
+            sampled, rises=np.concatenate([sampled.rises, rises]), controls=np.concatenate([sampled.controls, controls])
         )
-        yield _progress(known, sampling)
-    return known
+        yield _progress(sampled, sampling)
+    return sampled
 
 
 def draw_noise(like: Tensor, sampling: NoiseSampling, draw: int) -> Tensor:
@@ -96,19 +96,19 @@ def draw_noise(like: Tensor, sampling: NoiseSampling, draw: int) -> Tensor:
     return noise
 
 
-def _is_complete(known: NoiseRises, sampling: NoiseSampling) -> bool:
-    done = len(known.rises)
-    if sampling.rtol is None:
-        return done >= sampling.pairs
-    return done >= sampling.max_pairs or (done >= max(MIN_DRAWS, sampling.pairs) and known.mean().within(sampling.rtol))
+def _is_complete(sampled: NoiseRises, sampling: NoiseSampling) -> bool:
+    done = len(sampled.rises)
+    if sampling.rtol is None or done >= sampling.max_pairs:
+        return done >= sampling.total
+    return done >= max(MIN_DRAWS, sampling.pairs) and sampled.mean().within(sampling.rtol)
 
 
-def _progress(known: NoiseRises, sampling: NoiseSampling) -> Progress:
-    done, mean = len(known.rises), known.mean()
+def _progress(sampled: NoiseRises, sampling: NoiseSampling) -> Progress:
+    done, mean = len(sampled.rises), sampled.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
         half = mean.half_width / np.abs(mean.value)
     note = f"{done} pairs, half-width {100 * half.max():.2g} % of s_avg"
-    return Progress(min(done, sampling.total), sampling.total, note, partial(snapshot, known))
+    return Progress(min(done, sampling.total), sampling.total, note, partial(snapshot, sampled))
 
 
 def _pair_losses(objective: Objective, scales: Tensor, sampling: NoiseSampling, draws: range) -> np.ndarray:
@@ -160,7 +160,7 @@ def _trace(
     for draw in range(len(traces), TRACE_PROBES):  # one by one: a block would set the peak of the memory
         z = _unit_noise(scales, sampling, draw)
         traces.append(float(torch.sum((operator @ z) * z, dtype=torch.float64)) - variate.deviation(z))
-        known = np.array(traces)
+        finished = np.array(traces)
         note = f"trace of the curvature, {len(traces)} of {TRACE_PROBES} products"
-        yield Progress(0, sampling.total, note, lambda known=known: {"traces": known})  # type: ignore[misc]
+        yield Progress(0, sampling.total, note, lambda finished=finished: {"traces": finished})  # type: ignore[misc]
     return np.array([np.mean(traces), np.std(traces, ddof=1) / TRACE_PROBES**0.5])

@@ -86,17 +86,17 @@ def protocol_for(preset: str, given: Mapping[str, Any]) -> SharpnessProtocol:
 
     Options that are None or () are not given. Default radii depend on the norm and the scaling.
     """
-    known = {name: value for name, value in given.items() if value not in (None, ())}
-    chosen = {**DEFAULTS, **PRESETS[preset], **known}
+    explicit = {name: value for name, value in given.items() if value not in (None, ())}
+    chosen = {**DEFAULTS, **PRESETS[preset], **explicit}
     if preset == "andriushchenko":
         chosen.setdefault("rho", ANDRIUSHCHENKO_RADII.get(chosen["norm"], ()))
-        if "average_rho" not in known:
+        if "average_rho" not in explicit:
             chosen["average_rho"] = _andriushchenko_noise(chosen)
     if chosen["adaptive"] == "none":  # the preset's scale must not survive --adaptive none
-        chosen |= {"adaptive_eta": known.get("adaptive_eta", 0.0), "unscaled": known.get("unscaled", ())}
+        chosen |= {"adaptive_eta": explicit.get("adaptive_eta", 0.0), "unscaled": explicit.get("unscaled", ())}
     chosen.setdefault("rho", (DEFAULT_RADII.get((chosen["adaptive"], chosen["norm"]), 0.0),))
     if not chosen["draws"]:
-        chosen["average_rho"] = known.get("average_rho", chosen["rho"])
+        chosen["average_rho"] = explicit.get("average_rho", chosen["rho"])
     chosen.setdefault("average_rho", chosen["rho"])
     return SharpnessProtocol(**{**chosen, **_pair_radii(chosen["rho"], chosen["average_rho"])})
 

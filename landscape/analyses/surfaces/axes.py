@@ -25,7 +25,7 @@ def other_digests(settings: SurfaceSettings, objective: Objective) -> list[str]:
         flag, named = "--trajectory", find_trajectory(settings.trajectory).checkpoints
     else:
         flag, named = "--towards", settings.towards
-    return [other_checkpoint(objective, one, flag).digest for one in named]
+    return [other_checkpoint(objective, path, flag).digest for path in named]
 
 
 def make_frame(
@@ -63,4 +63,4 @@ def read_others(settings: SurfaceSettings, objective: Objective) -> list[OtherCh
     if not settings.towards:
         fix = "landscape surface A B --axes checkpoints, or --towards B"
         raise UsageError("--axes checkpoints leads to others, and none is named", fix=fix)
-    return [other_checkpoint(objective, one, "--towards") for one in settings.towards]
+    return [other_checkpoint(objective, path, "--towards") for path in settings.towards]

@@ -29,20 +29,22 @@ def mark_columns(frame: Frame) -> dict[str, Any]:
 
 def treatment_columns(treatments: Sequence[Treatment], objective: Objective) -> dict[str, Any]:
     """How directions were scaled in each tensor, and the same by kind of tensor."""
-    weights = objective.space.unflatten(objective.theta)
-    kinds = list(dict.fromkeys((one.kind, one.how) for one in treatments))
-    of_kind = [[one for one in treatments if (one.kind, one.how) == kind] for kind in kinds]
+    weights, names = objective.space.unflatten(objective.theta), [treatment.block.name for treatment in treatments]
+    kinds = list(dict.fromkeys((treatment.kind, treatment.how) for treatment in treatments))
+    of_kind = [[treatment for treatment in treatments if (treatment.kind, treatment.how) == kind] for kind in kinds]
     return {
         "kind": np.array([kind for kind, _ in kinds]),
         "kind_treatment": np.array([how for _, how in kinds]),
-        "kind_tensors": np.array([len(ones) for ones in of_kind]),
-        "kind_parameters": np.array([sum(one.block.size for one in ones) for ones in of_kind]),
-        "kind_filters": np.array([sum(one.filters for one in ones) for ones in of_kind]),
-        "tensor": np.array([one.block.name for one in treatments]),
-        "tensor_kind": np.array([one.kind for one in treatments]),
-        "tensor_treatment": np.array([one.how for one in treatments]),
-        "tensor_filters": np.array([one.filters for one in treatments]),
-        "tensor_norm": np.array([float(torch.linalg.vector_norm(weights[one.block.name])) for one in treatments]),
+        "kind_tensors": np.array([len(members) for members in of_kind]),
+        "kind_parameters": np.array([sum(treatment.block.size for treatment in members) for members in of_kind]),
+        "kind_filters": np.array([sum(treatment.filters for treatment in members) for members in of_kind]),
+        "tensor": np.array(names),
+        "tensor_kind": np.array([treatment.kind for treatment in treatments]),
+        "tensor_treatment": np.array([treatment.how for treatment in treatments]),
+        "tensor_filters": np.array([treatment.filters for treatment in treatments]),
+        "tensor_norm": np.array(
+            [float(torch.linalg.vector_norm(weights[treatment.block.name])) for treatment in treatments]
+        ),
     }
 
 

@@ -21,18 +21,18 @@ MIN_BASIN_STEPS = 3  # a basin narrower than so many steps of the grid is called
 def grid_columns(views: Sequence[PlaneView], columns: Sequence[str]) -> dict[str, Any]:
     """Coordinates and the measured columns; those of several views have a leading dimension `seed`."""
     first = views[0]
-    found: dict[str, Any] = dict(zip(AXIS_NAMES, first.coordinates, strict=False))
+    arrays: dict[str, Any] = dict(zip(AXIS_NAMES, first.coordinates, strict=False))
     stacked = [np.stack([view.grid.values[i] for view in views]) for i in range(len(columns))]
-    found |= {name: values if len(views) > 1 else values[0] for name, values in zip(columns, stacked, strict=True)}
+    arrays |= {name: values if len(views) > 1 else values[0] for name, values in zip(columns, stacked, strict=True)}
     status = np.stack([view.grid.status for view in views])
-    found["status"] = status if len(views) > 1 else status[0]
+    arrays["status"] = status if len(views) > 1 else status[0]
     errors = [view.grid.errors for view in views if view.grid.errors is not None]
     if errors:
-        found["error"] = np.stack(errors) if len(views) > 1 else errors[0]
+        arrays["error"] = np.stack(errors) if len(views) > 1 else errors[0]
         spans = [np.ptp(view.losses[np.isfinite(view.losses)]) for view in views]
         relative = [float(e.max() / span) for e, span in zip(errors, spans, strict=True) if span > 0]
-        found["largest_error"] = max(relative, default=0.0)
-    return found
+        arrays["largest_error"] = max(relative, default=0.0)
+    return arrays
 
 
 def curvature_columns(views: Sequence[PlaneView]) -> dict[str, Any]:
