@@ -1,4 +1,4 @@
-"""Products with the Hessian, made in every way, beside PyHessian, curvlinops and JAX; memory; cost against size."""
+"""Products with the Hessian, by every strategy, beside PyHessian, curvlinops and JAX; memory; cost against size."""
 
 from __future__ import annotations
 
@@ -95,33 +95,34 @@ def ours(net: Net, block: Tensor, settings: ProductSettings) -> tuple[Callable[[
 def jobs_of(
     net: Net, columns: int, *, compiled: bool, small: bool
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, float], Strategy]:
-    """Every tool's product with so many columns, how far it is from ours, and the way that ours takes."""
+    """Every tool's product with so many columns, how far it is from ours, and the strategy that ours chooses."""
     model, inputs, targets = net
     size = sum(p.numel() for p in model.parameters())
     block = columns_of(size, columns, device=str(inputs.device))
     auto, objective = ours(net, block, ProductSettings())
     expected = auto()
-    (taken,) = objective.strategies.chosen.values()
-    ways = {"landscape": auto, "landscape, loop": ours(net, block, ProductSettings("loop"))[0]}
+    chosen = objective.strategies.latest("hessian", columns)
+    assert chosen is not None
+    jobs = {"landscape": auto, "landscape, loop": ours(net, block, ProductSettings("loop"))[0]}
     if columns > 1:
-        ways["landscape, vmap"] = ours(net, block, ProductSettings("vmap"))[0]
+        jobs["landscape, vmap"] = ours(net, block, ProductSettings("vmap"))[0]
     if small:
-        ways["landscape, linearize"] = ours(net, block, ProductSettings("linearize"))[0]
+        jobs["landscape, linearize"] = ours(net, block, ProductSettings("linearize"))[0]
     if compiled:
-        ways["landscape, compiled"] = ours(net, block, ProductSettings("loop", compile=True))[0]
+        jobs["landscape, compiled"] = ours(net, block, ProductSettings("loop", compile=True))[0]
         again = objective_of(net, ProductSettings("loop"))
-        ways["landscape, loop, graph rebuilt"] = lambda: HessianOperator(again) @ block
+        jobs["landscape, loop, graph rebuilt"] = lambda: HessianOperator(again) @ block
     theirs = PyHessianOperator(objective)
-    ways["PyHessian"] = lambda: theirs @ block
+    jobs["PyHessian"] = lambda: theirs @ block
     if harness.curvlinops and targets.ndim == 1:  # it takes no targets of sequences
         operator = harness.curvlinops_operator(model, [(inputs, targets)])
-        ways["curvlinops"] = lambda: operator @ block
+        jobs["curvlinops"] = lambda: operator @ block
     if in_jax is not None and inputs.device.type == in_jax.devices().replace("gpu", "cuda"):
         product, numbers = in_jax.product(model, inputs.cpu(), targets.cpu()), block.cpu().numpy()
-        ways["JAX, jitted and vmapped"] = lambda: product(numbers)
-    apart = {name: difference(expected, job()) for name, job in ways.items()}
+        jobs["JAX, jitted and vmapped"] = lambda: product(numbers)
+    apart = {name: difference(expected, job()) for name, job in jobs.items()}
     assert max(apart.values()) < AGREE, apart
-    return ways, apart, taken
+    return jobs, apart, chosen
 
 
 def difference(expected: Tensor, found: Any) -> float:
@@ -131,14 +132,14 @@ def difference(expected: Tensor, found: Any) -> float:
 
 
 def products(name: str) -> harness.Measure:
-    """Time of a product per vector, in gradients, of every way and tool."""
+    """Time of a product per vector, in gradients, of every strategy and tool."""
 
     def measure(device: str, repeats: int) -> dict[str, dict[str, float]]:
         net = nets(device)[name]
         table: dict[str, dict[str, float]] = {}
         large = name.startswith("transformer")
         for columns in (1, 8):
-            jobs, apart, way = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
+            jobs, apart, strategy = jobs_of(net, columns, compiled=name.startswith("MLP"), small=not large)
             seconds = harness.interleaved(
                 {"gradient": gradient_of(net), **jobs}, 1 if large else 2 * repeats, device, warm=not large
             )
@@ -146,10 +147,12 @@ def products(name: str) -> harness.Measure:
                 cost = seconds[tool] / columns / seconds["gradient"]
                 table.setdefault(tool, {})[f"K = {columns}, gradients per vector"] = cost
                 table[tool]["relative difference"] = apart[tool]
-            tried = {way: seconds[f"landscape, {way}"] for way in ("loop", "vmap") if f"landscape, {way}" in seconds}
-            taken = tried[way.kind] / min(tried.values())
-            table["landscape"][f"K = {columns}, way taken / best of loop and vmap"] = taken
-            print(f"  {name}, K = {columns}: {way}", flush=True)
+            tried = {
+                kind: seconds[f"landscape, {kind}"] for kind in ("loop", "vmap") if f"landscape, {kind}" in seconds
+            }
+            ratio = tried[strategy.kind] / min(tried.values())
+            table["landscape"][f"K = {columns}, way taken / best of loop and vmap"] = ratio
+            print(f"  {name}, K = {columns}: {strategy}", flush=True)
         return table
 
     return measure
@@ -171,8 +174,8 @@ def memory(device: str, repeats: int) -> dict[str, dict[str, float]]:
             block = columns_of(size, columns, device=device)
             objective = objective_of(net, settings)
             operator = HessianOperator(objective)
-            way = Strategy("vmap", columns) if settings.hvp == "vmap" else Strategy()
-            planned = operator.strategy_bytes(columns, way)
+            strategy = Strategy("vmap", columns) if settings.hvp == "vmap" else Strategy()
+            planned = operator.strategy_bytes(columns, strategy)
             operator @ block
             peak = harness.peak_bytes(lambda objective=objective, block=block: HessianOperator(objective) @ block)
             rows[f"{name.partition(':')[0]}, K = {columns}, {settings.hvp}"] = {
