@@ -22,7 +22,7 @@ METRIC_TABLE = "metrics"  # of [check]: rules by metric
 
 @dataclass(frozen=True)
 class Gate(Writing):
-    """What is compared with what, and who is told."""
+    """Options of `landscape check`: the kind of comparison, the baseline, the metrics, and the reports."""
 
     kind: Kind = option(
         "same-weights", help="Whether candidates should be the same net (one value each), or new training runs."
@@ -35,7 +35,7 @@ class Gate(Writing):
     metric: tuple[str, ...] = option(
         (), help="Check this number, not the policy's, e.g. eig.eigenvalues[0]. Repeatable.", typed=True
     )
-    tol: str | None = option(None, help="Change that is allowed: 2%, or '0.05 abs'. Default 2%; retrained: 25%.")
+    tol: str | None = option(None, help="Allowed change: 2%, or '0.05 abs'. Default 2%; retrained: 25%.")
     alpha: float = option(
         FALSE_ALARM_ALPHA, help="Chance of a false alarm for each metric, retrained.", min=1e-9, max=0.49
     )
@@ -43,9 +43,12 @@ class Gate(Writing):
         (), help="Compare with this checkpoint, results file or baseline instead. Repeatable.", typed=True
     )
     from_: tuple[str, ...] = option((), help="Judge these results, measured before. Repeatable.", typed=True)
-    update: bool = option(False, help="Write what is measured to the baseline; not in CI.", typed=True)
+    update: bool = option(False, help="Write the measured numbers to the baseline; not in CI.", typed=True)
     calibrate: int | None = option(
-        None, help="Measure with so many seeds, and print the smallest change that is seen.", min=2, typed=True
+        None,
+        help="Measure with so many seeds, and print the smallest change that stands out of the noise.",
+        min=2,
+        typed=True,
     )
     list_: bool = option(False, help="Print the numbers that can be checked, with advice.", typed=True)
     format: tuple[str, ...] = option(

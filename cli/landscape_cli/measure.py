@@ -72,7 +72,7 @@ def measure_checkpoints(
 def _attempt_each(
     targets: Sequence[Target], work: Callable[[Target], MeasurementRecord | None]
 ) -> list[MeasurementRecord | Failure]:
-    """What the work returns for every target, and the failures; of several targets, a failure is said at once."""
+    """What the work returns for every target, and the failures; of several targets, a failure is printed at once."""
     outcomes: list[MeasurementRecord | Failure] = []
     for target in targets:
         try:
@@ -111,12 +111,12 @@ def _print_plan(measuring: Measuring, target: Target) -> None:
 
 
 def _measure(measuring: Measuring, target: Target, stop: StopSignals) -> MeasurementRecord:
-    """Measures one target, writes the result and draws it; says what was noticed and what was written."""
+    """Measures one target, writes the result and draws it; prints the notes and the names of the written files."""
     from landscape.session import execute
 
     analysis, name = measuring.analysis, target.checkpoint.name
     objective = _load_objective(measuring, target)
-    said = set(objective.notes)
+    printed = set(objective.notes)
     with progress.reporter(f"{analysis.name} {name}") as report:
         record = execute(
             analysis,
@@ -128,7 +128,7 @@ def _measure(measuring: Measuring, target: Target, stop: StopSignals) -> Measure
             say=say,
         )
     for note in record.notes:
-        if note not in said:
+        if note not in printed:
             say(f"{name}: {note}")
     written = [*record.written, *(_draw(record, target) if measuring.output.plot else [])]
     if written:
@@ -157,7 +157,7 @@ def _draw(record: MeasurementRecord, target: Target) -> list[Path]:
 
 
 def _report(measuring: Measuring, outcomes: Sequence[MeasurementRecord | Failure], *, several: bool) -> int:
-    """Prints all results together, says what is wrong with them, and returns the exit code."""
+    """Prints all results together and what is wrong with them, and returns the exit code."""
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     records = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
     if measuring.output.json and not measuring.output.dry_run:
@@ -195,14 +195,14 @@ def _print_tables(analysis: Analysis, records: Sequence[MeasurementRecord]) -> N
 
 
 def _say_problems(record: MeasurementRecord) -> list[int]:
-    """Says why a result could not be written, or why it is inconclusive; the exit codes of what was said."""
+    """Prints why a result could not be written or is inconclusive; returns the exit codes of these problems."""
     codes = []
     if record.problem is not None:
         say(f"error: {record.problem}")
         codes.append(record.problem.exit_code)
     if trouble := record.result.trouble():
         snapshot = f".{record.analysis.name}.partial"
-        say(f"inconclusive: {trouble}; what was done is kept beside the result, in its {snapshot}")
+        say(f"inconclusive: {trouble}; the work is kept beside the result, in its {snapshot}")
         say(f"  fix:  {trouble.fix}")
         codes.append(EXIT_INCONCLUSIVE)
     return codes

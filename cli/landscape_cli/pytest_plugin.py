@@ -34,7 +34,9 @@ class LandscapeWarning(UserWarning):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the flags of the gate to pytest's command line."""
     group = parser.getgroup(MARK)
-    group.addoption("--landscape-update", action="store_true", help="write what is measured to the baseline; not in CI")
+    group.addoption(
+        "--landscape-update", action="store_true", help="write the measured numbers to the baseline; not in CI"
+    )
     group.addoption(
         "--landscape-baseline", metavar="FILE", help="baseline of landscape_check; default that of landscape.toml"
     )
@@ -68,10 +70,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdict]]:
-    """Measures a checkpoint (or an Objective; or several, retrained) and fails the test if it became sharper.
+    """A function that measures a checkpoint (an Objective, several if retrained), and fails the test if it is sharper.
 
-    `check(checkpoint, metrics=None, tol=None, *, kind=None, name=None, baseline=None, **conditions)`: what is not given
-    comes from the marker, then from `[check]` in landscape.toml. `metrics` are names, or a table of rules by name.
+    `check(checkpoint, metrics=None, tol=None, *, kind=None, name=None, baseline=None, **conditions)`: missing arguments
+    come from the marker, then from `[check]` in landscape.toml. `metrics` are names, or a table of rules by name.
     `name` is the entry in the baseline, by default the file's name, or the test's for an Objective. `conditions` are
     those of `landscape.load`: model, data, loss, limit, ... Returns the verdicts.
     """

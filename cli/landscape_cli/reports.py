@@ -45,8 +45,8 @@ class Report:
     failures: Sequence[tuple[str, str]] = ()
 
     def __post_init__(self) -> None:  # names and reasons may come from a file, with any characters
-        told = [(clean(name), clean(error) or "error") for name, error in self.failures]
-        object.__setattr__(self, "failures", told)
+        failures = [(clean(name), clean(error) or "error") for name, error in self.failures]
+        object.__setattr__(self, "failures", failures)
         object.__setattr__(self, "verdicts", [clean_verdict(verdict) for verdict in self.verdicts])
 
     @property

@@ -65,9 +65,9 @@ class Run:
 
     def remarks(self, other: Run) -> list[str]:
         """The differences that may matter but do not make the two runs incomparable."""
-        told = [(name, self.environment.get(name), other.environment.get(name)) for name in REMARKED_VERSIONS]
-        told.append(("device", self.device.partition(":")[0], other.device.partition(":")[0]))
-        remarks = [f"{name} {mine} here, {theirs} in the baseline" for name, mine, theirs in told if mine != theirs]
+        compared = [(name, self.environment.get(name), other.environment.get(name)) for name in REMARKED_VERSIONS]
+        compared.append(("device", self.device.partition(":")[0], other.device.partition(":")[0]))
+        remarks = [f"{name} {mine} here, {theirs} in the baseline" for name, mine, theirs in compared if mine != theirs]
         if self.fingerprint.get(PARAMETER_NAMES) != other.fingerprint.get(PARAMETER_NAMES):
             remarks.append("the parameters have other names or another order than in the baseline")
         return remarks

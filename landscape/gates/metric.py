@@ -146,8 +146,7 @@ def read_metric(result: Result, metric: Metric) -> Reading:
 def gauge_of(kind: type[Result], field: str) -> Gauge:
     """The gauge of a number; without one of its own, a field with `_se` after its name is its standard error."""
     fields = number_fields(kind)
-    told = fields[field].gauge
-    return told or Gauge(error=field + ERROR_SUFFIX if field + ERROR_SUFFIX in fields else "")
+    return fields[field].gauge or Gauge(error=field + ERROR_SUFFIX if field + ERROR_SUFFIX in fields else "")
 
 
 def metrics_of(result: Result) -> Iterator[Metric]:

@@ -94,7 +94,7 @@ class Session:
 
     def measure(self, earlier: EarlierWork = NO_EARLIER_WORK, snapshot: Path | None = None) -> MeasurementRecord:
         """Measures from the earlier work to the end, with snapshots in that file, and writes nothing else."""
-        fingerprint = self.fingerprint  # of what is there before the measurement
+        fingerprint = self.fingerprint  # before the measurement, which may take hours
         began = time.monotonic() - earlier.seconds
         writer = SnapshotWriter(snapshot, fingerprint, self.objective, began) if snapshot else None
         with self.stop.defer():
