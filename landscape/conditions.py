@@ -46,7 +46,7 @@ class Conditions(Options):
     weights: str | None = option(
         None,
         title="weights {}",
-        help="Which weights of the file: ema (averaged), raw, or the place of others; default the raw ones.",
+        help="Weights of the file to measure: ema (averaged), raw, or the path of others in it; default the raw ones.",
     )
     limit: int | None = option(
         None,
@@ -63,20 +63,21 @@ class Conditions(Options):
         help="File of positive tensors by parameter, for --operator preconditioned; default Adam's in the checkpoint.",
     )
     trusted_modules: tuple[str, ...] = option(
-        (), help="Module of yours that a checkpoint may name its model, data or loss from. Repeatable."
+        (), help="Your own module, from which a checkpoint may name its model, data or loss. Repeatable."
     )
     trust: bool = option(
-        False, help="Run code from the checkpoint, where its format needs that. Only as a flag.", typed=True
+        False, help="Run code from the checkpoint, if its format requires it. Only as a flag.", typed=True
     )
     device: str = option("auto", help="Device: auto (CUDA where there is one), cpu, cuda, cuda:1.")
     dtype: Literal["float32", "float64"] = option("float32", help="Precision of weights, data and products.")
     hvp: Hvp = option(
         "auto",
-        help="How products take several columns: one after the other (loop), batched (vmap), replayed (linearize, for "
-        "the Hessian), or as a short trial finds fastest (auto). The answer depends on it by rounding only.",
+        help="How Hessian-vector products take several vectors: one after the other (loop), batched (vmap), replayed "
+        "(linearize, for the Hessian), or whichever a short trial finds fastest (auto). Results differ by rounding.",
     )
     compile: bool = option(
-        False, help="Also try products of the Hessian compiled by torch.compile: 10 s or more first, less for each."
+        False,
+        help="Also try Hessian-vector products compiled by torch.compile: 10 s or more at first, then less for each.",
     )
     cuda_graphs: CudaGraphs = option(
         "auto", help="Record the products of small nets as CUDA graphs; auto lets a trial decide."
@@ -84,6 +85,6 @@ class Conditions(Options):
     tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(
         None,
-        help="Most samples in memory at once; default planned from memory. The answer does not depend on it.",
+        help="Largest number of samples in memory at once; default planned from memory. Results do not depend on it.",
         min=1,
     )

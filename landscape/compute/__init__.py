@@ -1,1 +1,1 @@
-"""This machine, and how torch computes on it: devices, free memory, precision, timing, vmap."""
+"""This machine, and how torch computes on it: devices, memory budget, precision, timing, strategies of products."""

@@ -1,4 +1,4 @@
-"""How much memory a device has left, and what running out of it looks like."""
+"""The free memory of a device, errors of memory, and the tensors that a forward pass saves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated on the device; on the CPU the smaller of the machine's and the cgroup's."""
+    """The bytes that can still be allocated on a device; on the CPU the smaller of the machine's and the cgroup's."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
@@ -30,8 +30,8 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def watch_saved_tensors(work: Callable[[], T], visit: Callable[[Tensor], None]) -> T:
     """Runs a forward pass and visits every tensor that autograd saves for the backward pass.
 
-    Transforms of `torch.func` inside the pass forbid the hooks that tell of saved tensors. The pass is then repeated,
-    and every result of an operation is visited: an upper bound.
+    Transforms of `torch.func` inside the pass forbid the hooks that see saved tensors. The pass is then repeated, and
+    the results of all operations are visited instead: an upper bound.
     """
 
     def pack(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One function at many arguments in one pass, where it allows that."""
+"""One function at many arguments in one pass (`torch.func.vmap`), where the function allows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.compute import memory
 def try_vmap(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
     """`function` over the first axis of every argument (`torch.func.vmap`); None if it cannot be vectorized.
 
-    Models whose control flow depends on their data cannot. Running out of memory is not hidden.
+    A model whose control flow depends on its data cannot be vectorized. An error of memory is raised.
     """
     try:
         result: Tensor = torch.func.vmap(function)(*arguments)

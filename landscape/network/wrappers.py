@@ -19,7 +19,7 @@ _LOCK = threading.Lock()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The plain module inside DataParallel, DistributedDataParallel and torch.compile; FSDP is refused."""
+    """The plain module inside DataParallel, DistributedDataParallel and torch.compile; raises TaskError for FSDP."""
     if "FullyShardedDataParallel" in type(model).__name__:
         raise TaskError("the model is sharded by FSDP", fix="gather a full state dict and load it into a plain model")
     for wrapper in ("_orig_mod", "module"):

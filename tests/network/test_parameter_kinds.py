@@ -11,7 +11,7 @@ from landscape.network.parameter_kinds import parameter_kinds
 from landscape.zoo import char_transformer, resnet
 
 
-def test_roles_in_a_residual_net() -> None:
+def test_kinds_in_a_residual_net() -> None:
     found = parameter_kinds(resnet(1))
     assert found["stem.weight"] == "weight"
     assert found["bn.weight"] == found["bn.bias"] == "norm"
@@ -19,7 +19,7 @@ def test_roles_in_a_residual_net() -> None:
     assert set(found.values()) == {"weight", "norm", "bias"}
 
 
-def test_roles_in_a_transformer() -> None:
+def test_kinds_in_a_transformer() -> None:
     found = parameter_kinds(char_transformer())
     assert found["tokens.weight"] == "embedding"
     assert found["positions.weight"] == "position"
@@ -60,7 +60,7 @@ def test_gains_of_weight_norm_belong_to_a_norm_and_attention_has_weights() -> No
     assert found["b.in_proj_bias"] == "bias"
 
 
-def test_orthogonal_parametrisation_has_no_gain() -> None:
+def test_orthogonal_parametrization_has_no_gain() -> None:
     model = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
     assert parameter_kinds(model)["parametrizations.weight.original"] == "weight"
 

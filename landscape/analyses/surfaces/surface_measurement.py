@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +28,7 @@ from landscape.analyses.surfaces.options import SurfaceSettings
 from landscape.analyses.surfaces.plane_view import PlaneView, view_plane
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.surface import Surface
+from landscape.compute.timing import shortest_seconds
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
@@ -116,10 +116,7 @@ def plan(analysis: Surface, objective: Objective) -> Plan:
     dimension, counts = settings.dimension, settings.counts
     sweep, nowhere, center = Sweep(objective), Plane((objective.theta,) * dimension), (0.0,) * dimension
     points = settings.seeds * math.prod(counts if len(counts) == dimension else counts * dimension)
-    sweep.evaluate(nowhere, [center])  # the first pass is a warm-up
-    began = time.perf_counter()
-    sweep.evaluate(nowhere, [center])
-    seconds = time.perf_counter() - began
+    seconds = shortest_seconds(lambda: sweep.evaluate(nowhere, [center]), rounds=1)
     return Plan(
         bytes=(dimension + 1) * objective.theta.nbytes,
         products=dimension * settings.seeds,
