@@ -49,7 +49,8 @@ class Table:
 def read_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a file, checked and with files found from anywhere; raises UsageError for what is wrong."""
     shared = _top_level_options()
-    options = {key: value for key, value in values.items() if not isinstance(value, dict) or key in shared}
+    tables = {name for name, field in shared.items() if field.about.kind in ("pairs", "named-references")}
+    options = {key: value for key, value in values.items() if not isinstance(value, dict) or key in tables}
     settings = _read_top_level(path, options, shared)
     for name, table in values.items():
         if name not in options:

@@ -68,6 +68,7 @@ def test_files_are_found_from_anywhere_and_words_stay(tmp_path: Path, text: str,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[model]\nwidth = 3", r"there is no command model"),
         ("trust = true", r"trust is not taken from settings\n.*type --trust"),
         ("[eig]\ntrust = true", "trust is not taken from settings"),
         ('[eig]\noutput = "a.h5"', r"\[eig\] has no setting output"),
