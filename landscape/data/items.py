@@ -1,4 +1,4 @@
-"""What data sets yield, understood as batches: pairs, dictionaries with labels, single tensors, arrays."""
+"""The items of data sets as batches: pairs, dictionaries with labels, single tensors, arrays."""
 
 from __future__ import annotations
 

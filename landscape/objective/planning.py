@@ -1,4 +1,4 @@
-"""What a pass costs, before it is made: the samples that fit into memory at once, and the time of a gradient.
+"""The cost of a pass before it is made: the samples that fit into memory at once, and the time of a gradient.
 
 Where memory runs out nevertheless, the samples are halved.
 """

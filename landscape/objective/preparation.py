@@ -1,4 +1,4 @@
-"""What an objective finds out before its first pass: weights, data, loss, the number of terms, and the micro-batch."""
+"""Preparation of an objective before its first pass: weights, data, loss, the number of terms, and the micro-batch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,6 @@ class Weights:
 class Prepared:
     """A model, its data and its loss, tried on the first samples; `joinable` says that batches may be concatenated."""
 
-    weights: Weights
     function: ModelFunction
     loss: Loss
     batches: Batches
@@ -113,15 +112,14 @@ def prepare(
         joinable = samples_are_independent(lambda batch: batch_loss.batch_total(weights.theta, batch), whole)
     batches = whole if joinable else batches
     return Prepared(
-        weights,
-        function,
-        chosen,
-        batches,
-        count,
-        joinable,
-        each,
-        micro_batch or plan_micro_batch(batches, each, device),
-        tuple(filter(None, notes)),
+        function=function,
+        loss=chosen,
+        batches=batches,
+        count=count,
+        joinable=joinable,
+        activation_bytes=each,
+        micro_batch=micro_batch or plan_micro_batch(batches, each, device),
+        notes=tuple(filter(None, notes)),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint leaves out: the model, the data and the loss, and where each was found."""
+"""The task of a checkpoint: the model, the data and the loss, which a checkpoint leaves out, and where each was named."""
 
 from __future__ import annotations
 
