@@ -55,7 +55,6 @@ def equal(left: Any, right: Any) -> bool:
     return np.array_equal(left, right, equal_nan=np.asarray(left).dtype.kind not in "UO")
 
 
-@pytest.mark.device
 class AnalysisContract:
     """Subclasses define the fixtures `analysis` and `objective` (small enough for a second)."""
 
@@ -98,11 +97,13 @@ class AnalysisContract:
         stored: Written = once("written", execute)
         return stored
 
+    @pytest.mark.device
     def test_measuring_twice_gives_the_same_bits(
         self, analysis: Analysis, objective: Objective, uninterrupted: Whole
     ) -> None:
         assert same(drained(analysis.measure(objective))[1], uninterrupted[1])
 
+    @pytest.mark.device
     def test_resuming_gives_bit_for_bit_the_uninterrupted_result(
         self, analysis: Analysis, objective: Objective, uninterrupted: Whole
     ) -> None:
@@ -180,6 +181,7 @@ class AnalysisContract:
         assert {verdict.metric for verdict in verdicts} == {str(metric) for metric in known}
         assert {verdict.status for verdict in verdicts} == {"pass"}
 
+    @pytest.mark.device
     def test_an_interrupted_run_saves_and_the_next_one_finishes_it(
         self, analysis: Analysis, objective: Objective, uninterrupted: Whole, tmp_path: Path
     ) -> None:

@@ -2,8 +2,8 @@
 
 Importing this module registers the device. Its tensors hold a CPU tensor each; an operation runs on these, and its
 results are wrapped again. An operation between a strict tensor and a CPU tensor of one or more dimensions raises, and
-so does `numpy()`. Streams, pinned memory and graphs are not imitated. LSTM cells, operations that resize a tensor and
-`parameter.data = ...` (as in Module.to(memory_format=...)) are not available, and an error inside a backward pass ends
+so does `numpy()`. Streams, pinned memory and graphs are not imitated. LSTM cells and `parameter.data = ...`
+(as in Module.to(memory_format=...)) are not available, and an error inside a backward pass ends
 the process. The mechanism is PyTorch's PrivateUse1 backend in Python (torch.utils.backend_registration and
 torch.library).
 """
@@ -20,6 +20,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 NAME = "strict"
 _setup_privateuseone_for_python_backend(NAME)
+torch.autograd.set_multithreading_enabled(False)  # a thread of the device could abort the process at its end
 aten = torch.ops.aten
 # the operations that may see both devices: copies, and places in a strict tensor that the CPU names
 MIXED = (aten._to_copy.default, aten.copy_.default, aten.index.Tensor, aten.index_put_.default, aten.index_put.default)
@@ -64,13 +65,21 @@ class StrictTensor(Tensor):
             return result
         if strict and _is_in_place(operation):
             if args[0].shape != args[0].held.shape:
-                raise NotImplementedError(f"{operation} resizes a tensor of the device {NAME}")
+                _follow_shape(args[0])
             return args[0]
         return tree_map(lambda leaf: StrictTensor(leaf) if isinstance(leaf, Tensor) else leaf, result)
 
 
 def _on_host(leaf: Any) -> Any:
     return leaf.held if isinstance(leaf, StrictTensor) else leaf
+
+
+def _follow_shape(tensor: StrictTensor) -> None:
+    """Gives the wrapper the shape of the tensor that it holds, after an operation such as `squeeze_`."""
+    held = tensor.held
+    with torch._C._DisableTorchDispatch():
+        tensor.data = StrictTensor(held)
+    tensor.held = held
 
 
 def _is_in_place(operation: Any) -> bool:

@@ -43,7 +43,7 @@ def large(name: str) -> ParameterSet:
 def test_products_equal_the_cpu_s(name: str, device: str) -> None:
     products = []
     for where in ("cpu", device):
-        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=16)
+        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=8)
         vector = torch.linspace(-1, 1, objective.space.size, dtype=torch.float64, device=where)
         products.append((HessianOperator(objective) @ vector).cpu())
     assert torch.allclose(*products, rtol=1e-9, atol=1e-9 * float(products[0].abs().max()))
@@ -69,7 +69,7 @@ def test_pyhessian_works_there_too(device: str) -> None:
 def test_gauss_newton_and_fisher_equal_the_cpu_s(kind: type[GaussNewtonOperator], device: str) -> None:
     products = []
     for where in ("cpu", device):
-        objective = landscape.load(SAMPLES / "charlm.pt", device=where, dtype="float64").first(8)
+        objective = landscape.load(SAMPLES / "charlm.pt", device=where, dtype="float64", limit=4)
         block = torch.linspace(-1, 1, 2 * objective.space.size, dtype=torch.float64, device=where).view(-1, 2)
         products.append((kind(objective) @ block).cpu())
     assert torch.allclose(*products, rtol=1e-8, atol=1e-9 * float(products[0].abs().max()))
@@ -78,7 +78,7 @@ def test_gauss_newton_and_fisher_equal_the_cpu_s(kind: type[GaussNewtonOperator]
 def test_blocks_equal_the_cpu_s(device: str) -> None:
     products = []
     for where in ("cpu", device):
-        objective = landscape.load(SAMPLES / "digits-resnet.pt", device=where, dtype="float64").first(64)
+        objective = landscape.load(SAMPLES / "digits-resnet.pt", device=where, dtype="float64", limit=8)
         operator = HessianOperator(objective).block_diagonal(objective.space.layers())
         products.append((operator @ objective.theta).cpu())
     assert torch.allclose(*products, rtol=1e-8, atol=1e-9 * float(products[0].abs().max()))
@@ -111,7 +111,7 @@ def test_sharpness_and_flatness_equal_the_cpu_s(device: str) -> None:
 def test_surfaces_equal_the_cpu_s_in_every_way(name: str, device: str) -> None:
     losses = []
     for where in ("cpu", device):
-        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=16)
+        objective = landscape.load(SAMPLES / f"{name}.pt", device=where, dtype="float64", limit=8)
         frame = random_frame(objective, 2, treatments(objective, "filter", ()), 0, 0)
         sweep, points = Sweep(objective), [(0.0, 0.0), (0.2, -0.1), (-0.3, 0.3)]
         losses.append(sweep.evaluate(frame.plane, points)[:, 0])

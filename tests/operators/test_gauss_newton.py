@@ -88,7 +88,8 @@ class TestFisher(Contract):
     def dense(self, classification: Data, objective: Objective) -> Tensor:
         """The mean of g g' over the labels that were drawn, which do not depend on the batches."""
         x, y = classification
-        fisher = FisherOperator(Objective(tanh_net(), [(x, y)], "cross_entropy", dtype="float64"), seed=5, labels=2)
+        there = Objective(tanh_net(), [(x, y)], "cross_entropy", dtype="float64", device="cpu")
+        fisher = FisherOperator(there, seed=5, labels=2)
         jacobian, p = dense_jacobian(tanh_net(), x), chances(x)
         total = torch.zeros(39, 39, dtype=torch.float64)
         batch = next(iter(fisher.objective.batches))
