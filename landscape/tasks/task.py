@@ -1,4 +1,4 @@
-"""The task of a checkpoint: the model, the data and the loss, which a checkpoint leaves out, and where each was named."""
+"""The task of a checkpoint: the model, the data and the loss that it was trained in, and where each was named."""
 
 from __future__ import annotations
 
