@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LEVEL_COUNT = 60  # filled levels: enough to look continuous
 LINE_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which contour lines are drawn
-LETTERS = "ABC"  # of the checkpoints on a plane
+MARK_LETTERS = "ABC"  # of the checkpoints on a plane
 TITLE_PAD, LEGEND_ROW = 9.0, 13.0  # points between a panel and its title: always, and for each row of the legend
 
 
@@ -95,7 +95,7 @@ def _draw_marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:
         axes.plot(x, y, "o-", color=YELLOW, markersize=3.5, linewidth=1.2, label=label)
         axes.annotate("first", (x[0], y[0]), fontsize=8, xytext=(4, 5), textcoords="offset points")
         return
-    others = list(zip(LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False))[1:]
+    others = list(zip(MARK_LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False))[1:]
     for letter, name, x, y in others:  # the first is the measured one, at 0
         short = shorten(str(name).rpartition("/")[2])
         label = f"{letter}: {short}" if named else None

@@ -32,7 +32,7 @@ from landscape.objective import Objective
 from landscape.objective.planning import seconds_per_gradient
 from landscape.operators import HessianOperator, ScaledOperator
 
-STEP_COST = 3.5  # time of a gradient and a Hessian-vector product, in gradients
+GRADIENTS_PER_STEP = 3.5  # time of a step of the ascent of r1, a gradient and a product, over that of a gradient
 EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches, on trained nets
 EIGENVALUE_TOL = 1e-3  # residual of the eigenvalue, relative
 EIGENVALUE_ROWS = 18  # of the basis: the memory that the two vectors of each of nine starts took before
@@ -89,7 +89,7 @@ def plan(analysis: Flatness, objective: Objective) -> Plan:
     return Plan(
         bytes=(2 * analysis.starts + 6) * objective.theta.nbytes,
         products=each + EIGENVALUE_PRODUCTS,
-        seconds=seconds * (each * (1 + STEP_COST) + EIGENVALUE_PRODUCTS * (STEP_COST - 1)),
+        seconds=seconds * (each * (1 + GRADIENTS_PER_STEP) + EIGENVALUE_PRODUCTS * (GRADIENTS_PER_STEP - 1)),
         facts={"gradients": f"at most {2 * each:,}", "gradient": f"{seconds:.3g} s"},
     )
 

@@ -36,8 +36,8 @@ from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
 from landscape.objective.planning import seconds_per_gradient
 
-PRODUCT_COST = 2.5  # time of a Hessian-vector product, in gradients
-LOSS_COST = 0.4  # time of a loss, in gradients
+GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a gradient
+GRADIENTS_PER_LOSS = 0.4  # time of a loss over that of a gradient
 EIGENVECTOR_PRODUCTS = 12  # that the starts took on trained nets
 VECTORS_BESIDE_STARTS = 9  # parameter vectors that the ascents hold besides two for each start
 VECTORS_BESIDE_CONTROL = 8  # and the average case, besides those of the control variate
@@ -106,7 +106,7 @@ def plan(analysis: Sharpness, objective: Objective) -> Plan:
         CONTROL_PRODUCTS + VECTORS_BESIDE_CONTROL if protocol.draws else 0,
     )
     vectorized = VECTORIZED_BYTES if points_per_pass(objective, protocol.starts + 1) > 1 else 0
-    whole = seconds * (gradients + PRODUCT_COST * products + LOSS_COST * losses + 2)
+    whole = seconds * (gradients + GRADIENTS_PER_PRODUCT * products + GRADIENTS_PER_LOSS * losses + 2)
     return Plan(bytes=vectors * objective.theta.nbytes + vectorized, products=products, seconds=whole, facts=facts)
 
 

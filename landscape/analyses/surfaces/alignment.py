@@ -11,7 +11,7 @@ from landscape.network.permutations import PermutationGroup, permutation_groups
 from landscape.network.wrappers import first_names
 
 TRACED_SAMPLES = 4  # samples with which the model runs while its units are traced
-LOSS_TOLERANCE = 1e-4  # relative: by how much rounding may change the loss of a permuted net
+PERMUTATION_TOLERANCE = 1e-4  # relative: by how much rounding may change the loss of a permuted net
 
 
 def align(other: OtherCheckpoint) -> tuple[OtherCheckpoint, str]:
@@ -36,20 +36,20 @@ def align(other: OtherCheckpoint) -> tuple[OtherCheckpoint, str]:
     tensors = {name: permuted[first.get(name, name)] for name in permuted}
     aligned = replace(other, name=f"{other.name}, aligned", tensors=tensors)
     before, after = other.loss(), aligned.loss()
-    if not abs(after - before) <= LOSS_TOLERANCE * abs(before):
+    if not abs(after - before) <= PERMUTATION_TOLERANCE * abs(before):
         raise UsageError(
             f"--align changes what the model computes: loss {before:.6g} before, {after:.6g} after",
             why="its forward pass treats units of one layer differently",
             fix="leave --align out",
         )
     count, total = (
-        sum(_moved_unit_count(group, other, aligned) for group in groups),
+        sum(_count_relocations(group, other, aligned) for group in groups),
         sum(group.size for group in groups),
     )
     return aligned, f"{other.name} is aligned: {count:,} of {total:,} units change places"
 
 
-def _moved_unit_count(group: PermutationGroup, before: OtherCheckpoint, after: OtherCheckpoint) -> int:
+def _count_relocations(group: PermutationGroup, before: OtherCheckpoint, after: OtherCheckpoint) -> int:
     """The number of units of a group whose place holds the weights of another unit afterwards."""
     (name, axis), _ = next(iter(group.places.items()))
     old, new = (
