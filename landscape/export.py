@@ -12,7 +12,7 @@ from landscape.errors import UsageError
 if TYPE_CHECKING:
     from landscape.analyses.surfaces.result import SurfaceResult
 
-COLUMNS = ("loss", "accuracy", "metric", "status", "error")
+EXPORTED_COLUMNS = ("loss", "accuracy", "metric", "status", "error")
 
 
 def vts(result: SurfaceResult) -> Iterator[tuple[str, str]]:
@@ -54,7 +54,7 @@ def csv(result: SurfaceResult) -> Iterator[tuple[str, str]]:
 
 def _plane_columns(result: SurfaceResult) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The suffix of each plane's file, and the plane's columns."""
-    columns = {name: values for name in COLUMNS if (values := getattr(result, name)) is not None}
+    columns = {name: values for name in EXPORTED_COLUMNS if (values := getattr(result, name)) is not None}
     if result.seed is None:
         yield "", columns
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Reading
-from landscape.gates.policy import Kind, parse_policy
+from landscape.gates.policy import ComparisonKind, parse_policy
 from landscape.gates.verdict import Verdict, judge
 
 PARTS = {
@@ -41,7 +41,10 @@ def with_reading(one: Entry, **changes: Any) -> Entry:
 
 
 def verdicts(
-    baseline: Entry | Sequence[Entry], candidate: Entry | Sequence[Entry], kind: Kind = "same-weights", rule: Any = "1%"
+    baseline: Entry | Sequence[Entry],
+    candidate: Entry | Sequence[Entry],
+    kind: ComparisonKind = "same-weights",
+    rule: Any = "1%",
 ) -> list[Verdict]:
     """The verdicts on the metric of these entries, by a rule that allows 1 % unless told otherwise."""
     groups = [[one] if isinstance(one, Entry) else list(one) for one in (baseline, candidate)]

@@ -14,7 +14,7 @@ from landscape.fields import Option, described_fields, own_first
 from landscape.plugins import imports
 from landscape_cli.config import Settings
 from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
-from landscape_cli.options import CHECKPOINTS, CONTEXT, build_record, parameters, value_origins, with_signature
+from landscape_cli.options import CHECKPOINTS_ARGUMENT, CONTEXT, build_record, parameters, value_origins, with_signature
 from landscape_cli.streams import say
 from landscape_cli.targets import require_checkpoints
 
@@ -37,7 +37,7 @@ def check_command() -> Callable[..., int]:
     return with_signature(
         invoke,
         CONTEXT,
-        CHECKPOINTS,
+        CHECKPOINTS_ARGUMENT,
         *parameters(own_first(Gate), "Gate", environment=False),
         *parameters(described_fields(Conditions, Option), "Conditions"),
     )

@@ -15,7 +15,7 @@ from landscape.fields import Option, described_fields, flag, own_first
 from landscape.plugins import imports
 from landscape_cli import config
 from landscape_cli.measure import measure_checkpoints
-from landscape_cli.options import CHECKPOINTS, CONTEXT, build_record, parameters, value_origins, with_signature
+from landscape_cli.options import CHECKPOINTS_ARGUMENT, CONTEXT, build_record, parameters, value_origins, with_signature
 from landscape_cli.output import Output
 from landscape_cli.streams import say
 
@@ -27,7 +27,7 @@ def analysis_command(analysis: type[Analysis]) -> Callable[..., int]:
         if context.obj.path:  # modules that settings name are found from below their folder too
             imports.append_import_folder(context.obj.path.parent)
         for path in checkpoints or []:
-            if (unread := config.beside(path, context.obj)) is not None:
+            if (unread := config.unread_settings(path, context.obj)) is not None:
                 say(f"{path.name}: {unread} is not read, since a download could carry one; --config {unread} reads it")
         return measure_checkpoints(
             checkpoints or [],
@@ -40,7 +40,7 @@ def analysis_command(analysis: type[Analysis]) -> Callable[..., int]:
     return with_signature(
         invoke,
         CONTEXT,
-        CHECKPOINTS,
+        CHECKPOINTS_ARGUMENT,
         *parameters(own_first(analysis), "Measurement"),
         *parameters(described_fields(Conditions, Option), "Conditions"),
         *parameters(described_fields(Output, Option), "Output"),

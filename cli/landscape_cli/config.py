@@ -15,7 +15,7 @@ from landscape.errors import UsageError
 from landscape_cli.config_tables import CHECKPOINT, read_tables
 from landscape_cli.gate import METRIC_TABLE
 
-NAMES = ("landscape.toml", "pyproject.toml")
+SETTINGS_FILES = ("landscape.toml", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ def find(named: str | None = None, start: Path | None = None) -> Settings:
         return _read(Path(named))
     here = start or Path.cwd()
     for folder in (here, *here.parents):
-        for name in NAMES:
+        for name in SETTINGS_FILES:
             candidate = folder / name
             if candidate.is_file() and (settings := _read(candidate)).values:
                 return settings
     return Settings()
 
 
-def beside(checkpoint: Path, settings: Settings) -> Path | None:
+def unread_settings(checkpoint: Path, settings: Settings) -> Path | None:
     """Settings in the checkpoint's own folder that are not obeyed, since a download could carry them."""
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    candidate = folder / NAMES[0]
+    candidate = folder / SETTINGS_FILES[0]
     searched = folder.resolve() in (Path.cwd(), *Path.cwd().parents)
     return candidate if candidate.is_file() and not searched and settings.path != candidate else None
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import ANALYSES, Analysis
 from landscape.fields import option, validate
-from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, FALSE_ALARM_ALPHA, Kind, Policy, parse_policy
+from landscape.gates.policy import (
+    DEFAULT_METRICS,
+    DEFAULT_OPTIONS,
+    FALSE_ALARM_ALPHA,
+    ComparisonKind,
+    Policy,
+    parse_policy,
+)
 from landscape.storage.paths import BASELINE
 from landscape_cli.output import Writing
 from landscape_cli.settings_values import record_from_settings
@@ -24,7 +31,7 @@ METRIC_TABLE = "metrics"  # of [check]: rules by metric
 class Gate(Writing):
     """Options of `landscape check`: the kind of comparison, the baseline, the metrics, and the reports."""
 
-    kind: Kind = option(
+    kind: ComparisonKind = option(
         "same-weights", help="Whether candidates should be the same net (one value each), or new training runs."
     )
     baseline: str | None = option(

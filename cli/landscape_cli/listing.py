@@ -18,7 +18,7 @@ from landscape_cli.columns import Column
 from landscape_cli.results import load_results
 from landscape_cli.targets import find_targets
 
-COLUMNS = (Column("metric"), Column.of_numbers("value"), Column.of_numbers("error"), Column("advice"))
+METRIC_COLUMNS = (Column("metric"), Column.of_numbers("value"), Column.of_numbers("error"), Column("advice"))
 NOTHING_TO_GATE = "describes the run or another number's error: nothing to gate on"
 ERROR_UNKNOWN = "no error is known: landscape check --calibrate 5 measures its noise"
 LAST_ADVICE = (ERROR_UNKNOWN, NOTHING_TO_GATE)  # metrics with this advice come last, in this order
@@ -33,7 +33,7 @@ def print_metrics(paths: Sequence[Path], results: Sequence[Path], policy: Policy
     files = [*named, *(file for file in beside if file.exists())]
     records = [record for file in files for record in load_results(file).records.values()]
     rows = [row for record in records for row in _rows_with_values(record, policy)] or list(_rows_of_names(policy))
-    tables.print_grid(COLUMNS, sorted(rows, key=_rank))
+    tables.print_grid(METRIC_COLUMNS, sorted(rows, key=_rank))
 
 
 def _rank(row: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ from landscape_cli.streams import silence_stdout
 
 SHARED = (Conditions, Output)  # whose options every analysis has
 OWN_FUNCTIONS: Mapping[type[Analysis], Callable[[type[Analysis]], Callable[..., int]]] = {Edit: edit_command}
-READERS = ("show", "plot", "export")  # commands that only read results, and take nothing from settings
+RESULT_COMMANDS = ("show", "plot", "export")  # commands that only read results, and take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
 
 Exit codes: 0 done, 1 regression (check only), 2 usage, load or internal error, 3 inconclusive (NaN, not converged, not
@@ -118,7 +118,7 @@ def root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
-    if context.invoked_subcommand in READERS and config_file is None:  # broken settings do not stop them
+    if context.invoked_subcommand in RESULT_COMMANDS and config_file is None:  # broken settings do not stop them
         return
     settings = config.find(config_file)
     context.obj = settings

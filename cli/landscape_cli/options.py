@@ -32,7 +32,7 @@ def argument(name: str, annotation: Any, default: Any = inspect.Parameter.empty)
 
 
 CONTEXT = argument("context", typer.Context)
-CHECKPOINTS = argument(
+CHECKPOINTS_ARGUMENT = argument(
     "checkpoints",
     Annotated[list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Checkpoint files.", show_default=False)],
     None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Metrics: TypeAlias = "str | Sequence[str] | Mapping[str, Any] | None"
 
-MARK = "landscape"
+MARKER = "landscape"
 FIXTURE = "landscape_check"
 
 
@@ -33,7 +33,7 @@ class LandscapeWarning(UserWarning):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the flags of the gate to pytest's command line."""
-    group = parser.getgroup(MARK)
+    group = parser.getgroup(MARKER)
     group.addoption(
         "--landscape-update", action="store_true", help="write the measured numbers to the baseline; not in CI"
     )
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker; refuses an update in CI, or by several processes."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(metrics, tol, kind, baseline): checks the geometry of a loss; the arguments hold where "
+        f"{MARKER}(metrics, tol, kind, baseline): checks the geometry of a loss; the arguments hold where "
         f"{FIXTURE} is called without. Tests that use {FIXTURE} have it.",
     )
     if config.getoption("--landscape-update"):
@@ -64,8 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that use the fixture."""
     for item in items:
-        if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker(MARK) is None:
-            item.add_marker(MARK)
+        if FIXTURE in getattr(item, "fixturenames", ()) and item.get_closest_marker(MARKER) is None:
+            item.add_marker(MARKER)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def landscape_check(request: pytest.FixtureRequest) -> Callable[..., list[Verdic
     those of `landscape.load`: model, data, loss, limit, ... Returns the verdicts.
     """
     usual: dict[str, Any] = {}
-    for marker in reversed(list(request.node.iter_markers(MARK))):  # the closest one last
+    for marker in reversed(list(request.node.iter_markers(MARKER))):  # the closest one last
         usual |= present_arguments(*marker.args, **marker.kwargs)
 
     def check(

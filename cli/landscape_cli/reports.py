@@ -10,11 +10,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from landscape.errors import EXIT_FAILURE, clean
-from landscape.gates.policy import Kind
+from landscape.gates.policy import ComparisonKind
 from landscape.gates.verdict import Status, Verdict, describe_change, exit_code
 from landscape_cli.columns import Column
 
-SCHEMA = 1
+REPORT_SCHEMA = 1
 MAX_ANNOTATIONS = 10  # GitHub shows no more of one step
 LEVELS: Mapping[Status, str] = {
     "regression": "error",
@@ -26,20 +26,20 @@ LEVELS: Mapping[Status, str] = {
 SIGNS: Mapping[Status, str] = {
     "regression": "❌", "inconclusive": "❓", "warning": "⚠️", "stale": "⚠️", "improvement": "🎉", "pass": "✅",
 }  # fmt: skip
-COLUMNS = (
+REPORT_COLUMNS = (
     Column("checkpoint"),
     Column("metric"),
     *map(Column.of_numbers, ("baseline", "candidate", "change", "allowed")),
     Column("verdict"),
 )
-HEADERS = [column.header for column in COLUMNS]
+HEADERS = [column.header for column in REPORT_COLUMNS]
 
 
 @dataclass(frozen=True)
 class Report:
     """The report of a check: the verdicts, the baseline, and the checkpoints that could not be measured."""
 
-    kind: Kind
+    kind: ComparisonKind
     baseline: str
     verdicts: Sequence[Verdict]
     failures: Sequence[tuple[str, str]] = ()
@@ -89,7 +89,7 @@ def report_rows(report: Report) -> list[tuple[str, ...]]:
 def as_json(report: Report) -> str:
     """One JSON document, with null for unknown numbers."""
     document = {
-        "schema": SCHEMA,
+        "schema": REPORT_SCHEMA,
         "kind": report.kind,
         "baseline": report.baseline,
         "exit_code": report.code,
@@ -158,7 +158,7 @@ def as_markdown(report: Report) -> str:
     return "\n".join([*lines, "", f"{report.kind}, compared with {_markdown(report.baseline)}", ""])
 
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {
+REPORT_FORMATS: Mapping[str, Callable[[Report], str]] = {
     "text": as_text, "json": as_json, "github": as_github, "junit": as_junit, "markdown": as_markdown,
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from landscape.errors import OutputError, UsageError
 from landscape_cli import reports, tables
-from landscape_cli.reports import FORMATS, Report
+from landscape_cli.reports import REPORT_FORMATS, Report
 from landscape_cli.streams import say, silence_stdout
 
 Sink = Callable[[Report], None]
@@ -19,8 +19,8 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"  # the variable that names the page's f
 def find_sinks(formats: Sequence[str]) -> list[Sink]:
     """A sink for each `FORMAT` or `FORMAT=FILE`, and text to stdout if nothing else goes there; raises UsageError."""
     requested = [tuple(word.partition("=")[::2]) for word in formats]
-    if unknown := [name for name, _ in requested if name not in FORMATS]:
-        raise UsageError(f"--format {unknown[0]} is not known", fix=f"one of {', '.join(FORMATS)}, or NAME=FILE")
+    if unknown := [name for name, _ in requested if name not in REPORT_FORMATS]:
+        raise UsageError(f"--format {unknown[0]} is not known", fix=f"one of {', '.join(REPORT_FORMATS)}, or NAME=FILE")
     wanted = list(dict.fromkeys((name, file or _summary_file(name)) for name, file in requested))
     shown = [name for name, file in wanted if not file]
     if set(WHOLE_STDOUT) & set(shown) and len(shown) > 1:
@@ -41,8 +41,8 @@ def _stdout_sink(name: str) -> Sink:
             say(f"error: {checkpoint}: {error}")
         try:
             if name == "text":
-                tables.print_grid(reports.COLUMNS, reports.report_rows(report))
-            if words := FORMATS[name](report):
+                tables.print_grid(reports.REPORT_COLUMNS, reports.report_rows(report))
+            if words := REPORT_FORMATS[name](report):
                 print(words, flush=True)
         except BrokenPipeError:  # the exit code is the verdict, whether or not anybody reads its reasons
             silence_stdout()
@@ -54,7 +54,7 @@ def _file_sink(name: str, file: Path) -> Sink:
     def sink(report: Report) -> None:
         try:
             with file.open("a" if str(file) == _summary_file(name) else "w", encoding="utf-8") as target:
-                target.write(FORMATS[name](report) + "\n")
+                target.write(REPORT_FORMATS[name](report) + "\n")
         except OSError as error:
             raise OutputError(f"{file} cannot be written: {error.strerror}", fix=f"--format {name}=FILE") from error
 

@@ -21,7 +21,7 @@ from landscape_cli.columns import Column
 
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
-LOSS_TOLERANCE = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
+REMARKED_LOSS_GAP = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
 PLAIN_WIDTH = 400  # characters, if stdout is no terminal; no name is cut then
 
 
@@ -60,7 +60,7 @@ def _unlike_losses(results: list[Result]) -> str:
     """Why the results are not comparable, if their losses are too far apart; else ""."""
     compared = [result.reference_loss() for result in results if result.follows_loss]
     losses = [loss for loss in compared if math.isfinite(loss)]
-    if len(losses) < 2 or max(losses) - min(losses) <= LOSS_TOLERANCE * abs(max(losses, key=abs)):
+    if len(losses) < 2 or max(losses) - min(losses) <= REMARKED_LOSS_GAP * abs(max(losses, key=abs)):
         return ""
     return (
         f"losses from {min(losses):.4g} to {max(losses):.4g}: what is measured here follows the loss (cross-entropy "

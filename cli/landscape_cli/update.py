@@ -16,7 +16,7 @@ from landscape_cli.columns import Column
 
 CI_VARIABLES = ("CI", "TF_BUILD", "TEAMCITY_VERSION", "JENKINS_URL", "CODEBUILD_BUILD_ID")  # each service sets one
 FALSE_VALUES = ("", "0", "false", "no")  # values of such a variable outside CI
-COLUMNS = (Column("checkpoint"), Column("metric"), Column.of_numbers("baseline"), Column.of_numbers("value"))
+UPDATE_COLUMNS = (Column("checkpoint"), Column("metric"), Column.of_numbers("baseline"), Column.of_numbers("value"))
 MissingNumber = tuple[str, str, NotComparable]  # a checkpoint, a metric, and why it has no number
 
 
@@ -82,4 +82,4 @@ def print_update(entries: Sequence[Entry], before: Mapping[tuple[str, str], floa
         for metric, reading in entry.readings.items():
             earlier = before.get((entry.name, metric))
             rows.append((entry.name, metric, "" if earlier is None else f"{earlier:.6g}", f"{reading.value:.6g}"))
-    print_grid(COLUMNS, rows)
+    print_grid(UPDATE_COLUMNS, rows)

@@ -12,9 +12,9 @@ from typing import Any, get_args
 from landscape.errors import OutputError, UsageError
 from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Reading, current_name
-from landscape.gates.policy import Kind
+from landscape.gates.policy import ComparisonKind
 
-SCHEMA = 1
+BASELINE_SCHEMA = 1
 BASELINE_DIGITS = 8  # significant: more than float32 has, and few enough to read
 DAMAGED_FIX = "restore it, or remove it: landscape check CKPT --update then writes it anew"
 DAMAGE_ERRORS = (
@@ -30,7 +30,7 @@ DAMAGE_ERRORS = (
 class Baseline:
     """The entries that candidates are compared with, and the kind of comparison that they were written for."""
 
-    kind: Kind
+    kind: ComparisonKind
     entries: Sequence[Entry]
 
     def replace_entries(self, entries: Sequence[Entry]) -> Baseline:
@@ -71,7 +71,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     replace_file(path, ("\n".join(_lines(baseline)) + "\n").encode())
 
 
-def read_baseline(path: Path, kind: Kind | None = None) -> Baseline:
+def read_baseline(path: Path, kind: ComparisonKind | None = None) -> Baseline:
     """The baseline in a file; raises OutputError if it is missing or damaged, UsageError if it is of another kind."""
     if not path.exists():
         raise OutputError(
@@ -102,7 +102,7 @@ def read_baseline(path: Path, kind: Kind | None = None) -> Baseline:
 def _lines(baseline: Baseline) -> Iterator[str]:
     yield "{"
     yield f'  "kind": {json.dumps(baseline.kind)},'
-    yield f'  "schema": {SCHEMA},'
+    yield f'  "schema": {BASELINE_SCHEMA},'
     yield '  "checkpoints": {'
     ordered = sorted(baseline.entries, key=lambda entry: entry.name)
 
@@ -159,9 +159,9 @@ def _round_to_digits(value: float) -> float:
 def _baseline(document: Any, path: Path) -> Baseline:
     if not isinstance(document["schema"], int) or document["schema"] < 1:
         raise ValueError(f"schema {document['schema']!r}")
-    if document["schema"] > SCHEMA:
+    if document["schema"] > BASELINE_SCHEMA:
         raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
-    if document["kind"] not in get_args(Kind):
+    if document["kind"] not in get_args(ComparisonKind):
         raise ValueError(f"kind {document['kind']!r}")
     return Baseline(document["kind"], [_entry(name, held) for name, held in document["checkpoints"].items()])
 

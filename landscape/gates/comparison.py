@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from landscape.gates.policy import Direction
+from landscape.gates.policy import RuleDirection
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,6 @@ class Comparison:
         return f"{100 * amount / abs(self.baseline):{sign}.3g} %" if self.baseline else f"{amount:{sign}.3g}"
 
 
-def worsening(direction: Direction, gap: float) -> float:
+def worsening(direction: RuleDirection, gap: float) -> float:
     """How much worse the candidate is if its value is above the baseline's by `gap`."""
     return {"increase": gap, "decrease": -gap, "both": abs(gap)}[direction]

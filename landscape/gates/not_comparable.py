@@ -11,7 +11,7 @@ from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Metric
 from landscape.gates.retrained import MIN_CHECKPOINTS, significant_difference
 
-LOSS_TOLERANCE = 0.1  # relative: curvatures of cross-entropy fall with the loss, even if nothing else has changed
+COMPARABLE_LOSS_GAP = 0.1  # relative: curvatures of cross-entropy fall with the loss, even if nothing else has changed
 LOSS_ALPHA = 0.05  # two-sided: chance that the losses of one training recipe differ more than this test allows
 UPDATE_FIX = "--update writes it to the baseline"
 READING_FIX = "mend that, ask for it in [check.ANALYSIS] (k, per_layer, max_products ...), or leave the metric out"
@@ -93,12 +93,12 @@ def different_mean_losses(mine: Sequence[Run], theirs: Sequence[Run]) -> NotComp
 
 def _losses_agree(mine: float, theirs: float) -> bool:
     """Whether two losses are near enough for a comparison; NaN is near no loss."""
-    return abs(mine - theirs) <= LOSS_TOLERANCE * max(abs(mine), abs(theirs))
+    return abs(mine - theirs) <= COMPARABLE_LOSS_GAP * max(abs(mine), abs(theirs))
 
 
 def _loss_gap(theirs: float, mine: float) -> NotComparable:
     return NotComparable(
         f"the loss is {mine:.4g}, in the baseline {theirs:.4g}: cross-entropy flattens as a net becomes confident, so "
-        f"that beyond {LOSS_TOLERANCE:.0%} a comparison says nothing",
+        f"that beyond {COMPARABLE_LOSS_GAP:.0%} a comparison says nothing",
         f"compare checkpoints of about the same loss, or, if the change is meant, {UPDATE_FIX}",
     )

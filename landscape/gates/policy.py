@@ -10,9 +10,9 @@ from landscape.errors import UsageError, safe_excerpt, suggest
 from landscape.gates.metric import Metric
 from landscape.gates.tolerance import Tolerance
 
-Kind = Literal["same-weights", "retrained"]
+ComparisonKind = Literal["same-weights", "retrained"]
 Level = Literal["error", "warn", "off"]
-Direction = Literal["increase", "decrease", "both"]
+RuleDirection = Literal["increase", "decrease", "both"]
 
 FALSE_ALARM_ALPHA = 0.01  # chance of a false alarm for each metric of a retrained comparison
 # same weights: a round trip of parameters through bf16 moves most samples by less, a net that is 3 % sharper is found;
@@ -29,7 +29,11 @@ DEFAULT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "trace": {"rtol": 0.05},
     "sharpness": {"norm": "linf", "average_rho": [0.2], "starts": 5},
 }
-DIRECTION_KEYS: Mapping[str, Direction] = {"max_increase": "increase", "max_decrease": "decrease", "max_change": "both"}
+DIRECTION_KEYS: Mapping[str, RuleDirection] = {
+    "max_increase": "increase",
+    "max_decrease": "decrease",
+    "max_change": "both",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Rule:
 
     tolerance: Tolerance
     level: Level = "error"
-    direction: Direction = "increase"
+    direction: RuleDirection = "increase"
     alpha: float = FALSE_ALARM_ALPHA
 
 
@@ -46,7 +50,7 @@ class Rule:
 class Policy:
     """The rules by metric, and the kind of comparison."""
 
-    kind: Kind = "same-weights"
+    kind: ComparisonKind = "same-weights"
     rules: Mapping[Metric, Rule] = field(default_factory=dict)
 
     @property
@@ -61,7 +65,7 @@ class Policy:
 
 
 def parse_policy(
-    kind: Kind = "same-weights",
+    kind: ComparisonKind = "same-weights",
     metrics: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     tol: str | None = None,

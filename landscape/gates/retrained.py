@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import fdtri, nctdtrinc, ndtri, stdtr, stdtrit
 
 from landscape.gates.comparison import Comparison, worsening
-from landscape.gates.policy import Direction, Rule
+from landscape.gates.policy import Rule, RuleDirection
 
 SPREAD_ALPHA = 1e-2  # chance that candidates of the baseline's spread are called too scattered
 DETECTION_POWER = 0.9  # probability with which the gate reports a change that it calls detectable
@@ -81,7 +81,7 @@ def detectable_increase(spread: float, counts: tuple[int, int], rule: Rule, cent
     return math.expm1(max(significant, beyond))
 
 
-def _log_amount(share: float, direction: Direction, rise: float) -> float:
+def _log_amount(share: float, direction: RuleDirection, rise: float) -> float:
     """The allowed share of change as a difference of logarithms, of a rise or of a fall (a share below 1)."""
     falls = direction == "decrease" or (direction == "both" and rise < 0)
     if falls:

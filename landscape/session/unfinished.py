@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_INTERVAL = 20  # times what the last snapshot took: snapshots take at most 5 % of the run
 MIN_SECONDS_AT_STAKE = 1.0  # of work since the last snapshot; less is not worth one
-LOSS_TOLERANCE = 1e-4  # relative: if a resumed run's loss differs more, its model is another one with the same weights
+# relative: if a resumed run's loss differs by more, its model is another one with the same weights
+SAME_MODEL_LOSS_GAP = 1e-4
 SNAPSHOT_ATTRIBUTES = frozenset({"fingerprint", "loss", "seconds", "strategies", "micro_batch", "device"})
 
 
@@ -94,6 +95,6 @@ def resume_snapshot(
 
 def _loss_difference(loss: float, earlier: float) -> list[str]:
     """The losses, if they are too far apart for one model; empty if they agree."""
-    if abs(loss - earlier) <= LOSS_TOLERANCE * abs(earlier):
+    if abs(loss - earlier) <= SAME_MODEL_LOSS_GAP * abs(earlier):
         return []
     return [f"loss: {loss:.8g} here, {earlier:.8g} there (another model of the same weights?)"]

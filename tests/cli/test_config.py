@@ -105,14 +105,14 @@ def test_settings_beside_a_checkpoint_are_named_unless_they_are_the_user_s(
     (folder / "inner").mkdir(parents=True)
     (folder / "landscape.toml").touch()
     monkeypatch.chdir(tmp_path)
-    assert config.beside(folder / "a.pt", nothing) == folder / "landscape.toml"
-    assert config.beside(folder, nothing) == folder / "landscape.toml", "a checkpoint that is a directory"
-    assert config.beside(folder / "a.pt", config.Settings(folder / "landscape.toml")) is None
-    assert config.beside(tmp_path / "a.pt", nothing) is None
+    assert config.unread_settings(folder / "a.pt", nothing) == folder / "landscape.toml"
+    assert config.unread_settings(folder, nothing) == folder / "landscape.toml", "a checkpoint that is a directory"
+    assert config.unread_settings(folder / "a.pt", config.Settings(folder / "landscape.toml")) is None
+    assert config.unread_settings(tmp_path / "a.pt", nothing) is None
     monkeypatch.chdir(folder)
-    assert config.beside(Path("a.pt"), nothing) is None
+    assert config.unread_settings(Path("a.pt"), nothing) is None
     monkeypatch.chdir(folder / "inner")
-    assert config.beside(folder / "a.pt", nothing) is None, "found by searching upward"
+    assert config.unread_settings(folder / "a.pt", nothing) is None, "found by searching upward"
 
 
 def test_results_are_shown_whatever_the_settings_say(project: Path, capsys: Captured) -> None:

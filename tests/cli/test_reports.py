@@ -14,8 +14,8 @@ from landscape.gates.comparison import Comparison
 from landscape.gates.policy import parse_policy
 from landscape.gates.verdict import Status, Verdict, judge
 from landscape_cli.reports import (
-    FORMATS,
     MAX_ANNOTATIONS,
+    REPORT_FORMATS,
     Report,
     as_github,
     as_json,
@@ -45,7 +45,7 @@ REAL = Report(
 
 
 def test_real_verdicts_are_told_in_every_format() -> None:
-    for name, form in FORMATS.items():
+    for name, form in REPORT_FORMATS.items():
         assert METRIC in form(REAL).replace("\\", ""), name
     assert report_rows(REAL)[0][2:5] == ("3", "3.1", "+3.33 %")
 
@@ -135,10 +135,10 @@ class TestGithub:
 class TestHostileNames:
     NASTY = "\x1b[31m\x00\ud800\r| ]]> <b>"
 
-    @pytest.mark.parametrize("name", FORMATS)
+    @pytest.mark.parametrize("name", REPORT_FORMATS)
     def test_no_format_passes_on_what_commands_a_terminal_or_breaks_a_document(self, name: str) -> None:
         verdict = replace(made("regression", self.NASTY, self.NASTY), notes=(self.NASTY,), checkpoint=self.NASTY)
-        told = FORMATS[name](Report("same-weights", "b", [verdict], [(self.NASTY, self.NASTY), ("b.pt", "")]))
+        told = REPORT_FORMATS[name](Report("same-weights", "b", [verdict], [(self.NASTY, self.NASTY), ("b.pt", "")]))
         assert not {"\x1b", "\x00", "\r", "\ud800"} & set(told)
         told.encode()
         if name == "junit":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from landscape.gates.policy import Direction, Rule
+from landscape.gates.policy import Rule, RuleDirection
 from landscape.gates.retrained import compare_retrained, detectable_increase, significant_difference, welch_error
 from landscape.gates.tolerance import Tolerance
 
@@ -26,7 +26,7 @@ def test_the_chance_is_welchs_on_logarithms() -> None:
 @pytest.mark.parametrize("direction", ["increase", "decrease", "both"])
 @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-4])
 def test_it_is_worse_exactly_where_the_test_is_significant_and_the_ratio_large_enough(
-    direction: Direction, alpha: float
+    direction: RuleDirection, alpha: float
 ) -> None:
     rule = Rule(Tolerance(0.2), direction=direction, alpha=alpha)
     sides = {"increase": "greater", "decrease": "less", "both": "two-sided"}
@@ -118,7 +118,7 @@ def test_a_spread_that_only_hides_a_regression_is_named() -> None:
         ("increase", 0.2, False),
     ],
 )
-def test_a_fall_is_a_share_of_the_baseline(direction: Direction, share: float, worse: bool) -> None:
+def test_a_fall_is_a_share_of_the_baseline(direction: RuleDirection, share: float, worse: bool) -> None:
     """By 25 %: more than 20 % and less than 30 %, whichever direction is asked for."""
     baseline = [0.99, 1.0, 1.01, 1.0, 1.0]
     rule = Rule(Tolerance(share), direction=direction)

@@ -11,7 +11,7 @@ import scipy.stats
 
 from landscape.gates.comparison import Comparison
 from landscape.gates.metric import Reading
-from landscape.gates.policy import Direction, Rule
+from landscape.gates.policy import Rule, RuleDirection
 from landscape.gates.same_weights import compare_same_weights, difference_error
 from landscape.gates.tolerance import ZERO_BASELINE_TOLERANCE, Tolerance
 
@@ -19,7 +19,9 @@ RULE = Rule(Tolerance(0.01))
 RANDOM = np.random.RandomState(0)
 
 
-def compared(baseline: float, candidate: float, direction: Direction = "increase", error: float = 0.0) -> Comparison:
+def compared(
+    baseline: float, candidate: float, direction: RuleDirection = "increase", error: float = 0.0
+) -> Comparison:
     return compare_same_weights(Reading(baseline, error), Reading(candidate, error), replace(RULE, direction=direction))
 
 
