@@ -42,6 +42,14 @@ def test_a_plane_is_measured_drawn_and_said(capsys: Captured) -> None:
     assert json.loads(str(stored.attributes["options"]))["normalise"] == "filter"
 
 
+@pytest.mark.parametrize("flag", ["--normalize", "--normalise"])
+def test_both_spellings_of_the_normalization_are_understood(flag: str, capsys: Captured) -> None:
+    assert status(["surface", "a.pt", *FEW, flag, "layer", "--no-plot", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"]["normalise"] == "layer"  # as results files have called it
+    assert status(["surface", "--help"]) == 0
+    assert "--normalise" not in capsys.readouterr().out
+
+
 def test_checkpoints_named_one_after_another_make_one_line(capsys: Captured) -> None:
     assert status(["surface", "run/step-0840.pt", "run/step-0042.pt", "--axes", "checkpoints", *FEW, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
