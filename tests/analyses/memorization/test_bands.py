@@ -10,11 +10,14 @@ from memorized import fit_net, memorization_of
 from torch import Tensor, nn
 
 from landscape import Memorization
+from landscape.algorithms.estimators.resampling import bootstrap
 from landscape.algorithms.matrices.removal import Eigenbasis, RotatedComponents
-from landscape.analyses.memorization.bands import Bands, FunctionalSpectrum
+from landscape.analyses.memorization.bands import Bands, FunctionalSpectrum, band_columns
 from landscape.analyses.memorization.components import kfac_components, weight_matrices
 from landscape.analyses.memorization.factors import measure_factors
 from landscape.analyses.memorization.setup import curvature_setup
+from landscape.evaluation.per_sample.outcomes import SampleOutcomes
+from landscape.seeds import derive
 
 Data = tuple[Tensor, Tensor]
 
@@ -81,8 +84,6 @@ def test_edges_are_rounded_to_components(classification: Data) -> None:
 
 
 def test_controls_are_means_over_draws() -> None:
-    from landscape.analyses.memorization.bands import Bands, band_columns
-    from landscape.evaluation.per_sample.outcomes import SampleOutcomes
 
     def outcome(loss: float) -> SampleOutcomes:
         return SampleOutcomes(torch.full((4,), loss).double(), torch.ones(4).double(), torch.ones(4).double())
@@ -165,3 +166,16 @@ class TestThePointsOfASpectrum:
             norms = [float(part[name].norm()) for part in moved]
             assert norms[0] == pytest.approx(norms[1], rel=1e-12)
         assert not torch.equal(points["noise 0 draw 0"](), points["noise 0 draw 1"]())
+
+
+def test_intervals_are_drawn_from_the_seed_of_the_stored_name() -> None:
+    """Results of versions that wrote `memorised` keep their intervals."""
+    losses = torch.tensor([1.0, 2.0, 4.0, 8.0]).double()
+    ones = torch.ones(4).double()
+    measured = {"unchanged": {"memorized": SampleOutcomes(0 * ones, ones, ones)}}
+    measured |= {f"band {band}": {"memorized": SampleOutcomes(losses * (band + 1), ones, ones)} for band in range(2)}
+    columns = band_columns(measured, ["memorized"], Bands((0.0, 0.5, 1.0)), ["x"], 0, 40, 7)
+    changes = np.stack([losses.numpy(), 2 * losses.numpy()], axis=1)
+    low, high = bootstrap(changes, ones.numpy(), 40, derive(7, "bootstrap", "memorised"))
+    assert np.array_equal(columns["delta_loss_lo"][0], low)
+    assert np.array_equal(columns["delta_loss_hi"][0], high)

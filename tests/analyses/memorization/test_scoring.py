@@ -124,6 +124,14 @@ class TestColumnsOfDesignedScores:
         medians = dict(zip(columns["score"], columns["score_memorised"], strict=True))
         assert medians["loss"] == 2.5
 
+    def test_samples_without_a_loss_are_in_no_median_and_no_auroc(self, arrays: dict[str, np.ndarray]) -> None:
+        arrays["own loss"][1] = np.nan
+        columns = score_columns(arrays, 0, np.array([False, False, True, True]))
+        others = dict(zip(columns["score"], columns["score_other"], strict=True))
+        assert others["loss"] == 1
+        assert others["edit_damage"] == 0.1
+        assert dict(zip(columns["score"], columns["auroc"], strict=True))["loss"] == 1
+
     def test_a_trajectory_s_scores_are_means_over_its_steps(self, arrays: dict[str, np.ndarray]) -> None:
         for number in range(2):
             arrays[f"step {number} loss"] = np.arange(4.0) + number

@@ -104,3 +104,13 @@ def test_the_bytes_of_a_plan_are_those_of_the_documentation(classification: Data
     assert plan.bytes == 2 * 4 * squares + 8 * (3 * squares + 4 * sizes)
     assert plan.facts == {"layers": "0, 2", "populations": "memorized, clean, held-out", "a": "b"}
     assert plan.seconds > 0
+
+
+def test_draws_count_only_where_labels_are_sampled(classification: Data) -> None:
+    def identity(**options: Any) -> str:
+        return curvature_setup(Memorization(**options), fit_net(classification)).identity
+
+    assert identity(labels="exact", draws=3) == identity(labels="exact")
+    exact = curvature_setup(Memorization(labels="exact", draws=3), fit_net(classification))
+    assert exact.factor_settings.draws == 1
+    assert identity(labels="sampled", draws=3) != identity(labels="sampled")
