@@ -25,7 +25,7 @@ MAX_TENSOR_ROWS = 40  # of tensors, unless all are asked for
 PLACEHOLDERS = {"model": "model.py:build", "data": "data.py:batches"}
 
 
-def inspect(
+def inspect_command(
     context: typer.Context,
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="CHECKPOINT", help="A file or directory.", show_default=False)
@@ -37,13 +37,13 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
 ) -> None:
     """`landscape inspect`: prints tables, or one JSON document."""
-    from landscape.checkpoints.inspection import inspect as inspect_checkpoint
+    from landscape.checkpoints.inspection import inspect
 
     settings = context.obj if isinstance(context.obj, Settings) else Settings()
     checkpoint = checkpoint or settings.checkpoint()
     if checkpoint is None:
         raise UsageError("no checkpoint is named", fix="landscape inspect CKPT")
-    inspection = inspect_checkpoint(checkpoint, weights)
+    inspection = inspect(checkpoint, weights)
     command = next_command(inspection, weights, settings)
     if as_json:
         typer.echo(json.dumps({**inspection_document(inspection), "next": command}, allow_nan=False))

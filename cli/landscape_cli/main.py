@@ -25,7 +25,7 @@ from landscape_cli.doctor import doctor_command
 from landscape_cli.edit import edit_command
 from landscape_cli.export import export
 from landscape_cli.gate import CHECK, Gate
-from landscape_cli.inspect import inspect
+from landscape_cli.inspect import inspect_command
 from landscape_cli.output import Output
 from landscape_cli.plot import plot
 from landscape_cli.results import show
@@ -59,7 +59,7 @@ SUBCOMMANDS = (
     Subcommand("show", "Print what a results file holds.", lambda: show),
     Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", lambda: plot),
     Subcommand("export", "Write a stored surface for other programs.", lambda: export),
-    Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect),
+    Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect_command),
     Subcommand(
         "doctor",
         "Check this machine, this folder and, if named, a checkpoint with its model.",
