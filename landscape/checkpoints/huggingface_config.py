@@ -76,9 +76,8 @@ def architecture_name(directory: Path) -> str:
 def require_plausible(directory: Path, config: Mapping[str, Any], tensors: int) -> None:
     """Raises CheckpointError if the config asks for more layers than the checkpoint has tensors."""
     for key, value in _entries(config):
-        repeated = (
-            any(word in key for word in REPEATED) and value > max(tensors, MIN_REPEATED) if _counts(value) else False
-        )
+        too_many = _counts(value) and value > max(tensors, MIN_REPEATED)
+        repeated = too_many and any(word in key for word in REPEATED)
         if repeated or (key == "num_labels" and _counts(value) and value > MAX_LABELS):
             raise CheckpointError(
                 f"{directory / CONFIG_FILE} asks for {key} = {safe_excerpt(value)}, and there are {tensors} tensors",
