@@ -72,7 +72,7 @@ def measure(analysis: Edit, objective: Objective, resume: State | None = None) -
     return EditResult(
         **columns,
         **before_and_after(columns, list(outcomes).index(point_name(chosen))),
-        **_defined_columns(rho_columns(methods, sweep.rhos_in(outcomes))),
+        **_sweep_table(rho_columns(methods, sweep.rhos_in(outcomes))),
         bound_loss=np.array([one[bounding].loss for one in outcomes.values()]),
         population_samples=np.array([one.batches.samples for one in measured.values()]),
         layer=np.array(list(methods)),
@@ -154,7 +154,7 @@ def _measure_recitation(
     return arrays
 
 
-def _defined_columns(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _sweep_table(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The columns over rho that the method defines: noise and random components have no curvature mass."""
     names = ("rho", "kept_fraction", "weight_energy", "curvature_mass")
     return {name: columns[name] for name in names if not np.isnan(columns[name]).any()}

@@ -21,6 +21,13 @@ class Memorization(KroneckerAnalysis):
     """Spectra of Kronecker factors, the loss without bands of components, and scores of samples.
 
     Source: Merullo et al. 2025, arXiv 2510.24256.
+
+    >>> import landscape
+    >>> objective = landscape.load("digits-noisy.pt", limit=200)
+    >>> result = landscape.run(landscape.Memorization(per_layer=False, controls=0), objective)
+    >>> memorized, clean = (list(result.population).index(name) for name in ("memorized", "clean"))
+    >>> bool(result.delta_loss[memorized, -1] > 10 * result.delta_loss[clean, -1])  # without the flattest half
+    True
     """
 
     name: ClassVar[str] = "memorization"
