@@ -38,12 +38,12 @@ def fit(
     """
     wanted = frozenset(model)
     readings = (
-        ({**found, **_implied_tensors(found, model)}, undone) for found, undone in _readings(tensors, model, where)
+        ({**found, **_tensors_to_add(found, model)}, undone) for found, undone in _readings(tensors, model, where)
     )
     # if no reading fits, the names without any wrapper show best what is missing
     fitting = next((reading for reading in readings if reading[0].keys() == wanted), None)
     fitted, stripped_parts = fitting or _strip_everywhere(tensors, wanted, where)
-    fitted |= _implied_tensors(fitted, model)
+    fitted |= _tensors_to_add(fitted, model)
     stripped = " and ".join(stripped_parts)
     _require_names(fitted, wanted, f"{where} does not fit the {named}")
     _require_shapes(fitted, model, f"{where} does not fit the {named}")
@@ -90,7 +90,7 @@ def _strip_everywhere(tensors: Mapping[str, Tensor], wanted: frozenset[str], whe
     return fitted, [f"the wrapper {part!r}" for part in sorted(found)]
 
 
-def _implied_tensors(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _tensors_to_add(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that a checkpoint may lack: further names of tied tensors, and batch counters."""
     first = {_identity(tensor): name for name, tensor in model.items() if name in found and tensor.numel()}
     missing = [name for name in model if name not in found]

@@ -58,7 +58,7 @@ def read_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
     state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
-    module = _bundled_model(path, tensors) if contents.format.describes_model else None
+    module = _model_of_directory(path, tensors) if contents.format.describes_model else None
     return Checkpoint(path, hexdigest, contents.format.name, tensors, spec, extras, state, module, notes)
 
 
@@ -111,7 +111,7 @@ def _refs(value: Any) -> list[TensorRef]:
     return refs
 
 
-def _bundled_model(path: Path, tensors: dict[str, Tensor]) -> BundledModel:
+def _model_of_directory(path: Path, tensors: dict[str, Tensor]) -> BundledModel:
     """The model of a Hugging Face directory."""
     notes: list[str] = []
 

@@ -37,7 +37,7 @@ def save(
     extras = dict(extras or {})
     named = {"loss": loss, "data": data if isinstance(data, str) else None}
     if data is not None and not isinstance(data, str):
-        extras |= _embedded_batch(data)
+        extras |= _batch_to_embed(data)
     description = _make_spec({**(spec or {}), **{key: value for key, value in named.items() if value is not None}})
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if Path(path).suffix == ".safetensors":
@@ -49,7 +49,7 @@ def save(
         torch.save({"state_dict": state, SPEC_KEY: description.to_json(), DATA_KEY: extras}, path)
 
 
-def _embedded_batch(data: Any) -> dict[str, Tensor]:
+def _batch_to_embed(data: Any) -> dict[str, Tensor]:
     try:
         batch = as_batch(data)
     except TaskError:

@@ -55,9 +55,9 @@ class Spec:
             raise CheckpointError(
                 f"{where}: its description has unknown entries: {listing(map(safe_excerpt, unknown))}", fix=AGAIN
             )
-        return cls(**entries)._checked(where)
+        return cls(**entries)._check(where)
 
-    def _checked(self, where: str) -> Spec:
+    def _check(self, where: str) -> Spec:
         words = all(value is None or isinstance(value, str) for value in (self.model, self.data, self.loss))
         tables = all(isinstance(t, dict) for t in (self.model_args, self.data_args, self.populations, self.about))
         named = [value for value in (self.model, self.data, self.loss) if isinstance(value, str)]

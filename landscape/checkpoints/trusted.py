@@ -30,9 +30,9 @@ def open_trusted(path: Path, format: Format, weights: str | None) -> Checkpoint:
     Raises CheckpointError if the library cannot open it.
     """
     openers: Mapping[Format, Callable[[Path, str | None], Checkpoint]] = {
-        EXPORTED: _open_exported,
+        EXPORTED: _open_program,
         TORCHSCRIPT: _open_torchscript,
-        DISTRIBUTED: _open_distributed,
+        DISTRIBUTED: _open_dcp,
     }
     with warnings.catch_warnings(), importing_from(Path.cwd()):
         warnings.simplefilter("ignore")  # a deprecated format is still the format of the user's file
@@ -51,7 +51,7 @@ def open_trusted(path: Path, format: Format, weights: str | None) -> Checkpoint:
             ) from error
 
 
-def _open_exported(path: Path, _: str | None) -> Checkpoint:
+def _open_program(path: Path, _: str | None) -> Checkpoint:
     program = torch.export.load(path)
     module = program.module()
     return _checkpoint(
@@ -64,7 +64,7 @@ def _open_torchscript(path: Path, _: str | None) -> Checkpoint:
     return _checkpoint(path, TORCHSCRIPT, dict(program.state_dict()))
 
 
-def _open_distributed(path: Path, weights: str | None) -> Checkpoint:
+def _open_dcp(path: Path, weights: str | None) -> Checkpoint:
     from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
     with tempfile.TemporaryDirectory(prefix="landscape-") as folder:

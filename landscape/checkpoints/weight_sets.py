@@ -92,7 +92,7 @@ def _select(tree: Any, wanted: str | None, path: Path) -> Selection:
     if wanted and wanted.endswith(".*") and all(one.location != wanted for one in weight_sets):
         return _select_prefix(wanted.removesuffix("*"), _select(tree, None, path), path)
     if wanted == EMA:
-        return _select_averaged(weight_sets, path)
+        return _select_average(weight_sets, path)
     if wanted not in (None, ALL_BUT_EMA):
         return _select_location(str(wanted), weight_sets, path)
     if not weight_sets:
@@ -105,7 +105,7 @@ def _select(tree: Any, wanted: str | None, path: Path) -> Selection:
     return _select_raw(weight_sets, path)
 
 
-def _select_averaged(weight_sets: list[WeightSet], path: Path) -> Selection:
+def _select_average(weight_sets: list[WeightSet], path: Path) -> Selection:
     selected = next((weight_set for weight_set in weight_sets if weight_set.averaged), None)
     if selected is None:
         raise CheckpointError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from landscape import checkpoints
 from landscape.checkpoints.edits.digests import file_sha256
-from landscape.checkpoints.edits.undo import edited_digests
+from landscape.checkpoints.edits.undo import digests_of_edits
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.batch_norm import statistic_names
 from landscape.network.wrappers import first_names
@@ -129,7 +129,7 @@ def _holds_weights(entry: Path) -> bool:
 def _written_by_landscape(folder: Path, entries: Sequence[Path]) -> set[Path]:
     """The entries that landscape wrote, of those that have the names of checkpoints."""
     found = {entry for entry in entries if paths.is_ours(entry) or _holds_only_ours(entry)}
-    digests = edited_digests(folder)  # finds renamed edits of the versions that did not mark them
+    digests = digests_of_edits(folder)  # finds renamed edits of the versions that did not mark them
     return found | {one for one in entries if digests and one.is_file() and file_sha256(one) in digests}
 
 

@@ -44,10 +44,10 @@ def to_record(kind: type, stored: StoredResult) -> Any:
 
     Raises OutputError for missing fields, and for values of other types or shapes than the fields describe.
     """
-    missing = sorted(_required_fields(kind, stored.values) - stored.values.keys())
+    missing = sorted(_mandatory_fields(kind, stored.values) - stored.values.keys())
     if missing:
         raise OutputError(f"the stored {kind.__name__} lacks {', '.join(missing)}", fix="measure again")
-    malformed = [*_malformed_scalars(kind, stored.values), *_malformed_arrays(kind, stored.values)]
+    malformed = [*_unfit_scalars(kind, stored.values), *_unfit_arrays(kind, stored.values)]
     if malformed:
         raise OutputError(
             f"the stored {kind.__name__} has values of another kind: {', '.join(malformed)}", fix="measure again"
@@ -69,7 +69,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
             raise OutputError(f"{path} is an HDF5 file, but not one of landscape's")
         if int(file.attrs[MARK]) > SCHEMA:
             raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
-        declared = sum(_declared_bytes(file, name, path) for name in file)
+        declared = sum(_bytes_of_group(file, name, path) for name in file)
         if declared > DEFLATE_LIMIT * path.stat().st_size:
             raise OutputError(f"{path} declares {declared:.2g} bytes, more than its size can hold")
         yield file
@@ -78,7 +78,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
 # -- fields of a record --------------------------------------------------------------------------------------------
 
 
-def _required_fields(kind: type, values: Mapping[str, Any]) -> set[str]:
+def _mandatory_fields(kind: type, values: Mapping[str, Any]) -> set[str]:
     """The names of the fields that must be stored: columns of one table are stored all together or not at all."""
     arrays, scalars = list(described_fields(kind, Array)), list(described_fields(kind, Scalar))
     optional = {f.name for f in arrays if f.default is None} | {f.name for f in scalars if f.about.optional}
@@ -88,11 +88,11 @@ def _required_fields(kind: type, values: Mapping[str, Any]) -> set[str]:
     return ({f.name for f in arrays} | {f.name for f in scalars}) - optional
 
 
-def _malformed_scalars(kind: type, values: Mapping[str, Any]) -> list[str]:
+def _unfit_scalars(kind: type, values: Mapping[str, Any]) -> list[str]:
     return [f.name for f in described_fields(kind, Scalar) if not isinstance(values.get(f.name, 0), int | float | bool)]
 
 
-def _malformed_arrays(kind: type, values: Mapping[str, Any]) -> list[str]:
+def _unfit_arrays(kind: type, values: Mapping[str, Any]) -> list[str]:
     """The arrays of another type or rank than described, or whose dimensions have several lengths."""
     malformed: list[str] = []
     lengths: dict[str, int] = {}
@@ -143,21 +143,21 @@ def _to_python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _declared_bytes(file: h5py.File, name: str, path: Path) -> int:
+def _bytes_of_group(file: h5py.File, name: str, path: Path) -> int:
     """The bytes that the data sets of a group declare; raises OutputError if it holds anything else."""
-    group = _hard_linked(file, name, path)
+    group = _require_hard_link(file, name, path)
     if not isinstance(group, h5py.Group):
         raise OutputError(f"{path}: /{name} is not a group")
     total = 0
     for inner in group:
-        dataset = _hard_linked(group, inner, path)
+        dataset = _require_hard_link(group, inner, path)
         if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
             raise OutputError(f"{path}: /{name}/{inner} is not a plain data set")
         total += dataset.size * dataset.dtype.itemsize
     return total
 
 
-def _hard_linked(group: h5py.Group, name: str, path: Path) -> Any:
+def _require_hard_link(group: h5py.Group, name: str, path: Path) -> Any:
     """The member of a group; raises OutputError if it is a link to another place or file."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise OutputError(f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere, which is not followed")

@@ -128,7 +128,7 @@ def test_an_edit_of_an_earlier_version_is_known_by_the_undo_file_in_the_folder(t
         save_file({"w": tensors["w"] + step}, tmp_path / f"step-{step}.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "landscape.checkpoints.formats.safetensors_format.marked_headers",
+            "landscape.checkpoints.formats.safetensors_format.headers_with_metadata",
             lambda file, entries: (header := unmarked(file), header),
         )
         write_edit(tmp_path / "step-1.safetensors", {"w": -tensors["w"].double()}, tmp_path / "e.safetensors", about={})

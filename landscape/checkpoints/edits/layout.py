@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.checkpoints.edits.casting import tensor_bytes
-from landscape.checkpoints.edits.segments import Assembly, Segment, segments_covering, unchanged_ranges
+from landscape.checkpoints.edits.segments import Assembly, Segment, ranges_between, segments_covering
 from landscape.checkpoints.formats import archive, safetensors_format
 from landscape.checkpoints.formats.contents import Contents, Place
 from landscape.checkpoints.formats.tensor_refs import TensorRef
@@ -91,13 +91,13 @@ def _patch(file: Path, source: int, values: Mapping[str, Tensor], sha256: str) -
     """The segments of a file in its patched copy, which is the source of that number, and how to assemble the copy."""
     with file.open("rb") as stream:
         ranges = safetensors_format.tensor_ranges(stream)
-        old_header, new_header = safetensors_format.marked_headers(stream, {paths.EDIT_KEY: sha256})
+        old_header, new_header = safetensors_format.headers_with_metadata(stream, {paths.EDIT_KEY: sha256})
     wrong = [key for key, tensor in values.items() if ranges[key][1] != tensor.nbytes]
     if wrong:
         raise CheckpointError(f"{file} is damaged: {listing(wrong)} has another size", fix="copy it again")
     size, shift = file.stat().st_size, len(new_header) - len(old_header)
     patches = sorted((ranges[key], tensor_bytes(tensor)) for key, tensor in values.items())
-    kept = list(unchanged_ranges(size, [(0, len(old_header)), *(where for where, _ in patches)]))
+    kept = list(ranges_between(size, [(0, len(old_header)), *(where for where, _ in patches)]))
     original = segments_covering(size, [(begin, Segment(source, begin + shift, length)) for begin, length in kept])
     copy = segments_covering(size + shift, [(begin + shift, Segment(0, begin, length)) for begin, length in kept])
     return original, Assembly(copy, b"".join([new_header, *(new for _, new in patches)]))

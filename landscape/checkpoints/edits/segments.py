@@ -70,7 +70,7 @@ def segments_covering(size: int, known: Iterable[tuple[int, Segment]]) -> tuple[
     return tuple(segments) if end >= size else (*segments, Segment(LITERAL, literal, size - end))
 
 
-def unchanged_ranges(size: int, changed: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def ranges_between(size: int, changed: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The `(begin, length)` of a file of `size` bytes that lie between the changed ones."""
     end = 0
     for begin, length in (*sorted(changed), (size, 0)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from landscape.checkpoints.edits.digests import file_sha256
 from landscape.checkpoints.edits.segments import LITERAL
-from landscape.checkpoints.edits.undo_file import UndoFile, damaged_undo_file, parse_manifest, read_undo_file
+from landscape.checkpoints.edits.undo_file import UndoFile, parse_manifest, read_undo_file, undo_file_error
 from landscape.errors import CheckpointError, UsageError, listing, safe_excerpt
 from landscape.storage import atomic_files
 from landscape.storage.paths import UNDO, UNDO_INSIDE, UNDO_KEY, safetensors_metadata, undo_file
@@ -31,7 +31,7 @@ def undo_edit(edited: Path, output: Path | None = None) -> Path:
     """
     edited = Path(edited)
     undo = read_undo_file(_existing_undo_file(edited))
-    sources = _edited_files(edited, undo.manifest)
+    sources = _files_of_edit(edited, undo.manifest)
     original = undo.manifest["original"]
     _require_unaltered(edited, sources, undo.manifest["edited"])
     _require_within_sources(edited, sources, undo)
@@ -43,7 +43,7 @@ def undo_edit(edited: Path, output: Path | None = None) -> Path:
     with atomic_files.draft_folder(output) as folder:
         for file, assembly in zip(original["files"], undo.assemblies, strict=True):
             if atomic_files.write_new_file(folder / file["name"], assembly.pieces(sources)) != file["sha256"]:
-                raise damaged_undo_file(undo_file(edited), f"it does not give {file['name']} back")
+                raise undo_file_error(undo_file(edited), f"it does not give {file['name']} back")
         if original["directory"]:
             atomic_files.move_folder(folder, output)
         else:
@@ -55,14 +55,14 @@ def is_unaltered_edit(edited: Path) -> bool:
     """Whether a file or directory is exactly what an edit wrote, with nothing else in the directory."""
     try:
         manifest = read_manifest(edited)
-        _require_unaltered(edited, _edited_files(edited, manifest), manifest["edited"])
+        _require_unaltered(edited, _files_of_edit(edited, manifest), manifest["edited"])
     except (CheckpointError, UsageError, OSError):
         return False
     written = {UNDO_INSIDE, *(file["name"] for file in manifest["edited"]["files"])}
     return not edited.is_dir() or {entry.name for entry in edited.iterdir()} == written
 
 
-def edited_digests(folder: Path) -> set[str]:
+def digests_of_edits(folder: Path) -> set[str]:
     """The sha256 of the edited files that the undo files in a folder list; the files may have been renamed."""
     digests: set[str] = set()
     for path in folder.iterdir():
@@ -88,7 +88,7 @@ def _existing_undo_file(edited: Path) -> Path:
     return path
 
 
-def _edited_files(edited: Path, manifest: dict[str, Any]) -> list[Path]:
+def _files_of_edit(edited: Path, manifest: dict[str, Any]) -> list[Path]:
     """The paths of the edited files; a single file may have been renamed, files in a directory may not."""
     if edited.is_dir() != manifest["edited"]["directory"]:
         raise _another_edit(edited, manifest["edited"]["name"])
@@ -120,7 +120,7 @@ def _require_within_sources(edited: Path, sources: list[Path], undo: UndoFile) -
             if segment.length < 1 or not 0 <= segment.begin <= available.get(segment.source, -1) - segment.length
         ]
         if outside or assembly.size > sum(available.values()):
-            raise damaged_undo_file(undo_file(edited), "it takes bytes from where none are")
+            raise undo_file_error(undo_file(edited), "it takes bytes from where none are")
 
 
 def _require_identical(output: Path, original: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ def read_undo_file(path: Path) -> UndoFile:
             numbers = range(len(manifest["original"]["files"]))
             assemblies = tuple(_read_assembly(path, file, number) for number in numbers)
     except (SafetensorError, OSError) as error:
-        raise damaged_undo_file(path, str(error)) from error
+        raise undo_file_error(path, str(error)) from error
     return UndoFile(manifest, assemblies)
 
 
@@ -64,13 +64,13 @@ def parse_manifest(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="np") as file:
         text = (file.metadata() or {}).get(UNDO_KEY)
     if text is None:
-        raise damaged_undo_file(path, "it has no manifest")
+        raise undo_file_error(path, "it has no manifest")
     manifest = json_data.parse_json(text.encode(), f"{path}: its manifest")
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if type(schema) is int and schema > MANIFEST_SCHEMA:
         raise CheckpointError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
     if schema != MANIFEST_SCHEMA or not is_valid_manifest(manifest):
-        raise damaged_undo_file(path, "its manifest is not readable")
+        raise undo_file_error(path, "its manifest is not readable")
     valid: dict[str, Any] = manifest
     return valid
 
@@ -81,7 +81,7 @@ def is_valid_manifest(manifest: dict[str, Any]) -> bool:
     return has_facts and _is_valid_part(manifest.get("original")) and _is_valid_part(manifest.get("edited"))
 
 
-def damaged_undo_file(path: Path, why: str) -> CheckpointError:
+def undo_file_error(path: Path, why: str) -> CheckpointError:
     """The error for an undo file that cannot be read, or does not restore what it promises."""
     return CheckpointError(f"the undo file {path} is damaged", why=why, fix=DAMAGED)
 
@@ -89,7 +89,7 @@ def damaged_undo_file(path: Path, why: str) -> CheckpointError:
 def _read_assembly(path: Path, file: Any, number: int) -> Assembly:
     rows, literal = file.get_tensor(f"segments.{number}"), file.get_tensor(f"literal.{number}")
     if rows.dtype != np.int64 or rows.shape[1:] != (3,) or literal.dtype != np.uint8 or literal.ndim != 1:
-        raise damaged_undo_file(path, "its arrays are of another kind")
+        raise undo_file_error(path, "its arrays are of another kind")
     return Assembly(tuple(Segment(*row) for row in rows.tolist()), literal.data)
 
 

@@ -15,7 +15,7 @@ CONFIG_FILE = "config.json"
 MAX_INDEX_SIZE = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
 
 
-def _describe_sharded(path: Path) -> Contents:
+def _describe_shards(path: Path) -> Contents:
     """The description of a directory of shards; raises CheckpointError if files are missing, damaged or elsewhere."""
     shards = _shards(path)
     return describe_files(path, SHARDED, shards, shards)
@@ -33,7 +33,7 @@ def _shards(path: Path) -> tuple[Path, ...]:
     A cache of the Hugging Face hub keeps its files as links into its own folder of blobs: these links are followed.
     """
     index = path / INDEX_FILE
-    names = _indexed_files(index) if index.exists() and not (path / WEIGHTS_FILE).exists() else [WEIGHTS_FILE]
+    names = _files_in_index(index) if index.exists() and not (path / WEIGHTS_FILE).exists() else [WEIGHTS_FILE]
     shards = tuple(path / name for name in names)
     for file in (*shards, *(path / name for name in (CONFIG_FILE, INDEX_FILE) if (path / name).is_symlink())):
         require_inside(file, path)
@@ -42,7 +42,7 @@ def _shards(path: Path) -> tuple[Path, ...]:
     return shards
 
 
-def _indexed_files(index: Path) -> list[str]:
+def _files_in_index(index: Path) -> list[str]:
     """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
     if index.stat().st_size > MAX_INDEX_SIZE:
         raise CheckpointError(f"{index} is absurdly large", fix="download it again")
@@ -62,7 +62,7 @@ def _holds_shards(candidate: Candidate) -> bool:
     return bool({WEIGHTS_FILE, INDEX_FILE} & candidate.folder_names)
 
 
-SHARDED = Format("safetensors directory", _holds_shards, _describe_sharded, fetch_safetensors, editable=True)
+SHARDED = Format("safetensors directory", _holds_shards, _describe_shards, fetch_safetensors, editable=True)
 HUGGING_FACE = Format(
     "Hugging Face directory",
     lambda candidate: _holds_shards(candidate) and CONFIG_FILE in candidate.folder_names,

@@ -16,7 +16,7 @@ from landscape.checkpoints.formats.tensor_refs import (
     Storage,
     TensorRef,
     are_counts,
-    strided_ref,
+    view_ref,
 )
 from landscape.errors import safe_excerpt
 
@@ -182,7 +182,7 @@ def _rebuild_tensor(
         return OddTensor("conjugated or negated, not resolved")
     if len(rest) >= 3 and isinstance(rest[2], GlobalName):  # in `_v3`: the dtype has no storage type of its own
         dtype = rest[2].full.removeprefix("torch.")
-    return strided_ref(storage, dtype, offset, shape, stride)
+    return view_ref(storage, dtype, offset, shape, stride)
 
 
 def _rebuild_dictionary(machine: PickleMachine, *arguments: Any) -> dict[Any, Any]:

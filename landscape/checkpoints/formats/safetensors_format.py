@@ -77,7 +77,7 @@ def tensor_ranges(file: BinaryIO) -> dict[str, tuple[int, int]]:
     return {name: (8 + size + begin, end - begin) for name, (begin, end) in offsets.items()}
 
 
-def marked_headers(file: BinaryIO, entries: Mapping[str, str]) -> tuple[bytes, bytes]:
+def headers_with_metadata(file: BinaryIO, entries: Mapping[str, str]) -> tuple[bytes, bytes]:
     """The header of a safetensors file with its length, as it is and with further entries in its metadata."""
     file.seek(0)
     size = int.from_bytes(file.read(8), "little")

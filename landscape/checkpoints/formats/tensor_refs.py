@@ -67,7 +67,7 @@ def are_counts(*values: Any) -> bool:
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
-def strided_ref(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
+def view_ref(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:
     """The view, if it lies inside its storage and has no more items than it; raises DamageError otherwise."""
     if not isinstance(storage, Storage) or storage.nbytes % ITEMSIZE.get(dtype, 1 << 63):
         raise DamageError("a tensor whose storage is none, or is not made of its items")

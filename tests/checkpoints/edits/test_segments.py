@@ -48,7 +48,7 @@ class TestRanges:
     def test_the_rest_of_a_file_lies_between_the_changed_ranges(
         self, changed: list[tuple[int, int]], kept: list[tuple[int, int]]
     ) -> None:
-        assert list(segments.unchanged_ranges(10, changed)) == kept
+        assert list(segments.ranges_between(10, changed)) == kept
 
     def test_a_file_is_assembled_from_its_sources_and_its_literal_bytes(self, tmp_path: Path) -> None:
         for name, content in (("a", b"abcdef"), ("b", b"uvwxyz"), ("whole", b"__cdXwx")):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from landscape.checkpoints.formats.safetensors_format import (
     DTYPES,
     describe_safetensors,
-    marked_headers,
+    headers_with_metadata,
     tensor_ranges,
 )
 from landscape.errors import CheckpointError
@@ -53,7 +53,7 @@ def test_extras_stand_apart_from_the_weights_and_metadata_is_the_spec(tmp_path: 
 def test_a_marked_header_leaves_the_tensors_as_they_are(tmp_path: Path) -> None:
     save_file(STATE, tmp_path / "a", {"format": "pt"})
     with (tmp_path / "a").open("rb") as file:
-        old, new = marked_headers(file, {"mark": "käse"})
+        old, new = headers_with_metadata(file, {"mark": "käse"})
     content = (tmp_path / "a").read_bytes()
     assert content.startswith(old)
     assert len(new) % 8 == 0

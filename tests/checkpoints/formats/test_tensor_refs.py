@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef, strided_ref
+from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef, view_ref
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, Tens
 )
 def test_sizes_that_are_none_are_refused(shape: tuple[Any, ...]) -> None:
     with pytest.raises(DamageError, match="sizes are no counts"):
-        strided_ref(Storage("0", "float32", 6), "float32", 0, shape, (1,) * len(shape))
+        view_ref(Storage("0", "float32", 6), "float32", 0, shape, (1,) * len(shape))
 
 
 @given(st.data())
@@ -33,7 +33,7 @@ def test_views_are_inside_their_storage_or_refused(data: st.DataObject) -> None:
     fits = len(places) <= count and all(place < count for place in places)
     storage = Storage("0", "float32", count)
     if fits:
-        assert isinstance(strided_ref(storage, "float32", offset, shape, stride), TensorRef)
+        assert isinstance(view_ref(storage, "float32", offset, shape, stride), TensorRef)
     else:
         with pytest.raises(DamageError, match="tensor of shape"):
-            strided_ref(storage, "float32", offset, shape, stride)
+            view_ref(storage, "float32", offset, shape, stride)
