@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,17 +51,48 @@ def maximize_in_balls(
     size = search.samples or objective.batches.samples
     parts = -(-objective.batches.samples // size)
     whole = WorstCaseState(0, no_maxima(search, len(groups)))
-    if resume:
-        whole = restore(WorstCaseState, resume, objective.theta)
+    reporter = Reporter(search, parts, restore(WorstCaseState, resume, objective.theta) if resume else whole)
     for index, part in enumerate(objective.parts(size) if search.samples else [objective]):
-        if index < whole.part or part.count == 0:
+        if index < reporter.whole.part or part.count == 0:
             continue
-        begin = whole.current or begin_part(part.count, search, len(groups))
-        whole = replace(whole, part=index, current=None)
-        report = partial(_progress, search, parts, whole)
-        end = yield from _search_part(part, scales, function_on(part), search, groups, begin, report)
-        whole = replace(whole, finished=append_part(whole.finished, end))
-    return whole.finished
+        begin = reporter.whole.current or begin_part(part.count, search, len(groups))
+        reporter.update(part=index, current=begin)
+        del begin  # the reporter alone refers to large tensors, and drops them as soon as they are not needed
+        end = yield from _search_part(part, scales, function_on(part), search, groups, reporter)
+        reporter.update(part=index + 1, current=None, finished=append_part(reporter.whole.finished, end))
+        del end
+    return reporter.whole.finished
+
+
+class Reporter:
+    """Makes the progress of a search, whose snapshots are those of the newest state.
+
+    Progress refers to the reporter rather than to a state: otherwise the last progress of a step would keep the large
+    tensors of that step alive while the next step allocates its own.
+    """
+
+    def __init__(self, search: BallSearch, parts: int, whole: WorstCaseState) -> None:
+        self.search, self.parts, self.whole = search, parts, whole
+
+    def update(self, **changes: Any) -> None:
+        """Replaces fields of the newest state."""
+        self.whole = replace(self.whole, **changes)
+
+    def progress(self, state: PartState) -> Progress:
+        """The progress at this state of the present part, which becomes the newest one."""
+        self.update(current=state)
+        search, part = self.search, self.whole.part
+        rounds = state.ascent.rounds if state.ascent else 0
+        done = (part * len(search.radii) + state.radius) * search.steps + rounds
+        total = self.parts * len(search.radii) * search.steps
+        note = f"radius {search.radii[state.radius]:g}"
+        if self.parts > 1:
+            note = f"part {part + 1} of {self.parts}, {note}"
+        if state.lanczos:
+            note += f", eigenvectors of the starts, {state.lanczos.products} products"
+        if state.ascent:
+            note += f", {len(state.ascent.values)} starts, step {rounds}"
+        return Progress(min(done, total), total, note, lambda: snapshot(self.whole))
 
 
 def _search_part(
@@ -71,15 +101,18 @@ def _search_part(
     function: BallObjective,
     search: BallSearch,
     groups: Sequence[ParameterGroup],
-    state: PartState,
-    report: Callable[[PartState], Progress],
+    reporter: Reporter,
 ) -> Generator[Progress, None, PartState]:
-    """The finished state of one part of the data."""
+    """The state of one part of the data at its end."""
+    state = reporter.whole.current
+    assert state is not None  # the caller has begun the part
     if state.vectors is None:
-        state = yield from _find_eigenvectors(part, scales, function, search, state, report)
+        state = yield from _find_eigenvectors(part, scales, function, search, state, reporter)
+        reporter.update(current=state)
     while state.radius < len(search.radii):
-        state = yield from _climb(scales, function, search, state, report)
+        state = yield from _climb(scales, function, search, state, reporter)
         state = replace(state, radius=state.radius + 1)
+        reporter.update(current=state)
     return replace(state, shares=_shares(function, state.best, groups))
 
 
@@ -89,7 +122,7 @@ def _find_eigenvectors(
     function: BallObjective,
     search: BallSearch,
     state: PartState,
-    report: Callable[[PartState], Progress],
+    reporter: Reporter,
 ) -> Generator[Progress, None, PartState]:
     """Adds the dual norm of the slope at the center, and the leading eigenvectors from which ascents start."""
     count = starts.eigenvector_count(search.starts)
@@ -99,7 +132,7 @@ def _find_eigenvectors(
     with suppress(TaskError, NumericalError):  # without second derivatives: random starts take their place
         for lanczos in starts.eigenvector_search(operator, count, search.seed, rows, state.lanczos) if count else ():
             state = replace(state, lanczos=lanczos)
-            yield report(state)
+            yield reporter.progress(state)
         if state.lanczos is not None:
             vectors, values = starts.leading_eigenvectors(state.lanczos, count)
             curvature = float(values[0])
@@ -112,7 +145,7 @@ def _climb(
     function: BallObjective,
     search: BallSearch,
     state: PartState,
-    report: Callable[[PartState], Progress],
+    reporter: Reporter,
 ) -> Generator[Progress, None, PartState]:
     """Adds the ends of the ascents at the present radius."""
     assert state.vectors is not None
@@ -127,7 +160,7 @@ def _climb(
         state = replace(state, ascent=ascents)
         if ascents.rounds == 1:
             state = replace(state, one_step=_put(state.one_step, state.radius, ascents.values[0] - function.base))
-        yield report(state)
+        yield reporter.progress(state)
     assert ascents is not None  # steps >= 1
     rows = (state.radius, slice(len(ascents.values)))
     stationarity = np.where(np.isnan(ascents.stationarity), 1.0, ascents.stationarity)
@@ -157,17 +190,3 @@ def _put(array: np.ndarray, place: int | tuple[int, slice], values: Any) -> np.n
     changed = array.copy()
     changed[place] = values
     return changed
-
-
-def _progress(search: BallSearch, parts: int, whole: WorstCaseState, state: PartState) -> Progress:
-    rounds = state.ascent.rounds if state.ascent else 0
-    done = (whole.part * len(search.radii) + state.radius) * search.steps + rounds
-    total = parts * len(search.radii) * search.steps
-    note = f"radius {search.radii[state.radius]:g}"
-    if parts > 1:
-        note = f"part {whole.part + 1} of {parts}, {note}"
-    if state.lanczos:
-        note += f", eigenvectors of the starts, {state.lanczos.products} products"
-    if state.ascent:
-        note += f", {len(state.ascent.values)} starts, step {rounds}"
-    return Progress(min(done, total), total, note, partial(snapshot, replace(whole, current=state)))

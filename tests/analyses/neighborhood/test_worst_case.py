@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections import deque
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -15,8 +18,10 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective, Sharpness
+from landscape.algorithms.ascent.ascent import AscentState
+from landscape.algorithms.lanczos.state import LanczosState
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
-from landscape.analyses.neighborhood.ball_objective import BallObjective
+from landscape.analyses.neighborhood.ball_objective import BallObjective, loss_in_ball
 from landscape.analyses.neighborhood.search_state import BallSearch
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
@@ -149,3 +154,30 @@ def test_shares_of_layers_add_to_one(classification: Data) -> None:
     assert result.layer is not None
     assert sorted(result.layer) == ["0", "2"]
     assert result.layer_share.sum() == pytest.approx(1)
+
+
+def alive(kind: type) -> list[Any]:
+    """All objects of a class that something still refers to."""
+    gc.collect()
+    return [thing for thing in gc.get_objects() if type(thing) is kind]
+
+
+def test_the_large_tensors_of_a_step_are_freed_before_the_next_one(classification: Data) -> None:
+    """The basis of the eigenvectors while the ascents run, and the points of the ascents once the search has ended."""
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    others = {kind: alive(kind) for kind in (LanczosState, AscentState)}
+
+    def watched(part: Objective) -> BallObjective:
+        inner = loss_in_ball(objective.theta.abs(), starts=3)(part)
+
+        def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
+            assert len(alive(LanczosState)) == len(others[LanczosState])
+            return inner.evaluate(rows)
+
+        return replace(inner, evaluate=evaluate)
+
+    search = BallSearch("l2", (0.1, 0.2), starts=3, steps=3, samples=10, seed=0)
+    steps = maximize_in_balls(objective, objective.theta.abs(), watched, search, (), {})
+    (last,) = deque(steps, maxlen=1)  # as a session, which keeps the last progress
+    assert len(alive(AscentState)) == len(others[AscentState])
+    assert not any(name.startswith("current") for name in last.state())  # it resumes after the last part
