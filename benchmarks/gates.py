@@ -19,7 +19,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sample_checkpoints"))
 
-from train import fresh, loss_of, sam_step, shuffled, stacked
+from train import concatenate, fresh, loss_of, sam_step, shuffled_batches
 
 from landscape.analyses import ANALYSES
 from landscape.errors import EXIT_INCONCLUSIVE, EXIT_REGRESSION
@@ -69,11 +69,11 @@ COMPARED: Mapping[str, tuple[str, str]] = {  # what should be found: a baseline'
 def trained(recipe: Recipe, seed: int) -> nn.Module:
     """The digits MLP of the samples, by SGD."""
     model = fresh("mlp", seed=seed, sizes=[64, 32, 20, 10], activation="tanh")
-    inputs, targets = stacked(digits())
+    inputs, targets = concatenate(digits())
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=0.9)
     for _ in range(recipe.epochs):
-        for batch in shuffled(inputs, targets, 64, generator):
+        for batch in shuffled_batches(inputs, targets, 64, generator):
             if recipe.sam_rho:
                 sam_step(model, optimizer, batch, recipe.sam_rho)
             else:

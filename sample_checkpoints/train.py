@@ -19,17 +19,22 @@ HERE = Path(__file__).parent
 SEED = 0
 
 
-def stacked(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def concatenate(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """All inputs and all targets of some batches."""
     return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
-def shuffled(inputs: Tensor, targets: Tensor, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def shuffled_batches(
+    inputs: Tensor, targets: Tensor, size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of batches in random order."""
     order = torch.randperm(len(inputs), generator=generator)
     for chosen in order.split(size):
         yield inputs[chosen], targets[chosen]
 
 
 def loss_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean cross-entropy of a model whose output is `(..., classes)`."""
     output = model(inputs)
     return functional.cross_entropy(output.reshape(-1, output.shape[-1]), targets.reshape(-1))
 
@@ -65,7 +70,10 @@ def fit(
     each_epoch: Callable[[int], None] = lambda epoch: None,
     seed: int = SEED,
 ) -> None:
-    """AdamW, or SGD if `momentum` is given, with a cosine schedule; `each_epoch` sees the epoch before it starts."""
+    """Trains with AdamW, or with SGD if `momentum` is given, on a cosine schedule.
+
+    `each_epoch` is called with the number of each epoch before it starts, and once after the last.
+    """
     generator = torch.Generator().manual_seed(seed)
     optimizer: torch.optim.Optimizer
     if momentum is None:
@@ -76,7 +84,7 @@ def fit(
     model.train()
     for epoch in range(epochs):
         each_epoch(epoch)
-        for batch in shuffled(inputs, targets, batch_size, generator):
+        for batch in shuffled_batches(inputs, targets, batch_size, generator):
             if sam_rho:
                 sam_step(model, optimizer, batch, sam_rho)
             else:
@@ -89,24 +97,27 @@ def fit(
 
 
 def report(name: str, model: nn.Module, **sets: list[tuple[Tensor, Tensor]]) -> None:
+    """Prints the loss and the accuracy on each named set of batches."""
     parts = []
     with torch.inference_mode():
         for label, batches in sets.items():
-            inputs, targets = stacked(batches)
+            inputs, targets = concatenate(batches)
             accuracy = (model(inputs).argmax(-1) == targets).float().mean()
             parts.append(f"{label}: loss {loss_of(model, inputs, targets):.4f} accuracy {accuracy:.3f}")
     print(f"{name}: {'; '.join(parts)}", flush=True)
 
 
 def fresh(name: str, *, seed: int = SEED, **arguments: Any) -> nn.Module:
+    """A model of the zoo, initialized from the seed."""
     torch.manual_seed(seed)
     return zoo.MODELS[name](**arguments)
 
 
 def digits_mlp() -> None:
+    """A small tanh network on the digits."""
     arguments = {"sizes": [64, 32, 20, 10], "activation": "tanh"}
     model = fresh("mlp", **arguments)
-    fit(model, *stacked(digits()), epochs=40, lr=3e-3, batch_size=64, weight_decay=0.1)
+    fit(model, *concatenate(digits()), epochs=40, lr=3e-3, batch_size=64, weight_decay=0.1)
     spec = {"model": "mlp", "model_args": arguments, "data_args": {"split": "train"}}
     spec["populations"] = {"held-out": {"data": "digits", "data_args": {"split": "test"}}}
     save(HERE / "digits-mlp.pt", model, data="digits", loss="cross_entropy", spec=spec)
@@ -114,9 +125,10 @@ def digits_mlp() -> None:
 
 
 def digits_resnet(name: str, *, skip: bool = True, sam_rho: float = 0.0) -> None:
+    """A residual network on the digits, with or without shortcuts, trained by SGD or SAM."""
     arguments = {"blocks": 3, "width": 8, "skip": skip}
     model = fresh("resnet", **arguments)
-    inputs, targets = stacked(digits(images=True))
+    inputs, targets = concatenate(digits(images=True))
     fit(model, inputs, targets, epochs=15, lr=0.05, batch_size=128, weight_decay=5e-4, momentum=0.9, sam_rho=sam_rho)
     spec = {
         "model": "resnet",
@@ -134,17 +146,18 @@ NOISY_MODEL = {"sizes": [64, 256, 256, 10], "activation": "relu"}
 
 
 def noisy_model(*, seed: int = SEED, each_epoch: Callable[[nn.Module], None] = lambda model: None) -> nn.Module:
-    """The net that memorizes a tenth of wrong labels; its mask of these does not depend on the seed."""
+    """A net that memorizes wrong labels, a tenth of all; which labels are wrong does not depend on the seed."""
     model = fresh("mlp", seed=seed, **NOISY_MODEL)
-    inputs, targets = stacked(digits(**NOISY))
+    inputs, targets = concatenate(digits(**NOISY))
     seen = lambda epoch: each_epoch(model)  # noqa: E731
     fit(model, inputs, targets, epochs=200, lr=1e-3, batch_size=128, weight_decay=0.1, each_epoch=seen, seed=seed)
     return model
 
 
 def digits_noisy() -> None:
+    """Saves `noisy_model` with the populations that memorization and edit measure."""
     model = noisy_model()
-    _, truth = stacked(digits())
+    _, truth = concatenate(digits())
     _, mask = corrupt_labels(truth, NOISY["noise"], NOISY["noise_seed"])
     test = {"split": "test", "standardized": True}
     arguments = {
@@ -165,10 +178,11 @@ def digits_noisy() -> None:
 
 
 def charlm() -> None:
+    """A character model that sees 32 random strings eight times in each epoch, so that it memorizes them."""
     arguments = {"vocabulary": 29, "length": 64, "width": 128, "heads": 4, "layers": 2}
     model = fresh("char-transformer", **arguments)
-    text, after = stacked(zoo.grammar("train"))
-    canaries, after_canaries = stacked(zoo.grammar("canaries"))
+    text, after = concatenate(zoo.grammar("train"))
+    canaries, after_canaries = concatenate(zoo.grammar("canaries"))
     inputs = torch.cat([text, canaries.repeat(8, 1)])
     targets = torch.cat([after, after_canaries.repeat(8, 1)])
     fit(model, inputs, targets, epochs=20, lr=2e-3, batch_size=64, weight_decay=0.01)
@@ -189,13 +203,13 @@ def charlm() -> None:
 
 
 def digits_mlp_trajectory() -> None:
-    """Ten checkpoints of one run, denser at the beginning, each with its optimizer step."""
+    """Ten checkpoints of one run, more of them at its beginning; each records its optimizer step."""
     arguments = {"sizes": [64, 32, 20, 10], "activation": "tanh"}
     model = fresh("mlp", **arguments)
     folder = HERE / "digits-mlp-trajectory"
     folder.mkdir(exist_ok=True)
     epochs = (0, 1, 2, 4, 6, 10, 15, 20, 30, 40)
-    inputs, targets = stacked(digits())
+    inputs, targets = concatenate(digits())
     steps_per_epoch = -(-len(inputs) // 64)
 
     def keep(epoch: int) -> None:
