@@ -33,6 +33,15 @@ def save(
     `populations`, `about`. `extras` are tensors to store beside the weights. Without `spec["model"]` the reader must
     name the model: `landscape eig ckpt.pt --model pkg.mod:factory`. Raises UsageError for unknown names, and for data
     that cannot be embedded.
+
+    >>> import landscape
+    >>> from tempfile import TemporaryDirectory
+    >>> from landscape.zoo.mlp import mlp
+    >>> spec = {"model": "mlp", "model_args": {"sizes": [64, 10]}}
+    >>> with TemporaryDirectory() as folder:
+    ...     landscape.save(f"{folder}/a.pt", mlp(sizes=[64, 10]), data="digits", loss="cross_entropy", spec=spec)
+    ...     landscape.load(f"{folder}/a.pt").space.size
+    650
     """
     extras = dict(extras or {})
     named = {"loss": loss, "data": data if isinstance(data, str) else None}
