@@ -59,7 +59,7 @@ def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
     _refuse(path, "the members of several archives", roots if len(roots) > 1 else [])
     size = path.stat().st_size
     uneven = [e.filename for e in entries if e.file_size != e.compress_size]
-    _refuse(path, "members whose size is told twice, differently", uneven)
+    _refuse(path, "members with two different sizes", uneven)
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
     overlapping = [b.filename for a, b in pairwise(ordered) if _least_end(a) > b.header_offset]
     beyond = [entry.filename for entry in ordered[-1:] if _least_end(entry) > size]
@@ -123,5 +123,5 @@ def _directory_size(path: Path) -> int:
     if tail[-42:-38] != b"PK\x06\x07":
         return short
     if tail[:4] != b"PK\x06\x06" or int.from_bytes(tail[-34:-26], "little") != size - END_RECORD_64:
-        raise CheckpointError(f"{path} is damaged: its zip directory is told in two places", fix=COPY)
+        raise CheckpointError(f"{path} is damaged: it declares two different zip directories", fix=COPY)
     return max(short, int.from_bytes(tail[40:48], "little"))

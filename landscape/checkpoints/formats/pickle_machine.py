@@ -37,7 +37,7 @@ class GlobalName:
 
 @dataclass(eq=False, slots=True)
 class OpaqueValue:
-    """A value of a known harmless kind, left unmade; `state` is what it would have been given."""
+    """A value of an allowed kind that is not constructed; `state` holds the arguments in the pickle."""
 
     kind: str
     state: Any = None
