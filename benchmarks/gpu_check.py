@@ -4,7 +4,8 @@
     python benchmarks/gpu_check.py --device cpu        # the same script where there is no GPU
 
 Each part is a process of its own with a time limit. What a part measured is written as it comes, under
-benchmarks/results/, and how each part ended under benchmarks/results/gpu-check/; a part that is done at this commit is not repeated when the script is started again (--restart).
+benchmarks/results/, and how each part ended under benchmarks/results/gpu-check/. When the script is started
+again, parts that passed at this commit are not repeated (--restart repeats them).
 """
 
 from __future__ import annotations

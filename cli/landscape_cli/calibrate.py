@@ -25,6 +25,7 @@ def noise_floors(sources: Sources, paths: Sequence[Path], count: int) -> list[No
     from landscape.session import StopSignals
 
     def entry(path: Path, seed: int = 0, **changes: Any) -> Entry:
+        """The measured metrics of a checkpoint, with another seed or other conditions."""
         setup = sources.measurement_setup(seed=seed)
         return measure_entry(path.name, lambda: sources.load(path, **changes), sources.policy, setup)
 

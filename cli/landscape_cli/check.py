@@ -26,6 +26,7 @@ def check_command() -> Callable[..., int]:
     """The function behind `landscape check`: checkpoints, the gate's own flags, and the conditions."""
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        """Runs the gate on the checkpoints that are named; returns the exit code."""
         settings: Settings = context.obj
         if settings.path:
             imports.append_import_folder(settings.path.parent)

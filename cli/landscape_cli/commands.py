@@ -24,6 +24,7 @@ def analysis_command(analysis: type[Analysis]) -> Callable[..., int]:
     """The function behind `landscape <analysis>`: its signature has the fields of the analysis and what all share."""
 
     def invoke(context: typer.Context, checkpoints: list[Path] | None, **values: Any) -> int:
+        """Measures the checkpoints with the options of the flags; returns the exit code."""
         if context.obj.path:  # modules that settings name are found from below their folder too
             imports.append_import_folder(context.obj.path.parent)
         for path in checkpoints or []:

@@ -32,6 +32,7 @@ def doctor_command() -> Callable[..., int]:
     """The function behind `landscape doctor`: a checkpoint, and the conditions that every command has."""
 
     def invoke(context: typer.Context, checkpoint: Path | None, as_json: bool, **values: Any) -> int:
+        """Prints the checks of the machine and of the checkpoint; returns the exit code."""
         checkpoint = checkpoint or context.obj.checkpoint()
         conditions, origins = build_record(Conditions, values), value_origins(context)
         _require_checkpoint(checkpoint, conditions, origins)
@@ -47,6 +48,7 @@ def print_checks(checkpoint: Path | None, conditions: Conditions, origins: Mappi
     from landscape import doctor
 
     def load_in_float64() -> Objective:
+        """The checkpoint's objective in float64, where derivatives agree with differences."""
         from landscape.loading import load
 
         assert checkpoint is not None

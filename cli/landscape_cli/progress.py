@@ -41,6 +41,7 @@ def plain_reporter(title: str) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def report(step: Progress) -> None:
+        """Prints the step unless a line was printed in the last half minute."""
         nonlocal last
         if time.monotonic() - last >= PLAIN_EVERY:
             last = time.monotonic()

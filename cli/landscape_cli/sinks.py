@@ -37,6 +37,7 @@ def _summary_file(name: str) -> str:
 
 def _stdout_sink(name: str) -> Sink:
     def sink(report: Report) -> None:
+        """Writes the report in this format."""
         for checkpoint, error in report.failures if name == "text" else ():
             say(f"error: {checkpoint}: {error}")
         try:
@@ -52,6 +53,7 @@ def _stdout_sink(name: str) -> Sink:
 
 def _file_sink(name: str, file: Path) -> Sink:
     def sink(report: Report) -> None:
+        """Writes the report in this format."""
         try:
             with file.open("a" if str(file) == _summary_file(name) else "w", encoding="utf-8") as target:
                 target.write(REPORT_FORMATS[name](report) + "\n")

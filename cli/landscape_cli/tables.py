@@ -29,6 +29,7 @@ class Screen(Console):
     """A console that raises BrokenPipeError after its reader has gone, instead of leaving with exit code 1."""
 
     def on_broken_pipe(self) -> None:
+        """Raises BrokenPipeError, which rich calls this for."""
         raise BrokenPipeError
 
 

@@ -39,6 +39,7 @@ def measure(
     state: dict[str, np.ndarray] = dict(resume or {})
 
     def progress(note: str) -> Progress:
+        """A step that is done, with a snapshot of the numbers so far."""
         return Progress(len(state), 2, note, lambda: {name: value.copy() for name, value in state.items()})
 
     if "second" not in state:
@@ -110,6 +111,7 @@ def _safe_radii(objective: Objective, unit: Tensor) -> np.ndarray:
     radii: list[Tensor] = []
 
     def kernel(batch: Batch) -> Tensor:
+        """Appends the safe radii of one batch; the sum over batches is not used."""
         of_batch = safe_radii(objective.loss, *push_forward(objective, batch, unit), batch.targets)
         if of_batch is not None:
             radii.append(of_batch)

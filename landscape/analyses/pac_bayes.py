@@ -36,6 +36,7 @@ def pac_bayes_sigmas(
     state: dict[str, np.ndarray] = {name: np.array(value) for name, value in saved.items()}
 
     def progress(note: str) -> Progress:
+        """A bisection step that is done, with a snapshot of the brackets so far."""
         steps = sum(int(state[noise][0]) + 1 for noise in NOISES if noise in state)
         return Progress(
             steps, 2 * (BISECTIONS + 1), note, lambda: {name: value.copy() for name, value in state.items()}
@@ -65,6 +66,7 @@ def mean_error(objective: Objective, theta: Tensor) -> float:
     """The share of wrong predictions at theta `(P,)`; NaN for a loss without classes."""
 
     def kernel(batch: Batch) -> Tensor:
+        """The wrong and the counted predictions of one batch."""
         with torch.no_grad():
             counts = error_counts(objective.loss, objective.batch_output(theta, batch), batch.targets)
         wrong, counted = counts if counts else (torch.tensor(float("nan")), 1)

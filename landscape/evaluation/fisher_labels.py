@@ -36,6 +36,7 @@ def draw_labels(objective: Objective, output: Tensor, batch: Batch, seed: int, d
         )
 
     def uniform(shape: tuple[int, ...]) -> Tensor:
+        """Uniform numbers in (0, 1) of that shape, which depend on the samples' places alone."""
         return seeds.uniform(batch.first, shape, output, seed, "labels", draw)
 
     return loss.sample(output.detach(), batch.targets, uniform)

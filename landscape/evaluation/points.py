@@ -21,6 +21,7 @@ def values(objective: Objective, thetas: Tensor) -> Tensor:
     """L at the columns of `thetas (P, K)`: `(K,)`, float64."""
 
     def kernel(batch: Batch) -> tuple[Tensor, ...]:
+        """The summed losses of one batch at all points."""
         with torch.no_grad():
             return (_totals(objective, thetas.T, batch).double(),)
 
@@ -32,6 +33,7 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
     """L `(K,)`, float64, and its gradients `(P, K)` at the columns of `thetas (P, K)`."""
 
     def kernel(batch: Batch) -> tuple[Tensor, ...]:
+        """The summed losses of one batch at all points."""
         if not _fits_one_pass(objective, batch, thetas.shape[1]):
             return _one_by_one(objective, thetas.T, batch)
         rows = thetas.T.detach().requires_grad_()
@@ -62,6 +64,7 @@ def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
     """The summed losses of a batch at the rows of `(K, P)`: `(K,)`."""
 
     def total(row: Tensor) -> Tensor:
+        """The summed loss of the batch at one row."""
         return objective.batch_total(row, batch)
 
     together = try_vmap(total, rows) if _fits_one_pass(objective, batch, len(rows)) else None

@@ -64,6 +64,7 @@ class Sweep:
             batch = next(iter(objective.first(METRIC_SAMPLES).batches))
 
             def total(piece: Batch) -> Tensor:
+                """The metric's total over a piece of the batch."""
                 return metric_total(metric, objective.batch_output(objective.theta, piece), piece)
 
             with torch.no_grad():
@@ -106,6 +107,7 @@ class Sweep:
         """The sums at several points in one vectorized pass, `(n, sums)`; one by one if the model does not allow it."""
 
         def sums(row: Tensor, batch: Batch) -> Tensor:
+            """The sums of one batch at one point, a row of `(sums,)`."""
             return self._sums(self.objective.batch_output(row, batch), batch)
 
         rows = self.objective.theta.expand(len(points), -1)

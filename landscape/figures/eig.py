@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
+from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars, label_integers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +35,6 @@ def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> 
 
 def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
     """Draws the eigenvalues with residuals as bars, and PyHessian's values if the result holds them."""
-    from matplotlib.ticker import MaxNLocator
-
     values, rank = result.eigenvalues, np.arange(len(result.eigenvalues))
     for mask, color, label in (
         (result.converged, BLUE, "converged"),
@@ -58,7 +56,7 @@ def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
     else:
         axes.set_ylim(min(1.1 * low, 0), max(1.1 * high, 0) or 1)
     axes.set_xlim(-0.08 * len(rank) - 0.5, 1.08 * len(rank) - 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_integers(axes)
     axes.set(xlabel="rank", ylabel="eigenvalue (bars: residual)")
     axes.set_title(f"loss {result.loss:.4g}, {result.parameters:,} parameters, {result.samples:,} samples", fontsize=10)
     axes.legend(frameon=False)
@@ -66,8 +64,6 @@ def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
 
 def draw_convergence(result: EigResult, axes: Axes) -> None:
     """Draws the relative residual of each value after each pass, the tolerance, and the search for skipped values."""
-    from matplotlib.ticker import MaxNLocator
-
     count = result.ritz_values.shape[1]
     passes = np.arange(1, len(result.ritz_values) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -81,7 +77,7 @@ def draw_convergence(result: EigResult, axes: Axes) -> None:
     if searched:
         first = len(passes) - searched
         axes.axvspan(first + 0.5, len(passes) + 0.5, color="0.93", zorder=0, label="search for skipped values")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_integers(axes)
     several = result.products > len(passes)
     axes.set(xlabel="passes over the data" if several else "Hessian-vector products", ylabel="residual / |eigenvalue|")
     axes.set_title("convergence", fontsize=10)

@@ -49,3 +49,10 @@ def draw_layer_bars(
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel(label)
     axes.set_title(f"{len(places)} of {len(names)} blocks" if len(places) < len(names) else "by block", fontsize=10)
+
+
+def label_integers(axes: Axes) -> None:
+    """Puts the ticks of the horizontal axis at integers: ranks, or products."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -25,7 +25,7 @@ def objective(classification: Data) -> Objective:
 class TestScaled(OperatorContract):
     @pytest.fixture
     def operator(self, objective: Objective) -> ScaledOperator:
-        return ScaledOperator(HessianOperator(objective), SCALE)
+        return ScaledOperator(HessianOperator(objective), SCALE.to(objective.theta))
 
     @pytest.fixture
     def dense(self, classification: Data) -> Tensor:

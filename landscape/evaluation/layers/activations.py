@@ -25,6 +25,7 @@ def activation_energies(
     bases = [one.to(objective.theta) for one in vectors]
 
     def kernel(batch: Batch) -> Tensor:
+        """The energies of one batch's scored inputs along all bases."""
         energies = [
             (rows @ basis).double().square().sum(dim=0)
             for rows, basis in zip(capture.run(batch).scored_inputs(), bases, strict=True)

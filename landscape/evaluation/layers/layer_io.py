@@ -167,6 +167,7 @@ class LayerCapture:
         """Puts the calls of the layers' modules into `seen`, by the module's id."""
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+            """Keeps the input of one call and its output, whose gradient is asked for later."""
             argument: Tensor = args[0] if args else next(iter(kwargs.values()))
             if is_functorch_wrapped_tensor(output):
                 raise TaskError(

@@ -20,6 +20,7 @@ def gradient_moments(objective: Objective) -> tuple[Tensor, Tensor]:
     """
 
     def kernel(batch: Batch) -> tuple[Tensor, ...]:
+        """The sums over one batch of |g_n|² and of (g_n'theta)², shape (2,)."""
         chunk = max(1, CHUNK_BYTES // max(objective.theta.nbytes, 1))
         squares = torch.zeros(2, dtype=torch.float64, device=objective.device)
         for piece in batch.split(chunk):
@@ -35,6 +36,7 @@ def sample_gradients(objective: Objective, batch: Batch) -> Tensor:
     """The gradient of each sample's summed loss, `(n, P)`."""
 
     def gradient_of(inputs: object, targets: object) -> Tensor:
+        """The gradient `(P,)` of one sample's summed loss."""
         one = Batch(map_tensors(lambda t: t[None], inputs), map_tensors(lambda t: t[None], targets), batch.first)
         gradient: Tensor = torch.func.grad(lambda theta: objective.batch_total(theta, one))(objective.theta)
         return gradient

@@ -27,6 +27,7 @@ def input_curvature(objective: Objective, theta: Tensor, seed: int) -> Tensor:
     """
 
     def kernel(batch: Batch) -> Tensor:
+        """The squared norm of the finite difference for each sample of one batch, `(n, 1)`."""
         before = _input_gradients(objective, theta, batch, None)
         if before is None:
             return torch.full((batch.size, 1), torch.nan, dtype=torch.float64, device=objective.device)
@@ -58,11 +59,13 @@ def _input_gradients(
     points: list[Tensor] = []
 
     def move(tensor: Tensor) -> Tensor:
+        """The tensor, displaced if displacements are given, as a point to differentiate at."""
         shifted = tensor if moves is None else tensor + moves[len(points)]
         points.append(shifted.detach().requires_grad_())
         return points[-1]
 
     def move_real(tensor: Tensor) -> Tensor:
+        """The displaced input; token ids stay, for their embeddings are displaced."""
         return move(tensor) if not tokens and tensor.is_floating_point() else tensor
 
     tokens = _tokens(objective, batch)
@@ -91,6 +94,7 @@ def _change_embedding(objective: Objective, tokens: list[Tensor], change: Callab
     done: list[bool] = []
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:  # noqa: ARG001
+        """The changed output of the first embedding of these tokens; other outputs as they are."""
         axis = None if done else next((a for a in map(partial(_sample_axis, args[0]), tokens) if a is not None), None)
         if axis is None:
             return output

@@ -60,6 +60,7 @@ def gather_samples(objective: Objective, kernel: Callable[[Batch], Tensor]) -> T
     """The rows that `kernel` returns for the samples of a batch, `(n, k)`, for all samples: `(N, k)`, float64."""
 
     def rows_in_place(batch: Batch) -> Tensor:
+        """The rows of one batch at their samples' places among zeros, `(N, k)`."""
         rows = kernel(batch).double()
         whole = rows.new_zeros((objective.batches.samples, rows.shape[1]))
         whole[batch.first : batch.first + batch.size] = rows
@@ -72,6 +73,7 @@ def sample_losses(objective: Objective, output: Any, batch: Batch) -> Tensor:
     """Each sample's summed loss `(n,)`, from the output of all."""
 
     def loss_of(output: Any, target: Any) -> Tensor:
+        """The summed loss of one sample, from its output and its target."""
         piece = Batch(batch.inputs, map_tensors(_as_batch, target), batch.first)
         return objective.loss_total(map_tensors(_as_batch, output), piece)
 

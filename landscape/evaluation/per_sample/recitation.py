@@ -129,6 +129,7 @@ def _logits(objective: Objective, texts: Texts, ids: Tensor, theta: Tensor) -> T
     length, whole = ids.shape[1], texts.ids.shape[1]
 
     def cut(value: Any) -> Any:
+        """An input without what stands behind the text so far."""
         has_length = isinstance(value, Tensor) and value.ndim > 1 and value.shape[1] == whole
         return value[:, :length] if has_length else value
 
