@@ -9,7 +9,15 @@ EXIT_REGRESSION, EXIT_FAILURE, EXIT_INCONCLUSIVE = 1, 2, 3  # exit codes, beside
 
 
 class LandscapeError(Exception):
-    """An error that says what is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2."""
+    """An error that says what is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2.
+
+    >>> import landscape
+    >>> try:
+    ...     landscape.Eig(k=0)
+    ... except landscape.LandscapeError as error:
+    ...     print(error.what, "|", error.fix)
+    --k is 0 | a number at least 1
+    """
 
     exit_code = EXIT_FAILURE
 

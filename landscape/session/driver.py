@@ -38,6 +38,12 @@ def run(
     """The analysis' result; with `output` it is also written, and an interrupted earlier run is resumed.
 
     Raises OutputError if the result cannot be written.
+
+    >>> import landscape
+    >>> objective = landscape.load("digits-mlp.pt", limit=100)
+    >>> result = landscape.run(landscape.Eig(k=2), objective, output="mlp.landscape.h5")
+    >>> bool(result.converged.all()), result.trouble()
+    (True, None)
     """
     record = execute(analysis, objective, output=Path(output) if output else None, report=report)
     if record.problem is not None:
