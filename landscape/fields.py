@@ -218,7 +218,7 @@ def translate_aliases(record: type, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _current_value(aliases: Mapping[str, str] | None, value: Any) -> Any:
-    """The present spelling of a value, or of each of several."""
+    """The present spelling of a value, or of each element of a list."""
     if isinstance(value, list | tuple):
         return type(value)(_current_value(aliases, part) for part in value)
     return aliases.get(value, value) if aliases and isinstance(value, str) else value

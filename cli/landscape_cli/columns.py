@@ -15,5 +15,5 @@ class Column:
 
     @classmethod
     def of_numbers(cls, header: str) -> Column:
-        """A column of numbers, which stand to the right."""
+        """A column of numbers, which are right-aligned."""
         return cls(header, "right")

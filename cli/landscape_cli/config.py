@@ -1,6 +1,7 @@
 """Settings from `landscape.toml` or `[tool.landscape]` in pyproject.toml, searched upward from the working directory.
 
-Settings in the checkpoint's folder are not obeyed: a download could carry them.
+Environment variables are read by `options`. Settings in the checkpoint's folder are not obeyed: a download could
+carry them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from landscape.analyses.direction import DirectionResult
 from landscape.errors import UsageError, listing
 from landscape.evaluation.other_checkpoints import other_checkpoint
 from landscape.losses.predictions import safe_radii
-from landscape.objective.planning import seconds_per_gradient
+from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator
 from landscape.operators.pushforward import push_forward
 

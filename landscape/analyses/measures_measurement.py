@@ -15,7 +15,7 @@ from landscape.analyses.pac_bayes import BISECTIONS, pac_bayes_sigmas
 from landscape.analyses.relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
 from landscape.evaluation.per_sample.gradients import gradient_moments
-from landscape.objective.planning import seconds_per_gradient
+from landscape.objective.micro_batch import seconds_per_gradient
 
 if TYPE_CHECKING:
     from landscape.analyses.measures import Measures
@@ -30,7 +30,10 @@ LOSS_COST = 0.4  # of a loss, in gradients
 def measure(
     analysis: Measures, objective: Objective, resume: State | None
 ) -> Generator[Progress, None, MeasuresResult]:
-    """Yields after each product and each step of the bisections; returns the measures that exist for this loss."""
+    """Yields after the samples' gradients, then after each product, then after each bisection step of the sigmas.
+
+    Returns the measures that exist for this loss; the others are None.
+    """
     reference, group = objective.reference, flatness_matrix(analysis, objective)
     phases = Phases(resume)
     noise_trace, fisher_rao = yield from phases.run("gradients", partial(_gradient_measures, objective))

@@ -17,7 +17,7 @@ BATCH_COUNTER = "num_batches_tracked"  # of BatchNorm: old checkpoints lack it, 
 
 
 def strip_wrappers(name: str, known: frozenset[str] = frozenset()) -> str:
-    """A name without the parts that wrappers add, unless it is one of the `known` names.
+    """A name without the parts that wrappers add; a name in `known` is returned unchanged.
 
     >>> strip_wrappers("module.layer._orig_mod.weight")
     'layer.weight'

@@ -1,4 +1,7 @@
-"""The free memory of a device, errors of memory, and the tensors that a forward pass saves."""
+"""The free memory of a device, errors of memory, and the tensors that a forward pass saves.
+
+Which share of the free memory a use may take is in `budget`.
+"""
 
 from __future__ import annotations
 

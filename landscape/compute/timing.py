@@ -20,7 +20,7 @@ def run_seconds(work: Callable[[], Any]) -> float:
 
 
 def shortest_seconds(work: Callable[[], Any], rounds: int) -> float:
-    """The shortest of `rounds` runs in seconds, after a warm-up."""
+    """The seconds of the fastest of `rounds` runs, after one warm-up run."""
     return min([run_seconds(work) for _ in range(rounds + 1)][1:])
 
 

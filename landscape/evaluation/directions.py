@@ -36,7 +36,7 @@ class Treatment:
     how: str
 
     @property
-    def filters(self) -> int:
+    def scaled_parts(self) -> int:
         """How many parts are scaled, each to its own norm."""
         if self.how == "filter":
             return len(filter_rows(torch.empty(self.block.shape, device="meta"), self.block.filters))

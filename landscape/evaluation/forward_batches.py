@@ -12,7 +12,7 @@ from landscape.objective import Objective
 
 
 def data_batches(objective: Objective) -> Iterator[Batch]:
-    """The data's own batches, on the device."""
+    """The data's own batches (not the micro-batches), on the device."""
     for batch in objective.batches:
         yield to_device(batch, objective.device, objective.dtype)
 

@@ -11,7 +11,7 @@ MAX_LETTERS = 56  # of a name in a title or legend
 
 
 def axis_label(result: SurfaceResult, name: str) -> str:
-    """The name of an axis, with the share of a trajectory's variance along it."""
+    """The name of an axis; if it comes from a trajectory, with the share of the variance along it."""
     explained = getattr(result, f"explained_{name}")
     return name if explained is None else f"{name} ({100 * explained:.3g} % of the variance)"
 

@@ -1,1 +1,1 @@
-"""Gates: whether a checkpoint is sharper than it was. What cannot be compared is never a pass."""
+"""Gates: whether any gated number is worse than its baseline. What cannot be compared is never a pass."""

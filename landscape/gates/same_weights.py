@@ -1,8 +1,9 @@
 """The rule for one value each: a checkpoint that should be the same, after a conversion or a refactoring.
 
-The gap is a regression if it is above the tolerance and above three standard errors. The standard error is that of the
-random vectors that both share, or the one that the baseline's own error predicts, whichever is smaller. A large error
-of the candidate does not let it pass: a candidate that is much noisier than the baseline predicts is inconclusive.
+The gap is a regression if it is above the tolerance and above three standard errors and the floor of rounding. The
+standard error is that of the random vectors that both share, or the one that the baseline's own error predicts,
+whichever is smaller. A large error of the candidate does not let it pass: a candidate that is much noisier than the
+baseline predicts is inconclusive.
 """
 
 from __future__ import annotations

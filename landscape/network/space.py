@@ -31,7 +31,7 @@ class ParameterBlock:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """A group of named tensors: their names, and their ranges in the flat vector."""
+    """Tensors that are treated together: the group's name, their names, and their ranges in the flat vector."""
 
     name: str
     names: tuple[str, ...]

@@ -21,7 +21,8 @@ from landscape.data.batches import Batch
 from landscape.data.prefetch import prefetch
 from landscape.errors import NumericalError, UsageError
 from landscape.losses.protocol import Loss
-from landscape.objective import planning, preparation, replicas, views
+from landscape.objective import preparation, replicas, views
+from landscape.objective.micro_batch import run_on_fitting_parts
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
 
@@ -180,7 +181,7 @@ class Objective(BatchLoss):
         totals: tuple[Tensor, ...] = ()
         with full_precision(self.settings.tf32):
             for piece in prefetch(self.micro_batches(), self.device, self.dtype):
-                for parts in planning.run_on_fitting_parts(kernel, piece, self.device, self.dtype, self._shrink):
+                for parts in run_on_fitting_parts(kernel, piece, self.device, self.dtype, self._shrink):
                     totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
                     del parts  # or they would be held while the next ones are computed
         return totals

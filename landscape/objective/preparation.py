@@ -23,8 +23,8 @@ from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
+from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction
-from landscape.objective.planning import activation_bytes, plan_micro_batch
 from landscape.objective.views import count_terms
 
 TRIAL_SAMPLES = 8  # on which model and loss are tried: enough to see batch effects, few enough for any memory

@@ -1,1 +1,1 @@
-"""Results on disk: HDF5 files, locks, provenance."""
+"""Results on disk: HDF5 files, snapshots and sidecars, the names of all files, locks, provenance."""

@@ -68,7 +68,7 @@ def rows(name: str, tensor: Tensor) -> Tensor:
 def test_every_filter_has_the_norm_of_the_weights_filter(objective: Objective) -> None:
     done = treatments(objective, "filter", DEFAULT)
     moves, weights = (named(objective, v) for v in (gaussian_direction(objective, done, 0, "a"), objective.theta))
-    filtered = {one.block.name: one.filters for one in done if one.how == "filter"}
+    filtered = {one.block.name: one.scaled_parts for one in done if one.how == "filter"}
     assert filtered == {
         "tokens.weight": 7,
         "conv.weight": 3,

@@ -1,1 +1,1 @@
-"""Projected gradient ascent in norm balls, and where its starting points come from."""
+"""Ascent in norm balls (along the sphere of an l2 ball, elsewhere by Frank-Wolfe steps), and its starting points."""

@@ -106,9 +106,7 @@ def _trials(state: AscentState, ball: Ball, rows: np.ndarray) -> Tensor:
 def _trial(state: AscentState, ball: Ball, row: int) -> Tensor:
     """The point to evaluate next; in the first round the start itself."""
     point = torch.add(state.points[row], state.directions[row], alpha=float(state.lengths[row]))
-    if state.natural[row]:
-        point *= ball.rho / float(ball.size(point))
-    return point
+    return ball.to_sphere(point) if state.natural[row] else point
 
 
 def _update(

@@ -38,6 +38,11 @@ class Ball:
         length = self.dual(gradient)[..., None].to(gradient)
         return torch.where(length > 0, self.rho * gradient / length, torch.zeros_like(gradient))
 
+    def to_sphere(self, u: Tensor) -> Tensor:
+        """Scales u `(P,)` in place to the length rho, which projects it onto the sphere of an l2 ball; returns it."""
+        u *= self.rho / float(self.size(u))
+        return u
+
     def on_sphere(self, u: Tensor) -> bool:
         """Whether u `(P,)` lies on the sphere of an l2 ball."""
         return self.norm == "l2" and abs(float(self.size(u)) - self.rho) <= SPHERE_TOLERANCE * self.rho

@@ -1,1 +1,1 @@
-"""Stochastic estimators and the standard errors of what they estimate."""
+"""Stochastic estimators with their standard errors: traces, controlled means, resampled sums, ROC areas."""

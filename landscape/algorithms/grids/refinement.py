@@ -178,6 +178,6 @@ def _corners(cell: Cell) -> list[GridIndex]:
 
 
 def _parts(cell: Cell) -> list[Cell]:
-    """The cells that a cell is divided into, without those that contain no inner point."""
+    """The cells that a cell is divided into, without those whose grid points are all corners."""
     halves = [{(first, center), (center, last)} for (first, last), center in zip(cell, _center(cell), strict=True)]
     return [part for part in product(*halves) if any(last - first > 1 for first, last in part)]

@@ -104,5 +104,5 @@ def require_finite(norms: Any) -> Any:
 
 
 def norm(vector: Tensor) -> float:
-    """The Euclidean norm, summed in float64: the squares of float32 underflow below 1e-19."""
+    """The Euclidean norm, summed in float64: the squares of float32 numbers below 1e-19 underflow."""
     return float(torch.linalg.vector_norm(vector, dtype=torch.float64))

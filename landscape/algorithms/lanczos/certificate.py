@@ -45,9 +45,10 @@ def steps_for(size: int, gap: float, probability: float) -> int:
 
 
 def search_length(wanted: WantedPairs, cycle: int, size: int) -> int:
-    """Steps of search number `cycle`, from 1, in `size` dimensions; each has half the failure probability of the last.
+    """Steps of search number `cycle`, from 1, in `size` dimensions: at least `wanted.confirm`.
 
-    Without a gap to certify, all searches have `wanted.confirm` steps.
+    With a gap to certify, each search has half the failure probability of the search before it, so that all together
+    fail with at most `wanted.probability`.
     """
     if wanted.gap is None:
         return wanted.confirm

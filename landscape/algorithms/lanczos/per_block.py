@@ -189,7 +189,7 @@ def _rotate(
     kept: np.ndarray,
     rows: Tensor,
 ) -> None:
-    """Writes the kept vectors of one group: copies of locked ones, combinations of the basis for new ones."""
+    """Writes one group's kept vectors into `rows`: locked ones are copied, new ones are Ritz vectors of this start."""
     assert state.run is not None
     _, vectors = eigh(tridiagonal(state.run.alpha[0, index], state.run.beta[0, index]))
     basis = state.run.basis[0, : len(vectors)]

@@ -57,7 +57,10 @@ def spread(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> E
 
 
 def smoothed_density(rule: QuadratureRule, grid: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """The density of eigenvalues on the grid `(m,)`, smoothed by a Gaussian of that width, and its standard error."""
+    """The density of eigenvalues on the grid `(m,)`, and its standard error over the probes (NaN for one probe).
+
+    Its integral is 1; `width` is the standard deviation of the Gaussian that smooths it.
+    """
     nodes = np.where(rule.weights > 0, rule.nodes, 0.0)
     each = np.empty((len(nodes), len(grid)))
     for probe, (centers, weights) in enumerate(zip(nodes, rule.weights, strict=True)):

@@ -1,1 +1,1 @@
-"""Dense matrices: matching of units, and removal of components in an eigenbasis."""
+"""Dense matrices: matching of units, selection and removal of components in an eigenbasis."""

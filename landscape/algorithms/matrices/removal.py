@@ -50,7 +50,10 @@ class Removal:
 
 
 def eigenbasis(matrix: Tensor) -> Eigenbasis:
-    """The eigenvectors of a symmetric positive semidefinite matrix, in float64; rounding below zero is zero."""
+    """Eigenvectors and eigenvalues of a symmetric positive semidefinite matrix, largest first, in float64.
+
+    Negative eigenvalues, which are rounding, become 0.
+    """
     symmetric = (matrix.double() + matrix.double().T) / 2
     values, vectors = torch.linalg.eigh(symmetric)
     return Eigenbasis(vectors.flip(1), values.flip(0).clamp_min(0).cpu().numpy())

@@ -1,1 +1,1 @@
-"""What flat directions of the weights hold (K-FAC spectra), and the edit that removes them."""
+"""Memorization by K-FAC components: what removing components of low curvature changes, and the edit that does so."""

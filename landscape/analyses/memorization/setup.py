@@ -16,7 +16,7 @@ from landscape.evaluation.layers.factor_collector import FactorSettings
 from landscape.evaluation.layers.layer_selection import measurable_layers, without_head
 from landscape.network.linear_maps import LinearMap, linear_maps, select_linear_maps
 from landscape.objective import Objective
-from landscape.objective.planning import seconds_per_gradient
+from landscape.objective.micro_batch import seconds_per_gradient
 
 MAX_LISTED_LAYERS = 6  # in a plan
 FORWARDS_PER_GRADIENT = 3  # a forward pass without a graph takes about a third of the time of a gradient

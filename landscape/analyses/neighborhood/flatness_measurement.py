@@ -29,7 +29,7 @@ from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.objective import Objective
-from landscape.objective.planning import seconds_per_gradient
+from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator, ScaledOperator
 
 GRADIENTS_PER_STEP = 3.5  # time of a step of the ascent of r1, a gradient and a product, over that of a gradient
@@ -42,7 +42,10 @@ MAX_EIGENVALUE_PRODUCTS = 200
 def measure(
     analysis: Flatness, objective: Objective, resume: State | None = None
 ) -> Generator[Progress, None, FlatnessResult]:
-    """Measures r0, r1 and the largest eigenvalue; yields after each product and each round of ascents."""
+    """Measures the largest rise of the loss (r0) and the largest gradient norm (r1) in each ball, and lambda 1.
+
+    Yields after each product and each round of ascents.
+    """
     subject, groups = with_logit_norm(analysis, objective), layer_groups(analysis, objective)
     scaling = perturbation_scales(analysis, objective)
     scales = scaling.values

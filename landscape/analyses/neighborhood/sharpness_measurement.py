@@ -34,7 +34,7 @@ from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
-from landscape.objective.planning import seconds_per_gradient
+from landscape.objective.micro_batch import seconds_per_gradient
 
 GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a gradient
 GRADIENTS_PER_LOSS = 0.4  # time of a loss over that of a gradient

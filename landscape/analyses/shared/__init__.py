@@ -1,1 +1,1 @@
-"""Shared parts of several analyses: options of curvature matrices, products, tables by layer, phases, rounding."""
+"""Shared parts of several analyses: options, products, resampling, tables by layer, phases, rounding."""

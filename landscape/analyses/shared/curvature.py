@@ -17,14 +17,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Curvature(Analysis):
-    """An analysis of a symmetric matrix on the parameters: the Hessian, unless `operator` names another."""
+class MatrixOptions(Analysis):
+    """The options shared by analyses of a symmetric matrix on the parameters: the Hessian, or the named operator."""
 
     operator: OperatorName = option(
         "hessian", title=True, help="The matrix: hessian (or PyHessian's own products of it), ggn, fisher, ..."
     )
     labels: int = option(1, help="Labels drawn for each sample or token, with --operator fisher.", min=1)
     seed: int = option(0, help="Seed of everything random.", min=0, max=2**63 - 1)
+
+    def ingredients(self, objective: Objective) -> dict[str, Any]:
+        """The digest of the preconditioner, which decides the result of --operator preconditioned."""
+        if self.operator != "preconditioned":
+            return {}
+        diagonal = objective.preconditioner.cpu().contiguous().numpy()
+        return {"preconditioner": hashlib.sha256(diagonal.data).hexdigest()}
+
+
+@dataclass(frozen=True)
+class Curvature(MatrixOptions):
+    """The options of analyses that also measure the diagonal blocks of layers, or of chosen parameters."""
+
     per_layer: bool = option(False, help="Also measure the diagonal block of every module that owns parameters.")
     blocks: tuple[str, ...] = option(
         (), help="Also measure the diagonal block of these parameters, a glob over names. Repeatable."
@@ -41,17 +54,10 @@ class Curvature(Analysis):
             return objective.space.groups_matching(self.blocks)
         return objective.space.layers() if self.per_layer else ()
 
-    def ingredients(self, objective: Objective) -> dict[str, Any]:
-        """The digest of the preconditioner, which decides the result of --operator preconditioned."""
-        if self.operator != "preconditioned":
-            return {}
-        diagonal = objective.preconditioner.cpu().contiguous().numpy()
-        return {"preconditioner": hashlib.sha256(diagonal.data).hexdigest()}
-
 
 @dataclass(frozen=True)
 class Resampled(Curvature):
-    """An analysis of a curvature matrix that can also estimate how much another draw of the samples would change."""
+    """The options of analyses that also estimate how much another draw of the samples would change."""
 
     resample: int = option(
         0, help="Groups of samples for a jackknife error of the data, besides the algorithm's; 0 for none.", min=0

@@ -37,11 +37,11 @@ def treatment_columns(treatments: Sequence[Treatment], objective: Objective) -> 
         "kind_treatment": np.array([how for _, how in kinds]),
         "kind_tensors": np.array([len(members) for members in of_kind]),
         "kind_parameters": np.array([sum(treatment.block.size for treatment in members) for members in of_kind]),
-        "kind_filters": np.array([sum(treatment.filters for treatment in members) for members in of_kind]),
+        "kind_filters": np.array([sum(treatment.scaled_parts for treatment in members) for members in of_kind]),
         "tensor": np.array(names),
         "tensor_kind": np.array([treatment.kind for treatment in treatments]),
         "tensor_treatment": np.array([treatment.how for treatment in treatments]),
-        "tensor_filters": np.array([treatment.filters for treatment in treatments]),
+        "tensor_filters": np.array([treatment.scaled_parts for treatment in treatments]),
         "tensor_norm": np.array(
             [float(torch.linalg.vector_norm(weights[treatment.block.name])) for treatment in treatments]
         ),

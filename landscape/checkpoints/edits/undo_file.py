@@ -1,8 +1,8 @@
 """Undo files: a manifest of an edit, and how each original file is assembled from the edited files. Needs no torch.
 
-The undo file of `NAME.safetensors` is `NAME.undo.safetensors` beside it. The undo file of a directory is
-`landscape.undo` inside it, so that both move as one: libraries search a directory for `*.safetensors`, `*.bin` and
-`*.json`, and no index of shards lists that name.
+The names are made in `storage/paths.py`: the undo file of `NAME.safetensors` is `NAME.undo.safetensors` beside it. The
+undo file of a directory is `landscape.undo` inside it, so that both move as one: libraries search a directory for
+`*.safetensors`, `*.bin` and `*.json`, and no index of shards lists that name.
 """
 
 from __future__ import annotations

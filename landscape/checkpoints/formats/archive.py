@@ -110,7 +110,10 @@ def _refuse(path: Path, what: str, offending: list[str]) -> None:
 
 
 def _directory_size(path: Path) -> int:
-    """Bytes of the zip directory, from the record at the file's end; raises CheckpointError if there is none."""
+    """The size in bytes of the zip's central directory, from the record at the file's end.
+
+    Raises CheckpointError if that record is missing or contradicts the 64-bit record.
+    """
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - END_RECORD_64))

@@ -38,7 +38,7 @@ class FactorSettings:
 
 
 class FactorCollector:
-    """Adds up the factors of some layers over batches; the sums do not depend on where batches end.
+    """Computes one batch's sums for the factors of some layers; `kfac` adds them up over the data.
 
     `shares` names for a layer the earlier layer that has the same input: their activations are summed once.
     """

@@ -1,1 +1,1 @@
-"""Quantities of single samples: losses, gradients, memorization scores, recited text."""
+"""Quantities of single samples: losses, gradients, input curvature, memorization scores, recited text."""

@@ -35,3 +35,8 @@ def test_only_a_round_ball_has_a_sphere() -> None:
     assert Ball("l2", 5.0).on_sphere(torch.tensor([3.0, 4.0]))
     assert not Ball("l2", 5.0).on_sphere(torch.tensor([3.0, 3.9]))
     assert not Ball("linf", 4.0).on_sphere(torch.tensor([3.0, 4.0]))
+
+
+def test_a_point_is_projected_onto_the_sphere_along_its_own_direction() -> None:
+    u = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    assert torch.allclose(Ball("l2", 0.5).to_sphere(u), torch.tensor([0.3, 0.4], dtype=torch.float64), rtol=1e-15)

@@ -13,7 +13,7 @@ from landscape import Objective
 from landscape.compute import budget
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
-from landscape.objective.planning import seconds_per_gradient
+from landscape.objective.micro_batch import seconds_per_gradient
 
 Data = tuple[Tensor, Tensor]
 

@@ -1,4 +1,4 @@
-"""The cost of a pass before it is made: the samples that fit into memory at once, and the time of a gradient.
+"""The micro-batch: how many samples fit into memory at once; with it the time of a gradient, for plans.
 
 Where memory runs out nevertheless, the samples are halved.
 """
