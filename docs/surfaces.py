@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sample_checkpoints"))
 
-from train import fit, fresh, report, stacked
+from train import concatenate, fit, fresh, report
 
 import landscape
 from landscape.zoo import digits
@@ -23,7 +23,7 @@ def train_convolutional(out: Path, name: str, *, seed: int, model: dict[str, Any
     """Trains a residual net on the digits, or the same net without shortcuts, with SGD, and saves it."""
     net = fresh("resnet", seed=seed, **model)
     data = {"split": "train", "images": True}
-    fit(net, *stacked(digits(**data)), momentum=0.9, seed=seed, **training)
+    fit(net, *concatenate(digits(**data)), momentum=0.9, seed=seed, **training)
     spec = {"model": "resnet", "model_args": model, "data_args": data}
     landscape.save(out / f"{name}.pt", net, data="digits", loss="cross_entropy", spec=spec)
     report(name, net, train=digits(**data), test=digits("test", images=True))
@@ -53,7 +53,7 @@ def train_wide(out: Path, seed: int) -> None:
     """Trains a wide fully connected net, to be aligned with one of another seed."""
     arguments = {"sizes": [64, 512, 512, 10], "activation": "relu"}
     net = fresh("mlp", seed=seed, **arguments)
-    fit(net, *stacked(digits()), epochs=30, lr=1e-3, batch_size=64, seed=seed)
+    fit(net, *concatenate(digits()), epochs=30, lr=1e-3, batch_size=64, seed=seed)
     spec = {"model": "mlp", "model_args": arguments, "data_args": {"split": "train"}}
     landscape.save(out / f"wide-seed-{seed}.pt", net, data="digits", loss="cross_entropy", spec=spec)
     report(f"wide-seed-{seed}", net, train=digits(), test=digits("test"))

@@ -44,6 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [item for item in items if item.get_closest_marker("device") and _is_ragged(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
+    items.sort(key=lambda item: item.path.name != "test_readme.py")  # the longest test first, or a core waits for it
     for item in items:
         if item.get_closest_marker("other_device") and not name:
             item.add_marker(pytest.mark.skip(reason="runs with --device"))

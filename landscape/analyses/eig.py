@@ -112,12 +112,9 @@ class EigResult(Result):
 
     def _limited_by_rounding(self) -> bool:
         """Whether rounding alone kept the values from converging."""
-        import numpy as np
-
-        lanczos = np.sqrt(np.maximum(self.residuals**2 - self.rounding**2, 0))
-        return bool(
-            (self.converged | (lanczos <= np.maximum(self.tol * np.abs(self.eigenvalues), self.rounding))).all()
-        )
+        lanczos = (self.residuals**2 - self.rounding**2).clip(min=0) ** 0.5
+        allowed = (self.tol * abs(self.eigenvalues)).clip(min=self.rounding)
+        return bool((self.converged | (lanczos <= allowed)).all())
 
     def remarks(self) -> list[str]:
         """That no second start was made; the certificate; whether data or algorithm dominate the error of rank 0."""
