@@ -1,4 +1,4 @@
-"""Folders for the tests of `landscape check`."""
+"""Folders for the tests of commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import SAMPLES
 from gate_folders import FAST, enter_clean_folder, save_checkpoint
 
 from landscape_cli.main import status
@@ -38,3 +39,10 @@ def known(updated: Path, tmp_path: Path) -> str:
 def ckpt(clean_folder: None) -> Path:
     """A small self-describing checkpoint in the working directory."""
     return Path(save_checkpoint("mlp.pt")).resolve()
+
+
+@pytest.fixture
+def folder_with_samples(clean_folder: None) -> None:
+    """The working directory holds `a.pt` and the steps of its run, and no setting comes from the environment."""
+    shutil.copy(SAMPLES / "digits-mlp.pt", "a.pt")
+    shutil.copytree(SAMPLES / "digits-mlp-trajectory", "run")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import SAMPLES
 
 from landscape.storage.read import read_results
 from landscape_cli.main import status
@@ -17,15 +15,7 @@ from landscape_cli.main import status
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_with_samples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("LANDSCAPE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(SAMPLES / "digits-mlp.pt", "a.pt")
-    shutil.copytree(SAMPLES / "digits-mlp-trajectory", "run")
-
-
+pytestmark = pytest.mark.usefixtures("folder_with_samples")
 FEW = ["--limit", "60", "--grid", "9"]
 
 
