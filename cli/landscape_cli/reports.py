@@ -144,7 +144,7 @@ def as_junit(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """A table for a job's summary or a merge request's comment."""
+    """The report in Markdown, for a job's summary or a comment: a table, the reasons, and what was not measured."""
     lines = [f"### landscape check: {report.summary}", ""]
     lines += [_markdown_row(HEADERS), _markdown_row(["---"] * len(HEADERS))]
     for verdict in report.verdicts:

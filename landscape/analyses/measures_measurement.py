@@ -11,8 +11,8 @@ import numpy as np
 
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.measures import MeasuresResult
-from landscape.analyses.pac_bayes import BISECTIONS, pac_bayes_sigmas
-from landscape.analyses.relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
+from landscape.analyses.measures_pac_bayes import BISECTIONS, pac_bayes_sigmas
+from landscape.analyses.measures_relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
 from landscape.evaluation.per_sample.gradients import gradient_moments
 from landscape.objective.micro_batch import seconds_per_gradient

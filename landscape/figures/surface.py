@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from landscape.figures.surface_contours import draw_contours, draw_heat, panel_height
+from landscape.figures.surface_contours import color_bar_shrink, draw_contours, draw_heat
 from landscape.figures.surface_labels import shorten
 from landscape.figures.surface_lines import draw_line, draw_lines
 from landscape.figures.surface_scale import draw_color_bar, loss_planes, loss_scale
@@ -42,7 +42,7 @@ def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any])
     shown = [(name, values) for name, values in measured.items() if values is not None]
     for axis, (name, values) in zip(axes[1:], shown, strict=False):
         draw_heat(result, axis, values, name)
-    draw_color_bar(axes[: len(planes)], norm, planes, panel_height(result))
+    draw_color_bar(axes[: len(planes)], norm, planes, color_bar_shrink(result))
 
 
 def draw_together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Sequence[Axes]) -> None:
@@ -56,4 +56,4 @@ def draw_together(results: Sequence[SurfaceResult], names: Sequence[str], axes: 
         above = draw_contours(result, axis, losses, norm)
         first = f", plane 0 of {len(result.loss)}" if result.seed is not None else ""
         axis.set_title(shorten(name) + first, fontsize=9, pad=above)
-    draw_color_bar(axes, norm, planes, panel_height(results[0]))
+    draw_color_bar(axes, norm, planes, color_bar_shrink(results[0]))

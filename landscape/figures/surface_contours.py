@@ -70,7 +70,7 @@ def draw_heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) 
     axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8)
     _draw_marks(result, axes, named=False)
     _set_frame(result, axes)
-    axes.figure.colorbar(image, ax=axes, label=name, shrink=panel_height(result))
+    axes.figure.colorbar(image, ax=axes, label=name, shrink=color_bar_shrink(result))
 
 
 def _hatch_nonfinite(result: SurfaceResult, axes: Axes, losses: np.ndarray) -> None:
@@ -113,8 +113,11 @@ def _draw_legend(axes: Axes) -> float:
     return TITLE_PAD + LEGEND_ROW * -(-entries // 2)
 
 
-def panel_height(result: SurfaceResult) -> float:
-    """The height of a plane's axes relative to that of its panel: both axes have the same scale."""
+def color_bar_shrink(result: SurfaceResult) -> float:
+    """The length of the color bar as a share of the panel's height: about that of the plane, whose scales are equal.
+
+    Titles and labels take about a fifth of the panel; a bar is neither too short to read nor longer than the panel.
+    """
     assert result.beta is not None
     tall = float(np.ptp(result.beta) / np.ptp(result.alpha))
     return min(0.95, max(0.3, 1.25 * tall))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective
 
 T = TypeVar("T")
-JOINED_BYTES = 128 << 20  # activations of a micro-batch from which on launching operations no longer counts
+CONCATENATED_BYTES = 128 << 20  # activations of a micro-batch from which on launching operations no longer counts
 GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
 
 
@@ -44,12 +44,12 @@ def activation_bytes(total: Callable[[Tensor, Batch], Tensor], theta: Tensor, ba
 def plan_micro_batch(batches: Batches, activation_bytes: int, device: torch.device) -> int:
     """The number of samples whose graphs fit into their share of the free memory.
 
-    Joined batches take no more than launching operations can gain from.
+    Concatenated batches take no more than launching operations can gain from.
     """
     budget = room("micro-batch", device)
     each = max(activation_bytes, 1)
     own, samples = batches.largest, batches.samples
-    useful = own if batches.whole is None else max(own, min(samples, JOINED_BYTES // each))
+    useful = own if batches.whole is None else max(own, min(samples, CONCATENATED_BYTES // each))
     return max(1, min(budget // (each * GRAPHS_PER_FORWARD), useful))
 
 

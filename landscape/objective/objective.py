@@ -237,7 +237,7 @@ class Objective(BatchLoss):
         return replicas.replicate(self, vector)
 
     def tensors(self) -> Iterator[Tensor]:
-        """Parameters and buffers, as they lie on the device."""
+        """Theta, and the fixed tensors (buffers and parameters that are not measured), as they lie on the device."""
         yield from (self.theta, *self.function.fixed.values())
 
     # -- identity and resumption ---------------------------------------------------------------------------------

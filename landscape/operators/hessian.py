@@ -29,7 +29,7 @@ class HessianOperator(SummedOperator):
     can_trace: ClassVar[bool] = True
 
     def graph(self, batch: Batch) -> Graph:
-        """The graph of one batch's gradient."""
+        """The product with the Hessian of one batch's summed loss, through a new graph of its gradient."""
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.objective.batch_total(theta, batch)

@@ -46,5 +46,5 @@ class ScaledOperator(LinearOperator):
         return self.inner.strategy(columns)
 
     def strategy_bytes(self, columns: int, strategy: Strategy) -> int:
-        """The peak memory of A's products."""
+        """The peak memory of A's products, without the scaled copy of the block."""
         return self.inner.strategy_bytes(columns, strategy)

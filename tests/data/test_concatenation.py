@@ -93,9 +93,9 @@ def test_a_micro_batch_that_is_asked_for_cuts_across_the_data_s_own(ragged: Data
 
 def test_no_more_is_joined_than_launching_can_gain(ragged: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     bytes_each = Objective(tanh_net(), ragged, "cross_entropy").activation_bytes
-    monkeypatch.setattr("landscape.objective.micro_batch.JOINED_BYTES", 15 * bytes_each)
+    monkeypatch.setattr("landscape.objective.micro_batch.CONCATENATED_BYTES", 15 * bytes_each)
     assert [b.size for b in Objective(tanh_net(), ragged, "cross_entropy").micro_batches()] == [15, 9]
-    monkeypatch.setattr("landscape.objective.micro_batch.JOINED_BYTES", 0)
+    monkeypatch.setattr("landscape.objective.micro_batch.CONCATENATED_BYTES", 0)
     assert Objective(tanh_net(), ragged, "cross_entropy").micro_batch == 10  # as the data come
 
 

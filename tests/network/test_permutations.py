@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape.algorithms.matrices import alignment
-from landscape.algorithms.matrices.alignment import match_units, permute_units
+from landscape.algorithms.matrices import weight_matching
+from landscape.algorithms.matrices.weight_matching import match_units, permute_units
 from landscape.data.batches import Batch
 from landscape.errors import UsageError
 from landscape.network.permutations import permutation_groups
@@ -59,7 +59,7 @@ def built(name: str) -> tuple[nn.Module, Batch]:
 def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alignment, "RANDOM_STARTS", 0)  # by the first sweep alone, as for wide layers
+    monkeypatch.setattr(weight_matching, "RANDOM_STARTS", 0)  # by the first sweep alone, as for wide layers
     model, batch = built(name)
     found = permutation_groups(model, batch)
     weights = {n: t.clone() for n, t in model.state_dict().items()}
@@ -77,7 +77,7 @@ def test_permuting_a_group_changes_nothing_and_matching_undoes_it_exactly(
 
 def test_the_first_sweep_undoes_permutations_of_deep_and_narrow_nets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A descent that begins with all that a group touches fails on one of these."""
-    monkeypatch.setattr(alignment, "RANDOM_STARTS", 0)
+    monkeypatch.setattr(weight_matching, "RANDOM_STARTS", 0)
     for seed in range(8):
         torch.manual_seed(seed)
         model = mlp([1, *[8] * 8, 1], "relu")
@@ -170,7 +170,7 @@ def test_random_starts_find_nearer_matches_than_one_descent_alone(monkeypatch: p
         found = match_units(here, there, units, set(here))
         near = float(sum((here[n] * found[n]).sum() for n in here))
         with monkeypatch.context() as patched:
-            patched.setattr(alignment, "RANDOM_STARTS", 0)
+            patched.setattr(weight_matching, "RANDOM_STARTS", 0)
             fewer = match_units(here, there, units, set(here))
         best = -float("inf")
         for order in permutations(range(5)):

@@ -23,7 +23,9 @@ BOUND_FACTOR = 1.648  # of the theorem
 
 @dataclass(frozen=True)
 class Certificate:
-    """No eigenvalue further out than the wanted ones by more than `margin` was missed, except with `probability`.
+    """The probability that an eigenvalue further out than the wanted ones by more than `margin` was missed.
+
+    `probability` is an upper bound of it.
 
     `gap` is the search's part of the margin, relative to the width of the spectrum that was left to search.
     """

@@ -80,7 +80,10 @@ class RemovalMethod(ABC):
 
 
 class RotatedComponents(RemovalMethod):
-    """Components u_i v_j' of a weight between two eigenbases, with mass lambda_i mu_j (K-FAC: those of G and A)."""
+    """Components u_i v_j' of a weight between two eigenbases, with mass lambda_i mu_j.
+
+    For K-FAC the bases are those of G, of output gradients, and of A, of inputs.
+    """
 
     def __init__(self, weight: Tensor, left: Eigenbasis, right: Eigenbasis) -> None:
         super().__init__(weight)
@@ -118,7 +121,7 @@ class RotatedComponents(RemovalMethod):
 
 
 class ActivationDirections(RemovalMethod):
-    """Whole input directions, by their share of the activations: A alone."""
+    """Whole input directions: the eigenvectors of the inputs' second moments A, with its eigenvalues as mass."""
 
     def __init__(self, weight: Tensor, right: Eigenbasis) -> None:
         super().__init__(weight)

@@ -132,7 +132,7 @@ def _second_derivative_notes(
 
 
 def _worst_columns(analysis: Sharpness, worst: BallMaxima, base: float) -> dict[str, Any]:
-    """s_max with its small-rho law rho ||c g||* + rho^2 lambda / 2; the second term holds in an l2 ball only."""
+    """The columns of the worst case. Its law is rho ||c g||*, plus rho^2 max(lambda, 0) / 2 in an l2 ball."""
     protocol = analysis.protocol
     radii, highest = np.array(protocol.rho), worst.mean(worst.largest())
     curvature, dual = float(worst.mean(worst.curvatures)), float(worst.mean(worst.duals))

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from landscape.analyses.surfaces import planes
-from landscape.analyses.surfaces.alignment import align
+from landscape.analyses.surfaces.aligned_checkpoint import align
 from landscape.analyses.surfaces.checkpoint_planes import checkpoint_frame, trajectory_frame
 from landscape.analyses.surfaces.frame import Frame, with_batch_norm
 from landscape.analyses.surfaces.options import SurfaceSettings

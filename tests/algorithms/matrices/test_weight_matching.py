@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from landscape.algorithms.matrices.alignment import match_units, permute_units
+from landscape.algorithms.matrices.weight_matching import match_units, permute_units
 from landscape.network.permutations import PermutationGroup
 
 UNITS = 7

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Measures, Objective
 from landscape.analyses.measures import MeasuresResult
-from landscape.analyses.pac_bayes import noisy_error
+from landscape.analyses.measures_pac_bayes import noisy_error
 
 Data = tuple[Tensor, Tensor]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from landscape.algorithms.matrices.alignment import match_units
+from landscape.algorithms.matrices.weight_matching import match_units
 from landscape.errors import UsageError, listing
 from landscape.evaluation.other_checkpoints import OtherCheckpoint
 from landscape.network.permutations import PermutationGroup, permutation_groups
