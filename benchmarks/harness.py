@@ -174,7 +174,7 @@ def write(
         },
         "environment": provenance.environment(),
         "peers": {
-            package: provenance.installed(package)
+            package: provenance.version_of(package)
             for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes", "jax")
         },
         "commit": commit(),
