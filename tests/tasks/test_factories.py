@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from landscape.tasks.factories import ObjectName, data_factory, in_trusted_modul
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test may have imported a module of that name
     (tmp_path / "mine.py").write_text(
         "import torch\n"
         "def data(rows=2):\n"
