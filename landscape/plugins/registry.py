@@ -6,7 +6,7 @@ Registered names are the only ones that a checkpoint may use without the user's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -14,7 +14,6 @@ from landscape.errors import TaskError
 from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.zoo import DATA, MODELS
 
-Factory = Callable[..., Any]
 BUILT_IN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BUILT_IN_LOSSES}
 
 
