@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landscape.objective import Objective
+    from landscape.objective.checks.finding import Finding
     from landscape.storage.read import StoredResult
 
 State = Mapping[str, "np.ndarray"]
-TroubleKind: TypeAlias = Literal["unfinished", "not finite", "degenerate"]
+TroubleKind: TypeAlias = Literal["unfinished", "not finite", "degenerate", "contract"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Plan:
 class Trouble:
     """Why a result is inconclusive, and how to fix it; `str()` of it is the reason.
 
-    The kind is "unfinished" where more work would do, "not finite" where a number is NaN or infinite, and "degenerate"
-    where the matrix has nothing to measure.
+    The kind is "unfinished" where more work would do, "not finite" where a number is NaN or infinite, "degenerate"
+    where the matrix has nothing to measure, and "contract" where a check found that the model, the loss or the data
+    are not what every measurement assumes.
     """
 
     why: str
@@ -63,7 +65,8 @@ class Result:
 
     Arrays over a dimension in `tables` are the columns of a printed table. An array over two dimensions, of which the
     first is in `across`, has a column for each entry of the first. A scalar `x` is printed together with its standard
-    error, the scalar `x_se`. `notes` are sentences about how the result was measured; the session stores them.
+    error, the scalar `x_se`. `notes` are sentences about how the result was measured, `checks` what the checks of the
+    model, the loss and the data found; the session stores both.
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
@@ -71,13 +74,19 @@ class Result:
     follows_loss: ClassVar[bool] = True  # whether only results at about the same loss are comparable
 
     notes: tuple[str, ...] = field(default=(), repr=False)
+    checks: tuple[Finding, ...] = field(default=(), repr=False)
 
     def reference_loss(self) -> float:
         """Mean loss at the checkpoint; NaN if the result does not hold it."""
         return float(getattr(self, "loss", math.nan))
 
     def trouble(self) -> Trouble | None:
-        """Why the result is inconclusive; None if it is conclusive."""
+        """Why the result is inconclusive, by a check that failed or by its own numbers; None if it is conclusive."""
+        broken = next((finding for finding in self.checks if finding.verdict == "broken"), None)
+        return Trouble(broken.found, broken.fix, "contract") if broken else self.inconclusive()
+
+    def inconclusive(self) -> Trouble | None:
+        """Why the result's own numbers are inconclusive; None if they are conclusive. A result overrides this."""
         return None
 
     def remarks(self) -> list[str]:

@@ -47,7 +47,7 @@ class DirectionResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """That the curvature or the change of the loss is not finite."""
         numbers = {"curvature": self.curvature, "change": self.change or 0.0}
         broken = [name for name, value in numbers.items() if not math.isfinite(value)]

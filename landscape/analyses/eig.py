@@ -87,7 +87,7 @@ class EigResult(Result):
     layer_products: int | None = scalar("Passes over the data for all blocks together.", optional=True)
     vectors: np.ndarray | None = field(default=None, repr=False)
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """The first that applies: values did not converge, the certificate is missing, blocks did not converge."""
         count = int(self.converged.sum())
         if count < len(self.converged):

@@ -47,7 +47,7 @@ class MeasuresResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """That gradients are not finite, or that the interval of the relative flatness is wider than asked for."""
         if not math.isfinite(self.fisher_rao):
             why = f"the samples' gradients are not finite: fisher_rao is {self.fisher_rao}"

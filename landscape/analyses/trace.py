@@ -64,7 +64,7 @@ class TraceResult(Result):
     layer_standard_error: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
     layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """That the interval is wider than asked for, or that no probe was left for the blocks."""
         half = (self.interval[1] - self.interval[0]) / 2
         if half <= self.rtol * abs(self.trace):

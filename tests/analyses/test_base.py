@@ -20,7 +20,7 @@ from landscape.fields import option, scalar
 class Answer(Result):
     value: float = scalar("The answer.")
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         return Trouble("not finite: value", "--dtype float64", "not finite") if np.isnan(self.value) else None
 
 

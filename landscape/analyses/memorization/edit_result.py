@@ -75,7 +75,7 @@ class EditResult(Result):
         for name in ("population", "bounded_by"):
             object.__setattr__(self, name, population_names(getattr(self, name)))
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """Inconclusive if the loss after the edit is not finite."""
         if math.isfinite(self.loss_increase):
             return None

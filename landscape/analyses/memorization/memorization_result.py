@@ -170,7 +170,7 @@ class MemorizationResult(Result):
     def __post_init__(self) -> None:
         object.__setattr__(self, "population", population_names(self.population))
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """Inconclusive if the factors of a layer are not finite, or all zero: nothing then ranks its components."""
         traces = {str(name): float(trace) for name, trace in zip(self.layer, self.layer_trace, strict=True)}
         bad = [name for name, trace in traces.items() if not math.isfinite(trace)]

@@ -93,7 +93,7 @@ class FlatnessResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """Inconclusive if the loss or the gradient is not finite at some point of a ball."""
         import numpy as np
 

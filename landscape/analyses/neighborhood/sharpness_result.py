@@ -119,7 +119,7 @@ class SharpnessResult(Result):
     samples: int = scalar("Samples in the data.")
     rtol: float | None = scalar("Largest half-width that was asked for, relative to s_avg (--rtol).", optional=True)
 
-    def trouble(self) -> Trouble | None:
+    def inconclusive(self) -> Trouble | None:
         """Inconclusive if a loss in a ball is not finite, or an interval is wider than `rtol` allows."""
         import numpy as np
 
