@@ -10,12 +10,12 @@ from landscape.analyses.neighborhood.perturbation import (
     STATIONARITY_BOUND,
     Perturbation,
     WeightScaling,
+    agreement_remark,
     multimodal_reason,
     parse_globs,
     parse_radii,
     rounding_remark,
     scaling_title,
-    single_start_remark,
     slope_remark,
 )
 from landscape.choices import Adaptive
@@ -114,7 +114,7 @@ class FlatnessResult(Result):
         if self.steps == 1:
             return sentences
         sloping = (self.stationarity > STATIONARITY_BOUND) & self.resolved
-        sentences += single_start_remark(self.rho[(self.hits == 1) & (self.starts > 1)], "r1")
+        sentences += agreement_remark(self.rho, self.hits, self.starts, "r1")
         return sentences + slope_remark(self.rho[sloping], "r1")
 
 

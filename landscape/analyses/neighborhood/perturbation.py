@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 STATIONARITY_BOUND = 0.05  # 1 - cos(u, slope) above which the end of an ascent is not called a local maximum
+# Share of the starts that must agree on a maximum. Starts missed 12 maxima in 625 balls of tiny nets: 9 of them had
+# fewer than half of the starts behind them, 2 fewer than a third. Boxes were alike. In larger nets starts mostly agree.
+MIN_AGREEMENT = 1 / 2
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,16 @@ def rounding_remark(radii: np.ndarray, quantity: str, floor: float, smallest: st
     ]
 
 
-def single_start_remark(radii: np.ndarray, quantity: str) -> list[str]:
-    """Warns that only one of several ascents found the maximum at these radii."""
-    if not len(radii):
-        return []
-    return [f"{quantity} at rho {_join(radii)} was found by one start alone: more --starts may find more"]
+def agreement_remark(radii: np.ndarray, hits: np.ndarray, starts: np.ndarray, quantity: str) -> list[str]:
+    """Warns that one of several ascents, or fewer than half of them, found the maximum at some of the radii."""
+    alone = (hits == 1) & (starts > 1)
+    few = ~alone & (hits < MIN_AGREEMENT * starts)
+    finders = {"one start alone": radii[alone], "fewer than half of the starts": radii[few]}
+    return [
+        f"{quantity} at rho {_join(found)} was found by {finder}: more --starts may find more"
+        for finder, found in finders.items()
+        if len(found)
+    ]
 
 
 def slope_remark(radii: np.ndarray, quantity: str) -> list[str]:

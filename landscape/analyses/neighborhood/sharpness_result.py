@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.neighborhood.perturbation import (
     STATIONARITY_BOUND,
+    agreement_remark,
     multimodal_reason,
     rounding_remark,
-    single_start_remark,
     slope_remark,
 )
 from landscape.fields import Gauge, array, scalar
@@ -152,7 +152,8 @@ class SharpnessResult(Result):
         smallest = ", ".join(f"{value:.2g} for {name}" for name, value in radii.items() if value is not None)
         sentences = rounding_remark(self.rho[~self.resolved], "the loss", self.rounding, smallest)
         if self.s_max is not None and self.hits is not None and self.starts is not None and (self.steps or 0) > 1:
-            alone = (self.hits == 1) & (self.starts > 1) & np.isfinite(self.s_max)
+            finite = np.isfinite(self.s_max)
             sloping = (np.asarray(self.stationarity) > STATIONARITY_BOUND) & (self.s_max > self.rounding)
-            sentences += single_start_remark(self.rho[alone], "s_max") + slope_remark(self.rho[sloping], "s_max")
+            sentences += agreement_remark(self.rho[finite], self.hits[finite], self.starts[finite], "s_max")
+            sentences += slope_remark(self.rho[sloping], "s_max")
         return sentences

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.ascent import ascent, starts
+from landscape.algorithms.ascent import ascent, flips, starts
 from landscape.algorithms.ascent.ball import Ball
 from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Progress, State
@@ -162,6 +162,11 @@ def _climb(
             state = replace(state, one_step=_put(state.one_step, state.radius, ascents.values[0] - function.base))
         yield reporter.progress(state)
     assert ascents is not None  # steps >= 1
+    if _signs_matter(search, scales):  # a resumed run repeats the flips: snapshots hold the ends of the ascents
+        rounds = flips.polish_corners(function.evaluate, ball, ascents, function.base, rows_per_call=function.width)
+        for polished in rounds:
+            ascents = polished
+            yield reporter.progress(state)
     rows = (state.radius, slice(len(ascents.values)))
     stationarity = np.where(np.isnan(ascents.stationarity), 1.0, ascents.stationarity)
     return replace(
@@ -172,6 +177,15 @@ def _climb(
         best=ascents.points[int(np.nan_to_num(ascents.values, nan=-np.inf).argmax())].clone(),
         ascent=None,
     )
+
+
+def _signs_matter(search: BallSearch, scales: Tensor) -> bool:
+    """Whether corners of a box are so few-dimensional that single signs matter; not for one start or one step.
+
+    Published protocols have one start, and a single step is an estimate of its own.
+    """
+    searching = search.norm == "linf" and search.starts > 1 and search.steps > 1
+    return searching and int((scales > 0).sum()) <= flips.MAX_FLIPPED_PARAMETERS
 
 
 def _shares(function: BallObjective, best: Tensor | None, groups: Sequence[ParameterGroup]) -> np.ndarray:

@@ -10,12 +10,12 @@ import pytest
 from landscape import Flatness, Sharpness
 from landscape.analyses.neighborhood.perturbation import (
     WeightScaling,
+    agreement_remark,
     multimodal_reason,
     parse_globs,
     parse_radii,
     rounding_remark,
     scaling_title,
-    single_start_remark,
     slope_remark,
 )
 from landscape.errors import UsageError
@@ -78,9 +78,32 @@ def test_a_remark_names_all_radii_that_it_concerns_and_none_where_there_are_none
         "trust is about 0.001 (or --dtype float64)"
     ]
     assert "trust" not in rounding_remark(radii, "the loss", 1e-6, "")[0]
-    assert "s_max at rho 0.1, 0.25 was found by one start alone" in single_start_remark(radii, "s_max")[0]
     assert "r1 at rho 0.1, 0.25 may be larger" in slope_remark(radii, "r1")[0]
-    assert rounding_remark(nothing, "", 1.0, "") == single_start_remark(nothing, "") == slope_remark(nothing, "") == []
+    assert rounding_remark(nothing, "", 1.0, "") == slope_remark(nothing, "") == []
+
+
+@pytest.mark.parametrize(
+    ("hits", "starts", "finder"),
+    [
+        (1, 1, ""),
+        (1, 2, "one start alone"),
+        (2, 4, ""),
+        (1, 9, "one start alone"),
+        (2, 9, "fewer than half of the starts"),
+        (4, 9, "fewer than half of the starts"),
+        (5, 9, ""),
+        (0, 3, "fewer than half of the starts"),
+    ],
+)
+def test_maxima_that_few_starts_found_are_remarked_on(hits: int, starts: int, finder: str) -> None:
+    remarks = agreement_remark(np.array([0.1]), np.array([hits]), np.array([starts]), "s_max")
+    expected = [f"s_max at rho 0.1 was found by {finder}: more --starts may find more"] if finder else []
+    assert remarks == expected
+
+
+def test_a_remark_on_agreement_names_the_radii_that_it_concerns() -> None:
+    remarks = agreement_remark(np.array([0.1, 0.2, 0.3]), np.array([1, 9, 1]), np.array([9, 9, 9]), "r1")
+    assert remarks == ["r1 at rho 0.1, 0.3 was found by one start alone: more --starts may find more"]
 
 
 def test_a_maximum_is_not_unique_where_ascents_found_several() -> None:

@@ -202,6 +202,19 @@ def test_a_run_that_is_interrupted_twice_does_nothing_twice(classification: Data
     assert same(resumed, whole)
 
 
+def test_a_run_that_is_interrupted_at_any_step_in_a_box_ends_with_the_same_bits(classification: Data) -> None:
+    """Also while signs are flipped."""
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    analysis = Sharpness(norm="linf", rho=(0.1, 0.3), starts=3, steps=8, draws=0)
+    steps, whole = drained(analysis.measure(objective))
+    for stop in range(len(steps)):
+        running = analysis.measure(objective)
+        for _ in range(stop + 1):
+            progress = next(running)
+        state = {name: array.copy() for name, array in progress.state().items()}
+        assert same(drained(analysis.measure(objective, resume=state))[1], whole), stop
+
+
 def test_wrong_second_derivatives_leave_random_starts_and_plain_draws(classification: Data) -> None:
     net = OnceNet()
     objective = Objective(net, [classification], "cross_entropy", dtype="float64")
