@@ -17,6 +17,7 @@ DATA = "data"
 # and seeds always use it, so that results of all versions stay comparable.
 FORMER_POPULATIONS = {"memorised": MEMORIZED}
 OperatorName = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
+Outputs = Literal["logits", "probabilities", "log-probabilities"]
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]
 
 

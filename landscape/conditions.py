@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from landscape.choices import Outputs
 from landscape.compute.strategy import CudaGraphs, Hvp
 from landscape.fields import Options, option
 
@@ -42,6 +43,12 @@ class Conditions(Options):
         None,
         kind="reference",
         help="Loss: cross_entropy, mse, bce, hf (a Hugging Face model's own), or pkg.mod:function(output, target).",
+    )
+    outputs: Outputs | None = option(
+        None,
+        title="outputs {}",
+        help="What the model returns to a built-in loss: logits, which it takes, or probabilities or "
+        "log-probabilities, which are converted. Default: logits, refused where they look like probabilities.",
     )
     weights: str | None = option(
         None,

@@ -66,6 +66,7 @@ def load(
         preconditioner=preconditioner,
         source=ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
         populations=task.populations,
+        outputs=conditions.outputs,
     )
 
 

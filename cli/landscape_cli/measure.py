@@ -130,6 +130,8 @@ def _measure(measuring: Measuring, target: Target, stop: StopSignals) -> Measure
     for note in record.notes:
         if note not in printed:
             say(f"{name}: {note}")
+    for finding in record.result.checks if measuring.output.verbose else ():
+        say(f"{name}: {finding}")
     written = [*record.written, *(_draw(record, target) if measuring.output.plot else [])]
     if written:
         say(f"wrote {', '.join(str(file) for file in written)}")
@@ -201,8 +203,8 @@ def _say_problems(record: MeasurementRecord) -> list[int]:
         say(f"error: {record.problem}")
         codes.append(record.problem.exit_code)
     if trouble := record.result.trouble():
-        snapshot = f".{record.analysis.name}.partial"
-        say(f"inconclusive: {trouble}; the work is kept beside the result, in its {snapshot}")
+        snapshot = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"
+        say(f"inconclusive: {trouble}{snapshot if record.result.inconclusive() else ''}")
         say(f"  fix:  {trouble.fix}")
         codes.append(EXIT_INCONCLUSIVE)
     return codes

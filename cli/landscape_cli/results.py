@@ -43,12 +43,12 @@ class ResultsFile:
 
 def load_results(file: Path) -> ResultsFile:
     """Raises OutputError if landscape did not write the file, if it is damaged, or if it holds nothing known."""
-    from landscape.session import has_readable_attributes
-    from landscape.storage.read import read_results, to_record
+    from landscape.session import has_readable_attributes, result_of
+    from landscape.storage.read import read_results
 
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     groups = read_results(file)
-    records = {name: to_record(kinds[name], group) for name, group in groups.items() if name in kinds}
+    records = {name: result_of(kinds[name], group) for name, group in groups.items() if name in kinds}
     for name in records:
         attributes = groups[name].attributes
         if not attributes.keys() >= REQUIRED_ATTRIBUTES or not has_readable_attributes(attributes):

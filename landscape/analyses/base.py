@@ -146,6 +146,11 @@ class Analysis(Options):
         """The expected cost of `measure`, from a short trial."""
         return self.measurement().plan(self, objective)
 
+    def differentiates(self, objective: Objective) -> bool:
+        """Whether the measurement takes gradients of the loss, so that they have to be derivatives of it."""
+        del objective
+        return True
+
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         """Arrays to write next to the results file, by the suffix of their file."""
         return {}

@@ -5,7 +5,6 @@ A pass over 1,300 digits in batches of 256 takes a small net two to three times 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -13,12 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, batch_tensors, tensors_in_map_order
+from landscape.data.batches import batch_tensors, tensors_in_map_order
 from landscape.data.survey import Batches
-from landscape.errors import LandscapeError
-
-TRIAL_SAMPLES = 16  # for the trial whether the losses of samples depend on each other
-MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
 
 
 def concatenate(batches: Batches, room: int) -> Batches:
@@ -40,25 +35,6 @@ def concatenate(batches: Batches, room: int) -> Batches:
     whole = parts[0].map(lambda _: torch.cat([next(visit) for visit in visits]))
     ends = accumulate(part.size for part in parts)
     return replace(batches, source=list(whole.cut(ends)), whole=whole)
-
-
-def samples_are_independent(total: Callable[[Batch], Tensor], batches: Batches) -> bool:
-    """Whether the summed loss of samples is the same in any batch; False if `batches` are not concatenated.
-
-    The trial takes samples from the whole length of the data.
-    """
-    whole = batches.whole
-    if whole is None:
-        return False
-    places = torch.linspace(0, whole.size - 1, min(TRIAL_SAMPLES, whole.size)).round().long()
-    few = whole.map(lambda tensor: tensor[places.to(tensor.device)])
-    try:
-        with torch.no_grad():
-            parts = [float(total(part)) for part in few.split(max(1, 5 * few.size // 8))]
-            together = float(total(few))
-    except LandscapeError:  # e.g. an exported program that takes one batch size
-        return False
-    return abs(together - sum(parts)) <= MAX_DEPENDENCE * sum(map(abs, parts)) != 0
 
 
 def tree_form(tree: Any) -> Any:

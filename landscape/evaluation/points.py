@@ -11,6 +11,7 @@ from torch import Tensor
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.objective import Objective
+from landscape.objective.model_function import reraise_user_errors
 
 # Bytes of all points together up to which they share one vectorized pass. With more bytes arithmetic outweighs
 # launching: on two cores, 9 points were 1.4 to 3 times faster up to 50 MB, and 0.7 times at 350 MB.
@@ -39,7 +40,7 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
         rows = thetas.T.detach().requires_grad_()
         with torch.enable_grad():
             totals = _totals(objective, rows, batch)
-            (gradients,) = torch.autograd.grad(totals.sum(), rows)
+            (gradients,) = reraise_user_errors(batch, lambda: torch.autograd.grad(totals.sum(), rows))
         return totals.detach().double(), gradients
 
     totals, gradients = objective.sums(kernel)
@@ -57,7 +58,11 @@ def _point_bytes(objective: Objective, samples: int) -> int:
 
 
 def _fits_one_pass(objective: Objective, batch: Batch, count: int) -> bool:
-    return count > 1 and count * _point_bytes(objective, batch.size) <= VECTORIZED_BYTES
+    return (
+        objective.function.resident is None
+        and count > 1
+        and count * _point_bytes(objective, batch.size) <= VECTORIZED_BYTES
+    )
 
 
 def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:

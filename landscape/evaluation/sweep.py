@@ -68,7 +68,7 @@ class Sweep:
                 return metric_total(metric, objective.batch_output(objective.theta, piece), piece)
 
             with torch.no_grad():
-                require_mean(metric, total, batch, "metric")
+                require_mean(metric, total, batch)
 
     def evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
         """The columns at each of n points, given by their coordinates: `(n, columns)`, float64."""
@@ -96,7 +96,7 @@ class Sweep:
                 self.copy.use_statistics(plane.statistics, point)
             while True:
                 try:
-                    parts = (self._sums(self.copy.output(batch), batch) for batch in self._data())
+                    parts = (self._sums(*self.copy.output_and_total(batch), batch) for batch in self._data())
                     return sum(parts, start=torch.zeros(()))
                 except RuntimeError as error:
                     if not memory.is_out_of_memory(error):
@@ -108,7 +108,7 @@ class Sweep:
 
         def sums(row: Tensor, batch: Batch) -> Tensor:
             """The sums of one batch at one point, a row of `(sums,)`."""
-            return self._sums(self.objective.batch_output(row, batch), batch)
+            return self._sums(*self.objective.output_and_total(row, batch), batch)
 
         rows = self.objective.theta.expand(len(points), -1)
         for axis, direction in enumerate(plane.directions):
@@ -126,9 +126,9 @@ class Sweep:
             return torch.stack([self._sums_at(plane, point) for point in points])
         return sum(part for part in parts if part is not None)  # type: ignore[return-value]
 
-    def _sums(self, output: Any, batch: Batch) -> Tensor:
+    def _sums(self, output: Any, total: Tensor, batch: Batch) -> Tensor:
         """Sums and counts of one batch: the loss; wrong predictions, and their number; the metric, and its count."""
-        sums = [self.objective.loss_total(output, batch).double()]
+        sums = [total.double()]
         if "accuracy" in self.columns:
             errors = error_counts(self.objective.loss, output, batch.targets)
             sums += [part.double() for part in errors] if errors else [torch.full_like(sums[0], torch.nan)] * 2
@@ -159,6 +159,11 @@ class Sweep:
     def _halve_samples(self) -> None:
         """Takes half as many samples at once; raises TaskError if that is less than one."""
         now = self.settings.samples or self.objective.micro_batch
+        if self.objective.as_given:
+            raise TaskError(
+                "a batch does not fit into memory, and the loss depends on where batches end",
+                fix="smaller batches from --data (another objective), or --device cpu",
+            )
         if now == 1:
             raise TaskError("one sample alone does not fit into memory", fix="--device cpu")
         if self.objective.device.type == "cuda":

@@ -92,9 +92,14 @@ class WorkingCopy:
 
     def output(self, batch: Batch) -> Any:
         """The part of the model's output at the current point that the loss takes."""
-        if self.replica is not None:
-            return self.replica.output(batch)
-        return self.objective.batch_output(self.vector, batch)
+        return self.output_and_total(batch)[0]
+
+    def output_and_total(self, batch: Batch) -> tuple[Any, Tensor]:
+        """That output, and the summed loss `()` of the batch at the current point."""
+        if self.replica is None:
+            return self.objective.output_and_total(self.vector, batch)
+        output = self.replica.output(batch)
+        return output, self.objective.loss_total(output, batch)
 
 
 def _as_channels_last(view: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from landscape.gates.entry import Entry, entry_of_results
 from landscape.gates.metric import RESULT_TYPES
 from landscape.gates.policy import Policy
 from landscape.session import ProgressCallback, StopSignals, execute, has_readable_attributes, ignore_progress
+from landscape.session.stored import result_of
 from landscape.storage import paths
-from landscape.storage.read import StoredResult, read_results, to_record
+from landscape.storage.read import StoredResult, read_results
 from landscape.storage.write import require_results_file
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def read_entry(path: Path, policy: Policy) -> Entry:
         raise OutputError(
             f"{path} holds results of different weights: {', '.join(chosen)}", fix="measure them again, all of one"
         )
-    held = {name: (to_record(RESULT_TYPES[name], group), group.attributes) for name, group in chosen.items()}
+    held = {name: (result_of(RESULT_TYPES[name], group), group.attributes) for name, group in chosen.items()}
     where = next(str(attributes.get("checkpoint", "")) for _, attributes in held.values())
     return entry_of_results(where or str(path), held, policy.metrics)
 

@@ -74,7 +74,7 @@ class LogitsLoss:
         """The summed loss `()` of the scored logits."""
         return self.inner.total(output, self.structure.labels(target))
 
-    def count(self, target: Any) -> int:
+    def count(self, target: Any) -> float:
         """How many labels are scored."""
         return self.inner.count(self.structure.labels(target))
 

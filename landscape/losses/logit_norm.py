@@ -49,7 +49,7 @@ class NormalizedLoss:
             size = size / output.shape[axis] ** 0.5
         return self.inner.total(centered / size, target)
 
-    def count(self, target: Any) -> int:
+    def count(self, target: Any) -> float:
         """How many terms the inner loss counts."""
         return self.inner.count(target)
 

@@ -1,4 +1,4 @@
-"""Preflight checks on the first samples: deterministic, differentiable, a mean over samples, the model's own loss."""
+"""The loss to measure with, tried on the first samples: differentiable, no sum over samples, the model's own."""
 
 from __future__ import annotations
 
@@ -6,37 +6,45 @@ import copy
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.choices import Outputs
 from landscape.data.batches import Batch, leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.losses.huggingface import HF, LogitsLoss, has_logits, labels_of, own_loss, quiet_transformers
+from landscape.losses.output_kind import fit_to_outputs, require_logits
 from landscape.losses.protocol import Loss
 from landscape.losses.structure_check import require_declared_structure
 from landscape.losses.user import LOSS_OF_CONTAINERS, FunctionLoss, as_loss, infer_loss
 
 OWN_LOSS_RTOL = 1e-3  # between the model's own loss and landscape's: a model may compute its loss in another precision
-OUTPUT_RTOL = 1e-4  # of the largest output: far above float32 rounding, far below the effect of dropout
 MEAN_RTOL = 1e-3  # between a batch and its parts: far above float32 rounding, far below the factor of a sum
-EXPORT_WITH_FREE_SIZE = (
-    "export the program for any number of samples: torch.export.export(model, (x,), "
-    "dynamic_shapes=({0: torch.export.Dim('samples')},))"
-)
+Evaluate = Callable[[Loss, Any, Batch], Tensor]  # the summed loss of an output, where the model holds its parameters
 
 
-def choose_loss(model: nn.Module, forward: Callable[[Batch], Any], loss: Any, first: Batch) -> tuple[Loss, str]:
+def choose_loss(
+    model: nn.Module,
+    forward: Callable[[Batch], Any],
+    loss: Any,
+    first: Batch,
+    *,
+    output: Any,
+    evaluate: Evaluate,
+    outputs: Outputs | None = None,
+) -> tuple[Loss, str]:
     """The loss to measure with, and a note on where it came from if it was inferred (`loss` is None).
 
-    `forward` maps a batch to the model's output, with a graph to the parameters. Raises TaskError if it fails, is
-    random, or changes its inputs, and if the loss fails, is no mean over samples, cuts the graph, or has another
-    structure than it declares.
+    `forward` maps a batch to the model's output, with a graph to the parameters; `output` is that of the first samples.
+    `evaluate` computes a loss where the
+    model holds the parameters that are measured. `outputs` says what the model's outputs are to a built-in loss. Raises
+    TaskError if the loss fails, is a sum over samples, cuts the graph, has another structure than it declares, or does
+    not fit outputs that look like probabilities.
     """
-    output = require_deterministic_output(forward, first)
     tensors = list(leaves(output))  # none if the model returns an object of its own
     if tensors and not any(tensor.requires_grad for tensor in tensors):
         raise TaskError(
@@ -45,8 +53,8 @@ def choose_loss(model: nn.Module, forward: Callable[[Batch], Any], loss: Any, fi
             fix="choose others with --params, or let gradients through",
         )
     try:
-        chosen, note = _select(loss, output, first)
-        total = _total(chosen, output, first)
+        chosen, note = _select(loss, output, first, outputs)
+        total = evaluate(chosen, output, first)
     except LandscapeError:
         raise
     except Exception as error:  # the user's loss may raise anything
@@ -64,7 +72,7 @@ def choose_loss(model: nn.Module, forward: Callable[[Batch], Any], loss: Any, fi
             fix="compute it with torch",
         )
     if isinstance(chosen, FunctionLoss):
-        require_mean(chosen, lambda piece: _total(chosen, forward(piece), piece), first, "loss")
+        require_no_sum(chosen, lambda piece: evaluate(chosen, forward(piece), piece), first)
     elif isinstance(chosen, LogitsLoss):
         require_own_loss(chosen, model, forward, first)
     elif chosen is loss:  # the user's object with a structure
@@ -103,54 +111,77 @@ def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batc
         )
 
 
-def require_mean(loss: Loss, total: Callable[[Batch], Tensor], batch: Batch, noun: Literal["loss", "metric"]) -> None:
-    """Raises TaskError if a user's function is not a mean over samples: batches would then change the result.
+@dataclass(frozen=True)
+class Parts:
+    """A function's total over a batch, its count, and the totals and counts over uneven parts of the batch."""
 
-    `total` is the function's sum over a batch. A function that fails on a part of the batch is not judged.
-    """
+    whole: float
+    count: float
+    totals: tuple[float, ...]
+    counts: tuple[float, ...]
+
+    @property
+    def together(self) -> float:
+        """The mean over the batch."""
+        return self.whole / self.count
+
+    @property
+    def apart(self) -> float:
+        """The mean over the parts."""
+        return sum(self.totals) / sum(self.counts)
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the parts give the mean of the batch; values that are not finite are not judged."""
+        gap = abs(self.together - self.apart)
+        return not math.isfinite(gap) or gap <= MEAN_RTOL * sum(map(abs, self.totals)) / sum(self.counts)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the means over the parts add up to that over the batch: the function returns sums."""
+        means = [total / count for total, count in zip(self.totals, self.counts, strict=True)]
+        return not self.is_mean and abs(self.together - sum(means)) <= MEAN_RTOL * sum(map(abs, means))
+
+
+def measure_parts(loss: Loss, total: Callable[[Batch], Tensor], batch: Batch) -> Parts | None:
+    """A function's totals over a batch and over parts of it; None for a function that cannot take the parts."""
     uneven = max(1, 5 * batch.size // 8)  # halves could have equal shares of the targets that a mean leaves out
     pieces = list(batch.split(uneven))
     whole = float(total(batch).detach())
     try:
-        parts = [float(total(piece).detach()) for piece in pieces]
+        totals = tuple(float(total(piece).detach()) for piece in pieces)
+        counts = tuple(float(loss.count(piece.targets)) for piece in pieces)
     except Exception:  # it cannot take a batch of another size; then nothing is known
-        return
-    count = sum(loss.count(piece.targets) for piece in pieces)
-    together, apart = whole / loss.count(batch.targets), sum(parts) / count
-    # values that are not finite are not judged here: the loss over all data will be
-    if math.isfinite(together - apart) and abs(together - apart) > MEAN_RTOL * sum(map(abs, parts)) / count:
-        others = ", or use --loss cross_entropy, which leaves out targets of -100" if noun == "loss" else ""
+        return None
+    return Parts(whole, float(loss.count(batch.targets)), totals, counts)
+
+
+def require_no_sum(loss: Loss, total: Callable[[Batch], Tensor], batch: Batch) -> None:
+    """Raises TaskError if a user's function returns the sum over a batch: it would count as the mean.
+
+    `total` is the mean times the number of samples. A function that depends on its batch otherwise is measured on the
+    batches as they are given.
+    """
+    parts = measure_parts(loss, total, batch)
+    if parts is not None and parts.is_sum:
         raise TaskError(
-            f"{noun} {loss.name} is not a mean over samples: {together:.6g} for {batch.size} samples together, "
-            f"{apart:.6g} on average in parts",
+            f"loss {loss.name} is not a mean over samples: {parts.together:.6g} for {batch.size} samples together, "
+            f"{parts.apart:.6g} on average in parts",
+            why="it returns a sum",
+            fix="return the batch's mean, shape (), or one loss per sample, shape (N,)",
+        )
+
+
+def require_mean(metric: Loss, total: Callable[[Batch], Tensor], batch: Batch) -> None:
+    """Raises TaskError if a user's metric is not a mean over samples: batches would then change the result."""
+    parts = measure_parts(metric, total, batch)
+    if parts is not None and not parts.is_mean:
+        raise TaskError(
+            f"metric {metric.name} is not a mean over samples: {parts.together:.6g} for {batch.size} samples "
+            f"together, {parts.apart:.6g} on average in parts",
             why="it returns a sum, a weighted mean, leaves targets out, or depends on other samples of the batch",
-            fix=f"return one {'loss' if noun == 'loss' else 'value'} per sample, shape (N,){others}",
+            fix="return one value per sample, shape (N,)",
         )
-
-
-def require_deterministic_output(forward: Callable[[Batch], Any], first: Batch) -> Any:
-    """The model's output on the first samples; raises TaskError if it fails, is random, or changes its inputs."""
-    used = first.map(Tensor.clone)
-    try:
-        output, again = forward(used), forward(first.map(Tensor.clone))
-    except Exception as error:  # the user's model may raise anything
-        raise TaskError(
-            f"the model cannot take the data: {type(error).__name__}: {error}",
-            why=f"inputs of {shapes(first.inputs)}{_describe_names(first.inputs)}",
-            fix=EXPORT_WITH_FREE_SIZE
-            if "Guard failed" in str(error)  # the message of a program of torch.export
-            else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
-        ) from error
-    if not all(_equal_but_for_rounding(a, b) for a, b in zip(leaves(output), leaves(again), strict=True)):
-        raise TaskError(
-            "the model gives two different outputs for the same input",
-            why="something random is on in eval mode, e.g. functional.dropout without training=self.training",
-            fix="make the forward pass deterministic in eval mode",
-        )
-    pairs = zip(leaves(used.inputs), leaves(first.inputs), strict=True)
-    if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
-        raise TaskError("the model changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
-    return output
 
 
 def shapes(tree: Any) -> str:
@@ -158,8 +189,13 @@ def shapes(tree: Any) -> str:
     return listing(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in leaves(tree)) or type(tree).__name__
 
 
-def _select(loss: Any, output: Any, first: Batch) -> tuple[Loss, str]:
-    """The given loss, or the one that output and targets imply with a note on it."""
+def _select(loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
+    """The given loss, or the one that output and targets imply with a note on it; fitted to the outputs' kind."""
+    chosen, note = _choose(loss, output, first, outputs)
+    return fit_to_outputs(chosen, output, outputs), note
+
+
+def _choose(loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
     if has_logits(output) and isinstance(loss, str) and loss in BUILT_IN_LOSSES:
         raise TaskError(
             f"--loss {loss} takes a tensor, and the model returns a {type(output).__name__} with a loss of its own",
@@ -181,6 +217,7 @@ def _select(loss: Any, output: Any, first: Batch) -> tuple[Loss, str]:
             why="a model that gives a token itself back has nothing to predict",
             fix="yield (ids[:, :-1], ids[:, 1:]), or name the --loss",
         )
+    require_logits(output, first.targets, outputs)
     inferred = infer_loss(output, first.targets)
     return inferred, f"loss inferred from the shapes: {inferred.name}"
 
@@ -189,21 +226,5 @@ def _total(loss: Loss, output: Any, batch: Batch) -> Tensor:
     return loss.total(loss.structure.scored_output(output), batch.targets)
 
 
-def _describe_names(inputs: Any) -> str:
-    named = f", given by name: {listing(inputs)}" if isinstance(inputs, dict) else ""
-    return f"{named}; a batch of two is a pair if they are called inputs and targets, or x and y" if named else ""
-
-
 def _describe_output(output: Any) -> str:
     return f"of {shapes(output)}" if isinstance(output, Tensor) else f"a {type(output).__name__} of {shapes(output)}"
-
-
-def _equal_but_for_rounding(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs agree: where buffers begin in memory may change the order of a sum."""
-    if one.shape != other.shape or torch.equal(one, other) or bool(one.isnan().any()):
-        return one.shape == other.shape
-    if not one.is_floating_point():
-        return False
-    finite = one.isfinite() & other.isfinite()
-    gap, scale = (one - other)[finite].abs(), one[finite].abs()
-    return bool((one == other)[~finite].all()) and bool(gap.max() <= OUTPUT_RTOL * scale.max())

@@ -32,8 +32,9 @@ class OutputStructure:
     With `shift` the output at a token is scored against the label of the next token: landscape gives `total` the output
     without its last token. `canonical_link` says that the loss's Hessian in the output is that of softmax
     cross-entropy, of binary cross-entropy, or of the squared error, without weights. `likelihood` says that the loss
-    has a method `sample`, which draws targets from the distribution whose negative logarithm the loss is. Labels and
-    link are checked on the first samples.
+    has a method `sample`, which draws targets from the distribution whose negative logarithm the loss is. With
+    `log_probabilities` the entries of classes are not logits but already logarithms of probabilities, as `NLLLoss`
+    takes them. Labels, link and the kind of entries are checked on the first samples.
 
     A loss of outputs or targets in containers overrides `scored_output` and `labels`.
     """
@@ -44,6 +45,7 @@ class OutputStructure:
     shift: bool = False
     canonical_link: bool = False
     likelihood: bool = False
+    log_probabilities: bool = False
 
     @property
     def has_classes(self) -> bool:
@@ -95,8 +97,11 @@ class Loss(Protocol):
     def total(self, output: Any, target: Any) -> Tensor:
         """The summed loss of one batch, shape `()`, differentiable in `output`."""
 
-    def count(self, target: Any) -> int:
-        """How many terms the sum has: samples, tokens or elements; TaskError for targets outside the loss's domain."""
+    def count(self, target: Any) -> float:
+        """How many terms the sum has: samples, tokens, elements, or the sum of their weights.
+
+        Raises TaskError for targets outside the loss's domain.
+        """
 
 
 class Likelihood(Loss, Protocol):

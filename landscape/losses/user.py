@@ -75,7 +75,7 @@ class ModuleLoss:
 
     @cached_property
     def structure(self) -> OutputStructure:
-        """The module's kind; class weights and weights of elements have no canonical link."""
+        """The module's kind; class weights and weights of elements have no canonical link, and are no likelihood."""
         module = self.module
         if isinstance(module, nn.MSELoss):
             return MSE.structure
@@ -87,8 +87,10 @@ class ModuleLoss:
                 "classes",
                 class_axis=1,
                 ignore_index=module.ignore_index,
-                canonical_link=isinstance(module, nn.CrossEntropyLoss),
-                likelihood=not (isinstance(module, nn.CrossEntropyLoss) and module.label_smoothing),
+                canonical_link=isinstance(module, nn.CrossEntropyLoss) and module.weight is None,
+                likelihood=module.weight is None
+                and not (isinstance(module, nn.CrossEntropyLoss) and module.label_smoothing),
+                log_probabilities=isinstance(module, nn.NLLLoss),
             )
         return OutputStructure()
 
@@ -96,16 +98,36 @@ class ModuleLoss:
         """The summed loss `()`; raises TaskError for unequal shapes of an element-wise loss."""
         if isinstance(self.module, PER_ELEMENT):
             require_equal_shapes(self.name, output, target)
-        value: Tensor = self.module(output, target)
+        value: Tensor = self._module_for(output)(output, target)
         return value
 
-    def count(self, target: Tensor) -> int:
-        """How many elements, or targets that are not ignored."""
+    def _module_for(self, output: Tensor) -> nn.Module:
+        """The module with its weights on the device and in the dtype of the output."""
+        kind = output.device, output.dtype if output.is_floating_point() else None
+        if kind not in self._modules:
+            self._modules[kind] = copy.deepcopy(self.module).to(*kind)
+        return self._modules[kind]
+
+    @cached_property
+    def _modules(self) -> dict[tuple[torch.device, torch.dtype | None], nn.Module]:
+        """The module by device and dtype."""
+        return {}
+
+    def count(self, target: Tensor) -> float:
+        """How many elements, or targets that are not ignored; with class weights the sum of their weights.
+
+        Torch divides by the same number (`torch.nn.CrossEntropyLoss`); by the number of distributions if the targets
+        are class probabilities.
+        """
         if self.structure.kind != "classes":
             return target.numel()
         if target.is_floating_point():
             return count_distributions(target)
-        return int((target != self.structure.ignore_index).sum())
+        counted = target[target != self.structure.ignore_index]
+        weight = self.module.weight
+        if not isinstance(weight, Tensor):
+            return counted.numel()
+        return float(weight.detach().to(device=counted.device, dtype=torch.float64)[counted.long()].sum())
 
     def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
         """Targets drawn as for the built-in losses; raises TaskError if no distribution is known."""
@@ -114,8 +136,7 @@ class ModuleLoss:
             raise no_likelihood(self.name)
         if kind != "classes":
             return (MSE if kind == "squared_error" else BCE).sample(output, target, uniform)
-        logits = self.structure.canonical_link  # else log-probabilities: NLLLoss
-        logarithms = output.double().log_softmax(1) if logits else output.double()
+        logarithms = output.double() if self.structure.log_probabilities else output.double().log_softmax(1)
         return draw_classes(logarithms.exp(), 1, target, uniform, self.structure.ignore_index)
 
 
@@ -140,9 +161,9 @@ class UserLoss:
         value: Tensor = self.inner.total(output, target)
         return value
 
-    def count(self, target: Any) -> int:
+    def count(self, target: Any) -> float:
         """The object's own count."""
-        return int(self.inner.count(target))
+        return float(self.inner.count(target))
 
     def sample(self, output: Tensor, target: Tensor, uniform: Uniform) -> Tensor:
         """The object's own draws."""
@@ -154,7 +175,7 @@ def as_loss(loss: Any) -> Loss:
     """The Loss meant by a name, a `torch.nn` loss module, a function, or an object with `total` and `count`.
 
     Such an object may declare its `structure`, an `OutputStructure`, and is then measured as the built-in losses are.
-    Raises TaskError for anything else, and for class weights (their mean has no count known from the targets).
+    Raises TaskError for anything else, and for a loss module that returns another thing than a mean.
 
     >>> import torch
     >>> from landscape.losses import as_loss
@@ -226,10 +247,9 @@ def _object_loss(loss: Any) -> Loss:
 
 def _module_loss(module: nn.Module) -> ModuleLoss:
     name = type(module).__name__
-    weighted = isinstance(module, PER_TARGET) and module.weight is not None
-    if weighted or module.reduction != "mean":
+    if module.reduction != "mean":
         raise TaskError(
-            f"{name} with {'class weights' if weighted else f'reduction={module.reduction!r}'} has no plain mean",
+            f"{name} with reduction={module.reduction!r} has no plain mean",
             fix="pass a function (output, target) -> one loss per sample, shape (N,)",
         )
     summed = copy.deepcopy(module)

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from weakref import WeakKeyDictionary, ref
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from landscape.compute.patching import SharedPatch
@@ -31,7 +32,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def eval_mode(model: nn.Module) -> AbstractContextManager[None]:
-    """Eval mode within the block; afterwards every submodule has its own mode again.
+    """Eval mode within the block, with dense gradients of embeddings; afterwards every submodule is as it was.
 
     The mode is the user's module's own: a training step in another thread would see it.
     """
@@ -43,14 +44,20 @@ def eval_mode(model: nn.Module) -> AbstractContextManager[None]:
 
 def _switch_to_eval(model: ref[nn.Module]) -> Callable[[], None]:
     module = model()
-    training = [] if module is None else [part for part in module.modules() if part.training]
+    parts = [] if module is None else list(module.modules())
+    training = [part for part in parts if part.training]
+    sparse = [part for part in parts if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse]
     for part in training:
         part.training = False
+    for table in sparse:
+        table.sparse = False  # theta is one dense vector, and so is its gradient
 
     def restore() -> None:
-        """Training mode for the modules that had it."""
+        """Training mode, and sparse gradients, for the modules that had them."""
         for part in training:
             part.training = True
+        for table in sparse:
+            table.sparse = True
 
     return restore
 
@@ -79,3 +86,10 @@ def first_names(model: nn.Module) -> dict[str, str]:
     first: dict[int, str] = {}
     tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
+
+
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape and dtype hold the same values, NaN at the same places."""
+    if one.is_floating_point() or one.is_complex():
+        return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
+    return torch.equal(one, other)

@@ -58,11 +58,12 @@ def run_on_fitting_parts(
     batch: Batch,
     device: torch.device,
     dtype: torch.dtype,
-    shrink: Callable[[int], None],
+    shrink: Callable[[int], None] | None,
 ) -> Iterator[T]:
     """The kernel's result on the batch, or its results on halves of the batch where memory runs out.
 
-    `shrink` is told the number of samples of a half. Raises TaskError if one sample alone does not fit.
+    `shrink` is told the number of samples of a half; None forbids halves. Raises TaskError if one sample alone, or a
+    batch that must stay whole, does not fit.
     """
     try:
         yield kernel(to_device(batch, device, dtype))
@@ -70,6 +71,12 @@ def run_on_fitting_parts(
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
+        if shrink is None:
+            raise TaskError(
+                f"a batch of {batch.size} samples does not fit into memory",
+                why="the loss depends on where batches end, so that the batch cannot be split",
+                fix="smaller batches from --data (another objective), --device cpu, or --params",
+            ) from error
         if batch.size == 1:
             raise TaskError("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
     if device.type == "cuda":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -13,48 +14,99 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.compute import memory
+from landscape.compute.random_state import begin_at_seed
 from landscape.data.batches import Batch, map_tensors
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.preflight import shapes
 from landscape.losses.protocol import Loss
 from landscape.network.attention import without_fast_path
 from landscape.network.recomputation import without_recomputation
+from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import UnfusedWeightNorm
 from landscape.network.wrappers import eval_mode
 
 T = TypeVar("T")
 Theta = Tensor | Mapping[str, Tensor]  # the parameters as one vector `(P,)`, or by name
+FORWARD_SEED = 0  # at which every forward pass of a model that draws random numbers begins
 
 
 @dataclass(frozen=True)
 class ModelFunction:
     """A module's output as a function of theta `(P,)`; parameters outside `space`, and buffers, are `fixed`.
 
-    `needs_gradients` says that the module computes its output only, or only rightly, while gradients are recorded: it
-    differentiates in its inputs (forces, physics-informed nets), or torch runs another kernel without gradients.
+    The other fields say what the module needs beyond a plain forward pass, as the checks found out:
+
+    - `criterion`: a loss that is a module with parameters, whose names begin with `prefix` in `space` and `fixed`.
+    - `needs_gradients`: the module computes its output only, or only rightly, while gradients are recorded: it
+      differentiates in its inputs (forces, physics-informed nets), or torch runs another kernel without gradients.
+    - `captured`: the names of the model's parameters that the loss keeps as objects, by the objects' identities.
+    - `loss_uses_parameters`: the loss depends on theta not only through the output (penalties, losses with parameters).
+    - `written`: the buffers that a forward pass changes; each pass gets copies of them.
+    - `draws_numbers`: a forward pass draws from a global random generator; each pass begins at the same seed.
+    - `resident`: a copy of the module that keeps theta after the forward pass, since parts of it run again in the
+      backward pass. Gradients are then gathered as `Tensor.backward` does, and graphs serve only once.
     """
 
     module: nn.Module
     space: ParameterSpace
     fixed: Mapping[str, Tensor]
+    criterion: nn.Module | None = None
+    prefix: str = ""
     weight_norm: bool = False
     needs_gradients: bool = False
+    captured: Mapping[int, str] = field(default_factory=dict)
+    loss_uses_parameters: bool = False
+    written: frozenset[str] = frozenset()
+    draws_numbers: bool = False
+    resident: Resident | None = None
+
+    @cached_property
+    def scope(self) -> Scope:
+        """The module and the criterion as one module."""
+        return Scope(self.module, self.criterion)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a copy of the module that holds theta computes the outputs, and the loss follows from these alone."""
+        special = self.captured, self.loss_uses_parameters, self.written, self.draws_numbers, self.resident
+        return not any(special)
 
     def output(self, theta: Theta, batch: Batch) -> Any:
         """Everything that the module returns for a batch, differentiable in theta as often as needed."""
-        return self.forward(theta, lambda point: self._call(point, batch))
+        return self.forward(theta, lambda: self.call(batch))
 
-    def forward(self, theta: Theta, work: Callable[[Theta], T]) -> T:
-        """`work(theta)`, a pass through the module.
+    def forward(self, theta: Theta, work: Callable[[], T]) -> T:
+        """The result of `work`, during which the module, and the criterion, hold theta.
 
         Under `torch.no_grad` a module that needs gradients gets them, and the result is detached.
         """
         if not self.needs_gradients or torch.is_grad_enabled():
-            return work(theta)
+            return self._within(theta, work)
         with torch.enable_grad():
-            result: T = map_tensors(Tensor.detach, work(self._with_gradients(theta)))
+            result: T = map_tensors(Tensor.detach, self._within(self._with_gradients(theta), work))
             return result
+
+    def call(self, batch: Batch) -> Any:
+        """The module's output with the tensors that it holds now; for the work given to `forward`."""
+        args, kwargs = batch.arguments
+        return (self.module if self.resident is None else self.resident.scope.model)(*args, **kwargs)
+
+    def state(self, theta: Theta) -> dict[str, Tensor]:
+        """Theta and the fixed tensors by name, with copies of the buffers that a forward pass changes."""
+        fixed = {name: tensor.clone() if name in self.written else tensor for name, tensor in self.fixed.items()}
+        return {**fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
+
+    def to(self, dtype: torch.dtype) -> ModelFunction:
+        """The function with its fixed tensors in another precision; theta and batches have to be given in it."""
+        fixed = {n: t.to(dtype) if t.is_floating_point() else t for n, t in self.fixed.items()}
+        return replace(self, fixed=fixed)
+
+    def scope_name(self, name: str) -> str:
+        """The name of a tensor in the scope."""
+        if self.criterion is not None and name.startswith(self.prefix):
+            return f"{CRITERION}.{name.removeprefix(self.prefix)}"
+        return f"{MODEL}.{name}"
 
     def _with_gradients(self, theta: Theta) -> Theta:
         if isinstance(theta, Tensor):
@@ -62,19 +114,31 @@ class ModelFunction:
         names = set(self.space.names)
         return {name: t.detach().requires_grad_() if name in names else t for name, t in theta.items()}
 
-    def _call(self, theta: Theta, batch: Batch) -> Any:
-        args, kwargs = batch.arguments
-        state = {**self.fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
-        unfused = UnfusedWeightNorm() if self.weight_norm else nullcontext()
-        # the fused attention kernels have no second derivative
-        with (
-            eval_mode(self.module),
-            sdpa_kernel(SDPBackend.MATH),
-            without_fast_path(),
-            unfused,
-            without_recomputation(),
-        ):
-            return functional_call(self.module, state, args, kwargs)
+    def _within(self, theta: Theta, work: Callable[[], T]) -> T:
+        named = self.state(theta)
+        state = {self.scope_name(name): tensor for name, tensor in named.items()}
+        with ExitStack() as stack:
+            for context in self._contexts(named):
+                stack.enter_context(context)
+            if self.resident is not None:
+                self.resident.hold(state)
+            result: T = functional_call(self.scope, state, (work,))
+            return result
+
+    def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
+        """The blocks in which a pass runs."""
+        yield eval_mode(self.module)
+        if self.criterion is not None:
+            yield eval_mode(self.criterion)
+        yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
+        yield without_fast_path()
+        yield without_recomputation()
+        if self.weight_norm:
+            yield UnfusedWeightNorm()
+        if self.draws_numbers:
+            yield begin_at_seed(FORWARD_SEED)
+        if self.captured:
+            yield Substitution({key: named[name] for key, name in self.captured.items()})
 
 
 class BatchLoss:
@@ -107,7 +171,16 @@ class BatchLoss:
         return reraise_user_errors(batch, lambda: self.scored_output(self.model_output(theta, batch)))
 
     def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
-        """The summed loss of an output, shape (), with the batch's targets or with `targets` in their place."""
+        """The summed loss of an output, shape (), with the batch's targets or with `targets` in their place.
+
+        Raises TaskError for a loss that depends on the parameters not only through the output.
+        """
+        if self.function.loss_uses_parameters:
+            raise TaskError(
+                f"loss {self.loss.name} depends on the parameters themselves, not on the model's output alone",
+                why="this measurement takes the loss as a function of (output, target)",
+                fix="--operator hessian, or a loss without penalties and parameters of its own",
+            )
         return reraise_user_errors(
             batch, lambda: self.loss.total(output, batch.targets if targets is None else targets)
         )
@@ -117,20 +190,31 @@ class BatchLoss:
 
         Theta is one vector `(P,)`, or its tensors by name.
         """
+        return self.output_and_total(theta, batch)[1]
 
-        def total(point: Theta) -> Tensor:
-            """The loss of the model's output at the point."""
-            return self.loss.total(self.scored_output(self.model_output(point, batch)), batch.targets)
+    def output_and_total(self, theta: Theta, batch: Batch) -> tuple[Any, Tensor]:
+        """The part of the model's output that the loss takes, and the summed loss, of one batch at theta."""
 
-        return reraise_user_errors(batch, lambda: self.function.forward(theta, total))
+        def work() -> tuple[Any, Tensor]:
+            """The loss of the model's output, computed where the model holds theta."""
+            output = self.scored_output(self.function.call(batch))
+            return output, self.loss.total(output, batch.targets)
+
+        return reraise_user_errors(batch, lambda: self.function.forward(theta, work))
 
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""
         point = theta.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.batch_total(point, batch)
-            (gradient,) = torch.autograd.grad(total, point)
+            gradient = reraise_user_errors(batch, lambda: self._gradient(total, point))
         return total.detach().double(), gradient
+
+    def _gradient(self, total: Tensor, point: Tensor) -> Tensor:
+        if self.function.resident is None:
+            return torch.autograd.grad(total, point)[0]
+        total.backward(inputs=[point])  # type: ignore[no-untyped-call]
+        return torch.zeros_like(point) if point.grad is None else point.grad
 
 
 def reraise_user_errors(batch: Batch, work: Callable[[], T]) -> T:

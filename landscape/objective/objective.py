@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.choices import Outputs
 from landscape.compute.devices import as_device
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings, StrategyCache
@@ -22,6 +24,7 @@ from landscape.data.prefetch import prefetch
 from landscape.errors import NumericalError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.objective import preparation, replicas, views
+from landscape.objective.checks.finding import Finding
 from landscape.objective.micro_batch import run_on_fitting_parts
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
@@ -57,7 +60,9 @@ class Objective(BatchLoss):
     None if the shapes decide. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
     positive diagonal by parameter, or a function that returns one. `populations` are further data by name, or functions
     that return them; `settings` are those of Hessian-vector products. Nothing in the model changes: not its mode, its
-    `requires_grad`, its `.grad` or its buffers.
+    `requires_grad`, its `.grad` or its buffers. `outputs` says what the model returns to a built-in loss: logits, which
+    is what it takes, probabilities, or their logarithms. `checks` holds what the checks of the model, the loss and the
+    data found; with `as_given` the loss depends on where batches end, and they are neither split nor joined.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
 
@@ -85,6 +90,7 @@ class Objective(BatchLoss):
         source: ObjectiveSource | None = None,
         populations: Mapping[str, Any] = MappingProxyType({}),
         settings: ProductSettings | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
         self.device = as_device(device)
         self.settings = settings or ProductSettings()
@@ -94,7 +100,7 @@ class Objective(BatchLoss):
         self.source = source or ObjectiveSource()
         self.populations = populations
         self._preconditioner_source = preconditioner
-        weights = preparation.prepare_weights(model, params, self.device, self.dtype)
+        weights = preparation.prepare_weights(model, params, self.device, self.dtype, loss)
         prepared = preparation.prepare(
             weights,
             batches,
@@ -104,6 +110,7 @@ class Objective(BatchLoss):
             micro_batch=micro_batch,
             limit=limit,
             tf32=self.settings.tf32,
+            outputs=outputs,
         )
         super().__init__(prepared.function, prepared.loss)
         self.theta: Tensor = weights.theta
@@ -111,6 +118,8 @@ class Objective(BatchLoss):
         self.batches = prepared.batches
         self.count = prepared.count
         self.joinable = prepared.joinable
+        self.as_given = prepared.as_given
+        self.checks: tuple[Finding, ...] = prepared.checks
         self.activation_bytes = prepared.activation_bytes
         self.micro_batch = prepared.micro_batch
         self._micro_batch_is_planned = micro_batch is None
@@ -179,9 +188,10 @@ class Objective(BatchLoss):
     def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """As `accumulate`, of several quantities at once."""
         totals: tuple[Tensor, ...] = ()
-        with full_precision(self.settings.tf32):
+        with self.precision():
             for piece in prefetch(self.micro_batches(), self.device, self.dtype):
-                for parts in run_on_fitting_parts(kernel, piece, self.device, self.dtype, self._shrink):
+                shrink = None if self.as_given else self._shrink
+                for parts in run_on_fitting_parts(kernel, piece, self.device, self.dtype, shrink):
                     totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
                     del parts  # or they would be held while the next ones are computed
         return totals
@@ -200,6 +210,10 @@ class Objective(BatchLoss):
     def largest_micro_batch(self) -> int:
         """The samples of the largest micro-batch."""
         return min(self.micro_batch, self.batches.largest if self.batches.whole is None else self.batches.samples)
+
+    def precision(self) -> AbstractContextManager[None]:
+        """The block in which torch multiplies in the precision of the settings."""
+        return full_precision(self.settings.tf32)
 
     def _shrink(self, samples: int) -> None:
         self.micro_batch = samples
@@ -250,8 +264,14 @@ class Objective(BatchLoss):
             "loss": self.loss.name,
             "mode": self.mode,
             "dtype": str(self.dtype).removeprefix("torch.") + (", tf32" if self.tf32 else ""),
+            **({"batches": self._batch_sizes_digest()} if self.as_given else {}),
             "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
         }
+
+    def _batch_sizes_digest(self) -> str:
+        """The sizes of the batches, which decide a loss that depends on them, as a short hash."""
+        sizes = " ".join(str(batch.size) for batch in self.batches)
+        return f"as given, {hashlib.sha256(sizes.encode()).hexdigest()[:16]}"
 
     @property
     def tf32(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.choices import Outputs
 from landscape.compute.budget import room
 from landscape.compute.precision import full_precision
-from landscape.data.batches import Batch, leaves, to_device
-from landscape.data.concatenation import concatenate, samples_are_independent
+from landscape.data.batches import Batch, to_device
+from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, FirstSamples, survey
 from landscape.errors import NumericalError, listing
 from landscape.losses.huggingface import padding_count, padding_token
@@ -23,12 +23,16 @@ from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
+from landscape.objective.checks.check import Trial, run_checks
+from landscape.objective.checks.finding import Finding
+from landscape.objective.checks.first_output import require_deterministic_output
+from landscape.objective.checks.opening import OPENING_CHECKS
 from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.views import count_terms
+from landscape.objective.weights_digest import sha256_of
 
 TRIAL_SAMPLES = 8  # on which model and loss are tried: enough to see batch effects, few enough for any memory
-KERNEL_ROUNDING = 1e-4  # of the largest output: far above float32 rounding, far below what another function gives
 
 
 @dataclass(frozen=True)
@@ -43,35 +47,47 @@ class Weights:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model, its data and its loss, tried on the first samples; `joinable` says that batches may be concatenated."""
+    """A model, its data and its loss, tried and checked on the first samples.
+
+    `joinable` says that batches may be concatenated, `as_given` that they may be neither split nor joined.
+    """
 
     function: ModelFunction
     loss: Loss
     batches: Batches
-    count: int
+    count: float
     joinable: bool
+    as_given: bool
     activation_bytes: int
     micro_batch: int
+    checks: tuple[Finding, ...]
     notes: tuple[str, ...]
 
 
-def prepare_weights(model: nn.Module, params: tuple[str, ...], device: torch.device, dtype: torch.dtype) -> Weights:
+def prepare_weights(
+    model: nn.Module, params: tuple[str, ...], device: torch.device, dtype: torch.dtype, loss: Any = None
+) -> Weights:
     """Copies of the model's parameters and buffers on the device, those selected by `params` as one vector.
 
-    Raises TaskError for a model without parameters that can be measured, NumericalError for NaN or infinity in them.
+    A loss that is a module with parameters of its own adds them, under names that begin with `loss.`. Raises TaskError
+    for a model without parameters that can be measured, NumericalError for NaN or infinity in them.
     """
     module = unwrap(model)
-    space = ParameterSpace.of(trainable_parameters(module), filter_axes(module)).select(params)
-    named = dict(module.named_parameters()) | dict(module.named_buffers())
+    criterion, prefix = criterion_of(loss, module)
+    own = criterion_tensors(criterion, module, prefix)
+    parameters = {**trainable_parameters(module), **{n: t for n, t in own.items() if t.requires_grad}}
+    space = ParameterSpace.of(parameters, filter_axes(module)).select(params)
+    buffers = dict(module.named_buffers())
+    named = {**dict(module.named_parameters()), **buffers, **own}
     tensors = {
         name: tensor.detach().to(device, dtype if tensor.is_floating_point() else None, copy=True)
         for name, tensor in named.items()
     }
-    masks = {name for name, buffer in module.named_buffers() if bool((buffer == -torch.inf).any())}
+    masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
-    function = ModelFunction(module, space, fixed, weight_norm=uses_weight_norm(module))
-    return Weights(function, space.flatten(tensors), _sha256(tensors), tuple(_narrow_weights(named, dtype)))
+    function = ModelFunction(module, space, fixed, criterion, prefix, weight_norm=uses_weight_norm(module))
+    return Weights(function, space.flatten(tensors), sha256_of(tensors), tuple(_narrow_weights(named, dtype)))
 
 
 def prepare(
@@ -84,41 +100,47 @@ def prepare(
     micro_batch: int | None,
     limit: int | None,
     tf32: bool,
+    outputs: Outputs | None = None,
 ) -> Prepared:
-    """Surveys the data, chooses and tries the loss, and plans the micro-batch, which `micro_batch` overrides.
+    """Surveys the data, chooses the loss, checks what measurements assume, and plans the micro-batch.
 
-    `data`, `loss` and `limit` are as in `Objective`. Raises TaskError for data, a model or a loss that cannot be
-    measured.
+    `data`, `loss`, `limit`, `micro_batch` and `outputs` are as in `Objective`. Raises TaskError for data, a model or a
+    loss that cannot be measured.
     """
     budget = room("data", device)
     beginning = None if limit is None else FirstSamples(data, limit)
     batches = survey(beginning or data, device=device, dtype=dtype, budget=budget)
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
+    joined = concatenate(batches, budget)
     with full_precision(tf32):
-        chosen, loss_note = _try_loss(weights, loss, first)
-        batch_loss = BatchLoss(weights.function, chosen)
-        function = replace(weights.function, needs_gradients=_needs_gradients(batch_loss, weights.theta, first))
-    batch_loss = BatchLoss(function, chosen)
-    count = count_terms(chosen.count, batches)
+        # each of these passes gets its own buffers, for it may change them: the checks find out which ones
+        protected = replace(weights.function, written=frozenset(weights.function.fixed))
+        chosen, loss_note = _try_loss(protected, weights.theta.clone(), loss, first, outputs)
+        each = activation_bytes(BatchLoss(protected, chosen).batch_total, weights.theta.clone(), first)
+        size = micro_batch or plan_micro_batch(joined, each, device)
+        trial = Trial(
+            weights.function, chosen, weights.theta, first, batches, joined, micro_batch=size, activation_bytes=each
+        )
+        trial, findings = run_checks(OPENING_CHECKS, trial)
+    measured = joined if trial.joinable else batches
     notes = [
         *weights.notes,
         loss_note,
-        _padding_note(chosen, function.module, batches),
+        _padding_note(chosen, weights.function.module, batches),
         _limit_note(limit) if beginning and beginning.cut else "",
+        *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
+        _unused_micro_batch_note(micro_batch, batches) if trial.as_given else "",
     ]
-    whole = concatenate(batches, budget)
-    with full_precision(tf32):
-        each = activation_bytes(batch_loss.batch_total, weights.theta, first)
-        joinable = samples_are_independent(lambda batch: batch_loss.batch_total(weights.theta, batch), whole)
-    batches = whole if joinable else batches
     return Prepared(
-        function=function,
+        function=trial.function,
         loss=chosen,
-        batches=batches,
-        count=count,
-        joinable=joinable,
+        batches=measured,
+        count=count_terms(chosen.count, measured),
+        joinable=trial.joinable,
+        as_given=trial.as_given,
         activation_bytes=each,
-        micro_batch=micro_batch or plan_micro_batch(batches, each, device),
+        micro_batch=batches.largest if trial.as_given else micro_batch or plan_micro_batch(measured, each, device),
+        checks=findings,
         notes=tuple(filter(None, notes)),
     )
 
@@ -137,42 +159,48 @@ def require_finite_tensors(tensors: Mapping[str, Tensor], kind: str) -> None:
         )
 
 
-def _try_loss(weights: Weights, loss: Any, first: Batch) -> tuple[Loss, str]:
+def criterion_of(loss: Any, module: nn.Module) -> tuple[nn.Module | None, str]:
+    """The loss if it is a module with tensors that the model does not have, and the beginning of their names."""
+    tensors = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
+    if not isinstance(loss, nn.Module) or all(id(parameter) in tensors for parameter in loss.parameters()):
+        return None, ""
+    taken = any(name.startswith("loss.") for name, _ in [*module.named_parameters(), *module.named_buffers()])
+    return loss, "criterion." if taken else "loss."
+
+
+def criterion_tensors(criterion: nn.Module | None, module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """The parameters and buffers of a loss that are not the model's, by name."""
+    if criterion is None:
+        return {}
+    shared = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
+    named = [*criterion.named_parameters(), *criterion.named_buffers()]
+    return {f"{prefix}{name}": tensor for name, tensor in named if id(tensor) not in shared}
+
+
+def _try_loss(
+    function: ModelFunction, theta: Tensor, loss: Any, first: Batch, outputs: Outputs | None
+) -> tuple[Loss, str]:
     """The loss to measure with, tried on the first samples, and a note if it was inferred."""
-    function = weights.function
+    theta = theta.detach().requires_grad_()
     with torch.enable_grad():
-        theta = weights.theta.detach().requires_grad_()
-        return choose_loss(function.module, lambda batch: function.output(theta, batch), loss, first)
+
+        def evaluate(chosen: Loss, output: Any, batch: Batch) -> Tensor:
+            """The summed loss of an output, where model and loss hold theta."""
+            return function.forward(theta, lambda: chosen.total(chosen.structure.scored_output(output), batch.targets))
+
+        def forward(batch: Batch) -> Any:
+            """The model's output at theta."""
+            return function.output(theta, batch)
+
+        output = require_deterministic_output(function.module, forward, first)
+        return choose_loss(function.module, forward, loss, first, output=output, evaluate=evaluate, outputs=outputs)
 
 
-def _needs_gradients(batch_loss: BatchLoss, theta: Tensor, first: Batch) -> bool:
-    """Whether the model's output, or its loss, fails or is another one while gradients are not recorded."""
-    with torch.enable_grad():
-        expected = batch_loss.model_output(theta.detach().requires_grad_(), first.map(Tensor.clone))
-    try:
-        with torch.no_grad():
-            output = batch_loss.model_output(theta, first.map(Tensor.clone))
-            batch_loss.loss_total(batch_loss.scored_output(output), first)
-    except Exception:  # the user's model may raise anything
-        return True
-    return not all(_equal_but_for_rounding(a, b) for a, b in zip(leaves(expected), leaves(output), strict=True))
-
-
-def _equal_but_for_rounding(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs are equal but for rounding."""
-    if one.shape != other.shape or not one.is_floating_point():
-        return one.shape == other.shape and torch.equal(one, other)
-    finite = one.detach()[one.isfinite()].abs()
-    scale = float(finite.max()) if len(finite) else 0.0
-    return torch.allclose(one, other, rtol=0.0, atol=KERNEL_ROUNDING * scale, equal_nan=True)
-
-
-def _sha256(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def _unused_micro_batch_note(micro_batch: int | None, batches: Batches) -> str:
+    """A note that the micro-batch that was asked for would change the loss, or ""."""
+    if micro_batch is None or micro_batch >= batches.largest:
+        return ""
+    return f"--micro-batch {micro_batch} is not used: it would change the loss"
 
 
 def _narrow_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> list[str]:

@@ -40,8 +40,10 @@ class Replica:
 
 
 def replicate(objective: Objective, vector: Tensor) -> Replica | None:
-    """The model with its parameters as views of `vector` `(P,)`; None if the model cannot be copied."""
+    """The model with its parameters as views of `vector` `(P,)`; None if a copy would not do, or cannot be made."""
     function = objective.function
+    if not function.is_plain:
+        return None
     copied = replica(function.module, function.space, vector, function.fixed)
     if copied is None:
         return None

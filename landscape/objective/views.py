@@ -25,6 +25,9 @@ def on_first_samples(objective: Objective, samples: int) -> Objective:
 
 def on_consecutive_parts(objective: Objective, samples: int) -> Iterator[Objective]:
     """The objectives over `samples` consecutive samples each; the last one is over those that are left."""
+    if objective.as_given:
+        yield from _whole_batches(objective, samples)
+        return
     gathered: list[Batch] = []
     for batch in objective.batches:
         for piece in batch.cut(range(0, batch.first + batch.size, samples)):
@@ -38,6 +41,16 @@ def on_consecutive_parts(objective: Objective, samples: int) -> Iterator[Objecti
         yield _on_batches(objective, gathered)
 
 
+def _whole_batches(objective: Objective, samples: int) -> Iterator[Objective]:
+    """The objective itself as its only part; raises TaskError for parts that would cut its batches."""
+    if samples < objective.batches.samples:
+        raise TaskError(
+            f"parts of {samples} samples would cut batches, and the loss depends on where batches end",
+            fix="a loss that is a mean over samples, or the measurement without parts",
+        )
+    yield objective
+
+
 def on_data(objective: Objective, data: Any) -> Objective:
     """The objective over another data set; raises TaskError if the loss counts none of its targets."""
     budget = room("data", objective.device)
@@ -46,9 +59,9 @@ def on_data(objective: Objective, data: Any) -> Objective:
     return objective.variant(batches=batches, count=count_terms(objective.loss.count, batches))
 
 
-def count_terms(count: Any, batches: Batches) -> int:
+def count_terms(count: Any, batches: Batches) -> float:
     """The number of terms of the loss over all batches; raises TaskError if there are none."""
-    total: int = sum(count(batch.targets) for batch in batches)
+    total: float = sum(count(batch.targets) for batch in batches)
     if total == 0:
         raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
     return total

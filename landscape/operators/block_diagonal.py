@@ -12,6 +12,7 @@ from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
+from landscape.objective.model_function import reraise_user_errors
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
@@ -32,7 +33,10 @@ class BlockDiagonalHessian(SummedOperator):
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in named.items()}
         with torch.enable_grad():
             total = self.objective.batch_total(leaves, batch)
-            gradients = torch.autograd.grad(total, list(leaves.values()), create_graph=True, allow_unused=True)
+            gradients = reraise_user_errors(
+                batch,
+                lambda: torch.autograd.grad(total, list(leaves.values()), create_graph=True, allow_unused=True),
+            )
         gradient = dict(zip(leaves, gradients, strict=True))
         curved = {name for name, part in gradient.items() if part is not None and part.requires_grad}
         names_of_groups = [[name for name in group.names if name in curved] for group in self.groups]

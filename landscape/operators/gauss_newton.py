@@ -15,8 +15,10 @@ from torch import Tensor
 from landscape.data.batches import Batch, leaves, map_tensors
 from landscape.errors import TaskError
 from landscape.evaluation.fisher_labels import draw_labels
+from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.losses.protocol import is_likelihood, no_likelihood
 from landscape.objective import Objective
+from landscape.objective.model_function import reraise_user_errors
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
@@ -49,7 +51,9 @@ class OutputOperator(SummedOperator):
                 )
             multiply = self.output_product(map_tensors(_detach, output), batch)
             duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
-            (pulled,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
+            (pulled,) = reraise_user_errors(
+                batch, lambda: torch.autograd.grad(outputs, theta, duals, create_graph=True)
+            )
 
         def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
             pushed = pull_back([pulled], duals, [block.T.contiguous()], chunk_size=chunk_size, retain_graph=True)
@@ -90,10 +94,15 @@ class EmpiricalFisherOperator(OutputOperator):
     """The sum of g g' over the data, with g the gradient of one term of the loss at its own target.
 
     A term belongs to one target: with cross-entropy each target that counts, otherwise each sample. The matrix is
-    neither the Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019).
+    neither the Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019). Raises
+    TaskError if no sample has a loss of its own.
     """
 
     name: ClassVar[str] = "empirical-fisher"
+
+    def __init__(self, objective: Objective, theta: Tensor | None = None) -> None:
+        super().__init__(objective, theta)
+        require_separate_samples(objective)
 
     def output_product(self, output: Any, batch: Batch) -> OutputProduct:
         """The product with g g', g the loss' gradient in the outputs."""

@@ -37,7 +37,8 @@ class GraphCache:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.passes = 0
-        self._never = False  # because the model writes into the tensors that its graphs hold
+        # because the model writes into the tensors that its graphs hold, or holds other tensors after the next pass
+        self._never = objective.function.resident is not None
         self._checked: set[tuple[int, int]] = set()  # micro-batches whose kept graph was compared with a new one
         self._kept: dict[tuple[int, int, str], Graph] = {}
         self._has_room: bool | None = None

@@ -14,6 +14,7 @@ from torch import Tensor
 from landscape.compute.strategy import Strategy
 from landscape.data.batches import Batch
 from landscape.network.space import ParameterGroup
+from landscape.objective.model_function import reraise_user_errors
 from landscape.operators.base import LinearOperator
 from landscape.operators.block_diagonal import BlockDiagonalHessian
 from landscape.operators.graphs import Graph
@@ -33,7 +34,7 @@ class HessianOperator(SummedOperator):
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.objective.batch_total(theta, batch)
-            (gradient,) = torch.autograd.grad(total, theta, create_graph=True)
+            (gradient,) = reraise_user_errors(batch, lambda: torch.autograd.grad(total, theta, create_graph=True))
 
         def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
             if not gradient.requires_grad:  # a loss that is linear in theta

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute import memory
-from landscape.errors import TaskError
+from landscape.errors import LandscapeError, TaskError
 
 # With fewer output entries than this, the scalar u'v is differentiated instead of passing v to torch.autograd.grad.
 # The result is the same and costs two more passes over the vectors, but torch checks the shape of v with sympy, whose
@@ -76,8 +76,8 @@ def _vmapped_grad(
             parts = torch.autograd.grad(
                 outputs, inputs, vectors, retain_graph=retain_graph, is_grads_batched=True, allow_unused=allow_unused
             )
-    except RuntimeError as error:
-        if memory.is_out_of_memory(error) or INPLACE_MESSAGE in str(error):
+    except Exception as error:  # a user's own backward may raise anything
+        if isinstance(error, LandscapeError) or _concerns_memory_or_graph(error):
             raise
         raise NoBatchingError(str(error)) from error
     count = len(vectors[0])
@@ -106,10 +106,21 @@ def _grad(
             allow_unused=allow_unused,
             materialize_grads=allow_unused,
         )
-    except RuntimeError as error:
-        if not any(words in str(error) for words in NO_SECOND_DERIVATIVE_MESSAGES):
+    except Exception as error:  # a user's own backward may raise anything
+        if isinstance(error, LandscapeError) or _concerns_memory_or_graph(error):
             raise
+        missing = any(words in str(error) for words in NO_SECOND_DERIVATIVE_MESSAGES)
+        reason = (str(error).splitlines() or [""])[0]
         raise TaskError(
-            f"the model has no second derivative: {str(error).splitlines()[0]}",
-            fix="replace that operation, or leave its parameters out with --params; freeze a loss' own parameters",
+            f"the model has no second derivative: {reason}"
+            if missing
+            else f"the second derivative fails: {type(error).__name__}: {reason}",
+            fix="replace that operation, or leave its parameters out with --params; --debug shows the traceback",
         ) from error
+
+
+def _concerns_memory_or_graph(error: Exception) -> bool:
+    """Whether a caller may go on otherwise after this error: with less memory, or with a new graph."""
+    if not isinstance(error, RuntimeError):
+        return False
+    return memory.is_out_of_memory(error) or INPLACE_MESSAGE in str(error)

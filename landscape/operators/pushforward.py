@@ -11,6 +11,7 @@ from torch import Tensor
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.objective import Objective
+from landscape.objective.model_function import reraise_user_errors
 from landscape.operators.pullback import pull_back
 
 
@@ -25,6 +26,6 @@ def push_forward(objective: Objective, batch: Batch, vector: Tensor) -> tuple[Te
         if not isinstance(output, Tensor):
             raise TaskError("the outputs are no single tensor", fix="a model that returns its logits")
         dual = torch.zeros_like(output).requires_grad_()
-        (pulled,) = torch.autograd.grad(output, theta, dual, create_graph=True)
+        (pulled,) = reraise_user_errors(batch, lambda: torch.autograd.grad(output, theta, dual, create_graph=True))
     (tangents,) = pull_back([pulled], [dual], [vector[None]])
     return output.detach(), tangents[0]

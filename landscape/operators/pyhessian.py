@@ -78,6 +78,11 @@ class PyHessianOperator(LinearOperator):
         return model
 
     def _check_support(self, model: nn.Module) -> None:
+        if not self.objective.function.is_plain:
+            raise UsageError(
+                "PyHessian cannot take a loss or a model with needs of its own (penalties, buffers that change)",
+                fix="--operator hessian",
+            )
         inputs, targets = next(iter(self))
         if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
             raise UsageError("PyHessian takes one input and one target tensor per batch", fix="--operator hessian")

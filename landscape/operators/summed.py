@@ -168,8 +168,8 @@ class SummedOperator(LinearOperator):
 
     @property
     def additive(self) -> bool:
-        """True: the matrix is a sum over samples."""
-        return True
+        """Whether the matrix is a sum over samples: unless the loss depends on where batches end."""
+        return not self.objective.as_given
 
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """v'S v for each column v and each group's own sum S over samples, and each group's number of loss terms.

@@ -6,6 +6,7 @@ from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
 from landscape.session.same_matrix import results_of_same_matrix
 from landscape.session.stop import StopSignals
+from landscape.session.stored import result_of
 from landscape.session.titles import measurement_title
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "json_document",
     "measurement_title",
     "plain_values",
+    "result_of",
     "results_of_same_matrix",
     "run",
 ]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.analyses.base import Analysis, Result
+from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described_fields
+from landscape.objective.checks.finding import from_json, to_json
 from landscape.storage.provenance import SCHEMA, Fingerprint, environment
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def result_attributes(
         "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
         "environment": json.dumps(environment(), sort_keys=True),
         "notes": json.dumps([*objective.notes, *objective.strategies.notes, *result.notes]),
+        "checks": to_json(result.checks),
         "checkpoint": str(source.path or ""),
         "checkpoint_sha256": source.sha256,
         "data_sha256": objective.batches.sha256,
@@ -52,8 +55,9 @@ def result_attributes(
 def has_readable_attributes(attributes: Mapping[str, Any]) -> bool:
     """Whether the attributes that hold JSON can be read."""
     try:
+        from_json(str(attributes.get("checks", "[]")))
         return all(json.loads(str(attributes[key])) is not None for key in (*JSON_ATTRIBUTES, "fingerprint_parts"))
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OutputError):
         return False
 
 
@@ -65,6 +69,7 @@ def json_document(analysis: str, result: Result, attributes: Mapping[str, Any]) 
         "status": attributes["status"],
         "checkpoint": {"path": attributes["checkpoint"], "sha256": attributes["checkpoint_sha256"]},
         **{key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES},
+        "checks": json.loads(str(attributes.get("checks", "[]"))),
         **{key: attributes[key] for key in PLAIN_ATTRIBUTES},
         "result": plain_values(result),
     }

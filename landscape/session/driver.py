@@ -100,11 +100,18 @@ class Session:
 
     def measure(self, earlier: EarlierWork = NO_EARLIER_WORK, snapshot: Path | None = None) -> MeasurementRecord:
         """Measures from the earlier work to the end, with snapshots in that file, and writes nothing else."""
+        from landscape.objective.checks import closing
+
         fingerprint = self.fingerprint  # before the measurement, which may take hours
         began = time.monotonic() - earlier.seconds
+        before = closing.begin(self.objective)
         writer = SnapshotWriter(snapshot, fingerprint, self.objective, began) if snapshot else None
         with self.stop.defer():
             result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
+            found = closing.check_afterwards(
+                self.objective, before, differentiates=self.analysis.differentiates(self.objective)
+            )
+        result = replace(result, checks=(*self.objective.checks, *found))
         seconds = time.monotonic() - began
         attributes = result_attributes(self.analysis, self.objective, result, fingerprint, seconds)
         return MeasurementRecord(self.analysis, result, attributes)
@@ -128,7 +135,7 @@ class Session:
                 record = replace(record, written=self._write(record, output, deliver=deliver))
             except OutputError as error:
                 return replace(record, problem=error)
-            if not record.result.trouble():
+            if not record.result.inconclusive():
                 snapshot.unlink(missing_ok=True)
         return record
 
@@ -159,9 +166,7 @@ class Session:
         return result
 
     def _next_step(self, steps: Generator[Progress, None, Result]) -> Progress:
-        from landscape.compute.precision import full_precision
-
-        with full_precision(self.objective.settings.tf32):
+        with self.objective.precision():
             return next(steps)
 
     def _interruption(self, progress: Progress, writer: SnapshotWriter | None) -> Interrupted:

@@ -8,7 +8,8 @@ from typing import Any
 
 from landscape.analyses import ANALYSES
 from landscape.session.attributes import has_readable_attributes
-from landscape.storage.read import StoredResult, to_record
+from landscape.session.stored import result_of
+from landscape.storage.read import StoredResult
 
 # parts of a fingerprint that tell one matrix from another
 MATRIX_PARTS = ("weights", "data", "loss", "mode", "parameters", "operator", "preconditioner")
@@ -24,7 +25,7 @@ def results_of_same_matrix(groups: Mapping[str, StoredResult], name: str) -> dic
         if other in kinds and other != name and has_readable_attributes(group.attributes)
     }
     matrix = _matrix_parts(groups[name])
-    return {other: to_record(kinds[other], group) for other, group in others.items() if _matrix_parts(group) == matrix}
+    return {other: result_of(kinds[other], group) for other, group in others.items() if _matrix_parts(group) == matrix}
 
 
 def _matrix_parts(group: StoredResult) -> dict[str, Any]:

@@ -73,16 +73,26 @@ def test_ordinary_models_and_losses_are_taken(case: tuple[nn.Module, Tensor, Any
 @pytest.mark.parametrize(
     ("loss", "targets"),
     [
-        (lambda o, t: ((o - t) ** 2).sum(), REALS),
         (lambda o, t: ((o - o.mean(0)) ** 2).mean(), REALS),
         (lambda o, t: functional.cross_entropy(o, t), IGNORING),
         (lambda o, t: functional.cross_entropy(o, t, weight=torch.tensor([1.0, 2.0, 9.0])), CLASSES),
     ],
-    ids=["sum", "contrast", "ignoring", "weighted"],
+    ids=["contrast", "ignoring", "weighted"],
 )
-def test_a_function_that_is_no_mean_over_samples_is_refused(loss: Any, targets: Tensor) -> None:
-    with pytest.raises(TaskError, match="is not a mean over samples"):
-        Objective(Returning(lambda z: z), [(X, targets)], loss)
+def test_a_function_that_is_no_mean_over_samples_is_measured_on_the_batches_as_given(
+    loss: Any, targets: Tensor
+) -> None:
+    model, batches = Returning(lambda z: z), list(zip(X.split([9, 15]), targets.split([9, 15]), strict=True))
+    objective = Objective(model, batches, loss, micro_batch=4)
+    expected = sum(float(loss(model(x), t).detach()) * len(x) for x, t in batches) / len(X)
+    assert objective.as_given
+    assert float(objective.value()) == pytest.approx(expected, rel=1e-5)
+    assert any("batches as they are given" in note for note in objective.notes)
+
+
+def test_a_function_that_returns_a_sum_is_refused() -> None:
+    with pytest.raises(TaskError, match=r"is not a mean over samples: .* for 8 samples together.*\n.*returns a sum"):
+        Objective(Returning(lambda z: z), [(X, REALS)], lambda o, t: ((o - t) ** 2).sum())
 
 
 def test_a_loss_that_is_not_finite_is_a_result_of_the_numbers() -> None:
@@ -122,9 +132,9 @@ def test_the_mean_over_counted_terms_is_judged_not_that_over_samples() -> None:
     def total(piece: Batch) -> Tensor:
         return loss.total(piece.inputs, piece.targets)
 
-    require_mean(loss, total, batch, "loss")
-    with pytest.raises(TaskError, match=r"loss cross_entropy is not a mean over samples: .* for 8 samples together"):
-        require_mean(loss, lambda piece: total(piece) * piece.size, batch, "loss")
+    require_mean(loss, total, batch)
+    with pytest.raises(TaskError, match=r"metric cross_entropy is not a mean over samples: .* for 8 samples together"):
+        require_mean(loss, lambda piece: total(piece) * piece.size, batch)
 
 
 def test_a_function_that_cannot_take_parts_of_the_batch_is_not_judged() -> None:
@@ -133,7 +143,7 @@ def test_a_function_that_cannot_take_parts_of_the_batch_is_not_judged() -> None:
 
     loss = as_loss(whole_batches_only)
     batch = Batch(REALS, REALS * 2, 0)
-    require_mean(loss, lambda piece: loss.total(piece.inputs, piece.targets), batch, "loss")
+    require_mean(loss, lambda piece: loss.total(piece.inputs, piece.targets), batch)
 
 
 def test_a_number_that_is_no_tensor_has_no_gradient() -> None:

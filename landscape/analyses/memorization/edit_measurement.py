@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -68,7 +69,7 @@ def measure(analysis: Edit, objective: Objective, resume: State | None = None) -
     recitations = yield from phases.run("recitation", partial(_measure_recitation, measured, points, list(outcomes)))
     removals = {name: method.remove(chosen) for name, method in methods.items()}
     increase, error = sweep.loss_increase(outcomes, chosen)
-    columns = sweep_columns(outcomes, recitations, list(measured))
+    columns: dict[str, Any] = sweep_columns(outcomes, recitations, list(measured))
     return EditResult(
         **columns,
         **before_and_after(columns, list(outcomes).index(point_name(chosen))),
@@ -154,7 +155,7 @@ def _measure_recitation(
     return arrays
 
 
-def _sweep_table(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _sweep_table(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The columns over rho that the method defines: noise and random components have no curvature mass."""
     names = ("rho", "kept_fraction", "weight_energy", "curvature_mass")
     return {name: columns[name] for name in names if not np.isnan(columns[name]).any()}

@@ -61,7 +61,7 @@ class WorstCaseState:
     current: PartState | None = field(default=None, metadata=nested(PartState))  # None before it begins
 
 
-def begin_part(count: int, search: BallSearch, groups: int) -> PartState:
+def begin_part(count: float, search: BallSearch, groups: int) -> PartState:
     """The state before the search on a part of the data whose loss is a mean over `count` terms."""
     shape = (len(search.radii), search.columns)
     return PartState(

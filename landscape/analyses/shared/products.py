@@ -63,7 +63,12 @@ def require_resampling(analysis: Resampled, operator: LinearOperator, objective:
     if groups > samples:
         raise UsageError(f"--resample {groups} groups of {samples} samples", fix=f"--resample {samples}")
     if groups and not operator.additive:
-        raise UsageError(f"--resample cannot take apart --operator {analysis.operator}", fix="--operator hessian")
+        whole = "the loss depends on where batches end" if objective.as_given else ""
+        raise UsageError(
+            f"--resample cannot take apart --operator {analysis.operator}",
+            why=whole,
+            fix="leave --resample out" if whole else "--operator hessian",
+        )
 
 
 def preconditioner_notes(analysis: Curvature, objective: Objective) -> tuple[str, ...]:

@@ -79,8 +79,9 @@ def stream_factors(
     """
     groups = list(groups_in_memory(objective, layers, coupled=settings.coupled))
     numbers = {layer.name: number for number, layer in enumerate(layers)}
-    size = ceil(objective.batches.samples / PARTS_OF_DATA)
-    parts = ceil(objective.batches.samples / size)
+    samples = objective.batches.samples
+    size = samples if objective.as_given else ceil(samples / PARTS_OF_DATA)
+    parts = ceil(samples / size)
     total = parts * len(groups)
     # copies: they are added to in place
     sums = {name: torch.tensor(value, device=objective.device) for name, value in saved.items()}

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor, is_gradtrackingtensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils.checkpoint import CheckpointError as RecomputationError
 
 from landscape.data.batches import Batch
@@ -86,10 +87,7 @@ class CapturedForward:
         try:
             gradients = torch.autograd.grad(total, outputs, retain_graph=keep_graph, allow_unused=True)
         except RecomputationError as error:
-            raise TaskError(
-                "the model computes parts of itself a second time (gradient checkpointing), which cannot be followed",
-                fix="turn it off: torch's own is undone, another library's is not",
-            ) from error
+            raise _cannot_follow() from error
         rows = iter(call.gradient_rows(gradient) for call, gradient in zip(every, gradients, strict=True))
         return [[next(rows) for _ in calls] for calls in self.calls]
 
@@ -139,10 +137,13 @@ class CapturedForward:
 class LayerCapture:
     """Runs an objective's model and keeps the inputs and outputs of the layers.
 
-    The model's own hooks, and its in-place operations, have their usual effects.
+    The model's own hooks, and its in-place operations, have their usual effects. Raises TaskError for a model that runs
+    parts of itself again in the backward pass.
     """
 
     def __init__(self, objective: Objective, layers: Sequence[LinearMap]) -> None:
+        if objective.function.resident is not None:
+            raise _cannot_follow()
         self.objective = objective
         self.layers = layers
         self._copied: set[int] = set()  # ids of modules whose inputs the model overwrites after the call
@@ -169,18 +170,23 @@ class LayerCapture:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
             """Keeps the input of one call and its output, whose gradient is asked for later."""
             argument: Tensor = args[0] if args else next(iter(kwargs.values()))
-            if is_functorch_wrapped_tensor(output):
+            plain, given = _unwrap(output), _unwrap(argument)
+            if plain is None or given is None:
                 raise TaskError(
-                    f"a {type(module).__name__} is called inside a transform of torch.func, which hides its inputs",
-                    fix="torch.autograd.grad(..., create_graph=True) in place of torch.func.grad in the forward pass",
+                    f"a {type(module).__name__} is called inside torch.func.vmap, which hides its inputs",
+                    fix="a forward pass over all samples at once in place of torch.func.vmap",
                 )
-            inputs = argument.detach()
+            inputs = given.detach()
             inputs = inputs.clone() if id(module) in self._copied else inputs
-            kept = output if output.requires_grad else output.detach().requires_grad_()
+            with temporarily_clear_interpreter_stack():  # a leaf outside the transforms of torch.func
+                kept = plain if plain.requires_grad else plain.detach().requires_grad_()
+                zero = None if plain is output or kept is plain else kept - kept.detach()
             order, axis = sum(map(len, seen.values())), self._axes.get(id(module), 0)
-            call = LayerCall(module, argument, argument._version, inputs, inputs._version, kept, order, axis)
+            call = LayerCall(module, given, given._version, inputs, inputs._version, kept, order, axis)
             seen.setdefault(id(module), []).append(call)
-            return kept.clone()  # later layers may write into it
+            # a copy, since later layers may write into it; inside torch.func.grad, whose own graph must go on, the
+            # output itself plus a zero that has its derivative
+            return (kept if plain is output else output).clone() if zero is None else output + zero
 
         modules = {id(module): module for one in self.layers for module in one.modules}
         # before the model's own hooks, which may change the output
@@ -200,6 +206,20 @@ class LayerCapture:
         alone, together = ({id(c.module): c for calls in one.calls for c in calls} for one in passes)
         samples = passes[1].batch.size
         return {m: _sample_axis(alone[m], call, samples) for m, call in together.items() if m in alone}
+
+
+def _unwrap(tensor: Tensor) -> Tensor | None:
+    """The tensor inside those that `torch.func.grad` wraps around it; None inside `torch.func.vmap`."""
+    while is_gradtrackingtensor(tensor):
+        tensor = get_unwrapped(tensor)
+    return None if is_functorch_wrapped_tensor(tensor) else tensor
+
+
+def _cannot_follow() -> TaskError:
+    return TaskError(
+        "the model computes parts of itself a second time (gradient checkpointing), which cannot be followed",
+        fix="turn it off: torch's own is undone, another library's is not",
+    )
 
 
 def _sample_axis(alone: LayerCall, together: LayerCall, samples: int) -> int | None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch, map_tensors
+from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.objective import Objective
 
 CHUNK_BYTES = 64 << 20  # of gradients in memory at once
@@ -16,8 +17,9 @@ def gradient_moments(objective: Objective) -> tuple[Tensor, Tensor]:
     """sum_i ||s_i||^2 and sum_i (theta's_i)^2 over samples, float64, with s_i the gradient of sample i's summed loss.
 
     The mean gradient is sum_i s_i over the objective's count. All samples of a chunk go through the model together
-    (`torch.func.vmap`) where the model allows it.
+    (`torch.func.vmap`) where the model allows it. Raises TaskError if no sample has a loss of its own.
     """
+    require_separate_samples(objective)
 
     def kernel(batch: Batch) -> tuple[Tensor, ...]:
         """The sums over one batch of |g_n|² and of (g_n'theta)², shape (2,)."""

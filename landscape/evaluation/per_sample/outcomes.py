@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch, map_tensors
+from landscape.errors import TaskError
 from landscape.losses.predictions import wrong_predictions
 from landscape.objective import Objective
 
@@ -57,7 +58,11 @@ def sample_outcomes(objective: Objective, theta: Tensor | None = None) -> Sample
 
 
 def gather_samples(objective: Objective, kernel: Callable[[Batch], Tensor]) -> Tensor:
-    """The rows that `kernel` returns for the samples of a batch, `(n, k)`, for all samples: `(N, k)`, float64."""
+    """The rows that `kernel` returns for the samples of a batch, `(n, k)`, for all samples: `(N, k)`, float64.
+
+    Raises TaskError if a sample's loss depends on the others in its batch.
+    """
+    require_separate_samples(objective)
 
     def rows_in_place(batch: Batch) -> Tensor:
         """The rows of one batch at their samples' places among zeros, `(N, k)`."""
@@ -67,6 +72,16 @@ def gather_samples(objective: Objective, kernel: Callable[[Batch], Tensor]) -> T
         return whole
 
     return objective.accumulate(rows_in_place)
+
+
+def require_separate_samples(objective: Objective) -> None:
+    """Raises TaskError if a sample has no loss of its own, because it depends on the others in its batch."""
+    if objective.as_given:
+        raise TaskError(
+            "a sample's loss depends on the others in its batch: no sample has a loss or a gradient of its own",
+            why="; ".join(finding.found for finding in objective.checks if finding.check == "independence"),
+            fix="a loss that is a mean over samples; eig, trace, density, sharpness and surface measure this one",
+        )
 
 
 def sample_losses(objective: Objective, output: Any, batch: Batch) -> Tensor:

@@ -1,0 +1,82 @@
+"""One module around a model and its loss, inside which any work sees other parameters, and what else that takes.
+
+`torch.func.functional_call` puts tensors into a module for the time of its forward pass. The forward pass of a `Scope`
+is whatever work it is given: a model's own forward pass, a loss that looks at the model's parameters, or both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+T = TypeVar("T")
+MODEL, CRITERION = "model", "criterion"  # names of the parts of a scope
+
+
+class Scope(nn.Module):
+    """A model, and a loss that is a module with parameters of its own if there is one."""
+
+    def __init__(self, model: nn.Module, criterion: nn.Module | None = None) -> None:
+        super().__init__()
+        self.model = model
+        if criterion is not None:
+            self.criterion = criterion
+
+    def forward(self, work: Callable[[], T]) -> T:
+        """The result of the work."""
+        return work()
+
+
+class Resident:
+    """A copy of a scope that keeps the tensors that were put into it until others are.
+
+    Modules that run again in the backward pass (adjoint solvers of differential equations, reversible nets, a user's
+    own checkpointing) then run with the tensors of their forward pass. Raises what copying the modules raises.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        tensors = [*scope.parameters(), *scope.buffers()]
+        self.scope: Scope = copy.deepcopy(scope, {id(tensor): tensor for tensor in tensors}).eval()
+        names = {id(t): n for n, t in [*scope.named_parameters(), *scope.named_buffers()]}
+        self._slots: list[tuple[dict[str, Any], str, str]] = [
+            (held, key, names[id(tensor)])
+            for module in self.scope.modules()
+            for held in (module._parameters, module._buffers)
+            for key, tensor in held.items()
+            if id(tensor) in names
+        ]
+
+    def hold(self, state: Mapping[str, Tensor]) -> None:
+        """Puts the tensors of these names into every place where the scope has them."""
+        for held, key, name in self._slots:
+            if name in state:
+                held[key] = state[name]
+
+
+class Substitution(TorchFunctionMode):
+    """Within the block every operation of torch takes other tensors in the place of those with the given identities.
+
+    A loss that keeps the parameters of a model, instead of the model, sees the parameters at which it is measured.
+    """
+
+    def __init__(self, tensors: Mapping[int, Tensor]) -> None:
+        super().__init__()
+        self.tensors = tensors
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return function(*self._substitute(args), **self._substitute(kwargs or {}))
+
+    def _substitute(self, tree: Any) -> Any:
+        if isinstance(tree, Tensor):
+            return self.tensors.get(id(tree), tree)
+        if type(tree) in (tuple, list):
+            return type(tree)(self._substitute(part) for part in tree)
+        if type(tree) is dict:
+            return {key: self._substitute(part) for key, part in tree.items()}
+        return tree

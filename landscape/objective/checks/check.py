@@ -1,0 +1,88 @@
+"""A check: its name, the claim that it checks, what it costs, and the function that examines a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+from landscape.data.batches import Batch
+from landscape.data.survey import Batches
+from landscape.errors import LandscapeError
+from landscape.losses.protocol import Loss
+from landscape.objective.checks.finding import Finding, Verdict
+from landscape.objective.model_function import BatchLoss, ModelFunction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the checks before a measurement examine: a model and a loss at theta `(P,)`, on the first few samples.
+
+    `batches` are the data as they are given, `joined` the same data as one batch where that is possible. So many as
+    `micro_batch` samples would be measured together, each of which keeps `activation_bytes` for its backward pass.
+    `as_given` says that the loss depends on where batches end, `joinable` that they may be concatenated.
+    """
+
+    function: ModelFunction
+    loss: Loss
+    theta: Tensor
+    first: Batch
+    batches: Batches
+    joined: Batches
+    micro_batch: int = 1
+    activation_bytes: int = 0
+    as_given: bool = False
+    joinable: bool = False
+
+    @property
+    def batch_loss(self) -> BatchLoss:
+        """The summed loss of a batch as a function of theta."""
+        return BatchLoss(self.function, self.loss)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found; `changes` are fields of the trial that the checks after it, and the measurement, take."""
+
+    verdict: Verdict
+    found: str
+    fix: str = ""
+    error: float | None = None
+    changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Check(Generic[T]):
+    """One check, which `examine` makes of whatever the check examines."""
+
+    name: str
+    claim: str
+    cost: str
+    examine: Callable[[T], Outcome]
+
+    def finding(self, outcome: Outcome) -> Finding:
+        """The outcome as a finding of this check."""
+        return Finding(self.name, self.claim, outcome.verdict, outcome.found, outcome.fix, self.cost, outcome.error)
+
+    def attempt(self, subject: T) -> Outcome:
+        """The outcome; "not run" where the check itself fails, with the reason."""
+        try:
+            return self.examine(subject)
+        except Exception as error:  # the user's model may raise anything, and a result must not be lost by its check
+            what = error.what if isinstance(error, LandscapeError) else f"{type(error).__name__}: {error}"
+            return Outcome("not run", f"it could not be made: {what}")
+
+
+def run_checks(checks: tuple[Check[Trial], ...], trial: Trial) -> tuple[Trial, tuple[Finding, ...]]:
+    """Makes the checks in turn, each on the trial as the earlier ones changed it; raises what a check raises."""
+    findings = []
+    for check in checks:
+        outcome = check.examine(trial)
+        findings.append(check.finding(outcome))
+        trial = replace(trial, **outcome.changes)
+    return trial, tuple(findings)

@@ -1,0 +1,123 @@
+"""The checks after a measurement: the loss and the weights are what they were, and derivatives are derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from landscape.data.batches import to_device
+from landscape.errors import listing
+from landscape.network.state import changed_attributes, plain_state
+from landscape.objective.checks.check import Check, Outcome
+from landscape.objective.checks.derivatives import SAMPLES, DerivativeErrors, derivative_errors, judge
+from landscape.objective.checks.finding import Finding
+from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.weights_digest import changed_tensors
+
+if TYPE_CHECKING:
+    from landscape.objective.objective import Objective
+
+LOSS_RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # between the losses before and after: sums in the same order
+LOSS_ATOL = 1e-6  # for losses near 0, where float32 outputs decide
+CUSTOM_FIX = (
+    "landscape doctor CKPT names it too; replace custom autograd functions, detach() and rounding by differentiable "
+    "operations, or leave their parameters out with --params"
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An objective after a measurement; `attributes` is what its model kept before it.
+
+    `differentiates` says whether the measurement took gradients.
+    """
+
+    objective: Objective
+    attributes: Mapping[str, Any]
+    differentiates: bool = True
+
+    @cached_property
+    def errors(self) -> DerivativeErrors:
+        """The errors of the derivatives, of the first samples."""
+        objective = self.objective
+        batch = next(next(iter(objective.batches)).split(SAMPLES))
+
+        def batch_loss(function: ModelFunction) -> BatchLoss:
+            """The objective's loss of another form of its model."""
+            return BatchLoss(function, objective.loss)
+
+        placed = to_device(batch, objective.device, objective.dtype)
+        second = any("hessian" in key.operator for key in objective.strategies.chosen)
+        return derivative_errors(objective.function, batch_loss, objective.theta, placed, second=second)
+
+
+def examine_repetition(measured: Measured) -> Outcome:
+    """Compares weights and loss with those before the measurement."""
+    objective = measured.objective
+    changed = changed_tensors(objective.function, objective.theta, objective.weights_sha256)
+    state = changed_attributes(objective.model, measured.attributes)
+    if changed:
+        return Outcome(
+            "broken",
+            f"the forward pass changed {listing(changed)} during the measurement",
+            "leave weights and buffers alone in eval mode, or freeze what changes them",
+        )
+    before, after = objective.reference.loss, float(objective.value())
+    gap = abs(after - before)
+    if gap <= LOSS_RTOL[objective.dtype] * abs(before) + LOSS_ATOL * (objective.dtype == torch.float32):
+        return Outcome("holds", f"the loss is {after:.6g} again", error=gap / abs(before) if before else gap)
+    reason = (
+        f"it keeps state from pass to pass: {listing(state)}" if state else "something in it is random in eval mode"
+    )
+    return Outcome(
+        "broken",
+        f"the loss at the checkpoint was {before:.8g} before the measurement and is {after:.8g} after it: {reason}",
+        "make the forward pass deterministic in eval mode, and the same at every call",
+        gap / abs(before) if before else gap,
+    )
+
+
+def examine_slope(measured: Measured) -> Outcome:
+    """Compares the gradient with differences of the loss."""
+    if not measured.differentiates:
+        return Outcome("not run", "no gradient was measured")
+    claim = "the gradient is not the derivative of the loss (an operation cuts or rewrites gradients)"
+    return _with_fix(judge(claim, measured.errors.gradient, measured.errors.limit))
+
+
+def examine_curvature(measured: Measured) -> Outcome:
+    """Compares the Hessian-vector product with differences of the gradient."""
+    if not measured.differentiates or measured.errors.product is None:
+        return Outcome("not run", "no product of the Hessian was measured")
+    claim = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
+    return _with_fix(judge(claim, measured.errors.product, measured.errors.limit))
+
+
+CLOSING_CHECKS: tuple[Check[Measured], ...] = (
+    Check("repetition", "the loss is the same at the end", "1 forward pass over the data", examine_repetition),
+    Check("slope", "the gradient is the derivative of the loss", "3 gradients of a few samples", examine_slope),
+    Check("curvature", "products are derivatives of the gradient", "1 product of a few samples", examine_curvature),
+)
+
+
+def begin(objective: Objective) -> Mapping[str, Any]:
+    """What the model keeps before a measurement, for the checks after it; evaluates the loss at the checkpoint."""
+    _ = objective.reference
+    return plain_state(objective.model)
+
+
+def check_afterwards(
+    objective: Objective, attributes: Mapping[str, Any], *, differentiates: bool
+) -> tuple[Finding, ...]:
+    """What the checks after a measurement find; a check that fails itself is "not run", so that no result is lost."""
+    measured = Measured(objective, attributes, differentiates)
+    with objective.precision():
+        return tuple(check.finding(check.attempt(measured)) for check in CLOSING_CHECKS)
+
+
+def _with_fix(outcome: Outcome) -> Outcome:
+    return Outcome(outcome.verdict, outcome.found, CUSTOM_FIX if outcome.verdict == "broken" else "", outcome.error)

@@ -1,0 +1,152 @@
+"""Whether derivatives are those of the loss, by central differences of a few samples in float64.
+
+The gradient is compared with differences of the loss, and the Hessian-vector product with differences of the gradient,
+along one direction. A custom function whose backward pass is not its derivative, or forgets a part of its second
+derivative, leaves the matrix symmetric: nothing but differences tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from landscape import seeds
+from landscape.data.batches import Batch, to_device
+from landscape.errors import LandscapeError
+from landscape.objective.checks.check import Outcome
+from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
+
+SAMPLES = 8  # of which the differences are taken
+# Steps relative to theta's norm, in float64: the first crosses hardly any kink of a ReLU; the later ones serve models
+# that compute parts of themselves in float32, whose rounding hides small steps.
+STEPS = (1e-7, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3)
+FLOAT32_STEPS = (1e-3, 1e-2, 3e-4)  # for models that cannot compute in float64
+MAX_ERROR = 1e-3  # relative, in float64: a right derivative agrees to 1e-6
+MAX_ROUGH_ERROR = 5e-2  # the same where float32 rounding or kinks blur the differences
+ROUGH_STEP = 1e-6  # steps above this one are taken only where rounding hides the smaller ones
+ROUNDING = 100  # multiples of the rounding of a difference quotient that are no error
+
+
+@dataclass(frozen=True)
+class DerivativeErrors:
+    """The relative errors of the gradient and of the Hessian-vector product, and the most that rounding explains.
+
+    `product` is None if no product was compared. `rough` says that the model does not compute in float64 throughout.
+    """
+
+    gradient: float
+    product: float | None
+    rough: bool
+
+    @property
+    def limit(self) -> float:
+        """The largest error that is no fault."""
+        return MAX_ROUGH_ERROR if self.rough else MAX_ERROR
+
+
+@dataclass(frozen=True)
+class Line:
+    """The loss of a few samples along a direction `(P,)` from theta `(P,)`."""
+
+    batch_loss: BatchLoss
+    theta: Tensor
+    batch: Batch
+    direction: Tensor
+
+    def quotients(self, step: float) -> tuple[float, float, Tensor, float]:
+        """The difference quotients of loss and gradient, the mean slope of the gradients, and the loss's size."""
+        (up, up_gradient), (down, down_gradient) = (
+            self.batch_loss.batch_gradient(self.theta + sign * step * self.direction, self.batch) for sign in (1, -1)
+        )
+        slope = float((up_gradient + down_gradient) @ self.direction) / 2
+        return float(up - down) / (2 * step), slope, (up_gradient - down_gradient) / (2 * step), float(up.abs())
+
+    def product(self) -> Tensor:
+        """The Hessian-vector product `(P,)`, by two backward passes, as measurements compute it."""
+        point = self.theta.detach().requires_grad_()
+
+        def twice() -> Tensor:
+            """The derivative of the gradient along the direction."""
+            (gradient,) = torch.autograd.grad(self.batch_loss.batch_total(point, self.batch), point, create_graph=True)
+            if not gradient.requires_grad:
+                return torch.zeros_like(point)
+            (image,) = torch.autograd.grad(gradient, point, self.direction, materialize_grads=True)
+            return image
+
+        with torch.enable_grad():
+            return reraise_user_errors(self.batch, twice)
+
+
+def derivative_errors(
+    function: ModelFunction,
+    batch_loss: Callable[[ModelFunction], BatchLoss],
+    theta: Tensor,
+    batch: Batch,
+    *,
+    second: bool,
+) -> DerivativeErrors:
+    """The errors of the derivatives along a random direction, with the gradient's own among it.
+
+    Raises TaskError if the model fails.
+    """
+    try:
+        line = _line(
+            batch_loss(function.to(torch.float64)), theta.double(), to_device(batch, theta.device, torch.float64)
+        )
+        return _errors(line, STEPS, second=second)
+    except LandscapeError:
+        if theta.dtype == torch.float64:
+            raise
+        line = _line(batch_loss(function), theta, batch)  # parts of it are float32, whatever it is given
+        return replace(_errors(line, FLOAT32_STEPS, second=second), rough=True)
+
+
+def judge(claim: str, error: float | None, limit: float) -> Outcome:
+    """The outcome for one relative error."""
+    if error is None:
+        return Outcome("not run", "no product of the Hessian was measured")
+    if error <= limit:
+        return Outcome("holds", f"relative difference {error:.1e}", error=error)
+    return Outcome("broken", f"{claim}: relative difference {error:.2g}", error=error)
+
+
+def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
+    """The line along a random direction plus the gradient, both of length 1."""
+    _, gradient = batch_loss.batch_gradient(theta, batch)
+    noise = seeds.normal(theta.numel(), theta, 0, "checks", "derivatives")
+    norm = torch.linalg.vector_norm(gradient)
+    along = gradient / norm if bool(norm > 0) and bool(norm.isfinite()) else torch.zeros_like(gradient)
+    direction = noise / torch.linalg.vector_norm(noise) + along
+    scale = max(1.0, float(torch.linalg.vector_norm(theta)))
+    return Line(batch_loss, theta, batch, direction / torch.linalg.vector_norm(direction) * scale)
+
+
+def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:
+    """The smallest errors over the steps; later steps are taken only where earlier ones disagree."""
+    product = line.product() if second else None
+    gradient_error, product_error = float("inf"), float("inf") if second else None
+    rough = False
+    for step in steps:
+        difference, slope, change, size = line.quotients(step)
+        noise = ROUNDING * torch.finfo(line.theta.dtype).eps / step
+        gradient_error = min(
+            gradient_error, _relative(abs(difference - slope), max(abs(difference), abs(slope)), noise * size)
+        )
+        if product is not None and product_error is not None:
+            gap = float(torch.linalg.vector_norm(change - product))
+            whole = max(float(torch.linalg.vector_norm(change)), float(torch.linalg.vector_norm(product)))
+            product_error = min(product_error, _relative(gap, whole, noise * abs(slope)))
+        rough = step > ROUGH_STEP
+        if max(gradient_error, product_error or 0.0) <= (MAX_ROUGH_ERROR if rough else MAX_ERROR):
+            break
+    return DerivativeErrors(gradient_error, product_error, rough)
+
+
+def _relative(gap: float, whole: float, noise: float) -> float:
+    """The gap relative to the whole; 0 where rounding explains it."""
+    if gap <= noise or gap == 0:
+        return 0.0
+    return gap / whole if whole > 0 else float("inf")

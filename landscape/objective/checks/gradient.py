@@ -1,0 +1,139 @@
+"""Whether the gradient in theta is the gradient that the untouched model and loss have in their own parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from landscape import seeds
+from landscape.compute.random_state import begin_at_seed
+from landscape.errors import LandscapeError, TaskError, listing
+from landscape.network.scope import Resident, Substitution
+from landscape.network.wrappers import eval_mode
+from landscape.objective.checks.check import Check, Outcome, Trial
+from landscape.objective.model_function import FORWARD_SEED, BatchLoss, ModelFunction
+
+PERTURBATION = 1e-2  # of the weights, relative to their size: other weights than those that the module itself holds
+# differences between the gradients of one tensor: relative to that tensor's gradient, and to the whole gradient
+TOLERANCES = {torch.float32: (1e-3, 1e-5), torch.float64: (1e-6, 1e-9)}
+KERNEL_RTOL = 5e-2  # between torch's fused kernels in low precision and the kernels that have second derivatives
+
+
+def examine_gradient(trial: Trial) -> Outcome:
+    """Compares the gradients at weights near the checkpoint's; a model that differs is measured by a resident copy.
+
+    Raises TaskError, with the parameters' names, if that gradient differs too.
+    """
+    points = (_perturb(trial), trial.theta)
+    references = ((point, reference_gradient(trial, point)) for point in points)
+    point, expected = next((pair for pair in references if pair[1] is not None), (trial.theta, None))
+    if expected is None:
+        return Outcome("not run", "the model's own gradient is not finite here, or cannot be computed")
+    gap, names = _compare(trial, trial.function, point, expected)
+    if not names:
+        return Outcome("holds", f"relative difference {gap:.1e}", error=gap)
+    function = _with_resident(trial.function)
+    if function is not None:
+        copied_gap, copied_names = _compare(trial, function, point, expected)
+        if not copied_names:
+            found = "the model runs parts of itself again in the backward pass: a copy of it keeps theta meanwhile"
+            return Outcome("noted", found, error=copied_gap, changes={"function": function})
+    same_kernels = reference_gradient(trial, point, own_kernels=False)
+    if same_kernels is not None and gap < KERNEL_RTOL and not _compare(trial, trial.function, point, same_kernels)[1]:
+        return Outcome("holds", f"relative difference {gap:.1e}, that of other kernels' rounding", error=gap)
+    raise TaskError(
+        f"the gradient of the loss in {listing(names)} is not the model's own: relative difference {gap:.2g}",
+        why="the model or the loss uses these parameters in a way that does not follow theta, or computes gradients of "
+        "its own in the backward pass",
+        fix="use the parameters as attributes of the model in forward and in the loss, and torch's own derivatives; "
+        "--params leaves parameters out",
+    )
+
+
+GRADIENT = Check("gradient", "the gradient is the model's own", "2 gradients of a few samples", examine_gradient)
+
+
+def reference_gradient(trial: Trial, point: Tensor, *, own_kernels: bool = True) -> dict[str, Tensor] | None:
+    """The gradient by name that `backward` leaves in the parameters of the user's module; None if it is not finite.
+
+    The module has leaf parameters with the values of `point` through both passes, as in training. With `own_kernels`
+    torch computes as it does for the user, else as it does for measurements.
+    """
+    function = trial.function
+    named = function.state(point)
+    parameters = {name: nn.Parameter(named[name].detach().clone()) for name in function.space.names}
+    state = {function.scope_name(name): tensor for name, tensor in {**named, **parameters}.items()}
+    batch = trial.first.map(Tensor.clone)
+
+    def work() -> None:
+        """Both passes, inside which the module holds the leaf parameters."""
+        output = trial.loss.structure.scored_output(replace(function, resident=None).call(batch))
+        trial.loss.total(output, batch.targets).backward()  # type: ignore[no-untyped-call]
+
+    try:
+        with torch.enable_grad():
+            if own_kernels:
+                _run_with_own_kernels(function, parameters, state, work)
+            else:
+                replace(function, resident=None).forward({**named, **parameters}, work)
+    except LandscapeError:
+        raise
+    except Exception:  # the user's model and loss may raise anything; the measurement reports it where it needs it
+        return None
+    gradients = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in parameters.items()}
+    dense = {name: g.to_dense() if g.is_sparse else g for name, g in gradients.items()}
+    return dense if all(bool(gradient.isfinite().all()) for gradient in dense.values()) else None
+
+
+def _run_with_own_kernels(
+    function: ModelFunction,
+    parameters: Mapping[str, nn.Parameter],
+    state: dict[str, Tensor],
+    work: Callable[[], None],
+) -> None:
+    """Runs the work inside the scope with torch's own kernels."""
+    captured = {key: parameters[name] for key, name in function.captured.items() if name in parameters}
+    with eval_mode(function.module), begin_at_seed(FORWARD_SEED), Substitution(captured):
+        functional_call(function.scope, state, (work,))
+
+
+def _compare(
+    trial: Trial, function: ModelFunction, point: Tensor, expected: Mapping[str, Tensor]
+) -> tuple[float, list[str]]:
+    """The relative difference of two gradients, and the names of the tensors where it is more than rounding."""
+    try:
+        _, gradient = BatchLoss(function, trial.loss).batch_gradient(point, trial.first.map(Tensor.clone))
+    except TaskError as error:
+        if function is trial.function:
+            return float("inf"), [f"its parameters ({error.what})"]
+        return float("inf"), ["its parameters"]
+    named = function.space.unflatten(gradient)
+    norms = {name: float(torch.linalg.vector_norm(g.double())) for name, g in expected.items()}
+    gaps = {name: float(torch.linalg.vector_norm((named[name] - g).double())) for name, g in expected.items()}
+    whole, total = (math.sqrt(sum(norm**2 for norm in every.values())) for every in (norms, gaps))
+    rtol, whole_rtol = TOLERANCES[trial.theta.dtype]
+    bad = [name for name, gap in gaps.items() if not gap <= rtol * norms[name] + whole_rtol * whole]
+    return (total / whole if whole else total), bad
+
+
+def _perturb(trial: Trial) -> Tensor:
+    """Weights near theta that all differ from the module's own, zeros too."""
+    noise = seeds.normal(trial.theta.numel(), trial.theta, 0, "checks", "gradient")
+    weights = trial.function.space.unflatten(trial.theta)
+    for name, part in trial.function.space.unflatten(noise).items():
+        if part.numel():
+            part.mul_(PERTURBATION * (float(weights[name].square().mean().sqrt()) or 1.0))
+    return trial.theta + noise
+
+
+def _with_resident(function: ModelFunction) -> ModelFunction | None:
+    """The function by a copy that keeps theta; None if the module cannot be copied."""
+    try:
+        return replace(function, resident=Resident(function.scope))
+    except Exception:  # the user's module may refuse in any way
+        return None

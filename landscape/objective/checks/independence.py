@@ -1,0 +1,125 @@
+"""Whether the loss is a mean over samples, whatever batch they are in, so that batches may be split and joined.
+
+Where it is not (batch statistics, contrastive losses, class weights inside a mean, experts with a capacity), the
+objective is that of the batches as they are given: the mean of their losses, weighted by their samples or counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from landscape.compute import memory
+from landscape.compute.budget import room
+from landscape.data.batches import Batch, to_device
+from landscape.errors import LandscapeError
+from landscape.objective.checks.check import Check, Outcome, Trial
+
+TRIAL_SAMPLES = 16  # in which samples from the whole length of the data are compared
+TRIED_BATCHES = 3  # of data whose batches cannot be joined: the first, one from the middle, the last
+MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
+Total = Callable[[Batch], Tensor]
+
+
+def examine_independence(trial: Trial) -> Outcome:
+    """Compares losses of a few samples together and apart, of whole batches in parts, and of batches joined."""
+
+    worst = None
+    try:
+        for some, others in _comparisons(trial):
+            gap = _relative_gap(_total(trial), some, others)
+            if gap is not None and gap > MAX_DEPENDENCE:  # rounding, where the loss is near 0, or dependence
+                gap = min(gap, _gap_in_float64(trial, some, others))
+            worst = gap if worst is None or (gap is not None and gap > worst) else worst
+            if gap is not None and gap > MAX_DEPENDENCE:
+                return _as_given(f"samples depend on the others in their batch: together and apart differ by {gap:.1e}")
+    except LandscapeError as error:  # e.g. an exported program that takes one batch size
+        return _as_given(f"the model takes no other batches than the given ones ({error.what})")
+    if worst is None:
+        return Outcome("not run", "nothing can be told from the samples that were tried: batches are left apart")
+    found = f"losses together and apart differ by {worst:.1e}"
+    return Outcome("holds", found, error=worst, changes={"joinable": trial.joined.whole is not None})
+
+
+INDEPENDENCE = Check(
+    "independence",
+    "a sample's loss does not depend on its batch",
+    "2 forward passes of a few samples, and of the batches that are split or joined",
+    examine_independence,
+)
+
+
+def _total(trial: Trial) -> Total:
+    """The summed loss of a batch without a graph, as a function of the batch."""
+
+    def total(batch: Batch) -> Tensor:
+        """The summed loss at theta."""
+        with torch.no_grad():
+            return trial.batch_loss.batch_total(trial.theta, to_device(batch, trial.theta.device, trial.theta.dtype))
+
+    return total
+
+
+def _gap_in_float64(trial: Trial, some: Sequence[Batch], others: Sequence[Batch]) -> float:
+    """The gap between the same losses in float64; infinite if the model computes in float32 alone."""
+    wide = replace(trial, function=trial.function.to(torch.float64), theta=trial.theta.double())
+    try:
+        gap = _relative_gap(_total(wide), some, others)
+    except LandscapeError:
+        return math.inf
+    return math.inf if gap is None else gap
+
+
+def _comparisons(trial: Trial) -> Iterator[tuple[Sequence[Batch], Sequence[Batch]]]:
+    """Pairs of the same samples in other batches: a few of them, then batches as given and as they are measured."""
+    for batch in _spread_samples(trial):
+        if batch.size > 1:
+            yield [batch], list(batch.split(max(1, 5 * batch.size // 8)))  # uneven: halves could have equal shares
+    whole, size = trial.joined.whole, trial.micro_batch
+    own = next(iter(trial.batches))
+    if whole is not None and own.size <= size and own.size < whole.size:
+        yield list(trial.batches), list(whole.split(size))
+    elif own.size > size and _fits(trial, own.size):
+        yield [own], list(own.split(size))
+
+
+def _spread_samples(trial: Trial) -> list[Batch]:
+    """A few samples from the whole length of the data as one batch, or of several batches that cannot be joined."""
+    whole = trial.joined.whole
+    if whole is not None:
+        places = torch.linspace(0, whole.size - 1, min(TRIAL_SAMPLES, whole.size)).round().long()
+        return [whole.map(lambda tensor: tensor[places.to(tensor.device)])]
+    if not trial.batches.kept:
+        return [next(next(iter(trial.batches)).split(TRIAL_SAMPLES))]
+    every = list(trial.batches)
+    tried = sorted({round(index) for index in torch.linspace(0, len(every) - 1, TRIED_BATCHES).tolist()})
+    return [next(every[index].split(TRIAL_SAMPLES)) for index in tried]
+
+
+def _fits(trial: Trial, samples: int) -> bool:
+    """Whether the activations of so many samples have room, which a pass without a graph frees one by one."""
+    return samples * trial.activation_bytes <= room("micro-batch", trial.theta.device)
+
+
+def _relative_gap(total: Total, some: Sequence[Batch], others: Sequence[Batch]) -> float | None:
+    """The difference between the losses of the same samples in two sets of batches, relative to the sum of sizes.
+
+    None if it cannot be told: the losses are 0 or not finite, or the batches do not fit into memory.
+    """
+    try:
+        losses, other = [float(total(batch)) for batch in some], [float(total(batch)) for batch in others]
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        return None  # the measurement will split the batch, or say that it does not fit
+    gap, scale = abs(sum(losses) - sum(other)), max(sum(map(abs, losses)), sum(map(abs, other)))
+    return gap / scale if scale and math.isfinite(gap) else None
+
+
+def _as_given(reason: str) -> Outcome:
+    found = f"{reason}; the objective is that of the batches as they are given, which are never split or joined"
+    return Outcome("noted", found, changes={"as_given": True, "joinable": False})

@@ -1,0 +1,12 @@
+"""The checks before a measurement, in their order: each takes the model and the loss as the earlier ones left them."""
+
+from __future__ import annotations
+
+from landscape.objective.checks.check import Check, Trial
+from landscape.objective.checks.gradient import GRADIENT
+from landscape.objective.checks.independence import INDEPENDENCE
+from landscape.objective.checks.leaves import LEAVES
+from landscape.objective.checks.modes import MODES
+from landscape.objective.checks.purity import PURITY
+
+OPENING_CHECKS: tuple[Check[Trial], ...] = (PURITY, MODES, LEAVES, GRADIENT, INDEPENDENCE)
