@@ -49,3 +49,14 @@ def signal_at_first_step(process: subprocess.Popen[str], number: int) -> tuple[s
     process.send_signal(number)
     out, after = process.communicate()  # closes stdin, so that the process goes on
     return out, before + after
+
+
+def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`landscape` with these arguments, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "landscape", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )

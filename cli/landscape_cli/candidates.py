@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import h5py
-
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError
 from landscape.gates.entry import Entry, short_names
 from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.policy import Policy
+from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.gate import Gate
 from landscape_cli.plans import print_plan
@@ -43,7 +42,7 @@ def recognize_source(path: Path) -> Source:
     """Whether a file is a checkpoint, a results file or a baseline: by its content, not by its name."""
     if not path.is_file():  # a folder, a pipe, or nothing: its reader raises the error
         return Source("checkpoint", path)
-    if h5py.is_hdf5(path):
+    if paths.is_hdf5(path):
         return Source("results", path)
     return Source("baseline" if _is_baseline(path) else "checkpoint", path)
 

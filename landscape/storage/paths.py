@@ -5,6 +5,7 @@ All writers take their names from here. Recognition by content also finds a file
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from pathlib import Path
@@ -51,6 +52,7 @@ TEXTS: tuple[tuple[FileKind, bytes], ...] = (
     ("lock", rb"\A\{\"pid\": \d+, \"host\": "),
 )  # patterns that occur in the first or the last bytes of files without a container format
 EXCERPT = 8192  # bytes at either end of a file: matplotlib describes a PNG or SVG at the beginning, a PDF at the end
+MARK_WITHIN = 1 << 26  # bytes of an HDF5 file in which the mark is looked for; results files are smaller
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -138,7 +140,16 @@ def is_ours(path: Path) -> bool:
 
 def file_kind(path: Path) -> FileKind | None:
     """The kind of file that landscape wrote at the path, by its name or its content; None for files of others."""
-    return _kind_by_name(path.name) or _kind_by_content(path)
+    return _kind_by_name(path.name) or file_kind_by_content(path)
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 does; False if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HDF5)) == HDF5
+    except OSError:
+        return False
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:
@@ -154,7 +165,8 @@ def _kind_by_name(name: str) -> FileKind | None:
     return next((kind for kind, pattern in NAMES if re.fullmatch(pattern, name)), None)
 
 
-def _kind_by_content(path: Path) -> FileKind | None:
+def file_kind_by_content(path: Path) -> FileKind | None:
+    """The kind of file that landscape wrote, by its content alone; None for files of others."""
     try:
         if path.is_dir():
             return "edited checkpoint" if _is_edited(path) else None
@@ -196,10 +208,6 @@ def _is_edited(directory: Path) -> bool:
 
 
 def _is_results(path: Path) -> bool:
-    import h5py  # takes a quarter of a second, which other files need not wait for
-
-    try:
-        with h5py.File(path, "r") as file:
-            return MARK in file.attrs
-    except (OSError, RuntimeError):  # not HDF5 after its first bytes
-        return False
+    """Whether an HDF5 file has the mark among its bytes; HDF5 itself is not asked, which may loop on damaged files."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(MARK.encode(), 0, MARK_WITHIN) >= 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import numpy as np
 
 from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described_fields, dimensions
+from landscape.storage.isolation import is_written_here, run_isolated
 from landscape.storage.paths import MARK
 from landscape.storage.provenance import SCHEMA
 
@@ -32,11 +35,23 @@ class StoredResult:
 
 def read_results(path: Path) -> dict[str, StoredResult]:
     """Every analysis of a results file by name; raises OutputError for other files, and for damaged or hostile ones."""
+    return read_in_process(path) if is_written_here(path) else _unpack(run_isolated(read_packed, path))
+
+
+def read_in_process(path: Path) -> dict[str, StoredResult]:
+    """What `read_results` returns, read by this process: a damaged file may keep or crash it."""
     try:
         with open_results(path) as file:
             return {name: _read_group(group) for name, group in file.items()}
     except H5PY_ERRORS as error:
+        if isinstance(error, MemoryError):
+            raise
         raise OutputError(f"{path} is damaged: {error}", fix="measure again") from error
+
+
+def read_packed(path: Path) -> bytes:
+    """What `read_results` returns, as bytes for another process."""
+    return _pack(read_in_process(path))
 
 
 def to_record(kind: type, stored: StoredResult) -> Any:
@@ -58,7 +73,10 @@ def to_record(kind: type, stored: StoredResult) -> Any:
 
 @contextmanager
 def open_results(path: Path) -> Iterator[h5py.File]:
-    """The open results file; raises OutputError unless it consists of groups of plain data sets that fit its size."""
+    """The open results file; raises OutputError unless it consists of groups of plain data sets that fit its size.
+
+    A damaged file may keep or crash the process: only files that it wrote itself are opened outside `run_isolated`.
+    """
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -110,6 +128,31 @@ def _unfit_arrays(kind: type, values: Mapping[str, Any]) -> list[str]:
     return malformed
 
 
+# -- between processes ---------------------------------------------------------------------------------------------
+
+
+def _pack(results: Mapping[str, StoredResult]) -> bytes:
+    """The results as a line of JSON, behind which the arrays follow in the format of NumPy."""
+    arrays, described = io.BytesIO(), {}
+    for name, stored in results.items():
+        plain = {key: value for key, value in stored.values.items() if not isinstance(value, np.ndarray)}
+        large = [key for key in stored.values if key not in plain]
+        described[name] = {"values": plain, "arrays": large, "attributes": stored.attributes}
+        for key in large:
+            np.lib.format.write_array(arrays, stored.values[key], allow_pickle=False)
+    return json.dumps(described, default=str).encode() + b"\n" + arrays.getvalue()
+
+
+def _unpack(packed: bytes) -> dict[str, StoredResult]:
+    """The results that `_pack` made bytes of."""
+    stream = io.BytesIO(packed)
+    results = {}
+    for name, described in json.loads(stream.readline()).items():
+        arrays = {key: np.lib.format.read_array(stream, allow_pickle=False) for key in described["arrays"]}
+        results[name] = StoredResult({**described["values"], **arrays}, described["attributes"])
+    return results
+
+
 # -- groups --------------------------------------------------------------------------------------------------------
 
 
@@ -140,7 +183,8 @@ def _read_texts(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _to_python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """An attribute as Python has it, lists included."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _bytes_of_group(file: h5py.File, name: str, path: Path) -> int:

@@ -5,6 +5,7 @@ The whole file is made in memory and then replaced atomically.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,14 @@ import numpy as np
 
 from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described_fields, dimensions
-from landscape.storage import provenance
+from landscape.storage import paths, provenance
 from landscape.storage.atomic_files import replace_file
+from landscape.storage.isolation import is_written_here, remember_written, require_regular, run_isolated
 from landscape.storage.paths import MARK
-from landscape.storage.read import H5PY_ERRORS, open_results
+from landscape.storage.read import open_results, read_results
 
 LIBVER = ("earliest", "v110")  # HDF5 1.10 and later, netCDF-C and h5netcdf read it
+HISTORY = "history"  # attribute: the commands that wrote the file, the last one first
 MIN_COMPRESSED = 4096  # bytes: smaller data sets grow when they are stored in chunks
 SCALE_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")  # HDF5 writes them itself
 FLAG_ATTRIBUTES = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "no yes"}  # of booleans, as CF has them
@@ -33,7 +36,7 @@ def write_results(path: Path, group: str, record: Any, attributes: Mapping[str, 
     there, or if it cannot be written.
     """
     require_results_file(path)
-    with h5py.File("image", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+    with _new_image() as file:
         earlier_history = _copy_other_groups(path, group, file)
         file.attrs.update(
             {
@@ -41,27 +44,26 @@ def write_results(path: Path, group: str, record: Any, attributes: Mapping[str, 
                 MARK: provenance.SCHEMA,
                 "title": "Geometry of a loss around a checkpoint",
                 "source": f"loss-landscape-geometry {provenance.version_of('loss-landscape-geometry')}",
-                "history": "\n".join(filter(None, [f"{provenance.now()} {history}".strip(), earlier_history])),
+                HISTORY: "\n".join(filter(None, [f"{provenance.now()} {history}".strip(), earlier_history])),
                 "environment": json.dumps(provenance.environment(), sort_keys=True),
             }
         )
         _write_group(file.create_group(group), record, attributes)
-        file.flush()
-        image = file.id.get_file_image()
+        image = _image_of(file)
     replace_file(path, image)
+    remember_written(path)
 
 
 def require_results_file(path: Path) -> None:
-    """Raises OutputError if there is a file at the path that is not a results file."""
+    """Raises OutputError if there is a file at the path that is not a results file, or a damaged one."""
+    require_regular(path)
     if not path.exists():
         return
-    try:
-        with h5py.File(path, "r") as file:
-            ours = MARK in file.attrs
-    except OSError:
-        ours = False
-    if not ours:
+    if paths.file_kind_by_content(path) != "results":
         raise OutputError(f"{path} exists and was not written by landscape", fix="write elsewhere with -o FILE")
+    if not is_written_here(path):  # what will be read is read now, before hours of measuring
+        read_results(path)
+        run_isolated(copy_of_results, path)
 
 
 def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) -> None:
@@ -96,18 +98,36 @@ def _create_dataset(group: h5py.Group, name: str, values: np.ndarray, help: str,
     return dataset
 
 
+def copy_of_results(path: Path) -> bytes:
+    """A new image of a results file with all its groups: without what may be damaged between them."""
+    with open_results(path) as source, _new_image() as target:
+        for name in source:
+            _copy_group(source[name], target.create_group(name))
+        target.attrs[HISTORY] = str(source.attrs.get(HISTORY, ""))
+        return _image_of(target)
+
+
 def _copy_other_groups(path: Path, group: str, target: h5py.File) -> str:
     """Copies all groups of a file but one, and returns the file's history."""
     if not path.exists():
         return ""
-    try:
-        with open_results(path) as source:
-            for name in source:
-                if name != group:
-                    _copy_group(source[name], target.create_group(name))
-            return str(source.attrs.get("history", ""))
-    except H5PY_ERRORS as error:
-        raise OutputError(f"{path} is damaged: {error}", fix="write elsewhere with -o FILE") from error
+    image = path.read_bytes() if is_written_here(path) else run_isolated(copy_of_results, path)
+    with h5py.File(io.BytesIO(image), "r") as source:
+        for name in source:
+            if name != group:
+                _copy_group(source[name], target.create_group(name))
+        return str(source.attrs.get(HISTORY, ""))
+
+
+def _new_image() -> h5py.File:
+    """A file in memory."""
+    return h5py.File("image", "w", driver="core", backing_store=False, libver=LIBVER)
+
+
+def _image_of(file: h5py.File) -> bytes:
+    file.flush()
+    image: bytes = file.id.get_file_image()
+    return image
 
 
 def _copy_group(source: h5py.Group, target: h5py.Group) -> None:

@@ -90,7 +90,7 @@ class TestGuardedReading:
         with pytest.raises(OutputError, match="newer landscape"):
             read_results(path)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=20, deadline=None)  # each starts a process
     @given(position=st.floats(0, 1), byte=st.integers(0, 255))
     def test_a_flipped_byte_never_raises_anything_unplanned(
         self, tmp_path_factory: pytest.TempPathFactory, position: float, byte: int
