@@ -16,7 +16,7 @@ from landscape import seeds
 from landscape.choices import Normalize
 from landscape.errors import UsageError
 from landscape.network.filters import FilterAxis, filter_rows, match_filter_norms
-from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
+from landscape.network.parameter_kinds import ParameterKind
 from landscape.network.space import ParameterBlock, ParameterSpace
 from landscape.objective import Objective
 
@@ -49,7 +49,7 @@ def treatments(objective: Objective, normalize: Normalize, ignore: Iterable[str]
     `ignore` holds kinds of parameters (`bias`, `norm`, `position`), globs over names, or `none`. Weights and tables of
     tokens have filters; any other tensor is scaled as a whole.
     """
-    kinds, names = parameter_kinds(objective.model), objective.space.names
+    kinds, names = objective.function.parameter_kinds(), objective.space.names
     words = [word for word in ignore if word != "none"]
     ignored = {name for name in names if kinds[name] in words}
     try:
@@ -120,7 +120,7 @@ def zero_filter_count(objective: Objective, treatments: Sequence[Treatment]) -> 
 
 def rows_without_gradient(objective: Objective) -> dict[str, int]:
     """How many rows of each table of tokens the data do not reach: their gradient is exactly 0."""
-    kinds = parameter_kinds(objective.model)
+    kinds = objective.function.parameter_kinds()
     tables = [block.name for block in objective.space.blocks if kinds[block.name] == "embedding"]
     if not tables:
         return {}

@@ -20,6 +20,8 @@ from landscape.errors import LandscapeError, TaskError
 from landscape.losses.preflight import shapes
 from landscape.losses.protocol import Loss
 from landscape.network.attention import without_fast_path
+from landscape.network.graph_leaves import backward
+from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
 from landscape.network.recomputation import without_recomputation
 from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution
 from landscape.network.space import ParameterSpace
@@ -102,9 +104,18 @@ class ModelFunction:
         fixed = {n: t.to(dtype) if t.is_floating_point() else t for n, t in self.fixed.items()}
         return replace(self, fixed=fixed)
 
+    def parameter_kinds(self) -> dict[str, ParameterKind]:
+        """The kind of every parameter of the module and the criterion by name."""
+        own = {} if self.criterion is None else parameter_kinds(self.criterion)
+        return {**parameter_kinds(self.module), **{f"{self.prefix}{name}": kind for name, kind in own.items()}}
+
+    def is_criterion_s(self, name: str) -> bool:
+        """Whether a tensor of this name belongs to the criterion."""
+        return self.criterion is not None and name.startswith(self.prefix)
+
     def scope_name(self, name: str) -> str:
         """The name of a tensor in the scope."""
-        if self.criterion is not None and name.startswith(self.prefix):
+        if self.is_criterion_s(name):
             return f"{CRITERION}.{name.removeprefix(self.prefix)}"
         return f"{MODEL}.{name}"
 
@@ -213,7 +224,7 @@ class BatchLoss:
     def _gradient(self, total: Tensor, point: Tensor) -> Tensor:
         if self.function.resident is None:
             return torch.autograd.grad(total, point)[0]
-        total.backward(inputs=[point])  # type: ignore[no-untyped-call]
+        backward(total, [point])
         return torch.zeros_like(point) if point.grad is None else point.grad
 
 

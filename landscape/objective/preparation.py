@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +23,10 @@ from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
-from landscape.objective.checks.check import Trial, run_checks
+from landscape.objective.checks.check import ModelTrial, Trial, run_checks
 from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
-from landscape.objective.checks.opening import OPENING_CHECKS
+from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.views import count_terms
@@ -113,15 +113,14 @@ def prepare(
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
     joined = concatenate(batches, budget)
     with full_precision(tf32):
-        # each of these passes gets its own buffers, for it may change them: the checks find out which ones
-        protected = replace(weights.function, written=frozenset(weights.function.fixed))
-        chosen, loss_note = _try_loss(protected, weights.theta.clone(), loss, first, outputs)
-        each = activation_bytes(BatchLoss(protected, chosen).batch_total, weights.theta.clone(), first)
+        model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(weights.function, weights.theta, first))
+        function = model_trial.function
+        chosen, loss_note = _try_loss(function, weights.theta, loss, first, outputs)
+        each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first)
         size = micro_batch or plan_micro_batch(joined, each, device)
-        trial = Trial(
-            weights.function, chosen, weights.theta, first, batches, joined, micro_batch=size, activation_bytes=each
-        )
+        trial = Trial(function, weights.theta, first, chosen, batches, joined, micro_batch=size, activation_bytes=each)
         trial, findings = run_checks(OPENING_CHECKS, trial)
+    findings = (*model_findings, *findings)
     measured = joined if trial.joinable else batches
     notes = [
         *weights.notes,

@@ -20,18 +20,28 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What the checks before a measurement examine: a model and a loss at theta `(P,)`, on the first few samples.
+class ModelTrial:
+    """A model at theta `(P,)` and the first few samples, before a loss is chosen."""
+
+    function: ModelFunction
+    theta: Tensor
+    first: Batch
+
+    def fresh_batch(self) -> Batch:
+        """A copy of the first samples, which a model may change or differentiate in."""
+        return self.first.map(lambda tensor: tensor.detach().clone())
+
+
+@dataclass(frozen=True)
+class Trial(ModelTrial):
+    """What most checks before a measurement examine: a model and a loss at theta `(P,)`, on the first few samples.
 
     `batches` are the data as they are given, `joined` the same data as one batch where that is possible. So many as
     `micro_batch` samples would be measured together, each of which keeps `activation_bytes` for its backward pass.
     `as_given` says that the loss depends on where batches end, `joinable` that they may be concatenated.
     """
 
-    function: ModelFunction
     loss: Loss
-    theta: Tensor
-    first: Batch
     batches: Batches
     joined: Batches
     micro_batch: int = 1
@@ -78,7 +88,10 @@ class Check(Generic[T]):
             return Outcome("not run", f"it could not be made: {what}")
 
 
-def run_checks(checks: tuple[Check[Trial], ...], trial: Trial) -> tuple[Trial, tuple[Finding, ...]]:
+AnyTrial = TypeVar("AnyTrial", bound=ModelTrial)
+
+
+def run_checks(checks: tuple[Check[AnyTrial], ...], trial: AnyTrial) -> tuple[AnyTrial, tuple[Finding, ...]]:
     """Makes the checks in turn, each on the trial as the earlier ones changed it; raises what a check raises."""
     findings = []
     for check in checks:

@@ -13,7 +13,9 @@ from torch.func import functional_call
 from landscape import seeds
 from landscape.compute.random_state import begin_at_seed
 from landscape.errors import LandscapeError, TaskError, listing
+from landscape.network.graph_leaves import backward
 from landscape.network.scope import Resident, Substitution
+from landscape.network.state import changed_attributes, plain_state
 from landscape.network.wrappers import eval_mode
 from landscape.objective.checks.check import Check, Outcome, Trial
 from landscape.objective.model_function import FORWARD_SEED, BatchLoss, ModelFunction
@@ -46,6 +48,7 @@ def examine_gradient(trial: Trial) -> Outcome:
     same_kernels = reference_gradient(trial, point, own_kernels=False)
     if same_kernels is not None and gap < KERNEL_RTOL and not _compare(trial, trial.function, point, same_kernels)[1]:
         return Outcome("holds", f"relative difference {gap:.1e}, that of other kernels' rounding", error=gap)
+    _require_same_again(trial, point, expected)
     raise TaskError(
         f"the gradient of the loss in {listing(names)} is not the model's own: relative difference {gap:.2g}",
         why="the model or the loss uses these parameters in a way that does not follow theta, or computes gradients of "
@@ -68,12 +71,12 @@ def reference_gradient(trial: Trial, point: Tensor, *, own_kernels: bool = True)
     named = function.state(point)
     parameters = {name: nn.Parameter(named[name].detach().clone()) for name in function.space.names}
     state = {function.scope_name(name): tensor for name, tensor in {**named, **parameters}.items()}
-    batch = trial.first.map(Tensor.clone)
+    batch = trial.fresh_batch()
 
     def work() -> None:
         """Both passes, inside which the module holds the leaf parameters."""
         output = trial.loss.structure.scored_output(replace(function, resident=None).call(batch))
-        trial.loss.total(output, batch.targets).backward()  # type: ignore[no-untyped-call]
+        backward(trial.loss.total(output, batch.targets), parameters.values())
 
     try:
         with torch.enable_grad():
@@ -88,6 +91,21 @@ def reference_gradient(trial: Trial, point: Tensor, *, own_kernels: bool = True)
     gradients = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in parameters.items()}
     dense = {name: g.to_dense() if g.is_sparse else g for name, g in gradients.items()}
     return dense if all(bool(gradient.isfinite().all()) for gradient in dense.values()) else None
+
+
+def _require_same_again(trial: Trial, point: Tensor, expected: Mapping[str, Tensor]) -> None:
+    """Raises TaskError if the model's own gradient is another one the second time."""
+    attributes = plain_state(trial.function.module)
+    again = reference_gradient(trial, point)
+    rtol, _ = TOLERANCES[trial.theta.dtype]
+    if again is None or all(torch.allclose(again[n], g, rtol=rtol / 10, atol=0.0) for n, g in expected.items()):
+        return
+    changed = changed_attributes(trial.function.module, attributes)
+    raise TaskError(
+        "the model's own gradient is another one every time",
+        why=f"it keeps state from pass to pass: {listing(changed)}" if changed else "something in it is random",
+        fix="make the forward pass deterministic in eval mode, and the same at every call",
+    )
 
 
 def _run_with_own_kernels(
@@ -107,7 +125,7 @@ def _compare(
 ) -> tuple[float, list[str]]:
     """The relative difference of two gradients, and the names of the tensors where it is more than rounding."""
     try:
-        _, gradient = BatchLoss(function, trial.loss).batch_gradient(point, trial.first.map(Tensor.clone))
+        _, gradient = BatchLoss(function, trial.loss).batch_gradient(point, trial.fresh_batch())
     except TaskError as error:
         if function is trial.function:
             return float("inf"), [f"its parameters ({error.what})"]

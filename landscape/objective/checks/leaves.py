@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from landscape.data.batches import map_tensors
 from landscape.errors import TaskError, listing
 from landscape.losses.protocol import describe_tensor
+from landscape.network.graph_leaves import graph_leaves
 from landscape.objective.checks.check import Check, Outcome, Trial
 from landscape.objective.model_function import ModelFunction
 
@@ -57,19 +57,8 @@ def _leaves(trial: Trial) -> dict[int, Tensor]:
     """The leaves of the graph of one pass beside theta, by identity."""
     theta = trial.theta.detach().requires_grad_()
     with torch.enable_grad():
-        nodes: list[Any] = [trial.batch_loss.batch_total(theta, trial.first.map(Tensor.clone)).grad_fn]
-    found: dict[int, Tensor] = {}
-    seen: set[Any] = set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        nodes += [following for following, _ in node.next_functions]
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor) and variable is not theta:
-            found[id(variable)] = variable
-    return found
+        found = graph_leaves(trial.batch_loss.batch_total(theta, trial.fresh_batch()))
+    return {key: leaf for key, leaf in found.items() if leaf is not theta}
 
 
 def _loss_uses_parameters(trial: Trial) -> bool:
@@ -78,7 +67,7 @@ def _loss_uses_parameters(trial: Trial) -> bool:
 
     def work() -> Tensor:
         """The loss of outputs without a graph."""
-        output = loss.structure.scored_output(function.call(trial.first.map(Tensor.clone)))
+        output = loss.structure.scored_output(function.call(trial.fresh_batch()))
         return loss.total(map_tensors(Tensor.detach, output), trial.first.targets)
 
     with torch.enable_grad():
@@ -101,7 +90,7 @@ def _cannot_substitute(names: set[str]) -> TaskError:
 
 
 def _describe_own(function: ModelFunction) -> list[str]:
-    own = [name for name in function.space.names if function.criterion is not None and name.startswith(function.prefix)]
+    own = [name for name in function.space.names if function.is_criterion_s(name)]
     return [f"theta holds the loss's own parameters too: {listing(own)}"] if own else []
 
 

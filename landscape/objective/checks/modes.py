@@ -31,10 +31,10 @@ def _difference(trial: Trial) -> str:
     batch_loss = trial.batch_loss
     with torch.enable_grad():
         theta = trial.theta.detach().requires_grad_()
-        expected, loss = batch_loss.output_and_total(theta, trial.first.map(Tensor.clone))
+        expected, loss = batch_loss.output_and_total(theta, trial.fresh_batch())
     try:
         with torch.no_grad():
-            output, other = batch_loss.output_and_total(trial.theta, trial.first.map(Tensor.clone))
+            output, other = batch_loss.output_and_total(trial.theta, trial.fresh_batch())
     except Exception:  # the user's model may raise anything
         return "the model or the loss fails without gradients"
     pairs = zip(leaves(expected), leaves(output), strict=True)

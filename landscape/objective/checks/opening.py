@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from landscape.objective.checks.check import Check, Trial
+from landscape.objective.checks.check import Check, ModelTrial, Trial
 from landscape.objective.checks.gradient import GRADIENT
 from landscape.objective.checks.independence import INDEPENDENCE
 from landscape.objective.checks.leaves import LEAVES
 from landscape.objective.checks.modes import MODES
 from landscape.objective.checks.purity import PURITY
 
-OPENING_CHECKS: tuple[Check[Trial], ...] = (PURITY, MODES, LEAVES, GRADIENT, INDEPENDENCE)
+MODEL_CHECKS: tuple[Check[ModelTrial], ...] = (PURITY,)  # before a loss is chosen
+OPENING_CHECKS: tuple[Check[Trial], ...] = (MODES, LEAVES, GRADIENT, INDEPENDENCE)

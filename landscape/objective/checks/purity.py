@@ -16,13 +16,13 @@ from landscape.compute.random_state import begin_at_seed, global_states
 from landscape.data.batches import leaves
 from landscape.errors import TaskError, listing
 from landscape.network.wrappers import same_values
-from landscape.objective.checks.check import Check, Outcome, Trial
+from landscape.objective.checks.check import Check, ModelTrial, Outcome
 
 SEEDS = 64  # tried for a model that draws random numbers: a layer that is dropped at 2 % shows at 3 of 4 models
 FIX = "make the forward pass deterministic in eval mode, without changes of the module"
 
 
-def examine_purity(trial: Trial) -> Outcome:
+def examine_purity(trial: ModelTrial) -> Outcome:
     """Runs one forward pass, and compares parameters, buffers and random generators before and after it.
 
     Raises TaskError for a pass that changes parameters, or whose output depends on random numbers.
@@ -30,8 +30,11 @@ def examine_purity(trial: Trial) -> Outcome:
     function, theta = trial.function, trial.theta.clone()
     fixed = {name: tensor.clone() for name, tensor in function.fixed.items()}
     before = global_states()
-    with torch.enable_grad():  # a model may differentiate in its inputs
-        replace(function, fixed=fixed).output(theta, trial.first.map(Tensor.clone))
+    try:
+        with torch.enable_grad():  # a model may differentiate in its inputs
+            replace(function, fixed=fixed).output(theta, trial.fresh_batch())
+    except Exception as error:  # the next pass of the user's model raises it again, and says what it was given
+        return Outcome("not run", f"the model fails: {type(error).__name__}")
     drawn = [name for name, state in global_states().items() if before.get(name, state) != state]
     _require_unchanged_parameters(trial, theta, fixed)
     buffers = [name for name, _ in function.module.named_buffers() if name in fixed]
@@ -52,7 +55,7 @@ PURITY = Check(
 )
 
 
-def _require_unchanged_parameters(trial: Trial, theta: Tensor, fixed: Mapping[str, Tensor]) -> None:
+def _require_unchanged_parameters(trial: ModelTrial, theta: Tensor, fixed: Mapping[str, Tensor]) -> None:
     """Raises TaskError, with their names, if a forward pass changed parameters."""
     before, after = trial.function.space.unflatten(trial.theta), trial.function.space.unflatten(theta)
     others = {name for name, _ in trial.function.module.named_parameters()} & fixed.keys()
@@ -66,7 +69,7 @@ def _require_unchanged_parameters(trial: Trial, theta: Tensor, fixed: Mapping[st
         )
 
 
-def _require_output_without_chance(trial: Trial, drawn: list[str]) -> None:
+def _require_output_without_chance(trial: ModelTrial, drawn: list[str]) -> None:
     """Raises TaskError if the output of one sample depends on the seed of the random generators."""
     one = next(trial.first.split(1))
     outputs = []

@@ -1,0 +1,43 @@
+"""The leaves of an autograd graph, and a backward pass that leaves the gradients of all but one of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def graph_leaves(total: Tensor) -> dict[int, Tensor]:
+    """The leaves that a scalar depends on, by identity."""
+    nodes: list[Any] = [total.grad_fn]
+    found: dict[int, Tensor] = {}
+    seen: set[Any] = set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [following for following, _ in node.next_functions]
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            found[id(variable)] = variable
+    return found
+
+
+def backward(total: Tensor, wanted: Collection[Tensor]) -> None:
+    """Adds the gradients of a scalar to the `grad` of the `wanted` leaves, as `Tensor.backward` does.
+
+    Unlike `torch.autograd.grad` this includes what a module adds in a backward pass of its own. Leaves that are the
+    user's keep their `grad`.
+    """
+    kept = {id(leaf) for leaf in wanted}
+    others = [(leaf, leaf.grad) for key, leaf in graph_leaves(total).items() if key not in kept]
+    for leaf, _ in others:
+        leaf.grad = None
+    try:
+        torch.autograd.backward(total)
+    finally:
+        for leaf, gradient in others:
+            leaf.grad = gradient
