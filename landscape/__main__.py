@@ -1,5 +1,5 @@
 """`python -m landscape` is the command `landscape`."""
 
-from landscape_cli.main import main
+from landscape_cli.entry import main
 
 main()

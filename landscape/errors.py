@@ -52,6 +52,10 @@ class OutputError(LandscapeError):
     """A result that cannot be written or read."""
 
 
+class OutOfMemory(LandscapeError):
+    """Memory that ran out, on a device or in this process; exit code 2, never that of a regression."""
+
+
 class NumericalError(LandscapeError):
     """NaN or infinity where a number is needed; exit code 3."""
 

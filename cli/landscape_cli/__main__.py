@@ -1,4 +1,4 @@
-from landscape_cli.main import main
+from landscape_cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,8 @@ import typer
 from typer.exceptions import TyperException
 
 from landscape.analyses import ANALYSES, Analysis, Edit
+from landscape.compute.interrupts import end_on_signals, interruption
+from landscape.compute.out_of_memory import is_out_of_memory, out_of_memory
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, LandscapeError
 from landscape_cli import config
@@ -133,7 +135,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(status(sys.argv[1:]))
+    end_on_signals()
+    code = status(sys.argv[1:])
+    end_on_signals(at_once=True)  # an exception would be printed while Python shuts down
+    sys.exit(code)
 
 
 def status(arguments: list[str]) -> int:
@@ -146,7 +151,8 @@ def status(arguments: list[str]) -> int:
         )
         return outcome if isinstance(outcome, int) else 0
     except LandscapeError as error:
-        return _print_error(str(error), error.exit_code, arguments)
+        known = out_of_memory(error, "in this command") if is_out_of_memory(error) else error
+        return _print_error(str(known), known.exit_code, arguments)
     except TyperException as error:
         named = next((word for word in arguments if word in commands()), "")
         usage = " ".join(filter(None, ["landscape", named, "--help"]))
@@ -157,15 +163,28 @@ def status(arguments: list[str]) -> int:
     except BrokenPipeError:
         silence_stdout()  # a gate that could not print its verdict has not passed
         return EXIT_FAILURE if CHECK in arguments else 0
-    except Exception as error:  # a crash must not read as a regression, exit code 1
+    except BaseException as error:  # neither a crash nor a library's panic may read as a regression, exit code 1
+        return _print_crash(error, arguments)
+
+
+def _print_crash(error: BaseException, arguments: list[str]) -> int:
+    """Prints what an error was: a signal that a library has wrapped, memory that ran out, or a bug."""
+    if (code := interruption(error)) is not None:
+        return _print_error("stopped", code, [])
+    if is_out_of_memory(error):
+        message = str(out_of_memory(error, "in this command"))
+    elif isinstance(error, SystemExit):
+        remedy = "a model, data and a loss that do not call sys.exit; --debug shows where it is called"
+        message = f"code that this command calls ended the program: SystemExit: {error}\n  fix:  {remedy}"
+    else:
         remedy = "this is a bug; please report it with the output of the same command with --debug"
         message = f"internal error: {type(error).__name__}: {error}\n  fix:  {remedy}"
-        return _print_error(message, EXIT_FAILURE, arguments)
+    return _print_error(message, EXIT_FAILURE, arguments)
 
 
 def _print_error(message: str, code: int, arguments: list[str]) -> int:
     """Prints the error, with its traceback after --debug, and returns the exit code."""
-    with suppress(OSError):  # stderr may be closed or full, which must not change the exit code
+    with suppress(OSError, MemoryError):  # stderr may be closed or full, which must not change the exit code
         if "--debug" in arguments:
             traceback.print_exc()
         print(f"error: {message}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""The free memory of a device, errors of memory, and the tensors that a forward pass saves.
+"""The free memory of a device, and the tensors that a forward pass saves.
 
-Which share of the free memory a use may take is in `budget`.
+Which share of the free memory a use may take is in `budget`; errors of memory are in `out_of_memory`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,17 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from landscape.compute.memory_limits import free_in_cgroup, free_in_process
+
 T = TypeVar("T")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """The bytes that can still be allocated on a device; on the CPU the smaller of the machine's and the cgroup's."""
+    """The bytes that can still be allocated on a device; on the CPU by the machine, the cgroups and the process."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
-    return min(_machine_bytes(), _cgroup_bytes())
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the error says that memory ran out, on CUDA or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return min(_machine_bytes(), free_in_cgroup(), free_in_process())
 
 
 def watch_saved_tensors(work: Callable[[], T], visit: Callable[[Tensor], None]) -> T:
@@ -76,11 +72,3 @@ def _machine_bytes() -> int:
         return 8 << 30  # no such file outside Linux: assume a small laptop
     kibibytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
     return int(kibibytes) << 10
-
-
-def _cgroup_bytes() -> int:
-    try:
-        limit = int((CGROUP / "memory.max").read_text())
-        return max(limit - int((CGROUP / "memory.current").read_text()), 0)
-    except (OSError, ValueError):  # no cgroup v2, or no limit ("max")
-        return 1 << 62

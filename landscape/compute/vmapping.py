@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.compute import memory
+from landscape.compute.out_of_memory import is_out_of_memory
 
 
 def try_vmap(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
@@ -20,6 +20,6 @@ def try_vmap(function: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
         result: Tensor = torch.func.vmap(function)(*arguments)
         return result
     except Exception as error:  # the user's model may raise anything
-        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
     return None

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.compute import memory
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
-from landscape.errors import TaskError
+from landscape.errors import OutOfMemory
 from landscape.evaluation.forward_batches import forward_batches
 from landscape.evaluation.metrics import metric_total
 from landscape.evaluation.pass_settings import PassSettings
@@ -98,8 +98,8 @@ class Sweep:
                 try:
                     parts = (self._sums(*self.copy.output_and_total(batch), batch) for batch in self._data())
                     return sum(parts, start=torch.zeros(()))
-                except RuntimeError as error:
-                    if not memory.is_out_of_memory(error):
+                except Exception as error:  # a RuntimeError, or NumPy's MemoryError inside the user's model
+                    if not is_out_of_memory(error):
                         raise
                 self._halve_samples()
 
@@ -117,8 +117,8 @@ class Sweep:
         try:
             with torch.no_grad():
                 parts = [try_vmap(lambda row, batch=batch: sums(row, batch), rows) for batch in self._data()]
-        except RuntimeError as error:
-            if not memory.is_out_of_memory(error):
+        except Exception as error:
+            if not is_out_of_memory(error):
                 raise
             parts = [None]
         if any(part is None for part in parts):
@@ -157,15 +157,15 @@ class Sweep:
         return self._batches
 
     def _halve_samples(self) -> None:
-        """Takes half as many samples at once; raises TaskError if that is less than one."""
+        """Takes half as many samples at once; raises OutOfMemory if that is less than one."""
         now = self.settings.samples or self.objective.micro_batch
         if self.objective.as_given:
-            raise TaskError(
+            raise OutOfMemory(
                 "a batch does not fit into memory, and the loss depends on where batches end",
                 fix="smaller batches from --data (another objective), or --device cpu",
             )
         if now == 1:
-            raise TaskError("one sample alone does not fit into memory", fix="--device cpu")
+            raise OutOfMemory("one sample alone does not fit into memory", fix="--device cpu")
         if self.objective.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.settings.samples:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from landscape.compute import memory
 from landscape.compute.budget import room
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.timing import extrapolate
 from landscape.data.batches import Batch, to_device
 from landscape.data.survey import Batches
-from landscape.errors import TaskError
+from landscape.errors import OutOfMemory
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective
@@ -62,23 +63,23 @@ def run_on_fitting_parts(
 ) -> Iterator[T]:
     """The kernel's result on the batch, or its results on halves of the batch where memory runs out.
 
-    `shrink` is told the number of samples of a half; None forbids halves. Raises TaskError if one sample alone, or a
+    `shrink` is told the number of samples of a half; None forbids halves. Raises OutOfMemory if one sample alone, or a
     batch that must stay whole, does not fit.
     """
     try:
         yield kernel(to_device(batch, device, dtype))
         return
-    except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
+    except Exception as error:  # a RuntimeError, or NumPy's MemoryError inside the user's model
+        if not is_out_of_memory(error):
             raise
         if shrink is None:
-            raise TaskError(
+            raise OutOfMemory(
                 f"a batch of {batch.size} samples does not fit into memory",
                 why="the loss depends on where batches end, so that the batch cannot be split",
                 fix="smaller batches from --data (another objective), --device cpu, or --params",
             ) from error
         if batch.size == 1:
-            raise TaskError("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
+            raise OutOfMemory("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
     if device.type == "cuda":
         torch.cuda.empty_cache()
     size = max(1, batch.size // 2)

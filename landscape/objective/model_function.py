@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.compute import memory
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.random_state import begin_at_seed
 from landscape.data.batches import Batch, map_tensors
 from landscape.errors import LandscapeError, TaskError
@@ -235,7 +235,7 @@ def reraise_user_errors(batch: Batch, work: Callable[[], T]) -> T:
     except LandscapeError:
         raise
     except Exception as error:  # the user's model and loss may raise anything
-        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise TaskError(
             f"the model or the loss fails on a batch: {type(error).__name__}: {error}",

@@ -181,7 +181,7 @@ class Objective(BatchLoss):
     def accumulate(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
         """The sum of `kernel` over all micro-batches, which are halved where memory runs out.
 
-        The kernel must be additive over samples. Raises TaskError if one sample alone does not fit.
+        The kernel must be additive over samples. Raises OutOfMemory if one sample alone does not fit.
         """
         return self.sums(lambda batch: (kernel(batch),))[0]
 

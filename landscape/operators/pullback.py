@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from landscape.compute import memory
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.errors import LandscapeError, TaskError
 
 # With fewer output entries than this, the scalar u'v is differentiated instead of passing v to torch.autograd.grad.
@@ -123,4 +123,4 @@ def _concerns_memory_or_graph(error: Exception) -> bool:
     """Whether a caller may go on otherwise after this error: with less memory, or with a new graph."""
     if not isinstance(error, RuntimeError):
         return False
-    return memory.is_out_of_memory(error) or INPLACE_MESSAGE in str(error)
+    return is_out_of_memory(error) or INPLACE_MESSAGE in str(error)

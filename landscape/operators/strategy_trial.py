@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
-from landscape.compute import memory
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.strategy import ProductSettings, Strategy
 from landscape.compute.timing import fastest
 from landscape.operators.cuda_graphs import recording_is_safe
@@ -85,7 +85,7 @@ def fastest_strategy(
         except Exception as error:  # a compiler may raise anything
             if strategy.kind not in GRAPH_KINDS:
                 add_note(failure_note(strategy, error))
-            elif strategy.columns == 1 or not _out_of_memory(error):
+            elif strategy.columns == 1 or not is_out_of_memory(error):
                 raise
             continue
         runs[strategy] = run
@@ -98,7 +98,7 @@ def fallback(strategy: Strategy, error: Exception, graphs: GraphCache, add_note:
     When memory runs out, vmapped calls take half as many columns, then graphs are no longer kept. Programs that fail
     are replaced by the loop.
     """
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         if strategy.columns == 1 and not graphs.stop_keeping():
             raise error
         halve = strategy.kind == "vmap" and strategy.columns > 3
@@ -114,7 +114,3 @@ def fallback(strategy: Strategy, error: Exception, graphs: GraphCache, add_note:
 def failure_note(strategy: Strategy, error: Exception) -> str:
     """The note that products are not compiled, or not recorded, and why."""
     return f"products are not {strategy.kind}: {str(error).splitlines()[0]}"
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, RuntimeError) and memory.is_out_of_memory(error)

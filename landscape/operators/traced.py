@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from landscape.compute import memory
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, tensors_in_map_order
 from landscape.errors import TaskError
 from landscape.objective import Objective
@@ -39,7 +39,7 @@ def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -
             warnings.simplefilter("ignore")  # warnings of the tracer
             _, push = torch.func.linearize(gradient, theta.detach())
     except Exception as error:  # the tracer may raise anything
-        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise TaskError(
             f"the gradient cannot be linearized: {type(error).__name__}: {str(error).splitlines()[0]}",
@@ -56,7 +56,7 @@ def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -
                 warnings.filterwarnings("ignore", message="There is a performance drop")
                 images: Tensor = torch.func.vmap(push, chunk_size=chunk_size)(rows)
         except RuntimeError as error:
-            if memory.is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             raise NoBatchingError(str(error)) from error
         return images.T

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses.base import Analysis, Progress, Result
+from landscape.compute.out_of_memory import explain_out_of_memory
 from landscape.errors import Interrupted, OutputError
 from landscape.session.attributes import result_attributes
 from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
 from landscape.session.stop import StopSignals
-from landscape.session.unfinished import NO_EARLIER_WORK, EarlierWork, SnapshotWriter, resume_snapshot
+from landscape.session.unfinished import NO_EARLIER_WORK, EarlierWork, SnapshotWriter, refuse_damaged, resume_snapshot
 from landscape.storage import paths
 from landscape.storage.array_files import save_arrays
 from landscape.storage.lock import hold_lock
@@ -105,8 +107,9 @@ class Session:
         fingerprint = self.fingerprint  # before the measurement, which may take hours
         began = time.monotonic() - earlier.seconds
         before = closing.begin(self.objective)
-        writer = SnapshotWriter(snapshot, fingerprint, self.objective, began) if snapshot else None
-        with self.stop.defer():
+        writer = SnapshotWriter(snapshot, fingerprint, self.objective, began, self.say) if snapshot else None
+        resumed = refuse_damaged(earlier.snapshot) if earlier.snapshot else nullcontext()
+        with self.stop.defer(), explain_out_of_memory(f"while measuring {self.analysis.name}", kept=snapshot), resumed:
             result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
             found = closing.check_afterwards(
                 self.objective, before, differentiates=self.analysis.differentiates(self.objective)
@@ -132,11 +135,14 @@ class Session:
                 return record
             self._announce_replacement(output)
             try:
-                record = replace(record, written=self._write(record, output, deliver=deliver))
+                with self.stop.defer():
+                    record = replace(record, written=self._write(record, output, deliver=deliver))
             except OutputError as error:
                 return replace(record, problem=error)
             if not record.result.inconclusive():
                 snapshot.unlink(missing_ok=True)
+        if self.stop.requested:
+            raise Interrupted(self.stop.requested, f"stopped; the result is in {output}")
         return record
 
     def _earlier_work(self, output: Path, snapshot: Path, *, restart: bool) -> EarlierWork:
@@ -173,7 +179,8 @@ class Session:
         """The error that ends the run after a signal, once its work is saved."""
         if writer is None:
             return Interrupted(self.stop.requested, "stopped")
-        writer.save(progress)
+        if (problem := writer.save(progress)) is not None:
+            return Interrupted(self.stop.requested, f"stopped; the work is not saved: {problem.what}", fix=problem.fix)
         return Interrupted(
             self.stop.requested,
             f"stopped; the work is saved in {writer.path}",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
-from landscape.errors import Interrupted
+from landscape.compute.interrupts import SIGNALS, interrupt
 
 
 @dataclass
@@ -18,7 +18,7 @@ class StopSignals:
     """Receives SIGINT and SIGTERM while its block runs.
 
     During a measurement (`deferring`) the first signal is kept in `requested`, and the session stops after the current
-    step. Outside a measurement, or the second time, a signal raises Interrupted at once.
+    step. Outside a measurement, or the second time, a signal interrupts at once.
     """
 
     requested: int = 0
@@ -26,7 +26,7 @@ class StopSignals:
     _earlier: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             self._earlier[number] = signal.signal(number, self._receive)
         return self
 
@@ -44,7 +44,10 @@ class StopSignals:
             self.deferring = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if not self.deferring or self.requested:
-            raise Interrupted(number, "stopped; nothing was saved since the last snapshot")
-        self.requested = number
-        print("stopping after the current product; once more to stop at once", file=sys.stderr)
+        earlier, self.requested = self.requested, number  # kept, in case that code of others swallows the exception
+        if not self.deferring:
+            interrupt(number, frame)
+        if earlier:
+            interrupt(number, frame, "stopped; nothing was saved since the last snapshot")
+        with suppress(OSError):
+            print("stopping after the current step; once more to stop at once", file=sys.stderr)

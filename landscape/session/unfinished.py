@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from landscape.analyses.base import Progress, State
-from landscape.errors import OutputError, UsageError
+from landscape.compute.out_of_memory import is_out_of_memory, out_of_memory
+from landscape.errors import LandscapeError, OutputError, UsageError
 from landscape.storage.array_files import load_arrays, save_arrays
 from landscape.storage.provenance import Fingerprint
 
@@ -28,6 +32,7 @@ class EarlierWork(NamedTuple):
 
     state: State | None = None
     seconds: float = 0.0
+    snapshot: Path | None = None  # which holds the state, if one does
 
 
 NO_EARLIER_WORK = EarlierWork()
@@ -44,6 +49,8 @@ class SnapshotWriter:
     fingerprint: Fingerprint
     objective: Objective
     began: float
+    say: Callable[[str], None] = lambda line: None
+    _problem: LandscapeError | None = None  # why the last snapshot could not be written
     _saved_at: float = field(default_factory=lambda: time.monotonic())
     _cost: float = 0.0  # seconds that the last snapshot took
 
@@ -52,20 +59,35 @@ class SnapshotWriter:
         if time.monotonic() - self._saved_at > max(SNAPSHOT_INTERVAL * self._cost, MIN_SECONDS_AT_STAKE):
             self.save(progress)
 
-    def save(self, progress: Progress) -> None:
-        """Replaces the file by the present state."""
-        start = time.monotonic()
+    def save(self, progress: Progress) -> LandscapeError | None:
+        """Replaces the file by the present state; where it cannot be written, says so once and returns why.
+
+        The measurement goes on without snapshots: its result is small, and may fit where a snapshot does not.
+        """
+        earlier, start = self._problem, time.monotonic()
+        try:
+            self._write(progress, start)
+            self._problem = None
+        except Exception as error:
+            if not (isinstance(error, OutputError) or is_out_of_memory(error)):
+                raise
+            self._problem = error if isinstance(error, OutputError) else out_of_memory(error, "for a snapshot")
+            if earlier is None:
+                self.say(f"no snapshot: {self._problem.what}; the measurement goes on, and could not be resumed")
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - start
+        return self._problem
+
+    def _write(self, progress: Progress, now: float) -> None:
         about = {
             "fingerprint": self.fingerprint.to_json(),
             "loss": repr(self.objective.reference.loss),
             "strategies": self.objective.strategies.to_json(),
             "micro_batch": repr(self.objective.micro_batch),
             "device": str(self.objective.device),
-            "seconds": repr(start - self.began),
+            "seconds": repr(now - self.began),
         }
         save_arrays(self.path, progress.state(), about)
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - start
 
 
 def resume_snapshot(
@@ -73,24 +95,46 @@ def resume_snapshot(
 ) -> EarlierWork | None:
     """The unfinished work in a file, with the objective set to its micro-batch and strategies; None without a file.
 
-    Raises UsageError that lists the differences if another measurement left the file.
+    Raises UsageError that lists the differences if another measurement left the file, and OutputError if it is damaged.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     state, about = load_arrays(path)
     if not about.keys() >= SNAPSHOT_ATTRIBUTES:
         raise OutputError(f"{path} is no snapshot of this version of landscape", fix="--restart discards it")
-    differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
+    with refuse_damaged(path):
+        differences = fingerprint.differences(Fingerprint.from_json(about["fingerprint"]))
+        loss, seconds, micro_batch = float(about["loss"]), float(about["seconds"]), int(about["micro_batch"])
+        if not (math.isfinite(seconds) and seconds >= 0 and micro_batch >= 1):
+            raise ValueError("seconds or a micro-batch out of range")
+        if not differences:
+            objective.resume_settings(about["strategies"], micro_batch, about["device"])
     if not differences:
-        objective.resume_settings(about["strategies"], int(about["micro_batch"]), about["device"])
-        differences = _loss_difference(objective.reference.loss, float(about["loss"]))
+        differences = _loss_difference(objective.reference.loss, loss)
     if differences:
         raise UsageError(
             f"{path} is the unfinished work of another run:\n    " + "\n    ".join(differences),
             fix="--restart discards it; -o FILE keeps it and measures elsewhere",
         )
     say(f"resumed from {path}")
-    return EarlierWork(state, float(about["seconds"]))
+    return EarlierWork(state, seconds, path)
+
+
+@contextmanager
+def refuse_damaged(path: Path) -> Iterator[None]:
+    """Raises OutputError, which names the remedy, where the block cannot use what the snapshot `path` holds."""
+    try:
+        yield
+    except LandscapeError:
+        raise
+    except Exception as error:  # damaged numbers may raise anything
+        if is_out_of_memory(error):
+            raise
+        raise OutputError(
+            f"the work in {path} cannot be resumed: {type(error).__name__}: {error}",
+            why="the snapshot is damaged, or the error comes back without it and is a bug",
+            fix="--restart discards it",
+        ) from error
 
 
 def _loss_difference(loss: float, earlier: float) -> list[str]:

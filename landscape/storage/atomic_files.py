@@ -14,8 +14,10 @@ from landscape.errors import OutputError
 from landscape.storage import paths
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file whose earlier content stays until the new content is on the disk: a crash leaves one of the two.
+def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
+    """Writes a file of these pieces, in their order; its earlier content stays until the new one is on the disk.
+
+    A crash leaves one of the two.
 
     Raises OutputError if the file cannot be written.
     """
@@ -23,7 +25,8 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = paths.temporary_file(path)
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -35,6 +38,9 @@ def replace_file(path: Path, content: bytes) -> None:
             why="what was there before is untouched" if path.exists() else "",
             fix="free some space, or write elsewhere with -o FILE",
         ) from error
+    except BaseException:  # a signal
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

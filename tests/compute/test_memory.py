@@ -1,4 +1,4 @@
-"""Free memory by machine and cgroup, errors of memory, and the tensors that a forward pass saves."""
+"""Free memory by machine, cgroup and process, and the tensors that a forward pass saves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from landscape.compute import memory
+from landscape.compute import memory, memory_limits
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory_limits, "CGROUP", tmp_path)
     return tmp_path
 
 
@@ -37,25 +37,6 @@ def test_without_a_limit_the_machine_s_free_memory_counts(cgroup: Path, files: d
         (cgroup / name).write_text(text)
     physical = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     assert 0 < memory.free_bytes(CPU) <= int(physical.split()[1]) << 10
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-    ],
-    ids=["cuda", "cpu", "another"],
-)
-def test_errors_of_memory_are_told_from_others(error: RuntimeError, expected: bool) -> None:
-    assert memory.is_out_of_memory(error) is expected
-
-
-def test_the_cpu_s_own_error_is_recognized() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(1 << 60)
-    assert memory.is_out_of_memory(caught.value)
 
 
 def test_saved_tensors_are_those_that_the_backward_pass_needs() -> None:

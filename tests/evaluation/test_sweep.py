@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective
 from landscape.compute import memory
-from landscape.errors import TaskError, UsageError
+from landscape.errors import OutOfMemory, UsageError
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.losses import as_loss
@@ -385,7 +385,7 @@ class TestMemory:
         assert np.allclose(sweep.evaluate(plane, POINTS), plain, rtol=1e-5)
         assert sweep.settings.samples == 21
         tight.limit = 0
-        with pytest.raises(TaskError, match="one sample alone does not fit"):
+        with pytest.raises(OutOfMemory, match="one sample alone does not fit"):
             sweep.evaluate(plane, POINTS)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from landscape import Objective
 from landscape.compute import budget
 from landscape.data.batches import Batch
-from landscape.errors import TaskError
+from landscape.errors import OutOfMemory
 from landscape.objective.micro_batch import seconds_per_gradient
 
 Data = tuple[Tensor, Tensor]
@@ -41,7 +41,7 @@ def test_one_sample_that_does_not_fit_is_an_error(classification: Data) -> None:
     def never(batch: Batch) -> Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    with pytest.raises(TaskError, match="one sample alone does not fit"):
+    with pytest.raises(OutOfMemory, match="one sample alone does not fit"):
         objective.accumulate(never)
 
 

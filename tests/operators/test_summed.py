@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Density, Objective, session
 from landscape.compute.strategy import Hvp, ProductKey, ProductSettings, Strategy, StrategyCache
-from landscape.errors import TaskError
+from landscape.errors import OutOfMemory, TaskError
 from landscape.operators import HessianOperator
 
 Data = tuple[Tensor, Tensor]
@@ -104,7 +104,7 @@ class TestOutOfMemory:
 
     def test_one_sample_that_does_not_fit_is_said(self, classification: Data, block: Tensor, small: Any) -> None:
         small(1, 0)
-        with pytest.raises(TaskError, match="one sample alone"):
+        with pytest.raises(OutOfMemory, match="one sample alone"):
             HessianOperator(objective_of(tanh_net(), [classification], "loop")) @ block
 
     def test_kept_graphs_are_let_go_first(

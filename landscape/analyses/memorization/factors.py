@@ -61,7 +61,7 @@ def read_factors(analysis: KroneckerAnalysis, objective: Objective, output: Path
     if not sidecar.exists():
         return None
     try:
-        arrays, _ = load_arrays(sidecar)
+        arrays, _ = load_arrays(sidecar, "sidecar")
     except OutputError:
         return None
     identity, loss = arrays.pop("identity", None), arrays.pop("loss", None)

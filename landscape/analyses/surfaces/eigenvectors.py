@@ -52,7 +52,7 @@ def load_stored_eigenvectors(
     enough = parts.get("k", 0) >= count and parts.get("tol", 1.0) <= Eig().tol
     wanted = parts.get("operator") == "hessian" and parts.get("which") == "largest" and enough
     try:
-        arrays, about = load_arrays(sidecar)
+        arrays, about = load_arrays(sidecar, "sidecar")
     except OutputError:
         return None
     fits = about.get("fingerprint") == attributes.get("fingerprint") and attributes.get("status") == "complete"

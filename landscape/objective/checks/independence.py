@@ -13,8 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from landscape.compute import memory
 from landscape.compute.budget import room
+from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
 from landscape.objective.checks.check import Check, Outcome, Trial
@@ -113,7 +113,7 @@ def _relative_gap(total: Total, some: Sequence[Batch], others: Sequence[Batch]) 
     try:
         losses, other = [float(total(batch)) for batch in some], [float(total(batch)) for batch in others]
     except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return None  # the measurement will split the batch, or say that it does not fit
     gap, scale = abs(sum(losses) - sum(other)), max(sum(map(abs, losses)), sum(map(abs, other)))
