@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from landscape.errors import UsageError, listing
+from landscape.errors import OutputError, UsageError, listing
 from landscape.storage import paths
 
 
@@ -42,8 +43,8 @@ def find_targets(checkpoints: Sequence[Path], output: str | None, kind: str = ""
         fix = f"-o {Path(output).stem}{paths.RESULTS}"
         raise UsageError(f"-o {output} would hold results, not a checkpoint", fix=fix)
     files = [paths.results_file(checkpoint, kind) for checkpoint in checkpoints]
-    if output is not None and (Path(output).is_dir() or output.endswith("/")):
-        Path(output).mkdir(parents=True, exist_ok=True)
+    if output is not None and (os.path.isdir(output) or output.endswith("/")):
+        _make_folder(Path(output))
         files = [Path(output) / file.name for file in files]
     elif output is not None:
         files = [Path(output)] * len(checkpoints)
@@ -53,6 +54,13 @@ def find_targets(checkpoints: Sequence[Path], output: str | None, kind: str = ""
             fix=f"a folder for all: -o {output}/" if output else "measure them one by one with -o",
         )
     return [Target(checkpoint, file) for checkpoint, file in zip(checkpoints, files, strict=True)]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made: {error.strerror}", fix="another -o FOLDER/") from error
 
 
 def _is_number(text: str) -> bool:

@@ -13,6 +13,9 @@ from landscape.errors import OutputError, UsageError
 from landscape.gates.entry import Entry, Run
 from landscape.gates.metric import Reading, current_name
 from landscape.gates.policy import ComparisonKind
+from landscape.storage import paths
+from landscape.storage.atomic_files import replace_file
+from landscape.storage.drafts import remove_stale_drafts
 
 BASELINE_SCHEMA = 1
 BASELINE_DIGITS = 8  # significant: more than float32 has, and few enough to read
@@ -64,10 +67,9 @@ def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
     """Replaces the file as a whole or not at all; raises OutputError if it cannot be written, or holds no baseline."""
-    from landscape.storage.atomic_files import replace_file
-
     if path.exists():
         read_baseline(path)  # raises if it is no baseline, so that no other file is overwritten
+    remove_stale_drafts(path.parent, paths.drafts_of(path))
     replace_file(path, ("\n".join(_lines(baseline)) + "\n").encode())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from landscape.errors import OutputError
 from landscape.storage import paths
+from landscape.storage.drafts import remove_stale_drafts
 
 
 def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
@@ -21,7 +22,7 @@ def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
 
     Raises OutputError if the file cannot be written.
     """
-    path = path.resolve()  # a link stays a link
+    path = resolve(path)  # a link stays a link
     temporary = paths.temporary_file(path)
     try:
         with temporary.open("wb") as file:
@@ -43,9 +44,23 @@ def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
         raise
 
 
+def resolve(path: Path) -> Path:
+    """The path without links; raises OutputError for links in a circle, and for names that no file can have."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{path} cannot be written: {getattr(error, 'strerror', error)}", fix="write elsewhere with -o FILE"
+        ) from error
+    return path.resolve()
+
+
 @contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that is removed afterwards; an OSError in the block is raised as OutputError."""
+    remove_stale_drafts(target.parent, paths.drafts_of(target))
     folder = paths.temporary_file(target)
     try:
         folder.mkdir()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from landscape.errors import OutputError
 from landscape.storage import paths
+from landscape.storage.drafts import remove_stale_drafts
+from landscape.storage.isolation import special_file
+from landscape.storage.processes import boot_id, start_time
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # another one after each start of the machine (Linux)
+MAX_LOCK_BYTES = 4096  # of a signature, which has about a hundred and fifty
 
 
 @contextmanager
@@ -28,6 +32,7 @@ def hold_lock(output: Path) -> Iterator[None]:
         _remove_stale(lock, output)
         if not _create(lock, signature):  # another process was faster
             _remove_stale(lock, output)
+    remove_stale_drafts(lock.parent, paths.drafts_of_results(output))
     try:
         yield
     finally:
@@ -37,24 +42,25 @@ def hold_lock(output: Path) -> Iterator[None]:
 
 def _signature() -> dict[str, str | int]:
     pid = os.getpid()
-    return {"pid": pid, "host": platform.node(), "boot": _boot_id(), "started": _start_time(pid)}
+    return {"pid": pid, "host": platform.node(), "boot": boot_id(), "started": start_time(pid)}
 
 
 def _create(lock: Path, content: str) -> bool:
     """Makes the lock with its content in one step; returns False if there is one already."""
     own = paths.own_lock_file(lock)
     try:
+        own.unlink(missing_ok=True)  # of a killed process that had this one's number
         own.write_text(content)
         os.link(own, lock)
     except FileExistsError:
         return False
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OutputError(
-            f"nothing can be written into {lock.parent}: {error.strerror}",
+            f"nothing can be written into {lock.parent}: {getattr(error, 'strerror', error)}",
             fix="make that folder, or write elsewhere with -o FILE",
         ) from error
     finally:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             own.unlink(missing_ok=True)
     return True
 
@@ -64,30 +70,43 @@ def _remove_stale(lock: Path, output: Path) -> None:
     content = _content(lock)
     _require_stale(content, lock, output)
     stale = paths.stale_lock_file(lock)
-    with suppress(FileNotFoundError):
+    try:
         lock.rename(stale)  # of several processes that do this only one moves the lock whose content it has read
         if _content(stale) != content:
             stale.rename(lock)
             raise OutputError(f"{output} is being written by another process", fix="wait for it")
         stale.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unusable(lock, f"cannot be removed: {error.strerror}") from error
 
 
 def _content(lock: Path) -> str:
+    """The text of a lock, "" without one; raises OutputError for a pipe, a device or a directory in its place."""
     try:
-        return lock.read_text()
+        mode = lock.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise _unusable(lock, f"is {special_file(mode)}, not the lock of a process")
+        if stat.S_ISLNK(mode):  # landscape makes none, and opening it might wait for ever
+            return ""
+        with lock.open("rb") as file:
+            return file.read(MAX_LOCK_BYTES).decode(errors="replace")
     except OSError:
         return ""
 
 
+def _unusable(lock: Path, why: str) -> OutputError:
+    return OutputError(f"{lock} {why}", fix="delete it")
+
+
 def _require_stale(content: str, lock: Path, output: Path) -> None:
     """Raises OutputError if the process that signed the lock may still run."""
-    try:
-        holder = json.loads(content)
-        pid, host, started = int(holder["pid"]), holder["host"], holder["started"]
-        boot = holder.get("boot", _boot_id())  # earlier versions did not sign with it
-    except (ValueError, KeyError, TypeError, AttributeError):
+    signature = _parse_signature(content)
+    if signature is None:
         return  # landscape signs its locks
-    if host == platform.node() and (boot != _boot_id() or _start_time(pid) != started):
+    pid, host, started, boot = signature
+    if host == platform.node() and (boot != boot_id() or start_time(pid) != started):
         return
     raise OutputError(
         f"{output} is being written by process {pid} on {host}",
@@ -95,31 +114,13 @@ def _require_stale(content: str, lock: Path, output: Path) -> None:
     )
 
 
-def _boot_id() -> str:
-    """The identity of this start of the machine, after which process numbers repeat; "" on systems other than Linux."""
+def _parse_signature(content: str) -> tuple[int, str, str, str] | None:
+    """The process, the host, the start time and the boot in a lock; None if landscape did not sign it."""
     try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _start_time(pid: int) -> str:
-    """The kernel's ticks from the start of the machine to that of the process; "" if the process has ended.
-
-    "alive" on systems without /proc.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return fields[19]  # field 22 of proc(5): starttime
-    except OSError:
-        return "alive" if _is_alive(pid) else ""
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        holder = json.loads(content)
+        pid, host, started = holder["pid"], holder["host"], holder["started"]
+        boot = holder.get("boot", boot_id())  # earlier versions did not sign with it
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    texts = all(isinstance(text, str) for text in (host, started, boot))
+    return (pid, host, started, boot) if texts and type(pid) is int and pid > 0 else None

@@ -27,6 +27,8 @@ BASELINE = "landscape-baseline.json"
 PICTURES = (".png", ".pdf", ".svg")
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of checkpoints, which users write
 
+COMPANIONS = r"[a-z-]+\.(?:partial|png|pdf|svg|vts|csv)|(?:eig|factors|edited|undo)(?:\.safetensors)?"  # of results
+
 MARK = "landscape_schema"  # attribute of results files, and entry of the metadata of snapshots and sidecars
 EDIT_KEY, UNDO_KEY = "landscape_edit", "landscape_undo"  # entries of the metadata of edited checkpoints and undo files
 PICTURE_MARK = "landscape run "  # begins the description inside every picture
@@ -118,6 +120,17 @@ def stale_lock_file(lock: Path) -> Path:
 def temporary_file(path: Path) -> Path:
     """The draft of a file or directory, beside its place."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def drafts_of(path: Path) -> re.Pattern[str]:
+    """The names of the drafts of one file, with the number of the process as a group."""
+    return re.compile(rf"\.{re.escape(path.name)}\.(\d{{1,10}})\.tmp")
+
+
+def drafts_of_results(results: Path) -> re.Pattern[str]:
+    """The names of the drafts of a results file and of its companions, with the number of the process as a group."""
+    names = rf"{re.escape(results.name)}|{re.escape(stem(results))}\.(?:{COMPANIONS})"
+    return re.compile(rf"\.(?:{names})\.(\d{{1,10}})\.tmp")
 
 
 def older_version(path: Path) -> Path:

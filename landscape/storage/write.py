@@ -17,7 +17,7 @@ import numpy as np
 from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described_fields, dimensions
 from landscape.storage import paths, provenance
-from landscape.storage.atomic_files import replace_file
+from landscape.storage.atomic_files import replace_file, resolve
 from landscape.storage.isolation import is_written_here, remember_written, require_regular, run_isolated
 from landscape.storage.paths import MARK
 from landscape.storage.read import open_results, read_results
@@ -57,7 +57,7 @@ def write_results(path: Path, group: str, record: Any, attributes: Mapping[str, 
 def require_results_file(path: Path) -> None:
     """Raises OutputError if there is a file at the path that is not a results file, or a damaged one."""
     require_regular(path)
-    if not path.exists():
+    if not resolve(path).exists():
         return
     if paths.file_kind_by_content(path) != "results":
         raise OutputError(f"{path} exists and was not written by landscape", fix="write elsewhere with -o FILE")

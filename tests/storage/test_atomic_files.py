@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from landscape.errors import OutputError
-from landscape.storage.atomic_files import draft_folder, move_files, move_folder, replace_file, write_new_file
+from landscape.storage.atomic_files import (
+    draft_folder,
+    move_files,
+    move_folder,
+    replace_file,
+    resolve,
+    write_new_file,
+)
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,3 +87,16 @@ def test_a_folder_replaces_an_older_one_or_leaves_it(tmp_path: Path, monkeypatch
 
 def full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("make", ["circle", "long"])
+def test_links_in_a_circle_and_names_that_no_file_can_have_are_said(tmp_path: Path, make: str) -> None:
+    path = tmp_path / ("a" if make == "circle" else "a" * 5000)
+    if make == "circle":
+        path.symlink_to("b")
+        (tmp_path / "b").symlink_to("a")
+    words = "symbolic links|name too long"
+    with pytest.raises(OutputError, match=rf"a cannot be written: .*(?i:{words})\n.*elsewhere with -o FILE"):
+        replace_file(path, b"content")
+    with pytest.raises(OutputError, match=rf"a cannot be written: .*(?i:{words})"):
+        resolve(path)

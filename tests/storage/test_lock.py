@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -47,13 +48,64 @@ class TestLock:
             pass
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"\xff\xfe" * 20,
+            b"[" * 100_000,
+            b'{"pid": ' + b"9" * 5000 + b', "host": "a", "started": "1"}',
+            b'{"pid": 1e999, "host": "HOST", "started": "1"}',
+            b'{"pid": 99999999999, "host": "HOST", "started": "1"}',
+            b'{"pid": -1, "host": "HOST", "started": "1"}',
+            b'{"pid": true, "host": "HOST", "started": "1"}',
+            b'{"pid": "1", "host": ["HOST"], "started": {}}',
+            b'{"pid": null}',
+            b"null",
+            b'{"pid": 1, "host": "ho',
+        ],
+        ids=lambda content: repr(content[:30]),
+    )
+    def test_a_damaged_lock_is_nobody_s(self, tmp_path: Path, content: bytes) -> None:
+        output = tmp_path / "a.landscape.h5"
+        (tmp_path / f".{output.name}.lock").write_bytes(content.replace(b"HOST", platform.node().encode()))
+        with hold_lock(output):
+            pass
+        assert not list(tmp_path.iterdir())
+
+    def test_a_huge_file_in_its_place_is_not_read(self, tmp_path: Path) -> None:
+        output = tmp_path / "a.landscape.h5"
+        lock = tmp_path / f".{output.name}.lock"
+        lock.touch()
+        os.truncate(lock, 1 << 40)
+        with hold_lock(output):
+            pass
+        assert not list(tmp_path.iterdir())
+
+    def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
+        output = tmp_path / "a.landscape.h5"
+        for target in ("/dev/zero", "nothing", f".{output.name}.lock"):
+            (tmp_path / f".{output.name}.lock").symlink_to(target)
+            with hold_lock(output):
+                pass
+            assert not list(tmp_path.iterdir())
+
+    def test_a_pipe_or_a_directory_in_its_place_is_called_by_its_name(self, tmp_path: Path) -> None:
+        output = tmp_path / "a.landscape.h5"
+        lock = tmp_path / f".{output.name}.lock"
+        for words, make, remove in (("a pipe", os.mkfifo, os.unlink), ("a directory", os.mkdir, os.rmdir)):
+            make(lock)
+            with pytest.raises(OutputError, match=f"lock is {words}, not the lock of a process\n.*delete it"):
+                hold_lock(output).__enter__()
+            assert list(tmp_path.iterdir()) == [lock]
+            remove(lock)
+
     @pytest.mark.parametrize("known", [True, False], ids=["signed-with-the-boot", "of-an-earlier-version"])
     def test_a_lock_from_before_a_restart_of_the_machine_is_taken_over(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
     ) -> None:
         """After a restart another process may have the same number, started at the same tick."""
         output, boot = tmp_path / "a.landscape.h5", tmp_path / "boot_id"
-        monkeypatch.setattr("landscape.storage.lock.BOOT_ID", boot)
+        monkeypatch.setattr("landscape.storage.processes.BOOT_ID", boot)
         boot.write_text("monday\n")
         with hold_lock(output):
             signed = json.loads((tmp_path / f".{output.name}.lock").read_text())

@@ -19,6 +19,7 @@ from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY
 from landscape.errors import CheckpointError, listing
 from landscape.storage import paths
+from landscape.storage.safetensors_order import sorted_metadata
 
 CHECKPOINT_KINDS = (None, "edited checkpoint", "undo file")  # kinds of files that belong to a checkpoint
 Pieces = Iterable[bytes | memoryview]
@@ -75,7 +76,8 @@ def conversion_layout(
             f"{contents.path} holds {listing(odd)}, which safetensors cannot", fix="save such tensors in another dtype"
         )
     about = {paths.EDIT_KEY: checkpoint.sha256} | ({SPEC_KEY: checkpoint.spec.to_json()} if checkpoint.spec else {})
-    content = save({name: values.get(name, tensor).contiguous().clone() for name, tensor in state.items()}, about)
+    tensors = {name: values.get(name, tensor).contiguous().clone() for name, tensor in state.items()}
+    content = b"".join(sorted_metadata(save(tensors, about)))
     begins = {name: begin for name, (begin, _) in safetensors_format.tensor_ranges(io.BytesIO(content)).items()}
     # a storage is in the new file if an unchanged tensor is all of it, in the order of its rows
     whole = {
