@@ -101,11 +101,21 @@ def xtrace_values(state: TraceState) -> np.ndarray:
     return values
 
 
+def half_width_factor(name: str, values: int) -> float:
+    """Half-width of the 95 % interval in standard errors, Student's t, of the mean of so many values.
+
+    An estimate may stop as soon as its interval is narrow, from `MIN_VALUES` on, and stops early where the spread of
+    the first values happens to be small. So the degrees of freedom stay those of the first values, as in Stein's
+    (1945) two-stage interval.
+    """
+    return float(student.ppf((1 + CONFIDENCE) / 2, min(values, MIN_VALUES[name]) - 1))
+
+
 def _estimate(name: str, values: np.ndarray, products: int) -> list[TraceEstimate]:
     """The mean of the values with Student's interval; nothing for fewer than two values."""
     count = len(values)
     if count < 2:
         return []
     error = float(values.std(ddof=1) / np.sqrt(count)) * (XTRACE_ERROR_FACTOR if name == "xtrace" else 1.0)
-    half = float(student.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+    half = half_width_factor(name, count) * error
     return [TraceEstimate(name, float(values.mean()), error, half, products, count >= MIN_VALUES[name], values)]

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
 
-from landscape.algorithms.estimators.averaging import CONFIDENCE
 from landscape.algorithms.estimators.trace.estimates import (
     MIN_VALUES,
     XTRACE_ERROR_FACTOR,
     goal_reached,
+    half_width_factor,
     trace_estimates,
 )
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState
@@ -24,7 +23,6 @@ PROBES_PER_PASS = 8  # columns that share a pass over the data
 DECAY_PRIOR = 0.5  # p of spread ~ s^-p before any round of sketching
 DECAY_PRIOR_WEIGHT = 0.25  # against rounds of sketching: a doubling of s weighs 0.24
 MAX_DECAY = 4.0
-FORECAST_FREEDOM = 30  # degrees of freedom of the quantile in forecasts
 
 
 @dataclass(frozen=True)
@@ -103,22 +101,23 @@ def _others_are_due(counts: TraceCounts, goal: TraceGoal, left: int) -> bool:
 def forecast(state: TraceState, goal: TraceGoal) -> Forecast:
     """The cheapest way to the goal after at least one round of sketching, or of other probes.
 
-    m other probes reach the half-width w when m = (t spread / w)^2. They leave the spread as it is; sketching lowers it
-    as s^-p. XTrace arrives when m(s) = s, after 2 s products. Hutch++ takes 2 s + m(s) products, which is least at
-    s^(2p + 1) = p m s^2p.
+    m other probes reach the half-width w when m = (t spread / w)^2, with t the `half_width_factor`. They leave the
+    spread as it is; sketching lowers it as s^-p. XTrace arrives when m(s) = s, after 2 s products. Hutch++ takes
+    2 s + m(s) products, which is least at s^(2p + 1) = p m s^2p.
     """
     values = state.values if len(state.values) else state.quadratics
     value = next(estimate.value for estimate in reversed(trace_estimates(state))) if len(values) > 1 else 0.0
     width = goal.rtol * abs(value) or np.finfo(float).tiny
-    quantile = student.ppf((1 + CONFIDENCE) / 2, FORECAST_FREEDOM)
+    factor = half_width_factor("hutch++", MIN_VALUES["hutch++"])
     if len(state.values):
-        others = (quantile * state.values.std(ddof=1) / width) ** 2
+        others = (factor * state.values.std(ddof=1) / width) ** 2
         return Forecast("probe", max(others - len(state.values), 1.0))
     sketched, spread = state.history[-1]
-    others = (quantile * spread / width) ** 2
+    others = (factor * spread / width) ** 2
     power = fit_decay(state.history)
     constant = others * sketched ** (2 * power)
-    xtrace = 2 * max((XTRACE_ERROR_FACTOR**2 * constant) ** (1 / (2 * power + 1)) - sketched, 0.0)
+    xtrace_factor = XTRACE_ERROR_FACTOR * half_width_factor("xtrace", MIN_VALUES["xtrace"]) / factor
+    xtrace = 2 * max((xtrace_factor**2 * constant) ** (1 / (2 * power + 1)) - sketched, 0.0)
     optimum = max((power * constant) ** (1 / (2 * power + 1)), sketched)
     hutchpp = 2 * (optimum - sketched) + constant / optimum ** (2 * power)
     if goal.method == "xtrace":

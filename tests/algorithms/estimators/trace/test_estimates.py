@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from oracles.dense import symmetric
+from scipy.stats import t as student
 from trace_runs import DECAYING, INDEFINITE, OUTLIERS, SPACE, run_trace
 
 from landscape.algorithms.estimators.trace.estimates import (
     MIN_VALUES,
     block_traces,
+    half_width_factor,
     preferred_estimate,
     trace_estimates,
     xtrace_values,
@@ -98,3 +100,12 @@ def test_readings_have_enough_values_only_from_the_least_numbers_on() -> None:
         for reading in trace_estimates(state):
             count = {"hutchinson": state.sketched, "xtrace": state.sketched}[reading.estimator]
             assert reading.enough == (count >= MIN_VALUES[reading.estimator])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "freedom"), [("hutch++", 5, 4), ("hutch++", 10, 9), ("hutchinson", 500, 9), ("xtrace", 40, 15)]
+)
+def test_degrees_of_freedom_stay_those_of_the_first_values_that_may_end_a_run(
+    name: str, values: int, freedom: int
+) -> None:
+    assert half_width_factor(name, values) == pytest.approx(student.ppf(0.975, freedom))
