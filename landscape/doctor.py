@@ -12,19 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape import seeds
 from landscape.compute import memory
 from landscape.errors import LandscapeError, listing
+from landscape.evaluation.per_sample.gradients import sample_gradients
+from landscape.evaluation.per_sample.outcomes import require_separate_samples
+from landscape.evaluation.points import values_and_gradients
+from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
-from landscape.operators import operator
+from landscape.objective.checks.closing import Measured, begin, check_afterwards
 from landscape.storage import provenance
 from landscape.storage.atomic_files import replace_file
 from landscape.storage.paths import trial_file
 
 SAFE_TORCH = (2, 10)  # the oldest torch without a known way to run code from a file read as data (CVE-2026-24747)
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # of differences, relative to theta: one of them avoids both kinks and rounding
-MAX_GAP = 1e-6  # relative, between a second derivative and differences of the gradient, in float64
-MAX_USER_GAP = 1e-2  # the same for a user's model: it may compute parts in float32, as normalizations do
+MAX_GAP = 1e-6  # relative, between derivatives and differences of small nets in float64
+MAX_WAY_GAP = 1e-4  # relative, between two ways to compute the same: a model may compute parts in float32
+PERTURBATION = 1e-2  # of the weights, for points beside the checkpoint
 CHECKED_SAMPLES = 8
 OPTIONAL_PACKAGES = ("transformers", "safetensors", "xarray", "curvlinops-for-pytorch")
 
@@ -45,9 +48,9 @@ def diagnose(folder: Path, make: Callable[[], Objective] | None = None) -> Itera
     yield check_device()
     yield check_writing(folder)
     for name, build in MODELS.items():
-        yield check_derivatives(name, lambda build=build: _toy_objective(*build()), MAX_GAP)  # type: ignore[misc]
+        yield check_derivatives(name, lambda build=build: _toy_objective(*build()))  # type: ignore[misc]
     if make:
-        yield check_derivatives("your model", make, MAX_USER_GAP)
+        yield from check_model(make)
 
 
 def check_versions() -> Check:
@@ -91,44 +94,81 @@ def check_writing(folder: Path) -> Check:
     return Check("writing", passed, f"{folder}: HDF5 written, renamed and read", "write elsewhere with -o FILE")
 
 
-def check_derivatives(name: str, make: Callable[[], Objective], tolerance: float) -> Check:
-    """Whether a Hessian-vector product is the difference quotient of the gradient, in float64.
-
-    `make` returns the objective; they may differ by `tolerance`, relative.
-    """
+def check_derivatives(name: str, make: Callable[[], Objective]) -> Check:
+    """Whether the derivatives of a small net are those of its loss, by differences in float64."""
     try:
         objective = make().first(CHECKED_SAMPLES)
+        measured = Measured(objective, begin(objective))
+        gap = max(measured.errors.gradient, measured.errors.product or 0.0)
     except LandscapeError as error:
-        return Check(name, False, error.what, error.fix)
+        return Check(f"derivatives of {name}", False, error.what, error.fix)
+    found = f"they agree with differences to {gap:.1e}"
+    return Check(f"derivatives of {name}", gap <= MAX_GAP, found, "install another version of torch")
+
+
+def check_model(make: Callable[[], Objective]) -> Iterator[Check]:
+    """What the checks of a measurement find about the user's model, and whether all ways to pass through it agree."""
     try:
-        gap = _relative_gap(objective)
+        objective = make()
+        before = begin(objective)
     except LandscapeError as error:
-        return Check(f"second derivative of {name}", False, error.what, error.fix)
-    return Check(
-        f"second derivative of {name}",
-        gap <= tolerance,
-        f"agrees with differences of the gradient to {gap:.1e}",
-        "an operation has a wrong or no second derivative: --dtype float64 here was exact; "
-        "replace custom autograd functions, or leave their parameters out with --params",
+        yield Check("your model", False, error.what, error.fix)
+        return
+    findings = [*objective.checks, *check_afterwards(objective, before, differentiates=True, multiplies=True)]
+    for finding in findings:
+        passed = finding.verdict in ("holds", "noted")
+        fix = finding.fix or "--debug shows the traceback; --params leaves parameters out"
+        yield Check(f"{finding.check} of your model", passed, f"{finding.claim}: {finding.found}", fix)
+    for name, compare in WAYS.items():
+        yield check_way(name, objective.first(CHECKED_SAMPLES), compare)
+
+
+def check_way(name: str, objective: Objective, compare: Callable[[Objective], float]) -> Check:
+    """Whether one way to pass through the model gives the loss, or the gradient, of a plain pass."""
+    try:
+        gap = compare(objective)
+    except LandscapeError as error:
+        return Check(name, True, f"not possible for this model: {error.what}")
+    fix = "make samples and passes independent of each other; tell us about the model"
+    return Check(name, gap <= MAX_WAY_GAP, f"agree with a plain pass to {gap:.1e}", fix)
+
+
+def _compare_points(objective: Objective) -> float:
+    """The gap of losses and gradients at two points that share a pass."""
+    thetas = torch.stack([objective.theta, objective.theta * (1 + PERTURBATION)], dim=1)
+    losses, gradients = values_and_gradients(objective, thetas)
+    pairs = [objective.value_and_gradient(column) for column in thetas.T]
+    return max(
+        _gap(losses, torch.stack([loss for loss, _ in pairs])),
+        _gap(gradients, torch.stack([gradient for _, gradient in pairs], dim=1)),
     )
 
 
-def _relative_gap(objective: Objective) -> float:
-    """The relative difference of H v and (g(theta + h v) - g(theta - h v)) / 2h for a random v, at the best step h."""
+def _compare_copy(objective: Objective) -> float:
+    """The gap of the loss at a point that a moving copy of the model reaches, as surfaces use it."""
+    direction = objective.theta * PERTURBATION
+    loss = Sweep(objective).evaluate(Plane((direction,)), [[1.0]])[0, 0]
+    return _gap(torch.tensor([loss]), objective.value(objective.theta + direction)[None])
 
-    theta = objective.theta
-    direction = seeds.normal(theta.numel(), theta, 0, "doctor")
-    direction = direction / torch.linalg.vector_norm(direction) * max(1.0, float(torch.linalg.vector_norm(theta)))
-    product = operator("hessian", objective).matmat(direction[:, None])[:, 0]
 
-    def difference(step: float) -> Tensor:
-        """The difference quotient of the gradient along the direction, `(P,)`."""
-        change = step * direction
-        return (objective.gradient(theta + change) - objective.gradient(theta - change)) / (2 * step)
+def _compare_samples(objective: Objective) -> float:
+    """The gap between the gradient and the sum of the samples' own gradients."""
+    require_separate_samples(objective)
+    rows = [sample_gradients(objective, batch).sum(dim=0) for batch in objective.batches]
+    return _gap(torch.stack(rows).sum(dim=0) / objective.count, objective.gradient())
 
-    scale = float(torch.linalg.vector_norm(product)) or 1.0
-    gaps = [float(torch.linalg.vector_norm(difference(step) - product)) / scale for step in STEPS]
-    return min(gaps)
+
+def _gap(one: Tensor, other: Tensor) -> float:
+    """The relative difference of two tensors."""
+    scale = float(torch.linalg.vector_norm(other.double())) or 1.0
+    return float(torch.linalg.vector_norm((one - other).double())) / scale
+
+
+WAYS: dict[str, Callable[[Objective], float]] = {
+    "several points in one pass": _compare_points,
+    "a copy that moves": _compare_copy,
+    "samples one by one": _compare_samples,
+}
 
 
 def _toy_objective(model: nn.Module, inputs: Tensor) -> Objective:

@@ -24,11 +24,15 @@ def test_all_is_well_here(tmp_path: Path) -> None:
         "versions",
         "device",
         "writing",
-        "second derivative of linear layers",
-        "second derivative of convolution",
-        "second derivative of normalization",
-        "second derivative of attention",
-        "second derivative of your model",
+        "derivatives of linear layers",
+        "derivatives of convolution",
+        "derivatives of normalization",
+        "derivatives of attention",
+        *(f"{name} of your model" for name in ("purity", "modes", "leaves", "gradient", "independence")),
+        *(f"{name} of your model" for name in ("repetition", "slope", "curvature")),
+        "several points in one pass",
+        "a copy that moves",
+        "samples one by one",
     ]
     assert list(tmp_path.iterdir()) == []
     assert doctor.summary(checks) == "all well"
@@ -83,7 +87,10 @@ class Custom(nn.Module):
 
 @pytest.mark.parametrize(
     ("function", "found"),
-    [(WrongSecond, "agrees with differences of the gradient to [0-9.]+e-0[01]"), (OnlyOnce, "no second derivative")],
+    [
+        (WrongSecond, "second derivative is not that of the gradient.*0.[0-9]+"),
+        (OnlyOnce, "fails on a batch.*used in the graph"),
+    ],
     ids=["wrong", "once"],
 )
 def test_a_second_derivative_that_is_wrong_or_missing_is_found(
@@ -92,13 +99,13 @@ def test_a_second_derivative_that_is_wrong_or_missing_is_found(
     def make() -> landscape.Objective:
         return landscape.Objective(Custom(function), (torch.ones(5, 4), torch.arange(5) % 2), dtype="float64")
 
-    check = doctor.check_derivatives("your model", make, doctor.MAX_USER_GAP)
-    assert not check.passed
+    failed = [check for check in doctor.check_model(make) if not check.passed]
+    assert "curvature of your model" in doctor.summary(failed)
+    check = next(check for check in failed if check.name == "curvature of your model")
     assert re.search(found, check.found)
     assert "--params" in check.fix
-    assert doctor.summary([check]) == "failed: second derivative of your model"
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_a_finding(tmp_path: Path) -> None:
-    check = doctor.check_derivatives("your model", lambda: landscape.load(tmp_path / "none.pt"), doctor.MAX_USER_GAP)
+    (check,) = doctor.check_model(lambda: landscape.load(tmp_path / "none.pt"))
     assert check == Check("your model", False, f"there is no file {tmp_path}/none.pt", "check the path")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from landscape.data.batches import to_device
-from landscape.errors import listing
+from landscape.errors import LandscapeError, listing
 from landscape.network.state import changed_attributes, plain_state
 from landscape.objective.checks.check import Check, Outcome
 from landscape.objective.checks.derivatives import SAMPLES, DerivativeErrors, derivative_errors, judge
@@ -33,12 +33,13 @@ CUSTOM_FIX = (
 class Measured:
     """An objective after a measurement; `attributes` is what its model kept before it.
 
-    `differentiates` says whether the measurement took gradients.
+    `differentiates` says whether the measurement took gradients, `multiplies` whether it multiplied by the Hessian.
     """
 
     objective: Objective
     attributes: Mapping[str, Any]
     differentiates: bool = True
+    multiplies: bool = True
 
     @cached_property
     def errors(self) -> DerivativeErrors:
@@ -51,8 +52,13 @@ class Measured:
             return BatchLoss(function, objective.loss)
 
         placed = to_device(batch, objective.device, objective.dtype)
-        second = any("hessian" in key.operator for key in objective.strategies.chosen)
-        return derivative_errors(objective.function, batch_loss, objective.theta, placed, second=second)
+        measure = partial(derivative_errors, objective.function, batch_loss, objective.theta, placed)
+        if not self.multiplies:
+            return measure(second=False)
+        try:
+            return measure(second=True)
+        except LandscapeError as error:
+            return replace(measure(second=False), missing=error.what)
 
 
 def examine_repetition(measured: Measured) -> Outcome:
@@ -92,7 +98,8 @@ def examine_slope(measured: Measured) -> Outcome:
 def examine_curvature(measured: Measured) -> Outcome:
     """Compares the Hessian-vector product with differences of the gradient."""
     if not measured.differentiates or measured.errors.product is None:
-        return Outcome("not run", "no product of the Hessian was measured")
+        missing = measured.errors.missing if measured.differentiates else ""
+        return Outcome("not run", missing or "no product of the Hessian was measured")
     claim = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
     return _with_fix(judge(claim, measured.errors.product, measured.errors.limit))
 
@@ -111,10 +118,14 @@ def begin(objective: Objective) -> Mapping[str, Any]:
 
 
 def check_afterwards(
-    objective: Objective, attributes: Mapping[str, Any], *, differentiates: bool
+    objective: Objective, attributes: Mapping[str, Any], *, differentiates: bool, multiplies: bool | None = None
 ) -> tuple[Finding, ...]:
-    """What the checks after a measurement find; a check that fails itself is "not run", so that no result is lost."""
-    measured = Measured(objective, attributes, differentiates)
+    """What the checks after a measurement find; a check that fails itself is "not run", so that no result is lost.
+
+    `attributes` is what `begin` returned. Without `multiplies` the strategies tell whether there were products.
+    """
+    products = any("hessian" in key.operator for key in objective.strategies.chosen)
+    measured = Measured(objective, attributes, differentiates, products if multiplies is None else multiplies)
     with objective.precision():
         return tuple(check.finding(check.attempt(measured)) for check in CLOSING_CHECKS)
 

@@ -34,12 +34,13 @@ ROUNDING = 100  # multiples of the rounding of a difference quotient that are no
 class DerivativeErrors:
     """The relative errors of the gradient and of the Hessian-vector product, and the most that rounding explains.
 
-    `product` is None if no product was compared. `rough` says that the model does not compute in float64 throughout.
+    `product` is None if no product was compared, with the reason in `missing` if it failed. `rough` says that the model does not compute in float64 throughout.
     """
 
     gradient: float
     product: float | None
     rough: bool
+    missing: str = ""
 
     @property
     def limit(self) -> float:
@@ -73,8 +74,7 @@ class Line:
             (gradient,) = torch.autograd.grad(self.batch_loss.batch_total(point, self.batch), point, create_graph=True)
             if not gradient.requires_grad:
                 return torch.zeros_like(point)
-            (image,) = torch.autograd.grad(gradient, point, self.direction, materialize_grads=True)
-            return image
+            return torch.autograd.grad(gradient, point, self.direction)[0]
 
         with torch.enable_grad():
             return reraise_user_errors(self.batch, twice)
@@ -146,7 +146,6 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
 
 
 def _relative(gap: float, whole: float, noise: float) -> float:
-    """The gap relative to the whole; 0 where rounding explains it."""
-    if gap <= noise or gap == 0:
-        return 0.0
-    return gap / whole if whole > 0 else float("inf")
+    """The gap relative to the whole; 0 where the gap is large and rounding explains it."""
+    relative = gap / whole if whole > 0 else float("inf") * gap if gap else 0.0
+    return 0.0 if relative > MAX_ERROR and gap <= noise else relative
