@@ -99,7 +99,10 @@ def check_derivatives(name: str, make: Callable[[], Objective]) -> Check:
     try:
         objective = make().first(CHECKED_SAMPLES)
         measured = Measured(objective, begin(objective))
-        gap = max(measured.errors.gradient, measured.errors.product or 0.0)
+        errors = measured.errors
+        if errors.product is None:
+            return Check(f"derivatives of {name}", False, errors.missing, "install another version of torch")
+        gap = max(errors.gradient.value, errors.product.value)
     except LandscapeError as error:
         return Check(f"derivatives of {name}", False, error.what, error.fix)
     found = f"they agree with differences to {gap:.1e}"

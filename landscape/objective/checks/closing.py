@@ -92,7 +92,7 @@ def examine_slope(measured: Measured) -> Outcome:
     if not measured.differentiates:
         return Outcome("not run", "no gradient was measured")
     claim = "the gradient is not the derivative of the loss (an operation cuts or rewrites gradients)"
-    return _with_fix(judge(claim, measured.errors.gradient, measured.errors.limit))
+    return _with_fix(judge(claim, measured.errors.gradient))
 
 
 def examine_curvature(measured: Measured) -> Outcome:
@@ -101,7 +101,7 @@ def examine_curvature(measured: Measured) -> Outcome:
         missing = measured.errors.missing if measured.differentiates else ""
         return Outcome("not run", missing or "no product of the Hessian was measured")
     claim = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
-    return _with_fix(judge(claim, measured.errors.product, measured.errors.limit))
+    return _with_fix(judge(claim, measured.errors.product))
 
 
 CLOSING_CHECKS: tuple[Check[Measured], ...] = (

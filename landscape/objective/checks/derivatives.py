@@ -8,7 +8,7 @@ derivative, leaves the matrix symmetric: nothing but differences tells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,36 +16,44 @@ from torch import Tensor
 from landscape import seeds
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
+from landscape.network.embeddings import padding_rows
 from landscape.objective.checks.check import Outcome
 from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
 
 SAMPLES = 8  # of which the differences are taken
-# Steps relative to theta's norm, in float64: the first crosses hardly any kink of a ReLU; the later ones serve models
-# that compute parts of themselves in float32, whose rounding hides small steps.
-STEPS = (1e-7, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3)
+# Steps relative to theta's norm, in float64: the first ones cross hardly any kink of a ReLU. The rough ones serve
+# models that compute parts of themselves in float32, whose rounding hides small steps.
+STEPS, ROUGH_STEPS = (1e-7, 1e-6), (1e-8, 1e-5, 1e-4, 1e-3)
 FLOAT32_STEPS = (1e-3, 1e-2, 3e-4)  # for models that cannot compute in float64
 MAX_ERROR = 1e-3  # relative, in float64: a right derivative agrees to 1e-6
 MAX_ROUGH_ERROR = 5e-2  # the same where float32 rounding or kinks blur the differences
-ROUGH_STEP = 1e-6  # steps above this one are taken only where rounding hides the smaller ones
+SAME_ERROR = 2.0  # ratio of the errors at two steps, ten times apart, of a fault; those of rounding have a ratio of 10
 ROUNDING = 100  # multiples of the rounding of a difference quotient that are no error
 
 
 @dataclass(frozen=True)
-class DerivativeErrors:
-    """The relative errors of the gradient and of the Hessian-vector product, and the most that rounding explains.
+class RelativeError:
+    """The relative error of a derivative; `rough` says that rounding or kinks blur the differences."""
 
-    `product` is None if no product was compared, with the reason in `missing` if it failed. `rough` says that the model does not compute in float64 throughout.
-    """
-
-    gradient: float
-    product: float | None
-    rough: bool
-    missing: str = ""
+    value: float
+    rough: bool = False
 
     @property
     def limit(self) -> float:
         """The largest error that is no fault."""
         return MAX_ROUGH_ERROR if self.rough else MAX_ERROR
+
+
+@dataclass(frozen=True)
+class DerivativeErrors:
+    """The errors of the gradient and of the Hessian-vector product.
+
+    `product` is None if no product was compared, with the reason in `missing` if it failed.
+    """
+
+    gradient: RelativeError
+    product: RelativeError | None
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,21 +104,19 @@ def derivative_errors(
         line = _line(
             batch_loss(function.to(torch.float64)), theta.double(), to_device(batch, theta.device, torch.float64)
         )
-        return _errors(line, STEPS, second=second)
+        return _errors(line, (*STEPS, *ROUGH_STEPS), second=second)
     except LandscapeError:
         if theta.dtype == torch.float64:
             raise
         line = _line(batch_loss(function), theta, batch)  # parts of it are float32, whatever it is given
-        return replace(_errors(line, FLOAT32_STEPS, second=second), rough=True)
+        return _errors(line, FLOAT32_STEPS, second=second)
 
 
-def judge(claim: str, error: float | None, limit: float) -> Outcome:
+def judge(claim: str, error: RelativeError) -> Outcome:
     """The outcome for one relative error."""
-    if error is None:
-        return Outcome("not run", "no product of the Hessian was measured")
-    if error <= limit:
-        return Outcome("holds", f"relative difference {error:.1e}", error=error)
-    return Outcome("broken", f"{claim}: relative difference {error:.2g}", error=error)
+    if error.value <= error.limit:
+        return Outcome("holds", f"relative difference {error.value:.1e}", error=error.value)
+    return Outcome("broken", f"{claim}: relative difference {error.value:.2g}", error=error.value)
 
 
 def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
@@ -120,29 +126,45 @@ def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
     norm = torch.linalg.vector_norm(gradient)
     along = gradient / norm if bool(norm > 0) and bool(norm.isfinite()) else torch.zeros_like(gradient)
     direction = noise / torch.linalg.vector_norm(noise) + along
+    rows = batch_loss.space.unflatten(direction)
+    for name, row in padding_rows(batch_loss.model).items():
+        if name in rows:  # torch gives it no gradient by definition
+            rows[name][row] = 0
     scale = max(1.0, float(torch.linalg.vector_norm(theta)))
     return Line(batch_loss, theta, batch, direction / torch.linalg.vector_norm(direction) * scale)
 
 
 def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:
-    """The smallest errors over the steps; later steps are taken only where earlier ones disagree."""
+    """The errors over the steps; later steps are taken only where the first ones are blurred."""
     product = line.product() if second else None
-    gradient_error, product_error = float("inf"), float("inf") if second else None
-    rough = False
+    gradient_gaps: list[float] = []
+    product_gaps: list[float] = []
     for step in steps:
         difference, slope, change, size = line.quotients(step)
         noise = ROUNDING * torch.finfo(line.theta.dtype).eps / step
-        gradient_error = min(
-            gradient_error, _relative(abs(difference - slope), max(abs(difference), abs(slope)), noise * size)
-        )
-        if product is not None and product_error is not None:
+        gradient_gaps.append(_relative(abs(difference - slope), max(abs(difference), abs(slope)), noise * size))
+        if product is not None:
             gap = float(torch.linalg.vector_norm(change - product))
             whole = max(float(torch.linalg.vector_norm(change)), float(torch.linalg.vector_norm(product)))
-            product_error = min(product_error, _relative(gap, whole, noise * abs(slope)))
-        rough = step > ROUGH_STEP
-        if max(gradient_error, product_error or 0.0) <= (MAX_ROUGH_ERROR if rough else MAX_ERROR):
+            product_gaps.append(_relative(gap, whole, noise * abs(slope)))
+        errors = [_settle(gaps, steps) for gaps in (gradient_gaps, product_gaps) if gaps]
+        if all(error is not None for error in errors):
             break
-    return DerivativeErrors(gradient_error, product_error, rough)
+    return DerivativeErrors(
+        _settle(gradient_gaps, steps) or RelativeError(min(gradient_gaps), rough=True),
+        (_settle(product_gaps, steps) or RelativeError(min(product_gaps), rough=True)) if product_gaps else None,
+    )
+
+
+def _settle(gaps: list[float], steps: tuple[float, ...]) -> RelativeError | None:
+    """The error as soon as the steps so far tell it: one step agrees, or two of them disagree alike; else None."""
+    sharp = gaps[: len(STEPS)] if steps[: len(STEPS)] == STEPS else []
+    if sharp and min(sharp) <= MAX_ERROR:
+        return RelativeError(min(sharp))
+    if len(sharp) == len(STEPS) and max(sharp) <= SAME_ERROR * min(sharp):
+        return RelativeError(min(sharp))
+    rough = min(gaps[len(sharp) :], default=float("inf"))
+    return RelativeError(rough, rough=True) if rough <= MAX_ROUGH_ERROR else None
 
 
 def _relative(gap: float, whole: float, noise: float) -> float:

@@ -6,7 +6,7 @@ that it draws begin at one seed in each pass, so that the loss is a function of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
@@ -15,11 +15,13 @@ from torch import Tensor
 from landscape.compute.random_state import begin_at_seed, global_states
 from landscape.data.batches import leaves
 from landscape.errors import TaskError, listing
+from landscape.network.scope import Resident, Scope
+from landscape.network.state import Attribute, changed_attributes, plain_state, reset_attributes
 from landscape.network.wrappers import same_values
 from landscape.objective.checks.check import Check, ModelTrial, Outcome
+from landscape.objective.model_function import ModelFunction
 
 SEEDS = 64  # tried for a model that draws random numbers: a layer that is dropped at 2 % shows at 3 of 4 models
-FIX = "make the forward pass deterministic in eval mode, without changes of the module"
 
 
 def examine_purity(trial: ModelTrial) -> Outcome:
@@ -29,30 +31,48 @@ def examine_purity(trial: ModelTrial) -> Outcome:
     """
     function, theta = trial.function, trial.theta.clone()
     fixed = {name: tensor.clone() for name, tensor in function.fixed.items()}
-    before = global_states()
+    states, attributes = global_states(), plain_state(function.module)
     try:
-        with torch.enable_grad():  # a model may differentiate in its inputs
-            replace(function, fixed=fixed).output(theta, trial.fresh_batch())
+        reassigned = _pass_and_look(replace(function, fixed=fixed), theta, trial)
     except Exception as error:  # the next pass of the user's model raises it again, and says what it was given
         return Outcome("not run", f"the model fails: {type(error).__name__}")
-    drawn = [name for name, state in global_states().items() if before.get(name, state) != state]
+    drawn = [name for name, state in global_states().items() if states.get(name, state) != state]
     _require_unchanged_parameters(trial, theta, fixed)
     buffers = [name for name, _ in function.module.named_buffers() if name in fixed]
     written = frozenset(name for name in buffers if not same_values(fixed[name], function.fixed[name]))
-    changed = replace(function, written=written, draws_numbers=bool(drawn))
     if drawn:
         _require_output_without_chance(replace(trial, function=replace(function, written=written)), drawn)
-    notes = [*_note_on_buffers(written), *_note_on_draws(drawn)]
+    kept = changed_attributes(function.module, attributes)
+    if kept:
+        _require_output_without_memory(replace(trial, function=replace(function, written=written)), kept, attributes)
+    notes = [*_note_on_buffers({*written, *reassigned}), *_note_on_draws(drawn)]
+    also = f"; its output does not depend on what it keeps: {listing(kept)}" if kept else ""
     return Outcome(
         "noted" if notes else "holds",
-        "; ".join(notes) or "a forward pass changed no parameter and no buffer, and drew no random number",
-        changes={"function": changed},
+        "; ".join(notes) or f"a forward pass changed no parameter and no buffer, and drew no random number{also}",
+        changes={"function": replace(function, written=written, draws_numbers=bool(drawn))},
     )
 
 
 PURITY = Check(
     "purity", "forward passes change nothing and draw nothing", "1 forward pass of a few samples", examine_purity
 )
+
+
+def _pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> list[str]:
+    """Runs a forward pass, and returns the names of the buffers that are other objects after it."""
+
+    def work() -> list[str]:
+        """The pass, and a look at the buffers while the module holds them."""
+        function.call(trial.fresh_batch())
+        buffers = dict(function.module.named_buffers())
+        return [name for name, tensor in function.fixed.items() if name in buffers and buffers[name] is not tensor]
+
+    with torch.enable_grad():  # a model may differentiate in its inputs, or ask whether its output has a graph
+        try:
+            return function.forward(theta.detach().requires_grad_(), work)
+        except RuntimeError:  # e.g. a write into a weight that has a graph
+            return function.forward(theta.detach(), work)
 
 
 def _require_unchanged_parameters(trial: ModelTrial, theta: Tensor, fixed: Mapping[str, Tensor]) -> None:
@@ -75,15 +95,40 @@ def _require_output_without_chance(trial: ModelTrial, drawn: list[str]) -> None:
     outputs = []
     for seed in range(SEEDS):
         with begin_at_seed(seed), torch.enable_grad():
-            outputs.append(
-                [leaf.detach().clone() for leaf in leaves(trial.function.output(trial.theta, one.map(Tensor.clone)))]
-            )
+            output = trial.function.output(trial.theta.detach().requires_grad_(), one.map(Tensor.clone))
+            outputs.append([leaf.detach().clone() for leaf in leaves(output)])
         if any(not _close(a, b) for a, b in zip(outputs[0], outputs[-1], strict=True)):
             raise TaskError(
                 f"the model is random in eval mode: its output depends on draws from {listing(drawn)}",
                 why="e.g. dropout or layer drop that is not turned off by training=self.training",
                 fix="make the forward pass deterministic in eval mode",
             )
+
+
+def _require_output_without_memory(trial: ModelTrial, kept: list[str], attributes: Mapping[str, Attribute]) -> None:
+    """Raises TaskError if the output depends on what the module kept of other samples; checked on fresh copies."""
+    try:
+        copies = [Resident(Scope(trial.function.module)).scope.model for _ in range(2)]
+        for copied in copies:
+            reset_attributes(copied, kept, attributes)
+    except Exception:  # the user's module may refuse in any way; the check at the end compares the loss
+        return
+    alone, after_others = (replace(trial.function, module=copied) for copied in copies)
+    with torch.enable_grad():
+        theta = trial.theta.detach().requires_grad_()
+        expected = alone.output(theta, trial.fresh_batch())
+        try:
+            after_others.output(theta, next(trial.fresh_batch().split(1)))
+            output = after_others.output(theta, trial.fresh_batch())
+            same = all(_close(a.detach(), b.detach()) for a, b in zip(leaves(expected), leaves(output), strict=True))
+        except Exception:  # what it kept does not fit other samples
+            same = False
+    if not same:
+        raise TaskError(
+            f"the model's output depends on what it kept from earlier passes: {listing(kept)}",
+            why="the loss would depend on which samples went through the model before",
+            fix="compute it anew in every pass, or register it as a buffer that is saved with the weights",
+        )
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
@@ -93,7 +138,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=1e-5, atol=1e-6 * float(one.abs().nan_to_num().max() or 1), equal_nan=True)
 
 
-def _note_on_buffers(written: frozenset[str]) -> list[str]:
+def _note_on_buffers(written: Collection[str]) -> list[str]:
     if not written:
         return []
     return [
