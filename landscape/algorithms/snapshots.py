@@ -35,6 +35,7 @@ class _Nested:
 
 
 Metadata = Mapping[str, Any]
+NUMBERS = {"int": "iu", "float": "fiu", "bool": "b"}  # NumPy's kinds of the numbers that a field declares
 TENSOR: Metadata = {"snapshot": "tensor"}  # a tensor or None; it is copied, for later steps may rewrite it in place
 RECOMPUTED: Metadata = {"snapshot": "recomputed"}  # not stored, because it follows from a seed
 
@@ -82,7 +83,7 @@ def restore(
     """The state of class `kind` that `snapshot` stored, its tensors on the device and in the dtype of `like`.
 
     `allocate` provides the memory of buffers, by default beside `like`. `computed` gives the recomputed fields. Raises
-    KeyError if an array is missing.
+    KeyError if an array is missing, and ValueError for one that such a state cannot hold.
     """
     values: dict[str, Any] = dict(computed)
     for part in fields(kind):  # type: ignore[arg-type]
@@ -97,7 +98,7 @@ def restore(
         elif storage == "tensor":
             values[part.name] = _on(like, arrays[part.name]) if part.name in arrays else None
         else:
-            value = arrays[part.name]
+            value = _require_kind(part.name, str(part.type), arrays[part.name])
             values[part.name] = value.item() if value.ndim == 0 else value.copy()
     return kind(**values)
 
@@ -112,9 +113,23 @@ def _fill_buffer(
 ) -> Tensor:
     """A buffer of the stored shape whose first entries are the stored ones."""
     rows = torch.from_numpy(arrays[name])
-    whole = allocate(tuple(int(length) for length in arrays[f"{name}.shape"]), like)
+    shape = tuple(int(length) for length in arrays[f"{name}.shape"])
+    others = [axis for axis in range(rows.ndim) if axis != storage.axis]
+    fits = len(shape) == rows.ndim and all(rows.shape[axis] == shape[axis] for axis in others)
+    if not fits or not rows.is_floating_point():
+        raise ValueError(f"{name} has shape {tuple(rows.shape)} in a buffer of shape {shape}")
+    whole = allocate(shape, like)
     whole.narrow(storage.axis, 0, rows.shape[storage.axis]).copy_(rows)
     return whole
+
+
+def _require_kind(name: str, kind: str, value: np.ndarray) -> np.ndarray:
+    """The array, which must be one number of the declared kind, or have axes; counts are not negative."""
+    kinds = NUMBERS.get(kind)
+    fits = value.ndim > 0 if kinds is None else value.ndim == 0 and value.dtype.kind in kinds
+    if not fits or (kind == "int" and value < 0):
+        raise ValueError(f"{name} of shape {value.shape} and type {value.dtype} is no {kind}")
+    return value
 
 
 def _on(like: Tensor, values: np.ndarray) -> Tensor:

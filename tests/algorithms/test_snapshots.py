@@ -116,3 +116,29 @@ def test_a_missing_array_is_an_error() -> None:
         arrays = {n: v for n, v in snapshot(outer()).items() if n != name}
         with pytest.raises(KeyError, match=name):
             restore(Outer, arrays, torch.zeros(1), probes=torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("used", np.asarray(-1)),
+        ("used", np.asarray(2.0)),
+        ("used", np.asarray([2])),
+        ("done", np.asarray(1)),
+        ("scale", np.asarray("x")),
+        ("values", np.asarray(1.0)),
+        ("basis", np.zeros((2, 4))),
+        ("basis", np.zeros(3)),
+        ("basis", np.zeros((2, 3), dtype=bool)),
+        ("basis", np.zeros((5, 3))),
+        ("basis.shape", np.asarray([4])),
+        ("basis.shape", np.asarray([-4, 3])),
+        ("columns", np.zeros((4, 2))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.dtype} {value.shape}",
+)
+def test_arrays_that_no_such_state_can_hold_are_refused(name: str, values: np.ndarray) -> None:
+    state = outer()
+    arrays = snapshot(state) | {name: values}
+    with pytest.raises((ValueError, RuntimeError)):
+        restore(Outer, arrays, torch.zeros(1, dtype=torch.float64), probes=state.probes)

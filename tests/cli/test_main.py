@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import ROOT, SAMPLES
 from processes import signal_at_first_step, start_step_by_step
 from typer.core import TyperGroup
 
+from landscape.errors import Interrupted, TaskError
 from landscape_cli.main import build_app, commands, status
 
 Captured = pytest.CaptureFixture[str]
@@ -120,3 +122,76 @@ def test_commands_that_are_not_named_have_a_line_in_the_help_and_no_flags() -> N
     assert [one.help for one in named.commands.values()] == [one.help for one in every.commands.values()]
     assert len(named.commands["eig"].params) == len(every.commands["eig"].params) > 20
     assert all(len(one.params) <= 1 for name, one in named.commands.items() if name != "eig")
+
+
+class TestErrorsThatAreNoRegression:
+    """Exit code 1 is a regression and nothing else: whatever is raised, the command ends with 2 and words."""
+
+    @pytest.mark.parametrize(
+        ("error", "message"),
+        [
+            (MemoryError(), "memory ran out"),
+            (
+                RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+                "--micro-batch",
+            ),
+            (SystemExit(1), "code that this command calls ended the program"),
+            (GeneratorExit(), "internal error: GeneratorExit"),
+            (type("PanicException", (BaseException,), {})("a pointer is null"), "internal error: PanicException"),
+        ],
+        ids=["memory", "torch", "exit", "generator", "panic"],
+    )
+    def test_whatever_is_raised_is_exit_2(
+        self,
+        ckpt: Path,
+        capsys: Captured,
+        monkeypatch: pytest.MonkeyPatch,
+        error: BaseException,
+        message: str,
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise error
+
+        monkeypatch.setattr("landscape.session.execute", fail)
+        assert status(["eig", "mlp.pt"]) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert "Traceback" not in err
+
+    def test_memory_that_runs_out_behind_another_error_is_named(
+        self, ckpt: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise TaskError("the metric fails") from MemoryError()
+
+        monkeypatch.setattr("landscape.session.execute", fail)
+        assert status(["eig", "mlp.pt"]) == 2
+        assert "error: memory ran out in this command\n  why:  the metric fails; " in capsys.readouterr().err
+
+    def test_a_signal_that_a_library_has_wrapped_keeps_its_exit_code(
+        self, ckpt: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise SystemError("initialization of _path raised unreported exception") from Interrupted(15, "stopped")
+
+        monkeypatch.setattr("landscape.session.execute", fail)
+        assert status(["eig", "mlp.pt"]) == 143
+        assert capsys.readouterr().err.endswith("error: stopped\n")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("kibibytes", [300_000, 700_000, 1_200_000])
+    def test_under_a_limit_of_memory_the_command_finishes_or_says_so(self, tmp_path: Path, kibibytes: int) -> None:
+        shutil.copy(SAMPLES / "digits-resnet.pt", tmp_path / "a.pt")
+        limited = f"ulimit -v {kibibytes}; exec {sys.executable} -m landscape eig a.pt -k 1 --limit 100"
+        done = subprocess.run(
+            ["bash", "-c", limited],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 2), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "internal error" not in done.stderr
+        assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == (done.returncode == 2)

@@ -155,7 +155,7 @@ def _step(
         sizes = _norms(image, group)
         scale[rows, g] = np.maximum(scale[rows, g], require_finite(sizes))
         overlap = _orthogonalize(image, basis[:, : step + 1], group, locked)
-        left = _norms(image, group)
+        left = require_finite(_norms(image, group))  # NaN would read as an invariant subspace
         least = rounding_floor(image.dtype, scale[rows, g])
         spanned = np.full(count, step + 1 >= free)
         ended: np.ndarray = (left <= least) | spanned  # an invariant subspace

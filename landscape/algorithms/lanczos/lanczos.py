@@ -161,7 +161,7 @@ def _write_next(image: Tensor, basis: Tensor, end: int, least: float, seed: int,
     for index, row in enumerate(image):
         if written:
             beta[index, :written] = orthogonalize(row[None], basis[end : end + written])[:, 0]
-        size = norm(row)
+        size = require_finite(norm(row))
         if written < count and size > least:
             row /= size
             if len(image) > 1:  # a short row may be mostly rounding along the others

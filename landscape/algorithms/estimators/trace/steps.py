@@ -48,7 +48,7 @@ def add_sketch(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
     least = rounding_floor(image.dtype, scale * operator.size**0.5)
     for row in image.clone():
         orthogonalize(row[None], state.basis[:rank])
-        length = norm(row)
+        length = require_finite(norm(row))  # NaN would read as an image that lies in Q
         if length > least:  # else the image lies in Q: the range is captured
             state.basis[rank] = row / length
             rank += 1
