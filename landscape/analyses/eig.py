@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -60,6 +61,12 @@ class EigResult(Result):
     pyhessian_relative_difference: np.ndarray | None = array("rank", help="(PyHessian - ours) / |ours|.", optional=True)
     data_standard_errors: np.ndarray | None = array(
         "rank", help="Standard error of v'Hv over other draws of the samples, with v fixed.", optional=True
+    )
+    data_biases: np.ndarray | None = array(
+        "rank",
+        help="Estimated bias by the number of samples, which is not subtracted: the mean over halves of the data less "
+        "the eigenvalue.",
+        optional=True,
     )
     certified_gap: float | None = scalar(
         "Gap of the certificate, relative to the width of the spectrum that was searched.", optional=True
@@ -126,13 +133,26 @@ class EigResult(Result):
                 f"certified: no eigenvalue beyond these by more than {self.certified_margin:.3g} was missed, "
                 f"P(wrong) <= {self.certified_probability:.2g} (gap {self.certified_gap:g} of the width searched)"
             )
-        if self.data_standard_errors is not None:
-            data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
-            remarks.append(
-                f"rank 0: standard error {data:.3g} by the choice of samples, error bound {algorithm:.3g} by the "
-                f"algorithm: {'more samples' if data > algorithm else 'a smaller --tol'} would make it more certain"
-            )
-        return remarks
+        return remarks + self._data_remarks()
+
+    def _data_remarks(self) -> list[str]:
+        """The errors of rank 0 by the data and by the algorithm, and its bias by the number of samples."""
+        if self.data_standard_errors is None:
+            return []
+        data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
+        bias = math.nan if self.data_biases is None else float(self.data_biases[0])
+        more = "more samples" if data > algorithm or abs(bias) > algorithm else "a smaller --tol"
+        remark = (
+            f"rank 0: standard error {data:.3g} by the choice of samples, error bound {algorithm:.3g} by the "
+            f"algorithm: {more} would make it more certain"
+        )
+        if self.data_biases is None:  # in a result of an earlier version
+            return [remark]
+        if not math.isfinite(bias):
+            return [remark, "rank 0: its bias by the number of samples is not known: no value of a half of the data"]
+        share = f" ({100 * abs(bias / self.eigenvalues[0]):.2g} %)" if self.eigenvalues[0] else ""
+        direction = "too large" if bias > 0 else "too small"
+        return [remark, f"rank 0: {direction} by about {abs(bias):.3g}{share}, since samples are few (not subtracted)"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from landscape.analyses import eig_blocks
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.eig import EigResult
 from landscape.analyses.eig_basis import BasisRows, plan_basis, search_target
+from landscape.analyses.eig_bias import data_biases
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import (
     BLOCK_COST,
@@ -36,7 +37,7 @@ from landscape.operators import PyHessianOperator
 from landscape.storage.paths import EIGENVECTORS
 
 if TYPE_CHECKING:
-    from landscape.algorithms.lanczos.state import Candidates, WantedPairs
+    from landscape.algorithms.lanczos.state import WantedPairs
     from landscape.analyses.eig import Eig
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
@@ -86,7 +87,12 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         )
         result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted))
     if analysis.resample:
-        result = replace(result, data_standard_errors=_data_errors(analysis, operator, objective, pairs, state))
+        vectors = ritz.ritz_vectors(pairs, state.basis).to(objective.device)
+        sums, counts = group_quadratics(analysis, operator, objective, vectors.T)
+        # of v'Hv with v fixed: to first order that of the eigenvalue
+        result = replace(result, data_standard_errors=pad(standard_errors(sums, counts)))
+        biases = yield from data_biases(analysis, operator, result.samples, counts, result.eigenvalues, phases)
+        result = replace(result, data_biases=biases)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 
 
@@ -105,6 +111,9 @@ def plan(analysis: Eig, objective: Objective) -> Plan:
     strategy, size = product_facts(analysis, objective, block)
     facts = {"basis": f"{rows.count} vectors{where}", "product": f"{each:.3g} s", **strategy}
     vectors = rows.count
+    if analysis.resample:
+        facts["resampling"] = f"about {products} products with half of the data, twice"
+        total += each * products
     if groups := analysis.groups(objective):
         per_pass = each * (1 + len(groups) * BLOCK_COST)
         facts["blocks"] = f"{len(groups)}, about {products} passes of {per_pass:.3g} s more"
@@ -174,14 +183,6 @@ def _certificate_fields(analysis: Eig, state: LanczosState, wanted: WantedPairs)
         "certified_margin": proof.margin,
         "certified_probability": proof.probability,
     }
-
-
-def _data_errors(
-    analysis: Eig, operator: LinearOperator, objective: Objective, pairs: Candidates, state: LanczosState
-) -> np.ndarray:
-    """The standard error `(k,)` of v'Hv over draws of the samples, v fixed: that of the eigenvalue to first order."""
-    vectors = ritz.ritz_vectors(pairs, state.basis).to(objective.device)
-    return _pad(analysis.k, standard_errors(*group_quadratics(analysis, operator, objective, vectors.T)))
 
 
 def _cross_check(analysis: Eig, result: EigResult, objective: Objective) -> EigResult:

@@ -46,7 +46,7 @@ class LinearOperator(ABC):
 
     @property
     def additive(self) -> bool:
-        """Whether the matrix is a sum over samples, so that `quadratics` works."""
+        """Whether the matrix is a sum over samples, so that `quadratics` and `on_samples` work."""
         return False
 
     def quadratics(self, block: Tensor, cuts: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -56,6 +56,11 @@ class LinearOperator(ABC):
         in the data set; the last group is the rest. Raises UsageError if the matrix is not `additive`.
         """
         del block, cuts
+        raise UsageError(f"{type(self).__name__} is not a sum over samples", fix="--operator hessian")
+
+    def on_samples(self, first: int, end: int) -> LinearOperator:
+        """The matrix on the samples from position `first` up to `end` alone; raises UsageError if not `additive`."""
+        del first, end
         raise UsageError(f"{type(self).__name__} is not a sum over samples", fix="--operator hessian")
 
     def strategy(self, columns: int) -> Strategy | None:

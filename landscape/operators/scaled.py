@@ -41,6 +41,10 @@ class ScaledOperator(LinearOperator):
         """v'C S C v for each column v and each group's own sum S; A must be a sum over samples."""
         return self.inner.quadratics(block * self.scale, cuts)
 
+    def on_samples(self, first: int, end: int) -> LinearOperator:
+        """The same scaling of A on these samples alone; A must be a sum over samples."""
+        return self.around(self.inner.on_samples(first, end))
+
     def strategy(self, columns: int) -> Strategy | None:
         """The strategy of A's products."""
         return self.inner.strategy(columns)

@@ -19,6 +19,7 @@ from landscape.operators.base import LinearOperator
 from landscape.operators.cuda_graphs import record_product
 from landscape.operators.graphs import Graph, GraphCache
 from landscape.operators.pullback import NoBatchingError
+from landscape.operators.sample_range import SampleRangeOperator
 from landscape.operators.strategy_trial import (
     COLUMN_ACTIVATIONS,
     GRAPH_KINDS,
@@ -190,3 +191,7 @@ class SummedOperator(LinearOperator):
 
         rows = self.objective.accumulate(kernel)
         return rows[:, :columns], rows[:, columns]
+
+    def on_samples(self, first: int, end: int) -> SampleRangeOperator:
+        """The matrix on the samples from position `first` up to `end` alone."""
+        return SampleRangeOperator(self, first, end)

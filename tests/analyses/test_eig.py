@@ -83,6 +83,23 @@ def test_the_larger_error_of_rank_0_is_named(result: EigResult, data: float, adv
     assert remark.endswith(f"algorithm: {advice} would make it more certain")
 
 
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        (0.3, "rank 0: too large by about 0.3 (15 %), since samples are few (not subtracted)"),
+        (-0.1, "rank 0: too small by about 0.1 (5 %), since samples are few (not subtracted)"),
+        (np.nan, "rank 0: its bias by the number of samples is not known: no value of a half of the data"),
+    ],
+)
+def test_the_bias_of_rank_0_is_a_remark_beside_its_error(result: EigResult, bias: float, words: str) -> None:
+    errors, biases = np.array([1e-9, 1e-9]), np.array([bias, 0.0])
+    scaled = replace(result, eigenvalues=np.array([2.0, 1.0]), data_standard_errors=errors, data_biases=biases)
+    error, remark = scaled.remarks()
+    assert remark == words
+    advice = "a smaller --tol" if np.isnan(bias) else "more samples"
+    assert error.endswith(f"algorithm: {advice} would make it more certain")
+
+
 def test_the_certificate_is_a_remark(result: EigResult) -> None:
     (remark,) = replace(
         result, certified=True, certified_gap=0.01, certified_margin=0.0163, certified_probability=0.0049

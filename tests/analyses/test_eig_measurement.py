@@ -281,7 +281,55 @@ def test_the_data_s_error_is_what_other_samples_show() -> None:
     # lambda_1 is about 2 * 9; the variance of a mean of 400 squares of variance 2 * 81 is 2 * 81 / 400
     assert np.mean(stated) == pytest.approx(np.std(tops), rel=0.25)
     assert np.mean(stated) == pytest.approx(2 * (2 * 81 / 400) ** 0.5, rel=0.1)
-    assert "more samples" in result.remarks()[-1]
+    assert "more samples" in result.remarks()[0]
+
+
+@pytest.mark.parametrize(
+    ("samples", "which", "variances"),
+    [
+        (30, "largest", (8.0, 3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0)),
+        (120, "largest", (8.0, 5.0, 5.0, 5.0, 1.0, 1.0, 1.0, 1.0)),
+        (120, "smallest", (8.0, 8.0, 5.0, 5.0, 5.0, 5.0, 5.0, 2.0)),
+    ],
+)
+def test_the_bias_by_the_number_of_samples_is_that_against_the_population(
+    samples: int, which: Any, variances: tuple[float, ...]
+) -> None:
+    """On few samples the ends of the spectrum of linear regression, twice the variances, are too far out."""
+    generator = torch.Generator().manual_seed(5)
+    exact = 2 * (max(variances) if which == "largest" else min(variances))
+    values, biases = [], []
+    for _ in range(40):
+        x = torch.randn(samples, 8, generator=generator) * torch.tensor(variances).sqrt()
+        objective = Objective(nn.Linear(8, 1, bias=False), [(x, torch.zeros(samples, 1))], "mse")
+        result = landscape.run(Eig(k=1, which=which, resample=10, confirm=0), objective)
+        values.append(result.eigenvalues[0])
+        biases.append(result.data_biases[0])
+    bias, uncertainty = np.mean(values) - exact, np.std(values) / 40**0.5
+    assert np.mean(biases) == pytest.approx(bias, abs=2 * uncertainty + 0.35 * abs(bias))
+    assert (np.array(biases) > 0).all() if which == "largest" else (np.array(biases) < 0).all()  # by convexity
+    assert abs(np.mean(biases)) > 0.02 * exact
+
+
+def test_halves_differ_in_the_samples_they_hold_and_give_the_dense_bias(generator: torch.Generator) -> None:
+    """Groups of 3, 4 and 4 of 11 samples: the halves are the first group and the other two."""
+    x = torch.randn(11, 3, generator=generator, dtype=torch.float64)
+    objective = Objective(
+        nn.Linear(3, 1, bias=False), [(x[:5], torch.zeros(5, 1)), (x[5:], torch.zeros(6, 1))], "mse", dtype="float64"
+    )
+    result = landscape.run(Eig(k=2, resample=3), objective)
+    parts = [2 * part.T @ part / len(part) for part in (x[:3], x[3:])]
+    both = [torch.linalg.eigvalsh(part).flip(0)[:2].numpy() for part in parts]
+    whole = torch.linalg.eigvalsh(2 * x.T @ x / 11).flip(0)[:2].numpy()
+    assert result.data_biases == pytest.approx(3 / 11 * both[0] + 8 / 11 * both[1] - whole, rel=1e-3)
+
+
+def test_a_half_without_loss_terms_leaves_the_bias_unknown(generator: torch.Generator) -> None:
+    x, y = torch.randn(12, 3, generator=generator), torch.randint(0, 2, (12,), generator=generator)
+    y[6:] = -100
+    result = landscape.run(Eig(k=1, resample=4), Objective(nn.Linear(3, 2), [(x, y)], "cross_entropy"))
+    assert np.isnan(result.data_biases).all()
+    assert "is not known" in result.remarks()[-1]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ def test_a_matrix_alone_is_no_sum_over_samples_and_has_no_strategies() -> None:
     with pytest.raises(UsageError, match="MatrixOperator is not a sum over samples") as error:
         matrix.quadratics(torch.ones(2, 1), [1])
     assert error.value.fix == "--operator hessian"
+    with pytest.raises(UsageError, match="MatrixOperator is not a sum over samples"):
+        matrix.on_samples(0, 1)
     with pytest.raises(UsageError, match="no strategies to choose from"):
         matrix.strategy_bytes(1, Strategy())
 

@@ -1,0 +1,69 @@
+"""The bias of eigenvalues by the number of samples, from the eigenvalues of both halves of the data.
+
+The largest eigenvalue is a convex function of the matrix: on a sample of the data it is too large on average, because
+the eigenvector fits the sample. If the bias falls as one over the number of samples, the mean over both halves, which
+have twice the bias, exceeds the eigenvalue of all the data by the latter's own bias. Errors of first order cancel in
+that difference, since the halves add to the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape.algorithms.estimators.resampling import group_ends
+from landscape.algorithms.lanczos import lanczos, ritz
+from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
+from landscape.algorithms.snapshots import restore, snapshot
+from landscape.analyses.base import Progress, State
+
+if TYPE_CHECKING:
+    from landscape.analyses.eig import Eig
+    from landscape.analyses.shared.phases import Phases
+    from landscape.operators import LinearOperator
+
+BASIS_ROWS = (2, 20)  # 2 k + 20 vectors: a small basis beside that of the search itself, which is still held
+
+
+def data_biases(
+    analysis: Eig, operator: LinearOperator, samples: int, counts: np.ndarray, values: np.ndarray, phases: Phases
+) -> Generator[Progress, None, np.ndarray]:
+    """Yields after each product with half of the samples; returns the bias `(k,)` of the `values` `(k,)` of all data.
+
+    `counts` are those of the loss terms of each group. NaN where a value did not converge on both halves, or if a half
+    has no loss terms.
+    """
+    half = len(counts) // 2
+    place = group_ends(samples, len(counts))[half - 1]
+    total = np.zeros(len(values))
+    for index, (ends, count) in enumerate(
+        (((0, place), counts[:half].sum()), ((place, samples), counts[half:].sum())),
+    ):
+        part = operator.on_samples(*ends)
+        found = yield from phases.run(f"half {index}", partial(_half_values, analysis, part))
+        total += count / counts.sum() * found if count else np.nan
+    return total - values
+
+
+def _half_values(analysis: Eig, operator: LinearOperator, saved: State) -> Generator[Progress, None, np.ndarray]:
+    """The eigenvalues `(k,)` on one half of the samples, NaN for those that did not converge."""
+    wanted = WantedPairs(analysis.k, analysis.which, analysis.tol, confirm=0)
+    state = earlier = restore(LanczosState, saved, operator.like) if saved else None
+    for state in lanczos.lanczos(
+        operator,
+        wanted,
+        seed=analysis.seed,
+        max_basis=min(BASIS_ROWS[0] * analysis.k + BASIS_ROWS[1], operator.size),
+        max_products=analysis.max_products,
+        resume=earlier,
+    ):
+        note = f"bias by the number of samples, {state.products} products"
+        yield Progress(analysis.k, analysis.k, note, partial(snapshot, state))
+    assert state is not None  # max_products >= 1
+    pairs = ritz.ritz_pairs(state, wanted)
+    values = np.full(analysis.k, np.nan)
+    values[: len(pairs.values)] = np.where(ritz.is_converged(pairs, state, analysis.tol), pairs.values, np.nan)
+    return values
