@@ -45,7 +45,8 @@ def data_biases(
         part = operator.on_samples(*ends)
         found = yield from phases.run(f"half {index}", partial(_half_values, analysis, part))
         total += count / counts.sum() * found if count else np.nan
-    return total - values
+    biases: np.ndarray = total - values
+    return biases
 
 
 def _half_values(analysis: Eig, operator: LinearOperator, saved: State) -> Generator[Progress, None, np.ndarray]:

@@ -37,6 +37,8 @@ from landscape.operators import PyHessianOperator
 from landscape.storage.paths import EIGENVECTORS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from landscape.algorithms.lanczos.state import WantedPairs
     from landscape.analyses.eig import Eig
     from landscape.objective import Objective
@@ -88,11 +90,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted))
     if analysis.resample:
         vectors = ritz.ritz_vectors(pairs, state.basis).to(objective.device)
-        sums, counts = group_quadratics(analysis, operator, objective, vectors.T)
-        # of v'Hv with v fixed: to first order that of the eigenvalue
-        result = replace(result, data_standard_errors=pad(standard_errors(sums, counts)))
-        biases = yield from data_biases(analysis, operator, result.samples, counts, result.eigenvalues, phases)
-        result = replace(result, data_biases=biases)
+        result = yield from _resample(analysis, operator, objective, vectors, result, phases)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 
 
@@ -183,6 +181,19 @@ def _certificate_fields(analysis: Eig, state: LanczosState, wanted: WantedPairs)
         "certified_margin": proof.margin,
         "certified_probability": proof.probability,
     }
+
+
+def _resample(
+    analysis: Eig, operator: LinearOperator, objective: Objective, vectors: Tensor, result: EigResult, phases: Phases
+) -> Generator[Progress, None, EigResult]:
+    """Adds the errors by the choice of samples and the biases by their number; yields after each product.
+
+    The error is that of v'Hv for the rows v of `vectors`, held fixed: to first order that of the eigenvalue.
+    """
+    sums, counts = group_quadratics(analysis, operator, objective, vectors.T)
+    errors = _pad(analysis.k, standard_errors(sums, counts))
+    biases = yield from data_biases(analysis, operator, result.samples, counts, result.eigenvalues, phases)
+    return replace(result, data_standard_errors=errors, data_biases=biases)
 
 
 def _cross_check(analysis: Eig, result: EigResult, objective: Objective) -> EigResult:
