@@ -36,7 +36,7 @@ class DensityResult(Result):
     lambda_min: float = scalar("Smallest node of all probes.")
     lambda_min_se: float = scalar("Residual of that node.")
     trace: float = scalar("Sum of the eigenvalues.")
-    trace_se: float = scalar("Standard error of the trace over the probes.")
+    trace_se: float = scalar("Standard error of the trace over the probes and over drawn labels.")
     frobenius_norm: float = scalar("Root of the sum of the squared eigenvalues.")
     frobenius_norm_se: float = scalar("Standard error of the Frobenius norm.")
     negative_mass: float = scalar("Share of the eigenvalues that are negative.")
@@ -55,6 +55,10 @@ class DensityResult(Result):
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
+    label_standard_error: float | None = scalar(
+        "Standard error of the trace over the labels drawn (--operator fisher); NaN if the random vectors hide it.",
+        optional=True,
+    )
     layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
     layer_trace: np.ndarray | None = array("layer", help="Trace of its diagonal block.", optional=True)
@@ -74,6 +78,11 @@ class DensityResult(Result):
         if not self.exact_weights:
             remarks.append(
                 "memory did not hold all probes at once: weights of single eigenvalues are random, and errors larger"
+            )
+        if self.label_standard_error is not None:
+            remarks.append(
+                "labels were drawn: the errors do not contain their noise, but for that of the trace (more --labels "
+                "average it out)"
             )
         if self.negative_mass_se > max(self.negative_mass, 0.1):
             remarks.append(

@@ -13,6 +13,7 @@ from landscape.algorithms.lanczos.exact_outliers import rules_with_exact_outlier
 from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.density_numbers import density_result
+from landscape.analyses.shared.label_noise import trace_label_error
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.analyses.shared.products import (
     BLOCK_COST,
@@ -55,6 +56,7 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
         _rule_from_arrays(phase_state("half", whole)),
         dict(zip(groups, block_rules, strict=True)),
         rounding_floor(objective.dtype, float(whole["scale"])),
+        label_standard_error=trace_label_error(analysis, operator),
         products=int(whole["products"]),
         exact_weights=together == analysis.probes,
         loss=reference.loss,

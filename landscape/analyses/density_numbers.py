@@ -27,6 +27,7 @@ def density_result(
     half: QuadratureRule,
     layers: Mapping[ParameterGroup, QuadratureRule],
     floor: float,
+    label_standard_error: float | None = None,
     **facts: Any,
 ) -> DensityResult:
     """The result from the rule of all steps and the rule of half as many, whose difference estimates the error.
@@ -45,7 +46,10 @@ def density_result(
     numbers = _numbers(rule, half, floor)
     values: dict[str, Any] = {name: number.value for name, number in numbers.items()}
     errors: dict[str, Any] = {f"{name}_se": number.error for name, number in numbers.items()}
+    if label_standard_error is not None and not np.isnan(label_standard_error):
+        errors["trace_se"] = float(np.hypot(errors["trace_se"], label_standard_error))
     return DensityResult(
+        label_standard_error=label_standard_error,
         ritz_nodes=rule.nodes,
         ritz_weights=rule.weights,
         width=width,

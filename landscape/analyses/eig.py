@@ -62,6 +62,9 @@ class EigResult(Result):
     data_standard_errors: np.ndarray | None = array(
         "rank", help="Standard error of v'Hv over other draws of the samples, with v fixed.", optional=True
     )
+    label_standard_errors: np.ndarray | None = array(
+        "rank", help="Standard error of v'Fv over the labels drawn, with v fixed (--operator fisher).", optional=True
+    )
     data_biases: np.ndarray | None = array(
         "rank",
         help="Estimated bias by the number of samples, which is not subtracted: the mean over halves of the data less "
@@ -132,6 +135,11 @@ class EigResult(Result):
             remarks.append(
                 f"certified: no eigenvalue beyond these by more than {self.certified_margin:.3g} was missed, "
                 f"P(wrong) <= {self.certified_probability:.2g} (gap {self.certified_gap:g} of the width searched)"
+            )
+        if self.label_standard_errors is not None:
+            remarks.append(
+                f"rank 0: standard error {self.label_standard_errors[0]:.3g} by the labels drawn, which error bounds "
+                "do not contain: more --labels would make it more certain"
             )
         return remarks + self._data_remarks()
 

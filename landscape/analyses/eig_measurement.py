@@ -22,6 +22,7 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.eig import EigResult
 from landscape.analyses.eig_basis import BasisRows, plan_basis, search_target
 from landscape.analyses.eig_bias import data_biases
+from landscape.analyses.shared.label_noise import label_standard_errors
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import (
     BLOCK_COST,
@@ -37,8 +38,6 @@ from landscape.operators import PyHessianOperator
 from landscape.storage.paths import EIGENVECTORS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from landscape.algorithms.lanczos.state import WantedPairs
     from landscape.analyses.eig import Eig
     from landscape.objective import Objective
@@ -88,9 +87,11 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
             lambda saved: eig_blocks.search_blocks(operator, groups, wanted, resume=saved, **limits),
         )
         result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted))
+    label_errors = label_standard_errors(operator, result.vectors)
+    if label_errors is not None:
+        result = replace(result, label_standard_errors=pad(label_errors))
     if analysis.resample:
-        vectors = ritz.ritz_vectors(pairs, state.basis).to(objective.device)
-        result = yield from _resample(analysis, operator, objective, vectors, result, phases)
+        result = yield from _resample(analysis, operator, objective, result, phases)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 
 
@@ -184,13 +185,15 @@ def _certificate_fields(analysis: Eig, state: LanczosState, wanted: WantedPairs)
 
 
 def _resample(
-    analysis: Eig, operator: LinearOperator, objective: Objective, vectors: Tensor, result: EigResult, phases: Phases
+    analysis: Eig, operator: LinearOperator, objective: Objective, result: EigResult, phases: Phases
 ) -> Generator[Progress, None, EigResult]:
     """Adds the errors by the choice of samples and the biases by their number; yields after each product.
 
-    The error is that of v'Hv for the rows v of `vectors`, held fixed: to first order that of the eigenvalue.
+    The error is that of v'Hv for an eigenvector v, held fixed: to first order that of the eigenvalue.
     """
-    sums, counts = group_quadratics(analysis, operator, objective, vectors.T)
+    assert result.vectors is not None  # it was measured just now
+    vectors = torch.from_numpy(result.vectors).to(operator.like)
+    sums, counts = group_quadratics(analysis, operator, objective, vectors)
     errors = _pad(analysis.k, standard_errors(sums, counts))
     biases = yield from data_biases(analysis, operator, result.samples, counts, result.eigenvalues, phases)
     return replace(result, data_standard_errors=errors, data_biases=biases)

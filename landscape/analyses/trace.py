@@ -13,6 +13,8 @@ from landscape.fields import Gauge, array, option, scalar
 if TYPE_CHECKING:
     import numpy as np
 
+LABEL_QUANTILE = 1.96  # standard errors in the half-width by the labels, whose noise is a sum over all terms
+ROUNDING = 1e-12  # a smaller share of a squared half-width is rounding
 MORE_PRODUCTS = (
     "the same command with a larger --max-products resumes it; or --restart with a larger --rtol or --method auto"
 )
@@ -33,9 +35,11 @@ class TraceResult(Result):
             advice="gate on it: with the same seed, changes far below rtol are seen",
         ),
     )
-    standard_error: float = scalar("Standard error of the trace over the random vectors; 0 if the diagonal was summed.")
-    interval: np.ndarray = array("bound", help="Lower and upper end of its 95 % interval over the random vectors.")
-    rtol: float = scalar("Largest half-width of the interval asked for, relative to the trace.")
+    standard_error: float = scalar(
+        "Standard error of the trace over the random vectors (0 if the diagonal was summed) and over drawn labels."
+    )
+    interval: np.ndarray = array("bound", help="Lower and upper end of its 95 % interval, over both.")
+    rtol: float = scalar("Largest half-width asked for over the random vectors, relative to the trace.")
     products: int = scalar("Products with the matrix over the full data.")
     estimator: np.ndarray = array("estimator", help="Estimators, the chosen one first.")
     estimator_trace: np.ndarray = array("estimator", help="Its estimate.")
@@ -53,6 +57,10 @@ class TraceResult(Result):
         help="Value of each random vector; the trace is their mean.",
         optional=True,
     )
+    label_standard_error: float | None = scalar(
+        "Standard error of the trace over the labels drawn (--operator fisher); NaN if the random vectors hide it.",
+        optional=True,
+    )
     data_standard_error: float | None = scalar(
         "Standard error of the trace over other draws of the samples (--resample).", optional=True
     )
@@ -65,14 +73,23 @@ class TraceResult(Result):
     layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
 
     def inconclusive(self) -> Trouble | None:
-        """That the interval is wider than asked for, or that no probe was left for the blocks."""
-        half = (self.interval[1] - self.interval[0]) / 2
+        """That the random vectors' interval is wider than asked for, or that no probe was left for the blocks."""
+        half = self._half_width_of_vectors()
         if half <= self.rtol * abs(self.trace):
             missing = self.layer_trace is not None and any(math.isnan(value) for value in self.layer_trace)
             return Trouble(f"no trace of the blocks after {self.products} products", MORE_PRODUCTS) if missing else None
         relative = f"{half / abs(self.trace):.2g}" if self.trace else "infinite"
         why = f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
         return Trouble(why, MORE_PRODUCTS)
+
+    def _half_width_of_vectors(self) -> float:
+        """Half the width of the interval without the part of the labels, which more products do not narrow."""
+        half = float(self.interval[1] - self.interval[0]) / 2
+        labels = self.label_standard_error
+        if labels is None or math.isnan(labels):
+            return half
+        rest = half**2 - (LABEL_QUANTILE * labels) ** 2
+        return math.sqrt(rest) if rest > ROUNDING * half**2 else 0.0
 
     def remarks(self) -> list[str]:
         """The interval, whether the data or the random vectors dominate the error, and the cheapest estimator."""
@@ -86,11 +103,24 @@ class TraceResult(Result):
             remarks.append(
                 f"standard error {data:.3g} by the choice of samples, {algorithm:.3g} by the random vectors{advice}"
             )
+        remarks += self._label_remarks()
         if len(self.estimator) > 1 and self.estimator[0] != "exact":
             best = int(self.estimator_needed.argmin())
             needed = self.estimator_needed[best]
             remarks.append(f"{self.estimator[best]} needs the fewest products for --rtol, about {needed:.0f}")
         return remarks
+
+    def _label_remarks(self) -> list[str]:
+        """The error by the labels drawn for the Fisher matrix, beside that by the random vectors."""
+        labels = self.label_standard_error
+        if labels is None:
+            return []
+        if math.isnan(labels):
+            return ["the error by the labels drawn is not known, nor part of the interval: the random vectors hide it"]
+        vectors = math.sqrt(max(self.standard_error**2 - labels**2, 0.0))
+        advice = ": more --labels, not more products, would make it more certain" if labels > vectors else ""
+        layers = "; those of the layers do not contain the former" if self.layer is not None else ""
+        return [f"standard error {labels:.3g} by the labels drawn, {vectors:.3g} by the random vectors{advice}{layers}"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState, restore_trace, trace_probe
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.shared.label_noise import trace_label_error
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.analyses.shared.products import (
     build_operator,
@@ -30,7 +31,7 @@ from landscape.analyses.shared.products import (
     require_resampling,
     seconds_per_product,
 )
-from landscape.analyses.trace import TraceResult
+from landscape.analyses.trace import LABEL_QUANTILE, TraceResult
 from landscape.compute.budget import room
 from landscape.errors import UsageError
 
@@ -56,8 +57,10 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
     for state in estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
         yield _progress(analysis, state, goal)
     assert state is not None  # max_products >= 1
+    label_error = trace_label_error(analysis, operator)
     return TraceResult(
-        **_estimates(analysis, state, goal),
+        **_with_labels(_estimates(analysis, state, goal), label_error),
+        label_standard_error=label_error,
         data_standard_error=_data_error(analysis, operator, objective),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
@@ -136,6 +139,16 @@ def _estimates(analysis: Trace, state: TraceState, goal: TraceGoal) -> dict[str,
         "estimator_products": np.array([reading.products for reading in readings], dtype=int),
         "estimator_needed": np.array([r.products if r.half_width == 0 else r.products_for(width) for r in readings]),
     }
+
+
+def _with_labels(estimates: dict[str, Any], label_error: float | None) -> dict[str, Any]:
+    """The estimates whose standard error and interval contain the error by the labels drawn, where it is known."""
+    if label_error is None or np.isnan(label_error):
+        return estimates
+    value, half = estimates["trace"], np.ptp(estimates["interval"]) / 2
+    half = np.hypot(half, LABEL_QUANTILE * label_error)
+    error = float(np.hypot(estimates["standard_error"], label_error))
+    return {**estimates, "standard_error": error, "interval": np.array([value - half, value + half])}
 
 
 def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective) -> float | None:

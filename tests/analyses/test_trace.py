@@ -74,3 +74,41 @@ def test_errors_of_zero_need_no_advice(result: TraceResult) -> None:
 def test_the_estimator_that_needs_the_fewest_products_is_named(result: TraceResult) -> None:
     two = {"estimator": np.array(["xtrace", "hutchinson"]), "estimator_needed": np.array([20.0, 7.4])}
     assert replace(result, **two).remarks()[-1] == "hutchinson needs the fewest products for --rtol, about 7"  # type: ignore[arg-type]
+
+
+def test_the_error_by_the_labels_is_named_and_asks_for_no_more_products(result: TraceResult) -> None:
+    half = float(np.hypot(0.02, 1.96 * 0.1))
+    wide = replace(
+        result,
+        standard_error=float(np.hypot(0.01, 0.1)),
+        interval=np.array([2 - half, 2 + half]),
+        label_standard_error=0.1,
+    )
+    assert wide.trouble() is None
+    assert wide.remarks()[1] == (
+        "standard error 0.1 by the labels drawn, 0.01 by the random vectors: more --labels, not more products, would "
+        "make it more certain"
+    )
+    trouble = replace(wide, rtol=0.005).trouble()
+    assert trouble
+    assert trouble.why.startswith("half-width 0.01 of the trace")  # that of the random vectors
+
+
+def test_an_exact_trace_of_drawn_labels_has_the_labels_error_alone(result: TraceResult) -> None:
+    half = 1.96 * 0.1
+    exact = replace(
+        result, standard_error=0.1, interval=np.array([2 - half, 2 + half]), label_standard_error=0.1, rtol=1e-9
+    )
+    assert exact.trouble() is None
+
+
+def test_an_error_by_the_labels_that_random_vectors_hide_is_said_to_be_unknown(result: TraceResult) -> None:
+    unknown = replace(result, label_standard_error=float("nan"))
+    assert unknown.trouble() is None
+    assert "is not known, nor part of the interval" in unknown.remarks()[1]
+
+
+def test_layers_do_not_contain_the_labels_error(result: TraceResult) -> None:
+    layers = {"layer": np.array(["a"]), "layer_trace": np.array([2.0])}
+    remark = replace(result, label_standard_error=0.001, **layers).remarks()[1]
+    assert remark.endswith("by the random vectors; those of the layers do not contain the former")

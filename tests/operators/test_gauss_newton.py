@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from conftest import Splitter, tanh_net
@@ -100,6 +101,46 @@ class TestFisher(Contract):
             gradients = torch.einsum("nc,ncp->np", slopes, jacobian)
             total += gradients.T @ gradients / (2 * len(y))
         return total
+
+
+def label_variance(x: Tensor, norms: Tensor, labels: int) -> float:
+    """The variance over labels of the mean of `norms` `(N, C)`, the value of each sample under each label."""
+    p = chances(x)
+    each = (p * norms**2).sum(dim=1) - (p * norms).sum(dim=1) ** 2
+    return float(each.sum() / (labels * len(x) ** 2))
+
+
+@pytest.fixture
+def objective(classification: Data) -> Objective:
+    return Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+
+
+@pytest.mark.parametrize("labels", [1, 2, 20])
+def test_the_variances_by_the_labels_are_those_over_all_labels(
+    objective: Objective, classification: Data, labels: int
+) -> None:
+    """The mean over seeds of the stated variances against the exact ones, however few labels are averaged."""
+    x, _ = classification
+    jacobian = dense_jacobian(tanh_net(), x)  # (N, C, P)
+    slopes = torch.eye(3).double() - chances(x)[:, None]  # (N, label, C)
+    gradients = torch.einsum("nlc,ncp->nlp", slopes, jacobian)
+    block = torch.randn(39, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    exact = [label_variance(x, (gradients @ vector) ** 2, labels) for vector in block.unbind(dim=1)]
+    trace = label_variance(x, (gradients**2).sum(dim=2), labels)
+    stated, traces = [], []
+    for seed in range(40):
+        operator = FisherOperator(objective, seed=seed, labels=labels)
+        vectors = torch.randn(39, 60, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        stated.append(operator.label_variances(block)[0].numpy())
+        traces.append(operator.label_variances(vectors)[1])
+    assert np.mean(stated, axis=0) == pytest.approx(exact, rel=0.1)
+    assert np.mean(traces) == pytest.approx(trace, rel=0.2)
+
+
+def test_the_trace_s_variance_needs_two_columns(objective: Objective) -> None:
+    columns, trace = FisherOperator(objective).label_variances(torch.ones(39, 1, dtype=torch.float64))
+    assert columns.shape == (1,)
+    assert np.isnan(trace)
 
 
 def test_the_trace_of_a_relu_net_is_the_same_for_hessian_and_gauss_newton() -> None:
