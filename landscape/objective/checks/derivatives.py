@@ -23,11 +23,11 @@ from landscape.objective.model_function import BatchLoss, ModelFunction, reraise
 SAMPLES = 8  # of which the differences are taken
 # Steps relative to theta's norm, in float64: the first ones cross hardly any kink of a ReLU. The rough ones serve
 # models that compute parts of themselves in float32, whose rounding hides small steps.
-STEPS, ROUGH_STEPS = (1e-7, 1e-6), (1e-8, 1e-5, 1e-4, 1e-3)
+STEPS, ROUGH_STEPS = (1e-7, 1e-6), (1e-5, 1e-4, 1e-3)
 FLOAT32_STEPS = (1e-3, 1e-2, 3e-4)  # for models that cannot compute in float64
 MAX_ERROR = 1e-3  # relative, in float64: a right derivative agrees to 1e-6
 MAX_ROUGH_ERROR = 5e-2  # the same where float32 rounding or kinks blur the differences
-SAME_ERROR = 2.0  # ratio of the errors at two steps, ten times apart, of a fault; those of rounding have a ratio of 10
+SAME_ERROR = 2.0  # ratio of the errors of a fault at small and at large steps; those of rounding shrink with the step
 ROUNDING = 100  # multiples of the rounding of a difference quotient that are no error
 
 
@@ -151,20 +151,25 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
         if all(error is not None for error in errors):
             break
     return DerivativeErrors(
-        _settle(gradient_gaps, steps) or RelativeError(min(gradient_gaps), rough=True),
-        (_settle(product_gaps, steps) or RelativeError(min(product_gaps), rough=True)) if product_gaps else None,
+        _settle(gradient_gaps, steps) or _blurred(gradient_gaps, steps),
+        (_settle(product_gaps, steps) or _blurred(product_gaps, steps)) if product_gaps else None,
     )
 
 
 def _settle(gaps: list[float], steps: tuple[float, ...]) -> RelativeError | None:
-    """The error as soon as the steps so far tell it: one step agrees, or two of them disagree alike; else None."""
+    """The error as soon as a small step agrees, or a rough one does where small ones are blurred; else None."""
     sharp = gaps[: len(STEPS)] if steps[: len(STEPS)] == STEPS else []
     if sharp and min(sharp) <= MAX_ERROR:
         return RelativeError(min(sharp))
-    if len(sharp) == len(STEPS) and max(sharp) <= SAME_ERROR * min(sharp):
-        return RelativeError(min(sharp))
     rough = min(gaps[len(sharp) :], default=float("inf"))
-    return RelativeError(rough, rough=True) if rough <= MAX_ROUGH_ERROR else None
+    blurred = not sharp or SAME_ERROR * rough <= min(sharp)
+    return RelativeError(rough, rough=True) if rough <= MAX_ROUGH_ERROR and blurred else None
+
+
+def _blurred(gaps: list[float], steps: tuple[float, ...]) -> RelativeError:
+    """The error where no step agrees; that of the small steps unless larger ones are better."""
+    sharp = gaps[: len(STEPS)] if steps[: len(STEPS)] == STEPS else []
+    return RelativeError(min(gaps), rough=not sharp or SAME_ERROR * min(gaps) <= min(sharp))
 
 
 def _relative(gap: float, whole: float, noise: float) -> float:

@@ -80,7 +80,7 @@ def _comparisons(trial: Trial) -> Iterator[tuple[Sequence[Batch], Sequence[Batch
         if batch.size > 1:
             yield [batch], list(batch.split(max(1, 5 * batch.size // 8)))  # uneven: halves could have equal shares
     whole, size = trial.joined.whole, trial.micro_batch
-    own = next(iter(trial.batches))
+    own = max(trial.batches, key=lambda batch: batch.size) if trial.batches.kept else next(iter(trial.batches))
     if whole is not None and own.size <= size and own.size < whole.size:
         yield list(trial.batches), list(whole.split(size))
     elif own.size > size and _fits(trial, own.size):

@@ -213,16 +213,45 @@ def test_rows_before_samples_are_told_in_every_shape(generator: torch.Generator)
     assert list(axes.values()) == [1, None]
 
 
-def test_layers_inside_a_transform_of_torch_func_are_refused_in_words() -> None:
-    class Slope(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+class Slope(nn.Module):
+    """A net's derivative in its inputs, by three ways to differentiate."""
 
-        def forward(self, x: Tensor) -> Tensor:
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.way = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), way
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.way == "torch.func.vmap":
+            return torch.func.vmap(torch.func.grad(lambda z: self.net(z).sum()))(x)
+        if self.way == "torch.func.grad":
             return torch.func.grad(lambda z: self.net(z).sum())(x)
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(self.net(x).sum(), x, create_graph=True)[0]
 
-    objective = Objective(Slope(), (torch.rand(6, 2), torch.zeros(6, 2)), "mse")
+
+@pytest.mark.parametrize("with_graph", [False, True], ids=["weights-fixed", "weights-with-graph"])
+def test_layers_inside_torch_func_grad_have_the_gradients_of_those_inside_autograd(with_graph: bool) -> None:
+    """d loss / d output of each layer, also where theta has a graph of its own."""
+    found = []
+    for way in ("torch.autograd", "torch.func.grad"):
+        objective = Objective(Slope(way), (torch.rand(6, 2, generator=seeded()), torch.zeros(6, 2)), "mse")
+        layers, _ = linear_maps(objective.model, objective.space.names)
+        capture = LayerCapture(objective, layers)
+        batch = next(iter(objective.batches))
+        forward = capture.run(batch, objective.theta.requires_grad_() if with_graph else None)
+        found.append(forward.gradients(objective.loss_total(forward.output, batch)))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one[0], other[0], rtol=1e-5, atol=1e-7)
+    assert float(found[0][0][0].abs().max()) > 0
+
+
+def test_layers_inside_torch_func_vmap_are_refused_in_words() -> None:
+    objective = Objective(Slope("torch.func.vmap"), (torch.rand(6, 2), torch.zeros(6, 2)), "mse")
     layers, _ = linear_maps(objective.model, objective.space.names)
-    with pytest.raises(TaskError, match=r"a Linear is called inside a transform of torch.func.*\n.*create_graph=True"):
+    with pytest.raises(TaskError, match=r"a Linear is called inside torch.func.vmap.*\n.*all samples at once"):
         LayerCapture(objective, layers)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,169 @@
+"""Derivatives are compared with differences: faults are found, kinks and float32 parts are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from contract_breakers import BATCHES, Clipped, Net, Rounded, SavedDerivative, X, Y
+from torch import Tensor, nn
+from torch.nn import functional
+
+import landscape
+from landscape import Objective
+from landscape.objective.checks.derivatives import DerivativeErrors, RelativeError, derivative_errors
+from landscape.objective.model_function import BatchLoss
+
+
+def errors_of(objective: Objective) -> DerivativeErrors:
+    batch = next(next(iter(objective.batches)).split(8))
+    return derivative_errors(
+        objective.function, lambda function: BatchLoss(function, objective.loss), objective.theta, batch, second=True
+    )
+
+
+def by(function: type[torch.autograd.Function]) -> Callable[[Any, Tensor], Tensor]:
+    return lambda net, z: function.apply(z)  # type: ignore[no-untyped-call]
+
+
+def stops(net: Any, z: Tensor) -> Tensor:
+    return z * (1 + z.detach())
+
+
+def scales_gradients(net: Any, z: Tensor) -> Tensor:
+    if z.requires_grad:
+        z.register_hook(lambda gradient: 1.02 * gradient)
+    return z
+
+
+GRADIENTS = {
+    "clipped": by(Clipped),
+    "straight-through": by(Rounded),
+    "stopped": stops,
+    "hook of 2 percent": scales_gradients,
+}
+
+
+@pytest.mark.parametrize("disturb", GRADIENTS.values(), ids=list(GRADIENTS))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_that_is_not_the_derivative_of_the_loss_is_inconclusive(disturb: Any, dtype: str) -> None:
+    objective = Objective(Net(disturb), BATCHES, "cross_entropy", dtype=dtype)
+    for analysis in (landscape.Eig(k=1), landscape.Flatness(rho=(0.05,))):
+        trouble = landscape.run(analysis, objective).trouble()
+        assert trouble is not None
+        assert trouble.kind == "contract"
+        assert "gradient is not the derivative of the loss" in trouble.why
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("analysis", [landscape.Eig(k=1), landscape.Trace(rtol=0.1), landscape.Direction(lr=0.1)])
+def test_a_second_derivative_that_forgets_a_part_is_inconclusive(analysis: Any, dtype: str) -> None:
+    objective = Objective(Net(by(SavedDerivative)), BATCHES, "cross_entropy", dtype=dtype)
+    result = landscape.run(analysis, objective)
+    trouble = result.trouble()
+    assert trouble is not None
+    assert "second derivative is not that of the gradient" in trouble.why
+    assert "--params" in trouble.fix
+    found = {finding.check: finding for finding in result.checks}
+    assert found["slope"].verdict == "holds"
+    assert (found["curvature"].error or 0) > 1e-3
+
+
+def test_the_same_layer_by_torch_s_own_operations_is_fine() -> None:
+    result = landscape.run(
+        landscape.Trace(rtol=0.1), Objective(Net(lambda net, z: z + torch.sin(z)), BATCHES, "cross_entropy")
+    )
+    assert result.trouble() is None
+    assert [finding.verdict for finding in result.checks] == ["holds"] * 8
+
+
+def hinge(output: Tensor, target: Tensor) -> Tensor:
+    """Squared multi-class hinge of each sample (Crammer and Singer 2001)."""
+    margins = 1 + output - output.gather(1, target[:, None])
+    return margins.relu().square().sum(dim=1)
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kinks_are_no_fault(seed: int, dtype: str) -> None:
+    """ReLU, max-pooling, absolute values and hinges over seeds."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Linear(5, 24),
+        nn.ReLU(),
+        nn.Unflatten(1, (2, 12)),
+        nn.MaxPool1d(3),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+        nn.LeakyReLU(),
+    )
+    errors = errors_of(Objective(model, BATCHES, hinge if seed % 2 else "cross_entropy", dtype=dtype))
+    assert errors.gradient.value < 1e-6
+    assert errors.product is not None
+    assert errors.product.value < 1e-5
+
+
+class PartlyFloat32(Net):
+    """A net that normalizes in float32, whatever it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.a(x)
+        z = functional.layer_norm(z.float(), (4,)).to(x.dtype)
+        out: Tensor = self.b(torch.tanh(z))
+        return out
+
+
+class OnlyFloat32(Net):
+    """A net with a constant that is no buffer, and cannot be multiplied with float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constant = [torch.eye(4)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.b(torch.tanh(self.a(x)) @ self.constant[0])
+        return out
+
+
+@pytest.mark.parametrize("model", [PartlyFloat32, OnlyFloat32])
+def test_parts_in_float32_are_no_fault(model: type[Net]) -> None:
+    objective = Objective(model(), BATCHES, "cross_entropy")
+    assert landscape.run(landscape.Eig(k=1), objective).trouble() is None
+    errors = errors_of(objective)
+    assert errors.product is not None
+    assert errors.product.value <= errors.product.limit
+
+
+def test_a_fault_in_a_net_that_computes_in_float32_alone_is_found() -> None:
+    class Faulty(OnlyFloat32):
+        def forward(self, x: Tensor) -> Tensor:
+            z = SavedDerivative.apply(self.a(x))  # type: ignore[no-untyped-call]
+            out: Tensor = self.b(z @ self.constant[0])
+            return out
+
+    objective = Objective(Faulty(), BATCHES, "cross_entropy")
+    assert landscape.run(landscape.Eig(k=1), objective).trouble() is not None
+
+
+def test_the_word_that_pads_texts_has_no_gradient_by_definition() -> None:
+    torch.manual_seed(0)
+    table = nn.Sequential(nn.Embedding(7, 4, padding_idx=0), nn.Flatten(), nn.Linear(16, 3))
+    words = torch.randint(0, 7, (40, 4), generator=torch.Generator().manual_seed(0))
+    assert landscape.run(landscape.Eig(k=1), Objective(table, (words, Y), "cross_entropy")).trouble() is None
+
+
+def test_a_dead_net_has_no_derivative_to_compare() -> None:
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    with torch.no_grad():
+        model[0].bias.fill_(-100)
+    result = landscape.run(landscape.Eig(k=1), Objective(model, (X, Y), "cross_entropy"))
+    assert {finding.verdict for finding in result.checks} == {"holds"}
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"), [(RelativeError(0.01), 1e-3), (RelativeError(0.01, rough=True), 5e-2)], ids=["sharp", "rough"]
+)
+def test_rounding_widens_the_limit(error: RelativeError, limit: float) -> None:
+    assert error.limit == limit

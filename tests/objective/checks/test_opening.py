@@ -1,0 +1,94 @@
+"""Each check, before or after a measurement, is the one that tells: without it, its case goes unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import contract_breakers as breakers
+import pytest
+from contract_breakers import BATCHES, Checkpointed, Net, SavedDerivative
+from torch import Tensor
+from torch.nn import functional
+
+import landscape
+from landscape.errors import LandscapeError
+from landscape.objective import preparation
+from landscape.objective.checks import closing
+from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
+
+
+def saves(net: Any, z: Tensor) -> Tensor:
+    out: Tensor = SavedDerivative.apply(z)  # type: ignore[no-untyped-call]
+    return out
+
+
+def clips(net: Any, z: Tensor) -> Tensor:
+    out: Tensor = breakers.Clipped.apply(z)  # type: ignore[no-untyped-call]
+    return out
+
+
+def halves(net: Any, z: Tensor) -> Tensor:
+    import torch
+
+    return z if torch.is_grad_enabled() else 0.5 * z
+
+
+def moves(net: Any, z: Tensor) -> Tensor:
+    net.scale.mul_(1.00005)
+    return z
+
+
+def _objective_with_kept_parameters() -> landscape.Objective:
+    model = Net()
+    kept = list(model.parameters())
+    return landscape.Objective(
+        model, BATCHES, lambda o, t: functional.cross_entropy(o, t) + 0.1 * sum((p**2).sum() for p in kept)
+    )
+
+
+def of(disturb: Any = None, loss: Any = "cross_entropy", model: Any = None) -> Callable[[], landscape.Objective]:
+    return lambda: landscape.Objective(model() if model else Net(disturb or (lambda net, z: z)), BATCHES, loss)
+
+
+CASES: dict[str, Callable[[], landscape.Objective]] = {
+    "purity": of(moves),
+    "modes": of(halves),
+    "leaves": _objective_with_kept_parameters,
+    "gradient": of(model=Checkpointed),
+    "independence": of(loss=breakers.contrastive),
+    "repetition": lambda: landscape.Objective(
+        Net(breakers.counts_large_batches), (breakers.X, breakers.Y), "cross_entropy"
+    ),
+    "slope": of(clips),
+    "curvature": of(saves),
+}
+
+
+def said(build: Callable[[], landscape.Objective]) -> list[str]:
+    """What is said about the objective: notes, trouble, or a refusal."""
+    try:
+        objective = build()
+        trouble = landscape.run(landscape.Eig(k=1), objective).trouble()
+    except LandscapeError as error:
+        return [str(error)]
+    return [*objective.notes, *([trouble.why] if trouble else [])]
+
+
+def test_every_check_has_a_case() -> None:
+    names = [check.name for check in (*MODEL_CHECKS, *OPENING_CHECKS, *closing.CLOSING_CHECKS)]
+    assert names == list(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_check_tells_its_case_and_nothing_else_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_check = said(CASES[name])
+    assert with_check
+    for module, tuple_name in (
+        (preparation, "MODEL_CHECKS"),
+        (preparation, "OPENING_CHECKS"),
+        (closing, "CLOSING_CHECKS"),
+    ):
+        checks = getattr(module, tuple_name)
+        monkeypatch.setattr(module, tuple_name, tuple(check for check in checks if check.name != name))
+    assert said(CASES[name]) != with_check
