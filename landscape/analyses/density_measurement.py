@@ -36,7 +36,7 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
     """Yields after each pass over the data; returns the density and its numbers."""
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
     reference = objective.reference
-    together = _probes_at_once(analysis, objective)
+    together = _probes_at_once(analysis, objective, resume)
     whole = phase_state("whole", resume or {})
     if not whole:
         everything = [objective.space.whole_group()]
@@ -112,7 +112,7 @@ def _run(
             done=round(here) + (steps if done else 0),
             total=steps * phases,
             note=f"{state.products} products" + (f" for {len(groups)} blocks" if done else ""),
-            state=lambda now=state: {**done, **prefix_state(phase, snapshot(now))},  # type: ignore[misc]
+            state=lambda now=state: {**done, **prefix_state(phase, snapshot(now)), "together": np.asarray(together)},  # type: ignore[misc]
         )
     assert state is not None  # at least one step
     return state
@@ -122,8 +122,13 @@ def _steps(analysis: Density, size: int) -> int:
     return min(analysis.steps, size)
 
 
-def _probes_at_once(analysis: Density, objective: Objective) -> int:
-    """How many probes share a pass; raises UsageError if not even the basis of one fits into memory."""
+def _probes_at_once(analysis: Density, objective: Objective, resume: State | None = None) -> int:
+    """How many probes share a pass: as many as in the run that is resumed, or as fit into memory.
+
+    Raises UsageError if not even the basis of one fits.
+    """
+    if resume:
+        return int(resume["together"])
     each = (_steps(analysis, objective.space.size) + 1) * objective.theta.nbytes
     fitting = room("state", objective.device) // each
     if not fitting:

@@ -37,8 +37,8 @@ def search_blocks(
     during `wanted.confirm` passes, in all blocks at once, until no block finds any.
     """
     blocks = operator.block_diagonal(groups)
-    usable = bool(resume) and int(resume["steps"]) == steps
-    state = earlier = restore(per_block.BlockSearchState, resume, operator.like) if usable else None
+    steps = int(resume["steps"]) if resume else steps  # whatever fits into memory now: the bits depend on it
+    state = earlier = restore(per_block.BlockSearchState, resume, operator.like) if resume else None
     for state in per_block.block_lanczos_search(
         blocks, groups, wanted, steps=steps, most=most, seed=seed, resume=earlier
     ):

@@ -50,7 +50,7 @@ EXPECTED_TRACE_PRODUCTS = 150  # to 1 %: digits-mlp took 115, digits-noisy 178, 
 def measure(analysis: Trace, objective: Objective, resume: State | None) -> Generator[Progress, None, TraceResult]:
     """Yields after each step of the estimator; returns the trace and the estimates of all estimators."""
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
-    goal = _goal(analysis, objective)
+    goal = _goal(analysis, objective, resume)
     require_resampling(analysis, operator, objective)
     reference = objective.reference
     state = earlier = restore_trace(resume, operator.like, analysis.seed) if resume else None
@@ -87,10 +87,15 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
     )
 
 
-def _goal(analysis: Trace, objective: Objective) -> TraceGoal:
-    """The options as the algorithm takes them; raises UsageError if the sketch does not fit into memory."""
+def _goal(analysis: Trace, objective: Objective, resume: State | None = None) -> TraceGoal:
+    """The options as the algorithm takes them, with the sketch of the run that is resumed, or as much as fits.
+
+    Raises UsageError if the sketch does not fit into memory.
+    """
     fitting = room("state", objective.device) // (2 * objective.theta.nbytes)
     capacity = min(MAX_SKETCH, fitting) // PROBES_PER_PASS * PROBES_PER_PASS
+    if resume:
+        capacity = int(resume["basis.shape"][0])
     method = analysis.method
     if capacity < MIN_VALUES["xtrace"] and method != "hutchinson":
         if method != "auto":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from analysis_contract import same
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from small_objectives import small_objective
@@ -162,6 +164,31 @@ def test_a_tampered_snapshot_is_refused_in_words(tmp_path: Path, analysis: Analy
             assert "--restart" in error.fix or isinstance(error, NumericalError)  # noqa: PT017
         (tmp_path / "a.landscape.h5").unlink(missing_ok=True)
     assert refused == altered if digest == "old" else refused > 0
+
+
+@pytest.mark.parametrize(
+    ("analysis", "steps", "free"),
+    [
+        (Density(steps=8, probes=4), 5, 12_000),
+        (Trace(rtol=1e-6, max_products=60), 1, 21_000),
+        (Eig(k=2, per_layer=True), 34, 5_700),
+    ],
+    ids=["density", "trace", "eig"],
+)
+def test_what_fitted_into_memory_at_first_decides_and_not_what_fits_when_the_run_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysis: Analysis, steps: int, free: int
+) -> None:
+    monkeypatch.setattr("landscape.compute.timing.CLEARLY_FASTER", 0.0)  # no timed trial decides here
+
+    def measure(**options: Any) -> Any:
+        return replace(session.execute(analysis, small_objective(), **options).result, checks=())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("landscape.compute.memory.free_bytes", lambda device: free)
+        tight = measure()
+        interrupted_after(analysis, steps, tmp_path / "a.landscape.h5")
+    assert not same(measure(), tight)
+    assert same(measure(output=tmp_path / "a.landscape.h5"), tight)
 
 
 def test_without_its_snapshot_a_refused_measurement_begins_anew(tmp_path: Path) -> None:
