@@ -46,10 +46,18 @@ class Answer:
         return total / sum(count for _, count in sums)
 
     def output(self, inputs: Any) -> Any:
-        """The model's output."""
-        if isinstance(inputs, dict):
-            return self.model(**inputs)
-        return self.model(*inputs) if isinstance(inputs, tuple) else self.model(inputs)
+        """The model's output, of a pass that begins with the checkpoint's buffers."""
+        homes = [(part._buffers, name) for part in self.model.modules() for name in part._buffers]
+        before = [(home, name, home[name]) for home, name in homes]
+        for home, name, buffer in before:
+            home[name] = None if buffer is None else buffer.clone()
+        try:
+            if isinstance(inputs, dict):
+                return self.model(**inputs)
+            return self.model(*inputs) if isinstance(inputs, tuple) else self.model(inputs)
+        finally:
+            for home, name, buffer in before:
+                home[name] = buffer
 
     def terms(self, output: Any, targets: Any) -> tuple[Tensor, float]:
         """The summed loss of a batch, and how many terms it has."""
@@ -194,7 +202,7 @@ def unit(vector: Tensor, otherwise: Tensor) -> Tensor:
 
 def flat(parts: Iterable[Tensor]) -> Tensor:
     """The tensors as one vector."""
-    return torch.cat([part.reshape(-1) for part in parts])
+    return torch.cat([part.to_dense().reshape(-1) for part in parts])
 
 
 def pairs(batches: Any) -> list[tuple[Any, Any]]:

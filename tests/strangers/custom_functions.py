@@ -225,7 +225,14 @@ class Binary(nn.Module):
         return logits
 
 
-@bring("binary weights", "nets of signs with a straight-through gradient", clause="C6", expect="refused")
+@bring(
+    "binary weights",
+    "nets of signs with a straight-through gradient",
+    clause="C6",
+    expect="refused",
+    terms=cross_entropy_terms,
+    cannot=("memorization",),
+)  # the factors of the last layer are right
 def _() -> Problem:
     return Binary(), ragged(*classes()), "cross_entropy"
 

@@ -138,7 +138,7 @@ def _() -> Problem:
     return net(2), ragged(numbers(23, 5), numbers(23, 2, seed=3)), Uncertain()
 
 
-@bring("leaf in a closure", "a learned scale outside any module", clause="C2", expect="said", says="scale|leaf|grad")
+@bring("leaf in a closure", "a learned scale outside any module", clause="C2", expect="said", says="stay fixed")
 def _() -> Problem:
     scale = torch.tensor(1.3, requires_grad=True)
     return net(), ragged(*classes()), lambda o, t: functional.cross_entropy(o * scale, t, reduction="none")

@@ -59,7 +59,7 @@ def _() -> Problem:
 
 class NumpyNoise(Net):
     def disturb(self, hidden: Tensor) -> Tensor:
-        return hidden * (1 + 1e-3 * float(np.random.default_rng().normal()))
+        return hidden + float(np.random.default_rng().normal())
 
 
 @bring("noise of NumPy", "augmentation inside the model", expect="refused", clause="C5")
@@ -88,7 +88,14 @@ class Average(Net):
         return hidden - self.mean
 
 
-@bring("moving average in eval mode", "statistics that are updated always", expect="refused", clause="C5")
+@bring(
+    "moving average in eval mode",
+    "statistics that are updated always",
+    expect="said",
+    clause="C5",
+    terms=cross_entropy_terms,
+    says="buffer",
+)
 def _() -> Problem:
     return disturbed(Average)
 
@@ -103,7 +110,14 @@ class Drift(Net):
         return hidden * self.scale
 
 
-@bring("slowly drifting buffer", "schedules that count passes", expect="refused", clause="C5")
+@bring(
+    "slowly drifting buffer",
+    "schedules that count passes",
+    expect="said",
+    clause="C5",
+    terms=cross_entropy_terms,
+    says="buffer",
+)
 def _() -> Problem:
     return disturbed(Drift)
 
@@ -140,7 +154,7 @@ class Queue(Net):
         return mixed
 
 
-@bring("queue of negatives", "momentum contrast", expect="refused", clause="C5")
+@bring("queue of negatives", "momentum contrast", expect="said", clause="C5", terms=cross_entropy_terms, says="buffer")
 def _() -> Problem:
     return disturbed(Queue)
 
@@ -252,10 +266,11 @@ def _() -> Problem:
 
 
 class Capacity(Net):
-    def disturb(self, hidden: Tensor) -> Tensor:
-        chosen = hidden.detach()[:, 0] > hidden.detach()[:, 1]
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = x[:, 0] > 0  # by the inputs, so that the loss has no jumps
         seat = torch.where(chosen, chosen.cumsum(0), (~chosen).cumsum(0))
-        return hidden * (seat <= 3)[:, None]
+        logits: Tensor = self.second(torch.tanh(self.first(x)) * (seat <= 3)[:, None])
+        return logits
 
 
 @bring(

@@ -24,14 +24,14 @@ ASCENT = 0.05  # between the maxima that two kinds of ascents find in a ball
 
 ANALYSES: dict[str, landscape.Eig | Any] = {
     "eig": landscape.Eig(k=2),
-    "density": landscape.Density(probes=8, steps=40),
+    "density": landscape.Density(probes=4, steps=40),
     "trace": landscape.Trace(rtol=0.1),
-    "sharpness": landscape.Sharpness(rho=RHO, adaptive="none", norm="l2", starts=3, draws=16),
-    "flatness": landscape.Flatness(rho=RHO, starts=3, steps=10),
+    "sharpness": landscape.Sharpness(rho=RHO, adaptive="none", norm="l2", starts=2, steps=10, draws=12),
+    "flatness": landscape.Flatness(rho=RHO, starts=2, steps=6),
     "surface": landscape.Surface(grid=3, axes="gradient", range=0.1, trial=False),
     "measures": landscape.Measures(rtol=0.3, draws=2),
     "direction": landscape.Direction(lr=0.1),
-    "memorization": landscape.Memorization(bands=(0.5,), per_layer=False, controls=0, resamples=10),
+    "memorization": landscape.Memorization(bands=(0.5,), per_layer=False, controls=0, resamples=10, score_rho=0.9),
 }
 
 
@@ -193,7 +193,7 @@ def _measures(answer: Answer, result: Any, rounding: float) -> Comparison:
 
 
 def _memorization(answer: Answer, result: Any, rounding: float) -> Comparison:
-    if answer.stranger.expect == "refused":
+    if answer.stranger.expect == "refused" and "memorization" not in answer.stranger.cannot:
         raise AnswerMissing("no number is right here, and one was given without a word")
     yield "loss", result.loss, answer.at_theta, rounding * max(abs(answer.at_theta), 1e-3)
     if result.sample_loss is not None and answer.stranger.alone:

@@ -1,0 +1,13 @@
+"""Writes the table of docs/trust.md from the models, losses and data of tests/strangers: `python docs/strangers.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from strangers import table
+
+if __name__ == "__main__":
+    table.write()
