@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
+# what begins a command in the log of GitHub Actions (at the beginning of a line) or Azure Pipelines (anywhere)
+CI_COMMANDS = re.compile(r"(?P<begin>\A\s*):(?=:)|(?<=#)#(?=(?:vso)?\[)")
+MAX_LINE = 4000  # letters that are printed of one text
+MAX_NAME = 200  # letters of a name, where its error must be seen too
 EXIT_REGRESSION, EXIT_FAILURE, EXIT_INCONCLUSIVE = 1, 2, 3  # exit codes, beside 0 and 128 + a signal's number
 
 
@@ -81,15 +86,41 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """The text with control characters escaped, which could command a terminal; texts may quote a file."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+    r"""The text as one line that commands neither a terminal nor a CI system: every text of a file or a name passes it.
+
+    It escapes what is not printable (control characters, line breaks, marks of direction, lone surrogates) and what
+    begins a command in the log of a CI system; a text of more than `MAX_LINE` letters is cut.
+
+    >>> print(clean("a.pt\n::error::b"), clean("::error::b"))
+    a.pt\n::error::b \x3a:error::b
+    """
+    text = text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}..."
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    return CI_COMMANDS.sub(lambda found: f"{found['begin'] or ''}{_escaped(found[0][-1])}", text)
+
+
+def _escaped(letter: str) -> str:
+    code, named = ord(letter), {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
+    form = r"\x{:02x}" if code < 1 << 8 else r"\u{:04x}" if code < 1 << 16 else r"\U{:08x}"
+    return named.get(letter) or form.format(code)
+
+
+def unexpected(error: BaseException) -> LandscapeError:
+    """The error for an exception that nobody expected: what the system says of a file or a stream, or else a bug."""
+    if isinstance(error, OSError) and error.strerror:
+        name = safe_excerpt(error.filename, MAX_NAME)
+        where = f"{name} cannot be used" if error.filename else "something cannot be read or written"
+        return LandscapeError(f"{where}: {error.strerror}", fix="check the path, its rights, and the room on the disk")
+    return LandscapeError(
+        f"internal error: {type(error).__name__}: {error}",
+        fix="this is a bug; please report it with the output of the same command with --debug",
+    )
 
 
 def safe_excerpt(word: object, longest: int = 80) -> str:
     """A word from a file, shortened and with control characters escaped, so that it can be printed."""
-    text = "a large number" if isinstance(word, int) and word.bit_length() > 256 else str(word)
-    if not text.isprintable():
-        text = repr(text[:longest])
+    text = clean("a large number" if isinstance(word, int) and word.bit_length() > 256 else str(word)[: longest + 1])
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import IO
 
 # the command prints every step's progress to stderr, and goes on when a line comes on stdin, or when stdin is closed
 STEP_BY_STEP = """
@@ -51,12 +52,13 @@ def signal_at_first_step(process: subprocess.Popen[str], number: int) -> tuple[s
     return out, before + after
 
 
-def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(*arguments: str, stdout: IO[str] | int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """`landscape` with these arguments, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "landscape", *arguments],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import pytest
 
 from landscape.errors import (
+    MAX_LINE,
     CheckpointError,
     Interrupted,
     LandscapeError,
@@ -16,6 +20,7 @@ from landscape.errors import (
     listing,
     safe_excerpt,
     suggest,
+    unexpected,
 )
 
 
@@ -48,11 +53,11 @@ def test_every_error_of_the_family_has_its_exit_code(error: LandscapeError, code
 def test_no_part_of_a_message_commands_a_terminal(part: str) -> None:
     texts = {"what": "x", "why": "", "fix": ""} | {part: "red \x1b[31m bell \a, two\nlines"}
     error = UsageError(texts["what"], why=texts["why"], fix=texts["fix"])
-    assert "red \\x1b[31m bell \\x07, two\nlines" in str(error)
+    assert r"red \x1b[31m bell \x07, two\nlines" in str(error)
 
 
 def test_text_that_is_harmless_stays_as_it_is() -> None:
-    for text in ("λ₁ = 3.2, größer", "two\nlines", ""):
+    for text in ("λ₁ = 3.2, größer", "a::b", "params #[1]", ""):
         assert clean(text) == text
 
 
@@ -61,7 +66,7 @@ def test_text_that_is_harmless_stays_as_it_is() -> None:
     [
         ("short", "short"),
         ("a" * 81, "a" * 80 + "..."),
-        ("a\nb", r"'a\nb'"),
+        ("a\nb", r"a\nb"),
         (10**100, "a large number"),
         (12, "12"),
         (None, "None"),
@@ -81,3 +86,41 @@ def test_a_long_list_ends_with_the_count_of_the_others() -> None:
 def test_a_wrong_name_is_answered_with_the_most_similar_one() -> None:
     assert suggest("modle", ["model", "data"]) == "modle (did you mean model?)"
     assert suggest("zzz", ["model"]) == "zzz"
+
+
+HOSTILE_NAMES = {
+    "a\n::error::b": r"a\n::error::b",
+    "::error file=a::b": r"\x3a:error file=a::b",
+    "  ::set-output name=a::b": r"  \x3a:set-output name=a::b",
+    "a ##[error]b": r"a #\x23[error]b",
+    "##vso[task.setvariable]b": r"#\x23vso[task.setvariable]b",
+    "a\x1b[31m\rb\x9b": r"a\x1b[31m\rb\x9b",
+    "gpt\u202efdp.exe\u2066\u200b": r"gpt\u202efdp.exe\u2066\u200b",
+    "a\u2028b\u2029c\x85d": r"a\u2028b\u2029c\x85d",
+    "\ud800 \U000e0041": r"\ud800 \U000e0041",
+}
+
+
+@pytest.mark.parametrize(("name", "printed"), HOSTILE_NAMES.items(), ids=map(ascii, HOSTILE_NAMES))
+def test_a_name_commands_neither_a_terminal_nor_a_ci_system(name: str, printed: str) -> None:
+    assert clean(name) == printed
+    assert clean(printed) == printed
+    assert printed.encode("utf-8").decode().isprintable()
+
+
+def test_a_text_that_no_reader_would_end_is_cut() -> None:
+    assert clean("a" * 5000) == "a" * MAX_LINE + "..."
+    assert len(str(UsageError("\0" * 10**6))) < 5 * MAX_LINE
+
+
+def test_what_the_system_says_of_a_file_is_no_bug() -> None:
+    with pytest.raises(OSError, match="too long") as caught:
+        os.stat("a" * 5000)
+    error = unexpected(caught.value)
+    assert re.fullmatch(r"a{200}\.\.\. cannot be used: File name too long", error.what)
+    assert "the room on the disk" in error.fix
+    assert unexpected(OSError(28, "No space left on device")).what.endswith("written: No space left on device")
+    assert unexpected(OSError("of a library")).what == "internal error: OSError: of a library"
+    bug = unexpected(ValueError("a\n::error::b"))
+    assert bug.what == r"internal error: ValueError: a\n::error::b"
+    assert "this is a bug" in bug.fix

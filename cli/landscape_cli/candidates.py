@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import Interrupted, LandscapeError
+from landscape.errors import Interrupted, LandscapeError, unexpected
+from landscape.gates.baseline import MAX_BASELINE_BYTES
 from landscape.gates.entry import Entry, short_names
 from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.policy import Policy
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 JSON_HEAD = 64  # bytes from the beginning of a file in which JSON has begun
 BASELINE_KEYS = (b'"kind"', b'"schema"', b'"checkpoints"')
-MAX_BASELINE_BYTES = 2**28  # a larger file is a checkpoint
 
 
 class Source(NamedTuple):
@@ -101,7 +101,7 @@ class Sources:
         except Exception as error:  # a crash is no regression, and no pass
             if "--debug" in sys.argv:
                 raise
-            self.failures.append((source.path.name, f"internal error: {type(error).__name__}: {error}"))
+            self.failures.append((source.path.name, str(unexpected(error))))
         return []
 
     def _read_or_measure(self, source: Source, outputs: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:

@@ -15,7 +15,7 @@ from landscape.plugins import imports
 from landscape_cli.config import Settings
 from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
 from landscape_cli.options import CHECKPOINTS_ARGUMENT, CONTEXT, build_record, parameters, value_origins, with_signature
-from landscape_cli.streams import say
+from landscape_cli.streams import say, say_error
 from landscape_cli.targets import require_checkpoints
 
 if TYPE_CHECKING:
@@ -131,12 +131,12 @@ def _update(sources: Sources, candidates: list[Source]) -> int:
     read_for_update(sources.baseline, sources.policy)  # before anything is measured
     (entries,) = sources.entries(candidates)
     for name, error in sources.failures:
-        say(f"error: {name}: {error}")
+        say_error(error, name)
     if sources.failures:
         return EXIT_FAILURE
     missing = missing_numbers(sources.policy, entries)
     for name, metric, reason in missing:
-        say(f"inconclusive: {metric} of {name}: {reason.why}\n  fix:  {reason.fix}")
+        say(f"inconclusive: {metric} of {name}: {reason.why}", f"  fix:  {reason.fix}")
     if missing:
         return EXIT_INCONCLUSIVE
     before = update_baseline(sources.baseline, sources.policy, entries, keep=bool(sources.gate.metric))

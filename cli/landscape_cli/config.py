@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import UsageError
+from landscape.storage.bounded import read_bounded
 from landscape_cli.config_tables import CHECKPOINT, read_tables
 from landscape_cli.gate import METRIC_TABLE
+from landscape_cli.plain_values import require_plain
 
+MAX_SETTINGS_BYTES = 1 << 20
 SETTINGS_FILES = ("landscape.toml", "pyproject.toml")
 
 
@@ -72,13 +75,16 @@ def unread_settings(checkpoint: Path, settings: Settings) -> Path | None:
 def _read(path: Path) -> Settings:
     """The settings in a TOML file, checked."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_bounded(path, MAX_SETTINGS_BYTES).decode())
+        require_plain(document)
     except OSError as error:
         raise UsageError(
             f"settings {path} cannot be read: {error.strerror}", fix="--config FILE names a TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"settings {path} is not TOML: {error}", fix="mend that line") from error
+    except RecursionError as error:
+        raise UsageError(f"settings {path} nests its tables or lists too deeply", fix="mend that line") from error
+    except ValueError as error:  # of TOML, of its encoding, and of what it holds
+        raise UsageError(f"settings {path} is not TOML that can be used: {error}", fix="mend that line") from error
     tool = document.get("tool", {}) if path.name == "pyproject.toml" else {"landscape": document}
     table = tool.get("landscape", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):

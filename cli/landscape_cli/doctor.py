@@ -14,6 +14,7 @@ from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, UsageError
 from landscape.fields import Option, described_fields
 from landscape_cli.options import CONTEXT, argument, build_record, parameters, value_origins, with_signature
+from landscape_cli.streams import answer
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -58,15 +59,15 @@ def print_checks(checkpoint: Path | None, conditions: Conditions, origins: Mappi
     for check in doctor.diagnose(Path.cwd(), load_in_float64 if checkpoint else None):
         checks.append(check)
         if not as_json:
-            typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}")
+            answer(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}")
             if not check.passed:
-                typer.echo(f"      fix:  {check.fix}")
+                answer(f"      fix:  {check.fix}")
     passed = all(check.passed for check in checks)
     if as_json:
         typer.echo(json.dumps({"passed": passed, "checks": [asdict(check) for check in checks]}))
     else:
         unchecked = "" if checkpoint else "; no checkpoint is named, so that no model of yours was checked"
-        typer.echo(doctor.summary(checks) + unchecked)
+        answer(doctor.summary(checks) + unchecked)
     return 0 if passed else EXIT_FAILURE
 
 

@@ -9,6 +9,7 @@ import typer
 
 from landscape.errors import UsageError
 from landscape_cli.results import load_results
+from landscape_cli.streams import say
 
 
 def export(
@@ -30,4 +31,4 @@ def export(
     for suffix, content in [*(exports.vts(result) if vts else []), *(exports.csv(result) if csv else [])]:
         path = paths.beside(file, f"surface{suffix}")
         replace_file(path, content.encode())
-        typer.echo(f"wrote {path}", err=True)
+        say(f"wrote {path}")

@@ -16,6 +16,7 @@ import typer
 from landscape.errors import LandscapeError, UsageError
 from landscape.storage import paths
 from landscape_cli.config import Settings
+from landscape_cli.streams import answer
 
 if TYPE_CHECKING:
     from landscape.checkpoints.inspection import Inspection
@@ -52,7 +53,7 @@ def inspect_command(
 
     tables.print_rows(f"{checkpoint}: {inspection.format}", inspection_rows(inspection, settings))
     tables.print_tensors(inspection.tensors, None if every else MAX_TENSOR_ROWS)
-    typer.echo(f"next:  {command}")
+    answer(f"next:  {command}")
 
 
 def inspection_document(inspection: Inspection) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from landscape.analyses import ANALYSES, Analysis, Edit
 from landscape.compute.interrupts import end_on_signals, interruption
 from landscape.compute.out_of_memory import is_out_of_memory, out_of_memory
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_FAILURE, LandscapeError
+from landscape.errors import EXIT_FAILURE, LandscapeError, clean, unexpected
 from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
@@ -136,9 +136,25 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     end_on_signals()
-    code = status(sys.argv[1:])
+    code = flush_stdout(status(sys.argv[1:]), sys.argv[1:])
     end_on_signals(at_once=True)  # an exception would be printed while Python shuts down
     sys.exit(code)
+
+
+def flush_stdout(code: int, arguments: list[str]) -> int:
+    """Writes what is still to be printed, and returns the exit code: no longer 0 if it could not be written."""
+    try:
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        silence_stdout()
+        return EXIT_FAILURE if CHECK in arguments else code
+    except OSError as error:
+        silence_stdout()
+        if code != EXIT_FAILURE:
+            remedy = "free some space, or send the output elsewhere"
+            _print_error(f"stdout cannot be written: {error.strerror}\n  fix:  {remedy}", code, [])
+        return code or EXIT_FAILURE
 
 
 def status(arguments: list[str]) -> int:
@@ -157,7 +173,7 @@ def status(arguments: list[str]) -> int:
         named = next((word for word in arguments if word in commands()), "")
         usage = " ".join(filter(None, ["landscape", named, "--help"]))
         remedy = f"{usage} lists what is understood; values also come from LANDSCAPE_* and landscape.toml"
-        return _print_error(f"{error.format_message()}\n  fix:  {remedy}", EXIT_FAILURE, arguments)
+        return _print_error(f"{clean(error.format_message())}\n  fix:  {remedy}", EXIT_FAILURE, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return _print_error("interrupted", 130, [])
     except BrokenPipeError:
@@ -175,10 +191,9 @@ def _print_crash(error: BaseException, arguments: list[str]) -> int:
         message = str(out_of_memory(error, "in this command"))
     elif isinstance(error, SystemExit):
         remedy = "a model, data and a loss that do not call sys.exit; --debug shows where it is called"
-        message = f"code that this command calls ended the program: SystemExit: {error}\n  fix:  {remedy}"
+        message = f"code that this command calls ended the program: SystemExit: {clean(str(error))}\n  fix:  {remedy}"
     else:
-        remedy = "this is a bug; please report it with the output of the same command with --debug"
-        message = f"internal error: {type(error).__name__}: {error}\n  fix:  {remedy}"
+        message = str(unexpected(error))
     return _print_error(message, EXIT_FAILURE, arguments)
 
 

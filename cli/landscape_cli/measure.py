@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, unexpected
 from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.output import Output
 from landscape_cli.plans import print_plan
-from landscape_cli.streams import say
+from landscape_cli.streams import say, say_error
 from landscape_cli.targets import Target, find_targets, require_checkpoints
 
 if TYPE_CHECKING:
@@ -86,11 +86,10 @@ def _attempt_each(
         except Exception as error:  # one checkpoint's crash must not lose the others' results
             if len(targets) == 1:
                 raise
-            crash = LandscapeError(f"internal error: {type(error).__name__}: {error}")
-            failure = Failure(target.checkpoint, crash)
+            failure = Failure(target.checkpoint, unexpected(error))
         outcomes.append(failure)
         if len(targets) > 1:
-            say(f"error: {failure.error}")
+            say_error(failure.error)
     return outcomes
 
 
@@ -200,7 +199,7 @@ def _say_problems(record: MeasurementRecord) -> list[int]:
     """Prints why a result could not be written or is inconclusive; returns the exit codes of these problems."""
     codes = []
     if record.problem is not None:
-        say(f"error: {record.problem}")
+        say_error(record.problem)
         codes.append(record.problem.exit_code)
     if trouble := record.result.trouble():
         snapshot = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"

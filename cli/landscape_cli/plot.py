@@ -9,6 +9,7 @@ import typer
 
 from landscape.errors import UsageError
 from landscape_cli.results import ResultsFile, load_results
+from landscape_cli.streams import say
 
 
 def plot(
@@ -35,7 +36,7 @@ def plot(
         else _draw_each(stored[0], analysis, solid=solid, output=output)
     )
     for picture in written:
-        typer.echo(f"wrote {picture}", err=True)
+        say(f"wrote {picture}")
 
 
 def _require_format(output: Path | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from landscape.analyses import Progress
+from landscape.errors import clean
 
 PLAIN_EVERY = 30.0  # seconds between lines in a log
 
@@ -30,10 +31,12 @@ def live_reporter(title: str) -> Iterator[Callable[[Progress], None]]:
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn  # isort: skip
 
-    columns = (TextColumn(escape(title)), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn(escape(clean(title))), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
-        yield lambda step: bars.update(task, completed=step.done, total=step.total, description=escape(step.note))
+        yield lambda step: bars.update(
+            task, completed=step.done, total=step.total, description=escape(clean(step.note))
+        )
 
 
 def plain_reporter(title: str) -> Callable[[Progress], None]:
@@ -46,6 +49,6 @@ def plain_reporter(title: str) -> Callable[[Progress], None]:
         if time.monotonic() - last >= PLAIN_EVERY:
             last = time.monotonic()
             with suppress(OSError):  # a reader who has closed stderr does not stop the work
-                print(f"{title}: {step.done}/{step.total}, {step.note}", file=sys.stderr, flush=True)
+                print(clean(f"{title}: {step.done}/{step.total}, {step.note}"), file=sys.stderr, flush=True)
 
     return report

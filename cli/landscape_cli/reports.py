@@ -45,8 +45,9 @@ class Report:
     failures: Sequence[tuple[str, str]] = ()
 
     def __post_init__(self) -> None:  # names and reasons may come from a file, with any characters
-        failures = [(clean(name), clean(error) or "error") for name, error in self.failures]
+        failures = [(clean(name), _clean_lines(error) or "error") for name, error in self.failures]
         object.__setattr__(self, "failures", failures)
+        object.__setattr__(self, "baseline", clean(self.baseline))
         object.__setattr__(self, "verdicts", [clean_verdict(verdict) for verdict in self.verdicts])
 
     @property
@@ -61,6 +62,11 @@ class Report:
         counts = [f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses]
         failed = [f"{len(self.failures)} not measured"] if self.failures else []
         return ", ".join([*failed, *counts])
+
+
+def _clean_lines(text: str) -> str:
+    """The lines of an error, each without what could command a terminal or a CI system."""
+    return "\n".join(map(clean, text.splitlines()))
 
 
 def clean_verdict(verdict: Verdict) -> Verdict:
@@ -132,13 +138,11 @@ def as_junit(report: Report) -> str:
         kinds = {"regression": "failure", "inconclusive": "error", "stale": "skipped"}
         if verdict.status in kinds:
             about = {"message": verdict.why} | ({"type": verdict.status} if verdict.status != "stale" else {})
-            ElementTree.SubElement(case, kinds[verdict.status], about).text = clean(_sentence(verdict))
-        ElementTree.SubElement(case, "system-out").text = clean(
-            " | ".join(_row(verdict)[2:]) + "\n" + _sentence(verdict)
-        )
+            ElementTree.SubElement(case, kinds[verdict.status], about).text = _sentence(verdict)
+        ElementTree.SubElement(case, "system-out").text = " | ".join(_row(verdict)[2:]) + "\n" + _sentence(verdict)
     for name, error in report.failures:
         case = _case(suite, name, "measurement")
-        ElementTree.SubElement(case, "error", {"message": error.splitlines()[0], "type": "error"}).text = clean(error)
+        ElementTree.SubElement(case, "error", {"message": error.splitlines()[0], "type": "error"}).text = error
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
@@ -187,10 +191,10 @@ def sentences(verdict: Verdict) -> Iterable[str]:
     """The verdict's reason, notes and remedy, a line each; none for a plain pass."""
     where = f"{verdict.metric} of {verdict.checkpoint}"
     if verdict.why:
-        yield f"{verdict.status}: {where}: {verdict.why}"
-    yield from (f"note: {where}: {note}" for note in verdict.notes)
+        yield clean(f"{verdict.status}: {where}: {verdict.why}")
+    yield from (clean(f"note: {where}: {note}") for note in verdict.notes)
     if verdict.why and verdict.fix:
-        yield f"  fix:  {verdict.fix}"
+        yield clean(f"  fix:  {verdict.fix}")
 
 
 def _document(verdict: Verdict) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from landscape.errors import OutputError, UsageError
 from landscape_cli import reports, tables
 from landscape_cli.reports import REPORT_FORMATS, Report
-from landscape_cli.streams import say, silence_stdout
+from landscape_cli.streams import say_error, silence_stdout
 
 Sink = Callable[[Report], None]
 WHOLE_STDOUT = ("json", "junit")  # formats that must have stdout for themselves
@@ -39,7 +39,7 @@ def _stdout_sink(name: str) -> Sink:
     def sink(report: Report) -> None:
         """Writes the report in this format."""
         for checkpoint, error in report.failures if name == "text" else ():
-            say(f"error: {checkpoint}: {error}")
+            say_error(error, checkpoint)
         try:
             if name == "text":
                 tables.print_grid(reports.REPORT_COLUMNS, reports.report_rows(report))

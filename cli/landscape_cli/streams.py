@@ -6,13 +6,25 @@ import os
 import sys
 from contextlib import suppress
 
-from landscape.errors import clean
+from landscape.errors import LandscapeError, clean
 
 
-def say(line: str) -> None:
-    """Prints a line to stderr; it is never part of the answer, and a closed stderr does not stop the work."""
+def say(*lines: str) -> None:
+    """Prints lines to stderr; they are never part of the answer, and a closed stderr does not stop the work."""
     with suppress(OSError):
-        print(clean(line), file=sys.stderr, flush=True)
+        for line in lines:
+            print(clean(line), file=sys.stderr, flush=True)
+
+
+def say_error(error: LandscapeError | str, name: str = "") -> None:
+    """Prints an error, each of its parts in a line of its own, with the name of what it is about."""
+    first, *rest = str(error).splitlines() or [""]
+    say(f"error: {name}: {first}" if name else f"error: {first}", *(f"  {part.strip()}" for part in rest))
+
+
+def answer(line: str, *, end: str = "\n") -> None:
+    """Prints a line of text to stdout, with nothing in it that commands a terminal."""
+    print(clean(line), end=end)
 
 
 def silence_stdout() -> None:

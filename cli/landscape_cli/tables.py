@@ -73,7 +73,7 @@ def print_rows(title: str, rows: Mapping[str, str]) -> None:
     """Prints texts beside their names."""
     table = Table(title=_safe(title), box=box.SIMPLE, show_header=False, title_justify="left")
     for name, value in rows.items():
-        table.add_row(name, _safe(value))
+        table.add_row(_safe(name), _safe(value))
     console().print(table)
 
 
@@ -96,7 +96,7 @@ def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int
     table.add_column("shape", justify="right")
     table.add_column("dtype")
     for name, (shape, dtype) in list(tensors.items())[:limit]:
-        table.add_row(_safe(name), " x ".join(map(str, shape)) or "scalar", dtype)
+        table.add_row(_safe(name), " x ".join(map(str, shape)) or "scalar", _safe(dtype))
     if limit is not None and len(tensors) > limit:
         table.add_row(f"and {len(tensors) - limit:,} more (--all)", "", "")
     console().print(table)

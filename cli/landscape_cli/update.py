@@ -49,7 +49,7 @@ def missing_numbers(policy: Policy, entries: Sequence[Entry]) -> list[MissingNum
 
 def read_for_update(path: Path, policy: Policy) -> Baseline:
     """The baseline to be updated, empty if there is no file; raises UsageError if it is of another kind."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return Baseline(policy.kind, [])
     present = baseline.read_baseline(path)
     if present.kind != policy.kind:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from landscape.gates.metric import Reading, current_name
 from landscape.gates.policy import ComparisonKind
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
+from landscape.storage.bounded import read_bounded
 from landscape.storage.drafts import remove_stale_drafts
 
 BASELINE_SCHEMA = 1
+MAX_BASELINE_BYTES = 1 << 26  # an entry of a checkpoint has some thousands
 BASELINE_DIGITS = 8  # significant: more than float32 has, and few enough to read
 DAMAGED_FIX = "restore it, or remove it: landscape check CKPT --update then writes it anew"
 DAMAGE_ERRORS = (
@@ -67,7 +70,7 @@ def _merge_entry(earlier: Entry, entry: Entry) -> Entry:
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
     """Replaces the file as a whole or not at all; raises OutputError if it cannot be written, or holds no baseline."""
-    if path.exists():
+    if os.path.lexists(path):
         read_baseline(path)  # raises if it is no baseline, so that no other file is overwritten
     remove_stale_drafts(path.parent, paths.drafts_of(path))
     replace_file(path, ("\n".join(_lines(baseline)) + "\n").encode())
@@ -75,16 +78,19 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
 def read_baseline(path: Path, kind: ComparisonKind | None = None) -> Baseline:
     """The baseline in a file; raises OutputError if it is missing or damaged, UsageError if it is of another kind."""
-    if not path.exists():
+    if not os.path.lexists(path):
         raise OutputError(
             f"there is no baseline {path}", fix="is it committed? landscape check CKPT --update writes it"
         )
-    if not path.is_file():  # reading a device or a pipe might not end
-        raise OutputError(f"{path} is no regular file", fix="--baseline FILE names another")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, MAX_BASELINE_BYTES).decode()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}", fix="--baseline FILE names another") from error
+    except UnicodeDecodeError as error:
+        raise OutputError(f"{path} is not a baseline: {error}", fix=DAMAGED_FIX) from error
+    try:
         document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"{path} is not a baseline: {error}", fix=DAMAGED_FIX) from error
     try:
         baseline = _baseline(document, path)

@@ -113,7 +113,8 @@ def resume_snapshot(
         differences = _loss_difference(objective.reference.loss, loss)
     if differences:
         raise UsageError(
-            f"{path} is the unfinished work of another run:\n    " + "\n    ".join(differences),
+            f"{path} is the unfinished work of another run",
+            why="; ".join(differences),
             fix="--restart discards it; -o FILE keeps it and measures elsewhere",
         )
     say(f"resumed from {path}")

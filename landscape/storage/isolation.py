@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from landscape.errors import OutputError
+from landscape.storage.bounded import special_file
 
 SECONDS = 0.5  # of computing for a small file, which takes some hundredths of a second
 BYTES_PER_SECOND = 2e7  # of a large file; inflating is faster
@@ -79,12 +80,6 @@ def require_regular(file: Path) -> None:
         return  # who opens it raises the error
     if not stat.S_ISREG(mode):
         raise OutputError(f"{file} is {special_file(mode)}, not a results file", fix="name a .landscape.h5 file")
-
-
-def special_file(mode: int) -> str:
-    """What a file is whose mode (`st_mode`) says that it is no regular file."""
-    kinds = {stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
-    return next((words for is_kind, words in kinds.items() if is_kind(mode)), "a device")
 
 
 def remember_written(file: Path) -> None:

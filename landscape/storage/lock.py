@@ -12,8 +12,8 @@ from pathlib import Path
 
 from landscape.errors import OutputError
 from landscape.storage import paths
+from landscape.storage.bounded import special_file
 from landscape.storage.drafts import remove_stale_drafts
-from landscape.storage.isolation import special_file
 from landscape.storage.processes import boot_id, start_time
 
 MAX_LOCK_BYTES = 4096  # of a signature, which has about a hundred and fifty

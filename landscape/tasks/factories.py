@@ -73,7 +73,7 @@ class ObjectName:
             return TaskError(f"there is no {self.kind} called {suggest(self.name, known)}", fix=choices)
         module = self.name.rpartition(":")[0]
         setting = f'trusted-modules = ["{module}"]  in landscape.toml'
-        trust = f"\n        (or, if that module is yours: --trusted-modules {module}, or  {setting})" if module else ""
+        trust = f" (or, if that module is yours: --trusted-modules {module}, or  {setting})" if module else ""
         return TaskError(
             f"there is no {self.kind} called {suggest(self.name, known)}, which {self.where} names",
             why="a name inside a file is looked up among registered ones, never imported" if module else "",

@@ -149,8 +149,8 @@ def _require_model_and_data(where: str, conditions: Conditions, named: Mapping[s
     raise TaskError(
         f"{where} does not say which {' and which '.join(missing)} it belongs to",
         why="a state dict holds tensors only" if "model" in missing else "a model can be measured on any data",
-        fix=f"landscape eig {_directory_or_file(where)} {' '.join(flags)}\n"
-        "        (or the same keys in landscape.toml; or write the checkpoint with landscape.save)",
+        fix=f"landscape eig {_directory_or_file(where)} {' '.join(flags)} "
+        "(or the same keys in landscape.toml; or write the checkpoint with landscape.save)",
     )
 
 

@@ -108,7 +108,7 @@ class TestGithub:
         match = COMMAND.fullmatch(line)
         assert match
         assert "%25" in match[3]
-        assert "%0A" in match[3]
+        assert r"\nof\r" in match[3]
         assert "a%2Cb%3Ac%25" in match[2]
 
     @pytest.mark.parametrize("count", [9, 10, 11, 40])

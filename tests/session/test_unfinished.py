@@ -88,7 +88,7 @@ def test_a_snapshot_says_what_it_belongs_to(tmp_path: Path) -> None:
     _, about = load_arrays(tmp_path / "a.eig.partial")
     assert float(about["loss"]) == objective.reference.loss
     assert Fingerprint.from_json(about["fingerprint"]).parts["k"] == 2
-    with pytest.raises(UsageError, match=r"unfinished work of another run:\n    k: 3 here, 2 there"):
+    with pytest.raises(UsageError, match=r"unfinished work of another run\n  why:  k: 3 here, 2 there"):
         session.execute(Eig(k=3), objective, output=tmp_path / "a.landscape.h5")
 
 

@@ -9,9 +9,11 @@ from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.format import Candidate, Format
 from landscape.checkpoints.formats.safetensors_format import describe_files, fetch_safetensors, require_inside
 from landscape.errors import CheckpointError, listing, safe_excerpt
+from landscape.storage.bounded import read_bounded
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 CONFIG_FILE = "config.json"
+MAX_FILE_NAME = 255  # bytes
 MAX_INDEX_SIZE = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
 
 
@@ -44,18 +46,27 @@ def _shards(path: Path) -> tuple[Path, ...]:
 
 def _files_in_index(index: Path) -> list[str]:
     """The files that an index of shards names; raises CheckpointError for a name outside its directory."""
-    if index.stat().st_size > MAX_INDEX_SIZE:
-        raise CheckpointError(f"{index} is absurdly large", fix="download it again")
-    document = json_data.parse_json(index.read_bytes(), index)
+    try:
+        content = read_bounded(index, MAX_INDEX_SIZE)
+    except OSError as error:
+        raise CheckpointError(f"{index} cannot be read: {error.strerror}", fix="download it again") from error
+    document = json_data.parse_json(content, index)
     files = document.get("weight_map") if isinstance(document, dict) else None
     texts = isinstance(files, dict) and all(isinstance(value, str) for value in files.values())
     names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and texts else []
-    outside = [safe_excerpt(name) for name in names if Path(name).name != name or name == ".."]
+    outside = [safe_excerpt(name) for name in names if not _is_file_name(name)]
     if outside or not names:
         raise CheckpointError(
-            f"{index} names files that are not in its directory: {listing(outside) or 'none'}", fix="download it again"
+            f"{index} names files that cannot be in its directory: {listing(outside) or 'none'}",
+            fix="download it again",
         )
     return sorted(names)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a text can be the name of a file in a directory, on any system."""
+    encoded = name.encode(errors="replace")
+    return Path(name).name == name != ".." and name.isprintable() and len(encoded) <= MAX_FILE_NAME
 
 
 def _holds_shards(candidate: Candidate) -> bool:

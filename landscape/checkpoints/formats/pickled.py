@@ -68,6 +68,8 @@ def interpret_pickle(stream: Stream, allowance: int) -> Pickle:
             if opcode.name == "STOP":
                 return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)), machine.storages)
             STEPS[opcode.name](machine, argument)
+    except RecursionError as error:
+        raise DamageError("calls in calls, too deep to be a checkpoint's") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, struct.error) as error:
         raise DamageError(
             f"not a pickle that can be followed: {type(error).__name__}: {safe_excerpt(error)}"
