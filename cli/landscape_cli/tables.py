@@ -16,12 +16,13 @@ from rich.table import Table
 from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import Array, Described, Scalar, described_fields
-from landscape.gates.metric import ERROR_SUFFIX
+from landscape.gates.metric import ERROR_SUFFIX, gauge_of, number_fields
 from landscape_cli.columns import Column
 
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
 REMARKED_LOSS_GAP = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
+UNDETERMINED = "not determined"  # in place of a number whose standard error is larger; files and JSON keep the number
 PLAIN_WIDTH = 400  # characters, if stdout is no terminal; no name is cut then
 
 
@@ -51,7 +52,8 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
     if apart := _unlike_losses([result for _, result, _ in rows]):
         screen.print(apart, soft_wrap=True, highlight=False)
     for name, result, seconds in rows:
-        numbers = [f"{_words(n)} {number(v)}" for n, v in _scalars(result).items() if not _estimated(n, result)]
+        scalars = {n: v for n, v in _scalars(result).items() if not _estimated(n, result)}
+        numbers = [f"{_words(n)} {_determined(v, _scalar_error(result, n))}" for n, v in scalars.items()]
         screen.print(f"{_safe(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
         for remark in [*([str(trouble)] if (trouble := result.trouble()) else []), *result.remarks()]:
             screen.print(f"  {_safe(remark)}", soft_wrap=True, highlight=False)
@@ -111,6 +113,23 @@ def number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else f"{value:,}"
 
 
+def _determined(value: Any, error: Any) -> str:
+    """The text of an estimate, or that it is not determined: its standard error is larger than itself."""
+    return UNDETERMINED if error is not None and error > abs(value) else number(value)
+
+
+def _standard_error_field(kind: type[Result], name: str) -> str:
+    """The field with the standard error of a number; "" for a number without one (bounds of errors are none)."""
+    error = gauge_of(kind, name).error if name in number_fields(kind) else ""
+    return error if error.endswith((ERROR_SUFFIX, "standard_error", "standard_errors")) else ""
+
+
+def _scalar_error(result: Result, name: str) -> Any:
+    """The standard error of a scalar; None if it has none."""
+    field = _standard_error_field(type(result), name)
+    return getattr(result, field) if field else None
+
+
 def _scalars(result: Result) -> dict[str, Any]:
     every = {f.name: getattr(result, f.name) for f in described_fields(type(result), Scalar)}
     return {name: value for name, value in every.items() if value is not None}
@@ -131,7 +150,8 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
     for name, result, _ in rows:
         values = _scalars(result)
         for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR_SUFFIX)]:
-            cells = [_words(base), number(values[base]), f"{values[base + ERROR_SUFFIX]:.3g}"]
+            error = values[base + ERROR_SUFFIX]
+            cells = [_words(base), _determined(values[base], error), f"{error:.3g}"]
             table.add_row(*([_safe(name)] if len(rows) > 1 else []), *cells)
     return table
 
@@ -177,10 +197,14 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: 
         values = [_entry(result, *column) for column in columns]
         if not values or values[0] is None:
             continue
+        errors = [_error_entry(result, *column) for column in columns]
         length = len(values[0])
         labels: Any = getattr(result, dimension) if dimension in every else range(length)
         for index, label in zip(range(length), labels, strict=True):
-            cells = ["" if column is None else number(column[index]) for column in values]
+            cells = [
+                "" if column is None else _determined(column[index], None if error is None else error[index])
+                for column, error in zip(values, errors, strict=True)
+            ]
             row = number(float(label)) if isinstance(label, np.floating) else _safe(str(label))
             table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), row, *cells)
     return table
@@ -202,6 +226,12 @@ def _entry(result: Result, name: str, entry: str) -> Any:
     dims = next(f.about.dims for f in described_fields(type(result), Array) if f.name == name)
     found = np.flatnonzero(np.asarray(getattr(result, dims[0])).astype(str) == entry)
     return values[found[0]] if len(found) else None
+
+
+def _error_entry(result: Result, name: str, entry: str) -> Any:
+    """The standard errors beside a column of a result; None if it has none."""
+    field = _standard_error_field(type(result), name)
+    return _entry(result, field, entry) if field else None
 
 
 def _safe(text: str) -> str:

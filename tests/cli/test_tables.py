@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES
+from conftest import SAMPLES, tanh_net
 
+import landscape
+from landscape import Density, Eig, Objective
+from landscape.analyses.trace import TraceResult
 from landscape.checkpoints import save
 from landscape.zoo import mlp
 from landscape_cli.main import status
+from landscape_cli.tables import print_measurements
 
 Captured = pytest.CaptureFixture[str]
 
@@ -36,9 +43,9 @@ def test_estimates_stand_beside_their_standard_errors(capsys: Captured) -> None:
     assert status(["density", "a.pt", "--probes", "2", "--steps", "10"]) == 0
     out = capsys.readouterr().out
     assert "standard error" in out
-    (trace,) = rows(out, "trace")
-    assert float(trace[2]) > 0
-    assert "trace se" not in out
+    (norm,) = rows(out, "frobenius")
+    assert float(norm[2]) > float(norm[3]) > 0
+    assert "frobenius norm se" not in out
     assert "products 20" in out
 
 
@@ -217,3 +224,66 @@ def test_no_number_is_cut_in_a_terminal(width: int, capsys: Captured, monkeypatc
 def test_a_number_is_no_checkpoint(capsys: Captured) -> None:
     assert status(["sharpness", "a.pt", "--rho", "0.1", "0.2"]) == 2
     assert "0.2 is taken for a checkpoint" in capsys.readouterr().err
+
+
+def drawn_trace(**changes: Any) -> TraceResult:
+    """A trace of two layers, each several times its standard error."""
+    values: dict[str, Any] = {
+        "trace": 2.0,
+        "standard_error": 0.1,
+        "interval": np.array([1.8, 2.2]),
+        "rtol": 0.1,
+        "products": 30,
+        "estimator": np.array(["xtrace"]),
+        "estimator_trace": np.array([2.0]),
+        "estimator_standard_error": np.array([0.1]),
+        "estimator_products": np.array([30]),
+        "estimator_needed": np.array([20.0]),
+        "loss": 0.1,
+        "gradient_norm": 0.1,
+        "parameters": 10,
+        "samples": 5,
+        "layer": np.array(["first", "second"]),
+        "layer_parameters": np.array([4, 6]),
+        "layer_trace": np.array([1.5, -0.25]),
+        "layer_standard_error": np.array([0.1, 0.125]),
+        "layer_share": np.array([1.2, -0.2]),
+    }
+    return TraceResult(**{**values, **changes})
+
+
+def test_numbers_below_their_standard_error_are_not_determined(capsys: Captured) -> None:
+    print_measurements([("run", drawn_trace(), 1.0)])
+    assert "not determined" not in capsys.readouterr().out
+    print_measurements([("run", drawn_trace(standard_error=2.5, layer_standard_error=np.array([0.1, 0.3])), 1.0)])
+    out = capsys.readouterr().out
+    assert "run: trace not determined, standard error 2.5" in out
+    first, second = (next(line for line in out.splitlines() if name in line) for name in ("first", "second"))
+    assert "1.5" in first
+    assert "not determined" not in first
+    assert "not determined" in second
+    assert "-0.25" not in second
+
+
+def test_an_error_as_large_as_its_number_or_unknown_leaves_the_number(capsys: Captured) -> None:
+    for error in (2.0, 0.0, float("nan")):
+        print_measurements([("run", drawn_trace(standard_error=error), 1.0)])
+        assert "trace 2, standard error" in capsys.readouterr().out
+    print_measurements([("run", drawn_trace(trace=0.0, standard_error=0.0), 1.0)])
+    assert "trace 0, standard error 0" in capsys.readouterr().out
+
+
+def test_an_estimate_in_the_table_of_scalars_is_not_determined_and_its_error_stays(capsys: Captured) -> None:
+    objective = Objective(tanh_net(), [(torch.randn(8, 5), torch.tensor([0, 1] * 4))], "cross_entropy")
+    result = replace(landscape.run(Density(steps=5), objective), negative_mass=0.21, negative_mass_se=0.56)
+    print_measurements([("run", result, 1.0)])
+    line = next(line for line in capsys.readouterr().out.splitlines() if "negative mass " in line and "0.56" in line)
+    assert line.split() == ["negative", "mass", "not", "determined", "0.56"]
+
+
+def test_a_bound_of_an_error_does_not_replace_its_number(capsys: Captured) -> None:
+    """An eigenvalue of zero is known to its bound, which is larger than it."""
+    objective = Objective(tanh_net(), [(torch.randn(8, 5), torch.tensor([0, 1] * 4))], "cross_entropy")
+    result = landscape.run(Eig(k=2), objective)
+    print_measurements([("run", replace(result, error_bounds=10 * result.eigenvalues), 1.0)])
+    assert "not determined" not in capsys.readouterr().out
