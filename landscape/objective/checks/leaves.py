@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from landscape.data.batches import map_tensors
 from landscape.errors import TaskError, listing
 from landscape.losses.protocol import describe_tensor
 from landscape.network.graph_leaves import graph_leaves
@@ -65,14 +64,10 @@ def _loss_uses_parameters(trial: Trial) -> bool:
     """Whether the loss of fixed outputs depends on theta."""
     theta, loss, function = trial.theta.detach().requires_grad_(), trial.loss, trial.function
 
-    def work() -> Tensor:
-        """The loss of outputs without a graph."""
-        output = loss.structure.scored_output(function.call(trial.fresh_batch()))
-        return loss.total(map_tensors(Tensor.detach, output), trial.first.targets)
-
     with torch.enable_grad():
         try:
-            total = function.forward(theta, work)
+            output = loss.structure.scored_output(function.output(trial.theta.detach(), trial.fresh_batch()))
+            total = function.forward(theta, lambda: loss.total(output, trial.first.targets))
         except Exception:  # a loss of outputs that need their graph, as gradient penalties do
             return True
         if not total.requires_grad:
