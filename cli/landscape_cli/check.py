@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, EXIT_INCONCLUSIVE, LandscapeError, UsageError
 from landscape.fields import Option, described_fields, own_first
@@ -54,6 +55,8 @@ def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Setti
 
         listing.print_metrics(paths, results, policy)
         return 0
+    if paths:
+        require_room_for_libraries()
     from landscape_cli.candidates import Source, Sources
 
     paths = paths if results else require_checkpoints(paths, CHECK)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, UsageError
 from landscape.fields import Option, described_fields
@@ -46,6 +47,7 @@ def doctor_command() -> Callable[..., int]:
 
 def print_checks(checkpoint: Path | None, conditions: Conditions, origins: Mapping[str, str], *, as_json: bool) -> int:
     """Prints every check as it is made, or one JSON document; returns 0 if all passed, else 2."""
+    require_room_for_libraries()
     from landscape import doctor
 
     def load_in_float64() -> Objective:

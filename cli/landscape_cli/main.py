@@ -38,8 +38,8 @@ OWN_FUNCTIONS: Mapping[type[Analysis], Callable[[type[Analysis]], Callable[..., 
 RESULT_COMMANDS = ("show", "plot", "export")  # commands that only read results, and take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
 
-Exit codes: 0 done, 1 regression (check only), 2 usage, load or internal error, 3 inconclusive (NaN, not converged, not
-comparable), 130 and 143 interrupted."""
+Exit codes: 0 done, 1 regression (check only), 2 usage, load, memory or internal error, 3 inconclusive (NaN, not
+converged, not comparable), 130 and 143 interrupted."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
+from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, unexpected
 from landscape.storage import paths
@@ -53,6 +54,7 @@ def measure_checkpoints(
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
     from landscape.session import StopSignals
 
+    require_room_for_libraries()
     checkpoints, analysis = analysis.split_paths(require_checkpoints(named, analysis.name))
     targets = find_targets(checkpoints, output.output)
     measuring = Measuring(analysis, conditions, output, origins)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+
+from landscape.errors import OutOfMemory
 
 if sys.platform != "win32":
     import resource
@@ -12,21 +15,50 @@ if sys.platform != "win32":
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self")
 UNLIMITED = 1 << 62
+# beside torch's own libraries: Python, NumPy, SciPy and HDF5 with what they allocate took 250 MB of address space
+BESIDE_TORCH = 350 << 20
+DATA_OF_LIBRARIES = 256 << 20  # bytes that all libraries allocate; 215 MB were measured
 
 
 def free_in_process() -> int:
     """The bytes that the process may still allocate under its own limits, `ulimit -v` and `ulimit -d`."""
+    return min(_free_under_limits())
+
+
+def require_room_for_libraries() -> None:
+    """Raises OutOfMemory where the limits of the process are too narrow for torch, which has not been imported yet.
+
+    Its libraries would abort the process, without a message and with any exit code.
+    """
+    found = find_spec("torch") if "torch" not in sys.modules and free_in_process() < UNLIMITED else None
+    if found is None:
+        return
+    folders = [Path(place) / "lib" for place in found.submodule_search_locations or ()]
+    size = sum(file.stat().st_size for folder in folders for file in folder.glob("*.so*"))
+    for free, needed, flag in zip(_free_under_limits(), (size + BESIDE_TORCH, DATA_OF_LIBRARIES), "vd", strict=True):
+        if free < needed:
+            raise OutOfMemory(
+                "memory ran out before torch was loaded",
+                why=f"this process may take {free / 1e6:,.0f} MB more; its libraries alone take {needed / 1e6:,.0f} MB",
+                fix=f"a larger limit (ulimit -{flag})",
+            )
+
+
+def _free_under_limits() -> tuple[int, int]:
+    """What the limit of the address space leaves, and what the limit of data leaves."""
     if sys.platform == "win32":
-        return UNLIMITED
+        return UNLIMITED, UNLIMITED
     try:
         sizes = (PROCESS / "statm").read_text().split()  # in pages
     except OSError:  # outside Linux, where these limits have no effect
-        return UNLIMITED
+        return UNLIMITED, UNLIMITED
     page = resource.getpagesize()
-    used = {resource.RLIMIT_AS: int(sizes[0]) * page, resource.RLIMIT_DATA: int(sizes[5]) * page}
-    limits = {limit: resource.getrlimit(limit)[0] for limit in used}
-    free = [limits[limit] - used[limit] for limit in used if limits[limit] != resource.RLIM_INFINITY]
-    return max(min(free, default=UNLIMITED), 0)
+    return _left(resource.RLIMIT_AS, int(sizes[0]) * page), _left(resource.RLIMIT_DATA, int(sizes[5]) * page)
+
+
+def _left(limit: int, used: int) -> int:
+    most: int = resource.getrlimit(limit)[0]
+    return UNLIMITED if most == resource.RLIM_INFINITY else max(most - used, 0)
 
 
 def free_in_cgroup() -> int:

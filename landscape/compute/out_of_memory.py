@@ -25,6 +25,7 @@ TEXTS = (
     "can't start new thread",  # Python: a thread's stack did not fit
     "resource temporarily unavailable",  # C++, of a thread
     "insufficient shared memory",  # the workers of torch's DataLoader
+    "error return without exception set",  # Python, of torch's C++ code; seen under limits of memory only
 )
 ENFORCED = re.compile(r"^\[enforce fail at [^]]*\]\s*(err == 0\.\s*)?")  # before the message of torch's allocator
 MEASURING_REMEDY = "a smaller --micro-batch, fewer parameters (--params), or fewer samples (--limit)"

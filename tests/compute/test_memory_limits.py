@@ -78,3 +78,23 @@ def test_limits_of_version_1_count(system: Path) -> None:
     (system / "process" / "cgroup").write_text("5:cpu:/a\n4:memory:/docker/x\n0::/\n")
     write(system / "cgroup/memory/docker/x", memory__limit_in_bytes="70", memory__usage_in_bytes="30")
     assert free_in_cgroup() == 40
+
+
+@pytest.mark.parametrize(("limit", "flag"), [("RLIMIT_AS", "-v"), ("RLIMIT_DATA", "-d")])
+def test_limits_that_torch_would_not_survive_are_refused_before_it_is_loaded(limit: str, flag: str) -> None:
+    code = f"""
+import resource, sys
+from landscape.compute.memory_limits import require_room_for_libraries
+from landscape.errors import OutOfMemory
+require_room_for_libraries()
+resource.setrlimit(resource.{limit}, (200 << 20, resource.RLIM_INFINITY))
+try:
+    require_room_for_libraries()
+except OutOfMemory as error:
+    print(error.fix)
+resource.setrlimit(resource.{limit}, (64 << 30, resource.RLIM_INFINITY))
+require_room_for_libraries()
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == f"a larger limit (ulimit {flag})\n"

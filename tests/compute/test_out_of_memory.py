@@ -46,6 +46,7 @@ def chained(outer: BaseException, inner: BaseException, *, explicit: bool) -> Ba
         RuntimeError("can't start new thread"),
         RuntimeError("Resource temporarily unavailable"),
         ImportError("libscipy_openblas.so: failed to map segment from shared object"),
+        SystemError("error return without exception set"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         OSError("Unable to create dataset (unable to allocate chunk cache)"),
         RuntimeError("DataLoader worker: insufficient shared memory (shm)"),

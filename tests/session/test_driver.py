@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -176,3 +177,39 @@ def test_a_file_of_someone_else_is_refused_before_the_work_begins(tmp_path: Path
         session.execute(Eig(k=2), small_objective(), output=output, report=steps.append)
     assert not steps
     assert output.read_text() == "my notes"
+
+
+MEASURED_TWICE = """
+import sys
+import torch
+torch.set_num_threads(1)
+import numpy as np
+import landscape
+
+objective = landscape.load(sys.argv[1], limit=150, hvp=sys.argv[2])
+trace = landscape.run(landscape.Trace(max_products=32), objective)
+density = landscape.run(landscape.Density(steps=12, probes=3), objective)
+eig = landscape.run(landscape.Eig(k=2), objective)
+for values in (trace.draws, trace.trace, density.density, density.ritz_nodes, density.effective_rank, eig.eigenvalues):
+    print(np.asarray(values).tobytes().hex())
+"""
+DOCUMENTED_TOLERANCE = 1e-4  # of the most sensitive numbers, by another strategy (docs/speed.md)
+
+
+def measured_in_a_process(strategy: str, run: int = 0) -> list[np.ndarray]:
+    """What a fresh process measures, whose memory begins elsewhere than that of other runs."""
+    command = [sys.executable, "-c", MEASURED_TWICE, str(SAMPLES / "digits-mlp.pt"), strategy]
+    environment = {**os.environ, "PADDING": "x" * (run * 1001)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return [np.frombuffer(bytes.fromhex(line)) for line in done.stdout.split()]
+
+
+@pytest.mark.slow
+def test_fresh_processes_measure_the_same_bits_by_one_strategy_and_nearly_the_same_by_another() -> None:
+    first = measured_in_a_process("loop")
+    for run in range(1, 4):
+        assert all(np.array_equal(a, b) for a, b in zip(first, measured_in_a_process("loop", run), strict=True))
+    other = measured_in_a_process("vmap")
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    for a, b in zip(first, other, strict=True):
+        assert np.abs(a - b).max() <= DOCUMENTED_TOLERANCE * np.abs(a).max()
