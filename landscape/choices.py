@@ -1,9 +1,11 @@
-"""Words that options and the code behind them share; this module needs no torch."""
+"""Words, and the confidence of intervals, that options and the code behind them share; it needs no torch."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+CONFIDENCE = 0.95  # of all intervals and bands
+NORMAL_HALF_WIDTH = 1.96  # standard errors in half of an interval of that confidence, of a normal distribution
 Adaptive = Literal["none", "element", "filter"]
 LogitNorm = Literal["none", "l2", "std"]
 Norm = Literal["l2", "linf"]

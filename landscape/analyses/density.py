@@ -59,6 +59,9 @@ class DensityResult(Result):
         "Standard error of the trace over the labels drawn (--operator fisher); NaN if the random vectors hide it.",
         optional=True,
     )
+    density_band: np.ndarray | None = array(
+        "bound", "grid", help="Lower and upper end of the 95 % band of the density.", optional=True
+    )
     layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
     layer_trace: np.ndarray | None = array("layer", help="Trace of its diagonal block.", optional=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from landscape.algorithms.lanczos import quadrature
 from landscape.analyses.density import DensityResult
 from landscape.analyses.shared.per_layer import layer_table
+from landscape.choices import CONFIDENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,12 +58,26 @@ def density_result(
         grid=grid,
         density=density,
         density_se=error,
+        density_band=confidence_band(density, error, len(rule.nodes), width),
         **values,
         **errors,
         **ends,
         **_layers(layers, grid, width),
         **facts,
     )
+
+
+def confidence_band(density: np.ndarray, error: np.ndarray, probes: int, width: float) -> np.ndarray:
+    """Lower and upper end `(2, m)` of the band density * exp(-+ t error / density), which is never negative.
+
+    t is Student's quantile for the number of probes. No density is higher than that of eigenvalues that all lie at one
+    point, with Gaussians of this width.
+    """
+    quantile = float(stdtrit(probes - 1, (1 + CONFIDENCE) / 2))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        factor = np.exp(np.nan_to_num(quantile * error / density))
+    highest = 1 / (width * np.sqrt(2 * np.pi))
+    return np.stack([density / factor, np.minimum(density * factor, highest)])
 
 
 def _numbers(rule: QuadratureRule, half: QuadratureRule, floor: float) -> dict[str, Estimate]:

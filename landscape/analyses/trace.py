@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.curvature import Resampled
+from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
-LABEL_QUANTILE = 1.96  # standard errors in the half-width by the labels, whose noise is a sum over all terms
 ROUNDING = 1e-12  # a smaller share of a squared half-width is rounding
 MORE_PRODUCTS = (
     "the same command with a larger --max-products resumes it; or --restart with a larger --rtol or --method auto"
@@ -88,7 +88,7 @@ class TraceResult(Result):
         labels = self.label_standard_error
         if labels is None or math.isnan(labels):
             return half
-        rest = half**2 - (LABEL_QUANTILE * labels) ** 2
+        rest = half**2 - (NORMAL_HALF_WIDTH * labels) ** 2
         return math.sqrt(rest) if rest > ROUNDING * half**2 else 0.0
 
     def remarks(self) -> list[str]:

@@ -31,7 +31,8 @@ from landscape.analyses.shared.products import (
     require_resampling,
     seconds_per_product,
 )
-from landscape.analyses.trace import LABEL_QUANTILE, TraceResult
+from landscape.analyses.trace import TraceResult
+from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import room
 from landscape.errors import UsageError
 
@@ -151,7 +152,7 @@ def _with_labels(estimates: dict[str, Any], label_error: float | None) -> dict[s
     if label_error is None or np.isnan(label_error):
         return estimates
     value, half = estimates["trace"], np.ptp(estimates["interval"]) / 2
-    half = np.hypot(half, LABEL_QUANTILE * label_error)
+    half = np.hypot(half, NORMAL_HALF_WIDTH * label_error)
     error = float(np.hypot(estimates["standard_error"], label_error))
     return {**estimates, "standard_error": error, "interval": np.array([value - half, value + half])}
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from landscape.analyses.density import DensityResult
 
-CONFIDENCE = 0.95
 BAND_HEADROOM = 10  # the axis ends at so many times the tallest peak, however wide the band is
 DECADES_BELOW = 1.5  # the axis begins so far below the peak of a single eigenvalue: lower densities are tails
 
@@ -31,25 +30,15 @@ def draw(result: DensityResult, axes: Sequence[Axes], beside: Mapping[str, Any])
         draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
 
 
-def confidence_band(result: DensityResult) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper end of the 95 % band, `(n,)` each: density * exp(-+ t se / density), which is never negative."""
-    from scipy.stats import t
-
-    quantile = t.ppf((1 + CONFIDENCE) / 2, len(result.ritz_nodes) - 1)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        factor = np.exp(np.nan_to_num(quantile * result.density_se / result.density))
-    most = 1 / (result.width * np.sqrt(2 * np.pi))  # the density if all eigenvalues lay at one point
-    return result.density / factor, np.minimum(result.density * factor, most)
-
-
 def draw_density(result: DensityResult, axes: Axes, eig: Any) -> None:
     """Draws the density on a logarithmic axis, its band, the peak of a single eigenvalue, and the ticks of `eig`."""
-    low, high = confidence_band(result)
     single = 1 / (result.parameters * result.width * np.sqrt(2 * np.pi))
     tallest = float(np.nanmax(result.density))
+    low, high = result.density_band if result.density_band is not None else (result.density, result.density)
     bottom, top = single / 10**DECADES_BELOW, 3 * float(np.clip(np.nanmax(high), tallest, BAND_HEADROOM * tallest))
     low, high = (np.clip(edge, bottom / 10, 10 * top) for edge in (low, high))  # the visible part
-    axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
+    if result.density_band is not None:  # results of earlier versions hold none
+        axes.fill_between(result.grid, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
     axes.plot(result.grid, np.maximum(result.density, bottom / 10), color=BLUE, linewidth=1.4, label="density")
     axes.axhline(single, color=GREY, linestyle=":", linewidth=1, label="peak of a single eigenvalue")
     if eig is not None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape.analyses import ANALYSES, Result
-from landscape.choices import population_name
+from landscape.choices import NORMAL_HALF_WIDTH, population_name
 from landscape.errors import UsageError, safe_excerpt, suggest
 from landscape.fields import Array, Gauge, Option, Scalar, described_fields
 
 METRIC_PATTERN = re.compile(
     r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?"
 )
-ERRORS_IN_HALF_WIDTH = 1.96  # standard errors in half of a 95 % interval
 ERROR_SUFFIX = "_se"  # what the name of a standard error ends with
 RESULT_TYPES: dict[str, type[Result]] = {analysis.name: analysis.result for analysis in ANALYSES}
 
@@ -137,7 +136,7 @@ def read_metric(result: Result, metric: Metric) -> Reading:
         own_error,
         () if draws is None else tuple(float(draw[index]) for draw in draws),
         float(getattr(result, gauge.floor)) if gauge.floor else 0.0,
-        abs(value) * float(getattr(result, gauge.rtol) or 0.0) / ERRORS_IN_HALF_WIDTH if gauge.rtol else 0.0,
+        abs(value) * float(getattr(result, gauge.rtol) or 0.0) / NORMAL_HALF_WIDTH if gauge.rtol else 0.0,
         reason,
         result.not_unique(metric.field, index),
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Density, Objective
 from landscape.analyses.density import DensityResult
-from landscape.figures.density import confidence_band
+from landscape.analyses.density_numbers import confidence_band
 
 Data = tuple[Tensor, Tensor]
 
@@ -38,7 +38,7 @@ class TestDenseOracleOnDigits:
         covered = []
         for result in results:
             exact = smoothed(digits_mlp_spectrum(), result.grid, result.width)
-            low, high = confidence_band(result)
+            low, high = result.density_band
             there = exact > 1e-6
             covered.append(((low <= 1.001 * exact) & (exact <= 1.001 * high))[there].mean())
         assert np.mean(covered) > 0.98
@@ -101,6 +101,17 @@ class TestDenseOracleOnDigits:
             assert result.layer_frobenius_norm[place] == pytest.approx(np.linalg.norm(values), rel=0.4)
             spacing = result.grid[1] - result.grid[0]
             assert result.layer_density[place].sum() * spacing == pytest.approx(1, rel=1e-3)
+
+
+def test_the_band_is_student_s_and_never_negative() -> None:
+    density = np.array([1.0, 0.5, 1e-12])
+    low, high = confidence_band(density, 0.2 * density, 4, 0.01)
+    # the 97.5 % quantile of Student's t with 3 degrees of freedom is 3.182
+    assert high / density == pytest.approx(np.exp(3.182 * 0.2), rel=1e-3)
+    assert low * high == pytest.approx(density**2)
+    vague = confidence_band(density, np.full(3, 50.0), 4, 0.01)
+    assert (vague[0] >= 0).all()
+    assert vague[1] == pytest.approx(1 / (0.01 * (2 * np.pi) ** 0.5))  # all eigenvalues at one point
 
 
 def test_delta_functions_of_linear_regression() -> None:

@@ -54,6 +54,7 @@ def density_result() -> DensityResult:
         grid=grid,
         density=smooth,
         density_se=0.2 * smooth,
+        density_band=np.stack([0.5 * smooth, 2 * smooth]),
         ritz_nodes=np.zeros((4, 6)),
         ritz_weights=np.full((4, 6), 1 / 6),
         products=24,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
 from landscape.figures import save_figure
-from landscape.figures.density import confidence_band, draw, panels
+from landscape.figures.density import draw, panels
 from landscape.figures.style import MAX_BARS
 
 
@@ -39,14 +39,28 @@ def test_the_dotted_line_is_the_peak_of_one_of_the_parameters(density_result: De
     assert axes[0].lines[1].get_ydata()[0] == pytest.approx(peak)
 
 
-def test_the_band_is_student_s_and_never_negative(density_result: DensityResult) -> None:
-    low, high = confidence_band(density_result)
-    # the 97.5 % quantile of Student's t with 3 degrees of freedom is 3.182
-    assert np.allclose(high / density_result.density, np.exp(3.182 * 0.2), rtol=1e-3)
-    assert (low > 0).all()
-    vague = replace(density_result, density_se=np.full(200, 50.0), density=np.full(200, 1e-12))
-    assert not np.isnan(confidence_band(vague)).any()
-    draw(vague, Figure().subplots(1, 1, squeeze=False)[0], {})
+def test_the_band_is_the_result_s_own(density_result: DensityResult) -> None:
+    axes = Figure().subplots(1, 1, squeeze=False)[0]
+    draw(density_result, axes, {})
+    (band,) = axes[0].collections
+    peak = int(density_result.density.argmax())
+    edges = [point[1] for point in band.get_paths()[0].vertices if point[0] == density_result.grid[peak]]
+    assert min(edges) == pytest.approx(0.5 * density_result.density[peak])
+    assert max(edges) == pytest.approx(2 * density_result.density[peak])
+
+
+def test_a_result_of_an_earlier_version_has_no_band(density_result: DensityResult) -> None:
+    axes = Figure().subplots(1, 1, squeeze=False)[0]
+    draw(replace(density_result, density_band=None), axes, {})
+    assert not axes[0].collections
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["density", "peak of a single eigenvalue"]
+
+
+def test_a_vague_band_can_be_drawn(density_result: DensityResult) -> None:
+    vague = replace(density_result, density_band=np.stack([np.zeros(200), np.full(200, 1e300)]))
+    axes = Figure().subplots(1, 1, squeeze=False)[0]
+    draw(vague, axes, {})
+    assert axes[0].get_ylim()[1] < 1e3 * vague.density.max()
 
 
 @pytest.mark.parametrize("count", [1, 5, 60])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-CONFIDENCE = 0.95  # of the intervals of all estimators
+from landscape.choices import CONFIDENCE
+
 MIN_DRAWS = 16  # fewer draws are not regressed on the control variate, and their standard errors end no sampling
 
 

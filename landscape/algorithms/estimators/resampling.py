@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from landscape.choices import CONFIDENCE
+
 
 def group_ends(samples: int, groups: int) -> list[int]:
     """The positions that cut the samples into groups of consecutive ones, as equal as possible."""
@@ -42,14 +44,15 @@ def _factor(counts: np.ndarray) -> float:
 
 
 def bootstrap(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The 2.5 % and 97.5 % quantiles `(2, K)` of sum sums / sum counts over samples drawn with replacement.
+    """The ends `(2, K)` of the 95 % intervals of sum sums / sum counts, over samples drawn with replacement.
 
-    `sums` `(N, K)` and `counts` `(N,)` are those of the samples (Efron and Tibshirani 1993, section 13.3).
+    They are quantiles (Efron and Tibshirani 1993, section 13.3). `sums` `(N, K)` and `counts` `(N,)` are those of the
+    samples.
     """
     random = np.random.RandomState(seed % 2**32)  # a frozen stream (NEP 19)
     ratios = np.empty((resamples, sums.shape[1]))
     for index in range(resamples):
         times = np.bincount(random.randint(0, len(counts), len(counts)), minlength=len(counts))
         ratios[index] = times @ sums / max(times @ counts, 1e-300)
-    quantiles: np.ndarray = np.quantile(ratios, [0.025, 0.975], axis=0)
+    quantiles: np.ndarray = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return quantiles

@@ -2,7 +2,7 @@
 
 The mean over probes of sum_i w_i f(theta_i) is an unbiased estimate of the mean of f over all eigenvalues, up to the
 error of the quadrature (Ubaru, Chen and Saad 2017; Ghorbani, Krishnan and Xiao 2019, section 2). The error of the
-quadrature is estimated by the change from rules with half as many steps, which equals it if it falls as one over the
+quadrature is estimated from the change from rules with half as many steps, which equals it if it falls as one over the
 number of steps.
 """
 
@@ -17,6 +17,9 @@ from landscape.algorithms.lanczos.batched import QuadratureRule
 
 # Shares of sum |lambda| between which the bulk lies. The eigenvalues of the lowest tenth are not resolved in 64 steps.
 BULK_SHARES = (0.25, 0.75)
+# Error of a number's quadrature in changes by half of the steps. It falls more slowly than as one over the steps where
+# these are few: with the change itself, intervals of the bulk's condition covered 75 to 100 % on seven nets in 24 steps.
+SLOWER_DECAY = 1.5
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Estimate:
     error: float
 
     def with_quadrature_error(self, coarser: Estimate) -> Estimate:
-        """The same number with an error that includes its difference to a coarser rule's."""
-        return Estimate(self.value, float(np.hypot(self.error, self.value - coarser.value)))
+        """The same number with an error that includes the quadrature's, from the difference to a coarser rule's."""
+        quadrature = SLOWER_DECAY * (self.value - coarser.value)
+        return Estimate(self.value, float(np.hypot(self.error, quadrature)))
 
 
 def jackknife(rule: QuadratureRule, number: Callable[[QuadratureRule], float]) -> Estimate:

@@ -74,6 +74,13 @@ def test_the_negative_mass_lies_within_the_stated_quadrature_error() -> None:
     assert spectrum.negative_mass_uncertainty(exact(), 0.0) == pytest.approx(2 / len(SPECTRUM))
 
 
+def test_the_error_of_the_quadrature_is_added_to_that_of_the_probes() -> None:
+    """Three for the probes, and 1.5 times a change of 8/3: the hypotenuse is 5."""
+    number = spectrum.Estimate(10.0, 3.0).with_quadrature_error(spectrum.Estimate(10.0 - 8 / 3, 100.0))
+    assert number.value == 10
+    assert number.error == pytest.approx(5)
+
+
 def test_the_floor_keeps_rounding_of_zero_from_being_negative() -> None:
     rule = QuadratureRule(np.array([[-1e-9, 1.0]]), np.array([[0.5, 0.5]]), np.zeros((1, 2)), 2)
     assert spectrum.negative_mass(rule, 1e-6) == 0

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
-from landscape.algorithms.estimators.averaging import CONFIDENCE
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState
+from landscape.choices import CONFIDENCE
 from landscape.network.space import ParameterGroup
 
 # XTrace's values share their images. The ratio of the true error to that of independent values was 1.03 to 1.47 over
