@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from landscape.analyses import Analysis
+from landscape.compute.interrupts import interruption
+from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
-from landscape.errors import Interrupted, LandscapeError, unexpected
+from landscape.errors import Interrupted, LandscapeError
 from landscape.gates.baseline import MAX_BASELINE_BYTES
 from landscape.gates.entry import Entry, short_names
 from landscape.gates.measuring import CHECK_KIND
@@ -99,9 +101,9 @@ class Sources:
         except LandscapeError as error:
             self.failures.append((source.path.name, str(error)))
         except Exception as error:  # a crash is no regression, and no pass
-            if "--debug" in sys.argv:
+            if "--debug" in sys.argv or interruption(error) is not None:
                 raise
-            self.failures.append((source.path.name, str(unexpected(error))))
+            self.failures.append((source.path.name, str(in_words(error))))
         return []
 
     def _read_or_measure(self, source: Source, outputs: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:

@@ -17,9 +17,9 @@ from typer.exceptions import TyperException
 
 from landscape.analyses import ANALYSES, Analysis, Edit
 from landscape.compute.interrupts import end_on_signals, interruption
-from landscape.compute.out_of_memory import is_out_of_memory, out_of_memory
+from landscape.compute.out_of_memory import in_words, is_out_of_memory, out_of_memory
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_FAILURE, LandscapeError, clean, unexpected
+from landscape.errors import EXIT_FAILURE, LandscapeError, clean
 from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
@@ -187,13 +187,11 @@ def _print_crash(error: BaseException, arguments: list[str]) -> int:
     """Prints what an error was: a signal that a library has wrapped, memory that ran out, or a bug."""
     if (code := interruption(error)) is not None:
         return _print_error("stopped", code, [])
-    if is_out_of_memory(error):
-        message = str(out_of_memory(error, "in this command"))
-    elif isinstance(error, SystemExit):
+    if isinstance(error, SystemExit):
         remedy = "a model, data and a loss that do not call sys.exit; --debug shows where it is called"
         message = f"code that this command calls ended the program: SystemExit: {clean(str(error))}\n  fix:  {remedy}"
     else:
-        message = str(unexpected(error))
+        message = str(in_words(error))
     return _print_error(message, EXIT_FAILURE, arguments)
 
 

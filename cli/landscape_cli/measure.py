@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
+from landscape.compute.interrupts import interruption
 from landscape.compute.memory_limits import require_room_for_libraries
+from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, unexpected
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError
 from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.output import Output
@@ -86,9 +88,9 @@ def _attempt_each(
         except LandscapeError as error:
             failure = Failure(target.checkpoint, error)
         except Exception as error:  # one checkpoint's crash must not lose the others' results
-            if len(targets) == 1:
+            if len(targets) == 1 or interruption(error) is not None:
                 raise
-            failure = Failure(target.checkpoint, unexpected(error))
+            failure = Failure(target.checkpoint, in_words(error))
         outcomes.append(failure)
         if len(targets) > 1:
             say_error(failure.error)

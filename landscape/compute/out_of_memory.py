@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from landscape.errors import LandscapeError, OutOfMemory, safe_excerpt
+from landscape.errors import LandscapeError, OutOfMemory, safe_excerpt, unexpected
 
 # of messages; torch, CUDA's libraries, NumPy, HDF5, the C++ library and the loader of libraries have no common type
 TEXTS = (
@@ -51,6 +51,11 @@ def memory_error(error: BaseException) -> BaseException | None:
         hidden = isinstance(now, (LandscapeError, *ENDS_OF_PROGRAMS)) or now.__suppress_context__
         now = now.__cause__ or (None if hidden else now.__context__)
     return None
+
+
+def in_words(error: BaseException) -> LandscapeError:
+    """The error for the user after a crash: of memory that ran out, or of a bug."""
+    return out_of_memory(error, "in this command") if is_out_of_memory(error) else unexpected(error)
 
 
 def out_of_memory(error: BaseException, doing: str, fix: str = MEASURING_REMEDY) -> OutOfMemory:

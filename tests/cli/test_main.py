@@ -168,6 +168,19 @@ class TestErrorsThatAreNoRegression:
         assert status(["eig", "mlp.pt"]) == 2
         assert "error: memory ran out in this command\n  why:  the metric fails; " in capsys.readouterr().err
 
+    def test_memory_that_runs_out_for_one_of_several_is_its_failure(
+        self, ckpt: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise MemoryError
+
+        shutil.copy(ckpt, "other.pt")
+        monkeypatch.setattr("landscape.session.execute", fail)
+        assert status(["eig", "mlp.pt", "other.pt"]) == 2
+        err = capsys.readouterr().err
+        assert err.count("error: memory ran out in this command") == 2
+        assert "internal error" not in err
+
     def test_a_signal_that_a_library_has_wrapped_keeps_its_exit_code(
         self, ckpt: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
     ) -> None:

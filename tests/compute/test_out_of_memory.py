@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.compute.out_of_memory import explain_out_of_memory, is_out_of_memory, out_of_memory
+from landscape.compute.out_of_memory import explain_out_of_memory, in_words, is_out_of_memory, out_of_memory
 from landscape.errors import Interrupted, OutOfMemory, TaskError, UsageError
 
 
@@ -103,6 +103,11 @@ def test_the_snapshot_that_is_kept_is_named(tmp_path: Path) -> None:
     snapshot.touch()
     with pytest.raises(OutOfMemory, match=r"is kept in .*a\.eig\.partial"), explain_out_of_memory("", kept=snapshot):
         raise MemoryError
+
+
+def test_a_crash_is_told_in_words_as_memory_or_as_a_bug() -> None:
+    assert in_words(MemoryError()).what == "memory ran out in this command"
+    assert in_words(ZeroDivisionError("x")).what == "internal error: ZeroDivisionError: x"
 
 
 def test_errors_of_other_kinds_pass_unchanged() -> None:
