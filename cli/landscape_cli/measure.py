@@ -206,8 +206,8 @@ def _say_problems(record: MeasurementRecord) -> list[int]:
         say_error(record.problem)
         codes.append(record.problem.exit_code)
     if trouble := record.result.trouble():
-        snapshot = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"
-        say(f"inconclusive: {trouble}{snapshot if record.result.inconclusive() else ''}")
+        kept = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"
+        say(f"inconclusive: {trouble}{kept if record.snapshot and record.result.inconclusive() else ''}")
         say(f"  fix:  {trouble.fix}")
         codes.append(EXIT_INCONCLUSIVE)
     return codes

@@ -130,6 +130,7 @@ class Session:
             if deliver:
                 self.analysis.check_outputs(self.objective, output)
             record = self.measure(self._earlier_work(output, snapshot, restart=restart), snapshot)
+            record = replace(record, snapshot=snapshot if snapshot.exists() else None)
             if record.result.trouble() and holds_complete_result(output, self.analysis.name):
                 self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
                 return record

@@ -17,7 +17,8 @@ from landscape.session.attributes import json_document
 class MeasurementRecord:
     """A result with the attributes that say how it was measured.
 
-    `problem` is why the result could not be written; the result itself is not lost then.
+    `problem` is why the result could not be written; the result itself is not lost then. `snapshot` is the file with
+    the work of an inconclusive measurement, if it could be written.
     """
 
     analysis: Analysis
@@ -25,6 +26,7 @@ class MeasurementRecord:
     attributes: Mapping[str, Any]
     written: tuple[Path, ...] = ()
     problem: OutputError | None = None
+    snapshot: Path | None = None
 
     @property
     def notes(self) -> list[str]:

@@ -238,6 +238,17 @@ class TestASnapshotThatCannotBeWritten:
         assert [line for line in said if line.startswith("no snapshot: ")] == said[:1]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.landscape.h5"]
 
+    def test_an_inconclusive_result_names_no_snapshot(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        output, analysis = tmp_path / "a.landscape.h5", Eig(k=2, max_products=2)
+        assert session.execute(analysis, small_objective(), output=output).snapshot == tmp_path / "a.eig.partial"
+
+        def fail(*arguments: object) -> None:
+            raise OutputError("a.eig.partial cannot be written", fix="free some space")
+
+        monkeypatch.setattr("landscape.session.unfinished.save_arrays", fail)
+        (tmp_path / "a.eig.partial").unlink()
+        assert session.execute(analysis, small_objective(), output=output).snapshot is None
+
     def test_a_signal_says_that_the_work_is_not_saved(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*arguments: object) -> None:
             raise OutputError("a.eig.partial cannot be written: No space left on device", fix="free some space")
