@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
 BENCHES := products eig spectrum sharpness surface memorization
-STUDIES := eig spectrum sharpness surface memorization check
+STUDIES := eig spectrum sharpness coverage surface memorization check
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

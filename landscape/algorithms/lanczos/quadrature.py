@@ -18,7 +18,7 @@ from landscape.algorithms.lanczos.batched import QuadratureRule
 # Shares of sum |lambda| between which the bulk lies. The eigenvalues of the lowest tenth are not resolved in 64 steps.
 BULK_SHARES = (0.25, 0.75)
 # Error of a number's quadrature in changes by half of the steps. It falls more slowly than as one over the steps where
-# these are few: with the change itself, intervals of the bulk's condition covered 75 to 100 % on seven nets in 24 steps.
+# these are few: with the change itself, intervals of the bulk's condition covered 75 to 100 % on seven nets (24 steps).
 SLOWER_DECAY = 1.5
 
 
