@@ -1,4 +1,4 @@
-"""How often stated errors cover the truth: traces on designed spectra, densities and boxes of nets beside the samples."""
+"""How often stated errors cover the truth: traces on designed spectra, densities and boxes of small nets."""
 
 from __future__ import annotations
 
