@@ -165,6 +165,13 @@ def test_a_product_that_is_not_finite_is_an_error() -> None:
         run(MatrixOperator(matrix), [WHOLE])
 
 
+def test_a_basis_that_holds_nan_does_not_read_as_an_invariant_subspace() -> None:
+    running = batched_lanczos(symmetric(SPECTRUM), [WHOLE], probes=2, steps=8, probes_per_pass=2)
+    next(running).basis[:, 0] = torch.nan
+    with pytest.raises(NumericalError, match="not finite"):
+        last(running)
+
+
 def test_float32_bases_stay_orthonormal_over_many_steps() -> None:
     """Converged outliers make plain Lanczos lose it at once; one pass of Gram-Schmidt leaves 1e-4 of it."""
     spectrum = np.concatenate([10.0 ** np.arange(3, -3, -1), np.geomspace(1e-6, 1e-3, 54)])

@@ -238,6 +238,16 @@ def test_a_product_that_is_not_finite_is_an_error(entry: float) -> None:
         solve(MatrixOperator(matrix), WantedPairs(2))
 
 
+def test_a_basis_that_holds_nan_is_an_error() -> None:
+    wanted = WantedPairs(2)
+    running = lanczos(symmetric(np.linspace(-1, 2, 30)), wanted, max_basis=20, max_products=100)
+    for _ in range(3):
+        state = next(running)
+    state.basis[1] = torch.nan
+    with pytest.raises(NumericalError, match="not finite"):
+        list(running)
+
+
 def test_the_size_of_the_operator_does_not_matter() -> None:
     spectrum = SPECTRA["outliers-both-ends"]
     for size in (1e-25, 1e18):

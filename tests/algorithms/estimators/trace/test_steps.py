@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.dense import MatrixOperator, symmetric
+from oracles.dense import MatrixOperator, last, symmetric
 from trace_runs import INDEFINITE, OUTLIERS, run_trace
 
 from landscape.algorithms.estimators.trace.estimates import preferred_estimate
+from landscape.algorithms.estimators.trace.run import estimate_trace
+from landscape.algorithms.estimators.trace.state import TraceGoal
 from landscape.errors import NumericalError
 
 
@@ -18,6 +20,14 @@ def test_a_product_that_is_not_finite_is_an_error() -> None:
     for method in ("auto", "hutchinson"):
         with pytest.raises(NumericalError, match="not finite"):
             run_trace(MatrixOperator(matrix), method)  # type: ignore[arg-type]
+
+
+def test_a_sketch_that_holds_nan_does_not_read_as_a_captured_range() -> None:
+    goal = TraceGoal("xtrace", 1e-9, 10_000, 80)
+    running = estimate_trace(symmetric(OUTLIERS), (), goal, seed=0)
+    next(running).basis.fill_(torch.nan)
+    with pytest.raises(NumericalError, match="not finite"):
+        last(running)
 
 
 def test_products_are_counted_as_they_are_made() -> None:
