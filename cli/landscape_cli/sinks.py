@@ -51,11 +51,20 @@ def _stdout_sink(name: str) -> Sink:
     return sink
 
 
+def _open_at_once(file: str, flags: int) -> int:
+    """Opens a file for writing; a pipe that nobody reads is an OSError, instead of waiting for its reader."""
+    descriptor = os.open(file, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def _file_sink(name: str, file: Path) -> Sink:
     def sink(report: Report) -> None:
         """Writes the report in this format."""
         try:
-            with file.open("a" if str(file) == _summary_file(name) else "w", encoding="utf-8") as target:
+            mode = "a" if str(file) == _summary_file(name) else "w"
+            with open(file, mode, encoding="utf-8", opener=_open_at_once) as target:
                 target.write(REPORT_FORMATS[name](report) + "\n")
         except OSError as error:
             raise OutputError(f"{file} cannot be written: {error.strerror}", fix=f"--format {name}=FILE") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.errors import clean
 from landscape.figures.style import GREEN
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def draw_ascents(
     lowest = float(np.nan_to_num(relative, nan=1.0).min())
     margin = 0.05 * max(1 - lowest, 0.1)
     axes.set_xlim(min(lowest, 0.98) - margin, 1 + margin)
-    axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    axes.set_yticks(places, [clean(name) for name in names], fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.axvspan(NEAR_LARGEST, 1.0, color=GREEN, alpha=0.15, linewidth=0)
     axes.set_xlabel(f"{what} / largest (shaded: within 1 %)", fontsize=9)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.choices import CLEAN, MEMORIZED
+from landscape.errors import clean
 from landscape.figures.style import GREY, population_color
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def draw_layer_changes(result: MemorizationResult, axes: Axes) -> None:
     values, title = result.layer_delta_loss[first], names[first]
     if CLEAN in names and names.index(CLEAN) != first:
         values, title = values - result.layer_delta_loss[names.index(CLEAN)], f"{names[first]} - {CLEAN}"
-    values, labels = values[:MAX_LAYERS], [str(name) for name in result.layer[:MAX_LAYERS]]
+    values, labels = values[:MAX_LAYERS], [clean(str(name)) for name in result.layer[:MAX_LAYERS]]
     limit = float(np.nanmax(np.abs(values))) or 1.0
     image = axes.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
     axes.figure.colorbar(image, ax=axes, label="change of the loss")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, filterwarnings
 
-from landscape.errors import UsageError
+from landscape.errors import UsageError, clean
 from landscape.figures import surface, surface_solid
 from landscape.figures.registry import FIGURES, panel_count
 from landscape.storage import paths
@@ -71,10 +72,11 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
         unused.remove()
     draw(axes[:count])
     if title:
-        figure.suptitle(title.replace("$", r"\$"), fontsize=TITLE_SIZES[len(title) >= LONG_TITLE])
+        figure.suptitle(clean(title).replace("$", r"\$"), fontsize=TITLE_SIZES[len(title) >= LONG_TITLE])
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
     note = {"Subject" if kind == ".pdf" else "Description": f"{paths.PICTURE_MARK}{fingerprint}"}
-    with rc_context(TEXT_AS_TEXT):
+    with rc_context(TEXT_AS_TEXT), catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes
         figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())

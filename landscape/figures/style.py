@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.choices import CLEAN, DATA, HELD_OUT, MEMORIZED, NEVER_SEEN
+from landscape.errors import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def draw_layer_bars(
     if errors is not None:
         axes.errorbar(values[shown], places, xerr=errors[shown], fmt="none", ecolor=GREY, elinewidth=1.5)
     size = 8 if len(places) <= MAX_BARS // 2 else 6
-    axes.set_yticks(places, names[shown], fontsize=size, parse_math=False)
+    axes.set_yticks(places, [clean(str(name)) for name in names[shown]], fontsize=size, parse_math=False)
     axes.invert_yaxis()
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel(label)

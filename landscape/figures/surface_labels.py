@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from landscape.errors import clean
+
 if TYPE_CHECKING:
     from landscape.analyses.surfaces.result import SurfaceResult
 
@@ -18,6 +20,6 @@ def axis_label(result: SurfaceResult, name: str) -> str:
 
 def shorten(text: str) -> str:
     """Text for a title or legend: the middle of a long one is left out, and dollars are escaped from math mode."""
-    half = MAX_LETTERS // 2
+    half, text = MAX_LETTERS // 2, clean(text)
     cut = text if len(text) <= MAX_LETTERS else f"{text[:half]}...{text[-half:]}"
     return cut.replace("$", r"\$")

@@ -38,19 +38,31 @@ SUCCESS, FAILURE = b"+", b"-"  # the first byte of what the process writes
 
 Read = Callable[[Path], bytes]  # a function of a module, which the process can import
 Stamp = tuple[int, int, int, int, int]
-_outputs: dict[tuple[Stamp, Read], bytes] = {}  # they save second processes, and decide nothing
+_outputs: dict[tuple[Stamp, Read], bytes | OutputError] = {}  # they save second processes, and decide nothing
 _written: set[Stamp] = set()
 
 
 def run_isolated(read: Read, file: Path) -> bytes:
-    """What `read(file)` returns in another process; the output is kept for as long as the file does not change.
+    """What `read(file)` returns in another process; it is kept for as long as the file does not change.
 
     Raises OutputError if it fails there, does not end, or takes too much memory, and for files that are not regular.
     """
     require_regular(file)
     stamp = _stamp(file)
-    if (output := _outputs.get((stamp, read)) if stamp else None) is not None:
-        return output
+    output = _outputs.get((stamp, read)) if stamp else None
+    if output is None:
+        output = _output(read, file)
+    if stamp:
+        _outputs[stamp, read] = output
+        while len(_outputs) > MAX_KEPT:
+            del _outputs[next(iter(_outputs))]
+    if isinstance(output, OutputError):
+        raise output
+    return output
+
+
+def _output(read: Read, file: Path) -> bytes | OutputError:
+    """What reading the file in another process gives: what `read` returns, or the error."""
     try:
         written, code = _forked(read, file) if _is_simple() else _spawned(read, file)
     except OSError as error:
@@ -61,15 +73,11 @@ def run_isolated(read: Read, file: Path) -> bytes:
     if code or written[:1] not in (SUCCESS, FAILURE):
         killed = code in (-getattr(signal, "SIGPROF", 0), -getattr(signal, "SIGKILL", 0))
         reason = "reading it does not end" if killed else "the HDF5 library crashes on it"
-        raise OutputError(f"{file} is damaged: {reason}", fix=REMEDY)
-    if written[:1] == FAILURE:
-        parts = json.loads(written[1:])
-        raise OutputError(parts["what"], why=parts["why"], fix=parts["fix"])
-    if stamp:
-        _outputs[stamp, read] = written[1:]
-        while len(_outputs) > MAX_KEPT:
-            del _outputs[next(iter(_outputs))]
-    return written[1:]
+        return OutputError(f"{file} is damaged: {reason}", fix=REMEDY)
+    if written[:1] == SUCCESS:
+        return written[1:]
+    parts = json.loads(written[1:])
+    return OutputError(parts["what"], why=parts["why"], fix=parts["fix"])
 
 
 def require_regular(file: Path) -> None:

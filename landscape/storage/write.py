@@ -44,7 +44,7 @@ def write_results(path: Path, group: str, record: Any, attributes: Mapping[str, 
                 MARK: provenance.SCHEMA,
                 "title": "Geometry of a loss around a checkpoint",
                 "source": f"loss-landscape-geometry {provenance.version_of('loss-landscape-geometry')}",
-                HISTORY: "\n".join(filter(None, [f"{provenance.now()} {history}".strip(), earlier_history])),
+                HISTORY: _storable("\n".join(filter(None, [f"{provenance.now()} {history}".strip(), earlier_history]))),
                 "environment": json.dumps(provenance.environment(), sort_keys=True),
             }
         )
@@ -67,7 +67,7 @@ def require_results_file(path: Path) -> None:
 
 
 def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) -> None:
-    group.attrs.update({name: value for name, value in attributes.items() if value is not None})
+    group.attrs.update({name: _storable(value) for name, value in attributes.items() if value is not None})
     every = [(field, getattr(record, field.name)) for field in described_fields(type(record), Array)]
     arrays = [(field, np.asarray(values)) for field, values in every if values is not None]
     coordinates = {field.name for field, _ in arrays if field.about.dims == (field.name,)}
@@ -85,6 +85,13 @@ def _write_group(group: h5py.Group, record: Any, attributes: Mapping[str, Any]) 
     for number in described_fields(type(record), Scalar):
         if (value := getattr(record, number.name)) is not None:
             _create_dataset(group, number.name, np.asarray(value), number.about.help, number.about.unit)
+
+
+def _storable(value: Any) -> Any:
+    """A value as HDF5 can store it: what is no UTF-8 in a file's name is written as `\\udcff`, NUL as `\\x00`."""
+    if not isinstance(value, str):
+        return value
+    return value.encode(errors="backslashreplace").decode().replace("\0", r"\x00")
 
 
 def _create_dataset(group: h5py.Group, name: str, values: np.ndarray, help: str, unit: str) -> h5py.Dataset:

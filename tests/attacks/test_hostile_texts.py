@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -179,15 +180,20 @@ def test_a_tensor_s_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert r"\x3a:error::b" in answered(capsys, "inspect", "hf", codes=(0,))
 
 
-@pytest.mark.parametrize("name", [f"a\n{PWNED}", "::error::a", "a ##[error]b", "$\\frac$_^{", "[red]a"])
+@pytest.mark.parametrize(
+    "name",
+    [f"a\n{PWNED}", "::error::a", "a ##[error]b", "$\\frac$_^{", "[red]a", "\x1b[31m\u202e日本", "a\udcff"],
+    ids=ascii,
+)
 def test_a_checkpoint_s_name_is_one_word_of_every_output(
     results: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     shutil.copy(results.with_name("a.pt"), f"{name}.pt")
     answered(capsys, "eig", f"./{name}.pt", "-k", "1", "--limit", "50", codes=(0,))
     file, metric = f"{name}.landscape.h5", ("--metric", "eig.loss")
-    for command in (["show"], ["plot"], ["show", "--json"], ["check", *metric, "--update", "--from"]):
+    for command in (["show"], ["plot", "-o", "a.svg"], ["show", "--json"], ["check", *metric, "--update", "--from"]):
         answered(capsys, *command, file, codes=(0,))
+    ElementTree.parse("a.svg")
     baseline = Path("landscape-baseline.json")
     baseline.write_text(baseline.read_text().replace('"value": ', '"value": -'))
     for form in ("text", "github", "junit", "markdown", "json"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -51,6 +54,19 @@ def test_several_reports_go_to_several_places(known: str, capsys: Captured, monk
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert Path("summary.md").read_text().startswith("before\n### landscape check: 1 regression")
     assert json.loads(Path("r.json").read_text())["exit_code"] == 1
+
+
+def test_a_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_gets_the_report(
+    known: str, capsys: Captured
+) -> None:
+    os.mkfifo("pipe")
+    assert status(["check", known, *FAST, "--format", "json=pipe"]) == 2
+    assert "pipe cannot be written" in capsys.readouterr().err
+    reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while status(["check", known, *FAST, "--format", "json=pipe"]) == 2 and time.monotonic() < deadline:
+        time.sleep(0.1)  # until the reader has opened it
+    assert json.loads(reader.communicate()[0])["exit_code"] == 0
 
 
 def test_a_report_that_cannot_be_written_is_an_error(known: str, capsys: Captured) -> None:

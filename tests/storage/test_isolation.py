@@ -151,6 +151,20 @@ class TestOutputs:
         run_isolated(answering, tmp_path / "9")
         assert len(started) == 10
 
+    def test_an_error_is_kept_too(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        started = []
+
+        def start(*_: object) -> tuple[bytes, int]:
+            started.append(1)
+            return b"", 11
+
+        monkeypatch.setattr(isolation, "_spawned", start)
+        monkeypatch.setattr(isolation, "_forked", start)
+        for _ in range(2):
+            with pytest.raises(OutputError, match="crashes on it"):
+                run_isolated(answering, file)
+        assert len(started) == 1
+
     def test_a_file_is_no_longer_one_s_own_after_a_change(self, file: Path) -> None:
         assert not is_written_here(file)
         remember_written(file)
