@@ -15,11 +15,12 @@ from landscape.compute.precision import full_precision
 from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, FirstSamples, survey
-from landscape.errors import NumericalError, listing
+from landscape.errors import NumericalError, TaskError, listing
 from landscape.losses.huggingface import padding_count, padding_token
 from landscape.losses.preflight import choose_loss
 from landscape.losses.protocol import Loss
 from landscape.network.filters import filter_axes
+from landscape.network.memory_overlap import overlapping
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
@@ -83,6 +84,7 @@ def prepare_weights(
         name: tensor.detach().to(device, dtype if tensor.is_floating_point() else None, copy=True)
         for name, tensor in named.items()
     }
+    _require_separate_memory(named)
     masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
@@ -115,8 +117,8 @@ def prepare(
     with full_precision(tf32):
         model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(weights.function, weights.theta, first))
         function = model_trial.function
-        chosen, loss_note = _try_loss(function, weights.theta, loss, first, outputs)
-        each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first)
+        chosen, loss_note = _try_loss(function, weights.theta, loss, first.map(Tensor.clone), outputs)
+        each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
         size = micro_batch or plan_micro_batch(joined, each, device)
         trial = Trial(function, weights.theta, first, chosen, batches, joined, micro_batch=size, activation_bytes=each)
         trial, findings = run_checks(OPENING_CHECKS, trial)
@@ -155,6 +157,17 @@ def require_finite_tensors(tensors: Mapping[str, Tensor], kind: str) -> None:
         raise NumericalError(
             f"NaN or infinity in {kind}: {listing(bad)}",
             fix="measure an earlier checkpoint; landscape never repairs weights",
+        )
+
+
+def _require_separate_memory(tensors: Mapping[str, Tensor]) -> None:
+    """Raises TaskError if two parameters or buffers of the model share memory without being one parameter."""
+    pairs = overlapping(tensors)
+    if pairs:
+        raise TaskError(
+            f"tensors of the model share memory: {listing(' and '.join(pair) for pair in pairs)}",
+            why="they move together in the model, and would not where theta takes their place",
+            fix="make them one nn.Parameter, or give each memory of its own (tensor.clone())",
         )
 
 

@@ -114,7 +114,8 @@ class Session:
             found = closing.check_afterwards(
                 self.objective, before, differentiates=self.analysis.differentiates(self.objective)
             )
-        result = replace(result, checks=(*self.objective.checks, *found))
+        noted = [finding.found for finding in found if finding.verdict == "noted"]
+        result = replace(result, checks=(*self.objective.checks, *found), notes=(*result.notes, *noted))
         seconds = time.monotonic() - began
         attributes = result_attributes(self.analysis, self.objective, result, fingerprint, seconds)
         return MeasurementRecord(self.analysis, result, attributes)

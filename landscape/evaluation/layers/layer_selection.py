@@ -44,10 +44,10 @@ def without_head(objective: Objective, layers: Sequence[LinearMap]) -> list[Line
 
 def _is_linear(layer: LinearMap, weight: Tensor, call: LayerCall) -> bool:
     """Whether the output of a call is W a + b."""
-    rows = input_rows(call.module, call.input) @ layer.matrix(weight).T
+    rows = input_rows(call.module, call.input).to(weight) @ layer.matrix(weight).T
     bias = getattr(call.module, "bias", None)
     expected = rows if bias is None else rows + bias.detach().to(rows)
-    output = output_rows(call.module, call.output.detach())
+    output = output_rows(call.module, call.output.detach()).to(weight)
     scale = float(expected.abs().max()) if expected.numel() else 0.0
     return expected.shape == output.shape and torch.allclose(
         expected, output, rtol=LINEARITY_RTOL, atol=LINEARITY_RTOL * scale

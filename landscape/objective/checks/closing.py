@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from landscape.data.batches import to_device
+from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError, listing
 from landscape.network.state import changed_attributes, plain_state
 from landscape.objective.checks.check import Check, Outcome
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOSS_RTOL = {torch.float32: 1e-5, torch.float64: 1e-10}  # between the losses before and after: sums in the same order
 LOSS_ATOL = 1e-6  # for losses near 0, where float32 outputs decide
+PRECISION_RTOL = 1e-4  # between float32 and float64: bfloat16 inside the model makes 1e-4 to 1e-2, float32 1e-6
+SMALL_LOSS = 1e-3  # of a sample: below it the logarithm's own rounding in float32 counts
 CUSTOM_FIX = (
     "landscape doctor CKPT names it too; replace custom autograd functions, detach() and rounding by differentiable "
     "operations, or leave their parameters out with --params"
@@ -42,17 +44,22 @@ class Measured:
     multiplies: bool = True
 
     @cached_property
+    def samples(self) -> Batch:
+        """The first samples, on the device."""
+        objective = self.objective
+        batch = next(next(iter(objective.batches)).split(SAMPLES))
+        return to_device(batch, objective.device, objective.dtype)
+
+    @cached_property
     def errors(self) -> DerivativeErrors:
         """The errors of the derivatives, of the first samples."""
         objective = self.objective
-        batch = next(next(iter(objective.batches)).split(SAMPLES))
 
         def batch_loss(function: ModelFunction) -> BatchLoss:
             """The objective's loss of another form of its model."""
             return BatchLoss(function, objective.loss)
 
-        placed = to_device(batch, objective.device, objective.dtype)
-        measure = partial(derivative_errors, objective.function, batch_loss, objective.theta, placed)
+        measure = partial(derivative_errors, objective.function, batch_loss, objective.theta, self.samples)
         if not self.multiplies:
             return measure(second=False)
         try:
@@ -104,9 +111,31 @@ def examine_curvature(measured: Measured) -> Outcome:
     return _with_fix(judge(claim, measured.errors.product))
 
 
+def examine_precision(measured: Measured) -> Outcome:
+    """Compares the loss of a few samples with that in float64."""
+    objective, batch = measured.objective, measured.samples
+    if objective.dtype == torch.float64:
+        return Outcome("holds", "float64 was asked for")
+    wide = BatchLoss(objective.function.to(torch.float64), objective.loss)
+    with torch.no_grad():
+        loss = float(objective.batch_total(objective.theta, batch))
+        exact = float(wide.batch_total(objective.theta.double(), to_device(batch, objective.device, torch.float64)))
+    gap = abs(loss - exact) / max(abs(exact), SMALL_LOSS * batch.size)
+    if gap <= PRECISION_RTOL:
+        return Outcome("holds", f"relative difference to float64 {gap:.1e}", error=gap)
+    found = f"the loss of {batch.size} samples is {loss:.6g}, and {exact:.6g} in float64"
+    return Outcome("noted", f"{found}: the model computes in less than float32, its derivatives too", error=gap)
+
+
 CLOSING_CHECKS: tuple[Check[Measured], ...] = (
     Check("repetition", "the loss is the same at the end", "1 forward pass over the data", examine_repetition),
     Check("slope", "the gradient is the derivative of the loss", "3 gradients of a few samples", examine_slope),
+    Check(
+        "precision",
+        "the model computes in the precision that is asked for",
+        "2 forward passes of a few samples",
+        examine_precision,
+    ),
     Check("curvature", "products are derivatives of the gradient", "1 product of a few samples", examine_curvature),
 )
 

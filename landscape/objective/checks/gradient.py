@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -116,7 +117,8 @@ def _run_with_own_kernels(
 ) -> None:
     """Runs the work inside the scope with torch's own kernels."""
     captured = {key: parameters[name] for key, name in function.captured.items() if name in parameters}
-    with eval_mode(function.module), begin_at_seed(FORWARD_SEED), Substitution(captured):
+    criterion = nullcontext() if function.criterion is None else eval_mode(function.criterion)
+    with eval_mode(function.module), criterion, begin_at_seed(FORWARD_SEED), Substitution(captured):
         functional_call(function.scope, state, (work,))
 
 

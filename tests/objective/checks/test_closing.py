@@ -47,7 +47,7 @@ def test_findings_are_stored_and_read_again(tmp_path: Path) -> None:
     assert session.result_of(landscape.Eig.result, stored).checks == result.checks
     names = [finding.check for finding in result.checks]
     assert names == [
-        "purity", "modes", "leaves", "gradient", "independence", "repetition", "slope", "curvature"
+        "purity", "loss", "modes", "leaves", "gradient", "independence", "repetition", "slope", "precision", "curvature"
     ]  # fmt: skip
     assert all(finding.claim and finding.cost for finding in result.checks)
 
@@ -84,14 +84,14 @@ def test_a_check_that_fails_itself_loses_no_result(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(closing, "CLOSING_CHECKS", checks)
     result = landscape.run(landscape.Eig(k=1), landscape.Objective(Net(), BATCHES, "cross_entropy"))
     assert result.trouble() is None
-    assert [finding.verdict for finding in result.checks[-3:]] == ["not run"] * 3
+    assert [finding.verdict for finding in result.checks[-4:]] == ["not run"] * 4
     assert "could not be made: ValueError: broken" in result.checks[-1].found
 
 
 def test_json_holds_the_findings() -> None:
     record = session.execute(landscape.Eig(k=1), landscape.Objective(Net(), BATCHES, "cross_entropy"))
     document = json.loads(json.dumps(record.document()))
-    assert [one["verdict"] for one in document["checks"]] == ["holds"] * 8
+    assert [one["verdict"] for one in document["checks"]] == ["holds"] * 10
 
 
 def test_products_are_compared_only_where_there_were_any() -> None:

@@ -49,4 +49,4 @@ def test_a_model_that_fails_without_gradients_gets_them() -> None:
 def test_an_ordinary_model_is_measured_without_gradients() -> None:
     objective = landscape.Objective(Net(), BATCHES, "cross_entropy")
     assert not objective.function.needs_gradients
-    assert [finding.verdict for finding in objective.checks] == ["holds"] * 5
+    assert [finding.verdict for finding in objective.checks] == ["holds"] * 6

@@ -7,11 +7,13 @@ from typing import Any
 
 import contract_breakers as breakers
 import pytest
+import torch
 from contract_breakers import BATCHES, Checkpointed, Net, SavedDerivative
 from torch import Tensor
 from torch.nn import functional
 
 import landscape
+from landscape import session
 from landscape.errors import LandscapeError
 from landscape.objective import preparation
 from landscape.objective.checks import closing
@@ -29,9 +31,17 @@ def clips(net: Any, z: Tensor) -> Tensor:
 
 
 def halves(net: Any, z: Tensor) -> Tensor:
-    import torch
-
     return z if torch.is_grad_enabled() else 0.5 * z
+
+
+def changes_targets(output: Tensor, target: Tensor) -> Tensor:
+    losses = functional.cross_entropy(output, target, reduction="none") * (target > 0)
+    target[target == 2] = 1
+    return losses
+
+
+def computes_in_bfloat16(net: Any, z: Tensor) -> Tensor:
+    return z.bfloat16().to(z.dtype) if z.dtype == torch.float32 else z
 
 
 def moves(net: Any, z: Tensor) -> Tensor:
@@ -53,6 +63,7 @@ def of(disturb: Any = None, loss: Any = "cross_entropy", model: Any = None) -> C
 
 CASES: dict[str, Callable[[], landscape.Objective]] = {
     "purity": of(moves),
+    "loss": of(loss=changes_targets),
     "modes": of(halves),
     "leaves": _objective_with_kept_parameters,
     "gradient": of(model=Checkpointed),
@@ -61,6 +72,7 @@ CASES: dict[str, Callable[[], landscape.Objective]] = {
         Net(breakers.counts_large_batches), (breakers.X, breakers.Y), "cross_entropy"
     ),
     "slope": of(clips),
+    "precision": of(computes_in_bfloat16),
     "curvature": of(saves),
 }
 
@@ -69,10 +81,11 @@ def said(build: Callable[[], landscape.Objective]) -> list[str]:
     """What is said about the objective: notes, trouble, or a refusal."""
     try:
         objective = build()
-        trouble = landscape.run(landscape.Eig(k=1), objective).trouble()
+        record = session.execute(landscape.Eig(k=1), objective)
     except LandscapeError as error:
         return [str(error)]
-    return [*objective.notes, *([trouble.why] if trouble else [])]
+    trouble = record.result.trouble()
+    return [*record.notes, *([trouble.why] if trouble else [])]
 
 
 def test_every_check_has_a_case() -> None:
