@@ -89,7 +89,7 @@ class TraceResult(Result):
         if labels is None or math.isnan(labels):
             return half
         rest = half**2 - (NORMAL_HALF_WIDTH * labels) ** 2
-        return math.sqrt(rest) if rest > ROUNDING * half**2 else 0.0
+        return 0.0 if rest <= ROUNDING * half**2 else math.sqrt(rest)  # NaN stays NaN
 
     def remarks(self) -> list[str]:
         """The interval, whether the data or the random vectors dominate the error, and the cheapest estimator."""

@@ -102,6 +102,11 @@ def test_an_exact_trace_of_drawn_labels_has_the_labels_error_alone(result: Trace
     assert exact.trouble() is None
 
 
+def test_an_interval_that_is_not_a_number_is_not_narrow(result: TraceResult) -> None:
+    unknown = replace(result, interval=np.array([np.nan, np.nan]), label_standard_error=0.1)
+    assert unknown.trouble() is not None
+
+
 def test_an_error_by_the_labels_that_random_vectors_hide_is_said_to_be_unknown(result: TraceResult) -> None:
     unknown = replace(result, label_standard_error=float("nan"))
     assert unknown.trouble() is None

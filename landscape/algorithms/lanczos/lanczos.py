@@ -248,6 +248,6 @@ def _asymmetry(deviations: np.ndarray, scale: float) -> float:
     It counts as rounding; raises NumericalError if it is too large for that.
     """
     largest = float(np.abs(deviations).max(initial=0.0))
-    if largest > MAX_ASYMMETRY * scale:
+    if not largest <= MAX_ASYMMETRY * scale:  # also NaN
         raise asymmetry_error(largest, scale)
     return largest

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import norm
+from landscape.algorithms.lanczos.basis import norm, require_finite
 from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
 
@@ -26,12 +26,15 @@ def asymmetry_error(apart: float, scale: float) -> NumericalError:
 
 
 def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) -> Tensor:
-    """A v `(P,)`; raises NumericalError if v'A z and z'A v differ by more than rounding for a random z."""
+    """A v `(P,)`; raises NumericalError if v'A z and z'A v differ by more than rounding for a random z.
+
+    It also raises NumericalError if one of the products is not finite.
+    """
     z = seeds.normal(operator.size, vector, seed, "symmetry")
     image, other = operator @ vector, operator @ z
     apart = abs(_dot(vector, other) - _dot(z, image))
-    scale = max(norm(image), RANDOM_SCALE * norm(vector) * norm(other))
-    if apart > MAX_ASYMMETRY * scale:
+    scale = max(require_finite(norm(image)), RANDOM_SCALE * norm(vector) * require_finite(norm(other)))
+    if not apart <= MAX_ASYMMETRY * scale:  # also NaN
         raise asymmetry_error(apart, scale)
     return image
 

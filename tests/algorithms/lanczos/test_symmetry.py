@@ -29,3 +29,11 @@ def test_rounding_is_no_asymmetry_even_where_the_product_is_tiny() -> None:
     skew = torch.randn(20, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 1e-3
     product = product_if_symmetric(MatrixOperator(matrix + skew - skew.T), vectors[:, 0], 0)
     assert float(product.norm()) < 0.1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_a_product_that_is_not_finite_is_no_symmetric_one(value: float) -> None:
+    matrix = symmetric(range(-5, 15)).matrix.clone()
+    matrix[3, 3] = value
+    with pytest.raises(NumericalError, match="not finite"):
+        product_if_symmetric(MatrixOperator(matrix), torch.ones(20, dtype=torch.float64), 0)
