@@ -30,7 +30,8 @@ class Answer:
         owners = [self.model]
         if isinstance(self.loss, nn.Module):
             owners.append(self.loss.double().eval())
-        self.parameters = [p for owner in owners for p in owner.parameters() if p.requires_grad]
+        every = [p for owner in owners for p in owner.parameters() if p.requires_grad]
+        self.parameters = list({id(p): p for p in every}.values())  # a loss may hold the model
         self.batches = [(double(inputs), double(targets)) for inputs, targets in pairs(batches)]
 
     @cached_property
@@ -47,7 +48,8 @@ class Answer:
 
     def output(self, inputs: Any) -> Any:
         """The model's output, of a pass that begins with the checkpoint's buffers."""
-        homes = [(part._buffers, name) for part in self.model.modules() for name in part._buffers]
+        parts = [part for part in self.model.modules() if isinstance(part._buffers, dict)]  # not those of torch.jit
+        homes = [(part._buffers, name) for part in parts for name in part._buffers]
         before = [(home, name, home[name]) for home, name in homes]
         for home, name, buffer in before:
             home[name] = None if buffer is None else buffer.clone()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from strangers import (
     attention,  # noqa: F401
     criteria,  # noqa: F401
+    criteria_with_state,  # noqa: F401
     custom_functions,  # noqa: F401
     differentiating,  # noqa: F401
     embeddings,  # noqa: F401
+    hidden_ties,  # noqa: F401
     huggingface,  # noqa: F401
     learned_criteria,  # noqa: F401
     misc,  # noqa: F401
@@ -20,4 +22,12 @@ from strangers import (
 from strangers.stranger import STRANGERS
 
 __all__ = ["AWAITING_CHECKS", "STRANGERS"]
-AWAITING_CHECKS: tuple[str, ...] = ("nearly converged",)
+AWAITING_CHECKS: tuple[str, ...] = (
+    "nearly converged",
+    "targets changed in place",
+    "random labels by Python",
+    "buffer in a parameter's memory",
+    "two parameters in one memory",
+    "autocast in forward",
+    "criterion in training mode",
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from strangers.catalog import AWAITING_CHECKS, STRANGERS
@@ -14,28 +14,43 @@ PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
 BEGIN, END = "<!-- table of strangers: begin -->", "<!-- table of strangers: end -->"
 
 
+def head(stranger: Stranger) -> str:
+    """The beginning of the line of one stranger."""
+    return f"| {stranger.name}: {stranger.who} | {stranger.clause} | "
+
+
 def row(stranger: Stranger, words: Mapping[str, Verdict]) -> str:
     """The line of one stranger."""
-    cells = [f"{stranger.name}: {stranger.who}", stranger.clause, *(words[name].word for name in ANALYSES)]
-    return f"| {' | '.join(cells)} |"
+    return f"{head(stranger)}{' | '.join(words[name].word for name in ANALYSES)} |"
 
 
-def tables() -> Iterator[str]:
-    """The lines of all tables, one for each kind of strangers, and a line of counts."""
-    every = {name: verdicts(one) for name, one in STRANGERS.items() if name not in AWAITING_CHECKS}
-    counts = Counter(verdict.word for words in every.values() for verdict in words.values())
+def tables(names: Collection[str], page: str) -> Iterator[str]:
+    """A line of counts, and the lines of all tables, one for each kind of strangers.
+
+    The named strangers are measured; the lines of the others are those of the page, if it has them.
+    """
+    written = page.splitlines()
+    rows: dict[str, str] = {}
+    for name, stranger in STRANGERS.items():
+        if name in AWAITING_CHECKS:
+            continue
+        known = [line for line in written if line.startswith(head(stranger))]
+        rows[name] = known[0] if known and name not in names else row(stranger, verdicts(stranger))
+    counts = Counter(cell for line in rows.values() for cell in line.split(" | ")[2:])
+    counts.update(line.removesuffix(" |").split(" | ")[-1] for line in rows.values())
     total = ", ".join(f"{counts[word]} {word}" for word in ("right", "refused", "inconclusive", "wrong"))
-    yield f"{len(every)} strangers x {len(ANALYSES)} analyses: {total}."
-    for kind in dict.fromkeys(STRANGERS[name].kind for name in every):
+    yield f"{len(rows)} strangers x {len(ANALYSES)} analyses: {total}."
+    for kind in dict.fromkeys(STRANGERS[name].kind for name in rows):
         yield ""
         yield f"| {kind.replace('_', ' ')} | breaks | {' | '.join(ANALYSES)} |"
         yield f"|{'---|' * (len(ANALYSES) + 2)}"
-        yield from (row(STRANGERS[name], words) for name, words in every.items() if STRANGERS[name].kind == kind)
+        yield from (line for name, line in rows.items() if STRANGERS[name].kind == kind)
 
 
-def write() -> None:
-    """Measures all strangers, and writes the tables into the page, between its two marks."""
+def write(names: Collection[str]) -> None:
+    """Measures the named strangers, or all, and writes the tables into the page, between its two marks."""
     page = PAGE.read_text()
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    PAGE.write_text("\n".join([before + BEGIN, "", *tables(), "", END + after]))
+    lines = tables(names or tuple(STRANGERS), page)
+    PAGE.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]))
