@@ -24,7 +24,7 @@ from landscape.network.memory_overlap import overlapping
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
-from landscape.objective.checks.check import ModelTrial, Trial, run_checks
+from landscape.objective.checks.check import ModelTrial, Trial, run_checks, sample_count
 from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
@@ -115,12 +115,13 @@ def prepare(
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
     joined = concatenate(batches, budget)
     with full_precision(tf32):
-        model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(weights.function, weights.theta, first))
+        few = next(first.split(sample_count(weights.theta.numel())))
+        model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(weights.function, weights.theta, few))
         function = model_trial.function
         chosen, loss_note = _try_loss(function, weights.theta, loss, first.map(Tensor.clone), outputs)
         each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
         size = micro_batch or plan_micro_batch(joined, each, device)
-        trial = Trial(function, weights.theta, first, chosen, batches, joined, micro_batch=size, activation_bytes=each)
+        trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
         trial, findings = run_checks(OPENING_CHECKS, trial)
     findings = (*model_findings, *findings)
     measured = joined if trial.joinable else batches

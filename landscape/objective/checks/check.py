@@ -17,6 +17,14 @@ from landscape.objective.checks.finding import Finding, Verdict
 from landscape.objective.model_function import BatchLoss, ModelFunction
 
 T = TypeVar("T")
+# Samples that the checks take: enough to see the effects of batches, and few enough to cost nothing; of large models,
+# whose weights take more time than their samples, fewer.
+SAMPLES, SAMPLES_OF_LARGE_MODELS, LARGE_MODEL = 8, 2, 10_000_000
+
+
+def sample_count(parameters: int) -> int:
+    """How many samples the checks take of a model with so many parameters."""
+    return SAMPLES if parameters < LARGE_MODEL else SAMPLES_OF_LARGE_MODELS
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError, listing
 from landscape.network.state import changed_attributes, plain_state
-from landscape.objective.checks.check import Check, Outcome
-from landscape.objective.checks.derivatives import SAMPLES, DerivativeErrors, derivative_errors, judge
+from landscape.objective.checks.check import Check, Outcome, sample_count
+from landscape.objective.checks.derivatives import DerivativeErrors, derivative_errors, judge
 from landscape.objective.checks.finding import Finding
 from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.weights_digest import changed_tensors
@@ -47,7 +47,7 @@ class Measured:
     def samples(self) -> Batch:
         """The first samples, on the device."""
         objective = self.objective
-        batch = next(next(iter(objective.batches)).split(SAMPLES))
+        batch = next(next(iter(objective.batches)).split(sample_count(objective.theta.numel())))
         return to_device(batch, objective.device, objective.dtype)
 
     @cached_property

@@ -48,7 +48,8 @@ LEAVES = Check(
 
 def _kept_leaves(trial: Trial) -> list[Tensor]:
     """The leaves of the loss's graph beside theta that outlive a pass: the same objects in two passes."""
-    first, second = _leaves(trial), _leaves(trial)
+    first = _leaves(trial)
+    second = _leaves(trial) if first else {}
     return [leaf for key, leaf in first.items() if key in second]
 
 
@@ -66,6 +67,7 @@ def _loss_uses_parameters(trial: Trial) -> bool:
 
     with torch.enable_grad():
         try:
+            # without a graph to theta
             output = loss.structure.scored_output(function.output(trial.theta.detach(), trial.fresh_batch()))
             total = function.forward(theta, lambda: loss.total(output, trial.first.targets))
         except Exception:  # a loss of outputs that need their graph, as gradient penalties do
