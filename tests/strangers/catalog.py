@@ -23,11 +23,6 @@ from strangers.stranger import STRANGERS
 
 __all__ = ["AWAITING_CHECKS", "STRANGERS"]
 AWAITING_CHECKS: tuple[str, ...] = (
-    "nearly converged",
     "targets changed in place",
-    "random labels by Python",
-    "buffer in a parameter's memory",
-    "two parameters in one memory",
     "autocast in forward",
-    "criterion in training mode",
 )

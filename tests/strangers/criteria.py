@@ -39,14 +39,14 @@ def weighted_terms(output: Tensor, target: Tensor) -> tuple[Tensor, float]:
     "unbalanced classes, data sorted by class",
     clause="C4",
     alone=False,
-    expect="said",
+    cannot=SAMPLES,
     says=BATCH,
 )
 def _() -> Problem:
     return net(), sorted_classes(), lambda o, t: functional.cross_entropy(o, t, weight=WEIGHTS.to(o.dtype))
 
 
-@bring("CrossEntropyLoss(weight=)", "unbalanced classes", clause="C8", terms=weighted_terms, expect="said")
+@bring("CrossEntropyLoss(weight=)", "unbalanced classes", clause="C8", terms=weighted_terms)
 def _() -> Problem:
     return net(), sorted_classes(), nn.CrossEntropyLoss(weight=WEIGHTS)
 
@@ -57,7 +57,7 @@ def weighted_nll_terms(output: Tensor, target: Tensor) -> tuple[Tensor, float]:
     return functional.nll_loss(output, target, weight=weights, reduction="sum"), float(weights[target].sum())
 
 
-@bring("NLLLoss(weight=)", "older classifiers", clause="C8", terms=weighted_nll_terms, expect="said")
+@bring("NLLLoss(weight=)", "older classifiers", clause="C8", terms=weighted_nll_terms)
 def _() -> Problem:
     return net(3, nn.LogSoftmax(1)), sorted_classes(), nn.NLLLoss(weight=WEIGHTS)
 
@@ -107,7 +107,7 @@ def _() -> Problem:
     "a function's mean over targets that count",
     clause="C8",
     alone=False,
-    expect="said",
+    cannot=SAMPLES,
     says=BATCH,
 )
 def _() -> Problem:
@@ -132,7 +132,7 @@ def _() -> Problem:
     return net(), ragged(*classes()), focal
 
 
-@bring("Dice over the batch", "segmentation of unbalanced pixels", clause="C4", alone=False, expect="said", says=BATCH)
+@bring("Dice over the batch", "segmentation of unbalanced pixels", clause="C4", alone=False, cannot=SAMPLES, says=BATCH)
 def _() -> Problem:
     def dice(output: Tensor, target: Tensor) -> Tensor:
         share = output.sigmoid()
@@ -155,7 +155,7 @@ def _() -> Problem:
     "recommenders that compare within the batch",
     clause="C4",
     alone=False,
-    expect="said",
+    cannot=SAMPLES,
     says=BATCH,
 )
 def _() -> Problem:

@@ -159,7 +159,7 @@ def _() -> Problem:
     "custom function, wrong sign",
     "functions whose gradient has a mistake",
     clause="C6",
-    expect="said",
+    expect="refused",
     terms=cross_entropy_terms,
     derivatives="values",
 )
@@ -171,7 +171,7 @@ def _() -> Problem:
     "gradient clipped inside",
     "layers that bound the gradient in backward",
     clause="C6",
-    expect="said",
+    expect="refused",
     terms=cross_entropy_terms,
     derivatives="values",
 )
@@ -183,7 +183,7 @@ def _() -> Problem:
     "gradient reversal",
     "domain-adversarial nets",
     clause="C6",
-    expect="said",
+    expect="refused",
     terms=cross_entropy_terms,
     derivatives="values",
 )
@@ -257,7 +257,7 @@ class Hooked(nn.Module):
     "hook that scales gradients",
     "gradients scaled between modules",
     clause="C6",
-    expect="said",
+    expect="refused",
     terms=cross_entropy_terms,
     derivatives="values",
 )
@@ -269,7 +269,7 @@ def _() -> Problem:
     "full backward hook",
     "module hooks that bound gradients",
     clause="C6",
-    expect="said",
+    expect="refused",
     terms=cross_entropy_terms,
     derivatives="values",
 )
@@ -284,7 +284,6 @@ def _() -> Problem:
     "parameter hook",
     "weight.register_hook that masks gradients",
     clause="C1",
-    expect="said",
     derivatives="values",
     terms=cross_entropy_terms,
 )

@@ -35,7 +35,7 @@ def _() -> Problem:
     return words(nn.Embedding, padding_idx=0)
 
 
-@bring("sparse embedding", "recommenders that train with sparse gradients", terms=cross_entropy_terms, expect="said")
+@bring("sparse embedding", "recommenders that train with sparse gradients", terms=cross_entropy_terms)
 def _() -> Problem:
     return words(nn.Embedding, sparse=True)
 

@@ -142,14 +142,14 @@ class Scripted(nn.Module):
         return logits
 
 
-@bring("torch.jit.trace", "models saved by tracing", terms=cross_entropy_terms, expect="said")
+@bring("torch.jit.trace", "models saved by tracing", terms=cross_entropy_terms)
 def _() -> Problem:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated
         return tied(torch.jit.trace(Scripted(), classes()[0]))
 
 
-@bring("torch.jit.script", "models saved by scripting", terms=cross_entropy_terms, expect="said")
+@bring("torch.jit.script", "models saved by scripting", terms=cross_entropy_terms)
 def _() -> Problem:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated
@@ -247,7 +247,7 @@ class Unrolled(nn.Module):
         return torch.tanh(query[:, None] @ weight)[:, 0]
 
 
-@bring("unrolled gradient steps", "MAML", clause="C3", expect="said", terms=squared_terms)
+@bring("unrolled gradient steps", "MAML", clause="C3", terms=squared_terms)
 def _() -> Problem:
     batches = [
         ((a, b), c)

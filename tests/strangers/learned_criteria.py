@@ -52,7 +52,7 @@ def views() -> list[Any]:
     "contrastive learning with a temperature in the model",
     clause="C4",
     alone=False,
-    expect="said",
+    cannot=SAMPLES,
     says=BATCH,
 )
 def _() -> Problem:
@@ -97,7 +97,7 @@ class Tempered(nn.Module):
         return functional.cross_entropy(output * self.log_scale.exp(), target, reduction="none")
 
 
-@bring("temperature in the loss", "calibration learned with the net", clause="C2", expect="said")
+@bring("temperature in the loss", "calibration learned with the net", clause="C2")
 def _() -> Problem:
     return net(), ragged(*classes()), Tempered()
 
@@ -116,7 +116,7 @@ class ArcFace(nn.Module):
         return functional.cross_entropy(4 * (angle + 0.2 * functional.one_hot(target, 3)).cos(), target)
 
 
-@bring("ArcFace", "face recognition: class centers live in the loss", clause="C2", expect="said")
+@bring("ArcFace", "face recognition: class centers live in the loss", clause="C2")
 def _() -> Problem:
     return net(4), ragged(*classes()), ArcFace()
 
@@ -133,12 +133,12 @@ class Uncertain(nn.Module):
         return (errors * (-self.variances).exp() + self.variances).mean(1)
 
 
-@bring("uncertainty weights", "multi-task nets", clause="C2", expect="said")
+@bring("uncertainty weights", "multi-task nets", clause="C2")
 def _() -> Problem:
     return net(2), ragged(numbers(23, 5), numbers(23, 2, seed=3)), Uncertain()
 
 
-@bring("leaf in a closure", "a learned scale outside any module", clause="C2", expect="said", says="stay fixed")
+@bring("leaf in a closure", "a learned scale outside any module", clause="C2", says="stay fixed")
 def _() -> Problem:
     scale = torch.tensor(1.3, requires_grad=True)
     return net(), ragged(*classes()), lambda o, t: functional.cross_entropy(o * scale, t, reduction="none")

@@ -30,7 +30,6 @@ def _() -> Problem:
     "log-softmax outputs, no loss named",
     "classifiers that end in log-softmax",
     clause="C7",
-    expect="said",
     terms=lambda o, t: (functional.nll_loss(o, t, reduction="sum"), len(t)),
 )
 def _() -> Problem:
@@ -41,7 +40,7 @@ def _() -> Problem:
     "softmax outputs, cross_entropy named",
     "a softmax too many",
     clause="C7",
-    expect="said",
+    expect="refused",
     terms=cross_entropy_terms,
     says="softmax|probabilit",
 )
@@ -53,7 +52,7 @@ def _() -> Problem:
     "sigmoid outputs, bce named",
     "a sigmoid too many",
     clause="C7",
-    expect="said",
+    expect="refused",
     terms=binary_terms,
     says="sigmoid|probabilit",
 )
@@ -152,7 +151,7 @@ def _() -> Problem:
     return net(), ragged(*classes()), lambda o, t: functional.cross_entropy(o, t, reduction="sum")
 
 
-@bring("boxes and labels", "detectors: outputs in a list of dictionaries", expect="said")
+@bring("boxes and labels", "detectors: outputs in a list of dictionaries")
 def _() -> Problem:
     def detection(output: Any, target: Any) -> Tensor:
         boxes = torch.stack([((one["boxes"] - want) ** 2).mean() for one, want in zip(output, target, strict=True)])

@@ -43,7 +43,7 @@ def _() -> Problem:
     return model, ragged(*classes()), loss
 
 
-@bring("parameters captured in a list", "a list of parameters made before", clause="C1", expect="said")
+@bring("parameters captured in a list", "a list of parameters made before", clause="C1")
 def _() -> Problem:
     model = net()
     captured = list(model.parameters())
@@ -54,7 +54,7 @@ def _() -> Problem:
     return model, ragged(*classes()), loss
 
 
-@bring("one weight captured", "a penalty on one tensor, by its variable", clause="C1", expect="said")
+@bring("one weight captured", "a penalty on one tensor, by its variable", clause="C1")
 def _() -> Problem:
     model = net()
     weight = model[2].weight
@@ -83,7 +83,7 @@ def _() -> Problem:
     return model, ragged(*classes()), Regularized(model)
 
 
-@bring("gradient penalty", "critics of WGAN-GP: the loss calls the model again", clause="C1", expect="said")
+@bring("gradient penalty", "critics of WGAN-GP: the loss calls the model again", clause="C1")
 def _() -> Problem:
     model = net(1)
 
@@ -96,7 +96,7 @@ def _() -> Problem:
     return model, ragged(numbers(20, 5), numbers(20, 5, seed=3), sizes=(8, 8, 4)), loss
 
 
-@bring("consistency of two views", "a loss that calls the model again on the targets", clause="C1", expect="said")
+@bring("consistency of two views", "a loss that calls the model again on the targets", clause="C1")
 def _() -> Problem:
     model = net(2)
     return (

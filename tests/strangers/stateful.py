@@ -91,7 +91,6 @@ class Average(Net):
 @bring(
     "moving average in eval mode",
     "statistics that are updated always",
-    expect="said",
     clause="C5",
     terms=cross_entropy_terms,
     says="buffer",
@@ -113,7 +112,6 @@ class Drift(Net):
 @bring(
     "slowly drifting buffer",
     "schedules that count passes",
-    expect="said",
     clause="C5",
     terms=cross_entropy_terms,
     says="buffer",
@@ -135,7 +133,6 @@ class Counter(Net):
 @bring(
     "counter of passes",
     "a buffer that counts and changes nothing",
-    expect="said",
     clause="C5",
     terms=cross_entropy_terms,
 )
@@ -154,7 +151,7 @@ class Queue(Net):
         return mixed
 
 
-@bring("queue of negatives", "momentum contrast", expect="said", clause="C5", terms=cross_entropy_terms, says="buffer")
+@bring("queue of negatives", "momentum contrast", clause="C5", terms=cross_entropy_terms, says="buffer")
 def _() -> Problem:
     return disturbed(Queue)
 
