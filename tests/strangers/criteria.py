@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from strangers.stateful import BATCH
+from strangers.stateful import BATCH, SAMPLES
 from strangers.stranger import (
     Problem,
     bring,
