@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from landscape.conditions import DATA_FILES
-from landscape.errors import LandscapeError, TaskError, UsageError, listing, suggest
+from landscape.errors import LandscapeError, TaskError, UsageError, listing, safe_excerpt, suggest
 from landscape.losses.huggingface import HF
 from landscape.losses.protocol import Loss
 from landscape.losses.user import as_loss
@@ -20,6 +20,7 @@ from landscape.plugins.imports import import_object
 from landscape.tasks.batch_files import read_batch_file
 
 Kind = Literal["model", "data", "loss"]
+MAX_ARGUMENTS = 400  # letters of a factory's arguments in a message: a file may give it a list of any length
 GROUPS: Mapping[Kind, str] = {"model": "models", "data": "data", "loss": "losses"}  # of the registry
 
 
@@ -126,8 +127,9 @@ def _call_factory(name: ObjectName, target: Any, args: dict[str, Any]) -> Callab
         except LandscapeError:
             raise
         except (Exception, SystemExit) as error:  # the user's own code may raise anything
+            call = ", ".join(f"{key}={value!r}" for key, value in args.items())
             raise TaskError(
-                f"{name.kind} factory {name.name}({', '.join(f'{k}={v!r}' for k, v in args.items())}) failed: "
+                f"{name.kind} factory {name.name}({safe_excerpt(call, MAX_ARGUMENTS)}) failed: "
                 f"{type(error).__name__}: {error}",
                 fix=f"--{name.kind}-arg key=value sets its arguments; --debug shows the traceback",
             ) from error

@@ -759,7 +759,7 @@ def test_a_name_inside_a_file_is_never_imported(entry: str, tmp_path: Path, monk
     batch = {"inputs": torch.ones(4, 2), "targets": torch.zeros(4).long()}
     described = Spec(**named).to_json()
     torch.save({"state_dict": state, "landscape": described, "landscape_data": batch}, "a.pt")
-    with pytest.raises(LandscapeError, match=r'never imported\n.*\n.*trusted-modules = \["innocent"\]'):
+    with pytest.raises(LandscapeError, match=r'never imported\n.*trusted-modules = \["innocent"\]'):
         landscape.load("a.pt")
     assert not (tmp_path / MARKER).exists()
     assert landscape.load("a.pt", trusted_modules=("innocent",)).space.size == 9
