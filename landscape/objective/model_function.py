@@ -192,9 +192,8 @@ class BatchLoss:
                 why="this measurement takes the loss as a function of (output, target)",
                 fix="--operator hessian, or a loss without penalties and parameters of its own",
             )
-        return reraise_user_errors(
-            batch, lambda: self.loss.total(output, batch.targets if targets is None else targets)
-        )
+        given = batch.targets if targets is None else targets
+        return reraise_user_errors(batch, lambda: self.loss.total(output, copy_targets(given)))
 
     def batch_total(self, theta: Theta, batch: Batch) -> Tensor:
         """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed.
@@ -209,7 +208,7 @@ class BatchLoss:
         def work() -> tuple[Any, Tensor]:
             """The loss of the model's output, computed where the model holds theta."""
             output = self.scored_output(self.function.call(batch))
-            return output, self.loss.total(output, batch.targets)
+            return output, self.loss.total(output, copy_targets(batch.targets))
 
         return reraise_user_errors(batch, lambda: self.function.forward(theta, work))
 
@@ -226,6 +225,11 @@ class BatchLoss:
             return torch.autograd.grad(total, point)[0]
         backward(total, [point])
         return torch.zeros_like(point) if point.grad is None else point.grad
+
+
+def copy_targets(targets: Any) -> Any:
+    """Copies of the targets: a user's loss may write into them, and the next pass needs them as they are."""
+    return map_tensors(Tensor.clone, targets)
 
 
 def reraise_user_errors(batch: Batch, work: Callable[[], T]) -> T:

@@ -29,7 +29,7 @@ from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
 from landscape.objective.views import count_terms
 from landscape.objective.weights_digest import sha256_of
 
@@ -199,7 +199,9 @@ def _try_loss(
 
         def evaluate(chosen: Loss, output: Any, batch: Batch) -> Tensor:
             """The summed loss of an output, where model and loss hold theta."""
-            return function.forward(theta, lambda: chosen.total(chosen.structure.scored_output(output), batch.targets))
+            return function.forward(
+                theta, lambda: chosen.total(chosen.structure.scored_output(output), copy_targets(batch.targets))
+            )
 
         def forward(batch: Batch) -> Any:
             """The model's output at theta."""

@@ -68,8 +68,9 @@ def _loss_uses_parameters(trial: Trial) -> bool:
     with torch.enable_grad():
         try:
             # without a graph to theta
-            output = loss.structure.scored_output(function.output(trial.theta.detach(), trial.fresh_batch()))
-            total = function.forward(theta, lambda: loss.total(output, trial.first.targets))
+            batch = trial.fresh_batch()
+            output = loss.structure.scored_output(function.output(trial.theta.detach(), batch))
+            total = function.forward(theta, lambda: loss.total(output, batch.targets))
         except Exception:  # a loss of outputs that need their graph, as gradient penalties do
             return True
         if not total.requires_grad:
