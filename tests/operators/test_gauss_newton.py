@@ -137,6 +137,21 @@ def test_the_variances_by_the_labels_are_those_over_all_labels(
     assert np.mean(traces) == pytest.approx(trace, rel=0.2)
 
 
+def test_the_variances_are_those_of_sixteen_draws_written_out(objective: Objective, classification: Data) -> None:
+    x, _ = classification
+    jacobian, p = dense_jacobian(tanh_net(), x), chances(x)
+    block = torch.randn(39, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    batch, squares = next(iter(objective.batches)), []
+    for draw in range(16):
+        slopes = p - functional.one_hot(draw_labels(objective, p.log(), batch, 4, draw), 3)
+        squares.append((torch.einsum("nc,ncp->np", slopes, jacobian) @ block) ** 2)
+    apart = torch.stack(squares) - torch.stack(squares).mean(dim=0)  # (draws, N, K)
+    covariance = torch.einsum("dnk,dnl->kl", apart, apart) / (15 * 2 * len(x) ** 2)
+    columns, trace = FisherOperator(objective, seed=4, labels=2).label_variances(block)
+    assert torch.allclose(columns, covariance.diagonal(), rtol=1e-10)
+    assert trace == pytest.approx(float((covariance.sum() - covariance.trace()) / 6), rel=1e-10)
+
+
 def test_the_trace_s_variance_needs_two_columns(objective: Objective) -> None:
     columns, trace = FisherOperator(objective).label_variances(torch.ones(39, 1, dtype=torch.float64))
     assert columns.shape == (1,)

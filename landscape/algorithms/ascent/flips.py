@@ -41,35 +41,38 @@ def polish_corners(
 ) -> Iterator[AscentState]:
     """States after each round of sign flips at the ends of the best ascents in a linf ball.
 
-    Only ends of finite value are left, and only for higher ones; a value that is not finite takes the place of its
-    ascent's, as in an ascent. `base` is the value at the center.
+    Only ends of finite value are left, and only for higher ones; ascents with the same end move together. A value that
+    is not finite takes the place of its ascents', as in an ascent. `base` is the value at the center.
     """
     state = replace(state, points=state.points.clone())
-    for row in _highest_ends(state):
-        values, gradients = evaluate(state.points[row][None])
+    for rows in _highest_ends(state):
+        values, gradients = evaluate(state.points[rows[:1]])
         state = replace(state, evaluations=state.evaluations + 1)
-        corner = Corner(state.points[row].clone(), float(values[0]), gradients[0])
+        corner = Corner(state.points[rows[0]].clone(), float(values[0]), gradients[0])
         for _ in range(MAX_FLIP_ROUNDS):
             trials = _evaluate_flips(evaluate, corner, rows_per_call)
             state = replace(state, evaluations=state.evaluations + len(trials))
             best = _highest(trials or [corner])
             higher = best.value - corner.value > SMALL_GAIN * abs(corner.value - base)
             if higher or not np.isfinite(best.value):
-                state, corner = _move(state, ball, row, best), best
+                state, corner = _move(state, ball, rows, best), best
             yield state
             if not higher or not np.isfinite(best.value):
                 break
 
 
-def _highest_ends(state: AscentState) -> list[int]:
-    """The ascents that ended highest, those with the same end once; none if a value is not finite."""
-    chosen: list[int] = []
+def _highest_ends(state: AscentState) -> list[list[int]]:
+    """The ascents at each of the highest ends; none if a value is not finite."""
+    ends: list[list[int]] = []
     if not np.isfinite(state.values).all():
-        return chosen
-    for row in np.argsort(-state.values, kind="stable"):
-        if not any(torch.equal(state.points[row], state.points[other]) for other in chosen):
-            chosen.append(int(row))
-    return chosen[:POLISHED_ENDS]
+        return ends
+    for row in np.argsort(-state.values, kind="stable").tolist():
+        same = next((rows for rows in ends if torch.equal(state.points[row], state.points[rows[0]])), None)
+        if same is None:
+            ends.append([row])
+        else:
+            same.append(row)
+    return ends[:POLISHED_ENDS]
 
 
 def _evaluate_flips(evaluate: EvaluateRows, corner: Corner, rows_per_call: int) -> list[Corner]:
@@ -124,13 +127,13 @@ def _highest(corners: list[Corner]) -> Corner:
     return max(corners, key=lambda corner: (not np.isfinite(corner.value), corner.value))
 
 
-def _move(state: AscentState, ball: Ball, row: int, corner: Corner) -> AscentState:
-    """The state whose ascent `row` ends at this corner."""
+def _move(state: AscentState, ball: Ball, rows: list[int], corner: Corner) -> AscentState:
+    """The state whose ascents `rows` end at this corner."""
     values, stationarity = state.values.copy(), state.stationarity.copy()
-    values[row] = corner.value
+    values[rows] = corner.value
     if np.isfinite(corner.value):
         dual = float(ball.dual(corner.gradient))
         outward = float(torch.sum(corner.gradient.double() * corner.point))
-        stationarity[row] = max(0.0, 1 - outward / (ball.rho * dual)) if dual > 0 else 0.0
-        state.points[row] = corner.point
+        stationarity[rows] = max(0.0, 1 - outward / (ball.rho * dual)) if dual > 0 else 0.0
+        state.points[rows] = corner.point
     return replace(state, values=values, stationarity=stationarity)

@@ -92,10 +92,48 @@ def test_together_or_one_by_one_is_the_same() -> None:
     assert one.evaluations == other.evaluations
 
 
+def test_the_second_of_two_ends_may_lead_higher() -> None:
+    """Beside u1 u2 + (u1 + u2) / 10, a third coordinate that nothing moves decides which end is the higher one."""
+
+    def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
+        pair = rows[:, 0] * rows[:, 1]
+        open_valley = rows[:, 2] > 0
+        values = torch.where(open_valley, pair + 0.1 * rows[:, :2].sum(dim=1), torch.full_like(pair, 0.9))
+        slopes = torch.zeros_like(rows)
+        slopes[:, :2] = torch.where(open_valley[:, None], rows[:, :2].flip(1) + 0.1, 0.0)
+        return values.numpy(), slopes
+
+    before = ended(evaluate, [-1.0, -1.0, -1.0], [-1.0, -1.0, 1.0])
+    assert before.values == pytest.approx([0.9, 0.8])
+    assert polished(evaluate, before).values == pytest.approx([0.9, 1.2])
+
+
+def test_coordinates_that_nothing_moves_are_not_flipped() -> None:
+    plain, flipped = coupled(14, 3), []
+
+    def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
+        flipped.append(bool((rows[:, :2] < 0).any()))
+        still = torch.ones(14, dtype=torch.float64)
+        still[:2] = 0
+        values, gradients = plain(rows * still)
+        return values, gradients * still
+
+    before = ended(evaluate, [1.0] * 14)
+    assert polished(evaluate, before).evaluations > before.evaluations + 12
+    assert not any(flipped)
+
+
 def test_ascents_with_the_same_end_are_polished_once() -> None:
     evaluate = form(torch.zeros(3, 3).double(), torch.tensor([1.0, 2.0, 3.0]).double())
     before = ended(evaluate, [1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
     assert polished(evaluate, before).evaluations == before.evaluations + 1 + 3
+
+
+def test_ascents_with_the_same_end_leave_it_together() -> None:
+    evaluate = form(torch.tensor([[0.0, 1.0], [1.0, 0.0]]).double(), torch.tensor([0.1, 0.1]).double())
+    after = polished(evaluate, ended(evaluate, [-1.0, -1.0], [-1.0, -1.0]))
+    assert after.values == pytest.approx([1.2, 1.2])
+    assert after.points.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf], ids=str)

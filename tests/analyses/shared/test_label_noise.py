@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tanh_net
+from scipy.stats import t as student
 from torch import Tensor
 
 import landscape
@@ -34,6 +35,15 @@ def test_intervals_of_the_trace_cover_the_matrix_of_all_labels(objective: Object
         hits += low <= exact <= high
     assert hits >= 57 - 3 * 1.7
     assert "by the labels drawn" in result.remarks()[1]
+
+
+def test_the_interval_holds_both_errors(objective: Objective) -> None:
+    result = landscape.run(Trace(operator="fisher", method="hutchinson", max_products=20), objective)
+    vectors, labels = result.estimator_standard_error[0], result.label_standard_error
+    half = np.ptp(result.interval) / 2
+    assert vectors > 0
+    assert result.standard_error == pytest.approx(np.hypot(vectors, labels))
+    assert half == pytest.approx(np.hypot(student.ppf(0.975, 9) * vectors, 1.96 * labels))
 
 
 def test_errors_of_quadratic_forms_cover_the_matrix_of_all_labels(objective: Objective) -> None:
