@@ -6,7 +6,7 @@ layout with which a pass is fastest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from torch import Tensor
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
-from landscape.errors import OutOfMemory
 from landscape.evaluation.forward_batches import forward_batches
 from landscape.evaluation.metrics import metric_total
 from landscape.evaluation.pass_settings import PassSettings
@@ -94,21 +93,26 @@ class Sweep:
             self.copy.move_to(plane.directions, point)
             if plane.statistics is not None:
                 self.copy.use_statistics(plane.statistics, point)
-            while True:
-                try:
-                    parts = (self._sums(*self.copy.output_and_total(batch), batch) for batch in self._data())
-                    return sum(parts, start=torch.zeros(()))
-                except Exception as error:  # a RuntimeError, or NumPy's MemoryError inside the user's model
-                    if not is_out_of_memory(error):
-                        raise
-                self._halve_samples()
+            return self._over_data(lambda batch: self._sums(*self.copy.output_and_total(batch), batch))
+
+    def _over_data(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
+        """The sum of a kernel over all data, in batches of the settings."""
+        return self.objective.accumulate(kernel, self._data(), self._shrink)
 
     def _sums_together(self, plane: Plane, points: Sequence[Sequence[float]]) -> Tensor:
         """The sums at several points in one vectorized pass, `(n, sums)`; one by one if the model does not allow it."""
 
-        def sums(row: Tensor, batch: Batch) -> Tensor:
-            """The sums of one batch at one point, a row of `(sums,)`."""
-            return self._sums(*self.objective.output_and_total(row, batch), batch)
+        def kernel(batch: Batch) -> Tensor:
+            """The sums of one batch at all points, `(n, sums)`."""
+            try:
+                sums = try_vmap(lambda row: self._sums(*self.objective.output_and_total(row, batch), batch), rows)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                sums = None
+            if sums is None:
+                raise _NotTogetherError
+            return sums
 
         rows = self.objective.theta.expand(len(points), -1)
         for axis, direction in enumerate(plane.directions):
@@ -116,15 +120,10 @@ class Sweep:
             rows = torch.addcmul(rows, steps[:, None], direction)
         try:
             with torch.no_grad():
-                parts = [try_vmap(lambda row, batch=batch: sums(row, batch), rows) for batch in self._data()]
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            parts = [None]
-        if any(part is None for part in parts):
+                return self._over_data(kernel)
+        except _NotTogetherError:
             self.use_settings(replace(self.settings, points=1))
             return torch.stack([self._sums_at(plane, point) for point in points])
-        return sum(part for part in parts if part is not None)  # type: ignore[return-value]
 
     def _sums(self, output: Any, total: Tensor, batch: Batch) -> Tensor:
         """Sums and counts of one batch: the loss; wrong predictions, and their number; the metric, and its count."""
@@ -156,19 +155,13 @@ class Sweep:
             return forward_batches(self.objective, 0, channels_last=channels_last)
         return self._batches
 
-    def _halve_samples(self) -> None:
-        """Takes half as many samples at once; raises OutOfMemory if that is less than one."""
-        now = self.settings.samples or self.objective.micro_batch
-        if self.objective.as_given:
-            raise OutOfMemory(
-                "a batch does not fit into memory, and the loss depends on where batches end",
-                fix="smaller batches from --data (another objective), or --device cpu",
-            )
-        if now == 1:
-            raise OutOfMemory("one sample alone does not fit into memory", fix="--device cpu")
-        if self.objective.device.type == "cuda":
-            torch.cuda.empty_cache()
+    def _shrink(self, samples: int) -> None:
+        """Takes so many samples at once from the next pass on, since memory ran out."""
         if self.settings.samples:
-            self.use_settings(replace(self.settings, samples=now // 2))
+            self.use_settings(replace(self.settings, samples=samples))
         else:
-            self.objective.micro_batch, self._batches = now // 2, None
+            self.objective.micro_batch, self._batches = samples, None
+
+
+class _NotTogetherError(Exception):
+    """The model does not allow several points in one pass, or they do not fit into memory."""

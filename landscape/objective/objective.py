@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,20 +178,35 @@ class Objective(BatchLoss):
 
     # -- sums over the data --------------------------------------------------------------------------------------
 
-    def accumulate(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
+    def accumulate(
+        self,
+        kernel: Callable[[Batch], Tensor],
+        batches: Iterable[Batch] | None = None,
+        shrink: Callable[[int], None] | None = None,
+    ) -> Tensor:
         """The sum of `kernel` over all micro-batches, which are halved where memory runs out.
 
         The kernel must be additive over samples. Raises OutOfMemory if one sample alone does not fit.
         """
-        return self.sums(lambda batch: (kernel(batch),))[0]
+        return self.sums(lambda batch: (kernel(batch),), batches, shrink)[0]
 
-    def sums(self, kernel: Callable[[Batch], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """As `accumulate`, of several quantities at once."""
+    def sums(
+        self,
+        kernel: Callable[[Batch], tuple[Tensor, ...]],
+        batches: Iterable[Batch] | None = None,
+        shrink: Callable[[int], None] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """As `accumulate`, of several quantities at once.
+
+        `batches` hold all data in other pieces than the micro-batches; `shrink` is then told the number of samples that
+        fit into memory, for the next pass. This is the only place where batches are reduced.
+        """
+        given = self.micro_batches() if batches is None else batches
+        smaller = None if self.as_given else shrink or self._shrink
         totals: tuple[Tensor, ...] = ()
         with self.precision():
-            for piece in prefetch(self.micro_batches(), self.device, self.dtype):
-                shrink = None if self.as_given else self._shrink
-                for parts in run_on_fitting_parts(kernel, piece, self.device, self.dtype, shrink):
+            for piece in prefetch(given, self.device, self.dtype):
+                for parts in run_on_fitting_parts(kernel, piece, self.device, self.dtype, smaller):
                     totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
                     del parts  # or they would be held while the next ones are computed
         return totals
