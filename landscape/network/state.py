@@ -28,7 +28,7 @@ def plain_state(module: nn.Module) -> dict[str, Attribute]:
     }
 
 
-def changed_attributes(module: nn.Module, before: Mapping[str, Attribute]) -> list[str]:
+def attribute_changes(module: nn.Module, before: Mapping[str, Attribute]) -> list[str]:
     """The names of the attributes that are not as they were in `before`, a `plain_state`."""
     after = plain_state(module)
     names = {*before, *after}

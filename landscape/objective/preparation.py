@@ -131,7 +131,7 @@ def prepare(
         _padding_note(chosen, weights.function.module, batches),
         _limit_note(limit) if beginning and beginning.cut else "",
         *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
-        _unused_micro_batch_note(micro_batch, batches) if trial.as_given else "",
+        _micro_batch_note(micro_batch, batches) if trial.as_given else "",
     ]
     return Prepared(
         function=trial.function,
@@ -211,7 +211,7 @@ def _try_loss(
         return choose_loss(function.module, forward, loss, first, output=output, evaluate=evaluate, outputs=outputs)
 
 
-def _unused_micro_batch_note(micro_batch: int | None, batches: Batches) -> str:
+def _micro_batch_note(micro_batch: int | None, batches: Batches) -> str:
     """A note that the micro-batch that was asked for would change the loss, or ""."""
     if micro_batch is None or micro_batch >= batches.largest:
         return ""

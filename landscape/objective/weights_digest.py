@@ -21,7 +21,7 @@ def sha256_of(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def changed_tensors(function: ModelFunction, theta: Tensor, expected: str) -> list[str]:
+def tensor_changes(function: ModelFunction, theta: Tensor, expected: str) -> list[str]:
     """The names of the tensors that differ from those with the hash `expected`; empty if none does."""
     tensors = {**function.fixed, **function.space.unflatten(theta)}
     if sha256_of(tensors) == expected:

@@ -198,3 +198,68 @@ def test_the_stored_eigenvalues_are_those_printed(ckpt: Path, capsys: Captured) 
     assert status(["eig", "mlp.pt", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)["result"]["eigenvalues"]
     assert np.array_equal(read_results(Path("mlp.landscape.h5"))["eig"].values["eigenvalues"], printed)
+
+
+def test_verbose_prints_what_the_checks_found(ckpt: Path, capsys: Captured) -> None:
+    assert status(["eig", "mlp.pt", "-k", "1", "--no-plot", "--verbose"]) == 0
+    err = capsys.readouterr().err
+    assert "mlp.pt: purity: forward passes change nothing and draw nothing: yes" in err
+    assert "mlp.pt: curvature: products are derivatives of the gradient: yes, relative difference" in err
+    assert status(["eig", "mlp.pt", "-k", "1", "--no-plot"]) == 0
+    assert "purity" not in capsys.readouterr().err
+
+
+FAULTY = """
+import torch
+from torch import nn
+
+class Saved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(1 + torch.cos(z))
+        return z + torch.sin(z)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0]
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return Saved.apply(self.inner(x))
+
+def build(): return Net()
+def softmax(): return nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(20, 4, generator=generator), torch.arange(20) % 3)]
+"""
+
+
+def test_a_claim_that_is_broken_is_exit_3_with_the_remedy_and_no_snapshot(capsys: Captured) -> None:
+    Path("own.py").write_text(FAULTY)
+    torch.save({"inner.weight": torch.randn(3, 4), "inner.bias": torch.zeros(3)}, "own.pt")
+    command = ["trace", "own.pt", "--model", "own.py:build", "--data", "own.py:data", "--loss", "cross_entropy"]
+    assert status([*command, "--no-plot"]) == 3
+    out, err = capsys.readouterr()
+    assert "inconclusive: the second derivative is not that of the gradient" in err
+    assert "replace custom autograd functions" in err
+    assert "trace" in out
+    assert not list(Path.cwd().glob("*.partial"))
+    assert status(["doctor", *command[1:]]) == 2
+    assert "FAIL  curvature of your model" in capsys.readouterr().out
+
+
+def test_outputs_says_what_the_model_returns(capsys: Captured) -> None:
+    Path("own.py").write_text(FAULTY)
+    torch.save({"0.weight": torch.randn(3, 4), "0.bias": torch.zeros(3)}, "own.pt")
+    command = ["eig", "own.pt", "--model", "own.py:softmax", "--data", "own.py:data", "-k", "1", "--no-plot"]
+    assert status([*command, "--loss", "cross_entropy"]) == 2
+    assert "--outputs probabilities converts them" in capsys.readouterr().err
+    assert status([*command, "--loss", "cross_entropy", "--outputs", "probabilities", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["conditions"]["outputs"] == "probabilities"
+    assert [one["verdict"] for one in document["checks"]] == ["holds"] * 10

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, Splitter
+from conftest import ROOT, Splitter, tanh_net
 from token_models import Texts, next_tokens
 from torch import Tensor, nn
 from torch.nn import functional
 
+import landscape
 from landscape import Objective
 from landscape.errors import TaskError
 from landscape.losses import OutputStructure
@@ -176,3 +177,34 @@ def test_the_loss_of_the_page_on_checkpoints_is_cross_entropy_of_the_next_token(
     expected = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
     assert float(shifted.value()) == pytest.approx(float(expected), rel=1e-12)
     assert shifted.loss.structure.has_classes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_have_their_true_count_whatever_the_batches(dtype: str, smoothing: float) -> None:
+    """Torch divides by the sum of the targets' weights; sorted data, and ignored targets that come late."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 5, generator=generator), torch.randint(0, 3, (40,), generator=generator).sort().values
+    y[33:] = -100
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2]), label_smoothing=smoothing)
+    expected = float(loss(tanh_net()(x), y).detach())
+    for sizes in ([40], [16, 16, 8], [7] * 5 + [5]):
+        batches = list(zip(x.split(sizes), y.split(sizes), strict=True))
+        for micro_batch in (None, 3):
+            objective = landscape.Objective(tanh_net(), batches, loss, dtype=dtype, micro_batch=micro_batch)
+            assert float(objective.value()) == pytest.approx(expected, rel=1e-5)
+            assert not objective.as_given
+
+
+def test_a_loss_object_may_have_a_count_that_is_no_integer() -> None:
+    class Weighted:
+        def total(self, output: Tensor, target: Tensor) -> Tensor:
+            return (target[:, None] * output.square()).sum()
+
+        def count(self, target: Tensor) -> float:
+            return float(target.sum())
+
+    x, weights = torch.randn(20, 5), torch.rand(20)
+    objective = landscape.Objective(tanh_net(), [(x[:7], weights[:7]), (x[7:], weights[7:])], Weighted())
+    expected = (weights[:, None] * tanh_net()(x).square()).sum() / weights.sum()
+    assert float(objective.value()) == pytest.approx(float(expected.detach()), rel=1e-5)

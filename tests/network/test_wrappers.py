@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+import landscape
 from landscape.errors import TaskError
-from landscape.network.wrappers import eval_mode, first_names, trainable_parameters, unwrap
+from landscape.network.wrappers import eval_mode, first_names, same_values, trainable_parameters, unwrap
 
 
 def mixed() -> nn.Sequential:
@@ -85,3 +88,24 @@ def test_tied_tensors_are_called_by_their_first_name() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     net[1].weight = net[0].weight
     assert first_names(net) == {"0.weight": "0.weight", "0.bias": "0.bias", "1.weight": "0.weight", "1.bias": "1.bias"}
+
+
+@pytest.mark.parametrize("table", [nn.Embedding(7, 4, sparse=True), nn.EmbeddingBag(7, 4, sparse=True, mode="sum")])
+def test_embeddings_with_sparse_gradients_are_measured_as_dense_ones(table: nn.Module) -> None:
+    words, targets = torch.randint(0, 7, (20, 3), generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+    inner = nn.Flatten() if isinstance(table, nn.Embedding) else nn.Identity()
+    width = 12 if isinstance(table, nn.Embedding) else 4
+    model = nn.Sequential(table, inner, nn.Tanh(), nn.Linear(width, 3))
+    dense = copy.deepcopy(model)
+    dense[0].sparse = False
+    sparse, plain = (landscape.Objective(m, (words, targets), "cross_entropy") for m in (model, dense))
+    assert torch.allclose(sparse.gradient(), plain.gradient())
+    assert table.sparse
+
+
+def test_same_values_knows_nan_and_integers() -> None:
+    one = torch.tensor([1.0, torch.nan])
+    assert same_values(one, one.clone())
+    assert not same_values(one, torch.tensor([1.0, 2.0]))
+    assert same_values(torch.arange(3), torch.arange(3))
+    assert not same_values(torch.arange(3), torch.arange(3) + 1)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from landscape.data.batches import Batch, leaves, to_device
 from landscape.errors import LandscapeError, listing
-from landscape.network.state import changed_attributes, plain_state
+from landscape.network.state import attribute_changes, plain_state
 from landscape.objective.checks.check import Check, Outcome, sample_count
 from landscape.objective.checks.derivatives import DerivativeErrors, derivative_errors, judge
 from landscape.objective.checks.finding import Finding
 from landscape.objective.model_function import BatchLoss, ModelFunction
-from landscape.objective.weights_digest import changed_tensors
+from landscape.objective.weights_digest import tensor_changes
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective
@@ -71,8 +71,8 @@ class Measured:
 def examine_repetition(measured: Measured) -> Outcome:
     """Compares weights and loss with those before the measurement."""
     objective = measured.objective
-    changed = changed_tensors(objective.function, objective.theta, objective.weights_sha256)
-    state = changed_attributes(objective.model, measured.attributes)
+    changed = tensor_changes(objective.function, objective.theta, objective.weights_sha256)
+    state = attribute_changes(objective.model, measured.attributes)
     if changed:
         return Outcome(
             "broken",

@@ -154,8 +154,8 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
         if all(error is not None for error in errors):
             break
     return DerivativeErrors(
-        _settle(gradient_gaps, steps) or _blurred(gradient_gaps, steps),
-        (_settle(product_gaps, steps) or _blurred(product_gaps, steps)) if product_gaps else None,
+        _settle(gradient_gaps, steps) or _worst_error(gradient_gaps, steps),
+        (_settle(product_gaps, steps) or _worst_error(product_gaps, steps)) if product_gaps else None,
     )
 
 
@@ -169,7 +169,7 @@ def _settle(gaps: list[float], steps: tuple[float, ...]) -> RelativeError | None
     return RelativeError(rough, rough=True) if rough <= MAX_ROUGH_ERROR and blurred else None
 
 
-def _blurred(gaps: list[float], steps: tuple[float, ...]) -> RelativeError:
+def _worst_error(gaps: list[float], steps: tuple[float, ...]) -> RelativeError:
     """The error where no step agrees; that of the small steps unless larger ones are better."""
     sharp = gaps[: len(STEPS)] if steps[: len(STEPS)] == STEPS else []
     return RelativeError(min(gaps), rough=not sharp or SAME_ERROR * min(gaps) <= min(sharp))

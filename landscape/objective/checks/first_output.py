@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from landscape.data.batches import Batch, leaves
 from landscape.errors import TaskError, listing
 from landscape.losses.preflight import shapes
-from landscape.network.state import changed_attributes, plain_state
+from landscape.network.state import attribute_changes, plain_state
 
 OUTPUT_RTOL = 1e-4  # of the largest output: far above float32 rounding, far below the effect of dropout
 EXPORT_WITH_FREE_SIZE = (
@@ -34,7 +34,7 @@ def require_deterministic_output(model: nn.Module, forward: Callable[[Batch], An
             else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
         ) from error
     if not all(_equal_but_for_rounding(a, b) for a, b in zip(leaves(output), leaves(again), strict=True)):
-        changed = changed_attributes(model, attributes)
+        changed = attribute_changes(model, attributes)
         raise TaskError(
             "the model gives two different outputs for the same input",
             why=f"it keeps state from pass to pass: {listing(changed)}"

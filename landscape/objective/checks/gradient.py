@@ -16,7 +16,7 @@ from landscape.compute.random_state import begin_at_seed
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.network.graph_leaves import backward
 from landscape.network.scope import Resident, Substitution
-from landscape.network.state import changed_attributes, plain_state
+from landscape.network.state import attribute_changes, plain_state
 from landscape.network.wrappers import eval_mode
 from landscape.objective.checks.check import Check, Outcome, Trial
 from landscape.objective.model_function import FORWARD_SEED, BatchLoss, ModelFunction
@@ -101,7 +101,7 @@ def _require_same_again(trial: Trial, point: Tensor, expected: Mapping[str, Tens
     rtol, _ = TOLERANCES[trial.theta.dtype]
     if again is None or all(torch.allclose(again[n], g, rtol=rtol / 10, atol=0.0) for n, g in expected.items()):
         return
-    changed = changed_attributes(trial.function.module, attributes)
+    changed = attribute_changes(trial.function.module, attributes)
     raise TaskError(
         "the model's own gradient is another one every time",
         why=f"it keeps state from pass to pass: {listing(changed)}" if changed else "something in it is random",

@@ -36,9 +36,11 @@ def examine_independence(trial: Trial) -> Outcome:
                 gap = min(gap, _gap_in_float64(trial, some, others))
             worst = gap if worst is None or (gap is not None and gap > worst) else worst
             if gap is not None and gap > MAX_DEPENDENCE:
-                return _as_given(f"samples depend on the others in their batch: together and apart differ by {gap:.1e}")
+                return _keep_batches(
+                    f"samples depend on the others in their batch: together and apart differ by {gap:.1e}"
+                )
     except LandscapeError as error:  # e.g. an exported program that takes one batch size
-        return _as_given(f"the model takes no other batches than the given ones ({error.what})")
+        return _keep_batches(f"the model takes no other batches than the given ones ({error.what})")
     if worst is None:
         return Outcome("not run", "nothing can be told from the samples that were tried: batches are left apart")
     found = f"losses together and apart differ by {worst:.1e}"
@@ -120,6 +122,6 @@ def _relative_gap(total: Total, some: Sequence[Batch], others: Sequence[Batch]) 
     return gap / scale if scale and math.isfinite(gap) else None
 
 
-def _as_given(reason: str) -> Outcome:
+def _keep_batches(reason: str) -> Outcome:
     found = f"{reason}; the objective is that of the batches as they are given, which are never split or joined"
     return Outcome("noted", found, changes={"as_given": True, "joinable": False})

@@ -21,16 +21,16 @@ def examine_leaves(trial: Trial) -> Outcome:
     """
     function = trial.function
     names = {id(parameter): name for name, parameter in function.module.named_parameters()}
-    kept = _kept_leaves(trial)
+    kept = _lasting_leaves(trial)
     captured = {id(leaf): names[id(leaf)] for leaf in kept if id(leaf) in names}
     others = [leaf for leaf in kept if id(leaf) not in names]
     changed = replace(function, captured=captured)
     if captured:
-        left = {names[id(leaf)] for leaf in _kept_leaves(replace(trial, function=changed)) if id(leaf) in names}
+        left = {names[id(leaf)] for leaf in _lasting_leaves(replace(trial, function=changed)) if id(leaf) in names}
         if left:
             raise _cannot_substitute(left)
     changed = replace(changed, loss_uses_parameters=_loss_uses_parameters(replace(trial, function=changed)))
-    notes = [*_describe_own(changed), *_describe_captured(captured), *_describe_others(others)]
+    notes = [*_note_on_own(changed), *_note_on_objects(captured), *_note_on_others(others)]
     return Outcome(
         "noted" if notes else "holds",
         "; ".join(notes) or "the loss depends on no tensor with a gradient outside theta",
@@ -46,7 +46,7 @@ LEAVES = Check(
 )
 
 
-def _kept_leaves(trial: Trial) -> list[Tensor]:
+def _lasting_leaves(trial: Trial) -> list[Tensor]:
     """The leaves of the loss's graph beside theta that outlive a pass: the same objects in two passes."""
     first = _leaves(trial)
     second = _leaves(trial) if first else {}
@@ -87,17 +87,17 @@ def _cannot_substitute(names: set[str]) -> TaskError:
     )
 
 
-def _describe_own(function: ModelFunction) -> list[str]:
+def _note_on_own(function: ModelFunction) -> list[str]:
     own = [name for name in function.space.names if function.is_criterion_s(name)]
     return [f"theta holds the loss's own parameters too: {listing(own)}"] if own else []
 
 
-def _describe_captured(captured: dict[int, str]) -> list[str]:
+def _note_on_objects(captured: dict[int, str]) -> list[str]:
     names = listing(captured.values())
     return [f"the loss keeps parameters of the model as objects, which follow theta: {names}"] if captured else []
 
 
-def _describe_others(others: list[Tensor]) -> list[str]:
+def _note_on_others(others: list[Tensor]) -> list[str]:
     if not others:
         return []
     shapes = listing(describe_tensor(leaf) for leaf in others)

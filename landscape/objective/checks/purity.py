@@ -16,7 +16,7 @@ from landscape.compute.random_state import begin_at_seed, global_states
 from landscape.data.batches import leaves
 from landscape.errors import TaskError, listing
 from landscape.network.scope import Resident, Scope
-from landscape.network.state import Attribute, changed_attributes, plain_state, reset_attributes
+from landscape.network.state import Attribute, attribute_changes, plain_state, reset_attributes
 from landscape.network.wrappers import same_values
 from landscape.objective.checks.check import Check, ModelTrial, Outcome
 from landscape.objective.model_function import ModelFunction
@@ -42,7 +42,7 @@ def examine_purity(trial: ModelTrial) -> Outcome:
     written = frozenset(name for name in buffers if not same_values(fixed[name], function.fixed[name]))
     if drawn:
         _require_output_without_chance(replace(trial, function=replace(function, written=written)), drawn)
-    kept = changed_attributes(function.module, attributes)
+    kept = attribute_changes(function.module, attributes)
     if kept:
         _require_output_without_memory(replace(trial, function=replace(function, written=written)), kept, attributes)
     notes = [*_note_on_buffers({*written, *reassigned}), *_note_on_draws(drawn)]
