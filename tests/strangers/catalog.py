@@ -25,4 +25,5 @@ __all__ = ["AWAITING_CHECKS", "STRANGERS"]
 AWAITING_CHECKS: tuple[str, ...] = (
     "targets changed in place",
     "autocast in forward",
+    "variance of the losses",
 )

@@ -240,6 +240,23 @@ def _() -> Problem:
     return net(), ragged(*classes()), loss
 
 
+@bring(
+    "variance of the losses",
+    "fair risks: coupled by 5e-5 of the loss, and by a fifth of the curvature",
+    clause="C4",
+    alone=False,
+    says=BATCH,
+    cannot=SAMPLES,
+    options={"micro_batch": 3},
+)
+def _() -> Problem:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        each = functional.cross_entropy(0.1 * output, target, reduction="none")
+        return each.mean() + each.var(correction=0)
+
+    return net(), ragged(*classes()), loss
+
+
 @bring("stop-gradient targets", "self-supervised twins with detach()", clause="C6", expect="refused")
 def _() -> Problem:
     def loss(output: Tensor, target: Tensor) -> Tensor:
