@@ -169,7 +169,14 @@ class Narrow(nn.Module):
         return out.to(x.dtype)
 
 
-@bring("autocast in forward", "mixed precision inside the model", expect="said", terms=cross_entropy_terms)
+@bring(
+    "autocast in forward",
+    "mixed precision inside",
+    expect="said",
+    terms=cross_entropy_terms,
+    says="less than float32",
+    rounding=1e-2,
+)
 def _() -> Problem:
     return tied(Narrow())
 

@@ -26,7 +26,8 @@ class Stranger:
     oracle where it is no function of (output, targets). `derivatives` are those of the oracle: autograd's twice,
     differences of autograd's gradients, or differences of the loss where autograd's gradients are wrong. `alone` says
     that the loss of a sample does not depend on the other samples of its batch. `cannot` names analyses that may refuse
-    the stranger although the others must be right.
+    the stranger although the others must be right. `rounding` is the error that a note states, where it is not that of
+    the dtype.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Stranger:
     derivatives: Derivatives = "autograd"
     alone: bool = True
     cannot: tuple[str, ...] = ()
+    rounding: float | None = None
     kind: str = ""
 
 

@@ -73,7 +73,7 @@ def verdict(stranger: Stranger, answer: Answer, name: str) -> Verdict:
 
 def _compared(stranger: Stranger, answer: Answer, name: str, result: Any, said: list[str]) -> Verdict:
     """The verdict on a result that claims to be conclusive."""
-    rounding = ROUNDING[stranger.options.get("dtype", "float32")]
+    rounding = stranger.rounding or ROUNDING[stranger.options.get("dtype", "float32")]
     try:
         wrong = [
             f"{quantity} {measured:.6g} for {exact:.6g}"
