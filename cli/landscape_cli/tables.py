@@ -22,7 +22,7 @@ from landscape_cli.columns import Column
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
 REMARKED_LOSS_GAP = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
-UNDETERMINED = "not determined"  # in place of a number whose standard error is larger; files and JSON keep the number
+UNDETERMINED = "not determined"  # in place of a number whose standard error is as large; files and JSON keep the number
 PLAIN_WIDTH = 400  # characters, if stdout is no terminal; no name is cut then
 
 
@@ -114,8 +114,11 @@ def number(value: Any) -> str:
 
 
 def _determined(value: Any, error: Any) -> str:
-    """The text of an estimate, or that it is not determined: its standard error is larger than itself."""
-    return UNDETERMINED if error is not None and error > abs(value) else number(value)
+    """The text of an estimate, or that it is not determined: its standard error is at least as large as itself.
+
+    Equality counts, since the error of a share of the eigenvalues ends at the share.
+    """
+    return UNDETERMINED if error is not None and error > 0 and error >= abs(value) else number(value)
 
 
 def _standard_error_field(kind: type[Result], name: str) -> str:

@@ -265,12 +265,14 @@ def test_numbers_below_their_standard_error_are_not_determined(capsys: Captured)
     assert "-0.25" not in second
 
 
-def test_an_error_as_large_as_its_number_or_unknown_leaves_the_number(capsys: Captured) -> None:
-    for error in (2.0, 0.0, float("nan")):
+def test_a_smaller_error_or_an_unknown_one_leaves_the_number(capsys: Captured) -> None:
+    for error in (1.9, 0.0, float("nan")):
         print_measurements([("run", drawn_trace(standard_error=error), 1.0)])
         assert "trace 2, standard error" in capsys.readouterr().out
     print_measurements([("run", drawn_trace(trace=0.0, standard_error=0.0), 1.0)])
     assert "trace 0, standard error 0" in capsys.readouterr().out
+    print_measurements([("run", drawn_trace(standard_error=2.0), 1.0)])
+    assert "trace not determined, standard error 2" in capsys.readouterr().out
 
 
 def test_an_estimate_in_the_table_of_scalars_is_not_determined_and_its_error_stays(capsys: Captured) -> None:
