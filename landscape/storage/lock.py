@@ -123,4 +123,4 @@ def _parse_signature(content: str) -> tuple[int, str, str, str] | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     texts = all(isinstance(text, str) for text in (host, started, boot))
-    return (pid, host, started, boot) if texts and type(pid) is int and pid > 0 else None
+    return (pid, host, started, boot) if texts and type(pid) is int else None

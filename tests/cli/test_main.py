@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from processes import signal_at_first_step, start_step_by_step
 from typer.core import TyperGroup
 
 from landscape.errors import Interrupted, TaskError
-from landscape_cli.main import build_app, commands, status
+from landscape_cli.main import build_app, commands, flush_stdout, status
 
 Captured = pytest.CaptureFixture[str]
 FILES = ("mlp.landscape.h5", "mlp.eig.png")
@@ -208,3 +209,45 @@ class TestErrorsThatAreNoRegression:
         assert "Traceback" not in done.stderr
         assert "internal error" not in done.stderr
         assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == (done.returncode == 2)
+
+
+class TestFlushedStdout:
+    """What is still in the buffer of stdout when the command ends."""
+
+    @pytest.fixture
+    def silenced(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        silenced: list[bool] = []
+        monkeypatch.setattr("landscape_cli.main.silence_stdout", lambda: silenced.append(True))
+        return silenced
+
+    def stdout(self, monkeypatch: pytest.MonkeyPatch, error: OSError | None) -> None:
+        class Stream(io.StringIO):
+            def flush(self) -> None:
+                if error:
+                    raise error
+
+        monkeypatch.setattr("sys.stdout", Stream())
+
+    @pytest.mark.parametrize(("code", "after"), [(0, 2), (1, 1), (2, 2), (3, 3)])
+    def test_a_full_disk_is_no_success(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        silenced: list[bool],
+        code: int,
+        after: int,
+    ) -> None:
+        self.stdout(monkeypatch, OSError(28, "No space left on device"))
+        assert flush_stdout(code, ["eig"]) == after
+        assert silenced == [True]
+        assert ("stdout cannot be written: No space left" in capsys.readouterr().err) == (code != 2)
+
+    def test_a_reader_that_has_gone_fails_only_a_gate(
+        self, monkeypatch: pytest.MonkeyPatch, silenced: list[bool]
+    ) -> None:
+        self.stdout(monkeypatch, BrokenPipeError(32, "Broken pipe"))
+        assert flush_stdout(0, ["eig"]) == 0
+        assert flush_stdout(0, ["check"]) == 2
+        self.stdout(monkeypatch, None)
+        assert flush_stdout(0, ["check"]) == 0
+        assert len(silenced) == 2

@@ -83,11 +83,12 @@ class TestLock:
 
     def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
         output = tmp_path / "a.landscape.h5"
-        for target in ("/dev/zero", "nothing", f".{output.name}.lock"):
+        os.mkfifo(tmp_path / "pipe")
+        for target in ("/dev/zero", "nothing", f".{output.name}.lock", "pipe"):
             (tmp_path / f".{output.name}.lock").symlink_to(target)
             with hold_lock(output):
                 pass
-            assert not list(tmp_path.iterdir())
+            assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
     def test_a_pipe_or_a_directory_in_its_place_is_called_by_its_name(self, tmp_path: Path) -> None:
         output = tmp_path / "a.landscape.h5"

@@ -66,7 +66,8 @@ def _files_in_index(index: Path) -> list[str]:
 def _is_file_name(name: str) -> bool:
     """Whether a text can be the name of a file in a directory, on any system."""
     encoded = name.encode(errors="replace")
-    return Path(name).name == name != ".." and name.isprintable() and len(encoded) <= MAX_FILE_NAME
+    no_path = Path(name).name == name and name not in ("", "..")
+    return no_path and name.isprintable() and len(encoded) <= MAX_FILE_NAME
 
 
 def _holds_shards(candidate: Candidate) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import SAMPLES
 from edited_checkpoints import (
     LARGE,
     STATE,
@@ -98,3 +100,11 @@ def test_the_files_of_a_hub_s_cache_are_copied_and_a_link_to_elsewhere_is_refuse
     with pytest.raises(CheckpointError, match=r"more.txt is a link that leaves its directory"):
         write_edit(snapshot, THIRDS, tmp_path / "newer", about={})
     assert not (tmp_path / "newer").exists()
+
+
+def test_a_converted_checkpoint_has_one_hash(tmp_path: Path) -> None:
+    """The safetensors library writes two entries of metadata in either order."""
+    shutil.copy(SAMPLES / "digits-mlp.pt", tmp_path / "a.pt")
+    outputs = [write_edit(tmp_path / "a.pt", {}, tmp_path / f"{n}.safetensors", about={})[0] for n in range(8)]
+    assert set(paths.safetensors_metadata(outputs[0])) == {"landscape", "landscape_edit"}
+    assert len({output.read_bytes() for output in outputs}) == 1

@@ -131,3 +131,11 @@ def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
         interpret_pickle(io.BytesIO(b"\x80\x04" + content), PLENTY)
     except (DamageError, RefusedGlobalError):
         pass
+
+
+@pytest.mark.parametrize("depth", [2_000, 20_000])
+def test_calls_in_calls_are_damage_before_they_are_too_deep(depth: int) -> None:
+    name = b"ctorch._tensor\n_rebuild_from_type_v2\n"
+    content = b"\x80\x02" + name + (b"(" + name + b"N") * depth + b"N" + b"t" * depth + b"R."
+    with pytest.raises(DamageError, match="calls in calls, too deep"):
+        interpret_pickle(io.BytesIO(content), PLENTY)
