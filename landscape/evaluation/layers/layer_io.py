@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -231,6 +232,12 @@ def _sample_axis(alone: LayerCall, together: LayerCall, samples: int) -> int | N
         if several.shape == shape and separate:
             begin = several.narrow(axis, 0, one.shape[axis])
             scale = float(one.abs().max() if one.numel() else 0)
+            if not math.isfinite(scale):
+                raise TaskError(
+                    f"the inputs of a {type(alone.module).__name__} are not finite: {scale}",
+                    why="for the first sample alone; the model may divide by what is 0 there",
+                    fix="--layers without it, or look at that sample",
+                )
             if torch.allclose(begin, one, rtol=SAMPLE_RTOL, atol=SAMPLE_RTOL * scale):
                 return axis
     return None

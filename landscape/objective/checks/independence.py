@@ -22,23 +22,22 @@ from landscape.objective.checks.check import Check, Outcome, Trial
 TRIAL_SAMPLES = 16  # in which samples from the whole length of the data are compared
 TRIED_BATCHES = 3  # of data whose batches cannot be joined: the first, one from the middle, the last
 MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
+# The same in float64, for a few samples: what depends on them so weakly may still be a large part of the curvature. The
+# limit is above the rounding of models that compute parts in float32.
+MAX_DEPENDENCE_OF_FEW = 2e-6
 Total = Callable[[Batch], Tensor]
 
 
 def examine_independence(trial: Trial) -> Outcome:
     """Compares losses of a few samples together and apart, of whole batches in parts, and of batches joined."""
 
-    worst = None
+    worst: float | None = None
     try:
-        for some, others in _comparisons(trial):
-            gap = _relative_gap(_total(trial), some, others)
-            if gap is not None and gap > MAX_DEPENDENCE:  # rounding, where the loss is near 0, or dependence
-                gap = min(gap, _gap_in_float64(trial, some, others))
+        for gap, limit in _gaps(trial):
+            if gap is not None and gap > limit:
+                reason = f"together and apart differ by {gap:.1e}"
+                return _keep_batches(f"samples depend on the others in their batch: {reason}")
             worst = gap if worst is None or (gap is not None and gap > worst) else worst
-            if gap is not None and gap > MAX_DEPENDENCE:
-                return _keep_batches(
-                    f"samples depend on the others in their batch: together and apart differ by {gap:.1e}"
-                )
     except LandscapeError as error:  # e.g. an exported program that takes one batch size
         return _keep_batches(f"the model takes no other batches than the given ones ({error.what})")
     if worst is None:
@@ -55,6 +54,31 @@ INDEPENDENCE = Check(
 )
 
 
+def _gaps(trial: Trial) -> Iterator[tuple[float | None, float]]:
+    """The relative gaps between losses of the same samples in other batches, and the largest that is rounding."""
+    for few in _spread_samples(trial):
+        if few.size > 1:  # uneven: halves could have equal shares of what a mean leaves out
+            yield _gap_of_few(trial, few, list(few.split(max(1, 5 * few.size // 8))))
+    for some, others in _comparisons(trial):
+        gap = _relative_gap(_total(trial), some, others)
+        if gap is not None and gap > MAX_DEPENDENCE:  # rounding, where the loss is near 0, or dependence
+            gap = min(gap, _gap_in_float64(trial, some, others))
+        yield gap, MAX_DEPENDENCE
+
+
+def _gap_of_few(trial: Trial, together: Batch, parts: Sequence[Batch]) -> tuple[float | None, float]:
+    """The gap of a few samples in float64, with its limit; in float32 for models that compute in nothing else."""
+    try:
+        return _relative_gap(_total(_in_float64(trial)), [together], parts), MAX_DEPENDENCE_OF_FEW
+    except LandscapeError:
+        return _relative_gap(_total(trial), [together], parts), MAX_DEPENDENCE
+
+
+def _in_float64(trial: Trial) -> Trial:
+    """The trial with the model in float64."""
+    return replace(trial, function=trial.function.to(torch.float64), theta=trial.theta.double())
+
+
 def _total(trial: Trial) -> Total:
     """The summed loss of a batch without a graph, as a function of the batch."""
 
@@ -68,19 +92,15 @@ def _total(trial: Trial) -> Total:
 
 def _gap_in_float64(trial: Trial, some: Sequence[Batch], others: Sequence[Batch]) -> float:
     """The gap between the same losses in float64; infinite if the model computes in float32 alone."""
-    wide = replace(trial, function=trial.function.to(torch.float64), theta=trial.theta.double())
     try:
-        gap = _relative_gap(_total(wide), some, others)
+        gap = _relative_gap(_total(_in_float64(trial)), some, others)
     except LandscapeError:
         return math.inf
     return math.inf if gap is None else gap
 
 
 def _comparisons(trial: Trial) -> Iterator[tuple[Sequence[Batch], Sequence[Batch]]]:
-    """Pairs of the same samples in other batches: a few of them, then batches as given and as they are measured."""
-    for batch in _spread_samples(trial):
-        if batch.size > 1:
-            yield [batch], list(batch.split(max(1, 5 * batch.size // 8)))  # uneven: halves could have equal shares
+    """The same samples in batches as given, and as they are measured."""
     whole, size = trial.joined.whole, trial.micro_batch
     own = max(trial.batches, key=lambda batch: batch.size) if trial.batches.kept else next(iter(trial.batches))
     if whole is not None and own.size <= size and own.size < whole.size:

@@ -60,6 +60,17 @@ class Capacity(Centered):
         return out
 
 
+class Shrink(nn.Module):
+    """A multiple of the inputs."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.size * x
+
+
 class Contrast:
     """A loss object with a total and a count whose terms are each sample against the others."""
 
@@ -161,6 +172,20 @@ def test_samples_of_their_own_are_joined_and_split() -> None:
     assert objective.joinable
     assert [piece.size for piece in objective.micro_batches()] == [7, 7, 7, 7, 7, 5]
     assert np.isfinite(objective.reference.loss)
+
+
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.02])
+def test_dependence_that_is_weak_in_the_loss_and_strong_in_its_curvature_is_found(size: float) -> None:
+    """The variance of the samples' losses, as some add it, of small outputs."""
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        losses = functional.cross_entropy(output, target, reduction="none")
+        return losses.mean() + losses.var()
+
+    model = nn.Sequential(Net(lambda net, z: size * z), Shrink(size))
+    objective = Objective(model, [(X, Y)], loss, micro_batch=7)
+    assert objective.as_given
+    assert float(objective.value()) == pytest.approx(float(loss(model(X), Y).detach()), rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(10))
