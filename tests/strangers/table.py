@@ -40,6 +40,8 @@ def tables(names: Collection[str], page: str) -> Iterator[str]:
     counts.update(line.removesuffix(" |").split(" | ")[-1] for line in rows.values())
     total = ", ".join(f"{counts[word]} {word}" for word in ("right", "refused", "inconclusive", "wrong"))
     yield f"{len(rows)} strangers x {len(ANALYSES)} analyses: {total}."
+    if AWAITING_CHECKS:
+        yield f"Left out, since some of their numbers are still wrong without a word: {', '.join(AWAITING_CHECKS)}."
     for kind in dict.fromkeys(STRANGERS[name].kind for name in rows):
         yield ""
         yield f"| {kind.replace('_', ' ')} | breaks | {' | '.join(ANALYSES)} |"
