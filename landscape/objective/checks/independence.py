@@ -17,14 +17,13 @@ from landscape.compute.budget import room
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
-from landscape.objective.checks.check import Check, Outcome, Trial
+from landscape.objective.checks.check import Check, Outcome, Trial, sample_count
 
-TRIAL_SAMPLES = 16  # in which samples from the whole length of the data are compared
 TRIED_BATCHES = 3  # of data whose batches cannot be joined: the first, one from the middle, the last
 MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
-# The same in float64, for a few samples: what depends on them so weakly may still be a large part of the curvature. The
-# limit is above the rounding of models that compute parts in float32.
-MAX_DEPENDENCE_OF_FEW = 2e-6
+# Between gradients of a few samples in float64, relative to those of the parts: what is weak in the loss may be a large
+# part of its derivatives. The limit is above the rounding of models that compute parts in float32.
+MAX_DEPENDENCE_OF_FEW = 1e-5
 Total = Callable[[Batch], Tensor]
 
 
@@ -49,7 +48,7 @@ def examine_independence(trial: Trial) -> Outcome:
 INDEPENDENCE = Check(
     "independence",
     "a sample's loss does not depend on its batch",
-    "2 forward passes of a few samples, and of the batches that are split or joined",
+    "2 gradients of a few samples, 2 forward passes of the batches that are split or joined",
     examine_independence,
 )
 
@@ -67,11 +66,24 @@ def _gaps(trial: Trial) -> Iterator[tuple[float | None, float]]:
 
 
 def _gap_of_few(trial: Trial, together: Batch, parts: Sequence[Batch]) -> tuple[float | None, float]:
-    """The gap of a few samples in float64, with its limit; in float32 for models that compute in nothing else."""
+    """The gap of a few samples' gradients in float64, with its limit; that of losses for models in float32 alone."""
     try:
-        return _relative_gap(_total(_in_float64(trial)), [together], parts), MAX_DEPENDENCE_OF_FEW
+        return _gradient_gap(_in_float64(trial), together, parts), MAX_DEPENDENCE_OF_FEW
     except LandscapeError:
         return _relative_gap(_total(trial), [together], parts), MAX_DEPENDENCE
+
+
+def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> float | None:
+    """The relative difference between the gradient of samples together and the sum over parts; None if it is 0."""
+
+    def gradient(batch: Batch) -> Tensor:
+        """The gradient of the summed loss, `(P,)`."""
+        placed = to_device(batch, trial.theta.device, trial.theta.dtype)
+        return trial.batch_loss.batch_gradient(trial.theta, placed.map(Tensor.clone))[1]
+
+    whole, apart = gradient(together), torch.stack([gradient(part) for part in parts])
+    gap, scale = (float(torch.linalg.vector_norm(v)) for v in (whole - apart.sum(dim=0), apart))
+    return gap / scale if scale and math.isfinite(gap) else None
 
 
 def _in_float64(trial: Trial) -> Trial:
@@ -113,13 +125,14 @@ def _spread_samples(trial: Trial) -> list[Batch]:
     """A few samples from the whole length of the data as one batch, or of several batches that cannot be joined."""
     whole = trial.joined.whole
     if whole is not None:
-        places = torch.linspace(0, whole.size - 1, min(TRIAL_SAMPLES, whole.size)).round().long()
+        count = min(2 * sample_count(trial.theta.numel()), whole.size)
+        places = torch.linspace(0, whole.size - 1, count).round().long()
         return [whole.map(lambda tensor: tensor[places.to(tensor.device)])]
     if not trial.batches.kept:
-        return [next(next(iter(trial.batches)).split(TRIAL_SAMPLES))]
+        return [next(next(iter(trial.batches)).split(2 * sample_count(trial.theta.numel())))]
     every = list(trial.batches)
     tried = sorted({round(index) for index in torch.linspace(0, len(every) - 1, TRIED_BATCHES).tolist()})
-    return [next(every[index].split(TRIAL_SAMPLES)) for index in tried]
+    return [next(every[index].split(2 * sample_count(trial.theta.numel()))) for index in tried]
 
 
 def _fits(trial: Trial, samples: int) -> bool:
