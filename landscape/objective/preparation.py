@@ -84,7 +84,7 @@ def prepare_weights(
         name: tensor.detach().to(device, dtype if tensor.is_floating_point() else None, copy=True)
         for name, tensor in named.items()
     }
-    _require_separate_memory(named)
+    _require_separate_memory(named, set(space.names))
     masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
@@ -161,9 +161,9 @@ def require_finite_tensors(tensors: Mapping[str, Tensor], kind: str) -> None:
         )
 
 
-def _require_separate_memory(tensors: Mapping[str, Tensor]) -> None:
-    """Raises TaskError if two parameters or buffers of the model share memory without being one parameter."""
-    pairs = overlapping(tensors)
+def _require_separate_memory(tensors: Mapping[str, Tensor], measured: set[str]) -> None:
+    """Raises TaskError if a measured parameter shares memory with another tensor and is not the same parameter."""
+    pairs = [pair for pair in overlapping(tensors) if measured & set(pair)]
     if pairs:
         raise TaskError(
             f"tensors of the model share memory: {listing(' and '.join(pair) for pair in pairs)}",

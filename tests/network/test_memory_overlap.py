@@ -35,6 +35,14 @@ def test_a_buffer_in_the_memory_of_a_parameter_is_refused_by_name() -> None:
         Objective(model, DATA, "cross_entropy")
 
 
+def test_buffers_may_share_memory_with_each_other() -> None:
+    model = nn.Sequential(nn.Linear(4, 4))
+    shared = torch.arange(4.0)
+    model[0].register_buffer("one", shared[:3])
+    model[0].register_buffer("other", shared)
+    assert Objective(model, DATA, "cross_entropy").theta.numel() == 20
+
+
 def test_tied_parameters_are_one() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight

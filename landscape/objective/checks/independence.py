@@ -28,8 +28,7 @@ Total = Callable[[Batch], Tensor]
 
 
 def examine_independence(trial: Trial) -> Outcome:
-    """Compares losses of a few samples together and apart, of whole batches in parts, and of batches joined."""
-
+    """Compares gradients of a few samples together and apart, and losses of batches as given and as measured."""
     worst: float | None = None
     try:
         for gap, limit in _gaps(trial):
@@ -41,7 +40,7 @@ def examine_independence(trial: Trial) -> Outcome:
         return _keep_batches(f"the model takes no other batches than the given ones ({error.what})")
     if worst is None:
         return Outcome("not run", "nothing can be told from the samples that were tried: batches are left apart")
-    found = f"losses together and apart differ by {worst:.1e}"
+    found = f"samples together and apart differ by {worst:.1e}"
     return Outcome("holds", found, error=worst, changes={"joinable": trial.joined.whole is not None})
 
 
@@ -54,7 +53,7 @@ INDEPENDENCE = Check(
 
 
 def _gaps(trial: Trial) -> Iterator[tuple[float | None, float]]:
-    """The relative gaps between losses of the same samples in other batches, and the largest that is rounding."""
+    """The relative gaps between the same samples in other batches, each with the largest that is rounding."""
     for few in _spread_samples(trial):
         if few.size > 1:  # uneven: halves could have equal shares of what a mean leaves out
             yield _gap_of_few(trial, few, list(few.split(max(1, 5 * few.size // 8))))
@@ -69,7 +68,9 @@ def _gap_of_few(trial: Trial, together: Batch, parts: Sequence[Batch]) -> tuple[
     """The gap of a few samples' gradients in float64, with its limit; that of losses for models in float32 alone."""
     try:
         return _gradient_gap(_in_float64(trial), together, parts), MAX_DEPENDENCE_OF_FEW
-    except LandscapeError:
+    except Exception as error:  # the model computes in float32 alone, or memory runs out
+        if not isinstance(error, LandscapeError) and not is_out_of_memory(error):
+            raise
         return _relative_gap(_total(trial), [together], parts), MAX_DEPENDENCE
 
 
