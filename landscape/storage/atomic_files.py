@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from landscape.errors import OutputError
+from landscape.errors import OutputError, safe_excerpt
 from landscape.storage import paths
 from landscape.storage.drafts import remove_stale_drafts
+
+LONGEST_PATH = 1000  # letters of a path in a message, so that the reason after it is seen
 
 
 def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
@@ -52,7 +54,8 @@ def resolve(path: Path) -> Path:
         pass
     except (OSError, ValueError) as error:
         raise OutputError(
-            f"{path} cannot be written: {getattr(error, 'strerror', error)}", fix="write elsewhere with -o FILE"
+            f"{safe_excerpt(path, LONGEST_PATH)} cannot be written: {getattr(error, 'strerror', error)}",
+            fix="write elsewhere with -o FILE",
         ) from error
     return path.resolve()
 

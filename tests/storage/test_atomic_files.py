@@ -96,7 +96,7 @@ def test_links_in_a_circle_and_names_that_no_file_can_have_are_said(tmp_path: Pa
         path.symlink_to("b")
         (tmp_path / "b").symlink_to("a")
     words = "symbolic links|name too long"
-    with pytest.raises(OutputError, match=rf"a cannot be written: .*(?i:{words})\n.*elsewhere with -o FILE"):
+    with pytest.raises(OutputError, match=rf"a(\.\.\.)? cannot be written: .*(?i:{words})\n.*elsewhere with -o FILE"):
         replace_file(path, b"content")
-    with pytest.raises(OutputError, match=rf"a cannot be written: .*(?i:{words})"):
+    with pytest.raises(OutputError, match=rf"a(\.\.\.)? cannot be written: .*(?i:{words})"):
         resolve(path)

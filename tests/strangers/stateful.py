@@ -91,6 +91,7 @@ class Average(Net):
 @bring(
     "moving average in eval mode",
     "statistics that are updated always",
+    expect="said",
     clause="C5",
     terms=cross_entropy_terms,
     says="buffer",

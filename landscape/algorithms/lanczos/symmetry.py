@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,11 @@ RANDOM_SCALE = 0.1  # this part of ||A z|| for a random z is the scale if ||A v|
 
 def asymmetry_error(apart: float, scale: float) -> NumericalError:
     """The error for an operator A whose u'Av and v'Au differ by `apart`, where ||A v|| is about `scale`."""
+    if not math.isfinite(apart):
+        return NumericalError(
+            f"the products are not finite: u'Av and v'Au differ by {apart}",
+            fix="--dtype float64, or look for the samples and parameters with --limit and --params",
+        )
     return NumericalError(
         f"the operator is not symmetric: u'Av and v'Au differ by {apart:.3g}, ||A|| is about {scale:.3g}",
         why="some operation of the model has a wrong second derivative, or the model is not deterministic",
