@@ -66,15 +66,27 @@ def large(device: str, repeats: int) -> dict[str, dict[str, float]]:
             return build()
 
     objective = build()
+    before = closing.begin(objective)
 
-    def close() -> None:
-        closing.check_afterwards(objective, closing.begin(objective), differentiates=True, multiplies=True)
+    def close(multiplies: bool = True) -> None:
+        closing.check_afterwards(objective, before, differentiates=True, multiplies=multiplies)
 
-    jobs = {"build": build, "bare": bare, "close": close, "gradient": objective.gradient}
+    jobs = {
+        "build": build,
+        "bare": bare,
+        "close": close,
+        "close without products": lambda: close(multiplies=False),
+        "gradient": objective.gradient,
+    }
     seconds = harness.interleaved(jobs, repeats, device)
     gradient = seconds["gradient"]
     opening = max(seconds["build"] - seconds["bare"], 0.0)
-    rows = {"before": opening, "after": seconds["close"], "all checks": opening + seconds["close"]}
+    rows = {
+        "before": opening,
+        "after, with products": seconds["close"],
+        "after, without": seconds["close without products"],
+        "all checks": opening + seconds["close"],
+    }
     return {name: {"seconds": own, "in gradients of 8 samples": own / gradient} for name, own in rows.items()}
 
 

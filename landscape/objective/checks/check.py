@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from landscape import seeds
 from landscape.data.batches import Batch
 from landscape.data.survey import Batches
 from landscape.errors import LandscapeError
@@ -17,9 +18,17 @@ from landscape.objective.checks.finding import Finding, Verdict
 from landscape.objective.model_function import BatchLoss, ModelFunction
 
 T = TypeVar("T")
+PROBE_NUMBERS = 1 << 20  # different numbers in a probe: more take a second for 10^8 parameters, and tell no more
 # Samples that the checks take: enough to see the effects of batches, and few enough to cost nothing; of large models,
 # whose weights take more time than their samples, fewer.
 SAMPLES, SAMPLES_OF_LARGE_MODELS, LARGE_MODEL = 8, 2, 10_000_000
+
+
+def probe_vector(like: Tensor, name: str) -> Tensor:
+    """Normal numbers of the shape `(P,)` of `like`; those of large models are 2^20 numbers again and again."""
+    size = like.numel()
+    numbers = seeds.normal(min(size, PROBE_NUMBERS), like, 0, "checks", name)
+    return numbers if size <= PROBE_NUMBERS else numbers.repeat(-(-size // PROBE_NUMBERS))[:size]
 
 
 def sample_count(parameters: int) -> int:

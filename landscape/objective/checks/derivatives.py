@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape import seeds
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
 from landscape.network.embeddings import padding_rows
-from landscape.objective.checks.check import Outcome
+from landscape.objective.checks.check import Outcome, probe_vector
 from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
 
 # Steps relative to theta's norm, in float64: the second crosses hardly any kink, even of a net with 10^8 ReLUs. The
@@ -123,18 +122,18 @@ def judge(claim: str, error: RelativeError) -> Outcome:
 
 def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
     """The line from a point beside theta along a random direction plus the gradient, both of length 1."""
-    noise, away = (seeds.normal(theta.numel(), theta, 0, "checks", name) for name in ("derivatives", "offset"))
+    noise, away = probe_vector(theta, "derivatives"), probe_vector(theta, "offset")
     scale = max(1.0, float(torch.linalg.vector_norm(theta)))
-    theta = theta + OFFSET * scale / torch.linalg.vector_norm(away) * away
+    theta = away.mul_(OFFSET * scale / torch.linalg.vector_norm(away)).add_(theta)
     _, gradient = batch_loss.batch_gradient(theta, batch)
     norm = torch.linalg.vector_norm(gradient)
     along = gradient / norm if bool(norm > 0) and bool(norm.isfinite()) else torch.zeros_like(gradient)
-    direction = noise / torch.linalg.vector_norm(noise) + along
+    direction = noise.div_(torch.linalg.vector_norm(noise)).add_(along)
     rows = batch_loss.space.unflatten(direction)
     for name, row in padding_rows(batch_loss.model).items():
         if name in rows:  # torch gives it no gradient by definition
             rows[name][row] = 0
-    return Line(batch_loss, theta, batch, direction / torch.linalg.vector_norm(direction) * scale)
+    return Line(batch_loss, theta, batch, direction.mul_(scale / torch.linalg.vector_norm(direction)))
 
 
 def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape import seeds
 from landscape.compute.random_state import begin_at_seed
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.network.graph_leaves import backward
 from landscape.network.scope import Resident, Substitution
 from landscape.network.state import attribute_changes, plain_state
 from landscape.network.wrappers import eval_mode
-from landscape.objective.checks.check import Check, Outcome, Trial
+from landscape.objective.checks.check import Check, Outcome, Trial, probe_vector
 from landscape.objective.model_function import FORWARD_SEED, BatchLoss, ModelFunction
 
 PERTURBATION = 1e-2  # of the weights, relative to their size: other weights than those that the module itself holds
@@ -143,12 +142,12 @@ def _compare(
 
 def _perturb(trial: Trial) -> Tensor:
     """Weights near theta that all differ from the module's own, zeros too."""
-    noise = seeds.normal(trial.theta.numel(), trial.theta, 0, "checks", "gradient")
+    noise = probe_vector(trial.theta, "gradient")
     weights = trial.function.space.unflatten(trial.theta)
     for name, part in trial.function.space.unflatten(noise).items():
         if part.numel():
             part.mul_(PERTURBATION * (float(weights[name].square().mean().sqrt()) or 1.0))
-    return trial.theta + noise
+    return noise.add_(trial.theta)
 
 
 def _with_resident(function: ModelFunction) -> ModelFunction | None:
