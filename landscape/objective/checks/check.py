@@ -14,6 +14,7 @@ from landscape.data.batches import Batch
 from landscape.data.survey import Batches
 from landscape.errors import LandscapeError
 from landscape.losses.protocol import Loss
+from landscape.network.space import ParameterSpace
 from landscape.objective.checks.finding import Finding, Verdict
 from landscape.objective.model_function import BatchLoss, ModelFunction
 
@@ -29,6 +30,25 @@ def probe_vector(like: Tensor, name: str) -> Tensor:
     size = like.numel()
     numbers = seeds.normal(min(size, PROBE_NUMBERS), like, 0, "checks", name)
     return numbers if size <= PROBE_NUMBERS else numbers.repeat(-(-size // PROBE_NUMBERS))[:size]
+
+
+def restrict(function: ModelFunction, theta: Tensor) -> tuple[ModelFunction, Tensor]:
+    """A large model as a function of its smallest tensors, at most half of `LARGE_MODEL` numbers; others as they are.
+
+    Gradients of biases and gains pass through every operation that gradients of weights do, and take no memory.
+    """
+    if theta.numel() < LARGE_MODEL:
+        return function, theta
+    room, names = LARGE_MODEL // 2, set[str]()
+    for block in sorted(function.space.blocks, key=lambda block: block.size):
+        if names and block.size > room:
+            break
+        names.add(block.name)
+        room -= block.size
+    space = ParameterSpace(tuple(block for block in function.space.blocks if block.name in names))
+    named = function.space.unflatten(theta)
+    rest = {name: tensor for name, tensor in named.items() if name not in names}
+    return replace(function, space=space, fixed={**function.fixed, **rest}), space.flatten(named)
 
 
 def sample_count(parameters: int) -> int:

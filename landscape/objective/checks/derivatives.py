@@ -16,7 +16,7 @@ from torch import Tensor
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
 from landscape.network.embeddings import padding_rows
-from landscape.objective.checks.check import Outcome, probe_vector
+from landscape.objective.checks.check import Outcome, probe_vector, restrict
 from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
 
 # Steps relative to theta's norm, in float64: the second crosses hardly any kink, even of a net with 10^8 ReLUs. The
@@ -101,6 +101,7 @@ def derivative_errors(
 
     Raises TaskError if the model fails.
     """
+    function, theta = restrict(function, theta)
     try:
         line = _line(
             batch_loss(function.to(torch.float64)), theta.double(), to_device(batch, theta.device, torch.float64)

@@ -17,7 +17,7 @@ from landscape.compute.budget import room
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
-from landscape.objective.checks.check import Check, Outcome, Trial, sample_count
+from landscape.objective.checks.check import Check, Outcome, Trial, restrict, sample_count
 
 TRIED_BATCHES = 3  # of data whose batches cannot be joined: the first, one from the middle, the last
 MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
@@ -88,8 +88,9 @@ def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> floa
 
 
 def _in_float64(trial: Trial) -> Trial:
-    """The trial with the model in float64."""
-    return replace(trial, function=trial.function.to(torch.float64), theta=trial.theta.double())
+    """The trial with the model in float64, a large one as a function of its smallest tensors."""
+    function, theta = restrict(trial.function, trial.theta)
+    return replace(trial, function=function.to(torch.float64), theta=theta.double())
 
 
 def _total(trial: Trial) -> Total:
