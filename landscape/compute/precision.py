@@ -1,13 +1,17 @@
-"""Full float32 on CUDA, where torch computes convolutions in TF32 (10 bits of mantissa) unless told otherwise."""
+"""The precision in which torch computes: full float32 on CUDA, where convolutions take TF32 (10 bits of mantissa)
+unless told otherwise, and float64 for tensors that a model creates while it is measured in float64.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+
+from landscape.compute.patching import SharedPatch
 
 _LOCK = threading.Lock()
 _BLOCKS: list[tuple[object, bool]] = []  # the blocks that are entered now, each with its setting
@@ -67,3 +71,21 @@ def _remember_settings() -> Callable[[], None]:
                 setting.fp32_precision = precision
 
     return restore
+
+
+def _create_float64() -> Callable[[], None]:
+    earlier = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    return lambda: torch.set_default_dtype(earlier)
+
+
+_FLOAT64 = SharedPatch(_create_float64)
+
+
+def default_float64() -> AbstractContextManager[None]:
+    """Within the block tensors that a user's model or loss creates from numbers are float64, as what is measured is.
+
+    `torch.tensor([1.0, 5.0])` in a loss would be float32, which many operations do not take together with float64. The
+    default is that of the whole process.
+    """
+    return _FLOAT64.in_force()

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.compute.out_of_memory import is_out_of_memory
+from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed
 from landscape.data.batches import Batch, map_tensors
 from landscape.errors import LandscapeError, TaskError
@@ -144,6 +145,8 @@ class ModelFunction:
         yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
         yield without_fast_path()
         yield without_recomputation()
+        if self.space.names and named[self.space.names[0]].dtype == torch.float64:
+            yield default_float64()
         if self.weight_norm:
             yield UnfusedWeightNorm()
         if self.draws_numbers:

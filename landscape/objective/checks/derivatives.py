@@ -25,7 +25,7 @@ STEPS, ROUGH_STEPS = (1e-7, 1e-9), (1e-5, 1e-4, 1e-3)
 # Relative to theta's norm, where the differences are taken: units whose inputs are 0 have their kink at the checkpoint
 # itself (convolutions without bias behind dead units).
 OFFSET = 1e-4
-FLOAT32_STEPS = (1e-3, 1e-2, 3e-4)  # for models that cannot compute in float64
+FLOAT32_STEPS = (1e-4, 1e-5, 1e-3)  # for models that cannot compute in float64
 MAX_ERROR = 1e-3  # relative, in float64: a right derivative agrees to 1e-6
 MAX_ROUGH_ERROR = 5e-2  # the same where float32 rounding or kinks blur the differences
 SAME_ERROR = 2.0  # ratio of the errors of a fault at small and at large steps; those of rounding shrink with the step

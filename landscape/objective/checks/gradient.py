@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.network.graph_leaves import backward
@@ -117,7 +118,9 @@ def _run_with_own_kernels(
     """Runs the work inside the scope with torch's own kernels."""
     captured = {key: parameters[name] for key, name in function.captured.items() if name in parameters}
     criterion = nullcontext() if function.criterion is None else eval_mode(function.criterion)
-    with eval_mode(function.module), criterion, begin_at_seed(FORWARD_SEED), Substitution(captured):
+    wide = any(parameter.dtype == torch.float64 for parameter in parameters.values())
+    created = default_float64() if wide else nullcontext()
+    with eval_mode(function.module), criterion, created, begin_at_seed(FORWARD_SEED), Substitution(captured):
         functional_call(function.scope, state, (work,))
 
 

@@ -136,6 +136,34 @@ def test_parts_in_float32_are_no_fault(model: type[Net]) -> None:
     assert errors.product.value <= errors.product.limit
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_that_a_loss_makes_into_tensors_have_the_measured_precision(dtype: str) -> None:
+    def weighted(output: Tensor, target: Tensor) -> Tensor:
+        return functional.cross_entropy(output, target, weight=torch.tensor([1.0, 5.0, 0.2]))
+
+    default = torch.get_default_dtype()
+    objective = Objective(Net(), BATCHES, weighted, dtype=dtype)
+    result = landscape.run(landscape.Eig(k=1), objective)
+    assert result.trouble() is None
+    assert max(finding.error or 0 for finding in result.checks if finding.check in ("slope", "curvature")) < 1e-6
+    assert torch.get_default_dtype() == default
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_large_weights_in_float32_alone_are_no_fault(scale: float) -> None:
+    class Large(OnlyFloat32):
+        """A net with a table of large weights, of which few are used."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(scale * torch.randn(200, 5, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + torch.tanh(self.table[: len(x)]))
+
+    assert landscape.run(landscape.Eig(k=1), Objective(Large(), (X, Y), "cross_entropy")).trouble() is None
+
+
 def test_a_fault_in_a_net_that_computes_in_float32_alone_is_found() -> None:
     class Faulty(OnlyFloat32):
         def forward(self, x: Tensor) -> Tensor:
