@@ -94,7 +94,7 @@ def other_checkpoint(objective: Objective, source: str | Mapping[str, Tensor], f
         fitted = checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]
     except CheckpointError as error:
         raise CheckpointError(error.what, why=error.why, fix=f"{flag} a checkpoint of the same model") from None
-    loss = {n: t for n, t in objective.function.state(objective.theta).items() if objective.function.is_criterion_s(n)}
+    loss = {n: t for n, t in objective.function.state(objective.theta).items() if objective.function.in_criterion(n)}
     return OtherCheckpoint(name, {**loss, **fitted}, objective)  # a loss's own parameters stay as they are
 
 

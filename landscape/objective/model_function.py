@@ -110,13 +110,13 @@ class ModelFunction:
         own = {} if self.criterion is None else parameter_kinds(self.criterion)
         return {**parameter_kinds(self.module), **{f"{self.prefix}{name}": kind for name, kind in own.items()}}
 
-    def is_criterion_s(self, name: str) -> bool:
+    def in_criterion(self, name: str) -> bool:
         """Whether a tensor of this name belongs to the criterion."""
         return self.criterion is not None and name.startswith(self.prefix)
 
     def scope_name(self, name: str) -> str:
         """The name of a tensor in the scope."""
-        if self.is_criterion_s(name):
+        if self.in_criterion(name):
             return f"{CRITERION}.{name.removeprefix(self.prefix)}"
         return f"{MODEL}.{name}"
 

@@ -125,6 +125,10 @@ def prepare(
         trial, findings = run_checks(OPENING_CHECKS, trial)
     findings = (*model_findings, *findings)
     measured = joined if trial.joinable else batches
+    if trial.as_given:
+        size = batches.largest
+    elif not trial.joinable:
+        size = micro_batch or plan_micro_batch(batches, each, device)
     notes = [
         *weights.notes,
         loss_note,
@@ -141,7 +145,7 @@ def prepare(
         joinable=trial.joinable,
         as_given=trial.as_given,
         activation_bytes=each,
-        micro_batch=batches.largest if trial.as_given else micro_batch or plan_micro_batch(measured, each, device),
+        micro_batch=size,
         checks=findings,
         notes=tuple(filter(None, notes)),
     )

@@ -16,7 +16,7 @@ from landscape.network.state import attribute_changes, plain_state
 from landscape.objective.checks.check import Check, Outcome, sample_count
 from landscape.objective.checks.derivatives import DerivativeErrors, derivative_errors, judge
 from landscape.objective.checks.finding import Finding
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import BatchLoss
 from landscape.objective.weights_digest import tensor_changes
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ class Measured:
     def errors(self) -> DerivativeErrors:
         """The errors of the derivatives, of the first samples."""
         objective = self.objective
-
-        def batch_loss(function: ModelFunction) -> BatchLoss:
-            """The objective's loss of another form of its model."""
-            return BatchLoss(function, objective.loss)
-
-        measure = partial(derivative_errors, objective.function, batch_loss, objective.theta, self.samples)
+        measure = partial(derivative_errors, objective.function, objective.loss, objective.theta, self.samples)
         if not self.multiplies:
             return measure(second=False)
         try:
@@ -98,8 +93,8 @@ def examine_slope(measured: Measured) -> Outcome:
     """Compares the gradient with differences of the loss."""
     if not measured.differentiates:
         return Outcome("not run", "no gradient was measured")
-    claim = "the gradient is not the derivative of the loss (an operation cuts or rewrites gradients)"
-    return _with_fix(judge(claim, measured.errors.gradient))
+    fault = "the gradient is not the derivative of the loss (an operation cuts or rewrites gradients)"
+    return judge(measured.errors.gradient, fault, CUSTOM_FIX)
 
 
 def examine_curvature(measured: Measured) -> Outcome:
@@ -107,8 +102,8 @@ def examine_curvature(measured: Measured) -> Outcome:
     if not measured.differentiates or measured.errors.product is None:
         missing = measured.errors.missing if measured.differentiates else ""
         return Outcome("not run", missing or "no product of the Hessian was measured")
-    claim = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
-    return _with_fix(judge(claim, measured.errors.product))
+    fault = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
+    return judge(measured.errors.product, fault, CUSTOM_FIX)
 
 
 def examine_precision(measured: Measured) -> Outcome:
@@ -167,7 +162,3 @@ def check_afterwards(
     measured = Measured(objective, attributes, differentiates, products if multiplies is None else multiplies)
     with objective.precision():
         return tuple(check.finding(check.attempt(measured)) for check in CLOSING_CHECKS)
-
-
-def _with_fix(outcome: Outcome) -> Outcome:
-    return Outcome(outcome.verdict, outcome.found, CUSTOM_FIX if outcome.verdict == "broken" else "", outcome.error)

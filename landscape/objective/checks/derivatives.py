@@ -7,7 +7,6 @@ derivative, leaves the matrix symmetric: nothing but differences tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError
+from landscape.losses.protocol import Loss
 from landscape.network.embeddings import padding_rows
 from landscape.objective.checks.check import Outcome, probe_vector, restrict
 from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
@@ -90,35 +90,29 @@ class Line:
 
 
 def derivative_errors(
-    function: ModelFunction,
-    batch_loss: Callable[[ModelFunction], BatchLoss],
-    theta: Tensor,
-    batch: Batch,
-    *,
-    second: bool,
+    function: ModelFunction, loss: Loss, theta: Tensor, batch: Batch, *, second: bool
 ) -> DerivativeErrors:
-    """The errors of the derivatives along a random direction, with the gradient's own among it.
+    """The errors of the derivatives along a random direction plus the gradient; `second` asks for the product's too.
 
     Raises TaskError if the model fails.
     """
     function, theta = restrict(function, theta)
     try:
-        line = _line(
-            batch_loss(function.to(torch.float64)), theta.double(), to_device(batch, theta.device, torch.float64)
-        )
+        wide = BatchLoss(function.to(torch.float64), loss)
+        line = _line(wide, theta.double(), to_device(batch, theta.device, torch.float64))
         return _errors(line, (*STEPS, *ROUGH_STEPS), second=second)
     except LandscapeError:
         if theta.dtype == torch.float64:
             raise
-        line = _line(batch_loss(function), theta, batch)  # parts of it are float32, whatever it is given
+        line = _line(BatchLoss(function, loss), theta, batch)  # parts of it are float32, whatever it is given
         return _errors(line, FLOAT32_STEPS, second=second)
 
 
-def judge(claim: str, error: RelativeError) -> Outcome:
-    """The outcome for one relative error."""
+def judge(error: RelativeError, fault: str, fix: str) -> Outcome:
+    """The outcome for one relative error: `fault` and its `fix` where the error is more than rounding."""
     if error.value <= error.limit:
         return Outcome("holds", f"relative difference {error.value:.1e}", error=error.value)
-    return Outcome("broken", f"{claim}: relative difference {error.value:.2g}", error=error.value)
+    return Outcome("broken", f"{fault}: relative difference {error.value:.2g}", fix, error.value)
 
 
 def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:

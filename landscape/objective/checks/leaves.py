@@ -88,7 +88,7 @@ def _cannot_substitute(names: set[str]) -> TaskError:
 
 
 def _note_on_own(function: ModelFunction) -> list[str]:
-    own = [name for name in function.space.names if function.is_criterion_s(name)]
+    own = [name for name in function.space.names if function.in_criterion(name)]
     return [f"theta holds the loss's own parameters too: {listing(own)}"] if own else []
 
 

@@ -14,14 +14,11 @@ from torch.nn import functional
 import landscape
 from landscape import Objective
 from landscape.objective.checks.derivatives import DerivativeErrors, RelativeError, derivative_errors
-from landscape.objective.model_function import BatchLoss
 
 
 def errors_of(objective: Objective) -> DerivativeErrors:
     batch = next(next(iter(objective.batches)).split(8))
-    return derivative_errors(
-        objective.function, lambda function: BatchLoss(function, objective.loss), objective.theta, batch, second=True
-    )
+    return derivative_errors(objective.function, objective.loss, objective.theta, batch, second=True)
 
 
 def by(function: type[torch.autograd.Function]) -> Callable[[Any, Tensor], Tensor]:
