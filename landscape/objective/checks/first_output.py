@@ -33,7 +33,7 @@ def require_deterministic_output(model: nn.Module, forward: Callable[[Batch], An
             if "Guard failed" in str(error)  # the message of a program of torch.export
             else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
         ) from error
-    if not all(_equal_but_for_rounding(a, b) for a, b in zip(leaves(output), leaves(again), strict=True)):
+    if not outputs_agree(output, again):
         changed = attribute_changes(model, attributes)
         raise TaskError(
             "the model gives two different outputs for the same input",
@@ -53,12 +53,14 @@ def _describe_names(inputs: Any) -> str:
     return f"{named}; a batch of two is a pair if they are called inputs and targets, or x and y" if named else ""
 
 
-def _equal_but_for_rounding(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs agree: where buffers begin in memory may change the order of a sum."""
-    if one.shape != other.shape or torch.equal(one, other) or bool(one.isnan().any()):
-        return one.shape == other.shape
-    if not one.is_floating_point():
-        return False
-    finite = one.isfinite() & other.isfinite()
-    gap, scale = (one - other)[finite].abs(), one[finite].abs()
-    return bool((one == other)[~finite].all()) and bool(gap.max() <= OUTPUT_RTOL * scale.max())
+def outputs_agree(one: Any, other: Any) -> bool:
+    """Whether two outputs are equal but for rounding, such as that of sums in another order, NaN at the same places."""
+    return all(_agree(a, b) for a, b in zip(leaves(one), leaves(other), strict=True))
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or not one.is_floating_point():
+        return one.shape == other.shape and torch.equal(one, other)
+    finite = one.detach()[one.isfinite()].abs()
+    scale = float(finite.max()) if len(finite) else 0.0
+    return torch.allclose(one, other, rtol=0.0, atol=OUTPUT_RTOL * scale, equal_nan=True)

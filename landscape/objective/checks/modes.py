@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from landscape.data.batches import leaves
 from landscape.objective.checks.check import Check, Outcome, Trial
+from landscape.objective.checks.first_output import outputs_agree
 
-KERNEL_ROUNDING = 1e-4  # of the largest output: far above float32 rounding, far below what another function gives
 LOSS_RTOL = 1e-2  # of the loss: a loss near 0 may be a difference of large outputs
 
 
@@ -37,17 +35,5 @@ def _difference(trial: Trial) -> str:
             output, other = batch_loss.output_and_total(trial.theta, trial.fresh_batch())
     except Exception:  # the user's model may raise anything
         return "the model or the loss fails without gradients"
-    pairs = zip(leaves(expected), leaves(output), strict=True)
-    same = all(_equal_but_for_rounding(a, b) for a, b in pairs) and torch.allclose(
-        loss, other, rtol=LOSS_RTOL, equal_nan=True
-    )
+    same = outputs_agree(expected, output) and torch.allclose(loss, other, rtol=LOSS_RTOL, equal_nan=True)
     return "" if same else "another function is computed without gradients"
-
-
-def _equal_but_for_rounding(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs are equal but for rounding."""
-    if one.shape != other.shape or not one.is_floating_point():
-        return one.shape == other.shape and torch.equal(one, other)
-    finite = one.detach()[one.isfinite()].abs()
-    scale = float(finite.max()) if len(finite) else 0.0
-    return torch.allclose(one, other, rtol=0.0, atol=KERNEL_ROUNDING * scale, equal_nan=True)
