@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from landscape.data.trees import dense_parts, is_column, leaves, map_leaves, map_tensors
 
 
 @dataclass(frozen=True)
@@ -18,23 +20,31 @@ class Batch:
 
     A dictionary of inputs holds a model's arguments by name. Inputs without targets are their own targets, as for
     models of sequences and autoencoders. `first` is the place of the batch's first sample in the whole data set.
+    `unit` says why the batch is one unit, which counts as one sample and is never cut; "" if it holds samples.
     """
 
     inputs: Any
     targets: Any
     first: int = 0
+    unit: str = ""
 
     @property
     def size(self) -> int:
-        """The number of samples."""
-        return len(next(leaves(self.inputs)))
+        """The number of samples; 1 of a batch that is a unit."""
+        return 1 if self.unit else len(next(leaves(self.inputs)))
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the batch holds samples along its tensors' first axes, and can be cut and joined."""
+        return not self.unit
 
     @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that a model is called with: positional ones, and those by name."""
         if isinstance(self.inputs, dict):
             return (), self.inputs
-        return (self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)), {}
+        several = isinstance(self.inputs, tuple) and not isinstance(self.inputs, PackedSequence)
+        return (self.inputs if several else (self.inputs,)), {}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with every tensor of its inputs and targets replaced by `change(tensor)`."""
@@ -51,8 +61,17 @@ class Batch:
             yield self
             return
         for begin, end in pairwise([0, *inside, self.size]):
-            piece = self.map(lambda tensor, part=slice(begin, end): tensor[part])  # type: ignore[misc]
-            yield replace(piece, first=self.first + begin)
+            yield replace(self._rows(slice(begin, end)), first=self.first + begin)
+
+    def _rows(self, part: slice) -> Batch:
+        """The rows of every tensor, and of every list with one word or number for each row."""
+        size = self.size
+
+        def cut(leaf: Any) -> Any:
+            """The rows of a leaf; what is the same for all rows stays."""
+            return leaf[part] if isinstance(leaf, Tensor) or (is_column(leaf) and len(leaf) == size) else leaf
+
+        return replace(self, inputs=map_leaves(cut, self.inputs), targets=map_leaves(cut, self.targets))
 
 
 def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
@@ -60,36 +79,14 @@ def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     return batch.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
 
-def leaves(tree: Any) -> Iterator[Tensor]:
-    """The tensors of a tensor, tuple, list or dict, in order."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, tuple | list):
-        for part in tree:
-            yield from leaves(part)
-    elif isinstance(tree, dict):
-        for key in sorted(tree, key=str):
-            yield from leaves(tree[key])
-
-
 def batch_tensors(batch: Batch) -> Iterator[Tensor]:
     """The tensors of inputs and targets, in the order of `leaves`."""
     yield from leaves((batch.inputs, batch.targets))
 
 
-def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """The tree of tuples and dicts with every tensor replaced by `change(tensor)`; lists become tuples."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    if isinstance(tree, tuple | list):
-        parts = [map_tensors(change, part) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    if isinstance(tree, dict):
-        changed = copy.copy(tree)  # a subclass of dict stays that class
-        for key, part in tree.items():
-            changed[key] = map_tensors(change, part)
-        return changed
-    return tree
+def batch_bytes(batch: Batch) -> int:
+    """The memory that the tensors of a batch take."""
+    return sum(part.nbytes for tensor in batch_tensors(batch) for part in dense_parts(tensor))
 
 
 def tensors_in_map_order(batch: Batch) -> list[Tensor]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from landscape.data.batches import batch_tensors, tensors_in_map_order
+from landscape.data.batches import batch_bytes, tensors_in_map_order
 from landscape.data.survey import Batches
 
 
@@ -20,15 +21,15 @@ def concatenate(batches: Batches, room: int) -> Batches:
     """The same batches as views of one batch, `whole`, or unchanged where that is not possible.
 
     Batches are concatenated if they are in memory, of one shape, hold nothing but tensors, and take at most `room`
-    bytes together.
+    bytes together; batches that are units stay apart.
     """
-    if not batches.kept or batches.whole is not None:
+    if not batches.kept or batches.whole is not None or batches.unit:
         return batches
     parts = list(batches)
     if len(parts) == 1:
         return replace(batches, whole=parts[0])
     forms = [tree_form((part.inputs, part.targets)) for part in parts]
-    size = sum(tensor.nbytes for part in parts for tensor in batch_tensors(part))
+    size = sum(map(batch_bytes, parts))
     if forms[0] is None or any(other != forms[0] for other in forms) or size > room:
         return batches
     visits = [iter(tensors_in_map_order(part)) for part in parts]
@@ -42,7 +43,7 @@ def tree_form(tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return tree.shape[1:], tree.dtype
     keys = tuple(tree) if isinstance(tree, dict) else None
-    if keys is None and not isinstance(tree, tuple | list):
+    if keys is None and (not isinstance(tree, tuple | list) or isinstance(tree, PackedSequence)):
         return None
     parts = [tree_form(part) for part in (tree.values() if isinstance(tree, dict) else tree)]
     return None if None in parts else (type(tree), keys, *parts)

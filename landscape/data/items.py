@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from landscape.data.batches import Batch, batch_tensors, leaves
+from landscape.data.batches import Batch
+from landscape.data.trees import explain_unit, is_column, is_object, leaves, map_leaves
 from landscape.errors import TaskError
 
 DATASET_BATCH = 256  # batch size for a map-style Dataset, which yields single samples
+NUMERIC_KINDS = "biufc"  # of NumPy's types: numbers, which torch has too
 EXPECTED_BATCHES = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
+READ_ONCE = "a list of batches, or a DataLoader with shuffle=False; --freeze-data 1 keeps what one pass gives"
 PAIRS = ("inputs targets", "input target", "data target", "x y", "X y", "X Y")
 PAIR_NAMES = tuple(
     (first, second) for first, second in map(str.split, PAIRS)
@@ -22,22 +27,23 @@ PAIR_NAMES = tuple(
 LABEL_NAMES = ("labels", "label", "targets", "target")  # the key of the targets among a model's arguments
 
 
-def as_batch(item: Any) -> Batch:
-    """The batch that an item of a data set stands for.
+def as_batch(item: Any, *, as_item: bool = False) -> Batch:
+    """The batch that an item of a data set stands for: inputs and targets, or with `as_item` the item as it is.
 
-    Raises TaskError, with what is expected, for an item that is no batch or whose tensors differ in length.
+    An item that cannot be cut into samples is a batch that is one unit. Raises TaskError, with what is expected, for an
+    item that is no batch or has no rows.
     """
     if isinstance(item, Batch):
         return item
-    batch = Batch(*_inputs_and_targets(_tensors(item)))
-    if not any(True for _ in leaves(batch.inputs)):
-        raise TaskError("a batch's inputs hold no tensors", fix=EXPECTED_BATCHES)
-    sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch_tensors(batch)}
-    if len(sizes) != 1 or 0 in sizes:
-        raise TaskError(
-            f"a batch has tensors of {sorted(sizes)} samples" if sizes else "a batch holds no tensors",
-            fix="inputs and targets need the same first dimension, at least 1",
-        )
+    batch = Batch(map_leaves(_as_tensor, item), None) if as_item else Batch(*_inputs_and_targets(_as_tensors(item)))
+    for name in () if as_item else ("inputs", "targets"):
+        if not any(True for _ in leaves(getattr(batch, name))):
+            raise TaskError(f"a batch's {name} hold no tensors", fix=EXPECTED_BATCHES)
+    tree = batch.inputs if as_item else (batch.inputs, batch.targets)
+    if unit := explain_unit(tree):
+        return replace(batch, unit=unit)
+    if batch.size == 0:
+        raise TaskError("a batch has tensors of 0 samples", fix="leave empty batches out")
     return batch
 
 
@@ -50,7 +56,8 @@ def _inputs_and_targets(item: Any) -> tuple[Any, Any]:
     if isinstance(item, dict):
         return _from_dictionary(item)
     if isinstance(item, tuple | list) and len(item) == 2:
-        return item[0], item[1]
+        inputs, targets = item  # several inputs, which come as a list from a DataLoader, are arguments by place
+        return (tuple(inputs) if type(inputs) is list else inputs), targets
     length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
     raise TaskError(
         f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)",
@@ -70,18 +77,27 @@ def _from_dictionary(item: dict[str, Any]) -> tuple[Any, Any]:
     return {name: value for name, value in arguments.items() if name != label}, arguments[label]
 
 
-def _tensors(tree: Any) -> Any:
-    """The tree with arrays as tensors and every kind of mapping as a dictionary."""
-    if isinstance(tree, np.ndarray | np.number):
-        return torch.as_tensor(tree)
-    if isinstance(tree, Mapping) and not isinstance(tree, dict):  # from tokenizers
-        tree = dict(tree)
-    if isinstance(tree, dict) and not any(isinstance(value, np.ndarray | Mapping) for value in tree.values()):
-        return tree
-    if isinstance(tree, dict):
-        return {name: _tensors(value) for name, value in tree.items()}
-    if isinstance(tree, tuple | list) and any(isinstance(part, np.ndarray | Mapping) for part in tree):
-        return tuple(_tensors(part) for part in tree)
+def _as_tensor(leaf: Any) -> Any:
+    """An array of numbers as a tensor with memory of its own kind; any other leaf as it is."""
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in NUMERIC_KINDS:
+        return leaf
+    plain = np.require(leaf.astype(leaf.dtype.newbyteorder("="), copy=False), requirements=("C", "W"))
+    return torch.from_numpy(plain)
+
+
+def _as_tensors(item: Any) -> Any:
+    """The item with arrays as tensors and every kind of mapping as a dictionary."""
+    return map_leaves(_as_tensor, _as_dictionaries(item))
+
+
+def _as_dictionaries(tree: Any) -> Any:
+    """The tree with every kind of mapping, such as those of tokenizers, as a dictionary."""
+    if isinstance(tree, Mapping) and not isinstance(tree, dict):
+        return {name: _as_dictionaries(part) for name, part in tree.items()}
+    if type(tree) is dict:
+        return {name: _as_dictionaries(part) for name, part in tree.items()}
+    if type(tree) in (list, tuple) and not is_column(tree):
+        return type(tree)(_as_dictionaries(part) for part in tree)
     return tree
 
 
@@ -91,7 +107,7 @@ def as_iterable(source: Any) -> Iterable[Any]:
     Raises TaskError for data that cannot be iterated twice, and for a list of tensors, which has two meanings.
     """
     arrays = Tensor | np.ndarray
-    if isinstance(source, arrays | Mapping):
+    if isinstance(source, arrays | Mapping | PackedSequence) or _is_batch_object(source):
         return [source]
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[1], arrays):
         return [source]  # one pair; two batches would each be a tuple or a dictionary
@@ -106,5 +122,11 @@ def as_iterable(source: Any) -> Iterable[Any]:
     if not isinstance(source, Iterable):
         raise TaskError(f"the data is a {type(source).__name__}, which cannot be iterated", fix=EXPECTED_BATCHES)
     if isinstance(source, Iterator):
-        raise TaskError("the data can be read only once: it is an iterator or a generator", fix=EXPECTED_BATCHES)
+        raise TaskError("the data can be read only once: it is an iterator or a generator", fix=READ_ONCE)
     return source
+
+
+def _is_batch_object(source: Any) -> bool:
+    """Whether the data are one batch in an object of its own kind, such as a graph."""
+    moves = hasattr(source, "to") and not isinstance(source, Dataset | DataLoader)
+    return (moves or is_dataclass(source)) and is_object(source) and any(True for _ in leaves(source))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, batch_tensors, to_device
-from landscape.data.items import as_batch, as_iterable
+from landscape.data.batches import Batch, batch_bytes, to_device
+from landscape.data.hashing import SampleHasher, batch_digest
+from landscape.data.items import READ_ONCE, as_batch, as_iterable
 from landscape.errors import LandscapeError, TaskError
+
+EXHAUSTED = "the data can be read only once: a second pass over it gave no batch"
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Batches:
     """Every batch of a data set, the same on each pass.
 
     `sha256` covers the samples in order, whatever the batch size; `samples` counts them, and `largest` is the size of
-    the largest batch. Iteration yields the batches with the place of their first sample.
+    the largest batch. Iteration yields the batches with the place of their first sample. With `as_items` they hold the
+    items as the data yield them; where one cannot be cut into samples, `unit` says why, and every batch is one unit.
     """
 
     source: Iterable[Any]
@@ -30,42 +33,85 @@ class Batches:
     largest: int
     kept: bool  # whether `source` is a list of Batch in memory
     whole: Batch | None = None  # all samples in one batch; the batches in `source` are views of it
+    as_items: bool = False
+    unit: str = ""
 
     def __iter__(self) -> Iterator[Batch]:
         if self.kept:
             yield from self.source
             return
-        first = 0
         with own_random_stream(0):
-            for item in self.source:
-                yield replace(batch := as_batch(item), first=first)
-                first += batch.size
+            yield from _placed_batches(self.source, as_items=self.as_items, unit=self.unit)
+
+    @property
+    def note(self) -> str:
+        """A note that samples are batches, with the reason; "" where the batches can be cut into samples."""
+        return f"each batch is one unit, which counts as one sample and is never cut: {self.unit}" if self.unit else ""
 
 
-def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int) -> Batches:
+def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int, as_items: bool = False) -> Batches:
     """Hashes and counts the data in one pass, and keeps it on the device if it fits into `budget` bytes.
 
-    Floating tensors are kept in `dtype`. Raises TaskError if there are no samples, if the data cannot be iterated
-    twice, or if a second pass begins with another batch (a loader that shuffles or augments).
+    Floating tensors are kept in `dtype`. With `as_items` a batch holds the item that the data yield, in its own form.
+    Raises TaskError if there are no samples, if the data cannot be iterated twice, or if a second pass begins with
+    another batch (a loader that shuffles or augments).
     """
     source = as_iterable(source)
-    hasher, first_digest = SampleHasher(), ""
-    kept: list[Batch] | None = []
-    size = largest = 0
-    with own_random_stream(0):
-        for item in _reraise_user_errors(source):
-            batch = replace(as_batch(item), first=hasher.samples)
-            hasher.update(batch)
-            first_digest = first_digest or batch_digest(batch)
-            largest = max(largest, batch.size)
-            size += sum(tensor.nbytes for tensor in batch_tensors(batch))
-            if kept is not None:
-                # cloned: a loader may fill one buffer again and again
-                kept = [*kept, to_device(batch.map(Tensor.clone), device, dtype)] if size <= budget else None
-    if hasher.samples == 0:
+    keeper = _Keeper(device, dtype, budget)
+    batches, first_digest = _survey(source, keeper, as_items=as_items, unit="")
+    if batches.unit:  # of one batch, and so of all
+        keeper = _Keeper(device, dtype, budget)
+        batches, first_digest = _survey(source, keeper, as_items=as_items, unit=batches.unit)
+        if batches.samples == 0:
+            raise TaskError(EXHAUSTED, fix=READ_ONCE)
+    if batches.samples == 0:
         raise TaskError("the data set is empty: it gave no batch", fix="check the data factory")
-    _require_same_first(source, first_digest)
-    return Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
+    _require_same_first(source, first_digest, as_items=as_items, unit=batches.unit)
+    return batches
+
+
+def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str) -> tuple[Batches, str]:
+    """One pass over the data, and the hash of its first batch; no samples and the reason if they turn out as units."""
+    if isinstance(source, FirstSamples):
+        source.unit = unit
+    hasher, first_digest, largest = SampleHasher(), "", 0
+    with own_random_stream(0):
+        for batch in _placed_batches(_reraise_user_errors(source), as_items=as_items, unit=unit):
+            if batch.unit and not unit:
+                return Batches(source, "", 0, 0, kept=False, unit=batch.unit), ""
+            first_digest = first_digest or batch_digest(batch)
+            hasher.update(batch)
+            keeper.add(batch)
+            largest = max(largest, batch.size)
+    kept = keeper.kept
+    found = Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
+    return replace(found, as_items=as_items, unit=unit), first_digest
+
+
+def _placed_batches(items: Iterable[Any], *, as_items: bool, unit: str) -> Iterator[Batch]:
+    """The items as batches with the places of their first samples; as units if `unit` says why."""
+    first = 0
+    for item in items:
+        batch = as_batch(item, as_item=as_items)
+        batch = replace(batch, first=first, unit=batch.unit or unit)
+        yield batch
+        first += batch.size
+
+
+class _Keeper:
+    """Keeps copies of batches on the device while they fit into `budget` bytes; afterwards `kept` is None."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, budget: int) -> None:
+        self.kept: list[Batch] | None = []
+        self._device, self._dtype, self._room = device, dtype, budget
+
+    def add(self, batch: Batch) -> None:
+        """Keeps a copy of a batch, or gives up all copies if it does not fit."""
+        self._room -= batch_bytes(batch)
+        if self._room < 0:
+            self.kept = None
+        if self.kept is not None:  # cloned: a loader may fill one buffer again and again
+            self.kept.append(to_device(batch.map(Tensor.clone), self._device, self._dtype))
 
 
 def _reraise_user_errors(source: Iterable[Any]) -> Iterator[Any]:
@@ -85,18 +131,25 @@ def _reraise_user_errors(source: Iterable[Any]) -> Iterator[Any]:
 
 
 class FirstSamples:
-    """The first `samples` samples of a source, in its own batches; after a pass `cut` says whether there are more."""
+    """The first `samples` samples of a source, in its own batches; after a pass `cut` says whether there are more.
 
-    def __init__(self, source: Any, samples: int) -> None:
+    Where batches are units, for the reason `unit`, these are the first so many batches.
+    """
+
+    def __init__(self, source: Any, samples: int, *, as_items: bool = False) -> None:
         self.source = as_iterable(source)
         self.samples = samples
+        self.as_items = as_items
+        self.unit = ""
         self.cut = False
 
     def __iter__(self) -> Iterator[Batch]:
         left = self.samples
-        for item in self.source:
-            batch = as_batch(item)
+        batches = _placed_batches(self.source, as_items=self.as_items, unit=self.unit)
+        for batch in batches:
             more = batch.size > left
+            if more and left and (following := next(batches, batch)).unit:
+                yield following  # a batch is not cut where the next one shows that batches are units
             if left > 0:
                 yield next(batch.split(left))
                 left -= batch.size
@@ -116,49 +169,13 @@ def own_random_stream(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-class SampleHasher:
-    """The sha256 of samples, tensor by tensor, which does not depend on where batches end."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self._leaves: list[tuple[str, Any]] = []
-        self._shapes: list[torch.Size] = []
-
-    def update(self, batch: Batch) -> None:
-        """Adds the samples of a batch; raises TaskError if its tensors are not of the earlier batches' dtypes."""
-        self.samples += batch.size
-        tensors = list(batch_tensors(batch))
-        kinds = [str(tensor.dtype) for tensor in tensors]
-        self._leaves = self._leaves or [(kind, hashlib.sha256(kind.encode())) for kind in kinds]
-        if [kind for kind, _ in self._leaves] != kinds:
-            raise TaskError(
-                f"batches differ in kind: {[kind for kind, _ in self._leaves]}, then {kinds}",
-                fix="every batch needs the same tensors with the same dtypes",
-            )
-        shapes = [tensor.shape[1:] for tensor in tensors]
-        if shapes != self._shapes:  # hashed only where it changes: the hash must not depend on the batch size
-            self._shapes = shapes
-            self._leaves[0][1].update(str(shapes).encode())
-        for tensor, (_, digest) in zip(tensors, self._leaves, strict=True):
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-
-    def hexdigest(self) -> str:
-        """The hash of all samples so far."""
-        return hashlib.sha256("".join(digest.hexdigest() for _, digest in self._leaves).encode()).hexdigest()
-
-
-def batch_digest(batch: Batch) -> str:
-    """The sha256 of a batch alone."""
-    hasher = SampleHasher()
-    hasher.update(batch)
-    return hasher.hexdigest()
-
-
-def _require_same_first(source: Iterable[Any], expected: str) -> None:
-    """Raises TaskError if a second pass, under other random numbers, begins with another batch."""
+def _require_same_first(source: Iterable[Any], expected: str, *, as_items: bool, unit: str) -> None:
+    """Raises TaskError if a second pass, under other random numbers, begins with another batch or with none."""
     with own_random_stream(1):
-        again = next((as_batch(item) for item in source), None)
-    if again is None or batch_digest(again) != expected:
+        again = next(_placed_batches(source, as_items=as_items, unit=unit), None)
+    if again is None:
+        raise TaskError(EXHAUSTED, fix=READ_ONCE)
+    if batch_digest(again) != expected:
         raise TaskError(
             "the data changes from pass to pass: its first batch was another one the second time",
             why="a curvature needs one fixed data set; the loader shuffles, samples or augments",

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from landscape.choices import DATA, population_name
 from landscape.data.batches import Batch
-from landscape.data.survey import batch_digest
+from landscape.data.hashing import batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks.factories import data_factory

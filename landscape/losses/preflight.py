@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.choices import Outputs
-from landscape.data.batches import Batch, leaves
+from landscape.data.batches import Batch
+from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.losses.huggingface import HF, LogitsLoss, has_logits, labels_of, own_loss, quiet_transformers

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.data.batches import leaves
+from landscape.data.trees import leaves
 from landscape.errors import TaskError, suggest
 from landscape.losses.builtin import (
     BCE,

@@ -16,7 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed
-from landscape.data.batches import Batch, map_tensors
+from landscape.data.batches import Batch
+from landscape.data.trees import map_tensors
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.preflight import shapes
 from landscape.losses.protocol import Loss

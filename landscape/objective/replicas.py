@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from landscape.data.batches import Batch, map_tensors
+from landscape.data.batches import Batch
+from landscape.data.trees import map_tensors
 from landscape.network.attention import without_fast_path
 from landscape.network.replica import replica
 from landscape.objective.model_function import reraise_user_errors

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, leaves, map_tensors
+from landscape.data.batches import Batch
+from landscape.data.trees import leaves, map_tensors
 from landscape.errors import TaskError
 from landscape.evaluation.fisher_labels import draw_labels
 from landscape.evaluation.per_sample.outcomes import require_separate_samples

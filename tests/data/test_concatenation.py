@@ -147,3 +147,10 @@ def test_other_data_are_joined_as_well(ragged: Data) -> None:
     objective = Objective(tanh_net(), ragged, "cross_entropy")
     assert objective.with_data(ragged[:2]).batches.whole is not None
     assert [batch.size for batch in objective.with_data(ragged[:2]).micro_batches()] == [20]
+
+
+def test_batches_that_are_units_stay_apart() -> None:
+    graph = ((torch.zeros(3, 2), torch.zeros(2, 5)), torch.zeros(3))
+    for data in ([graph], [graph, graph]):
+        before = kept(data)
+        assert concatenate(before, 1 << 20) is before

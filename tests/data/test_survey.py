@@ -142,3 +142,57 @@ class TestBeginning:
         loader = DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True)
         with pytest.raises(TaskError, match="changes from pass to pass"):
             surveyed(FirstSamples(loader, 6))
+
+
+class TestUnits:
+    """Where one batch cannot be cut into samples, every batch counts as one."""
+
+    GRAPHS = ((X[:6], torch.zeros(2, 14)), (X[:6], torch.zeros(6, 2)), (X[:3], torch.zeros(2, 4)))
+
+    @pytest.mark.parametrize("budget", [0, 10**9], ids=["streamed", "kept"])
+    @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (1, 1, 0)], ids=str)
+    def test_all_batches_are_units_if_one_is(self, order: tuple[int, ...], budget: int) -> None:
+        found = surveyed([self.GRAPHS[index] for index in order], budget=budget)
+        assert (found.samples, found.largest) == (3, 1)
+        assert [(batch.size, batch.first) for batch in found] == [(1, 0), (1, 1), (1, 2)]
+        assert "each batch is one unit" in found.note
+        assert "its tensors have 2 and 6 rows" in found.note
+
+    def test_samples_need_no_note(self) -> None:
+        assert surveyed([(X, Y)]).note == ""
+
+    @pytest.mark.parametrize("limit", [1, 2, 7])
+    @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (1, 1, 0)], ids=str)
+    def test_the_first_so_many_batches(self, order: tuple[int, ...], limit: int) -> None:
+        source = [self.GRAPHS[index] for index in order]
+        beginning = FirstSamples(source, limit)
+        found = survey(beginning, device=CPU, dtype=torch.float32, budget=10**9)
+        if order == (1, 1, 0) and limit < 7:  # the first batches hold samples, and no later one is looked at
+            assert found.samples == limit
+        else:
+            assert found.samples == min(limit, 3)
+            assert beginning.cut == (limit < 3)
+
+    def test_they_are_not_kept_twice(self) -> None:
+        found = surveyed([self.GRAPHS[1], self.GRAPHS[0]])
+        assert found.kept
+        assert len(list(found)) == 2
+
+
+class TestOnePass:
+    @pytest.mark.parametrize("as_items", [False, True])
+    @pytest.mark.parametrize("targets", [Y, Y[:3]], ids=["samples", "unit"])
+    def test_data_that_are_exhausted_are_told_from_data_that_change(self, targets: Tensor, as_items: bool) -> None:
+        class Once:
+            def __init__(self) -> None:
+                self.left = iter([(X, targets)])
+
+            def __iter__(self) -> Iterator[Any]:
+                return self.left
+
+        with pytest.raises(TaskError, match=r"read only once: a second pass.*no batch\n.*--freeze-data 1"):
+            survey(Once(), device=CPU, dtype=torch.float32, budget=0, as_items=as_items)
+
+    def test_a_generator_names_the_remedy(self) -> None:
+        with pytest.raises(TaskError, match=r"iterator or a generator\n.*--freeze-data 1"):
+            surveyed((X, Y) for _ in range(2))

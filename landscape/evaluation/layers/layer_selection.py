@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from landscape.data.batches import leaves
+from landscape.data.trees import leaves
 from landscape.evaluation.layers.layer_io import PROBE_SAMPLES, LayerCall, LayerCapture
 from landscape.network.linear_maps import LinearMap, input_rows, output_rows
 from landscape.objective import Objective

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from landscape.compute.vmapping import try_vmap
-from landscape.data.batches import Batch, map_tensors
+from landscape.data.batches import Batch
+from landscape.data.trees import map_tensors
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.objective import Objective
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape import seeds
-from landscape.data.batches import Batch, leaves, map_tensors
+from landscape.data.batches import Batch
+from landscape.data.trees import leaves, map_tensors
 from landscape.evaluation.per_sample.outcomes import gather_samples, sample_outcomes
 from landscape.objective import Objective
 

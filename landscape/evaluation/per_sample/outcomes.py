@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape.compute.vmapping import try_vmap
-from landscape.data.batches import Batch, map_tensors
+from landscape.data.batches import Batch
+from landscape.data.trees import map_tensors
 from landscape.errors import TaskError
 from landscape.losses.predictions import wrong_predictions
 from landscape.objective import Objective

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, leaves, to_device
+from landscape.data.batches import Batch, to_device
+from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, listing
 from landscape.network.state import attribute_changes, plain_state
 from landscape.objective.checks.check import Check, Outcome, sample_count

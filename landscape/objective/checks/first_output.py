@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.data.batches import Batch, leaves
+from landscape.data.batches import Batch
+from landscape.data.trees import leaves
 from landscape.errors import TaskError, listing
 from landscape.losses.preflight import shapes
 from landscape.network.state import attribute_changes, plain_state

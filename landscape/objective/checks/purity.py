@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute.random_state import begin_at_seed, global_states
-from landscape.data.batches import leaves
+from landscape.data.trees import leaves
 from landscape.errors import TaskError, listing
 from landscape.network.scope import Resident, Scope
 from landscape.network.state import Attribute, attribute_changes, plain_state, reset_attributes
