@@ -102,6 +102,36 @@ def test_kinks_are_no_fault(seed: int, dtype: str) -> None:
     assert errors.product.value < 1e-5
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_kinks_that_lie_as_close_as_those_of_large_nets_are_no_fault(seed: int) -> None:
+    """A wave of ups and downs, 1e-7 apart: many a step of 1e-9 crosses one."""
+
+    def wave(z: Tensor) -> Tensor:
+        return z + 1e-7 * (torch.remainder(z / 1e-7, 2) - 1).abs()
+
+    torch.manual_seed(seed)
+    errors = errors_of(Objective(Net(lambda net, z: wave(z)), BATCHES, "cross_entropy", dtype="float64"))
+    assert errors.product is not None
+    assert errors.product.value < errors.product.limit
+    assert errors.gradient.value < errors.gradient.limit
+
+
+def test_a_fault_is_found_where_the_slope_is_steep_and_the_curvature_weak() -> None:
+    """At the finest step rounding would explain a gap as large as the whole curvature."""
+
+    class Steep(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = 1e3 * self.a(x) @ torch.ones(4, 3, dtype=x.dtype) + super().forward(x)
+            return out
+
+    def mean(output: Tensor, target: Tensor) -> Tensor:
+        return output.square().sum(dim=1).sqrt()
+
+    errors = errors_of(Objective(Steep(by(SavedDerivative)), BATCHES, mean, dtype="float64"))
+    assert errors.product is not None
+    assert errors.product.value > errors.product.limit
+
+
 class PartlyFloat32(Net):
     """A net that normalizes in float32, whatever it is given."""
 
