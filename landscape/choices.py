@@ -20,6 +20,7 @@ DATA = "data"
 FORMER_POPULATIONS = {"memorised": MEMORIZED}
 OperatorName = Literal["hessian", "ggn", "fisher", "empirical-fisher", "preconditioned", "pyhessian"]
 Outputs = Literal["logits", "probabilities", "log-probabilities"]
+Mode = Literal["eval", "train"]
 BatchNormMode = Literal["fixed", "interpolate", "recompute"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from landscape.choices import Outputs
+from landscape.choices import Mode, Outputs
 from landscape.compute.strategy import CudaGraphs, Hvp
 from landscape.fields import Options, option
 
@@ -43,6 +43,27 @@ class Conditions(Options):
         None,
         kind="reference",
         help="Loss: cross_entropy, mse, bce, hf (a Hugging Face model's own), or pkg.mod:function(output, target).",
+    )
+    objective: str | None = option(
+        None,
+        kind="reference",
+        help="In the place of --loss: FILE.py:function(model, batch) that returns losses (N,), (sum, count), or a "
+        "dictionary of such terms, which are added up.",
+    )
+    term: str | None = option(None, title="term {}", help="The one term of --objective that is measured, by its name.")
+    weight_decay: float = option(
+        0.0,
+        help="Add X/2 times the sum of squares of the parameters to the loss: every eigenvalue rises by X.",
+        min=0,
+        title=lambda stored: f"weight decay {stored['weight_decay']:g}" if stored.get("weight_decay") else "",
+    )
+    decay_params: tuple[str, ...] = option(
+        (), help="Glob over the parameters that --weight-decay takes, e.g. '*.weight'; default all. Repeatable."
+    )
+    mode: Mode = option(
+        "eval",
+        help="Mode of the model: eval, or train (batch statistics, and dropout with one mask for each batch).",
+        title=lambda stored: "train mode" if stored.get("mode") == "train" else "",
     )
     outputs: Outputs | None = option(
         None,

@@ -67,12 +67,17 @@ def load(
         source=ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
         populations=task.populations,
         outputs=conditions.outputs,
+        objective=task.objective,
+        term=conditions.term,
+        weight_decay=conditions.weight_decay,
+        decay_params=conditions.decay_params,
+        mode=conditions.mode,
     )
 
 
 def _require_names(named: Mapping[str, Any]) -> None:
     """Raises UsageError if the model, the data or the loss is an object instead of a name."""
-    objects = [kind for kind in ("model", "data", "loss") if not isinstance(named.get(kind), str | None)]
+    objects = [kind for kind in ("model", "data", "loss", "objective") if not isinstance(named.get(kind), str | None)]
     if objects:
         raise UsageError(
             f"load() takes the {', '.join(objects)} by name",

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from landscape.analyses.base import Analysis, MeasurementModule, Result, Trouble
-from landscape.fields import option, scalar
+from landscape.fields import array, option, scalar
 
 SIGMA_RANGE = (1e-6, 1e2)  # standard deviations of the noise among which the PAC-Bayes sigmas are searched
 END_OF_RANGE = 0.99  # of the largest sigma: beyond it the search has ended at the end of its range
@@ -18,14 +20,26 @@ class MeasuresResult(Result):
     """Measures by name; those that a loss or a model does not have are absent."""
 
     follows_loss: ClassVar[bool] = False
+    tables: ClassVar[tuple[str, ...]] = ("term",)
+    across: ClassVar[tuple[str, ...]] = ("other",)
 
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient g of the mean loss.")
+    term: np.ndarray | None = array("term", words=True, help="Name of the term of the objective.", optional=True)
+    term_loss: np.ndarray | None = array("term", help="Mean loss of the term.", optional=True)
+    term_gradient_norm: np.ndarray | None = array("term", help="Norm of the gradient of the term.", optional=True)
+    term_share: np.ndarray | None = array(
+        "term", help="Part of the term's gradient along g, relative to ||g||: the shares add to 1.", optional=True
+    )
+    other: np.ndarray | None = array("other", words=True, help="Name of the term beside it.", optional=True)
+    cosine: np.ndarray | None = array("other", "term", help="Cosine between the gradients of two terms.", optional=True)
     noise_trace: float | None = scalar("Trace of the covariance of the samples' gradients.", optional=True)
     noise_scale: float | None = scalar(
         "noise_trace / ||g||^2: the batch size at which noise and gradient are as large.", optional=True
     )
-    fisher_rao: float = scalar("Fisher-Rao norm: root of the mean over samples of (w . gradient)^2.")
+    fisher_rao: float | None = scalar(
+        "Fisher-Rao norm: root of the mean over samples of (w . gradient)^2.", optional=True
+    )
     relative_flatness: float | None = scalar(
         "Sum of <w_s, w_s'> tr H_ss' over rows of the layer's weight.", optional=True
     )
@@ -49,7 +63,7 @@ class MeasuresResult(Result):
 
     def inconclusive(self) -> Trouble | None:
         """That gradients are not finite, or that the interval of the relative flatness is wider than asked for."""
-        if not math.isfinite(self.fisher_rao):
+        if self.fisher_rao is not None and not math.isfinite(self.fisher_rao):
             why = f"the samples' gradients are not finite: fisher_rao is {self.fisher_rao}"
             return Trouble(why, "--dtype float64", "not finite")
         value, half = self.relative_flatness, self.half_width
@@ -82,7 +96,9 @@ class Measures(Analysis):
     """Four measures from the literature, each one formula.
 
     Gradient noise scale (McCandlish et al. 2018, equation 2.9), Fisher-Rao norm (Liang et al. 2019, definition 3),
-    relative flatness (Petzka et al. 2021, definition 3) and PAC-Bayes sigma (Jiang et al. 2020, appendix C).
+    relative flatness (Petzka et al. 2021, definition 3) and PAC-Bayes sigma (Jiang et al. 2020, appendix C). For an
+    objective of named terms also the gradient of each term and the cosines between them: below 0 two terms conflict (Yu
+    et al. 2020, definition 1).
 
     >>> import landscape
     >>> result = landscape.run(landscape.Measures(draws=0, rtol=0.2), landscape.load("digits-mlp.pt", limit=100))
@@ -91,7 +107,7 @@ class Measures(Analysis):
     """
 
     name: ClassVar[str] = "measures"
-    summary: ClassVar[str] = "Gradient noise scale, Fisher-Rao norm, relative flatness and PAC-Bayes sigma."
+    summary: ClassVar[str] = "Gradient noise scale, Fisher-Rao norm, relative flatness, PAC-Bayes sigma, and terms."
     result: ClassVar[type[Result]] = MeasuresResult
     has_figure: ClassVar[bool] = False
 

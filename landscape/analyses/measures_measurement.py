@@ -1,11 +1,11 @@
-"""Measures the scalars of `measures` in three phases: samples' gradients, relative flatness, PAC-Bayes sigmas."""
+"""Measures what `measures` holds: gradients of samples and of terms, relative flatness, PAC-Bayes sigmas."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from landscape.analyses.measures_pac_bayes import BISECTIONS, pac_bayes_sigmas
 from landscape.analyses.measures_relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
 from landscape.evaluation.per_sample.gradients import gradient_moments
+from landscape.evaluation.per_sample.outcomes import has_separate_losses
+from landscape.evaluation.terms import measure_terms, term_names
 from landscape.objective.micro_batch import seconds_per_gradient
 
 if TYPE_CHECKING:
@@ -25,18 +27,25 @@ EXPECTED_FLATNESS_PRODUCTS = 100
 SAMPLES_COST = 3.0  # of the gradients of all samples, in gradients of the mean
 PRODUCT_COST = 2.5  # of a Hessian-vector product, in gradients
 LOSS_COST = 0.4  # of a loss, in gradients
+NO_SAMPLES = "the objective has no loss for each sample: noise and Fisher-Rao norm are left out"
 
 
 def measure(
     analysis: Measures, objective: Objective, resume: State | None
 ) -> Generator[Progress, None, MeasuresResult]:
-    """Yields after the samples' gradients, then after each product, then after each bisection step of the sigmas.
+    """Yields after the gradients, then after each product, then after each bisection step of the sigmas.
 
     Returns the measures that exist for this loss; the others are None.
     """
     reference, group = objective.reference, flatness_matrix(analysis, objective)
     phases = Phases(resume)
-    noise_trace, fisher_rao = yield from phases.run("gradients", partial(_gradient_measures, objective))
+    separate = has_separate_losses(objective)
+    noise_trace, fisher_rao = math.nan, math.nan
+    if separate:
+        noise_trace, fisher_rao = yield from phases.run("gradients", partial(_gradient_measures, objective))
+    terms: dict[str, Any] = {}
+    if term_names(objective):
+        terms = yield from phases.run("terms", partial(_measure_terms, objective))
     flatness = FlatnessEstimate()
     if group is not None:
         steps = partial(estimate_relative_flatness, analysis, objective, group)
@@ -51,7 +60,8 @@ def measure(
         gradient_norm=reference.gradient_norm,
         noise_trace=noise_trace if has_noise else None,
         noise_scale=noise_trace / reference.gradient_norm**2 if has_noise and reference.gradient_norm else None,
-        fisher_rao=fisher_rao,
+        fisher_rao=fisher_rao if separate else None,
+        **terms,
         relative_flatness=flatness.value,
         relative_flatness_se=flatness.error,
         half_width=flatness.half_width,
@@ -64,7 +74,7 @@ def measure(
         products=flatness.products,
         parameters=objective.space.size,
         samples=objective.batches.samples,
-        notes=flatness.notes,
+        notes=flatness.notes if separate else (*flatness.notes, NO_SAMPLES),
     )
 
 
@@ -93,6 +103,15 @@ def _gradient_measures(objective: Objective, saved: State) -> Generator[Progress
     gradient = objective.reference.gradient_norm
     covariance = (mean_square - gradient**2) * samples / (samples - 1) if samples > 1 else float("nan")
     return float(covariance), float(along**0.5)
+
+
+def _measure_terms(objective: Objective, saved: State) -> Generator[Progress, None, dict[str, np.ndarray]]:
+    """The mean losses, gradient norms and shares of the terms, and the cosines between their gradients."""
+    names = term_names(objective)
+    arrays = {name: np.array(value) for name, value in saved.items()} or measure_terms(objective, names)
+    if not saved:
+        yield Progress(1, 1, "the terms' gradients", lambda: arrays)
+    return {"term": np.array(names), "other": np.array(names), **arrays}
 
 
 def _none_if_nan(numbers: dict[str, float], name: str) -> float | None:

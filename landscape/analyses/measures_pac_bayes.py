@@ -64,6 +64,8 @@ def pac_bayes_sigmas(
 
 def mean_error(objective: Objective, theta: Tensor) -> float:
     """The share of wrong predictions at theta `(P,)`; NaN for a loss without classes."""
+    if not objective.loss.structure.has_classes:
+        return float("nan")
 
     def kernel(batch: Batch) -> Tensor:
         """The wrong and the counted predictions of one batch."""

@@ -30,9 +30,9 @@ def save(
 
     `data` is a registered data set's name, or a batch to embed, `(inputs, targets)` or a dictionary of the two; `loss`
     is a loss's name. `spec` holds further entries of `landscape.checkpoints.Spec`: `model`, `model_args`, `data_args`,
-    `populations`, `about`. `extras` are tensors to store beside the weights. Without `spec["model"]` the reader must
-    name the model: `landscape eig ckpt.pt --model pkg.mod:factory`. Raises UsageError for unknown names, and for data
-    that cannot be embedded.
+    `objective`, `populations`, `about`. `extras` are tensors to store beside the weights. Without `spec["model"]` the
+    reader must name the model: `landscape eig ckpt.pt --model pkg.mod:factory`. Raises UsageError for unknown names,
+    and for data that cannot be embedded.
 
     >>> import landscape
     >>> from tempfile import TemporaryDirectory
@@ -76,7 +76,12 @@ def _make_spec(entries: dict[str, Any]) -> Spec:
         spec = Spec(**entries)
     except TypeError as error:
         raise UsageError(f"spec: {error}", fix=f"entries: {', '.join(Spec.__dataclass_fields__)}") from None
-    named = (("model", spec.model, "models"), ("data set", spec.data, "data"), ("loss", spec.loss, "losses"))
+    named = (
+        ("model", spec.model, "models"),
+        ("data set", spec.data, "data"),
+        ("loss", spec.loss, "losses"),
+        ("objective", spec.objective, "objectives"),
+    )
     for kind, name, group in named:
         known = [*registry.registry_entries(group), *([HF] if kind == "loss" else [])]
         if name is not None and (not isinstance(name, str) or (name not in known and ":" not in name)):

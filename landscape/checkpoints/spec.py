@@ -18,7 +18,7 @@ AGAIN = "write the checkpoint again with landscape.save, or name --model and --d
 
 @dataclass(frozen=True)
 class Spec:
-    """Names, with arguments, of the model, the data and the loss that the weights were made for.
+    """Names, with arguments, of the model, the data, and the loss or the objective that the weights were made for.
 
     Names are looked up among registered ones; a spec causes no import but from modules that the user trusts.
     `populations` names further data sets (`{"held-out": {"data": "grammar", "data_args": {...}}}`), `about` holds
@@ -30,11 +30,13 @@ class Spec:
     data: str | None = None
     data_args: dict[str, Any] = field(default_factory=dict)
     loss: str | None = None
+    objective: str | None = None
     populations: dict[str, dict[str, Any]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
+        entries = {key: value for key, value in asdict(self).items() if key != "objective" or value}
+        return json.dumps({"schema": SCHEMA, **entries}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Spec:
@@ -58,9 +60,10 @@ class Spec:
         return cls(**entries)._check(where)
 
     def _check(self, where: str) -> Spec:
-        words = all(value is None or isinstance(value, str) for value in (self.model, self.data, self.loss))
+        names = (self.model, self.data, self.loss, self.objective)
+        words = all(value is None or isinstance(value, str) for value in names)
         tables = all(isinstance(t, dict) for t in (self.model_args, self.data_args, self.populations, self.about))
-        named = [value for value in (self.model, self.data, self.loss) if isinstance(value, str)]
+        named = [value for value in names if isinstance(value, str)]
         if not (words and tables and all(value == safe_excerpt(value) for value in named)):
             raise CheckpointError(f"{where}: its description has entries of the wrong type", fix=AGAIN)
         return self

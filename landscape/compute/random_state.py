@@ -24,15 +24,20 @@ def global_states() -> dict[str, Any]:
     return states
 
 
+def seed_all(seed: int) -> None:
+    """Begins all global generators at `seed`; for blocks of `begin_at_seed`, which restores their states."""
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))
+    torch.manual_seed(seed)
+
+
 @contextmanager
 def begin_at_seed(seed: int) -> Iterator[None]:
     """Within the block all global generators begin at `seed`; afterwards they have their own states again."""
     python, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     cuda = torch.cuda.get_rng_state_all() if used else []
-    random.seed(seed)
-    np.random.seed(seed % (1 << 32))
-    torch.manual_seed(seed)
+    seed_all(seed)
     try:
         yield
     finally:

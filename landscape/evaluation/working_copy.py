@@ -99,7 +99,8 @@ class WorkingCopy:
         if self.replica is None:
             return self.objective.output_and_total(self.vector, batch)
         output = self.replica.output(batch)
-        return output, self.objective.loss_total(output, batch)
+        total = self.objective.loss_total(output, batch)
+        return output, total + self.objective.decay_total(self.vector, batch) if self.objective.decay else total
 
 
 def _as_channels_last(view: Tensor) -> Tensor:

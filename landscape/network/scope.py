@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from landscape.choices import Mode
+
 T = TypeVar("T")
 MODEL, CRITERION = "model", "criterion"  # names of the parts of a scope
 
@@ -38,9 +40,11 @@ class Resident:
     own checkpointing) then run with the tensors of their forward pass. Raises what copying the modules raises.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, mode: Mode = "eval") -> None:
         tensors = [*scope.parameters(), *scope.buffers()]
         self.scope: Scope = copy.deepcopy(scope, {id(tensor): tensor for tensor in tensors}).eval()
+        if mode == "train":
+            self.scope.train()
         names = {id(t): n for n, t in [*scope.named_parameters(), *scope.named_buffers()]}
         self._slots: list[tuple[dict[str, Any], str, str]] = [
             (held, key, names[id(tensor)])

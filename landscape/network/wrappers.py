@@ -1,4 +1,4 @@
-"""The user's module: without its wrappers, in eval mode for a forward pass, and its trainable parameters."""
+"""The user's module: without its wrappers, in one mode for a forward pass, and its trainable parameters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from landscape.choices import Mode
 from landscape.compute.patching import SharedPatch
 from landscape.errors import TaskError, listing
 
-_PATCHES: WeakKeyDictionary[nn.Module, SharedPatch] = WeakKeyDictionary()  # of the modules that are measured
+# of the modules that are measured, in eval and in train mode
+_PATCHES: dict[Mode, WeakKeyDictionary[nn.Module, SharedPatch]] = {
+    "eval": WeakKeyDictionary(),
+    "train": WeakKeyDictionary(),
+}
 _LOCK = threading.Lock()
 
 
@@ -31,31 +36,36 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def eval_mode(model: nn.Module) -> AbstractContextManager[None]:
-    """Eval mode within the block, with dense gradients of embeddings; afterwards every submodule is as it was.
+def hold_mode(model: nn.Module, mode: Mode) -> AbstractContextManager[None]:
+    """Eval or train mode within the block, with dense gradients of embeddings; then every submodule is as it was.
+
+    Train mode is what the module's own `train()` makes it: some keep parts of themselves in eval mode.
 
     The mode is the user's module's own: a training step in another thread would see it.
     """
     with _LOCK:
-        if (patch := _PATCHES.get(model)) is None:
-            patch = _PATCHES[model] = SharedPatch(partial(_switch_to_eval, ref(model)))
+        if (patch := _PATCHES[mode].get(model)) is None:
+            patch = _PATCHES[mode][model] = SharedPatch(partial(_switch_mode, ref(model), mode))
     return patch.in_force()
 
 
-def _switch_to_eval(model: ref[nn.Module]) -> Callable[[], None]:
+def _switch_mode(model: ref[nn.Module], mode: Mode) -> Callable[[], None]:
     module = model()
     parts = [] if module is None else list(module.modules())
-    training = [part for part in parts if part.training]
+    before = [(part, part.training) for part in parts]
     sparse = [part for part in parts if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse]
-    for part in training:
-        part.training = False
+    if mode == "train" and module is not None:
+        module.train()
+    else:
+        for part in parts:
+            part.training = False
     for table in sparse:
         table.sparse = False  # theta is one dense vector, and so is its gradient
 
     def restore() -> None:
-        """Training mode, and sparse gradients, for the modules that had them."""
-        for part in training:
-            part.training = True
+        """The modes, and sparse gradients, that the modules had."""
+        for part, training in before:
+            part.training = training
         for table in sparse:
             table.sparse = True
 

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from landscape.choices import Mode
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.precision import default_float64
-from landscape.compute.random_state import begin_at_seed
+from landscape.compute.random_state import begin_at_seed, seed_all
 from landscape.data.batches import Batch
 from landscape.data.trees import map_tensors
 from landscape.errors import LandscapeError, TaskError
 from landscape.losses.preflight import shapes
 from landscape.losses.protocol import Loss
+from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.network.attention import without_fast_path
 from landscape.network.graph_leaves import backward
 from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
@@ -28,7 +30,8 @@ from landscape.network.recomputation import without_recomputation
 from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import UnfusedWeightNorm
-from landscape.network.wrappers import eval_mode
+from landscape.network.wrappers import hold_mode
+from landscape.objective.weight_decay import WeightDecay
 
 T = TypeVar("T")
 Theta = Tensor | Mapping[str, Tensor]  # the parameters as one vector `(P,)`, or by name
@@ -48,6 +51,9 @@ class ModelFunction:
     - `loss_uses_parameters`: the loss depends on theta not only through the output (penalties, losses with parameters).
     - `written`: the buffers that a forward pass changes; each pass gets copies of them.
     - `draws_numbers`: a forward pass draws from a global random generator; each pass begins at the same seed.
+    - `mode`: the mode of the module during a pass. In train mode random numbers begin at the place of each batch's
+      first sample, so that every pass draws the same masks of dropout.
+    - `user_pass`: a function of the module and a batch's inputs in the place of the module's forward pass.
     - `resident`: a copy of the module that keeps theta after the forward pass, since parts of it run again in the
       backward pass. Gradients are then gathered as `Tensor.backward` does, and graphs serve only once.
     """
@@ -63,6 +69,8 @@ class ModelFunction:
     loss_uses_parameters: bool = False
     written: frozenset[str] = frozenset()
     draws_numbers: bool = False
+    mode: Mode = "eval"
+    user_pass: Callable[[nn.Module, Any], Any] | None = None
     resident: Resident | None = None
 
     @cached_property
@@ -74,7 +82,7 @@ class ModelFunction:
     def is_plain(self) -> bool:
         """Whether a copy of the module that holds theta computes the outputs, and the loss follows from these alone."""
         special = self.captured, self.loss_uses_parameters, self.written, self.draws_numbers, self.resident
-        return not any(special)
+        return not any(special) and self.user_pass is None and self.mode == "eval"
 
     def output(self, theta: Theta, batch: Batch) -> Any:
         """Everything that the module returns for a batch, differentiable in theta as often as needed."""
@@ -93,8 +101,14 @@ class ModelFunction:
 
     def call(self, batch: Batch) -> Any:
         """The module's output with the tensors that it holds now; for the work given to `forward`."""
+        if self.mode == "train":
+            seed_all(batch.first)
+        scope = self.scope if self.resident is None else self.resident.scope
+        if self.user_pass is not None:
+            own = scope.criterion if self.user_pass is self.criterion else self.user_pass
+            return own(scope.model, batch.inputs)
         args, kwargs = batch.arguments
-        return (self.module if self.resident is None else self.resident.scope.model)(*args, **kwargs)
+        return scope.model(*args, **kwargs)
 
     def state(self, theta: Theta) -> dict[str, Tensor]:
         """Theta and the fixed tensors by name, with copies of the buffers that a forward pass changes."""
@@ -121,6 +135,12 @@ class ModelFunction:
             return f"{CRITERION}.{name.removeprefix(self.prefix)}"
         return f"{MODEL}.{name}"
 
+    def modes(self) -> Iterator[AbstractContextManager[None]]:
+        """The blocks in which the module, and the criterion, are in the mode of the measurement."""
+        yield hold_mode(self.module, self.mode)
+        if self.criterion is not None:
+            yield hold_mode(self.criterion, self.mode)
+
     def _with_gradients(self, theta: Theta) -> Theta:
         if isinstance(theta, Tensor):
             return theta.detach().requires_grad_()
@@ -140,9 +160,7 @@ class ModelFunction:
 
     def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
         """The blocks in which a pass runs."""
-        yield eval_mode(self.module)
-        if self.criterion is not None:
-            yield eval_mode(self.criterion)
+        yield from self.modes()
         yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
         yield without_fast_path()
         yield without_recomputation()
@@ -150,18 +168,22 @@ class ModelFunction:
             yield default_float64()
         if self.weight_norm:
             yield UnfusedWeightNorm()
-        if self.draws_numbers:
+        if self.draws_numbers or self.mode == "train":
             yield begin_at_seed(FORWARD_SEED)
         if self.captured:
             yield Substitution({key: named[name] for key, name in self.captured.items()})
 
 
 class BatchLoss:
-    """The summed loss of one batch as a function of theta `(P,)`: a model's output, and a loss of it."""
+    """The summed loss of one batch as a function of theta `(P,)`: a model's output, and a loss of it.
 
-    def __init__(self, function: ModelFunction, loss: Loss) -> None:
+    With weight decay each of the terms that the loss counts has the penalty added to it.
+    """
+
+    def __init__(self, function: ModelFunction, loss: Loss, decay: WeightDecay | None = None) -> None:
         self.function = function
         self.loss = loss
+        self.decay = decay
 
     @property
     def model(self) -> nn.Module:
@@ -182,14 +204,24 @@ class BatchLoss:
         return self.loss.structure.scored_output(output)
 
     def batch_output(self, theta: Theta, batch: Batch) -> Any:
-        """The part of the model's output on one batch that the loss takes, differentiable in theta."""
+        """The part of the model's output on one batch that the loss takes, differentiable in theta.
+
+        Raises TaskError for an objective of terms, which has no outputs.
+        """
+        self.require_outputs()
+        return self.losses_or_output(theta, batch)
+
+    def losses_or_output(self, theta: Theta, batch: Batch) -> Any:
+        """The same; the losses themselves for an objective of terms."""
         return reraise_user_errors(batch, lambda: self.scored_output(self.model_output(theta, batch)))
 
     def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
         """The summed loss of an output, shape (), with the batch's targets or with `targets` in their place.
 
-        Raises TaskError for a loss that depends on the parameters not only through the output.
+        Raises TaskError for a loss that depends on the parameters not only through the output, and for an objective of
+        terms. Weight decay is not part of it.
         """
+        self.require_outputs()
         if self.function.loss_uses_parameters:
             raise TaskError(
                 f"loss {self.loss.name} depends on the parameters themselves, not on the model's output alone",
@@ -212,9 +244,34 @@ class BatchLoss:
         def work() -> tuple[Any, Tensor]:
             """The loss of the model's output, computed where the model holds theta."""
             output = self.scored_output(self.function.call(batch))
-            return output, self.loss.total(output, copy_targets(batch.targets))
+            total = self.total_of(output, batch)
+            return output, total + self.decay_total(theta, batch) if self.decay else total
 
         return reraise_user_errors(batch, lambda: self.function.forward(theta, work))
+
+    def total_of(self, output: Any, batch: Batch) -> Tensor:
+        """The summed loss of an output, or of an objective's losses, without weight decay, shape ()."""
+        if isinstance(self.loss, TermsLoss):
+            return self.loss.batch_total(output, batch.size)
+        return self.loss.total(output, copy_targets(batch.targets))
+
+    def batch_count(self, batch: Batch) -> float:
+        """How many terms the loss adds up over a batch; those of an objective are scaled to count samples."""
+        return float(batch.size) if isinstance(self.loss, TermsLoss) else self.loss.count(batch.targets)
+
+    def decay_total(self, theta: Theta, batch: Batch) -> Tensor | float:
+        """The penalty of weight decay, once for each term that the loss adds up over the batch."""
+        return self.batch_count(batch) * self.decay.penalty(theta) if self.decay else 0.0
+
+    def require_outputs(self) -> None:
+        """Raises TaskError for an objective of terms: a measurement needs the outputs that the losses are of."""
+        if isinstance(self.loss, TermsLoss):
+            subject = describe_objective(self.loss.name)
+            raise TaskError(
+                f"{subject} returns losses, and this measurement needs the outputs that they are of",
+                fix="--operator hessian (or empirical-fisher), or give the function the attributes outputs(model, "
+                "batch), targets(batch) and loss, and leave --term out",
+            )
 
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.choices import Outputs
+from landscape.choices import Mode, Outputs
 from landscape.compute.devices import as_device
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings, StrategyCache
@@ -23,11 +23,14 @@ from landscape.data.batches import Batch
 from landscape.data.prefetch import prefetch
 from landscape.errors import NumericalError, UsageError
 from landscape.losses.protocol import Loss
+from landscape.losses.terms import TermsLoss
 from landscape.objective import preparation, replicas, views
 from landscape.objective.checks.finding import Finding
 from landscape.objective.micro_batch import run_on_fitting_parts
 from landscape.objective.model_function import BatchLoss
+from landscape.objective.objective_function import objective_function
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
+from landscape.objective.weight_decay import WeightDecay
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -73,8 +76,6 @@ class Objective(BatchLoss):
     2.5
     """
 
-    mode = "eval"
-
     def __init__(
         self,
         model: nn.Module,
@@ -91,7 +92,13 @@ class Objective(BatchLoss):
         populations: Mapping[str, Any] = MappingProxyType({}),
         settings: ProductSettings | None = None,
         outputs: Outputs | None = None,
+        objective: Callable[[nn.Module, Any], Any] | None = None,
+        term: str | None = None,
+        weight_decay: float = 0.0,
+        decay_params: tuple[str, ...] = (),
+        mode: Mode = "eval",
     ) -> None:
+        self.objective_function = objective_function(objective, term, loss, outputs)
         self.device = as_device(device)
         self.settings = settings or ProductSettings()
         _require_possible(self.settings, self.device)
@@ -100,7 +107,10 @@ class Objective(BatchLoss):
         self.source = source or ObjectiveSource()
         self.populations = populations
         self._preconditioner_source = preconditioner
-        weights = preparation.prepare_weights(model, params, self.device, self.dtype, loss)
+        self.mode: Mode = mode
+        given = loss if objective is None else objective
+        weights = preparation.prepare_weights(model, params, self.device, self.dtype, given, mode)
+        decay = WeightDecay.on(weights.function.space, weight_decay, decay_params)
         prepared = preparation.prepare(
             weights,
             batches,
@@ -111,8 +121,9 @@ class Objective(BatchLoss):
             limit=limit,
             tf32=self.settings.tf32,
             outputs=outputs,
+            objective=self.objective_function,
         )
-        super().__init__(prepared.function, prepared.loss)
+        super().__init__(prepared.function, prepared.loss, decay)
         self.theta: Tensor = weights.theta
         self.weights_sha256 = weights.sha256
         self.batches = prepared.batches
@@ -254,6 +265,12 @@ class Objective(BatchLoss):
         """The same model on the same data with another loss of its output."""
         return self.variant(loss=loss)
 
+    def with_term(self, term: str) -> Objective:
+        """The same objective with one of its terms alone; raises UsageError for a name that is none of theirs."""
+        if not isinstance(self.loss, TermsLoss):
+            raise UsageError(f"loss {self.loss.name} has no terms", fix="--objective FILE.py:function with named terms")
+        return self.variant(loss=self.loss.only(term))
+
     def variant(self, **changes: Any) -> Objective:
         """A copy with other attributes, without the cached reference value of this objective."""
         other = copy.copy(self)
@@ -276,12 +293,18 @@ class Objective(BatchLoss):
         return {
             "weights": self.weights_sha256,
             "data": self.batches.sha256,
-            "loss": self.loss.name,
+            "loss": self.loss_name,
             "mode": self.mode,
             "dtype": str(self.dtype).removeprefix("torch.") + (", tf32" if self.tf32 else ""),
             **({"batches": self._batch_sizes_digest()} if self.as_given else {}),
             "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
         }
+
+    @property
+    def loss_name(self) -> str:
+        """The loss with the term that is measured and the weight decay."""
+        term = f", term {self.loss.term}" if isinstance(self.loss, TermsLoss) and self.loss.term else ""
+        return self.loss.name + term + (f", weight decay {self.decay.describe()}" if self.decay else "")
 
     def _batch_sizes_digest(self) -> str:
         """The sizes of the batches, which decide a loss that depends on them, as a short hash."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from landscape.choices import Outputs
+from landscape.choices import Mode, Outputs
 from landscape.compute.budget import room
 from landscape.compute.precision import full_precision
 from landscape.data.batches import Batch, to_device
@@ -30,10 +30,9 @@ from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
+from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.views import count_terms
 from landscape.objective.weights_digest import sha256_of
-
-TRIAL_SAMPLES = 8  # on which model and loss are tried: enough to see batch effects, few enough for any memory
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,17 @@ class Prepared:
 
 
 def prepare_weights(
-    model: nn.Module, params: tuple[str, ...], device: torch.device, dtype: torch.dtype, loss: Any = None
+    model: nn.Module,
+    params: tuple[str, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    loss: Any = None,
+    mode: Mode = "eval",
 ) -> Weights:
     """Copies of the model's parameters and buffers on the device, those selected by `params` as one vector.
 
-    A loss that is a module with parameters of its own adds them, under names that begin with `loss.`. Raises TaskError
-    for a model without parameters that can be measured, NumericalError for NaN or infinity in them.
+    A loss, or an objective, that is a module with parameters of its own adds them, under names that begin with `loss.`.
+    Raises TaskError for a model without parameters that can be measured, NumericalError for NaN or infinity in them.
     """
     module = unwrap(model)
     criterion, prefix = criterion_of(loss, module)
@@ -88,7 +92,7 @@ def prepare_weights(
     masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
-    function = ModelFunction(module, space, fixed, criterion, prefix, weight_norm=uses_weight_norm(module))
+    function = ModelFunction(module, space, fixed, criterion, prefix, uses_weight_norm(module), mode=mode)
     return Weights(function, space.flatten(tensors), sha256_of(tensors), tuple(_narrow_weights(named, dtype)))
 
 
@@ -103,22 +107,28 @@ def prepare(
     limit: int | None,
     tf32: bool,
     outputs: Outputs | None = None,
+    objective: ObjectiveFunction | None = None,
 ) -> Prepared:
     """Surveys the data, chooses the loss, checks what measurements assume, and plans the micro-batch.
 
-    `data`, `loss`, `limit`, `micro_batch` and `outputs` are as in `Objective`. Raises TaskError for data, a model or a
+    `data`, `loss`, `limit`, `micro_batch` and `outputs` are as in `Objective`; `objective` takes the place of model and
+    loss. Raises TaskError for data, a model or a
     loss that cannot be measured.
     """
-    budget = room("data", device)
-    beginning = None if limit is None else FirstSamples(data, limit)
-    batches = survey(beginning or data, device=device, dtype=dtype, budget=budget)
+    budget, function = room("data", device), weights.function
+    as_items = objective is not None and not objective.has_outputs
+    if objective is not None:
+        function = replace(function, user_pass=objective.user_pass)
+        data, loss = objective.data_of(data), objective.loss
+    beginning = None if limit is None else FirstSamples(data, limit, as_items=as_items)
+    batches = survey(beginning or data, device=device, dtype=dtype, budget=budget, as_items=as_items)
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
     joined = concatenate(batches, budget)
     with full_precision(tf32):
         few = next(first.split(sample_count(weights.theta.numel())))
-        model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(weights.function, weights.theta, few))
+        model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(function, weights.theta, few))
         function = model_trial.function
-        chosen, loss_note = _try_loss(function, weights.theta, loss, first.map(Tensor.clone), outputs)
+        chosen, loss_note = _try_loss(function, weights.theta, loss, first, batches, outputs, objective)
         each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
         size = micro_batch or plan_micro_batch(joined, each, device)
         trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
@@ -132,6 +142,7 @@ def prepare(
     notes = [
         *weights.notes,
         loss_note,
+        batches.note,
         _padding_note(chosen, weights.function.module, batches),
         _limit_note(limit) if beginning and beginning.cut else "",
         *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
@@ -141,7 +152,7 @@ def prepare(
         function=trial.function,
         loss=chosen,
         batches=measured,
-        count=count_terms(chosen.count, measured),
+        count=count_terms(BatchLoss(trial.function, chosen), measured),
         joinable=trial.joinable,
         as_given=trial.as_given,
         activation_bytes=each,
@@ -195,9 +206,27 @@ def criterion_tensors(criterion: nn.Module | None, module: nn.Module, prefix: st
 
 
 def _try_loss(
-    function: ModelFunction, theta: Tensor, loss: Any, first: Batch, outputs: Outputs | None
+    function: ModelFunction,
+    theta: Tensor,
+    loss: Any,
+    first: Batch,
+    batches: Batches,
+    outputs: Outputs | None,
+    objective: ObjectiveFunction | None,
 ) -> tuple[Loss, str]:
     """The loss to measure with, tried on the first samples, and a note if it was inferred."""
+    if objective is not None and not objective.has_outputs:
+        return try_terms(objective, function, theta, batches, first.map(Tensor.clone)), ""
+    chosen, note = _try_loss_of_outputs(function, theta, loss, first.map(Tensor.clone), outputs)
+    if objective is not None:
+        require_agreement(objective, function, chosen, theta, first)
+    return chosen, note
+
+
+def _try_loss_of_outputs(
+    function: ModelFunction, theta: Tensor, loss: Any, first: Batch, outputs: Outputs | None
+) -> tuple[Loss, str]:
+    """A loss of the model's outputs, tried on the first samples, and a note if it was inferred."""
     theta = theta.detach().requires_grad_()
     with torch.enable_grad():
 

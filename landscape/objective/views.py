@@ -12,6 +12,9 @@ from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, survey
 from landscape.errors import TaskError
+from landscape.losses.terms import TermsLoss
+from landscape.objective.model_function import BatchLoss
+from landscape.objective.objective_function import TRIAL_SAMPLES, try_terms
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective
@@ -54,14 +57,25 @@ def _whole_batches(objective: Objective, samples: int) -> Iterator[Objective]:
 def on_data(objective: Objective, data: Any) -> Objective:
     """The objective over another data set; raises TaskError if the loss counts none of its targets."""
     budget = room("data", objective.device)
-    batches = survey(data, device=objective.device, dtype=objective.dtype, budget=budget)
+    function, terms = objective.objective_function, isinstance(objective.loss, TermsLoss)
+    batches = survey(
+        data if function is None else function.data_of(data),
+        device=objective.device,
+        dtype=objective.dtype,
+        budget=budget,
+        as_items=terms,
+    )
     batches = concatenate(batches, budget) if objective.joinable else batches
-    return objective.variant(batches=batches, count=count_terms(objective.loss.count, batches))
+    if function is None or not terms:
+        return objective.variant(batches=batches, count=count_terms(objective, batches))
+    first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), objective.device, objective.dtype)
+    loss = try_terms(function, objective.function, objective.theta, batches, first)
+    return objective.variant(batches=batches, loss=loss, count=float(batches.samples))
 
 
-def count_terms(count: Any, batches: Batches) -> float:
+def count_terms(batch_loss: BatchLoss, batches: Batches) -> float:
     """The number of terms of the loss over all batches; raises TaskError if there are none."""
-    total: float = sum(count(batch.targets) for batch in batches)
+    total: float = sum(batch_loss.batch_count(batch) for batch in batches)
     if total == 0:
         raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
     return total
@@ -70,4 +84,4 @@ def count_terms(count: Any, batches: Batches) -> float:
 def _on_batches(objective: Objective, pieces: list[Batch]) -> Objective:
     samples, largest = sum(piece.size for piece in pieces), max(piece.size for piece in pieces)
     batches = Batches(pieces, sha256="", samples=samples, largest=largest, kept=True)
-    return objective.variant(batches=batches, count=sum(objective.loss.count(piece.targets) for piece in pieces))
+    return objective.variant(batches=batches, count=sum(map(objective.batch_count, pieces)))

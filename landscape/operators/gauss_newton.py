@@ -15,10 +15,11 @@ from torch import Tensor
 
 from landscape.data.batches import Batch
 from landscape.data.trees import leaves, map_tensors
-from landscape.errors import TaskError
+from landscape.errors import TaskError, UsageError
 from landscape.evaluation.fisher_labels import draw_labels
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.losses.protocol import is_likelihood, no_likelihood
+from landscape.losses.terms import TermsLoss
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
@@ -38,13 +39,18 @@ class OutputOperator(SummedOperator):
     forward-mode rules are missing.
     """
 
+    def graph_output(self, theta: Tensor, batch: Batch) -> Any:
+        """The output of one batch that is differentiated."""
+        return self.objective.batch_output(theta, batch)
+
     @abstractmethod
     def output_product(self, output: Any, batch: Batch) -> OutputProduct:
         """The product with M, given the batch's detached output, whose leaves require gradients."""
 
     def graph(self, batch: Batch) -> Graph:
-        """The graph of one batch's outputs and of u -> J'u."""
-        jacobian = self._jacobian(batch)
+        """The graph of one batch's outputs and of u -> J'u; weight decay adds its own matrix for each term."""
+        jacobian, decay = self._jacobian(batch), self.objective.decay
+        count = self.objective.batch_count(batch) if decay else 0.0
         multiply = self.output_product(jacobian.detached, batch)
 
         def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
@@ -52,14 +58,14 @@ class OutputOperator(SummedOperator):
             pulled = pull_back(
                 jacobian.outputs, [jacobian.theta], images, chunk_size=chunk_size, retain_graph=retain_graph
             )
-            return pulled[0].T
+            return pulled[0].T + count * decay.product(block) if decay else pulled[0].T
 
         return product
 
     def _jacobian(self, batch: Batch) -> _Jacobian:
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():
-            output = self.objective.batch_output(theta, batch)
+            output = self.graph_output(theta, batch)
             outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
             if not outputs:
                 raise TaskError(
@@ -119,7 +125,7 @@ class EmpiricalFisherOperator(OutputOperator):
 
     A term belongs to one target: with cross-entropy each target that counts, otherwise each sample. The matrix is
     neither the Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019). Raises
-    TaskError if no sample has a loss of its own.
+    TaskError if no sample has a loss of its own, and UsageError with weight decay, which belongs to no term.
     """
 
     name: ClassVar[str] = "empirical-fisher"
@@ -127,6 +133,15 @@ class EmpiricalFisherOperator(OutputOperator):
     def __init__(self, objective: Objective, theta: Tensor | None = None) -> None:
         super().__init__(objective, theta)
         require_separate_samples(objective)
+        if self.name == EmpiricalFisherOperator.name and objective.decay:
+            raise UsageError(
+                "--operator empirical-fisher has no --weight-decay: it is made of the gradients of the data's terms",
+                fix="leave --weight-decay out, or --operator ggn",
+            )
+
+    def graph_output(self, theta: Tensor, batch: Batch) -> Any:
+        """The output that is differentiated: an objective's losses, whose own gradients in themselves are 1."""
+        return self.objective.losses_or_output(theta, batch)
 
     def output_product(self, output: Any, batch: Batch) -> OutputProduct:
         """The product with g g', g the loss' gradient in the outputs."""
@@ -134,7 +149,9 @@ class EmpiricalFisherOperator(OutputOperator):
 
     def _output_gradients(self, output: Any, batch: Batch, targets: Any = None) -> list[Tensor]:
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
-        total = self.objective.loss_total(output, batch, targets)
+        objective = self.objective
+        terms = isinstance(objective.loss, TermsLoss)
+        total = objective.total_of(output, batch) if terms else objective.loss_total(output, batch, targets)
         gradients = torch.autograd.grad(total, outputs, allow_unused=True)
         return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(outputs, gradients, strict=True)]
 

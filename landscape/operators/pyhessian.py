@@ -78,9 +78,10 @@ class PyHessianOperator(LinearOperator):
         return model
 
     def _check_support(self, model: nn.Module) -> None:
-        if not self.objective.function.is_plain:
+        if not self.objective.function.is_plain or self.objective.decay:
             raise UsageError(
-                "PyHessian cannot take a loss or a model with needs of its own (penalties, buffers that change)",
+                "PyHessian cannot take a loss or a model with needs of its own (penalties, buffers that change, "
+                "--objective, --weight-decay, --mode train)",
                 fix="--operator hessian",
             )
         inputs, targets = next(iter(self))

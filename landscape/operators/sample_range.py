@@ -35,7 +35,7 @@ class SampleRangeOperator(LinearOperator):
             for piece in batch.cut([self.first, self.end]):
                 if self.first <= piece.first < self.end:
                     total += self.inner.graph(piece)(block, chunk_size=1, retain_graph=False)
-                    count += self.inner.objective.loss.count(piece.targets)
+                    count += self.inner.objective.batch_count(piece)
             return total, count
 
         product, count = self.inner.objective.sums(kernel)

@@ -186,7 +186,7 @@ class SummedOperator(LinearOperator):
                 row = rows[bisect_right(cuts, piece.first)]
                 image = self.graph(piece)(block, chunk_size=1, retain_graph=False)
                 row[:columns] += (block * image).sum(dim=0, dtype=torch.float64)
-                row[columns] += self.objective.loss.count(piece.targets)
+                row[columns] += self.objective.batch_count(piece)
             return rows
 
         rows = self.objective.accumulate(kernel)

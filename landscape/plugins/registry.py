@@ -1,6 +1,7 @@
-"""Registered models, data sets and losses by name: the zoo's, and those of installed packages.
+"""Registered models, data sets, losses and objectives by name: the zoo's, and those of installed packages.
 
-A package registers its own under the entry points `landscape.models`, `landscape.data` and `landscape.losses`.
+A package registers its own under the entry points `landscape.models`, `landscape.data`, `landscape.losses` and
+`landscape.objectives`.
 Registered names are the only ones that a checkpoint may use without the user's consent.
 """
 
@@ -14,13 +15,18 @@ from landscape.errors import TaskError
 from landscape.losses.builtin import BUILT_IN_LOSSES
 from landscape.zoo import DATA, MODELS
 
-BUILT_IN: dict[str, Mapping[str, Any]] = {"models": MODELS, "data": DATA, "losses": BUILT_IN_LOSSES}
+BUILT_IN: dict[str, Mapping[str, Any]] = {
+    "models": MODELS,
+    "data": DATA,
+    "losses": BUILT_IN_LOSSES,
+    "objectives": {},
+}
 
 
 def registry_entries(kind: str) -> dict[str, Any]:
-    """The registered objects of a kind (`models`, `data` or `losses`) by name; a package's own are not loaded yet.
+    """The registered objects of a kind (`models`, `data`, `losses` or `objectives`) by name.
 
-    A package cannot replace the zoo's own names.
+    A package's own are not loaded yet. It cannot replace the zoo's own names.
     """
     registered = entry_points(group=f"landscape.{kind}")
     return {**{entry.name: _PackageEntry(entry) for entry in registered}, **BUILT_IN[kind]}

@@ -19,9 +19,10 @@ from landscape.plugins import registry
 from landscape.plugins.imports import import_object
 from landscape.tasks.batch_files import read_batch_file
 
-Kind = Literal["model", "data", "loss"]
+Kind = Literal["model", "data", "loss", "objective"]
 MAX_ARGUMENTS = 400  # letters of a factory's arguments in a message: a file may give it a list of any length
-GROUPS: Mapping[Kind, str] = {"model": "models", "data": "data", "loss": "losses"}  # of the registry
+# of the registry
+GROUPS: Mapping[Kind, str] = {"model": "models", "data": "data", "loss": "losses", "objective": "objectives"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ class ObjectName:
             return as_loss(registry.load_entry("losses", self.name))
         if self._importable:
             return as_loss(import_object(self.name))
+        raise self._unknown()
+
+    def objective(self) -> Any:
+        """The function of that name; raises TaskError for a name that stands for nothing."""
+        if self.name in registry.registry_entries(GROUPS["objective"]):
+            return registry.load_entry(GROUPS["objective"], self.name)
+        if self._importable:
+            return import_object(self.name)
+        if self.by_user and self.name.endswith(".py"):
+            raise TaskError(f"{self.name} is a file: name a function in it", fix=f"--objective {self.name}:FUNCTION")
         raise self._unknown()
 
     @property

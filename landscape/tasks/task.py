@@ -23,6 +23,7 @@ OWN_DESCRIPTION = "the checkpoint's own description"
 class Task:
     """How to build the model and the data, and the loss (None: inferred from the shapes; `hf`: the model's own).
 
+    `objective` is a function of the model and a batch in the place of a loss, or None.
     `populations` are further data that the checkpoint describes. `resolved_from` says for each of model, data and loss
     what it is and where it was named. With `weighted`, `build` returns a model that holds the checkpoint's weights;
     with `described`, the checkpoint alone names the model.
@@ -32,6 +33,7 @@ class Task:
     data: Callable[[], Any]
     loss: Loss | str | None
     resolved_from: dict[str, str]
+    objective: Any = None
     weighted: bool = False
     described: bool = False
     populations: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
@@ -65,13 +67,18 @@ class _TaskSearch:
         parts = {"model": conditions.model or spec.model or self.own, "data": conditions.data or spec.data or embedded}
         _require_model_and_data(self.where, conditions, {**parts, "loss": conditions.loss or spec.loss})
         self._note_model()
-        if loss := conditions.loss or spec.loss:
+        objective = conditions.objective or (None if conditions.loss else spec.objective)
+        loss = conditions.loss or (None if objective else spec.loss)
+        if loss:
             self._note("loss", loss)
+        if objective:
+            self._note("objective", objective)
         data = self._data()
         return Task(
             build=self.own.build if self.own else self._model(),
             data=data,
             loss=self._name("loss", loss).loss() if loss else None,
+            objective=self._name("objective", objective).objective() if objective else None,
             resolved_from=self.resolved_from,
             weighted=self.own is not None,
             described=conditions.model is None,

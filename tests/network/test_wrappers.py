@@ -10,7 +10,7 @@ from torch import nn
 
 import landscape
 from landscape.errors import TaskError
-from landscape.network.wrappers import eval_mode, first_names, same_values, trainable_parameters, unwrap
+from landscape.network.wrappers import first_names, hold_mode, same_values, trainable_parameters, unwrap
 
 
 def mixed() -> nn.Sequential:
@@ -49,8 +49,8 @@ def test_a_sharded_model_is_refused() -> None:
 def test_every_submodule_gets_its_own_mode_back_after_nested_blocks() -> None:
     net = mixed()
     before = modes(net)
-    with eval_mode(net):
-        with eval_mode(net):
+    with hold_mode(net, "eval"):
+        with hold_mode(net, "eval"):
             assert not any(modes(net))
         assert not any(modes(net)), "the inner block does not end the outer one's"
     assert modes(net) == before == [True, True, False, False, False]
@@ -59,7 +59,7 @@ def test_every_submodule_gets_its_own_mode_back_after_nested_blocks() -> None:
 def test_modes_are_restored_after_an_error() -> None:
     net = mixed()
     before = modes(net)
-    with pytest.raises(RuntimeError, match="forward"), eval_mode(net):
+    with pytest.raises(RuntimeError, match="forward"), hold_mode(net, "eval"):
         raise RuntimeError("forward")
     assert modes(net) == before
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from landscape.analyses.base import Plan
 from landscape.analyses.memorization.kronecker import KroneckerAnalysis
-from landscape.errors import TaskError, listing
+from landscape.errors import TaskError, UsageError, listing
 from landscape.evaluation import fisher_labels, populations
 from landscape.evaluation.layers import kfac
 from landscape.evaluation.layers.factor_collector import FactorSettings
@@ -49,8 +49,14 @@ class CurvatureSetup:
 def curvature_setup(analysis: KroneckerAnalysis, objective: Objective) -> CurvatureSetup:
     """Finds the populations and layers that the options name.
 
-    Raises UsageError for a name that does not exist, and TaskError if the model calls no linear layer.
+    Raises UsageError for a name that does not exist and for weight decay, which is in no factor, and TaskError if the
+    model calls no linear layer.
     """
+    if objective.decay:
+        raise UsageError(
+            "Kronecker factors are of the losses of samples, to which --weight-decay does not belong",
+            fix="leave --weight-decay out: it adds the same to the curvature of every direction",
+        )
     every = populations.populations(objective, analysis.population)
     factored = populations.population(every, objective, analysis.factors_on, "--factors-on")
     candidates, unsupported = linear_maps(objective.model, objective.space.names)

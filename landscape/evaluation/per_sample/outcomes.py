@@ -14,6 +14,7 @@ from landscape.data.batches import Batch
 from landscape.data.trees import map_tensors
 from landscape.errors import TaskError
 from landscape.losses.predictions import wrong_predictions
+from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.objective import Objective
 
 
@@ -75,8 +76,19 @@ def gather_samples(objective: Objective, kernel: Callable[[Batch], Tensor]) -> T
     return objective.accumulate(rows_in_place)
 
 
+def has_separate_losses(objective: Objective) -> bool:
+    """Whether each sample has a loss of its own, but for losses of outputs, for which this is an error if not."""
+    loss = objective.loss
+    return not isinstance(loss, TermsLoss) or (loss.separate and not objective.as_given)
+
+
 def require_separate_samples(objective: Objective) -> None:
     """Raises TaskError if a sample has no loss of its own, because it depends on the others in its batch."""
+    if isinstance(objective.loss, TermsLoss) and not objective.loss.separate:
+        raise TaskError(
+            f"{describe_objective(objective.loss.name)} has no loss for each sample, nor a gradient",
+            fix="return losses of shape (N,); eig, trace, density, sharpness and surface measure this one",
+        )
     if objective.as_given:
         raise TaskError(
             "a sample's loss depends on the others in its batch: no sample has a loss or a gradient of its own",
@@ -104,7 +116,7 @@ def sample_counts(objective: Objective, output: Any, batch: Batch) -> tuple[Tens
     """How many terms each sample's loss counts, and how many of its predictions are right, `(n,)` each, float64."""
     judged = wrong_predictions(objective.loss, output, batch.targets)
     if judged is None:
-        numbers = [objective.loss.count(one.targets) for one in batch.split(1)]
+        numbers = [objective.batch_count(one) for one in batch.split(1)]
         counts = torch.tensor(numbers, dtype=torch.float64, device=objective.device)
         return counts, torch.full_like(counts, torch.nan)
     wrong, counts = (part.reshape(len(part), -1).double().sum(dim=1) for part in judged)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from landscape.data.batches import Batch
 from landscape.data.trees import leaves
-from landscape.errors import TaskError, listing
+from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.preflight import shapes
+from landscape.losses.terms import describe_objective
 from landscape.network.state import attribute_changes, plain_state
 
 OUTPUT_RTOL = 1e-4  # of the largest output: far above float32 rounding, far below the effect of dropout
@@ -21,23 +22,33 @@ EXPORT_WITH_FREE_SIZE = (
 )
 
 
-def require_deterministic_output(model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> Any:
-    """The model's output on the first samples; raises TaskError if it fails, is random, or changes its inputs."""
+def require_deterministic_output(
+    model: nn.Module, forward: Callable[[Batch], Any], first: Batch, objective: str = ""
+) -> Any:
+    """The model's output on the first samples, or what an `objective` of this name returns in its place.
+
+    Raises TaskError if it fails, is random, or changes its inputs.
+    """
+    subject = describe_objective(objective) if objective else "the model"
     used, attributes = first.map(Tensor.clone), plain_state(model)
     try:
         output, again = forward(used), forward(first.map(Tensor.clone))
     except Exception as error:  # the user's model may raise anything
+        if isinstance(error, LandscapeError):
+            raise
         raise TaskError(
-            f"the model cannot take the data: {type(error).__name__}: {error}",
+            f"{subject} cannot take the data: {type(error).__name__}: {error}",
             why=f"inputs of {shapes(first.inputs)}{_describe_names(first.inputs)}",
             fix=EXPORT_WITH_FREE_SIZE
             if "Guard failed" in str(error)  # the message of a program of torch.export
+            else "def objective(model, batch) gets the batches as --data yields them; --debug shows the traceback"
+            if objective
             else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
         ) from error
     if not outputs_agree(output, again):
         changed = attribute_changes(model, attributes)
         raise TaskError(
-            "the model gives two different outputs for the same input",
+            f"{subject} gives two different outputs for the same input",
             why=f"it keeps state from pass to pass: {listing(changed)}"
             if changed
             else "something random is on in eval mode, e.g. functional.dropout without training=self.training",
@@ -45,7 +56,7 @@ def require_deterministic_output(model: nn.Module, forward: Callable[[Batch], An
         )
     pairs = zip(leaves(used.inputs), leaves(first.inputs), strict=True)
     if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
-        raise TaskError("the model changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
+        raise TaskError(f"{subject} changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
     return output
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 
 import torch
@@ -17,7 +17,6 @@ from landscape.errors import LandscapeError, TaskError, listing
 from landscape.network.graph_leaves import backward
 from landscape.network.scope import Resident, Substitution
 from landscape.network.state import attribute_changes, plain_state
-from landscape.network.wrappers import eval_mode
 from landscape.objective.checks.check import Check, Outcome, Trial, probe_vector
 from landscape.objective.model_function import FORWARD_SEED, BatchLoss, ModelFunction
 
@@ -117,10 +116,11 @@ def _run_with_own_kernels(
 ) -> None:
     """Runs the work inside the scope with torch's own kernels."""
     captured = {key: parameters[name] for key, name in function.captured.items() if name in parameters}
-    criterion = nullcontext() if function.criterion is None else eval_mode(function.criterion)
     wide = any(parameter.dtype == torch.float64 for parameter in parameters.values())
     created = default_float64() if wide else nullcontext()
-    with eval_mode(function.module), criterion, created, begin_at_seed(FORWARD_SEED), Substitution(captured):
+    with ExitStack() as stack:
+        for context in (*function.modes(), created, begin_at_seed(FORWARD_SEED), Substitution(captured)):
+            stack.enter_context(context)
         functional_call(function.scope, state, (work,))
 
 
@@ -154,6 +154,6 @@ def _perturb(trial: Trial) -> Tensor:
 def _with_resident(function: ModelFunction) -> ModelFunction | None:
     """The function by a copy that keeps theta; None if the module cannot be copied."""
     try:
-        return replace(function, resident=Resident(function.scope))
+        return replace(function, resident=Resident(function.scope, function.mode))
     except Exception:  # the user's module may refuse in any way
         return None

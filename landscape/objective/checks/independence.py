@@ -29,6 +29,9 @@ Total = Callable[[Batch], Tensor]
 
 def examine_independence(trial: Trial) -> Outcome:
     """Compares gradients of a few samples together and apart, and losses of batches as given and as measured."""
+    function = trial.function
+    if function.mode == "train" and (function.written or function.draws_numbers):
+        return _keep_batches("in train mode batch statistics and random masks belong to a batch")
     worst: float | None = None
     try:
         for gap, limit in _gaps(trial):

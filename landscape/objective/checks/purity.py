@@ -12,7 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from landscape.compute.random_state import begin_at_seed, global_states
+from landscape.choices import Mode
+from landscape.compute.random_state import begin_at_seed, global_states, seed_all
 from landscape.data.trees import leaves
 from landscape.errors import TaskError, listing
 from landscape.network.scope import Resident, Scope
@@ -31,21 +32,20 @@ def examine_purity(trial: ModelTrial) -> Outcome:
     """
     function, theta = trial.function, trial.theta.clone()
     fixed = {name: tensor.clone() for name, tensor in function.fixed.items()}
-    states, attributes = global_states(), plain_state(function.module)
+    attributes = plain_state(function.module)
     try:
-        reassigned = _pass_and_look(replace(function, fixed=fixed), theta, trial)
+        reassigned, drawn = _pass_and_look(replace(function, fixed=fixed), theta, trial)
     except Exception as error:  # the next pass of the user's model raises it again, and says what it was given
         return Outcome("not run", f"the model fails: {type(error).__name__}")
-    drawn = [name for name, state in global_states().items() if states.get(name, state) != state]
     _require_unchanged_parameters(trial, theta, fixed)
     buffers = [name for name, _ in function.module.named_buffers() if name in fixed]
     written = frozenset(name for name in buffers if not same_values(fixed[name], function.fixed[name]))
-    if drawn:
+    if drawn and function.mode == "eval":
         _require_output_without_chance(replace(trial, function=replace(function, written=written)), drawn)
     kept = attribute_changes(function.module, attributes)
     if kept:
         _require_output_without_memory(replace(trial, function=replace(function, written=written)), kept, attributes)
-    notes = [*_note_on_buffers({*written, *reassigned}), *_note_on_draws(drawn)]
+    notes = [*_note_on_buffers({*written, *reassigned}), *_note_on_draws(drawn, function.mode)]
     also = f"; its output does not depend on what it keeps: {listing(kept)}" if kept else ""
     return Outcome(
         "noted" if notes else "holds",
@@ -59,14 +59,19 @@ PURITY = Check(
 )
 
 
-def _pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> list[str]:
-    """Runs a forward pass, and returns the names of the buffers that are other objects after it."""
+def _pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> tuple[list[str], list[str]]:
+    """Runs a forward pass; returns the names of buffers that are other objects after it, and generators it used."""
 
-    def work() -> list[str]:
+    def work() -> tuple[list[str], list[str]]:
         """The pass, and a look at the buffers while the module holds them."""
-        function.call(trial.fresh_batch())
+        batch = trial.fresh_batch()
+        if function.mode == "train":
+            seed_all(batch.first)  # where the pass begins
+        states = global_states()
+        function.call(batch)
+        drawn = [name for name, state in global_states().items() if states.get(name, state) != state]
         buffers = dict(function.module.named_buffers())
-        return [name for name, tensor in function.fixed.items() if name in buffers and buffers[name] is not tensor]
+        return [name for name, t in function.fixed.items() if name in buffers and buffers[name] is not t], drawn
 
     with torch.enable_grad():  # a model may differentiate in its inputs, or ask whether its output has a graph
         try:
@@ -146,8 +151,10 @@ def _note_on_buffers(written: Collection[str]) -> list[str]:
     ]
 
 
-def _note_on_draws(drawn: list[str]) -> list[str]:
+def _note_on_draws(drawn: list[str], mode: Mode) -> list[str]:
     if not drawn:
         return []
+    if mode == "train":
+        return [f"in train mode random numbers from {listing(drawn)} begin at the place of each batch's first sample"]
     tried = f"{SEEDS} seeds gave one output, and each pass begins at the same seed"
     return [f"the model draws random numbers in eval mode from {listing(drawn)}: {tried}"]
