@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape import checkpoints
-from landscape.checkpoints import optimizer
+from landscape.checkpoints import huggingface, optimizer
 from landscape.checkpoints.names import strip_wrappers
 from landscape.compute.strategy import ProductSettings
 from landscape.conditions import Conditions
@@ -135,7 +135,10 @@ def _insert_weights(model: nn.Module, checkpoint: checkpoints.Checkpoint, named:
     try:
         fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(checkpoint.path), named)
     except CheckpointError as error:  # the notes name the set of weights that was chosen, which may be the wrong one
-        raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
+        renamed = huggingface.under_module_names(model, checkpoint.tensors)
+        if renamed is None:
+            raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
+        fitted, stripped = renamed, "the weights' names are those of save_pretrained: transformers converted them"
     model.load_state_dict(fitted)
     return stripped
 

@@ -6,6 +6,8 @@ while it works.
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,10 @@ from landscape.checkpoints.huggingface_config import AUTO_MODELS, OWN_MODEL
 from landscape.errors import CheckpointError, TaskError, listing
 
 INSTALL = "pip install 'loss-landscape-geometry[hf]'"
+KERNELS = {
+    "attn_implementation": "eager",
+    "experts_implementation": "eager",
+}  # that have second derivatives, in float64
 MAX_TABLE_BYTES = 1 << 28  # of masks and positions that a model may have beside its weights
 MODULES_PER_TENSOR = 10  # the most modules for one tensor of a checkpoint: 1 to 4 were measured
 MIN_MODULES = 2000  # modules that every model may have
@@ -40,23 +46,51 @@ def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[
     given = sum(tensor.numel() for tensor in tensors.values())
     if expected > 2 * given or sum(buffer.nbytes for buffer in skeleton.buffers()) > MAX_TABLE_BYTES + 8 * given:
         raise _unfit(directory, f"{given:,} numbers for {expected:,}")
-    with _offline(), _reraising_errors(directory, config):
-        model, report = type(skeleton).from_pretrained(
-            None,
-            config=skeleton.config,
-            state_dict=dict(tensors),
-            attn_implementation="eager",
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+    with _reraising_errors(directory, config):
+        model, report = _filled(type(skeleton), skeleton.config, tensors, KERNELS)
     if report["missing_keys"]:
         raise _unfit(directory, f"missing {listing(sorted(report['missing_keys']))}")
     unexpected = sorted(report["unexpected_keys"])
     inside = [name for name in unexpected if name.startswith(f"{skeleton.base_model_prefix}.")]
     if inside:
         raise _unfit(directory, f"unexpected {listing(inside)}")
-    note = f"not used by the model: {listing(unexpected)}" if unexpected else ""
-    return model, note
+    fixed = sorted(name for name, parameter in skeleton.named_parameters() if not parameter.requires_grad)
+    for name in fixed:  # from_pretrained lets go of what the class fixes, e.g. tables of sines
+        model.get_parameter(name).requires_grad_(False)
+    notes = {"not used by the model": unexpected, "fixed by the model's class": fixed}
+    return model, "; ".join(f"{words}: {listing(names)}" for words, names in notes.items() if names)
+
+
+def under_module_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The tensors of a directory under the names that the model itself has for them.
+
+    `save_pretrained` writes some families under other names than their modules have, in other shapes too; transformers
+    converts them. None if the model is not one of transformers', or the tensors are not exactly its own.
+    """
+    transformers = sys.modules.get("transformers")
+    if transformers is None or not isinstance(model, transformers.PreTrainedModel):
+        return None
+    try:
+        filled, report = _filled(type(model), model.config, tensors, {})
+    except Exception:  # the model is the user's own class, and may raise anything
+        return None
+    left_out = report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"]
+    return None if left_out else filled.state_dict()
+
+
+def _filled(kind: Any, config: Any, tensors: Mapping[str, Tensor], kernels: Mapping[str, str]) -> tuple[nn.Module, Any]:
+    """A model of this class with these weights, and transformers' report on names that are left over."""
+    wide = any(tensor.dtype == torch.float64 for tensor in tensors.values())
+    with _offline():
+        model, report = kind.from_pretrained(
+            None,
+            config=copy.deepcopy(config),
+            state_dict=dict(tensors),
+            dtype=torch.float64 if wide else torch.float32,
+            output_loading_info=True,
+            **kernels,
+        )
+    return model, report
 
 
 def build_without_weights(directory: Path) -> nn.Module:
@@ -77,11 +111,13 @@ def _unfit(directory: Path, how: str) -> CheckpointError:
 
 def _build(directory: Path, settings: Mapping[str, Any]) -> Any:
     named = settings["architectures"][0]
-    builder = next(auto for ending, auto in AUTO_MODELS.items() if named.endswith(ending))
+    builders = next(autos for ending, autos in AUTO_MODELS.items() if named.endswith(ending))
     with _offline() as transformers, _reraising_errors(directory, settings):
         config = transformers.AutoConfig.for_model(**{"use_cache": False, **settings})
         config.use_cache = False
-        return getattr(transformers, builder).from_config(config, attn_implementation="eager")
+        autos = [getattr(transformers, builder) for builder in builders]
+        builder = next((auto for auto in autos if type(config) in auto._model_mapping), autos[0])
+        return builder.from_config(config, **KERNELS)
 
 
 @contextmanager

@@ -11,13 +11,22 @@ from landscape.checkpoints.formats.directories import CONFIG_FILE
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
 AUTO_MODELS = {
-    "ForCausalLM": "AutoModelForCausalLM",
-    "LMHeadModel": "AutoModelForCausalLM",
-    "ForSequenceClassification": "AutoModelForSequenceClassification",
-    "ForImageClassification": "AutoModelForImageClassification",
-    "ForMaskedLM": "AutoModelForMaskedLM",
-    "ForTokenClassification": "AutoModelForTokenClassification",
-}  # transformers' builders by the ending of an architecture's name
+    "ForCausalLM": ("AutoModelForCausalLM",),
+    "LMHeadModel": ("AutoModelForCausalLM",),
+    "ForSequenceClassification": ("AutoModelForSequenceClassification", "AutoModelForAudioClassification"),
+    "ForImageClassification": ("AutoModelForImageClassification",),
+    "ForMaskedLM": ("AutoModelForMaskedLM",),
+    "ForTokenClassification": ("AutoModelForTokenClassification",),
+    "ForConditionalGeneration": ("AutoModelForSeq2SeqLM", "AutoModelForSpeechSeq2Seq"),
+    "MTModel": ("AutoModelForSeq2SeqLM",),
+    "ForAudioClassification": ("AutoModelForAudioClassification",),
+    "ForQuestionAnswering": ("AutoModelForQuestionAnswering", "AutoModelForVisualQuestionAnswering"),
+    "ForMultipleChoice": ("AutoModelForMultipleChoice",),
+    "ForNextSentencePrediction": ("AutoModelForNextSentencePrediction",),
+    "ForSemanticSegmentation": ("AutoModelForSemanticSegmentation",),
+    "ForPreTraining": ("AutoModelForPreTraining",),
+    "CLIPModel": ("AutoModelForZeroShotImageClassification",),
+}  # transformers' builders by the ending of an architecture's name; the first that knows the family is taken
 # Families whose models are built from the numbers in their configs alone. Configs of other families may name files to
 # open or to fetch (a backbone, timm's checkpoint_path), which no list of forbidden keys can rule out
 FAMILIES = {
@@ -29,6 +38,9 @@ FAMILIES = {
     *"deberta-v2 camembert mobilebert modernbert mpnet convbert roformer squeezebert ernie esm data2vec-text".split(),
     *"vit vit_msn deit beit swin swinv2 convnext convnextv2 resnet regnet dinov2 mobilenet_v1 mobilenet_v2".split(),
     *"mobilevit mobilevitv2 efficientnet levit pvt pvt_v2 cvt focalnet bit poolformer ijepa data2vec-vision".split(),
+    *"t5 mt5 umt5 longt5 switch_transformers bart mbart marian pegasus blenderbot blenderbot-small m2m_100".split(),
+    *"plbart led whisper speech_to_text wav2vec2 hubert wavlm unispeech audio-spectrogram-transformer".split(),
+    *"segformer vit_mae videomae timesformer clip siglip vilt longformer big_bird fnet nystromformer funnel".split(),
 }
 HOSTILE = ("auto_map", "quantization_config", "transformers_weights", "configuration_files", "custom_pipelines")
 IGNORED = ("_name_or_path", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "dtype")
@@ -98,7 +110,7 @@ def _require_architecture(path: Path, config: Mapping[str, Any]) -> None:
     if not named[0].endswith(tuple(AUTO_MODELS)):
         raise CheckpointError(
             f"{path} names the architecture {named[0]}, which has no loss that is known here",
-            why=f"known are {listing(AUTO_MODELS, 8)}",
+            why=f"known are {listing(AUTO_MODELS, len(AUTO_MODELS))}",
             fix=OWN_MODEL,
         )
     if family not in FAMILIES:

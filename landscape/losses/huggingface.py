@@ -17,12 +17,17 @@ from torch import Tensor
 
 from landscape.errors import TaskError
 from landscape.losses.builtin import BCE, CROSS_ENTROPY, MSE
+from landscape.losses.huggingface_tasks import ANSWER_OUTPUT, SEGMENT_OUTPUT, AnswerLoss, SegmentLoss
 from landscape.losses.protocol import IGNORE_INDEX, Likelihood, Loss, OutputStructure, Uniform
+from landscape.losses.user import FunctionLoss
 
 HF = "hf"  # the value of --loss that asks for the model's own loss
 NEXT_TOKEN_OUTPUT = "CausalLMOutput"  # in the names of outputs that are scored against the next token
 TOKEN_OUTPUTS = ("Seq2SeqLMOutput", "MaskedLMOutput", "TokenClassifierOutput")
 SAMPLE_OUTPUTS = ("SequenceClassifierOutput", "ImageClassifierOutput")
+CHOICE_OUTPUTS = ("MultipleChoiceModelOutput", "NextSentencePredictorOutput")
+IGNORED_SEGMENT = 255  # the class of pixels that models of segments leave out, unless their configuration names another
+OTHER_LOSS = "the loss that is meant: --objective FILE.py:function(model, batch), or --loss pkg.mod:function"
 
 
 @dataclass(frozen=True)
@@ -126,31 +131,78 @@ def padding_count(loss: Loss, token: int | None, target: Any) -> int:
     return 0 if token is None else int((loss.structure.labels(target) == token).sum())
 
 
+@dataclass(frozen=True)
+class OwnMeanLoss(FunctionLoss):
+    """The mean over a batch that the model itself computes, weighted by the batch's samples."""
+
+    @property
+    def origin(self) -> str:
+        """Which loss it is, for the note on an inferred loss."""
+        return f"model's output: {self.name}, the mean that the model computes over a batch"
+
+
+OWN_MEAN = OwnMeanLoss(lambda output, _: output.loss, HF)
+
+
 def has_logits(output: Any) -> bool:
     """Whether a model's output is an object with `logits`, as Hugging Face's models return it."""
     return isinstance(output, Mapping) and isinstance(getattr(output, "logits", None), Tensor)
 
 
-def own_loss(output: Any, target: Any, *, own_targets: bool = False) -> LogitsLoss:
+def is_own_output(output: Any) -> bool:
+    """Whether a model's output is an object that a loss of its own goes with."""
+    return has_logits(output) or has_loss(output) or _has_answers(output)
+
+
+def has_loss(output: Any) -> bool:
+    """Whether a model's output holds the loss that the model computed itself."""
+    loss = getattr(output, "loss", None) if isinstance(output, Mapping) else None
+    return isinstance(loss, Tensor) and loss.numel() == 1
+
+
+def _has_answers(output: Any) -> bool:
+    return isinstance(output, Mapping) and ANSWER_OUTPUT in type(output).__name__
+
+
+def own_loss(output: Any, target: Any, *, own_targets: bool = False, model: Any = None) -> OwnLoss:
     """The loss that goes with the class of an output and with these labels; raises TaskError if there is none.
 
     With `own_targets` the batch has no labels but its own tokens, which only a model of the next token is scored by.
     """
     kind = type(output).__name__
-    if not has_logits(output):
+    if _has_answers(output):
+        return AnswerLoss()
+    if not is_own_output(output):
         raise TaskError(
             f"--loss hf needs a model that returns an object with logits, not a {kind}",
             fix="--loss cross_entropy|mse|bce, or --loss pkg.mod:function(output, target)",
         )
+    if has_loss(output) and type(model).__name__.endswith("ForCTC"):
+        return OWN_MEAN
     if NEXT_TOKEN_OUTPUT in kind:
         return LogitsLoss(CROSS_ENTROPY, shifted=True)
-    labels = _require_labels({} if own_targets else target)
-    if any(name in kind for name in TOKEN_OUTPUTS):
-        return LogitsLoss(CROSS_ENTROPY, shifted=False)
-    if not any(name in kind for name in SAMPLE_OUTPUTS):
+    known = (*TOKEN_OUTPUTS, *SAMPLE_OUTPUTS, *CHOICE_OUTPUTS, SEGMENT_OUTPUT)
+    if not any(name in kind for name in known):
+        if has_loss(output):
+            return OWN_MEAN
         raise TaskError(
-            f"no loss is known for a model that returns a {kind}", fix="--loss pkg.mod:function(output, target)"
+            f"no loss is known for a model that returns a {kind}",
+            why="it returns no loss of its own for these batches",
+            fix=f"labels in the batches, or {OTHER_LOSS}",
         )
+    return _loss_of_labels(output, _require_labels({} if own_targets else target), model)
+
+
+def _loss_of_labels(output: Any, labels: Tensor, model: Any) -> OwnLoss:
+    kind = type(output).__name__
+    if SEGMENT_OUTPUT in kind:
+        config = getattr(model, "config", None)
+        return SegmentLoss(getattr(config, "semantic_loss_ignore_index", IGNORED_SEGMENT))
+    if any(name in kind for name in (*TOKEN_OUTPUTS, *CHOICE_OUTPUTS)):
+        return LogitsLoss(CROSS_ENTROPY, shifted=False)
     if output.logits.shape[-1] == 1:
         return LogitsLoss(MSE, shifted=False)
     return LogitsLoss(BCE if labels.is_floating_point() else CROSS_ENTROPY, shifted=False)
+
+
+OwnLoss = LogitsLoss | AnswerLoss | SegmentLoss | OwnMeanLoss

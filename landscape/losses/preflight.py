@@ -17,7 +17,18 @@ from landscape.data.batches import Batch
 from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.builtin import BUILT_IN_LOSSES
-from landscape.losses.huggingface import HF, LogitsLoss, has_logits, labels_of, own_loss, quiet_transformers
+from landscape.losses.huggingface import (
+    HF,
+    OTHER_LOSS,
+    OWN_MEAN,
+    LogitsLoss,
+    OwnLoss,
+    has_loss,
+    is_own_output,
+    labels_of,
+    own_loss,
+    quiet_transformers,
+)
 from landscape.losses.output_kind import fit_to_outputs, require_logits
 from landscape.losses.protocol import Loss
 from landscape.losses.structure_check import require_declared_structure
@@ -54,7 +65,7 @@ def choose_loss(
             fix="choose others with --params, or let gradients through",
         )
     try:
-        chosen, note = _select(loss, output, first, outputs)
+        chosen, note = _select(model, loss, output, first, outputs)
         total = evaluate(chosen, output, first)
     except LandscapeError:
         raise
@@ -74,42 +85,57 @@ def choose_loss(
         )
     if isinstance(chosen, FunctionLoss):
         require_no_sum(chosen, lambda piece: evaluate(chosen, forward(piece), piece), first)
-    elif isinstance(chosen, LogitsLoss):
-        require_own_loss(chosen, model, forward, first)
+    elif isinstance(chosen, OwnLoss):
+        if not agrees_with_own_loss(chosen, model, forward, output, first):
+            return OWN_MEAN, f"loss: the {OWN_MEAN.origin}"
     elif chosen is loss:  # the user's object with a structure
         require_declared_structure(chosen, chosen.structure.scored_output(output), first.targets)
     return chosen, note
 
 
-def require_own_loss(loss: LogitsLoss, model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> None:
-    """Raises TaskError if the model, given the labels, computes another loss than landscape does."""
+def agrees_with_own_loss(
+    loss: OwnLoss, model: nn.Module, forward: Callable[[Batch], Any], output: Any, first: Batch
+) -> bool:
+    """Whether landscape computes the loss that the model does, or the model computes none; `output` is its output.
+
+    Raises TaskError where they differ and the model was not given its labels, so that its own loss cannot be taken.
+    """
     count = loss.count(first.targets)
+    own = output.loss if has_loss(output) else _own_value(model, forward, first) if count else None
+    computed = float(_total(loss, output, first).detach()) / count if count else math.nan
+    if not isinstance(own, Tensor) or math.isnan(computed):  # the loss over all data will report NaN
+        return True
+    if abs(float(own.detach()) - computed) <= OWN_LOSS_RTOL * abs(computed):
+        return True
+    if has_loss(output):
+        return False
+    inner = f"{loss.inner.name} of its logits" if isinstance(loss, LogitsLoss) else "cross_entropy of its logits"
+    raise TaskError(
+        f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {computed:.6g}",
+        why=f"it is no {inner} and labels alone",
+        fix=OTHER_LOSS,
+    )
+
+
+def _own_value(model: nn.Module, forward: Callable[[Batch], Any], first: Batch) -> Any:
+    """The loss that the model computes when it is given the labels; None if it takes none."""
     accepted = inspect.signature(model.forward).parameters
-    if not isinstance(first.inputs, dict) or count == 0 or "labels" not in accepted:
-        return
+    if not isinstance(first.inputs, dict) or "labels" not in accepted:
+        return None
     inputs = {**first.inputs, "labels": labels_of(first.targets)}
     config: Any = getattr(model, "config", None)
     model.config = copy.deepcopy(config)  # the model may write into it while it looks at the labels
     try:
         with quiet_transformers():
-            own = getattr(forward(replace(first, inputs=inputs)), "loss", None)
+            return getattr(forward(replace(first, inputs=inputs)), "loss", None)
     except Exception as error:  # the user's model may raise anything
         raise TaskError(
             f"the model cannot compute its own loss from these labels: {type(error).__name__}: {error}",
             why=f"labels of {shapes(first.targets)}",
-            fix="check the labels, or --loss pkg.mod:function(output, target)",
+            fix=f"check the labels, or {OTHER_LOSS}",
         ) from error
     finally:
         model.config = config
-    computed = float(_total(loss, forward(first), first).detach()) / count
-    if not isinstance(own, Tensor) or math.isnan(computed):  # the loss over all data will report NaN
-        return
-    if not abs(float(own.detach()) - computed) <= OWN_LOSS_RTOL * abs(computed):
-        raise TaskError(
-            f"the model's own loss is {float(own.detach()):.6g} on the first {first.size} samples, not {computed:.6g}",
-            why=f"it is no {loss.inner.name} of its logits and labels alone",
-            fix="--loss pkg.mod:function(output, target), with the loss that is meant",
-        )
 
 
 @dataclass(frozen=True)
@@ -190,14 +216,14 @@ def shapes(tree: Any) -> str:
     return listing(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in leaves(tree)) or type(tree).__name__
 
 
-def _select(loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
+def _select(model: nn.Module, loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
     """The given loss, or the one that output and targets imply with a note on it; fitted to the outputs' kind."""
-    chosen, note = _choose(loss, output, first, outputs)
+    chosen, note = _choose(model, loss, output, first, outputs)
     return fit_to_outputs(chosen, output, outputs), note
 
 
-def _choose(loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
-    if has_logits(output) and isinstance(loss, str) and loss in BUILT_IN_LOSSES:
+def _choose(model: nn.Module, loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
+    if is_own_output(output) and isinstance(loss, str) and loss in BUILT_IN_LOSSES:
         raise TaskError(
             f"--loss {loss} takes a tensor, and the model returns a {type(output).__name__} with a loss of its own",
             fix="leave --loss out, or --loss hf",
@@ -207,9 +233,9 @@ def _choose(loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tu
         and isinstance(first.targets, Tensor)
         and torch.equal(first.inputs, first.targets)
     )
-    if loss == HF or (loss is None and has_logits(output)):
-        own = own_loss(output, first.targets, own_targets=own_targets)
-        return own, f"loss inferred from the {own.origin}" if loss is None else ""
+    if loss == HF or (loss is None and is_own_output(output)):
+        own = own_loss(output, first.targets, own_targets=own_targets, model=model)
+        return own, f"loss inferred from the {own.origin}" if loss is None or own is OWN_MEAN else ""
     if loss is not None:
         return as_loss(loss), ""
     if own_targets and not first.inputs.is_floating_point():

@@ -29,6 +29,7 @@ from landscape.objective.checks.finding import Finding
 from landscape.objective.micro_batch import run_on_fitting_parts
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.objective_function import objective_function
+from landscape.objective.overflow import overflow_remedy
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
 from landscape.objective.weight_decay import WeightDecay
 
@@ -168,9 +169,11 @@ class Objective(BatchLoss):
             raise NumericalError(
                 f"the loss at the checkpoint is {loss}",
                 why="the weights are finite, so the model, the loss or the data overflow",
-                fix="--dtype float64, or look for bad samples in the data",
+                fix=overflow_remedy(self),
             )
-        preparation.require_finite_tensors(self.space.unflatten(gradient), "the gradient")
+        if not gradient.isfinite().all():
+            named = self.space.unflatten(gradient)
+            preparation.require_finite_tensors(named, "the gradient", fix=overflow_remedy(self))
         return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
 
     @property

@@ -17,10 +17,13 @@ from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, FirstSamples, survey
 from landscape.errors import NumericalError, TaskError, listing
 from landscape.losses.huggingface import padding_count, padding_token
+from landscape.losses.own_arguments import with_own_arguments
 from landscape.losses.preflight import choose_loss
 from landscape.losses.protocol import Loss
+from landscape.network import one_dictionary
 from landscape.network.filters import filter_axes
 from landscape.network.memory_overlap import overlapping
+from landscape.network.one_dictionary import AsOneArgument
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
@@ -120,6 +123,9 @@ def prepare(
     if objective is not None:
         function = replace(function, user_pass=objective.user_pass)
         data, loss = objective.data_of(data), objective.loss
+    one_argument = None
+    if objective is None:
+        data = one_argument = AsOneArgument(with_own_arguments(function.module, loss, data), function.module)
     beginning = None if limit is None else FirstSamples(data, limit, as_items=as_items)
     batches = survey(beginning or data, device=device, dtype=dtype, budget=budget, as_items=as_items)
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
@@ -141,6 +147,7 @@ def prepare(
         size = micro_batch or plan_micro_batch(batches, each, device)
     notes = [
         *weights.notes,
+        one_dictionary.NOTE if one_argument and one_argument.used else "",
         loss_note,
         batches.note,
         _padding_note(chosen, weights.function.module, batches),
@@ -162,8 +169,12 @@ def prepare(
     )
 
 
-def require_finite_tensors(tensors: Mapping[str, Tensor], kind: str) -> None:
-    """Raises NumericalError, with their names, if any of the tensors holds NaN or infinity."""
+def require_finite_tensors(
+    tensors: Mapping[str, Tensor],
+    kind: str,
+    fix: str = "measure an earlier checkpoint; landscape never repairs weights",
+) -> None:
+    """Raises NumericalError, with their names and the `fix`, if any of the tensors holds NaN or infinity."""
     bad = [
         f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()})"
         for name, tensor in tensors.items()
@@ -172,7 +183,7 @@ def require_finite_tensors(tensors: Mapping[str, Tensor], kind: str) -> None:
     if bad:
         raise NumericalError(
             f"NaN or infinity in {kind}: {listing(bad)}",
-            fix="measure an earlier checkpoint; landscape never repairs weights",
+            fix=fix,
         )
 
 

@@ -12,7 +12,9 @@ from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, survey
 from landscape.errors import TaskError
+from landscape.losses.own_arguments import with_own_arguments
 from landscape.losses.terms import TermsLoss
+from landscape.network.one_dictionary import AsOneArgument
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.objective_function import TRIAL_SAMPLES, try_terms
 
@@ -58,6 +60,8 @@ def on_data(objective: Objective, data: Any) -> Objective:
     """The objective over another data set; raises TaskError if the loss counts none of its targets."""
     budget = room("data", objective.device)
     function, terms = objective.objective_function, isinstance(objective.loss, TermsLoss)
+    if function is None:
+        data = AsOneArgument(with_own_arguments(objective.model, objective.loss, data), objective.model)
     batches = survey(
         data if function is None else function.data_of(data),
         device=objective.device,

@@ -98,7 +98,12 @@ def test_tokens_without_labels_are_their_own() -> None:
 @pytest.mark.parametrize(
     ("model", "data", "loss", "message"),
     [
-        (Language(StrangeOutput), BATCH, None, r"no loss is known for a model that returns a StrangeOutput\n.*--loss"),
+        (
+            Language(StrangeOutput),
+            BATCH,
+            None,
+            r"no loss is known for a model that returns a StrangeOutput\n.*\n.*--objective.*--loss",
+        ),
         (
             nn.Linear(3, 2),
             (torch.ones(4, 3), torch.zeros(4, 2)),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.data.batches import Batch, to_device
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, NumericalError
 from landscape.losses.protocol import Loss
 from landscape.network.embeddings import padding_rows
 from landscape.objective.checks.check import Outcome, probe_vector, restrict
@@ -125,6 +125,8 @@ def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
     theta = away.mul_(OFFSET * scale / torch.linalg.vector_norm(away)).add_(theta)
     _, gradient = batch_loss.batch_gradient(theta, batch)
     norm = torch.linalg.vector_norm(gradient)
+    if norm.isnan():  # masks of some models overflow in float64, and not in float32
+        raise NumericalError("the gradient of the first samples is not a number", fix="measure in another --dtype")
     along = gradient / norm if bool(norm > 0) and bool(norm.isfinite()) else torch.zeros_like(gradient)
     direction = noise.div_(torch.linalg.vector_norm(noise)).add_(along)
     rows = batch_loss.space.unflatten(direction)

@@ -39,11 +39,7 @@ def require_deterministic_output(
         raise TaskError(
             f"{subject} cannot take the data: {type(error).__name__}: {error}",
             why=f"inputs of {shapes(first.inputs)}{_describe_names(first.inputs)}",
-            fix=EXPORT_WITH_FREE_SIZE
-            if "Guard failed" in str(error)  # the message of a program of torch.export
-            else "def objective(model, batch) gets the batches as --data yields them; --debug shows the traceback"
-            if objective
-            else "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback",
+            fix=_remedy(str(error), objective=bool(objective)),
         ) from error
     if not outputs_agree(output, again):
         changed = attribute_changes(model, attributes)
@@ -58,6 +54,17 @@ def require_deterministic_output(
     if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
         raise TaskError(f"{subject} changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
     return output
+
+
+def _remedy(message: str, *, objective: bool) -> str:
+    """What to do about a model, or a user's objective, that raises an error of this message."""
+    if "Guard failed" in message:  # of a program of torch.export
+        return EXPORT_WITH_FREE_SIZE
+    if "Double" in message or "float64" in message:
+        return "--dtype float32: the model has an operation that takes no float64, or creates tensors in float32"
+    if objective:
+        return "def objective(model, batch) gets the batches as --data yields them; --debug shows the traceback"
+    return "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback"
 
 
 def _describe_names(inputs: Any) -> str:

@@ -86,7 +86,8 @@ def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> floa
         return trial.batch_loss.batch_gradient(trial.theta, placed.map(Tensor.clone))[1]
 
     whole, apart = gradient(together), torch.stack([gradient(part) for part in parts])
-    gap, scale = (float(torch.linalg.vector_norm(v)) for v in (whole - apart.sum(dim=0), apart))
+    gap, *sizes = (float(torch.linalg.vector_norm(v)) for v in (whole - apart.sum(dim=0), whole, apart))
+    scale = max(sizes)  # a contrastive loss of one sample is 0, and so is its gradient
     return gap / scale if scale and math.isfinite(gap) else None
 
 

@@ -1,0 +1,72 @@
+"""What a Hugging Face model must be given beside its inputs, so that it can compute its loss: the labels themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from landscape.data.batches import Batch
+from landscape.data.items import as_batch, as_iterable
+from landscape.losses.huggingface import HF, labels_of
+
+LABELS, RETURN_LOSS = "labels", "return_loss"  # arguments of models that compute their own loss
+# The endings of classes whose loss follows from their logits and the labels: nothing more need be given to them
+TASKS = (
+    "CausalLM MaskedLM SequenceClassification TokenClassification ImageClassification AudioClassification "
+    "MultipleChoice NextSentencePrediction"
+)
+LOSS_OF_LOGITS = ("LMHeadModel", *(f"For{task}" for task in TASKS.split()))
+
+
+@dataclass(frozen=True)
+class WithOwnArguments:
+    """Data whose inputs hold, by name, what the model computes its own loss from."""
+
+    source: Iterable[Any]
+    labels: bool
+    return_loss: bool
+
+    def __iter__(self) -> Iterator[Batch]:
+        for item in self.source:
+            yield self._extended(as_batch(item))
+
+    def _extended(self, batch: Batch) -> Batch:
+        if not isinstance(batch.inputs, dict):
+            return batch
+        inputs = dict(batch.inputs)
+        if self.labels and batch.targets is not batch.inputs:
+            inputs[LABELS] = labels_of(batch.targets)
+        if self.return_loss:
+            inputs[RETURN_LOSS] = True
+        return replace(batch, inputs=inputs)
+
+
+def with_own_arguments(model: nn.Module, loss: Any, data: Any) -> Any:
+    """The data with the labels among the inputs, for models that compute their own loss from them.
+
+    Such are models of two sequences, which make the decoder's inputs from the labels, and models whose loss is known to
+    themselves alone. A model that compares images and texts is asked for its loss. The data of every other model, and
+    data for another loss than the model's own, are returned as they are.
+    """
+    named = loss if isinstance(loss, str | None) else getattr(loss, "name", "")
+    config = getattr(model, "config", None)
+    if named not in (None, HF) or not hasattr(config, "model_type"):
+        return data
+    accepted = inspect.signature(model.forward).parameters
+    labels, return_loss = LABELS in accepted and _needs_labels(model, accepted), RETURN_LOSS in accepted
+    return WithOwnArguments(as_iterable(data), labels, return_loss) if labels or return_loss else data
+
+
+def _needs_labels(model: nn.Module, accepted: Mapping[str, Any]) -> bool:
+    if "decoder_input_ids" in accepted and not _is_classifier(model):
+        return True
+    return not any(kind.__name__.endswith(LOSS_OF_LOGITS) for kind in type(model).__mro__)
+
+
+def _is_classifier(model: nn.Module) -> bool:
+    """Whether a model of two sequences makes the decoder's inputs from those of the encoder."""
+    return any(kind.__name__.endswith("ForSequenceClassification") for kind in type(model).__mro__)
