@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -22,13 +22,11 @@ TASKS = (
 LOSS_OF_LOGITS = ("LMHeadModel", *(f"For{task}" for task in TASKS.split()))
 
 
-@dataclass(frozen=True)
 class WithOwnArguments:
     """Data whose inputs hold, by name, what the model computes its own loss from."""
 
-    source: Iterable[Any]
-    labels: bool
-    return_loss: bool
+    def __init__(self, source: Iterable[Any], *, labels: bool, return_loss: bool) -> None:
+        self.source, self.labels, self.return_loss = source, labels, return_loss
 
     def __iter__(self) -> Iterator[Batch]:
         for item in self.source:
@@ -58,7 +56,9 @@ def with_own_arguments(model: nn.Module, loss: Any, data: Any) -> Any:
         return data
     accepted = inspect.signature(model.forward).parameters
     labels, return_loss = LABELS in accepted and _needs_labels(model, accepted), RETURN_LOSS in accepted
-    return WithOwnArguments(as_iterable(data), labels, return_loss) if labels or return_loss else data
+    if not (labels or return_loss):
+        return data
+    return WithOwnArguments(as_iterable(data), labels=labels, return_loss=return_loss)
 
 
 def _needs_labels(model: nn.Module, accepted: Mapping[str, Any]) -> bool:

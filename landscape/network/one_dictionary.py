@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -15,19 +15,15 @@ from landscape.data.items import as_batch, as_iterable
 NOTE = "the model takes each batch's dictionary as one argument: its forward pass has no parameters of those names"
 
 
-@dataclass
 class AsOneArgument:
     """Data whose dictionaries of inputs a model takes as one argument where it has no parameters of their names.
 
     After a pass `used` says whether there were such dictionaries.
     """
 
-    data: Any
-    model: nn.Module
-    used: bool = False
-
-    def __post_init__(self) -> None:
-        self.source = as_iterable(self.data)
+    def __init__(self, data: Any, model: nn.Module) -> None:
+        self.source, self.model = as_iterable(data), model
+        self.used = False
 
     def __iter__(self) -> Iterator[Batch]:
         for item in self.source:
