@@ -41,7 +41,7 @@ class Batches:
             yield from self.source
             return
         with own_random_stream(0):
-            yield from _placed_batches(self.source, as_items=self.as_items, unit=self.unit)
+            yield from _place_batches(self.source, as_items=self.as_items, unit=self.unit)
 
     @property
     def note(self) -> str:
@@ -76,7 +76,7 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
         source.unit = unit
     hasher, first_digest, largest = SampleHasher(), "", 0
     with own_random_stream(0):
-        for batch in _placed_batches(_reraise_user_errors(source), as_items=as_items, unit=unit):
+        for batch in _place_batches(_reraise_user_errors(source), as_items=as_items, unit=unit):
             if batch.unit and not unit:
                 return Batches(source, "", 0, 0, kept=False, unit=batch.unit), ""
             first_digest = first_digest or batch_digest(batch)
@@ -88,7 +88,7 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
     return replace(found, as_items=as_items, unit=unit), first_digest
 
 
-def _placed_batches(items: Iterable[Any], *, as_items: bool, unit: str) -> Iterator[Batch]:
+def _place_batches(items: Iterable[Any], *, as_items: bool, unit: str) -> Iterator[Batch]:
     """The items as batches with the places of their first samples; as units if `unit` says why."""
     first = 0
     for item in items:
@@ -145,7 +145,7 @@ class FirstSamples:
 
     def __iter__(self) -> Iterator[Batch]:
         left = self.samples
-        batches = _placed_batches(self.source, as_items=self.as_items, unit=self.unit)
+        batches = _place_batches(self.source, as_items=self.as_items, unit=self.unit)
         for batch in batches:
             more = batch.size > left
             if more and left and (following := next(batches, batch)).unit:
@@ -172,7 +172,7 @@ def own_random_stream(seed: int) -> Iterator[None]:
 def _require_same_first(source: Iterable[Any], expected: str, *, as_items: bool, unit: str) -> None:
     """Raises TaskError if a second pass, under other random numbers, begins with another batch or with none."""
     with own_random_stream(1):
-        again = next(_placed_batches(source, as_items=as_items, unit=unit), None)
+        again = next(_place_batches(source, as_items=as_items, unit=unit), None)
     if again is None:
         raise TaskError(EXHAUSTED, fix=READ_ONCE)
     if batch_digest(again) != expected:
