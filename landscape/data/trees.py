@@ -77,8 +77,25 @@ def dense_parts(tensor: Tensor) -> list[Tensor]:
         return list(tensor.unbind())
     if tensor.layout == torch.strided:
         return [tensor]
-    coordinates = tensor.to_sparse(layout=torch.sparse_coo).coalesce()
+    coordinates = tensor.detach().to_sparse(layout=torch.sparse_coo).coalesce()
     return [coordinates.indices(), coordinates.values()]
+
+
+def common_length(tree: Any) -> int | None:
+    """The length of a tree's tensors along their first axes, 1 for a single value; None if they have several lengths.
+
+    A list of dictionaries has the length of the list.
+    """
+    if isinstance(tree, list) and all(isinstance(part, Mapping) for part in tree):
+        return len(tree)
+    lengths = {len(tensor) if tensor.ndim else 1 for tensor in leaves(tree)}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def dense_leaves(tree: Any) -> Iterator[Tensor]:
+    """The tensors of a tree, of sparse and nested ones their parts."""
+    for tensor in leaves(tree):
+        yield from dense_parts(tensor)
 
 
 def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:

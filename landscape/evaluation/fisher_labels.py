@@ -37,6 +37,8 @@ def draw_labels(objective: Objective, output: Tensor, batch: Batch, seed: int, d
 
     def uniform(shape: tuple[int, ...]) -> Tensor:
         """Uniform numbers in (0, 1) of that shape, which depend on the samples' places alone."""
+        if batch.unit:  # its rows are not at places of their own in the data
+            return seeds.uniform(0, shape, output, seed, "labels", draw, "unit", batch.first)
         return seeds.uniform(batch.first, shape, output, seed, "labels", draw)
 
     return loss.sample(output.detach(), batch.targets, uniform)
@@ -50,7 +52,7 @@ def choose_labels(objective: Objective, labels: Labels | None) -> Labels:
     if labels in ("gold", "exact"):
         return labels
     output, batch = _first_output(objective)
-    exact = objective.loss.structure.canonical_link and isinstance(output, Tensor)
+    exact = objective.loss.structure.canonical_link and isinstance(output, Tensor) and batch.divisible
     if labels is None and exact and output[0].numel() <= MAX_EXACT_PASSES:
         return "exact"
     try:
@@ -69,7 +71,13 @@ def model_labels(objective: Objective, labels: Labels) -> Labels:
 def backward_passes(objective: Objective, labels: Labels, draws: int) -> int:
     """Backward passes for each forward pass; raises UsageError if no exact expectation is known."""
     if labels == "exact":
-        output, _ = _first_output(objective)
+        output, batch = _first_output(objective)
+        if batch.unit:
+            raise UsageError(
+                "--labels exact needs samples that do not depend on each other",
+                why=f"each batch is one unit: {batch.unit}",
+                fix="--labels sampled, or gold",
+            )
         if not isinstance(output, Tensor) or not objective.loss.structure.canonical_link:
             fix = "--labels sampled, or gold" if is_likelihood(objective.loss) else "--labels gold"
             raise UsageError(f"--labels exact does not know loss {objective.loss.name}", fix=fix)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.data.trees import leaves
+from landscape.data.trees import common_length
 from landscape.errors import TaskError, suggest
 from landscape.losses.builtin import (
     BCE,
@@ -62,8 +62,15 @@ class FunctionLoss:
         )
 
     def count(self, target: Any) -> int:
-        """How many samples the targets have."""
-        return len(next(leaves(target)))
+        """How many samples the targets have; raises TaskError if their tensors have several lengths."""
+        count = common_length(target)
+        if count is None:
+            raise TaskError(
+                f"loss {self.name} has targets of several lengths: it is not known how many losses its mean is over",
+                why="each batch is one unit, which counts as one sample",
+                fix="--objective FILE.py:function, with def function(model, batch) -> (sum, count)",
+            )
+        return count
 
 
 @dataclass(frozen=True)

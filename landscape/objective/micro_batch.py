@@ -17,6 +17,7 @@ from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.timing import extrapolate
 from landscape.data.batches import Batch, to_device
 from landscape.data.survey import Batches
+from landscape.data.trees import dense_parts
 from landscape.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def activation_bytes(total: Callable[[Tensor, Batch], Tensor], theta: Tensor, ba
 
     def weigh(tensor: Tensor) -> None:
         """Counts a saved tensor once, however often it is saved."""
-        kept[tensor.data_ptr()] = tensor.nbytes
+        kept.update((part.data_ptr(), part.nbytes) for part in dense_parts(tensor))
 
     point = theta.detach().requires_grad_()
     with torch.enable_grad():
@@ -79,7 +80,8 @@ def run_on_fitting_parts(
                 fix="smaller batches from --data (another objective), --device cpu, or --params",
             ) from error
         if batch.size == 1:
-            raise OutOfMemory("one sample alone does not fit into memory", fix="--device cpu, or --params") from error
+            one = "one batch alone, which is one unit," if batch.unit else "one sample alone"
+            raise OutOfMemory(f"{one} does not fit into memory", fix="--device cpu, or --params") from error
     if device.type == "cuda":
         torch.cuda.empty_cache()
     size = max(1, batch.size // 2)

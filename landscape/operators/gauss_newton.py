@@ -124,8 +124,9 @@ class EmpiricalFisherOperator(OutputOperator):
     """The sum of g g' over the data, with g the gradient of one term of the loss at its own target.
 
     A term belongs to one target: with cross-entropy each target that counts, otherwise each sample. The matrix is
-    neither the Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019). Raises
-    TaskError if no sample has a loss of its own, and UsageError with weight decay, which belongs to no term.
+    neither the Fisher matrix nor an approximation of the Hessian away from a perfect fit (Kunstner et al. 2019). Of a
+    batch that is one unit each row of the targets is a term. Raises TaskError if no term has a loss of its own, and
+    UsageError with weight decay, which belongs to no term.
     """
 
     name: ClassVar[str] = "empirical-fisher"
@@ -138,6 +139,7 @@ class EmpiricalFisherOperator(OutputOperator):
                 "--operator empirical-fisher has no --weight-decay: it is made of the gradients of the data's terms",
                 fix="leave --weight-decay out, or --operator ggn",
             )
+        _require_separate_rows(objective)
 
     def graph_output(self, theta: Tensor, batch: Batch) -> Any:
         """The output that is differentiated: an objective's losses, whose own gradients in themselves are 1."""
@@ -210,6 +212,17 @@ class FisherOperator(EmpiricalFisherOperator):
         for draw in range(count):
             labels = draw_labels(self.objective, output, batch, self.seed, draw)
             yield self._output_gradients(output, batch, labels)
+
+
+def _require_separate_rows(objective: Objective) -> None:
+    """Raises TaskError if batches are units and the loss is not known to be a sum over the rows of their targets."""
+    of_rows = isinstance(objective.loss, TermsLoss) or objective.loss.structure.kind != "unknown"
+    if objective.batches.unit and not of_rows:
+        raise TaskError(
+            f"loss {objective.loss.name} is not known to be a sum over rows, whose gradients are to be squared",
+            why=f"each batch is one unit: {objective.batches.unit}",
+            fix="--operator hessian, or a built-in --loss",
+        )
 
 
 def _detach(tensor: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from landscape.compute import memory
 from landscape.compute.budget import room
-from landscape.data.batches import Batch, batch_tensors
+from landscape.data.batches import Batch, batch_bytes
+from landscape.data.trees import dense_leaves, dense_parts
 from landscape.objective import Objective
 
 SIZED_SAMPLES = 8  # the bytes per sample of a graph are measured on so many samples, and on half as many
@@ -81,13 +82,15 @@ class GraphCache:
         sizes: dict[int, int] = {}
 
         def record(tensor: Tensor) -> None:
-            storage = tensor.untyped_storage()
-            sizes[storage.data_ptr()] = storage.nbytes()
+            for part in dense_parts(tensor):
+                storage = part.untyped_storage()
+                sizes[storage.data_ptr()] = storage.nbytes()
 
         batch = next(iter(self.objective.first(samples).batches))
         memory.watch_saved_tensors(lambda: build(batch), record)
-        elsewhere = {t.untyped_storage().data_ptr() for t in (*self.objective.tensors(), *batch_tensors(batch))}
-        data = 0 if self.objective.batches.kept else sum(tensor.nbytes for tensor in batch_tensors(batch))
+        known = (*self.objective.tensors(), *dense_leaves((batch.inputs, batch.targets)))
+        elsewhere = {tensor.untyped_storage().data_ptr() for tensor in known}
+        data = 0 if self.objective.batches.kept else batch_bytes(batch)
         return data + sum(size for pointer, size in sizes.items() if pointer not in elsewhere), batch.size
 
     def needs_check(self, batch: Batch) -> bool:

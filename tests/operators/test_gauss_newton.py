@@ -386,7 +386,7 @@ def test_outputs_that_the_loss_leaves_out_or_takes_linearly_are_no_obstacle(gene
             assert not dense[8:].any()
 
 
-def test_outputs_in_an_object_are_refused_by_kind(generator: torch.Generator) -> None:
+def test_outputs_may_be_in_an_object(generator: torch.Generator) -> None:
     class Box:
         def __init__(self, value: Tensor) -> None:
             self.value = value
@@ -395,7 +395,9 @@ def test_outputs_in_an_object_are_refused_by_kind(generator: torch.Generator) ->
         def forward(self, x: Tensor) -> Any:
             return Box(super().forward(x))
 
-    x = torch.randn(5, 3, generator=generator)
-    objective = Objective(Net(3, 2), [(x, torch.zeros(5))], lambda o, t: (o.value**2).sum(dim=1))
-    with pytest.raises(TaskError, match="not Box"):
-        GaussNewtonOperator(objective) @ objective.theta
+    x, net = torch.randn(5, 3, generator=generator), Net(3, 2)
+    boxed = Objective(net, [(x, torch.zeros(5))], lambda o, t: (o.value**2).sum(dim=1), dtype="float64")
+    plain = nn.Linear(3, 2)
+    plain.load_state_dict(net.state_dict())
+    alone = Objective(plain, [(x, torch.zeros(5))], lambda o, t: (o**2).sum(dim=1), dtype="float64")
+    assert torch.allclose(GaussNewtonOperator(boxed).to_dense(), GaussNewtonOperator(alone).to_dense(), atol=1e-14)

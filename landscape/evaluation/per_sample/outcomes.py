@@ -99,6 +99,8 @@ def require_separate_samples(objective: Objective) -> None:
 
 def sample_losses(objective: Objective, output: Any, batch: Batch) -> Tensor:
     """Each sample's summed loss `(n,)`, from the output of all."""
+    if batch.unit:
+        return objective.loss_total(output, batch)[None]
 
     def loss_of(output: Any, target: Any) -> Tensor:
         """The summed loss of one sample, from its output and its target."""
@@ -119,7 +121,7 @@ def sample_counts(objective: Objective, output: Any, batch: Batch) -> tuple[Tens
         numbers = [objective.batch_count(one) for one in batch.split(1)]
         counts = torch.tensor(numbers, dtype=torch.float64, device=objective.device)
         return counts, torch.full_like(counts, torch.nan)
-    wrong, counts = (part.reshape(len(part), -1).double().sum(dim=1) for part in judged)
+    wrong, counts = (part.reshape(batch.size, -1).double().sum(dim=1) for part in judged)
     return counts, counts - wrong
 
 

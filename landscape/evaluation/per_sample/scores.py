@@ -68,6 +68,8 @@ def edit_effects(objective: Objective, theta: Tensor) -> Tensor:
             counts, _ = sample_counts(objective, before, batch)
         tensors = isinstance(before, Tensor)
         divergence = divergences(objective.loss, before, after, batch.targets) if tensors else None
+        if divergence is not None and batch.unit:
+            divergence = divergence.sum()[None]
         divergence = torch.full_like(was, torch.nan) if divergence is None else divergence
         return torch.stack([now / counts - was / counts, divergence / counts], dim=1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.data.batches import Batch
-from landscape.data.trees import leaves
+from landscape.data.trees import dense_leaves, leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.preflight import shapes
 from landscape.losses.terms import describe_objective
@@ -50,7 +50,7 @@ def require_deterministic_output(
             else "something random is on in eval mode, e.g. functional.dropout without training=self.training",
             fix="make the forward pass deterministic in eval mode",
         )
-    pairs = zip(leaves(used.inputs), leaves(first.inputs), strict=True)
+    pairs = zip(dense_leaves(used.inputs), dense_leaves(first.inputs), strict=True)
     if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
         raise TaskError(f"{subject} changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
     return output
