@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import gcd
 from typing import Any
 
 import torch
@@ -72,6 +73,15 @@ class Batch:
             return leaf[part] if isinstance(leaf, Tensor) or (is_column(leaf) and len(leaf) == size) else leaf
 
         return replace(self, inputs=map_leaves(cut, self.inputs), targets=map_leaves(cut, self.targets))
+
+
+def uneven_size(size: int) -> int:
+    """Where to cut a batch of `size` samples so that its parts tell whether samples depend on each other.
+
+    About five eighths, and prime to `size`: halves could have equal shares of what a mean leaves out, and a loss of
+    pairs or triplets of neighbors would be the same in parts that hold whole groups.
+    """
+    return next(part for part in range(max(1, 5 * size // 8), size + 1) if gcd(part, size) == 1 or part == size)
 
 
 def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.choices import Outputs
-from landscape.data.batches import Batch
+from landscape.data.batches import Batch, uneven_size
 from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.losses.builtin import BUILT_IN_LOSSES
@@ -172,8 +172,7 @@ class Parts:
 
 def measure_parts(loss: Loss, total: Callable[[Batch], Tensor], batch: Batch) -> Parts | None:
     """A function's totals over a batch and over parts of it; None for a function that cannot take the parts."""
-    uneven = max(1, 5 * batch.size // 8)  # halves could have equal shares of the targets that a mean leaves out
-    pieces = list(batch.split(uneven))
+    pieces = list(batch.split(uneven_size(batch.size)))
     whole = float(total(batch).detach())
     try:
         totals = tuple(float(total(piece).detach()) for piece in pieces)

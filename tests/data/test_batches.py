@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, batch_tensors, tensors_in_map_order, to_device
+from landscape.data.batches import Batch, batch_tensors, tensors_in_map_order, to_device, uneven_size
 from landscape.data.survey import Batches, survey
 from landscape.data.trees import leaves, map_tensors
 
@@ -67,3 +68,11 @@ def test_arguments_are_given_by_place_or_by_name() -> None:
     assert Batch(X, Y).arguments == ((X,), {})
     assert Batch((X, Y), Y).arguments == ((X, Y), {})
     assert Batch({"x": X}, Y).arguments == ((), {"x": X})
+
+
+def test_uneven_parts_hold_no_whole_groups() -> None:
+    """Whatever the size of groups of neighbors is, one of both parts cuts a group."""
+    for size in range(2, 40):
+        part = uneven_size(size)
+        assert 0 < part < size
+        assert math.gcd(part, size) == 1

@@ -144,12 +144,13 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
     for step in steps:
         difference, slope, change, size = line.quotients(step)
         noise = ROUNDING * torch.finfo(line.theta.dtype).eps / step
-        explained = math.inf if step == FINEST else 0.0
         whole = max(abs(difference), abs(slope))
+        explained = _explained(gradient_gaps, step)
         gradient_gaps.append(_relative(abs(difference - slope), whole, noise * size, explained))
         if product is not None:
             gap = float(torch.linalg.vector_norm(change - product))
             whole = max(float(torch.linalg.vector_norm(change)), float(torch.linalg.vector_norm(product)))
+            explained = _explained(product_gaps, step)
             product_gaps.append(_relative(gap, whole, noise * abs(slope), explained))
         errors = [_settle(gaps, steps) for gaps in (gradient_gaps, product_gaps) if gaps]
         if all(error is not None for error in errors):
@@ -158,6 +159,14 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
         _settle(gradient_gaps, steps) or _worst_error(gradient_gaps, steps),
         (_settle(product_gaps, steps) or _worst_error(product_gaps, steps)) if product_gaps else None,
     )
+
+
+def _explained(gaps: list[float], step: float) -> float:
+    """What a gap that rounding explains counts as: 0, or no answer at the finest step and after a gap that it did not.
+
+    At a smaller step rounding explains more, also the gap that a larger one has shown.
+    """
+    return math.inf if step == FINEST or (step in STEPS and max(gaps, default=0.0) > MAX_ERROR) else 0.0
 
 
 def _settle(gaps: list[float], steps: tuple[float, ...]) -> RelativeError | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from landscape.compute.budget import room
 from landscape.compute.out_of_memory import is_out_of_memory
-from landscape.data.batches import Batch, to_device
+from landscape.data.batches import Batch, to_device, uneven_size
 from landscape.errors import LandscapeError
 from landscape.objective.checks.check import Check, Outcome, Trial, restrict, sample_count
 
@@ -60,8 +60,8 @@ INDEPENDENCE = Check(
 def _gaps(trial: Trial) -> Iterator[tuple[float | None, float]]:
     """The relative gaps between the same samples in other batches, each with the largest that is rounding."""
     for few in _spread_samples(trial):
-        if few.size > 1:  # uneven: halves could have equal shares of what a mean leaves out
-            yield _gap_of_few(trial, few, list(few.split(max(1, 5 * few.size // 8))))
+        if few.size > 1:
+            yield _gap_of_few(trial, few, list(few.split(uneven_size(few.size))))
     for some, others in _comparisons(trial):
         gap = _relative_gap(_total(trial), some, others)
         if gap is not None and gap > MAX_DEPENDENCE:  # rounding, where the loss is near 0, or dependence

@@ -116,12 +116,13 @@ def test_kinks_that_lie_as_close_as_those_of_large_nets_are_no_fault(seed: int) 
     assert errors.gradient.value < errors.gradient.limit
 
 
-def test_a_fault_is_found_where_the_slope_is_steep_and_the_curvature_weak() -> None:
-    """At the finest step rounding would explain a gap as large as the whole curvature."""
+@pytest.mark.parametrize("steepness", [1e3, 1e5])
+def test_a_fault_is_found_where_the_slope_is_steep_and_the_curvature_weak(steepness: float) -> None:
+    """At the smaller steps rounding would explain a gap as large as the whole curvature."""
 
     class Steep(Net):
         def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = 1e3 * self.a(x) @ torch.ones(4, 3, dtype=x.dtype) + super().forward(x)
+            out: Tensor = steepness * self.a(x) @ torch.ones(4, 3, dtype=x.dtype) + super().forward(x)
             return out
 
     def mean(output: Tensor, target: Tensor) -> Tensor:
