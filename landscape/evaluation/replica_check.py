@@ -43,8 +43,8 @@ def _agrees(replica: Replica, vector: Tensor, size: float) -> bool | None:
     for name, values in buffers.items():
         copies[name].copy_(values)
     state = {**objective.space.unflatten(vector), **buffers}
-    before = _losses(objective, lambda batch: objective.batch_output(objective.theta, batch))
-    after = _losses(objective, lambda batch: objective.batch_output(state, batch))
+    before = _losses(objective, lambda batch: objective.losses_or_output(objective.theta, batch))
+    after = _losses(objective, lambda batch: objective.losses_or_output(state, batch))
     copied = _losses(objective, replica.output)
     for name, values in saved.items():
         copies[name].copy_(values)

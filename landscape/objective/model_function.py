@@ -81,8 +81,10 @@ class ModelFunction:
     @property
     def is_plain(self) -> bool:
         """Whether a copy of the module that holds theta computes the outputs, and the loss follows from these alone."""
+        if self.user_pass is not None and self.user_pass is self.criterion:
+            return False
         special = self.captured, self.loss_uses_parameters, self.written, self.draws_numbers, self.resident
-        return not any(special) and self.user_pass is None and self.mode == "eval"
+        return not any(special) and self.mode == "eval"
 
     def output(self, theta: Theta, batch: Batch) -> Any:
         """Everything that the module returns for a batch, differentiable in theta as often as needed."""
@@ -104,11 +106,16 @@ class ModelFunction:
         if self.mode == "train":
             seed_all(batch.first)
         scope = self.scope if self.resident is None else self.resident.scope
+        if self.user_pass is not None and self.user_pass is self.criterion:
+            return scope.criterion(scope.model, batch.inputs)
+        return self.pass_through(scope.model, batch)
+
+    def pass_through(self, module: nn.Module, batch: Batch) -> Any:
+        """The output of this module, or a copy of it, with the tensors that it holds now."""
         if self.user_pass is not None:
-            own = scope.criterion if self.user_pass is self.criterion else self.user_pass
-            return own(scope.model, batch.inputs)
+            return self.user_pass(module, batch.inputs)
         args, kwargs = batch.arguments
-        return scope.model(*args, **kwargs)
+        return module(*args, **kwargs)
 
     def state(self, theta: Theta) -> dict[str, Tensor]:
         """Theta and the fixed tensors by name, with copies of the buffers that a forward pass changes."""
@@ -216,20 +223,18 @@ class BatchLoss:
         return reraise_user_errors(batch, lambda: self.scored_output(self.model_output(theta, batch)))
 
     def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
-        """The summed loss of an output, shape (), with the batch's targets or with `targets` in their place.
+        """The summed loss of an output, or of an objective's losses, shape ().
 
-        Raises TaskError for a loss that depends on the parameters not only through the output, and for an objective of
-        terms. Weight decay is not part of it.
+        `targets` take the place of the batch's. Weight decay is not part of it. Raises TaskError for a loss that depends
+        on the parameters not only through the output.
         """
-        self.require_outputs()
         if self.function.loss_uses_parameters:
             raise TaskError(
                 f"loss {self.loss.name} depends on the parameters themselves, not on the model's output alone",
                 why="this measurement takes the loss as a function of (output, target)",
                 fix="--operator hessian, or a loss without penalties and parameters of its own",
             )
-        given = batch.targets if targets is None else targets
-        return reraise_user_errors(batch, lambda: self.loss.total(output, copy_targets(given)))
+        return reraise_user_errors(batch, lambda: self._total(output, batch, targets))
 
     def batch_total(self, theta: Theta, batch: Batch) -> Tensor:
         """The summed loss of one batch at theta, shape (), differentiable in theta as often as needed.
@@ -244,16 +249,10 @@ class BatchLoss:
         def work() -> tuple[Any, Tensor]:
             """The loss of the model's output, computed where the model holds theta."""
             output = self.scored_output(self.function.call(batch))
-            total = self.total_of(output, batch)
+            total = self._total(output, batch)
             return output, total + self.decay_total(theta, batch) if self.decay else total
 
         return reraise_user_errors(batch, lambda: self.function.forward(theta, work))
-
-    def total_of(self, output: Any, batch: Batch) -> Tensor:
-        """The summed loss of an output, or of an objective's losses, without weight decay, shape ()."""
-        if isinstance(self.loss, TermsLoss):
-            return self.loss.batch_total(output, batch.size)
-        return self.loss.total(output, copy_targets(batch.targets))
 
     def batch_count(self, batch: Batch) -> float:
         """How many terms the loss adds up over a batch; those of an objective are scaled to count samples."""
@@ -280,6 +279,11 @@ class BatchLoss:
             total = self.batch_total(point, batch)
             gradient = reraise_user_errors(batch, lambda: self._gradient(total, point))
         return total.detach().double(), gradient
+
+    def _total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
+        if isinstance(self.loss, TermsLoss):
+            return self.loss.batch_total(output, batch.size)
+        return self.loss.total(output, copy_targets(batch.targets if targets is None else targets))
 
     def _gradient(self, total: Tensor, point: Tensor) -> Tensor:
         if self.function.resident is None:

@@ -27,14 +27,14 @@ class Replica:
 
     def output(self, batch: Batch) -> Any:
         """The part of the copy's output on one batch that the loss takes, without a graph."""
-        args, kwargs = batch.arguments
+        objective = self.objective
 
         def output() -> Any:
             """A forward pass of the copy."""
             with without_fast_path():
-                return self.objective.scored_output(self.model(*args, **kwargs))
+                return objective.scored_output(objective.function.pass_through(self.model, batch))
 
-        if not self.objective.function.needs_gradients:
+        if not objective.function.needs_gradients:
             return reraise_user_errors(batch, output)
         with torch.enable_grad():
             return map_tensors(Tensor.detach, reraise_user_errors(batch, output))

@@ -19,7 +19,6 @@ from landscape.errors import TaskError, UsageError
 from landscape.evaluation.fisher_labels import draw_labels
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.losses.protocol import is_likelihood, no_likelihood
-from landscape.losses.terms import TermsLoss
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
@@ -151,9 +150,7 @@ class EmpiricalFisherOperator(OutputOperator):
 
     def _output_gradients(self, output: Any, batch: Batch, targets: Any = None) -> list[Tensor]:
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
-        objective = self.objective
-        terms = isinstance(objective.loss, TermsLoss)
-        total = objective.total_of(output, batch) if terms else objective.loss_total(output, batch, targets)
+        total = self.objective.loss_total(output, batch, targets)
         gradients = torch.autograd.grad(total, outputs, allow_unused=True)
         return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(outputs, gradients, strict=True)]
 

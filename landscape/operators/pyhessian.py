@@ -78,7 +78,8 @@ class PyHessianOperator(LinearOperator):
         return model
 
     def _check_support(self, model: nn.Module) -> None:
-        if not self.objective.function.is_plain or self.objective.decay:
+        function = self.objective.function
+        if not function.is_plain or function.user_pass is not None or self.objective.decay:
             raise UsageError(
                 "PyHessian cannot take a loss or a model with needs of its own (penalties, buffers that change, "
                 "--objective, --weight-decay, --mode train)",
