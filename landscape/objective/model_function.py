@@ -225,8 +225,8 @@ class BatchLoss:
     def loss_total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
         """The summed loss of an output, or of an objective's losses, shape ().
 
-        `targets` take the place of the batch's. Weight decay is not part of it. Raises TaskError for a loss that depends
-        on the parameters not only through the output.
+        `targets` take the place of the batch's. Weight decay is not part of it. Raises TaskError for a loss that
+        depends on the parameters not only through the output.
         """
         if self.function.loss_uses_parameters:
             raise TaskError(

@@ -19,6 +19,7 @@ from landscape.errors import TaskError, UsageError
 from landscape.evaluation.fisher_labels import draw_labels
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.losses.protocol import is_likelihood, no_likelihood
+from landscape.losses.terms import TermsLoss
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
