@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -159,7 +160,7 @@ def _read_term(value: Any, where: str) -> Term:
     if isinstance(value, tuple | list) and len(value) == 2 and _is_number(value[1]):
         return Term(_total(value[0], where), value[1], by_element=False, where=where)
     if not isinstance(value, Tensor):
-        raise TaskError(f"{where} is a {type(value).__name__}", fix=FORMS)
+        raise TaskError(f"{where} is {_describe(value)}", fix=FORMS)
     if value.ndim == 0:
         raise TaskError(
             f"{where} is one number for a batch, without a count",
@@ -171,8 +172,15 @@ def _read_term(value: Any, where: str) -> Term:
     return Term(value.sum(), len(value), by_element=True, where=where)
 
 
+def _describe(value: Any) -> str:
+    """The kind of a value that is no term; of a tuple those of its parts, among which is what is wrong."""
+    if isinstance(value, tuple):
+        return f"a tuple of {listing(map(describe_tensor, value))}"
+    return f"a {type(value).__name__}"
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, Tensor) and value.ndim == 0)
+    return isinstance(value, Real) or (isinstance(value, Tensor) and value.ndim == 0)
 
 
 def _total(value: Any, where: str) -> Tensor:

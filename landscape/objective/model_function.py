@@ -107,13 +107,13 @@ class ModelFunction:
             seed_all(batch.first)
         scope = self.scope if self.resident is None else self.resident.scope
         if self.user_pass is not None and self.user_pass is self.criterion:
-            return scope.criterion(scope.model, batch.inputs)
+            return scope.criterion(scope.model, copy_containers(batch.inputs))
         return self.pass_through(scope.model, batch)
 
     def pass_through(self, module: nn.Module, batch: Batch) -> Any:
         """The output of this module, or a copy of it, with the tensors that it holds now."""
         if self.user_pass is not None:
-            return self.user_pass(module, batch.inputs)
+            return self.user_pass(module, copy_containers(batch.inputs))
         args, kwargs = batch.arguments
         return module(*args, **kwargs)
 
@@ -290,6 +290,11 @@ class BatchLoss:
             return torch.autograd.grad(total, point)[0]
         backward(total, [point])
         return torch.zeros_like(point) if point.grad is None else point.grad
+
+
+def copy_containers(inputs: Any) -> Any:
+    """The same tensors in new lists and dictionaries: a user's objective may take entries out of them."""
+    return inputs if isinstance(inputs, Tensor) else map_tensors(lambda tensor: tensor, inputs)
 
 
 def copy_targets(targets: Any) -> Any:

@@ -143,7 +143,8 @@ def require_agreement(
     """
     with torch.enable_grad():
         direct = replace(function, user_pass=objective.function)
-        returned = reraise_user_errors(first, lambda: direct.output(theta, first.map(Tensor.clone)))
+        point = theta.detach().requires_grad_()
+        returned = reraise_user_errors(first, lambda: direct.output(point, first.map(Tensor.clone)))
         terms = read_terms(returned, objective.name)
         mean = sum(float(term.total.detach()) / (term.count or math.nan) for term in terms.values())
         total = BatchLoss(function, loss).batch_total(theta, first.map(Tensor.clone))
@@ -210,6 +211,7 @@ def _count_over_data(
 
 
 def _counts_at(name: str, function: ModelFunction, theta: Tensor, batch: Batch) -> dict[str, float]:
-    with torch.enable_grad():  # the function may differentiate
-        returned = reraise_user_errors(batch, lambda: function.output(theta, batch.map(Tensor.clone)))
+    point = theta.detach().requires_grad_()
+    with torch.enable_grad():  # the function may differentiate, in the parameters too
+        returned = reraise_user_errors(batch, lambda: function.output(point, batch.map(Tensor.clone)))
         return {term: part.count for term, part in read_terms(returned, name).items()}

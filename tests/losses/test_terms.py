@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ LOSSES = torch.tensor([1.0, 2.0, 4.0])
         pytest.param(LOSSES, {ONLY: (7.0, 3.0)}, id="losses"),
         pytest.param((LOSSES.sum(), 3), {ONLY: (7.0, 3.0)}, id="sum and count"),
         pytest.param([LOSSES.sum(), torch.tensor(2.5)], {ONLY: (7.0, 2.5)}, id="count as a tensor"),
+        pytest.param((LOSSES.sum(), np.int64(3)), {ONLY: (7.0, 3.0)}, id="count of NumPy"),
         pytest.param((0.0, 0), {ONLY: (0.0, 0.0)}, id="nothing in this batch"),
         pytest.param({"a": LOSSES, "b": (LOSSES[0], 4)}, {"a": (7.0, 3.0), "b": (1.0, 4.0)}, id="named"),
     ],
@@ -41,7 +43,8 @@ def test_the_forms_of_terms_are_read_as_sums_with_counts(
         pytest.param(LOSSES[None], r"objective f has losses of \(1, 3\)", id="two axes"),
         pytest.param(torch.tensor([1, 2]), r"objective f has losses of \(2,\) torch.int64", id="integers"),
         pytest.param((LOSSES, 3), r"objective f has a sum of \(3,\)", id="losses with a count"),
-        pytest.param((LOSSES.sum(), 3, 4), "objective f is a tuple", id="three numbers"),
+        pytest.param((LOSSES.sum(), 3, 4), r"is a tuple of \(\) torch.float32, int, int", id="three numbers"),
+        pytest.param((LOSSES.sum(), LOSSES), r"a tuple of \(\) torch.float32, \(3,\) torch.float32", id="counts"),
         pytest.param({}, "dictionary without names of terms", id="empty dictionary"),
         pytest.param({0: LOSSES}, "dictionary without names of terms", id="a number as name"),
         pytest.param({"a": {"b": LOSSES}}, "term a of objective f is a dict", id="nested"),
