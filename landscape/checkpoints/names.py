@@ -46,6 +46,7 @@ def fit(
     fitted |= _tensors_to_add(fitted, model)
     stripped = " and ".join(stripped_parts)
     _require_names(fitted, wanted, f"{where} does not fit the {named}")
+    fitted = {name: _as_pairs(tensor, model[name]) for name, tensor in fitted.items()}
     _require_shapes(fitted, model, f"{where} does not fit the {named}")
     _require_tied(fitted, model, where)
     return fitted, stripped and f"stripped {stripped} from {where}"
@@ -101,6 +102,16 @@ def _tensors_to_add(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) ->
 def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:
     """A key that is equal for two names of one tensor."""
     return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
+def _as_pairs(tensor: Tensor, wanted: Tensor) -> Tensor:
+    """A complex tensor as pairs of reals, where the model holds it so (`torch.view_as_real`); else as it is."""
+    pairs = tensor.is_complex() and not wanted.is_complex() and wanted.shape == (*tensor.shape, 2)
+    if not pairs:
+        return tensor
+    parts = tensor.real.new_empty(wanted.shape)
+    parts[..., 0], parts[..., 1] = tensor.real, tensor.imag
+    return parts
 
 
 def _require_tied(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> None:

@@ -31,8 +31,9 @@ from landscape.losses.huggingface import (
 )
 from landscape.losses.output_kind import fit_to_outputs, require_logits
 from landscape.losses.protocol import Loss
+from landscape.losses.reductions import DECLARE, ReducedLoss
 from landscape.losses.structure_check import require_declared_structure
-from landscape.losses.user import LOSS_OF_CONTAINERS, FunctionLoss, as_loss, infer_loss
+from landscape.losses.user import LOSS_OF_CONTAINERS, FunctionLoss, ModuleLoss, as_loss, infer_loss
 
 OWN_LOSS_RTOL = 1e-3  # between the model's own loss and landscape's: a model may compute its loss in another precision
 MEAN_RTOL = 1e-3  # between a batch and its parts: far above float32 rounding, far below the factor of a sum
@@ -83,7 +84,9 @@ def choose_loss(
             why="it leaves torch, detaches or rounds",
             fix="compute it with torch",
         )
-    if isinstance(chosen, FunctionLoss):
+    if isinstance(chosen, ReducedLoss):
+        require_sum(chosen, lambda piece: evaluate(chosen, forward(piece), piece), first)
+    elif isinstance(chosen, FunctionLoss):
         require_no_sum(chosen, lambda piece: evaluate(chosen, forward(piece), piece), first)
     elif isinstance(chosen, OwnLoss):
         if not agrees_with_own_loss(chosen, model, forward, output, first):
@@ -194,7 +197,22 @@ def require_no_sum(loss: Loss, total: Callable[[Batch], Tensor], batch: Batch) -
             f"loss {loss.name} is not a mean over samples: {parts.together:.6g} for {batch.size} samples together, "
             f"{parts.apart:.6g} on average in parts",
             why="it returns a sum",
-            fix="return the batch's mean, shape (), or one loss per sample, shape (N,)",
+            fix=f"return the batch's mean, shape (), or one loss per sample, shape (N,); {DECLARE}",
+        )
+
+
+def require_sum(loss: ReducedLoss, total: Callable[[Batch], Tensor], batch: Batch) -> None:
+    """Raises TaskError if a function that declares a sum returns the mean over a batch."""
+    parts = measure_parts(loss, total, batch) if loss.reduction == "sum" else None
+    if parts is None:
+        return
+    shares = [count / parts.count for count in parts.counts]
+    mean = sum(share * value for share, value in zip(shares, parts.totals, strict=True))
+    if not parts.is_mean and abs(parts.whole - mean) <= MEAN_RTOL * sum(map(abs, parts.totals)):
+        raise TaskError(
+            f"loss {loss.name} has reduction='sum', and returns a mean: {parts.whole:.6g} for {batch.size} samples, "
+            f"{mean:.6g} on average in parts",
+            fix="reduction = 'mean', or return the sum over the samples",
         )
 
 
@@ -236,7 +254,8 @@ def _choose(model: nn.Module, loss: Any, output: Any, first: Batch, outputs: Out
         own = own_loss(output, first.targets, own_targets=own_targets, model=model)
         return own, f"loss inferred from the {own.origin}" if loss is None or own is OWN_MEAN else ""
     if loss is not None:
-        return as_loss(loss), ""
+        given = as_loss(loss)
+        return given, given.note if isinstance(given, ModuleLoss | ReducedLoss) else ""
     if own_targets and not first.inputs.is_floating_point():
         raise TaskError(
             "no loss is given for integers without targets",

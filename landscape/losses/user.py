@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +33,7 @@ from landscape.losses.protocol import (
     describe_tensor,
     no_likelihood,
 )
+from landscape.losses.reductions import ReducedLoss, Reduction, declared_reduction, describe_reduction
 
 LOSS_OF_CONTAINERS = (
     "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
@@ -38,6 +41,16 @@ LOSS_OF_CONTAINERS = (
 PER_ELEMENT = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
 PER_TARGET = (nn.CrossEntropyLoss, nn.NLLLoss)
 TORCH_FUNCTIONS: dict[Any, Loss] = {functional.mse_loss: MSE, functional.binary_cross_entropy_with_logits: BCE}
+MODULES: dict[Any, type[nn.Module]] = {
+    functional.mse_loss: nn.MSELoss,
+    functional.l1_loss: nn.L1Loss,
+    functional.smooth_l1_loss: nn.SmoothL1Loss,
+    functional.huber_loss: nn.HuberLoss,
+    functional.binary_cross_entropy: nn.BCELoss,
+    functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    functional.cross_entropy: nn.CrossEntropyLoss,
+    functional.nll_loss: nn.NLLLoss,
+}  # the modules that compute what these functions do, by which a partial function's keywords are understood
 
 
 @dataclass(frozen=True)
@@ -75,10 +88,19 @@ class FunctionLoss:
 
 @dataclass(frozen=True)
 class ModuleLoss:
-    """A `torch.nn` loss module that returns a sum over elements or unignored targets."""
+    """A `torch.nn` loss module that returns a sum over elements or unignored targets.
+
+    `reduction` is the user's: with `sum` the mean is taken over samples, with `none` over everything that is returned.
+    """
 
     module: nn.Module
     name: str
+    reduction: Reduction = "mean"
+
+    @property
+    def note(self) -> str:
+        """What is measured where the module does not return a mean; "" where it does."""
+        return describe_reduction(self.name, self.reduction)
 
     @cached_property
     def structure(self) -> OutputStructure:
@@ -124,12 +146,16 @@ class ModuleLoss:
         """How many elements, or targets that are not ignored; with class weights the sum of their weights.
 
         Torch divides by the same number (`torch.nn.CrossEntropyLoss`); by the number of distributions if the targets
-        are class probabilities.
+        are class probabilities. With another reduction: how many samples, or how many numbers the module returns.
         """
+        if self.reduction == "sum":
+            return len(target)
         if self.structure.kind != "classes":
             return target.numel()
         if target.is_floating_point():
             return count_distributions(target)
+        if self.reduction == "none":
+            return target.numel()
         counted = target[target != self.structure.ignore_index]
         weight = self.module.weight
         if not isinstance(weight, Tensor):
@@ -182,7 +208,8 @@ def as_loss(loss: Any) -> Loss:
     """The Loss meant by a name, a `torch.nn` loss module, a function, or an object with `total` and `count`.
 
     Such an object may declare its `structure`, an `OutputStructure`, and is then measured as the built-in losses are.
-    Raises TaskError for anything else, and for a loss module that returns another thing than a mean.
+    A module or function with `reduction` `sum` or `none`, an attribute or a keyword of `functools.partial`, is measured
+    as its mean over samples. Raises TaskError for anything else.
 
     >>> import torch
     >>> from landscape.losses import as_loss
@@ -199,12 +226,14 @@ def as_loss(loss: Any) -> Loss:
         raise TaskError(f"loss {loss.__name__} is a class", fix="name a function, or an instance of the class")
     if hasattr(loss, "total") and hasattr(loss, "count"):
         return _object_loss(loss)
-    if isinstance(loss, PER_ELEMENT + PER_TARGET):
-        return _module_loss(loss)
+    if isinstance(module := _as_module(loss), PER_ELEMENT + PER_TARGET):
+        return _module_loss(module)
     if callable(loss):
-        name = getattr(loss, "__qualname__", type(loss).__qualname__)
-        if loss is functional.cross_entropy:
-            return _module_loss(nn.CrossEntropyLoss())  # the class axis is then torch's, not the last
+        inner = loss.func if isinstance(loss, functools.partial) else loss
+        name = getattr(inner, "__qualname__", type(inner).__qualname__)
+        reduction = declared_reduction(loss)
+        if reduction != "mean":
+            return ReducedLoss(loss, name, reduction)
         return TORCH_FUNCTIONS.get(loss) or FunctionLoss(loss, name)
     raise TaskError(
         f"{loss!r} is not a loss", fix=f"give {', '.join(BUILT_IN_LOSSES)}, or a function (output, target) -> mean"
@@ -252,16 +281,20 @@ def _object_loss(loss: Any) -> Loss:
     return declared
 
 
+def _as_module(loss: Any) -> Any:
+    """The module that computes what a function of torch does, with a partial function's keywords; else the loss."""
+    if loss is functional.cross_entropy:
+        return nn.CrossEntropyLoss()  # the class axis is then torch's, not the last
+    if isinstance(loss, functools.partial) and loss.func in MODULES and not loss.args:
+        with suppress(TypeError):  # a keyword that the module has not
+            return MODULES[loss.func](**loss.keywords)
+    return loss
+
+
 def _module_loss(module: nn.Module) -> ModuleLoss:
-    name = type(module).__name__
-    if module.reduction != "mean":
-        raise TaskError(
-            f"{name} with reduction={module.reduction!r} has no plain mean",
-            fix="pass a function (output, target) -> one loss per sample, shape (N,)",
-        )
     summed = copy.deepcopy(module)
     setattr(summed, "reduction", "sum")  # noqa: B010 - torch types attributes as tensors
-    return ModuleLoss(summed, name)
+    return ModuleLoss(summed, type(module).__name__, declared_reduction(module))
 
 
 def _may_be_probabilities(target: Tensor) -> bool:

@@ -86,7 +86,9 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     odd = [f"{name} ({parameter.dtype})" for name, parameter in parameters.items() if not parameter.is_floating_point()]
     if odd:
         raise TaskError(
-            f"parameters are not real numbers: {listing(odd)}", fix="leave them out with requires_grad_(False)"
+            f"parameters are not real numbers: {listing(odd)}",
+            fix="hold complex ones as pairs of reals, nn.Parameter(torch.view_as_real(w)), and use them as "
+            "torch.view_as_complex(self.w); or leave them out with requires_grad_(False)",
         )
     return parameters
 

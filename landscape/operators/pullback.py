@@ -16,6 +16,9 @@ from landscape.errors import LandscapeError, TaskError
 # import takes 0.3 s once.
 SCALAR_ENTRIES = 1 << 20
 INPLACE_MESSAGE = "modified by an inplace operation"  # torch's error if the model wrote into a kept graph
+NEEDS_NO_SECOND_DERIVATIVE = (
+    "--operator empirical-fisher, if the loss is a function of (output, target), surface and sharpness need none; or "
+)
 NO_SECOND_DERIVATIVE_MESSAGES = (  # torch's errors for operations that can be differentiated only once
     "is not implemented",
     "not differentiable",
@@ -112,10 +115,11 @@ def _grad(
         missing = any(words in str(error) for words in NO_SECOND_DERIVATIVE_MESSAGES)
         reason = (str(error).splitlines() or [""])[0]
         raise TaskError(
-            f"the model has no second derivative: {reason}"
+            f"the model, or the loss, has no second derivative: {reason}"
             if missing
             else f"the second derivative fails: {type(error).__name__}: {reason}",
-            fix="replace that operation, or leave its parameters out with --params; --debug shows the traceback",
+            fix=(NEEDS_NO_SECOND_DERIVATIVE if missing else "")
+            + "replace that operation, or leave its parameters out with --params; --debug shows the traceback",
         ) from error
 
 
