@@ -1,4 +1,4 @@
-"""Losses without a second derivative are refused with other measurements that work; complex weights as pairs of reals."""
+"""Losses without a second derivative are refused with measurements that work; complex weights, as pairs of reals."""
 
 from __future__ import annotations
 
