@@ -16,6 +16,7 @@ from landscape.checkpoints import huggingface, optimizer
 from landscape.checkpoints.names import strip_wrappers
 from landscape.compute.strategy import ProductSettings
 from landscape.conditions import Conditions
+from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, ObjectiveSource
@@ -23,12 +24,18 @@ from landscape.tasks.task import Task, find_task
 
 
 def load(
-    path: str | Path, conditions: Conditions | None = None, *, origins: Mapping[str, str] | None = None, **named: Any
+    path: str | Path,
+    conditions: Conditions | None = None,
+    *,
+    origins: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    **named: Any,
 ) -> Objective:
     """The objective of a checkpoint: `load("ckpt.pt")`, or `load("ckpt.pt", model="model.py:build", data=...)`.
 
     `named` are fields of `landscape.conditions.Conditions`, as an alternative to `conditions`; `origins` says, for the
-    notes, where each was named ("flag", a settings file). Raises CheckpointError or TaskError with what is missing, and
+    notes, where each was named ("flag", a settings file), and `folder` where data may be kept, by default beside the
+    checkpoint. Raises CheckpointError or TaskError with what is missing, and
     NumericalError for NaN or infinity in the weights.
 
     >>> import landscape
@@ -46,8 +53,8 @@ def load(
     model = task.build()
     stripped = "" if task.weighted else _insert_weights(model, checkpoint, f"model {task.resolved_from['model']}")
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
-    data = task.data()
-    notes = _notes(task, checkpoint, stripped, conditions.dtype)
+    data, frozen = _make_data(task, conditions, folder or Path(path).parent)
+    notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
     return Objective(
         model,
         data,
@@ -83,6 +90,15 @@ def _require_names(named: Mapping[str, Any]) -> None:
             f"load() takes the {', '.join(objects)} by name",
             fix="pass the objects themselves to landscape.Objective(model, batches, loss)",
         )
+
+
+def _make_data(task: Task, conditions: Conditions, folder: Path) -> tuple[Any, list[str]]:
+    """The data, and a note on passes over them that are kept, if they are to be frozen."""
+    if conditions.freeze_data is None:
+        return task.data(), []
+    as_items = task.objective is not None
+    frozen = freeze(task.data, conditions.freeze_data, folder=folder, limit=conditions.limit, as_items=as_items)
+    return frozen, [frozen.note]
 
 
 def _preconditioner_source(

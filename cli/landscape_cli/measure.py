@@ -103,7 +103,8 @@ def _load_objective(measuring: Measuring, target: Target) -> Objective:
     from landscape.storage.write import require_results_file
 
     require_results_file(target.output)
-    objective = load(target.checkpoint, measuring.conditions, origins=measuring.origins)
+    folder = target.output.parent
+    objective = load(target.checkpoint, measuring.conditions, origins=measuring.origins, folder=folder)
     for note in objective.notes:
         say(f"{target.checkpoint.name}: {note}")
     return objective

@@ -76,7 +76,7 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
         source.unit = unit
     hasher, first_digest, largest = SampleHasher(), "", 0
     with own_random_stream(0):
-        for batch in _place_batches(_reraise_user_errors(source), as_items=as_items, unit=unit):
+        for batch in _place_batches(reraise_user_errors(source), as_items=as_items, unit=unit):
             if batch.unit and not unit:
                 return Batches(source, "", 0, 0, kept=False, unit=batch.unit), ""
             first_digest = first_digest or batch_digest(batch)
@@ -114,7 +114,7 @@ class _Keeper:
             self.kept.append(to_device(batch.map(Tensor.clone), self._device, self._dtype))
 
 
-def _reraise_user_errors(source: Iterable[Any]) -> Iterator[Any]:
+def reraise_user_errors(source: Iterable[Any]) -> Iterator[Any]:
     """The items of the source; any exception of the user's code becomes a TaskError with the batch's number."""
     count = 0
     try:
@@ -179,5 +179,5 @@ def _require_same_first(source: Iterable[Any], expected: str, *, as_items: bool,
         raise TaskError(
             "the data changes from pass to pass: its first batch was another one the second time",
             why="a curvature needs one fixed data set; the loader shuffles, samples or augments",
-            fix="DataLoader(..., shuffle=False) without random augmentation",
+            fix="--freeze-data 1 measures what one pass gives; or DataLoader(..., shuffle=False), nothing random in it",
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from landscape.choices import DATA, population_name
 from landscape.data.batches import Batch
+from landscape.data.freezing import freeze
 from landscape.data.hashing import batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
@@ -77,8 +78,17 @@ def single_samples(objective: Objective) -> Iterator[Batch]:
 
 def _population(objective: Objective, name: str, source: object) -> Objective:
     try:
-        population = objective.with_data(source() if callable(source) else source)
+        population = objective.with_data(_data_of(objective, source))
         population.first(1).value()  # a sample of another shape fails here, where its population can be named
         return population
     except LandscapeError as error:
         raise TaskError(f"population {name}: {error.what}", why=error.why, fix=error.fix) from error
+
+
+def _data_of(objective: Objective, source: object) -> Any:
+    """The data of a population, frozen as the measured data are."""
+    passes = objective.source.conditions.get("freeze_data")
+    if passes is None:
+        return source() if callable(source) and not isinstance(source, Iterable) else source
+    path = objective.source.path
+    return freeze(source, passes, folder=None if path is None else path.parent)
