@@ -41,7 +41,7 @@ class Conditions(Options):
     data_arg: tuple[str, ...] = option((), kind="pairs", help="Argument of the data factory, key=value. Repeatable.")
     freeze_data: int | None = option(
         None,
-        title="{} passes frozen",
+        title="frozen passes {}",
         help="Run the data so many passes with a seed, keep what they give, and measure it: for data that shuffle, "
         "augment or stream. Kept in memory, or in a file beside the results until the command ends.",
         min=1,

@@ -12,6 +12,7 @@ from torch.nn import functional
 import landscape
 from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, TaskError, UsageError
+from landscape.evaluation.populations import populations
 from landscape.zoo import digits, mlp
 
 
@@ -96,3 +97,55 @@ def test_the_preconditioner_is_read_from_the_named_file(saved: Path, tmp_path: P
 def test_a_sample_describes_itself() -> None:
     objective = landscape.load(SAMPLES / "digits-mlp.pt", limit=100)
     assert (objective.space.size, objective.count) == (2950, 100)
+
+
+class TestFrozenData:
+    """`--freeze-data`: what some passes give is measured, wherever data are named."""
+
+    DATA = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+def shuffled():
+    x = torch.randn(60, 64, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(x, torch.arange(60) % 10), batch_size=20, shuffle=True)
+def once():
+    yield from [(x + 0.1 * torch.randn_like(x), y) for x, y in shuffled()]
+def endless():
+    while True:
+        yield torch.randn(20, 64), torch.arange(20) % 10
+"""
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        path = tmp_path / "data.py"
+        path.write_text(self.DATA)
+        return path
+
+    @pytest.mark.parametrize("name", ["shuffled", "once"])
+    def test_the_refusal_s_remedy_works(self, saved: Path, data: Path, name: str) -> None:
+        with pytest.raises(TaskError, match="--freeze-data 1"):
+            landscape.load(saved, data=f"{data}:{name}")
+        one, again = (landscape.load(saved, data=f"{data}:{name}", freeze_data=2) for _ in range(2))
+        assert one.count == 120
+        assert one.identity() == again.identity()
+        assert "data frozen: 2 passes with seed 0 gave 6 batches, 0.0 MB, kept in memory" in one.notes
+        assert landscape.load(saved, data=f"{data}:{name}", freeze_data=1).identity() != one.identity()
+
+    def test_a_limit_ends_an_endless_stream(self, saved: Path, data: Path) -> None:
+        assert landscape.load(saved, data=f"{data}:endless", freeze_data=1, limit=50).count == 50
+
+    def test_what_memory_does_not_hold_is_kept_where_the_results_are(
+        self, saved: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("landscape.data.freezing.room", lambda *_: 1000)
+        folder = tmp_path / "results"
+        folder.mkdir()
+        on_disk = landscape.load(saved, data=f"{data}:once", freeze_data=2, folder=folder)
+        assert any(f"kept in a file in {folder} until the end" in note for note in on_disk.notes)
+        assert list(folder.iterdir()) == []
+        monkeypatch.undo()
+        assert landscape.load(saved, data=f"{data}:once", freeze_data=2).identity() == on_disk.identity()
+
+    def test_populations_are_frozen_as_well(self, saved: Path, data: Path) -> None:
+        objective = landscape.load(saved, data=f"{data}:once", freeze_data=1)
+        assert populations(objective, [f"clean={data}:shuffled"])["clean"].count == 60
