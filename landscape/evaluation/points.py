@@ -39,7 +39,7 @@ def values_and_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, 
             return _one_by_one(objective, thetas.T, batch)
         rows = thetas.T.detach().requires_grad_()
         with torch.enable_grad():
-            totals = _totals(objective, rows, batch)
+            totals = objective.with_graph(_totals(objective, rows, batch), rows)
             (gradients,) = reraise_user_errors(batch, lambda: torch.autograd.grad(totals.sum(), rows))
         return totals.detach().double(), gradients
 

@@ -104,6 +104,18 @@ class TermsLoss:
             total = total + part
         return total
 
+    def with_graph(self, total: Tensor, theta: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """The sum of a batch, or sums at several points, differentiable in theta also where they are constant.
+
+        That is so of a batch without losses, and of a constant term that is looked at beside others. Any other sum
+        without a graph stays as it is, since it may be theta's function under `no_grad`.
+        """
+        parts = [theta] if isinstance(theta, Tensor) else list(theta.values())
+        needed = [part for part in parts if part.requires_grad]  # none inside of vmap
+        if not needed or total.requires_grad or not (self.term is not None or not bool(total.any())):
+            return total
+        return total + sum((0 * part.sum() for part in needed), torch.zeros_like(total))
+
     def count(self, target: Any) -> float:
         """Raises TypeError: the samples are counted, not the targets (`BatchLoss.batch_count`)."""
         raise TypeError("the terms of an objective are counted by their batches")

@@ -249,10 +249,15 @@ class BatchLoss:
         def work() -> tuple[Any, Tensor]:
             """The loss of the model's output, computed where the model holds theta."""
             output = self.scored_output(self.function.call(batch))
-            total = self._total(output, batch)
+            total = self.with_graph(self._total(output, batch), theta)
             return output, total + self.decay_total(theta, batch) if self.decay else total
 
         return reraise_user_errors(batch, lambda: self.function.forward(theta, work))
+
+    def with_graph(self, total: Tensor, theta: Theta) -> Tensor:
+        """Sums of losses at theta; those of an objective can be differentiated also where they are constant."""
+        terms = isinstance(self.loss, TermsLoss) and torch.is_grad_enabled()
+        return self.loss.with_graph(total, theta) if terms else total
 
     def batch_count(self, batch: Batch) -> float:
         """How many terms the loss adds up over a batch; those of an objective are scaled to count samples."""
@@ -311,8 +316,20 @@ def reraise_user_errors(batch: Batch, work: Callable[[], T]) -> T:
     except Exception as error:  # the user's model and loss may raise anything
         if is_out_of_memory(error):
             raise
-        raise TaskError(
-            f"the model or the loss fails on a batch: {type(error).__name__}: {error}",
-            why=f"inputs of {shapes(batch.inputs)}, targets of {shapes(batch.targets)}",
-            fix="check the targets' range and dtype, --loss, and the model; --debug shows the traceback",
-        ) from error
+        raise _user_error(batch, error) from error
+
+
+def _user_error(batch: Batch, error: Exception) -> TaskError:
+    """The error for an exception of the user's code; the batches of an objective have no targets."""
+    raised = f"{type(error).__name__}: {error}"
+    if batch.targets is None:
+        return TaskError(
+            f"the objective fails on a batch: {raised}",
+            why=f"a batch of {shapes(batch.inputs)}",
+            fix="check what --data yields there, and the function; --debug shows the traceback",
+        )
+    return TaskError(
+        f"the model or the loss fails on a batch: {raised}",
+        why=f"inputs of {shapes(batch.inputs)}, targets of {shapes(batch.targets)}",
+        fix="check the targets' range and dtype, --loss, and the model; --debug shows the traceback",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective
+from landscape.errors import TaskError
 from landscape.operators.hessian import HessianOperator
 
 X = torch.randn(14, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -88,3 +90,92 @@ def test_a_loss_after_a_step_of_training_is_differentiated_through_the_step() ->
     objective = require_dense(list(zip(X.split(7), Y.split(7), strict=True)), adapt, mean)
     assert objective.as_given
     assert landscape.run(landscape.Eig(k=1), objective).trouble() is None
+
+
+def by_sample(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+
+UNEVEN = [(X[:9], Y[:9]), (X[9:], Y[9:])]
+ANALYSES = [landscape.Eig(k=1), landscape.Trace(rtol=0.2), landscape.Sharpness(rho=0.02, steps=2, draws=4)]
+
+
+@pytest.mark.parametrize("nothing", [(torch.zeros(()), 0), (0.0, 0)], ids=["tensor", "numbers"])
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_a_batch_without_losses_adds_nothing(nothing: Any, analysis: Any) -> None:
+    def skip(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Any:
+        losses = by_sample(model, batch)
+        return nothing if len(losses) == 5 else (losses.sum(), len(losses))
+
+    objective = require_dense(UNEVEN, skip, lambda model: by_sample(model, UNEVEN[0]).mean())
+    assert landscape.run(analysis, objective).trouble() is None
+
+
+def test_a_constant_term_has_a_gradient_of_zero_beside_the_others() -> None:
+    def with_constant(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return {"fit": by_sample(model, batch), "constant": 3 * torch.ones(len(batch[0]))}
+
+    objective = require_dense(UNEVEN, with_constant, lambda model: cross_entropy(model) + 3)
+    result = landscape.run(landscape.Measures(rtol=0.5, draws=2), objective)
+    assert result.term_loss.tolist() == pytest.approx([float(objective.value()) - 3, 3])
+    assert result.term_gradient_norm[1] == 0
+    assert result.term_share.tolist() == pytest.approx([1, 0])
+
+
+def test_a_batch_whose_losses_have_no_gradient_is_refused() -> None:
+    """The losses of the other batch follow the weights all the same."""
+
+    def forget(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+        with torch.set_grad_enabled(len(batch[0]) > 5):
+            return by_sample(model, batch).sum(), len(batch[0])
+
+    with pytest.raises(TaskError, match="the objective fails on a batch: RuntimeError: .* does not require grad"):
+        landscape.run(landscape.Eig(k=1), Objective(net(), UNEVEN, objective=forget))
+
+
+def noisy_views(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+    """InfoNCE of two noisy views: of one sample it is 0 whatever the noise."""
+    one, other = (functional.normalize(model(batch[0] + torch.randn_like(batch[0])), dim=1) for _ in range(2))
+    return functional.cross_entropy(one @ other.T, torch.arange(len(one)), reduction="sum"), len(one)
+
+
+def shuffled_pairs(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    output = model(batch[0])
+    return (output - output[torch.randperm(len(output))]).square().sum(dim=1)
+
+
+@pytest.mark.parametrize("function", [noisy_views, shuffled_pairs])
+def test_chance_that_shows_only_in_several_samples_is_found(function: Any) -> None:
+    with pytest.raises(TaskError, match="the objective is random: it depends on draws from torch") as caught:
+        Objective(net(), UNEVEN, objective=function, dtype="float64")
+    assert "keep the numbers with the data" in caught.value.fix
+
+
+def test_a_moving_average_in_the_objective_is_refused() -> None:
+    mean = [1.0]
+
+    def scale(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        losses = by_sample(model, batch)
+        mean[0] = 0.9 * mean[0] + 0.1 * float(losses.detach().mean())
+        return losses / mean[0]
+
+    with pytest.raises(TaskError, match="objective .* gives two different outputs") as caught:
+        Objective(net(), UNEVEN, objective=scale)
+    assert "moving average" in caught.value.why
+    assert "at each call" in caught.value.fix
+
+
+def freeze(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    model[0].weight.requires_grad_(False)  # type: ignore[index, union-attr, operator]
+    return by_sample(model, batch)
+
+
+def copy_teacher(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return (model(batch[0]) - copy.deepcopy(model)(batch[0] + 1)).square().sum(dim=1)
+
+
+@pytest.mark.parametrize(("function", "fix"), [(freeze, "--params chooses"), (copy_teacher, "copy the model once")])
+def test_what_cannot_be_done_with_the_model_names_what_can(function: Any, fix: str) -> None:
+    with pytest.raises(TaskError, match="cannot take the data") as caught:
+        Objective(net(), UNEVEN, objective=function)
+    assert fix in caught.value.fix

@@ -42,18 +42,25 @@ def require_deterministic_output(
             fix=_remedy(str(error), objective=bool(objective)),
         ) from error
     if not outputs_agree(output, again):
-        changed = attribute_changes(model, attributes)
-        raise TaskError(
-            f"{subject} gives two different outputs for the same input",
-            why=f"it keeps state from pass to pass: {listing(changed)}"
-            if changed
-            else "something random is on in eval mode, e.g. functional.dropout without training=self.training",
-            fix="make the forward pass deterministic in eval mode",
-        )
+        raise _two_outputs(subject, attribute_changes(model, attributes), objective=bool(objective))
     pairs = zip(dense_leaves(used.inputs), dense_leaves(first.inputs), strict=True)
     if not all(torch.equal(a, b) or b.isnan().any() for a, b in pairs):
         raise TaskError(f"{subject} changes its inputs in place", fix="work on a copy: x = 2 * x instead of x.mul_(2)")
     return output
+
+
+def _two_outputs(subject: str, changed: list[str], *, objective: bool) -> TaskError:
+    """The error for a model, or a user's objective, that gives two outputs; `changed` names what the model keeps."""
+    guess = "something random is on in eval mode, e.g. functional.dropout without training=self.training"
+    fix = "make the forward pass deterministic in eval mode"
+    if objective:
+        guess = "something in it is random, or it keeps state from call to call, e.g. a counter or a moving average"
+        fix = "draw random numbers once, and keep them with the data; compute everything else anew at each call"
+    return TaskError(
+        f"{subject} gives two different outputs for the same input",
+        why=f"it keeps state from pass to pass: {listing(changed)}" if changed else guess,
+        fix=fix,
+    )
 
 
 def _remedy(message: str, *, objective: bool) -> str:
@@ -62,6 +69,10 @@ def _remedy(message: str, *, objective: bool) -> str:
         return EXPORT_WITH_FREE_SIZE
     if "Double" in message or "float64" in message:
         return "--dtype float32: the model has an operation that takes no float64, or creates tensors in float32"
+    if objective and "requires_grad flags" in message:
+        return "--params chooses what is measured: leave requires_grad as it is"
+    if objective and "deepcopy" in message:
+        return "copy the model once, outside of the function, or call it with torch.func.functional_call"
     if objective:
         return "def objective(model, batch) gets the batches as --data yields them; --debug shows the traceback"
     return "check that --data yields (inputs, targets) as the model wants them; --debug shows the traceback"

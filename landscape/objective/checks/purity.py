@@ -95,19 +95,32 @@ def _require_unchanged_parameters(trial: ModelTrial, theta: Tensor, fixed: Mappi
 
 
 def _require_output_without_chance(trial: ModelTrial, drawn: list[str]) -> None:
-    """Raises TaskError if the output of one sample depends on the seed of the random generators."""
-    one = next(trial.first.split(1))
+    """Raises TaskError if the output of the first samples depends on the seed of the random generators.
+
+    All of them are taken together: noise shows in no contrastive loss of one sample, nor does another order.
+    """
     outputs = []
     for seed in range(SEEDS):
         with begin_at_seed(seed), torch.enable_grad():
-            output = trial.function.output(trial.theta.detach().requires_grad_(), one.map(Tensor.clone))
+            output = trial.function.output(trial.theta.detach().requires_grad_(), trial.fresh_batch())
             outputs.append([leaf.detach().clone() for leaf in leaves(output)])
         if any(not _close(a, b) for a, b in zip(outputs[0], outputs[-1], strict=True)):
-            raise TaskError(
-                f"the model is random in eval mode: its output depends on draws from {listing(drawn)}",
-                why="e.g. dropout or layer drop that is not turned off by training=self.training",
-                fix="make the forward pass deterministic in eval mode",
-            )
+            raise _depends_on_chance(trial, drawn)
+
+
+def _depends_on_chance(trial: ModelTrial, drawn: list[str]) -> TaskError:
+    """The error for a model, or a user's objective, whose output depends on random numbers."""
+    if trial.function.user_pass is not None:
+        return TaskError(
+            f"the objective is random: it depends on draws from {listing(drawn)}",
+            why="e.g. noise, augmentations, negatives or dropout that are drawn inside of the function",
+            fix="draw once, and keep the numbers with the data: docs/bring-your-own.md has a VAE",
+        )
+    return TaskError(
+        f"the model is random in eval mode: its output depends on draws from {listing(drawn)}",
+        why="e.g. dropout or layer drop that is not turned off by training=self.training",
+        fix="make the forward pass deterministic in eval mode",
+    )
 
 
 def _require_output_without_memory(trial: ModelTrial, kept: list[str], attributes: Mapping[str, Attribute]) -> None:
