@@ -81,7 +81,19 @@ class Conditions(Options):
     weights: str | None = option(
         None,
         title="weights {}",
-        help="Weights of the file to measure: ema (averaged), raw, or the path of others in it; default the raw ones.",
+        help="Weights of the file to measure: ema (averaged), raw, or the location of others in it, several joined by "
+        "commas (encoder,decoder: each keeps its name in front); default the raw ones.",
+    )
+    ignore_tensors: tuple[str, ...] = option(
+        (),
+        title="ignore {}",
+        aliases=("ignore",),
+        help="Glob over names of tensors in the file that are left out; short: --ignore, but in surface. Repeatable.",
+    )
+    partial: bool = option(
+        False,
+        title="partial",
+        help="Let the model's factory hold the weights that the file lacks (a new head, adapters); a note names them.",
     )
     limit: int | None = option(
         None,

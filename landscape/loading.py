@@ -22,6 +22,8 @@ from landscape.fields import validate
 from landscape.objective import Objective, ObjectiveSource
 from landscape.tasks.task import Task, find_task
 
+FACTORY_SEED = 0  # of torch's generator, while a factory makes the weights that a file lacks
+
 
 def load(
     path: str | Path,
@@ -46,12 +48,15 @@ def load(
     _require_names(named)
     conditions = conditions or Conditions(**named)
     validate(conditions)
-    checkpoint = checkpoints.read(path, weights=conditions.weights, trust=conditions.trust)
+    checkpoint = checkpoints.read(
+        path, weights=conditions.weights, ignore=conditions.ignore_tensors, trust=conditions.trust
+    )
     task = find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
-    model = task.build()
-    stripped = "" if task.weighted else _insert_weights(model, checkpoint, f"model {task.resolved_from['model']}")
+    if task.weighted:
+        _refuse_choices(checkpoint, conditions)
+    model, stripped = (task.build(), "") if task.weighted else _weighted_model(task, checkpoint, conditions.partial)
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
@@ -146,17 +151,43 @@ def _require_proportion(task: Task, checkpoint: checkpoints.Checkpoint) -> None:
             )
 
 
-def _insert_weights(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> str:
-    """Loads the checkpoint's weights into the model; returns a note on prefixes that were stripped from their names."""
+def _refuse_choices(checkpoint: checkpoints.Checkpoint, conditions: Conditions) -> None:
+    """Raises UsageError for a choice among tensors if the checkpoint's own model comes with all of them."""
+    choices = {"--partial": conditions.partial, "--ignore": conditions.ignore_tensors}
+    if chosen := [flag for flag, value in choices.items() if value]:
+        raise UsageError(
+            f"{' and '.join(chosen)} choose among tensors, and {checkpoint.path} brings a model with all of them in it",
+            fix="name the model that the tensors are for: --model model.py:build",
+        )
+
+
+def _weighted_model(task: Task, checkpoint: checkpoints.Checkpoint, partial: bool) -> tuple[nn.Module, str]:
+    """The task's model with the checkpoint's weights, and a note on what was done to their names.
+
+    If the factory holds a part of the weights, it is called with torch's generator at one seed: what it draws is then
+    the same in every run. Raises CheckpointError if the weights do not fit.
+    """
+    with torch.random.fork_rng(devices=[], enabled=partial):
+        if partial:
+            torch.default_generator.manual_seed(FACTORY_SEED)
+        model = task.build()
     try:
-        fitted, stripped = checkpoints.fit(checkpoint.tensors, model.state_dict(), str(checkpoint.path), named)
+        fitted, note = checkpoints.fit(
+            checkpoint.tensors,
+            model.state_dict(),
+            str(checkpoint.path),
+            f"model {task.resolved_from['model']}",
+            prefix=checkpoint.prefix,
+            unread=checkpoint.unread,
+            partial=partial,
+        )
     except CheckpointError as error:  # the notes name the set of weights that was chosen, which may be the wrong one
         renamed = huggingface.under_module_names(model, checkpoint.tensors)
         if renamed is None:
             raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
         fitted, stripped = renamed, "the weights' names are those of save_pretrained: transformers converted them"
     model.load_state_dict(fitted)
-    return stripped
+    return model, note
 
 
 def _upcast_note(tensors: Mapping[str, Tensor], dtype: str) -> str:

@@ -149,3 +149,131 @@ def endless():
     def test_populations_are_frozen_as_well(self, saved: Path, data: Path) -> None:
         objective = landscape.load(saved, data=f"{data}:once", freeze_data=1)
         assert populations(objective, [f"clean={data}:shuffled"])["clean"].count == 60
+
+
+PARTS = """
+import torch
+
+def data():
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.randn(12, 3, generator=generator), torch.arange(12) % 2)]
+
+class Net(torch.nn.Module):
+    def __init__(self, out=2):
+        super().__init__()
+        self.encoder = torch.nn.Linear(3, 4)
+        self.decoder = torch.nn.Linear(4, out)
+
+    def forward(self, x):
+        return self.decoder(torch.tanh(self.encoder(x)))
+
+def build(out=2):
+    return Net(out)
+"""
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """A net of two parts in parts.py, and its weights."""
+    monkeypatch.chdir(tmp_path)
+    Path("parts.py").write_text(PARTS)
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"encoder.weight": (4, 3), "encoder.bias": (4,), "decoder.weight": (2, 4), "decoder.bias": (2,)}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def opened(content: object, **conditions: object) -> landscape.Objective:
+    torch.save(content, "a.pt")
+    return landscape.load("a.pt", model="parts.py:build", data="parts.py:data", loss="cross_entropy", **conditions)
+
+
+def below(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{part}."): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+
+
+def test_two_sets_of_a_file_are_the_two_parts_of_the_model(parts: dict[str, torch.Tensor]) -> None:
+    whole = opened(parts)
+    for names, weights in (("encoder", "decoder"), "encoder,decoder"), (("E", "D"), "encoder=E,decoder=D"):
+        content = {key: below(parts, part) for key, part in zip(names, ("encoder", "decoder"), strict=True)}
+        objective = opened(content, weights=weights)
+        assert objective.identity() == whole.identity()
+        assert any("2 tensors of" in note for note in objective.notes)
+        assert objective.source.conditions["weights"] == weights
+
+
+def test_a_partial_file_leaves_the_rest_to_the_factory_and_says_so(parts: dict[str, torch.Tensor]) -> None:
+    encoder = {name: tensor for name, tensor in parts.items() if name.startswith("encoder")}
+    objective = opened(encoder, partial=True)
+    assert torch.equal(objective.space.unflatten(objective.theta)["encoder.weight"], parts["encoder.weight"])
+    note = "partial: 2 tensors from a.pt; 2 kept from the model's factory: decoder.weight, decoder.bias"
+    assert note in objective.notes
+    assert objective.source.conditions["partial"] is True
+
+
+def test_what_the_factory_draws_is_the_same_in_every_run_and_other_draws_do_not_move(
+    parts: dict[str, torch.Tensor],
+) -> None:
+    encoder = {name: tensor for name, tensor in parts.items() if name.startswith("encoder")}
+    torch.manual_seed(5)
+    first = opened(encoder, partial=True).identity()
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(1), drawn)
+    assert opened(encoder, partial=True).identity() == first
+    assert opened(parts).identity() != first
+
+
+def test_a_set_is_put_where_the_model_has_its_name(parts: dict[str, torch.Tensor]) -> None:
+    content = {"encoder": below(parts, "encoder"), "other": {"w": torch.ones(1)}}
+    objective = opened(content, weights="encoder", partial=True)
+    assert any("put 'encoder.' in front of the names" in note for note in objective.notes)
+    assert torch.equal(objective.space.unflatten(objective.theta)["encoder.bias"], parts["encoder.bias"])
+    objective = opened({**parts, "critic.w": torch.ones(1)}, weights="encoder.*", partial=True)
+    assert torch.equal(objective.space.unflatten(objective.theta)["encoder.bias"], parts["encoder.bias"])
+
+
+def test_tensors_of_a_file_may_be_ignored(parts: dict[str, torch.Tensor]) -> None:
+    whole = opened(parts)
+    content = {**parts, "criterion.center": torch.ones(2)}
+    with pytest.raises(CheckpointError, match=r"unexpected criterion.center\n.*--ignore 'criterion.\*'"):
+        opened(content)
+    objective = opened(content, ignore=("criterion.*",))
+    assert objective.identity() == whole.identity()
+    assert "ignored 1 of its tensors: criterion.center" in objective.notes
+
+
+def test_a_new_head_takes_both(parts: dict[str, torch.Tensor]) -> None:
+    """Three classes in place of two: the message says what to type, and it works."""
+    with pytest.raises(CheckpointError, match=r"--partial --ignore decoder.weight --ignore decoder.bias"):
+        opened(parts, model_arg=("out=3",))
+    objective = opened(parts, model_arg=("out=3",), partial=True, ignore=("decoder.*",))
+    assert objective.space.size == 16 + 15
+
+
+@pytest.mark.parametrize(
+    ("change", "conditions", "message"),
+    [
+        (lambda s: {"x.weight": torch.ones(1)}, {"partial": True}, r"--partial finds none of the model's names"),
+        (lambda s: {**s, "extra": torch.ones(1)}, {"partial": True}, r"unexpected extra\n.*--ignore extra"),
+        (lambda s: {"encoder.weight": torch.ones(9, 9)}, {"partial": True}, r"is \(9, 9\) there and \(4, 3\)"),
+        (lambda s: {"encoder.weight": s["encoder.weight"]}, {}, r"missing .*\n.*--partial"),
+        (lambda s: {**s, "decoder.bias": slice(3)}, {}, r"decoder.bias is a builtins.slice in it"),
+        (lambda s: {**s, "decoder.bias": slice(3)}, {"partial": True}, r"decoder.bias is a builtins.slice in it"),
+        (lambda s: s, {"ignore": ("nothing*",)}, r"--ignore nothing\* matches no tensor"),
+    ],
+    ids=["no-name", "unexpected", "shape", "missing", "object", "object-partial", "glob"],
+)
+def test_what_does_not_fit_is_an_error_with_what_to_type(
+    change: object, conditions: dict[str, object], message: str, parts: dict[str, torch.Tensor]
+) -> None:
+    with pytest.raises(CheckpointError, match=message) as refusal:
+        opened(change(parts), **conditions)  # type: ignore[operator]
+    assert refusal.value.fix
+
+
+def test_a_model_that_a_file_brings_has_all_its_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(torch.nn.Linear(64, 10), "a.pt")
+    for choice in ({"partial": True}, {"ignore": ("bias",)}):
+        with pytest.raises(UsageError, match=r"brings a model with all of them in it\n.*--model model.py:build"):
+            landscape.load("a.pt", data="digits", loss="cross_entropy", trust=True, **choice)

@@ -13,7 +13,7 @@ from landscape.compute.interrupts import interruption
 from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError
-from landscape.gates.baseline import MAX_BASELINE_BYTES
+from landscape.gates.baseline import MAX_BASELINE_BYTES, read_baseline
 from landscape.gates.entry import Entry, short_names
 from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.policy import Policy
@@ -22,7 +22,7 @@ from landscape_cli import progress
 from landscape_cli.gate import Gate
 from landscape_cli.plans import print_plan
 from landscape_cli.streams import say
-from landscape_cli.targets import find_targets
+from landscape_cli.targets import find_targets, require_checkpoint
 
 if TYPE_CHECKING:
     from landscape.gates.measuring import MeasurementSetup
@@ -107,10 +107,11 @@ class Sources:
         return []
 
     def _read_or_measure(self, source: Source, outputs: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
-        from landscape.gates.baseline import read_baseline
+        path = source.path
+        if source.kind == "checkpoint":  # before torch is loaded
+            require_checkpoint(path, trust=self.conditions.trust)
         from landscape.gates.measuring import measure_entry, read_entry
 
-        path = source.path
         if source.kind == "baseline":
             return read_baseline(path, self.policy.kind).entries
         if source.kind == "results":

@@ -43,7 +43,7 @@ def analysis_command(analysis: type[Analysis]) -> Callable[..., int]:
         CONTEXT,
         CHECKPOINTS_ARGUMENT,
         *parameters(own_first(analysis), "Measurement"),
-        *parameters(described_fields(Conditions, Option), "Conditions"),
+        *parameters(described_fields(Conditions, Option), "Conditions", taken={f.name for f in own_first(analysis)}),
         *parameters(described_fields(Output, Option), "Output"),
     )
 
@@ -61,12 +61,9 @@ class Command(TyperCommand):
 
 def command_class(*records: type) -> type[Command]:
     """The class of a command that has the options of these dataclasses."""
-    renamed = [
-        (flag(alias), flag(field.name))
-        for record in records
-        for field in described_fields(record, Option)
-        for alias in field.about.aliases
-    ]
+    fields = [field for record in records for field in described_fields(record, Option)]
+    present = {field.name for field in fields}  # another option of the command may have the name
+    renamed = [(flag(a), flag(field.name)) for field in fields for a in field.about.aliases if a not in present]
     switches = [(f"--no-{earlier[2:]}", f"--no-{present[2:]}") for earlier, present in renamed]
 
     class OwnCommand(Command):

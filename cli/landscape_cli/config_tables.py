@@ -32,9 +32,11 @@ class Table:
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values by the options' present names, with files found from anywhere; UsageError for an unknown key."""
-        for kind in self.kinds:
-            values = translate_aliases(kind, values)
         options = self.options()
+        for kind in self.kinds:  # an earlier name may be the present one of another option in the table
+            earlier = {alias for field in described_fields(kind, Option) for alias in field.about.aliases}
+            held = {name: value for name, value in values.items() if name in options and name in earlier}
+            values = translate_aliases(kind, {n: v for n, v in values.items() if n not in held}) | held
         known = {name for name, field in options.items() if not field.about.typed}
         for key in values:
             if key not in known:

@@ -23,7 +23,7 @@ from landscape_cli import progress
 from landscape_cli.output import Output
 from landscape_cli.plans import print_plan
 from landscape_cli.streams import say, say_error
-from landscape_cli.targets import Target, find_targets, require_checkpoints
+from landscape_cli.targets import Target, find_targets, require_checkpoint, require_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,23 +54,41 @@ def measure_checkpoints(
     named: Sequence[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
-    from landscape.session import StopSignals
-
-    require_room_for_libraries()
     checkpoints, analysis = analysis.split_paths(require_checkpoints(named, analysis.name))
     targets = find_targets(checkpoints, output.output)
     measuring = Measuring(analysis, conditions, output, origins)
-    with StopSignals() as stop:
-        if output.dry_run:
-            outcomes = _attempt_each(targets, partial(_print_plan, measuring))
-        else:
-            outcomes = _attempt_each(targets, lambda target: _measure(measuring, target, stop))
+    outcomes = _wrong_paths(targets, conditions) or _measure_each(targets, measuring)
     code = _report(measuring, outcomes, several=len(targets) > 1)
     if len(targets) == 1:
         for outcome in outcomes:
             if isinstance(outcome, Failure):
                 raise outcome.error
     return code
+
+
+def _wrong_paths(targets: Sequence[Target], conditions: Conditions) -> list[MeasurementRecord | Failure]:
+    """The failures if no path leads to a checkpoint, found before torch is loaded; else none."""
+    failures: list[Failure] = []
+    for target in targets:
+        try:
+            require_checkpoint(target.checkpoint, trust=conditions.trust)
+            return []
+        except LandscapeError as error:
+            failures.append(Failure(target.checkpoint, error))
+    for failure in failures if len(targets) > 1 else ():
+        say_error(failure.error)
+    return [*failures]
+
+
+def _measure_each(targets: Sequence[Target], measuring: Measuring) -> list[MeasurementRecord | Failure]:
+    """What measuring every target gives, or printing its plan."""
+    require_room_for_libraries()
+    from landscape.session import StopSignals
+
+    with StopSignals() as stop:
+        if measuring.output.dry_run:
+            return _attempt_each(targets, partial(_print_plan, measuring))
+        return _attempt_each(targets, lambda target: _measure(measuring, target, stop))
 
 
 def _attempt_each(

@@ -40,13 +40,19 @@ CHECKPOINTS_ARGUMENT = argument(
 
 
 def parameters(
-    fields: typing.Iterable[Described[Option]], panel: str, *, environment: bool = True
+    fields: typing.Iterable[Described[Option]],
+    panel: str,
+    *,
+    environment: bool = True,
+    taken: typing.Container[str] = (),
 ) -> list[inspect.Parameter]:
-    """The typer options of several fields, in one panel of the help."""
-    return [parameter(field, panel, environment=environment) for field in fields]
+    """The typer options of several fields, in one panel of the help; `taken` are names of other options."""
+    return [parameter(field, panel, environment=environment, taken=taken) for field in fields]
 
 
-def parameter(field: Described[Option], panel: str, *, environment: bool = True) -> inspect.Parameter:
+def parameter(
+    field: Described[Option], panel: str, *, environment: bool = True, taken: typing.Container[str] = ()
+) -> inspect.Parameter:
     """The typer option of one field; its values are validated by the dataclass itself."""
     about = field.about
     public = environment and not about.typed
@@ -56,7 +62,7 @@ def parameter(field: Described[Option], panel: str, *, environment: bool = True)
         *_flags(field),
         help=about.help + usual,
         metavar="|".join(literal_values(without_none(field.type))) or metavar(field),
-        envvar=[ENVIRONMENT + name.upper() for name in (field.name, *about.aliases)] if public else None,
+        envvar=[ENVIRONMENT + n.upper() for n in (field.name, *about.aliases) if n not in taken] if public else None,
         show_envvar=False,
         rich_help_panel=panel,
         show_default=not isinstance(default, bool) and default not in (None, []),

@@ -33,6 +33,13 @@ def require_checkpoints(named: Sequence[Path], command: str) -> list[Path]:
     return [path if path.name.strip(".") else path.resolve() for path in named]  # "." has a name too
 
 
+def require_checkpoint(path: Path, *, trust: bool) -> None:
+    """Raises CheckpointError if a path is no checkpoint, by a short look at it that needs no torch."""
+    from landscape.checkpoints.formats import detection  # costs the help of the command a tenth of its time
+
+    detection.require_checkpoint(path, trust=trust)
+
+
 def find_targets(checkpoints: Sequence[Path], output: str | None, kind: str = "") -> list[Target]:
     """The checkpoints with their results files: `output`, or in the folder `output`, or beside each checkpoint.
 

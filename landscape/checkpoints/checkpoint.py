@@ -31,7 +31,8 @@ class Checkpoint:
 
     `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer()` reads the
     optimizer's state dict (None without one). `module` is the model itself, if the file or directory holds it.
-    `notes` say which of the file's contents were selected.
+    `notes` say which of the file's contents were selected. `unread` are the kinds of Python objects beside the tensors,
+    by name, and `prefix` is what the model may have in front of all names.
     """
 
     path: Path
@@ -43,6 +44,8 @@ class Checkpoint:
     optimizer: Callable[[], Mapping[str, Any] | None] = lambda: None
     module: BundledModel | None = None
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
 
 def content_sha256(files: Iterable[Path], home: Path) -> str:

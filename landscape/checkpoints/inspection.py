@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.checkpoints import huggingface_config, weight_sets
+from landscape.checkpoints import huggingface_config, selection, weight_sets
 from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.detection import describe
-from landscape.checkpoints.formats.pickle_machine import OpaqueValue
+from landscape.checkpoints.formats.pickle_values import GlobalName, OpaqueValue
 from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.names import PREFIXES, WRAPPERS
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
@@ -63,7 +63,7 @@ def inspect(path: Path, weights: str | None = None) -> Inspection:
     """
     contents = describe(path)
     every = list(weight_sets.find_weight_sets(contents.tree))
-    selected = weight_sets.select_weights(contents.tree, weights, path).weight_set
+    selected = selection.select_weights(contents.tree, weights, path).weight_set
     others = [weight_set for weight_set in every if weight_set.location != selected.location]
     refs = {name: tensor for name, tensor in selected.tensors.items() if not isinstance(tensor, OddTensor)}
     odd = {name: tensor for name, tensor in selected.tensors.items() if isinstance(tensor, OddTensor)}
@@ -141,4 +141,8 @@ def _describe_value(value: Any) -> str:
         return safe_excerpt(pairs, 4 * MAX_TEXT) if simple and value else f"a table of {len(value)} entries"
     if isinstance(value, list | tuple):
         return f"{len(value)} values"
-    return value.kind if isinstance(value, OpaqueValue) else weight_sets.kind_with_article(value)
+    return (
+        safe_excerpt(value.kind)
+        if isinstance(value, OpaqueValue | GlobalName)
+        else weight_sets.kind_with_article(value)
+    )

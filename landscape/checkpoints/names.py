@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Set
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
 
-from landscape.errors import CheckpointError, listing, suggest
+from landscape.errors import CheckpointError, listing, safe_excerpt, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 PREFIXES = ("model.", "net.", "backbone.")  # one of them is stripped if the result then fits exactly
+MAX_KEPT = 50  # names of tensors that a note lists
 BATCH_COUNTER = "num_batches_tracked"  # of BatchNorm: old checkpoints lack it, and eval mode does not use it
 
 
@@ -27,56 +30,113 @@ def strip_wrappers(name: str, known: frozenset[str] = frozenset()) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
+class Reading(NamedTuple):
+    """The tensors under other names, the parts that were stripped from these, and what was put in front of them."""
+
+    tensors: dict[str, Tensor]
+    stripped: list[str]
+    put: str = ""
+
+    def note(self, where: str) -> str:
+        """What was done to the names; "" if nothing was."""
+        stripped = f"stripped {' and '.join(self.stripped)} from {where}" if self.stripped else ""
+        return stripped or (f"put {self.put!r} in front of the names in {where}" if self.put else "")
+
+
 def fit(
-    tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str, named: str = "model"
+    tensors: Mapping[str, Tensor],
+    model: Mapping[str, Tensor],
+    where: str,
+    named: str = "model",
+    *,
+    prefix: str = "",
+    unread: Mapping[str, str] = {},
+    partial: bool = False,
 ) -> tuple[dict[str, Tensor], str]:
-    """The tensors under the model's names, and a note of the stripped prefixes ("" without any).
+    """The tensors under the model's names, and a note on what was done to the names ("" if nothing was).
 
     `model` is the model's state dict; messages call the two `where` and `named`. A tensor that the model has under
-    several names (tied weights) may come under one of them. Raises CheckpointError for missing or unexpected
-    names and unequal shapes.
+    several names (tied weights) may come under one of them. `prefix` is tried in front of all names. With `partial`
+    tensors that are missing keep the model's values, and the note names them. Raises CheckpointError for missing or
+    unexpected names, for names of `unread`, which are no tensors in the checkpoint, and for unequal shapes.
     """
-    wanted = frozenset(model)
-    readings = (
-        ({**found, **_tensors_to_add(found, model)}, undone) for found, undone in _readings(tensors, model, where)
-    )
-    # if no reading fits, the names without any wrapper show best what is missing
-    fitting = next((reading for reading in readings if reading[0].keys() == wanted), None)
-    fitted, stripped_parts = fitting or _strip_everywhere(tensors, wanted, where)
-    fitted |= _tensors_to_add(fitted, model)
-    stripped = " and ".join(stripped_parts)
-    _require_names(fitted, wanted, f"{where} does not fit the {named}")
+    wanted, complaint = frozenset(model), f"{where} does not fit the {named}"
+    readings = _readings(tensors, model, where, prefix)
+    if partial:
+        reading = _closest(list(readings), wanted, complaint)
+    else:  # if no reading fits, the names without any wrapper show best what is missing
+        whole = (one for one in readings if {**one.tensors, **_tensors_to_add(one.tensors, model)}.keys() == wanted)
+        reading = next(whole, None) or _strip_everywhere(tensors, wanted, where)
+    fitted = reading.tensors | _tensors_to_add(reading.tensors, model)
+    _require_read(unread, wanted - fitted.keys(), prefix, complaint)
+    kept = {name: model[name] for name in model if partial and name not in fitted}
+    fitted |= kept
+    _require_names(fitted, wanted, complaint)
     fitted = {name: _as_pairs(tensor, model[name]) for name, tensor in fitted.items()}
-    _require_shapes(fitted, model, f"{where} does not fit the {named}")
+    _require_shapes(fitted, model, complaint)
     _require_tied(fitted, model, where)
-    return fitted, stripped and f"stripped {stripped} from {where}"
+    notes = [reading.note(where), partial and _partial_note(reading.tensors, kept, where)]
+    return fitted, "; ".join(note for note in notes if note)
 
 
-Reading = tuple[dict[str, "Tensor"], list[str]]  # tensors under other names, and the stripped parts
+def _closest(readings: list[Reading], wanted: frozenset[str], complaint: str) -> Reading:
+    """The reading with the most of the model's names; raises CheckpointError if none has any."""
+    closest = max(readings, key=lambda reading: len(reading.tensors.keys() & wanted))
+    if not closest.tensors.keys() & wanted:
+        raise CheckpointError(
+            f"{complaint}: --partial finds none of the model's names in it",
+            why=f"it has {listing(map(safe_excerpt, closest.tensors), 3)}, and the model {listing(sorted(wanted), 3)}",
+            fix="name the part of the model that they belong to: --weights PART=LOCATION, or another --model",
+        )
+    return closest
 
 
-def _readings(tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> Iterator[Reading]:
+def _partial_note(taken: Mapping[str, Tensor], kept: Mapping[str, Tensor], where: str) -> str:
+    rest = f"{len(kept)} kept from the model's factory: {listing(kept, MAX_KEPT)}" if kept else "none is missing"
+    return f"partial: {len(taken)} tensors from {where}; {rest}"
+
+
+def _require_read(unread: Mapping[str, str], missing: Set[str], prefix: str, complaint: str) -> None:
+    """Raises CheckpointError if a tensor that the model lacks is a Python object in the checkpoint."""
+    spellings = {
+        spelling: kind
+        for name, kind in unread.items()
+        for spelling in (name, strip_wrappers(name), prefix + name, *(name.removeprefix(one) for one in PREFIXES))
+    }
+    if objects := sorted(missing & spellings.keys()):
+        raise CheckpointError(
+            f"{complaint}: {listing(f'{name} is a {safe_excerpt(spellings[name])} in it' for name in objects)}",
+            why="it is opened as data only: Python objects are passed over, and not made into tensors",
+            fix="save tensors in their place: torch.save(model.state_dict(), path)",
+        )
+
+
+def _readings(
+    tensors: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str, before: str = ""
+) -> Iterator[Reading]:
     """The readings of the names that are tried, the most literal first."""
-    for fitted, undone in _readings_without_wrappers(tensors, frozenset(model), where):
-        yield dict(fitted), undone
+    for fitted, undone, _ in _readings_without_wrappers(tensors, frozenset(model), where):
+        yield Reading(dict(fitted), undone)
         for prefix in PREFIXES:
             if all(name.startswith(prefix) for name in fitted):
                 shorter = {name.removeprefix(prefix): tensor for name, tensor in fitted.items()}
-                yield shorter, [*undone, f"the prefix {prefix!r}"]
+                yield Reading(shorter, [*undone, f"the prefix {prefix!r}"])
     plain = {strip_wrappers(name): name for name in model}  # a part of the model itself may be compiled
-    inner, undone = _strip_everywhere(tensors, frozenset(plain), where)
+    inner, undone, _ = _strip_everywhere(tensors, frozenset(plain), where)
     if len(plain) == len(model) and inner.keys() <= plain.keys():
-        yield {plain[name]: tensor for name, tensor in inner.items()}, undone
+        yield Reading({plain[name]: tensor for name, tensor in inner.items()}, undone)
+    if before:
+        yield Reading({before + name: tensor for name, tensor in tensors.items()}, [], before)
 
 
 def _readings_without_wrappers(tensors: Mapping[str, Tensor], wanted: frozenset[str], where: str) -> Iterator[Reading]:
     """Strips wrappers around the whole model one after the other, then wrappers anywhere in a name."""
     outer, undone = dict(tensors), list[str]()
-    yield outer, undone
+    yield Reading(outer, undone)
     while len(first := {name.partition(".")[0] for name in outer}) == 1 and first <= WRAPPERS:
         outer = {name.partition(".")[2]: tensor for name, tensor in outer.items()}
         undone = [*undone, f"the wrapper {next(iter(first))!r}"]
-        yield outer, undone
+        yield Reading(outer, undone)
     yield _strip_everywhere(tensors, wanted, where)
 
 
@@ -88,7 +148,7 @@ def _strip_everywhere(tensors: Mapping[str, Tensor], wanted: frozenset[str], whe
             f"{where} holds weights twice, with and without a wrapper's prefix", fix="keep one of them"
         )
     found = {part for name in tensors.keys() - fitted.keys() for part in name.split(".") if part in WRAPPERS}
-    return fitted, [f"the wrapper {part!r}" for part in sorted(found)]
+    return Reading(fitted, [f"the wrapper {part!r}" for part in sorted(found)])
 
 
 def _tensors_to_add(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -137,13 +197,22 @@ def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str)
     if unexpected:
         problems.append(f"unexpected {listing(unexpected)}")
     if problems:
-        part = next((first for first in _first_parts(names) if _names_below(names, first) == wanted), None)
-        raise CheckpointError(
-            f"{complaint}: {'; '.join(problems)}",
-            fix=f"measure that part alone: --weights '{part}.*'"
-            if part
-            else "name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
-        )
+        raise CheckpointError(f"{complaint}: {'; '.join(problems)}", fix=_remedy(names, wanted, missing, unexpected))
+
+
+def _remedy(names: set[str], wanted: frozenset[str], missing: list[str], unexpected: list[str]) -> str:
+    """What to type if names are missing or unexpected."""
+    part = next((first for first in _first_parts(names) if _names_below(names, first) == wanted), None)
+    if part:
+        return f"measure that part alone: --weights '{part}.*'"
+    model = "name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value"
+    if not unexpected:
+        return f"{model}; or let the model's factory hold what is missing: --partial"
+    if not missing:
+        others = [f"{first}.*" for first in _first_parts(unexpected) if not _names_below(wanted, first)]
+        globs = others if all(any(fnmatchcase(n, glob) for glob in others) for n in unexpected) else unexpected
+        return f"{model}; or leave them out: {listing((f'--ignore {shlex.quote(glob)}' for glob in globs), 3)}"
+    return model
 
 
 def _first_parts(names: Iterable[str]) -> list[str]:
@@ -155,13 +224,11 @@ def _names_below(names: Iterable[str], first: str) -> set[str]:
 
 
 def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], complaint: str) -> None:
-    unequal = [
-        f"{name} is {tuple(found[name].shape)} there and {tuple(model[name].shape)} in the model"
-        for name in model
-        if found[name].shape != model[name].shape
-    ]
+    wrong = [name for name in model if found[name].shape != model[name].shape]
+    unequal = [f"{n} is {tuple(found[n].shape)} there and {tuple(model[n].shape)} in the model" for n in wrong]
     if unequal:
         raise CheckpointError(
             f"{complaint}: {listing(unequal, 3)}",
-            fix="give the model's sizes: --model-arg key=value",
+            fix="give the model's sizes: --model-arg key=value; or let the model's factory hold them: --partial "
+            f"{' '.join(f'--ignore {shlex.quote(name)}' for name in wrong[:3])}",
         )

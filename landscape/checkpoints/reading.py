@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from landscape.checkpoints import huggingface, huggingface_config, weight_sets
+from landscape.checkpoints import huggingface, huggingface_config, selection, weight_sets
 from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
 from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.detection import describe, detect_format
@@ -20,46 +20,68 @@ from landscape.errors import CheckpointError, listing
 MAX_TREE_DEPTH = 100  # levels of a data file; no batch has more
 
 
-def read(path: str | Path, *, weights: str | None = None, trust: bool = False) -> Checkpoint:
+def read(
+    path: str | Path, *, weights: str | None = None, ignore: Sequence[str] = (), trust: bool = False
+) -> Checkpoint:
     """The checkpoint in a file or a directory.
 
-    `weights` selects among several sets: `ema`, `raw`, or the location of one in the file. With `trust` a file may run
-    code: the library of a format that cannot be read as data then opens it. Raises CheckpointError for files that are
-    damaged, are no checkpoints, or would run code.
+    `weights` selects among several sets: `ema`, `raw`, or the location of one in the file; of several, joined by
+    commas, each keeps its key in front of its names. Tensors that match a glob of `ignore` are left out. With `trust` a
+    file may run code: its own library then opens it if it cannot be read as data. Raises CheckpointError for files that
+    are damaged, are no checkpoints, or would run code.
     """
     path = Path(path)
+    if not trust or _is_data(path, weights):
+        return read_contents(describe(path), weights, ignore)
+    from landscape.checkpoints import trusted
+
+    return trusted.open_trusted(path, detect_format(path), weights, ignore)
+
+
+def _is_data(path: Path, weights: str | None) -> bool:
+    """Whether a file can be read as data, and holds no model beside its weights as a Python object."""
     try:
-        contents = describe(path)
+        tree = describe(path).tree
+        selection.select_weights(tree, weights, path)
     except CheckpointError:
-        if not trust:
-            raise
-        from landscape.checkpoints import trusted
-
-        return trusted.open_trusted(path, detect_format(path), weights)
-    return read_contents(contents, weights)
+        return False
+    return not weight_sets.find_objects(tree)
 
 
-def read_contents(contents: Contents, weights: str | None = None) -> Checkpoint:
+def read_contents(contents: Contents, weights: str | None = None, ignore: Sequence[str] = ()) -> Checkpoint:
     """The checkpoint with this description; reads the tensors of the selected weights, and no others."""
     path = contents.path
     spec = contents.spec
-    selection = weight_sets.select_weights(contents.tree, weights, path)
-    _require_plain(selection.weight_set.tensors, path)
+    selected = selection.select_weights(contents.tree, weights, path, ignore)
+    weight_set = selected.weight_set
+    _require_plain(weight_set.tensors, path)
     entries = contents.tree.get(DATA_KEY) if isinstance(contents.tree, dict) else None
     extra_refs = {n: t for n, t in (entries if isinstance(entries, dict) else {}).items() if isinstance(t, TensorRef)}
-    refs = {name: tensor for name, tensor in selection.weight_set.tensors.items() if isinstance(tensor, TensorRef)}
+    refs = {name: tensor for name, tensor in weight_set.tensors.items() if isinstance(tensor, TensorRef)}
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(content_sha256, contents.files, path)
         tensors = fetch_tensors(contents, refs)
         extras = fetch_tensors(contents, extra_refs)
         hexdigest = digest.result()
     contents.require_unchanged()
-    notes = selection.notes
+    notes = selected.notes
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
     state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
     module = _model_of_directory(path, tensors) if contents.format.describes_model else None
-    return Checkpoint(path, hexdigest, contents.format.name, tensors, spec, extras, state, module, notes)
+    return Checkpoint(
+        path,
+        hexdigest,
+        contents.format.name,
+        tensors,
+        spec,
+        extras,
+        state,
+        module,
+        notes,
+        weight_set.unread,
+        weight_set.prefix,
+    )
 
 
 def fetch_tensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from landscape.checkpoints import weight_sets
+from landscape.checkpoints import selection, weight_sets
 from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
 from landscape.checkpoints.formats.detection import detect_format
 from landscape.checkpoints.formats.format import Format
@@ -24,8 +25,8 @@ from landscape.plugins.imports import importing_from
 TRUST_NOTE = "opened with --trust: code from it may have run"
 
 
-def open_trusted(path: Path, format: Format, weights: str | None) -> Checkpoint:
-    """The checkpoint in a file that may run code, opened by the library of its format.
+def open_trusted(path: Path, format: Format, weights: str | None, ignore: Sequence[str] = ()) -> Checkpoint:
+    """The checkpoint in a file that may run code, opened by the library of its format, without the ignored tensors.
 
     Raises CheckpointError if the library cannot open it.
     """
@@ -37,7 +38,7 @@ def open_trusted(path: Path, format: Format, weights: str | None) -> Checkpoint:
     with warnings.catch_warnings(), importing_from(Path.cwd()):
         warnings.simplefilter("ignore")  # a deprecated format is still the format of the user's file
         try:
-            return openers.get(format, _unpickle)(path, weights)
+            checkpoint = openers.get(format, _unpickle)(path, weights)
         except LandscapeError:
             raise
         except Exception as error:  # code from the file may raise anything
@@ -49,6 +50,8 @@ def open_trusted(path: Path, format: Format, weights: str | None) -> Checkpoint:
                 fix="run where its classes can be imported, or save the weights alone: "
                 "torch.save(model.state_dict(), path)",
             ) from error
+    ignored = selection.matching(checkpoint.tensors, ignore, path)
+    return replace(checkpoint, tensors={n: t for n, t in checkpoint.tensors.items() if n not in ignored})
 
 
 def _open_program(path: Path, _: str | None) -> Checkpoint:
@@ -86,16 +89,16 @@ def _unpickle(path: Path, weights: str | None) -> Checkpoint:
 def _checkpoint_of_tree(path: Path, format: Format, loaded: Any, weights: str | None) -> Checkpoint:
     """The checkpoint in a loaded object: a module, or a dictionary with a module or with tensors in it."""
     tree = loaded if isinstance(loaded, dict) else {"model": loaded}
-    keys = [weights] if weights not in (None, weight_sets.EMA, weight_sets.ALL_BUT_EMA) else []
-    wanted = keys or (list(weight_sets.AVERAGED) if weights == weight_sets.EMA else list(weight_sets.RAW))
+    keys = [weights] if weights not in (None, selection.EMA, selection.ALL_BUT_EMA) else []
+    wanted = keys or (list(weight_sets.AVERAGED) if weights == selection.EMA else list(weight_sets.RAW))
     module = next((tree[key] for key in wanted if isinstance(tree.get(key), nn.Module)), None)
     if module is not None:
         model = BundledModel(lambda: f"the {type(module).__name__} in it", lambda: module)
         return _checkpoint(path, format, dict(module.state_dict()), model, tree)
     tree_of_refs, tensors = _with_refs(tree)
-    selection = weight_sets.select_weights(tree_of_refs, weights, path)
+    selected = selection.select_weights(tree_of_refs, weights, path)
     return _checkpoint(
-        path, format, {n: tensors[id(ref)] for n, ref in selection.weight_set.tensors.items()}, None, tree
+        path, format, {n: tensors[id(ref)] for n, ref in selected.weight_set.tensors.items()}, None, tree
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,13 +86,24 @@ class OtherCheckpoint:
 
 def other_checkpoint(objective: Objective, source: str | Mapping[str, Tensor], flag: str) -> OtherCheckpoint:
     """A checkpoint by its path, or a state dict; raises CheckpointError, which names the flag, if it does not fit."""
+    conditions, choices = objective.source.conditions, dict[str, Any]()
     if isinstance(source, Mapping):
         tensors, name = source, "a state dict"
     else:
         name = source
-        tensors = checkpoints.read(Path(name), weights=objective.source.conditions.get("weights")).tensors
+        read = checkpoints.read(
+            Path(name), weights=conditions.get("weights"), ignore=conditions.get("ignore_tensors", ())
+        )
+        tensors, choices = read.tensors, {"prefix": read.prefix, "unread": read.unread}
     try:
-        fitted = checkpoints.fit(tensors, objective.model.state_dict(), name, "model that is measured")[0]
+        fitted = checkpoints.fit(
+            tensors,
+            objective.model.state_dict(),
+            name,
+            "model that is measured",
+            partial=bool(conditions.get("partial")),
+            **choices,
+        )[0]
     except CheckpointError as error:
         raise CheckpointError(error.what, why=error.why, fix=f"{flag} a checkpoint of the same model") from None
     loss = {n: t for n, t in objective.function.state(objective.theta).items() if objective.function.in_criterion(n)}

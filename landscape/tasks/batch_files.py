@@ -15,6 +15,7 @@ from torch import Tensor
 
 from landscape.checkpoints import reading
 from landscape.checkpoints.formats.detection import describe
+from landscape.checkpoints.formats.pickle_values import holds_objects
 from landscape.compute import memory
 from landscape.data.items import PAIR_NAMES
 from landscape.errors import CheckpointError, TaskError, listing
@@ -80,5 +81,11 @@ def _torch(path: Path) -> Any:
     if not contents.format.keeps_tree:
         raise CheckpointError(
             f"{path} is {contents.format.name}, not a batch", fix=f"torch.save it: {EXPECTED_CONTENT}"
+        )
+    if holds_objects(contents.tree):
+        raise TaskError(
+            f"{path} holds Python objects besides tensors: {listing(contents.bystanders)}",
+            why="a file is opened as data only, and such objects are not made",
+            fix=f"torch.save a batch of tensors alone: {EXPECTED_CONTENT}",
         )
     return reading.fetch_tree(contents, contents.tree)

@@ -52,8 +52,10 @@ class Marker:
 def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, zipped: bool) -> None:
     marker = tmp_path / "ran"
     torch.save({"weight": torch.ones(1), "x": Marker(marker)}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"Python objects besides tensors.*\n.*data only.*\n.*re-save"):
-        read(tmp_path / "a.pt")
+    checkpoint = read(tmp_path / "a.pt")
+    assert checkpoint.tensors.keys() == {"weight"}
+    assert checkpoint.unread == {"x": "builtins.getattr"}
+    assert any("passed over" in note and "pathlib" in note for note in checkpoint.notes)
     assert not marker.exists()
     with (tmp_path / "a.pt").open("rb") as file:  # the marker does work
         if zipped:
@@ -69,11 +71,30 @@ def test_a_bare_pickle_does_not_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_the_object_that_blocks_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_a_module_beside_the_weights_is_passed_over_and_named(tmp_path: Path) -> None:
     torch.save({"state_dict": STATE, "extra": nn.Linear(1, 1)}, tmp_path / "a.pt")
-    with pytest.raises(
-        CheckpointError, match=r"torch.nn.modules.linear.Linear\n.*\n.*re-save.*landscape eig .* --trust"
-    ):
+    checkpoint = read(tmp_path / "a.pt")
+    assert checkpoint.tensors.keys() == STATE.keys()
+    assert any("torch.nn.modules.linear.Linear" in note for note in checkpoint.notes)
+
+
+REMEDY = r"runs code from it\n.*re-save the weights alone.*landscape eig .* --trust"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (nn.Linear(1, 1), r"a torch.nn.modules.linear.Linear, not a dictionary"),
+        ({"net_g": nn.Linear(1, 1)}, r"only: net_g \(a torch.nn.modules.linear.Linear\)"),
+        ({"model": nn.Linear(1, 1), "epoch": 3}, r"inside a Python object: model is a torch.nn.modules.linear.Linear"),
+    ],
+    ids=["whole", "entry", "model"],
+)
+def test_weights_inside_an_object_are_refused_with_its_name_and_the_remedy(
+    content: Any, message: str, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=message + r".*\n.*" + REMEDY):
         read(tmp_path / "a.pt")
 
 

@@ -1,4 +1,4 @@
-"""The weights are found where training scripts put them, and a choice is never made in silence."""
+"""Sets of weights, and objects in their places, are found where training scripts put them."""
 
 from __future__ import annotations
 
@@ -8,142 +8,54 @@ from typing import Any
 import pytest
 import torch
 
-from landscape.checkpoints import read
-from landscape.errors import CheckpointError
+from landscape.checkpoints.formats.detection import describe
+from landscape.checkpoints.formats.pickle_values import OpaqueValue
+from landscape.checkpoints.weight_sets import (
+    MAX_OBJECTS,
+    find_objects,
+    find_weight_sets,
+    kind_with_article,
+    optimizer_state,
+)
 
 RAW = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
-EMA = {name: tensor + 1 for name, tensor in RAW.items()}
 
 
-def choose(tmp_path: Path, content: Any, weights: str | None = None) -> tuple[float, tuple[str, ...]]:
-    """The value that the chosen weights are filled with, and what was said."""
-    torch.save(content, tmp_path / "a.pt")
-    checkpoint = read(tmp_path / "a.pt", weights=weights)
-    assert checkpoint.tensors.keys() == RAW.keys()
-    return float(checkpoint.tensors["bias"][0]), checkpoint.notes
+def locations(content: Any, folder: Path) -> list[str]:
+    torch.save(content, folder / "a.pt")
+    return [weight_set.location for weight_set in find_weight_sets(describe(folder / "a.pt").tree)]
 
 
-@pytest.mark.parametrize("nest", ["state_dict", "model_state_dict", "model", "net", "network", "params", "weights"])
-def test_usual_nests_need_no_word(nest: str, tmp_path: Path) -> None:
-    assert choose(tmp_path, {"epoch": torch.tensor(3), nest: RAW, "optimizer": {"state": EMA}}) == (0, ())
+def test_sets_at_usual_locations_come_first(tmp_path: Path) -> None:
+    assert locations({name: dict(RAW) for name in ("zebra", "model", "state_dict")}, tmp_path) == [
+        "state_dict",
+        "model",
+        "zebra",
+    ]
 
 
-def test_a_nest_in_a_nest(tmp_path: Path) -> None:
-    assert choose(tmp_path, {"model": {"state_dict": RAW, "step": torch.tensor(1)}}) == (0, ())
+def test_sets_are_found_four_dictionaries_deep(tmp_path: Path) -> None:
+    assert locations({"a": {"b": {"c": {"d": RAW}}}}, tmp_path) == ["a.b.c.d"]
 
 
-def test_the_only_nest_of_another_name_is_taken_and_said(tmp_path: Path) -> None:
-    assert choose(tmp_path, {"my_policy": RAW, "epoch": 3}) == (0, ("the weights in my_policy",))
+def test_an_optimizer_is_no_set_of_weights(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    adam = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    adam.step()
+    content = {"model": model.state_dict(), "optimizer": adam.state_dict()}
+    assert locations(content, tmp_path) == ["model"]
+    assert optimizer_state(content) == adam.state_dict()
 
 
-def test_of_two_usual_nests_the_first_is_taken_and_the_other_named(tmp_path: Path) -> None:
-    value, notes = choose(tmp_path, {"net": EMA, "model": RAW})
-    assert value == 0
-    assert notes == ("the weights in model; also there: net (--weights)",)
-
-
-def test_of_several_sets_none_is_taken(tmp_path: Path) -> None:
-    content = {"generator": RAW, "discriminator": EMA}
-    with pytest.raises(CheckpointError, match=r"several sets.*\n.*--weights generator, --weights discriminator"):
-        choose(tmp_path, content)
-    assert choose(tmp_path, content, "discriminator") == (1, ("the weights in discriminator",))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"model": RAW, "model_ema": EMA},
-        {"state_dict": RAW, "state_dict_ema": EMA},
-        {"state_dict": RAW, "callbacks": {}, "ema": {"module": {f"module.{n}": t for n, t in EMA.items()}}},
-        {"state_dict": RAW, "swa_model": {"n_averaged": torch.tensor(4), **EMA}},
-        {**RAW, **{f"ema_model.{name}": tensor for name, tensor in EMA.items()}},
-    ],
-    ids=["model_ema", "state_dict_ema", "nested", "swa", "by-prefix"],
-)
-def test_averaged_weights_are_offered_and_chosen_by_name(content: dict[str, Any], tmp_path: Path) -> None:
-    value, notes = choose(tmp_path, content)
-    assert value == 0
-    assert "--weights ema measures them" in notes[0]
-    torch.save(content, tmp_path / "b.pt")
-    tensors = read(tmp_path / "b.pt", weights="ema").tensors
-    assert {float(tensor.max()) for tensor in tensors.values()} == {1.0}
-    assert choose(tmp_path, content, "raw")[0] == 0
-
-
-def test_averaged_weights_alone_are_taken_and_said(tmp_path: Path) -> None:
-    torch.save({"n_averaged": torch.tensor(4), **{f"module.{name}": t for name, t in EMA.items()}}, tmp_path / "a.pt")
-    checkpoint = read(tmp_path / "a.pt")
-    assert checkpoint.notes == ("the only weights are averaged ones",)
-    assert set(checkpoint.tensors) == {"module.weight", "module.bias"}
+def test_few_objects_are_searched() -> None:
+    tree = {f"k{number}": {"model": OpaqueValue("a.B")} for number in range(1000)}
+    assert find_objects(tree) == {}
+    assert MAX_OBJECTS < 100
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ("ema", r"holds no averaged weights\n.*looked for model_ema.*\n.*--weights model"),
-        ("generater", r"no weights called generater\n.*--weights model"),
-    ],
-    ids=["ema", "name"],
+    ("value", "words"), [({}, "a dict"), (1, "an int"), (OpaqueValue("omega.Conf"), "an omega.Conf")]
 )
-def test_weights_that_are_not_there_are_said(weights: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=message):
-        choose(tmp_path, {"model": RAW}, weights)
-
-
-def test_names_that_command_a_terminal_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="names that cannot be printed") as refusal:
-        choose(tmp_path, {"weight\x1b[2J": torch.ones(1)})
-    assert "\x1b" not in str(refusal.value)
-
-
-def test_a_part_of_the_weights_is_chosen_by_the_beginning_of_its_names(tmp_path: Path) -> None:
-    content = {"state_dict": {**{f"net.{name}": t for name, t in EMA.items()}, "criterion.weight": torch.ones(3)}}
-    value, notes = choose(tmp_path, content, "net.*")
-    assert value == 1
-    assert notes == ("the weights whose names begin with net.; 1 others left out",)
-    with pytest.raises(CheckpointError, match=r"begin with nut.\n.*begin with net, criterion"):
-        choose(tmp_path, content, "nut.*")
-
-
-def test_a_model_s_own_part_called_ema_is_no_average(tmp_path: Path) -> None:
-    content = {"ema.weight": torch.ones(2), "body.weight": torch.ones(2)}
-    torch.save(content, tmp_path / "a.pt")
-    assert set(read(tmp_path / "a.pt").tensors) == set(content)
-
-
-@pytest.mark.parametrize(
-    "content", [{"G": RAW, "D": EMA, "best": torch.ones(())}, {"student": RAW, "step": torch.ones(())}]
-)
-def test_a_loose_tensor_beside_nests_is_no_weight(content: dict[str, Any], tmp_path: Path) -> None:
-    if "G" in content:
-        with pytest.raises(CheckpointError, match="--weights G, --weights D"):
-            choose(tmp_path, content)
-    else:
-        assert choose(tmp_path, content) == (0, ("the weights in student",))
-
-
-def test_places_with_dots_are_found(tmp_path: Path) -> None:
-    assert choose(tmp_path, {"model": RAW, "ema": {"0.999": EMA}}, "ema")[0] == 1
-
-
-def test_raw_weights_that_are_not_there_are_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"averaged weights only, no raw ones\n.*--weights ema"):
-        choose(tmp_path, {"model_ema": EMA}, "raw")
-
-
-def test_one_part_in_a_thousand_places_is_looked_at_once(tmp_path: Path) -> None:
-    part: dict[str, Any] = {"deep": RAW}
-    for _ in range(3):
-        part = {f"k{place}": part for place in range(400)}
-    torch.save(part, tmp_path / "a.pt")
-    assert read(tmp_path / "a.pt").tensors.keys() == RAW.keys()
-
-
-def test_loose_tensors_beside_a_usual_nest_are_no_weights(tmp_path: Path) -> None:
-    loose = {
-        "epoch": torch.tensor(3),
-        "rng_state": torch.get_rng_state(),
-        "cuda_rng": torch.ones(3),
-        "more": torch.ones(1),
-    }
-    assert choose(tmp_path, {"model": RAW, **loose}) == (0, ())
+def test_a_value_s_kind_has_its_article(value: Any, words: str) -> None:
+    assert kind_with_article(value) == words

@@ -263,3 +263,30 @@ def test_outputs_says_what_the_model_returns(capsys: Captured) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document["conditions"]["outputs"] == "probabilities"
     assert [one["verdict"] for one in document["checks"]] == ["holds"] * 10
+
+
+def test_flags_say_which_tensors_of_a_file_are_measured(ckpt: Path, capsys: Captured) -> None:
+    """In `surface`, `--ignore` is about directions, and the file's tensors have the longer word; settings likewise."""
+    tensors = landscape.checkpoints.read(ckpt).tensors
+    torch.save({**tensors, "criterion.center": torch.ones(2)}, "more.pt")
+    sizes = f"sizes=({tensors['0.weight'].shape[1]}, {tensors['0.weight'].shape[0]}, 10)"
+    task = ["--model", "mlp", "--model-arg", sizes, "--data", "digits", "--limit", "40", "--no-plot"]
+    assert status(["eig", "more.pt", *task, "-k", "1"]) == 2
+    assert "--ignore 'criterion.*'" in capsys.readouterr().err
+    assert status(["eig", "more.pt", *task, "-k", "1", "--ignore", "criterion.*"]) == 0
+    out, err = capsys.readouterr()
+    assert "ignored 1 of its tensors: criterion.center" in err
+    assert "ignore criterion.*" in out
+    grid = ["--dim", "1", "--grid", "3", "--ignore", "bias", "--ignore-tensors", "criterion.*"]
+    assert status(["surface", "more.pt", *task, *grid]) == 0
+    Path("landscape.toml").write_text('ignore = "criterion.*"\n[surface]\nignore = "bias"')
+    assert status(["surface", "more.pt", *task, "--dim", "1", "--grid", "3", "-o", "b.h5"]) == 0
+    results = [read_results(Path(name))["surface"] for name in ("more.landscape.h5", "b.h5")]
+    assert results[0].attributes["fingerprint"] == results[1].attributes["fingerprint"]
+    del tensors["0.bias"]
+    torch.save(tensors, "fewer.pt")
+    partial = ["eig", "fewer.pt", *task, "-k", "1", "--partial", "--dry-run"]
+    assert status(partial) == 2  # the settings' glob matches nothing here
+    Path("landscape.toml").unlink()
+    assert status(partial) == 0
+    assert "1 kept from the model's factory: 0.bias" in capsys.readouterr().err

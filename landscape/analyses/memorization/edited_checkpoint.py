@@ -40,7 +40,9 @@ def write(
     stored in the undo file. Raises CheckpointError if the file holds a parameter only as part of another tensor.
     """
     weight_set = objective.source.conditions.get("weights")
-    checkpoint = checkpoints.read(_source(objective), weights=weight_set)
+    checkpoint = checkpoints.read(
+        _source(objective), weights=weight_set, ignore=objective.source.conditions.get("ignore_tensors", ())
+    )
     names = _parameter_names(objective, checkpoint)
     changes = {stored: torch.from_numpy(weights[name].copy()) for stored, name in names.items() if name in weights}
     return write_edit(_source(objective), changes, target(objective, output), weights=weight_set, about=about)
@@ -61,7 +63,14 @@ def _parameter_names(objective: Objective, checkpoint: Checkpoint) -> dict[str, 
         stored: first[name] for stored in checkpoint.tensors for name in (stored, prefix + stored) if name in first
     }
     if not set(objective.space.names) <= set(names.values()):
-        fitted, _ = checkpoints.fit(checkpoint.tensors, objective.model.state_dict(), str(checkpoint.path))
+        partial = bool(objective.source.conditions.get("partial"))
+        fitted, _ = checkpoints.fit(
+            checkpoint.tensors,
+            objective.model.state_dict(),
+            str(checkpoint.path),
+            prefix=checkpoint.prefix,
+            partial=partial,
+        )
         own_names = {id(tensor): name for name, tensor in fitted.items()}
         by_tensor = {stored: own_names.get(id(tensor), "") for stored, tensor in checkpoint.tensors.items()}
         names = {stored: first[name] for stored, name in by_tensor.items() if name in first}

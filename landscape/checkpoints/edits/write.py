@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from landscape.checkpoints import json_data, reading, weight_sets
+from landscape.checkpoints import json_data, reading, selection
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.checkpoints.edits.casting import cast_values, tensor_bytes
 from landscape.checkpoints.edits.digests import file_sha256, pieces_sha256
@@ -50,7 +50,7 @@ def write_edit(
     contents, facts = describe(path), _plain_facts(about)
     _require_free(path, output)
     checkpoint = reading.read_contents(contents, weights)
-    tensors = weight_sets.select_weights(contents.tree, weights, path).weight_set.tensors
+    tensors = selection.select_weights(contents.tree, weights, path).weight_set.tensors
     refs = {name: ref for name, ref in tensors.items() if isinstance(ref, TensorRef)}
     values = cast_values(changes, refs)
     if contents.format.editable:

@@ -1,6 +1,8 @@
-"""Names that stand for data in a pickle. Nothing that they name is ever imported or called."""
+"""Names in a pickle: those that stand for data, and those that no checkpoint needs. None is ever imported or called."""
 
 from __future__ import annotations
+
+from landscape.checkpoints.formats.tensor_refs import ITEMSIZE
 
 STORAGES = {
     "DoubleStorage": "float64",
@@ -30,30 +32,36 @@ DICTIONARIES = {
     "lightning_fabric.utilities.data.AttributeDict",
     "pytorch_lightning.utilities.parsing.AttributeDict",
 }
-# kinds of value that training scripts keep beside the weights; they are passed over, never made
-BYSTANDERS = {
-    *("argparse.Namespace", "types.SimpleNamespace", "collections.deque", "typing.Any", "uuid.UUID"),
-    *(f"builtins.{kind}" for kind in ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list")),
-    *("builtins.long", "builtins.xrange", "builtins.Ellipsis", "builtins.unicode", "builtins.NoneType"),
-    *(f"numpy.{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)),
-    *("numpy.bool", "numpy.str_", "numpy.complex64", "numpy.complex128"),
+TENSOR_CLASSES = {"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"}
+KNOWN = {
+    *TENSOR_CLASSES,
+    *(f"torch.{dtype}" for dtype in ITEMSIZE),
     *(f"torch.per_{part}_{kind}" for part in ("tensor", "channel") for kind in ("affine", "symmetric")),
-    *(f"builtins.{kind}" for kind in ("object", "range", "set", "slice", "str", "tuple")),
-    *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta", "timezone")),
-    *("decimal.Decimal", "fractions.Fraction"),
+    *("torch.device", "torch.strided", "torch.serialization._get_layout", "typing.Any", "numpy.dtype", "numpy.ndarray"),
+    *(f"numpy.{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)),
+    *(f"numpy.{kind}" for kind in ("bool", "bool_", "str_", "complex64", "complex128")),
+    *(f"builtins.{kind}" for kind in ("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list")),
+    *(f"builtins.{kind}" for kind in ("long", "xrange", "Ellipsis", "unicode", "NoneType", "object", "range", "set")),
+    *(f"builtins.{kind}" for kind in ("slice", "str", "tuple", "type")),
+}  # parts of tensors and of plain values, which say nothing; every other name is reported, and all that is called
+# names that run commands or code and have no place in a checkpoint; refused so that the user is told of an attack
+FORBIDDEN = {
+    *(f"{module}.*" for module in ("subprocess", "pty", "runpy", "importlib", "socket", "shutil", "webbrowser", "pdb")),
+    *(f"builtins.{function}" for function in ("eval", "exec", "execfile", "compile", "open", "input", "breakpoint")),
+    *(f"builtins.{function}" for function in ("__import__", "globals", "locals", "vars", "delattr", "setattr")),
     *(
-        f"pathlib{place}.{kind}Path"
-        for place in ("", "._local")
-        for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
+        f"{module}.{function}"
+        for module in ("os", "posix", "nt")
+        for function in (
+            *("system", "popen", "startfile", "posix_spawn", "fork", "forkpty", "kill", "killpg", "open"),
+            *("remove", "unlink", "rmdir", "removedirs", "rename", "renames", "replace", "putenv", "abort", "_exit"),
+            *(f"{kind}{form}" for kind in ("exec", "spawn") for form in ("l", "le", "lp", "lpe", "v", "ve", "vp")),
+        )
     ),
-    *("numpy.dtype", "numpy.ndarray", "numpy.bool_"),
-    *(f"numpy.{c}.multiarray.{f}" for c in ("core", "_core") for f in ("scalar", "_reconstruct")),
-    *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
-    *("torch.device", "torch.strided", "torch.torch_version.TorchVersion", "torch.serialization._get_layout"),
-    *("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"),
-    *(f"omegaconf.{place}" for place in ("dictconfig.DictConfig", "listconfig.ListConfig", "base.ContainerMetadata")),
-    *(f"omegaconf.{place}" for place in ("base.Metadata", "nodes.AnyNode", "nodes.IntegerNode", "nodes.FloatNode")),
-    *(f"omegaconf.nodes.{kind}Node" for kind in ("String", "Boolean", "Path", "Bytes", "Enum")),
+    *("pickle.load", "pickle.loads", "_pickle.load", "_pickle.loads", "marshal.loads", "ctypes.CDLL", "io.open"),
+    *("torch.load", "torch.storage._load_from_bytes", "torch.serialization.load", "torch.jit.load", "torch.hub.load"),
+    *(f"commands.{function}" for function in ("Popen", "run", "call", "check_call", "check_output", "getoutput")),
+    *("sys.exit", "sys.settrace", "sys.setprofile", "requests.api.get", "urllib.request.urlopen"),
 }
 ODD_TENSORS = {
     "torch._utils._rebuild_sparse_tensor": "sparse",
@@ -65,4 +73,4 @@ ODD_TENSORS = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "device",
     "torch._utils._rebuild_wrapper_subclass": "wrapped",
 }
-CLASSES = ("torch.nn.modules.", "torch.optim.", "torch.nn.functional.")  # named in settings (`nn.ReLU`), never called
+CLASSES = ("torch.nn.modules.", "torch.optim.", "torch.nn.functional.")  # named in settings (`nn.ReLU`)

@@ -17,6 +17,8 @@ from landscape.storage import paths
 # in the order of detection: a directory with a config.json is sharded too, and a legacy file begins as a pickle does
 FORMATS = (HUGGING_FACE, SHARDED, DISTRIBUTED, EXPORTED, TORCHSCRIPT, TORCH_ZIP, SAFETENSORS, TORCH_LEGACY, PICKLE)
 
+MAX_LOOKED_AT = 1 << 24  # bytes of a file whose description is read at once: it takes milliseconds
+
 
 def describe(path: Path) -> Contents:
     """The description of the checkpoint at a path, read as data.
@@ -24,6 +26,13 @@ def describe(path: Path) -> Contents:
     Raises CheckpointError for files that are no checkpoint, are damaged, or run code when they are opened.
     """
     return detect_format(path).describe(path)
+
+
+def require_checkpoint(path: Path, *, trust: bool) -> None:
+    """Raises CheckpointError if a short look tells that a path is no checkpoint, or runs code and is not trusted."""
+    format = detect_format(path)
+    if not trust and (path.is_dir() or path.stat().st_size <= MAX_LOOKED_AT):
+        format.describe(path)
 
 
 def detect_format(path: Path) -> Format:

@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from landscape.checkpoints.formats.allowed_globals import BYSTANDERS, CLASSES, DICTIONARIES, ODD_TENSORS, STORAGES
-from landscape.checkpoints.formats.tensor_refs import (
-    ITEMSIZE,
-    MAX_DIMENSIONS,
-    DamageError,
-    OddTensor,
-    Storage,
-    TensorRef,
-    are_counts,
-    view_ref,
-)
+from landscape.checkpoints.formats.allowed_globals import CLASSES, FORBIDDEN, KNOWN, ODD_TENSORS, STORAGES
+from landscape.checkpoints.formats.pickle_rules import RULES
+from landscape.checkpoints.formats.pickle_values import MAX_PLAIN_INT, GlobalName, OpaqueValue, RefusedGlobalError
+from landscape.checkpoints.formats.tensor_refs import DamageError, OddTensor, Storage, TensorRef, are_counts
 from landscape.errors import safe_excerpt
 
-MAX_PLAIN_INT = 1 << 60  # whole numbers below it have hashes of their own
 SLOT = 16  # bytes that a value takes in its container
-
-
-class RefusedGlobalError(Exception):
-    """The pickle names something that is no data; the message is its full name."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class GlobalName:
-    """A module's member that the pickle names: a word here, not an import."""
-
-    full: str
-
-
-@dataclass(eq=False, slots=True)
-class OpaqueValue:
-    """A value of an allowed kind that is not constructed; `state` holds the arguments in the pickle."""
-
-    kind: str
-    state: Any = None
 
 
 class PickleMachine:
@@ -68,9 +40,9 @@ class PickleMachine:
         self.charge(SLOT)
 
     def name(self, full: str) -> None:
-        """Pushes the name of a module's member; raises RefusedGlobalError unless it stands for data."""
+        """Pushes the name of a module's member; raises RefusedGlobalError if it runs commands or code."""
         if full not in self.names:
-            self.names[full] = GlobalName(self.require_data_name(full))
+            self.names[full] = self._known_name(full)
             self.charge(8 * SLOT + len(full))
         self.push(self.names[full])
 
@@ -104,29 +76,33 @@ class PickleMachine:
         self.stack = []
         self.charge(4 * SLOT)
 
-    def require_data_name(self, full: str) -> str:
-        """The name, if it stands for data; raises RefusedGlobalError otherwise."""
-        full = full.replace("__builtin__.", "builtins.").replace("copy_reg.", "copyreg.")
-        module, _, name = full.rpartition(".")
+    def _known_name(self, full: str) -> GlobalName:
+        """A name, noted as a bystander unless it is one of those that checkpoints of tensors are made of."""
+        plain = full.replace("__builtin__.", "builtins.").replace("copy_reg.", "copyreg.")
+        module, _, name = plain.rpartition(".")
+        if plain in FORBIDDEN or f"{module}.*" in FORBIDDEN:
+            raise RefusedGlobalError(safe_excerpt(plain))
         storage = module in ("torch", "torch.cuda", "torch.storage") and name in STORAGES
-        dtype = module == "torch" and name in ITEMSIZE
-        listed = full in RULES or full in BYSTANDERS or full in ODD_TENSORS
-        if not (listed or storage or dtype or full.startswith(CLASSES)):
-            raise RefusedGlobalError(safe_excerpt(full))
-        return full
+        if not (storage or plain in RULES or plain in KNOWN or plain.startswith(CLASSES)):
+            self.bystanders.add(safe_excerpt(plain))
+        return GlobalName(plain)
 
-    def reduce(self, name: Any, arguments: Any) -> Any:
-        """The inert value that stands for the call `name(*arguments)`, which is never made."""
-        if not (isinstance(name, GlobalName) and isinstance(arguments, tuple)):
+    def reduce(self, called: Any, arguments: Any, *more: Any) -> Any:
+        """The inert value that stands for the call `called(*arguments)`, which is never made."""
+        if not (isinstance(called, GlobalName | OpaqueValue) and isinstance(arguments, tuple)):
             raise TypeError("only names are called, with a tuple")
-        if rule := RULES.get(name.full):
-            return rule(self, *arguments)
-        if kind := ODD_TENSORS.get(name.full):
-            return OddTensor(kind)
-        if name.full not in BYSTANDERS:  # a dtype, a storage type or a layer's class may be named, but not called
-            raise RefusedGlobalError(safe_excerpt(name.full))
-        self.bystanders.add(name.full)
-        return OpaqueValue(name.full, arguments)
+        if isinstance(called, GlobalName):
+            if rule := RULES.get(called.full):
+                return rule(self, *arguments)
+            if kind := ODD_TENSORS.get(called.full):
+                return OddTensor(kind)
+        return self.placeholder(called.kind, [arguments, *more])
+
+    def placeholder(self, kind: str, parts: list[Any]) -> OpaqueValue:
+        """A placeholder for an object of this kind, which is noted as a bystander."""
+        self.bystanders.add(safe_excerpt(kind))
+        self.charge(8 * SLOT + SLOT * len(parts))
+        return OpaqueValue(kind, parts)
 
     def put(self, items: list[Any]) -> None:
         """Puts keys and values in turn into the dictionary on top; keys other than texts and small ints are opaque."""
@@ -137,8 +113,10 @@ class PickleMachine:
             # numbers of one hash would make a dictionary of them quadratic; texts have hashes of this process alone
             plain = key is None or isinstance(key, str | bytes) or (type(key) is int and abs(key) < MAX_PLAIN_INT)
             if isinstance(target, dict):
-                target[key if plain else OpaqueValue("key")] = value
-            elif not isinstance(target, OpaqueValue):
+                target[key if plain or isinstance(key, OpaqueValue) else OpaqueValue("key")] = value
+            elif isinstance(target, OpaqueValue):
+                target.parts += (key, value)
+            else:
                 raise TypeError("items for something that is no dictionary")
             self.charge(8 * SLOT)
 
@@ -152,19 +130,40 @@ class PickleMachine:
         target = self.stack[-1]
         if isinstance(target, list):
             target.extend(items)
-        elif not isinstance(target, OpaqueValue):
+        elif isinstance(target, OpaqueValue):
+            target.parts += items
+        else:
             raise TypeError("items for something that is no list")
         self.charge(SLOT * len(items))
 
     def build(self) -> None:
-        """Gives the state on top to the value below it, if that is opaque."""
-        state = self.stack.pop()
-        if isinstance(self.stack[-1], OpaqueValue):
-            self.stack[-1].state = state
+        """Gives the state on top to the value below it, if that is a placeholder.
 
-    def persistent(self) -> Storage:
-        """The storage that the persistent id on top describes; raises ValueError if it contradicts an earlier one."""
-        kind, name, key, _, count, *view = self.stack.pop()
+        Raises ValueError for a tensor, which a state could turn into another.
+        """
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if isinstance(target, OpaqueValue):
+            target.parts.append(state)
+            self.charge(SLOT)
+        elif isinstance(target, TensorRef | OddTensor | Storage):
+            raise ValueError("a state for a tensor, which has none")
+
+    def instance(self, words: str) -> None:
+        """Pushes what stands for an instance in protocol 0: of the named class, with the values since the mark."""
+        arguments = tuple(self.since_mark())
+        self.name(words.replace(" ", ".", 1))
+        self.push(self.reduce(self.stack.pop(), arguments))
+
+    def persistent(self) -> Any:
+        """The storage that the persistent id on top describes, or the class of a module in the old format.
+
+        Raises ValueError if it contradicts an earlier one.
+        """
+        kind, name, *about = self.stack.pop()
+        if kind == "module" and isinstance(name, GlobalName):  # with its source code, which is of no use here
+            return name
+        key, _, count, *view = about
         if kind != "storage" or view not in ([], [None]) or not are_counts(count) or not isinstance(key, str):
             raise TypeError("an unknown kind of storage")
         storage = Storage(key, STORAGES[name.full.rpartition(".")[2]], count)
@@ -174,53 +173,6 @@ class PickleMachine:
         return first
 
 
-def _rebuild_tensor(
-    _: PickleMachine, storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any
-) -> TensorRef | OddTensor:
-    dtype = getattr(storage, "dtype", "")
-    if any(isinstance(part, dict) and (part.get("conj") or part.get("neg")) for part in rest[2:]):
-        return OddTensor("conjugated or negated, not resolved")
-    if len(rest) >= 3 and isinstance(rest[2], GlobalName):  # in `_v3`: the dtype has no storage type of its own
-        dtype = rest[2].full.removeprefix("torch.")
-    return view_ref(storage, dtype, offset, shape, stride)
-
-
-def _rebuild_dictionary(machine: PickleMachine, *arguments: Any) -> dict[Any, Any]:
-    items = arguments[-1] if arguments and isinstance(arguments[-1], list | dict) else {}
-    pairs = items.items() if isinstance(items, dict) else items
-    machine.stack.append({})
-    for key, value in pairs:
-        machine.put([key, value])
-    dictionary: dict[Any, Any] = machine.stack.pop()
-    return dictionary
-
-
-def _bytes(machine: PickleMachine, text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError("only bytes are written as text")
-    machine.charge(len(text))
-    return str.encode(text, "latin1")
-
-
-def _reconstruct(machine: PickleMachine, name: Any, *_: Any) -> Any:
-    return machine.reduce(name, ())
-
-
-RULES: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(DICTIONARIES, _rebuild_dictionary),
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v3": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": lambda machine, tensor, *_: tensor,
-    "torch._utils._rebuild_parameter_with_state": lambda machine, tensor, *_: tensor,
-    "torch._tensor._rebuild_from_type_v2": lambda machine, function, kind, arguments, *_: machine.reduce(
-        function, arguments
-    ),
-    "torch.Size": lambda machine, sizes=(): tuple(sizes[:MAX_DIMENSIONS]) if isinstance(sizes, tuple | list) else (),
-    "_codecs.encode": _bytes,
-    "builtins.bytes": lambda machine, content=b"": bytes(content) if isinstance(content, bytes) else b"",
-    "copyreg._reconstructor": _reconstruct,
-}
 LITERALS = (
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"),
     *("SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES"),
@@ -257,9 +209,10 @@ STEPS: dict[str, Callable[[PickleMachine, Any], object]] = {
     "SETITEM": lambda m, _: m.put(m.pop_many(2)),
     "SETITEMS": lambda m, _: m.put(m.since_mark()),
     "BINPERSID": lambda m, _: m.push(m.persistent()),
-    "INST": lambda m, words: m.require_data_name(f"an instance of {words}"),
+    "INST": PickleMachine.instance,
+    "OBJ": lambda m, _: m.push(m.reduce((values := m.since_mark())[0], tuple(values[1:]))),
     "REDUCE": lambda m, _: m.push(m.reduce(*m.pop_many(2))),
     "NEWOBJ": lambda m, _: m.push(m.reduce(*m.pop_many(2))),
-    "NEWOBJ_EX": lambda m, _: m.push(m.reduce(*m.pop_many(3)[:2])),
+    "NEWOBJ_EX": lambda m, _: m.push(m.reduce(*m.pop_many(3))),
     "BUILD": lambda m, _: m.build(),
 }  # by opcode: checkpoints need no others

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from landscape.checkpoints.formats import archive
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.format import Format, description_allowance
-from landscape.checkpoints.formats.pickle_machine import RefusedGlobalError
+from landscape.checkpoints.formats.pickle_values import RefusedGlobalError
 from landscape.checkpoints.formats.pickled import MAX_DESCRIPTION, interpret_pickle
-from landscape.checkpoints.formats.running_code import TRUST
 from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef
 from landscape.errors import CheckpointError
 
@@ -83,8 +82,9 @@ def _interpret(path: Path, stream: Any, allowance: int) -> Any:
     except RefusedGlobalError as error:
         raise CheckpointError(
             f"{path} holds Python objects besides tensors: {error}",
-            why="landscape opens checkpoints as data only, and opening such an object runs code",
-            fix="re-save the weights alone: torch.save(model.state_dict(), path), or, " + TRUST.format(path=path),
+            why="landscape opens checkpoints as data only, and opening this one elsewhere runs commands or code",
+            fix="do not open it; ask its author for the weights alone, as safetensors or "
+            "torch.save(model.state_dict(), path)",
         ) from None
     except DamageError as error:
         raise CheckpointError(

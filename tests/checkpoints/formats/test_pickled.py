@@ -17,7 +17,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.checkpoints.formats.pickle_machine import OpaqueValue, RefusedGlobalError
+from landscape.checkpoints.formats.pickle_values import OpaqueValue, RefusedGlobalError
 from landscape.checkpoints.formats.pickled import Pickle, interpret_pickle
 from landscape.checkpoints.formats.tensor_refs import DamageError, OddTensor
 
