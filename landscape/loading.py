@@ -185,7 +185,7 @@ def _weighted_model(task: Task, checkpoint: checkpoints.Checkpoint, partial: boo
         renamed = huggingface.under_module_names(model, checkpoint.tensors)
         if renamed is None:
             raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
-        fitted, stripped = renamed, "the weights' names are those of save_pretrained: transformers converted them"
+        fitted, note = renamed, "the weights' names are those of save_pretrained: transformers converted them"
     model.load_state_dict(fitted)
     return model, note
 
