@@ -256,8 +256,9 @@ class BatchLoss:
 
     def with_graph(self, total: Tensor, theta: Theta) -> Tensor:
         """Sums of losses at theta; those of an objective can be differentiated also where they are constant."""
-        terms = isinstance(self.loss, TermsLoss) and torch.is_grad_enabled()
-        return self.loss.with_graph(total, theta) if terms else total
+        if not isinstance(self.loss, TermsLoss) or not torch.is_grad_enabled():
+            return total
+        return self.loss.with_graph(total, theta)
 
     def batch_count(self, batch: Batch) -> float:
         """How many terms the loss adds up over a batch; those of an objective are scaled to count samples."""
