@@ -15,8 +15,8 @@ SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 MEASUREMENTS = {
     "eig -k 3": landscape.Eig(k=3),
     "trace": landscape.Trace(rtol=0.1),
-    "surface, 11 x 11": landscape.Surface(grid=11),
-    "sharpness": landscape.Sharpness(),
+    "surface, 7 x 7": landscape.Surface(grid=7),
+    "flatness": landscape.Flatness(),
 }
 
 
@@ -28,13 +28,11 @@ def by_sample(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 def ratios(device: str, repeats: int) -> dict[str, dict[str, Any]]:
     """Seconds by name and by a function that returns each sample's loss, and their ratio, by net and measurement."""
     found = {}
-    for name in ("digits-mlp", "digits-resnet"):
-        named = landscape.load(SAMPLES / f"{name}.pt", device=device)
+    for name, limit in (("digits-mlp", None), ("digits-resnet", 256)):
+        named = landscape.load(SAMPLES / f"{name}.pt", device=device, limit=limit)
         batches = [(batch.inputs, batch.targets) for batch in named.batches]
         own = landscape.Objective(named.model, batches, objective=by_sample, device=device)
         for title, analysis in MEASUREMENTS.items():
-            if name == "digits-resnet" and title == "sharpness":
-                continue  # minutes, of gradients alone
             jobs = {
                 kind: lambda objective=objective, analysis=analysis: landscape.run(analysis, objective)
                 for kind, objective in (("by name", named), ("by function", own))

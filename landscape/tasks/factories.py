@@ -61,12 +61,12 @@ class ObjectName:
             return as_loss(import_object(self.name))
         raise self._unknown()
 
-    def objective(self) -> Any:
-        """The function of that name; raises TaskError for a name that stands for nothing."""
+    def objective(self) -> Callable[..., Any]:
+        """The function of that name; raises TaskError for a name that stands for nothing, or for no function."""
         if self.name in registry.registry_entries(GROUPS["objective"]):
-            return registry.load_entry(GROUPS["objective"], self.name)
+            return _require_function(self.name, registry.load_entry(GROUPS["objective"], self.name))
         if self._importable:
-            return import_object(self.name)
+            return _require_function(self.name, import_object(self.name))
         if self.by_user and self.name.endswith(".py"):
             raise TaskError(f"{self.name} is a file: name a function in it", fix=f"--objective {self.name}:FUNCTION")
         raise self._unknown()
@@ -91,6 +91,16 @@ class ObjectName:
             why="a name inside a file is looked up among registered ones, never imported" if module else "",
             fix=choices + trust,
         )
+
+
+def _require_function(name: str, target: Any) -> Callable[..., Any]:
+    if not callable(target):
+        raise TaskError(
+            f"objective {name} is a {type(target).__name__}, not a function",
+            fix="def objective(model, batch) -> one loss for each sample, shape (N,)",
+        )
+    function: Callable[..., Any] = target
+    return function
 
 
 def in_trusted_module(name: str, modules: tuple[str, ...]) -> bool:
