@@ -57,6 +57,7 @@ def test_value_and_gradient_are_those_of_the_module_in_train_mode(name: str, dat
     objective = Objective(net, data, "cross_entropy", dtype="float64", mode="train", micro_batch=2)
     value, gradient = plain_gradient(NETS[name](), data)
     assert objective.as_given
+    assert any("in train mode batch statistics" in note for note in objective.notes) is not ("without" in name)
     for _ in range(2):  # every pass draws the same masks
         torch.testing.assert_close(objective.value(), value)
         torch.testing.assert_close(objective.gradient(), gradient)

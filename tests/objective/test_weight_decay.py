@@ -15,6 +15,7 @@ import landscape
 from landscape import Objective
 from landscape.errors import UsageError
 from landscape.evaluation.points import values, values_and_gradients
+from landscape.evaluation.working_copy import WorkingCopy
 from landscape.operators.base import LinearOperator
 from landscape.operators.gauss_newton import EmpiricalFisherOperator, FisherOperator, GaussNewtonOperator
 from landscape.operators.hessian import HessianOperator
@@ -56,8 +57,9 @@ def test_value_and_gradient_are_those_of_the_penalized_loss(
     penalty = RATE / 2 * (mask * plain.theta**2).sum()
     assert float(decayed.value()) == pytest.approx(float(plain.value() + penalty), rel=1e-12)
     torch.testing.assert_close(decayed.gradient(), plain.gradient() + RATE * mask * plain.theta)
-    difference = HessianOperator(decayed).to_dense() - HessianOperator(plain).to_dense()
-    torch.testing.assert_close(difference, RATE * torch.diag(mask))
+    for kind in (HessianOperator, GaussNewtonOperator):
+        difference = kind(decayed).to_dense() - kind(plain).to_dense()
+        torch.testing.assert_close(difference, RATE * torch.diag(mask))
 
 
 def test_points_blocks_and_groups_of_samples_have_the_penalty_too(make: Callable[..., Objective]) -> None:
@@ -86,6 +88,14 @@ def test_a_surface_is_that_of_the_penalized_loss(make: Callable[..., Objective])
         plain.centre_loss + float(RATE / 2 * (make().theta ** 2).sum()), rel=1e-6
     )
     assert not np.allclose(decayed.loss - plain.loss, decayed.centre_loss - plain.centre_loss)
+
+
+def test_a_copy_that_moves_over_a_plane_has_the_penalty(make: Callable[..., Objective]) -> None:
+    objective = make(weight_decay=RATE)
+    copy, batch = WorkingCopy(objective), next(objective.micro_batches())
+    assert copy.replica is not None
+    copy.move_to([objective.theta], [0.5])
+    torch.testing.assert_close(copy.output_and_total(batch)[1], objective.batch_total(1.5 * objective.theta, batch))
 
 
 def test_the_rate_decides_the_fingerprint(make: Callable[..., Objective]) -> None:
