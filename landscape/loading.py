@@ -183,6 +183,8 @@ def _weighted_model(task: Task, checkpoint: checkpoints.Checkpoint, partial: boo
         )
     except CheckpointError as error:  # the notes name the set of weights that was chosen, which may be the wrong one
         renamed = huggingface.under_module_names(model, checkpoint.tensors)
+        if renamed is None and not partial and _takes_names_of_earlier_versions(model, checkpoint.tensors):
+            return model, "names of earlier versions of the modules: these renamed them as they load a state dict"
         if renamed is None:
             raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
         fitted, note = renamed, "the weights' names are those of save_pretrained: transformers converted them"
@@ -194,3 +196,16 @@ def _upcast_note(tensors: Mapping[str, Tensor], dtype: str) -> str:
     """A note on weights that the file holds in less precision than they are measured in, or ""."""
     narrow = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point() and t.itemsize < 4}
     return f"{', '.join(sorted(narrow))} weights are computed in {dtype}" if narrow else ""
+
+
+def _takes_names_of_earlier_versions(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the model's modules take the tensors as they load a state dict; if so, the model holds them.
+
+    Modules may rename what earlier versions of themselves saved (`torch.nn.utils.parametrizations.weight_norm`). Torch
+    itself makes sure that no name is missing or left over.
+    """
+    try:
+        nn.Module.load_state_dict(model, dict(tensors), strict=True)
+    except Exception:  # hooks of the user's modules may raise anything
+        return False
+    return True

@@ -277,3 +277,31 @@ def test_a_model_that_a_file_brings_has_all_its_tensors(tmp_path: Path, monkeypa
     for choice in ({"partial": True}, {"ignore": ("bias",)}):
         with pytest.raises(UsageError, match=r"brings a model with all of them in it\n.*--model model.py:build"):
             landscape.load("a.pt", data="digits", loss="cross_entropy", trust=True, **choice)
+
+
+def test_modules_rename_what_earlier_versions_of_themselves_saved(tmp_path: Path) -> None:
+    """The old `weight_norm` saved `weight_g` and `weight_v`; today's module loads them under names of its own."""
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "def build():\n"
+        "    torch.manual_seed(0)\n"
+        "    layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(3, 2))\n"
+        "    return torch.nn.Sequential(layer, torch.nn.Tanh())\n"
+        "def data():\n"
+        "    return torch.ones(4, 3), torch.zeros(4, 2)\n"
+    )
+    generator = torch.Generator().manual_seed(1)
+    old = {
+        "0.weight_g": torch.rand(2, 1, generator=generator),
+        "0.weight_v": torch.randn(2, 3, generator=generator),
+        "0.bias": torch.zeros(2),
+    }
+    torch.save(old, tmp_path / "old.pt")
+    names = {"model": f"{tmp_path}/net.py:build", "data": f"{tmp_path}/net.py:data"}
+    objective = landscape.load(tmp_path / "old.pt", **names, loss="mse")
+    weight = old["0.weight_g"] * old["0.weight_v"] / old["0.weight_v"].norm(dim=1, keepdim=True)
+    assert float(objective.value()) == pytest.approx(float((torch.ones(4, 3) @ weight.T).tanh().square().mean()))
+    assert any("names of earlier versions" in note for note in objective.notes)
+    torch.save({**old, "0.more": torch.zeros(1)}, tmp_path / "more.pt")
+    with pytest.raises(CheckpointError, match="does not fit"):
+        landscape.load(tmp_path / "more.pt", **names, loss="mse")
