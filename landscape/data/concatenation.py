@@ -41,7 +41,7 @@ def concatenate(batches: Batches, room: int) -> Batches:
 def tree_form(tree: Any) -> Any:
     """The structure, shapes per sample and dtypes of a tree of tensors; None if it holds anything but tensors."""
     if isinstance(tree, Tensor):
-        return tree.shape[1:], tree.dtype
+        return None if tree.is_nested else (tree.shape[1:], tree.dtype)
     keys = tuple(tree) if isinstance(tree, dict) else None
     if keys is None and (not isinstance(tree, tuple | list) or isinstance(tree, PackedSequence)):
         return None

@@ -49,17 +49,20 @@ class Batches:
         return f"each batch is one unit, which counts as one sample and is never cut: {self.unit}" if self.unit else ""
 
 
-def survey(source: Any, *, device: torch.device, dtype: torch.dtype, budget: int, as_items: bool = False) -> Batches:
+def survey(
+    source: Any, *, device: torch.device, dtype: torch.dtype, budget: int, as_items: bool = False, unit: str = ""
+) -> Batches:
     """Hashes and counts the data in one pass, and keeps it on the device if it fits into `budget` bytes.
 
     Floating tensors are kept in `dtype`. With `as_items` a batch holds the item that the data yield, in its own form.
+    `unit` says why batches are not to be cut; without it their tensors tell.
     Raises TaskError if there are no samples, if the data cannot be iterated twice, or if a second pass begins with
     another batch (a loader that shuffles or augments).
     """
     source = as_iterable(source)
     keeper = _Keeper(device, dtype, budget)
-    batches, first_digest = _survey(source, keeper, as_items=as_items, unit="")
-    if batches.unit:  # of one batch, and so of all
+    batches, first_digest = _survey(source, keeper, as_items=as_items, unit=unit)
+    if batches.unit and not unit:  # of one batch, and so of all
         keeper = _Keeper(device, dtype, budget)
         batches, first_digest = _survey(source, keeper, as_items=as_items, unit=batches.unit)
         if batches.samples == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from landscape.objective.checks.check import ModelTrial, Trial, run_checks, samp
 from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
+from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
@@ -127,8 +129,49 @@ def prepare(
     if objective is None:
         data = one_argument = AsOneArgument(with_own_arguments(function.module, loss, data), function.module)
     beginning = None if limit is None else FirstSamples(data, limit, as_items=as_items)
-    batches = survey(beginning or data, device=device, dtype=dtype, budget=budget, as_items=as_items)
-    first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, dtype)
+    look = partial(survey, beginning or data, device=device, dtype=dtype, budget=budget, as_items=as_items)
+    plan = partial(
+        _check_and_plan,
+        weights,
+        function,
+        loss,
+        budget=budget,
+        micro_batch=micro_batch,
+        tf32=tf32,
+        outputs=outputs,
+        objective=objective,
+    )
+    batches = look()
+    try:
+        prepared = plan(batches)
+    except TaskError:
+        if not takes_whole_batches_only(function, weights.theta, batches):
+            raise
+        prepared = plan(look(unit=WHOLE_ONLY))
+    notes = [
+        *weights.notes,
+        one_dictionary.NOTE if one_argument and one_argument.used else "",
+        *prepared.notes,
+        _limit_note(limit) if beginning and beginning.cut else "",
+    ]
+    return replace(prepared, notes=tuple(filter(None, notes)))
+
+
+def _check_and_plan(
+    weights: Weights,
+    function: ModelFunction,
+    loss: Any,
+    batches: Batches,
+    *,
+    budget: int,
+    micro_batch: int | None,
+    tf32: bool,
+    outputs: Outputs | None,
+    objective: ObjectiveFunction | None,
+) -> Prepared:
+    """Chooses the loss, checks what measurements assume of these batches, and plans the micro-batch."""
+    device = weights.theta.device
+    first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, weights.theta.dtype)
     joined = concatenate(batches, budget)
     with full_precision(tf32):
         few = next(first.split(sample_count(weights.theta.numel())))
@@ -145,16 +188,6 @@ def prepare(
         size = batches.largest
     elif not trial.joinable:
         size = micro_batch or plan_micro_batch(batches, each, device)
-    notes = [
-        *weights.notes,
-        one_dictionary.NOTE if one_argument and one_argument.used else "",
-        loss_note,
-        batches.note,
-        _padding_note(chosen, weights.function.module, batches),
-        _limit_note(limit) if beginning and beginning.cut else "",
-        *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
-        _micro_batch_note(micro_batch, batches) if trial.as_given else "",
-    ]
     return Prepared(
         function=trial.function,
         loss=chosen,
@@ -165,7 +198,13 @@ def prepare(
         activation_bytes=each,
         micro_batch=size,
         checks=findings,
-        notes=tuple(filter(None, notes)),
+        notes=(
+            loss_note,
+            batches.note,
+            _padding_note(chosen, weights.function.module, batches),
+            *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
+            _micro_batch_note(micro_batch, batches) if trial.as_given else "",
+        ),
     )
 
 

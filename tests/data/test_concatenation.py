@@ -10,7 +10,7 @@ from conftest import tanh_net
 from torch import Tensor, nn
 
 from landscape import Objective
-from landscape.data.concatenation import concatenate
+from landscape.data.concatenation import concatenate, tree_form
 from landscape.data.survey import survey
 from landscape.operators import HessianOperator
 
@@ -154,3 +154,7 @@ def test_batches_that_are_units_stay_apart() -> None:
     for data in ([graph], [graph, graph]):
         before = kept(data)
         assert concatenate(before, 1 << 20) is before
+
+
+def test_nested_tensors_have_no_form_that_others_share() -> None:
+    assert tree_form(torch.nested.nested_tensor([torch.ones(2, 5), torch.ones(3, 5)])) is None
