@@ -70,7 +70,13 @@ class GraphCache:
         return self.objective.single_batch or size <= room("kept graphs", self.objective.device)
 
     def estimate_bytes(self, build: Build) -> int:
-        """The bytes that the graphs of all micro-batches hold, extrapolated from the graphs of a few samples."""
+        """The bytes that the graphs of all micro-batches hold, extrapolated from the graphs of a few samples.
+
+        Batches that are measured as they are given are not cut: the first one tells.
+        """
+        if self.objective.as_given:
+            size, samples = self._measure(build, next(iter(self.objective.batches)).size)
+            return round(self.objective.batches.samples * size / samples)
         whole, half = (self._measure(build, size) for size in (SIZED_SAMPLES, SIZED_SAMPLES // 2))
         samples = self.objective.batches.samples
         pieces = -(-samples // self.objective.largest_micro_batch)
