@@ -95,6 +95,11 @@ class Conditions(Options):
         title="partial",
         help="Let the model's factory hold the weights that the file lacks (a new head, adapters); a note names them.",
     )
+    base: str | None = option(
+        None,
+        kind="path",
+        help="Directory of the model below a PEFT adapter; default the one that its adapter_config.json names.",
+    )
     limit: int | None = option(
         None,
         help="Measure on the first N samples only; largest eigenvalues and worst cases are then biased upwards.",

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from landscape import checkpoints
-from landscape.checkpoints import huggingface, optimizer
+from landscape.checkpoints import adapter_config, huggingface, lora, optimizer
 from landscape.checkpoints.names import strip_wrappers
 from landscape.compute.strategy import ProductSettings
-from landscape.conditions import Conditions
+from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
@@ -49,14 +49,23 @@ def load(
     conditions = conditions or Conditions(**named)
     validate(conditions)
     checkpoint = checkpoints.read(
-        path, weights=conditions.weights, ignore=conditions.ignore_tensors, trust=conditions.trust
+        path,
+        weights=conditions.weights,
+        ignore=conditions.ignore_tensors,
+        trust=conditions.trust,
+        base=conditions.base,
     )
     task = find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
-    if task.weighted:
+    own = checkpoint.module.params if checkpoint.module else ()
+    if task.weighted or own:
         _refuse_choices(checkpoint, conditions)
-    model, stripped = (task.build(), "") if task.weighted else _weighted_model(task, checkpoint, conditions.partial)
+        model, stripped = task.build(), ""
+    else:
+        model, stripped = _weighted_model(task, checkpoint, conditions.partial)
+    if own and not task.weighted:
+        stripped, own = _insert_adapter(model, checkpoint, conditions.model or "")
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
@@ -64,7 +73,7 @@ def load(
         model,
         data,
         task.loss,
-        params=conditions.params,
+        params=conditions.params or own,
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
@@ -149,6 +158,25 @@ def _require_proportion(task: Task, checkpoint: checkpoints.Checkpoint) -> None:
                 f"numbers for {described:,}",
                 fix="name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value",
             )
+
+
+def _insert_adapter(model: nn.Module, checkpoint: checkpoints.Checkpoint, named: str) -> tuple[str, tuple[str, ...]]:
+    """Puts a PEFT adapter on a user's model, or into the one that PEFT put it on; returns a note and its names there.
+
+    Raises CheckpointError for an adapter of another model, and UsageError for a model whose weights would be random.
+    """
+    where = str(checkpoint.path)
+    if named.startswith(HUGGING_FACE):
+        directory = named.removeprefix(HUGGING_FACE)
+        raise UsageError(f"--model {named} has no weights, and an adapter holds few", fix=f"--base {directory}")
+    if hasattr(model, "peft_config"):
+        names = lora.attach_by_name(model, checkpoint.tensors, where)
+    else:
+        lora.attach(model, adapter_config.read_adapter(checkpoint.path), checkpoint.tensors, where)
+        names = lora.adapter_names(checkpoint.tensors)
+    for name in names:  # PEFT loads an adapter frozen, unless it is to be trained
+        model.get_parameter(name).requires_grad_()
+    return f"adapter on model {named}, whose other weights are fixed unless --params names them", names
 
 
 def _refuse_choices(checkpoint: checkpoints.Checkpoint, conditions: Conditions) -> None:

@@ -17,12 +17,14 @@ from landscape.checkpoints.spec import Spec
 class BundledModel:
     """A model that comes with a checkpoint: its name, and a function that builds it with the weights in it.
 
-    `notes` is filled while the model is built.
+    `notes` is filled while the model is built. `params` are the names of the parameters that are measured unless the
+    user names others; none stands for all.
     """
 
     name: Callable[[], str]
     build: Callable[[], nn.Module]
     notes: list[str] = field(default_factory=list)
+    params: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.checkpoints import huggingface_config, selection, weight_sets
+from landscape.checkpoints import adapter_config, huggingface_config, selection, weight_sets
 from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.detection import describe
 from landscape.checkpoints.formats.pickle_values import GlobalName, OpaqueValue
@@ -106,6 +106,8 @@ def _wrappers(weight_set: WeightSet) -> tuple[str, ...]:
 
 def _architecture(contents: Contents) -> str | None:
     """The model class that a Hugging Face directory names, if transformers can build it."""
+    if contents.format.adapts_model:
+        return f"LoRA adapter of {safe_excerpt(adapter_config.read_adapter(contents.path).base or 'a model')}"
     if not contents.format.describes_model:
         return None
     try:

@@ -9,21 +9,26 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from landscape.checkpoints import huggingface, huggingface_config, selection, weight_sets
+from landscape.checkpoints import adapter_config, huggingface, huggingface_config, lora, selection, weight_sets
 from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
 from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.detection import describe, detect_format
 from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
 from landscape.checkpoints.spec import DATA_KEY
-from landscape.errors import CheckpointError, listing
+from landscape.errors import CheckpointError, UsageError, listing
 
 MAX_TREE_DEPTH = 100  # levels of a data file; no batch has more
 
 
 def read(
-    path: str | Path, *, weights: str | None = None, ignore: Sequence[str] = (), trust: bool = False
+    path: str | Path,
+    *,
+    weights: str | None = None,
+    ignore: Sequence[str] = (),
+    trust: bool = False,
+    base: str | None = None,
 ) -> Checkpoint:
-    """The checkpoint in a file or a directory.
+    """The checkpoint in a file or a directory; `base` is the directory of the model below an adapter.
 
     `weights` selects among several sets: `ema`, `raw`, or the location of one in the file; of several, joined by
     commas, each keeps its key in front of its names. Tensors that match a glob of `ignore` are left out. With `trust` a
@@ -32,7 +37,7 @@ def read(
     """
     path = Path(path)
     if not trust or _is_data(path, weights):
-        return read_contents(describe(path), weights, ignore)
+        return read_contents(describe(path), weights, ignore, base)
     from landscape.checkpoints import trusted
 
     return trusted.open_trusted(path, detect_format(path), weights, ignore)
@@ -48,9 +53,15 @@ def _is_data(path: Path, weights: str | None) -> bool:
     return not weight_sets.find_objects(tree)
 
 
-def read_contents(contents: Contents, weights: str | None = None, ignore: Sequence[str] = ()) -> Checkpoint:
+def read_contents(
+    contents: Contents, weights: str | None = None, ignore: Sequence[str] = (), base: str | None = None
+) -> Checkpoint:
     """The checkpoint with this description; reads the tensors of the selected weights, and no others."""
     path = contents.path
+    if base is not None and not contents.format.adapts_model:
+        raise UsageError(
+            f"--base {base} is for adapters, and {path} is a {contents.format.name}", fix="leave --base out"
+        )
     spec = contents.spec
     selected = selection.select_weights(contents.tree, weights, path, ignore)
     weight_set = selected.weight_set
@@ -69,6 +80,8 @@ def read_contents(contents: Contents, weights: str | None = None, ignore: Sequen
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
     state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
     module = _model_of_directory(path, tensors) if contents.format.describes_model else None
+    if contents.format.adapts_model:
+        module = _model_of_adapter(path, tensors, base)
     return Checkpoint(
         path,
         hexdigest,
@@ -143,6 +156,32 @@ def _model_of_directory(path: Path, tensors: dict[str, Tensor]) -> BundledModel:
         return model
 
     return BundledModel(lambda: huggingface_config.architecture_name(path), build, notes)
+
+
+def _model_of_adapter(path: Path, tensors: dict[str, Tensor], base: str | None) -> BundledModel:
+    """The model below a PEFT adapter, with the adapter on it."""
+    notes: list[str] = []
+
+    def below() -> BundledModel:
+        """The model of the base's directory."""
+        module = read(adapter_config.base_directory(path, base)).module
+        assert module is not None  # of a directory with a config.json
+        return module
+
+    def build() -> nn.Module:
+        settings = adapter_config.read_adapter(path)
+        bundled = below()
+        model = bundled.build()
+        lora.attach(model, settings, tensors, str(path))
+        where = adapter_config.base_directory(path, base)
+        notes[:] = [
+            f"adapter of the model in {where}, whose weights are fixed unless --params names them",
+            *bundled.notes,
+        ]
+        return model
+
+    name = lambda: f"{below().name()} with a LoRA adapter"  # noqa: E731
+    return BundledModel(name, build, notes, lora.adapter_names(tensors))
 
 
 def _require_plain(tensors: weight_sets.Tensors, path: Path) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from landscape.checkpoints.formats.contents import Contents
-from landscape.checkpoints.formats.directories import CONFIG_FILE, HUGGING_FACE, INDEX_FILE, SHARDED, WEIGHTS_FILE
+from landscape.checkpoints.formats.directories import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    HUGGING_FACE,
+    INDEX_FILE,
+    SHARDED,
+    WEIGHTS_FILE,
+)
 from landscape.checkpoints.formats.foreign import require_not_foreign
 from landscape.checkpoints.formats.format import ZIP_SIGNATURE, Candidate, Format
 from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, PICKLE, TORCHSCRIPT
@@ -15,7 +24,18 @@ from landscape.errors import CheckpointError, listing
 from landscape.storage import paths
 
 # in the order of detection: a directory with a config.json is sharded too, and a legacy file begins as a pickle does
-FORMATS = (HUGGING_FACE, SHARDED, DISTRIBUTED, EXPORTED, TORCHSCRIPT, TORCH_ZIP, SAFETENSORS, TORCH_LEGACY, PICKLE)
+FORMATS = (
+    HUGGING_FACE,
+    SHARDED,
+    ADAPTER,
+    DISTRIBUTED,
+    EXPORTED,
+    TORCHSCRIPT,
+    TORCH_ZIP,
+    SAFETENSORS,
+    TORCH_LEGACY,
+    PICKLE,
+)
 
 MAX_LOOKED_AT = 1 << 24  # bytes of a file whose description is read at once: it takes milliseconds
 
@@ -72,10 +92,10 @@ def _unknown_zip(candidate: Candidate) -> CheckpointError:
 
 def _unknown_directory(candidate: Candidate) -> CheckpointError:
     path, names = candidate.path, candidate.folder_names
-    if "adapter_config.json" in names:
+    if ADAPTER_CONFIG in names:
         return CheckpointError(
-            f"{path} is a PEFT adapter, not a whole model",
-            fix="merge it once: model.merge_and_unload().save_pretrained(DIR), then landscape eig DIR",
+            f"{path} is a PEFT adapter without {ADAPTER_FILE}",
+            fix="save it again: model.save_pretrained(DIR, safe_serialization=True)",
         )
     if "model_index.json" in names:
         parts = sorted(name for name in names if (path / name / CONFIG_FILE).is_file())

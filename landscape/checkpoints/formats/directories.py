@@ -13,6 +13,7 @@ from landscape.storage.bounded import read_bounded
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 CONFIG_FILE = "config.json"
+ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_FILE_NAME = 255  # bytes
 MAX_INDEX_SIZE = 1 << 24  # bytes: the index of a hundred thousand tensors has ten million
 
@@ -27,6 +28,14 @@ def _describe_hugging_face(path: Path) -> Contents:
     """The description of a directory with a config.json, which is among the files that are hashed."""
     shards = _shards(path)
     return describe_files(path, HUGGING_FACE, shards, (*shards, path / CONFIG_FILE))
+
+
+def _describe_adapter(path: Path) -> Contents:
+    """The description of what PEFT's save_pretrained writes; raises CheckpointError for links that leave it."""
+    files = path / ADAPTER_FILE, path / ADAPTER_CONFIG
+    for file in files:
+        require_inside(file, path)
+    return describe_files(path, ADAPTER, files[:1], files)
 
 
 def _shards(path: Path) -> tuple[Path, ...]:
@@ -82,4 +91,11 @@ HUGGING_FACE = Format(
     fetch_safetensors,
     editable=True,
     describes_model=True,
+)
+ADAPTER = Format(
+    "PEFT adapter directory",
+    lambda candidate: {ADAPTER_FILE, ADAPTER_CONFIG} <= candidate.folder_names and not _holds_shards(candidate),
+    _describe_adapter,
+    fetch_safetensors,
+    adapts_model=True,
 )

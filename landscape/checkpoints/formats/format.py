@@ -79,7 +79,8 @@ class Format:
     `detect` tells it by the bytes or the names in a directory; `describe` reads its description as data, and raises
     CheckpointError for damaged files and for formats that run code; `fetch` reads tensors. A format is `editable` if an
     edit replaces bytes in copies of its files. `keeps_tree` is for nested Python values beside tensors, as torch.save
-    keeps them; `describes_model` for directories whose config.json names an architecture.
+    keeps them; `describes_model` for directories whose config.json names an architecture; `adapts_model` for those
+    with an adapter, whose model is in another directory.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Format:
     editable: bool = False
     keeps_tree: bool = False
     describes_model: bool = False
+    adapts_model: bool = False
 
 
 def description_allowance(size: int) -> int:

@@ -64,7 +64,10 @@ def test_a_hub_s_cache_of_links_into_its_blobs_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["adapter_config.json", "adapter_model.safetensors"], r"a PEFT adapter.*\n.*merge_and_unload"),
+        (
+            ["adapter_config.json", "adapter_model.bin"],
+            r"adapter without adapter_model.safetensors\n.*safe_serialization",
+        ),
         (["model_index.json"], r"a pipeline of several models"),
         (["pytorch_model.bin", "config.json"], r"directory without model.safetensors\n.*pytorch_model.bin"),
         (["step1.pt", "step2.pt"], r"name a checkpoint inside it: .*step1.pt, .*step2.pt"),
