@@ -58,12 +58,14 @@ def test_every_format_is_detected_as_itself_and_no_two_share_a_name(tmp_path: Pa
     (tmp_path / "pickle").write_bytes(pickle.dumps([1.0]))
     torch.jit.script(linear).save(str(tmp_path / "script"))
     torch.export.save(torch.export.export(linear, (torch.ones(1, 3),)), tmp_path / "program.pt2")
-    for name in ("sharded", "hub", "distributed"):
+    for name in ("sharded", "hub", "distributed", "adapter"):
         (tmp_path / name).mkdir()
     for name in ("sharded", "hub"):
         save_file(STATE, tmp_path / name / "model.safetensors")
     (tmp_path / "hub" / "config.json").write_text("{}")
     (tmp_path / "distributed" / ".metadata").touch()
+    save_file(STATE, tmp_path / "adapter" / "adapter_model.safetensors")
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     names = [detect_format(path).name for path in tmp_path.iterdir()]
     assert sorted(names) == sorted(format.name for format in FORMATS)
     assert len(set(names)) == len(FORMATS)
