@@ -122,7 +122,7 @@ def measure(analysis: str, flags: list[str], capsys: pytest.CaptureFixture[str],
 
 
 def test_every_example_has_an_oracle_and_shows_its_numbers() -> None:
-    assert len(EXAMPLES) >= 7
+    assert len(EXAMPLES) >= 9
     assert set(EXAMPLES) <= {*ORACLES, *OPTIONAL}
     assert all(example.shown for example in EXAMPLES.values())
 
