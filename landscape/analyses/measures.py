@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Analysis, MeasurementModule, Result, Trouble
 from landscape.fields import array, option, scalar
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SIGMA_RANGE = (1e-6, 1e2)  # standard deviations of the noise among which the PAC-Bayes sigmas are searched
 END_OF_RANGE = 0.99  # of the largest sigma: beyond it the search has ended at the end of its range
