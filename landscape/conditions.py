@@ -10,6 +10,7 @@ from landscape.compute.strategy import CudaGraphs, Hvp
 from landscape.fields import Options, option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # endings of files that may hold a batch
+TEXT_FILES = (".txt", ".jsonl", ".parquet")  # endings of files with text
 HUGGING_FACE = "hf:"  # prefix of the name of a model in a Hugging Face directory
 
 
@@ -36,9 +37,28 @@ class Conditions(Options):
         None,
         kind="reference",
         help="Data: pkg.mod:factory or path/file.py:factory giving batches, a file with one (.safetensors, .npz, .pt), "
-        "or a registered name (digits, grammar).",
+        "a text file (.txt, .jsonl, .parquet), or a registered name (digits, grammar).",
     )
     data_arg: tuple[str, ...] = option((), kind="pairs", help="Argument of the data factory, key=value. Repeatable.")
+    tokenizer: str | None = option(
+        None,
+        kind="path",
+        help="Tokenizer of text files: a directory with a tokenizer.json; default the checkpoint's own.",
+    )
+    text_field: str | None = option(
+        None, help="Field of the text in the rows of .jsonl and .parquet files.", usual="text"
+    )
+    seq_len: int | None = option(
+        None,
+        help="Tokens of each sequence of a text file; default 512, or the model's positions if they are fewer.",
+        min=2,
+        title="seq-len {}",
+    )
+    padded: bool = option(
+        False,
+        help="Make one padded sequence of each document (of a .txt file, each line) instead of packing them.",
+        title=lambda options: "padded" if options.get("padded") else "",
+    )
     freeze_data: int | None = option(
         None,
         title="frozen passes {}",

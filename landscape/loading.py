@@ -21,6 +21,7 @@ from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, ObjectiveSource
 from landscape.tasks.task import Task, find_task
+from landscape.tasks.texts import TextData
 
 FACTORY_SEED = 0  # of torch's generator, while a factory makes the weights that a file lacks
 
@@ -107,9 +108,10 @@ def _require_names(named: Mapping[str, Any]) -> None:
 
 
 def _make_data(task: Task, conditions: Conditions, folder: Path) -> tuple[Any, list[str]]:
-    """The data, and a note on passes over them that are kept, if they are to be frozen."""
+    """The data, and notes on a text, and on passes over the data that are kept."""
     if conditions.freeze_data is None:
-        return task.data(), []
+        data = task.data()
+        return data, [data.note] if isinstance(data, TextData) else []
     as_items = task.objective is not None
     frozen = freeze(task.data, conditions.freeze_data, folder=folder, limit=conditions.limit, as_items=as_items)
     return frozen, [frozen.note]

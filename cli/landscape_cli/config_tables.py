@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from landscape.analyses import ANALYSES
-from landscape.conditions import DATA_FILES, HUGGING_FACE, Conditions
+from landscape.conditions import DATA_FILES, HUGGING_FACE, TEXT_FILES, Conditions
 from landscape.errors import UsageError, suggest
 from landscape.fields import Described, Option, described_fields, flag, translate_aliases, without_none
 from landscape_cli.gate import CHECK, METRIC_TABLE, Gate
@@ -159,7 +159,7 @@ def _reference(folder: Path, value: str) -> str:
     """A model, data set or loss by name, or one in a file, which is then found from anywhere."""
     if value.startswith(HUGGING_FACE):
         return HUGGING_FACE + str(folder / value.removeprefix(HUGGING_FACE))
-    return str(folder / value) if ".py:" in value or value.endswith(DATA_FILES) else value
+    return str(folder / value) if ".py:" in value or value.endswith((*DATA_FILES, *TEXT_FILES)) else value
 
 
 def _references_by_name(folder: Path, value: Any) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from landscape.data.trees import dense_parts, is_column, leaves, map_leaves, map_tensors
+from landscape.data.trees import dense_parts, is_column, is_column_of_words, leaves, map_leaves, map_tensors
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,12 @@ class Batch:
 
     @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments that a model is called with: positional ones, and those by name."""
+        """The arguments that a model is called with: positional ones, and those by name.
+
+        Lists of words in a dictionary, such as names of samples, are no arguments.
+        """
         if isinstance(self.inputs, dict):
-            return (), self.inputs
+            return (), {name: value for name, value in self.inputs.items() if not is_column_of_words(value)}
         several = isinstance(self.inputs, tuple) and not isinstance(self.inputs, PackedSequence)
         return (self.inputs if several else (self.inputs,)), {}
 

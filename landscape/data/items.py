@@ -129,4 +129,5 @@ def as_iterable(source: Any) -> Iterable[Any]:
 def _is_batch_object(source: Any) -> bool:
     """Whether the data are one batch in an object of its own kind, such as a graph."""
     moves = hasattr(source, "to") and not isinstance(source, Dataset | DataLoader)
-    return (moves or is_dataclass(source)) and is_object(source) and any(True for _ in leaves(source))
+    alone = moves or (is_dataclass(source) and not isinstance(source, Iterable))
+    return alone and is_object(source) and any(True for _ in leaves(source))

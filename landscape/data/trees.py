@@ -196,6 +196,11 @@ def is_column(leaf: Any) -> bool:
     return isinstance(leaf, tuple | list) and len(leaf) > 0 and all(isinstance(part, VALUES) for part in leaf)
 
 
+def is_column_of_words(leaf: Any) -> bool:
+    """Whether a leaf is a list of words."""
+    return isinstance(leaf, list) and is_column(leaf) and all(isinstance(part, str) for part in leaf)
+
+
 def is_object(tree: Any) -> bool:
     """Whether something is an object with attributes, among which tensors may be, and no container of Python's own."""
     if isinstance(tree, (*BUILT_IN, *CLOSED)):

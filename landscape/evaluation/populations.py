@@ -14,6 +14,7 @@ from landscape.data.hashing import batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks.factories import data_factory
+from landscape.tasks.texts import text_settings
 
 # Each objective's populations by name and specification, so that their data are read once
 _POPULATIONS: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()
@@ -41,8 +42,10 @@ def populations(objective: Objective, specifications: Sequence[str] = ()) -> dic
             fix = "--population memorized=data.py:canaries"
             raise UsageError(f"--population {specification!r} is not NAME=DATA", fix=fix)
         reference, *pairs = data.split(",")
-        trusted = tuple(objective.source.conditions.get("trusted_modules") or ())
-        sources[name], specified[name] = data_factory(reference, tuple(pairs), trusted), specification
+        conditions = objective.source.conditions
+        trusted = tuple(conditions.get("trusted_modules") or ())
+        texts = text_settings(conditions, objective.source.path)
+        sources[name], specified[name] = data_factory(reference, tuple(pairs), trusted, texts), specification
     for name, source in sources.items():
         key = name, specified.get(name, "")
         if key not in known:

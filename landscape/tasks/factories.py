@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from landscape.conditions import DATA_FILES
+from landscape.conditions import DATA_FILES, TEXT_FILES
 from landscape.errors import LandscapeError, TaskError, UsageError, listing, safe_excerpt, suggest
 from landscape.losses.huggingface import HF
 from landscape.losses.protocol import Loss
@@ -18,6 +18,7 @@ from landscape.losses.user import as_loss
 from landscape.plugins import registry
 from landscape.plugins.imports import import_object
 from landscape.tasks.batch_files import read_batch_file
+from landscape.tasks.texts import TextSettings, is_text_file, read_text
 
 Kind = Literal["model", "data", "loss", "objective"]
 MAX_ARGUMENTS = 400  # letters of a factory's arguments in a message: a file may give it a list of any length
@@ -30,6 +31,7 @@ class ObjectName:
     """The name of a model, a data set or a loss, and who gave it: the user, or the file at `where`.
 
     A name that a file gave is looked up among the registered names. It is imported only from a module in `trusted`.
+    `texts` says how a text file becomes data.
     """
 
     kind: Kind
@@ -37,6 +39,7 @@ class ObjectName:
     by_user: bool
     where: str = ""
     trusted: tuple[str, ...] = ()
+    texts: TextSettings = TextSettings()
 
     def factory(self, args: dict[str, Any]) -> Callable[[], Any]:
         """A call without arguments that makes the object; raises TaskError for a name that stands for nothing."""
@@ -47,6 +50,8 @@ class ObjectName:
             return _call_factory(self, import_object(self.name), args)
         if self.kind == "data" and self.by_user and Path(self.name).suffix in DATA_FILES:
             return lambda: read_batch_file(Path(self.name))
+        if self.kind == "data" and self.by_user and is_text_file(self.name):
+            return lambda: read_text(Path(self.name), self.texts)
         if self.by_user and self.name.endswith(".py"):
             raise TaskError(f"{self.name} is a file: name a function in it", fix=f"--{self.kind} {self.name}:FUNCTION")
         raise self._unknown()
@@ -77,7 +82,7 @@ class ObjectName:
 
     def _unknown(self) -> TaskError:
         known = registry.registry_entries(GROUPS[self.kind])
-        files = f", or --data FILE ({', '.join(DATA_FILES)})" if self.kind == "data" else ""
+        files = f", or --data FILE ({', '.join((*DATA_FILES, *TEXT_FILES))})" if self.kind == "data" else ""
         choices = (
             f"one of {listing(known, 12)}, or --{self.kind} pkg.mod:name, or --{self.kind} path/file.py:name{files}"
         )
@@ -128,12 +133,15 @@ def parse_arguments(flag: str, pairs: tuple[str, ...], defaults: Mapping[str, An
     return parsed
 
 
-def data_factory(name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = ()) -> Callable[[], Any]:
+def data_factory(
+    name: str, pairs: tuple[str, ...], trusted: tuple[str, ...] = (), texts: TextSettings | None = None
+) -> Callable[[], Any]:
     """A call that makes the data that the user named; `pairs` are arguments `key=value` of a population.
 
     Raises TaskError for a name that stands for nothing.
     """
-    return ObjectName("data", name, by_user=True, trusted=trusted).factory(parse_arguments("--population", pairs, {}))
+    named = ObjectName("data", name, by_user=True, trusted=trusted, texts=texts or TextSettings())
+    return named.factory(parse_arguments("--population", pairs, {}))
 
 
 def _call_factory(name: ObjectName, target: Any, args: dict[str, Any]) -> Callable[[], Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from torch import nn
 
 from landscape.checkpoints import Checkpoint, Spec, huggingface
 from landscape.checkpoints.formats.directories import CONFIG_FILE, WEIGHTS_FILE
-from landscape.conditions import HUGGING_FACE, Conditions
-from landscape.errors import TaskError
+from landscape.conditions import HUGGING_FACE, TEXT_FILES, Conditions
+from landscape.errors import TaskError, UsageError, safe_excerpt
+from landscape.fields import flag
 from landscape.losses.protocol import Loss
 from landscape.tasks.factories import Kind, ObjectName, parse_arguments
+from landscape.tasks.texts import is_text_file, text_settings
 
 OWN_DESCRIPTION = "the checkpoint's own description"
 
@@ -87,7 +89,8 @@ class _TaskSearch:
 
     def _name(self, kind: Kind, name: str) -> ObjectName:
         by_user = getattr(self.conditions, kind) is not None
-        return ObjectName(kind, name, by_user, self.where, self.conditions.trusted_modules)
+        texts = text_settings(asdict(self.conditions), self.checkpoint.path, limit=self.conditions.limit)
+        return ObjectName(kind, name, by_user, self.where, self.conditions.trusted_modules, texts)
 
     def _note(self, kind: Kind, name: str) -> None:
         by_user = getattr(self.conditions, kind)
@@ -121,6 +124,7 @@ class _TaskSearch:
             batch = self.checkpoint.extras["inputs"], self.checkpoint.extras["targets"]
             self._note("data", "the batch inside the checkpoint")
             return lambda: batch
+        _require_text(conditions, str(name))
         factory = self._name("data", name).factory(args)
         self._note("data", name)
         return factory
@@ -140,6 +144,16 @@ class _TaskSearch:
             return named.factory(args)()
 
         return make
+
+
+def _require_text(conditions: Conditions, data: str) -> None:
+    """Raises UsageError for options of text files with data that are none."""
+    given = [flag(name) for name in ("tokenizer", "text_field", "seq_len", "padded") if getattr(conditions, name)]
+    if given and not is_text_file(data):
+        raise UsageError(
+            f"{given[0]} is for text files, and {safe_excerpt(data)} is none",
+            fix=f"leave {', '.join(given)} out, or --data FILE{{{','.join(TEXT_FILES)}}}",
+        )
 
 
 def _require_model_and_data(where: str, conditions: Conditions, named: Mapping[str, Any]) -> None:
