@@ -20,6 +20,7 @@ from landscape.compute.interrupts import end_on_signals, interruption
 from landscape.compute.out_of_memory import in_words, is_out_of_memory, out_of_memory
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, LandscapeError, clean
+from landscape.fields import Option, described_fields, flag
 from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
@@ -173,6 +174,8 @@ def status(arguments: list[str]) -> int:
         named = next((word for word in arguments if word in commands()), "")
         usage = " ".join(filter(None, ["landscape", named, "--help"]))
         remedy = f"{usage} lists what is understood; values also come from LANDSCAPE_* and landscape.toml"
+        if owners := _owners(getattr(error, "option_name", "")):
+            remedy = f"{getattr(error, 'option_name', '')} is an option of {owners}; {remedy}"
         return _print_error(f"{clean(error.format_message())}\n  fix:  {remedy}", EXIT_FAILURE, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return _print_error("interrupted", 130, [])
@@ -181,6 +184,17 @@ def status(arguments: list[str]) -> int:
         return EXIT_FAILURE if CHECK in arguments else 0
     except BaseException as error:  # neither a crash nor a library's panic may read as a regression, exit code 1
         return _print_crash(error, arguments)
+
+
+def _owners(option: str) -> str:
+    """The commands that have this option, in words; "" if none has."""
+
+    def flags(subcommand: Subcommand) -> set[str]:
+        """The flags of a subcommand."""
+        return {flag(field.name) for record in subcommand.records for field in described_fields(record, Option)}
+
+    owners = [f"landscape {subcommand.name}" for subcommand in SUBCOMMANDS if option in flags(subcommand)]
+    return " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]])) if owners else ""
 
 
 def _print_crash(error: BaseException, arguments: list[str]) -> int:

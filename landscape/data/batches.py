@@ -67,12 +67,18 @@ class Batch:
         for begin, end in pairwise([0, *inside, self.size]):
             yield replace(self._rows(slice(begin, end)), first=self.first + begin)
 
-    def _rows(self, part: slice) -> Batch:
+    def take(self, places: list[int]) -> Batch:
+        """The samples at these places, as copies; a batch that is a unit as it is."""
+        return self if self.unit else self._rows(places)
+
+    def _rows(self, part: slice | list[int]) -> Batch:
         """The rows of every tensor, and of every list with one word or number for each row."""
         size = self.size
 
         def cut(leaf: Any) -> Any:
             """The rows of a leaf; what is the same for all rows stays."""
+            if isinstance(leaf, list | tuple) and is_column(leaf) and len(leaf) == size:
+                return leaf[part] if isinstance(part, slice) else type(leaf)(leaf[place] for place in part)
             return leaf[part] if isinstance(leaf, Tensor) or (is_column(leaf) and len(leaf) == size) else leaf
 
         return replace(self, inputs=map_leaves(cut, self.inputs), targets=map_leaves(cut, self.targets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,21 +10,26 @@ from weakref import WeakKeyDictionary
 from landscape.choices import DATA, population_name
 from landscape.data.batches import Batch
 from landscape.data.freezing import freeze
+from landscape.data.grouping import Group, group_samples, has_column
 from landscape.data.hashing import batch_digest
 from landscape.errors import LandscapeError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks.factories import data_factory
 from landscape.tasks.texts import text_settings
 
+POPULATION = "population"  # for `by`: a column of that name, or else the populations that are named anyway
 # Each objective's populations by name and specification, so that their data are read once
 _POPULATIONS: WeakKeyDictionary[Objective, dict[tuple[str, str], Objective]] = WeakKeyDictionary()
 
 
-def populations(objective: Objective, specifications: Sequence[str] = ()) -> dict[str, Objective]:
+def populations(
+    objective: Objective, specifications: Sequence[str] = (), by: str | None = None
+) -> dict[str, Objective]:
     """The objective over each population: those that the checkpoint describes, and `NAME=DATA[,KEY=VALUE...]`.
 
-    Raises UsageError for a specification of another form, and TaskError, with the population's name, if its data
-    cannot be measured.
+    With `by` the objective's own samples are further ones, by their class or by a column. Raises UsageError for a
+    specification of another form and for samples without that column, and TaskError, with the population's name, if its
+    data cannot be measured.
     """
     known, specified = _POPULATIONS.setdefault(objective, {}), dict[str, str]()
     sources: dict[str, Any] = {population_name(name): source for name, source in objective.populations.items()}
@@ -46,6 +51,8 @@ def populations(objective: Objective, specifications: Sequence[str] = ()) -> dic
         trusted = tuple(conditions.get("trusted_modules") or ())
         texts = text_settings(conditions, objective.source.path)
         sources[name], specified[name] = data_factory(reference, tuple(pairs), trusted, texts), specification
+    for name, group in _groups(objective, by, sources).items():
+        sources[name], specified[name] = group, f"by {by}"
     for name, source in sources.items():
         key = name, specified.get(name, "")
         if key not in known:
@@ -79,9 +86,25 @@ def single_samples(objective: Objective) -> Iterator[Batch]:
         yield from batch.split(1)
 
 
+def _groups(objective: Objective, by: str | None, others: Container[str]) -> dict[str, Group]:
+    """The samples of the data by their class or column; none if no column is named, or populations are already."""
+    if by is None or (by == POPULATION and others and not has_column(objective.batches, by)):
+        return {}
+    groups = {population_name(name): group for name, group in group_samples(objective.batches, by).items()}
+    taken = [name for name in groups if name in others or name == DATA]
+    if taken:
+        raise UsageError(
+            f"--by {by} has a value called {taken[0]}, as another population is", fix="give one of them another name"
+        )
+    return groups
+
+
 def _population(objective: Objective, name: str, source: object) -> Objective:
     try:
-        population = objective.with_data(_data_of(objective, source))
+        if isinstance(source, Group):
+            population = objective.with_samples(source)
+        else:
+            population = objective.with_data(_data_of(objective, source))
         population.first(1).value()  # a sample of another shape fails here, where its population can be named
         return population
     except LandscapeError as error:

@@ -264,6 +264,10 @@ class Objective(BatchLoss):
         """The same model at the same weights, and the same loss, on other data."""
         return views.on_data(self, data)
 
+    def with_samples(self, batches: Iterable[Batch]) -> Objective:
+        """The same objective on some of its own samples, in batches that are iterated again and again."""
+        return views.on_samples(self, batches)
+
     def with_loss(self, loss: Loss) -> Objective:
         """The same model on the same data with another loss of its output."""
         return self.variant(loss=loss)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -69,7 +69,25 @@ def on_data(objective: Objective, data: Any) -> Objective:
         budget=budget,
         as_items=terms,
     )
-    batches = concatenate(batches, budget) if objective.joinable else batches
+    return _on_surveyed(objective, batches)
+
+
+def on_samples(objective: Objective, source: Iterable[Batch]) -> Objective:
+    """The objective over some of its own samples, in batches; raises TaskError where batches must stay whole."""
+    if objective.as_given:
+        raise TaskError(
+            "a part of the samples would cut batches, and the loss depends on where batches end",
+            fix="a loss that is a mean over samples, or the parts as data of their own",
+        )
+    budget, terms = room("data", objective.device), isinstance(objective.loss, TermsLoss)
+    batches = survey(source, device=objective.device, dtype=objective.dtype, budget=budget, as_items=terms)
+    return _on_surveyed(objective, batches)
+
+
+def _on_surveyed(objective: Objective, batches: Batches) -> Objective:
+    """The objective over other batches."""
+    function, terms = objective.objective_function, isinstance(objective.loss, TermsLoss)
+    batches = concatenate(batches, room("data", objective.device)) if objective.joinable else batches
     if function is None or not terms:
         return objective.variant(batches=batches, count=count_terms(objective, batches))
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), objective.device, objective.dtype)

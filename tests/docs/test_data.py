@@ -30,4 +30,4 @@ def test_every_block_of_the_page_runs_in_order(tmp_path: Path, monkeypatch: pyte
                 runpy.run_path(words[1], run_name="__main__")
             else:
                 assert status([*words[1:], "--no-plot"]) == 0, words
-    assert commands == 6
+    assert commands == 8

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES, tanh_net
 
 import landscape
 from landscape import Objective
+from landscape.analyses import Memorization
 from landscape.checkpoints import Checkpoint, Spec
 from landscape.conditions import Conditions
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation.populations import population, populations, sample_digests
 from landscape.tasks.task import find_task
+from landscape_cli.main import status
 
 
 def test_the_checkpoint_names_its_own_and_they_share_model_and_loss() -> None:
@@ -95,3 +98,79 @@ def test_one_called_data_or_of_another_shape_is_refused_by_name() -> None:
         populations(Objective(tanh_net(), (x, y), "cross_entropy", populations={"data": (x, y)}))
     with pytest.raises(TaskError, match="population odd: the model or the loss fails"):
         populations(Objective(tanh_net(), (x, y), "cross_entropy", populations={"odd": (x[:, :3], y)}))
+
+
+class TestPartsOfTheData:
+    """`by`: the samples of the data by their class or a column, as populations."""
+
+    DATA = """
+import torch
+x, y = torch.randn(60, 5, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+words = ["clean" if n % 2 else "memorized" for n in range(60)]
+def every():
+    return [(x[:40], y[:40]), (x[40:], y[40:])]
+def only(value):
+    return [(x[y == value], y[y == value])]
+"""
+
+    @pytest.fixture
+    def objective(self, tmp_path: Path) -> Objective:
+        (tmp_path / "data.py").write_text(self.DATA)
+        torch.save(tanh_net().state_dict(), tmp_path / "net.pt")
+        (tmp_path / "net.py").write_text("from conftest import tanh_net as build\n")
+        names = {"model": f"{tmp_path / 'net.py'}:build", "data": f"{tmp_path / 'data.py'}:every"}
+        return landscape.load(tmp_path / "net.pt", **names, loss="cross_entropy")
+
+    def test_classes_are_the_populations_that_a_user_would_name(self, objective: Objective, tmp_path: Path) -> None:
+        every = populations(objective, by="class")
+        by_hand = populations(objective, [f"class-{n}={tmp_path / 'data.py'}:only,value={n}" for n in range(3)])
+        assert list(every) == list(by_hand) == ["class-0", "class-1", "class-2"]
+        for name, one in every.items():
+            assert one.batches.sha256 == by_hand[name].batches.sha256
+            assert one.count == by_hand[name].count == 20
+            assert float(one.value()) == pytest.approx(float(by_hand[name].value()), rel=1e-7)
+        assert sum(float(one.value()) for one in every.values()) / 3 == pytest.approx(
+            float(objective.value()), rel=1e-6
+        )
+
+    def test_a_measurement_of_them_is_that_of_the_named_ones(self, objective: Objective, tmp_path: Path) -> None:
+        named = tuple(f"class-{n}={tmp_path / 'data.py'}:only,value={n}" for n in range(3))
+        results = [Memorization(scores=False, **options) for options in ({"by": "class"}, {"population": named})]
+        one, other = (landscape.run(analysis, objective) for analysis in results)
+        assert one.population.tolist() == ["class-0", "class-1", "class-2"]
+        assert np.allclose(one.delta_loss, other.delta_loss, rtol=1e-5, atol=1e-7)
+        assert results[0].ingredients(objective) == results[1].ingredients(objective)
+
+    def test_words_of_a_column_have_their_meaning(self) -> None:
+        x, y = torch.randn(6, 5), torch.arange(6) % 3
+        data = [{"x": x, "y": y, "population": ["memorised", "clean", "clean"] * 2}]
+
+        def losses(model: Any, batch: Any) -> Any:
+            return torch.nn.functional.cross_entropy(model(batch["x"]), batch["y"], reduction="none")
+
+        objective = Objective(tanh_net(), data, objective=losses)
+        assert {n: one.batches.samples for n, one in populations(objective, by="population").items()} == {
+            "clean": 4,
+            "memorized": 2,
+        }
+
+    def test_population_without_such_a_column_is_what_is_named_anyway(self) -> None:
+        objective = landscape.load(SAMPLES / "digits-noisy.pt")
+        assert list(populations(objective, by="population")) == list(populations(objective))
+        with pytest.raises(UsageError, match="no column of that name"):
+            populations(Objective(tanh_net(), (torch.ones(2, 5), torch.tensor([0, 1]))), by="population")
+
+    def test_names_do_not_collide(self, objective: Objective, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"a value called class-1, as another population is"):
+            populations(objective, [f"class-1={tmp_path / 'data.py'}:every"], by="class")
+
+    def test_batches_that_must_stay_whole_have_no_parts(self) -> None:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.BatchNorm1d(3, track_running_stats=False))
+        objective = Objective(net, (torch.randn(12, 5), torch.arange(12) % 3), "cross_entropy")
+        with pytest.raises(TaskError, match=r"a part of the samples would cut batches"):
+            populations(objective, by="class")
+
+    def test_commands_without_populations_say_which_have_them(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert status(["eig", str(SAMPLES / "digits-mlp.pt"), "--by", "class"]) == 2
+        assert "--by is an option of landscape memorization and landscape edit" in capsys.readouterr().err

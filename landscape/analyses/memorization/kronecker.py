@@ -35,6 +35,12 @@ class KroneckerAnalysis(Analysis):
         "populations that the checkpoint itself describes are always measured.",
         identity=False,  # `ingredients` identifies their samples instead
     )
+    by: str | None = option(
+        None,
+        help="Samples of the data as populations: class (by their targets), or a column of the data by its name, or "
+        "its place in a tuple. Words in it are the populations' names.",
+        identity=False,  # `ingredients` identifies their samples instead
+    )
     layers: tuple[str, ...] = option(
         (), help="Glob over linear layers and convolutions. Repeatable. Default: every layer but the last, the head."
     )
@@ -66,7 +72,8 @@ class KroneckerAnalysis(Analysis):
         """The samples of each population, as the beginnings of their hashes."""
         from landscape.evaluation.populations import populations
 
-        hashes = {name: one.batches.sha256[:8] for name, one in populations(objective, self.population).items()}
+        every = populations(objective, self.population, self.by)
+        hashes = {name: one.batches.sha256[:8] for name, one in every.items()}
         return {"populations": ", ".join(f"{stored_population(name)} {sha256}" for name, sha256 in hashes.items())}
 
     def identity(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def curvature_setup(analysis: KroneckerAnalysis, objective: Objective) -> Curvat
             "Kronecker factors are of the losses of samples, to which --weight-decay does not belong",
             fix="leave --weight-decay out: it adds the same to the curvature of every direction",
         )
-    every = populations.populations(objective, analysis.population)
+    every = populations.populations(objective, analysis.population, analysis.by)
     factored = populations.population(every, objective, analysis.factors_on, "--factors-on")
     candidates, unsupported = linear_maps(objective.model, objective.space.names)
     candidates, unused = measurable_layers(objective, candidates)
