@@ -147,7 +147,7 @@ class _Keeper:
 
 def _copy_leaf(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
-        return leaf.detach().clone()
+        return leaf.detach().clone().requires_grad_(leaf.requires_grad)
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 

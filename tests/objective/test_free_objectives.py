@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import plain_objectives as plain
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 import landscape
 from landscape import Objective
+from landscape.data.freezing import freeze
 from landscape.errors import TaskError
 from landscape.operators.hessian import HessianOperator
 
@@ -165,7 +167,7 @@ def test_a_moving_average_in_the_objective_is_refused() -> None:
     assert "at each call" in caught.value.fix
 
 
-def freeze(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+def fix_layer(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     model[0].weight.requires_grad_(False)  # type: ignore[index, union-attr, operator]
     return by_sample(model, batch)
 
@@ -174,8 +176,27 @@ def copy_teacher(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return (model(batch[0]) - copy.deepcopy(model)(batch[0] + 1)).square().sum(dim=1)
 
 
-@pytest.mark.parametrize(("function", "fix"), [(freeze, "--params chooses"), (copy_teacher, "copy the model once")])
+@pytest.mark.parametrize(("function", "fix"), [(fix_layer, "--params chooses"), (copy_teacher, "copy the model once")])
 def test_what_cannot_be_done_with_the_model_names_what_can(function: Any, fix: str) -> None:
     with pytest.raises(TaskError, match="cannot take the data") as caught:
         Objective(net(), UNEVEN, objective=function)
     assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_data_that_require_gradients_still_do_in_every_pass(frozen: bool, tmp_path: Path) -> None:
+    """Positions of atoms, which an energy is differentiated in for forces."""
+    positions = [X[:6].clone().requires_grad_(), X[6:].clone().requires_grad_()]
+
+    def force(model: nn.Module, batch: Tensor) -> Tensor:
+        (slope,) = torch.autograd.grad(model(batch)[:, 0].sum(), batch, create_graph=True)
+        return (slope - 1).square().sum(dim=1)
+
+    def mean(model: nn.Module) -> Tensor:
+        return torch.cat([force(model, part.detach().clone().requires_grad_()) for part in positions]).mean()
+
+    data: Any = [(part,) for part in positions]
+    if frozen:
+        data = freeze(data, folder=tmp_path, as_items=True)
+    objective = require_dense(data, lambda model, batch: force(model, batch[0]), mean)
+    assert landscape.run(landscape.Eig(k=1), objective).trouble() is None

@@ -65,8 +65,11 @@ class ModelTrial:
     first: Batch
 
     def fresh_batch(self) -> Batch:
-        """A copy of the first samples, which a model may change or differentiate in."""
-        return self.first.map(lambda tensor: tensor.detach().clone())
+        """A copy of the first samples, which a model may change or differentiate in.
+
+        Tensors that the data yield with `requires_grad`, such as positions of atoms, still have it.
+        """
+        return self.first.map(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
 
 
 @dataclass(frozen=True)

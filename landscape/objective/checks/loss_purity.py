@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.compute.random_state import begin_at_seed, global_states
 from landscape.errors import TaskError, listing
 from landscape.objective.checks.check import Check, Outcome, Trial
+from landscape.objective.model_function import reraise_user_errors
 
 SEEDS = 16  # tried for a loss that draws random numbers
 
@@ -22,7 +23,7 @@ def examine_loss_purity(trial: Trial) -> Outcome:
     batch = trial.fresh_batch()
     with torch.enable_grad():
         theta = trial.theta.detach().requires_grad_()
-        output = trial.function.output(theta, batch)
+        output = reraise_user_errors(batch, lambda: trial.function.output(theta, batch))
         states = global_states()
         trial.function.forward(
             theta, lambda: trial.loss.total(trial.loss.structure.scored_output(output), batch.targets)
