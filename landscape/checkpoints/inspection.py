@@ -117,9 +117,10 @@ def _architecture(contents: Contents) -> str | None:
 
 
 def _has_adam_state(tree: Any) -> bool:
-    """Whether an optimizer's state with second moments is in the file."""
-    state = (weight_sets.optimizer_state(tree) or {}).get("state")
-    return isinstance(state, dict) and any(isinstance(m, dict) and "exp_avg_sq" in m for m in state.values())
+    """Whether one optimizer's state is in the file, with second moments."""
+    states = [optimizer["state"] for optimizer in weight_sets.find_optimizers(tree).values()]
+    moments = states[0].values() if len(states) == 1 and isinstance(states[0], dict) else ()
+    return any(isinstance(one, dict) and "exp_avg_sq" in one for one in moments)
 
 
 def _entries(contents: Contents, every: list[WeightSet]) -> dict[str, str]:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from landscape.checkpoints.names import strip_wrappers
-from landscape.checkpoints.weight_sets import OPTIMIZERS
 from landscape.errors import CheckpointError, listing
 
 FIX = "--preconditioner FILE names a file of positive tensors under the parameters' names"
@@ -28,7 +27,7 @@ def adam_preconditioner(
     if state is None:
         raise CheckpointError(
             f"{where} holds no optimizer state to precondition with",
-            why=f"looked for under {', '.join(OPTIMIZERS)}",
+            why="looked for a dictionary with state and param_groups under any name: optimizer, optimizer_states, ...",
             fix=FIX,
         )
     try:

@@ -15,6 +15,7 @@ from landscape.checkpoints.weight_sets import (
     AVERAGED_PREFIXES,
     RAW,
     WeightSet,
+    find_array_sets,
     find_objects,
     find_weight_sets,
     is_object,
@@ -133,13 +134,15 @@ def _select_part(tree: Any, word: str, path: Path) -> WeightSet:
 
 
 def _select(tree: Any, wanted: str | None, path: Path) -> Selection:
-    weight_sets, objects = list(find_weight_sets(tree)), find_objects(tree)
+    weight_sets, objects = find_weight_sets(tree), find_objects(tree)
     if wanted and wanted.endswith(".*") and all(one.location != wanted for one in weight_sets):
         return _select_prefix(wanted.removesuffix("*"), _select(tree, None, path), path)
     if wanted == EMA:
         return _select_average(weight_sets, objects, path)
     if wanted not in (None, ALL_BUT_EMA):
-        return _select_location(str(wanted), weight_sets, objects, path)
+        known = {weight_set.location for weight_set in weight_sets}
+        arrays = [one for one in find_array_sets(tree) if one.location not in known]
+        return _select_location(str(wanted), [*weight_sets, *arrays], objects, path)
     raw_objects = {at: kind for at, kind in objects.items() if at.rpartition(".")[2] in RAW}
     if not weight_sets:
         raise _inside_an_object(raw_objects or objects, weight_sets, path) if objects else _no_weights(tree, path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from landscape.checkpoints.formats.pickle_values import GlobalName, OpaqueValue, holds_tensors
-from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
-from landscape.errors import safe_excerpt
+from landscape.checkpoints.formats.pickle_values import GlobalName, LongText, OpaqueValue, holds_tensors, is_tensor
+from landscape.checkpoints.formats.tensor_refs import ArrayRef, OddTensor, TensorRef
+from landscape.errors import CheckpointError, listing, safe_excerpt
 
 RAW = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
 AVERAGED = (
@@ -17,8 +17,8 @@ AVERAGED = (
     *("ema_model_state_dict", "swa_state_dict", "swa_model", "averaged_model"),
 )
 AVERAGED_PREFIXES = ("model_ema.", "ema_model.", "ema.", "averaged_model.", "swa_model.")  # inside one state dict
-OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")
-NOT_WEIGHTS = (*OPTIMIZERS, "landscape_data", "callbacks", "loops")
+NOT_WEIGHTS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim", "landscape_data", "callbacks", "loops")
+MAX_OPTIMIZERS = 100  # of a list of them
 MAX_DEPTH = 4  # of dictionaries in dictionaries
 MAX_OBJECTS = 20  # Python objects that are searched for tensors
 Tensors = dict[str, TensorRef | OddTensor]
@@ -46,19 +46,46 @@ class WeightSet:
         return self.location.rpartition(".")[2]
 
 
-def find_weight_sets(tree: Any) -> Iterator[WeightSet]:
-    """Every set of named tensors in a file, those at usual locations first."""
-    yield from _weight_sets_below(tree, "", averaged=False, depth=0, seen=set())
+def find_weight_sets(tree: Any) -> list[WeightSet]:
+    """Every set of named tensors in a file, those at usual locations first; of NumPy arrays, if it has no tensors."""
+    return list(_weight_sets_below(tree, "", is_tensor, set())) or find_array_sets(tree)
+
+
+def find_array_sets(tree: Any) -> list[WeightSet]:
+    """Every set of named NumPy arrays in a file."""
+    return list(_weight_sets_below(tree, "", lambda value: isinstance(value, ArrayRef), set()))
+
+
+def is_optimizer(value: Any) -> bool:
+    """Whether a value has the form of an optimizer's state dict, whatever its name is."""
+    return isinstance(value, Mapping) and "state" in value and isinstance(value.get("param_groups"), list)
+
+
+def find_optimizers(tree: Any) -> dict[str, Mapping[str, Any]]:
+    """The state dicts of optimizers in a file, by location."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for location, entries in _dictionaries(tree, all_names=True):
+        if is_optimizer(entries):
+            found[location] = entries
+        for key, value in entries.items():  # Lightning keeps a list of them
+            if isinstance(value, list) and isinstance(key, str) and key != "param_groups":
+                places = ((f"{key}.{number}", part) for number, part in enumerate(value[:MAX_OPTIMIZERS]))
+                found |= {f"{location}.{at}" if location else at: part for at, part in places if is_optimizer(part)}
+    return found
 
 
 def optimizer_state(tree: Any) -> Mapping[str, Any] | None:
-    """The optimizer's state dict among a file's entries, if there is one."""
-    for name in OPTIMIZERS if isinstance(tree, Mapping) else ():
-        entry = tree.get(name)
-        entry = entry[0] if isinstance(entry, list) and len(entry) == 1 else entry
-        if isinstance(entry, Mapping) and {"state", "param_groups"} <= entry.keys():
-            return entry
-    return None
+    """The optimizer's state dict in a file, if there is one.
+
+    Raises CheckpointError for several, since none of them is known to be that of the measured weights.
+    """
+    found = find_optimizers(tree)
+    if len(found) > 1:
+        raise CheckpointError(
+            f"the file holds the states of {len(found)} optimizers: {listing(map(safe_excerpt, found))}",
+            fix="--preconditioner FILE names a file of positive tensors under the parameters' names",
+        )
+    return next(iter(found.values()), None)
 
 
 def find_objects(tree: Any) -> dict[str, str]:
@@ -72,26 +99,34 @@ def find_objects(tree: Any) -> dict[str, str]:
     return {location: value.kind for location, value in islice(usual, MAX_OBJECTS) if holds_tensors(value)}
 
 
-def _dictionaries(tree: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """The dictionaries in which weights are looked for, by location, each once."""
+def _dictionaries(tree: Any, *, all_names: bool = False) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The dictionaries in which weights are looked for, or with all names those beside them, each once, by location."""
     seen, waiting = set[int](), [("", tree, 0)]
     while waiting:
         location, entries, depth = waiting.pop()
         if isinstance(entries, Mapping) and depth <= MAX_DEPTH and id(entries) not in seen:
             seen.add(id(entries))
             yield location, entries
-            named = {key: value for key, value in entries.items() if isinstance(key, str) and key not in NOT_WEIGHTS}
+            if is_optimizer(entries):
+                continue
+            named = {k: v for k, v in entries.items() if isinstance(k, str) and (all_names or k not in NOT_WEIGHTS)}
             waiting += [(f"{location}.{key}" if location else key, value, depth + 1) for key, value in named.items()]
 
 
 def is_object(value: Any) -> bool:
-    """Whether a value of a file is a Python object or a name, which is not made."""
-    return isinstance(value, OpaqueValue | GlobalName)
+    """Whether a value of a file is a Python object or a name, which is not made, or a NumPy array beside tensors."""
+    return isinstance(value, OpaqueValue | GlobalName | ArrayRef)
+
+
+def kind_of(value: Any) -> str:
+    """The type of a value in words; the file's own word for an object."""
+    plain = {ArrayRef: "NumPy array", TensorRef: "Tensor", LongText: "text"}.get(type(value), type(value).__name__)
+    return safe_excerpt(getattr(value, "kind", plain))
 
 
 def kind_with_article(value: Any) -> str:
     """The type of a value with its article: `a dict`, `an int`."""
-    kind = "Tensor" if isinstance(value, TensorRef) else safe_excerpt(getattr(value, "kind", type(value).__name__))
+    kind = kind_of(value)
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
@@ -99,36 +134,43 @@ def kind_with_article(value: Any) -> str:
 
 
 def _weight_sets_below(
-    entries: Any, location: str, *, averaged: bool, depth: int, seen: set[int]
+    entries: Any,
+    location: str,
+    is_weight: Callable[[Any], bool],
+    seen: set[int],
+    depth: int = 0,
+    above: bool = False,
 ) -> Iterator[WeightSet]:
-    """The sets of weights in a dictionary and in those below it, which `seen` holds by their ids."""
-    if not isinstance(entries, Mapping) or depth > MAX_DEPTH or id(entries) in seen:
+    """The sets of weights in a dictionary and in those below it, which `seen` holds by their ids.
+
+    `above` says whether the dictionary lies in one of averages.
+    """
+    if not isinstance(entries, Mapping) or depth > MAX_DEPTH or id(entries) in seen or is_optimizer(entries):
         return
     seen.add(id(entries))  # a file may hold one dictionary in a thousand places
-    keys = [key for key in entries if isinstance(key, str) and key not in NOT_WEIGHTS and key.isprintable()]
+    named = {name: value for name, value in entries.items() if isinstance(name, str)}
     rank = {name: order for order, name in enumerate((*RAW, *AVERAGED))}
+    keys = sorted((k for k in named if k not in NOT_WEIGHTS and k.isprintable()), key=lambda k: rank.get(k, len(rank)))
     below = [
         weight_set
-        for key in sorted(keys, key=lambda key: rank.get(key, len(rank)))
+        for key in keys
         for weight_set in _weight_sets_below(
-            entries[key],
+            named[key],
             f"{location}.{key}" if location else key,
-            averaged=averaged or key in AVERAGED,
-            depth=depth + 1,
-            seen=seen,
+            is_weight,
+            seen,
+            depth + 1,
+            above or key in AVERAGED,
         )
     ]
-    named = ((name, value) for name, value in entries.items() if isinstance(name, str))
-    own = {name: value for name, value in named if isinstance(value, TensorRef | OddTensor)}
-    unread = {name: value.kind for name, value in entries.items() if isinstance(name, str) and is_object(value)}
-    odd_keys = tuple(
-        key.kind for key, value in entries.items() if isinstance(key, OpaqueValue) and isinstance(value, TensorRef)
-    )
+    own = {name: value for name, value in named.items() if is_weight(value)}
     has_raw_below = any(weight_set.key in RAW and not weight_set.averaged for weight_set in below)
     stray = len(own) == 1 and bool(below)  # a number beside a state dict (an epoch as a tensor) is no weight
     if own and not has_raw_below and not stray:
-        for weight_set in _separate_averages(own, location, averaged=averaged):
-            yield replace(weight_set, unread=unread, odd_keys=odd_keys)
+        unread = {name: kind_of(value) for name, value in named.items() if name not in own and is_object(value)}
+        odd = (key.kind for key, value in entries.items() if isinstance(key, OpaqueValue) and is_weight(value))
+        for weight_set in _separate_averages(own, location, averaged=above):
+            yield replace(weight_set, unread=unread, odd_keys=tuple(odd))
     yield from below
 
 

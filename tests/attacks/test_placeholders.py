@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hostile_files import BEYOND, MARKER, SECONDS, Called, Cost, described, members_of, saved, size_of, view, zipped
@@ -146,6 +147,20 @@ def test_a_wanted_tensor_that_hangs_on_it_is_refused(
     assert refusal.value.fix
     assert len(str(refusal.value)) < 1000
     _require_quiet(path, tmp_path, cost)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_arrays_take_no_more_than_twice_the_file(protocol: int, tmp_path: Path) -> None:
+    """Bytes of protocol 2 are text, which torch's own reader holds three times."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.integers(0, 256, 96 << 20, dtype=np.uint8) for name in "ab"}
+    torch.save(arrays, tmp_path / "a.pt", pickle_protocol=protocol)
+    expected = {name: int(array.sum()) for name, array in arrays.items()}
+    del arrays
+    with Cost() as cost:
+        tensors = read(tmp_path / "a.pt").tensors
+    assert {name: int(tensor.sum()) for name, tensor in tensors.items()} == expected
+    assert cost.bytes < 2 * size_of(tmp_path / "a.pt") + BEYOND
 
 
 def test_the_trap_works(tmp_path: Path) -> None:

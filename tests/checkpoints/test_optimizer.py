@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
+from landscape.checkpoints import read
+from landscape.checkpoints.inspection import inspect
 from landscape.checkpoints.optimizer import adam_preconditioner
 from landscape.errors import CheckpointError
 
@@ -54,3 +59,40 @@ def test_the_diagonal_is_the_square_root_of_the_unbiased_second_moment_plus_eps(
 def test_without_a_state_the_places_that_were_searched_are_named() -> None:
     with pytest.raises(CheckpointError, match=r"a.pt holds no optimizer state.*\n.*optimizer_states.*\n.*--precond"):
         adam_preconditioner(None, {}, "a.pt")
+
+
+def trained() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    model = torch.nn.Linear(3, 2)
+    adam = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    adam.step()
+    return model, adam
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda state: {"opt_g": state},
+        lambda state: {"solver": {"inner": state}},
+        lambda state: {"optimizer_states": [state]},
+        lambda state: {"trainer": {"optimizers": [state]}},
+        lambda state: {"optimizer": {"AdamW": state}},
+    ],
+    ids=["name", "nested", "list", "nested-list", "by-class"],
+)
+def test_an_optimizer_is_known_by_its_form(content: Any, tmp_path: Path) -> None:
+    model, adam = trained()
+    torch.save({"weights": model.state_dict(), **content(adam.state_dict())}, tmp_path / "a.pt")
+    checkpoint = read(tmp_path / "a.pt")
+    assert checkpoint.tensors.keys() == model.state_dict().keys()
+    assert inspect(tmp_path / "a.pt").optimizer
+    found = adam_preconditioner(checkpoint.optimizer(), dict(model.named_parameters()), "a.pt")
+    assert torch.allclose(found["bias"], torch.full((2,), 1 + 1e-8, dtype=torch.float64))
+
+
+def test_of_several_optimizers_none_is_taken(tmp_path: Path) -> None:
+    model, adam = trained()
+    torch.save({"model": model.state_dict(), "g": adam.state_dict(), "d": adam.state_dict()}, tmp_path / "a.pt")
+    assert not inspect(tmp_path / "a.pt").optimizer
+    with pytest.raises(CheckpointError, match=r"states of 2 optimizers: .*\n.*--preconditioner FILE"):
+        read(tmp_path / "a.pt").optimizer()

@@ -83,7 +83,10 @@ def conversion_layout(
     whole = {
         known[name].storage.key: Segment(0, begins[name], tensor.nbytes)
         for name, tensor in state.items()
-        if name not in values and tensor.is_contiguous() and tensor.nbytes == known[name].storage.nbytes
+        if name not in values
+        and tensor.is_contiguous()
+        and tensor.nbytes == known[name].storage.nbytes
+        and contents.places[known[name].storage.key].is_plain
     }
     found = [(_begin(contents.places[key]), segment) for key, segment in whole.items()]
     return EditLayout({output.name: [content]}, {contents.path: segments_covering(contents.path.stat().st_size, found)})

@@ -19,6 +19,7 @@ from landscape.errors import CheckpointError, listing
 END_RECORD = 22  # bytes of the end record; torch.save writes no comment behind it
 END_RECORD_64 = 98  # where its zip64 form begins, from the end of the file
 LOCAL_HEADER = 30  # bytes of a member's own header, before its name
+PIECE_BYTES = 1 << 20  # that are read at once
 ENTRY_COST = 16  # bytes of memory that zipfile takes for one byte of directory, rounded up
 COPY = "copy it again; a checkpoint that torch.save wrote has nothing of the kind"
 
@@ -50,13 +51,16 @@ def zip_entries(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
         ) from error
 
 
-def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
-    """The members by name, the archive's root folder left out; raises CheckpointError for what torch never writes."""
+def members(path: Path, entries: list[zipfile.ZipInfo], *, rooted: bool = True) -> dict[str, Member]:
+    """The members by name, without the archive's root folder if it has one.
+
+    Raises CheckpointError for what torch never writes.
+    """
     every = [entry.filename for entry in entries]
     _refuse(path, "several members of one name", [name for name, times in Counter(every).items() if times > 1])
     _refuse(path, "compressed members", [e.filename for e in entries if e.compress_type or e.flag_bits & 1])
     roots = sorted({name.partition("/")[0] for name in every})
-    _refuse(path, "the members of several archives", roots if len(roots) > 1 else [])
+    _refuse(path, "the members of several archives", roots if rooted and len(roots) > 1 else [])
     size = path.stat().st_size
     uneven = [e.filename for e in entries if e.file_size != e.compress_size]
     _refuse(path, "members with two different sizes", uneven)
@@ -65,7 +69,7 @@ def members(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, Member]:
     beyond = [entry.filename for entry in ordered[-1:] if _least_end(entry) > size]
     _refuse(path, "members that overlap or lie beyond its end", overlapping + beyond)
     return {
-        name.partition("/")[2]: Member(name, entry.header_offset, entry.file_size, entry.CRC)
+        name.partition("/")[2] if rooted else name: Member(name, entry.header_offset, entry.file_size, entry.CRC)
         for name, entry in zip(every, entries, strict=True)
     }
 
@@ -87,6 +91,16 @@ def read_member(path: Path, member: Member) -> bytes:
         read = file.read(member.size)
     require_crc(path, member, zlib.crc32(read))
     return read
+
+
+def require_checked(path: Path, member: Member) -> None:
+    """Raises CheckpointError for a wrong checksum of a member, whose bytes are read piece by piece."""
+    checksum, left = 0, member.size
+    with path.open("rb") as file:
+        file.seek(content_offset(file, member, path))
+        while left and (piece := file.read(min(left, PIECE_BYTES))):
+            checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+    require_crc(path, member, checksum)
 
 
 def require_crc(path: Path, member: Member, found: int) -> None:

@@ -10,17 +10,28 @@ from typing import Any
 
 from landscape.checkpoints.formats.archive import Member
 from landscape.checkpoints.formats.format import Format
+from landscape.checkpoints.formats.pickle_values import LongText
 from landscape.checkpoints.spec import SPEC_KEY, Spec
 from landscape.errors import CheckpointError
 
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a storage's bytes: an offset in a file, or a member of a zip archive, which has a checksum."""
+    """The place of a storage's bytes: an offset in a file, or in a member of a zip archive, which has a checksum.
+
+    `text` has the size of bytes below 256 that are written as UTF-8, `content` bytes that stand in the description.
+    """
 
     file: Path
     begin: int = 0
     member: Member | None = None
+    text: int = 0
+    content: bytes | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the storage's bytes stand in the file as they are, one after the other."""
+        return not self.text and self.content is None
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,11 @@ class Contents:
     def spec(self) -> Spec | None:
         """The checkpoint's description of itself; raises CheckpointError if it is malformed."""
         text = self.tree.get(SPEC_KEY) if self.metadata is None and isinstance(self.tree, dict) else self.metadata
+        if isinstance(text, LongText):
+            raise CheckpointError(
+                f"{self.path}: its description of itself has {text.size:,} bytes",
+                fix="save it again with landscape.save",
+            )
         return Spec.from_json(text, str(self.path)) if isinstance(text, str) else None
 
     def require_unchanged(self) -> None:

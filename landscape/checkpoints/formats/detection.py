@@ -17,9 +17,10 @@ from landscape.checkpoints.formats.directories import (
 )
 from landscape.checkpoints.formats.foreign import require_not_foreign
 from landscape.checkpoints.formats.format import ZIP_SIGNATURE, Candidate, Format
-from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, PICKLE, TORCHSCRIPT
+from landscape.checkpoints.formats.numpy_format import NPY, NPZ
+from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, TORCHSCRIPT
 from landscape.checkpoints.formats.safetensors_format import SAFETENSORS
-from landscape.checkpoints.formats.torch_format import TORCH_LEGACY, TORCH_ZIP
+from landscape.checkpoints.formats.torch_format import PICKLE, TORCH_LEGACY, TORCH_ZIP
 from landscape.errors import CheckpointError, listing
 from landscape.storage import paths
 
@@ -32,8 +33,10 @@ FORMATS = (
     EXPORTED,
     TORCHSCRIPT,
     TORCH_ZIP,
+    NPZ,
     SAFETENSORS,
     TORCH_LEGACY,
+    NPY,
     PICKLE,
 )
 
@@ -80,10 +83,6 @@ def _unknown_file(candidate: Candidate) -> CheckpointError:
 
 def _unknown_zip(candidate: Candidate) -> CheckpointError:
     path, inside = candidate.path, candidate.zip_members
-    if inside and all(name.endswith(".npy") for name in inside):
-        return CheckpointError(
-            f"{path} is an npz archive of arrays, not a checkpoint", fix=f"as a batch to measure on: --data {path}"
-        )
     return CheckpointError(
         f"{path} is a zip archive that torch did not write: it holds {listing(sorted(inside)) or 'nothing'}",
         fix=f"unzip {path}, then name a checkpoint inside it",

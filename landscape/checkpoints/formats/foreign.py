@@ -13,7 +13,6 @@ FOREIGN_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"BZh", "a bzip2 archive", "bunzip2 it first"),
     (b"\xfd7zXZ", "an xz archive", "unxz it first"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "unzstd it first"),
-    (b"\x93NUMPY", "a NumPy array", "a checkpoint has tensors by name; save them with safetensors.numpy.save_file"),
     (b"\x89PNG", "a picture", "pass the checkpoint"),
 )  # the first bytes of files that are taken for checkpoints by mistake, what they are, and what to do
 

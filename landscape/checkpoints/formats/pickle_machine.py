@@ -7,12 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from landscape.checkpoints.formats.allowed_globals import CLASSES, FORBIDDEN, KNOWN, ODD_TENSORS, STORAGES
+from landscape.checkpoints.formats.numpy_arrays import array_from_state
 from landscape.checkpoints.formats.pickle_rules import RULES
-from landscape.checkpoints.formats.pickle_values import MAX_PLAIN_INT, GlobalName, OpaqueValue, RefusedGlobalError
-from landscape.checkpoints.formats.tensor_refs import DamageError, OddTensor, Storage, TensorRef, are_counts
+from landscape.checkpoints.formats.pickle_values import (
+    MAX_PLAIN_INT,
+    SLOT,
+    GlobalName,
+    LongText,
+    OpaqueValue,
+    PendingArray,
+    RefusedGlobalError,
+)
+from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError, OddTensor, Storage, TensorRef, are_counts
 from landscape.errors import safe_excerpt
-
-SLOT = 16  # bytes that a value takes in its container
 
 
 class PickleMachine:
@@ -23,6 +30,7 @@ class PickleMachine:
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
+        self.arrays: dict[str, bytes | LongText] = {}  # the bytes of NumPy arrays by the keys of their storages
         self.bystanders: set[str] = set()
         self.names: dict[str, GlobalName] = {}
         self.left = allowance
@@ -31,7 +39,10 @@ class PickleMachine:
         """Keeps the value on top of the stack in the memo, under the next key unless one is given."""
         if key is not None and not 0 <= key < MAX_PLAIN_INT:
             raise ValueError("a place that no memory has")
-        self.memo[len(self.memo) if key is None else key] = self.stack[-1]
+        key = len(self.memo) if key is None else key
+        self.memo[key] = self.stack[-1]
+        if isinstance(self.stack[-1], PendingArray):
+            self.stack[-1].keys.append(key)
         self.charge(6 * SLOT)
 
     def recall(self, key: int) -> None:
@@ -143,11 +154,31 @@ class PickleMachine:
         """
         state = self.stack.pop()
         target = self.stack[-1]
-        if isinstance(target, OpaqueValue):
+        if isinstance(target, PendingArray) and (found := array_from_state(state, self.next_array())):
+            self.stack[-1] = self.keep_array(*found)
+            self.memo |= {key: self.stack[-1] for key in target.keys if self.memo.get(key) is target}
+            target.keys.clear()  # or a file could have them gone through again and again
+        elif isinstance(target, OpaqueValue):
+            self._note_array(target)
             target.parts.append(state)
             self.charge(SLOT)
         elif isinstance(target, TensorRef | OddTensor | Storage):
             raise ValueError("a state for a tensor, which has none")
+
+    def next_array(self) -> str:
+        """The key of the next array's storage, which no storage of torch has."""
+        return f"array {len(self.arrays)}"
+
+    def keep_array(self, ref: ArrayRef, content: bytes | LongText) -> ArrayRef:
+        """The array, whose bytes are kept under the key of its storage."""
+        self.arrays[ref.storage.key] = content
+        self.charge(32 * SLOT)
+        return ref
+
+    def _note_array(self, target: OpaqueValue) -> None:
+        """Notes an array that is no tensor (texts, objects, another byte order) as a bystander."""
+        if isinstance(target, PendingArray):
+            self.bystanders.add(target.kind)
 
     def instance(self, words: str) -> None:
         """Pushes what stands for an instance in protocol 0: of the named class, with the values since the mark."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from landscape.checkpoints.formats.allowed_globals import DICTIONARIES, TENSOR_CLASSES
-from landscape.checkpoints.formats.pickle_values import GlobalName, OpaqueValue
+from landscape.checkpoints.formats.numpy_arrays import described_array, dtype_name
+from landscape.checkpoints.formats.pickle_values import SLOT, GlobalName, LongText, OpaqueValue, PendingArray
 from landscape.checkpoints.formats.tensor_refs import MAX_DIMENSIONS, OddTensor, TensorRef, view_ref
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ def _rebuild_dictionary(machine: PickleMachine, *arguments: Any) -> dict[Any, An
     return dictionary
 
 
-def _bytes(machine: PickleMachine, text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
+def _bytes(machine: PickleMachine, text: Any, encoding: Any = "latin1", *_: Any) -> bytes | LongText:
     if encoding not in ("latin1", "latin-1"):
         raise ValueError("only bytes are written as text")
+    if isinstance(text, LongText):
+        return text
     machine.charge(len(text))
     return str.encode(text, "latin1")
 
@@ -54,6 +57,31 @@ def _reconstruct(machine: PickleMachine, kind: Any, *rest: Any) -> OpaqueValue:
     if not isinstance(kind, GlobalName | OpaqueValue):
         raise TypeError("only classes have objects")
     return machine.placeholder(kind.kind, list(rest))
+
+
+def _reconstruct_array(machine: PickleMachine, kind: Any, *rest: Any) -> OpaqueValue:
+    """An array whose state will follow; one of a class of its own is a placeholder."""
+    if isinstance(kind, GlobalName) and kind.full == "numpy.ndarray":
+        machine.charge(16 * SLOT)
+        return PendingArray("numpy.ndarray", [rest])
+    return machine.placeholder(getattr(kind, "kind", "numpy.ndarray"), [rest])
+
+
+def _array_from_buffer(machine: PickleMachine, content: Any, kind: Any, shape: Any, order: Any = "C") -> Any:
+    """An array of protocol 5, which comes with its bytes."""
+    found = described_array(shape, dtype_name(kind), order == "F", content, machine.next_array())
+    return machine.keep_array(*found) if found else machine.placeholder("numpy.ndarray", [kind, shape])
+
+
+def _byte_array(machine: PickleMachine, *arguments: Any) -> Any:
+    """The bytes of a bytearray that is made from bytes; any other is a placeholder."""
+    content = arguments[0] if arguments else None
+    return content if isinstance(content, bytes | LongText) else machine.placeholder("builtins.bytearray", [arguments])
+
+
+def _dtype(machine: PickleMachine, *arguments: Any) -> OpaqueValue:
+    machine.charge(16 * SLOT)
+    return OpaqueValue("numpy.dtype", [arguments])
 
 
 RULES: dict[str, Callable[..., Any]] = {
@@ -68,4 +96,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _bytes,
     "builtins.bytes": lambda machine, content=b"": bytes(content) if isinstance(content, bytes) else b"",
     "copyreg._reconstructor": _reconstruct,
+    "builtins.bytearray": _byte_array,
+    "numpy.dtype": _dtype,
+    **dict.fromkeys((f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")), _reconstruct_array),
+    **dict.fromkeys((f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")), _array_from_buffer),
 }

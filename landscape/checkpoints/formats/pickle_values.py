@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
+from landscape.checkpoints.formats.tensor_refs import ArrayRef, OddTensor, TensorRef
 
+SLOT = 16  # bytes that a value takes in its container
 MAX_PLAIN_INT = 1 << 60  # whole numbers below it have hashes of their own
 MAX_SEARCHED = 50_000  # values that are searched for a tensor; an object of more parts is taken to hold one
 
@@ -44,10 +45,34 @@ class OpaqueValue:
         return self.parts[-1] if self.parts else None
 
 
+@dataclass(eq=False, slots=True)
+class PendingArray(OpaqueValue):
+    """A NumPy array before its state has come; `keys` are its places in the memo, where the array replaces it."""
+
+    keys: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LongText:
+    """Text or bytes that are left where they stand in the file: the offset in the pickle, and the size there.
+
+    If `encoded`, the bytes are code points below 256, written as UTF-8.
+    """
+
+    begin: int
+    size: int
+    encoded: bool
+
+
 def holds_tensors(value: Any) -> bool:
-    """Whether there are tensors in a value of a pickle, at any depth; placeholders are looked into."""
+    """Whether there are tensors of torch in a value of a pickle, at any depth; placeholders are looked into."""
     searched = enumerate(_parts(value))
-    return any(count > MAX_SEARCHED or isinstance(part, TensorRef | OddTensor) for count, part in searched)
+    return any(count > MAX_SEARCHED or is_tensor(part) for count, part in searched)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value of a pickle is a tensor of torch."""
+    return isinstance(value, TensorRef | OddTensor) and not isinstance(value, ArrayRef)
 
 
 def holds_objects(value: Any) -> bool:

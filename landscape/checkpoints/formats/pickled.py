@@ -6,17 +6,19 @@ has: a file of 1.4 kB made it take 2.9 GB and eight seconds (torch 2.13). Here n
 
 from __future__ import annotations
 
+import os
 import pickletools
 import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from landscape.checkpoints.formats.pickle_machine import STEPS, PickleMachine
+from landscape.checkpoints.formats.pickle_values import LongText
 from landscape.checkpoints.formats.tensor_refs import DamageError, Storage
 from landscape.errors import safe_excerpt
 
 MAX_DESCRIPTION = 1 << 26  # bytes of a description; that of a hundred thousand tensors has 25 MB
-MAX_VALUE = 1 << 23  # bytes of one value in it: decoded text may take four times as much
+MAX_VALUE = 1 << 20  # bytes of one value in it; longer ones are left in the file
 
 
 class Stream(Protocol):
@@ -24,21 +26,46 @@ class Stream(Protocol):
 
     def read(self, size: int, /) -> bytes: ...
     def readline(self) -> bytes: ...
+    def tell(self) -> int: ...
+    def seek(self, offset: int, whence: Any = 0, /) -> object: ...
+
+
+class _Skipped(bytes):
+    """Empty bytes that have the length of what was passed over in the file."""
+
+    size = 0
+
+    def __len__(self) -> int:
+        return self.size
 
 
 class _BoundedStream:
-    """A stream that gives no more than `MAX_DESCRIPTION` bytes in all, and `MAX_VALUE` at once."""
+    """A stream that gives no more than `MAX_DESCRIPTION` bytes in all, and passes over long values.
+
+    `skipped` is the offset and the size of the value that was passed over last; it is taken by `interpret_pickle`.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self.stream, self.left = stream, MAX_DESCRIPTION
+        self.skipped: tuple[int, int] | None = None
 
     def read(self, size: int) -> bytes:
-        if size > MAX_VALUE:
-            raise DamageError(f"a single value of {size:,} bytes")
-        return self._count(self.stream.read(size))
+        return self._skip(size) if size > MAX_VALUE else self._count(self.stream.read(size))
 
     def readline(self) -> bytes:
         return self._count(self.stream.readline())
+
+    def _skip(self, size: int) -> bytes:
+        """Passes over a value; raises DamageError if the stream ends before it does."""
+        begin = self.stream.tell()
+        self.stream.seek(0, os.SEEK_END)
+        if size > self.stream.tell() - begin:
+            raise DamageError(f"a single value of {size:,} bytes, more than there are")
+        self.stream.seek(begin + size)
+        self.skipped = begin, size
+        passed = _Skipped()
+        passed.size = size
+        return passed
 
     def _count(self, content: bytes) -> bytes:
         self.left -= len(content)
@@ -49,11 +76,12 @@ class _BoundedStream:
 
 @dataclass(frozen=True)
 class Pickle:
-    """What a pickle describes, the kinds of bystanders in it, and its storages by key."""
+    """What a pickle describes, the kinds of bystanders in it, and by key its storages and the bytes of its arrays."""
 
     tree: Any
     bystanders: tuple[str, ...]
     storages: dict[str, Storage]
+    arrays: dict[str, bytes | LongText]
 
 
 def interpret_pickle(stream: Stream, allowance: int) -> Pickle:
@@ -62,11 +90,14 @@ def interpret_pickle(stream: Stream, allowance: int) -> Pickle:
     `allowance` is the most bytes that the description may take in memory. Raises RefusedGlobalError for a name that is
     no data, and DamageError for bytes that are no pickle.
     """
-    machine = PickleMachine(allowance)
+    machine, bounded = PickleMachine(allowance), _BoundedStream(stream)
     try:
-        for opcode, argument, _ in pickletools.genops(_BoundedStream(stream)):  # type: ignore[arg-type]
+        for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
             if opcode.name == "STOP":
-                return Pickle(machine.stack.pop(), tuple(sorted(machine.bystanders)), machine.storages)
+                bystanders = tuple(sorted(machine.bystanders))
+                return Pickle(machine.stack.pop(), bystanders, machine.storages, machine.arrays)
+            if bounded.skipped:
+                argument, bounded.skipped = LongText(*bounded.skipped, "UNICODE" in opcode.name), None
             STEPS[opcode.name](machine, argument)
     except RecursionError as error:
         raise DamageError("calls in calls, too deep to be a checkpoint's") from error

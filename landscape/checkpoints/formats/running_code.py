@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
-from landscape.checkpoints.formats.contents import Contents
 from landscape.checkpoints.formats.format import Format
 from landscape.errors import CheckpointError
 
 TRUST = "if you trust the file:  landscape eig {path} --trust"
 
 
-def refuse(path: Path, what: str, *, brings_model: bool) -> Contents:
+def refuse(path: Path, what: str, *, brings_model: bool) -> NoReturn:
     """Raises CheckpointError that says what the file is, and how to save its weights as data."""
     model = "" if brings_model else " --model model.py:build"
     raise CheckpointError(
@@ -38,9 +38,4 @@ DISTRIBUTED = Format(
     "distributed checkpoint",
     lambda candidate: ".metadata" in candidate.folder_names,
     partial(refuse, what="a distributed checkpoint, described by a pickle", brings_model=False),
-)
-PICKLE = Format(
-    "pickle",
-    lambda candidate: candidate.head[:1] == b"\x80",
-    partial(refuse, what="a bare pickle", brings_model=True),
 )

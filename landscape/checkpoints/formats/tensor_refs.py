@@ -56,6 +56,11 @@ class TensorRef:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class ArrayRef(TensorRef):
+    """A NumPy array as described: weights only where a file has no tensors of torch."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class OddTensor:
     """A tensor that is not a plain array of numbers: sparse, quantized, ..."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from landscape.checkpoints.formats import archive
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.format import Format, description_allowance
 from landscape.checkpoints.formats.pickle_values import RefusedGlobalError
-from landscape.checkpoints.formats.pickled import MAX_DESCRIPTION, interpret_pickle
+from landscape.checkpoints.formats.pickled import Pickle, Stream, interpret_pickle
+from landscape.checkpoints.formats.running_code import refuse
 from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef
 from landscape.errors import CheckpointError
 
@@ -33,16 +33,16 @@ def describe_zip(path: Path) -> Contents:
     if "byteorder" in inside and archive.read_member(path, inside["byteorder"]) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine", fix="save it as safetensors there")
     description = inside["data.pkl"]
-    if description.size > MAX_DESCRIPTION:
-        raise CheckpointError(
-            f"{path} is damaged: its description alone has {description.size:,} bytes", fix=archive.COPY
-        )
-    pickle = _interpret(path, io.BytesIO(archive.read_member(path, description)), allowance)
+    archive.require_checked(path, description)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        begin = archive.content_offset(file, description, path)
+        pickle = interpret_in(path, Window(view, begin, begin + description.size), allowance)
     places = {
         name.removeprefix("data/"): Place(path, member=member)
         for name, member in inside.items()
         if name.startswith("data/")
     }
+    places |= array_places(path, pickle, begin)
     return Contents(path, TORCH_ZIP, (path,), pickle.tree, places, None, pickle.bystanders, stamp)
 
 
@@ -52,13 +52,62 @@ def describe_legacy(path: Path) -> Contents:
     allowance = description_allowance(stamp[0][0])
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         view.seek(len(LEGACY_MAGIC))
-        protocol, system = (_interpret(path, view, allowance).tree for _ in range(2))
+        protocol, system = (interpret_in(path, view, allowance).tree for _ in range(2))
         if protocol != LEGACY_PROTOCOL or not (isinstance(system, dict) and system.get("little_endian")):
             raise CheckpointError(f"{path} is of a kind that torch no longer writes", fix="save it again with torch")
-        pickle = _interpret(path, view, allowance)
-        keys = _interpret(path, view, allowance).tree
-        places = _legacy_places(path, keys, pickle.storages, view)
+        pickle = interpret_in(path, view, allowance)
+        keys = interpret_in(path, view, allowance).tree
+        places = _legacy_places(path, keys, pickle.storages, view) | array_places(path, pickle)
     return Contents(path, TORCH_LEGACY, (path,), pickle.tree, places, None, pickle.bystanders, stamp)
+
+
+def describe_pickle(path: Path) -> Contents:
+    """The description of a bare pickle that holds a dictionary of data; raises CheckpointError for any other."""
+    stamp = file_stamps((path,))
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            pickle = interpret_pickle(view, description_allowance(stamp[0][0]))
+    except (RefusedGlobalError, DamageError):
+        refuse(path, "a bare pickle", brings_model=True)
+    if not isinstance(pickle.tree, dict):
+        refuse(path, "a bare pickle", brings_model=True)
+    return Contents(path, PICKLE, (path,), pickle.tree, array_places(path, pickle), None, pickle.bystanders, stamp)
+
+
+def array_places(path: Path, pickle: Pickle, begin: int = 0) -> dict[str, Place]:
+    """Where the bytes of a pickle's NumPy arrays are; the pickle begins at that offset in the file."""
+    return {
+        key: Place(path, content=content)
+        if isinstance(content, bytes)
+        else Place(path, begin + content.begin, text=content.size if content.encoded else 0)
+        for key, content in pickle.arrays.items()
+    }
+
+
+class Window:
+    """A range of a mapped file as a stream of its own."""
+
+    def __init__(self, view: mmap.mmap, begin: int, end: int) -> None:
+        self.view, self.begin, self.end = view, begin, min(end, len(view))
+        view.seek(begin)
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or those up to the end of the window."""
+        return self.view.read(max(0, min(size, self.end - self.view.tell())))
+
+    def readline(self) -> bytes:
+        """The bytes up to the next line's end, or to that of the window."""
+        place = self.view.tell()
+        found = self.view.find(b"\n", place, self.end)
+        return self.read((self.end if found < 0 else found + 1) - place)
+
+    def tell(self) -> int:
+        """The offset in the window."""
+        return self.view.tell() - self.begin
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
+        """Moves to an offset from the window's beginning or end."""
+        self.view.seek((self.end if whence == os.SEEK_END else self.begin) + offset)
 
 
 def _legacy_places(path: Path, keys: Any, storages: Mapping[str, Storage], view: mmap.mmap) -> dict[str, Place]:
@@ -76,7 +125,8 @@ def _legacy_places(path: Path, keys: Any, storages: Mapping[str, Storage], view:
     return places
 
 
-def _interpret(path: Path, stream: Any, allowance: int) -> Any:
+def interpret_in(path: Path, stream: Stream, allowance: int) -> Pickle:
+    """The pickle in a file, followed; raises CheckpointError for damage and for names that run commands or code."""
     try:
         return interpret_pickle(stream, allowance)
     except RefusedGlobalError as error:
@@ -109,3 +159,4 @@ TORCH_LEGACY = Format(
     _fetch,
     keeps_tree=True,
 )
+PICKLE = Format("pickle", lambda candidate: candidate.head[:1] == b"\x80", describe_pickle, _fetch)

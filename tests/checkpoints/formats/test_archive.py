@@ -53,5 +53,5 @@ def test_other_zip_archives_are_called_by_their_name(tmp_path: Path) -> None:
         detect_format(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         file.writestr("x.npy", "hello")
-    with pytest.raises(CheckpointError, match=r"npz archive.*\n.*--data .*a.npz"):
-        detect_format(tmp_path / "a.npz")
+    with pytest.raises(CheckpointError, match="damaged: its member x.npy has an .npy header that is none"):
+        read(tmp_path / "a.npz")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -44,7 +45,7 @@ def test_arbitrary_bytes_never_raise_anything_unplanned(
     path = tmp_path_factory.mktemp("formats") / "x"
     path.write_bytes(content)
     try:
-        assert detect_format(path).name in ("safetensors", "torch", "torch (legacy)", "pickle")
+        assert detect_format(path).name in ("safetensors", "torch", "torch (legacy)", "pickle", "NumPy dictionary")
     except CheckpointError:
         pass
 
@@ -58,6 +59,8 @@ def test_every_format_is_detected_as_itself_and_no_two_share_a_name(tmp_path: Pa
     (tmp_path / "pickle").write_bytes(pickle.dumps([1.0]))
     torch.jit.script(linear).save(str(tmp_path / "script"))
     torch.export.save(torch.export.export(linear, (torch.ones(1, 3),)), tmp_path / "program.pt2")
+    np.savez(tmp_path / "arrays.npz", weight=np.ones(2))
+    np.save(tmp_path / "dictionary.npy", {"weight": np.ones(2)}, allow_pickle=True)  # type: ignore[arg-type]
     for name in ("sharded", "hub", "distributed", "adapter"):
         (tmp_path / name).mkdir()
     for name in ("sharded", "hub"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import pickle
+import pickletools
+import time
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
@@ -17,9 +19,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.checkpoints.formats.pickle_values import OpaqueValue, RefusedGlobalError
+from landscape.checkpoints.formats.pickle_values import LongText, OpaqueValue, RefusedGlobalError
 from landscape.checkpoints.formats.pickled import Pickle, interpret_pickle
-from landscape.checkpoints.formats.tensor_refs import DamageError, OddTensor
+from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError, OddTensor
 
 PLENTY = 1 << 24
 KEYS = st.text() | st.integers(1 - 2**60, 2**60 - 1)  # others are opaque: their hashes could be made equal
@@ -57,10 +59,86 @@ def test_dictionaries_of_every_kind_are_dictionaries(protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_bystanders_are_passed_over_and_named(protocol: int) -> None:
-    values = {"args": argparse.Namespace(lr=1), "path": Path("a"), "scalar": np.float64(2.0), "array": np.ones(2)}
+    values = {"args": argparse.Namespace(lr=1), "path": Path("a"), "scalar": np.float64(2.0), "texts": np.array(["a"])}
     pickled = followed(values, protocol)
     assert all(isinstance(value, OpaqueValue) for value in pickled.tree.values())
-    assert {"argparse.Namespace", "numpy.dtype"} < set(pickled.bystanders)
+    assert {"argparse.Namespace", "numpy.ndarray"} < set(pickled.bystanders)
+
+
+ARRAYS = {
+    "matrix": np.arange(6.0).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
+    "scalar": np.array(3.5, dtype=np.float32),
+    "empty": np.zeros((0, 3), dtype=np.float16),
+    "bools": np.array([True, False]),
+    "complex": np.array([1 + 2j]),
+    "strided": np.arange(10)[::2],
+    "wide": np.arange(3, dtype=np.uint64),
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_are_described_with_their_bytes(name: str, protocol: int) -> None:
+    array = ARRAYS[name]
+    pickled = followed({"a": array, "again": array}, protocol)
+    ref = pickled.tree["a"]
+    assert isinstance(ref, ArrayRef)
+    assert pickled.tree["again"] is ref
+    assert pickled.bystanders == ()
+    content = pickled.arrays[ref.storage.key]
+    assert isinstance(content, bytes)
+    flat = np.frombuffer(content, dtype=array.dtype)
+    bytewise = tuple(step * array.itemsize for step in ref.stride)
+    assert np.array_equal(np.lib.stride_tricks.as_strided(flat, ref.shape, bytewise), array)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array(["a"]), np.array([{}]), np.arange(3.0).astype(">f8"), np.zeros(2, "f4,i4"), np.zeros(2, "M8[s]")],
+    ids=["text", "object", "big-endian", "records", "dates"],
+)
+def test_arrays_of_what_torch_lacks_are_passed_over_and_named(array: Any) -> None:
+    pickled = followed({"a": array})
+    assert isinstance(pickled.tree["a"], OpaqueValue)
+    assert pickled.bystanders == ("numpy.ndarray",)
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 8, 70 << 20])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_long_values_stay_in_the_file(size: int, protocol: int) -> None:
+    array = np.full(size // 8, 1.5)
+    content = pickle.dumps({"a": array, "b": 1}, protocol)
+    pickled = interpret_pickle(io.BytesIO(content), PLENTY)
+    kept = pickled.arrays[pickled.tree["a"].storage.key]
+    assert pickled.tree["b"] == 1
+    if size > 1 << 20:
+        assert isinstance(kept, LongText)
+        there = content[kept.begin : kept.begin + kept.size]
+        assert (there.decode().encode("latin-1") if kept.encoded else there) == array.tobytes()
+
+
+def test_bytes_that_do_not_fit_the_shape_are_damage() -> None:
+    content = pickle.dumps(np.ones(3), 2).replace(b"K\x03\x85", b"K\x04\x85", 1)
+    with pytest.raises(DamageError, match=r"shape \(4,\) whose bytes are fewer"):
+        interpret_pickle(io.BytesIO(content), PLENTY)
+
+
+def test_a_value_that_claims_more_than_the_file_is_damage() -> None:
+    with pytest.raises(DamageError, match="more than there are"):
+        interpret_pickle(io.BytesIO(b"\x80\x02X" + (1 << 30).to_bytes(4, "little") + b"a."), PLENTY)
+
+
+def test_an_array_that_waits_for_its_state_costs_no_more_when_it_is_kept_often() -> None:
+    """Kept in the memo a thousand times, and given a state as often: each place is replaced once."""
+    whole = pickle.dumps(np.ones(1), 2)
+    calls = [place for opcode, _, place in pickletools.genops(whole) if opcode.name == "REDUCE"]
+    content, made = whole[:-1], calls[1] + 1  # behind the array, which the call before gives a letter
+    puts = b"".join(b"r" + number.to_bytes(4, "little") for number in range(1000, 41_000))
+    hostile = content[:made] + puts + content[made:] + b"0" + b"j" + (1000).to_bytes(4, "little") + b"."
+    began = time.process_time()
+    assert isinstance(interpret_pickle(io.BytesIO(hostile), PLENTY).tree, ArrayRef)
+    assert time.process_time() - began < 2
 
 
 def test_tensors_are_described(tmp_path: Path) -> None:
