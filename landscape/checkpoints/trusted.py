@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from landscape.checkpoints import selection, weight_sets
 from landscape.checkpoints.checkpoint import BundledModel, Checkpoint, content_sha256
 from landscape.checkpoints.formats.detection import detect_format
+from landscape.checkpoints.formats.distributed import DISTRIBUTED
 from landscape.checkpoints.formats.format import Format
-from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, TORCHSCRIPT
+from landscape.checkpoints.formats.running_code import EXPORTED, TORCHSCRIPT
 from landscape.checkpoints.formats.tensor_refs import OddTensor
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY, Spec
 from landscape.errors import CheckpointError, LandscapeError

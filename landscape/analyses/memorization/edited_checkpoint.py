@@ -12,7 +12,7 @@ import torch
 from landscape import checkpoints
 from landscape.checkpoints import Checkpoint
 from landscape.checkpoints.edits.undo import is_unaltered_edit
-from landscape.checkpoints.edits.write import write_edit
+from landscape.checkpoints.edits.write import require_editable, write_edit
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.network.wrappers import first_names
 from landscape.objective import Objective
@@ -25,7 +25,8 @@ def target(objective: Objective, output: Path) -> Path:
 
 
 def check_target(objective: Objective, output: Path) -> None:
-    """Raises UsageError if the target exists and is not the result of an earlier edit."""
+    """Raises UsageError if the checkpoint cannot be edited, or the target exists and is no earlier edit's result."""
+    require_editable(_source(objective))
     path = target(objective, output)
     if path.exists() and not is_unaltered_edit(path):
         raise UsageError(f"{path} exists, and is not what an earlier edit wrote", fix="write elsewhere with -o FILE")

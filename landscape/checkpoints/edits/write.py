@@ -18,7 +18,7 @@ from landscape.checkpoints.edits.layout import EditLayout, conversion_layout, pa
 from landscape.checkpoints.edits.segments import Assembly, literal_bytes
 from landscape.checkpoints.edits.undo import is_unaltered_edit
 from landscape.checkpoints.edits.undo_file import MANIFEST_SCHEMA, UndoFile
-from landscape.checkpoints.formats.detection import describe
+from landscape.checkpoints.formats.detection import describe, detect_format
 from landscape.checkpoints.formats.tensor_refs import TensorRef
 from landscape.errors import CheckpointError, UsageError, listing
 from landscape.storage import atomic_files, paths
@@ -47,6 +47,7 @@ def write_edit(
     then.
     """
     path, output = Path(path), Path(output)
+    require_editable(path)
     contents, facts = describe(path), _plain_facts(about)
     _require_free(path, output)
     checkpoint = reading.read_contents(contents, weights)
@@ -95,6 +96,17 @@ def _plain_facts(about: Mapping[str, Any]) -> Any:
         return json_data.parse_json(json.dumps(dict(about), allow_nan=False).encode(), "about")
     except (TypeError, ValueError, RecursionError, CheckpointError) as error:
         raise UsageError(f"about is no plain data: {error}", fix="words, finite numbers, lists and tables") from None
+
+
+def require_editable(path: Path) -> None:
+    """Raises UsageError for a directory whose files are not edited as they are."""
+    format = detect_format(path)
+    if path.is_dir() and not format.editable:
+        raise UsageError(
+            f"{path} is a {format.name}, which is not edited as it is",
+            fix=f"save its weights in one file first: torch.save(landscape.checkpoints.read({str(path)!r}).tensors, "
+            "'whole.pt'), then landscape edit whole.pt",
+        )
 
 
 def _require_free(path: Path, output: Path) -> None:

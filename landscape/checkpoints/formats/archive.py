@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+from landscape.checkpoints.formats.parts import Part
 from landscape.errors import CheckpointError, listing
 
 END_RECORD = 22  # bytes of the end record; torch.save writes no comment behind it
@@ -34,7 +35,7 @@ class Member:
     crc: int
 
 
-def zip_entries(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
+def zip_entries(path: Path | Part, allowance: int) -> list[zipfile.ZipInfo]:
     """The entries of a zip file's directory; `allowance` is the most memory that they may take.
 
     Raises CheckpointError if the directory is damaged or absurd.
@@ -43,7 +44,7 @@ def zip_entries(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
     if directory * ENTRY_COST > allowance:
         raise CheckpointError(f"{path} is damaged: its directory alone has {directory:,} bytes", fix=COPY)
     try:
-        with zipfile.ZipFile(path) as file:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as file:
             return file.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as error:
         raise CheckpointError(
@@ -51,7 +52,7 @@ def zip_entries(path: Path, allowance: int) -> list[zipfile.ZipInfo]:
         ) from error
 
 
-def members(path: Path, entries: list[zipfile.ZipInfo], *, rooted: bool = True) -> dict[str, Member]:
+def members(path: Path | Part, entries: list[zipfile.ZipInfo], *, rooted: bool = True) -> dict[str, Member]:
     """The members by name, without the archive's root folder if it has one.
 
     Raises CheckpointError for what torch never writes.
@@ -74,7 +75,7 @@ def members(path: Path, entries: list[zipfile.ZipInfo], *, rooted: bool = True) 
     }
 
 
-def content_offset(file: BinaryIO, member: Member, path: Path) -> int:
+def content_offset(file: BinaryIO, member: Member, path: Path | Part) -> int:
     """The offset of a member's bytes; raises CheckpointError if its own header contradicts the zip directory."""
     file.seek(member.header)
     header = file.read(LOCAL_HEADER)
@@ -84,7 +85,7 @@ def content_offset(file: BinaryIO, member: Member, path: Path) -> int:
     return member.header + LOCAL_HEADER + name_length + extra_length
 
 
-def read_member(path: Path, member: Member) -> bytes:
+def read_member(path: Path | Part, member: Member) -> bytes:
     """The bytes of a small member; raises CheckpointError for a wrong checksum."""
     with path.open("rb") as file:
         file.seek(content_offset(file, member, path))
@@ -93,7 +94,7 @@ def read_member(path: Path, member: Member) -> bytes:
     return read
 
 
-def require_checked(path: Path, member: Member) -> None:
+def require_checked(path: Path | Part, member: Member) -> None:
     """Raises CheckpointError for a wrong checksum of a member, whose bytes are read piece by piece."""
     checksum, left = 0, member.size
     with path.open("rb") as file:
@@ -103,7 +104,7 @@ def require_checked(path: Path, member: Member) -> None:
     require_crc(path, member, checksum)
 
 
-def require_crc(path: Path, member: Member, found: int) -> None:
+def require_crc(path: Path | Part, member: Member, found: int) -> None:
     """Raises CheckpointError if the checksum of a member's bytes is not the one in the directory."""
     if found != member.crc:
         raise CheckpointError(
@@ -118,12 +119,12 @@ def _least_end(entry: zipfile.ZipInfo) -> int:
     return entry.header_offset + LOCAL_HEADER + len(entry.orig_filename.encode()) + entry.compress_size
 
 
-def _refuse(path: Path, what: str, offending: list[str]) -> None:
+def _refuse(path: Path | Part, what: str, offending: list[str]) -> None:
     if offending:
         raise CheckpointError(f"{path} holds {what}: {listing(sorted(offending))}", fix=COPY)
 
 
-def _directory_size(path: Path) -> int:
+def _directory_size(path: Path | Part) -> int:
     """The size in bytes of the zip's central directory, from the record at the file's end.
 
     Raises CheckpointError if that record is missing or contradicts the 64-bit record.

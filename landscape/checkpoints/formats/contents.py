@@ -10,16 +10,27 @@ from typing import Any
 
 from landscape.checkpoints.formats.archive import Member
 from landscape.checkpoints.formats.format import Format
+from landscape.checkpoints.formats.parts import Part
 from landscape.checkpoints.formats.pickle_values import LongText
 from landscape.checkpoints.spec import SPEC_KEY, Spec
 from landscape.errors import CheckpointError
 
 
 @dataclass(frozen=True)
+class Shard:
+    """A chunk of a tensor: an archive of it in a range of a file, and its offsets and sizes in the tensor."""
+
+    part: Part
+    offsets: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Place:
     """The place of a storage's bytes: an offset in a file, or in a member of a zip archive, which has a checksum.
 
-    `text` has the size of bytes below 256 that are written as UTF-8, `content` bytes that stand in the description.
+    `text` has the size of bytes below 256 that are written as UTF-8, `content` bytes that stand in the description, and
+    `shards` the chunks that make up the tensor. `part` is the range of the file that is an archive of its own.
     """
 
     file: Path
@@ -27,11 +38,18 @@ class Place:
     member: Member | None = None
     text: int = 0
     content: bytes | None = None
+    shards: tuple[Shard, ...] = ()
+    part: Part | None = None
+
+    @property
+    def source(self) -> Path | Part:
+        """The file, or the part of it in which the member is."""
+        return self.part or self.file
 
     @property
     def is_plain(self) -> bool:
         """Whether the storage's bytes stand in the file as they are, one after the other."""
-        return not self.text and self.content is None
+        return not self.text and self.content is None and not self.shards
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from landscape.checkpoints.formats.directories import (
     SHARDED,
     WEIGHTS_FILE,
 )
+from landscape.checkpoints.formats.distributed import DISTRIBUTED
 from landscape.checkpoints.formats.foreign import require_not_foreign
 from landscape.checkpoints.formats.format import ZIP_SIGNATURE, Candidate, Format
 from landscape.checkpoints.formats.numpy_format import NPY, NPZ
-from landscape.checkpoints.formats.running_code import DISTRIBUTED, EXPORTED, TORCHSCRIPT
+from landscape.checkpoints.formats.running_code import EXPORTED, TORCHSCRIPT
 from landscape.checkpoints.formats.safetensors_format import SAFETENSORS
 from landscape.checkpoints.formats.torch_format import PICKLE, TORCH_LEGACY, TORCH_ZIP
 from landscape.errors import CheckpointError, listing

@@ -63,7 +63,7 @@ def _files_in_index(index: Path) -> list[str]:
     files = document.get("weight_map") if isinstance(document, dict) else None
     texts = isinstance(files, dict) and all(isinstance(value, str) for value in files.values())
     names = list(dict.fromkeys(files.values())) if isinstance(files, dict) and texts else []
-    outside = [safe_excerpt(name) for name in names if not _is_file_name(name)]
+    outside = [safe_excerpt(name) for name in names if not is_file_name(name)]
     if outside or not names:
         raise CheckpointError(
             f"{index} names files that cannot be in its directory: {listing(outside) or 'none'}",
@@ -72,7 +72,7 @@ def _files_in_index(index: Path) -> list[str]:
     return sorted(names)
 
 
-def _is_file_name(name: str) -> bool:
+def is_file_name(name: str) -> bool:
     """Whether a text can be the name of a file in a directory, on any system."""
     encoded = name.encode(errors="replace")
     no_path = Path(name).name == name and name not in ("", "..")

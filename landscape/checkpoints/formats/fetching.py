@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from landscape.checkpoints.formats import archive
-from landscape.checkpoints.formats.contents import Contents, Place
+from landscape.checkpoints.formats.contents import Contents, Place, Shard
 from landscape.checkpoints.formats.tensor_refs import Storage, TensorRef
+from landscape.checkpoints.formats.torch_format import describe_shard
 from landscape.errors import CheckpointError
 
 READERS = 4  # threads: a copy and a checksum each run at memory speed, outside the interpreter's lock
@@ -47,6 +48,35 @@ def fetch_from_shards(contents: Contents, refs: Mapping[str, TensorRef]) -> dict
     return {name: tensors[name] for name in names.values()}
 
 
+def fetch_shards(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
+    """The tensors of a distributed checkpoint by name, put together from their chunks.
+
+    Raises CheckpointError for chunks that are damaged or are not what the description says.
+    """
+    return {name: _assemble(ref, contents.places[ref.storage.key].shards) for name, ref in refs.items()}
+
+
+def _assemble(ref: TensorRef, shards: Sequence[Shard]) -> Tensor:
+    """A tensor from chunks that cover it exactly."""
+    if len(shards) == 1:
+        return _read_shard(shards[0], ref.dtype)
+    whole = torch.empty(ref.shape, dtype=getattr(torch, ref.dtype))
+    for shard in shards:
+        room = tuple(slice(begin, begin + size) for begin, size in zip(shard.offsets, shard.shape, strict=True))
+        whole[room] = _read_shard(shard, ref.dtype)
+    return whole
+
+
+def _read_shard(shard: Shard, dtype: str) -> Tensor:
+    """One chunk: the only tensor in an archive that torch.save wrote."""
+    ref, place = describe_shard(shard.part)
+    if (ref.shape, ref.dtype) != (shard.shape, dtype):
+        raise CheckpointError(
+            f"{shard.part} holds {ref.dtype} {ref.shape} in the place of {dtype} {shard.shape}", fix="copy it again"
+        )
+    return _view(ref, _read_storage(ref.storage, place))
+
+
 def _read_storage(storage: Storage, place: Place) -> Tensor:
     """The bytes of a storage `(nbytes,)`, checked if the file has a checksum of them."""
     if place.content is not None:
@@ -59,11 +89,12 @@ def _read_storage(storage: Storage, place: Place) -> Tensor:
         )
     raw = torch.empty(storage.nbytes, dtype=torch.uint8)
     room = raw.numpy().data
-    with place.file.open("rb", buffering=0) as file:
+    file: Any  # without a buffer, which would copy the bytes once more
+    with place.source.open("rb", buffering=0) as file:
         if place.text:
             _decode_into(room, file, place)
             return raw
-        start = archive.content_offset(file, member, place.file) if member else place.begin
+        start = archive.content_offset(file, member, place.source) if member else place.begin
         file.seek(start)
         checksum = zlib.crc32(file.read(place.begin)) if member else 0  # of what stands before the array in its member
         for begin in range(0, storage.nbytes, PIECE_BYTES):
@@ -72,11 +103,11 @@ def _read_storage(storage: Storage, place: Place) -> Tensor:
                 raise CheckpointError(f"{place.file} is truncated", fix="copy it again")
             checksum = zlib.crc32(piece, checksum) if member else 0
     if member:
-        archive.require_crc(place.file, member, checksum)
+        archive.require_crc(place.source, member, checksum)
     return raw
 
 
-def _decode_into(room: memoryview, file: io.FileIO, place: Place) -> None:
+def _decode_into(room: memoryview, file: BinaryIO, place: Place) -> None:
     """Fills the room with the bytes that a text of code points below 256 stands for; raises CheckpointError if it ends.
 
     Pickles of protocol 2 hold bytes so.

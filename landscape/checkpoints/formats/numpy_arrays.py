@@ -14,6 +14,7 @@ from landscape.checkpoints.formats.tensor_refs import (
     DamageError,
     Storage,
     are_counts,
+    contiguous_strides,
 )
 
 MAGIC = b"\x93NUMPY"
@@ -66,11 +67,7 @@ def contiguous_array(key: str, shape: Any, dtype: str, fortran: bool) -> ArrayRe
     """An array with a storage of its own; raises DamageError for a shape that is none."""
     if not (isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and are_counts(*shape, prod(shape))):
         raise DamageError("an array whose sizes are no counts")
-    strides, count = [], 1
-    for size in shape if fortran else reversed(shape):
-        strides.append(count)
-        count *= size
-    return ArrayRef(Storage(key, dtype, count), dtype, 0, shape, tuple(strides if fortran else reversed(strides)))
+    return ArrayRef(Storage(key, dtype, prod(shape)), dtype, 0, shape, contiguous_strides(shape, fortran=fortran))
 
 
 def dtype_name(kind: Any) -> str | None:

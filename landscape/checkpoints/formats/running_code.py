@@ -34,8 +34,3 @@ TORCHSCRIPT = Format(
     lambda candidate: any(name == "constants.pkl" or name.startswith("code/") for name in candidate.zip_members),
     partial(refuse, what="a TorchScript program", brings_model=False),
 )
-DISTRIBUTED = Format(
-    "distributed checkpoint",
-    lambda candidate: ".metadata" in candidate.folder_names,
-    partial(refuse, what="a distributed checkpoint, described by a pickle", brings_model=False),
-)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.foreign import require_not_foreign
 from landscape.checkpoints.formats.format import Candidate, Format, description_allowance
-from landscape.checkpoints.formats.tensor_refs import Storage, TensorRef
+from landscape.checkpoints.formats.tensor_refs import Storage, TensorRef, contiguous_strides
 from landscape.checkpoints.spec import DATA_KEY, SPEC_KEY
 from landscape.errors import CheckpointError, listing
 
@@ -124,11 +125,7 @@ def _read_header(path: Path) -> tuple[str | None, dict[str, TensorRef]]:
 
 def _whole(key: str, dtype: str, shape: tuple[int, ...]) -> TensorRef:
     """A contiguous tensor with a storage of its own."""
-    strides, count = [], 1
-    for size in reversed(shape):
-        strides.append(count)
-        count *= size
-    return TensorRef(Storage(key, dtype, count), dtype, 0, shape, tuple(reversed(strides)))
+    return TensorRef(Storage(key, dtype, prod(shape)), dtype, 0, shape, contiguous_strides(shape))
 
 
 def _is_safetensors(candidate: Candidate) -> bool:

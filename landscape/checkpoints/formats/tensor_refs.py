@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -70,6 +71,15 @@ class OddTensor:
 def are_counts(*values: Any) -> bool:
     """Whether all values are whole numbers from 0 to 2^63 - 1."""
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def contiguous_strides(shape: Sequence[int], *, fortran: bool = False) -> tuple[int, ...]:
+    """The strides of a contiguous tensor, in items: the last index moves fastest, or the first in Fortran's order."""
+    strides, count = [], 1
+    for size in shape if fortran else reversed(shape):
+        strides.append(count)
+        count *= size
+    return tuple(strides if fortran else reversed(strides))
 
 
 def view_ref(storage: Any, dtype: str, offset: Any, shape: Any, stride: Any) -> TensorRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from landscape.checkpoints.formats import archive
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.format import Format, description_allowance
+from landscape.checkpoints.formats.parts import Part
 from landscape.checkpoints.formats.pickle_values import RefusedGlobalError
-from landscape.checkpoints.formats.pickled import Pickle, Stream, interpret_pickle
+from landscape.checkpoints.formats.pickled import MAX_DESCRIPTION, Pickle, Stream, interpret_pickle
 from landscape.checkpoints.formats.running_code import refuse
 from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef
 from landscape.errors import CheckpointError
@@ -44,6 +46,18 @@ def describe_zip(path: Path) -> Contents:
     }
     places |= array_places(path, pickle, begin)
     return Contents(path, TORCH_ZIP, (path,), pickle.tree, places, None, pickle.bystanders, stamp)
+
+
+def describe_shard(part: Part) -> tuple[TensorRef, Place]:
+    """The only tensor in an archive inside a file, and where its bytes are; CheckpointError for anything else."""
+    allowance = description_allowance(part.size)
+    inside = archive.members(part, archive.zip_entries(part, allowance))
+    if "data.pkl" not in inside or inside["data.pkl"].size > MAX_DESCRIPTION:
+        raise CheckpointError(f"{part} is no tensor that torch saved", fix="copy it again")
+    tree = interpret_in(part, io.BytesIO(archive.read_member(part, inside["data.pkl"])), allowance).tree
+    if not isinstance(tree, TensorRef) or f"data/{tree.storage.key}" not in inside:
+        raise CheckpointError(f"{part} is no tensor that torch saved", fix="copy it again")
+    return tree, Place(part.file, member=inside[f"data/{tree.storage.key}"], part=part)
 
 
 def describe_legacy(path: Path) -> Contents:
@@ -125,7 +139,7 @@ def _legacy_places(path: Path, keys: Any, storages: Mapping[str, Storage], view:
     return places
 
 
-def interpret_in(path: Path, stream: Stream, allowance: int) -> Pickle:
+def interpret_in(path: Path | Part, stream: Stream, allowance: int) -> Pickle:
     """The pickle in a file, followed; raises CheckpointError for damage and for names that run commands or code."""
     try:
         return interpret_pickle(stream, allowance)
