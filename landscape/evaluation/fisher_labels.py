@@ -118,6 +118,7 @@ def hessian_roots(loss: Loss, output: Tensor, target: Any) -> Iterator[Tensor]:
 
 def _diagonal_roots(scale: Tensor) -> Iterator[Tensor]:
     """The columns of diag(scale) for each sample, one entry of the output at a time."""
+    scale = scale.contiguous()  # a permuted output has no view by samples
     for entry in range(scale[0].numel()):
         root = torch.zeros_like(scale)
         root.view(len(scale), -1)[:, entry] = scale.reshape(len(scale), -1)[:, entry]

@@ -58,6 +58,8 @@ ROOTED: dict[str, tuple[Any, Tensor, Tensor]] = {
     "smoothed": (nn.CrossEntropyLoss(label_smoothing=0.3), OUTPUT, torch.tensor([2, 0])),
     "bits": ("bce", OUTPUT, (OUTPUT > 0).double()),
     "reals": ("mse", OUTPUT, OUTPUT.flip(0)),
+    "permuted-reals": ("mse", TOKENS.transpose(1, 2), TOKENS.transpose(1, 2).flip(0)),
+    "permuted-bits": ("bce", TOKENS.transpose(1, 2), (TOKENS.transpose(1, 2) > 0).double()),
 }
 
 
