@@ -121,6 +121,19 @@ def classification(model: nn.Module, data: Any) -> Terms:
     return {MAIN: functional.cross_entropy(model(x), labels)}
 
 
+def language_model(text: str, directory: str) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """The mean loss of the next word over sequences of 16 words, and the model's parameters."""
+    from transformers import AutoModelForCausalLM  # an optional extra
+
+    model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager", dtype=torch.float64).eval()
+    numbers = {word: number for number, word in enumerate(sorted(set(text.split())), start=1)}
+    tokens = torch.tensor([numbers[word] for word in text.split()])
+    sequences = tokens[: len(tokens) // 16 * 16].view(-1, 16)
+    logs = model(sequences).logits[:, :-1].log_softmax(-1)
+    chosen = logs.gather(2, sequences[:, 1:, None])
+    return {MAIN: -chosen.mean()}, list(model.parameters())
+
+
 def spectrum(mean: Tensor, parameters: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The gradient `(P,)` and the Hessian `(P, P)` of a mean in float64."""
     slopes = torch.autograd.grad(mean, parameters, create_graph=True, materialize_grads=True)
