@@ -147,6 +147,8 @@ class TestLimit:
         graphs = [((X, torch.zeros(2, 7)), Y)] * 5
         assert len(freeze(graphs, limit=3)) == 3
         assert len(freeze([[X, X[:2]]] * 5, limit=3, as_items=True)) == 3
+        late = [[X[:2], X[:2]], *[[X, X[:2]]] * 5]  # that batches are units is seen in the second
+        assert len(freeze(late, limit=3, as_items=True)) == 3
 
 
 class TestDisk:

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from landscape import Objective
 from landscape.errors import TaskError, UsageError
+from landscape.evaluation.fisher_labels import draw_labels
 from landscape.evaluation.layers.factor_collector import FactorSettings
 from landscape.evaluation.per_sample import scores
 from landscape.evaluation.per_sample.gradients import gradient_moments
@@ -205,3 +206,14 @@ class TestDetection:
 
         with pytest.raises(TaskError, match=r"targets of several lengths.*\n.*\n.*--objective"):
             Objective(self.Detector(), self.batches(), loss, dtype="float64")
+
+
+def test_labels_are_drawn_anew_for_the_rows_of_each_unit() -> None:
+    """Places in the data are those of batches: rows of two batches must not share random numbers."""
+    data = [(inputs, torch.zeros(len(inputs[0]), 3, dtype=torch.float64)) for inputs, _ in graphs()]
+    objective = Objective(GraphNet(), data, "mse", dtype="float64")
+    outputs = [torch.zeros(len(targets), 3, dtype=torch.float64) for _, targets in data]
+    pairs = zip(objective.batches, outputs, strict=True)
+    first, second, third = (draw_labels(objective, output, batch, 0, 0) for batch, output in pairs)
+    drawn = torch.cat([first, second, third]).flatten()
+    assert len(drawn.unique()) == len(drawn)
