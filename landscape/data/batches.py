@@ -40,13 +40,19 @@ class Batch:
         return not self.unit
 
     @property
+    def words(self) -> set[str]:
+        """The names of the lists of words in a dictionary of inputs."""
+        named = self.inputs.items() if isinstance(self.inputs, dict) else ()
+        return {name for name, value in named if is_column_of_words(value)}
+
+    @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that a model is called with: positional ones, and those by name.
 
         Lists of words in a dictionary, such as names of samples, are no arguments.
         """
         if isinstance(self.inputs, dict):
-            return (), {name: value for name, value in self.inputs.items() if not is_column_of_words(value)}
+            return (), {name: value for name, value in self.inputs.items() if name not in self.words}
         several = isinstance(self.inputs, tuple) and not isinstance(self.inputs, PackedSequence)
         return (self.inputs if several else (self.inputs,)), {}
 

@@ -61,7 +61,7 @@ def _inputs_and_targets(item: Any) -> tuple[Any, Any]:
     length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
     raise TaskError(
         f"a batch is a {type(item).__name__}{length}, not a pair (inputs, targets)",
-        fix=f"{EXPECTED_BATCHES}; several inputs: ((a, b), targets)",
+        fix=f"{EXPECTED_BATCHES}; several inputs: ((a, b), targets); other batches: --objective FILE.py:function",
     )
 
 

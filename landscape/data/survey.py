@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.data.batches import Batch, batch_bytes, to_device
 from landscape.data.hashing import SampleHasher, batch_digest
 from landscape.data.items import READ_ONCE, as_batch, as_iterable
-from landscape.errors import LandscapeError, TaskError
+from landscape.errors import LandscapeError, TaskError, listing
 
 EXHAUSTED = "the data can be read only once: a second pass over it gave no batch"
 
@@ -25,6 +25,7 @@ class Batches:
     `sha256` covers the samples in order, whatever the batch size; `samples` counts them, and `largest` is the size of
     the largest batch. Iteration yields the batches with the place of their first sample. With `as_items` they hold the
     items as the data yield them; where one cannot be cut into samples, `unit` says why, and every batch is one unit.
+    `words` are the names of lists of words among the inputs, which a model does not get.
     """
 
     source: Iterable[Any]
@@ -35,6 +36,7 @@ class Batches:
     whole: Batch | None = None  # all samples in one batch; the batches in `source` are views of it
     as_items: bool = False
     unit: str = ""
+    words: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Batch]:
         if self.kept:
@@ -45,8 +47,10 @@ class Batches:
 
     @property
     def note(self) -> str:
-        """A note that samples are batches, with the reason; "" where the batches can be cut into samples."""
-        return f"each batch is one unit, which counts as one sample and is never cut: {self.unit}" if self.unit else ""
+        """A note that samples are batches, with the reason, and on words beside the inputs; "" without either."""
+        unit = f"each batch is one unit, which counts as one sample and is never cut: {self.unit}"
+        words = f"lists of words are not given to the model: {listing(self.words)}"
+        return "; ".join(note for note, applies in ((unit, self.unit), (words, self.words)) if applies)
 
 
 def survey(
@@ -77,7 +81,7 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
     """One pass over the data, and the hash of its first batch; no samples and the reason if they turn out as units."""
     if isinstance(source, FirstSamples):
         source.unit = unit
-    hasher, first_digest, largest = SampleHasher(), "", 0
+    hasher, first_digest, largest, words = SampleHasher(), "", 0, set[str]()
     with own_random_stream(0):
         for batch in _place_batches(reraise_user_errors(source), as_items=as_items, unit=unit):
             if batch.unit and not unit:
@@ -86,9 +90,10 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
             hasher.update(batch)
             keeper.add(batch)
             largest = max(largest, batch.size)
+            words |= set() if as_items else batch.words
     kept = keeper.kept
     found = Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
-    return replace(found, as_items=as_items, unit=unit), first_digest
+    return replace(found, as_items=as_items, unit=unit, words=tuple(sorted(words))), first_digest
 
 
 def _place_batches(items: Iterable[Any], *, as_items: bool, unit: str) -> Iterator[Batch]:

@@ -28,7 +28,7 @@ class AsOneArgument:
     def __iter__(self) -> Iterator[Batch]:
         for item in self.source:
             batch = as_batch(item)
-            if isinstance(batch.inputs, dict) and takes_dictionary(self.model, batch.inputs):
+            if isinstance(batch.inputs, dict) and takes_dictionary(self.model, batch.arguments[1]):
                 self.used = True
                 batch = replace(batch, inputs=(batch.inputs,))
             yield batch

@@ -217,3 +217,21 @@ def test_labels_are_drawn_anew_for_the_rows_of_each_unit() -> None:
     first, second, third = (draw_labels(objective, output, batch, 0, 0) for batch, output in pairs)
     drawn = torch.cat([first, second, third]).flatten()
     assert len(drawn.unique()) == len(drawn)
+
+
+def test_lists_of_words_are_no_arguments_and_that_is_said() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.own = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.own(x)
+
+    x, labels = torch.randn(6, 3), torch.arange(6) % 2
+    data = {"x": x, "labels": labels, "domain": list("ababab")}
+    objective = Objective(Named(), data, "cross_entropy")
+    assert float(objective.value()) == pytest.approx(functional.cross_entropy(Named()(x), labels).item(), rel=1e-6)
+    assert "lists of words are not given to the model: domain" in objective.notes
+    assert Objective(Named(), {"x": x, "labels": labels}, "cross_entropy").batches.note == ""
