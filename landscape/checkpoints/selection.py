@@ -17,6 +17,7 @@ from landscape.checkpoints.weight_sets import (
     WeightSet,
     find_array_sets,
     find_objects,
+    find_set_at,
     find_weight_sets,
     is_object,
     kind_with_article,
@@ -141,8 +142,9 @@ def _select(tree: Any, wanted: str | None, path: Path) -> Selection:
         return _select_average(weight_sets, objects, path)
     if wanted not in (None, ALL_BUT_EMA):
         known = {weight_set.location for weight_set in weight_sets}
-        arrays = [one for one in find_array_sets(tree) if one.location not in known]
-        return _select_location(str(wanted), [*weight_sets, *arrays], objects, path)
+        hidden = [*find_array_sets(tree), *filter(None, [find_set_at(tree, str(wanted))])]
+        unusual = [weight_set for weight_set in hidden if weight_set.location not in known]
+        return _select_location(str(wanted), [*weight_sets, *unusual], objects, path)
     raw_objects = {at: kind for at, kind in objects.items() if at.rpartition(".")[2] in RAW}
     if not weight_sets:
         raise _inside_an_object(raw_objects or objects, weight_sets, path) if objects else _no_weights(tree, path)

@@ -56,6 +56,15 @@ def find_array_sets(tree: Any) -> list[WeightSet]:
     return list(_weight_sets_below(tree, "", lambda value: isinstance(value, ArrayRef), set()))
 
 
+def find_set_at(tree: Any, wanted: str) -> WeightSet | None:
+    """The tensors in the dictionary at a location, also at one where weights are not looked for; None without any."""
+    for location, entries in _dictionaries(tree, all_names=True):
+        if location == wanted:
+            own = {name: value for name, value in entries.items() if isinstance(name, str) and is_tensor(value)}
+            return WeightSet(location, own) if own else None
+    return None
+
+
 def is_optimizer(value: Any) -> bool:
     """Whether a value has the form of an optimizer's state dict, whatever its name is."""
     return isinstance(value, Mapping) and "state" in value and isinstance(value.get("param_groups"), list)

@@ -298,3 +298,10 @@ def test_a_glob_that_leaves_out_nothing_or_everything_is_an_error(
 def test_an_ignored_tensor_of_another_kind_is_not_read(tmp_path: Path) -> None:
     torch.save({**RAW, "table": torch.eye(3).to_sparse()}, tmp_path / "a.pt")
     assert read(tmp_path / "a.pt", ignore=["table"]).tensors.keys() == RAW.keys()
+
+
+def test_a_set_where_weights_are_not_looked_for_is_taken_by_its_location(tmp_path: Path) -> None:
+    content = {"state_dict": RAW, "callbacks": {"EMA": {"ema_state": EMA, "decay": 0.9}}}
+    assert choose(tmp_path, content, "callbacks.EMA.ema_state") == (1, ("the weights in callbacks.EMA.ema_state",))
+    with pytest.raises(CheckpointError, match="no weights called callbacks.EMA.decay"):
+        choose(tmp_path, content, "callbacks.EMA.decay")

@@ -69,7 +69,7 @@ def test_chunks_are_put_together(chunks: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_that_shard_a_model_make_one_checkpoint(tmp_path: Path) -> None:
     script = """
-import sys, torch, torch.distributed as dist, torch.distributed.checkpoint as dcp
+import os, sys, torch, torch.distributed as dist, torch.distributed.checkpoint as dcp
 from torch.distributed.tensor import DeviceMesh, Shard, distribute_tensor
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
@@ -77,7 +77,8 @@ mesh = DeviceMesh("cpu", [0, 1])
 whole = torch.arange(35.0).reshape(7, 5)
 state = {name: distribute_tensor(whole, mesh, [Shard(axis)]) for axis, name in enumerate("wv")} | {"b": whole[0]}
 dcp.save({"model": state}, checkpoint_id=folder + "/a")
-dist.destroy_process_group()
+dist.barrier()
+os._exit(0)
 """
     runs = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, rank, str(tmp_path)]) for rank in "01"]
     assert [run.wait(120) for run in runs] == [0, 0]
