@@ -63,12 +63,19 @@ def _walk(tree: Any, seen: set[int], enters: Callable[[Any], bool]) -> Iterator[
 
 def leaves(tree: Any) -> Iterator[Tensor]:
     """The tensors of a tree, in the order of `walk`."""
+    kind = type(tree)
     if isinstance(tree, Tensor):
         yield tree
-        return
-    for node in walk(tree):
-        if isinstance(node, Tensor):
-            yield node
+    elif kind is tuple or kind is list or kind is dict:  # without the bookkeeping of objects, which small nets notice
+        for part in tree if kind is not dict else (tree[key] for key in sorted(tree, key=str)):
+            if isinstance(part, Tensor):
+                yield part
+            elif not isinstance(part, str | int | float):
+                yield from leaves(part)
+    else:
+        for node in walk(tree):
+            if isinstance(node, Tensor):
+                yield node
 
 
 def dense_parts(tensor: Tensor) -> list[Tensor]:
@@ -113,7 +120,13 @@ def map_leaves(change: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def _map(change: Callable[[Any], Any], tree: Any, done: dict[int, Any]) -> Any:
-    if isinstance(tree, Tensor) or (parts := children(tree)) is None:
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if type(tree) is dict:
+        return {key: _map(change, part, done) for key, part in tree.items()}
+    if type(tree) is tuple and tree and isinstance(tree[0], Tensor):
+        return tuple([_map(change, part, done) for part in tree])
+    if (parts := children(tree)) is None:
         return change(tree)
     if is_object(tree):
         return _map_object(change, tree, done)
@@ -127,8 +140,6 @@ def _map(change: Callable[[Any], Any], tree: Any, done: dict[int, Any]) -> Any:
 
 def _as_mapping(like: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
     """A mapping of the kind of `like`; a dictionary if that kind cannot be written into."""
-    if type(like) is dict:
-        return parts
     try:
         changed: Any = copy.copy(like)
         for key, part in parts.items():

@@ -34,7 +34,7 @@ NEXT_TOKEN = ("ForCausalLM", "LMHeadModel")  # endings of architectures whose lo
 class TextSettings:
     """How text files become data: the directory of the tokenizer, and the options of sequences.
 
-    `directory` is the model's, None if the checkpoint is no Hugging Face directory.
+    `directory` is the checkpoint's, or that of its file; None if it has none.
     """
 
     directory: Path | None = None
@@ -65,9 +65,7 @@ def text_settings(conditions: Mapping[str, Any], checkpoint: Path | None, *, lim
     """The settings that the conditions of a measurement give for a checkpoint."""
     model = conditions.get("model") or ""
     named = Path(model.removeprefix(HUGGING_FACE)) if model.startswith(HUGGING_FACE) else checkpoint
-    if named is not None and named.is_file():
-        named = named.parent
-    directory = named if named is not None and (named / CONFIG_FILE).is_file() else None
+    directory = named.parent if named is not None and named.is_file() else named
     options = {name: conditions.get(name) for name in ("tokenizer", "text_field", "seq_len")}
     return TextSettings(directory, **options, padded=bool(conditions.get("padded")), limit=limit)
 
@@ -171,9 +169,9 @@ def _batch(
 
 def _config(directory: Path | None) -> dict[str, Any]:
     """The numbers of the model's config.json, as data; empty without one."""
-    if directory is None:
+    path = (directory or Path()) / CONFIG_FILE
+    if directory is None or not path.is_file():
         return {}
-    path = directory / CONFIG_FILE
     content = json_data.parse_json(path.read_bytes() if path.stat().st_size <= MAX_CONFIG_BYTES else None, path)
     return content if isinstance(content, dict) else {}
 

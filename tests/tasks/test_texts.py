@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import landscape
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.evaluation.populations import populations
 from landscape.operators import HessianOperator
-from landscape.tasks.texts import TextSettings, read_text
+from landscape.tasks.texts import TextSettings, read_text, text_settings
 
 ROWS = [{"text": line, "domain": "ab"[number % 2]} for number, line in enumerate(TEXT.split("\n")) if line]
 
@@ -157,6 +158,15 @@ class TestTokenizers:
         directory, _ = saved_model(tmp_path / "small", vocab_size=len(WORDS))
         with pytest.raises(TaskError, match=r"the tokenizer gives token \d+, and the model has 11\n.*another model's"):
             landscape.load(directory, data=str(text))
+
+    def test_a_directory_without_a_config_may_have_it(
+        self, saved: tuple[Path, Any], text: Path, tmp_path: Path
+    ) -> None:
+        """As the directory of an adapter, whose model is described elsewhere."""
+        (tmp_path / "adapter").mkdir()
+        (saved[0] / "tokenizer.json").rename(tmp_path / "adapter" / "tokenizer.json")
+        settings = text_settings({}, tmp_path / "adapter")
+        assert len(list(read_text(text, replace(settings, seq_len=8)))) == 1
 
 
 class TestWhatIsRefused:
