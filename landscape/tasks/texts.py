@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,8 +16,9 @@ from landscape.checkpoints import json_data
 from landscape.checkpoints.formats.directories import CONFIG_FILE
 from landscape.checkpoints.huggingface import INSTALL
 from landscape.compute.budget import room
+from landscape.compute.out_of_memory import ENDS_OF_PROGRAMS, is_out_of_memory
 from landscape.conditions import HUGGING_FACE, TEXT_FILES
-from landscape.errors import TaskError, listing
+from landscape.errors import LandscapeError, TaskError, listing, safe_excerpt
 from landscape.losses.protocol import IGNORE_INDEX
 from landscape.tasks.documents import Document, read_documents
 
@@ -78,12 +80,12 @@ def read_text(path: Path, settings: TextSettings) -> TextData:
     """
     config = _config(settings.directory)
     _require_next_token(config, path)
-    tokenizer = _tokenizer(path, settings)
+    file, tokenizer = _tokenizer(path, settings)
     length = _length(config, settings)
     _require_room(path, settings)
     counts = _Counts()
     documents = read_documents(path, settings.text_field, by_line=settings.padded)
-    tokens = _tokenize(documents, tokenizer, counts)
+    tokens = _tokenize(documents, file, tokenizer, counts)
     sequences = _pad(tokens, length, counts) if settings.padded else _pack(tokens, length, counts)
     kept = list(islice(sequences, settings.limit))
     if not kept:
@@ -123,11 +125,13 @@ class _Counts:
         return f"text: {read}, in {len(kept):,} sequence{'s' * (len(kept) != 1)} {form}{rest}"
 
 
-def _tokenize(documents: Iterable[Document], tokenizer: Any, counts: _Counts) -> Iterator[_Sequence]:
+def _tokenize(documents: Iterable[Document], file: Path, tokenizer: Any, counts: _Counts) -> Iterator[_Sequence]:
     """The tokens of each document that has any, with the special tokens that the tokenizer itself adds."""
     iterator = iter(documents)
     while several := list(islice(iterator, TOGETHER)):
-        for document, encoding in zip(several, tokenizer.encode_batch([one.text for one in several]), strict=True):
+        with _reraising_errors(file):
+            encodings = tokenizer.encode_batch([one.text for one in several])
+        for document, encoding in zip(several, encodings, strict=True):
             counts.documents += 1
             counts.tokens += len(encoding.ids)
             if encoding.ids:
@@ -187,8 +191,8 @@ def _require_next_token(config: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _tokenizer(path: Path, settings: TextSettings) -> Any:
-    """The tokenizer, read as data; raises TaskError with the remedy if there is none."""
+def _tokenizer(path: Path, settings: TextSettings) -> tuple[Path, Any]:
+    """The tokenizer and its file, read as data; raises TaskError with the remedy if there is none."""
     place = Path(settings.tokenizer) if settings.tokenizer else settings.directory
     if place is None:
         raise TaskError(
@@ -205,15 +209,26 @@ def _tokenizer(path: Path, settings: TextSettings) -> Any:
         library = importlib.import_module("tokenizers")
     except ImportError as error:
         raise TaskError(f"{path} needs the library tokenizers, which is not installed", fix=INSTALL) from error
-    try:
+    with _reraising_errors(file):
         if file.stat().st_size > MAX_TOKENIZER_BYTES:
             raise ValueError(f"it has {file.stat().st_size:,} bytes")
         tokenizer = library.Tokenizer.from_file(str(file))
-    except Exception as error:  # the library may raise anything on damaged bytes
-        raise TaskError(f"{file} is no tokenizer: {error}", fix="download it again, or --tokenizer DIR") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    return file, tokenizer
+
+
+@contextmanager
+def _reraising_errors(file: Path) -> Iterator[None]:
+    """Raises TaskError, with the tokenizer's file, in place of an error of the library, which may also panic."""
+    try:
+        yield
+    except BaseException as error:  # a panic is no Exception
+        if isinstance(error, (LandscapeError, *ENDS_OF_PROGRAMS)) or is_out_of_memory(error):
+            raise
+        raise TaskError(
+            f"{file} is no tokenizer: {safe_excerpt(str(error))}", fix="download it again, or --tokenizer DIR"
+        ) from error
 
 
 def _length(config: Mapping[str, Any], settings: TextSettings) -> int:

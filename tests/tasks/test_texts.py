@@ -145,6 +145,18 @@ class TestTokenizers:
         with pytest.raises(TaskError, match=r"is no tokenizer: .*\n.*--tokenizer DIR"):
             read_text(text, TextSettings(saved[0]))
 
+    def test_one_that_panics(self, saved: tuple[Path, Any], text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Panic(BaseException):
+            pass
+
+        class Broken:
+            def __getattr__(self, name: str) -> Any:
+                raise Panic("no entry found for key")
+
+        monkeypatch.setattr("tokenizers.Tokenizer.from_file", lambda file: Broken())
+        with pytest.raises(TaskError, match=r"tokenizer.json is no tokenizer: no entry found for key"):
+            read_text(text, TextSettings(saved[0]))
+
     def test_no_directory_at_all(self, text: Path) -> None:
         with pytest.raises(TaskError, match=r"no tokenizer is named\n.*--tokenizer DIR"):
             read_text(text, TextSettings())
