@@ -42,7 +42,8 @@ class SampleHasher:
         if shapes != self._shapes:  # hashed only where it changes: the hash must not depend on the batch size
             self._shapes = shapes
             self._leaves[0][1].update(str(shapes).encode())
-        self._update_with_values(batch)
+        if not all(isinstance(part, Tensor) for part in (batch.inputs, batch.targets)):
+            self._update_with_values(batch)
         for tensor, (_, digest) in zip(tensors, self._leaves, strict=True):
             digest.update(tensor_bytes(tensor))
 

@@ -96,7 +96,7 @@ def _as_dictionaries(tree: Any) -> Any:
         return {name: _as_dictionaries(part) for name, part in tree.items()}
     if type(tree) is dict:
         return {name: _as_dictionaries(part) for name, part in tree.items()}
-    if type(tree) in (list, tuple) and not is_column(tree):
+    if type(tree) in (list, tuple) and not all(isinstance(part, Tensor) for part in tree) and not is_column(tree):
         return type(tree)(_as_dictionaries(part) for part in tree)
     return tree
 

@@ -101,7 +101,7 @@ def _place_batches(items: Iterable[Any], *, as_items: bool, unit: str) -> Iterat
     first = 0
     for item in items:
         batch = as_batch(item, as_item=as_items)
-        batch = replace(batch, first=first, unit=batch.unit or unit)
+        batch = Batch(batch.inputs, batch.targets, first, batch.unit or unit)
         yield batch
         first += batch.size
 

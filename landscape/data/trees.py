@@ -204,7 +204,9 @@ def is_column(leaf: Any) -> bool:
     """Whether a leaf is a list of words or numbers, one for each row where it is as long as the tensors."""
     if isinstance(leaf, np.ndarray):
         return leaf.ndim > 0
-    return isinstance(leaf, tuple | list) and len(leaf) > 0 and all(isinstance(part, VALUES) for part in leaf)
+    if not isinstance(leaf, tuple | list) or not leaf or isinstance(leaf[0], Tensor):
+        return False
+    return all(isinstance(part, VALUES) for part in leaf)
 
 
 def is_column_of_words(leaf: Any) -> bool:
