@@ -225,8 +225,11 @@ def _say_problems(record: MeasurementRecord) -> list[int]:
         say_error(record.problem)
         codes.append(record.problem.exit_code)
     if trouble := record.result.trouble():
-        kept = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"
-        say(f"inconclusive: {trouble}{kept if record.snapshot and record.result.inconclusive() else ''}")
-        say(f"  fix:  {trouble.fix}")
+        kept = record.snapshot and record.result.inconclusive()
+        place = f"; the work is kept beside the result, in its .{record.analysis.name}.partial"
+        say(f"inconclusive: {trouble}{place if kept else ''}")
+        others = kept and any(flag in trouble.fix for flag in ("--dtype", "--tol", "--rho", "--layers"))
+        again = " (with --restart: the kept work is of these options)"
+        say(f"  fix:  {trouble.fix}{again if others else ''}")
         codes.append(EXIT_INCONCLUSIVE)
     return codes

@@ -125,6 +125,16 @@ def test_not_converged_is_exit_3_with_the_values_so_far_and_goes_on(ckpt: Path, 
     assert "resumed from mlp.eig.partial" in capsys.readouterr().err
 
 
+def test_a_remedy_that_changes_the_conditions_says_that_the_kept_work_is_in_its_way(
+    ckpt: Path, capsys: Captured
+) -> None:
+    assert status(["eig", "mlp.pt", "-k", "2", "--tol", "1e-12"]) == 3
+    (remedy,) = [line for line in capsys.readouterr().err.splitlines() if "fix:" in line]
+    assert "--dtype float64" in remedy
+    assert "with --restart" in remedy
+    assert status(["eig", "mlp.pt", "-k", "2", "--tol", "1e-6", "--dtype", "float64", "--restart"]) == 0
+
+
 def test_an_unfinished_run_with_other_options_is_refused(ckpt: Path, capsys: Captured) -> None:
     assert status(["eig", "mlp.pt", "--max-products", "6"]) == 3
     assert status(["eig", "mlp.pt", "-k", "2"]) == 2
