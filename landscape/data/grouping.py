@@ -128,7 +128,9 @@ def _choices(batch: Batch, word: str = "") -> str:
     return (
         f"one of {listing(map(safe_excerpt, names))}"
         if names
-        else (f"--by {word or CLASS}, or dictionaries with a list of words beside the tensors")
+        else (
+            f"--by {word or CLASS}, or dictionaries with a list of words beside the tensors (of text files: --padded)"
+        )
     )
 
 

@@ -19,7 +19,8 @@ from landscape.errors import TaskError
 DATASET_BATCH = 256  # batch size for a map-style Dataset, which yields single samples
 NUMERIC_KINDS = "biufc"  # of NumPy's types: numbers, which torch has too
 EXPECTED_BATCHES = "give an iterable of (inputs, targets) batches, e.g. a DataLoader with shuffle=False, or a list"
-READ_ONCE = "a list of batches, or a DataLoader with shuffle=False; --freeze-data 1 keeps what one pass gives"
+FREEZE = "--freeze-data 1 (in Python: landscape.data.freezing.freeze) keeps what one pass gives"
+READ_ONCE = f"a list of batches, or a DataLoader with shuffle=False; {FREEZE}"
 PAIRS = ("inputs targets", "input target", "data target", "x y", "X y", "X Y")
 PAIR_NAMES = tuple(
     (first, second) for first, second in map(str.split, PAIRS)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.data.batches import Batch, batch_bytes, to_device
 from landscape.data.hashing import SampleHasher, batch_digest
-from landscape.data.items import READ_ONCE, as_batch, as_iterable
+from landscape.data.items import FREEZE, READ_ONCE, as_batch, as_iterable
 from landscape.errors import LandscapeError, TaskError, listing
 
 EXHAUSTED = "the data can be read only once: a second pass over it gave no batch"
@@ -187,5 +187,5 @@ def _require_same_first(source: Iterable[Any], expected: str, *, as_items: bool,
         raise TaskError(
             "the data changes from pass to pass: its first batch was another one the second time",
             why="a curvature needs one fixed data set; the loader shuffles, samples or augments",
-            fix="--freeze-data 1 measures what one pass gives; or DataLoader(..., shuffle=False), nothing random in it",
+            fix=f"{FREEZE}; or DataLoader(..., shuffle=False) without random augmentation",
         )
