@@ -125,13 +125,10 @@ def _column(batch: Batch, by: str) -> Any:
 def _choices(batch: Batch, word: str = "") -> str:
     """The columns that could be meant."""
     names = [name for name, value in _columns(batch).items() if _is_plain(value, batch.size)]
-    return (
-        f"one of {listing(map(safe_excerpt, names))}"
-        if names
-        else (
-            f"--by {word or CLASS}, or dictionaries with a list of words beside the tensors (of text files: --padded)"
-        )
-    )
+    if names:
+        return f"one of {listing(map(safe_excerpt, names))}"
+    beside = "dictionaries with a list of words beside the tensors (of text files: --padded)"
+    return f"--by {word or CLASS}, or {beside}"
 
 
 def _is_plain(value: Any, size: int) -> bool:
