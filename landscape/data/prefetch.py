@@ -51,8 +51,10 @@ def _start_transfer(
 
 
 def _pageable(batch: Batch) -> bool:
-    """Whether all tensors are in the host's pageable memory, which pinning copies."""
-    return all(tensor.device.type == "cpu" and not tensor.is_pinned() for tensor in batch_tensors(batch))
+    """Whether all tensors are in the host's pageable memory, which pinning copies; sparse ones are not copied ahead."""
+    tensors = list(batch_tensors(batch))
+    dense = all(tensor.layout == torch.strided and not tensor.is_nested for tensor in tensors)
+    return dense and all(tensor.device.type == "cpu" and not tensor.is_pinned() for tensor in tensors)
 
 
 def _finish_transfer(sent: tuple[Batch, Callable[[], None]]) -> Batch:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
 
 from landscape.data.batches import Batch
-from landscape.data.prefetch import prefetch
+from landscape.data.items import as_batch
+from landscape.data.prefetch import _pageable, prefetch
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -38,3 +41,27 @@ def test_a_loader_that_fills_one_buffer_again_and_again_gives_every_batch_once(d
         (float(b.inputs[0, 0]), int(b.targets[0])) for b in prefetch(reuse(), torch.device(device), buffer.dtype)
     ]
     assert received == [(float(number), number) for number in range(4)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_of_other_forms_keep_their_form(device: str) -> None:
+    x = torch.randn(5, 2)
+    graph = SimpleNamespace(x=x, name="a")
+    items = [pack_sequence([x[:3], x[3:]]), {"adjacency": torch.eye(5).to_sparse(), "x": x}, graph, ["a", None]]
+    batches = [as_batch(item, as_item=True) for item in items]
+    packed, sparse, moved, words = (batch.inputs for batch in prefetch(batches, torch.device(device), torch.float64))
+    assert (packed.data.device.type, packed.batch_sizes.device.type) == (device, "cpu")
+    assert packed.data.dtype == torch.float64
+    assert (sparse["adjacency"].is_sparse, sparse["adjacency"].device.type) == (True, device)
+    assert (moved.x.device.type, moved.x.dtype, moved.name, graph.x.dtype) == (
+        device,
+        torch.float64,
+        "a",
+        torch.float32,
+    )
+    assert words == ["a", None]
+
+
+def test_sparse_tensors_are_not_copied_ahead() -> None:
+    assert _pageable(Batch(torch.eye(3), None))
+    assert not _pageable(Batch(torch.eye(3).to_sparse(), None))
