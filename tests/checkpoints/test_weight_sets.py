@@ -48,6 +48,13 @@ def test_an_optimizer_is_no_set_of_weights(tmp_path: Path) -> None:
     assert optimizer_state(content) == adam.state_dict()
 
 
+def test_an_optimizer_whose_state_is_by_name_is_none_either(tmp_path: Path) -> None:
+    """As those of sharded models."""
+    state = {"weight": {"exp_avg": torch.ones(2), "exp_avg_sq": torch.ones(2)}}
+    content = {"net_a": RAW, "solver": {"state": state, "param_groups": [{"lr": 0.1}]}}
+    assert locations(content, tmp_path) == ["net_a"]
+
+
 def test_few_objects_are_searched() -> None:
     tree = {f"k{number}": {"model": OpaqueValue("a.B")} for number in range(1000)}
     assert find_objects(tree) == {}

@@ -38,6 +38,24 @@ def test_its_weights_loss_and_digest(tmp_path: Path, classification: Data) -> No
         other_checkpoint(objective, {"w": torch.zeros(2)}, "--towards")
 
 
+def test_it_may_be_partial_and_hold_more_as_the_measured_one_may(tmp_path: Path, classification: Data) -> None:
+    """What it lacks is that of the measured model; without the conditions it is refused."""
+    state = {**moved(0.1).state_dict(), "criterion.center": torch.ones(2)}
+    name = next(iter(state))
+    del state[name]
+    torch.save(state, tmp_path / "b.pt")
+    here = {"partial": True, "ignore_tensors": ("criterion.*",)}
+    objective = Objective(tanh_net(), [classification], "cross_entropy", source=ObjectiveSource(conditions=here))
+    other = other_checkpoint(objective, str(tmp_path / "b.pt"), "--towards")
+    moves = objective.space.unflatten(other.theta - objective.theta)
+    assert {key: round(float(step.mean()), 5) for key, step in moves.items()} == {n: 0.1 * (n != name) for n in moves}
+    for conditions in ({"partial": True}, {"ignore_tensors": ("criterion.*",)}):
+        source = ObjectiveSource(conditions=conditions)
+        objective = Objective(tanh_net(), [classification], "cross_entropy", source=source)
+        with pytest.raises(CheckpointError, match="criterion.center|missing"):
+            other_checkpoint(objective, str(tmp_path / "b.pt"), "--towards")
+
+
 def test_the_same_kind_of_weights_is_read_from_it(tmp_path: Path, classification: Data) -> None:
     raw, averaged = moved(0.1).state_dict(), moved(0.3).state_dict()
     torch.save({"state_dict": raw, "state_dict_ema": averaged}, tmp_path / "b.pt")

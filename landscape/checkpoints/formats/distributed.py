@@ -143,7 +143,9 @@ def require_tiling(shape: tuple[int, ...], chunks: list[tuple[tuple[int, ...], t
         raise DamageError(f"chunks that are not all of {safe_excerpt(name)}")
     if len(chunks) < 2 or _is_grid(shape, chunks):
         return
-    if len(chunks) > MAX_UNEVEN_CHUNKS or any(_overlap(*pair) for pair in combinations(chunks, 2)):
+    if len(chunks) > MAX_UNEVEN_CHUNKS:
+        raise DamageError(f"{len(chunks)} chunks of {safe_excerpt(name)} that lie in no grid")
+    if any(_overlap(*pair) for pair in combinations(chunks, 2)):
         raise DamageError(f"chunks of {safe_excerpt(name)} that lie over one another")
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES, quiet_transformers
@@ -28,6 +29,7 @@ from edited_checkpoints import (
     torched,
 )
 from safetensors.torch import load_file, save_file
+from sharded_checkpoints import rows, write_sharded
 
 import landscape
 from landscape.checkpoints import read
@@ -364,3 +366,29 @@ class TestOutputs:
         path = torched({"w": torch.ones(2), "z": torch.ones(2, dtype=torch.complex128)}, tmp_path)
         with pytest.raises(CheckpointError, match="holds complex128, which safetensors cannot"):
             edited(path, {"w": double(1.0, 2.0)})
+
+
+@pytest.mark.parametrize("size", [4, 1 << 19], ids=["in-the-description", "left-in-the-file"])
+def test_a_file_of_arrays_becomes_safetensors_and_is_restored(size: int, tmp_path: Path) -> None:
+    arrays = {"a": np.arange(float(size)), "b": np.ones(3)}
+    torch.save(arrays, tmp_path / "a.pt")
+    before = (tmp_path / "a.pt").read_bytes()
+    change = {"b": torch.full((3,), 2.0, dtype=torch.float64)}
+    write_edit(tmp_path / "a.pt", change, tmp_path / "a.edited.safetensors", about=ABOUT)
+    edited = load_file(tmp_path / "a.edited.safetensors")
+    assert np.array_equal(edited["a"].numpy(), arrays["a"])
+    assert edited["b"].tolist() == [2.0] * 3
+    (tmp_path / "a.pt").unlink()
+    assert undo_edit(tmp_path / "a.edited.safetensors").read_bytes() == before
+
+
+def test_a_distributed_checkpoint_is_not_edited_and_the_remedy_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_sharded(Path("dcp"), {"w": (torch.ones(4, 2), rows(torch.ones(4, 2), 2))})
+    with pytest.raises(UsageError, match="is a distributed checkpoint, which is not edited as it is") as refusal:
+        write_edit(Path("dcp"), {}, Path("dcp.edited"), about=ABOUT)
+    assert "landscape.checkpoints.read('dcp').tensors, 'whole.pt')" in refusal.value.fix
+    torch.save(read("dcp").tensors, "whole.pt")
+    assert read("whole.pt").tensors.keys() == {"w"}

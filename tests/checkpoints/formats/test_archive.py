@@ -46,6 +46,14 @@ def test_every_flipped_bit_of_the_weights_is_noticed(tmp_path: Path) -> None:
             read(tmp_path / "a.pt")
 
 
+def test_a_flipped_bit_of_the_description_is_noticed(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(8)}, tmp_path / "a.pt")
+    content = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "a.pt").write_bytes(content.replace(b"weight", b"weighu"))
+    with pytest.raises(CheckpointError, match="checksum"):
+        read(tmp_path / "a.pt")
+
+
 def test_other_zip_archives_are_called_by_their_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("notes.txt", "hello")

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
+from landscape.checkpoints import read
 from landscape.checkpoints.formats.contents import Contents, file_stamps
 from landscape.checkpoints.formats.safetensors_format import SAFETENSORS
 from landscape.errors import CheckpointError
@@ -37,3 +39,9 @@ def test_the_spec_is_in_the_metadata_or_in_the_tree() -> None:
         assert contents.spec is not None
         assert contents.spec.model == "mlp"
     assert Contents(Path("a"), SAFETENSORS, (), {"landscape": 3}, {}).spec is None
+
+
+def test_a_description_of_itself_that_is_no_description_is_said(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.ones(1)}, "landscape": "a" * (2 << 20)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="its description of itself has 2,097,152 bytes"):
+        read(tmp_path / "a.pt")

@@ -160,10 +160,18 @@ def test_a_directory_that_contradicts_itself_is_refused(change: Any, message: st
     assert refusal.value.fix
 
 
-def test_a_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:
+def test_many_chunks_must_lie_in_a_grid() -> None:
+    upper = [((0, column), (1, 1 if column == 0 else 2)) for column in (0, *range(1, 129, 2))]
+    lower = [((1, column), (1, 2 if column < 128 else 1)) for column in range(0, 129, 2)]
+    with pytest.raises(DamageError, match="130 chunks of w that lie in no grid"):
+        require_tiling((2, 129), [*upper, *lower], "w")
+
+
+@pytest.mark.parametrize("name", ["__1_0.distcp", ".metadata"])
+def test_a_link_out_of_the_directory_is_refused(name: str, tmp_path: Path) -> None:
     write_sharded(tmp_path / "a", {"w": (MATRIX, rows(MATRIX, 2))})
-    os.rename(tmp_path / "a" / "__1_0.distcp", tmp_path / "elsewhere")
-    (tmp_path / "a" / "__1_0.distcp").symlink_to(tmp_path / "elsewhere")
+    os.rename(tmp_path / "a" / name, tmp_path / "elsewhere")
+    (tmp_path / "a" / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="leaves its directory"):
         read(tmp_path / "a")
 

@@ -9,19 +9,18 @@ import pickletools
 import time
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.checkpoints.formats.pickle_values import LongText, OpaqueValue, RefusedGlobalError
+from landscape.checkpoints.formats.pickle_values import LongText, OpaqueValue
 from landscape.checkpoints.formats.pickled import Pickle, interpret_pickle
-from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError, OddTensor
+from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError
 
 PLENTY = 1 << 24
 KEYS = st.text() | st.integers(1 - 2**60, 2**60 - 1)  # others are opaque: their hashes could be made equal
@@ -129,91 +128,15 @@ def test_a_value_that_claims_more_than_the_file_is_damage() -> None:
         interpret_pickle(io.BytesIO(b"\x80\x02X" + (1 << 30).to_bytes(4, "little") + b"a."), PLENTY)
 
 
-def test_an_array_that_waits_for_its_state_costs_no_more_when_it_is_kept_often() -> None:
-    """Kept in the memo a thousand times, and given a state as often: each place is replaced once."""
+def test_an_array_that_is_kept_in_many_places_is_put_there_once() -> None:
+    """Kept in the memo twenty thousand times before its state comes, and given it thousands of times."""
     whole = pickle.dumps(np.ones(1), 2)
     calls = [place for opcode, _, place in pickletools.genops(whole) if opcode.name == "REDUCE"]
-    content, made = whole[:-1], calls[1] + 1  # behind the array, which the call before gives a letter
-    puts = b"".join(b"r" + number.to_bytes(4, "little") for number in range(1000, 41_000))
-    hostile = content[:made] + puts + content[made:] + b"0" + b"j" + (1000).to_bytes(4, "little") + b"."
+    build, made = whole.rindex(b"b"), calls[1] + 1  # behind the array, which the call before gives a letter
+    puts = b"".join(b"r" + number.to_bytes(4, "little") for number in range(1000, 21_000))
+    again = b"2" * 4000 + b"h\xf0b0" * 4000  # copies on the stack, and the state for each of them
+    hostile = whole[:made] + puts + again[:4000] + whole[made:build] + b"q\xf0b0" + again[4000:-4] + b"."
     began = time.process_time()
-    assert isinstance(interpret_pickle(io.BytesIO(hostile), PLENTY).tree, ArrayRef)
-    assert time.process_time() - began < 2
-
-
-def test_tensors_are_described(tmp_path: Path) -> None:
-    base = torch.arange(12.0, dtype=torch.float16).view(3, 4)
-    values = {
-        "view": base.T[1:, :2],
-        "parameter": torch.nn.Parameter(torch.ones(2, dtype=torch.bfloat16)),
-        "buffer": torch.nn.Buffer(torch.ones(2)),
-        "size": torch.Size([3, 4]),
-        "tied": base,
-        "wide": torch.ones(3, dtype=torch.uint16),
-        "scalar": torch.tensor(3),
-        "dtype": torch.float32,
-    }
-    tree = description(values, tmp_path / "a.pt").tree
-    view = tree["view"]
-    assert (view.dtype, view.offset, view.shape, view.stride) == ("float16", 1, (3, 2), (1, 4))
-    assert view.storage is tree["tied"].storage
-    assert (view.storage.count, view.nbytes) == (12, 12)
-    assert tree["parameter"].dtype == "bfloat16"
-    assert tree["buffer"].shape == (2,)
-    assert tree["size"] == (3, 4)
-    assert (tree["wide"].dtype, tree["wide"].count) == ("uint16", 3)
-    assert tree["scalar"].shape == ()
-
-
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [
-        (lambda: torch.eye(3).to_sparse(), "sparse"),
-        (lambda: torch.eye(3).to_sparse_csr(), "sparse"),
-        (lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "quantized"),
-        (lambda: torch.ones(2, device="meta"), "meta (without values)"),
-    ],
-    ids=["coo", "csr", "quantized", "meta"],
-)
-@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:.*quantiz", "ignore:.*deprecated")
-def test_tensors_of_another_kind_are_named(make: Callable[[], Any], kind: str, tmp_path: Path) -> None:
-    found = description({"x": make()}, tmp_path / "a.pt").tree["x"]
-    assert isinstance(found, OddTensor)
-    assert found.kind == kind
-
-
-def test_a_number_may_not_be_described_twice_differently() -> None:
-    storage = pickle.dumps(("storage", "T", "0", "cpu", 6), 0)[:-1].replace(b"VT", b"ctorch\nFloatStorage", 1)
-    other = storage.replace(b"I6", b"I7")
-    assert storage != other
-    with pytest.raises(DamageError, match="described twice"):
-        interpret_pickle(io.BytesIO(b"(" + storage + b"Q" + other + b"Ql."), PLENTY)
-
-
-def test_the_allowance_is_kept() -> None:
-    numbers = [float(n) for n in range(1000)]
-    interpret_pickle(io.BytesIO(pickle.dumps(numbers, 2)), 100_000)
-    with pytest.raises(DamageError, match="more memory"):
-        interpret_pickle(io.BytesIO(pickle.dumps(numbers, 2)), 30_000)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=60))
-@example(b"\x80\x02.")
-@example(b"\x80\x02}(K\x01s.")
-@example(b"]]s.")
-@example(b"(Q.")
-@example(b"K\x01b.")
-def test_arbitrary_bytes_never_raise_anything_unplanned(content: bytes) -> None:
-    try:
-        interpret_pickle(io.BytesIO(b"\x80\x04" + content), PLENTY)
-    except (DamageError, RefusedGlobalError):
-        pass
-
-
-@pytest.mark.parametrize("depth", [2_000, 20_000])
-def test_calls_in_calls_are_damage_before_they_are_too_deep(depth: int) -> None:
-    name = b"ctorch._tensor\n_rebuild_from_type_v2\n"
-    content = b"\x80\x02" + name + (b"(" + name + b"N") * depth + b"N" + b"t" * depth + b"R."
-    with pytest.raises(DamageError, match="calls in calls, too deep"):
-        interpret_pickle(io.BytesIO(content), PLENTY)
+    tree = interpret_pickle(io.BytesIO(hostile), PLENTY).tree
+    assert isinstance(tree, ArrayRef | OpaqueValue)
+    assert time.process_time() - began < 3
