@@ -19,6 +19,7 @@ from landscape.errors import TaskError
 from landscape.losses.builtin import BCE, CROSS_ENTROPY, MSE
 from landscape.losses.huggingface_tasks import ANSWER_OUTPUT, SEGMENT_OUTPUT, AnswerLoss, SegmentLoss
 from landscape.losses.protocol import IGNORE_INDEX, Likelihood, Loss, OutputStructure, Uniform
+from landscape.losses.reductions import ReducedLoss
 from landscape.losses.user import FunctionLoss
 
 HF = "hf"  # the value of --loss that asks for the model's own loss
@@ -141,7 +142,21 @@ class OwnMeanLoss(FunctionLoss):
         return f"model's output: {self.name}, the mean that the model computes over a batch"
 
 
-OWN_MEAN = OwnMeanLoss(lambda output, _: output.loss, HF)
+@dataclass(frozen=True)
+class OwnSumLoss(ReducedLoss):
+    """The sum over a batch that the model itself computes."""
+
+    @property
+    def origin(self) -> str:
+        """Which loss it is, for the note on it."""
+        return f"model's output: {self.name}, the sum that the model computes, divided by the number of samples"
+
+
+def _own(output: Any, target: Any) -> Any:  # noqa: ARG001
+    return output.loss
+
+
+OWN_MEAN, OWN_SUM = OwnMeanLoss(_own, HF), OwnSumLoss(_own, HF, "sum")
 
 
 def has_logits(output: Any) -> bool:

@@ -11,22 +11,26 @@ from torch import nn
 
 from landscape.data.batches import Batch
 from landscape.data.items import as_batch, as_iterable
+from landscape.errors import TaskError
 from landscape.losses.huggingface import HF, labels_of
 
 LABELS, RETURN_LOSS = "labels", "return_loss"  # arguments of models that compute their own loss
+DECODER_INPUTS = "decoder_input_ids"
 # The endings of classes whose loss follows from their logits and the labels: nothing more need be given to them
 TASKS = (
     "CausalLM MaskedLM SequenceClassification TokenClassification ImageClassification AudioClassification "
     "MultipleChoice NextSentencePrediction"
 )
+OTHER_LOSS_OF_LOGITS = "XLNetLMHeadModel"  # scores each token by itself
 LOSS_OF_LOGITS = ("LMHeadModel", *(f"For{task}" for task in TASKS.split()))
 
 
 class WithOwnArguments:
     """Data whose inputs hold, by name, what the model computes its own loss from."""
 
-    def __init__(self, source: Iterable[Any], *, labels: bool, return_loss: bool) -> None:
+    def __init__(self, source: Iterable[Any], accepted: Mapping[str, Any], *, labels: bool, return_loss: bool) -> None:
         self.source, self.labels, self.return_loss = source, labels, return_loss
+        self.two_sequences = labels and DECODER_INPUTS in accepted
 
     def __iter__(self) -> Iterator[Batch]:
         for item in self.source:
@@ -36,6 +40,8 @@ class WithOwnArguments:
         if not isinstance(batch.inputs, dict):
             return batch
         inputs = dict(batch.inputs)
+        if self.two_sequences and batch.targets is batch.inputs and DECODER_INPUTS not in inputs:
+            raise TaskError("the batches have no labels", fix="a dictionary with labels beside the model's arguments")
         if self.labels and batch.targets is not batch.inputs:
             inputs[LABELS] = labels_of(batch.targets)
         if self.return_loss:
@@ -58,13 +64,14 @@ def with_own_arguments(model: nn.Module, loss: Any, data: Any) -> Any:
     labels, return_loss = LABELS in accepted and _needs_labels(model, accepted), RETURN_LOSS in accepted
     if not (labels or return_loss):
         return data
-    return WithOwnArguments(as_iterable(data), labels=labels, return_loss=return_loss)
+    return WithOwnArguments(as_iterable(data), accepted, labels=labels, return_loss=return_loss)
 
 
 def _needs_labels(model: nn.Module, accepted: Mapping[str, Any]) -> bool:
-    if "decoder_input_ids" in accepted and not _is_classifier(model):
+    if DECODER_INPUTS in accepted and not _is_classifier(model):
         return True
-    return not any(kind.__name__.endswith(LOSS_OF_LOGITS) for kind in type(model).__mro__)
+    names = [kind.__name__ for kind in type(model).__mro__]
+    return OTHER_LOSS_OF_LOGITS in names or not any(name.endswith(LOSS_OF_LOGITS) for name in names)
 
 
 def _is_classifier(model: nn.Module) -> bool:

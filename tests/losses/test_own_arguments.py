@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import quiet_transformers
-from huggingface_families import FAMILIES, SEQ2SEQ, SIZES, TEXT, build, image_and_text, text_class, translation
+from huggingface_families import FAMILIES, SEQ2SEQ, SIZES, SPEECH, TEXT, build, image_and_text, text_class, translation
 from torch import Tensor, nn
 
 import landscape
+from landscape.errors import TaskError
 from landscape.losses.huggingface import LogitsLoss, OwnMeanLoss
 from landscape.losses.own_arguments import with_own_arguments
 
@@ -70,7 +71,47 @@ def test_a_classifier_of_two_sequences_reads_its_text_alone() -> None:
     assert float(landscape.Objective(model, data).value()) == pytest.approx(own_value(model, data), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_two_sequences_without_labels_are_refused(name: str) -> None:
+    data = {key: value for key, value in translation().items() if key != "labels"}
+    with pytest.raises(TaskError, match=r"the batches have no labels\n.*a dictionary with labels"):
+        landscape.Objective(build(FAMILIES[name]), data)
+
+
+def test_tokens_that_are_scored_by_themselves_are_so() -> None:
+    torch.manual_seed(0)
+    config = transformers.XLNetConfig(vocab_size=40, d_model=12, n_layer=1, n_head=2, d_inner=24)
+    model, data = transformers.XLNetLMHeadModel(config).eval(), FAMILIES["gpt2"].batch()
+    assert float(landscape.Objective(model, data).value()) == pytest.approx(own_value(model, data), rel=1e-5)
+
+
 class TestTheModelsOwnMean:
+    def test_a_sum_that_the_model_computes_is_divided_by_the_samples(self) -> None:
+        torch.manual_seed(0)
+        model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**{**SPEECH, "pad_token_id": 0})).eval()
+        generator = torch.Generator().manual_seed(0)
+        sounds, texts = torch.randn(5, 160, generator=generator), torch.randint(1, 40, (5, 3), generator=generator)
+        data = {"input_values": sounds, "labels": texts}
+        assert model.config.ctc_loss_reduction == "sum"
+        summed = landscape.Objective(model, data)
+        assert float(summed.value()) == pytest.approx(own_value(model, data) / 5, rel=1e-5)
+        assert any("the sum that the model computes, divided by" in note for note in summed.notes)
+
+    def test_a_small_loss_beside_that_of_the_logits_is_seen_and_the_remedy_works(self) -> None:
+        torch.manual_seed(0)
+        experts = {"num_key_value_heads": 1, "num_local_experts": 3, "output_router_logits": True}
+        model = transformers.MixtralForCausalLM(transformers.MixtralConfig(**SIZES, **TEXT, **experts)).eval()
+        data = FAMILIES["mixtral"].batch()
+        with pytest.raises(TaskError, match=r"own loss is 3.67.*\n.*\n.*--objective.*return n \* model\(\*\*batch\)"):
+            landscape.Objective(model, data)
+
+        def function(model: Any, batch: Any) -> Any:
+            n = len(batch["labels"])
+            return n * model(**batch).loss, n
+
+        objective = landscape.Objective(model, data, objective=function)
+        assert float(objective.value()) == pytest.approx(own_value(model, data), rel=1e-5)
+
     def test_a_loss_over_pairs_is_that_of_the_batches_as_given(self) -> None:
         model, data = build(FAMILIES["clip"]), image_and_text()
         parts = [{key: value[part] for key, value in data.items()} for part in (slice(0, 3), slice(3, 5))]
