@@ -138,5 +138,5 @@ def test_an_array_that_is_kept_in_many_places_is_put_there_once() -> None:
     hostile = whole[:made] + puts + again[:4000] + whole[made:build] + b"q\xf0b0" + again[4000:-4] + b"."
     began = time.process_time()
     tree = interpret_pickle(io.BytesIO(hostile), PLENTY).tree
-    assert isinstance(tree, ArrayRef | OpaqueValue)
-    assert time.process_time() - began < 3
+    assert isinstance(tree, OpaqueValue)  # the lowest copy, whose state has not come
+    assert time.process_time() - began < 1
