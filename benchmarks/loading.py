@@ -1,4 +1,7 @@
-"""Loading a checkpoint of 1 GB beside torch's and safetensors' own loaders plus a hash, and refusing hostile files."""
+"""Loading a checkpoint of 1 GB beside torch's and safetensors' own loaders plus a hash, and refusing hostile files.
+
+One of the files has a thousand Python objects beside its weights, which are passed over.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import numpy
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -23,22 +27,32 @@ from landscape.errors import LandscapeError
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+OBJECTS = 1000  # beside the weights of one file
 TENSORS, ITEMS = 64, 4 << 20  # 64 tensors of 16 MiB: 1 GiB
 REPEATS = 3
 
 
+class HistoryBuffer:
+    """As mmengine keeps the log of one number."""
+
+    def __init__(self) -> None:
+        self.log, self.counts = numpy.arange(50.0), numpy.ones(50)
+
+
 def files(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
-    """The same gigabyte in three formats, each with its own library's loader."""
+    """The same gigabyte in several files, each with its own library's loader."""
     generator = torch.Generator().manual_seed(0)
     state = {f"layers.{n}.weight": torch.randn(ITEMS // 4096, 4096, generator=generator) for n in range(TENSORS)}
     save_file(state, folder / "a.safetensors")
     torch.save(state, folder / "a.pt")
     torch.save(state, folder / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save({"state_dict": state, "hub": [HistoryBuffer() for _ in range(OBJECTS)]}, folder / "objects.pt")
     plain = lambda path: torch.load(path, weights_only=True)  # noqa: E731
     return {
         "safetensors": (folder / "a.safetensors", load_file),
         "torch": (folder / "a.pt", plain),
         "torch (legacy)": (folder / "old.pt", plain),
+        "torch, with objects": (folder / "objects.pt", lambda path: torch.load(path, weights_only=False)),
     }
 
 

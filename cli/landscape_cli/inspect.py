@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.errors import LandscapeError, UsageError
+from landscape.errors import LandscapeError, UsageError, listing
 from landscape.storage import paths
 from landscape_cli.config import Settings
 from landscape_cli.streams import answer
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.checkpoints.inspection import Inspection
     from landscape.checkpoints.spec import Spec
 
+MAX_KINDS = 20  # of objects that were passed over; --json lists all
 MAX_TENSOR_ROWS = 40  # of tensors, unless all are asked for
 PLACEHOLDERS = {"model": "model.py:build", "data": "data.py:batches"}
 
@@ -78,7 +79,7 @@ def inspection_rows(inspection: Inspection, settings: Settings) -> dict[str, str
         "model": _describe_source(inspection, "model", settings),
         "data": _describe_source(inspection, "data", settings),
         "loss": (inspection.spec.loss if inspection.spec else None) or str(settings.values.get("loss") or ""),
-        "passed over": ", ".join(inspection.passed_over),
+        "passed over": listing(inspection.passed_over, MAX_KINDS),
         "edited": _describe_edit(inspection),
         **{f"entry {name}": words for name, words in inspection.entries.items()},
     }
