@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landscape.checkpoints.formats import archive
 from landscape.checkpoints.formats.contents import Contents, Place, file_stamps
 from landscape.checkpoints.formats.format import ZIP_SIGNATURE, Candidate, Format, description_allowance
 from landscape.checkpoints.formats.numpy_arrays import MAGIC, OBJECTS, read_header
 from landscape.checkpoints.formats.pickle_values import OpaqueValue
-from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError, TensorRef
-from landscape.checkpoints.formats.torch_format import Window, array_places, interpret_in
+from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError
+from landscape.checkpoints.formats.torch_format import Window, array_places, fetch_arrays, interpret_in
 from landscape.errors import CheckpointError, safe_excerpt
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ENDING = ".npy"
 
@@ -73,17 +69,10 @@ def _only_item(value: Any) -> Any:
     return items[0] if isinstance(items, list) and len(items) == 1 else value
 
 
-def _fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
-    """The arrays as tensors by name; raises CheckpointError for truncated files and wrong checksums."""
-    from landscape.checkpoints.formats.fetching import fetch_storages  # needs torch
-
-    return fetch_storages(contents, refs)
-
-
 def _holds_arrays(candidate: Candidate) -> bool:
     inside = candidate.zip_members if candidate.head.startswith(ZIP_SIGNATURE) else frozenset()
     return bool(inside) and all(name.endswith(ENDING) for name in inside)
 
 
-NPZ = Format("NumPy archive", _holds_arrays, describe_npz, _fetch)
-NPY = Format("NumPy dictionary", lambda candidate: candidate.head.startswith(MAGIC), describe_npy, _fetch)
+NPZ = Format("NumPy archive", _holds_arrays, describe_npz, fetch_arrays)
+NPY = Format("NumPy dictionary", lambda candidate: candidate.head.startswith(MAGIC), describe_npy, fetch_arrays)

@@ -76,14 +76,14 @@ def describe_legacy(path: Path) -> Contents:
 
 
 def describe_pickle(path: Path) -> Contents:
-    """The description of a bare pickle that holds a dictionary of data; raises CheckpointError for any other."""
+    """The description of a bare pickle of a dictionary with NumPy arrays; raises CheckpointError for any other."""
     stamp = file_stamps((path,))
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             pickle = interpret_pickle(view, description_allowance(stamp[0][0]))
     except (RefusedGlobalError, DamageError):
         refuse(path, "a bare pickle", brings_model=True)
-    if not isinstance(pickle.tree, dict):
+    if not (isinstance(pickle.tree, dict) and pickle.arrays):
         refuse(path, "a bare pickle", brings_model=True)
     return Contents(path, PICKLE, (path,), pickle.tree, array_places(path, pickle), None, pickle.bystanders, stamp)
 
@@ -156,21 +156,21 @@ def interpret_in(path: Path | Part, stream: Stream, allowance: int) -> Pickle:
         ) from error
 
 
-def _fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
-    """The tensors of a file of torch by name; raises CheckpointError for truncated files and wrong checksums."""
+def fetch_arrays(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
+    """The tensors of a file by name; raises CheckpointError for truncated files and wrong checksums."""
     from landscape.checkpoints.formats.fetching import fetch_storages  # needs torch
 
     return fetch_storages(contents, refs)
 
 
 TORCH_ZIP = Format(
-    "torch", lambda candidate: "data.pkl" in candidate.zip_members, describe_zip, _fetch, keeps_tree=True
+    "torch", lambda candidate: "data.pkl" in candidate.zip_members, describe_zip, fetch_arrays, keeps_tree=True
 )
 TORCH_LEGACY = Format(
     "torch (legacy)",
     lambda candidate: candidate.head.startswith(LEGACY_MAGIC),
     describe_legacy,
-    _fetch,
+    fetch_arrays,
     keeps_tree=True,
 )
-PICKLE = Format("pickle", lambda candidate: candidate.head[:1] == b"\x80", describe_pickle, _fetch)
+PICKLE = Format("pickle", lambda candidate: candidate.head[:1] == b"\x80", describe_pickle, fetch_arrays)
