@@ -32,7 +32,10 @@ class Answer:
             owners.append(self.loss.double().eval())
         every = [p for owner in owners for p in owner.parameters() if p.requires_grad]
         self.parameters = list({id(p): p for p in every}.values())  # a loss may hold the model
-        self.batches = [(double(inputs), double(targets)) for inputs, targets in pairs(batches)]
+        if stranger.mean is not None:
+            self.batches = [double(batch) for batch in batches]
+        else:
+            self.batches = [(double(inputs), double(targets)) for inputs, targets in pairs(batches)]
 
     @cached_property
     def theta(self) -> Tensor:
@@ -41,6 +44,8 @@ class Answer:
 
     def mean(self) -> Tensor:
         """The mean loss at the parameters that the model has now, with its graph."""
+        if self.stranger.mean is not None:
+            return self.stranger.mean(self.model, self.batches)
         with sdpa_kernel(SDPBackend.MATH):  # torch's fused kernels have no second derivative
             sums = [self.terms(self.output(inputs), targets) for inputs, targets in self.batches]
         total: Tensor = torch.stack([value for value, _ in sums]).sum()
@@ -145,10 +150,14 @@ class Answer:
     def sample_gradients(self) -> Tensor:
         """The gradients of single samples `(N, P)`, scaled so that their mean is the gradient of L."""
         rows = []
+        if self.stranger.mean is not None:
+            singles = [narrow(batch, place) for batch in self.batches for place in range(len(first_tensor(batch)))]
+            means = [self.stranger.mean(self.model, [one]) for one in singles]
+            return torch.stack([flat(torch.autograd.grad(m, self.parameters, materialize_grads=True)) for m in means])
         count = sum(self.terms(self.output(inputs), targets)[1] for inputs, targets in self.batches)
         for inputs, targets in self.batches:
-            for place in range(len(first_tensor(inputs))):
-                one = narrow((inputs, targets), place)
+            for place in range(1 if self.stranger.units else len(first_tensor(inputs))):
+                one = (inputs, targets) if self.stranger.units else narrow((inputs, targets), place)
                 total = self.terms(self.output(one[0]), one[1])[0]
                 parts = torch.autograd.grad(total, self.parameters, materialize_grads=True)
                 rows.append(flat(parts) / count)

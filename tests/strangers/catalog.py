@@ -13,11 +13,13 @@ from strangers import (
     huggingface,  # noqa: F401
     learned_criteria,  # noqa: F401
     misc,  # noqa: F401
+    objectives,  # noqa: F401
     outputs,  # noqa: F401
     parametrized,  # noqa: F401
     penalties,  # noqa: F401
     recurrent,  # noqa: F401
     stateful,  # noqa: F401
+    units,  # noqa: F401
 )
 from strangers.stranger import STRANGERS
 

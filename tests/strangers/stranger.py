@@ -12,6 +12,7 @@ from torch.nn import functional
 
 Problem = tuple[nn.Module, Any, Any]  # a model, its batches, and a loss as `landscape.Objective` takes it
 Terms = Callable[[Any, Any], tuple[Tensor, float]]  # (output, targets) -> the summed loss of a batch, and its count
+Mean = Callable[[Any, list[Any]], Tensor]  # (model, batches) -> the objective over all of them
 Expect = Literal["right", "refused", "said"]
 Derivatives = Literal["autograd", "gradients", "values"]
 
@@ -23,11 +24,12 @@ class Stranger:
     `expect` is `right` if every analysis that applies must measure it rightly, `refused` if every one must refuse it or
     be inconclusive, and `said` if both are allowed, analysis by analysis. `says` is a pattern that the notes of a right
     result must hold. `clause` is the clause of docs/trust.md that the stranger breaks. `terms` compute the loss in the
-    oracle where it is no function of (output, targets). `derivatives` are those of the oracle: autograd's twice,
-    differences of autograd's gradients, or differences of the loss where autograd's gradients are wrong. `alone` says
-    that the loss of a sample does not depend on the other samples of its batch. `cannot` names analyses that may refuse
-    the stranger although the others must be right. `rounding` is the error that a note states, where it is not that of
-    the dtype.
+    oracle where it is no function of (output, targets), and `mean` is the whole objective where it is no loss of
+    outputs. `derivatives` are those of the oracle: autograd's twice, differences of autograd's gradients, or
+    differences of the loss where autograd's gradients are wrong. `alone` says that the loss of a sample does not depend
+    on the other samples of its batch, and `units` that each batch counts as one sample. `cannot` names analyses that
+    may refuse the stranger although the others must be right. `rounding` is the error that a note states, where it is
+    not that of the dtype.
     """
 
     name: str
@@ -37,9 +39,11 @@ class Stranger:
     clause: str = ""
     says: str = ""
     terms: Terms | None = None
+    mean: Mean | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     derivatives: Derivatives = "autograd"
     alone: bool = True
+    units: bool = False
     cannot: tuple[str, ...] = ()
     rounding: float | None = None
     kind: str = ""

@@ -182,6 +182,8 @@ def _direction(answer: Answer, result: Any, rounding: float) -> Comparison:
 
 def _measures(answer: Answer, result: Any, rounding: float) -> Comparison:
     yield from _common(answer, result, rounding)
+    if result.fisher_rao is None:  # an objective without a loss for each sample
+        return
     if not answer.stranger.alone:
         raise AnswerMissing("samples have no gradients of their own, and measures of them were given")
     rows: Tensor = answer.sample_gradients()
@@ -205,7 +207,9 @@ def _memorization(answer: Answer, result: Any, rounding: float) -> Comparison:
 
 
 def _weighted(answer: Answer) -> bool:
-    """Whether samples count differently, so that their mean is not the loss."""
+    """Whether samples count differently, so that their mean is not the loss; units may."""
+    if answer.stranger.units:
+        return True
     counts = {answer.terms(answer.output(i), t)[1] / len(t) for i, t in answer.batches if isinstance(t, Tensor)}
     return len(counts) != 1
 
