@@ -84,7 +84,7 @@ def test_settings_beside_the_checkpoint_are_not_obeyed(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle = 'mlp'", r"there is no setting modle \(did you mean model\?\)"),
+        ("modell = 'mlp'", r"there is no setting modell \(did you mean model\?\)"),
         ("[eigg]\nk = 2", r"there is no command eigg \(did you mean eig\?\)"),
         ("k = 2", r"the setting k belongs to a command\n.*\[eig\]"),
         ("[eig]\nkay = 2", r"\[eig\] has no setting kay"),
