@@ -274,8 +274,8 @@ class BatchLoss:
             subject = describe_objective(self.loss.name)
             raise TaskError(
                 f"{subject} returns losses, and this measurement needs the outputs that they are of",
-                fix="--operator hessian (or empirical-fisher), or give the function the attributes outputs(model, "
-                "batch), targets(batch) and loss, and leave --term out",
+                fix="give the function the attributes outputs(model, batch), targets(batch) and loss, and leave --term "
+                "out; eig, density and trace need none with --operator hessian or empirical-fisher",
             )
 
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
