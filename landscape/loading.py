@@ -64,7 +64,7 @@ def load(
         _refuse_choices(checkpoint, conditions)
         model, stripped = task.build(), ""
     else:
-        model, stripped = _weighted_model(task, checkpoint, conditions.partial)
+        model, stripped = _model_with_weights(task, checkpoint, conditions.partial)
     if own and not task.weighted:
         stripped, own = _insert_adapter(model, checkpoint, conditions.model or "")
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
@@ -191,7 +191,7 @@ def _refuse_choices(checkpoint: checkpoints.Checkpoint, conditions: Conditions) 
         )
 
 
-def _weighted_model(task: Task, checkpoint: checkpoints.Checkpoint, partial: bool) -> tuple[nn.Module, str]:
+def _model_with_weights(task: Task, checkpoint: checkpoints.Checkpoint, partial: bool) -> tuple[nn.Module, str]:
     """The task's model with the checkpoint's weights, and a note on what was done to their names.
 
     If the factory holds a part of the weights, it is called with torch's generator at one seed: what it draws is then

@@ -22,7 +22,7 @@ from landscape_cli import progress
 from landscape_cli.gate import Gate
 from landscape_cli.plans import print_plan
 from landscape_cli.streams import say
-from landscape_cli.targets import find_targets, require_checkpoint
+from landscape_cli.targets import find_targets, look_at_checkpoint
 
 if TYPE_CHECKING:
     from landscape.gates.measuring import MeasurementSetup
@@ -109,7 +109,7 @@ class Sources:
     def _read_or_measure(self, source: Source, outputs: Mapping[Path, Path], stop: StopSignals) -> Sequence[Entry]:
         path = source.path
         if source.kind == "checkpoint":  # before torch is loaded
-            require_checkpoint(path, trust=self.conditions.trust)
+            look_at_checkpoint(path, trust=self.conditions.trust)
         from landscape.gates.measuring import measure_entry, read_entry
 
         if source.kind == "baseline":

@@ -23,7 +23,7 @@ from landscape_cli import progress
 from landscape_cli.output import Output
 from landscape_cli.plans import print_plan
 from landscape_cli.streams import say, say_error
-from landscape_cli.targets import Target, find_targets, require_checkpoint, require_checkpoints
+from landscape_cli.targets import Target, find_targets, look_at_checkpoint, require_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def _wrong_paths(targets: Sequence[Target], conditions: Conditions) -> list[Meas
     failures: list[Failure] = []
     for target in targets:
         try:
-            require_checkpoint(target.checkpoint, trust=conditions.trust)
+            look_at_checkpoint(target.checkpoint, trust=conditions.trust)
             return []
         except LandscapeError as error:
             failures.append(Failure(target.checkpoint, error))

@@ -33,7 +33,7 @@ def require_checkpoints(named: Sequence[Path], command: str) -> list[Path]:
     return [path if path.name.strip(".") else path.resolve() for path in named]  # "." has a name too
 
 
-def require_checkpoint(path: Path, *, trust: bool) -> None:
+def look_at_checkpoint(path: Path, *, trust: bool) -> None:
     """Raises CheckpointError if a path is no checkpoint, by a short look at it that needs no torch."""
     from landscape.checkpoints.formats import detection  # costs the help of the command a tenth of its time
 

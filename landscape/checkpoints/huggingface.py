@@ -47,7 +47,7 @@ def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[
     if expected > 2 * given or sum(buffer.nbytes for buffer in skeleton.buffers()) > MAX_TABLE_BYTES + 8 * given:
         raise _unfit(directory, f"{given:,} numbers for {expected:,}")
     with _reraising_errors(directory, config):
-        model, report = _filled(type(skeleton), skeleton.config, tensors, KERNELS)
+        model, report = _fill(type(skeleton), skeleton.config, tensors, KERNELS)
     if report["missing_keys"]:
         raise _unfit(directory, f"missing {listing(sorted(report['missing_keys']))}")
     unexpected = sorted(report["unexpected_keys"])
@@ -71,14 +71,14 @@ def under_module_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[
     if transformers is None or not isinstance(model, transformers.PreTrainedModel):
         return None
     try:
-        filled, report = _filled(type(model), model.config, tensors, {})
+        filled, report = _fill(type(model), model.config, tensors, {})
     except Exception:  # the model is the user's own class, and may raise anything
         return None
     left_out = report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"]
     return None if left_out else filled.state_dict()
 
 
-def _filled(kind: Any, config: Any, tensors: Mapping[str, Tensor], kernels: Mapping[str, str]) -> tuple[nn.Module, Any]:
+def _fill(kind: Any, config: Any, tensors: Mapping[str, Tensor], kernels: Mapping[str, str]) -> tuple[nn.Module, Any]:
     """A model of this class with these weights, and transformers' report on names that are left over."""
     wide = any(tensor.dtype == torch.float64 for tensor in tensors.values())
     with _offline():

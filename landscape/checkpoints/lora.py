@@ -58,7 +58,7 @@ def attach(model: nn.Module, settings: LoraSettings, tensors: Mapping[str, Tenso
     left = {
         _inner(name): tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for name, tensor in tensors.items()
     }
-    modules = _adapted_modules(left)
+    modules = _modules_with_adapters(left)
     if not modules:
         raise CheckpointError(f"{where} holds no low-rank matrices", fix=BY_HAND)
     for module, (first, second) in modules.items():
@@ -97,7 +97,7 @@ def _matrix(weight: Tensor) -> nn.Linear:
     return layer
 
 
-def _adapted_modules(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, str]]:
+def _modules_with_adapters(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, str]]:
     """The names of the modules that have low-rank matrices, with the names of these two."""
     pairs: dict[str, tuple[str, str]] = {}
     for first, second in ((FIRST, SECOND), (TABLE_FIRST, TABLE_SECOND)):

@@ -19,7 +19,7 @@ from landscape.checkpoints.weight_sets import (
     find_objects,
     find_set_at,
     find_weight_sets,
-    is_object,
+    is_foreign_object,
     kind_with_article,
 )
 from landscape.errors import CheckpointError, listing, safe_excerpt, suggest
@@ -45,7 +45,7 @@ def select_weights(tree: Any, wanted: str | None, path: Path, ignore: Sequence[s
     such weights, several sets of which none is the usual one, weights inside a Python object, names that cannot be
     printed, or none that a glob matches.
     """
-    selection = _without_ignored(_select_all(tree, wanted, path), ignore, path)
+    selection = _leave_out(_select_all(tree, wanted, path), ignore, path)
     tensors = selection.weight_set.tensors
     unreadable = [name for name in tensors if not name.isprintable() or len(name) > MAX_NAME_LENGTH]
     if unreadable:
@@ -77,7 +77,7 @@ def matching(names: Iterable[str], globs: Sequence[str], path: Path) -> set[str]
     return found
 
 
-def _without_ignored(selection: Selection, ignore: Sequence[str], path: Path) -> Selection:
+def _leave_out(selection: Selection, ignore: Sequence[str], path: Path) -> Selection:
     """The selection without the tensors whose names match a glob; raises CheckpointError if none is left."""
     weight_set = selection.weight_set
     ignored = matching([*weight_set.tensors, *weight_set.unread], ignore, path)
@@ -258,7 +258,7 @@ def _no_weights(tree: Any, path: Path) -> CheckpointError:
     else:
         what = f"{path} holds {kind_with_article(tree)}, not a dictionary of tensors"
         fix = "torch.save(model.state_dict(), path)"
-    if not any(map(is_object, tree.values() if isinstance(tree, Mapping) else [tree])):
+    if not any(map(is_foreign_object, tree.values() if isinstance(tree, Mapping) else [tree])):
         return CheckpointError(what, fix=fix)
     return CheckpointError(
         what,

@@ -122,7 +122,7 @@ def _dictionaries(tree: Any, *, all_names: bool = False) -> Iterator[tuple[str, 
             waiting += [(f"{location}.{key}" if location else key, value, depth + 1) for key, value in named.items()]
 
 
-def is_object(value: Any) -> bool:
+def is_foreign_object(value: Any) -> bool:
     """Whether a value of a file is a Python object or a name, which is not made, or a NumPy array beside tensors."""
     return isinstance(value, OpaqueValue | GlobalName | ArrayRef)
 
@@ -176,7 +176,7 @@ def _weight_sets_below(
     has_raw_below = any(weight_set.key in RAW and not weight_set.averaged for weight_set in below)
     stray = len(own) == 1 and bool(below)  # a number beside a state dict (an epoch as a tensor) is no weight
     if own and not has_raw_below and not stray:
-        unread = {name: kind_of(value) for name, value in named.items() if name not in own and is_object(value)}
+        unread = {name: kind_of(value) for name, value in named.items() if name not in own and is_foreign_object(value)}
         odd = (key.kind for key, value in entries.items() if isinstance(key, OpaqueValue) and is_weight(value))
         for weight_set in _separate_averages(own, location, averaged=above):
             yield replace(weight_set, unread=unread, odd_keys=tuple(odd))

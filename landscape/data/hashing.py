@@ -45,7 +45,7 @@ class SampleHasher:
         if not all(isinstance(part, Tensor) for part in (batch.inputs, batch.targets)):
             self._update_with_values(batch)
         for tensor, (_, digest) in zip(tensors, self._leaves, strict=True):
-            digest.update(tensor_bytes(tensor))
+            digest.update(number_bytes(tensor))
 
     def _update_with_unit(self, batch: Batch) -> None:
         """Adds a batch as one unit: its words, numbers, shapes and tensors."""
@@ -55,7 +55,7 @@ class SampleHasher:
             if isinstance(leaf, Tensor):
                 shapes = [tuple(part.shape) for part in ([] if leaf.is_nested else [leaf]) + dense_parts(leaf)]
                 digest.update(f"{leaf.dtype} {shapes}".encode())
-                digest.update(tensor_bytes(leaf))
+                digest.update(number_bytes(leaf))
             else:
                 digest.update(write_value(leaf))
         self._leaves[0][1].update(digest.digest())
@@ -87,7 +87,7 @@ def batch_digest(batch: Batch) -> str:
     return hasher.hexdigest()
 
 
-def tensor_bytes(tensor: Tensor) -> Any:
+def number_bytes(tensor: Tensor) -> Any:
     """The numbers of a tensor in memory, one after the other; of a sparse or nested one those of its parts."""
     parts = dense_parts(tensor.detach().cpu())
     flat = [part.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8) for part in parts]

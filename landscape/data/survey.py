@@ -83,7 +83,7 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
         source.unit = unit
     hasher, first_digest, largest, words = SampleHasher(), "", 0, set[str]()
     with own_random_stream(0):
-        for batch in _place_batches(reraise_user_errors(source), as_items=as_items, unit=unit):
+        for batch in _place_batches(blame_data(source), as_items=as_items, unit=unit):
             if batch.unit and not unit:
                 return Batches(source, "", 0, 0, kept=False, unit=batch.unit), ""
             first_digest = first_digest or batch_digest(batch)
@@ -122,7 +122,7 @@ class _Keeper:
             self.kept.append(to_device(batch.map(Tensor.clone), self._device, self._dtype))
 
 
-def reraise_user_errors(source: Iterable[Any]) -> Iterator[Any]:
+def blame_data(source: Iterable[Any]) -> Iterator[Any]:
     """The items of the source; any exception of the user's code becomes a TaskError with the batch's number."""
     count = 0
     try:

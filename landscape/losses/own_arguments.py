@@ -34,9 +34,9 @@ class WithOwnArguments:
 
     def __iter__(self) -> Iterator[Batch]:
         for item in self.source:
-            yield self._extended(as_batch(item))
+            yield self._extend(as_batch(item))
 
-    def _extended(self, batch: Batch) -> Batch:
+    def _extend(self, batch: Batch) -> Batch:
         if not isinstance(batch.inputs, dict):
             return batch
         inputs = dict(batch.inputs)

@@ -54,7 +54,7 @@ class ReducedLoss:
         return len(next(leaves(target)))
 
 
-def declared_reduction(loss: Any) -> Reduction:
+def reduction_of(loss: Any) -> Reduction:
     """The reduction that a loss states: as the keyword of a partial function, or as an attribute; else the mean."""
     keywords = loss.keywords if isinstance(loss, functools.partial) else {}
     declared = keywords.get("reduction", getattr(loss, "reduction", None))

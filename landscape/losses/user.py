@@ -33,7 +33,7 @@ from landscape.losses.protocol import (
     describe_tensor,
     no_likelihood,
 )
-from landscape.losses.reductions import ReducedLoss, Reduction, declared_reduction, describe_reduction
+from landscape.losses.reductions import ReducedLoss, Reduction, describe_reduction, reduction_of
 
 LOSS_OF_CONTAINERS = (
     "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
@@ -231,7 +231,7 @@ def as_loss(loss: Any) -> Loss:
     if callable(loss):
         inner = loss.func if isinstance(loss, functools.partial) else loss
         name = getattr(inner, "__qualname__", type(inner).__qualname__)
-        reduction = declared_reduction(loss)
+        reduction = reduction_of(loss)
         if reduction != "mean":
             return ReducedLoss(loss, name, reduction)
         return TORCH_FUNCTIONS.get(loss) or FunctionLoss(loss, name)
@@ -294,7 +294,7 @@ def _as_module(loss: Any) -> Any:
 def _module_loss(module: nn.Module) -> ModuleLoss:
     summed = copy.deepcopy(module)
     setattr(summed, "reduction", "sum")  # noqa: B010 - torch types attributes as tensors
-    return ModuleLoss(summed, type(module).__name__, declared_reduction(module))
+    return ModuleLoss(summed, type(module).__name__, reduction_of(module))
 
 
 def _may_be_probabilities(target: Tensor) -> bool:

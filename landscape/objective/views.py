@@ -69,7 +69,7 @@ def on_data(objective: Objective, data: Any) -> Objective:
         budget=budget,
         as_items=terms,
     )
-    return _on_surveyed(objective, batches)
+    return _over_batches(objective, batches)
 
 
 def on_samples(objective: Objective, source: Iterable[Batch]) -> Objective:
@@ -81,10 +81,10 @@ def on_samples(objective: Objective, source: Iterable[Batch]) -> Objective:
         )
     budget, terms = room("data", objective.device), isinstance(objective.loss, TermsLoss)
     batches = survey(source, device=objective.device, dtype=objective.dtype, budget=budget, as_items=terms)
-    return _on_surveyed(objective, batches)
+    return _over_batches(objective, batches)
 
 
-def _on_surveyed(objective: Objective, batches: Batches) -> Objective:
+def _over_batches(objective: Objective, batches: Batches) -> Objective:
     """The objective over other batches."""
     function, terms = objective.objective_function, isinstance(objective.loss, TermsLoss)
     batches = concatenate(batches, room("data", objective.device)) if objective.joinable else batches

@@ -64,7 +64,7 @@ def run_isolated(read: Read, file: Path) -> bytes:
 def _output(read: Read, file: Path) -> bytes | OutputError:
     """What reading the file in another process gives: what `read` returns, or the error."""
     try:
-        written, code = _forked(read, file) if _is_simple() else _spawned(read, file)
+        written, code = _by_fork(read, file) if _is_simple() else _by_spawn(read, file)
     except OSError as error:
         raise OutputError(
             f"{file} is not read: the process to read it in cannot be started: {error.strerror}",
@@ -134,7 +134,7 @@ def _is_simple() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
 
 
-def _forked(read: Read, file: Path) -> tuple[bytes, int]:
+def _by_fork(read: Read, file: Path) -> tuple[bytes, int]:
     """What a copy of this process writes, and its exit code: ten times as fast as a new one."""
     source, sink = os.pipe()
     with warnings.catch_warnings():  # of the threads of NumPy's BLAS, which the copy does not use
@@ -154,7 +154,7 @@ def _forked(read: Read, file: Path) -> tuple[bytes, int]:
     return written, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _spawned(read: Read, file: Path) -> tuple[bytes, int]:
+def _by_spawn(read: Read, file: Path) -> tuple[bytes, int]:
     """What a new Python process writes, and its exit code."""
     folders = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
     command = [sys.executable, "-I", "-c", PROGRAM, folders, read.__module__, read.__name__, str(file)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from landscape.data.hashing import batch_digest, tensor_bytes, write_value
+from landscape.data.hashing import batch_digest, number_bytes, write_value
 from landscape.data.items import as_batch
 from landscape.data.survey import survey
 
@@ -66,5 +66,5 @@ def test_an_object_without_tensors_counts_by_its_class() -> None:
 
 
 def test_the_bytes_are_those_of_the_numbers() -> None:
-    assert bytes(tensor_bytes(X.T)) == X.T.contiguous().numpy().tobytes()
-    assert bytes(tensor_bytes(torch.complex(X, X).conj())) == torch.complex(X, -X).numpy().tobytes()
+    assert bytes(number_bytes(X.T)) == X.T.contiguous().numpy().tobytes()
+    assert bytes(number_bytes(torch.complex(X, X).conj())) == torch.complex(X, -X).numpy().tobytes()

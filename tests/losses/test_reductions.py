@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.errors import TaskError
-from landscape.losses.reductions import declared_reduction
+from landscape.losses.reductions import reduction_of
 from landscape.losses.user import as_loss
 from landscape.operators import operator
 
@@ -210,8 +210,8 @@ class TestLossesOfUsers:
             as_loss(self.declared(function, reduction)).total(REALS, REALS + 1)
 
     def test_other_words_declare_nothing(self) -> None:
-        assert declared_reduction(nn.KLDivLoss(reduction="batchmean")) == "mean"
-        assert declared_reduction(summed) == "mean"
+        assert reduction_of(nn.KLDivLoss(reduction="batchmean")) == "mean"
+        assert reduction_of(summed) == "mean"
 
 
 def test_class_weights_hold_in_micro_batches_of_one() -> None:

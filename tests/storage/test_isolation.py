@@ -130,8 +130,8 @@ class TestOutputs:
             files.append(file)
             return b"+" + file.read_bytes(), 0
 
-        monkeypatch.setattr(isolation, "_spawned", start)
-        monkeypatch.setattr(isolation, "_forked", start)
+        monkeypatch.setattr(isolation, "_by_spawn", start)
+        monkeypatch.setattr(isolation, "_by_fork", start)
         return files
 
     def test_an_output_is_kept_until_the_file_changes(self, file: Path, started: list[Path]) -> None:
@@ -158,8 +158,8 @@ class TestOutputs:
             started.append(1)
             return b"", 11
 
-        monkeypatch.setattr(isolation, "_spawned", start)
-        monkeypatch.setattr(isolation, "_forked", start)
+        monkeypatch.setattr(isolation, "_by_spawn", start)
+        monkeypatch.setattr(isolation, "_by_fork", start)
         for _ in range(2):
             with pytest.raises(OutputError, match="crashes on it"):
                 run_isolated(answering, file)
@@ -178,7 +178,7 @@ def test_a_process_that_cannot_be_started_is_said(file: Path, monkeypatch: pytes
     def no_process(*_: object) -> tuple[bytes, int]:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    for name in ("_spawned", "_forked"):
+    for name in ("_by_spawn", "_by_fork"):
         monkeypatch.setattr(isolation, name, no_process)
     with pytest.raises(OutputError, match="cannot be started: Resource temporarily unavailable"):
         run_isolated(answering, file)

@@ -80,11 +80,11 @@ def _evaluate_flips(evaluate: EvaluateRows, corner: Corner, rows_per_call: int) 
     slopes = torch.where(corner.gradient != 0, corner.point * corner.gradient, torch.inf)
     lowest = torch.argsort(slopes)[: min(CANDIDATES, int((corner.gradient != 0).sum()))]
     flips = torch.eye(len(lowest), dtype=torch.bool, device=lowest.device)
-    singles = _evaluate(evaluate, _flipped(corner.point, lowest, flips), rows_per_call)
+    singles = _evaluate(evaluate, _flip_signs(corner.point, lowest, flips), rows_per_call)
     if len(singles) < 2 or not all(np.isfinite(single.value) for single in singles):
         return singles
     combinations = torch.from_numpy(_promising_combinations(corner, lowest, singles)).to(lowest.device)
-    return singles + _evaluate(evaluate, _flipped(corner.point, lowest, combinations), rows_per_call)
+    return singles + _evaluate(evaluate, _flip_signs(corner.point, lowest, combinations), rows_per_call)
 
 
 def _promising_combinations(corner: Corner, lowest: Tensor, singles: list[Corner]) -> np.ndarray:
@@ -107,7 +107,7 @@ def _promising_combinations(corner: Corner, lowest: Tensor, singles: list[Corner
     return promising
 
 
-def _flipped(point: Tensor, places: Tensor, flips: Tensor) -> Tensor:
+def _flip_signs(point: Tensor, places: Tensor, flips: Tensor) -> Tensor:
     """The points `(n, P)` whose coordinates at `places` `(k,)` change their sign where `flips` `(n, k)` is True."""
     rows = point.repeat(len(flips), 1)
     rows[:, places] = torch.where(flips, -rows[:, places], rows[:, places])

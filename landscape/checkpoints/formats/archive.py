@@ -94,7 +94,7 @@ def read_member(path: Path | Part, member: Member) -> bytes:
     return read
 
 
-def require_checked(path: Path | Part, member: Member) -> None:
+def require_intact(path: Path | Part, member: Member) -> None:
     """Raises CheckpointError for a wrong checksum of a member, whose bytes are read piece by piece."""
     checksum, left = 0, member.size
     with path.open("rb") as file:

@@ -40,7 +40,7 @@ MAX_PATH = 20  # keys that lead to a tensor
 SAVE = "save it again with torch.distributed.checkpoint.save"
 
 
-def describe_distributed(path: Path) -> Contents:
+def describe_shards(path: Path) -> Contents:
     """The description of a directory; raises CheckpointError if it is damaged, incomplete or leads out of itself."""
     metadata = path / METADATA
     require_inside(metadata, path)
@@ -53,7 +53,7 @@ def describe_distributed(path: Path) -> Contents:
         described = fields_of(pickle.tree, "Metadata")
         shards = _shards(path, described.get("storage_data"))
         tensors = dict(_tensors(described.get("state_dict_metadata"), shards))
-        tree = _nested({name: ref for name, (ref, _) in tensors.items()}, described.get("planner_data"))
+        tree = _as_tree({name: ref for name, (ref, _) in tensors.items()}, described.get("planner_data"))
     except DamageError as error:
         raise CheckpointError(
             f"{path} is damaged: its {METADATA} has {error}", fix=f"copy it again, or {SAVE}"
@@ -173,7 +173,7 @@ def _dtype(properties: Any) -> str:
     return name
 
 
-def _nested(tensors: Mapping[str, TensorRef], keys: Any) -> dict[str, Any]:
+def _as_tree(tensors: Mapping[str, TensorRef], keys: Any) -> dict[str, Any]:
     """The tensors under the keys that led to them when they were saved, or under their names where these are unknown.
 
     Raises DamageError if one leads through another.
@@ -219,5 +219,5 @@ def _fetch(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tenso
 
 
 DISTRIBUTED = Format(
-    "distributed checkpoint", lambda candidate: METADATA in candidate.folder_names, describe_distributed, _fetch
+    "distributed checkpoint", lambda candidate: METADATA in candidate.folder_names, describe_shards, _fetch
 )

@@ -43,10 +43,10 @@ def array_from_state(state: Any, key: str) -> tuple[ArrayRef, bytes | LongText] 
     if not (isinstance(state, tuple) and len(state) == 5):
         return None
     _, shape, kind, fortran, content = state
-    return described_array(shape, dtype_name(kind), bool(fortran), content, key)
+    return parse_array(shape, dtype_name(kind), bool(fortran), content, key)
 
 
-def described_array(
+def parse_array(
     shape: Any, dtype: str | None, fortran: bool, content: Any, key: str
 ) -> tuple[ArrayRef, bytes | LongText] | None:
     """An array of this shape and dtype, and its bytes; None if these are none. Raises DamageError as above."""

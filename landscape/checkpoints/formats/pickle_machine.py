@@ -53,7 +53,7 @@ class PickleMachine:
     def name(self, full: str) -> None:
         """Pushes the name of a module's member; raises RefusedGlobalError if it runs commands or code."""
         if full not in self.names:
-            self.names[full] = self._known_name(full)
+            self.names[full] = self._name_of_global(full)
             self.charge(8 * SLOT + len(full))
         self.push(self.names[full])
 
@@ -87,7 +87,7 @@ class PickleMachine:
         self.stack = []
         self.charge(4 * SLOT)
 
-    def _known_name(self, full: str) -> GlobalName:
+    def _name_of_global(self, full: str) -> GlobalName:
         """A name, noted as a bystander unless it is one of those that checkpoints of tensors are made of."""
         plain = full.replace("__builtin__.", "builtins.").replace("copy_reg.", "copyreg.")
         module, _, name = plain.rpartition(".")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from landscape.checkpoints.formats.allowed_globals import DICTIONARIES, TENSOR_CLASSES
-from landscape.checkpoints.formats.numpy_arrays import described_array, dtype_name
+from landscape.checkpoints.formats.numpy_arrays import dtype_name, parse_array
 from landscape.checkpoints.formats.pickle_values import SLOT, GlobalName, LongText, OpaqueValue, PendingArray
 from landscape.checkpoints.formats.tensor_refs import MAX_DIMENSIONS, OddTensor, TensorRef, view_ref
 
@@ -69,7 +69,7 @@ def _reconstruct_array(machine: PickleMachine, kind: Any, *rest: Any) -> OpaqueV
 
 def _array_from_buffer(machine: PickleMachine, content: Any, kind: Any, shape: Any, order: Any = "C") -> Any:
     """An array of protocol 5, which comes with its bytes."""
-    found = described_array(shape, dtype_name(kind), order == "F", content, machine.next_array())
+    found = parse_array(shape, dtype_name(kind), order == "F", content, machine.next_array())
     return machine.keep_array(*found) if found else machine.placeholder("numpy.ndarray", [kind, shape])
 
 

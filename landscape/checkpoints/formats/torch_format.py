@@ -35,7 +35,7 @@ def describe_zip(path: Path) -> Contents:
     if "byteorder" in inside and archive.read_member(path, inside["byteorder"]) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine", fix="save it as safetensors there")
     description = inside["data.pkl"]
-    archive.require_checked(path, description)
+    archive.require_intact(path, description)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         begin = archive.content_offset(file, description, path)
         pickle = interpret_in(path, Window(view, begin, begin + description.size), allowance)

@@ -145,12 +145,12 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
         difference, slope, change, size = line.quotients(step)
         noise = ROUNDING * torch.finfo(line.theta.dtype).eps / step
         whole = max(abs(difference), abs(slope))
-        explained = _explained(gradient_gaps, step)
+        explained = _value_of_rounding(gradient_gaps, step)
         gradient_gaps.append(_relative(abs(difference - slope), whole, noise * size, explained))
         if product is not None:
             gap = float(torch.linalg.vector_norm(change - product))
             whole = max(float(torch.linalg.vector_norm(change)), float(torch.linalg.vector_norm(product)))
-            explained = _explained(product_gaps, step)
+            explained = _value_of_rounding(product_gaps, step)
             product_gaps.append(_relative(gap, whole, noise * abs(slope), explained))
         errors = [_settle(gaps, steps) for gaps in (gradient_gaps, product_gaps) if gaps]
         if all(error is not None for error in errors):
@@ -161,7 +161,7 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
     )
 
 
-def _explained(gaps: list[float], step: float) -> float:
+def _value_of_rounding(gaps: list[float], step: float) -> float:
     """What a gap that rounding explains counts as: 0, or no answer at the finest step and after a gap that it did not.
 
     At a smaller step rounding explains more, also the gap that a larger one has shown.
