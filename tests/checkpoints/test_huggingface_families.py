@@ -11,11 +11,11 @@ import pytest
 import torch
 from conftest import quiet_transformers
 from huggingface_families import FAMILIES, OVERFLOW_IN_FLOAT64, WEIGHT_NORM, build
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import landscape
-from landscape.errors import NumericalError
+from landscape.errors import CheckpointError, NumericalError
 from landscape.operators import operator
 
 transformers = pytest.importorskip("transformers")
@@ -132,3 +132,34 @@ def test_tables_that_the_class_fixes_are_no_parameters(tmp_path: Path) -> None:
     objective = load("whisper", "directory", tmp_path, "float32")
     assert "model.encoder.embed_positions.weight" not in objective.space.names
     assert "fixed by the model's class: model.encoder.embed_positions.weight" in objective.notes
+
+
+def test_weights_of_float64_keep_their_precision(tmp_path: Path) -> None:
+    """Also where transformers converts their names."""
+    model = build(FAMILIES["vit"]).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1e-12)
+    with quiet_transformers():
+        model.save_pretrained(tmp_path / "model")
+    save_file(FAMILIES["vit"].batch(), tmp_path / "batch.safetensors")
+    (tmp_path / "own.py").write_text(
+        "from huggingface_families import FAMILIES, build as tiny\n\n\ndef build():\n"
+        "    return tiny(FAMILIES['vit']).double()\n"
+    )
+    for own in (None, f"{tmp_path}/own.py:build"):
+        objective = landscape.load(
+            tmp_path / "model", model=own, data=str(tmp_path / "batch.safetensors"), dtype="float64"
+        )
+        flat = objective.space.flatten({name: p.detach() for name, p in model.named_parameters()})
+        assert torch.equal(objective.theta, flat)
+
+
+def test_converted_names_must_be_all_of_the_model_s(tmp_path: Path) -> None:
+    load("vit", "own model", tmp_path, "float32")
+    file = tmp_path / "model" / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["classifier.bias"]
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=r"does not fit the model .*own.py:build.*: missing .*classifier.bias"):
+        landscape.load(tmp_path / "model", model=f"{tmp_path}/own.py:build", data=str(tmp_path / "batch.safetensors"))

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import landscape
-from landscape.checkpoints.lora import attach_by_name
+from landscape.checkpoints.adapter_config import LoraSettings
+from landscape.checkpoints.lora import attach, attach_by_name
 from landscape.errors import CheckpointError, LandscapeError, UsageError
 from landscape.operators import operator
 
@@ -82,7 +83,8 @@ class TestWhichParameters:
         objective = load(adapter)
         assert {"classifier.weight", f"{layer.removeprefix('base_model.model.')}.bias"} <= set(objective.space.names)
         parameters = dict(objective.model.named_parameters())
-        assert torch.equal(parameters["classifier.weight"], head["base_model.model.classifier.weight"])
+        for name, tensor in head.items():
+            assert torch.equal(parameters[name.removeprefix("base_model.model.")], tensor)
 
     def test_a_head_that_was_tied_is_one_of_its_own_afterwards(self, tmp_path: Path) -> None:
         adapter = write_adapter("gpt2", tmp_path)
@@ -160,6 +162,18 @@ def test_an_adapter_of_another_model_is_refused(edit: Any, message: str, tmp_pat
     change(adapter, edit)
     with pytest.raises(LandscapeError, match=message):
         load(adapter)
+
+
+def test_layers_whose_weights_are_read_by_another_module_are_refused() -> None:
+    """The attention of torch never calls its output layer: an addition there would be left out without a word."""
+    model = nn.Module()
+    model.attention = nn.MultiheadAttention(4, 2)
+    tensors = {
+        "attention.out_proj.lora_A.weight": torch.ones(2, 4),
+        "attention.out_proj.lora_B.weight": torch.ones(4, 2),
+    }
+    with pytest.raises(CheckpointError, match="adapts attention.out_proj, .* which is no plain linear layer"):
+        attach(model, LoraSettings(1.0, False, {}, 0.0, ""), tensors, "adapter")
 
 
 class Peft(nn.Module):
