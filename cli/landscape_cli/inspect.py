@@ -132,7 +132,7 @@ def _describe_source(inspection: Inspection, kind: str, settings: Settings) -> s
         given = getattr(spec, f"{kind}_args")
         return f"{named}({', '.join(f'{name}={value!r}' for name, value in given.items())}), as the checkpoint says"
     if kind == "model" and inspection.architecture:
-        return f"{inspection.architecture}, by its config.json"
+        return f"{inspection.architecture}, by its config"
     if kind == "data" and inspection.batch:
         return "a batch inside the checkpoint"
     if kind in settings.values:
