@@ -179,9 +179,8 @@ class Graph(nn.Module):
     "node classification with a dense adjacency",
     terms=cross_entropy_terms,
     clause="C4",
-    alone=False,
-    expect="said",
-    says="batch",
+    units=True,
+    says="each batch is one unit",
 )
 def _() -> Problem:
     x, y = classes(12)
