@@ -55,7 +55,7 @@ def select_weights(tree: Any, wanted: str | None, path: Path, ignore: Sequence[s
         )
     if odd := selection.weight_set.odd_keys:
         raise CheckpointError(
-            f"{path} has tensors whose names are no texts but Python objects: {listing(map(safe_excerpt, odd))}",
+            f"{path} has weights that Python objects could change: {listing(map(safe_excerpt, odd))}",
             why=DATA_ONLY,
             fix="torch.save({str(name): tensor for name, tensor in state_dict.items()}, path)",
         )

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from landscape.checkpoints.formats.pickle_values import GlobalName, LongText, OpaqueValue, holds_tensors, is_tensor
+from landscape.checkpoints.formats.pickle_values import (
+    GlobalName,
+    HandedOver,
+    LongText,
+    OpaqueValue,
+    holds_tensors,
+    is_tensor,
+)
 from landscape.checkpoints.formats.tensor_refs import ArrayRef, OddTensor, TensorRef
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
@@ -28,9 +35,9 @@ Tensors = dict[str, TensorRef | OddTensor]
 class WeightSet:
     """Named tensors, and their location in the file: the keys that lead to them, joined by dots; "" is the top.
 
-    `unread` are the kinds of the Python objects that stand beside the tensors, by name, and `odd_keys` the kinds of
-    those that stand in the place of a tensor's name. `prefix` is what the names may have in front of them in the model:
-    it was stripped, or is the name of the set.
+    `unread` are the kinds of the Python objects that stand beside the tensors, by name, and `odd_keys` say which of
+    these could change the weights or their names. `prefix` is what the names may have in front of them in the model: it
+    was stripped, or is the name of the set.
     """
 
     location: str
@@ -177,10 +184,17 @@ def _weight_sets_below(
     stray = len(own) == 1 and bool(below)  # a number beside a state dict (an epoch as a tensor) is no weight
     if own and not has_raw_below and not stray:
         unread = {name: kind_of(value) for name, value in named.items() if name not in own and is_foreign_object(value)}
-        odd = (key.kind for key, value in entries.items() if isinstance(key, OpaqueValue) and is_weight(value))
+        odd_keys = tuple(odd for key, value in entries.items() if (odd := _odd_key(key, is_weight(value))))
         for weight_set in _separate_averages(own, location, averaged=above):
-            yield replace(weight_set, unread=unread, odd_keys=tuple(odd))
+            yield replace(weight_set, unread=unread, odd_keys=odd_keys)
     yield from below
+
+
+def _odd_key(key: Any, weight: bool) -> str:
+    """What is odd about a key of a dictionary of weights; "" if nothing is."""
+    if isinstance(key, HandedOver):
+        return f"they are handed over to {key.kind}"
+    return f"a name is a {key.kind}" if weight and isinstance(key, OpaqueValue) else ""
 
 
 def _separate_averages(tensors: Tensors, location: str, *, averaged: bool) -> Iterator[WeightSet]:

@@ -84,12 +84,12 @@ def open_results(path: Path) -> Iterator[h5py.File]:
         raise OutputError(f"{what} {path}", fix="name a .landscape.h5 file") from error
     with file:
         if MARK not in file.attrs:
-            raise OutputError(f"{path} is an HDF5 file, but not one of landscape's")
+            raise OutputError(f"{path} is an HDF5 file, but not one of landscape's", fix="name a .landscape.h5 file")
         if int(file.attrs[MARK]) > SCHEMA:
             raise OutputError(f"{path} was written by a newer landscape", fix="upgrade loss-landscape-geometry")
         declared = sum(_bytes_of_group(file, name, path) for name in file)
         if declared > DEFLATE_LIMIT * path.stat().st_size:
-            raise OutputError(f"{path} declares {declared:.2g} bytes, more than its size can hold")
+            raise OutputError(f"{path} declares {declared:.2g} bytes, more than its size can hold", fix="measure again")
         yield file
 
 
@@ -170,14 +170,14 @@ def _read_group(group: h5py.Group) -> StoredResult:
 def _read_texts(dataset: h5py.Dataset) -> np.ndarray:
     """A list of texts, read a few at a time: every entry may point to the same long text, so their sum is bounded."""
     if dataset.ndim != 1 or dataset.size > MAX_TEXTS:
-        raise OutputError(f"{dataset.name} is not a list of names")
+        raise OutputError(f"{dataset.name} is not a list of names", fix="measure again")
     room = DEFLATE_LIMIT * Path(dataset.file.filename).stat().st_size
     texts: list[str] = []
     for first in range(0, dataset.size, TEXTS_PER_READ):
         piece = [bytes(text).decode() for text in dataset[first : first + TEXTS_PER_READ]]
         room -= sum(map(len, piece))
         if room < 0:
-            raise OutputError(f"{dataset.name} claims more text than its file can hold")
+            raise OutputError(f"{dataset.name} claims more text than its file can hold", fix="measure again")
         texts += piece
     return np.array(texts, dtype=str)
 
@@ -191,12 +191,12 @@ def _bytes_of_group(file: h5py.File, name: str, path: Path) -> int:
     """The bytes that the data sets of a group declare; raises OutputError if it holds anything else."""
     group = _require_hard_link(file, name, path)
     if not isinstance(group, h5py.Group):
-        raise OutputError(f"{path}: /{name} is not a group")
+        raise OutputError(f"{path}: /{name} is not a group", fix="measure again")
     total = 0
     for inner in group:
         dataset = _require_hard_link(group, inner, path)
         if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-            raise OutputError(f"{path}: /{name}/{inner} is not a plain data set")
+            raise OutputError(f"{path}: /{name}/{inner} is not a plain data set", fix="measure again")
         total += dataset.size * dataset.dtype.itemsize
     return total
 

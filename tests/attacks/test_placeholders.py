@@ -62,6 +62,9 @@ HARMLESS: dict[str, Callable[[Path], Path]] = {
     "calls in calls, deep": lambda folder: beside(folder, (NAME + b"(") * 20_000 + b"N" + b"tR" * 20_000),
     "states in states, deep": lambda folder: beside(folder, (NAME + b")R") * 20_000 + b"b" * 19_999),
     "doubled arguments": lambda folder: beside(folder, NAME + b")" + b"2\x86" * 60 + b"R"),
+    "a state that is the weights themselves": lambda folder: saved(
+        folder, (state := dict(STATE)) and {"state_dict": state, "x": types.SimpleNamespace(state=state)}
+    ),
     "a tensor in it": lambda folder: saved(folder, {"state_dict": STATE, "extra": Called(print, torch.ones(5))}),
     "bytearray of a size": lambda folder: saved(folder, {"state_dict": STATE, "extra": Called(bytearray, 1 << 40)}),
     "a deque without end": lambda folder: saved(folder, {"state_dict": STATE, "extra": Called(iter, int, 1)}),
@@ -97,9 +100,27 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda folder: beside(folder, b"(" + NAME + b"q\xf0" + b"h\xf0)R" * 10**6 + b"t"),
         "more memory than the file can be worth",
     ),
+    "a long list for many calls": (
+        lambda folder: beside(
+            folder, b"](" + b"N" * 100_000 + b"eq\xf0(" + NAME + b"q\xf10" + b"h\xf1h\xf0\x85R" * 2000 + b"t0h\xf1)R"
+        ),
+        "more memory than the file can be worth",
+    ),
     "an object as a name": (
         lambda folder: described(folder, b"K\x01s" + NAME + b")R" + view((2, 3), (3, 1))),
-        "no tensors by name|no texts",
+        "no tensors by name|could change",
+    ),
+    "weights that a call may change": (
+        lambda folder: saved(folder, (state := dict(STATE)) and {"state_dict": state, "x": Called(len, state)}),
+        "could change: they are handed over to builtins.len",
+    ),
+    "weights that a method may change": (
+        lambda folder: saved(folder, (state := dict(STATE)) and {"state_dict": state, "x": [state.update, 1]}),
+        "could change: they are handed over to builtins.getattr",
+    ),
+    "weights in a list for a call": (
+        lambda folder: saved(folder, (state := dict(STATE)) and {"x": Called(map, len, [state]), "model": state}),
+        "could change: they are handed over to .*map",
     ),
     "a command in an argument": (
         lambda folder: beside(folder, NAME + b"cos\nsystem\nX\x09\x00\x00\x00touch ran\x85R\x85R"),

@@ -13,6 +13,7 @@ from landscape.checkpoints.formats.pickle_values import (
     MAX_PLAIN_INT,
     SLOT,
     GlobalName,
+    HandedOver,
     LongText,
     OpaqueValue,
     PendingArray,
@@ -107,7 +108,19 @@ class PickleMachine:
                 return rule(self, *arguments)
             if kind := ODD_TENSORS.get(called.full):
                 return OddTensor(kind)
+        for part in arguments:
+            self._hand_over(part, called.kind)
+            if isinstance(part, list | tuple):
+                self.charge(len(part))  # or a file could have a long list gone through again and again
+                for inner in part:
+                    self._hand_over(inner, called.kind)
         return self.placeholder(called.kind, [arguments, *more])
+
+    def _hand_over(self, value: Any, kind: str) -> None:
+        """Marks a dictionary that an unknown call of this kind could change."""
+        if isinstance(value, dict):
+            value[HandedOver(kind)] = None
+            self.charge(8 * SLOT)
 
     def placeholder(self, kind: str, parts: list[Any]) -> OpaqueValue:
         """A placeholder for an object of this kind, which is noted as a bystander."""

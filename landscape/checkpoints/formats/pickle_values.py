@@ -46,6 +46,11 @@ class OpaqueValue:
 
 
 @dataclass(eq=False, slots=True)
+class HandedOver(OpaqueValue):
+    """A mark, as a key of a dictionary that is an argument of an unknown call, which could change it."""
+
+
+@dataclass(eq=False, slots=True)
 class PendingArray(OpaqueValue):
     """A NumPy array before its state has come; `keys` are its places in the memo, where the array replaces it."""
 
