@@ -19,7 +19,14 @@ from landscape.checkpoints.formats.pickle_values import (
     PendingArray,
     RefusedGlobalError,
 )
-from landscape.checkpoints.formats.tensor_refs import ArrayRef, DamageError, OddTensor, Storage, TensorRef, are_counts
+from landscape.checkpoints.formats.tensor_refs import (
+    ArrayRef,
+    LargeDescriptionError,
+    OddTensor,
+    Storage,
+    TensorRef,
+    are_counts,
+)
 from landscape.errors import safe_excerpt
 
 
@@ -64,10 +71,10 @@ class PickleMachine:
         self.charge(sys.getsizeof(value) + SLOT)
 
     def charge(self, size: int) -> None:
-        """Takes bytes from the allowance; raises DamageError once it is used up."""
+        """Takes bytes from the allowance; raises LargeDescriptionError once it is used up."""
         self.left -= size
         if self.left < 0:
-            raise DamageError("its description would take more memory than the file can be worth")
+            raise LargeDescriptionError("its description would take more memory than the file can be worth")
 
     def pop_many(self, count: int) -> list[Any]:
         """Takes so many values from the stack, in the order in which they were pushed."""

@@ -24,6 +24,10 @@ class DamageError(Exception):
     """A description that contradicts itself, or bytes that are no description."""
 
 
+class LargeDescriptionError(DamageError):
+    """A description that takes more memory than is allowed to a file of this size, whether or not it is whole."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Storage:
     """The bytes behind tensors: the key under which the file keeps them, their dtype and how many items there are."""

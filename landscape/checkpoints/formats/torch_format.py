@@ -16,7 +16,7 @@ from landscape.checkpoints.formats.parts import Part
 from landscape.checkpoints.formats.pickle_values import RefusedGlobalError
 from landscape.checkpoints.formats.pickled import MAX_DESCRIPTION, Pickle, Stream, interpret_pickle
 from landscape.checkpoints.formats.running_code import refuse
-from landscape.checkpoints.formats.tensor_refs import DamageError, Storage, TensorRef
+from landscape.checkpoints.formats.tensor_refs import DamageError, LargeDescriptionError, Storage, TensorRef
 from landscape.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -150,6 +150,12 @@ def interpret_in(path: Path | Part, stream: Stream, allowance: int) -> Pickle:
             fix="do not open it; ask its author for the weights alone, as safetensors or "
             "torch.save(model.state_dict(), path)",
         ) from None
+    except LargeDescriptionError as error:
+        raise CheckpointError(
+            f"{path} holds too many Python objects besides tensors to be read as data",
+            why=str(error),
+            fix="re-save the weights alone, where the file is at home: torch.save(model.state_dict(), path)",
+        ) from error
     except DamageError as error:
         raise CheckpointError(
             f"{path} is damaged or truncated: its description cannot be read", why=str(error), fix="copy it again"
