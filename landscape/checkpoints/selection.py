@@ -62,7 +62,7 @@ def select_weights(tree: Any, wanted: str | None, path: Path, ignore: Sequence[s
     return selection
 
 
-def matching(names: Iterable[str], globs: Sequence[str], path: Path) -> set[str]:
+def match_globs(names: Iterable[str], globs: Sequence[str], path: Path) -> set[str]:
     """The names that match a glob; raises CheckpointError for a glob that matches none."""
     names = list(names)
     found: set[str] = set()
@@ -80,7 +80,7 @@ def matching(names: Iterable[str], globs: Sequence[str], path: Path) -> set[str]
 def _leave_out(selection: Selection, ignore: Sequence[str], path: Path) -> Selection:
     """The selection without the tensors whose names match a glob; raises CheckpointError if none is left."""
     weight_set = selection.weight_set
-    ignored = matching([*weight_set.tensors, *weight_set.unread], ignore, path)
+    ignored = match_globs([*weight_set.tensors, *weight_set.unread], ignore, path)
     tensors = {name: tensor for name, tensor in weight_set.tensors.items() if name not in ignored}
     if not tensors:
         raise CheckpointError(f"--ignore {' '.join(ignore)} leaves no tensors of {path}", fix="narrower globs")

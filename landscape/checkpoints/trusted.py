@@ -51,7 +51,7 @@ def open_trusted(path: Path, format: Format, weights: str | None, ignore: Sequen
                 fix="run where its classes can be imported, or save the weights alone: "
                 "torch.save(model.state_dict(), path)",
             ) from error
-    ignored = selection.matching(checkpoint.tensors, ignore, path)
+    ignored = selection.match_globs(checkpoint.tensors, ignore, path)
     return replace(checkpoint, tensors={n: t for n, t in checkpoint.tensors.items() if n not in ignored})
 
 
