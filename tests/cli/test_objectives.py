@@ -189,9 +189,10 @@ def test_python_takes_the_name_too(named_checkpoint: str) -> None:
 
 def test_a_described_objective_is_found_by_its_name(clean_folder: None, capsys: Captured) -> None:
     """A file names an objective as it names a loss: registered, or from a module that the user trusts."""
-    Path("own.py").write_text(OBJECTIVES)
-    spec = {"model": "mlp", "model_args": {"sizes": [64, 10]}, "objective": "own:by_sample"}
+    for name in ("own.py", "described_own.py"):  # a module of its own name: `own` may be that of another test
+        Path(name).write_text(OBJECTIVES)
+    spec = {"model": "mlp", "model_args": {"sizes": [64, 10]}, "objective": "described_own:by_sample"}
     landscape.save("described.pt", mlp(sizes=[64, 10]), spec=spec)
     assert run("direction", "described.pt") == 2
     assert "there is no objective called" in capsys.readouterr().err
-    assert run("direction", "described.pt", "--trusted-modules", "own") == 0
+    assert run("direction", "described.pt", "--trusted-modules", "described_own") == 0
