@@ -50,7 +50,8 @@ EXPECTED_PRODUCTS = (3.3, 12, 5)
 def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
     """Yields after each product, then after each pass for blocks; returns the eigenpairs."""
     rows, wanted = plan_basis(analysis, objective), search_target(analysis)
-    operator = build_operator(analysis, objective)
+    shift = _uniform_shift(analysis, objective)
+    operator = build_operator(analysis, objective.variant(decay=None) if shift else objective)
     require_resampling(analysis, operator, objective)
     reference = objective.reference
     phases = Phases(resume)
@@ -92,6 +93,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         result = replace(result, label_standard_errors=pad(label_errors))
     if analysis.resample:
         result = yield from _resample(analysis, operator, objective, result, phases)
+    result = _shift_eigenvalues(result, shift)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 
 
@@ -128,6 +130,24 @@ def sidecars(analysis: Eig, result: EigResult, objective: Objective) -> dict[str
     rows = torch.from_numpy(result.vectors.T)
     parts = [objective.space.unflatten(row) for row in rows]
     return {EIGENVECTORS: {name: torch.stack([part[name] for part in parts]).numpy() for name in parts[0]}}
+
+
+def _uniform_shift(analysis: Eig, objective: Objective) -> float:
+    """What weight decay adds to every eigenvalue, if it does; the search then goes without it.
+
+    Its tolerance would otherwise be relative to the rate: with a rate far above the eigenvalues of the loss, the first
+    vectors would do.
+    """
+    decay = objective.decay
+    uniform = decay is not None and decay.covers_all and analysis.operator in ("hessian", "ggn", "fisher")
+    return decay.rate if decay is not None and uniform else 0.0
+
+
+def _shift_eigenvalues(result: EigResult, shift: float) -> EigResult:
+    """The result with `shift` added to every eigenvalue."""
+    names = ("eigenvalues", "ritz_values", "layer_eigenvalue", "layer_eigenvalues")
+    values = {name: getattr(result, name) for name in names if shift}
+    return replace(result, **{name: value + shift for name, value in values.items() if value is not None})
 
 
 def _search(

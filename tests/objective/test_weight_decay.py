@@ -48,6 +48,20 @@ def test_every_eigenvalue_rises_by_the_rate(make: Callable[..., Objective]) -> N
     np.testing.assert_allclose(decayed, plain + RATE, rtol=1e-9)
 
 
+@pytest.mark.parametrize("operator", ["hessian", "ggn", "fisher"])
+@pytest.mark.parametrize("which", ["largest", "both"])
+def test_a_rate_far_above_the_eigenvalues_does_not_blur_them(
+    make: Callable[..., Objective], operator: Any, which: Any
+) -> None:
+    """The tolerance is relative to the eigenvalues of the loss: each is within its stated bound of the dense one."""
+    analysis = landscape.Eig(k=4, operator=operator, which=which, per_layer=True)
+    results = [landscape.run(analysis, make(weight_decay=rate)) for rate in (0.0, 1000.0)]
+    plain, decayed = results
+    np.testing.assert_allclose(decayed.eigenvalues, plain.eigenvalues + 1000, rtol=1e-12)
+    np.testing.assert_allclose(decayed.layer_eigenvalues, plain.layer_eigenvalues + 1000, rtol=1e-12)
+    np.testing.assert_allclose(decayed.error_bounds, plain.error_bounds, rtol=1e-6)
+
+
 @pytest.mark.parametrize("globs", [(), ("*.weight",), ("!2.*",)], ids=["all", "weights", "all but a layer"])
 def test_value_and_gradient_are_those_of_the_penalized_loss(
     make: Callable[..., Objective], globs: tuple[str, ...]
