@@ -39,7 +39,12 @@ def concatenate(batches: Batches, room: int) -> Batches:
 
 
 def tree_form(tree: Any) -> Any:
-    """The structure, shapes per sample and dtypes of a tree of tensors; None if it holds anything but tensors."""
+    """The structure, shapes per sample and dtypes of a tree of tensors; None if it holds anything but tensors.
+
+    A place without anything, such as the targets of an objective's batches, has a form too.
+    """
+    if tree is None:
+        return (type(None),)
     if isinstance(tree, Tensor):
         return None if tree.is_nested else (tree.shape[1:], tree.dtype)
     keys = tuple(tree) if isinstance(tree, dict) else None

@@ -160,3 +160,15 @@ def test_nested_tensors_have_no_form_that_others_share() -> None:
     with pytest.warns(UserWarning, match="prototype"):
         nested = torch.nested.nested_tensor([torch.ones(2, 5), torch.ones(3, 5)])
     assert tree_form(nested) is None
+
+
+def test_items_of_an_objective_are_concatenated_as_pairs_are() -> None:
+    """Their targets are None, and they are as fast as those of a loss by name."""
+    x, y = torch.arange(10.0).view(5, 2), torch.arange(5)
+    items = [(x[:3], y[:3]), (x[3:], y[3:])]
+    settings = {"device": torch.device("cpu"), "dtype": torch.float32, "budget": 1 << 20}
+    batches = concatenate(survey(items, **settings, as_items=True), 1 << 20)
+    assert batches.whole is not None
+    assert batches.whole.targets is None
+    assert torch.equal(batches.whole.inputs[0], x)
+    assert torch.equal(batches.whole.inputs[1], y)

@@ -125,14 +125,16 @@ def test_a_constant_term_has_a_gradient_of_zero_beside_the_others() -> None:
 
 
 def test_a_batch_whose_losses_have_no_gradient_is_refused() -> None:
-    """The losses of the other batch follow the weights all the same."""
+    """The losses of the other batch follow the weights all the same. Batches with a word are not joined."""
 
-    def forget(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+    def forget(model: nn.Module, batch: tuple[Tensor, Tensor, str]) -> tuple[Tensor, int]:
         with torch.set_grad_enabled(len(batch[0]) > 5):
-            return by_sample(model, batch).sum(), len(batch[0])
+            return by_sample(model, batch[:2]).sum(), len(batch[0])
+
+    named = [(*batch, "a word") for batch in UNEVEN]
 
     with pytest.raises(TaskError, match="the objective fails on a batch: RuntimeError: .* does not require grad"):
-        landscape.run(landscape.Eig(k=1), Objective(net(), UNEVEN, objective=forget))
+        landscape.run(landscape.Eig(k=1), Objective(net(), named, objective=forget))
 
 
 def noisy_views(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
