@@ -23,6 +23,7 @@ from landscape.objective import Objective, ObjectiveSource
 from landscape.tasks.task import Task, find_task
 from landscape.tasks.texts import TextData
 
+EARLIER_VERSIONS = "names or shapes of earlier versions of the modules: these changed them as they loaded the weights"
 FACTORY_SEED = 0  # of torch's generator, while a factory makes the weights that a file lacks
 
 
@@ -214,7 +215,7 @@ def _model_with_weights(task: Task, checkpoint: checkpoints.Checkpoint, partial:
     except CheckpointError as error:  # the notes name the set of weights that was chosen, which may be the wrong one
         renamed = huggingface.under_module_names(model, checkpoint.tensors)
         if renamed is None and not partial and _takes_names_of_earlier_versions(model, checkpoint.tensors):
-            return model, "names of earlier versions of the modules: these renamed them as they load a state dict"
+            return model, EARLIER_VERSIONS
         if renamed is None:
             raise CheckpointError(error.what, why=error.why or "; ".join(checkpoint.notes), fix=error.fix) from None
         fitted, note = renamed, "the weights' names are those of save_pretrained: transformers converted them"
@@ -232,10 +233,24 @@ def _takes_names_of_earlier_versions(model: nn.Module, tensors: Mapping[str, Ten
     """Whether the model's modules take the tensors as they load a state dict; if so, the model holds them.
 
     Modules may rename what earlier versions of themselves saved (`torch.nn.utils.parametrizations.weight_norm`). Torch
-    itself makes sure that no name is missing or left over.
+    itself makes sure that no name is missing or left over, unless a module hides one: what it left as it was is found.
     """
+    state = model.state_dict()
+    if _disagree(state, tensors):
+        return False
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point() and tensor.numel()}
+    for tensor in floats.values():
+        tensor.fill_(float("nan"))
     try:
         nn.Module.load_state_dict(model, dict(tensors), strict=True)
     except Exception:  # hooks of the user's modules may raise anything
         return False
-    return True
+    loaded = model.state_dict()
+    return not any(loaded[name].isnan().all() for name in floats.keys() - tensors.keys())
+
+
+def _disagree(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether two names of one tensor of the model come with different values: the last one would decide."""
+    first: dict[int, str] = {}
+    pairs = [(name, first.setdefault(t.data_ptr(), name)) for name, t in state.items() if name in tensors and t.numel()]
+    return any(not tensors[name].equal(tensors[other]) for name, other in pairs if other != name)

@@ -301,7 +301,61 @@ def test_modules_rename_what_earlier_versions_of_themselves_saved(tmp_path: Path
     objective = landscape.load(tmp_path / "old.pt", **names, loss="mse")
     weight = old["0.weight_g"] * old["0.weight_v"] / old["0.weight_v"].norm(dim=1, keepdim=True)
     assert float(objective.value()) == pytest.approx(float((torch.ones(4, 3) @ weight.T).tanh().square().mean()))
-    assert any("names of earlier versions" in note for note in objective.notes)
+    assert any("names or shapes of earlier versions" in note for note in objective.notes)
     torch.save({**old, "0.more": torch.zeros(1)}, tmp_path / "more.pt")
     with pytest.raises(CheckpointError, match="does not fit"):
         landscape.load(tmp_path / "more.pt", **names, loss="mse")
+
+
+TIED = """
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x)))
+
+
+class Forgetful(torch.nn.Linear):
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        state_dict.setdefault(prefix + "bias", self.bias.detach())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def build():
+    return Net()
+
+
+def forgetful():
+    return torch.nn.Sequential(Forgetful(4, 4))
+
+
+def batches():
+    return [(torch.ones(2, 4), torch.zeros(2, 4))]
+"""
+
+
+def test_a_file_in_which_tied_weights_differ_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tied.py"
+    file.write_text(TIED)
+    state = {
+        f"{part}.{kind}": torch.randn((4, 4) if kind == "weight" else 4) for part in "ab" for kind in ("weight", "bias")
+    }
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"different weights for a\.weight and b\.weight"):
+        landscape.load(tmp_path / "a.pt", model=f"{file}:build", data=f"{file}:batches")
+
+
+def test_a_tensor_that_a_module_hides_from_torch_is_missed(tmp_path: Path) -> None:
+    file = tmp_path / "tied.py"
+    file.write_text(TIED)
+    torch.save({"0.weight": torch.ones(4, 4)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"missing 0\.bias"):
+        landscape.load(
+            tmp_path / "a.pt", model=f"{tmp_path / 'tied.py'}:forgetful", data=f"{tmp_path / 'tied.py'}:batches"
+        )
