@@ -137,7 +137,7 @@ def _select_part(tree: Any, word: str, path: Path) -> WeightSet:
 def _select(tree: Any, wanted: str | None, path: Path) -> Selection:
     weight_sets, objects = find_weight_sets(tree), find_objects(tree)
     if wanted and wanted.endswith(".*") and all(one.location != wanted for one in weight_sets):
-        return _select_prefix(wanted.removesuffix("*"), _select(tree, None, path), path)
+        return _select_below(tree, wanted, weight_sets, path)
     if wanted == EMA:
         return _select_average(weight_sets, objects, path)
     if wanted not in (None, ALL_BUT_EMA):
@@ -203,7 +203,20 @@ def _select_location(wanted: str, weight_sets: list[WeightSet], objects: Mapping
         names = [weight_set.location for weight_set in weight_sets]
         raise CheckpointError(f"{path} holds no weights called {suggest(wanted, names)}", fix=_offer(weight_sets))
     own_name = "" if selected.key in (*RAW, *AVERAGED, "", "*") else f"{selected.key}."
-    return Selection(replace(selected, prefix=own_name), (f"the weights in {selected.location}",))
+    return Selection(replace(selected, prefix=selected.prefix or own_name), (f"the weights in {selected.location}",))
+
+
+def _select_below(tree: Any, wanted: str, weight_sets: list[WeightSet], path: Path) -> Selection:
+    """Selects `net.*` of the usual weights, or of the set at a location, `teacher.net.*`."""
+    prefix = wanted.removesuffix("*")
+    own = [one for one in weight_sets if one.location.endswith(f".{wanted}") or one.prefix == prefix]
+    if own:  # averages in a state dict, and the weights beside them, are sets of their own
+        return Selection(own[0], (f"the weights whose names begin with {prefix}",))
+    for one in weight_sets:
+        inner = prefix.removeprefix(f"{one.location}.")
+        if inner and inner != prefix and any(name.startswith(inner) for name in one.tensors):
+            return _select_prefix(inner, _select_location(one.location, weight_sets, {}, path), path)
+    return _select_prefix(prefix, _select(tree, None, path), path)
 
 
 def _select_prefix(prefix: str, selection: Selection, path: Path) -> Selection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -16,15 +16,26 @@ from landscape.checkpoints.formats.pickle_values import (
     is_tensor,
 )
 from landscape.checkpoints.formats.tensor_refs import ArrayRef, OddTensor, TensorRef
+from landscape.checkpoints.names import strip_wrappers
 from landscape.errors import CheckpointError, listing, safe_excerpt
 
-RAW = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
+CURRENT = "current_model_state"  # Lightning's WeightAveraging keeps the raw weights there, and averages in state_dict
+RAW = (
+    *("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params"),
+    CURRENT,
+)
 AVERAGED = (
     *("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema", "params_ema"),
-    *("ema_model_state_dict", "swa_state_dict", "swa_model", "averaged_model"),
+    *("ema_model_state_dict", "swa_state_dict", "swa_model", "averaged_model", "ema_state", "ema_weights"),
 )
 AVERAGED_PREFIXES = ("model_ema.", "ema_model.", "ema.", "averaged_model.", "swa_model.")  # inside one state dict
-NOT_WEIGHTS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim", "landscape_data", "callbacks", "loops")
+NOT_WEIGHTS = (
+    *("optimizer", "optimizer_state_dict", "optimizer_states", "optim", "landscape_data", "callbacks", "loops"),
+    "averaging_state",
+)
+ONLINE = "online_model."  # ema-pytorch's name of the weights that it averages
+AROUND = ("", "model.", ONLINE)  # in front of the names of weights whose averages are in the same state dict
+COUNTERS = ("n_averaged", "num_updates", "decay", "initted", "step", "steps")  # beside averages
 MAX_OPTIMIZERS = 100  # of a list of them
 MAX_DEPTH = 4  # of dictionaries in dictionaries
 MAX_OBJECTS = 20  # Python objects that are searched for tensors
@@ -176,7 +187,7 @@ def _weight_sets_below(
             is_weight,
             seen,
             depth + 1,
-            above or key in AVERAGED,
+            above or _is_average(key, named),
         )
     ]
     own = {name: value for name, value in named.items() if is_weight(value)}
@@ -188,6 +199,11 @@ def _weight_sets_below(
         for weight_set in _separate_averages(own, location, averaged=above):
             yield replace(weight_set, unread=unread, odd_keys=odd_keys)
     yield from below
+
+
+def _is_average(key: str, siblings: Mapping[str, Any]) -> bool:
+    """Whether a key of a dictionary with these siblings is that of averaged weights."""
+    return key in AVERAGED or key.lower().endswith("_ema") or (key == "state_dict" and CURRENT in siblings)
 
 
 def _odd_key(key: Any, weight: bool) -> str:
@@ -202,13 +218,25 @@ def _separate_averages(tensors: Tensors, location: str, *, averaged: bool) -> It
     if "n_averaged" in tensors and len(tensors) > 1:
         tensors = {name: tensor for name, tensor in tensors.items() if name != "n_averaged"}
         averaged = True
+    weights = {name: tensor for name, tensor in tensors.items() if name not in COUNTERS}
     for prefix in AVERAGED_PREFIXES:
-        inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        others = {n: t for n, t in tensors.items() if not n.startswith(prefix)}
+        inside = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+        inside = {name: tensor for name, tensor in inside.items() if name not in COUNTERS}
+        others = {n: t for n, t in weights.items() if not n.startswith(prefix)}
         # a model may have a part of that name: averages have the names of the weights that they average
-        same_names = inside.keys() in (others.keys(), {name.removeprefix("model.") for name in others})
-        if inside and same_names and not averaged:
-            yield WeightSet(location, others)
-            yield WeightSet(f"{location}.{prefix}*" if location else f"{prefix}*", inside, averaged=True)
+        around = next((one for one in AROUND if inside and _core(inside, "") == _core(others, one)), None)
+        if around is None:
+            continue
+        if averaged:  # an average that keeps the weights that it averages
+            yield WeightSet(location, inside, averaged=True)
             return
+        online = around if around == ONLINE else ""
+        yield WeightSet(location, {name.removeprefix(online): tensor for name, tensor in others.items()}, prefix=online)
+        yield WeightSet(f"{location}.{prefix}*" if location else f"{prefix}*", inside, averaged=True, prefix=prefix)
+        return
     yield WeightSet(location, tensors, averaged)
+
+
+def _core(names: Iterable[str], around: str) -> Set[str]:
+    """Names without the parts that wrappers add, and without what stands around all of them."""
+    return {strip_wrappers(name).removeprefix(around) for name in names}

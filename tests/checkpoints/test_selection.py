@@ -50,6 +50,10 @@ def test_of_several_sets_none_is_taken(tmp_path: Path) -> None:
     assert choose(tmp_path, content, "discriminator") == (1, ("the weights in discriminator",))
 
 
+def put(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -58,13 +62,21 @@ def test_of_several_sets_none_is_taken(tmp_path: Path) -> None:
         {"state_dict": RAW, "callbacks": {}, "ema": {"module": {f"module.{n}": t for n, t in EMA.items()}}},
         {"state_dict": RAW, "swa_model": {"n_averaged": torch.tensor(4), **EMA}},
         {**RAW, **{f"ema_model.{name}": tensor for name, tensor in EMA.items()}},
+        {"current_model_state": RAW, "state_dict": EMA, "averaging_state": {"n_averaged": torch.tensor(4)}},
+        {"model": RAW, "ema_state": EMA},
+        {"g": RAW, "g_ema": EMA},
+        put("online_model.", RAW) | put("ema_model.", EMA) | {"initted": torch.tensor(True), "step": torch.tensor(4)},
+        {"model": RAW, "ema": put("online_model.", RAW) | put("ema_model.", EMA) | {"step": torch.tensor(4)}},
     ],
-    ids=["model_ema", "state_dict_ema", "nested", "swa", "by-prefix"],
+    ids=[
+        *("model_ema", "state_dict_ema", "nested", "swa", "by-prefix", "lightning", "ema_state", "g_ema"),
+        *("online", "average-with-online"),
+    ],
 )
 def test_averaged_weights_are_offered_and_chosen_by_name(content: dict[str, Any], tmp_path: Path) -> None:
     value, notes = choose(tmp_path, content)
     assert value == 0
-    assert "--weights ema measures them" in notes[0]
+    assert "--weights ema measures them" in notes[-1]
     torch.save(content, tmp_path / "b.pt")
     tensors = read(tmp_path / "b.pt", weights="ema").tensors
     assert {float(tensor.max()) for tensor in tensors.values()} == {1.0}
@@ -303,3 +315,32 @@ def test_a_set_where_weights_are_not_looked_for_is_taken_by_its_location(tmp_pat
     assert choose(tmp_path, content, "callbacks.EMA.ema_state") == (1, ("the weights in callbacks.EMA.ema_state",))
     with pytest.raises(CheckpointError, match="no weights called callbacks.EMA.decay"):
         choose(tmp_path, content, "callbacks.EMA.decay")
+
+
+BOTH = {"state_dict": put("model.", RAW) | put("ema.module.", EMA) | {"ema.n_averaged": torch.tensor(4)}}
+
+
+@pytest.mark.parametrize(
+    ("content", "weights", "names", "value"),
+    [
+        ({"student": put("net.", RAW), "teacher": put("net.", EMA)}, "teacher.net.*", {"weight", "bias"}, 1),
+        ({"model": put("net.", RAW), "teacher": put("net.", EMA)}, "net.*", {"weight", "bias"}, 0),
+        (BOTH, "ema.*", {"module.weight", "module.bias"}, 1),
+        (BOTH, "state_dict.ema.*", {"module.weight", "module.bias"}, 1),
+        (put("online_model.", RAW) | put("ema_model.", EMA), "online_model.*", {"weight", "bias"}, 0),
+    ],
+    ids=["of-a-location", "of-the-usual", "average", "average-by-location", "online"],
+)
+def test_a_part_of_any_set_is_chosen(
+    content: dict[str, Any], weights: str, names: set[str], value: float, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    tensors = read(tmp_path / "a.pt", weights=weights).tensors
+    assert tensors.keys() == names
+    assert {float(tensor.max()) for tensor in tensors.values()} == {float(value)}
+
+
+def test_weights_and_their_averages_are_taken_together_by_name(tmp_path: Path) -> None:
+    torch.save(BOTH, tmp_path / "a.pt")
+    tensors = read(tmp_path / "a.pt", weights="model.*,ema.*").tensors
+    assert tensors.keys() == BOTH["state_dict"].keys() - {"ema.n_averaged"}
