@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.data.batches import Batch, batch_bytes, to_device
+from landscape.data.batches import Batch, batch_bytes, batch_tensors, to_device
 from landscape.data.hashing import SampleHasher, batch_digest
 from landscape.data.items import FREEZE, READ_ONCE, as_batch, as_iterable
 from landscape.errors import LandscapeError, TaskError, listing
@@ -81,11 +81,12 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
     """One pass over the data, and the hash of its first batch; no samples and the reason if they turn out as units."""
     if isinstance(source, FirstSamples):
         source.unit = unit
-    hasher, first_digest, largest, words = SampleHasher(), "", 0, set[str]()
+    hasher, first_digest, largest, words, tensors = SampleHasher(), "", 0, set[str](), 0
     with own_random_stream(0):
         for batch in _place_batches(blame_data(source), as_items=as_items, unit=unit):
-            if batch.unit and not unit:
-                return Batches(source, "", 0, 0, kept=False, unit=batch.unit), ""
+            tensors = tensors or sum(1 for _ in batch_tensors(batch))
+            if not unit and (reason := batch.unit or _explain_other_number(batch, tensors)):
+                return Batches(source, "", 0, 0, kept=False, unit=reason), ""
             first_digest = first_digest or batch_digest(batch)
             hasher.update(batch)
             keeper.add(batch)
@@ -94,6 +95,12 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
     kept = keeper.kept
     found = Batches(source if kept is None else kept, hasher.hexdigest(), hasher.samples, largest, kept is not None)
     return replace(found, as_items=as_items, unit=unit, words=tuple(sorted(words))), first_digest
+
+
+def _explain_other_number(batch: Batch, tensors: int) -> str:
+    """Why a batch is one unit although its tensors agree: lists have one tensor for each sample; "" if it is none."""
+    own = sum(1 for _ in batch_tensors(batch))
+    return f"one holds {tensors} tensors, another {own}" if own != tensors else ""
 
 
 def _place_batches(items: Iterable[Any], *, as_items: bool, unit: str) -> Iterator[Batch]:

@@ -76,6 +76,14 @@ def test_batches_may_differ_in_length_and_then_the_hash_knows() -> None:
     assert surveyed(padded).sha256 != surveyed([(X, Y)]).sha256
 
 
+def test_batches_that_list_other_numbers_of_tensors_are_units() -> None:
+    """A loader whose collate_fn is `list` gives fewer tensors in its last batch, all of one length."""
+    loader = DataLoader(list(X[:9].split(3)), batch_size=2, collate_fn=list)
+    found = survey([{"views": item} for item in loader], device=CPU, dtype=torch.float32, budget=1 << 20, as_items=True)
+    assert found.unit == "one holds 2 tensors, another 1"
+    assert [batch.size for batch in found] == [1, 1]
+
+
 class TestWhatIsRefused:
     def test_batches_of_another_kind(self) -> None:
         with pytest.raises(TaskError, match="batches differ in kind"):
