@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +25,24 @@ class WeightDecay:
 
     @classmethod
     def on(cls, space: ParameterSpace, rate: float, globs: tuple[str, ...] = ()) -> WeightDecay:
-        """The penalty on the parameters that the globs select, on all without globs; raises UsageError for none."""
+        """The penalty on the parameters that the globs select, on all without globs; `!GLOB` leaves its matches out.
+
+        Raises UsageError for a glob that matches nothing, for globs that leave nothing, and for a rate that is negative
+        or not finite.
+        """
+        if not 0 <= rate < math.inf:
+            raise UsageError(
+                f"--weight-decay {rate:g} is no rate", fix="a finite number >= 0, e.g. --weight-decay 5e-4"
+            )
         if globs and not rate:
             raise UsageError("--decay-params without --weight-decay decays nothing", fix="--weight-decay 5e-4")
-        names = space.names_matching(globs, "--decay-params") if globs else space.names
+        left_out = tuple(glob.removeprefix("!") for glob in globs if glob.startswith("!"))
+        chosen = tuple(glob for glob in globs if not glob.startswith("!")) or ("*",)
+        names = space.names_matching(chosen, "--decay-params") - space.names_matching(left_out, "--decay-params")
+        if not names:
+            raise UsageError(
+                "--decay-params leaves no parameter that decays", fix="fewer globs with !, or leave --weight-decay out"
+            )
         return cls(rate, frozenset(names), space)
 
     def __bool__(self) -> bool:
@@ -59,5 +75,8 @@ class WeightDecay:
         return self.diagonal.to(block)[:, None] * block
 
     def describe(self) -> str:
-        """The rate, and the parameters where not all decay, for titles and fingerprints."""
-        return f"{self.rate:g}" + ("" if self.covers_all else f" on {len(self.names)} of {len(self.space.names)}")
+        """The rate, and which parameters where not all decay, for fingerprints: other names give another text."""
+        if self.covers_all:
+            return repr(self.rate)
+        names = hashlib.sha256("\n".join(sorted(self.names)).encode()).hexdigest()[:8]
+        return f"{self.rate!r} on {len(self.names)} of {len(self.space.names)} ({names})"

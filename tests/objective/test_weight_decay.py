@@ -144,3 +144,29 @@ def test_samples_whose_targets_are_ignored_have_no_penalty_of_their_own(make: Ca
     objective = make(weight_decay=RATE)
     parts: list[Tensor] = [part.count * part.value() for part in objective.parts(4)]
     assert float(sum(parts) / objective.count) == pytest.approx(float(objective.value()), rel=1e-12)
+
+
+def test_globs_with_an_exclamation_mark_leave_parameters_out_together(make: Callable[..., Objective]) -> None:
+    def decayed(*globs: str) -> frozenset[str]:
+        decay = make(weight_decay=RATE, decay_params=globs).decay
+        assert decay is not None
+        return decay.names
+
+    assert decayed("!*.bias", "!0.*") == {"2.weight"}
+    assert decayed("*.weight", "!0.*") == {"2.weight"}
+    with pytest.raises(UsageError, match=r"matches --decay-params \*\.bais"):
+        decayed("!*.bais")
+    with pytest.raises(UsageError, match="leaves no parameter"):
+        decayed("!*.bias", "!*.weight")
+
+
+def test_a_fingerprint_knows_which_parameters_decay_and_each_digit_of_the_rate(make: Callable[..., Objective]) -> None:
+    settings = [(RATE, ("*.weight",)), (RATE, ("*.bias",)), (RATE, ()), (RATE + 1e-9, ()), (RATE + 1e-9, ("*.bias",))]
+    found = [make(weight_decay=rate, decay_params=globs).identity()["loss"] for rate, globs in settings]
+    assert len(set(found)) == len(settings)
+
+
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(make: Callable[..., Objective], rate: float) -> None:
+    with pytest.raises(UsageError, match="is no rate"):
+        make(weight_decay=rate)
