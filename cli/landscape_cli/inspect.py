@@ -94,7 +94,8 @@ def next_command(inspection: Inspection, weights: str | None, settings: Settings
     path = inspection.path
     if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():  # the directory describes its model
         return shlex.join(["landscape", "inspect", str(path.parent)])
-    words = ["landscape", "eig", str(path), *(["--weights", weights] if weights else [])]
+    typed = f"./{path}" if str(path).startswith("-") else str(path)  # else it would be an option
+    words = ["landscape", "eig", typed, *(["--weights", weights] if weights else [])]
     for module in _modules_to_trust(inspection.spec):
         words += ["--trusted-modules", module]
     placeholders = {**PLACEHOLDERS, "data": "batch.safetensors"} if inspection.architecture else PLACEHOLDERS

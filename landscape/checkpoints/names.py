@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
+from posixpath import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
 from landscape.errors import CheckpointError, listing, safe_excerpt, suggest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 PREFIXES = ("model.", "net.", "backbone.")  # one of them is stripped if the result then fits exactly
+MAX_IGNORED = 8  # flags that an error offers
 MAX_KEPT = 50  # names of tensors that a note lists
 BATCH_COUNTER = "num_batches_tracked"  # of BatchNorm: old checkpoints lack it, and eval mode does not use it
 
@@ -211,8 +213,17 @@ def _remedy(names: set[str], wanted: frozenset[str], missing: list[str], unexpec
     if not missing:
         others = [f"{first}.*" for first in _first_parts(unexpected) if not _names_below(wanted, first)]
         globs = others if all(any(fnmatchcase(n, glob) for glob in others) for n in unexpected) else unexpected
-        return f"{model}; or leave them out: {listing((f'--ignore {shlex.quote(glob)}' for glob in globs), 3)}"
+        return f"{model}; or leave them out: {_ignoring(globs, wanted)}"
     return model
+
+
+def _ignoring(globs: Sequence[str], wanted: Iterable[str]) -> str:
+    """The flags that leave tensors out, as they are typed; by one glob if there are many with one beginning."""
+    beginning = commonprefix(globs)
+    if len(globs) > MAX_IGNORED and beginning and not any(name.startswith(beginning) for name in wanted):
+        globs = [f"{beginning}*"]
+    flags = [f"--ignore {shlex.quote(glob)}" for glob in globs]
+    return " ".join(flags) if len(flags) <= MAX_IGNORED else listing(flags, MAX_IGNORED)
 
 
 def _first_parts(names: Iterable[str]) -> list[str]:
@@ -227,8 +238,9 @@ def _require_shapes(found: Mapping[str, Tensor], model: Mapping[str, Tensor], co
     wrong = [name for name in model if found[name].shape != model[name].shape]
     unequal = [f"{n} is {tuple(found[n].shape)} there and {tuple(model[n].shape)} in the model" for n in wrong]
     if unequal:
-        raise CheckpointError(
-            f"{complaint}: {listing(unequal, 3)}",
-            fix="give the model's sizes: --model-arg key=value; or let the model's factory hold them: --partial "
-            f"{' '.join(f'--ignore {shlex.quote(name)}' for name in wrong[:3])}",
-        )
+        fix = "give the model's sizes: --model-arg key=value"
+        if any(not found[name].numel() for name in wrong):  # ZeRO-3 leaves empty tensors in the places of its parts
+            fix = "the file has empty tensors: put a sharded checkpoint together first (DeepSpeed: zero_to_fp32.py)"
+        elif len(wrong) <= MAX_IGNORED:
+            fix += f"; or let the model's factory hold them: --partial {_ignoring(wrong, ())}"
+        raise CheckpointError(f"{complaint}: {listing(unequal, 3)}", fix=fix)

@@ -20,6 +20,7 @@ from landscape.checkpoints.weight_sets import (
     find_set_at,
     find_weight_sets,
     is_foreign_object,
+    is_optimizer,
     kind_with_article,
 )
 from landscape.errors import CheckpointError, listing, safe_excerpt, suggest
@@ -262,6 +263,10 @@ def _article(kind: str) -> str:
 
 
 def _no_weights(tree: Any, path: Path) -> CheckpointError:
+    if is_optimizer(tree):
+        return CheckpointError(
+            f"{path} holds an optimizer's state, and no weights", fix="name the file of the weights that it belongs to"
+        )
     if isinstance(tree, Mapping):
         entries = listing(
             f"{safe_excerpt(getattr(name, 'kind', name))} ({kind_with_article(value)})" for name, value in tree.items()

@@ -140,3 +140,25 @@ def test_nan_in_tied_weights_is_no_difference() -> None:
     shared, broken = torch.zeros(3), torch.full((3,), torch.nan)
     for found in ({"a": broken, "b": broken.view(3)}, {"a": broken}):
         assert fit(found, {"a": shared, "b": shared}, "ckpt.pt")[0].keys() == {"a", "b"}
+
+
+def test_many_unexpected_names_of_one_beginning_are_left_out_by_one_glob() -> None:
+    averages = {f"ema_{number}_weight": torch.zeros(1) for number in range(9)}
+    with pytest.raises(CheckpointError, match=r"or leave them out: --ignore 'ema_\*'"):
+        fit({**MODEL, **averages}, MODEL, "ckpt.pt")
+
+
+def test_the_flags_of_a_remedy_are_typed_as_they_stand() -> None:
+    with pytest.raises(CheckpointError, match=r"or leave them out: --ignore one --ignore two$"):
+        fit({**MODEL, "one": torch.zeros(1), "two": torch.zeros(1)}, MODEL, "ckpt.pt")
+
+
+def test_no_remedy_is_cut() -> None:
+    model = {f"{number}.weight": torch.zeros(2) for number in range(9)}
+    with pytest.raises(CheckpointError, match="--model-arg key=value$"):
+        fit({name: torch.zeros(3) for name in model}, model, "ckpt.pt")
+
+
+def test_empty_tensors_of_a_sharded_checkpoint_are_said() -> None:
+    with pytest.raises(CheckpointError, match=r"head.weight is \(0,\) there.*\n.*zero_to_fp32.py"):
+        fit({**MODEL, "head.weight": torch.zeros(0)}, MODEL, "ckpt.pt")

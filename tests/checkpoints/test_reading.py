@@ -119,8 +119,9 @@ def test_a_truncated_file_is_said(tmp_path: Path, kind: str, share: float) -> No
         ({}, "an empty dictionary"),
         ({"epoch": 3, "loss": 0.5}, r"only: epoch \(an int\), loss \(a float\)"),
         (torch.ones(3), "holds a Tensor"),
+        (torch.optim.SGD([torch.ones(2)]).state_dict(), r"an optimizer's state, and no weights\n.*name the file"),
     ],
-    ids=["list", "empty", "numbers", "tensor"],
+    ids=["list", "empty", "numbers", "tensor", "optimizer"],
 )
 def test_a_file_without_weights_says_what_it_holds(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "a.pt")

@@ -49,6 +49,12 @@ def test_what_the_settings_tell_is_not_asked_for(capsys: Captured) -> None:
     assert "model.py:build, from" in out
 
 
+def test_a_file_whose_name_begins_as_an_option_is_named_as_a_file(capsys: Captured) -> None:
+    torch.save(mlp([4, 2]).state_dict(), "-x.pt")
+    assert status(["inspect", "./-x.pt"]) == 0
+    assert "landscape eig ./-x.pt " in capsys.readouterr().out
+
+
 def test_json_is_one_document(capsys: Captured) -> None:
     assert status(["inspect", "plain.pt", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from landscape.checkpoints.formats.contents import Contents
@@ -15,7 +16,7 @@ from landscape.checkpoints.formats.directories import (
     SHARDED,
     WEIGHTS_FILE,
 )
-from landscape.checkpoints.formats.distributed import DISTRIBUTED
+from landscape.checkpoints.formats.distributed import DISTRIBUTED, METADATA
 from landscape.checkpoints.formats.foreign import require_not_foreign
 from landscape.checkpoints.formats.format import ZIP_SIGNATURE, Candidate, Format
 from landscape.checkpoints.formats.numpy_format import NPY, NPZ
@@ -41,6 +42,9 @@ FORMATS = (
     PICKLE,
 )
 
+TORCH_INDEX_FILE = "pytorch_model.bin.index.json"
+NO_WEIGHTS = ("optim", "scheduler", "scaler", "training_args", "rng_state", "random_states")  # in names of files
+MAX_FOLDERS = 20  # of a directory that are looked into for an error's fix
 MAX_LOOKED_AT = 1 << 24  # bytes of a file whose description is read at once: it takes milliseconds
 
 
@@ -64,12 +68,21 @@ def detect_format(path: Path) -> Format:
     candidate = Candidate(path)
     if not path.is_dir():
         require_not_foreign(candidate)
+        _require_no_shard(path)
     for format in FORMATS:
         if format.detect(candidate):
             return format
     if path.is_dir():
         raise _unknown_directory(candidate)
     raise _unknown_zip(candidate) if candidate.head.startswith(ZIP_SIGNATURE) else _unknown_file(candidate)
+
+
+def _require_no_shard(path: Path) -> None:
+    """Raises CheckpointError for a file of a distributed checkpoint, which means nothing without the others."""
+    if path.name == METADATA or (path.suffix == ".distcp" and (path.parent / METADATA).is_file()):
+        raise CheckpointError(
+            f"{path} is one file of a checkpoint of torch.distributed", fix=f"name its directory: {path.parent}"
+        )
 
 
 def _unknown_file(candidate: Candidate) -> CheckpointError:
@@ -102,12 +115,25 @@ def _unknown_directory(candidate: Candidate) -> CheckpointError:
         return CheckpointError(
             f"{path} is a pipeline of several models", fix=f"name one of them: {listing(f'{path / p}' for p in parts)}"
         )
-    inside = sorted(name for name in names if name.endswith(paths.CHECKPOINTS))
-    shards = (WEIGHTS_FILE, INDEX_FILE)
-    inside += sorted(name for name in names if any((path / name / file).exists() for file in shards))
+    if TORCH_INDEX_FILE in names:
+        return CheckpointError(
+            f"{path} holds its weights in several files of torch.save, of which {TORCH_INDEX_FILE} is the index",
+            fix="save it again: model.save_pretrained(DIR, safe_serialization=True)",
+        )
     return CheckpointError(
         f"{path} is a directory without {WEIGHTS_FILE}",
-        fix=f"name a checkpoint inside it: {listing(str(path / name) for name in inside)}"
-        if inside
+        fix=f"name a checkpoint inside it: {listing(inside)}"
+        if (inside := _checkpoints_inside(path, names))
         else "name a checkpoint file",
     )
+
+
+def _checkpoints_inside(path: Path, names: frozenset[str]) -> list[str]:
+    """The checkpoints in a directory, or if there are none those in its folders; an optimizer's come last."""
+    files = [path / name for name in names if name.endswith(paths.CHECKPOINTS)]
+    folders = [path / name for name in names if (path / name).is_dir()]
+    files += [folder for folder in folders if any((folder / name).exists() for name in (WEIGHTS_FILE, INDEX_FILE))]
+    for folder in sorted(folders)[:MAX_FOLDERS] if not files else ():
+        with suppress(PermissionError):
+            files += [file for file in folder.iterdir() if file.name.endswith(paths.CHECKPOINTS)]
+    return [str(file) for file in sorted(files, key=lambda file: (any(n in file.name for n in NO_WEIGHTS), file))]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -32,6 +33,14 @@ def test_no_file_and_a_directory_are_said(tmp_path: Path) -> None:
         detect_format(tmp_path / "none.pt")
     with pytest.raises(CheckpointError, match="is a directory without model.safetensors"):
         detect_format(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+@pytest.mark.parametrize("name", [".metadata", "__0_0.distcp"])
+def test_one_file_of_a_distributed_checkpoint_names_its_directory(name: str, tmp_path: Path) -> None:
+    dcp.save(STATE, checkpoint_id=tmp_path / "d", no_dist=True)
+    with pytest.raises(CheckpointError, match=rf"one file of .*distributed\n.*name its directory: {tmp_path / 'd'}"):
+        detect_format(tmp_path / "d" / name)
 
 
 @settings(max_examples=200, deadline=None)

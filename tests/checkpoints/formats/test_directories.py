@@ -71,12 +71,16 @@ def test_a_hub_s_cache_of_links_into_its_blobs_is_read(tmp_path: Path) -> None:
         (["model_index.json"], r"a pipeline of several models"),
         (["pytorch_model.bin", "config.json"], r"directory without model.safetensors\n.*pytorch_model.bin"),
         (["step1.pt", "step2.pt"], r"name a checkpoint inside it: .*step1.pt, .*step2.pt"),
+        (["optimizer.bin", "z.bin", "training_args.bin"], r"inside it: .*z.bin, .*optimizer.bin, .*training_args.bin"),
+        (["latest", "step7/mp_rank_00_model_states.pt"], r"inside it: .*step7/mp_rank_00_model_states.pt$"),
+        (["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"], r"several files.*\n.*save_pretrained"),
         ([], "name a checkpoint file"),
     ],
-    ids=["adapter", "pipeline", "bin", "several", "empty"],
+    ids=["adapter", "pipeline", "bin", "several", "optimizer-last", "folders", "shards-of-torch", "empty"],
 )
 def test_other_directories_say_what_to_type(files: list[str], message: str, tmp_path: Path) -> None:
     for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with pytest.raises(CheckpointError, match=message):
         read(tmp_path)
