@@ -24,9 +24,18 @@ from landscape.losses.user import FunctionLoss
 
 HF = "hf"  # the value of --loss that asks for the model's own loss
 NEXT_TOKEN_OUTPUT = "CausalLMOutput"  # in the names of outputs that are scored against the next token
-TOKEN_OUTPUTS = ("Seq2SeqLMOutput", "MaskedLMOutput", "TokenClassifierOutput")
-SAMPLE_OUTPUTS = ("SequenceClassifierOutput", "ImageClassifierOutput")
-CHOICE_OUTPUTS = ("MultipleChoiceModelOutput", "NextSentencePredictorOutput")
+TOKEN_OUTPUTS = ("Seq2SeqLMOutput", "MaskedLMOutput", "TokenClassifierOutput", "ForTokenClassificationOutput")
+SAMPLE_OUTPUTS = (
+    *("SequenceClassifierOutput", "ImageClassifierOutput", "PerceiverClassifierOutput"),
+    *("ForSequenceClassificationOutput", "ForImageClassificationOutput"),  # XLNet's, Hiera's
+)
+CHOICE_OUTPUTS = ("MultipleChoiceModelOutput", "ForMultipleChoiceOutput", "NextSentencePredictorOutput")
+# what a configuration may say of the labels of samples
+PROBLEMS: dict[str, Likelihood] = {
+    "regression": MSE,
+    "multi_label_classification": BCE,
+    "single_label_classification": CROSS_ENTROPY,
+}
 IGNORED_SEGMENT = 255  # the class of pixels that models of segments leave out, unless their configuration names another
 OTHER_LOSS = "the loss that is meant: --objective FILE.py:function(model, batch), or --loss pkg.mod:function"
 
@@ -203,18 +212,20 @@ def own_loss(output: Any, target: Any, *, own_targets: bool = False, model: Any 
         raise TaskError(
             f"no loss is known for a model that returns a {kind}",
             why="it returns no loss of its own for these batches",
-            fix=f"labels in the batches, or {OTHER_LOSS}",
+            fix=OTHER_LOSS if isinstance(target, Tensor) else f"labels in the batches, or {OTHER_LOSS}",
         )
     return _loss_of_labels(output, _require_labels({} if own_targets else target), model)
 
 
 def _loss_of_labels(output: Any, labels: Tensor, model: Any) -> OwnLoss:
-    kind = type(output).__name__
+    kind, config = type(output).__name__, getattr(model, "config", None)
     if SEGMENT_OUTPUT in kind:
-        config = getattr(model, "config", None)
         return SegmentLoss(getattr(config, "semantic_loss_ignore_index", IGNORED_SEGMENT))
     if any(name in kind for name in (*TOKEN_OUTPUTS, *CHOICE_OUTPUTS)):
         return LogitsLoss(CROSS_ENTROPY, shifted=False)
+    problem = getattr(config, "problem_type", None)
+    if problem in PROBLEMS:
+        return LogitsLoss(PROBLEMS[problem], shifted=False)
     if output.logits.shape[-1] == 1:
         return LogitsLoss(MSE, shifted=False)
     return LogitsLoss(BCE if labels.is_floating_point() else CROSS_ENTROPY, shifted=False)

@@ -21,7 +21,7 @@ TASKS = (
     "CausalLM MaskedLM SequenceClassification TokenClassification ImageClassification AudioClassification "
     "MultipleChoice NextSentencePrediction"
 )
-OTHER_LOSS_OF_LOGITS = "XLNetLMHeadModel"  # scores each token by itself
+OTHER_LOSS_OF_LOGITS = {"XLNetLMHeadModel", "ProphetNetForCausalLM"}  # each token by itself, several tokens ahead
 LOSS_OF_LOGITS = ("LMHeadModel", *(f"For{task}" for task in TASKS.split()))
 
 
@@ -71,7 +71,7 @@ def _needs_labels(model: nn.Module, accepted: Mapping[str, Any]) -> bool:
     if DECODER_INPUTS in accepted and not _is_classifier(model):
         return True
     names = [kind.__name__ for kind in type(model).__mro__]
-    return OTHER_LOSS_OF_LOGITS in names or not any(name.endswith(LOSS_OF_LOGITS) for name in names)
+    return not OTHER_LOSS_OF_LOGITS.isdisjoint(names) or not any(name.endswith(LOSS_OF_LOGITS) for name in names)
 
 
 def _is_classifier(model: nn.Module) -> bool:

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 import torch
 from conftest import quiet_transformers
-from huggingface_families import FAMILIES, SEQ2SEQ, SIZES, SPEECH, TEXT, build, image_and_text, text_class, translation
+from huggingface_families import (
+    FAMILIES,
+    SEQ2SEQ,
+    SIZES,
+    SPEECH,
+    TEXT,
+    build,
+    choices,
+    image_and_text,
+    text_class,
+    token_class,
+    translation,
+)
 from torch import Tensor, nn
 
 import landscape
@@ -83,6 +95,54 @@ def test_tokens_that_are_scored_by_themselves_are_so() -> None:
     config = transformers.XLNetConfig(vocab_size=40, d_model=12, n_layer=1, n_head=2, d_inner=24)
     model, data = transformers.XLNetLMHeadModel(config).eval(), FAMILIES["gpt2"].batch()
     assert float(landscape.Objective(model, data).value()) == pytest.approx(own_value(model, data), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "batch"),
+    [("SequenceClassification", text_class), ("TokenClassification", token_class), ("MultipleChoice", choices)],
+    ids=str,
+)
+def test_outputs_of_a_family_s_own_class_are_scored_by_their_task(task: str, batch: Any) -> None:
+    torch.manual_seed(0)
+    config = transformers.XLNetConfig(vocab_size=40, d_model=12, n_layer=1, n_head=2, d_inner=24, num_labels=3)
+    model, data = getattr(transformers, f"XLNetFor{task}")(config).eval(), batch()
+    objective = landscape.Objective(model, data)
+    assert isinstance(objective.loss, LogitsLoss)
+    assert float(objective.value()) == pytest.approx(own_value(model, data), rel=1e-5)
+
+
+def test_a_model_of_several_tokens_ahead_is_measured_by_its_own_loss() -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 12, "decoder_ffn_dim": 24, "num_decoder_layers": 1, "num_decoder_attention_heads": 2}
+    config = transformers.ProphetNetConfig(**sizes, **TEXT, is_decoder=True, is_encoder_decoder=False)
+    model, data = transformers.ProphetNetForCausalLM(config).eval(), FAMILIES["gpt2"].batch()
+    objective = landscape.Objective(model, data)
+    assert isinstance(objective.loss, OwnMeanLoss)
+    assert float(objective.value()) == pytest.approx(own_value(model, data), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("problem", "labels", "loss"),
+    [
+        ("regression", torch.randn(5, 3, generator=torch.Generator().manual_seed(7)), "mse"),
+        ("regression", torch.rand(5, 3, generator=torch.Generator().manual_seed(7)), "mse"),
+        ("multi_label_classification", torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0]]), "bce"),
+    ],
+    ids=["real", "between 0 and 1", "one label"],
+)
+@pytest.mark.parametrize("sizes", [[5], [3, 2]], ids=str)
+def test_the_configuration_says_what_the_labels_of_samples_are(
+    problem: str, labels: Tensor, loss: str, sizes: list[int]
+) -> None:
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**SIZES, **TEXT, num_labels=labels.shape[1], problem_type=problem)
+    model, data = transformers.BertForSequenceClassification(config).eval(), {**text_class(), "labels": labels}
+    columns = {name: value.split(sizes) for name, value in data.items()}
+    parts = [dict(zip(columns, part, strict=True)) for part in zip(*columns.values(), strict=True)]
+    objective = landscape.Objective(model, parts)
+    assert isinstance(objective.loss, LogitsLoss)
+    assert objective.loss.inner.name == loss
+    assert float(objective.value()) == pytest.approx(own_value(model, data), rel=1e-5)
 
 
 class TestTheModelsOwnMean:
