@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import json
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from landscape.errors import TaskError, listing, safe_excerpt
 PIECE = 4 << 20  # letters of a `.txt` file that are one document: a tokenizer takes a hundred times their memory
 ROWS = 256  # of a parquet file that are read at once
 DEFAULT_FIELD = "text"
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 PARQUET = "pip install 'loss-landscape-geometry[parquet]' (pyarrow), or the same rows as .jsonl"
 
 
@@ -43,9 +45,11 @@ def read_documents(path: Path, text_field: str | None, *, by_line: bool) -> Iter
         with path.open(encoding="utf-8-sig") as file:
             yield from _jsonl(path, file, text_field) if path.suffix == ".jsonl" else _plain(file, by_line=by_line)
     except UnicodeDecodeError as error:
+        with path.open("rb") as file:
+            encoding = "UTF-16" if file.read(2) in UTF_16_MARKS else "LATIN1"
         raise TaskError(
             f"{path} is no UTF-8 text: byte {error.object[error.start]:#04x} is none of its letters",
-            fix=f"iconv -f LATIN1 -t UTF-8 {path} > text-utf8{path.suffix}",
+            fix=f"iconv -f {encoding} -t UTF-8 {path} > text-utf8{path.suffix}",
         ) from error
     except OSError as error:
         raise TaskError(f"{path} cannot be read: {error.strerror}", fix="check its permissions") from error
@@ -100,13 +104,21 @@ def _document(where: str, row: Mapping[str, Any], text_field: str) -> Document:
         raise TaskError(
             f"{where} has no field {safe_excerpt(text_field)}",
             why=f"its fields with text: {listing(map(safe_excerpt, words)) or 'none'}",
-            fix=f"--text-field {safe_excerpt(words[0])}" if words else "--text-field NAME",
+            fix=f"--text-field {safe_excerpt(words[0])}" if words else 'rows with a field of text: {"text": "..."}',
         )
     text = row[text_field]
     if not isinstance(text, str):
+        kind = "null" if text is None else f"a {type(text).__name__}"
         raise TaskError(
-            f"{where}: field {safe_excerpt(text_field)} is a {type(text).__name__}, not a text",
+            f"{where}: field {safe_excerpt(text_field)} is {kind}, not a text",
             fix="leave rows without text out, or name another --text-field",
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TaskError(
+            f"{where}: field {safe_excerpt(text_field)} holds half of a letter, a surrogate without its pair",
+            fix="leave the row out, or repair it: text.encode('utf-8', 'replace').decode()",
+        ) from error
     plain = {name: value for name, value in row.items() if isinstance(value, str | int | float | bool)}
     return Document(text, {name: value for name, value in plain.items() if name != text_field})

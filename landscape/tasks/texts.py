@@ -88,8 +88,8 @@ def read_text(path: Path, settings: TextSettings) -> TextData:
     tokens = _tokenize(documents, file, tokenizer, counts)
     sequences = _pad(tokens, length, counts) if settings.padded else _pack(tokens, length, counts)
     kept = list(islice(sequences, settings.limit))
-    if not kept:
-        raise _too_short(path, counts, length)
+    if not kept or all(len(one.ids) < 2 for one in kept):
+        raise _too_short(path, counts, length, padded=settings.padded)
     stopped = settings.limit is not None and len(kept) == settings.limit
     _require_vocabulary(config, kept, settings)
     columns = sorted(set.intersection(*(set(one.columns) for one in kept)))
@@ -112,6 +112,7 @@ class _Counts:
 
     documents: int = 0
     tokens: int = 0
+    longest: int = 0  # tokens of a document
     left_over: int = 0
 
     def note(self, path: Path, kept: list[_Sequence], length: int, *, stopped: bool, padded: bool) -> str:
@@ -134,6 +135,7 @@ def _tokenize(documents: Iterable[Document], file: Path, tokenizer: Any, counts:
         for document, encoding in zip(several, encodings, strict=True):
             counts.documents += 1
             counts.tokens += len(encoding.ids)
+            counts.longest = max(counts.longest, len(encoding.ids))
             if encoding.ids:
                 yield _Sequence(encoding.ids, document.columns)
 
@@ -254,13 +256,16 @@ def _require_room(path: Path, settings: TextSettings) -> None:
         )
 
 
-def _too_short(path: Path, counts: _Counts, length: int) -> TaskError:
+def _too_short(path: Path, counts: _Counts, length: int, *, padded: bool) -> TaskError:
     if counts.tokens == 0:
         return TaskError(f"{path} is empty: it gave no token", fix="check the file, and --text-field")
-    fix = f"--seq-len {counts.tokens}" if counts.tokens > 1 else "a longer text"
-    return TaskError(
-        f"{path} has {counts.tokens} tokens, too few for one sequence of {length}", fix=f"{fix}, or --padded"
-    )
+    if padded or counts.tokens < 2:
+        return TaskError(
+            f"no document of {path} that is read has two tokens: there is no next one to predict",
+            fix="a longer text" if counts.documents == 1 else "longer documents, or --limit N of more",
+        )
+    remedy = f"--seq-len {counts.tokens}{', or --padded' if counts.longest > 1 else ''}"
+    return TaskError(f"{path} has {counts.tokens} tokens, too few for one sequence of {length}", fix=remedy)
 
 
 def _require_vocabulary(config: Mapping[str, Any], kept: list[_Sequence], settings: TextSettings) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +56,15 @@ def test_rows_have_their_text_in_a_field_and_other_words_and_numbers_beside_it(t
     ("content", "field", "message"),
     [
         ('{"content": "a"}', None, r"line 1 has no field text\n.*fields with text: content\n.*--text-field content"),
-        ('{"n": 1}', None, r"no field text\n.*fields with text: none"),
+        ('{"n": 1}', None, r"no field text\n.*fields with text: none\n.*rows with a field of text"),
         ('{"text": "a"}\n{"text": 7}', None, r"line 2: field text is a int, not a text"),
+        ('{"text": null}', None, r"line 1: field text is null, not a text\n.*leave rows without text out"),
+        ('{"text": "a\\ud800b"}', None, r"line 1: field text holds half of a letter.*\n.*leave the row out"),
         ('{"text": "a"}\n{"text"', None, r"line 2 is no JSON"),
         ("[" * 100_000, None, r"line 1 is no JSON"),
         ("[1]", None, r"line 1 is a list, not an object"),
     ],
-    ids=["other field", "no text", "number", "cut", "deep", "list"],
+    ids=["other field", "no text", "number", "null", "half", "cut", "deep", "list"],
 )
 def test_rows_that_are_none(tmp_path: Path, content: str, field: str | None, message: str) -> None:
     with pytest.raises(TaskError, match=message):
@@ -72,6 +76,16 @@ def test_bytes_that_are_no_utf_8(tmp_path: Path) -> None:
         path = written(tmp_path / name, '{"text": "caf\xe9"}'.encode("latin-1"))
         with pytest.raises(TaskError, match=r"is no UTF-8 text: byte 0xe9.*\n.*iconv -f LATIN1 -t UTF-8"):
             texts(path)
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_the_remedy_for_utf_16_is_that_of_its_mark(tmp_path: Path, mark: bytes) -> None:
+    path = written(tmp_path / "a.txt", mark + "one two".encode("utf-16-le" if mark[0] == 255 else "utf-16-be"))
+    with pytest.raises(TaskError, match=r"is no UTF-8 text.*\n.*iconv -f UTF-16 -t UTF-8") as refused:
+        texts(path)
+    command = refused.value.fix.split()
+    fixed = written(tmp_path / "b.txt", subprocess.run(command[:6], capture_output=True, check=True).stdout)
+    assert texts(fixed) == ["one two"]
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

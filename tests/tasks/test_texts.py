@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from text_models import POSITIONS, TEXT, WORDS, saved_model, tokenizer
+from text_models import POSITIONS, TEXT, WORDS, saved_model, tokenizer, tokenizers
 
 import landscape
 from landscape.errors import CheckpointError, TaskError, UsageError
@@ -188,6 +188,22 @@ class TestWhatIsRefused:
             landscape.load(saved[0], data=str(text))
         assert landscape.load(saved[0], data=str(text), seq_len=3).count == 2
         assert landscape.load(saved[0], data=str(text), padded=True).count == 2
+
+    @pytest.mark.parametrize("padded", [False, True])
+    def test_a_single_token_has_no_next_one(self, saved: tuple[Path, Any], text: Path, padded: bool) -> None:
+        plain = tokenizers.Tokenizer.from_file(str(saved[0] / "tokenizer.json"))
+        plain.post_processor = tokenizers.processors.TemplateProcessing(single="$A", special_tokens=[])
+        plain.save(str(saved[0] / "tokenizer.json"))
+        text.write_text("the")
+        with pytest.raises(TaskError, match=r"has two tokens: there is no next one to predict\n.*fix:  a longer text$"):
+            landscape.load(saved[0], data=str(text), padded=padded)
+        rows = text.with_suffix(".jsonl")
+        rows.write_text('{"text": "the"}\n{"text": "cat"}')
+        remedy = r"--limit N of more$" if padded else r"fix:  --seq-len 2$"
+        with pytest.raises(TaskError, match=remedy):
+            landscape.load(saved[0], data=str(rows), padded=padded)
+        if not padded:
+            assert landscape.load(saved[0], data=str(rows), seq_len=2).count == 1
 
     @pytest.mark.parametrize("padded", [False, True])
     def test_an_empty_file(self, saved: tuple[Path, Any], text: Path, padded: bool) -> None:
