@@ -104,3 +104,26 @@ def test_what_a_model_keeps_for_others_to_look_at_is_no_trouble() -> None:
     assert finding.verdict == "holds"
     assert "does not depend on what it keeps" in finding.found
     assert objective.notes == ()
+
+
+def test_a_model_that_writes_into_its_weights_at_its_first_pass_alone_fails_in_words_or_not_at_all() -> None:
+    """As RWKV, which divides the weights of deep layers when it first runs in eval mode."""
+
+    def divides_once(divisor: float) -> Any:
+        def divide(net: Any, z: Tensor) -> Tensor:
+            if not net.kept:
+                net.kept = True
+                with torch.no_grad():
+                    net.b.weight.div_(divisor)
+            return z
+
+        return divide
+
+    class Once(Net):
+        def __init__(self, disturb: Any) -> None:
+            super().__init__(disturb)
+            self.kept = False
+
+    assert float(landscape.Objective(Once(divides_once(1.0)), BATCHES, "cross_entropy").value()) == plain_value()
+    with pytest.raises(TaskError, match=r"changes the parameter b.weight\n"):
+        landscape.Objective(Once(divides_once(2.0)), BATCHES, "cross_entropy")
