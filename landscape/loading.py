@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from landscape import checkpoints
 from landscape.checkpoints import adapter_config, huggingface, lora, optimizer
-from landscape.checkpoints.names import strip_wrappers
+from landscape.checkpoints.names import find_casts, strip_wrappers
 from landscape.compute.strategy import ProductSettings
 from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
@@ -213,6 +213,8 @@ def _model_with_weights(task: Task, checkpoint: checkpoints.Checkpoint, partial:
             partial=partial,
         )
     except CheckpointError as error:  # the notes name the set of weights that was chosen, which may be the wrong one
+        if find_casts(checkpoint.tensors, model.state_dict()):
+            raise
         renamed = huggingface.under_module_names(model, checkpoint.tensors)
         if renamed is None and not partial and _takes_names_of_earlier_versions(model, checkpoint.tensors):
             return model, EARLIER_VERSIONS

@@ -359,3 +359,11 @@ def test_a_tensor_that_a_module_hides_from_torch_is_missed(tmp_path: Path) -> No
         landscape.load(
             tmp_path / "a.pt", model=f"{tmp_path / 'tied.py'}:forgetful", data=f"{tmp_path / 'tied.py'}:batches"
         )
+
+
+def test_integers_are_not_cast_by_a_module_s_own_loading_either(tmp_path: Path) -> None:
+    file = tmp_path / "tied.py"
+    file.write_text(TIED)
+    torch.save({"0.weight": torch.ones(4, 4, dtype=torch.int8), "0.bias": torch.ones(4)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="weight is int8 there"):
+        landscape.load(tmp_path / "a.pt", model=f"{file}:forgetful", data=f"{file}:batches")

@@ -139,9 +139,11 @@ def _describe_value(value: Any) -> str:
         return safe_excerpt(repr(value[:MAX_TEXT] if isinstance(value, str) else value), MAX_TEXT)
     if isinstance(value, dict):
         simple = all(inner is None or isinstance(inner, bool | int | float | str) for inner in value.values())
+        if not (simple and value):  # what is below could be wide and deep, or the value itself
+            return f"a table of {len(value)} entries"
         first = list(value.items())[:MAX_ENTRIES]
         pairs = ", ".join(f"{safe_excerpt(key)}={_describe_value(inner)}" for key, inner in first)
-        return safe_excerpt(pairs, 4 * MAX_TEXT) if simple and value else f"a table of {len(value)} entries"
+        return safe_excerpt(pairs, 4 * MAX_TEXT)
     if isinstance(value, list | tuple):
         return f"{len(value)} values"
     return (

@@ -76,6 +76,7 @@ def fit(
     _require_names(fitted, wanted, complaint)
     fitted = {name: _as_pairs(tensor, model[name]) for name, tensor in fitted.items()}
     _require_shapes(fitted, model, complaint)
+    _require_kinds(fitted, model, complaint)
     _require_tied(fitted, model, where)
     notes = [reading.note(where), partial and _partial_note(reading.tensors, kept, where)]
     return fitted, "; ".join(note for note in notes if note)
@@ -174,6 +175,26 @@ def _as_pairs(tensor: Tensor, wanted: Tensor) -> Tensor:
     parts = tensor.real.new_empty(wanted.shape)
     parts[..., 0], parts[..., 1] = tensor.real, tensor.imag
     return parts
+
+
+def find_casts(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that torch would cast to what loses their meaning: integers and complex to real numbers.
+
+    Integers in the place of real numbers are quantized, and mean nothing without their scale.
+    """
+    real = [name for name in model if name in found and model[name].is_floating_point()]
+    return [name for name in real if not found[name].is_floating_point()]
+
+
+def _require_kinds(found: Mapping[str, Tensor], model: Mapping[str, Tensor], complaint: str) -> None:
+    """Raises CheckpointError for integers and complex numbers where the model has real ones."""
+    if casts := find_casts(found, model):
+        dtypes = [f"{name} is {found[name].dtype} there and {model[name].dtype} in the model" for name in casts]
+        raise CheckpointError(
+            f"{complaint}: {listing((words.replace('torch.', '') for words in dtypes), 3)}",
+            why="integers are weights only with their scale, and complex numbers only with both parts",
+            fix="save quantized weights dequantized; for complex ones a model that holds torch.view_as_real(w)",
+        )
 
 
 def _require_tied(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> None:

@@ -186,7 +186,7 @@ def _select_raw(weight_sets: list[WeightSet], path: Path) -> Selection:
             f"{path} holds several sets of weights",
             fix=f"{_offer(weight_sets)}; or several, each a part of the model: --weights {several}",
         )
-    selected, *others = usual or raw
+    selected, *others = [*usual, *(one for one in raw if one not in usual)]
     notes = []
     if others or not usual:
         also = f"; also there: {listing(other.location for other in others)} (--weights)" if others else ""

@@ -88,3 +88,14 @@ def test_what_an_entry_says_cannot_command_a_terminal(tmp_path: Path) -> None:
     ((name, words),) = inspect(tmp_path / "a.pt").entries.items()
     assert "\x1b" not in name + words
     assert len(words) < 100
+
+
+def test_tables_that_hold_themselves_or_a_million_entries_are_told_at_once(tmp_path: Path) -> None:
+    itself: dict[str, object] = {"a": 1}
+    itself["itself"] = itself
+    wide: object = 1
+    for _ in range(8):
+        wide = dict.fromkeys("abcdefghijklmnopqrst", wide)
+    torch.save({"state_dict": LINEAR.state_dict(), "itself": itself, "wide": wide}, tmp_path / "a.pt")
+    found = inspect(tmp_path / "a.pt")
+    assert found.entries == {"itself": "a table of 2 entries", "wide": "a table of 20 entries"}

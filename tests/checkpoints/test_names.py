@@ -162,3 +162,15 @@ def test_no_remedy_is_cut() -> None:
 def test_empty_tensors_of_a_sharded_checkpoint_are_said() -> None:
     with pytest.raises(CheckpointError, match=r"head.weight is \(0,\) there.*\n.*zero_to_fp32.py"):
         fit({**MODEL, "head.weight": torch.zeros(0)}, MODEL, "ckpt.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.complex64])
+def test_numbers_of_another_kind_are_not_cast(dtype: torch.dtype) -> None:
+    found = {**MODEL, "head.weight": torch.ones(1, 2, dtype=dtype)}
+    with pytest.raises(CheckpointError, match=r"head.weight is \w+ there and float32 in the.*\n.*scale.*\n.*dequant"):
+        fit(found, MODEL, "ckpt.pt")
+
+
+def test_another_precision_is_cast() -> None:
+    for dtype in (torch.float64, torch.bfloat16, torch.float8_e4m3fn):
+        assert fit({name: tensor.to(dtype) for name, tensor in MODEL.items()}, MODEL, "ckpt.pt")[1] == ""

@@ -42,6 +42,7 @@ FORMATS = (
     PICKLE,
 )
 
+DIRECTORY_FILES = (WEIGHTS_FILE, INDEX_FILE, METADATA)  # of which a directory that is a checkpoint holds one
 TORCH_INDEX_FILE = "pytorch_model.bin.index.json"
 NO_WEIGHTS = ("optim", "scheduler", "scaler", "training_args", "rng_state", "random_states")  # in names of files
 MAX_FOLDERS = 20  # of a directory that are looked into for an error's fix
@@ -132,7 +133,7 @@ def _checkpoints_inside(path: Path, names: frozenset[str]) -> list[str]:
     """The checkpoints in a directory, or if there are none those in its folders; an optimizer's come last."""
     files = [path / name for name in names if name.endswith(paths.CHECKPOINTS)]
     folders = [path / name for name in names if (path / name).is_dir()]
-    files += [folder for folder in folders if any((folder / name).exists() for name in (WEIGHTS_FILE, INDEX_FILE))]
+    files += [folder for folder in folders if any((folder / name).exists() for name in DIRECTORY_FILES)]
     for folder in sorted(folders)[:MAX_FOLDERS] if not files else ():
         with suppress(PermissionError):
             files += [file for file in folder.iterdir() if file.name.endswith(paths.CHECKPOINTS)]
