@@ -153,11 +153,17 @@ def test_real_labels_are_regressed_or_classified_as_transformers_does(columns: i
     assert float(objective.value()) == pytest.approx(own, rel=1e-5)
 
 
-def test_a_model_whose_loss_is_another_one_is_refused(tmp_path: Path) -> None:
+def test_a_model_whose_loss_is_another_one_is_refused() -> None:
     torch.manual_seed(0)
+
+    class Doubled(transformers.BertForSequenceClassification):  # type: ignore[misc]
+        def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None) -> Any:
+            output = super().forward(input_ids, attention_mask, labels=labels)
+            output.loss = None if labels is None else 2 * output.loss
+            return output
+
     with quiet_transformers():
-        config = transformers.BertConfig(**SIZES, **TEXT, num_labels=4, problem_type="regression")
-        model = transformers.BertForSequenceClassification(config).eval()
+        model = Doubled(transformers.BertConfig(**SIZES, **TEXT, num_labels=4)).eval()
     data = {**batch("bert"), "labels": torch.rand(7, 4)}
     with pytest.raises(TaskError, match=r"the model's own loss is .* not .*\n.*no bce.*\n.*--loss pkg.mod:function"):
         landscape.Objective(model, data)
