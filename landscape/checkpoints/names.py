@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 PREFIXES = ("model.", "net.", "backbone.")  # one of them is stripped if the result then fits exactly
 MAX_IGNORED = 8  # flags that an error offers
+MAX_PARTS = 50  # of the names that are compared with a model's
 MAX_KEPT = 50  # names of tensors that a note lists
 BATCH_COUNTER = "num_batches_tracked"  # of BatchNorm: old checkpoints lack it, and eval mode does not use it
 
@@ -225,9 +226,9 @@ def _require_names(found: Iterable[str], wanted: frozenset[str], complaint: str)
 
 def _remedy(names: set[str], wanted: frozenset[str], missing: list[str], unexpected: list[str]) -> str:
     """What to type if names are missing or unexpected."""
-    part = next((first for first in _first_parts(names) if _names_below(names, first) == wanted), None)
-    if part:
-        return f"measure that part alone: --weights '{part}.*'"
+    if parts := _parts_that_fit(names, wanted):
+        which = "that part" if len(parts) == 1 else "one of the parts that fit"
+        return f"measure {which} alone: {' or '.join(f'--weights {shlex.quote(part)}' for part in parts[:4])}"
     model = "name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value"
     if not unexpected:
         return f"{model}; or let the model's factory hold what is missing: --partial"
@@ -236,6 +237,13 @@ def _remedy(names: set[str], wanted: frozenset[str], missing: list[str], unexpec
         globs = others if all(any(fnmatchcase(n, glob) for glob in others) for n in unexpected) else unexpected
         return f"{model}; or leave them out: {_ignoring(globs, wanted)}"
     return model
+
+
+def _parts_that_fit(names: set[str], wanted: frozenset[str]) -> list[str]:
+    """The parts of the names, `net.*` at any depth, that are all names of the model and no others."""
+    last = min(wanted, default="")
+    ends = sorted(name.removesuffix(f".{last}") for name in names if last and name.endswith(f".{last}"))
+    return [f"{part}.*" for part in ends[:MAX_PARTS] if _names_below(names, part) == wanted]
 
 
 def _ignoring(globs: Sequence[str], wanted: Iterable[str]) -> str:

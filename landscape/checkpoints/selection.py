@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from landscape.checkpoints.formats.running_code import TRUST
 from landscape.checkpoints.formats.tensor_refs import OddTensor, TensorRef
+from landscape.checkpoints.names import PREFIXES, strip_wrappers
 from landscape.checkpoints.weight_sets import (
     AVERAGED,
     AVERAGED_PREFIXES,
@@ -67,8 +69,10 @@ def match_globs(names: Iterable[str], globs: Sequence[str], path: Path) -> set[s
     """The names that match a glob; raises CheckpointError for a glob that matches none."""
     names = list(names)
     found: set[str] = set()
-    for glob in globs:
-        matched = {name for name in names if fnmatchcase(name, glob)}
+    spellings: list[Callable[[str], str]] = [str, strip_wrappers, *(partial(_without, prefix) for prefix in PREFIXES)]
+    for glob in globs:  # errors name tensors as the model would, without what wrappers put in front
+        readings = ({name for name in names if fnmatchcase(spell(name), glob)} for spell in spellings)
+        matched = next((reading for reading in readings if reading), set())
         if not matched:
             raise CheckpointError(
                 f"--ignore {glob} matches no tensor of {path}",
@@ -76,6 +80,10 @@ def match_globs(names: Iterable[str], globs: Sequence[str], path: Path) -> set[s
             )
         found |= matched
     return found
+
+
+def _without(prefix: str, name: str) -> str:
+    return strip_wrappers(name).removeprefix(prefix)
 
 
 def _leave_out(selection: Selection, ignore: Sequence[str], path: Path) -> Selection:
@@ -224,6 +232,11 @@ def _select_prefix(prefix: str, selection: Selection, path: Path) -> Selection:
     """Selects the tensors whose names begin with a prefix, under their names without it."""
     tensors, objects = selection.weight_set.tensors, selection.weight_set.unread
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not inside:  # an error names them without the parts that wrappers add
+        plain = {strip_wrappers(name): tensor for name, tensor in tensors.items()}
+        plain = plain if len(plain) == len(tensors) else {}
+        objects = {strip_wrappers(name): kind for name, kind in objects.items()}
+        inside = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
     if not inside:
         raise CheckpointError(
             f"{path} has no weights whose names begin with {prefix}",

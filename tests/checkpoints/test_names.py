@@ -174,3 +174,11 @@ def test_numbers_of_another_kind_are_not_cast(dtype: torch.dtype) -> None:
 def test_another_precision_is_cast() -> None:
     for dtype in (torch.float64, torch.bfloat16, torch.float8_e4m3fn):
         assert fit({name: tensor.to(dtype) for name, tensor in MODEL.items()}, MODEL, "ckpt.pt")[1] == ""
+
+
+def test_parts_that_fit_are_offered_at_any_depth_and_all_of_them() -> None:
+    found = {f"policy.{part}.{name}": tensor for part in ("actor", "critic") for name, tensor in MODEL.items()}
+    with pytest.raises(
+        CheckpointError, match=r"one of the parts.*--weights 'policy.actor.\*' or --weights 'policy.critic.\*'"
+    ):
+        fit(found, MODEL, "ckpt.pt")

@@ -344,3 +344,14 @@ def test_weights_and_their_averages_are_taken_together_by_name(tmp_path: Path) -
     torch.save(BOTH, tmp_path / "a.pt")
     tensors = read(tmp_path / "a.pt", weights="model.*,ema.*").tensors
     assert tensors.keys() == BOTH["state_dict"].keys() - {"ema.n_averaged"}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "model.", "module.model."])
+def test_tensors_are_ignored_by_the_names_that_errors_give_them(prefix: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": put(prefix, {**RAW, "head.weight": torch.ones(3)})}, tmp_path / "a.pt")
+    assert read(tmp_path / "a.pt", ignore=["head.*"]).tensors.keys() == put(prefix, RAW).keys()
+
+
+def test_a_part_is_chosen_by_the_name_that_errors_give_it(tmp_path: Path) -> None:
+    torch.save({"state_dict": put("module.query.", RAW) | put("module.key.", EMA)}, tmp_path / "a.pt")
+    assert read(tmp_path / "a.pt", weights="query.*").tensors.keys() == RAW.keys()
