@@ -27,11 +27,13 @@ def graph_leaves(total: Tensor) -> dict[int, Tensor]:
 
 
 def backward(total: Tensor, wanted: Collection[Tensor]) -> None:
-    """Adds the gradients of a scalar to the `grad` of the `wanted` leaves, as `Tensor.backward` does.
+    """Puts the gradients of a scalar into the `grad` of the `wanted` leaves, as `Tensor.backward` does.
 
-    Unlike `torch.autograd.grad` this includes what a module adds in a backward pass of its own. Leaves that are the
-    user's keep their `grad`.
+    Unlike `torch.autograd.grad` this includes what a module adds in a backward pass of its own. What backward passes
+    in the computation of the scalar left there does not count. Leaves that are the user's keep their `grad`.
     """
+    for leaf in wanted:
+        leaf.grad = None
     kept = {id(leaf) for leaf in wanted}
     others = [(leaf, leaf.grad) for key, leaf in graph_leaves(total).items() if key not in kept]
     for leaf, _ in others:

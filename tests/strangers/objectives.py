@@ -55,6 +55,23 @@ def _() -> Problem:
     return net(), dictionaries(), None
 
 
+def slopes_by_backward(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    x = batch["x"].detach().clone().requires_grad_()
+    functional.cross_entropy(model(x), batch["labels"], reduction="sum").backward(create_graph=True)
+    assert x.grad is not None
+    return x.grad.square().sum(dim=1)
+
+
+@bring(
+    "a backward pass inside of the objective",
+    "gradient penalties by loss.backward(create_graph=True)",
+    options={"objective": slopes_by_backward},
+    mean=mean_of(slopes_by_backward),
+)
+def _() -> Problem:
+    return net(), dictionaries(), None
+
+
 def take_labels(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     labels = batch.pop("labels")
     return functional.cross_entropy(model(input=batch["x"]), labels, reduction="none")
