@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a million objects": (
         lambda folder: beside(folder, b"(" + NAME + b"q\xf0" + b"h\xf0)R" * 10**6 + b"t"),
-        "holds too many Python objects besides tensors(.|\\n)*more memory than the file can be worth",
+        "holds too many Python objects besides tensors(.|\\n)*more memory than the file can be(.|\\n)*eig .* --trust",
     ),
     "a long list for many calls": (
         lambda folder: beside(

@@ -15,7 +15,7 @@ from landscape.checkpoints.formats.format import Format, description_allowance
 from landscape.checkpoints.formats.parts import Part
 from landscape.checkpoints.formats.pickle_values import RefusedGlobalError
 from landscape.checkpoints.formats.pickled import MAX_DESCRIPTION, Pickle, Stream, interpret_pickle
-from landscape.checkpoints.formats.running_code import refuse
+from landscape.checkpoints.formats.running_code import TRUST, refuse
 from landscape.checkpoints.formats.tensor_refs import DamageError, LargeDescriptionError, Storage, TensorRef
 from landscape.errors import CheckpointError
 
@@ -154,7 +154,8 @@ def interpret_in(path: Path | Part, stream: Stream, allowance: int) -> Pickle:
         raise CheckpointError(
             f"{path} holds too many Python objects besides tensors to be read as data",
             why=str(error),
-            fix="re-save the weights alone, where the file is at home: torch.save(model.state_dict(), path)",
+            fix="re-save the weights alone, where the file is at home: torch.save(model.state_dict(), path), or, "
+            f"{TRUST.format(path=path)} --model model.py:build",
         ) from error
     except DamageError as error:
         raise CheckpointError(
