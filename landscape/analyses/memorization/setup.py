@@ -50,12 +50,17 @@ def curvature_setup(analysis: KroneckerAnalysis, objective: Objective) -> Curvat
     """Finds the populations and layers that the options name.
 
     Raises UsageError for a name that does not exist and for weight decay, which is in no factor, and TaskError if the
-    model calls no linear layer.
+    model calls no linear layer or is in train mode with losses that depend on their batch.
     """
     if objective.decay:
         raise UsageError(
             "Kronecker factors are of the losses of samples, to which --weight-decay does not belong",
             fix="leave --weight-decay out: it adds the same to the curvature of every direction",
+        )
+    if objective.mode == "train" and objective.as_given:
+        raise TaskError(
+            "samples are scored one by one, and in train mode statistics and masks belong to a batch",
+            fix="leave --mode train out",
         )
     every = populations.populations(objective, analysis.population, analysis.by)
     factored = populations.population(every, objective, analysis.factors_on, "--factors-on")

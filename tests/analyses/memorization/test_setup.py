@@ -23,6 +23,13 @@ def test_a_net_without_linear_layers() -> None:
         memorization_of(objective)
 
 
+def test_train_mode_has_no_loss_of_a_single_sample(classification: Data) -> None:
+    x, y = classification
+    net = nn.Sequential(nn.Linear(x.shape[1], 6), nn.BatchNorm1d(6), nn.Linear(6, int(y.max()) + 1))
+    with pytest.raises(TaskError, match=r"one by one(.|\n)*leave --mode train out"):
+        memorization_of(Objective(net, classification, "cross_entropy", mode="train"))
+
+
 def test_a_glob_that_matches_nothing(classification: Data) -> None:
     with pytest.raises(UsageError, match=r"--layers 9(.|\n)*glob over 0, 2, 4"):
         memorization_of(fit_net(classification), layers=("9",))
