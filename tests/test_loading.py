@@ -281,7 +281,7 @@ def test_a_model_that_a_file_brings_has_all_its_tensors(tmp_path: Path, monkeypa
 
 def test_modules_rename_what_earlier_versions_of_themselves_saved(tmp_path: Path) -> None:
     """The old `weight_norm` saved `weight_g` and `weight_v`; today's module loads them under names of its own."""
-    (tmp_path / "net.py").write_text(
+    (tmp_path / "weight_normed.py").write_text(
         "import torch\n"
         "def build():\n"
         "    torch.manual_seed(0)\n"
@@ -297,7 +297,7 @@ def test_modules_rename_what_earlier_versions_of_themselves_saved(tmp_path: Path
         "0.bias": torch.zeros(2),
     }
     torch.save(old, tmp_path / "old.pt")
-    names = {"model": f"{tmp_path}/net.py:build", "data": f"{tmp_path}/net.py:data"}
+    names = {"model": f"{tmp_path}/weight_normed.py:build", "data": f"{tmp_path}/weight_normed.py:data"}
     objective = landscape.load(tmp_path / "old.pt", **names, loss="mse")
     weight = old["0.weight_g"] * old["0.weight_v"] / old["0.weight_v"].norm(dim=1, keepdim=True)
     assert float(objective.value()) == pytest.approx(float((torch.ones(4, 3) @ weight.T).tanh().square().mean()))
