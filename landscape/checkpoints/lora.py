@@ -17,6 +17,7 @@ FIRST, SECOND = "lora_A.weight", "lora_B.weight"
 TABLE_FIRST, TABLE_SECOND = "lora_embedding_A", "lora_embedding_B"
 BASE = "base_layer"
 OTHER_BASE = "name the model that it was trained on: --base DIR"
+PROMPT = "prompt_embeddings"  # the tensor of a file that teaches tokens before each text
 ADAPTER = "default"  # PEFT's name of an adapter, in the names of its own modules
 
 
@@ -157,3 +158,5 @@ def _places(name: str) -> Iterator[str]:
     parent, _, last = name.rpartition(".")
     yield from (name, f"{parent}.{ADAPTER}.{last}", f"{name}.{ADAPTER}", f"{name}.{ADAPTER}.weight")
     yield f"{parent}.modules_to_save.{ADAPTER}.{last}"
+    if name == PROMPT:  # of prompt, prefix and P-tuning
+        yield f"prompt_encoder.{ADAPTER}.embedding.weight"

@@ -186,6 +186,8 @@ class Peft(nn.Module):
         self.head = nn.Module()
         self.head.modules_to_save = nn.ModuleDict({"default": nn.Linear(3, 2)})
         self.magnitude = nn.ParameterDict({"default": nn.Parameter(torch.zeros(4))})
+        self.prompt_encoder = nn.ModuleDict({"default": nn.Module()})
+        self.prompt_encoder["default"].embedding = nn.Embedding(2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -194,8 +196,10 @@ class Peft(nn.Module):
 def test_the_names_of_peft_s_own_modules_are_found() -> None:
     model = Peft()
     file = {"lora_A.weight": torch.ones(2, 3), "head.bias": torch.ones(2), "magnitude": torch.ones(4)}
+    file["prompt_embeddings"] = torch.ones(2, 3)
     names = attach_by_name(model, file, "adapter")
-    assert names == ("lora_A.default.weight", "head.modules_to_save.default.bias", "magnitude.default")
+    assert names[:3] == ("lora_A.default.weight", "head.modules_to_save.default.bias", "magnitude.default")
+    assert names[3:] == ("prompt_encoder.default.embedding.weight",)
     assert all(bool((model.get_parameter(name) == 1).all()) for name in names)
     with pytest.raises(CheckpointError, match="no place for other"):
         attach_by_name(model, {"other": torch.ones(1)}, "adapter")

@@ -67,7 +67,7 @@ def _remedy(message: str, *, objective: bool) -> str:
     """What to do about a model, or a user's objective, that raises an error of this message."""
     if "Guard failed" in message:  # of a program of torch.export
         return EXPORT_WITH_FREE_SIZE
-    if "Double" in message or "float64" in message:
+    if "double" in message.lower() or "float64" in message:
         return "--dtype float32: the model has an operation that takes no float64, or creates tensors in float32"
     if objective and "requires_grad flags" in message:
         return "--params chooses what is measured: leave requires_grad as it is"

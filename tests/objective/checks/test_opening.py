@@ -10,12 +10,12 @@ import contract_breakers as breakers
 import pytest
 import torch
 from contract_breakers import BATCHES, Checkpointed, Net, SavedDerivative
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 import landscape
 from landscape import session
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, TaskError
 from landscape.objective import preparation
 from landscape.objective.checks import closing
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
@@ -105,3 +105,18 @@ def test_a_check_tells_its_case_and_nothing_else_does(name: str, monkeypatch: py
         checks = getattr(module, tuple_name)
         monkeypatch.setattr(module, tuple_name, tuple(check for check in checks if check.name != name))
     assert said(CASES[name]) != with_check
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_model_that_makes_tensors_of_one_precision_is_told_which_to_take(other: torch.dtype) -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.linear(x.to(other), self.layer.weight)
+
+    data = (torch.randn(4, 3), torch.tensor([0, 1, 1, 0]))
+    with pytest.raises(TaskError, match=r"cannot take the data: RuntimeError.*\n.*\n.*--dtype float32: the model has"):
+        landscape.Objective(Single(), data, "cross_entropy", dtype="float64")
