@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from landscape.data.items import as_batch, as_iterable
 from landscape.data.survey import Batches
 from landscape.errors import TaskError, UsageError
 from landscape.losses.protocol import Loss
-from landscape.losses.terms import ONLY, TermsLoss, describe_objective, describe_term, other_terms, read_terms
+from landscape.losses.terms import ONLY, Term, TermsLoss, describe_objective, describe_term, other_terms, read_terms
 from landscape.objective.checks.check import probe_vector
 from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
@@ -135,24 +136,30 @@ def try_terms(
 
 
 def require_agreement(
-    objective: ObjectiveFunction, function: ModelFunction, loss: Loss, theta: Tensor, first: Batch
+    objective: ObjectiveFunction, function: ModelFunction, loss: Loss, theta: Tensor, batches: Iterable[Batch]
 ) -> None:
-    """Raises TaskError if an objective's losses are not the loss of its outputs, on the first samples.
+    """Raises TaskError if an objective's losses are not the loss of its outputs, over all data.
 
     `function` gives the outputs, and `loss` is their loss.
     """
-    with torch.enable_grad():
-        direct = replace(function, user_pass=objective.function)
-        point = theta.detach().requires_grad_()
-        returned = reraise_user_errors(first, lambda: direct.output(point, first.map(Tensor.clone)))
-        terms = read_terms(returned, objective.name)
-        mean = sum(float(term.total.detach()) / (term.count or math.nan) for term in terms.values())
-        total = BatchLoss(function, loss).batch_total(theta, first.map(Tensor.clone))
-    other = float(total.detach()) / loss.count(first.targets)
+    direct, plain = replace(function, user_pass=objective.function), BatchLoss(function, loss)
+    sums: dict[str, float] = defaultdict(float)
+    counts: dict[str, float] = defaultdict(float)
+    total = count = 0.0
+    for batch in batches:
+        placed = to_device(batch, theta.device, theta.dtype)
+        for name, term in _terms_at(objective.name, direct, theta, placed).items():
+            sums[name] += float(term.total.detach())
+            counts[name] += term.count
+        with torch.enable_grad():
+            total += float(plain.batch_total(theta.detach(), placed.map(Tensor.clone)).detach())
+        count += loss.count(placed.targets)
+    mean = sum(sums[name] / (counts[name] or math.nan) for name in sums)
+    other = total / (count or math.nan)
     if not abs(mean - other) <= AGREEMENT_RTOL * max(abs(mean), abs(other)):
         raise TaskError(
-            f"{describe_objective(objective.name)} is not its loss of its outputs: {mean:.6g} and {other:.6g} on the "
-            "first samples",
+            f"{describe_objective(objective.name)} is not its loss of its outputs: {mean:.6g} and {other:.6g} over all "
+            "data",
             why="outputs, targets and loss have to give the same objective",
             fix="mend them, or delete the three attributes: then what needs outputs is refused",
         )
@@ -211,7 +218,18 @@ def _count_over_data(
 
 
 def _counts_at(name: str, function: ModelFunction, theta: Tensor, batch: Batch) -> dict[str, float]:
-    point = theta.detach().requires_grad_()
-    with torch.enable_grad():  # the function may differentiate, in the parameters too
-        returned = reraise_user_errors(batch, lambda: function.output(point, batch.map(Tensor.clone)))
-        return {term: part.count for term, part in read_terms(returned, name).items()}
+    return {term: part.count for term, part in _terms_at(name, function, theta, batch).items()}
+
+
+def _terms_at(name: str, function: ModelFunction, theta: Tensor, batch: Batch) -> dict[str, Term]:
+    """The terms of a batch, without a graph unless the function differentiates in the parameters itself."""
+
+    def returned(point: Tensor) -> Any:
+        """What the function returns at a point."""
+        return reraise_user_errors(batch, lambda: function.output(point, batch.map(Tensor.clone)))
+
+    with torch.enable_grad():  # the function may differentiate
+        try:
+            return read_terms(returned(theta.detach()), name)
+        except TaskError:
+            return read_terms(returned(theta.detach().requires_grad_()), name)

@@ -269,7 +269,7 @@ def _try_loss(
         return try_terms(objective, function, theta, batches, first.map(Tensor.clone)), ""
     chosen, note = _try_loss_of_outputs(function, theta, loss, first.map(Tensor.clone), outputs)
     if objective is not None:
-        require_agreement(objective, function, chosen, theta, first)
+        require_agreement(objective, function, chosen, theta, batches)
     return chosen, note
 
 

@@ -277,6 +277,13 @@ def test_outputs_of_another_loss_are_refused(net: nn.Module, data: list[dict[str
     assert "three attributes" in caught.value.fix
 
 
+def test_outputs_that_differ_in_a_later_batch_are_refused(net: nn.Module, data: list[dict[str, Tensor]]) -> None:
+    function = with_outputs()
+    function.targets = lambda batch: batch["y"] if len(batch["y"]) == 7 else 1 - batch["y"]
+    with pytest.raises(TaskError, match="is not its loss of its outputs"):
+        measure(net, data, function)
+
+
 def test_some_of_the_attributes_alone_are_refused(net: nn.Module, data: list[dict[str, Tensor]]) -> None:
     function = with_outputs()
     del function.targets
