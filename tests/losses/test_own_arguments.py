@@ -100,7 +100,7 @@ def test_tokens_that_are_scored_by_themselves_are_so() -> None:
 @pytest.mark.parametrize(
     ("task", "batch"),
     [("SequenceClassification", text_class), ("TokenClassification", token_class), ("MultipleChoice", choices)],
-    ids=str,
+    ids=["sequence", "token", "choice"],
 )
 def test_outputs_of_a_family_s_own_class_are_scored_by_their_task(task: str, batch: Any) -> None:
     torch.manual_seed(0)
