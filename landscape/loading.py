@@ -39,8 +39,8 @@ def load(
 
     `named` are fields of `landscape.conditions.Conditions`, as an alternative to `conditions`; `origins` says, for the
     notes, where each was named ("flag", a settings file), and `folder` where data may be kept, by default beside the
-    checkpoint. Raises CheckpointError or TaskError with what is missing, and
-    NumericalError for NaN or infinity in the weights.
+    checkpoint. Raises CheckpointError or TaskError with what is missing, and NumericalError for NaN or infinity in the
+    weights.
 
     >>> import landscape
     >>> objective = landscape.load("digits-mlp.pt", limit=100)
@@ -60,14 +60,7 @@ def load(
     task = find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
-    own = checkpoint.module.params if checkpoint.module else ()
-    if task.weighted or own:
-        _refuse_choices(checkpoint, conditions)
-        model, stripped = task.build(), ""
-    else:
-        model, stripped = _model_with_weights(task, checkpoint, conditions.partial)
-    if own and not task.weighted:
-        stripped, own = _insert_adapter(model, checkpoint, conditions.model or "")
+    model, stripped, own = _make_model(task, checkpoint, conditions)
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
@@ -79,12 +72,7 @@ def load(
         device=conditions.device,
         dtype=conditions.dtype,
         micro_batch=conditions.micro_batch,
-        settings=ProductSettings(
-            hvp=conditions.hvp,
-            compile=conditions.compile,
-            cuda_graphs=conditions.cuda_graphs,
-            tf32=conditions.tf32,
-        ),
+        settings=_product_settings(conditions),
         limit=conditions.limit,
         preconditioner=preconditioner,
         source=ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
@@ -95,6 +83,27 @@ def load(
         weight_decay=conditions.weight_decay,
         decay_params=conditions.decay_params,
         mode=conditions.mode,
+    )
+
+
+def _make_model(
+    task: Task, checkpoint: checkpoints.Checkpoint, conditions: Conditions
+) -> tuple[nn.Module, str, tuple[str, ...]]:
+    """The model with the checkpoint's weights, a note on their names, and the parameters of an adapter among them."""
+    own = checkpoint.module.params if checkpoint.module else ()
+    if not (task.weighted or own):
+        return *_model_with_weights(task, checkpoint, conditions.partial), ()
+    _refuse_choices(checkpoint, conditions)
+    model = task.build()
+    if task.weighted:
+        return model, "", own
+    return model, *_insert_adapter(model, checkpoint, conditions.model or "")
+
+
+def _product_settings(conditions: Conditions) -> ProductSettings:
+    """The settings of products among the conditions."""
+    return ProductSettings(
+        hvp=conditions.hvp, compile=conditions.compile, cuda_graphs=conditions.cuda_graphs, tf32=conditions.tf32
     )
 
 
