@@ -139,8 +139,9 @@ def _uniform_shift(analysis: Eig, objective: Objective) -> float:
     vectors would do.
     """
     decay = objective.decay
-    uniform = decay is not None and decay.covers_all and analysis.operator in ("hessian", "ggn", "fisher")
-    return decay.rate if decay is not None and uniform else 0.0
+    if not decay or not decay.covers_all or analysis.operator not in ("hessian", "ggn", "fisher"):
+        return 0.0
+    return decay.rate
 
 
 def _shift_eigenvalues(result: EigResult, shift: float) -> EigResult:
