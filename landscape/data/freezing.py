@@ -20,7 +20,7 @@ from landscape.compute.budget import room
 from landscape.compute.random_state import begin_at_seed
 from landscape.data.batches import batch_bytes
 from landscape.data.items import as_batch, as_iterable
-from landscape.data.survey import blame_data
+from landscape.data.survey import reraise_data_errors
 from landscape.data.trees import map_leaves
 from landscape.errors import OutputError, TaskError
 from landscape.seeds import derive
@@ -86,7 +86,7 @@ def freeze(
                 data = source() if makes else source
                 data = data if isinstance(data, Iterator) else as_iterable(data)
             with _seed_loader(data, own_seed):
-                for item in blame_data(data):
+                for item in reraise_data_errors(data):
                     keeper.add(item)
                     if counter.is_enough(item):
                         break

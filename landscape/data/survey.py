@@ -83,7 +83,7 @@ def _survey(source: Iterable[Any], keeper: _Keeper, *, as_items: bool, unit: str
         source.unit = unit
     hasher, first_digest, largest, words, tensors = SampleHasher(), "", 0, set[str](), 0
     with own_random_stream(0):
-        for batch in _place_batches(blame_data(source), as_items=as_items, unit=unit):
+        for batch in _place_batches(reraise_data_errors(source), as_items=as_items, unit=unit):
             tensors = tensors or sum(1 for _ in batch_tensors(batch))
             if not unit and (reason := batch.unit or _explain_other_number(batch, tensors)):
                 return Batches(source, "", 0, 0, kept=False, unit=reason), ""
@@ -129,7 +129,7 @@ class _Keeper:
             self.kept.append(to_device(batch.map(Tensor.clone), self._device, self._dtype))
 
 
-def blame_data(source: Iterable[Any]) -> Iterator[Any]:
+def reraise_data_errors(source: Iterable[Any]) -> Iterator[Any]:
     """The items of the source; any exception of the user's code becomes a TaskError with the batch's number."""
     count = 0
     try:

@@ -150,6 +150,12 @@ def in_train_mode(model: nn.Module, batches: list[Any]) -> Tensor:
     return total / place
 
 
+def net_with(part: nn.Module) -> Problem:
+    """A classifier with a layer that is another one in train mode."""
+    torch.manual_seed(2)
+    return nn.Sequential(nn.Linear(5, 4), part, nn.Tanh(), nn.Linear(4, 3)), ragged(*classes()), "cross_entropy"
+
+
 @bring(
     "train mode, batch statistics",
     "BatchNorm as in training",
@@ -161,12 +167,7 @@ def in_train_mode(model: nn.Module, batches: list[Any]) -> Tensor:
     cannot=("measures",),
 )
 def _() -> Problem:
-    torch.manual_seed(2)
-    return (
-        nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)),
-        ragged(*classes()),
-        "cross_entropy",
-    )
+    return net_with(nn.BatchNorm1d(4))
 
 
 @bring(
@@ -180,9 +181,4 @@ def _() -> Problem:
     cannot=("measures",),
 )
 def _() -> Problem:
-    torch.manual_seed(2)
-    return (
-        nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.4), nn.Tanh(), nn.Linear(4, 3)),
-        ragged(*classes()),
-        "cross_entropy",
-    )
+    return net_with(nn.Dropout(0.4))
