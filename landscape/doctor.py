@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.compute import memory
+from landscape.compute.inner_products import norm
 from landscape.errors import LandscapeError, listing
 from landscape.evaluation.per_sample.gradients import sample_gradients
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
@@ -163,8 +164,8 @@ def _compare_samples(objective: Objective) -> float:
 
 def _gap(one: Tensor, other: Tensor) -> float:
     """The relative difference of two tensors."""
-    scale = float(torch.linalg.vector_norm(other.double())) or 1.0
-    return float(torch.linalg.vector_norm((one - other).double())) / scale
+    scale = norm(other) or 1.0
+    return norm(one - other) / scale
 
 
 WAYS: dict[str, Callable[[Objective], float]] = {

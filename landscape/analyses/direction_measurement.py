@@ -11,6 +11,7 @@ import torch
 from landscape.algorithms.lanczos.symmetry import product_if_symmetric
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.direction import DirectionResult
+from landscape.compute.inner_products import dot, norm
 from landscape.errors import UsageError, listing
 from landscape.evaluation.other_checkpoints import other_checkpoint
 from landscape.losses.predictions import safe_radii
@@ -44,12 +45,12 @@ def measure(
 
     if "second" not in state:
         image = product_if_symmetric(HessianOperator(objective), unit, 0)
-        state["second"] = np.array(float(torch.sum(unit.double() * image)))
+        state["second"] = np.array(dot(unit, image))
         yield progress("curvature")
     if "radii" not in state:
         state["radii"] = _safe_radii(objective, unit)
         yield progress("safe radii")
-    slope, curvature = float(torch.sum(gradient.double() * unit)), float(state["second"])
+    slope, curvature = dot(gradient, unit), float(state["second"])
     step: dict[str, Any] = {}
     if length is not None:
         end = torch.add(objective.theta, unit, alpha=length)
@@ -97,7 +98,7 @@ def _direction(
                 f"only measured parameters move: {listing(fixed)} stay as they are here, so that the end of the step "
                 "is not the other checkpoint",
             )
-    size = float(torch.linalg.vector_norm(move, dtype=torch.float64))
+    size = norm(move)
     if not size > 0:
         raise UsageError(f"there is no direction: {why}", fix="--towards another checkpoint")
     length = size if analysis.towards is not None else None if analysis.lr is None else analysis.lr * size

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from landscape.choices import Mode, Outputs
 from landscape.compute.devices import as_device
+from landscape.compute.inner_products import norm
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings, StrategyCache
 from landscape.data.batches import Batch
@@ -174,7 +175,7 @@ class Objective(BatchLoss):
         if not gradient.isfinite().all():
             named = self.space.unflatten(gradient)
             preparation.require_finite_tensors(named, "the gradient", fix=overflow_remedy(self))
-        return Reference(loss, float(torch.linalg.vector_norm(gradient.double())))
+        return Reference(loss, norm(gradient))
 
     @property
     def preconditioner(self) -> Tensor:

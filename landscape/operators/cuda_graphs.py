@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.compute.inner_products import norm
 from landscape.data.batches import Batch
 from landscape.operators.graphs import Graph
 
@@ -56,8 +57,8 @@ def record_product(batch: Batch, build: Callable[[Batch], Graph], device: torch.
             recordings[columns] = _record(graph, block, chunk_size, stream, device)
             with _on_stream(stream, device):
                 expected = graph(block + 1, chunk_size=chunk_size, retain_graph=True)
-            difference = float((recordings[columns].replay(block + 1, device) - expected).norm())
-            if not difference <= REPLAY_TOLERANCE * float(expected.norm()):
+            difference = norm(recordings[columns].replay(block + 1, device) - expected)
+            if not difference <= REPLAY_TOLERANCE * norm(expected):
                 raise RuntimeError("a replay gives another product")
         return recordings[columns].replay(block, device)
 

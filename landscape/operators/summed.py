@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute.budget import room
+from landscape.compute.inner_products import distance, norm, row_dots
 from landscape.compute.strategy import ProductKey, Strategy
 from landscape.data.batches import Batch
 from landscape.data.concatenation import tree_form
@@ -98,9 +99,8 @@ class SummedOperator(LinearOperator):
     def _is_stale(self, batch: Batch, block: Tensor, product: Tensor) -> bool:
         """Whether a kept graph gives another product than a new one; graphs are then never kept again."""
         expected = self.graph(batch)(block[:, :1], chunk_size=1, retain_graph=False)
-        difference = torch.linalg.vector_norm(product[:, :1] - expected)
-        same = difference <= KEPT_GRAPH_TOLERANCE * torch.linalg.vector_norm(expected)
-        return not bool(same) and self._graphs.never_keep()
+        same = distance(product[:, 0], expected[:, 0]) <= KEPT_GRAPH_TOLERANCE * norm(expected)
+        return not same and self._graphs.never_keep()
 
     def _multiply(self, batch: Batch, block: Tensor, strategy: Strategy) -> Tensor:
         graph = self._graph_for(batch, strategy)
@@ -185,7 +185,7 @@ class SummedOperator(LinearOperator):
             for piece in batch.cut(cuts):
                 row = rows[bisect_right(cuts, piece.first)]
                 image = self.graph(piece)(block, chunk_size=1, retain_graph=False)
-                row[:columns] += (block * image).sum(dim=0, dtype=torch.float64)
+                row[:columns] += row_dots(block.T, image.T)
                 row[columns] += self.objective.batch_count(piece)
             return rows
 

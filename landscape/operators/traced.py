@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from landscape.compute.inner_products import norm
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, tensors_in_map_order
 from landscape.errors import TaskError
@@ -65,7 +66,7 @@ def linearize(objective: Objective, theta: Tensor, batch: Batch, plain: Graph) -
     expected = plain(probe, chunk_size=1, retain_graph=False)
     for _ in range(2):
         image = product(probe, chunk_size=1, retain_graph=True)
-        if not float((image - expected).norm()) <= TRACE_TOLERANCE * float(expected.norm()):
+        if not norm(image - expected) <= TRACE_TOLERANCE * norm(expected):
             raise TaskError(
                 "the linearized product is not the Hessian's", why="torch's trace misses something", fix="--hvp auto"
             )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from landscape.algorithms.ascent.ball import Ball
 from landscape.algorithms.snapshots import TENSOR
+from landscape.compute.inner_products import dot
 
 # values (k,) in float64 and gradients (k, P) at the rows of (k, P)
 EvaluateRows = Callable[[Tensor], tuple[np.ndarray, Tensor]]
@@ -136,7 +137,7 @@ def _update(
 def _accept(state: AscentState, ball: Ball, row: int, trial: Tensor, value: float, gradient: Tensor) -> None:
     """Makes the trial the ascent's point, and chooses the next direction and its length."""
     dual = float(ball.dual(gradient))
-    outward = float(torch.sum(gradient.double() * trial))
+    outward = dot(gradient, trial)
     state.stationarity[row] = max(0.0, 1 - outward / (ball.rho * dual)) if dual > 0 else 0.0
     if ball.on_sphere(trial) and outward > 0:
         tangent = torch.sub(gradient, trial, alpha=outward / ball.rho**2)
@@ -150,14 +151,14 @@ def _accept(state: AscentState, ball: Ball, row: int, trial: Tensor, value: floa
     state.points[row], state.directions[row] = trial, tangent
     state.values[row], state.tries[row] = value, 0
     state.natural[row], state.lengths[row] = natural, length
-    state.climbs[row] = float(torch.sum(gradient.double() * tangent))
+    state.climbs[row] = dot(gradient, tangent)
     state.done[row] |= not state.climbs[row] > 0
 
 
 def _barzilai_borwein(state: AscentState, row: int, tangent: Tensor) -> float:
     """The length s's / s'y for the last step s = length r and the change y of the tangent gradient."""
-    before = state.directions[row].double()
-    squared = float(before @ before)
-    fallen = squared - float(before @ tangent.double())
+    before = state.directions[row]
+    squared = dot(before, before)
+    fallen = squared - dot(before, tangent)
     length = float(state.lengths[row])
     return length * squared / fallen if fallen > 0 else UPWARD_GROWTH * length

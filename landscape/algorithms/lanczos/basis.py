@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
+from landscape.compute.inner_products import norm
 from landscape.errors import NumericalError
 
 ROUNDING_EPSILONS = 10  # a residual of so many machine epsilons, times the operator's scale, is rounding error
@@ -101,8 +102,3 @@ def require_finite(norms: Any) -> Any:
             fix="--dtype float64, or leave the parameters concerned out with --params",
         )
     return norms
-
-
-def norm(vector: Tensor) -> float:
-    """The Euclidean norm, summed in float64: the squares of float32 numbers below 1e-19 underflow."""
-    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))

@@ -16,6 +16,7 @@ from torch import Tensor
 from landscape import seeds
 from landscape.algorithms.lanczos.basis import ORTHOGONALIZATION_SWEEPS, eigh, require_finite, rounding_floor
 from landscape.algorithms.snapshots import buffer
+from landscape.compute.inner_products import row_dots
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -184,7 +185,7 @@ def _running(beta: np.ndarray) -> np.ndarray:
 
 def _norms(image: Tensor, group: ParameterGroup) -> np.ndarray:
     """The norm of each row on the group, summed in float64."""
-    squares = sum((piece.double() ** 2).sum(dim=1) for piece in group.of(image))
+    squares = sum(row_dots(piece, piece) for piece in group.of(image))
     return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
 
 

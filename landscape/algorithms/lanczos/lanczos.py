@@ -21,7 +21,6 @@ from torch import Tensor
 from landscape.algorithms.lanczos.basis import (
     allocate,
     eigh,
-    norm,
     orthogonalize,
     random_unit_vector,
     require_finite,
@@ -33,6 +32,7 @@ from landscape.algorithms.lanczos.ritz import below_tolerance, rayleigh_ritz, ri
 from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.algorithms.lanczos.symmetry import MAX_ASYMMETRY, asymmetry_error
+from landscape.compute.inner_products import norm
 from landscape.operators.base import LinearOperator
 
 SPARE_ROWS = 2  # of the basis beyond the wanted vectors and two blocks: one found vector, and one more

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import norm, require_finite
+from landscape.algorithms.lanczos.basis import require_finite
+from landscape.compute.inner_products import dot, norm
 from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
 
@@ -39,13 +39,8 @@ def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) ->
     """
     z = seeds.normal(operator.size, vector, seed, "symmetry")
     image, other = operator @ vector, operator @ z
-    apart = abs(_dot(vector, other) - _dot(z, image))
+    apart = abs(dot(vector, other) - dot(z, image))
     scale = max(require_finite(norm(image)), RANDOM_SCALE * norm(vector) * require_finite(norm(other)))
     if not apart <= MAX_ASYMMETRY * scale:  # also NaN
         raise asymmetry_error(apart, scale)
     return image
-
-
-def _dot(left: Tensor, right: Tensor) -> float:
-    """The inner product, summed in float64."""
-    return float(torch.sum(left.double() * right))

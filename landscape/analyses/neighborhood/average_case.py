@@ -19,6 +19,7 @@ from landscape.algorithms.snapshots import RECOMPUTED, restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.choices import Noise
+from landscape.compute.inner_products import dot
 from landscape.errors import NumericalError, TaskError
 from landscape.evaluation import points
 from landscape.objective import Objective
@@ -159,7 +160,7 @@ def _trace(
     traces = [float(value) for value in resume.get("traces", ())]
     for draw in range(len(traces), TRACE_PROBES):  # one by one: a block would set the peak of the memory
         z = _unit_noise(scales, sampling, draw)
-        traces.append(float(torch.sum((operator @ z) * z, dtype=torch.float64)) - variate.deviation(z))
+        traces.append(dot(operator @ z, z) - variate.deviation(z))
         finished = np.array(traces)
         note = f"trace of the curvature, {len(traces)} of {TRACE_PROBES} products"
         yield Progress(0, sampling.total, note, lambda finished=finished: {"traces": finished})  # type: ignore[misc]

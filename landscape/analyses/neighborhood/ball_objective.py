@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.algorithms.ascent.ascent import EvaluateRows
 from landscape.analyses.neighborhood.perturbation import Perturbation
+from landscape.compute.inner_products import norm
 from landscape.errors import NumericalError
 from landscape.evaluation import points
 from landscape.evaluation.scaling import WeightScales, weight_scales
@@ -87,7 +88,7 @@ def gradient_norm_in_ball(scales: Tensor) -> Callable[[Objective], BallObjective
     def on_part(part: Objective) -> BallObjective:
         def at(theta: Tensor) -> tuple[float, Tensor]:
             steep = scales * part.gradient(theta)
-            length = vector_norm(steep)
+            length = norm(steep)
             if not 0 < length < float("inf"):
                 return length, torch.zeros_like(steep)
             return length, scales * (HessianOperator(part, theta) @ (scales * (steep / length)))
@@ -100,8 +101,3 @@ def gradient_norm_in_ball(scales: Tensor) -> Callable[[Objective], BallObjective
         return BallObjective(base, slope, evaluate, width=1)
 
     return on_part
-
-
-def vector_norm(vector: Tensor) -> float:
-    """The l2 norm, accumulated in float64."""
-    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))

@@ -20,7 +20,6 @@ from landscape.analyses.neighborhood.ball_objective import (
     loss_in_ball,
     perturbation_scales,
     require_finite_base,
-    vector_norm,
     with_logit_norm,
 )
 from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
@@ -28,6 +27,7 @@ from landscape.analyses.neighborhood.search_state import BallSearch
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
+from landscape.compute.inner_products import norm
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator, ScaledOperator
@@ -51,9 +51,9 @@ def measure(
     scales = scaling.values
     base, gradient = subject.value_and_gradient()
     require_finite_base(float(base), analysis.logit_norm)
-    length = vector_norm(scales * gradient)
+    length = norm(scales * gradient)
     rounding = smallest_clear_rise(
-        objective, lambda theta: vector_norm(scales * subject.gradient(theta)), length, analysis.seed
+        objective, lambda theta: norm(scales * subject.gradient(theta)), length, analysis.seed
     )
     search = BallSearch("l2", analysis.radii, analysis.starts, analysis.steps, None, analysis.seed)
     phases = Phases(resume)

@@ -25,6 +25,7 @@ from landscape.analyses.neighborhood.search_state import (
     begin_part,
     no_maxima,
 )
+from landscape.compute.inner_products import dot
 from landscape.errors import NumericalError, TaskError
 from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
@@ -194,8 +195,7 @@ def _shares(function: BallObjective, best: Tensor | None, groups: Sequence[Param
         return np.zeros(0)
     assert best is not None
     _, slopes = function.evaluate(best[None])
-    product = slopes[0].double() * best
-    sums = np.array([float(sum(piece.sum() for piece in group.of(product))) for group in groups])
+    sums = np.array([sum(map(dot, group.of(slopes[0]), group.of(best))) for group in groups])
     return sums / sums.sum() if sums.sum() else sums
 
 

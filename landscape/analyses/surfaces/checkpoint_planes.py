@@ -12,6 +12,7 @@ from torch import Tensor
 from landscape.analyses.surfaces.frame import Frame, Marks, with_batch_norm
 from landscape.analyses.surfaces.options import Extent
 from landscape.choices import BatchNormMode
+from landscape.compute.inner_products import dot, norm
 from landscape.errors import UsageError, listing
 from landscape.evaluation.other_checkpoints import OtherCheckpoint
 from landscape.evaluation.sweep import Plane
@@ -46,10 +47,10 @@ def span_checkpoints(
     shares, places = np.eye(1), np.array([[0.0], [1.0]])
     if len(others) == 2:
         first, second = moves
-        length = float(torch.linalg.vector_norm(first, dtype=torch.float64))
-        along = float(torch.sum(first.double() * second)) / length**2 if length else 0.0
+        length = norm(first)
+        along = dot(first, second) / length**2 if length else 0.0
         beyond = second - along * first
-        rest = float(torch.linalg.vector_norm(beyond, dtype=torch.float64))
+        rest = norm(beyond)
         if not rest > COLLINEARITY_BOUND * length > 0:
             raise UsageError("the three checkpoints lie on one line", fix="name one other checkpoint, or three apart")
         scale = length / rest

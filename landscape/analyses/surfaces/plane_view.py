@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from landscape.algorithms.grids.grids import center_indices
 from landscape.algorithms.grids.merge_tree import MergeTree, merge_tree
 from landscape.algorithms.grids.shape import second_difference, variation
 from landscape.analyses.surfaces.grid_phase import Grid, Index
+from landscape.compute.inner_products import dot, norm
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,8 @@ def view_plane(
     coordinates: tuple[np.ndarray, ...], grid: Grid, hessian: np.ndarray, directions: Sequence[Tensor], rounding: float
 ) -> PlaneView:
     """The view of a grid along these directions, each `(P,)`, with the norms of the directions and their angle."""
-    exact = [direction.double() for direction in directions]
-    norms = tuple(float(torch.linalg.vector_norm(direction)) for direction in exact)
+    norms = tuple(norm(direction) for direction in directions)
     cosine = None
-    if len(exact) == 2 and min(norms) > 0:
-        cosine = float(torch.dot(*exact)) / (norms[0] * norms[1])
+    if len(directions) == 2 and min(norms) > 0:
+        cosine = dot(*directions) / (norms[0] * norms[1])
     return PlaneView(coordinates, grid, hessian, norms, cosine, rounding)

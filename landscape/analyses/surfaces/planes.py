@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.analyses.surfaces.frame import Frame
+from landscape.compute.inner_products import dot, norm
 from landscape.errors import UsageError
 from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
@@ -40,13 +41,13 @@ def gradient_frame(objective: Objective, dimension: int, treatments: Sequence[Tr
     gradient = objective.gradient()
     if not bool(gradient.any()):
         raise UsageError("there is no direction: the gradient is zero", fix="--axes random or eigen")
-    rows = [gradient / torch.linalg.vector_norm(gradient)]
+    rows = [gradient / norm(gradient)]
     if dimension == 2:
         other = seeds.normal(objective.space.size, objective.theta, seed, "surface", "beside")
-        other -= torch.dot(rows[0], other) * rows[0]
+        other -= dot(rows[0], other) * rows[0]
         if len(other) == 1:
             raise UsageError("one parameter has no second direction", fix="--dim 1")
-        rows.append(other / torch.linalg.vector_norm(other))
+        rows.append(other / norm(other))
     return _frame([directions.apply_treatments(row, objective, treatments) for row in rows])
 
 

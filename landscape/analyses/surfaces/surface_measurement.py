@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from landscape.algorithms.grids.grids import grid_coordinates
 from landscape.algorithms.grids.shape import barrier
@@ -28,6 +27,7 @@ from landscape.analyses.surfaces.options import SurfaceSettings
 from landscape.analyses.surfaces.plane_view import PlaneView, view_plane
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.surface import Surface
+from landscape.compute.inner_products import dot, norm
 from landscape.compute.timing import shortest_seconds
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation import directions
@@ -191,10 +191,10 @@ def _curvatures(objective: Objective, plane: Plane, saved: State) -> Generator[P
         return hessian, error
     try:
         for axis, direction in enumerate(plane.directions):
-            length = float(torch.linalg.vector_norm(direction))
+            length = norm(direction)
             unit = direction / (length or 1.0)
             image = product_if_symmetric(HessianOperator(objective), unit, 0)
-            hessian[axis] = float(torch.sum(unit.double() * image)) * length**2
+            hessian[axis] = dot(unit, image) * length**2
     except (TaskError, NumericalError) as failure:
         error = failure.what
     yield Progress(0, 1, "curvature along the axes", lambda: {"hessian": hessian})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.compute.inner_products import distance, norm
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError, NumericalError
 from landscape.losses.protocol import Loss
@@ -121,19 +122,19 @@ def judge(error: RelativeError, fault: str, fix: str) -> Outcome:
 def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
     """The line from a point beside theta along a random direction plus the gradient, both of length 1."""
     noise, away = probe_vector(theta, "derivatives"), probe_vector(theta, "offset")
-    scale = max(1.0, float(torch.linalg.vector_norm(theta)))
-    theta = away.mul_(OFFSET * scale / torch.linalg.vector_norm(away)).add_(theta)
+    scale = max(1.0, norm(theta))
+    theta = away.mul_(OFFSET * scale / norm(away)).add_(theta)
     _, gradient = batch_loss.batch_gradient(theta, batch)
-    norm = torch.linalg.vector_norm(gradient)
-    if norm.isnan():  # masks of some models overflow in float64, and not in float32
+    length = norm(gradient)
+    if math.isnan(length):  # masks of some models overflow in float64, and not in float32
         raise NumericalError("the gradient of the first samples is not a number", fix="measure in another --dtype")
-    along = gradient / norm if bool(norm > 0) and bool(norm.isfinite()) else torch.zeros_like(gradient)
-    direction = noise.div_(torch.linalg.vector_norm(noise)).add_(along)
+    along = gradient / length if 0 < length < math.inf else torch.zeros_like(gradient)
+    direction = noise.div_(norm(noise)).add_(along)
     rows = batch_loss.space.unflatten(direction)
     for name, row in padding_rows(batch_loss.model).items():
         if name in rows:  # torch gives it no gradient by definition
             rows[name][row] = 0
-    return Line(batch_loss, theta, batch, direction.mul_(scale / torch.linalg.vector_norm(direction)))
+    return Line(batch_loss, theta, batch, direction.mul_(scale / norm(direction)))
 
 
 def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:
@@ -148,8 +149,8 @@ def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> Derivative
         explained = _value_of_rounding(gradient_gaps, step)
         gradient_gaps.append(_relative(abs(difference - slope), whole, noise * size, explained))
         if product is not None:
-            gap = float(torch.linalg.vector_norm(change - product))
-            whole = max(float(torch.linalg.vector_norm(change)), float(torch.linalg.vector_norm(product)))
+            gap = distance(change, product)
+            whole = max(norm(change), norm(product))
             explained = _value_of_rounding(product_gaps, step)
             product_gaps.append(_relative(gap, whole, noise * abs(slope), explained))
         errors = [_settle(gaps, steps) for gaps in (gradient_gaps, product_gaps) if gaps]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from landscape.compute.inner_products import distance, norm
 from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed
 from landscape.errors import LandscapeError, TaskError, listing
@@ -133,9 +134,9 @@ def _compare(
     except TaskError as error:
         return math.inf, [f"its parameters ({error.what})"]
     named = function.space.unflatten(gradient)
-    norms = {name: float(torch.linalg.vector_norm(g.double())) for name, g in expected.items()}
-    gaps = {name: float(torch.linalg.vector_norm((named[name] - g).double())) for name, g in expected.items()}
-    whole, total = (math.sqrt(sum(norm**2 for norm in every.values())) for every in (norms, gaps))
+    norms = {name: norm(g) for name, g in expected.items()}
+    gaps = {name: distance(named[name], g) for name, g in expected.items()}
+    whole, total = (math.sqrt(sum(size**2 for size in every.values())) for every in (norms, gaps))
     rtol, whole_rtol = TOLERANCES[trial.theta.dtype]
     bad = [name for name, gap in gaps.items() if not gap <= rtol * norms[name] + whole_rtol * whole]
     return (total / whole if whole else total), bad

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute.budget import room
+from landscape.compute.inner_products import norm
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device, uneven_size
 from landscape.errors import LandscapeError
@@ -88,7 +89,7 @@ def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> floa
         return trial.batch_loss.batch_gradient(trial.theta, placed.map(Tensor.clone))[1]
 
     whole, apart = gradient(together), torch.stack([gradient(part) for part in parts])
-    gap, *sizes = (float(torch.linalg.vector_norm(v)) for v in (whole - apart.sum(dim=0), whole, apart))
+    gap, *sizes = map(norm, (whole - apart.sum(dim=0), whole, apart))
     scale = max(sizes)  # a contrastive loss of one sample is 0, and so is its gradient
     return gap / scale if scale and math.isfinite(gap) else None
 

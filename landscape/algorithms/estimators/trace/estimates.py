@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState
 from landscape.choices import CONFIDENCE
+from landscape.compute.inner_products import gram
 from landscape.network.space import ParameterGroup
 
 # XTrace's values share their images. The ratio of the true error to that of independent values was 1.03 to 1.47 over
@@ -76,8 +77,8 @@ def block_traces(state: TraceState, groups: Sequence[ParameterGroup]) -> tuple[n
     rows, projected = state.basis[: state.rank], torch.from_numpy(state.projected)
     twice = np.zeros(len(groups))  # tr over each group of QQ'AQQ', which `block_sketch` contains twice
     for index, group in enumerate(groups):
-        gram = sum(piece.double() @ piece.double().T for piece in group.of(rows))
-        twice[index] = float((gram.cpu() * projected).sum()) if state.rank else 0.0  # type: ignore[union-attr]
+        inner = sum(gram(piece, piece) for piece in group.of(rows))
+        twice[index] = float((inner.cpu() * projected).sum()) if state.rank else 0.0  # type: ignore[union-attr]
     sketch = state.block_sketch - twice
     if state.captured:
         return sketch, np.zeros(len(groups))

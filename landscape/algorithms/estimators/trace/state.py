@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import norm
 from landscape.algorithms.snapshots import RECOMPUTED, buffer, restore
+from landscape.compute.inner_products import norm
 
 TraceMethod = Literal["auto", "hutchinson", "hutch++", "xtrace"]
 

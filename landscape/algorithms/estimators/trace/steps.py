@@ -14,7 +14,8 @@ from torch import Tensor
 from landscape.algorithms.estimators.trace.estimates import xtrace_values
 from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS, StepName
 from landscape.algorithms.estimators.trace.state import TraceState, trace_probe
-from landscape.algorithms.lanczos.basis import norm, orthogonalize, require_finite, rounding_floor
+from landscape.algorithms.lanczos.basis import orthogonalize, require_finite, rounding_floor
+from landscape.compute.inner_products import norm, row_dots, row_norms
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -44,7 +45,7 @@ def add_sketch(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
         state.probes[index] = trace_probe(operator.size, operator.like, problem.seed, "sketched", index)
     fresh = state.probes[first : first + count]
     image = _require_finite(operator.matmat(fresh.T)).T
-    scale = max(state.scale, float(torch.linalg.vector_norm(image, dim=1).max()) / operator.size**0.5)
+    scale = max(state.scale, float(row_norms(image).max()) / operator.size**0.5)
     least = rounding_floor(image.dtype, scale * operator.size**0.5)
     for row in image.clone():
         orthogonalize(row[None], state.basis[:rank])
@@ -65,7 +66,7 @@ def add_sketch(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
     images[:, first:] = _dot(rows, image)
     after = replace(
         state,
-        quadratics=np.concatenate([state.quadratics, (fresh.double() * image).sum(dim=1).cpu().numpy()]),
+        quadratics=np.concatenate([state.quadratics, row_dots(fresh, image).cpu().numpy()]),
         overlaps=np.concatenate([np.hstack([state.overlaps, _dot(rows[: state.rank], fresh)]), _dot(added, drawn)]),
         images=images,
         projected=projected,
@@ -89,11 +90,11 @@ def add_probes(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
     )
     rest = _without(whole, rows)
     image = _require_finite(operator.matmat(rest.T)).T.contiguous()
-    curved = (rest.double() * image).sum(dim=1)
-    lengths = (rest.double() ** 2).sum(dim=1)
+    curved = row_dots(rest, image)
+    lengths = row_dots(rest, rest)
     values = np.trace(state.projected) + ((size - state.rank) * curved / lengths).cpu().numpy()
     image = _without(image, rows)
-    blocks = [sum((a.double() * b).sum(dim=1) for a, b in zip(g.of(whole), g.of(image), strict=True)) for g in groups]
+    blocks = [sum(map(row_dots, g.of(whole), g.of(image))) for g in groups]
     by_group = torch.stack(blocks, dim=1).cpu().numpy() if groups else np.zeros((count, 0))  # type: ignore[arg-type]
     return replace(
         state,
@@ -127,7 +128,7 @@ TRACE_STEPS: Mapping[StepName, Step] = MappingProxyType(
 def _block_sketch(groups: Sequence[ParameterGroup], rows: Tensor, images: Tensor) -> np.ndarray:
     """tr over each group of QQ'A + AQQ', `(g,)`, for rows of Q and their images."""
     pairs = [zip(group.of(rows), group.of(images), strict=True) for group in groups]
-    return np.array([float(2 * sum((a.double() * b).sum() for a, b in pair)) for pair in pairs])
+    return np.array([float(2 * sum(row_dots(a, b).sum() for a, b in pair)) for pair in pairs])
 
 
 def _without(vectors: Tensor, rows: Tensor) -> Tensor:
