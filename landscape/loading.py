@@ -19,7 +19,7 @@ from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
-from landscape.objective import Objective, ObjectiveSource
+from landscape.objective import Objective, ObjectiveSource, PlannedObjective
 from landscape.tasks.task import Task, find_task
 from landscape.tasks.texts import TextData
 
@@ -33,14 +33,15 @@ def load(
     *,
     origins: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    planned: bool = False,
     **named: Any,
 ) -> Objective:
     """The objective of a checkpoint: `load("ckpt.pt")`, or `load("ckpt.pt", model="model.py:build", data=...)`.
 
     `named` are fields of `landscape.conditions.Conditions`, as an alternative to `conditions`; `origins` says, for the
     notes, where each was named ("flag", a settings file), and `folder` where data may be kept, by default beside the
-    checkpoint. Raises CheckpointError or TaskError with what is missing, and NumericalError for NaN or infinity in the
-    weights.
+    checkpoint. An objective that is `planned` is for `Analysis.plan` alone. Raises CheckpointError or TaskError with
+    what is missing, and NumericalError for NaN or infinity in the weights.
 
     >>> import landscape
     >>> objective = landscape.load("digits-mlp.pt", limit=100)
@@ -64,7 +65,7 @@ def load(
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
-    return Objective(
+    return (PlannedObjective if planned else Objective)(
         model,
         data,
         task.loss,

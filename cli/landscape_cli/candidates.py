@@ -128,11 +128,11 @@ class Sources:
         analyses = [with_seed_offset(analysis, seed) for analysis in self.analyses]
         return MeasurementSetup(analyses, output, self.gate.restart, stop, say, progress.reporter)
 
-    def load(self, path: Path, **changes: Any) -> Objective:
+    def load(self, path: Path, *, planned: bool = False, **changes: Any) -> Objective:
         """The checkpoint's objective, under the conditions with these changes; says where its parts came from."""
         from landscape.loading import load
 
-        objective = load(path, replace(self.conditions, **changes), origins=self.origins)
+        objective = load(path, replace(self.conditions, **changes), origins=self.origins, planned=planned)
         for note in objective.notes:
             say(f"{path.name}: {note}")
         return objective
@@ -140,6 +140,6 @@ class Sources:
     def print_plans(self, paths: Sequence[Path]) -> None:
         """Prints what measuring every checkpoint would take."""
         for target in find_targets(paths, self.gate.output, CHECK_KIND):
-            objective = self.load(target.checkpoint)
+            objective = self.load(target.checkpoint, planned=True)
             for analysis in self.analyses:
                 print_plan(target, analysis, objective)

@@ -115,21 +115,22 @@ def _attempt_each(
     return outcomes
 
 
-def _load_objective(measuring: Measuring, target: Target) -> Objective:
-    """The checkpoint with its model, data and loss; says where they came from."""
+def _load_objective(measuring: Measuring, target: Target, *, planned: bool = False) -> Objective:
+    """The checkpoint with its model, data and loss, examined unless it is for a plan; says where they came from."""
     from landscape.loading import load
     from landscape.storage.write import require_results_file
 
     require_results_file(target.output)
     folder = target.output.parent
-    objective = load(target.checkpoint, measuring.conditions, origins=measuring.origins, folder=folder)
+    conditions, origins = measuring.conditions, measuring.origins
+    objective = load(target.checkpoint, conditions, origins=origins, folder=folder, planned=planned)
     for note in objective.notes:
         say(f"{target.checkpoint.name}: {note}")
     return objective
 
 
 def _print_plan(measuring: Measuring, target: Target) -> None:
-    print_plan(target, measuring.analysis, _load_objective(measuring, target))
+    print_plan(target, measuring.analysis, _load_objective(measuring, target, planned=True))
 
 
 def _measure(measuring: Measuring, target: Target, stop: StopSignals) -> MeasurementRecord:

@@ -34,12 +34,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Plan:
-    """The expected cost of a measurement: bytes beyond the model and the data, products, and seconds."""
+    """The expected cost of a measurement: bytes beyond the model and the data, products, and seconds.
+
+    `memory` names the parts of these bytes.
+    """
 
     bytes: int
     products: int
     seconds: float
     facts: Mapping[str, str]
+    memory: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class MeasurementModule(Protocol):
         """Yields progress after each step and returns the result; `resume` is the state of an earlier progress."""
 
     def plan(self, analysis: Any, objective: Objective, /) -> Plan:
-        """The expected cost of `measure`, from a short trial."""
+        """The expected cost of `measure`, from the time of a gradient (`seconds_per_gradient`)."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class Analysis(Options):
         return self.measurement().measure(self, objective, resume)
 
     def plan(self, objective: Objective) -> Plan:
-        """The expected cost of `measure`, from a short trial."""
+        """The expected cost of `measure`, from the time of a gradient."""
         return self.measurement().plan(self, objective)
 
     def differentiates(self, objective: Objective) -> bool:

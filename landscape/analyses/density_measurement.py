@@ -24,6 +24,7 @@ from landscape.analyses.shared.products import (
 )
 from landscape.compute.budget import room
 from landscape.errors import UsageError
+from landscape.operators.pass_costs import product_memory
 
 if TYPE_CHECKING:
     from landscape.analyses.density import Density, DensityResult
@@ -73,12 +74,15 @@ def plan(analysis: Density, objective: Objective) -> Plan:
     steps = _steps(analysis, objective.space.size)
     products, groups = steps * analysis.probes, analysis.groups(objective)
     seconds = seconds_per_product(analysis, objective, together)
-    strategy, graph_bytes = product_facts(analysis, objective, together)
+    strategy, _ = product_facts(analysis, objective, together)
+    basis = together * (steps + 1) * objective.theta.nbytes
+    memory = {"basis": basis, **product_memory(objective, analysis.operator, together)}
     return Plan(
-        bytes=together * (steps + 1) * objective.theta.nbytes + graph_bytes,
+        bytes=sum(memory.values()),
         products=products,
         seconds=seconds * (products + 1) * (1 + bool(groups) + len(groups) * BLOCK_COST),
-        facts={"probes at once": str(together), "product": f"{seconds:.3g} s"} | strategy,
+        facts={"probes at once": str(together), "product": f"about {seconds:.3g} s"} | strategy,
+        memory=memory,
     )
 
 

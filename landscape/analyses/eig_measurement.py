@@ -35,6 +35,7 @@ from landscape.analyses.shared.products import (
 )
 from landscape.compute.timing import run_seconds
 from landscape.operators import PyHessianOperator
+from landscape.operators.pass_costs import product_memory
 from landscape.storage.paths import EIGENVECTORS
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 # products until convergence, 3.3 k + 12 + 5 (block - 1): k = 5 took 12 on trained nets, 57 on an untrained one
 EXPECTED_PRODUCTS = (3.3, 12, 5)
+TIMED_COORDINATES = 1 << 20  # of a row of the basis in a plan: more take memory, and tell no more
 
 
 def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
@@ -109,8 +111,8 @@ def plan(analysis: Eig, objective: Objective) -> Plan:
     basis_seconds = _seconds_per_row(objective) * min(rows.count, products) / 2  # half of the rows, on average
     total = (each + basis_seconds) * (products + 1)  # one more for loss and gradient
     where = " in the host's memory" if rows.spill else ""
-    strategy, size = product_facts(analysis, objective, block)
-    facts = {"basis": f"{rows.count} vectors{where}", "product": f"{each:.3g} s", **strategy}
+    strategy, _ = product_facts(analysis, objective, block)
+    facts = {"basis": f"{rows.count} vectors{where}", "product": f"about {each:.3g} s", **strategy}
     vectors = rows.count
     if analysis.resample:
         facts["resampling"] = f"about {products} products with half of the data, twice"
@@ -120,7 +122,8 @@ def plan(analysis: Eig, objective: Objective) -> Plan:
         facts["blocks"] = f"{len(groups)}, about {products} passes of {per_pass:.3g} s more"
         total += per_pass * products
         vectors += rows.count + analysis.k
-    return Plan(bytes=vectors * objective.theta.nbytes + size, products=products, seconds=total, facts=facts)
+    memory = {"basis": vectors * objective.theta.nbytes, **product_memory(objective, analysis.operator, block)}
+    return Plan(sum(memory.values()), products, total, facts, memory)
 
 
 def sidecars(analysis: Eig, result: EigResult, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
@@ -230,6 +233,8 @@ def _cross_check(analysis: Eig, result: EigResult, objective: Objective) -> EigR
 
 
 def _seconds_per_row(objective: Objective) -> float:
-    """Seconds to orthogonalize one vector against one row of the basis."""
-    rows = torch.zeros((2, objective.space.size), dtype=objective.dtype, device=objective.device)
-    return run_seconds(lambda: orthogonalize(objective.theta.clone()[None], rows)) / len(rows)
+    """Seconds to orthogonalize one vector against one row of the basis, from a part of them."""
+    size = objective.space.size
+    part = torch.ones((1, min(size, TIMED_COORDINATES)), dtype=objective.dtype)
+    rows = torch.zeros((2, part.shape[1]), dtype=objective.dtype)
+    return run_seconds(lambda: orthogonalize(part, rows)) / len(rows) * size / part.shape[1]

@@ -35,6 +35,7 @@ from landscape.analyses.trace import TraceResult
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import room
 from landscape.errors import UsageError
+from landscape.operators.pass_costs import product_memory
 
 if TYPE_CHECKING:
     from landscape.analyses.trace import Trace
@@ -79,13 +80,11 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
     products += DATA_PROBES if analysis.resample else 0
     columns = min(8, size)
     seconds = seconds_per_product(analysis, objective, columns)
-    strategy, graph_bytes = product_facts(analysis, objective, columns)
-    return Plan(
-        bytes=2 * min(goal.capacity, products // 2) * objective.theta.nbytes + graph_bytes,
-        products=products,
-        seconds=seconds * (products + 1),
-        facts={"product": f"{seconds:.3g} s"} | strategy,
-    )
+    strategy, _ = product_facts(analysis, objective, columns)
+    sketch = 2 * min(goal.capacity, products // 2) * objective.theta.nbytes
+    memory = {"sketch": sketch, **product_memory(objective, analysis.operator, columns)}
+    facts = {"product": f"about {seconds:.3g} s"} | strategy
+    return Plan(sum(memory.values()), products, seconds * (products + 1), facts, memory)
 
 
 def _goal(analysis: Trace, objective: Objective, resume: State | None = None) -> TraceGoal:

@@ -69,7 +69,7 @@ def choose_loss(
             fix="choose others with --params, or let gradients through",
         )
     try:
-        chosen, note = _select(model, loss, output, first, outputs)
+        chosen, note = select_loss(model, loss, output, first, outputs)
         total = evaluate(chosen, output, first)
     except LandscapeError:
         raise
@@ -245,7 +245,7 @@ def shapes(tree: Any) -> str:
     return listing(f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in leaves(tree)) or type(tree).__name__
 
 
-def _select(model: nn.Module, loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
+def select_loss(model: nn.Module, loss: Any, output: Any, first: Batch, outputs: Outputs | None) -> tuple[Loss, str]:
     """The given loss, or the one that output and targets imply with a note on it; fitted to the outputs' kind."""
     chosen, note = _choose(model, loss, output, first, outputs)
     return fit_to_outputs(chosen, output, outputs), note

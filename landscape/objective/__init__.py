@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective as Objective
     from landscape.objective.objective import ObjectiveSource as ObjectiveSource
     from landscape.objective.objective import Reference as Reference
+    from landscape.objective.planned import PlannedObjective as PlannedObjective
     from landscape.objective.replicas import Replica as Replica
 
 MODULES = {
     "Objective": "landscape.objective.objective",
+    "PlannedObjective": "landscape.objective.planned",
     "Reference": "landscape.objective.objective",
     "Replica": "landscape.objective.replicas",
     "ObjectiveSource": "landscape.objective.objective",
 }
-__all__ = ["Objective", "ObjectiveSource", "Reference", "Replica"]
+__all__ = ["Objective", "ObjectiveSource", "PlannedObjective", "Reference", "Replica"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ Where memory runs out nevertheless, the samples are halved.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -24,23 +25,38 @@ if TYPE_CHECKING:
     from landscape.objective.objective import Objective
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SampleCost:
+    """What the gradient of one sample takes: its seconds, and the bytes of the outputs that the loss is of."""
+
+    seconds: float
+    output_bytes: int
+
+
 CONCATENATED_BYTES = 128 << 20  # activations of a micro-batch from which on launching operations no longer counts
 GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
 
 
 def activation_bytes(total: Callable[[Tensor, Batch], Tensor], theta: Tensor, batch: Batch) -> int:
     """Bytes per sample that the forward pass `total(theta, batch)` keeps for its backward pass."""
+    point = theta.detach().requires_grad_()
+    with torch.enable_grad():
+        return bytes_for_backward(lambda: total(point, batch), point)[1] // batch.size
+
+
+def bytes_for_backward(work: Callable[[], T], point: Tensor) -> tuple[T, int]:
+    """What a forward pass returns, and the bytes that it keeps for its backward pass, those of `point` left out."""
     kept: dict[int, int] = {}
 
     def weigh(tensor: Tensor) -> None:
         """Counts a saved tensor once, however often it is saved."""
         kept.update((part.data_ptr(), part.nbytes) for part in dense_parts(tensor))
 
-    point = theta.detach().requires_grad_()
-    with torch.enable_grad():
-        memory.watch_saved_tensors(lambda: total(point, batch), weigh)
+    result = memory.watch_saved_tensors(work, weigh)
     inside = range(point.data_ptr(), point.data_ptr() + point.nbytes)
-    return sum(size for pointer, size in kept.items() if pointer not in inside) // batch.size
+    return result, sum(size for pointer, size in kept.items() if pointer not in inside)
 
 
 def plan_micro_batch(batches: Batches, activation_bytes: int, device: torch.device) -> int:
@@ -91,6 +107,9 @@ def run_on_fitting_parts(
 
 
 def seconds_per_gradient(objective: Objective) -> float:
-    """Seconds for one gradient over all data, extrapolated from one micro-batch after a warm-up."""
+    """Seconds for one gradient over all data: as an objective for a plan knows it, else timed after a warm-up."""
+    samples = objective.batches.samples
+    if objective.sample_cost is not None:
+        return objective.sample_cost.seconds * samples
     trial = objective.first(objective.micro_batch)
-    return extrapolate(trial.gradient, trial.batches.samples, objective.batches.samples)
+    return extrapolate(trial.gradient, trial.batches.samples, samples)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +62,10 @@ class Objective(BatchLoss):
     `model` is any `nn.Module` (DataParallel and compiled wrappers are removed). `batches` is any re-iterable of
     `(inputs, targets)` or of dictionaries with labels, one such batch, or a map-style Dataset; `limit` takes its first
     so many samples only. `loss` is whatever `landscape.losses.as_loss` takes, `hf` for a Hugging Face model's own, or
-    None if the shapes decide. `params` are globs that select parameters; the others stay fixed. `preconditioner` is a
-    positive diagonal by parameter, or a function that returns one. `populations` are further data by name, or functions
-    that return them; `settings` are those of Hessian-vector products. Nothing in the model changes: not its mode, its
-    `requires_grad`, its `.grad` or its buffers. `outputs` says what the model returns to a built-in loss: logits, which
-    is what it takes, probabilities, or their logarithms. `checks` holds what the checks of the model, the loss and the
-    data found; with `as_given` the loss depends on where batches end, and they are neither split nor joined.
+    None if the shapes decide. `params` are globs that select parameters. `preconditioner` is a positive diagonal by
+    parameter, or a function that returns one, `populations` are further data by name. Nothing in the model changes: not
+    its mode, its `requires_grad`, its `.grad` or its buffers. `outputs` says what the model returns to a built-in loss.
+    With `as_given` the loss depends on where batches end, and they are neither split nor joined.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
 
@@ -77,6 +75,8 @@ class Objective(BatchLoss):
     >>> float(objective.value(torch.tensor([3.0], dtype=torch.float64)))  # the mean of (3 x - 2 x)**2
     2.5
     """
+
+    examine: ClassVar[Callable[..., preparation.Prepared] | None] = None  # in the place of the checks
 
     def __init__(
         self,
@@ -124,13 +124,13 @@ class Objective(BatchLoss):
             tf32=self.settings.tf32,
             outputs=outputs,
             objective=self.objective_function,
+            examine=self.examine,
         )
         super().__init__(prepared.function, prepared.loss, decay)
-        self.theta: Tensor = weights.theta
+        self.sample_cost, self.theta = prepared.sample_cost, weights.theta
         self.weights_sha256 = weights.sha256
         self.batches = prepared.batches
-        self.count = prepared.count
-        self.joinable = prepared.joinable
+        self.count, self.joinable = prepared.count, prepared.joinable
         self.as_given = prepared.as_given
         self.checks: tuple[Finding, ...] = prepared.checks
         self.activation_bytes = prepared.activation_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
-from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
+from landscape.objective.micro_batch import SampleCost, activation_bytes, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.views import count_terms
@@ -67,6 +67,7 @@ class Prepared:
     micro_batch: int
     checks: tuple[Finding, ...]
     notes: tuple[str, ...]
+    sample_cost: SampleCost | None = None  # of a gradient, where it was timed
 
 
 def prepare_weights(
@@ -113,12 +114,12 @@ def prepare(
     tf32: bool,
     outputs: Outputs | None = None,
     objective: ObjectiveFunction | None = None,
+    examine: Callable[..., Prepared] | None = None,
 ) -> Prepared:
     """Surveys the data, chooses the loss, checks what measurements assume, and plans the micro-batch.
 
     `data`, `loss`, `limit`, `micro_batch` and `outputs` are as in `Objective`; `objective` takes the place of model and
-    loss. Raises TaskError for data, a model or a
-    loss that cannot be measured.
+    loss, and `examine` that of `check_and_plan`. Raises TaskError for data, a model or a loss that cannot be measured.
     """
     budget, function = room("data", device), weights.function
     as_items = objective is not None and not objective.has_outputs
@@ -131,7 +132,7 @@ def prepare(
     beginning = None if limit is None else FirstSamples(data, limit, as_items=as_items)
     look = partial(survey, beginning or data, device=device, dtype=dtype, budget=budget, as_items=as_items)
     plan = partial(
-        _check_and_plan,
+        examine or check_and_plan,
         weights,
         function,
         loss,
@@ -157,7 +158,7 @@ def prepare(
     return replace(prepared, notes=tuple(filter(None, notes)))
 
 
-def _check_and_plan(
+def check_and_plan(
     weights: Weights,
     function: ModelFunction,
     loss: Any,
@@ -169,7 +170,10 @@ def _check_and_plan(
     outputs: Outputs | None,
     objective: ObjectiveFunction | None,
 ) -> Prepared:
-    """Chooses the loss, checks what measurements assume of these batches, and plans the micro-batch."""
+    """Chooses the loss, checks what measurements assume of these batches, and plans the micro-batch.
+
+    Raises TaskError for a model or a loss that cannot be measured on them.
+    """
     device = weights.theta.device
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, weights.theta.dtype)
     joined = concatenate(batches, budget)
@@ -201,7 +205,7 @@ def _check_and_plan(
         notes=(
             loss_note,
             batches.note,
-            _padding_note(chosen, weights.function.module, batches),
+            padding_note(chosen, weights.function.module, batches),
             *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
             _micro_batch_note(micro_batch, batches) if trial.as_given else "",
         ),
@@ -308,7 +312,7 @@ def _narrow_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> list[s
     return [note.replace("torch.", "")] if narrow else []
 
 
-def _padding_note(loss: Loss, model: nn.Module, batches: Batches) -> str:
+def padding_note(loss: Loss, model: nn.Module, batches: Batches) -> str:
     """A note on scored tokens that look like padding, or ""."""
     token = padding_token(loss, model)
     padded = sum(padding_count(loss, token, batch.targets) for batch in batches)

@@ -14,9 +14,8 @@ from torch import Tensor
 
 import landscape
 from landscape import Density, Eig, Objective, session
-from landscape.compute.strategy import Strategy
+from landscape.analyses.shared.products import product_facts
 from landscape.errors import UsageError
-from landscape.operators import HessianOperator
 from landscape.storage.read import read_results
 
 Data = tuple[Tensor, Tensor]
@@ -60,8 +59,7 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     each = 11 * objective.theta.nbytes
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 4 * each)
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
-    graphs = HessianOperator(objective).strategy_bytes(1, Strategy())
-    assert analysis.plan(objective).bytes == each + graphs
+    assert analysis.plan(objective).bytes == each + product_facts(analysis, objective, 1)[1]
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: each)
     with pytest.raises(UsageError, match="fewer --steps"):
         landscape.run(analysis, objective)
@@ -70,9 +68,8 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
 def test_the_plan_counts_products(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     plan = Density(probes=3, steps=10).plan(objective)
-    (way,) = objective.strategies.chosen.values()
     assert plan.products == 30
-    assert plan.bytes == 3 * 11 * 39 * 4 + HessianOperator(objective).strategy_bytes(3, way)
+    assert plan.bytes == 3 * 11 * 39 * 4 + product_facts(Density(), objective, 3)[1]
     assert plan.seconds > 0
 
 

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import Eig, Objective, session
-from landscape.compute.strategy import Strategy
+from landscape.analyses.shared.products import product_facts
 from landscape.errors import NumericalError, UsageError
-from landscape.operators import HessianOperator
 from landscape.storage.read import read_results
 
 Data = tuple[Tensor, Tensor]
@@ -225,8 +224,9 @@ def test_a_gradient_that_is_not_finite_names_its_tensors() -> None:
 def test_the_plan_counts_basis_and_products(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     plan = Eig(k=3, max_basis=20).plan(objective)
-    graphs = HessianOperator(objective).strategy_bytes(1, Strategy())
-    assert plan.bytes == 20 * 39 * 4 + graphs
+    assert plan.bytes == 20 * 39 * 4 + product_facts(Eig(), objective)[1]
+    assert plan.memory["basis"] == 20 * 39 * 4
+    assert plan.bytes == sum(plan.memory.values())
     assert plan.facts["hvp"].startswith("loop, ")
     assert plan.products > 3
     assert plan.seconds > 0

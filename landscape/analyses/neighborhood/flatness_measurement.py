@@ -31,6 +31,7 @@ from landscape.compute.inner_products import norm
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator, ScaledOperator
+from landscape.operators.pass_costs import product_memory
 
 GRADIENTS_PER_STEP = 3.5  # time of a step of the ascent of r1, a gradient and a product, over that of a gradient
 EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searches, on trained nets
@@ -89,11 +90,14 @@ def plan(analysis: Flatness, objective: Objective) -> Plan:
     """The expected cost, from the time of one gradient."""
     each = analysis.starts * analysis.steps * len(analysis.radii)
     seconds = seconds_per_gradient(objective)
+    vectors = (2 * analysis.starts + 6) * objective.theta.nbytes
+    memory = {"vectors": vectors, **product_memory(objective, "hessian")}
     return Plan(
-        bytes=(2 * analysis.starts + 6) * objective.theta.nbytes,
+        bytes=sum(memory.values()),
         products=each + EIGENVALUE_PRODUCTS,
         seconds=seconds * (each * (1 + GRADIENTS_PER_STEP) + EIGENVALUE_PRODUCTS * (GRADIENTS_PER_STEP - 1)),
         facts={"gradients": f"at most {2 * each:,}", "gradient": f"{seconds:.3g} s"},
+        memory=memory,
     )
 
 

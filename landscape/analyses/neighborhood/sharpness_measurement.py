@@ -35,6 +35,7 @@ from landscape.analyses.shared.rounding import smallest_clear_rise
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
+from landscape.operators.pass_costs import gradient_memory, product_memory
 
 GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a gradient
 GRADIENTS_PER_LOSS = 0.4  # time of a loss over that of a gradient
@@ -107,7 +108,12 @@ def plan(analysis: Sharpness, objective: Objective) -> Plan:
     )
     vectorized = VECTORIZED_BYTES if points_per_pass(objective, protocol.starts + 1) > 1 else 0
     whole = seconds * (gradients + GRADIENTS_PER_PRODUCT * products + GRADIENTS_PER_LOSS * losses + 2)
-    return Plan(bytes=vectors * objective.theta.nbytes + vectorized, products=products, seconds=whole, facts=facts)
+    memory = {
+        "vectors": vectors * objective.theta.nbytes,
+        **(product_memory(objective, "hessian") if products else gradient_memory(objective)),
+        "points of one pass": vectorized,
+    }
+    return Plan(sum(memory.values()), products, whole, facts, memory)
 
 
 def batch_notes(analysis: Sharpness, samples: int) -> tuple[str, ...]:

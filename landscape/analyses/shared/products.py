@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from landscape import operators
 from landscape.algorithms.estimators.resampling import group_ends
-from landscape.compute.timing import extrapolate
 from landscape.errors import UsageError
+from landscape.objective.micro_batch import seconds_per_gradient
+from landscape.operators.pass_costs import gradients_per_product, keeps_graphs, likely_strategy, product_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,23 +29,21 @@ def build_operator(analysis: Curvature, objective: Objective) -> LinearOperator:
 def seconds_per_product(analysis: Curvature, objective: Objective, columns: int = 1) -> float:
     """Seconds for the product of one column with all data, where `columns` are multiplied in one pass.
 
-    Extrapolated from one micro-batch after a warm-up.
+    No product is made: the time of a gradient is multiplied by the known cost of a product in gradients. Where graphs
+    are rebuilt, the columns of one pass share one gradient.
     """
-    trial = objective.first(objective.micro_batch)
-    operator = build_operator(analysis, trial)
-    block = torch.ones((operator.size, columns), dtype=operator.like.dtype, device=operator.like.device)
-    samples = objective.batches.samples
-    return extrapolate(lambda: operator.matmat(block), trial.batches.samples, samples) / columns
+    kept = keeps_graphs(objective)
+    first, rebuilt = (gradients_per_product(analysis.operator, kept=now) for now in (True, False))
+    each = first + (0 if kept else (rebuilt - first) / columns)
+    return each * seconds_per_gradient(objective)
 
 
 def product_facts(analysis: Curvature, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
-    """For a plan, once products were timed: the strategy of products with so many columns in words, and its bytes."""
-    operator = build_operator(analysis, objective)
-    strategy = operator.strategy(columns)
-    if strategy is None:
-        return {}, 0
-    size = operator.strategy_bytes(columns, strategy)
-    return {"hvp": f"{strategy}, {size / 1e6:,.1f} MB of graphs and columns"}, size
+    """For a plan, which makes no product: the likely strategy of so many columns in words, and the bytes it takes."""
+    kept = "graphs kept" if keeps_graphs(objective) else "graphs rebuilt"
+    strategy = likely_strategy(objective, analysis.operator, columns)
+    size = sum(product_memory(objective, analysis.operator, columns).values())
+    return {"hvp": f"{strategy}, {kept}, {size / 1e6:,.1f} MB: estimated, the first product tries others"}, size
 
 
 def group_quadratics(

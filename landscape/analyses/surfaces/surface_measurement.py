@@ -28,7 +28,6 @@ from landscape.analyses.surfaces.plane_view import PlaneView, view_plane
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.surface import Surface
 from landscape.compute.inner_products import dot, norm
-from landscape.compute.timing import shortest_seconds
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
@@ -36,7 +35,9 @@ from landscape.evaluation.metrics import as_metric
 from landscape.evaluation.pass_settings import PassSettings
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
+from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator
+from landscape.operators.pass_costs import FORWARD_SHARE, product_memory
 
 MIN_POINTS_FOR_TRIAL = 200  # a trial takes the time of some twenty passes
 
@@ -111,17 +112,18 @@ def measure(
 
 
 def plan(analysis: Surface, objective: Objective) -> Plan:
-    """The expected cost, from the time of one pass over the data."""
+    """The expected cost, from the time of one gradient."""
     settings = analysis.settings
     dimension, counts = settings.dimension, settings.counts
-    sweep, nowhere, center = Sweep(objective), Plane((objective.theta,) * dimension), (0.0,) * dimension
     points = settings.seeds * math.prod(counts if len(counts) == dimension else counts * dimension)
-    seconds = shortest_seconds(lambda: sweep.evaluate(nowhere, [center]), rounds=1)
+    seconds = FORWARD_SHARE * seconds_per_gradient(objective)
+    memory = {"vectors": (dimension + 1) * objective.theta.nbytes, **product_memory(objective, "hessian")}
     return Plan(
-        bytes=(dimension + 1) * objective.theta.nbytes,
+        bytes=sum(memory.values()),
         products=dimension * settings.seeds,
         seconds=seconds * points,
-        facts={"points": f"{points:,}", "pass": f"{seconds:.3g} s, before the trial that looks for a faster way"},
+        facts={"points": f"{points:,}", "pass": f"about {seconds:.3g} s, before a trial that looks for a faster way"},
+        memory=memory,
     )
 
 

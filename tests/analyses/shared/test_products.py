@@ -20,6 +20,7 @@ from landscape.analyses.shared.products import (
     seconds_per_product,
 )
 from landscape.errors import UsageError
+from landscape.objective.micro_batch import SampleCost
 
 Data = tuple[Tensor, Tensor]
 
@@ -67,27 +68,24 @@ def test_without_resampling_nothing_is_required(objective: Objective) -> None:
     require_resampling(analysis, build_operator(analysis, objective), objective)
 
 
-def test_seconds_are_for_one_column_and_all_samples(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    objective = Objective(tanh_net(), [classification], "cross_entropy", micro_batch=6)  # 24 samples
-    monkeypatch.setattr("landscape.compute.timing.shortest_seconds", lambda work, rounds: 8.0 * (work().shape[1] == 4))
-    assert seconds_per_product(Eig(), objective, columns=4) == pytest.approx(8 / 4 * 24 / 6)
-
-
-def test_facts_are_the_strategy_of_products_that_were_timed(objective: Objective) -> None:
-    seconds_per_product(Eig(), objective, 1)
-    facts, size = product_facts(Eig(), objective, 1)
-    assert facts["hvp"].startswith("loop, ")
-    assert f"{size / 1e6:,.1f} MB" in facts["hvp"]
-    assert size > 0
-
-
-def test_a_preconditioned_matrix_has_the_facts_of_the_hessian(
+def test_a_product_takes_two_gradients_and_columns_that_share_a_rebuilt_graph_a_part_of_a_third(
     objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(objective), "preconditioner", torch.ones(objective.space.size, dtype=torch.float64))
-    seconds_per_product(Eig(operator="preconditioned"), objective, 1)
+    objective.sample_cost = SampleCost(seconds=0.5, output_bytes=24)  # of 24 samples
+    assert seconds_per_product(Eig(), objective) == pytest.approx(2 * 0.5 * 24)
+    objective.micro_batch = 6
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 0)  # graphs are rebuilt
+    assert seconds_per_product(Eig(), objective) == pytest.approx(3 * 0.5 * 24)
+    assert seconds_per_product(Eig(), objective, columns=4) == pytest.approx((2 + 1 / 4) * 0.5 * 24)
+
+
+def test_facts_name_the_likely_strategy_and_make_no_product(objective: Objective) -> None:
+    facts, size = product_facts(Eig(), objective, 1)
+    assert facts["hvp"].startswith("loop, graphs kept, ")
+    assert f"{size / 1e6:,.1f} MB" in facts["hvp"]
+    assert size > 5 * objective.theta.nbytes
+    assert not objective.strategies.chosen
+
+
+def test_a_preconditioned_matrix_has_the_facts_of_the_hessian(objective: Objective) -> None:
     assert product_facts(Eig(operator="preconditioned"), objective, 1) == product_facts(Eig(), objective, 1)
-
-
-def test_an_operator_without_strategies_has_no_facts(objective: Objective) -> None:
-    assert product_facts(Eig(operator="pyhessian"), objective, 1) == ({}, 0)

@@ -1,0 +1,58 @@
+"""An objective for a plan: nothing of it is checked, and one gradient is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from landscape.compute.out_of_memory import is_out_of_memory
+from landscape.compute.precision import full_precision
+from landscape.data.concatenation import concatenate
+from landscape.data.survey import Batches
+from landscape.errors import OutOfMemory
+from landscape.objective.first_gradient import first_gradient
+from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.objective import Objective
+from landscape.objective.preparation import Prepared, Weights, check_and_plan, padding_note
+from landscape.objective.views import count_terms
+
+
+def plan_without_checks(
+    weights: Weights, function: ModelFunction, loss: Any, batches: Batches, *, budget: int, **options: Any
+) -> Prepared:
+    """As `check_and_plan`, from one timed gradient; the checks are made where that gradient fails without them.
+
+    Raises TaskError for a model or a loss that cannot be measured on these batches.
+    """
+    joined = concatenate(batches, budget)
+    asked = {name: options[name] for name in ("micro_batch", "outputs", "objective")}
+    try:
+        with full_precision(options["tf32"]):
+            first = first_gradient(function, weights.theta, loss, joined, **asked)
+    except Exception as error:  # the user's model may raise anything; the checks say in words what is wrong
+        if is_out_of_memory(error) or isinstance(error, OutOfMemory):
+            raise
+        return check_and_plan(weights, function, loss, batches, budget=budget, **options)
+    return Prepared(
+        function=function,
+        loss=first.loss,
+        batches=joined,
+        count=count_terms(BatchLoss(function, first.loss), joined),
+        joinable=True,
+        as_given=False,
+        activation_bytes=first.activation_bytes,
+        micro_batch=first.micro_batch,
+        checks=(),
+        notes=(first.note, batches.note, padding_note(first.loss, function.module, batches)),
+        sample_cost=first.cost,
+    )
+
+
+class PlannedObjective(Objective):
+    """An objective that costs at most two gradients of one micro-batch, for `Analysis.plan` alone.
+
+    It knows the time of a gradient. The checks of the model, the loss and the data are not made, unless the gradient
+    fails without what they find out: its numbers must not be reported.
+    """
+
+    examine: ClassVar[Callable[..., Prepared] | None] = staticmethod(plan_without_checks)

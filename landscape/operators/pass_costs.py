@@ -1,0 +1,92 @@
+"""What forward passes, gradients and products cost before any is made: time in gradients, and memory by part.
+
+The numbers of vectors and graphs describe the code of the operators; whoever changes that code measures them anew
+(`tests/analyses/shared/test_footprint.py` compares them with live tensors).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from landscape.choices import OperatorName
+from landscape.compute.budget import room
+from landscape.compute.strategy import Strategy
+from landscape.operators.strategy_trial import COLUMN_ACTIVATIONS, ProductFacts, candidates
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+# A gradient is 3 forward passes. A product is 2 gradients where the graph of the gradient is kept, and 3 where it is
+# rebuilt; with J'MJ the second backward pass leaves out the first one's half. Measured: 1.6 to 2.5, and 2.5 to 3.5.
+GRADIENTS_OF_HESSIAN = (2.0, 3.0)
+GRADIENTS_OF_JACOBIAN = (1.5, 2.5)  # ggn, fisher: measured 1.2 to 2.0, and 2.0 to 3.1
+GRADIENTS_OF_PYHESSIAN = 3.5
+FORWARD_SHARE = 1 / 3  # of a gradient's time: measured 0.2 to 0.6
+GRADIENT_VECTORS = 3  # the gradient by tensor, as one vector, and the sum over micro-batches
+GRADIENT_OUTPUTS = 2.0
+PRODUCT_VECTORS = 5  # a product's argument, also as a row, its result, the sum over micro-batches, and the gradient
+BLOCK_VECTORS = 2  # each further column: its argument and its result
+# graphs of a product, in activations of a forward pass without its outputs, and in outputs
+GRAPH_ACTIVATIONS = 2.7
+GRAPH_OUTPUTS = {"hessian": 9.0, "ggn": 12.0, "fisher": 9.0}
+
+
+def gradients_per_product(name: OperatorName, *, kept: bool) -> float:
+    """How many gradients' time the product of one column takes, with the graph kept or rebuilt."""
+    if name == "pyhessian":
+        return GRADIENTS_OF_PYHESSIAN
+    pair = GRADIENTS_OF_HESSIAN if name in ("hessian", "preconditioned") else GRADIENTS_OF_JACOBIAN
+    return pair[0] if kept else pair[1]
+
+
+def keeps_graphs(objective: Objective) -> bool:
+    """Whether the graphs of all micro-batches have room, so that products after the first do not rebuild them."""
+    held = GRAPH_ACTIVATIONS * objective.activation_bytes * objective.batches.samples
+    return objective.single_batch or held <= room("kept graphs", objective.device)
+
+
+def likely_strategy(objective: Objective, name: OperatorName, columns: int) -> Strategy:
+    """The strategy that products with so many columns take unless a trial finds another one faster."""
+    facts = ProductFacts(
+        columns=columns,
+        activation_bytes=objective.activation_bytes * objective.largest_micro_batch,
+        device=objective.device.type,
+        room=room("columns", objective.device),
+        traceable=name == "hessian",
+        compilable=False,
+    )
+    return candidates(facts, objective.settings, lambda: False)[0]
+
+
+def product_memory(objective: Objective, name: OperatorName, columns: int = 1) -> dict[str, int]:
+    """The bytes of a product by part: its vectors, the graph of a micro-batch, the loss, and further columns."""
+    outputs = output_bytes(objective)
+    strategy = likely_strategy(objective, name, columns)
+    activations = max(objective.activation_bytes * objective.largest_micro_batch - outputs, 0)
+    pieces = 1
+    if keeps_graphs(objective):
+        pieces = -(-objective.batches.samples // objective.largest_micro_batch)
+    loss = GRAPH_OUTPUTS.get(name, GRAPH_OUTPUTS["hessian"])
+    return {
+        "vectors of a product": (PRODUCT_VECTORS + BLOCK_VECTORS * (columns - 1)) * objective.theta.nbytes,
+        "graphs": round(GRAPH_ACTIVATIONS * activations * pieces),
+        "outputs": round(loss * outputs * pieces),
+        "columns": round(COLUMN_ACTIVATIONS * (strategy.columns - 1) * activations),
+    }
+
+
+def gradient_memory(objective: Objective) -> dict[str, int]:
+    """The bytes of a gradient by part: its vectors, the activations of a micro-batch, and the loss."""
+    outputs = output_bytes(objective)
+    activations = objective.activation_bytes * objective.largest_micro_batch - outputs
+    return {
+        "vectors of a gradient": GRADIENT_VECTORS * objective.theta.nbytes,
+        "activations": max(activations, 0),
+        "outputs": round(GRADIENT_OUTPUTS * outputs),
+    }
+
+
+def output_bytes(objective: Objective) -> int:
+    """The bytes of the outputs of a micro-batch that the loss is of; 0 where no plan has looked at them."""
+    cost = objective.sample_cost
+    return cost.output_bytes * objective.largest_micro_batch if cost else 0
