@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from landscape.compute.memory_limits import free_in_cgroup, free_in_process
 
 T = TypeVar("T")
+Visit = Callable[[Tensor], None]
+_VISITS: list[Visit] = []  # of the passes that are being watched, the innermost last
 
 
 def free_bytes(device: torch.device) -> int:
@@ -26,7 +28,13 @@ def free_bytes(device: torch.device) -> int:
     return min(_machine_bytes(), free_in_cgroup(), free_in_process())
 
 
-def watch_saved_tensors(work: Callable[[], T], visit: Callable[[Tensor], None]) -> T:
+def count_as_saved(tensor: Tensor) -> None:
+    """Shows a tensor that a graph holds otherwise than torch does to whoever watches what the pass saves."""
+    for visit in _VISITS[-1:]:
+        visit(tensor)
+
+
+def watch_saved_tensors(work: Callable[[], T], visit: Visit) -> T:
     """Runs a forward pass and visits every tensor that autograd saves for the backward pass.
 
     Transforms of `torch.func` inside the pass forbid the hooks that see saved tensors. The pass is then repeated, and
@@ -38,12 +46,15 @@ def watch_saved_tensors(work: Callable[[], T], visit: Callable[[Tensor], None]) 
         visit(tensor)
         return tensor
 
+    _VISITS.append(visit)
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             return work()
     except Exception as error:  # a RuntimeError, or an error of landscape's own that repeats its message
         if "saved tensor hooks" not in str(error):
             raise
+    finally:
+        _VISITS.pop()
     with _Results(visit):
         return work()
 

@@ -17,6 +17,7 @@ from landscape.losses.protocol import (
     Uniform,
     describe_tensor,
 )
+from landscape.losses.softmax import SoftmaxCrossEntropy, SoftmaxTargets, chunks, large_softmax, softmax_of
 
 PROBABILITY_SUM_ERROR = 1e-2  # of the sum of class probabilities: float16 rows add to 1 that far
 
@@ -34,6 +35,8 @@ class CrossEntropy:
 
     def total(self, output: Tensor, target: Tensor) -> Tensor:
         """The summed loss `()`; raises TaskError for fewer than two classes."""
+        if (large := large_softmax(self, output, target)) is not None:
+            return large.total()
         if not target.is_floating_point() and output.shape[:-1] == target.shape:
             output, target = output.reshape(-1, output.shape[-1]), target.reshape(-1)
         target = target if target.is_floating_point() else target.long()
@@ -45,6 +48,12 @@ class CrossEntropy:
             )
         return functional.cross_entropy(output, target, reduction="sum", ignore_index=IGNORE_INDEX)
 
+    def as_softmax(self, output: Tensor, target: Tensor) -> SoftmaxCrossEntropy | None:
+        """The closed form of the loss; None for shapes that do not fit."""
+        axis = self.structure.axis(output, target)
+        assert axis is not None
+        return softmax_of(output, axis, SoftmaxTargets(target)) if output.ndim > 1 else None
+
     def count(self, target: Tensor) -> int:
         """How many targets are not -100; raises TaskError for real targets that are no class probabilities."""
         return count_distributions(target) if target.is_floating_point() else int((target != IGNORE_INDEX).sum())
@@ -53,7 +62,7 @@ class CrossEntropy:
         """Classes drawn from the softmax of the output, in the form of `target`."""
         axis = self.structure.axis(output, target)
         assert axis is not None
-        return draw_classes(output.double().softmax(axis), axis, target, uniform, IGNORE_INDEX)
+        return draw_classes(output, axis, target, uniform, IGNORE_INDEX)
 
 
 @dataclass(frozen=True)
@@ -105,16 +114,24 @@ CROSS_ENTROPY, MSE, BCE = CrossEntropy(), MeanSquaredError(), BinaryCrossEntropy
 BUILT_IN_LOSSES: dict[str, Likelihood] = {loss.name: loss for loss in (CROSS_ENTROPY, MSE, BCE)}
 
 
-def draw_classes(probabilities: Tensor, axis: int, target: Tensor, uniform: Uniform, ignore_index: int) -> Tensor:
-    """Classes drawn by inverting the cumulative probabilities, in the form of `target`.
+def draw_classes(
+    output: Tensor, axis: int, target: Tensor, uniform: Uniform, ignore_index: int, *, log_probabilities: bool = False
+) -> Tensor:
+    """Classes drawn by inverting the cumulative probabilities, in the form of `target`, by chunks.
 
-    Ignored targets stay ignored; class probabilities become one-hot vectors.
+    The output holds logits, or `log_probabilities`, along the axis. Ignored targets stay ignored; class probabilities
+    become one-hot vectors.
     """
-    cumulative = probabilities.movedim(axis, -1).cumsum(-1)
-    point = uniform(tuple(cumulative.shape[:-1]))[..., None] * cumulative[..., -1:]
-    drawn = (cumulative < point).sum(-1).clamp_max(cumulative.shape[-1] - 1)
+    rows = output.movedim(axis, -1)
+    points = uniform(tuple(rows.shape[:-1]))
+    drawn = torch.empty(rows.shape[:-1], dtype=torch.long, device=rows.device)
+    for place in chunks(rows):
+        piece = rows[place].double()
+        cumulative = (piece.exp() if log_probabilities else piece.softmax(-1)).cumsum(-1)
+        point = points[place][..., None] * cumulative[..., -1:]
+        drawn[place] = (cumulative < point).sum(-1).clamp_max(rows.shape[-1] - 1)
     if target.is_floating_point():
-        return functional.one_hot(drawn, cumulative.shape[-1]).movedim(-1, axis).to(target.dtype)
+        return functional.one_hot(drawn, rows.shape[-1]).movedim(-1, axis).to(target.dtype)
     return torch.where(target == ignore_index, target, drawn.to(target.dtype))
 
 

@@ -20,6 +20,7 @@ from landscape.losses.builtin import BCE, CROSS_ENTROPY, MSE
 from landscape.losses.huggingface_tasks import ANSWER_OUTPUT, SEGMENT_OUTPUT, AnswerLoss, SegmentLoss
 from landscape.losses.protocol import IGNORE_INDEX, Likelihood, Loss, OutputStructure, Uniform
 from landscape.losses.reductions import ReducedLoss
+from landscape.losses.softmax import SoftmaxCrossEntropy, SoftmaxLoss, large_softmax, with_last_token
 from landscape.losses.user import FunctionLoss
 
 HF = "hf"  # the value of --loss that asks for the model's own loss
@@ -87,7 +88,18 @@ class LogitsLoss:
 
     def total(self, output: Tensor, target: Any) -> Tensor:
         """The summed loss `()` of the scored logits."""
+        if (large := large_softmax(self, output, target)) is not None:
+            return large.total()
         return self.inner.total(output, self.structure.labels(target))
+
+    def as_softmax(self, output: Tensor, target: Any) -> SoftmaxCrossEntropy | None:
+        """The closed form of cross-entropy; None for another loss, or shapes that do not fit."""
+        if not isinstance(self.inner, SoftmaxLoss):
+            return None
+        labels = self.structure.labels(target)
+        if self.shifted:
+            output, labels = with_last_token(output, labels, self.structure.ignore_index)
+        return self.inner.as_softmax(output, labels)
 
     def count(self, target: Any) -> float:
         """How many labels are scored."""

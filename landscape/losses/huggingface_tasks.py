@@ -65,7 +65,7 @@ class AnswerLoss:
 
     def sample(self, output: Tensor, target: Any, uniform: Uniform) -> Tensor:
         """Places `(N, 2)` drawn from the softmax over the tokens."""
-        return draw_classes(output.double().softmax(1), 1, self.structure.labels(target), uniform, IGNORE_INDEX)
+        return draw_classes(output, 1, self.structure.labels(target), uniform, IGNORE_INDEX)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from landscape.losses.protocol import (
     no_likelihood,
 )
 from landscape.losses.reductions import ReducedLoss, Reduction, describe_reduction, reduction_of
+from landscape.losses.softmax import SoftmaxCrossEntropy, SoftmaxTargets, large_softmax, softmax_of
 
 LOSS_OF_CONTAINERS = (
     "a loss that takes the output apart: --loss file.py:loss, with def loss(output, target) -> mean, shape ()"
@@ -127,8 +128,19 @@ class ModuleLoss:
         """The summed loss `()`; raises TaskError for unequal shapes of an element-wise loss."""
         if isinstance(self.module, PER_ELEMENT):
             require_equal_shapes(self.name, output, target)
+        if (large := large_softmax(self, output, target)) is not None:
+            return large.total()
         value: Tensor = self._module_for(output)(output, target)
         return value
+
+    def as_softmax(self, output: Tensor, target: Tensor) -> SoftmaxCrossEntropy | None:
+        """The closed form of a `torch.nn.CrossEntropyLoss`; None for another module, or shapes that do not fit."""
+        if type(self.module) is not nn.CrossEntropyLoss or output.ndim < 2:
+            return None
+        kept = self._module_for(output)
+        weight, smoothing, ignored = kept.weight, kept.label_smoothing, kept.ignore_index
+        targets = SoftmaxTargets(target, weight, ignored, smoothing)  # type: ignore[arg-type]
+        return softmax_of(output, 1, targets)
 
     def _module_for(self, output: Tensor) -> nn.Module:
         """The module with its weights on the device and in the dtype of the output."""
@@ -169,8 +181,8 @@ class ModuleLoss:
             raise no_likelihood(self.name)
         if kind != "classes":
             return (MSE if kind == "squared_error" else BCE).sample(output, target, uniform)
-        logarithms = output.double() if self.structure.log_probabilities else output.double().log_softmax(1)
-        return draw_classes(logarithms.exp(), 1, target, uniform, self.structure.ignore_index)
+        ignored, logarithms = self.structure.ignore_index, self.structure.log_probabilities
+        return draw_classes(output, 1, target, uniform, ignored, log_probabilities=logarithms)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from landscape.errors import TaskError, UsageError
 from landscape.evaluation.fisher_labels import draw_labels
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
 from landscape.losses.protocol import is_likelihood, no_likelihood
+from landscape.losses.softmax import SoftmaxCrossEntropy, SoftmaxTargets, large_softmax
 from landscape.losses.terms import TermsLoss
 from landscape.objective import Objective
 from landscape.operators.graphs import Graph
@@ -47,11 +48,18 @@ class OutputOperator(SummedOperator):
     def output_product(self, output: Any, batch: Batch) -> OutputProduct:
         """The product with M, given the batch's detached output, whose leaves require gradients."""
 
+    @abstractmethod
+    def softmax_product(self, softmax: SoftmaxCrossEntropy, output: Any, batch: Batch) -> OutputProduct:
+        """The same for a cross-entropy in closed form, which overwrites the vectors."""
+
     def graph(self, batch: Batch) -> Graph:
         """The graph of one batch's outputs and of u -> J'u; weight decay adds its own matrix for each term."""
         jacobian, decay = self._jacobian(batch), self.objective.decay
         count = self.objective.batch_count(batch) if decay else 0.0
-        multiply = self.output_product(jacobian.detached, batch)
+        if jacobian.softmax is None:
+            multiply = self.output_product(jacobian.detached, batch)
+        else:
+            multiply = self.softmax_product(jacobian.softmax, jacobian.output, batch)
 
         def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
             images = multiply(jacobian.push(block, chunk_size), chunk_size)
@@ -60,37 +68,68 @@ class OutputOperator(SummedOperator):
             )
             return pulled[0].T + count * decay.product(block) if decay else pulled[0].T
 
-        return product
+        def by_chunks(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
+            """The product by the columns of one call, so that outputs of more columns are never held."""
+            columns = block.shape[1]
+            if columns <= chunk_size:
+                return product(block, chunk_size=chunk_size, retain_graph=retain_graph)
+            rows = block.new_empty(columns, len(block))
+            for first in range(0, columns, chunk_size):
+                last = first + chunk_size >= columns
+                group = block[:, first : first + chunk_size]
+                image = product(group, chunk_size=chunk_size, retain_graph=retain_graph or not last)
+                rows[first : first + chunk_size] = image.T
+            return rows.T
+
+        return by_chunks
 
     def _jacobian(self, batch: Batch) -> _Jacobian:
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():
             output = self.graph_output(theta, batch)
-            outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
+            softmax = self._large_softmax(output, batch)
+            outputs = [leaf for leaf in (leaves(output) if softmax is None else [softmax.logits]) if leaf.requires_grad]
             if not outputs:
                 raise TaskError(
                     f"--operator needs outputs in tensors, tuples or dictionaries, not {type(output).__name__}",
                     fix="--operator hessian, or a model that returns tensors",
                 )
-            duals = [torch.zeros_like(leaf).requires_grad_() for leaf in outputs]
+            duals = [_zeros(leaf, materialize=softmax is None).requires_grad_() for leaf in outputs]
             (pulled,) = torch.autograd.grad(outputs, theta, duals, create_graph=True)
-        return _Jacobian(theta, outputs, map_tensors(_detach, output), duals, pulled)
+        return _Jacobian(theta, outputs, output, duals, pulled, softmax and softmax.detach())
+
+    def _large_softmax(self, output: Any, batch: Batch) -> SoftmaxCrossEntropy | None:
+        """The loss in closed form if there are many logits, and the loss is a cross-entropy of them."""
+        objective = self.objective
+        if objective.function.loss_uses_parameters:
+            return None
+        return large_softmax(objective.loss, output, batch.targets)
 
 
 @dataclass(frozen=True)
 class _Jacobian:
-    """J of one batch at theta `(P,)`: its outputs, also detached, and the graph of u -> J'u at the `duals` u."""
+    """J of one batch at theta `(P,)`: its outputs, and the graph of u -> J'u at the `duals` u.
+
+    With `softmax`, a loss in closed form, the output that is differentiated is its logits.
+    """
 
     theta: Tensor
     outputs: list[Tensor]
-    detached: Any
+    output: Any
     duals: list[Tensor]
     pulled: Tensor
+    softmax: SoftmaxCrossEntropy | None = None
+
+    @property
+    def detached(self) -> Any:
+        """The output without its graph; its leaves require gradients."""
+        return map_tensors(_detach, self.output)
 
     def push(self, block: Tensor, chunk_size: int) -> list[Tensor]:
-        """J times K columns: for each output a tensor of K rows."""
+        """J times K columns: for each output a tensor of K rows. In closed form they are overwritten by others."""
         rows = block.T.contiguous()
-        return pull_back([self.pulled], self.duals, [rows], chunk_size=chunk_size, retain_graph=True)
+        pushed = pull_back([self.pulled], self.duals, [rows], chunk_size=chunk_size, retain_graph=True)
+        return pushed if self.softmax is None else [_own(vectors, rows) for vectors in pushed]
 
 
 class GaussNewtonOperator(OutputOperator):
@@ -118,6 +157,10 @@ class GaussNewtonOperator(OutputOperator):
             return pull_back(curved, outputs, rows, chunk_size=chunk_size, retain_graph=True, allow_unused=several)
 
         return multiply
+
+    def softmax_product(self, softmax: SoftmaxCrossEntropy, output: Any, batch: Batch) -> OutputProduct:
+        """The product with the Hessian of cross-entropy in closed form."""
+        return lambda vectors, chunk_size: [softmax.multiply_hessian_(vectors[0])]
 
 
 class EmpiricalFisherOperator(OutputOperator):
@@ -148,6 +191,15 @@ class EmpiricalFisherOperator(OutputOperator):
     def output_product(self, output: Any, batch: Batch) -> OutputProduct:
         """The product with g g', g the loss' gradient in the outputs."""
         return _outer_product([self._output_gradients(output, batch)], self._class_axis(output, batch))
+
+    def softmax_product(self, softmax: SoftmaxCrossEntropy, output: Any, batch: Batch) -> OutputProduct:
+        """The product with g g' for a cross-entropy in closed form."""
+        draws = self.softmax_draws(softmax, output, batch)
+        return lambda vectors, chunk_size: [softmax.multiply_outer_(vectors[0], draws)]
+
+    def softmax_draws(self, softmax: SoftmaxCrossEntropy, output: Any, batch: Batch) -> list[SoftmaxTargets]:
+        """The targets whose gradients are meant: the data's own."""
+        return [softmax.targets]
 
     def _output_gradients(self, output: Any, batch: Batch, targets: Any = None) -> list[Tensor]:
         outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
@@ -189,19 +241,37 @@ class FisherOperator(EmpiricalFisherOperator):
         """
         draws = max(self.labels, MIN_LABELS)
 
-        def kernel(batch: Batch) -> Tensor:
-            """The sums over terms and draws of squared deviations: of each column, and of the sum of all columns."""
+        def overlaps(batch: Batch) -> Tensor:
+            """The overlaps of gradients with the columns, `(draws, K, terms)`."""
             jacobian = self._jacobian(batch)
+            if (softmax := jacobian.softmax) is not None:
+                targets = self._drawn_targets(jacobian.output, batch, draws)
+                columns = (jacobian.push(column, 1)[0][0] for column in torch.split(block, 1, dim=1))
+                return torch.stack([softmax.overlaps(column, targets) for column in columns], dim=1)
             pushed = jacobian.push(block, 1)
             axis = self._class_axis(jacobian.detached, batch)
             overlaps = [_overlap(gradients, pushed, axis) for gradients in self._draws(jacobian.detached, batch, draws)]
-            squares = torch.stack([each[0].flatten(1).double() ** 2 for each in overlaps])  # (draws, K, terms)
+            return torch.stack([each[0].flatten(1) for each in overlaps])
+
+        def kernel(batch: Batch) -> Tensor:
+            """The sums over terms and draws of squared deviations: of each column, and of the sum of all columns."""
+            squares = overlaps(batch).double() ** 2
             apart = squares - squares.mean(dim=0)
             return torch.cat([(apart**2).sum(dim=(0, 2)), (apart.sum(dim=1) ** 2).sum()[None]])
 
         sums = self.objective.accumulate(kernel) / ((draws - 1) * self.labels * self.objective.count**2)
         columns, pairs = sums[:-1], block.shape[1] * (block.shape[1] - 1)
         return columns, float((sums[-1] - columns.sum()) / pairs) if pairs else float("nan")
+
+    def softmax_draws(self, softmax: SoftmaxCrossEntropy, output: Any, batch: Batch) -> list[SoftmaxTargets]:
+        """The targets whose gradients are meant: those drawn from the model's own distribution."""
+        return self._drawn_targets(output, batch, self.labels)
+
+    def _drawn_targets(self, output: Tensor, batch: Batch, count: int) -> list[SoftmaxTargets]:
+        """The targets of `count` draws for a loss in closed form."""
+        drawn = [draw_labels(self.objective, output, batch, self.seed, draw) for draw in range(count)]
+        forms = [large_softmax(self.objective.loss, output, labels) for labels in drawn]
+        return [form.targets for form in forms if form is not None]
 
     def _draws(self, output: Any, batch: Batch, count: int) -> Iterator[list[Tensor]]:
         """The gradients of the loss in the outputs for each of `count` draws of labels."""
@@ -226,6 +296,17 @@ def _require_separate_rows(objective: Objective) -> None:
 def _detach(tensor: Tensor) -> Tensor:
     """The tensor as a leaf that requires gradients if the tensor did."""
     return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+def _zeros(like: Tensor, *, materialize: bool) -> Tensor:
+    """Zeros of a tensor's shape; else a single zero in memory that stands for all."""
+    return torch.zeros_like(like) if materialize else like.new_zeros(()).expand(like.shape)
+
+
+def _own(vectors: Tensor, rows: Tensor) -> Tensor:
+    """The vectors in memory of their own, which may be written: a Jacobian may be the identity, or constant."""
+    shared = vectors.untyped_storage().data_ptr() == rows.untyped_storage().data_ptr()
+    return vectors.contiguous().clone() if shared or 0 in vectors.stride() else vectors
 
 
 def _overlap(gradients: list[Tensor], vectors: list[Tensor], axis: int | None) -> list[Tensor]:

@@ -56,8 +56,8 @@ def pull_back(
             parts = list(_grad(outputs, inputs, single, retain_graph=retain, allow_unused=allow_unused))
         else:
             parts = _vmapped_grad(outputs, inputs, chunk, retain_graph=retain, allow_unused=allow_unused)
-        if chunk_size >= count > 1:
-            return parts
+        if chunk_size >= count:
+            return parts if count > 1 else [part[None] for part in parts]
         rows = rows or [part.new_empty((count, *x.shape)) for part, x in zip(parts, inputs, strict=True)]
         for row, part in zip(rows, parts, strict=True):
             row[first : first + chunk_size] = part
