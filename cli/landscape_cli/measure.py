@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.compute.interrupts import interruption
+from landscape.compute.machines import Machine, parse_machine
 from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError
 from landscape.storage import paths
 from landscape_cli import progress
 from landscape_cli.output import Output
-from landscape_cli.plans import print_plan
+from landscape_cli.plans import print_machine_plan, print_plan
 from landscape_cli.streams import say, say_error
 from landscape_cli.targets import Target, find_targets, look_at_checkpoint, require_checkpoints
 
@@ -57,7 +58,8 @@ def measure_checkpoints(
     checkpoints, analysis = analysis.split_paths(require_checkpoints(named, analysis.name))
     targets = find_targets(checkpoints, output.output)
     measuring = Measuring(analysis, conditions, output, origins)
-    outcomes = _wrong_paths(targets, conditions) or _measure_each(targets, measuring)
+    machine = _machine(output, conditions)
+    outcomes = (not machine and _wrong_paths(targets, conditions)) or _measure_each(targets, measuring, machine)
     code = _report(measuring, outcomes, several=len(targets) > 1)
     if len(targets) == 1:
         for outcome in outcomes:
@@ -80,12 +82,26 @@ def _wrong_paths(targets: Sequence[Target], conditions: Conditions) -> list[Meas
     return [*failures]
 
 
-def _measure_each(targets: Sequence[Target], measuring: Measuring) -> list[MeasurementRecord | Failure]:
-    """What measuring every target gives, or printing its plan."""
+def _machine(output: Output, conditions: Conditions) -> Machine | None:
+    """The devices that --on names; raises UsageError for a text that names none, and for --on without --dry-run."""
+    if output.on is None:
+        return None
+    machine = parse_machine(output.on, dtype=conditions.dtype, tf32=conditions.tf32)
+    if not output.dry_run:
+        raise UsageError(f"--on {output.on} plans for other devices, and measures on none", fix="--dry-run beside it")
+    return machine
+
+
+def _measure_each(
+    targets: Sequence[Target], measuring: Measuring, machine: Machine | None
+) -> list[MeasurementRecord | Failure]:
+    """What measuring every target gives, or printing its plan, for this machine or another."""
     require_room_for_libraries()
     from landscape.session import StopSignals
 
     with StopSignals() as stop:
+        if machine is not None:
+            return _attempt_each(targets, partial(_print_machine_plan, measuring, machine))
         if measuring.output.dry_run:
             return _attempt_each(targets, partial(_print_plan, measuring))
         return _attempt_each(targets, lambda target: _measure(measuring, target, stop))
@@ -127,6 +143,10 @@ def _load_objective(measuring: Measuring, target: Target, *, planned: bool = Fal
     for note in objective.notes:
         say(f"{target.checkpoint.name}: {note}")
     return objective
+
+
+def _print_machine_plan(measuring: Measuring, machine: Machine, target: Target) -> None:
+    print_machine_plan(target.checkpoint, measuring.analysis, measuring.conditions, machine)
 
 
 def _print_plan(measuring: Measuring, target: Target) -> None:

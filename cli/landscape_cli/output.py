@@ -26,4 +26,10 @@ class Writing(Options):
 class Output(Writing):
     """Where an analysis' results go, and whether they are drawn."""
 
+    on: str | None = option(
+        None,
+        help="With --dry-run: plan for other devices, from the configuration alone (a config.json, no weights): "
+        "1x80GB, 8x80GB, 2x24GB, 8xH100, 1x80GB+512GB with so much host memory, 1x80GB@50TFLOPS.",
+        typed=True,
+    )
     plot: bool = option(True, help="Draw <stem>.<command>.png.")

@@ -5,7 +5,9 @@ Which share of the free memory a use may take is in `budget`; errors of memory a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +20,26 @@ from landscape.compute.memory_limits import free_in_cgroup, free_in_process
 T = TypeVar("T")
 Visit = Callable[[Tensor], None]
 _VISITS: list[Visit] = []  # of the passes that are being watched, the innermost last
+PLANNED: ContextVar[tuple[int, int] | None] = ContextVar("PLANNED", default=None)
+
+
+@contextmanager
+def memory_of_plan(device_bytes: int, host_bytes: int) -> Iterator[None]:
+    """The block in which plans are made for a machine with so much free memory on its devices and on their hosts."""
+    token = PLANNED.set((device_bytes, host_bytes))
+    try:
+        yield
+    finally:
+        PLANNED.reset(token)
 
 
 def free_bytes(device: torch.device) -> int:
-    """The bytes that can still be allocated on a device; on the CPU by the machine, the cgroups and the process."""
+    """The bytes that can still be allocated on a device; on the CPU by the machine, the cgroups and the process.
+
+    Within `memory_of_plan` they are those of the machine that is planned for.
+    """
+    if (planned := PLANNED.get()) is not None:
+        return planned[device.type == "cpu"]
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached

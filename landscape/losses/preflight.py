@@ -260,7 +260,7 @@ def _choose(model: nn.Module, loss: Any, output: Any, first: Batch, outputs: Out
     own_targets = (
         isinstance(first.inputs, Tensor)
         and isinstance(first.targets, Tensor)
-        and torch.equal(first.inputs, first.targets)
+        and (first.inputs is first.targets or (not first.inputs.is_meta and torch.equal(first.inputs, first.targets)))
     )
     if loss == HF or (loss is None and is_own_output(output)):
         own = own_loss(output, first.targets, own_targets=own_targets, model=model)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from configurations import write_config
 from conftest import SAMPLES
 from counted_passes import count_passes
 from gate_folders import Captured
@@ -51,3 +52,48 @@ def test_a_plan_of_layers_has_forward_passes_besides(command: str, capsys: Captu
         assert status([*command.split(), str(SAMPLES / "digits-noisy.pt"), "--dry-run", "--micro-batch", "100"]) == 0
     assert passes.forward + 2 * passes.backward <= 2 * 3 * 100  # a backward pass takes as long as two forward passes
     assert "of which a micro-batch was timed" in capsys.readouterr().out
+
+
+def test_a_configuration_alone_is_planned_for_other_devices(clean_folder: None, capsys: Captured) -> None:
+    write_config(Path("net"))
+    assert status(["eig", "net", "-k", "1", "--dry-run", "--on", "8x80GB"]) == 0
+    out = capsys.readouterr().out
+    for word in ("machine", "ranks", "theta", "vectors", "rate", "time", "counted, not measured", "8 x 80 GB"):
+        assert word in out
+    assert os.listdir("net") == ["config.json"]
+    assert os.listdir() == ["net"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--on", "1x80GB"], "--on 1x80GB plans for other devices, and measures on none"),
+        (["--on", "many", "--dry-run"], "--on many names no devices"),
+        (["--on", "1x80GB", "--dry-run", "--seq-len", "1000"], "--seq-len 1000 of a model with 48 positions"),
+        (["--on", "1x80GB", "--dry-run", "--model", "hf:none"], "none has no config.json"),
+    ],
+    ids=["measured", "no-devices", "too-long", "no-configuration"],
+)
+def test_what_cannot_be_planned_for_other_devices_is_refused_in_words(
+    words: list[str], message: str, clean_folder: None, capsys: Captured
+) -> None:
+    write_config(Path("net"))
+    assert status(["eig", "net", *words]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "fix:" in err
+    assert "Traceback" not in err
+
+
+def test_a_factory_needs_neither_a_file_of_weights_nor_memory(clean_folder: None, capsys: Captured) -> None:
+    Path("net.py").write_text(
+        "import torch\n"
+        "def build(): return torch.nn.Sequential(torch.nn.Linear(5, 10**9), torch.nn.Linear(10**9, 3))\n"
+        "def data(): return [(torch.zeros(4, 5), torch.zeros(4, dtype=torch.long))]\n"
+    )
+    task = ["--model", "net.py:build", "--data", "net.py:data", "--loss", "cross_entropy"]
+    assert status(["eig", "none.pt", *task, "--dry-run", "--on", "1x80GB"]) == 0
+    out = capsys.readouterr().out
+    assert "9,000,000,003" in out
+    assert "4 samples of net.py:data" in out
+    assert "lie in host memory, and are gathered by block" in out

@@ -1,0 +1,82 @@
+"""Plans from configurations alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from configurations import write_config
+
+from landscape import Eig, Sharpness, Surface, Trace
+from landscape.analyses import Analysis
+from landscape.compute.machines import parse_machine
+from landscape.conditions import Conditions
+from landscape.errors import UsageError
+from landscape.planning.machine_plan import MachinePlan, plan_on_machine
+
+LARGE: dict[str, Any] = {  # Llama's 7B and 70B
+    "7B": {
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "intermediate_size": 11008,
+        "vocab_size": 32000,
+        "max_position_embeddings": 4096,
+    },
+    "70B": {
+        "hidden_size": 8192,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "intermediate_size": 28672,
+        "vocab_size": 32000,
+        "max_position_embeddings": 4096,
+    },
+}
+
+
+def plan(folder: Path, analysis: Analysis, machine: str, size: str = "", **conditions: Any) -> MachinePlan:
+    where = write_config(folder / "net", **LARGE.get(size, {}))
+    return plan_on_machine(where, analysis, Conditions(**conditions), parse_machine(machine))
+
+
+def test_7b_on_eight_devices_takes_six_vectors_a_rank(tmp_path: Path) -> None:
+    """On paper: 21 GB a rank and one gathered block, the basis in host memory."""
+    found = plan(tmp_path, Eig(k=1), "8x80GB", "7B")
+    assert found.parameters == 6_738_415_616
+    assert found.device.device["theta"] + found.device.device["vectors"] == pytest.approx(21e9, rel=0.1)
+    assert found.device.host["basis"] > 40e9
+    assert not found.device.missing
+    assert found.gradient_operations == pytest.approx(6 * 6.7e9 * 2**20, rel=0.15)  # 6 for each parameter and token
+    assert found.pass_operations == pytest.approx(3 * found.gradient_operations, rel=0.01)
+
+
+def test_70b_does_not_fit_on_eight_devices_and_does_on_64(tmp_path: Path) -> None:
+    few = plan(tmp_path, Eig(k=1), "8x80GB", "70B")
+    assert few.device.missing
+    assert few.devices_needed is not None
+    assert 8 < few.devices_needed <= 64
+    many = plan(tmp_path, Eig(k=1), "64x80GB", "70B")
+    assert not many.device.missing
+    assert many.seconds < few.seconds
+
+
+def test_time_is_operations_by_rate(tmp_path: Path) -> None:
+    one, two = (plan(tmp_path, Eig(k=1), f"{count}x80GB@1TFLOPS", limit=8) for count in (1, 2))
+    kept = 2 * one.gradient_operations / 1e12  # of a product whose graph is kept
+    assert one.seconds == pytest.approx(kept * (one.plan.products + 1), rel=0.05)
+    assert two.seconds == pytest.approx(one.seconds / 2, rel=0.05)
+
+
+@pytest.mark.parametrize("analysis", [Trace(), Sharpness(), Surface(), Eig(operator="ggn")], ids=lambda a: a.name)
+def test_other_analyses_have_plans(analysis: Analysis, tmp_path: Path) -> None:
+    found = plan(tmp_path, analysis, "1x80GB", limit=4)
+    assert found.device.choices == ()
+    assert found.seconds > 0
+    assert found.device.device_bytes < 80e9
+
+
+def test_an_objective_of_terms_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--on cannot plan an --objective"):
+        plan(tmp_path, Eig(), "1x80GB", objective="a.py:f")
