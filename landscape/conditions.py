@@ -145,7 +145,8 @@ class Conditions(Options):
     hvp: Hvp = option(
         "auto",
         help="How Hessian-vector products take several vectors: one after the other (loop), batched (vmap), replayed "
-        "(linearize, for the Hessian), or whichever a short trial finds fastest (auto). Results differ by rounding.",
+        "(linearize, for the Hessian), or whichever a short trial finds fastest (auto). Results differ by rounding. "
+        "difference: from two gradients each, for models without second derivatives; its error is measured and stored.",
     )
     compile: bool = option(
         False,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded"]
-Hvp = Literal["auto", "loop", "vmap", "linearize"]
+StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded", "difference"]
+Hvp = Literal["auto", "loop", "vmap", "linearize", "difference"]
 CudaGraphs = Literal["auto", "on", "off"]
 
 
@@ -17,13 +18,16 @@ class Strategy:
     """How a block of columns is multiplied on one micro-batch: `columns` of them in one call.
 
     "loop" and "vmap" pull vectors back through a gradient graph; "linearize" and "compiled" run a traced program;
-    "recorded" replays a CUDA graph.
+    "recorded" replays a CUDA graph; "difference" takes gradients at both sides, `step` times the norm of theta away.
     """
 
     kind: StrategyKind = "loop"
     columns: int = 1
+    step: float = 0.0
 
     def __str__(self) -> str:
+        if self.kind == "difference":
+            return f"differences of gradients, step {self.step:.2g} |theta|"
         return self.kind if self.columns == 1 else f"{self.kind} of {self.columns} columns"
 
 
@@ -43,9 +47,15 @@ class ProductSettings:
 
     def allows(self, strategy: Strategy) -> bool:
         """Whether a strategy of an earlier run may be used again under these settings."""
+        if "difference" in (strategy.kind, self.hvp):
+            return strategy.kind == self.hvp
         if strategy.kind == "compiled":
             return self.compile
         return strategy.kind != "recorded" or self.cuda_graphs != "off"
+
+
+ROUGH = 0.01  # an error of products by differences, relative to the largest product, above which a note says so
+ROUGH_REMEDY = "kinks or rounding: --dtype float64 errs less"
 
 
 class ProductKey(NamedTuple):
@@ -70,11 +80,42 @@ class StrategyCache:
     graphs: dict[ProductKey, str] = field(default_factory=dict)  # "graphs kept" or "graphs rebuilt"
     programs: dict[Any, Any] = field(default_factory=dict, repr=False)  # compiled products
     notes: tuple[str, ...] = ()  # why a strategy that was asked for is not used
+    # the largest error of a product by differences with a unit vector, and the largest such product; None without any
+    product_error: tuple[float, float] | None = None
 
     def latest(self, operator: str, columns: int) -> Strategy | None:
         """The strategy last chosen for this operator and so many columns, on any micro-batch; None without any."""
         matching = [way for key, way in self.chosen.items() if key[:2] == (operator, columns)]
         return matching[-1] if matching else None
+
+    @property
+    def difference_step(self) -> float | None:
+        """The step of differences that were taken before; None without any."""
+        return next((strategy.step for strategy in self.chosen.values() if strategy.kind == "difference"), None)
+
+    def refine_differences(self, step: float) -> None:
+        """Replaces the step of all differences by a finer one."""
+        for key, strategy in self.chosen.items():
+            if strategy.kind == "difference":
+                self.chosen[key] = Strategy("difference", strategy.columns, step)
+
+    def record_error(self, error: float, largest: float) -> None:
+        """Takes in the largest error, and the largest norm, of an operator's products with unit vectors."""
+        self.product_error = max((error, largest), self.product_error or (0.0, 0.0))
+
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes, with the error of products by differences."""
+        return (*self.notes, *self.difference_notes())
+
+    def difference_notes(self) -> tuple[str, ...]:
+        """How far products by differences of gradients are from exact; nothing without any."""
+        if self.product_error is None:
+            return ()
+        (error, largest), step = self.product_error, self.difference_step or math.nan
+        share = f" ({100 * error / largest:.2g} % of the largest product)" if largest else ""
+        note = f"products are differences of gradients {step:.2g} |theta| to both sides: they err by up to {error:.2g}"
+        rough = error > ROUGH * largest
+        return (f"{note} for a unit vector{share}{'; ' + ROUGH_REMEDY if rough else ''}",)
 
     def add_note(self, note: str) -> None:
         """Adds a note, once."""
@@ -83,14 +124,14 @@ class StrategyCache:
 
     def to_json(self) -> str:
         """The chosen strategies, for `restore`."""
-        return json.dumps([[*key, strategy.kind, strategy.columns] for key, strategy in self.chosen.items()])
+        return json.dumps([[*key, *_entry(strategy)] for key, strategy in self.chosen.items()])
 
     def restore(self, stored: str, settings: ProductSettings) -> None:
         """Takes over the strategies that `to_json` stored, unless the settings name a strategy or forbid theirs."""
-        if settings.hvp != "auto":
+        if settings.hvp not in ("auto", "difference"):
             return
-        for operator, columns, samples, kind, together in json.loads(stored):
-            strategy = Strategy(kind, together)
+        for operator, columns, samples, kind, together, *step in json.loads(stored):
+            strategy = Strategy(kind, together, *step)
             if settings.allows(strategy):
                 self.chosen[ProductKey(operator, columns, samples)] = strategy
 
@@ -100,3 +141,8 @@ class StrategyCache:
         for key, strategy in self.chosen.items():
             label = str(key) if labels.count(str(key)) == 1 else f"{key} on {key.samples} samples"
             yield ", ".join(filter(None, (f"{label}: {strategy}", self.graphs.get(key))))
+
+
+def _entry(strategy: Strategy) -> list[str | int | float]:
+    """A strategy in JSON; only differences have a step."""
+    return [strategy.kind, strategy.columns, *([strategy.step] if strategy.step else [])]

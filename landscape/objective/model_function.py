@@ -56,6 +56,7 @@ class ModelFunction:
     - `user_pass`: a function of the module and a batch's inputs in the place of the module's forward pass.
     - `resident`: a copy of the module that keeps theta after the forward pass, since parts of it run again in the
       backward pass. Gradients are then gathered as `Tensor.backward` does, and graphs serve only once.
+    - `fused`: attention may run in torch's fused kernels, which have first derivatives alone.
     """
 
     module: nn.Module
@@ -72,6 +73,7 @@ class ModelFunction:
     mode: Mode = "eval"
     user_pass: Callable[[nn.Module, Any], Any] | None = None
     resident: Resident | None = None
+    fused: bool = False
 
     @cached_property
     def scope(self) -> Scope:
@@ -168,7 +170,8 @@ class ModelFunction:
     def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
         """The blocks in which a pass runs."""
         yield from self.modes()
-        yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
+        if not self.fused:
+            yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
         yield without_fast_path()
         yield without_recomputation()
         if self.space.names and named[self.space.names[0]].dtype == torch.float64:

@@ -304,6 +304,7 @@ class Objective(BatchLoss):
             "loss": self.loss_name,
             "mode": self.mode,
             "dtype": str(self.dtype).removeprefix("torch.") + (", tf32" if self.tf32 else ""),
+            **({"products": "differences of gradients"} if self.settings.hvp == "difference" else {}),
             **({"batches": self._batch_sizes_digest()} if self.as_given else {}),
             "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
         }
@@ -338,9 +339,10 @@ class Objective(BatchLoss):
 
 def _require_possible(settings: ProductSettings, device: torch.device) -> None:
     """Raises UsageError for settings of products that exclude each other, or that the device does not have."""
-    if settings.hvp == "linearize" and (settings.compile or settings.cuda_graphs == "on"):
+    if settings.hvp in ("linearize", "difference") and (settings.compile or settings.cuda_graphs == "on"):
         raise UsageError(
-            "--hvp linearize excludes --compile and --cuda-graphs on", fix="leave out --compile and --cuda-graphs on"
+            f"--hvp {settings.hvp} excludes --compile and --cuda-graphs on",
+            fix="leave out --compile and --cuda-graphs on",
         )
     if settings.cuda_graphs == "on" and device.type != "cuda":
         raise UsageError(f"--cuda-graphs on is for CUDA, not for {device}", fix="--cuda-graphs auto")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from landscape.choices import OperatorName
+from landscape.compute.strategy import Hvp
 from landscape.errors import UsageError
 from landscape.objective import Objective
 from landscape.operators.base import BlockDiagonalOperator, LinearOperator
@@ -31,13 +32,25 @@ OPERATORS: Mapping[OperatorName, Callable[[Objective], LinearOperator]] = Mappin
 def operator(name: OperatorName, objective: Objective, *, seed: int = 0, labels: int = 1) -> LinearOperator:
     """The operator of that name at the objective's theta; `seed` and `labels` are options of the Fisher matrix.
 
-    Raises UsageError for an operator that the setting `--hvp linearize` cannot multiply.
+    Raises UsageError for an operator that the settings `--hvp linearize` and `--hvp difference` cannot multiply.
     """
-    if objective.settings.hvp == "linearize" and name not in ("hessian", "preconditioned"):
-        raise UsageError(f"--hvp linearize traces products of the Hessian, not of --operator {name}", fix="--hvp auto")
+    if name not in ("hessian", "preconditioned"):
+        _require_any_matrix(name, objective.settings.hvp)
     if name == "fisher":
         return FisherOperator(objective, seed=seed, labels=labels)
     return OPERATORS[name](objective)
+
+
+def _require_any_matrix(name: OperatorName, hvp: Hvp) -> None:
+    """Raises UsageError where a setting is for products of the Hessian alone."""
+    if hvp == "linearize":
+        raise UsageError(f"--hvp linearize traces products of the Hessian, not of --operator {name}", fix="--hvp auto")
+    if hvp == "difference":
+        raise UsageError(
+            f"--hvp difference takes differences of gradients, which are products of the Hessian, not of --operator "
+            f"{name}",
+            fix="--operator hessian, or --hvp auto",
+        )
 
 
 __all__ = [

@@ -45,6 +45,15 @@ class LinearOperator(ABC):
         return BlockDiagonalOperator(self, groups)
 
     @property
+    def product_error(self) -> float:
+        """The largest error of a product with a unit vector beyond rounding; 0 unless products are differences."""
+        return 0.0
+
+    def measure_errors_in(self, scale: Tensor) -> None:
+        """From now on `product_error` is that of C A C, with C the diagonal `scale (P,)`."""
+        del scale
+
+    @property
     def additive(self) -> bool:
         """Whether the matrix is a sum over samples, so that `quadratics` and `on_samples` work."""
         return False
@@ -85,6 +94,11 @@ class BlockDiagonalOperator(LinearOperator):
         self.groups = groups
         self.like = inner.like
         self.size = inner.size
+
+    @property
+    def product_error(self) -> float:
+        """The error of A's products, of which a block is a part."""
+        return self.inner.product_error
 
     def matmat(self, block: Tensor) -> Tensor:
         """The product `(P, K)`, by products of A with as many groups' columns as `WIDE_BYTES` allows."""

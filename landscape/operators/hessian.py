@@ -1,6 +1,7 @@
 """The Hessian of the mean loss, by reverse-over-reverse differentiation (Pearlmutter 1994).
 
 Forward-over-reverse needs forward rules that mse_loss, LSTM, huber and attention lack; a second backward pass does not.
+With `--hvp difference` products are differences of gradients.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from torch import Tensor
 from landscape.compute.strategy import Strategy
 from landscape.data.batches import Batch
 from landscape.network.space import ParameterGroup
+from landscape.objective import Objective
 from landscape.objective.model_function import reraise_user_errors
 from landscape.operators.base import LinearOperator
 from landscape.operators.block_diagonal import BlockDiagonalHessian
+from landscape.operators.difference import Differences
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
@@ -29,8 +32,29 @@ class HessianOperator(SummedOperator):
     name: ClassVar[str] = "hessian"
     can_trace: ClassVar[bool] = True
 
+    def __init__(self, objective: Objective, theta: Tensor | None = None) -> None:
+        super().__init__(objective, theta)
+        differ = objective.settings.hvp == "difference"
+        self.differences = Differences(objective, self.like, self.name) if differ else None
+
+    @property
+    def product_error(self) -> float:
+        """The largest measured error of a product with a unit vector, by differences; else 0."""
+        return 0.0 if self.differences is None else self.differences.errors.largest
+
+    def measure_errors_in(self, scale: Tensor) -> None:
+        """From now on errors of products are those of C H C, with C the diagonal `scale (P,)`."""
+        if self.differences is not None:
+            self.differences.metric = scale
+
+    def matmat(self, block: Tensor) -> Tensor:
+        """The product with a block of columns, `(P, K) -> (P, K)`, in one pass over the data."""
+        return super().matmat(block) if self.differences is None else self.differences.matmat(block)
+
     def graph(self, batch: Batch) -> Graph:
         """The product with the Hessian of one batch's summed loss, through a new graph of its gradient."""
+        if self.differences is not None:
+            return self.differences.graph(batch)
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.objective.batch_total(theta, batch)
@@ -50,8 +74,16 @@ class HessianOperator(SummedOperator):
             return linearize(self.objective, self.like, batch, self.graph(batch))
         return compile_product(self.objective, self.like, batch)
 
+    def strategy_bytes(self, columns: int, strategy: Strategy) -> int:
+        """The peak memory of a product with so many columns."""
+        if self.differences is None:
+            return super().strategy_bytes(columns, strategy)
+        return self.differences.peak_bytes(columns)
+
     def block_diagonal(self, groups: Sequence[ParameterGroup]) -> LinearOperator:
         """The diagonal blocks, by short backward passes where the model allows it; frees this operator's graphs."""
         self.release()
+        if self.differences is not None:
+            return super().block_diagonal(groups)
         blocks = BlockDiagonalHessian(self.objective, groups, self.like)
         return blocks if blocks.is_supported() else super().block_diagonal(groups)

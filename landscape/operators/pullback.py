@@ -17,7 +17,8 @@ from landscape.errors import LandscapeError, TaskError
 SCALAR_ENTRIES = 1 << 20
 INPLACE_MESSAGE = "modified by an inplace operation"  # torch's error if the model wrote into a kept graph
 NEEDS_NO_SECOND_DERIVATIVE = (
-    "--operator empirical-fisher, if the loss is a function of (output, target), surface and sharpness need none; or "
+    "--hvp difference with --operator hessian takes products from gradients; --operator empirical-fisher, if the loss "
+    "is a function of (output, target), surface and sharpness need none; or "
 )
 NO_SECOND_DERIVATIVE_MESSAGES = (  # torch's errors for operations that can be differentiated only once
     "is not implemented",
@@ -118,7 +119,7 @@ def _grad(
             f"the model, or the loss, has no second derivative: {reason}"
             if missing
             else f"the second derivative fails: {type(error).__name__}: {reason}",
-            fix=(NEEDS_NO_SECOND_DERIVATIVE if missing else "")
+            fix=(NEEDS_NO_SECOND_DERIVATIVE if missing else "--hvp difference with --operator hessian; or ")
             + "replace that operation, or leave its parameters out with --params; --debug shows the traceback",
         ) from error
 

@@ -19,10 +19,16 @@ class ScaledOperator(LinearOperator):
         self.like = inner.like
         self.size = inner.size
         self.scale = scale[:, None]
+        inner.measure_errors_in(scale)
 
     def matmat(self, block: Tensor) -> Tensor:
         """The product `(P, K)`."""
         return self.inner.matmat(block * self.scale).mul_(self.scale)
+
+    @property
+    def product_error(self) -> float:
+        """The error of A's products, in these coordinates."""
+        return self.inner.product_error
 
     def around(self, inner: LinearOperator) -> LinearOperator:
         """The same scaling of another operator."""

@@ -35,7 +35,7 @@ def result_attributes(
         "options": json.dumps(analysis.identity(), sort_keys=True),
         "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
         "environment": json.dumps(environment(), sort_keys=True),
-        "notes": json.dumps([*objective.notes, *objective.strategies.notes, *result.notes]),
+        "notes": json.dumps([*objective.notes, *objective.strategies.all_notes(), *result.notes]),
         "checks": to_json(result.checks),
         "checkpoint": str(source.path or ""),
         "checkpoint_sha256": source.sha256,
@@ -47,9 +47,16 @@ def result_attributes(
         "dtype": str(objective.dtype).removeprefix("torch."),
         "micro_batch": objective.micro_batch,
         "hvp": json.dumps(list(objective.strategies.descriptions())),
+        **_product_error(objective),
         "wall_time_s": seconds,
         "products": getattr(result, "products", 0),
     }
+
+
+def _product_error(objective: Objective) -> dict[str, float]:
+    """The largest measured error of a product with a unit vector, where products are differences of gradients."""
+    measured = objective.strategies.product_error
+    return {} if measured is None else {"product_error": measured[0]}
 
 
 def has_readable_attributes(attributes: Mapping[str, Any]) -> bool:

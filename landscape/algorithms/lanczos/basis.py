@@ -99,6 +99,6 @@ def require_finite(norms: Any) -> Any:
         raise NumericalError(
             "a product with the operator is not finite, though loss and gradient are",
             why="a second derivative that is infinite or undefined at these weights, or an overflow",
-            fix="--dtype float64, or leave the parameters concerned out with --params",
+            fix="--dtype float64, --hvp difference, or leave the parameters concerned out with --params",
         )
     return norms

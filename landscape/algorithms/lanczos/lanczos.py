@@ -30,7 +30,7 @@ from landscape.algorithms.lanczos.basis import (
 from landscape.algorithms.lanczos.certificate import search_length
 from landscape.algorithms.lanczos.ritz import below_tolerance, rayleigh_ritz, ritz_pairs
 from landscape.algorithms.lanczos.selection import select_eigenvalues
-from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
+from landscape.algorithms.lanczos.state import ROUNDING_SPREAD, LanczosState, WantedPairs
 from landscape.algorithms.lanczos.symmetry import MAX_ASYMMETRY, asymmetry_error
 from landscape.compute.inner_products import norm
 from landscape.operators.base import LinearOperator
@@ -132,7 +132,7 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
     image = operator.matmat(state.basis[last:end].to(operator.like.device).T).T.contiguous()
     scale = max(state.scale, *(require_finite(norm(row)) for row in image))
     overlaps = orthogonalize(image, rows)
-    deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale)
+    deviation = _asymmetry(overlaps[state.locked : last] - state.coupling, scale, operator.product_error)
     locked, alpha = overlaps[: state.locked], overlaps[last:]
     projected = np.block([[state.projected, state.coupling], [state.coupling.T, (alpha + alpha.T) / 2]])
     beta = _write_next(image, state.basis, end, rounding_floor(image.dtype, scale), seed, state.products + 1)
@@ -142,7 +142,7 @@ def _step(operator: LinearOperator, state: LanczosState, seed: int) -> LanczosSt
         coupling=np.concatenate([np.zeros((state.active, beta.shape[1])), beta]),
         leakage=np.column_stack([state.leakage, locked]),
         scale=scale,
-        rounding=max(state.rounding, deviation),
+        rounding=max(state.rounding, deviation, operator.product_error / ROUNDING_SPREAD),
         products=state.products + len(image),
         cycle_products=state.cycle_products + len(image),
         search_products=state.search_products + len(image) * (state.cycle > 0),
@@ -214,7 +214,11 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: WantedPairs, se
         projected=np.zeros((0, 0)),
         coupling=np.zeros((0, block)),
         leakage=np.zeros((count, 0)),
-        rounding=max(state.rounding, math.sqrt(max(measured**2 - float(pairs.residuals[0]) ** 2, 0.0))),
+        rounding=max(
+            state.rounding,
+            math.sqrt(max(measured**2 - float(pairs.residuals[0]) ** 2, 0.0)),
+            operator.product_error / ROUNDING_SPREAD,
+        ),
         products=state.products + 1,
         search_products=state.search_products + 1,
         cycle=state.cycle + 1,
@@ -242,12 +246,12 @@ def _newcomers(state: LanczosState, wanted: WantedPairs) -> bool:
     return bool(ritz_pairs(state, wanted, only_converged=True).own.any())
 
 
-def _asymmetry(deviations: np.ndarray, scale: float) -> float:
+def _asymmetry(deviations: np.ndarray, scale: float, product_error: float) -> float:
     """The largest difference of u'Av and v'Au over the last vectors and those before.
 
     It counts as rounding; raises NumericalError if it is too large for that.
     """
     largest = float(np.abs(deviations).max(initial=0.0))
     if not largest <= MAX_ASYMMETRY * scale:  # also NaN
-        raise asymmetry_error(largest, scale)
+        raise asymmetry_error(largest, scale, product_error)
     return largest

@@ -62,7 +62,7 @@ class LanczosState:
     projected: np.ndarray  # T, (a, a)
     coupling: np.ndarray  # C, (a, b); b is 0 once the whole space is spanned
     leakage: np.ndarray  # B, (l, a)
-    rounding: float  # measured by a product at each lock, and by u'Av - v'Au at each step
+    rounding: float  # measured by a product at each lock, by u'Av - v'Au at each step, and by differences' steps
     scale: float  # the largest ||A q|| seen: an estimate of ||A|| from below
     products: int
     block: int  # products per step

@@ -18,17 +18,26 @@ MAX_ASYMMETRY = 0.1
 RANDOM_SCALE = 0.1  # this part of ||A z|| for a random z is the scale if ||A v|| is smaller
 
 
-def asymmetry_error(apart: float, scale: float) -> NumericalError:
-    """The error for an operator A whose u'Av and v'Au differ by `apart`, where ||A v|| is about `scale`."""
+def asymmetry_error(apart: float, scale: float, product_error: float = 0.0) -> NumericalError:
+    """The error for an operator A whose u'Av and v'Au differ by `apart`, where ||A v|| is about `scale`.
+
+    `product_error` is that of products by differences; 0 for others.
+    """
     if not math.isfinite(apart):
         return NumericalError(
             f"the products are not finite: u'Av and v'Au differ by {apart}",
             fix="--dtype float64, or look for the samples and parameters with --limit and --params",
         )
+    if product_error:
+        return NumericalError(
+            f"differences of gradients are too rough: u'Av and v'Au differ by {apart:.3g}, ||A|| is about {scale:.3g}",
+            why=f"their measured error is {product_error:.3g} for a unit vector: kinks or rounding",
+            fix="--dtype float64, or --hvp auto where the model has second derivatives",
+        )
     return NumericalError(
         f"the operator is not symmetric: u'Av and v'Au differ by {apart:.3g}, ||A|| is about {scale:.3g}",
         why="some operation of the model has a wrong second derivative, or the model is not deterministic",
-        fix="--dtype float64; if that does not help, look for that operation with --params",
+        fix="--dtype float64, or --hvp difference; if that does not help, look for that operation with --params",
     )
 
 
@@ -42,5 +51,5 @@ def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) ->
     apart = abs(dot(vector, other) - dot(z, image))
     scale = max(require_finite(norm(image)), RANDOM_SCALE * norm(vector) * require_finite(norm(other)))
     if not apart <= MAX_ASYMMETRY * scale:  # also NaN
-        raise asymmetry_error(apart, scale)
+        raise asymmetry_error(apart, scale, operator.product_error)
     return image

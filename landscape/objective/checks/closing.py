@@ -100,11 +100,13 @@ def examine_slope(measured: Measured) -> Outcome:
 
 def examine_curvature(measured: Measured) -> Outcome:
     """Compares the Hessian-vector product with differences of the gradient."""
+    if measured.objective.settings.hvp == "difference":
+        return Outcome("holds", "products are differences of gradients themselves, with their error")
     if not measured.differentiates or measured.errors.product is None:
         missing = measured.errors.missing if measured.differentiates else ""
         return Outcome("not run", missing or "no product of the Hessian was measured")
     fault = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
-    return judge(measured.errors.product, fault, CUSTOM_FIX)
+    return judge(measured.errors.product, fault, f"--hvp difference, which needs gradients alone; or {CUSTOM_FIX}")
 
 
 def examine_precision(measured: Measured) -> Outcome:
@@ -160,6 +162,7 @@ def check_afterwards(
     `attributes` is what `begin` returned. Without `multiplies` the strategies tell whether there were products.
     """
     products = any("hessian" in key.operator for key in objective.strategies.chosen)
-    measured = Measured(objective, attributes, differentiates, products if multiplies is None else multiplies)
+    multiplies = (products if multiplies is None else multiplies) and objective.settings.hvp != "difference"
+    measured = Measured(objective, attributes, differentiates, multiplies)
     with objective.precision():
         return tuple(check.finding(check.attempt(measured)) for check in CLOSING_CHECKS)
