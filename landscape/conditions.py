@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from landscape.choices import Mode, Outputs
-from landscape.compute.strategy import CudaGraphs, Hvp
+from landscape.compute.strategy import CudaGraphs, Hvp, Recompute
 from landscape.fields import Options, option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # endings of files that may hold a batch
@@ -154,6 +154,11 @@ class Conditions(Options):
     )
     cuda_graphs: CudaGraphs = option(
         "auto", help="Record the products of small nets as CUDA graphs; auto lets a trial decide."
+    )
+    recompute: Recompute = option(
+        "auto",
+        help="Keep only the inputs of the model's repeated blocks, and compute their insides again in each backward "
+        "pass: less memory, half as much time again; auto does so where a sample's activations need it.",
     )
     tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(

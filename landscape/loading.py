@@ -104,7 +104,11 @@ def _make_model(
 def _product_settings(conditions: Conditions) -> ProductSettings:
     """The settings of products among the conditions."""
     return ProductSettings(
-        hvp=conditions.hvp, compile=conditions.compile, cuda_graphs=conditions.cuda_graphs, tf32=conditions.tf32
+        hvp=conditions.hvp,
+        compile=conditions.compile,
+        cuda_graphs=conditions.cuda_graphs,
+        tf32=conditions.tf32,
+        recompute=conditions.recompute,
     )
 
 

@@ -25,7 +25,14 @@ def test_every_condition_has_a_help_that_is_a_sentence() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"limit": 0}, {"micro_batch": 0}, {"dtype": "float16"}, {"hvp": "fast"}, {"cuda_graphs": "maybe"}],
+    [
+        {"limit": 0},
+        {"micro_batch": 0},
+        {"dtype": "float16"},
+        {"hvp": "fast"},
+        {"cuda_graphs": "maybe"},
+        {"recompute": "maybe"},
+    ],
     ids=str,
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:

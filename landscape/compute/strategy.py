@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded", "difference"]
 Hvp = Literal["auto", "loop", "vmap", "linearize", "difference"]
 CudaGraphs = Literal["auto", "on", "off"]
+Recompute = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ class ProductSettings:
 
     `hvp` names the strategy, or "auto" for a timed trial. `compile` lets trials also try compiled products.
     `cuda_graphs` says whether products may be recorded as CUDA graphs. `tf32` lets CUDA multiply float32 numbers with
-    ten bits of mantissa.
+    ten bits of mantissa. `recompute` says whether the model's blocks keep their inputs alone; auto does so where memory
+    is short.
     """
 
     hvp: Hvp = "auto"
     compile: bool = False
     cuda_graphs: CudaGraphs = "auto"
     tf32: bool = False
+    recompute: Recompute = "auto"
 
     def allows(self, strategy: Strategy) -> bool:
         """Whether a strategy of an earlier run may be used again under these settings."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.compute.vmapping import try_vmap
 from landscape.data.batches import Batch
 from landscape.objective import Objective
-from landscape.objective.model_function import reraise_user_errors
+from landscape.objective.user_errors import reraise_user_errors
 
 # Bytes of all points together up to which they share one vectorized pass. With more bytes arithmetic outweighs
 # launching: on two cores, 9 points were 1.4 to 3 times faster up to 50 MB, and 0.7 times at 350 MB.

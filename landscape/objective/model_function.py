@@ -14,16 +14,15 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.choices import Mode
-from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed, seed_all
 from landscape.data.batches import Batch
 from landscape.data.trees import map_tensors
-from landscape.errors import LandscapeError, TaskError
-from landscape.losses.preflight import shapes
+from landscape.errors import TaskError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.network.attention import without_fast_path
+from landscape.network.block_recomputation import recompute_blocks, without_caches
 from landscape.network.graph_leaves import backward
 from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
 from landscape.network.recomputation import without_recomputation
@@ -31,6 +30,7 @@ from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitut
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import UnfusedWeightNorm
 from landscape.network.wrappers import hold_mode
+from landscape.objective.user_errors import reraise_user_errors
 from landscape.objective.weight_decay import WeightDecay
 
 T = TypeVar("T")
@@ -56,7 +56,11 @@ class ModelFunction:
     - `user_pass`: a function of the module and a batch's inputs in the place of the module's forward pass.
     - `resident`: a copy of the module that keeps theta after the forward pass, since parts of it run again in the
       backward pass. Gradients are then gathered as `Tensor.backward` does, and graphs serve only once.
+<<<<<<< HEAD
     - `fused`: attention may run in torch's fused kernels, which have first derivatives alone.
+=======
+    - `blocks`: parts of the module that keep their inputs alone, and run again in each backward pass.
+>>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
     """
 
     module: nn.Module
@@ -73,7 +77,11 @@ class ModelFunction:
     mode: Mode = "eval"
     user_pass: Callable[[nn.Module, Any], Any] | None = None
     resident: Resident | None = None
+<<<<<<< HEAD
     fused: bool = False
+=======
+    blocks: tuple[nn.Module, ...] = ()
+>>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
 
     @cached_property
     def scope(self) -> Scope:
@@ -87,6 +95,16 @@ class ModelFunction:
             return False
         special = self.captured, self.loss_uses_parameters, self.written, self.draws_numbers, self.resident
         return not any(special) and self.mode == "eval"
+
+    @property
+    def may_run_again(self) -> bool:
+        """Whether a part of the module gives the same a second time, after the forward pass."""
+        return not (self.captured or self.written or self.draws_numbers or self.resident) and self.mode == "eval"
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether blocks keep their inputs alone."""
+        return bool(self.blocks) and self.may_run_again
 
     def output(self, theta: Theta, batch: Batch) -> Any:
         """Everything that the module returns for a batch, differentiable in theta as often as needed."""
@@ -169,6 +187,7 @@ class ModelFunction:
 
     def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
         """The blocks in which a pass runs."""
+<<<<<<< HEAD
         yield from self.modes()
         if not self.fused:
             yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
@@ -178,10 +197,28 @@ class ModelFunction:
             yield default_float64()
         if self.weight_norm:
             yield UnfusedWeightNorm()
+=======
+        double = bool(self.space.names) and named[self.space.names[0]].dtype == torch.float64
+        yield from self._kernels(double)
+        if self.recomputes:
+            yield without_caches(self.module)
+            yield recompute_blocks(self.blocks, lambda: self._kernels(double))
+>>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
         if self.draws_numbers or self.mode == "train":
             yield begin_at_seed(FORWARD_SEED)
         if self.captured:
             yield Substitution({key: named[name] for key, name in self.captured.items()})
+
+    def _kernels(self, double: bool) -> Iterator[AbstractContextManager[Any]]:
+        """The blocks that decide how a part of the module computes; `double` says that it computes in float64."""
+        yield from self.modes()
+        yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
+        yield without_fast_path()
+        yield without_recomputation()
+        if double:
+            yield default_float64()
+        if self.weight_norm:
+            yield UnfusedWeightNorm()
 
 
 class BatchLoss:
@@ -309,31 +346,3 @@ def copy_containers(inputs: Any) -> Any:
 def copy_targets(targets: Any) -> Any:
     """Copies of the targets: a user's loss may write into them, and the next pass needs them as they are."""
     return map_tensors(Tensor.clone, targets)
-
-
-def reraise_user_errors(batch: Batch, work: Callable[[], T]) -> T:
-    """Runs `work`; any exception of the user's code becomes a TaskError with the batch's shapes."""
-    try:
-        return work()
-    except LandscapeError:
-        raise
-    except Exception as error:  # the user's model and loss may raise anything
-        if is_out_of_memory(error):
-            raise
-        raise _user_error(batch, error) from error
-
-
-def _user_error(batch: Batch, error: Exception) -> TaskError:
-    """The error for an exception of the user's code; the batches of an objective have no targets."""
-    raised = f"{type(error).__name__}: {error}"
-    if batch.targets is None:
-        return TaskError(
-            f"the objective fails on a batch: {raised}",
-            why=f"a batch of {shapes(batch.inputs)}",
-            fix="check what --data yields there, and the function; --debug shows the traceback",
-        )
-    return TaskError(
-        f"the model or the loss fails on a batch: {raised}",
-        why=f"inputs of {shapes(batch.inputs)}, targets of {shapes(batch.targets)}",
-        fix="check the targets' range and dtype, --loss, and the model; --debug shows the traceback",
-    )

@@ -121,7 +121,7 @@ class Objective(BatchLoss):
             dtype=self.dtype,
             micro_batch=micro_batch,
             limit=limit,
-            tf32=self.settings.tf32,
+            settings=self.settings,
             outputs=outputs,
             objective=self.objective_function,
             examine=self.examine,

@@ -19,7 +19,8 @@ from landscape.losses.protocol import Loss
 from landscape.losses.terms import ONLY, Term, TermsLoss, describe_objective, describe_term, other_terms, read_terms
 from landscape.objective.checks.check import probe_vector
 from landscape.objective.checks.first_output import require_deterministic_output
-from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
+from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.user_errors import reraise_user_errors
 
 TRIAL_SAMPLES = 8  # on which model and loss are tried: enough to see batch effects, few enough for any memory
 COMPANIONS = ("outputs", "targets", "loss")  # attributes of a function that say which outputs its losses are of

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.precision import full_precision
+from landscape.compute.strategy import ProductSettings
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches
 from landscape.errors import OutOfMemory
+from landscape.objective.block_choice import recomputation_note, with_blocks, with_blocks_if_needed
 from landscape.objective.first_gradient import first_gradient
 from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.objective import Objective
@@ -26,9 +28,14 @@ def plan_without_checks(
     """
     joined = concatenate(batches, budget)
     asked = {name: options[name] for name in ("micro_batch", "outputs", "objective")}
+    settings: ProductSettings = options["settings"]
+    function = with_blocks(settings, function)
     try:
-        with full_precision(options["tf32"]):
+        with full_precision(settings.tf32):
             first = first_gradient(function, weights.theta, loss, joined, **asked)
+            smaller = with_blocks_if_needed(settings, function, first.activation_bytes, weights.theta.device)
+            if smaller.blocks != function.blocks:
+                function, first = smaller, first_gradient(smaller, weights.theta, loss, joined, **asked)
     except Exception as error:  # the user's model may raise anything; the checks say in words what is wrong
         if is_out_of_memory(error) or isinstance(error, OutOfMemory):
             raise
@@ -43,7 +50,12 @@ def plan_without_checks(
         activation_bytes=first.activation_bytes,
         micro_batch=first.micro_batch,
         checks=(),
-        notes=(first.note, batches.note, padding_note(first.loss, function.module, batches)),
+        notes=(
+            first.note,
+            batches.note,
+            recomputation_note(function),
+            padding_note(first.loss, function.module, batches),
+        ),
         sample_cost=first.cost,
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from landscape.choices import Mode, Outputs
 from landscape.compute.budget import room
 from landscape.compute.precision import full_precision
+from landscape.compute.strategy import ProductSettings
 from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, FirstSamples, survey
@@ -28,12 +29,13 @@ from landscape.network.one_dictionary import AsOneArgument
 from landscape.network.space import ParameterSpace
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
+from landscape.objective.block_choice import choose_blocks, recomputation_note
 from landscape.objective.checks.check import ModelTrial, Trial, run_checks, sample_count
 from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
-from landscape.objective.micro_batch import SampleCost, activation_bytes, plan_micro_batch
+from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.views import count_terms
@@ -111,7 +113,7 @@ def prepare(
     dtype: torch.dtype,
     micro_batch: int | None,
     limit: int | None,
-    tf32: bool,
+    settings: ProductSettings,
     outputs: Outputs | None = None,
     objective: ObjectiveFunction | None = None,
     examine: Callable[..., Prepared] | None = None,
@@ -138,7 +140,7 @@ def prepare(
         loss,
         budget=budget,
         micro_batch=micro_batch,
-        tf32=tf32,
+        settings=settings,
         outputs=outputs,
         objective=objective,
     )
@@ -166,7 +168,7 @@ def check_and_plan(
     *,
     budget: int,
     micro_batch: int | None,
-    tf32: bool,
+    settings: ProductSettings,
     outputs: Outputs | None,
     objective: ObjectiveFunction | None,
 ) -> Prepared:
@@ -177,12 +179,12 @@ def check_and_plan(
     device = weights.theta.device
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, weights.theta.dtype)
     joined = concatenate(batches, budget)
-    with full_precision(tf32):
+    with full_precision(settings.tf32):
         few = next(first.split(sample_count(weights.theta.numel())))
         model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(function, weights.theta, few))
         function = model_trial.function
         chosen, loss_note = _try_loss(function, weights.theta, loss, first, batches, outputs, objective)
-        each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
+        function, each = choose_blocks(settings, function, chosen, weights.theta, first)
         size = micro_batch or plan_micro_batch(joined, each, device)
         trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
         trial, findings = run_checks(OPENING_CHECKS, trial)
@@ -205,6 +207,7 @@ def check_and_plan(
         notes=(
             loss_note,
             batches.note,
+            recomputation_note(trial.function),
             padding_note(chosen, weights.function.module, batches),
             *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
             _micro_batch_note(micro_batch, batches) if trial.as_given else "",

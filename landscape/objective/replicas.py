@@ -12,7 +12,7 @@ from landscape.data.batches import Batch
 from landscape.data.trees import map_tensors
 from landscape.network.attention import without_fast_path
 from landscape.network.replica import replica
-from landscape.objective.model_function import reraise_user_errors
+from landscape.objective.user_errors import reraise_user_errors
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective

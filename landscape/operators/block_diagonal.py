@@ -12,7 +12,7 @@ from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
-from landscape.objective.model_function import reraise_user_errors
+from landscape.objective.user_errors import reraise_user_errors
 from landscape.operators.graphs import Graph
 from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator

@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.data.batches import Batch
 from landscape.errors import TaskError
 from landscape.objective import Objective
-from landscape.objective.model_function import reraise_user_errors
+from landscape.objective.user_errors import reraise_user_errors
 from landscape.operators.pullback import pull_back
 
 

@@ -19,7 +19,8 @@ from landscape.errors import LandscapeError, NumericalError
 from landscape.losses.protocol import Loss
 from landscape.network.embeddings import padding_rows
 from landscape.objective.checks.check import Outcome, probe_vector, restrict
-from landscape.objective.model_function import BatchLoss, ModelFunction, reraise_user_errors
+from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.user_errors import reraise_user_errors
 
 # Steps relative to theta's norm, in float64. The second meets a kink in one of three draws of a MobileNet on 6 images,
 # the third in none. The rough ones serve models that compute parts of themselves in float32, whose rounding hides small

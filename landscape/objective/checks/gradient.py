@@ -40,6 +40,12 @@ def examine_gradient(trial: Trial) -> Outcome:
     gap, names = _compare(trial, trial.function, point, expected)
     if not names:
         return Outcome("holds", f"relative difference {gap:.1e}", error=gap)
+    if trial.function.blocks:
+        whole = replace(trial.function, blocks=())
+        whole_gap, whole_names = _compare(trial, whole, point, expected)
+        if not whole_names:
+            found = "recompute: off, since a block leaves more behind than what it returns"
+            return Outcome("noted", found, error=whole_gap, changes={"function": whole})
     function = _with_resident(trial.function)
     if function is not None:
         copied_gap, copied_names = _compare(trial, function, point, expected)

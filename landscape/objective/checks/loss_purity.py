@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape.compute.random_state import begin_at_seed, global_states
 from landscape.errors import TaskError, listing
 from landscape.objective.checks.check import Check, Outcome, Trial
-from landscape.objective.model_function import reraise_user_errors
+from landscape.objective.user_errors import reraise_user_errors
 
 SEEDS = 16  # tried for a loss that draws random numbers
 

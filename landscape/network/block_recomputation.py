@@ -1,0 +1,209 @@
+"""Forward passes that keep only the inputs of blocks: activations inside a block are computed again when needed.
+
+The gradient of a block is a function of the block's inputs, its parameters and the gradient of its outputs. This
+function is differentiated by computing it again too. A graph of the gradient, through which Hessian-vector products
+go, then holds two tensors a block, and a product the graph of one block at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import Function
+from torch.func import functional_call
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from landscape.network.scope import MODEL, Scope
+
+Contexts = Callable[[], Iterable[AbstractContextManager[Any]]]
+PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+
+
+class _NotPlainError(Exception):
+    """A block returned an object that may hold tensors which cannot be seen."""
+
+
+@contextmanager
+def recompute_blocks(blocks: Sequence[nn.Module], contexts: Contexts) -> Iterator[None]:
+    """Within the block of code these modules keep their inputs alone; later they run again inside of the `contexts`.
+
+    Without gradients, inside transforms of `torch.func`, with hooks on a block's parts, and with arguments or results
+    of unknown types, a block runs as it is.
+    """
+    own = [(block, vars(block).get("forward")) for block in blocks]
+    try:
+        for block in blocks:
+            block.forward = _recomputed(block, block.forward, contexts)
+        yield
+    finally:
+        for block, forward in own:
+            if forward is None:
+                vars(block).pop("forward", None)
+            else:
+                block.forward = forward
+
+
+@contextmanager
+def without_caches(model: nn.Module) -> Iterator[None]:
+    """Within the block of code Hugging Face's models keep no keys and values for later tokens.
+
+    A layer would add to them again where it is computed again.
+    """
+    configs: list[Any] = [getattr(module, "config", None) for module in model.modules()]
+    configs += [getattr(config, "text_config", None) for config in configs]
+    caching = [config for config in configs if getattr(config, "use_cache", None) is True]
+    try:
+        for config in caching:
+            config.use_cache = False
+        yield
+    finally:
+        for config in caching:
+            config.use_cache = True
+
+
+def _recomputed(block: nn.Module, forward: Callable[..., Any], contexts: Contexts) -> Callable[..., Any]:
+    def keep_inputs(*args: Any, **kwargs: Any) -> Any:
+        """The block's forward pass, of which only the inputs are kept."""
+        if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or _has_hooks(block):
+            return forward(*args, **kwargs)
+        leaves, form = tree_flatten((args, kwargs))
+        if not all(isinstance(leaf, PLAIN) for leaf in leaves):
+            return forward(*args, **kwargs)
+        state = {**dict(block.named_parameters()), **dict(block.named_buffers())}
+        call = _Call(block, forward, contexts, list(state), leaves, form)
+        given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        try:
+            outputs = _Block.apply(call, *state.values(), *given)  # type: ignore[no-untyped-call]
+        except _NotPlainError:
+            return forward(*args, **kwargs)
+        return call.restore(outputs)
+
+    return keep_inputs
+
+
+def _has_hooks(block: nn.Module) -> bool:
+    """Whether something looks at the inputs, outputs or gradients of the block's parts."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(part, kind) for part in block.modules() if part is not block for kind in kinds)
+
+
+class _Call:
+    """One call of a block as a function of its tensors: those that it holds, in the order of `names`, and arguments."""
+
+    def __init__(
+        self,
+        block: nn.Module,
+        forward: Callable[..., Any],
+        contexts: Contexts,
+        names: list[str],
+        leaves: list[Any],
+        form: Any,
+    ) -> None:
+        self.scope, self.forward, self.contexts, self.names, self.form = Scope(block), forward, contexts, names, form
+        self.are_tensors = [isinstance(leaf, Tensor) for leaf in leaves]
+        self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.results: list[Any] = []
+        self.result_form: Any = None
+
+    def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors of the block's output, with these tensors in it; raises _NotPlainError for unknown objects."""
+        held, given = tensors[: len(self.names)], iter(tensors[len(self.names) :])
+        pairs = zip(self.are_tensors, self.constants, strict=True)
+        args, kwargs = tree_unflatten([next(given) if is_tensor else other for is_tensor, other in pairs], self.form)
+        state = {f"{MODEL}.{name}": tensor for name, tensor in zip(self.names, held, strict=True)}
+        output = functional_call(self.scope, state, (lambda: self.forward(*args, **kwargs),))
+        leaves, self.result_form = tree_flatten(output)
+        if not all(isinstance(leaf, PLAIN) for leaf in leaves):
+            raise _NotPlainError
+        self.results = [_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+    def run_again(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The same at a later time, under the conditions of the first."""
+        with torch.enable_grad(), ExitStack() as stack:
+            for context in self.contexts():
+                stack.enter_context(context)
+            return self.run(tensors)
+
+    def restore(self, outputs: Sequence[Tensor]) -> Any:
+        """The block's output with these tensors."""
+        each = iter(outputs)
+        return tree_unflatten([next(each) if leaf is _TENSOR else leaf for leaf in self.results], self.result_form)
+
+
+_TENSOR = object()  # stands for a tensor among results
+
+
+class _Block(Function):
+    """The tensors of a block's output as a function of the tensors that it holds and is given."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, computed as if for a graph, which a model may notice."""
+        with torch.enable_grad():
+            outputs = call.run(_leaves(tensors, ctx.needs_input_grad[1:]))
+        results = tuple(output.detach() for output in outputs)
+        fixed = [result for result, output in zip(results, outputs, strict=True) if not output.requires_grad]
+        ctx.mark_non_differentiable(*fixed)
+        ctx.save_for_backward(*tensors)
+        ctx.call = call
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *vectors: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients in the tensors, times the vectors of the outputs."""
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        found = _BlockGradient.apply(ctx.call, needed, len(tensors), *tensors, *vectors)  # type: ignore[no-untyped-call]
+        each = iter(found)
+        return (None, *(next(each) if wanted else None for wanted in needed))
+
+
+class _BlockGradient(Function):
+    """The gradients in the needed tensors of a block, as a function of its tensors and the vectors of its outputs."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, needed: Sequence[bool], count: int, *given: Tensor) -> tuple[Tensor, ...]:
+        """The gradients; zeros for tensors on which the outputs do not depend."""
+        ctx.save_for_backward(*given)
+        ctx.call, ctx.needed, ctx.count = call, needed, count
+        tensors = _leaves(given[:count], needed)
+        outputs, vectors = _curved(call.run_again(tensors), given[count:])
+        inputs = [tensor for tensor, wanted in zip(tensors, needed, strict=True) if wanted]
+        if not outputs:
+            return tuple(torch.zeros_like(tensor) for tensor in inputs)
+        return torch.autograd.grad(outputs, inputs, vectors, allow_unused=True, materialize_grads=True)
+
+    @staticmethod
+    def backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:
+        """The second derivatives along the directions, in the tensors and in the vectors of the outputs."""
+        call, needed, count = ctx.call, ctx.needed, ctx.count
+        given, flags, further = ctx.saved_tensors, ctx.needs_input_grad[3:], torch.is_grad_enabled()
+        # in a graph of this graph views of their own, since the tensors depend on each other
+        given = [tensor.view_as(tensor) for tensor in given] if further else _leaves(given, flags)
+        points = [tensor for tensor, wanted in zip(given, flags, strict=True) if wanted]
+        outputs, vectors = _curved(call.run_again(given[:count]), given[count:])
+        inputs = points[: sum(needed)]
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(outputs, inputs, vectors, create_graph=True, allow_unused=True)
+        curved = [gradient if gradient is not None else torch.zeros(()) for gradient in gradients]
+        curved, rows = _curved(curved, directions)
+        images: Sequence[Tensor | None] = [None] * len(points)
+        if curved:
+            images = torch.autograd.grad(curved, points, rows, allow_unused=True, create_graph=further)
+        each = iter(images)
+        return (None, None, None, *(next(each) if wanted else None for wanted in flags))
+
+
+def _leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
+    """The tensors without their graph; those that are needed require gradients."""
+    return [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(tensors, needed, strict=True)]
+
+
+def _curved(outputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs that have a graph, and their vectors."""
+    pairs = [(out, vector) for out, vector in zip(outputs, vectors, strict=True) if out.requires_grad]
+    return [out for out, _ in pairs], [vector for _, vector in pairs]

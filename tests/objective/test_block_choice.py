@@ -1,0 +1,74 @@
+"""Blocks run again if the user asks for it, or where one sample's graphs are larger than a micro-batch's memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from landscape import Objective
+from landscape.compute.strategy import ProductSettings
+from landscape.errors import UsageError
+from landscape.objective import block_choice
+from landscape.objective.planned import PlannedObjective
+from landscape.zoo import mlp
+from landscape.zoo.transformer import char_transformer
+
+TOKENS = torch.randint(0, 6, (4, 9), generator=torch.Generator().manual_seed(4))
+DATA = [(TOKENS[:, :-1], TOKENS[:, 1:])]
+
+
+def transformer() -> nn.Module:
+    torch.manual_seed(0)
+    return char_transformer(vocabulary=6, width=4, layers=3, heads=2, length=8)
+
+
+def measure(model: nn.Module, data: Any = DATA, kind: type[Objective] = Objective, **settings: Any) -> Objective:
+    return kind(model, data, "cross_entropy", settings=ProductSettings(**settings))
+
+
+@pytest.mark.parametrize("kind", [Objective, PlannedObjective])
+def test_blocks_run_again_where_one_sample_does_not_fit(kind: type[Objective], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = measure(transformer(), kind=kind)
+    assert not plain.function.blocks
+    need = plain.activation_bytes * block_choice.GRAPHS_PER_FORWARD
+    monkeypatch.setattr(block_choice, "room", lambda use, device: need)
+    assert not measure(transformer(), kind=kind).function.blocks
+    monkeypatch.setattr(block_choice, "room", lambda use, device: need - 1)
+    smaller = measure(transformer(), kind=kind)
+    assert smaller.function.recomputes
+    assert smaller.activation_bytes < plain.activation_bytes
+    assert sum("recompute: 3 blocks (TransformerLayer) keep their inputs alone" in note for note in smaller.notes) == 1
+    torch.testing.assert_close(smaller.gradient(), plain.gradient())
+    assert not measure(transformer(), kind=kind, recompute="off").function.blocks
+    assert not measure(transformer(), kind=kind, hvp="linearize").function.blocks
+    assert not measure(mlp((5, 4, 3)), [(torch.randn(4, 5), torch.arange(4) % 3)], kind).function.blocks
+
+
+def test_blocks_run_again_where_memory_runs_out_in_a_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = block_choice.activation_bytes
+
+    def fail_first(total: Any, theta: Tensor, batch: Any) -> int:
+        if not total.__self__.function.blocks:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return measured(total, theta, batch)
+
+    monkeypatch.setattr(block_choice, "activation_bytes", fail_first)
+    assert measure(transformer()).function.recomputes
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        measure(transformer(), recompute="off")
+
+
+@pytest.mark.parametrize("kind", [Objective, PlannedObjective])
+def test_what_the_user_asks_for_is_done_or_refused(kind: type[Objective]) -> None:
+    assert measure(transformer(), kind=kind, recompute="on").function.recomputes
+    with pytest.raises(UsageError, match=r"finds no blocks.*\n.*leave out --recompute"):
+        measure(mlp((5, 4, 3)), [(torch.randn(4, 5), torch.arange(4) % 3)], kind, recompute="on")
+    with pytest.raises(UsageError, match="linearize excludes --recompute on"):
+        measure(transformer(), kind=kind, recompute="on", hvp="linearize")
+
+
+def test_the_fingerprint_does_not_depend_on_it() -> None:
+    assert measure(transformer(), recompute="on").identity() == measure(transformer(), recompute="off").identity()
