@@ -56,11 +56,8 @@ class ModelFunction:
     - `user_pass`: a function of the module and a batch's inputs in the place of the module's forward pass.
     - `resident`: a copy of the module that keeps theta after the forward pass, since parts of it run again in the
       backward pass. Gradients are then gathered as `Tensor.backward` does, and graphs serve only once.
-<<<<<<< HEAD
     - `fused`: attention may run in torch's fused kernels, which have first derivatives alone.
-=======
     - `blocks`: parts of the module that keep their inputs alone, and run again in each backward pass.
->>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
     """
 
     module: nn.Module
@@ -77,11 +74,8 @@ class ModelFunction:
     mode: Mode = "eval"
     user_pass: Callable[[nn.Module, Any], Any] | None = None
     resident: Resident | None = None
-<<<<<<< HEAD
     fused: bool = False
-=======
     blocks: tuple[nn.Module, ...] = ()
->>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
 
     @cached_property
     def scope(self) -> Scope:
@@ -187,23 +181,11 @@ class ModelFunction:
 
     def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
         """The blocks in which a pass runs."""
-<<<<<<< HEAD
-        yield from self.modes()
-        if not self.fused:
-            yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
-        yield without_fast_path()
-        yield without_recomputation()
-        if self.space.names and named[self.space.names[0]].dtype == torch.float64:
-            yield default_float64()
-        if self.weight_norm:
-            yield UnfusedWeightNorm()
-=======
         double = bool(self.space.names) and named[self.space.names[0]].dtype == torch.float64
         yield from self._kernels(double)
         if self.recomputes:
             yield without_caches(self.module)
             yield recompute_blocks(self.blocks, lambda: self._kernels(double))
->>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
         if self.draws_numbers or self.mode == "train":
             yield begin_at_seed(FORWARD_SEED)
         if self.captured:
@@ -212,7 +194,8 @@ class ModelFunction:
     def _kernels(self, double: bool) -> Iterator[AbstractContextManager[Any]]:
         """The blocks that decide how a part of the module computes; `double` says that it computes in float64."""
         yield from self.modes()
-        yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
+        if not self.fused:
+            yield sdpa_kernel(SDPBackend.MATH)  # the fused attention kernels have no second derivative
         yield without_fast_path()
         yield without_recomputation()
         if double:

@@ -15,12 +15,8 @@ from torch import Tensor
 from landscape.compute.strategy import Strategy
 from landscape.data.batches import Batch
 from landscape.network.space import ParameterGroup
-<<<<<<< HEAD
 from landscape.objective import Objective
-from landscape.objective.model_function import reraise_user_errors
-=======
 from landscape.objective.user_errors import reraise_user_errors
->>>>>>> 2c95615 (--recompute: the blocks that a model repeats keep their inputs alone, and run again in both backward passes)
 from landscape.operators.base import LinearOperator
 from landscape.operators.block_diagonal import BlockDiagonalHessian
 from landscape.operators.difference import Differences
