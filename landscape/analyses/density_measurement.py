@@ -56,7 +56,7 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
         _rule_from_arrays(phase_state("rule", whole)),
         _rule_from_arrays(phase_state("half", whole)),
         dict(zip(groups, block_rules, strict=True)),
-        rounding_floor(objective.dtype, float(whole["scale"])),
+        max(rounding_floor(objective.dtype, float(whole["scale"])), operator.product_error),
         label_standard_error=trace_label_error(analysis, operator),
         products=int(whole["products"]),
         exact_weights=together == analysis.probes,

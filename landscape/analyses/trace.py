@@ -64,6 +64,11 @@ class TraceResult(Result):
     data_standard_error: float | None = scalar(
         "Standard error of the trace over other draws of the samples (--resample).", optional=True
     )
+    product_error: float | None = scalar(
+        "Error of the trace by products that are differences of gradients (--hvp difference), by which the interval is "
+        "wider on both sides.",
+        optional=True,
+    )
     layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
     layer_trace: np.ndarray | None = array(
@@ -74,7 +79,10 @@ class TraceResult(Result):
 
     def inconclusive(self) -> Trouble | None:
         """That the random vectors' interval is wider than asked for, or that no probe was left for the blocks."""
-        half = self._half_width_of_vectors()
+        half, products = self._half_width_of_vectors(), self.product_error or 0.0
+        if half <= self.rtol * abs(self.trace) < products:
+            why = f"products by differences make the trace uncertain by {products:.2g}, more than --rtol {self.rtol:g}"
+            return Trouble(why, "--dtype float64, --hvp auto, or a larger --rtol with --restart")
         if half <= self.rtol * abs(self.trace):
             missing = self.layer_trace is not None and any(math.isnan(value) for value in self.layer_trace)
             return Trouble(f"no trace of the blocks after {self.products} products", MORE_PRODUCTS) if missing else None
@@ -84,7 +92,7 @@ class TraceResult(Result):
 
     def _half_width_of_vectors(self) -> float:
         """Half the width of the interval without the part of the labels, which more products do not narrow."""
-        half = float(self.interval[1] - self.interval[0]) / 2
+        half = float(self.interval[1] - self.interval[0]) / 2 - (self.product_error or 0.0)
         labels = self.label_standard_error
         if labels is None or math.isnan(labels):
             return half
@@ -103,6 +111,8 @@ class TraceResult(Result):
             remarks.append(
                 f"standard error {data:.3g} by the choice of samples, {algorithm:.3g} by the random vectors{advice}"
             )
+        if self.product_error is not None:
+            remarks.append(f"the interval contains the error of differences of gradients, {self.product_error:.3g}")
         remarks += self._label_remarks()
         if len(self.estimator) > 1 and self.estimator[0] != "exact":
             best = int(self.estimator_needed.argmin())

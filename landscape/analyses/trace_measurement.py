@@ -35,6 +35,7 @@ from landscape.analyses.trace import TraceResult
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import room
 from landscape.errors import UsageError
+from landscape.operators.difference import SPREAD
 from landscape.operators.pass_costs import product_memory
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_SKETCH = 1024  # probes: with more, the small dense problems cost more than products
 BLOCK_PROBES = 16  # probes outside the sketch from which each block's trace gets its standard error
+STEP_PROBES = 8  # probes for the error of differences of gradients
 DATA_PROBES = 16  # probes for the data's part of the error
 EXPECTED_TRACE_PRODUCTS = 150  # to 1 %: digits-mlp took 115, digits-noisy 178, digits-resnet on 64 samples 440
 
@@ -60,8 +62,10 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         yield _progress(analysis, state, goal)
     assert state is not None  # max_products >= 1
     label_error = trace_label_error(analysis, operator)
+    product_error = _product_error(operator, analysis.seed)
     return TraceResult(
-        **_with_labels(_estimates(analysis, state, goal), label_error),
+        **_with_product_error(_with_labels(_estimates(analysis, state, goal), label_error), product_error),
+        product_error=product_error,
         label_standard_error=label_error,
         data_standard_error=_data_error(analysis, operator, objective),
         loss=reference.loss,
@@ -154,6 +158,25 @@ def _with_labels(estimates: dict[str, Any], label_error: float | None) -> dict[s
     half = np.hypot(half, NORMAL_HALF_WIDTH * label_error)
     error = float(np.hypot(estimates["standard_error"], label_error))
     return {**estimates, "standard_error": error, "interval": np.array([value - half, value + half])}
+
+
+def _product_error(operator: LinearOperator, seed: int) -> float | None:
+    """The error of the trace by differences of gradients, from probes of their own; None for exact products.
+
+    A probe tells by how much another step changes it. Their mean is that change of the trace; their spread is rounding.
+    """
+    probes = [trace_probe(operator.size, operator.like, seed, "step", index) for index in range(STEP_PROBES)]
+    gaps = operator.quadratic_gaps(torch.stack(probes, dim=1))
+    if gaps is None:
+        return None
+    spread = float(gaps.std()) / STEP_PROBES**0.5
+    return float(SPREAD * (abs(float(gaps.mean())) + NORMAL_HALF_WIDTH * spread))
+
+
+def _with_product_error(estimates: dict[str, Any], product_error: float | None) -> dict[str, Any]:
+    """The estimates whose interval is wider on both sides by the error of the products."""
+    wider = np.array([-1.0, 1.0]) * (product_error or 0.0)
+    return {**estimates, "interval": estimates["interval"] + wider} if product_error else estimates
 
 
 def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective) -> float | None:

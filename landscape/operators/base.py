@@ -49,6 +49,11 @@ class LinearOperator(ABC):
         """The largest error of a product with a unit vector beyond rounding; 0 unless products are differences."""
         return 0.0
 
+    def quadratic_gaps(self, block: Tensor) -> Tensor | None:
+        """By how much v'Av changes, for each column v, with another step `(K,)`; None for exact products."""
+        del block
+        return None
+
     def measure_errors_in(self, scale: Tensor) -> None:
         """From now on `product_error` is that of C A C, with C the diagonal `scale (P,)`."""
         del scale

@@ -95,8 +95,8 @@ class ProductErrors:
 
     @property
     def largest(self) -> float:
-        """The largest error of all products up to now; infinite before the first."""
-        return max(self.past, self.of(self.largest_bend)) if self.measured else math.inf
+        """The largest error of all products up to now; 0 before the first."""
+        return max(self.past, self.of(self.largest_bend)) if self.measured else 0.0
 
 
 class Differences:
@@ -162,6 +162,13 @@ class Differences:
         self._refined = True
         return True
 
+    def quadratic_gaps(self, block: Tensor) -> Tensor:
+        """By how much v'Hv changes, for each column v `(P, K)`, with twice the step; `(K,)`, float64."""
+        norms = torch.linalg.vector_norm(block, dim=0)
+        change = self._differences(block, norms, 2 * self.step)[0]
+        change -= self._differences(block, norms, self.step)[0]
+        return (block * change).sum(dim=0, dtype=torch.float64)
+
     def graph(self, batch: Batch) -> Graph:
         """The product of one batch's sum with a block, which holds nothing from call to call."""
 
@@ -194,7 +201,7 @@ class Differences:
         return float(torch.linalg.vector_norm(self.theta)) or 1.0
 
     @cached_property
-    def _center(self) -> Tensor:
+    def center(self) -> Tensor:
         """The summed gradient at theta, `(P,)`."""
         return self.objective.sums(lambda batch: (self.loss.batch_gradient(self.theta, batch)[1],))[0]
 
@@ -215,7 +222,7 @@ class Differences:
         change, total = self.objective.sums(lambda batch: self._both_sides(batch, block, moves))
         length = 2 * step * self.scale * self.objective.count
         bends = [
-            self._size(row.sub_(self._center, alpha=2)) * norm / length if norm else 0.0
+            self._size(row.sub_(self.center, alpha=2)) * norm / length if norm else 0.0
             for row, norm in zip(total, norms.tolist(), strict=True)
         ]
         del total
@@ -246,7 +253,7 @@ def choose_step(objective: Objective, theta: Tensor) -> float:
     steps = STEPS[theta.dtype]
     differences = Differences(trial, theta, "trial")
     noise = seeds.normal(len(theta), theta, 0, "difference step")
-    steep = differences.product(trial.gradient(theta), steps[len(steps) // 2])
+    steep = differences.product(differences.center, steps[len(steps) // 2])
     direction = noise.div_(torch.linalg.vector_norm(noise)).add_(_unit(steep))
     best, chosen, coarse = math.inf, steps[-1], differences.product(direction, steps[0])
     for before, step in pairwise(steps):

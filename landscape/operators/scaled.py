@@ -30,6 +30,10 @@ class ScaledOperator(LinearOperator):
         """The error of A's products, in these coordinates."""
         return self.inner.product_error
 
+    def quadratic_gaps(self, block: Tensor) -> Tensor | None:
+        """By how much v'C A C v changes with another step of differences."""
+        return self.inner.quadratic_gaps(block * self.scale)
+
     def around(self, inner: LinearOperator) -> LinearOperator:
         """The same scaling of another operator."""
         return ScaledOperator(inner, self.scale[:, 0])
