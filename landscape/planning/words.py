@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landscape.analyses import Analysis
+from landscape.analyses import Analysis, Plan
 from landscape.compute.machines import GIGABYTE, Machine
 from landscape.conditions import Conditions
+from landscape.data.batches import batch_bytes
 from landscape.objective.checks.order import describe_order
 from landscape.planning.machine_plan import MachinePlan, plan_on_machine
 
@@ -21,17 +22,26 @@ LATER = "figures of a sharded run; this version measures on one device"
 def rows_of_measurement(analysis: Analysis, objective: Objective) -> dict[str, str]:
     """The plan of a measurement on this machine: sizes, memory by part, and time from one timed gradient."""
     plan = analysis.plan(objective)
+    peak = peak_bytes(objective, plan)
     return {
         "parameters": f"{objective.space.size:,}",
         "samples": f"{objective.batches.samples:,}",
         "micro-batch": f"{objective.micro_batch:,} samples",
         **plan.facts,
         "memory": f"{_megabytes(plan.bytes)} beside the model and the data",
+        "peak": f"{_megabytes(peak)} with them, {peak / objective.theta.nbytes:.1f} copies of the parameters",
         **{f"  {part}": _megabytes(size) for part, size in plan.memory.items() if size},
         **({"products": f"about {plan.products}"} if plan.products else {}),
         "time": f"about {plan.seconds:.3g} s{_describe_timing(objective)}",
         "checks": describe_order(objective.checks),
     }
+
+
+def peak_bytes(objective: Objective, plan: Plan) -> int:
+    """The bytes that a measurement takes at its peak: the model, the data, and the plan."""
+    model = sum(tensor.nbytes for tensor in objective.tensors())
+    data = sum(batch_bytes(batch) for batch in objective.batches) if objective.batches.kept else 0
+    return model + data + plan.bytes
 
 
 def rows_on_machine(path: Path, analysis: Analysis, conditions: Conditions, machine: Machine) -> dict[str, str]:
