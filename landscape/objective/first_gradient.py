@@ -5,6 +5,7 @@ It costs at most two gradients of one micro-batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ FORWARD_AND_BACKWARD = 1.5  # of a backward pass alone, which multiplies twice w
 
 @dataclass(frozen=True)
 class FirstGradient:
-    """The loss with a note on it, the micro-batch, and what a gradient takes of memory and of time for each sample."""
+    """The function and the loss with a note on it, the micro-batch, and what a gradient takes for each sample."""
 
+    function: ModelFunction
     loss: Loss
     note: str
     activation_bytes: int
@@ -47,11 +49,13 @@ def first_gradient(
     micro_batch: int | None,
     outputs: Outputs | None,
     objective: ObjectiveFunction | None,
+    adapt: Callable[[ModelFunction, int], ModelFunction],
 ) -> FirstGradient:
     """Chooses the loss in a gradient of two samples, and times the gradient of one micro-batch.
 
-    Arguments are as in `prepare`. Raises whatever the model or the loss raises, and OutOfMemory if one sample does not
-    fit.
+    Arguments are as in `prepare`; `adapt` gives the function to go on with, by the bytes that a forward pass keeps of
+    each sample: the same, or one that keeps less. Raises whatever the model or the loss raises, and OutOfMemory if one
+    sample does not fit.
     """
     beginning = batches.whole or next(iter(batches))
     few = to_device(next(beginning.split(FEW_SAMPLES)), theta.device, theta.dtype).map(Tensor.clone)
@@ -67,18 +71,27 @@ def first_gradient(
         chosen[:] = [(picked, note, sum(tensor.nbytes for tensor in leaves(scored)) // few.size)]
         return of.with_graph(of.loss_total(scored, few), point)
 
-    with torch.enable_grad():
+    def look() -> tuple[ModelFunction, int, float | None]:
+        """The function to go on with, the bytes that were kept, and the seconds of a backward pass, which warms up."""
         value, kept = bytes_for_backward(lambda: function.forward(point, total), point)
-        backward = run_seconds(lambda: torch.autograd.grad(value, point)[0])
+        adapted = adapt(function, kept // few.size)
+        if adapted is not function:  # a forward pass of that one takes the place of the backward pass
+            return adapted, kept, None
+        return function, kept, run_seconds(lambda: torch.autograd.grad(value, point)[0])
+
+    with torch.enable_grad():
+        function, kept, backward = look()
+        if backward is None:
+            few = next(few.split(1))
+            kept = bytes_for_backward(lambda: function.forward(point, total), point)[1]
     ((picked, note, output_bytes),) = chosen
     each = kept // few.size
     size = micro_batch or plan_micro_batch(batches, each, theta.device)
-    total_of = BatchLoss(function, picked)
-    if few.size > size:  # the gradient of a micro-batch would be the third
+    if backward is not None and few.size > size:  # the gradient of a micro-batch would be the third
         seconds = FORWARD_AND_BACKWARD * backward / few.size
     else:
-        seconds, size = _time_micro_batch(total_of, theta, next(beginning.split(size)), size)
-    return FirstGradient(picked, note, each, size, SampleCost(seconds, output_bytes))
+        seconds, size = _time_micro_batch(BatchLoss(function, picked), theta, next(beginning.split(size)), size)
+    return FirstGradient(function, picked, note, each, size, SampleCost(seconds, output_bytes))
 
 
 def _time_micro_batch(total: BatchLoss, theta: Tensor, batch: Batch, size: int) -> tuple[float, int]:

@@ -30,21 +30,24 @@ def plan_without_checks(
     asked = {name: options[name] for name in ("micro_batch", "outputs", "objective")}
     settings: ProductSettings = options["settings"]
     function = with_blocks(settings, function)
+
+    def adapt(function: ModelFunction, each: int) -> ModelFunction:
+        """The function, whose blocks run again where one sample is too large."""
+        smaller = with_blocks_if_needed(settings, function, each, weights.theta.device)
+        return smaller if smaller.blocks != function.blocks else function
+
     try:
         with full_precision(settings.tf32):
-            first = first_gradient(function, weights.theta, loss, joined, **asked)
-            smaller = with_blocks_if_needed(settings, function, first.activation_bytes, weights.theta.device)
-            if smaller.blocks != function.blocks:
-                function, first = smaller, first_gradient(smaller, weights.theta, loss, joined, **asked)
+            first = first_gradient(function, weights.theta, loss, joined, adapt=adapt, **asked)
     except Exception as error:  # the user's model may raise anything; the checks say in words what is wrong
         if is_out_of_memory(error) or isinstance(error, OutOfMemory):
             raise
         return check_and_plan(weights, function, loss, batches, budget=budget, **options)
     return Prepared(
-        function=function,
+        function=first.function,
         loss=first.loss,
         batches=joined,
-        count=count_terms(BatchLoss(function, first.loss), joined),
+        count=count_terms(BatchLoss(first.function, first.loss), joined),
         joinable=True,
         as_given=False,
         activation_bytes=first.activation_bytes,
@@ -53,7 +56,7 @@ def plan_without_checks(
         notes=(
             first.note,
             batches.note,
-            recomputation_note(function),
+            recomputation_note(first.function),
             padding_note(first.loss, function.module, batches),
         ),
         sample_cost=first.cost,

@@ -31,6 +31,10 @@ GRAPH_ACTIVATIONS = 2.7
 GRAPH_OUTPUTS = {"hessian": 9.0, "ggn": 12.0, "fisher": 9.0}
 
 
+DIFFERENCE_VECTORS = 4  # the gradient at theta, a move, and a gradient at either side
+GRADIENTS_OF_DIFFERENCE = 2.0  # one to each side, and none for a graph
+
+
 def gradients_per_product(name: OperatorName, *, kept: bool) -> float:
     """How many gradients' time the product of one column takes, with the graph kept or rebuilt."""
     if name == "pyhessian":
@@ -60,6 +64,10 @@ def likely_strategy(objective: Objective, name: OperatorName, columns: int) -> S
 
 def product_memory(objective: Objective, name: OperatorName, columns: int = 1) -> dict[str, int]:
     """The bytes of a product by part: its vectors, the graph of a micro-batch, the loss, and further columns."""
+    if objective.settings.hvp == "difference":
+        of_gradient = gradient_memory(objective)
+        sides = (DIFFERENCE_VECTORS + BLOCK_VECTORS * columns) * objective.theta.nbytes
+        return {**of_gradient, "vectors of a product": sides}
     outputs = output_bytes(objective)
     strategy = likely_strategy(objective, name, columns)
     activations = max(objective.activation_bytes * objective.largest_micro_batch - outputs, 0)

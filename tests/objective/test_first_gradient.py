@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import tanh_net
+from counted_passes import count_passes
 from torch import Tensor, nn
 
 from landscape import Objective
+from landscape.compute.strategy import ProductSettings
 from landscape.errors import OutOfMemory
 from landscape.objective import PlannedObjective
 
@@ -84,3 +86,29 @@ def test_the_terms_of_an_objective_are_planned_as_they_are_measured(classificati
     assert torch.equal(planned.gradient(), measured.gradient())
     one = PlannedObjective(tanh_net(), [classification], objective=losses, term="b")
     assert one.loss_name.endswith("term b")
+
+
+def test_a_function_that_keeps_less_is_timed_in_no_more_than_two_gradients() -> None:
+    """A block that runs again in the backward pass is one more forward pass there."""
+    torch.manual_seed(0)
+    blocks = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3)))
+    data = torch.randn(24, 6), torch.randint(0, 6, (24,))
+    with pytest.MonkeyPatch.context() as patch, count_passes(Counted) as passes:
+        patch.setattr("landscape.objective.block_choice.room", lambda use, device: 10)
+        planned = PlannedObjective(Counted(blocks), [data], "cross_entropy", micro_batch=8)
+    assert planned.function.blocks
+    assert passes.forward + 2 * passes.backward <= 2 * 3 * 8
+    measured = Objective(Counted(blocks), [data], "cross_entropy", settings=ProductSettings(recompute="on"))
+    assert planned.activation_bytes == pytest.approx(measured.activation_bytes, rel=0.2)
+
+
+class Counted(nn.Module):
+    """Blocks, whose passes are counted together."""
+
+    def __init__(self, blocks: nn.Module) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.blocks(x)
+        return result

@@ -77,3 +77,12 @@ def test_smaller_micro_batches_without_kept_graphs_take_less(
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 100)
     objective.micro_batch = 6
     assert product_memory(objective, "hessian")["graphs"] == pytest.approx(whole / 4, abs=1)
+
+
+def test_differences_of_gradients_hold_no_graph_of_a_gradient(classification: Data) -> None:
+    differences = ProductSettings(hvp="difference")
+    objective = Objective(tanh_net(), [classification], "cross_entropy", settings=differences)
+    memory = product_memory(objective, "hessian", 2)
+    assert memory["vectors of a product"] == (4 + 2 * 2) * 39 * 4
+    assert memory["activations"] == objective.activation_bytes * 24
+    assert "graphs" not in memory

@@ -8,7 +8,13 @@ from landscape import operators
 from landscape.algorithms.estimators.resampling import group_ends
 from landscape.errors import UsageError
 from landscape.objective.micro_batch import seconds_per_gradient
-from landscape.operators.pass_costs import gradients_per_product, keeps_graphs, likely_strategy, product_memory
+from landscape.operators.pass_costs import (
+    GRADIENTS_OF_DIFFERENCE,
+    gradients_per_product,
+    keeps_graphs,
+    likely_strategy,
+    product_memory,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +38,8 @@ def seconds_per_product(analysis: Curvature, objective: Objective, columns: int 
     No product is made: the time of a gradient is multiplied by the known cost of a product in gradients. Where graphs
     are rebuilt, the columns of one pass share one gradient.
     """
+    if objective.settings.hvp == "difference":
+        return GRADIENTS_OF_DIFFERENCE * seconds_per_gradient(objective)
     kept = keeps_graphs(objective)
     first, rebuilt = (gradients_per_product(analysis.operator, kept=now) for now in (True, False))
     each = first + (0 if kept else (rebuilt - first) / columns)
@@ -40,6 +48,9 @@ def seconds_per_product(analysis: Curvature, objective: Objective, columns: int 
 
 def product_facts(analysis: Curvature, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
     """For a plan, which makes no product: the likely strategy of so many columns in words, and the bytes it takes."""
+    if objective.settings.hvp == "difference":
+        size = sum(product_memory(objective, analysis.operator, columns).values())
+        return {"hvp": f"differences of gradients, {size / 1e6:,.1f} MB, without those that measure their error"}, size
     kept = "graphs kept" if keeps_graphs(objective) else "graphs rebuilt"
     strategy = likely_strategy(objective, analysis.operator, columns)
     size = sum(product_memory(objective, analysis.operator, columns).values())

@@ -19,6 +19,7 @@ from landscape.analyses.shared.products import (
     require_resampling,
     seconds_per_product,
 )
+from landscape.compute.strategy import ProductSettings
 from landscape.errors import UsageError
 from landscape.objective.micro_batch import SampleCost
 
@@ -77,6 +78,14 @@ def test_a_product_takes_two_gradients_and_columns_that_share_a_rebuilt_graph_a_
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 0)  # graphs are rebuilt
     assert seconds_per_product(Eig(), objective) == pytest.approx(3 * 0.5 * 24)
     assert seconds_per_product(Eig(), objective, columns=4) == pytest.approx((2 + 1 / 4) * 0.5 * 24)
+
+
+def test_a_difference_takes_two_gradients(classification: Data) -> None:
+    settings = ProductSettings(hvp="difference")
+    objective = Objective(tanh_net(), [classification], "cross_entropy", settings=settings)
+    objective.sample_cost = SampleCost(seconds=0.5, output_bytes=24)
+    assert seconds_per_product(Eig(), objective, columns=3) == pytest.approx(2 * 0.5 * 24)
+    assert product_facts(Eig(), objective)[0]["hvp"].startswith("differences of gradients, ")
 
 
 def test_facts_name_the_likely_strategy_and_make_no_product(objective: Objective) -> None:
