@@ -65,6 +65,8 @@ def load(
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
+    file, digest = checkpoint.path, checkpoint.sha256
+    del checkpoint  # its tensors are in the model, and would take as much memory again
     return (PlannedObjective if planned else Objective)(
         model,
         data,
@@ -76,7 +78,7 @@ def load(
         settings=_product_settings(conditions),
         limit=conditions.limit,
         preconditioner=preconditioner,
-        source=ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes),
+        source=ObjectiveSource(file, digest, asdict(conditions), task.resolved_from, notes),
         populations=task.populations,
         outputs=conditions.outputs,
         objective=task.objective,
@@ -84,6 +86,7 @@ def load(
         weight_decay=conditions.weight_decay,
         decay_params=conditions.decay_params,
         mode=conditions.mode,
+        share_memory=True,
     )
 
 

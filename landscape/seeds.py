@@ -8,6 +8,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+CHUNK = 1 << 20  # coordinates that one generator draws; another value would change the numbers of longer vectors
+STREAM = f"normal numbers by chunks of {CHUNK}"  # the name of this stream of random numbers, in results
 CHUNK_SAMPLES = 1024  # samples whose numbers one generator draws; other values would change all numbers
 SMALLEST_UNIFORM = 2.0**-54  # half of the finest step of torch.rand, which may return 0
 
@@ -25,10 +27,15 @@ def derive(seed: int, *path: str | int) -> int:
 def normal(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
     """A standard normal vector `(size,)` on the device and in the dtype of `like`.
 
-    Drawn in float32 on the CPU, so that every device and precision sees the same numbers.
+    Drawn in float32 on the CPU, so that every device and precision sees the same numbers. Each `CHUNK` of them has a
+    generator of its own, so that a part of the vector can be drawn without those before it.
     """
-    generator = torch.Generator(device="cpu").manual_seed(derive(seed, *path))
-    return torch.randn(size, generator=generator, dtype=torch.float32, device="cpu").to(like)
+    numbers = torch.empty(size, dtype=like.dtype, device=like.device)
+    for index, part in enumerate(torch.split(numbers, CHUNK)):
+        chunk = (*path, "chunk", index) if index else path
+        generator = torch.Generator(device="cpu").manual_seed(derive(seed, *chunk))
+        part.copy_(torch.randn(len(part), generator=generator, dtype=torch.float32, device="cpu"))
+    return numbers
 
 
 def uniform(first: int, shape: tuple[int, ...], like: Tensor, seed: int, *path: str | int) -> Tensor:

@@ -22,7 +22,7 @@ from landscape.analyses.shared.products import (
     product_facts,
     seconds_per_product,
 )
-from landscape.compute.budget import room
+from landscape.compute.budget import columns_per_pass, vector_room
 from landscape.errors import UsageError
 from landscape.operators.pass_costs import product_memory
 
@@ -134,13 +134,13 @@ def _probes_at_once(analysis: Density, objective: Objective, resume: State | Non
     if resume:
         return int(resume["together"])
     each = (_steps(analysis, objective.space.size) + 1) * objective.theta.nbytes
-    fitting = room("state", objective.device) // each
+    fitting = vector_room(objective.device, objective.theta.nbytes, objective.graph_bytes) // each
     if not fitting:
         raise UsageError(
-            f"{analysis.steps} --steps hold {each:.3g} bytes, more than a quarter of the free memory",
+            f"{analysis.steps} --steps hold {each:.3g} bytes, more than the memory holds beside a product",
             fix="fewer --steps, or --params",
         )
-    return min(analysis.probes, fitting)
+    return min(analysis.probes, fitting, columns_per_pass(analysis.probes, objective.theta, objective.graph_bytes))
 
 
 def _rule_arrays(rule: QuadratureRule) -> dict[str, np.ndarray]:

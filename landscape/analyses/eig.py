@@ -25,8 +25,8 @@ UNCONFIRMED = "not confirmed: no second start looked for a skipped eigenvalue"
 class EigResult(Result):
     """Eigenvalues with their residuals and error bounds.
 
-    `vectors` `(P, k)` holds the unit eigenvectors as columns. With --save-vectors they are written to a file of their
-    own beside the results file.
+    `vectors` `(P, k)` holds the unit eigenvectors as columns; None for more than 8 million parameters, unless
+    `save_vectors` asks for them. With --save-vectors they are written to a file of their own beside the results file.
     """
 
     tables: ClassVar[tuple[str, ...]] = ("rank", "layer")

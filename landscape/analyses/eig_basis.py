@@ -10,14 +10,15 @@ import torch
 from landscape.algorithms.lanczos.certificate import search_length
 from landscape.algorithms.lanczos.lanczos import fewest_rows
 from landscape.algorithms.lanczos.state import WantedPairs
-from landscape.compute.budget import room
+from landscape.compute.budget import LARGE_SIZE, vector_room
 from landscape.errors import UsageError
 
 if TYPE_CHECKING:
     from landscape.analyses.eig import Eig
     from landscape.objective import Objective
 
-MIN_ROWS = (2, 20)  # with fewer than 2 k + 20, restarts cost more products than a basis in the host's memory costs time
+# 2 k + 20 for large models; with fewer, restarts cost more products than a basis in the host's memory costs time
+MIN_ROWS = (2, 20)
 DEFAULT_ROWS = (4, 80)  # 4 k + 80 vectors: an unrestarted run needs about 3 k + 10 on real spectra (20 of an MLP: 57)
 
 
@@ -43,7 +44,8 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
         raise UsageError(f"-k {k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
     # the certificate's bound holds for searches without a restart, and a second search may follow the first
     search = search_length(search_target(analysis), 2, size) if analysis.certify else 0
-    default = max(DEFAULT_ROWS[0] * k + DEFAULT_ROWS[1] * block, fewest_rows(k, block) + search * block)
+    per_value, more = MIN_ROWS if size > LARGE_SIZE else DEFAULT_ROWS
+    default = max(per_value * k + more * block, fewest_rows(k, block) + search * block)
     fewest = min(max(fewest_rows(k, block), k + (search + 1) * block + 1), size)
     beside = _fitting_rows(objective, objective.device)
     tight = beside < min(max(MIN_ROWS[0] * k + MIN_ROWS[1], fewest), analysis.max_basis or default, size)
@@ -62,5 +64,11 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
     return BasisRows(rows, min(rows, beside), spill)
 
 
+def keeps_vectors(analysis: Eig, objective: Objective) -> bool:
+    """Whether the eigenvectors are computed: those of large models only if something asks for them."""
+    asked = analysis.save_vectors or analysis.resample or analysis.operator == "fisher"
+    return bool(asked) or objective.space.size <= LARGE_SIZE
+
+
 def _fitting_rows(objective: Objective, device: torch.device) -> int:
-    return room("state", device) // objective.theta.nbytes
+    return vector_room(device, objective.theta.nbytes, objective.graph_bytes) // objective.theta.nbytes

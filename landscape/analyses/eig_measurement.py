@@ -20,7 +20,7 @@ from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses import eig_blocks
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.eig import EigResult
-from landscape.analyses.eig_basis import BasisRows, plan_basis, search_target
+from landscape.analyses.eig_basis import BasisRows, keeps_vectors, plan_basis, search_target
 from landscape.analyses.eig_bias import data_biases
 from landscape.analyses.shared.label_noise import label_standard_errors
 from landscape.analyses.shared.phases import Phases
@@ -79,7 +79,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         parameters=objective.space.size,
         samples=objective.batches.samples,
         notes=preconditioner_notes(analysis, objective),
-        vectors=ritz.ritz_vectors(pairs, state.basis).T.cpu().numpy(),
+        vectors=ritz.ritz_vectors(pairs, state.basis).T.cpu().numpy() if keeps_vectors(analysis, objective) else None,
         search_passes=state.search_passes,
         **_certificate_fields(analysis, state, wanted),
     )

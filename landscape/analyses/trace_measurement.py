@@ -33,7 +33,7 @@ from landscape.analyses.shared.products import (
 )
 from landscape.analyses.trace import TraceResult
 from landscape.choices import NORMAL_HALF_WIDTH
-from landscape.compute.budget import room
+from landscape.compute.budget import LARGE_SIZE, columns_per_pass, vector_room
 from landscape.errors import UsageError
 from landscape.operators.difference import SPREAD
 from landscape.operators.pass_costs import product_memory
@@ -82,7 +82,7 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
     goal, size = _goal(analysis, objective), objective.space.size
     products = round(min(EXPECTED_TRACE_PRODUCTS * (0.01 / analysis.rtol) ** 0.5, size, analysis.max_products))
     products += DATA_PROBES if analysis.resample else 0
-    columns = min(8, size)
+    columns = min(goal.width, size)
     seconds = seconds_per_product(analysis, objective, columns)
     strategy, _ = product_facts(analysis, objective, columns)
     sketch = 2 * min(goal.capacity, products // 2) * objective.theta.nbytes
@@ -96,20 +96,23 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
 
     Raises UsageError if the sketch does not fit into memory.
     """
-    fitting = room("state", objective.device) // (2 * objective.theta.nbytes)
-    capacity = min(MAX_SKETCH, fitting) // PROBES_PER_PASS * PROBES_PER_PASS
+    fitting = vector_room(objective.device, objective.theta.nbytes, objective.graph_bytes)
+    capacity = min(MAX_SKETCH, fitting // (2 * objective.theta.nbytes)) // PROBES_PER_PASS * PROBES_PER_PASS
+    large = analysis.method == "auto" and objective.space.size > LARGE_SIZE  # a sketch would take all the memory
+    capacity = 0 if large else capacity
     if resume:
         capacity = int(resume["basis.shape"][0])
     method = analysis.method
     if capacity < MIN_VALUES["xtrace"] and method != "hutchinson":
         if method != "auto":
             raise UsageError(
-                f"{MIN_VALUES['xtrace']} sketched vectors of {method} take more than a quarter of the free memory",
+                f"{MIN_VALUES['xtrace']} sketched vectors of {method} do not fit into memory beside a product",
                 fix="--method hutchinson",
             )
         method = "hutchinson"
     block_probes = BLOCK_PROBES if analysis.groups(objective) else 0
-    return TraceGoal(method, analysis.rtol, analysis.max_products, capacity, block_probes)
+    width = columns_per_pass(PROBES_PER_PASS, objective.theta, objective.graph_bytes)
+    return TraceGoal(method, analysis.rtol, analysis.max_products, capacity, width, block_probes)
 
 
 def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
@@ -183,8 +186,13 @@ def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective)
     """The standard error of the trace over draws of the samples, from separate probes; None without --resample."""
     if not analysis.resample:
         return None
-    probes = [trace_probe(operator.size, operator.like, analysis.seed, "data", index) for index in range(DATA_PROBES)]
-    return data_standard_error(*group_quadratics(analysis, operator, objective, torch.stack(probes, dim=1)))
+    width = columns_per_pass(DATA_PROBES, objective.theta, objective.graph_bytes)
+    parts = []
+    for first in range(0, DATA_PROBES, width):
+        indices = range(first, min(first + width, DATA_PROBES))
+        probes = [trace_probe(operator.size, operator.like, analysis.seed, "data", index) for index in indices]
+        parts.append(group_quadratics(analysis, operator, objective, torch.stack(probes, dim=1)))
+    return data_standard_error(np.concatenate([sums for sums, _ in parts], axis=1), parts[0][1])
 
 
 def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, Any]:

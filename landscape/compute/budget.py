@@ -1,4 +1,8 @@
-"""The memory budget: which share of the free memory each use of it may plan for."""
+"""The memory budget: which share of the free memory each use of it may plan for.
+
+Where vectors of parameters take most of the memory, the uses are no shares but a sum: `vector_room` is what is left
+for vectors that an analysis gathers, once a product has its own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from landscape.compute import memory
 
@@ -22,6 +27,27 @@ SHARES: Mapping[Use, float] = MappingProxyType(
         "state": 1 / 4,  # what an analysis gathers: a Lanczos basis, a sketch, the factors of layers
     }
 )
+
+LARGE_SIZE = 1 << 23  # parameters from which on vectors, not products, take the memory
+# of P numbers that a product takes at its peak, beside theta: gradient, argument, result, and its pieces twice
+PRODUCT_VECTORS = 5
+COLUMN_VECTORS = 3  # of P numbers for each further column of a block: argument, result, and its pieces
+SPARE = 1 / 10  # of the free memory that no plan takes
+
+
+def vector_room(device: torch.device, vector_bytes: int, graph_bytes: int) -> int:
+    """The bytes for vectors that an analysis gathers, beside a product with graphs of so many bytes."""
+    free = memory.free_bytes(device)
+    rest = int(free * (1 - SPARE)) - PRODUCT_VECTORS * vector_bytes - graph_bytes
+    return max(0, rest)
+
+
+def columns_per_pass(most: int, theta: Tensor, graph_bytes: int) -> int:
+    """How many of at most so many vectors are multiplied, or evaluated, together: one at a time for large models."""
+    if len(theta) > LARGE_SIZE:
+        return 1
+    fitting = vector_room(theta.device, theta.nbytes, graph_bytes) // (COLUMN_VECTORS * theta.nbytes)
+    return max(1, min(most, fitting))
 
 
 def room(use: Use, device: torch.device) -> int:

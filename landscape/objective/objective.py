@@ -6,9 +6,8 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -27,25 +26,16 @@ from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss
 from landscape.objective import preparation, replicas, views
 from landscape.objective.checks.finding import Finding
-from landscape.objective.micro_batch import run_on_fitting_parts
+from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, run_on_fitting_parts
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.objective_function import objective_function
 from landscape.objective.overflow import overflow_remedy
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
+from landscape.objective.source import ObjectiveSource
 from landscape.objective.weight_decay import WeightDecay
+from landscape.objective.weights_digest import digest_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class ObjectiveSource:
-    """Where an objective came from: its checkpoint, the conditions, where each was named, and notes of the loading."""
-
-    path: Path | None = None
-    sha256: str = ""
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    resolved_from: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +56,7 @@ class Objective(BatchLoss):
     parameter, or a function that returns one, `populations` are further data by name. Nothing in the model changes: not
     its mode, its `requires_grad`, its `.grad` or its buffers. `outputs` says what the model returns to a built-in loss.
     With `as_given` the loss depends on where batches end, and they are neither split nor joined.
+    With `share_memory` the model is given up to the objective: its parameters become parts of theta, without a copy.
 
     Raises TaskError for data or a model that cannot be measured and NumericalError for NaN or infinity in the weights.
 
@@ -99,6 +90,7 @@ class Objective(BatchLoss):
         weight_decay: float = 0.0,
         decay_params: tuple[str, ...] = (),
         mode: Mode = "eval",
+        share_memory: bool = False,
     ) -> None:
         self.objective_function = objective_function(objective, term, loss, outputs)
         self.device = as_device(device)
@@ -111,7 +103,7 @@ class Objective(BatchLoss):
         self._preconditioner_source = preconditioner
         self.mode: Mode = mode
         given = loss if objective is None else objective
-        weights = preparation.prepare_weights(model, params, self.device, self.dtype, given, mode)
+        weights = preparation.prepare_weights(model, params, self.device, self.dtype, given, mode, share=share_memory)
         decay = WeightDecay.on(weights.function.space, weight_decay, decay_params)
         prepared = preparation.prepare(
             weights,
@@ -128,7 +120,7 @@ class Objective(BatchLoss):
         )
         super().__init__(prepared.function, prepared.loss, decay)
         self.sample_cost, self.theta = prepared.sample_cost, weights.theta
-        self.weights_sha256 = weights.sha256
+        self.weight_hashes, self.weights_sha256 = weights.hashes, digest_of(weights.hashes)
         self.batches = prepared.batches
         self.count, self.joinable = prepared.count, prepared.joinable
         self.as_given = prepared.as_given
@@ -240,6 +232,11 @@ class Objective(BatchLoss):
     def largest_micro_batch(self) -> int:
         """The samples of the largest micro-batch."""
         return min(self.micro_batch, self.batches.largest if self.batches.whole is None else self.batches.samples)
+
+    @property
+    def graph_bytes(self) -> int:
+        """The memory that the graphs of a product take on the largest micro-batch."""
+        return GRAPHS_PER_FORWARD * self.activation_bytes * self.largest_micro_batch
 
     def precision(self) -> AbstractContextManager[None]:
         """The block in which torch multiplies in the precision of the settings."""

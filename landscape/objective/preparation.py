@@ -39,16 +39,16 @@ from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.views import count_terms
-from landscape.objective.weights_digest import sha256_of
+from landscape.objective.weights_digest import tensor_hashes
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The model as a function of theta, and its trainable parameters `(P,)` as the checkpoint has them."""
+    """The model as a function of theta, its trainable parameters `(P,)`, and the sha256 of each of its tensors."""
 
     function: ModelFunction
     theta: Tensor
-    sha256: str
+    hashes: Mapping[str, str]
     notes: tuple[str, ...]
 
 
@@ -79,9 +79,12 @@ def prepare_weights(
     dtype: torch.dtype,
     loss: Any = None,
     mode: Mode = "eval",
+    *,
+    share: bool = False,
 ) -> Weights:
     """Copies of the model's parameters and buffers on the device, those selected by `params` as one vector.
 
+    With `share` the model's tensors become parts of them, where device and dtype are the same.
     A loss, or an objective, that is a module with parameters of its own adds them, under names that begin with `loss.`.
     Raises TaskError for a model without parameters that can be measured, NumericalError for NaN or infinity in them.
     """
@@ -92,16 +95,30 @@ def prepare_weights(
     space = ParameterSpace.of(parameters, filter_axes(module)).select(params)
     buffers = dict(module.named_buffers())
     named = {**dict(module.named_parameters()), **buffers, **own}
-    tensors = {
-        name: tensor.detach().to(device, dtype if tensor.is_floating_point() else None, copy=True)
-        for name, tensor in named.items()
-    }
     _require_separate_memory(named, set(space.names))
+    narrow = _narrow_weights(named, dtype)
+    theta = torch.empty(space.size, dtype=dtype, device=device)
+    parts = space.unflatten(theta)
+    tensors = {name: _place(tensor, parts.get(name), theta, share=share) for name, tensor in named.items()}
     masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
     function = ModelFunction(module, space, fixed, criterion, prefix, uses_weight_norm(module), mode=mode)
-    return Weights(function, space.flatten(tensors), sha256_of(tensors), tuple(_narrow_weights(named, dtype)))
+    return Weights(function, theta, tensor_hashes(tensors), tuple(narrow))
+
+
+def _place(tensor: Tensor, part: Tensor | None, theta: Tensor, *, share: bool) -> Tensor:
+    """The part of theta that now holds a tensor's values, or a copy of a tensor that is not in theta.
+
+    With `share` the tensor itself takes this memory, or stays where it is.
+    """
+    if part is None:
+        dtype = theta.dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.detach().to(theta.device, dtype, copy=not share)
+    part.copy_(tensor.detach())
+    if share and tensor.dtype == part.dtype and tensor.device == part.device:
+        tensor.data = part
+    return part
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""The sha256 of named tensors, and the tensors of a model function that are no longer the checkpoint's."""
+"""The sha256 of each named tensor, and the tensors of a model function that are no longer the checkpoint's."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from landscape.network.wrappers import same_values
 from landscape.objective.model_function import ModelFunction
 
 
-def sha256_of(tensors: Mapping[str, Tensor]) -> str:
-    """The sha256 of named tensors, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The sha256 of the bytes of each tensor by name."""
+    return {name: _sha256(tensor) for name, tensor in tensors.items()}
 
 
-def tensor_changes(function: ModelFunction, theta: Tensor, expected: str) -> list[str]:
-    """The names of the tensors that differ from those with the hash `expected`; empty if none does."""
-    tensors = {**function.fixed, **function.space.unflatten(theta)}
-    if sha256_of(tensors) == expected:
-        return []
-    own = {function.scope_name(name): name for name in tensors}
-    originals = [*function.scope.named_parameters(), *function.scope.named_buffers()]
-    return [own[n] for n, t in originals if n in own and not same_values(t.to(tensors[own[n]]), tensors[own[n]])]
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """One sha256 of the names and hashes of tensors, in the order of their names."""
+    lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def tensor_changes(function: ModelFunction, theta: Tensor, expected: Mapping[str, str]) -> list[str]:
+    """The names of the tensors that differ from those with the hashes `expected`; empty if none does."""
+    found = tensor_hashes({**function.fixed, **function.space.unflatten(theta)})
+    return [name for name, expectation in expected.items() if found[name] != expectation]
+
+
+def _sha256(tensor: Tensor) -> str:
+    content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return hashlib.sha256(content).hexdigest()

@@ -12,6 +12,7 @@ from landscape.analyses.base import Analysis, Result
 from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described_fields
 from landscape.objective.checks.finding import from_json, to_json
+from landscape.seeds import STREAM
 from landscape.storage.provenance import SCHEMA, Fingerprint, environment
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def result_attributes(
         "fingerprint": fingerprint.digest,
         "fingerprint_parts": fingerprint.to_json(),
         "schema": SCHEMA,
+        "random_numbers": STREAM,
         "conditions": json.dumps(dict(source.conditions), sort_keys=True),
         "options": json.dumps(analysis.identity(), sort_keys=True),
         "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),

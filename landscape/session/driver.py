@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.analyses.base import Analysis, Progress, Result
 from landscape.compute.out_of_memory import explain_out_of_memory
 from landscape.errors import Interrupted, OutputError
+from landscape.seeds import CHUNK, STREAM
 from landscape.session.attributes import result_attributes
 from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
@@ -97,6 +98,7 @@ class Session:
                 **self.analysis.identity(),
                 "analysis": self.analysis.name,
                 "schema": SCHEMA,
+                **({"random_numbers": STREAM} if self.objective.space.size > CHUNK else {}),
             }
         )
 

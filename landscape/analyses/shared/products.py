@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from landscape import operators
 from landscape.algorithms.estimators.resampling import group_ends
+from landscape.compute.budget import columns_per_pass
 from landscape.errors import UsageError
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators.pass_costs import (
@@ -61,8 +64,10 @@ def group_quadratics(
     analysis: Resampled, operator: LinearOperator, objective: Objective, block: Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """v'Sv of each column v of `block` `(P, K)` with each group's own sum S, `(G, K)`, and the counts, `(G,)`."""
-    sums, counts = operator.quadratics(block, group_ends(objective.batches.samples, analysis.resample))
-    return sums.cpu().numpy(), counts.cpu().numpy()
+    ends = group_ends(objective.batches.samples, analysis.resample)
+    width = columns_per_pass(block.shape[1], objective.theta, objective.graph_bytes)
+    parts = [operator.quadratics(columns, ends) for columns in torch.split(block, width, dim=1)]
+    return torch.cat([sums for sums, _ in parts], dim=1).cpu().numpy(), parts[0][1].cpu().numpy()
 
 
 def require_resampling(analysis: Resampled, operator: LinearOperator, objective: Objective) -> None:

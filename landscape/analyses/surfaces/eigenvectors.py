@@ -27,7 +27,7 @@ def compute_eigenvectors(
     if "vectors" in saved:
         source = bytes(np.asarray(saved.get("source", ()), dtype=np.uint8)).decode()
         return saved["vectors"], (f"the eigenvectors are those in {source}",) if source else ()
-    result = yield from Eig(k=count, seed=seed).measure(objective, saved or None)
+    result = yield from Eig(k=count, seed=seed, save_vectors=True).measure(objective, saved or None)
     if trouble := result.trouble():
         raise NumericalError(f"the eigenvectors are not known: {trouble}", fix="--axes random, or --dtype float64")
     assert result.vectors is not None

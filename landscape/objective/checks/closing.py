@@ -67,7 +67,7 @@ class Measured:
 def examine_repetition(measured: Measured) -> Outcome:
     """Compares weights and loss with those before the measurement."""
     objective = measured.objective
-    changed = tensor_changes(objective.function, objective.theta, objective.weights_sha256)
+    changed = tensor_changes(objective.function, objective.theta, objective.weight_hashes)
     state = attribute_changes(objective.model, measured.attributes)
     if changed:
         return Outcome(

@@ -21,7 +21,7 @@ def estimate_trace(
     resume: TraceState | None = None,
 ) -> Iterator[TraceState]:
     """States after each pass of at most 8 products, until `trace_finished(state, goal)`."""
-    problem = TraceProblem(operator, groups, seed)
+    problem = TraceProblem(operator, groups, seed, goal.width)
     state = resume or initial_state(operator.like, operator.size, len(groups), goal)
     while (name := _following(state, goal)) is not None:
         state = TRACE_STEPS[name](problem, state, goal.max_products - state.products)

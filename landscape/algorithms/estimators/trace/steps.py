@@ -22,11 +22,14 @@ from landscape.operators.base import LinearOperator
 
 @dataclass(frozen=True)
 class TraceProblem:
-    """The matrix, the groups of parameters whose blocks are traced as well, and the seed of the probes."""
+    """The matrix, the groups of parameters whose blocks are traced as well, the seed of the probes, and how many
+    probes outside the sketch share a pass over the data.
+    """
 
     operator: LinearOperator
     groups: Sequence[ParameterGroup]
     seed: int
+    width: int = PROBES_PER_PASS
 
 
 class Step(Protocol):
@@ -84,10 +87,10 @@ def add_probes(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
     """Multiplies eight more probes, or as many as are left, after Q has been projected out of them."""
     operator, groups = problem.operator, problem.groups
     rows, size = state.basis[: state.rank], operator.size
-    first, count = len(state.values), min(PROBES_PER_PASS, left)
-    whole = torch.stack(
-        [trace_probe(size, operator.like, problem.seed, "other", first + index) for index in range(count)]
-    )
+    first, count = len(state.values), min(problem.width, left)
+    probes = [trace_probe(size, operator.like, problem.seed, "other", first + index) for index in range(count)]
+    whole = torch.stack(probes) if count > 1 else probes[0][None]
+    del probes
     rest = _without(whole, rows)
     image = _require_finite(operator.matmat(rest.T)).T.contiguous()
     curved = row_dots(rest, image)
@@ -108,7 +111,7 @@ def sum_diagonal(problem: TraceProblem, state: TraceState, left: int) -> TraceSt
     """Sums the next eight entries of the diagonal: for a small P this takes fewer products than any estimate."""
     operator, groups = problem.operator, problem.groups
     first = state.columns
-    count = min(PROBES_PER_PASS, operator.size - first, left)
+    count = min(problem.width, operator.size - first, left)
     unit = torch.zeros((operator.size, count), dtype=operator.like.dtype, device=operator.like.device)
     unit[torch.arange(first, first + count), torch.arange(count)] = 1
     entries = _require_finite(operator.matmat(unit)).diagonal(-first).double().cpu().numpy()[:count]
@@ -133,7 +136,7 @@ def _block_sketch(groups: Sequence[ParameterGroup], rows: Tensor, images: Tensor
 
 def _without(vectors: Tensor, rows: Tensor) -> Tensor:
     """The vectors, as rows, without their parts along the orthonormal rows; "twice is enough" (Parlett 1980, 6.9)."""
-    for _ in range(2):
+    for _ in range(2 if len(rows) else 0):
         vectors = vectors - (vectors @ rows.T) @ rows
     return vectors
 
