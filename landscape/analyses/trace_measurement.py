@@ -112,7 +112,7 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
         method = "hutchinson"
     block_probes = BLOCK_PROBES if analysis.groups(objective) else 0
     width = columns_per_pass(PROBES_PER_PASS, objective.theta, objective.graph_bytes)
-    return TraceGoal(method, analysis.rtol, analysis.max_products, capacity, width, block_probes)
+    return TraceGoal(method, analysis.rtol, analysis.max_products, capacity, block_probes, width)
 
 
 def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:

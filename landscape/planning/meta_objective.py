@@ -19,7 +19,8 @@ from landscape.network.space import ParameterSpace
 from landscape.network.wrappers import trainable_parameters, unwrap
 from landscape.objective.micro_batch import SampleCost
 from landscape.objective.model_function import ModelFunction
-from landscape.objective.objective import DTYPES, Objective, ObjectiveSource
+from landscape.objective.objective import DTYPES, Objective
+from landscape.objective.source import ObjectiveSource
 
 META = torch.device("meta")
 

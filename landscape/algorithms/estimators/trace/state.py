@@ -25,8 +25,8 @@ class TraceGoal:
     rtol: float
     max_products: int
     capacity: int  # sketched probes that fit into memory
-    width: int = 8  # probes outside the sketch that share a pass over the data
     min_others: int = 0  # least number of probes outside the sketch: the traces of blocks need them
+    width: int = 8  # probes outside the sketch that share a pass over the data
 
 
 @dataclass(frozen=True)
