@@ -1,7 +1,7 @@
 """Named arrays with metadata in one safetensors file: the format of snapshots and of sidecars.
 
 The metadata hold a digest of everything else in the file; a file whose digest does not fit is not believed. Arrays are
-written from where they lie, without a copy in memory.
+written from where they lie, in memory or in a file (`StoredArray`), one after another and without further copies.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from landscape.errors import OutputError
 from landscape.storage.atomic_files import replace_file
 from landscape.storage.paths import MARK
 from landscape.storage.provenance import SCHEMA
+from landscape.storage.stored_array import StoredArray
 
 DIGEST = "landscape_digest"  # entry of the metadata
 METADATA = "__metadata__"  # safetensors' name for them in its header
@@ -41,10 +43,10 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str
 
     Equal arrays and texts give equal files. Raises OutputError if the file cannot be written.
     """
-    ordered = _in_order({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    ordered = _in_order({name: _as_rows(array) for name, array in arrays.items()})
     texts = {MARK: str(SCHEMA), **about}
     texts[DIGEST] = content_digest(ordered, texts)
-    replace_file(path, _header(ordered, texts), *(_bytes_of(array) for array in ordered.values()))
+    replace_file(path, _header(ordered, texts), *(partial(_bytes_of, array) for array in ordered.values()))
 
 
 def load_arrays(path: Path, kind: str = "snapshot") -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -72,7 +74,7 @@ def load_arrays(path: Path, kind: str = "snapshot") -> tuple[dict[str, np.ndarra
     return arrays, texts
 
 
-def content_digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
+def content_digest(arrays: Mapping[str, np.ndarray | StoredArray], texts: Mapping[str, str]) -> str:
     """The sha256 of names, dtypes, shapes and bytes of arrays, and of texts; in whatever order they are given."""
     digest = hashlib.sha256(json.dumps(dict(texts), sort_keys=True).encode())
     for name in sorted(arrays):
@@ -84,13 +86,13 @@ def content_digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -
     return digest.hexdigest()
 
 
-def _in_order(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _in_order(arrays: Mapping[str, np.ndarray | StoredArray]) -> dict[str, np.ndarray | StoredArray]:
     """The arrays with the widest numbers first, so that each is aligned in the file."""
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     return {name: arrays[name] for name in names}
 
 
-def _header(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytes:
+def _header(arrays: Mapping[str, np.ndarray | StoredArray], texts: Mapping[str, str]) -> bytes:
     """The bytes before the first array: the length of the description, and the description."""
     entries: dict[str, Any] = {METADATA: dict(sorted(texts.items()))}
     offset = 0
@@ -103,9 +105,14 @@ def _header(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytes
     return len(description).to_bytes(8, "little") + description
 
 
-def _bytes_of(array: np.ndarray) -> memoryview:
+def _as_rows(array: np.ndarray | StoredArray) -> np.ndarray | StoredArray:
+    """The array with its entries row by row; one in a file is not read."""
+    return array if isinstance(array, StoredArray) else np.asarray(array, order="C")
+
+
+def _bytes_of(array: np.ndarray | StoredArray) -> memoryview:
     """The bytes of an array, which are not copied."""
-    return array.reshape(-1).view(np.uint8).data
+    return np.asarray(array).reshape(-1).view(np.uint8).data
 
 
 def _read(file: BufferedReader, size: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from landscape.storage.drafts import remove_stale_drafts
 LONGEST_PATH = 1000  # letters of a path in a message, so that the reason after it is seen
 
 
-def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
+def replace_file(path: Path, *pieces: bytes | memoryview | Callable[[], memoryview]) -> None:
     """Writes a file of these pieces, in their order; its earlier content stays until the new one is on the disk.
 
-    A crash leaves one of the two.
+    A function is called when its piece is written. A crash leaves one of the two contents.
 
     Raises OutputError if the file cannot be written.
     """
@@ -29,7 +29,7 @@ def replace_file(path: Path, *pieces: bytes | memoryview) -> None:
     try:
         with temporary.open("wb") as file:
             for piece in pieces:
-                file.write(piece)
+                file.write(piece() if callable(piece) else piece)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

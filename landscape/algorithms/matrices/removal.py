@@ -52,11 +52,15 @@ class Removal:
 def eigenbasis(matrix: Tensor) -> Eigenbasis:
     """Eigenvectors and eigenvalues of a symmetric positive semidefinite matrix, largest first, in float64.
 
-    Negative eigenvalues, which are rounding, become 0.
+    Only the matrix' lower triangle is read. Negative eigenvalues, which are rounding, become 0.
     """
-    symmetric = (matrix.double() + matrix.double().T) / 2
-    values, vectors = torch.linalg.eigh(symmetric)
+    values, vectors = torch.linalg.eigh(matrix.double())
     return Eigenbasis(vectors.flip(1), values.flip(0).clamp_min(0).cpu().numpy())
+
+
+def rotate(weight: Tensor, left: Eigenbasis, right: Eigenbasis) -> Tensor:
+    """The coordinates `(p, q)` of a weight between two bases, float64."""
+    return left.vectors.T @ weight.double() @ right.vectors
 
 
 class RemovalMethod(ABC):
@@ -85,10 +89,10 @@ class RotatedComponents(RemovalMethod):
     For K-FAC the bases are those of G, of output gradients, and of A, of inputs.
     """
 
-    def __init__(self, weight: Tensor, left: Eigenbasis, right: Eigenbasis) -> None:
+    def __init__(self, weight: Tensor, left: Eigenbasis, right: Eigenbasis, coordinates: Tensor | None = None) -> None:
         super().__init__(weight)
         self.left, self.right = left, right
-        self.coordinates = left.vectors.T @ self.weight @ right.vectors
+        self.coordinates = rotate(self.weight, left, right) if coordinates is None else coordinates
 
     def remove(self, rho: float) -> Removal:
         """The weight with the fewest heaviest components whose mass is at least a share rho."""
@@ -105,8 +109,8 @@ class RotatedComponents(RemovalMethod):
 
     def of(self, mask: Tensor, mass: float = float("nan"), ties: int = 0) -> Removal:
         """The weight with the components of a mask `(p, q)` alone."""
-        left = self.coordinates * mask
-        return Removal(partial(self._assemble, left), int(mask.sum()), mask.numel(), mass, self.energy(left), ties)
+        energy = self.energy(self.coordinates * mask)
+        return Removal(partial(self.part, mask), int(mask.sum()), mask.numel(), mass, energy, ties)
 
     def mask_of(self, kept: Staircase) -> Tensor:
         """The components as a mask `(p, q)`."""
@@ -114,10 +118,7 @@ class RotatedComponents(RemovalMethod):
 
     def part(self, mask: Tensor) -> Tensor:
         """The part of the weight that the components of a mask make up, `(p, q)`."""
-        return self._assemble(self.coordinates * mask)
-
-    def _assemble(self, coordinates: Tensor) -> Tensor:
-        return self.left.vectors @ coordinates @ self.right.vectors.T
+        return self.left.vectors @ (self.coordinates * mask) @ self.right.vectors.T
 
 
 class ActivationDirections(RemovalMethod):
@@ -141,11 +142,12 @@ class ActivationDirections(RemovalMethod):
 
 
 class SingularValues(RemovalMethod):
-    """Singular values of the weight itself, by their squares."""
+    """Singular values of the weight itself, by their squares; `parts` are its decomposition, if it is known."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, parts: tuple[Tensor, Tensor, Tensor] | None = None) -> None:
         super().__init__(weight)
-        self.u, self.s, self.v = torch.linalg.svd(self.weight, full_matrices=False)
+        found: tuple[Tensor, Tensor, Tensor] = parts or torch.linalg.svd(self.weight, full_matrices=False)
+        self.u, self.s, self.v = found
 
     def remove(self, rho: float) -> Removal:
         """The weight with the fewest singular values whose squares hold a share rho."""

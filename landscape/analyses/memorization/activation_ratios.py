@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from landscape.algorithms.matrices.removal import RotatedComponents
+from landscape.algorithms.matrices.removal import Eigenbasis
 from landscape.analyses.base import Progress, State
 from landscape.analyses.memorization.setup import CurvatureSetup
 from landscape.choices import CLEAN, DATA
 from landscape.evaluation.layers.activations import activation_energies
+from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
 QUARTERS = 4  # parts of equal size into which A's eigenvectors are cut
 
 
 def measure_energies(
-    setup: CurvatureSetup, objective: Objective, methods: Mapping[str, RotatedComponents], saved: State
+    setup: CurvatureSetup, objective: Objective, bases: Callable[[str], Eigenbasis], saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """The energy of the inputs in each quarter of A's eigenvectors, `(layers, 4)`, by population, the data first."""
     every = {DATA: objective, **setup.populations}
     arrays: dict[str, np.ndarray] = dict(saved)
-    vectors = [methods[layer.name].right.vectors for layer in setup.layers]
+
+    def vectors(layer: LinearMap) -> Tensor:
+        """The eigenvectors of a layer's A."""
+        return bases(layer.name).vectors
+
     for done, (name, one) in enumerate(every.items(), start=1):
         if name not in arrays:
             arrays[name] = activation_energies(one, setup.layers, vectors, QUARTERS).cpu().numpy()

@@ -15,11 +15,12 @@ from landscape.algorithms.estimators.resampling import bootstrap
 from landscape.algorithms.matrices import staircase
 from landscape.algorithms.matrices.removal import RotatedComponents, noise_like, random_mask
 from landscape.analyses.base import Progress, State
-from landscape.analyses.memorization.components import replace_weights
+from landscape.analyses.memorization.components import theta_with
 from landscape.analyses.memorization.population_outcomes import PointOutcomes, measure_points
 from landscape.choices import stored_population
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 from landscape.seeds import derive
 
 UNCHANGED = "unchanged"  # the point at which no band is removed
@@ -59,9 +60,9 @@ class FunctionalSpectrum:
     controls: int
     seed: int
 
-    def points(self, *, per_layer: bool) -> dict[str, Callable[[], Tensor]]:
+    def points(self, *, per_layer: bool) -> dict[str, Callable[[], Theta]]:
         """Every theta by name: `unchanged`, `band 0`, `noise 0 draw 1`, `random 0 draw 1`, `layer fc1 band 0`."""
-        points: dict[str, Callable[[], Tensor]] = {UNCHANGED: lambda: self.objective.theta}
+        points: dict[str, Callable[[], Theta]] = {UNCHANGED: lambda: self.objective.theta}
         for band in range(len(self.bands.names)):
             points[f"band {band}"] = partial(self._theta, band, self.layers, "band", 0)
             for kind in ("noise", "random"):
@@ -78,10 +79,9 @@ class FunctionalSpectrum:
         """The outcomes of every population at every point."""
         return (yield from measure_points(populations, self.points(per_layer=per_layer), saved, note="bands"))
 
-    def _theta(self, band: int, layers: tuple[LinearMap, ...], kind: str, draw: int) -> Tensor:
+    def _theta(self, band: int, layers: tuple[LinearMap, ...], kind: str, draw: int) -> Theta:
         """Theta without a band of the layers, or with the control `kind` in its place."""
-        weights = {layer.name: self._weight(layer, band, kind, draw) for layer in layers}
-        return replace_weights(self.objective, weights, self.layers)
+        return theta_with(self.objective, layers, lambda layer: self._weight(layer, band, kind, draw))
 
     def _weight(self, layer: LinearMap, band: int, kind: str, draw: int) -> Tensor:
         method = self.methods[layer.name]

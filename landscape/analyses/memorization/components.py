@@ -1,51 +1,30 @@
-"""Weights of layers, their components in the eigenbases of Kronecker factors, and theta with changed weights."""
+"""Theta with changed weights of some layers, and what removals keep at each rho."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from landscape.algorithms.matrices.removal import Eigenbasis, RemovalMethod, RotatedComponents, eigenbasis
-from landscape.evaluation.layers.kfac import Factor
+from landscape.algorithms.matrices.removal import Removal, RemovalMethod
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
 SMALLEST_ENERGY = 1e-300  # keeps 0 / 0 of layers whose weights are zero from being NaN
 
 
-def replace_weights(objective: Objective, weights: Mapping[str, Tensor], layers: Sequence[LinearMap]) -> Tensor:
-    """Theta `(P,)` with new matrices `(p, q)` for the layers that `weights` names."""
-    theta = objective.theta.clone()
-    views = objective.space.unflatten(theta)
-    for layer in layers:
-        if layer.name in weights:
-            views[layer.parameter].copy_(layer.weight(weights[layer.name]))
-    return theta
+def theta_with(
+    objective: Objective, layers: Sequence[LinearMap], matrix: Callable[[LinearMap], Tensor]
+) -> dict[str, Tensor]:
+    """Theta by name with a new matrix `(p, q)` for each of the layers, made one after another and cast once.
 
-
-def weight_matrices(objective: Objective, layers: Sequence[LinearMap]) -> dict[str, Tensor]:
-    """The weight of each layer as a matrix `(p, q)`, float64."""
-    parameters = objective.space.unflatten(objective.theta)
-    return {layer.name: layer.matrix(parameters[layer.parameter]).double() for layer in layers}
-
-
-def input_eigenbases(factors: Mapping[str, Factor]) -> dict[str, Eigenbasis]:
-    """The eigenvectors of each layer's A, computed once for all layers that share an A."""
-    bases: dict[int, Eigenbasis] = {}  # by the id of the sums, which `factors` holds
-    for factor in factors.values():
-        if id(factor.activations) not in bases:
-            bases[id(factor.activations)] = eigenbasis(factor.a)
-    return {name: bases[id(factor.activations)] for name, factor in factors.items()}
-
-
-def kfac_components(weights: Mapping[str, Tensor], factors: Mapping[str, Factor]) -> dict[str, RotatedComponents]:
-    """The components of each layer's weight `(p, q)` between the eigenbases of its G and its A."""
-    right = input_eigenbases(factors)
-    left = {name: eigenbasis(factor.g) for name, factor in factors.items()}
-    return {name: RotatedComponents(weights[name], left[name], right[name]) for name in factors}
+    All other tensors are the objective's own, which stay as they are.
+    """
+    theta = objective.theta
+    changed = {one.parameter: one.weight(matrix(one)).to(theta).contiguous() for one in layers}
+    return {**objective.space.unflatten(theta), **changed}
 
 
 def rho_columns(methods: Mapping[str, RemovalMethod], rhos: Sequence[float]) -> dict[str, Any]:
@@ -54,14 +33,19 @@ def rho_columns(methods: Mapping[str, RemovalMethod], rhos: Sequence[float]) -> 
     Components and energy are those of all layers together; the mass is a mean over layers.
     `layer_kept_fraction` is `(layers, R)`.
     """
-    removals = [[method.remove(rho) for method in methods.values()] for rho in rhos]
+    by_layer = [[_numbers(method.remove(rho)) for rho in rhos] for method in methods.values()]  # a layer at a time
+    kept, sizes, mass, energy, ties = np.array(by_layer).transpose(2, 0, 1)
     energies = np.array([float(method.weight.square().sum()) for method in methods.values()])
-    layer_energy = np.array([[one.energy for one in row] for row in removals])
     return {
         "rho": np.array(rhos),
-        "kept_fraction": np.array([sum(one.kept for one in row) / sum(one.size for one in row) for row in removals]),
-        "curvature_mass": np.array([[one.mass for one in row] for row in removals]).mean(axis=1),
-        "weight_energy": layer_energy @ energies / max(energies.sum(), SMALLEST_ENERGY),
-        "ties": np.array([sum(one.ties for one in row) for row in removals]),
-        "layer_kept_fraction": np.array([[one.kept / one.size for one in row] for row in removals]).T,
+        "kept_fraction": kept.sum(axis=0) / sizes.sum(axis=0),
+        "curvature_mass": mass.mean(axis=0),
+        "weight_energy": energies @ energy / max(energies.sum(), SMALLEST_ENERGY),
+        "ties": ties.sum(axis=0).astype(int),
+        "layer_kept_fraction": kept / sizes,
     }
+
+
+def _numbers(removal: Removal) -> tuple[float, float, float, float, float]:
+    """What a removal keeps; exact, since the counts of components are below 2^53."""
+    return removal.kept, removal.size, removal.mass, removal.energy, removal.ties

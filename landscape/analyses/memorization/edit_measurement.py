@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from landscape.algorithms.matrices.removal import (
-    ActivationDirections,
-    MatchedNoise,
-    RandomComponents,
-    Removal,
-    RemovalMethod,
-    RotatedComponents,
-    SingularValues,
-    eigenbasis,
-)
+from landscape.algorithms.matrices.removal import MatchedNoise, RandomComponents, RemovalMethod
 from landscape.analyses.base import Plan, Progress, State
-from landscape.analyses.memorization.components import (
-    input_eigenbases,
-    kfac_components,
-    replace_weights,
-    rho_columns,
-    weight_matrices,
-)
+from landscape.analyses.memorization.components import rho_columns, theta_with
+from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.edit import Edit
 from landscape.analyses.memorization.edit_result import UNEDITED, EditResult
 from landscape.analyses.memorization.factors import PHASE, measure_factors
-from landscape.analyses.memorization.population_outcomes import measure_points
+from landscape.analyses.memorization.population_outcomes import Points, measure_points
 from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup, estimate_cost
 from landscape.analyses.memorization.sweep import RhoSweep, before_and_after, point_name, sweep_columns
 from landscape.analyses.shared.phases import Phases
 from landscape.choices import CLEAN, DATA, HELD_OUT
 from landscape.errors import UsageError, suggest
-from landscape.evaluation.layers.kfac import Factor
+from landscape.evaluation.layers.on_demand import OnDemand
+from landscape.evaluation.layers.tensor_store import TensorStore
 from landscape.evaluation.per_sample.recitation import recite, texts
+from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 
 
 def plan(analysis: Edit, objective: Objective) -> Plan:
@@ -59,7 +47,7 @@ def measure(analysis: Edit, objective: Objective, resume: State | None = None) -
     bounding = bounding_population(analysis.bounded_by, measured)
     measured.setdefault(bounding, objective)
     factors = yield from phases.run(PHASE, partial(measure_factors, setup))
-    methods = removal_methods(analysis, objective, setup, factors.by_layer)
+    methods = removal_methods(analysis, Decompositions(objective, setup.layers, factors))
     points = {point_name(rho): partial(_theta, objective, setup, methods, rho) for rho in analysis.rhos}
     sweep = RhoSweep(analysis.rhos, bounding, analysis.max_loss_increase, len(analysis.rho))
     outcomes = yield from phases.run(
@@ -67,7 +55,7 @@ def measure(analysis: Edit, objective: Objective, resume: State | None = None) -
     )
     chosen = sweep.choose(outcomes)
     recitations = yield from phases.run("recitation", partial(_measure_recitation, measured, points, list(outcomes)))
-    removals = {name: method.remove(chosen) for name, method in methods.items()}
+    weights, kept, energy = _edit(objective, setup.layers, methods, chosen)
     increase, error = sweep.loss_increase(outcomes, chosen)
     columns: dict[str, Any] = sweep_columns(outcomes, recitations, list(measured))
     return EditResult(
@@ -77,8 +65,8 @@ def measure(analysis: Edit, objective: Objective, resume: State | None = None) -
         bound_loss=np.array([one[bounding].loss for one in outcomes.values()]),
         population_samples=np.array([one.batches.samples for one in measured.values()]),
         layer=np.array(list(methods)),
-        layer_kept_fraction=np.array([one.kept / one.size for one in removals.values()]),
-        layer_weight_energy=np.array([one.energy for one in removals.values()]),
+        layer_kept_fraction=kept,
+        layer_weight_energy=energy,
         bounded_by=np.array([bounding]),
         chosen_rho=chosen,
         loss_increase=increase,
@@ -89,7 +77,7 @@ def measure(analysis: Edit, objective: Objective, resume: State | None = None) -
         edited_parameters=sum(layer.size for layer in setup.layers),
         samples=objective.batches.samples,
         factors=factors.arrays,
-        weights={} if chosen == UNEDITED else _new_weights(setup, removals),
+        weights={} if chosen == UNEDITED else weights,
         notes=(*setup.notes, *factors.notes),
     )
 
@@ -106,36 +94,30 @@ def bounding_population(name: str | None, measured: Mapping[str, Objective]) -> 
     return name
 
 
-def removal_methods(
-    analysis: Edit, objective: Objective, setup: CurvatureSetup, factors: Mapping[str, Factor]
-) -> dict[str, RemovalMethod]:
+def removal_methods(analysis: Edit, decompositions: Decompositions) -> Mapping[str, RemovalMethod]:
     """For each layer, the method that `--method` names."""
-    weights = weight_matrices(objective, setup.layers)
     if analysis.method == "svd":
-        return {name: SingularValues(weight) for name, weight in weights.items()}
+        return decompositions.svd()
     if analysis.method == "activation":
-        bases = input_eigenbases(factors)
-        return {name: ActivationDirections(weight, bases[name]) for name, weight in weights.items()}
+        return decompositions.activation()
     if analysis.method == "coupled":
-        pairs = {name: factor.coupled_factors for name, factor in factors.items()}
-        return {n: RotatedComponents(weights[n], eigenbasis(g), eigenbasis(a)) for n, (a, g) in pairs.items()}
-    components = kfac_components(weights, factors)
+        return decompositions.coupled()
+    components = decompositions.kfac()
     if analysis.method == "kfac":
-        return dict(components)
+        return components
     control = RandomComponents if analysis.method == "random" else MatchedNoise
-    return {name: control(method, analysis.seed, "edit", name) for name, method in components.items()}
+    return OnDemand(components, lambda name: control(components[name], analysis.seed, "edit", name))
 
 
-def _theta(objective: Objective, setup: CurvatureSetup, methods: Mapping[str, RemovalMethod], rho: float) -> Tensor:
-    """Theta `(P,)` at a rho; at 1 the objective's own, bit for bit."""
+def _theta(objective: Objective, setup: CurvatureSetup, methods: Mapping[str, RemovalMethod], rho: float) -> Theta:
+    """Theta at a rho; at 1 the objective's own, bit for bit."""
     if rho == UNEDITED:
         return objective.theta
-    weights = {name: method.remove(rho).weight for name, method in methods.items()}
-    return replace_weights(objective, weights, setup.layers)
+    return theta_with(objective, setup.layers, lambda layer: methods[layer.name].remove(rho).weight)
 
 
 def _measure_recitation(
-    measured: Mapping[str, Objective], points: Mapping[str, Callable[[], Tensor]], names: Sequence[str], saved: State
+    measured: Mapping[str, Objective], points: Points, names: Sequence[str], saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """The shares of texts and of tokens that each population recites, `(2, populations)` by point.
 
@@ -161,6 +143,18 @@ def _sweep_table(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: columns[name] for name in names if not np.isnan(columns[name]).any()}
 
 
-def _new_weights(setup: CurvatureSetup, removals: Mapping[str, Removal]) -> dict[str, np.ndarray]:
-    """The new weights by parameter, float64, in the parameters' own shapes."""
-    return {one.parameter: one.weight(removals[one.name].weight).cpu().numpy().copy() for one in setup.layers}
+def _edit(
+    objective: Objective, layers: Sequence[LinearMap], methods: Mapping[str, RemovalMethod], rho: float
+) -> tuple[Mapping[str, np.ndarray], np.ndarray, np.ndarray]:
+    """The new weights by parameter, float64, in the parameters' own shapes; and what each layer keeps at rho.
+
+    The latter are shares of its components and of its weight's energy, `(layers,)` each.
+    """
+    store, shares = TensorStore.beside(objective), []
+    for layer in layers:
+        removal = methods[layer.name].remove(rho)
+        if rho != UNEDITED:
+            store[layer.parameter] = layer.weight(removal.weight).contiguous()
+        shares.append((removal.kept / removal.size, removal.energy))
+    kept, energy = np.array(shares).T
+    return OnDemand(store, lambda name: store[name].cpu().numpy()), kept, energy

@@ -14,6 +14,7 @@ from landscape.checkpoints import Checkpoint
 from landscape.checkpoints.edits.undo import is_unaltered_edit
 from landscape.checkpoints.edits.write import require_editable, write_edit
 from landscape.errors import CheckpointError, UsageError, listing
+from landscape.evaluation.layers.on_demand import OnDemand
 from landscape.network.wrappers import first_names
 from landscape.objective import Objective
 from landscape.storage import paths
@@ -45,7 +46,11 @@ def write(
         _source(objective), weights=weight_set, ignore=objective.source.conditions.get("ignore_tensors", ())
     )
     names = _parameter_names(objective, checkpoint)
-    changes = {stored: torch.from_numpy(weights[name].copy()) for stored, name in names.items() if name in weights}
+    # one tensor after another, as they are cast
+    changes = OnDemand(
+        (stored for stored, name in names.items() if name in weights),
+        lambda stored: torch.from_numpy(np.array(weights[names[stored]])),
+    )
     return write_edit(_source(objective), changes, target(objective, output), weights=weight_set, about=about)
 
 

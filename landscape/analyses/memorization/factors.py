@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from landscape.analyses.base import Progress, State
 from landscape.analyses.memorization.kronecker import KroneckerAnalysis
 from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup
 from landscape.analyses.shared.phases import prefix_state
 from landscape.errors import OutputError
-from landscape.evaluation.layers.kfac import Factor, assemble_factors, stream_factors
+from landscape.evaluation.layers.kfac import Factor, assemble_factors, input_leader, stream_factors
+from landscape.evaluation.layers.tensor_store import TensorStore
 from landscape.objective import Objective
 from landscape.storage import paths
 from landscape.storage.array_files import load_arrays
@@ -29,9 +27,13 @@ LOSS_RTOL = 1e-4  # another model of the same weights shows in its loss; the sam
 
 @dataclass(frozen=True)
 class MeasuredFactors:
-    """The factors by layer, the arrays of the sidecar, and the sidecar's name if they were read from one."""
+    """The factors by layer, the arrays of the sidecar, and the sidecar's name if they were read from one.
+
+    `leaders` is by layer the one whose A it shares: an earlier layer with the same input, or the layer itself.
+    """
 
     by_layer: Mapping[str, Factor]
+    leaders: Mapping[str, str]
     arrays: Mapping[str, np.ndarray]
     source: str = ""
 
@@ -45,14 +47,15 @@ def measure_factors(setup: CurvatureSetup, saved: State) -> Generator[Progress, 
     """Adds up the factors over the data, part by part; resumes from the sums in `saved`."""
     arrays = dict(saved)
     source = arrays.pop(SOURCE, np.empty(0, np.uint8)).tobytes().decode()
-    sums = {name: torch.tensor(array, device=setup.factored.device) for name, array in arrays.items()}
-    for done, total, sums in stream_factors(setup.factored, setup.layers, setup.factor_settings, arrays):
+    sums = TensorStore.beside(setup.factored)
+    for done, total, _ in stream_factors(setup.factored, setup.layers, setup.factor_settings, arrays, sums):
         source = ""  # the sums of the sidecar are incomplete
-        yield Progress(done, total, "factors", partial(_to_arrays, sums))
+        yield Progress(done, total, "factors", sums.arrays)
     identity = np.frombuffer(bytes.fromhex(setup.identity), np.uint8)
     loss = np.array(float(setup.factored.value()))
-    stored = {**_to_arrays(sums), "identity": identity, "loss": loss}
-    return MeasuredFactors(assemble_factors(setup.layers, sums), stored, source)
+    stored = {**sums.arrays(), "identity": identity, "loss": loss}
+    leaders = {layer.name: input_leader(setup.layers, sums, layer.name) for layer in setup.layers}
+    return MeasuredFactors(assemble_factors(setup.layers, sums), leaders, stored, source)
 
 
 def read_factors(analysis: KroneckerAnalysis, objective: Objective, output: Path) -> dict[str, np.ndarray] | None:
@@ -71,7 +74,3 @@ def read_factors(analysis: KroneckerAnalysis, objective: Objective, output: Path
     if not math.isclose(float(loss), float(setup.factored.value()), rel_tol=LOSS_RTOL):
         return None  # another model of the same weights
     return prefix_state(PHASE, {**arrays, SOURCE: np.frombuffer(sidecar.name.encode(), np.uint8)})
-
-
-def _to_arrays(sums: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: value.cpu().numpy().copy() for name, value in sums.items()}

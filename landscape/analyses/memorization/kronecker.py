@@ -90,7 +90,7 @@ class KroneckerAnalysis(Analysis):
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         """The sums behind the factors, which later analyses of the same curvature start from."""
-        return {paths.FACTORS: dict(result.factors)} if result.factors else {}
+        return {paths.FACTORS: result.factors} if result.factors else {}
 
 
 def population_names(stored: np.ndarray) -> np.ndarray:

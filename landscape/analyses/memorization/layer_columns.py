@@ -26,20 +26,30 @@ def layer_columns(
     def pad(values: np.ndarray) -> np.ndarray:
         return np.pad(values, (0, longest - len(values)), constant_values=np.nan)
 
-    spectra = [component_spectrum(methods[layer.name], shares) for layer in layers]
-    by_layer = [factors[layer.name] for layer in layers]
+    rows = [_row(factors[layer.name], methods[layer.name], shares) for layer in layers]  # one layer at a time
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0] if not name.endswith("eigenvalues")}
     return {
         "layer": np.array([layer.name for layer in layers]),
         "layer_outputs": np.array([layer.outputs for layer in layers]),
         "layer_inputs": np.array([layer.inputs for layer in layers]),
-        "layer_tokens": np.array([int(factor.tokens) for factor in by_layer]),
-        "layer_trace": np.array([float(factor.a.trace() * factor.g.trace()) for factor in by_layer]),
-        "layer_independence": np.array([factor.independence for factor in by_layer]),
-        "activation_eigenvalues": np.array([pad(method.right.values) for method in methods.values()]),
-        "gradient_eigenvalues": np.array([pad(method.left.values) for method in methods.values()]),
+        "activation_eigenvalues": np.array([pad(row["activation_eigenvalues"]) for row in rows]),
+        "gradient_eigenvalues": np.array([pad(row["gradient_eigenvalues"]) for row in rows]),
         "share": shares,
-        "component_mass": np.array([mass for mass, _ in spectra]),
-        "cumulative_mass": np.array([cumulative for _, cumulative in spectra]),
+        **columns,
+    }
+
+
+def _row(factor: Factor, method: RotatedComponents, shares: np.ndarray) -> dict[str, Any]:
+    """The columns' entries for one layer."""
+    mass, cumulative = component_spectrum(method, shares)
+    return {
+        "layer_tokens": int(factor.tokens),
+        "layer_trace": factor.trace,
+        "layer_independence": factor.independence,
+        "activation_eigenvalues": method.right.values,
+        "gradient_eigenvalues": method.left.values,
+        "component_mass": mass,
+        "cumulative_mass": cumulative,
     }
 
 

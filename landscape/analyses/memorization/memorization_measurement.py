@@ -12,7 +12,8 @@ from landscape.algorithms.matrices.removal import RotatedComponents
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.memorization.activation_ratios import measure_energies, ratio_columns
 from landscape.analyses.memorization.bands import UNCHANGED, Bands, FunctionalSpectrum, band_columns
-from landscape.analyses.memorization.components import kfac_components, rho_columns, weight_matrices
+from landscape.analyses.memorization.components import rho_columns, theta_with
+from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.factors import PHASE, measure_factors
 from landscape.analyses.memorization.layer_columns import layer_columns
 from landscape.analyses.memorization.memorization import Memorization
@@ -54,14 +55,17 @@ def measure(
     reference, phases = objective.reference, Phases(resume)
     setup = curvature_setup(analysis, objective)
     factors = yield from phases.run(PHASE, partial(measure_factors, setup))
-    methods = kfac_components(weight_matrices(objective, setup.layers), factors.by_layer)
+    decompositions = Decompositions(objective, setup.layers, factors)
+    methods = decompositions.kfac()
     measured = setup.populations or {DATA: objective}
     bands = Bands(analysis.edges)
     spectrum = FunctionalSpectrum(objective, setup.layers, methods, bands, analysis.controls, analysis.seed)
     outcomes = yield from phases.run(
         "bands", lambda saved: spectrum.measure(measured, saved, per_layer=analysis.per_layer)
     )
-    energies = yield from phases.run("activations", partial(measure_energies, setup, objective, methods))
+    energies = yield from phases.run(
+        "activations", partial(measure_energies, setup, objective, decompositions.input_basis)
+    )
     scores = SampleScores({})
     if analysis.scores:
         scores = yield from phases.run("scores", partial(_score, analysis, objective, setup, methods))
@@ -70,7 +74,7 @@ def measure(
         **population_columns(setup, measured, outcomes[UNCHANGED]),
         **layer_columns(setup.layers, factors.by_layer, methods),
         **rho_columns(methods, RHOS),
-        **_band_sizes(bands, methods),
+        **_band_sizes(bands, setup),
         **band_columns(outcomes, list(measured), bands, names, analysis.controls, analysis.resamples, analysis.seed),
         **ratio_columns(energies, list(measured)),
         **scores.columns,
@@ -91,12 +95,12 @@ def _score(
     saved: State,
 ) -> Generator[Progress, None, SampleScores]:
     """The scores of samples, among them those of an edit at `score_rho`."""
-    weights = {name: method.remove(analysis.score_rho).weight for name, method in methods.items()}
-    scores = yield from score_samples(objective, setup, weights, analysis.trajectory, analysis.seed, saved)
+    edited = theta_with(objective, setup.layers, lambda one: methods[one.name].remove(analysis.score_rho).weight)
+    scores = yield from score_samples(objective, setup, edited, analysis.trajectory, analysis.seed, saved)
     return SampleScores({**scores.columns, "score_rho": analysis.score_rho}, scores.notes)
 
 
-def _band_sizes(bands: Bands, methods: Mapping[str, RotatedComponents]) -> dict[str, Any]:
+def _band_sizes(bands: Bands, setup: CurvatureSetup) -> dict[str, Any]:
     """The names of the bands, and the components in each over all layers."""
-    counts = np.array([bands.counts(method.weight.numel()) for method in methods.values()]).sum(axis=0)
+    counts = np.array([bands.counts(layer.size) for layer in setup.layers]).sum(axis=0)
     return {"band": np.array(bands.names), "band_components": np.diff(counts)}

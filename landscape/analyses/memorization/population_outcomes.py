@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape.analyses.base import Progress, State
 from landscape.errors import NumericalError
 from landscape.evaluation.per_sample.outcomes import SampleOutcomes, sample_outcomes
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 
-Points = Mapping[str, Callable[[], Tensor]]  # functions that make a theta `(P,)`, by the name of the point
+Points = Mapping[str, Callable[[], Theta]]  # functions that make a theta, by the name of the point
 PointOutcomes = dict[str, dict[str, SampleOutcomes]]  # outcomes by point, then by population
 
 

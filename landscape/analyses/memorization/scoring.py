@@ -12,7 +12,6 @@ from torch import Tensor
 
 from landscape.algorithms.estimators.ranking import auroc
 from landscape.analyses.base import Progress, State
-from landscape.analyses.memorization.components import replace_weights
 from landscape.analyses.memorization.setup import CurvatureSetup
 from landscape.choices import MEMORIZED
 from landscape.evaluation import fisher_labels
@@ -21,6 +20,7 @@ from landscape.evaluation.per_sample import scores as sample_scores
 from landscape.evaluation.per_sample.input_curvature import input_curvature
 from landscape.evaluation.populations import sample_digests, single_samples
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 
 MAX_RANKED = 20  # samples in the printed table
 REQUIRED_SCORES = ("loss", "edit_damage")  # stored even if all samples lack a target, which a remark then says
@@ -48,18 +48,17 @@ class SampleScores:
 def score_samples(
     objective: Objective,
     setup: CurvatureSetup,
-    weights: Mapping[str, Tensor],
+    edited: Theta,
     trajectory: str | None,
     seed: int,
     saved: State,
 ) -> Generator[Progress, None, SampleScores]:
-    """Scores every sample: by its own loss and curvature, and by the effect of an edit to the matrices `weights`.
+    """Scores every sample: by its own loss and curvature, and by the effect of an edit to the theta `edited`.
 
     With a trajectory, some scores are also averaged over its checkpoints.
     """
     scored = samples_to_score(objective, setup.populations.get(MEMORIZED))
-    edited_theta = replace_weights(objective, weights, setup.layers)
-    jobs: dict[str, Job] = {"edit": lambda one: sample_scores.edit_effects(one, edited_theta)}
+    jobs: dict[str, Job] = {"edit": lambda one: sample_scores.edit_effects(one, edited)}
     jobs |= _jobs_at(objective.theta, setup, "own", seed)
     steps = find_trajectory(trajectory) if trajectory else Trajectory(())
     for number, path in enumerate(steps.checkpoints):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -15,20 +15,19 @@ from landscape.objective import Objective
 
 
 def activation_energies(
-    objective: Objective, layers: Sequence[LinearMap], vectors: Sequence[Tensor], parts: int
+    objective: Objective, layers: Sequence[LinearMap], vectors: Callable[[LinearMap], Tensor], parts: int
 ) -> Tensor:
     """Sums of (v'a)^2 over scored tokens, in equal parts of each layer's directions, `(layers, parts)`, float64.
 
-    `vectors` are orthonormal columns `(q, q)` for each layer.
+    `vectors` returns a layer's orthonormal columns `(q, q)`; only one layer's are held at a time.
     """
     capture = LayerCapture(objective, layers)
-    bases = [one.to(objective.theta) for one in vectors]
 
     def kernel(batch: Batch) -> Tensor:
         """The energies of one batch's scored inputs along all bases."""
         energies = [
-            (rows @ basis).double().square().sum(dim=0)
-            for rows, basis in zip(capture.run(batch).scored_inputs(), bases, strict=True)
+            (rows @ vectors(layer).to(rows)).double().square().sum(dim=0)
+            for rows, layer in zip(capture.run(batch).scored_inputs(), layers, strict=True)
         ]
         return torch.stack([_sums_of_parts(one, parts) for one in energies])
 

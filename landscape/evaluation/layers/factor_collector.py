@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,8 +18,6 @@ from landscape.objective import Objective
 
 STRIP_COLUMNS = 256  # of a Gram matrix at once: only the part on and below the diagonal is multiplied, about half
 MIN_STRIPPED_COLUMNS = 512  # below this size launching several products costs more than it saves
-PLAIN_SUMS = ("activations", "gradients", "tokens", "coupling")
-COUPLED_SUMS = ("coupled_activations", "coupled_gradients")
 
 
 @dataclass(frozen=True)
@@ -31,60 +29,71 @@ class FactorSettings:
     seed: int = 0
     coupled: bool = False
 
-    @property
-    def sum_names(self) -> tuple[str, ...]:
-        """The names of a layer's sums, in order."""
-        return (*PLAIN_SUMS, *COUPLED_SUMS) if self.coupled else PLAIN_SUMS
-
 
 class FactorCollector:
-    """Computes one batch's sums for the factors of some layers; `kfac` adds them up over the data.
+    """Adds the sums of batches for the factors of some layers to `sums`, one layer after another.
 
-    `shares` names for a layer the earlier layer that has the same input: their activations are summed once.
+    Only one layer's addition exists at a time. `shares` names for a layer the earlier layer that has the same input:
+    their activations are summed once.
     """
 
-    def __init__(self, objective: Objective, layers: Sequence[LinearMap], settings: FactorSettings) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        layers: Sequence[LinearMap],
+        settings: FactorSettings,
+        sums: MutableMapping[str, Tensor],
+    ) -> None:
         self.objective = objective
         self.layers = layers
         self.settings = settings
+        self.sums = sums
         self.capture = LayerCapture(objective, layers)
         self.passes = fisher_labels.backward_passes(objective, settings.labels, settings.draws)
         self.shares = shared_inputs(layers, self.capture.run(next(iter(objective.first(1).batches))).calls)
-        self.names = [f"{layer.name}/{name}" for layer in layers for name in self._own_sums(layer)]
+        self._added: dict[tuple[str, int], int] = {}  # by sum and backward pass: the samples before this one are in it
 
-    def kernel(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The batch's sums, in the order of `names`."""
-        settings, forward = self.settings, self.capture.run(batch)
+    def add(self, part: Objective) -> None:
+        """Adds the sums of all samples of a part of the data."""
+        self._added.clear()
+        part.accumulate(self._add_batch)
+
+    def _add_batch(self, batch: Batch) -> Tensor:
+        """Adds one batch's sums, and returns the number of its samples.
+
+        A batch on which memory ran out comes again in halves: sums that it was added to before leave it out then.
+        """
+        settings, forward, end = self.settings, self.capture.run(batch), batch.first + batch.size
         inputs = forward.scored_inputs()
-        sums: list[dict[str, Any]] = [self._of_inputs(*pair) for pair in zip(self.layers, inputs, strict=True)]
+        for layer, rows in zip(self.layers, inputs, strict=True):
+            if layer.name not in self.shares:
+                self._add(f"{layer.name}/activations", end, 0, partial(gram, rows))
+            self._add(f"{layer.name}/tokens", end, 0, partial(rows.new_tensor, len(rows), dtype=torch.float64))
         totals = fisher_labels.scalars(
             self.objective, forward.output, batch, settings.labels, settings.draws, settings.seed
         )
         for number, total in enumerate(totals):
             gradients = forward.gradients(total, keep_graph=number + 1 < self.passes)
-            for own, rows, scored in zip(sums, inputs, forward.scored_gradients(gradients), strict=True):
-                self._add(own, rows, scored)
-        return tuple(own[name] for layer, own in zip(self.layers, sums, strict=True) for name in self._own_sums(layer))
+            for layer, rows, scored in zip(self.layers, inputs, forward.scored_gradients(gradients), strict=True):
+                self._add_gradients(layer.name, end, number, rows, scored)
+        return torch.tensor(batch.size, device=self.objective.device)
 
-    def _of_inputs(self, layer: LinearMap, inputs: Tensor) -> dict[str, Any]:
-        shared = layer.name in self.shares
-        return {
-            "activations": None if shared else gram(inputs),
-            "tokens": inputs.new_tensor(len(inputs), dtype=torch.float64),
-        }
-
-    def _add(self, sums: dict[str, Any], inputs: Tensor, gradients: Tensor) -> None:
+    def _add_gradients(self, layer: str, end: int, number: int, inputs: Tensor, gradients: Tensor) -> None:
         """Adds one backward pass: g g', ||a||^2 ||g||^2, and the coupled sums."""
         a, g = inputs.square().sum(dim=1), gradients.square().sum(dim=1)
-        terms: dict[str, Tensor] = {"gradients": gram(gradients), "coupling": (a.double() * g.double()).sum()}
+        self._add(f"{layer}/gradients", end, number, partial(gram, gradients))
+        self._add(f"{layer}/coupling", end, number, lambda: (a.double() * g.double()).sum())
         if self.settings.coupled:
-            terms |= {"coupled_activations": gram(inputs, g), "coupled_gradients": gram(gradients, a)}
-        for name, value in terms.items():
-            sums[name] = sums[name].add_(value) if name in sums else value
+            self._add(f"{layer}/coupled_activations", end, number, partial(gram, inputs, g))
+            self._add(f"{layer}/coupled_gradients", end, number, partial(gram, gradients, a))
 
-    def _own_sums(self, layer: LinearMap) -> list[str]:
-        """The sums that a layer does not share with an earlier one, in order."""
-        return [name for name in self.settings.sum_names if name != "activations" or layer.name not in self.shares]
+    def _add(self, name: str, end: int, number: int, term: Callable[[], Tensor]) -> None:
+        """Adds a term of the samples before `end` to a sum, unless they are in it."""
+        if self._added.get((name, number), 0) >= end:
+            return
+        value = term()  # which may not fit into memory; nothing is changed before
+        self.sums[name] = self.sums[name].add_(value) if name in self.sums else value
+        self._added[name, number] = end
 
 
 def shared_inputs(layers: Sequence[LinearMap], calls: Sequence[Sequence[LayerCall]]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Kronecker factors of linear layers (K-FAC): sums over tokens, in one pass over the data that can be resumed.
+"""Kronecker factors of linear layers (K-FAC): sums over tokens, in passes over the data that can be resumed.
 
 For y = W a and the gradient g of a loss in y: A = E a a' and G = E g g', where every row of a layer's input is a sample
 (Martens and Grosse 2015, equation 1; "expand" in Eschenhagen et al. 2023). The curvature of W is about G (x) A.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.compute.budget import room
 from landscape.errors import TaskError
 from landscape.evaluation.layers.factor_collector import FactorCollector, FactorSettings
+from landscape.evaluation.layers.on_demand import OnDemand
+from landscape.evaluation.layers.tensor_store import TensorStore, store_limit
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
 
@@ -44,12 +45,12 @@ class Factor:
     @property
     def a(self) -> Tensor:
         """A `(q, q)`, float64."""
-        return symmetrize(self.activations) / max(float(self.tokens), 1.0)
+        return symmetrize(self.activations).div_(max(float(self.tokens), 1.0))
 
     @property
     def g(self) -> Tensor:
         """G `(p, p)`, float64."""
-        return symmetrize(self.gradients) / max(float(self.tokens), 1.0)
+        return symmetrize(self.gradients).div_(max(float(self.tokens), 1.0))
 
     @property
     def coupled_factors(self) -> tuple[Tensor, Tensor]:
@@ -62,64 +63,87 @@ class Factor:
         return a, symmetrize(self.coupled_gradients) / max(float(self.tokens), 1.0)
 
     @property
+    def trace(self) -> float:
+        """tr A tr G."""
+        return self._trace_of_sums / max(float(self.tokens), 1.0) ** 2
+
+    @property
     def independence(self) -> float:
         """tr A tr G / E ||a||^2 ||g||^2: 1 where the sizes of activations and gradients are uncorrelated."""
         joint = float(self.coupling) * float(self.tokens)
-        product = float(self.activations.diagonal().double().sum() * self.gradients.diagonal().double().sum())
-        return product / joint if joint else float("nan")
+        return self._trace_of_sums / joint if joint else float("nan")
+
+    @property
+    def _trace_of_sums(self) -> float:
+        return float(self.activations.diagonal().double().sum() * self.gradients.diagonal().double().sum())
 
 
 def stream_factors(
-    objective: Objective, layers: Sequence[LinearMap], settings: FactorSettings, saved: Mapping[str, np.ndarray]
-) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
+    objective: Objective,
+    layers: Sequence[LinearMap],
+    settings: FactorSettings,
+    saved: Mapping[str, np.ndarray],
+    sums: TensorStore | None = None,
+) -> Iterator[tuple[int, int, TensorStore]]:
     """Yields (done, total, sums by name) after each part of the data; resumes from `saved` sums.
 
-    Yields nothing if the saved sums are complete. The layers are taken in groups whose sums fit into memory, with a
-    pass over the data for each.
+    Yields nothing if the saved sums are complete. `sums` is where they are kept: in memory and, beyond its limit, in
+    a file. On an accelerator, which a file is far from, the layers are taken in groups whose sums fit into its memory,
+    with a pass over the data for each.
     """
+    sums = TensorStore.beside(objective) if sums is None else sums
     groups = list(groups_in_memory(objective, layers, coupled=settings.coupled))
     numbers = {layer.name: number for number, layer in enumerate(layers)}
     samples = objective.batches.samples
     size = samples if objective.as_given else ceil(samples / PARTS_OF_DATA)
     parts = ceil(samples / size)
     total = parts * len(groups)
-    # copies: they are added to in place
-    sums = {name: torch.tensor(value, device=objective.device) for name, value in saved.items()}
+    for name, value in saved.items():  # copies: they are added to in place
+        sums[name] = torch.tensor(np.asarray(value), device=objective.device)
     done, planned = (int(value) for value in sums.get(PROGRESS_ENTRY, torch.zeros(2)))
     if done and done == planned:
         return
     if planned != total:  # there was another amount of memory, and so other groups
-        done, sums = 0, {}
+        done = 0
+        sums.clear()
     for group_number, group in enumerate(groups):
         if done >= (group_number + 1) * parts:
             continue
-        collector = FactorCollector(objective, group, settings)
-        sums |= {f"{name}/{SHARED_ENTRY}": torch.tensor(numbers[leader]) for name, leader in collector.shares.items()}
+        if group_number:
+            sums.release()  # those of earlier groups
+        collector = FactorCollector(objective, group, settings, sums)
+        for name, leader in collector.shares.items():
+            sums[f"{name}/{SHARED_ENTRY}"] = torch.tensor(numbers[leader])
         for part_number, part in enumerate(objective.parts(size)):
             if group_number * parts + part_number < done:
                 continue
-            for name, value in zip(collector.names, part.sums(collector.kernel), strict=True):
-                sums[name] = sums[name].add_(value) if name in sums else value
+            collector.add(part)
             done += 1
             sums[PROGRESS_ENTRY] = torch.tensor([done, total])
             yield done, total, sums
 
 
-def assemble_factors(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) -> dict[str, Factor]:
-    """The factors by layer; layers with the same input share their activations."""
-    factors = {}
-    for layer in layers:
-        own = {f.name: sums.get(f"{layer.name}/{f.name}") for f in fields(Factor)}
-        leader = sums.get(f"{layer.name}/{SHARED_ENTRY}")
-        if leader is not None:
-            own["activations"] = sums[f"{layers[int(leader)].name}/activations"]
-        factors[layer.name] = Factor(**own)  # type: ignore[arg-type]
-    return factors
+def assemble_factors(layers: Sequence[LinearMap], sums: Mapping[str, Tensor]) -> Mapping[str, Factor]:
+    """The factors by layer, each read from the sums when it is asked for; layers with the same input share an A."""
+
+    def read(name: str) -> Factor:
+        """The factor of one layer."""
+        own = {f.name: sums.get(f"{name}/{f.name}") for f in fields(Factor)}
+        own["activations"] = sums[f"{input_leader(layers, sums, name)}/activations"]
+        return Factor(**own)  # type: ignore[arg-type]
+
+    return OnDemand((layer.name for layer in layers), read)
+
+
+def input_leader(layers: Sequence[LinearMap], sums: Mapping[str, Tensor], name: str) -> str:
+    """The layer whose activations are those of the layer `name`: an earlier one with the same input, or itself."""
+    leader = sums.get(f"{name}/{SHARED_ENTRY}")
+    return name if leader is None else layers[int(leader)].name
 
 
 def groups_in_memory(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> Iterator[list[LinearMap]]:
     """The layers cut into groups whose sums fit into memory together, with at least one layer in each."""
-    budget = room("state", objective.device)
+    budget = pass_bytes(objective)
     group: list[LinearMap] = []
     for layer in layers:
         if group and factor_bytes(objective, [*group, layer], coupled=coupled) > budget:
@@ -130,13 +154,18 @@ def groups_in_memory(objective: Objective, layers: Sequence[LinearMap], *, coupl
         yield group
 
 
+def pass_bytes(objective: Objective) -> float:
+    """Bytes of the sums that one pass over the data may gather; on the CPU a file takes what memory does not."""
+    return inf if objective.device.type == "cpu" else store_limit(objective)
+
+
 def factor_bytes(objective: Objective, layers: Sequence[LinearMap], *, coupled: bool) -> int:
-    """Bytes of the layers' sums, and of one batch's addition to them."""
+    """Bytes of the layers' sums."""
     entries = sum(layer.inputs**2 + layer.outputs**2 for layer in layers) * (2 if coupled else 1)
-    return 2 * entries * objective.theta.itemsize
+    return entries * objective.theta.itemsize
 
 
 def symmetrize(lower: Tensor) -> Tensor:
     """The symmetric matrix `(k, k)`, float64, that has the lower triangle of `lower`."""
-    half = lower.double().tril()
-    return half + half.tril(-1).T
+    half = lower.to(torch.float64, copy=True).tril_()
+    return half.add_(half.tril(-1).T)

@@ -16,6 +16,7 @@ from landscape.errors import TaskError
 from landscape.losses.predictions import wrong_predictions
 from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SampleOutcomes:
         return self.losses / self.counts
 
 
-def sample_outcomes(objective: Objective, theta: Tensor | None = None) -> SampleOutcomes:
+def sample_outcomes(objective: Objective, theta: Theta | None = None) -> SampleOutcomes:
     """The outcomes of all samples at theta, in one pass without a graph."""
     point = objective.theta if theta is None else theta
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from landscape.data.batches import Batch
 from landscape.evaluation.forward_batches import data_batches
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 
 MAX_TEXTS = 64  # of a population that are decoded
 MAX_CONTINUATION = 50  # tokens, as in the literature
@@ -55,7 +56,7 @@ def texts(objective: Objective) -> list[Texts]:
     return batches if batches and _is_causal(objective, batches[0]) else []
 
 
-def recite(objective: Objective, texts: Sequence[Texts], theta: Tensor | None = None) -> Recitation:
+def recite(objective: Objective, texts: Sequence[Texts], theta: Theta | None = None) -> Recitation:
     """Continues the first half of each text greedily, at theta; the shares are NaN if all texts are too short."""
     point = objective.theta if theta is None else theta
     right_parts, count_parts = zip(*(_decode(objective, batch, point) for batch in texts), strict=True)
@@ -64,7 +65,7 @@ def recite(objective: Objective, texts: Sequence[Texts], theta: Tensor | None = 
     return Recitation(float((right == counts)[decoded].double().mean()), float(right.sum().double() / counts.sum()))
 
 
-def _decode(objective: Objective, texts: Texts, theta: Tensor) -> tuple[Tensor, Tensor]:
+def _decode(objective: Objective, texts: Texts, theta: Theta) -> tuple[Tensor, Tensor]:
     """How many tokens of each text's continuation are right, and of how many, `(N,)` each."""
     begin, end = texts.continuations
     ids, length = texts.ids.clone(), texts.ids.shape[1]
@@ -124,7 +125,7 @@ def _is_causal(objective: Objective, texts: Texts) -> bool:
     return bool((short - whole).abs().max() <= CAUSAL_RTOL * whole.abs().max())
 
 
-def _logits(objective: Objective, texts: Texts, ids: Tensor, theta: Tensor) -> Tensor:
+def _logits(objective: Objective, texts: Texts, ids: Tensor, theta: Theta) -> Tensor:
     """Logits of the token after each of `ids`, `(N, len, V)`."""
     length, whole = ids.shape[1], texts.ids.shape[1]
 

@@ -20,6 +20,7 @@ from landscape.evaluation.per_sample.outcomes import gather_samples, sample_coun
 from landscape.losses.predictions import divergences
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
+from landscape.objective.model_function import Theta
 
 
 def mean_losses(objective: Objective, theta: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def gradient_squares(
     return gather_samples(objective, kernel) / counts[:, None] ** 2
 
 
-def edit_effects(objective: Objective, theta: Tensor) -> Tensor:
+def edit_effects(objective: Objective, theta: Theta) -> Tensor:
     """Columns `(N, 2)`, float64: each sample's rise of the mean loss, and divergence of predictions, in an edit.
 
     The edit changes the weights to theta. The divergence is that of the predictions at theta from those before, and

@@ -13,7 +13,7 @@ from landscape import Memorization
 from landscape.algorithms.estimators.resampling import bootstrap
 from landscape.algorithms.matrices.removal import Eigenbasis, RotatedComponents
 from landscape.analyses.memorization.bands import Bands, FunctionalSpectrum, band_columns
-from landscape.analyses.memorization.components import kfac_components, weight_matrices
+from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.factors import measure_factors
 from landscape.analyses.memorization.setup import curvature_setup
 from landscape.evaluation.per_sample.outcomes import SampleOutcomes
@@ -135,13 +135,19 @@ class TestTheBandsOfDesignedEigenvalues:
         assert Bands((0.0, 0.001, 0.5, 1.0)).names == ["0-0.1 %", "0.1-50 %", "50-100 %"]
 
 
+def flat(spectrum: FunctionalSpectrum, point: str) -> Tensor:
+    """Theta `(P,)` at a point."""
+    theta = spectrum.points(per_layer=True)[point]()
+    return theta if isinstance(theta, Tensor) else spectrum.objective.space.flatten(theta)
+
+
 class TestThePointsOfASpectrum:
     @pytest.fixture
     def spectrum(self, classification: Data) -> FunctionalSpectrum:
         objective = fit_net(classification, dtype="float64")
         setup = curvature_setup(Memorization(), objective)
         _, factors = drained(measure_factors(setup, {}))
-        methods = kfac_components(weight_matrices(objective, setup.layers), factors.by_layer)
+        methods = Decompositions(objective, setup.layers, factors).kfac()
         return FunctionalSpectrum(objective, setup.layers, methods, Bands((0.0, 0.5, 1.0)), controls=2, seed=0)
 
     def test_they_are_the_bands_their_controls_and_the_layers(self, spectrum: FunctionalSpectrum) -> None:
@@ -152,20 +158,26 @@ class TestThePointsOfASpectrum:
         assert len(spectrum.points(per_layer=False)) == len(points) - 2 * 2
 
     def test_the_bands_sum_to_the_weights_of_the_layers(self, spectrum: FunctionalSpectrum) -> None:
-        points, theta = spectrum.points(per_layer=True), spectrum.objective.theta
-        removed = sum(theta - points[f"band {band}"]() for band in range(2))
+        theta = spectrum.objective.theta
+        removed = sum(theta - flat(spectrum, f"band {band}") for band in range(2))
         views = spectrum.objective.space.unflatten(removed)
         for name, part in spectrum.objective.space.unflatten(theta).items():
             expected = part if name in ("0.weight", "2.weight") else torch.zeros_like(part)
             assert torch.allclose(views[name], expected, atol=1e-13)
 
     def test_noise_has_the_norm_of_the_band_and_draws_differ(self, spectrum: FunctionalSpectrum) -> None:
-        points, theta = spectrum.points(per_layer=False), spectrum.objective.theta
-        moved = [spectrum.objective.space.unflatten(points[n]() - theta) for n in ("band 0", "noise 0 draw 0")]
+        space, theta = spectrum.objective.space, spectrum.objective.theta
+        moved = [space.unflatten(flat(spectrum, name) - theta) for name in ("band 0", "noise 0 draw 0")]
         for name in ("0.weight", "2.weight"):
             norms = [float(part[name].norm()) for part in moved]
             assert norms[0] == pytest.approx(norms[1], rel=1e-12)
-        assert not torch.equal(points["noise 0 draw 0"](), points["noise 0 draw 1"]())
+        assert not torch.equal(flat(spectrum, "noise 0 draw 0"), flat(spectrum, "noise 0 draw 1"))
+
+    def test_a_point_shares_with_the_objective_what_it_does_not_change(self, spectrum: FunctionalSpectrum) -> None:
+        own = spectrum.objective.space.unflatten(spectrum.objective.theta)
+        point = spectrum.points(per_layer=True)["layer 2 band 1"]()
+        assert not isinstance(point, Tensor)
+        assert {name for name in own if point[name].data_ptr() != own[name].data_ptr()} == {"2.weight"}
 
 
 def test_intervals_are_drawn_from_the_seed_of_the_stored_name() -> None:

@@ -21,6 +21,7 @@ from landscape.algorithms.matrices.removal import (
     RotatedComponents,
     SingularValues,
 )
+from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.edit_measurement import bounding_population, removal_methods
 from landscape.analyses.memorization.edit_result import EditResult
 from landscape.analyses.memorization.factors import measure_factors
@@ -167,7 +168,7 @@ def test_each_method_removes_from_every_layer(method: Any, kind: type, classific
     analysis = Edit(rho=(0.9,), method=method)
     setup = curvature_setup(analysis, objective)
     _, factors = drained(measure_factors(setup, {}))
-    methods = removal_methods(analysis, objective, setup, factors.by_layer)
+    methods = removal_methods(analysis, Decompositions(objective, setup.layers, factors))
     assert list(methods) == ["0", "2"]
     assert all(type(one) is kind for one in methods.values())
 

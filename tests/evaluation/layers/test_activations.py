@@ -15,15 +15,16 @@ def test_the_energy_in_parts_of_a_basis_is_that_of_the_projected_inputs(classifi
     objective = Objective(tanh_net(), [(x[:10], y[:10]), (x[10:], y[10:])], "cross_entropy", dtype="float64")
     hidden = torch.tanh(objective.model[0].double()(x.double())).detach()  # type: ignore[index]
     bases = [torch.linalg.qr(torch.randn(n, n, dtype=torch.float64))[0] for n in (5, 4)]
-    energies = activation_energies(objective, layers(objective), bases, 2)
-    for found, inputs, basis, half in zip(energies, (x.double(), hidden), bases, (2, 2), strict=True):
+    found = layers(objective)
+    energies = activation_energies(objective, found, lambda layer: bases[found.index(layer)], 2)
+    for energy, inputs, basis, half in zip(energies, (x.double(), hidden), bases, (2, 2), strict=True):
         along = (inputs @ basis).square().sum(dim=0)
-        assert torch.allclose(found, torch.stack([along[:half].sum(), along[half:].sum()]), rtol=1e-12)
+        assert torch.allclose(energy, torch.stack([along[:half].sum(), along[half:].sum()]), rtol=1e-12)
 
 
 def test_tokens_without_a_label_have_no_energy(generator: torch.Generator) -> None:
     x, y = labeled_tokens(generator)
     objective = Objective(Tokens(), (x, y), "cross_entropy", dtype="float64")
     chosen = [one for one in layers(objective) if one.name == "k"]  # called once on every token
-    energies = activation_energies(objective, chosen, [torch.eye(4)], 1)
+    energies = activation_energies(objective, chosen, lambda layer: torch.eye(4), 1)
     assert torch.allclose(energies, x[y >= 0].double().square().sum().reshape(1, 1))

@@ -30,17 +30,16 @@ def sequences(generator: torch.Generator) -> Data:
 def test_layers_with_one_input_share_its_sums(sequences: Data) -> None:
     objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
     found = layers(objective)
-    collector = FactorCollector(objective, found, FactorSettings("gold"))
+    collector = FactorCollector(objective, found, FactorSettings("gold"), {})
     assert collector.shares == {}  # q is called twice, k once
     net = nn.Module()
     net.a, net.b = nn.Linear(4, 3), nn.Linear(4, 3)
     net.forward = lambda x: net.a(x) * net.b(x)
     x, y = sequences[0][:, 0], sequences[1][:, 0].clamp_min(0)
     twin = Objective(net, (x, y), "cross_entropy", dtype="float64")
-    names = [
-        name for name in FactorCollector(twin, layers(twin), FactorSettings("gold")).names if "activations" in name
-    ]
-    assert names == ["a/activations"]
+    sums: dict[str, Tensor] = {}
+    FactorCollector(twin, layers(twin), FactorSettings("gold"), sums).add(twin)
+    assert [name for name in sums if "activations" in name] == ["a/activations"]
     both = collected(twin, "gold")
     assert torch.equal(both["a"].a, both["b"].a)
     assert torch.allclose(both["b"].a, x.double().T @ x.double() / len(x), atol=1e-14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.choices import Labels
-from landscape.compute.budget import SHARES
-from landscape.evaluation.layers import kfac
+from landscape.evaluation.layers import factor_collector, kfac
 from landscape.evaluation.layers.factor_collector import FactorSettings
 from landscape.evaluation.layers.kfac import Factor, stream_factors
+from landscape.evaluation.layers.tensor_store import TensorStore
 from landscape.operators import GaussNewtonOperator
 
 Data = tuple[Tensor, Tensor]
@@ -186,15 +187,52 @@ def test_a_resumed_collection_gives_the_same_bits(sequences: Data) -> None:
 def test_groups_of_layers_give_what_all_at_once_give(sequences: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64")
     whole = collected(objective)
-    monkeypatch.setattr(
-        "landscape.compute.memory.free_bytes",
-        lambda device: kfac.factor_bytes(objective, layers(objective)[:1], coupled=False) / SHARES["state"],
-    )
+    one = kfac.factor_bytes(objective, layers(objective)[:1], coupled=False)
+    monkeypatch.setattr(kfac, "pass_bytes", lambda objective: one)
     assert len(list(kfac.groups_in_memory(objective, layers(objective), coupled=False))) == 3
     apart = collected(objective)
     assert all(
         torch.equal(whole[name].g, apart[name].g) and torch.equal(whole[name].a, apart[name].a) for name in whole
     )
+
+
+def test_sums_in_a_file_are_those_in_memory_bit_for_bit(sequences: Data) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy")
+    found, recipe = layers(objective), FactorSettings("exact", coupled=True)
+    stores = [TensorStore(limit) for limit in (1e9, 200, 0)]
+    for store in stores:
+        *_, (_, _, sums) = stream_factors(objective, found, recipe, {}, store)
+        assert sums is store
+    assert [bool(store.file_bytes) for store in stores] == [False, True, True]
+    assert stores[2].held_bytes == 0
+    for name, value in stores[0].items():
+        assert all(torch.equal(value, store[name]) for store in stores)
+
+
+@pytest.mark.parametrize("failing", range(1, 12))
+def test_memory_that_runs_out_between_layers_counts_no_sample_twice(
+    sequences: Data, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch comes again in halves when some of its sums are added, and others are not."""
+    objective = Objective(Tokens(), sequences, "cross_entropy", dtype="float64", micro_batch=12)
+    monkeypatch.setattr(kfac, "PARTS_OF_DATA", 2)
+    whole = collected(objective, "exact", coupled=True)
+    calls: list[int] = []
+
+    def gram(*rows: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) == failing:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return plain(*rows)
+
+    plain = factor_collector.gram
+    monkeypatch.setattr(factor_collector, "gram", gram)
+    halved = collected(objective, "exact", coupled=True)
+    assert len(calls) >= failing
+    for name, factor in whole.items():
+        for field in fields(Factor):
+            one, two = getattr(factor, field.name), getattr(halved[name], field.name)
+            assert torch.allclose(one, two, rtol=1e-12, atol=1e-14), (name, field.name)
 
 
 @pytest.mark.parametrize("sizes", [[24], [10, 10, 4]], ids=["one-batch", "ragged-batches"])
