@@ -13,6 +13,7 @@ from typing import Any
 import harness
 import numpy as np
 import torch
+from loading import peak
 from torch import nn
 from torch.nn import functional
 
@@ -162,6 +163,32 @@ def scores(device: str) -> dict[str, dict[str, float]]:
     return rows
 
 
+def large_layer(
+    device: str, outputs: int = 11008, inputs: int = 4096, tokens: int = 512
+) -> dict[str, dict[str, float]]:
+    """An edit of one layer of a 7B model: time, and memory beyond the layer; synthetic activations and gradients."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.Tanh(), nn.Linear(outputs, 64))
+    data = torch.randn(tokens, inputs) @ torch.diag(torch.logspace(0, -2, inputs)), torch.randint(0, 64, (tokens,))
+    objective = Objective(net, data, "cross_entropy", device=device)
+    steps: list[tuple[str, float]] = []
+    began = time.perf_counter()
+
+    def edit() -> None:
+        analysis = Edit(rho=(0.9,), layers=("0",), labels="sampled")
+        landscape.run(analysis, objective, report=lambda p: steps.append((p.note, time.perf_counter() - began)))
+
+    rows = {
+        f"{outputs} x {inputs}, {tokens} tokens": {
+            "peak, GB": peak(edit) / 1e9,
+            "factors, s": max(seconds for note, seconds in steps if note == "factors"),
+            "factored and edited, s": time.perf_counter() - began,
+        }
+    }
+    harness.show("one layer of a 7B model", rows)
+    return rows
+
+
 # -- what they find ------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +320,7 @@ if __name__ == "__main__":
             "Factors: the heaviest components": lambda *_: selection(),
         },
         {
+            "Memorization: a layer of 11008 x 4096": lambda device, _: large_layer(device),
             "Memorization: scores of samples": lambda device, _: scores(device),
             "Memorization: accuracy after an edit of digits, 10 % wrong labels, mean of 3 seeds": (
                 lambda *_: sweep(trained())

@@ -11,12 +11,13 @@ import numpy as np
 from landscape.algorithms.matrices.removal import MatchedNoise, RandomComponents, RemovalMethod
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.memorization.components import rho_columns, theta_with
+from landscape.analyses.memorization.cost import estimate_cost
 from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.edit import Edit
 from landscape.analyses.memorization.edit_result import UNEDITED, EditResult
 from landscape.analyses.memorization.factors import PHASE, measure_factors
 from landscape.analyses.memorization.population_outcomes import Points, measure_points
-from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup, estimate_cost
+from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup
 from landscape.analyses.memorization.sweep import RhoSweep, before_and_after, point_name, sweep_columns
 from landscape.analyses.shared.phases import Phases
 from landscape.choices import CLEAN, DATA, HELD_OUT
@@ -36,7 +37,7 @@ def plan(analysis: Edit, objective: Objective) -> Plan:
         "rho": ", ".join(f"{rho:g}" for rho in analysis.rhos),
         "bounded by": bounding_population(analysis.bounded_by, setup.populations),
     }
-    return estimate_cost(objective, setup, gradients=2, points=len(analysis.rhos), facts=facts)
+    return estimate_cost(objective, setup, points=len(analysis.rhos), edits=2 * len(analysis.rhos), facts=facts)
 
 
 def measure(analysis: Edit, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EditResult]:
@@ -131,6 +132,7 @@ def _measure_recitation(
         if point not in arrays:
             theta = points[point]()
             pairs = {name: recite(measured[name], found, theta) for name, found in sequences.items() if found}
+            del theta  # before the next one is made
             rows = [(pairs[n].whole, pairs[n].tokens) if n in pairs else (np.nan, np.nan) for n in measured]
             arrays[point] = np.array(rows).T
             yield Progress(done, len(names), f"recitation, {point}", partial(dict, dict(arrays)))

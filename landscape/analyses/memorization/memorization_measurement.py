@@ -13,6 +13,7 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.memorization.activation_ratios import measure_energies, ratio_columns
 from landscape.analyses.memorization.bands import UNCHANGED, Bands, FunctionalSpectrum, band_columns
 from landscape.analyses.memorization.components import rho_columns, theta_with
+from landscape.analyses.memorization.cost import estimate_cost
 from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.factors import PHASE, measure_factors
 from landscape.analyses.memorization.layer_columns import layer_columns
@@ -20,11 +21,10 @@ from landscape.analyses.memorization.memorization import Memorization
 from landscape.analyses.memorization.memorization_result import MemorizationResult
 from landscape.analyses.memorization.population_columns import population_columns
 from landscape.analyses.memorization.scoring import SampleScores, score_samples
-from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup, estimate_cost
+from landscape.analyses.memorization.setup import CurvatureSetup, curvature_setup
 from landscape.analyses.shared.phases import Phases
 from landscape.choices import DATA
 from landscape.evaluation import fisher_labels
-from landscape.evaluation.layers import kfac
 from landscape.objective import Objective
 
 RHOS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)  # of the table over rho
@@ -34,18 +34,17 @@ SCORE_GRADIENTS = 16  # gradients that take as long as the input curvature and t
 def plan(analysis: Memorization, objective: Objective) -> Plan:
     """The cost of factors, of the losses at every point, and of scores."""
     setup = curvature_setup(analysis, objective)
-    per_pass = fisher_labels.backward_passes(objective, setup.factor_settings.labels, setup.factor_settings.draws)
-    passes = len(list(kfac.groups_in_memory(objective, setup.layers, coupled=analysis.coupled)))
-    layers = len(setup.layers) if analysis.per_layer else 0
-    points = 1 + len(Bands(analysis.edges).names) * (1 + 2 * analysis.controls + layers)
-    facts = {
-        "labels": f"{setup.factor_settings.labels}, {per_pass} backward passes for each forward pass",
-        "passes for the factors": f"{passes}",
-        "points": f"{points:,}",
-    }
-    score_gradients = SCORE_GRADIENTS + 1 + per_pass if analysis.scores else 0
-    gradients = passes * (1 + per_pass) + score_gradients
-    return estimate_cost(objective, setup, gradients=gradients, points=points, facts=facts)
+    settings, bands = setup.factor_settings, len(Bands(analysis.edges).names)
+    joint, alone = bands * (1 + 2 * analysis.controls), bands if analysis.per_layer else 0
+    per_pass = fisher_labels.backward_passes(objective, settings.labels, settings.draws)
+    return estimate_cost(
+        objective,
+        setup,
+        points=1 + joint + alone * len(setup.layers),
+        edits=joint + alone + (1 if analysis.scores else 0),
+        facts={},
+        score_gradients=SCORE_GRADIENTS + 1 + per_pass if analysis.scores else 0,
+    )
 
 
 def measure(

@@ -39,6 +39,7 @@ def measure_points(
             theta = make_theta()
             for name, objective in populations.items():
                 arrays[f"{point}/{name}"] = _to_array(sample_outcomes(objective, theta))
+            del theta  # before the next one is made
         measured[point] = {name: _from_array(arrays[f"{point}/{name}"]) for name in populations}
         if done == 1:
             _require_finite(measured[point])

@@ -7,22 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from landscape.analyses.base import Plan
 from landscape.analyses.memorization.kronecker import KroneckerAnalysis
 from landscape.errors import TaskError, UsageError, listing
 from landscape.evaluation import fisher_labels, populations
-from landscape.evaluation.layers import kfac
 from landscape.evaluation.layers.factor_collector import FactorSettings
 from landscape.evaluation.layers.layer_selection import measurable_layers, without_head
 from landscape.network.linear_maps import LinearMap, linear_maps, select_linear_maps
 from landscape.objective import Objective
-from landscape.objective.micro_batch import seconds_per_gradient
-
-MAX_LISTED_LAYERS = 6  # in a plan
-FORWARDS_PER_GRADIENT = 3  # a forward pass without a graph takes about a third of the time of a gradient
-FLOAT64_BYTES = 8
-EIGH_OPERATIONS = 25  # of an eigendecomposition with vectors, times n^3
-FLOAT64_RATE = 2e10  # operations in a second, on two cores
 
 
 @dataclass(frozen=True)
@@ -91,29 +82,3 @@ def _notes(impossible: list[str], head: list[str]) -> list[str]:
     if head:
         notes.append(f"the head is left out: {listing(head)} (--layers '*' takes every layer)")
     return notes
-
-
-def estimate_cost(
-    objective: Objective, setup: CurvatureSetup, *, gradients: float, points: int, facts: Mapping[str, str]
-) -> Plan:
-    """The cost of factors that take `gradients` gradients, and of the losses of every population at `points` points."""
-    samples = sum(one.batches.samples for one in setup.populations.values()) or objective.batches.samples
-    forwards = points * samples / objective.batches.samples / FORWARDS_PER_GRADIENT
-    # the eigenvectors with the workspace of their computation, and each weight four times
-    squares = sum(layer.inputs**2 + layer.outputs**2 for layer in setup.layers)
-    dense_bytes = FLOAT64_BYTES * (3 * squares + 4 * sum(layer.size for layer in setup.layers))
-    dense_operations = sum(
-        EIGH_OPERATIONS * (layer.inputs**3 + layer.outputs**3)
-        + 4 * points * layer.size * (layer.inputs + layer.outputs)
-        for layer in setup.layers
-    )
-    return Plan(
-        bytes=kfac.factor_bytes(objective, setup.layers, coupled=setup.factor_settings.coupled) + dense_bytes,
-        products=0,
-        seconds=seconds_per_gradient(objective) * (gradients + forwards) + dense_operations / FLOAT64_RATE,
-        facts={
-            "layers": listing((layer.name for layer in setup.layers), MAX_LISTED_LAYERS),
-            "populations": ", ".join(setup.populations) or "none",
-            **facts,
-        },
-    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from analysis_contract import drained
+from live_bytes import peak_bytes
 from memorized import fit_net
 from torch import Tensor, nn
 
-from landscape import Memorization, Objective
+from landscape import Edit, Memorization, Objective
 from landscape.analyses.memorization.decompositions import Decompositions, weight_matrices
 from landscape.analyses.memorization.factors import measure_factors
 from landscape.analyses.memorization.setup import curvature_setup
+from landscape.evaluation.layers import tensor_store
 
 Data = tuple[Tensor, Tensor]
 
@@ -56,3 +59,36 @@ def test_layers_with_the_same_inputs_share_one_eigenbasis() -> None:
     methods = decompositions.kfac()
     assert methods["a"].right.vectors is methods["b"].right.vectors
     assert {name for name in decompositions.store if "/A/" in name} == {"a/A/vectors", "a/A/values"}
+
+
+WIDTH, DEPTH = 160, 24  # so that each layer's decomposition is small beside those of all layers
+PATHS: dict[str, Memorization | Edit] = {
+    "memorization": Memorization(bands=(0.5,), controls=1, resamples=10, labels="gold", per_layer=False),
+    "edit": Edit(rho=(0.9, 0.5), labels="gold"),
+    "edit-coupled": Edit(rho=(0.9,), labels="gold", method="coupled"),
+    "edit-svd": Edit(rho=(0.9,), labels="gold", method="svd"),
+    "edit-activation": Edit(rho=(0.9,), labels="gold", method="activation"),
+}
+
+
+def deep_net(depth: int = DEPTH) -> Objective:
+    """Square layers without biases, and a head."""
+    torch.manual_seed(0)
+    layers = [module for _ in range(depth) for module in (nn.Linear(WIDTH, WIDTH, bias=False), nn.Tanh())]
+    net = nn.Sequential(*layers, nn.Linear(WIDTH, 3))
+    x, y = torch.randn(20, WIDTH), torch.arange(20) % 3
+    return Objective(net, (x, y), "cross_entropy", micro_batch=10, populations={"clean": (x[:8], y[:8])})
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_one_layer_at_a_time_is_in_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak of all live tensors, counted: no more than the plan, and far less than all decompositions at once."""
+    monkeypatch.setattr(tensor_store, "HELD_BYTES", 0)
+    objective = deep_net()
+    objective.reference  # noqa: B018 (computed before, since it is no part of the analysis)
+    analysis = PATHS[name]
+    plan = analysis.plan(objective)
+    everything = DEPTH * 8 * (2 * WIDTH**2 + WIDTH**2)  # both bases, and coordinates
+    peak = peak_bytes(lambda: drained(analysis.measure(objective)))
+    assert plan.bytes / 1.3 <= peak <= 1.1 * plan.bytes
+    assert peak < everything / 3

@@ -78,7 +78,7 @@ class TestTheNoisySample:
 )
 def test_a_plan_counts_every_point(options: dict[str, Any], points: int, classification: Data) -> None:
     plan = Memorization(**{**FEW, **options}).plan(fit_net(classification))
-    assert plan.facts["points"] == str(points)
+    assert plan.facts["points"] == f"{points}, each a forward pass over 24 samples of populations"
     assert plan.facts["labels"] == "exact, 3 backward passes for each forward pass"
     assert plan.facts["passes for the factors"] == "1"
 

@@ -10,7 +10,7 @@ from memorized import fit_net, memorization_of
 from torch import Tensor, nn
 
 from landscape import Edit, Memorization, Objective
-from landscape.analyses.memorization.setup import curvature_setup, estimate_cost
+from landscape.analyses.memorization.setup import curvature_setup
 from landscape.errors import TaskError, UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -100,17 +100,6 @@ def test_a_layer_that_is_never_called_is_named() -> None:
 def test_a_sole_layer_is_measured_though_it_is_the_head(classification: Data) -> None:
     setup = curvature_setup(Memorization(), Objective(nn.Linear(5, 3), classification, "cross_entropy"))
     assert len(setup.layers) == 1
-
-
-def test_the_bytes_of_a_plan_are_those_of_the_documentation(classification: Data) -> None:
-    """docs/memorization.md: 4 (p^2 + q^2) bytes twice for the sums; eigenvectors and weights in float64 besides."""
-    objective = fit_net(classification)
-    plan = estimate_cost(objective, curvature_setup(Memorization(), objective), gradients=2, points=3, facts={"a": "b"})
-    squares = (5**2 + 6**2) + (6**2 + 4**2)
-    sizes = 5 * 6 + 6 * 4
-    assert plan.bytes == 2 * 4 * squares + 8 * (3 * squares + 4 * sizes)
-    assert plan.facts == {"layers": "0, 2", "populations": "memorized, clean, held-out", "a": "b"}
-    assert plan.seconds > 0
 
 
 def test_draws_count_only_where_labels_are_sampled(classification: Data) -> None:
