@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from landscape.compute.machines import Machine
-from landscape.planning.pass_sizes import Blocks, PassSizes
+from landscape.planning.pass_sizes import PassSizes
 
 GATHERED_BLOCKS = 2  # of sharded parameters: one that computes, and one that is being gathered
-BLOCK_INPUTS = 3  # outputs of a block that recomputation keeps for each block: of three passes through it
-RECOMPUTED_TIME = 4 / 3  # a forward pass more for each backward pass
 COPIES = 1 << 30  # bytes of the basis that a device takes from its host at once
 BASIS_ON_HOST = "the basis lies in host memory"
 BLOCKS_RECOMPUTED = "blocks are recomputed in both backward passes"
@@ -18,13 +16,16 @@ BLOCKS_RECOMPUTED = "blocks are recomputed in both backward passes"
 
 @dataclass(frozen=True)
 class Need:
-    """What a measurement takes: theta, rows over the parameters, and a pass over one sample; bytes."""
+    """What a measurement takes: theta, rows over the parameters, and a pass over one sample; bytes.
+
+    `recomputed` is the pass where the model's blocks keep their inputs alone; None if they do not.
+    """
 
     theta: int
     rows: int
     passes: PassSizes
-    blocks: Blocks
-    itemsize: int = 4
+    block_bytes: int  # of the parameters of one block
+    recomputed: PassSizes | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,13 @@ def fewest_devices(need: Need, machine: Machine, samples: int) -> int | None:
 def _arrange(need: Need, machine: Machine, samples: int, way: Arrangement) -> DevicePlan:
     """The parts of memory under one arrangement."""
     ranks = machine.count
-    graph = _graph_with_recomputation(need) if way.recompute else dict(need.passes.inside)
+    again = need.recomputed if way.recompute else None
+    graph = (again or need.passes).inside
     long_lived = {"theta": need.theta // ranks, "vectors": need.passes.vectors // ranks}
     device: dict[str, int] = {} if way.vectors_on_host else dict(long_lived)
     host = dict(long_lived) if way.vectors_on_host else {}
     if ranks > 1 or way.vectors_on_host:
-        device["gathered blocks"] = GATHERED_BLOCKS * need.blocks.parameters * need.itemsize
+        device["gathered blocks"] = GATHERED_BLOCKS * need.block_bytes
     rows = need.rows // ranks
     if way.rows_on_host and rows:
         host["basis"] = rows
@@ -113,17 +115,7 @@ def _arrange(need: Need, machine: Machine, samples: int, way: Arrangement) -> De
     device |= {name: size * micro_batch for name, size in graph.items()}
     missing = max(sum(device.values()) - machine.usable_bytes, sum(host.values()) - machine.host_bytes, 0)
     sharded = (f"theta, vectors and the basis are sharded over {ranks} devices",) if ranks > 1 else ()
-    factor = RECOMPUTED_TIME if way.recompute else 1.0
-    words = [sentence for sentence in way.words if rows or sentence != BASIS_ON_HOST]
+    idle = {BASIS_ON_HOST: not rows, BLOCKS_RECOMPUTED: again is None}
+    words = [sentence for sentence in way.words if not idle.get(sentence)]
+    factor = again.operations / need.passes.operations if again else 1.0
     return DevicePlan(device, host, (*sharded, *words), micro_batch, factor, missing)
-
-
-def _graph_with_recomputation(need: Need) -> dict[str, int]:
-    """The graph of one sample where blocks are recomputed: one block's graph, the blocks' inputs, and the outputs."""
-    inside, blocks = need.passes.inside, need.blocks
-    return {
-        "attention": inside["attention"] // blocks.count,
-        "outputs": inside["outputs"],
-        "activations": inside["activations"] // blocks.count,
-        "inputs of blocks": BLOCK_INPUTS * blocks.count * blocks.output_bytes,
-    }

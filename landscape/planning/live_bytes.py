@@ -1,4 +1,4 @@
-"""The bytes of tensors that are alive at once, by what they are, on the meta device as on any other."""
+"""Operations, and the bytes of tensors that are alive at once by what they are, on the meta device as on any other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 Part = Literal["vectors", "attention", "outputs", "activations"]
 INSIDE: tuple[Part, ...] = ("attention", "outputs", "activations")  # of the graph of a micro-batch
@@ -41,7 +42,7 @@ class Shapes:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages that operations make while it is active, by part, and their peaks.
+    """Counts the operations of matrix products while it is active, and the bytes of all storages made, by part.
 
     `known` are tensors that exist before and are not counted. `vectors_peak` is the most that vectors over the
     parameters took at once, `inside` what each other part took when they took most together, `peak` the most of all.
@@ -49,6 +50,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self, part: Callable[[Tensor], Part], known: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0.0
         self.peak = self.vectors_peak = 0
         self.inside: Mapping[Part, int] = Counter()
         self._part, self._known = part, list(known)
@@ -59,6 +61,8 @@ class LiveBytes(TorchDispatchMode):
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
+        if (count := flop_registry.get(function._overloadpacket)) is not None:  # type: ignore[attr-defined]
+            self.operations += float(count(*args, **(kwargs or {}), out_val=result))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
                 self._count(tensor)

@@ -15,17 +15,19 @@ from landscape.compute.strategy import ProductSettings
 from landscape.conditions import Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError
 from landscape.losses.huggingface import HF
+from landscape.network.blocks import repeated_blocks
+from landscape.objective.micro_batch import SampleCost
 from landscape.planning.device_plan import DevicePlan, Need, fewest_devices, plan_device
 from landscape.planning.meta_model import build_on_meta
 from landscape.planning.meta_objective import MetaObjective
 from landscape.planning.pass_sizes import (
     FEW_BLOCKS,
     PassSizes,
+    block_bytes,
     cut_blocks,
     extrapolate_sizes,
     gradient_sizes,
     longest_list,
-    measure_blocks,
     product_sizes,
 )
 from landscape.planning.shapes_of_data import DataShape, data_shape
@@ -66,17 +68,19 @@ def plan_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     shape = data_shape(model, conditions, path)
     objective = _objective(model, shape, conditions, path)
     operator: OperatorName = getattr(analysis, "operator", "hessian")
-    gradient, product = count_sizes(objective, model, shape, conditions, operator)
+    again = conditions.recompute == "on"
+    gradient, product = count_sizes(objective, model, shape, conditions, operator, recompute=again)
     seconds = gradient.operations / (machine.rate * machine.count)
-    objective.sample_cost = replace(objective.sample_cost, seconds=seconds)  # type: ignore[type-var]
+    objective.sample_cost = SampleCost(seconds, objective.output_bytes)
     objective.activation_bytes = gradient.graph
     plan = _plan(analysis, objective, machine)
-    passes = product if plan.products else gradient
-    beside = 2 if plan.products else 1  # the argument of a product, and the sum over micro-batches
-    passes = replace(passes, vectors=passes.vectors + beside * objective.theta.nbytes)
-    rows = sum(plan.memory.get(name, 0) for name in ROWS)
-    need = Need(objective.theta.nbytes, rows, passes, measure_blocks(objective), objective.theta.itemsize)
+    need = _need(objective, plan, product if plan.products else gradient)
     device = plan_device(need, machine, shape.samples)
+    if device.missing and conditions.recompute == "auto" and repeated_blocks(model):
+        sizes = count_sizes(objective, model, shape, conditions, operator, recompute=True)
+        need = replace(need, recomputed=_beside_theta(objective, plan, sizes[1] if plan.products else sizes[0]))
+        device = plan_device(need, machine, shape.samples)
+    rows = need.rows
     moved = PASSES_OVER_ROWS * rows / 2 * plan.products / machine.count / HOST_RATE if "basis" in device.host else 0.0
     return MachinePlan(
         machine=machine,
@@ -86,24 +90,35 @@ def plan_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
         plan=plan,
         device=device,
         gradient_operations=gradient.operations * shape.samples,
-        pass_operations=passes.operations * shape.samples,
+        pass_operations=need.passes.operations * shape.samples,
         seconds=plan.seconds * device.time_factor + moved,
         devices_needed=fewest_devices(need, machine, shape.samples) if device.missing else None,
     )
 
 
 def count_sizes(
-    objective: MetaObjective, model: nn.Module, shape: DataShape, conditions: Conditions, operator: OperatorName
+    objective: MetaObjective,
+    model: nn.Module,
+    shape: DataShape,
+    conditions: Conditions,
+    operator: OperatorName,
+    *,
+    recompute: bool = False,
 ) -> tuple[PassSizes, PassSizes]:
-    """The sizes of a gradient and of a product: through few blocks, and extrapolated where a model repeats many."""
+    """The sizes of a gradient and of a product: through few blocks, and extrapolated where a model repeats many.
+
+    With `recompute` the model's blocks keep their inputs alone.
+    """
     blocks = longest_list(model)
     if blocks is None or len(blocks) <= FEW_BLOCKS + 1 or conditions.params:
-        return gradient_sizes(objective), product_sizes(objective, operator)
+        again = objective.with_blocks() if recompute else objective
+        return gradient_sizes(again), product_sizes(again, operator)
     found: list[tuple[PassSizes, PassSizes]] = []
     sizes: list[int] = []
     for count in (FEW_BLOCKS, FEW_BLOCKS + 1):
         with cut_blocks(blocks, count):
             part = _objective(model, shape, conditions, None)
+            part = part.with_blocks() if recompute else part
             found.append((gradient_sizes(part), product_sizes(part, operator)))
             sizes.append(part.space.size)
     (g0, p0), (g1, p1) = found
@@ -112,6 +127,18 @@ def count_sizes(
         extrapolate_sizes(g0, g1, len(blocks), whole, pair),
         extrapolate_sizes(p0, p1, len(blocks), whole, pair),
     )
+
+
+def _need(objective: MetaObjective, plan: Plan, passes: PassSizes) -> Need:
+    """What a measurement takes by its plan, with passes of these sizes."""
+    rows = sum(plan.memory.get(name, 0) for name in ROWS)
+    return Need(objective.theta.nbytes, rows, _beside_theta(objective, plan, passes), block_bytes(objective))
+
+
+def _beside_theta(objective: MetaObjective, plan: Plan, passes: PassSizes) -> PassSizes:
+    """The sizes of a pass with the vectors beside it: the sum over micro-batches, and the argument of a product."""
+    beside = 2 if plan.products else 1
+    return replace(passes, vectors=passes.vectors + beside * objective.theta.nbytes)
 
 
 def _objective(model: nn.Module, shape: DataShape, conditions: Conditions, path: Path | None) -> MetaObjective:

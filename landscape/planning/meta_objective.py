@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from landscape.data.survey import Batches
 from landscape.data.trees import leaves
 from landscape.losses.preflight import select_loss
 from landscape.losses.protocol import Loss
+from landscape.network.blocks import repeated_blocks
 from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.wrappers import trainable_parameters, unwrap
@@ -68,7 +71,14 @@ class MetaObjective(Objective):
         self.checks, self.notes, self.weights_sha256 = (), (), ""
         scored = list(leaves(chosen.structure.scored_output(output)))
         self.outputs_width = scored[0].shape[-1] if scored and scored[0].ndim else 0
-        self.sample_cost = SampleCost(0.0, sum(tensor.nbytes for tensor in scored))
+        self.output_bytes = sum(tensor.nbytes for tensor in scored)
+        self.sample_cost = SampleCost(0.0, self.output_bytes)
+
+    def with_blocks(self) -> MetaObjective:
+        """The same objective whose model's blocks keep their inputs alone, and run again in backward passes."""
+        other = copy.copy(self)
+        other.function = replace(self.function, blocks=repeated_blocks(self.function.module))
+        return other
 
     @property
     def sample(self) -> Batch:

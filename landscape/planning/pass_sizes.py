@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from landscape import operators
 from landscape.choices import OperatorName
@@ -37,15 +36,6 @@ class PassSizes:
         return sum(self.inside.values())
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """The blocks that a model repeats: how many, the bytes of one's output for one sample, and its parameters."""
-
-    count: int
-    output_bytes: int
-    parameters: int
-
-
 def gradient_sizes(objective: MetaObjective) -> PassSizes:
     """The sizes of the gradient of one sample."""
     return _count(objective, lambda: objective.batch_gradient(objective.theta, objective.sample))
@@ -67,27 +57,11 @@ def longest_list(model: nn.Module) -> nn.ModuleList | None:
     return max(alike, key=lambda part: sum(p.numel() for p in part.parameters()), default=None)
 
 
-def measure_blocks(objective: MetaObjective) -> Blocks:
-    """The blocks of the model's longest list; in a model without one, the whole model is a single block."""
+def block_bytes(objective: MetaObjective) -> int:
+    """The bytes of the parameters of one of the model's blocks; of all of them in a model without blocks."""
     longest = longest_list(objective.model)
-    if longest is None:
-        return Blocks(1, 0, objective.space.size)
-    sizes: list[int] = []
-
-    def record(module: nn.Module, inputs: Any, output: Any) -> None:
-        """Notes the bytes of the first tensor that a block returns."""
-        del module, inputs
-        tensors = list(dense_leaves(output))
-        sizes.append(tensors[0].nbytes if tensors else 0)
-
-    hook = longest[0].register_forward_hook(record)
-    try:
-        with torch.no_grad():
-            objective.model_output(objective.theta, objective.sample)
-    finally:
-        hook.remove()
-    parameters = sum(parameter.numel() for parameter in longest[0].parameters())
-    return Blocks(len(longest), max(sizes, default=0), parameters)
+    parameters = objective.model.parameters() if longest is None else longest[0].parameters()
+    return sum(parameter.numel() for parameter in parameters) * objective.theta.itemsize
 
 
 def extrapolate_sizes(fewer: PassSizes, more: PassSizes, blocks: int, size: int, sizes: tuple[int, int]) -> PassSizes:
@@ -128,9 +102,9 @@ def _count(objective: MetaObjective, work: Callable[[], Any], *known: Tensor) ->
         objective.outputs_width,
         _length(batch.inputs),
     )
-    with FlopCounterMode(display=False) as operations, LiveBytes(shapes.part, before) as live:
+    with LiveBytes(shapes.part, before) as live:
         work()
-    return PassSizes(float(operations.get_total_flops()), live.vectors_peak, live.inside)
+    return PassSizes(live.operations, live.vectors_peak, live.inside)
 
 
 def _length(inputs: Any) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from landscape.compute.machines import Machine
 from landscape.planning.device_plan import Need, fewest_devices, plan_device
-from landscape.planning.pass_sizes import Blocks, PassSizes
+from landscape.planning.pass_sizes import PassSizes
 
 GB = 10**9
 
@@ -18,7 +20,9 @@ def machine(device: float, host: float = 1000, count: int = 1) -> Machine:
 
 def need(rows: int = 20, attention: int = 8, activations: int = 8) -> Need:
     inside = {"attention": attention * GB, "outputs": 2 * GB, "activations": activations * GB}
-    return Need(4 * GB, rows * GB, PassSizes(1e12, 12 * GB, inside), Blocks(8, GB // 12, GB // 8))  # type: ignore[arg-type]
+    again = {"attention": GB, "outputs": 2 * GB, "activations": 3 * GB}
+    passes, recomputed = PassSizes(9e12, 12 * GB, inside), PassSizes(12e12, 12 * GB, again)  # type: ignore[arg-type]
+    return Need(4 * GB, rows * GB, passes, GB // 2, recomputed)
 
 
 def test_everything_lies_on_a_device_that_is_large_enough() -> None:
@@ -47,14 +51,14 @@ def test_more_samples_go_through_the_model_where_they_fit() -> None:
         (53, ("the basis lies in host memory",)),
         (35, ("the basis lies in host memory",)),  # 4 + 12 + 18 + 1 in transit
         (34, ("the basis lies in host memory", "blocks are recomputed in both backward passes")),
-        (23.1, ("the basis lies in host memory", "blocks are recomputed in both backward passes")),  # 1 + 2 + 1 + 2
+        (23.1, ("the basis lies in host memory", "blocks are recomputed in both backward passes")),  # 16 + 1 + 6
     ],
 )
 def test_the_first_remedy_that_suffices_is_taken(usable: float, words: tuple[str, ...]) -> None:
     plan = plan_device(need(), machine(usable + 0.2), 512)
     assert plan.choices == words
     assert plan.host == {"basis": 20 * GB}
-    assert plan.time_factor == (4 / 3 if len(words) > 1 else 1)
+    assert plan.time_factor == pytest.approx(12 / 9 if len(words) > 1 else 1)
     assert not plan.missing
 
 
@@ -62,7 +66,7 @@ def test_vectors_go_to_the_host_last() -> None:
     plan = plan_device(need(), machine(10), 512)
     assert plan.choices[0] == "theta, vectors and the basis lie in host memory, and are gathered by block"
     assert sum(plan.host.values()) == 36 * GB
-    assert plan.device["gathered blocks"] == 2 * (GB // 8) * 4
+    assert plan.device["gathered blocks"] == 2 * (GB // 2)
     assert not plan.missing
 
 
@@ -90,3 +94,9 @@ def test_the_fewest_devices_that_do_are_a_power_of_two() -> None:
     assert fewest_devices(need(rows=2000), machine(10, host=100), 512) == 32  # 2016 GB on hosts of 100
     assert fewest_devices(need(), machine(60), 512) == 1
     assert fewest_devices(need(), machine(2), 512) is None
+
+
+def test_a_model_without_blocks_is_not_recomputed() -> None:
+    plan = plan_device(replace(need(), recomputed=None), machine(30), 512)
+    assert "blocks are recomputed in both backward passes" not in plan.choices
+    assert plan.time_factor == 1

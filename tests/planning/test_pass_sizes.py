@@ -14,12 +14,11 @@ from landscape.planning.live_bytes import LiveBytes
 from landscape.planning.meta_objective import MetaObjective
 from landscape.planning.pass_sizes import (
     INSIDE,
-    Blocks,
+    block_bytes,
     cut_blocks,
     extrapolate_sizes,
     gradient_sizes,
     longest_list,
-    measure_blocks,
     product_sizes,
 )
 
@@ -82,11 +81,18 @@ def test_costs_of_few_blocks_tell_those_of_many() -> None:
         assert guess.vectors == pytest.approx(whole.vectors, rel=0.1)
 
 
-def test_the_blocks_are_the_longest_list_of_alike_modules() -> None:
-    objective = meta_gpt()
+def test_the_bytes_of_a_block_are_those_of_its_parameters() -> None:
     each = sum(parameter.numel() for parameter in gpt().transformer.h[0].parameters())  # type: ignore[union-attr, index]
-    assert measure_blocks(objective) == Blocks(count=3, output_bytes=30 * 24 * 4, parameters=each)
-    assert measure_blocks(meta_mlp()) == Blocks(count=1, output_bytes=0, parameters=6 * 8 + 8 + 8 * 3 + 3)
+    assert block_bytes(meta_gpt()) == 4 * each
+    assert block_bytes(meta_mlp()) == 4 * (6 * 8 + 8 + 8 * 3 + 3)
+
+
+def test_blocks_that_run_again_take_more_operations_and_hold_one_block() -> None:
+    sizes = [[product_sizes(one, "hessian") for one in (meta_gpt(n), meta_gpt(n).with_blocks())] for n in (3, 9)]
+    (plain, again), (plain_of_more, again_of_more) = sizes
+    assert again.operations > 1.2 * plain.operations
+    assert again_of_more.inside["attention"] == again.inside["attention"] < plain.inside["attention"]
+    assert again_of_more.graph < plain_of_more.graph / 2
 
 
 def test_a_shortened_list_is_whole_again_afterwards() -> None:
