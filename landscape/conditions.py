@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from landscape.choices import Mode, Outputs
-from landscape.compute.strategy import CudaGraphs, Hvp, Recompute
+from landscape.compute.strategy import CudaGraphs, Hvp, Recompute, WeightsDtype
 from landscape.fields import Options, option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # endings of files that may hold a batch
@@ -159,6 +159,12 @@ class Conditions(Options):
         "auto",
         help="Keep only the inputs of the model's repeated blocks, and compute their insides again in each backward "
         "pass: less memory, half as much time again; auto does so where a sample's activations need it.",
+    )
+    weights_dtype: WeightsDtype | None = option(
+        None,
+        title="weights in {}",
+        help="Keep the weights in fewer bits and cast them layer by layer, in eig, trace and density; the weights are "
+        "rounded, unless the checkpoint holds them so. Default: as --dtype.",
     )
     tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(

@@ -112,6 +112,7 @@ def _product_settings(conditions: Conditions) -> ProductSettings:
         cuda_graphs=conditions.cuda_graphs,
         tf32=conditions.tf32,
         recompute=conditions.recompute,
+        weights_dtype=conditions.weights_dtype,
     )
 
 

@@ -129,6 +129,7 @@ class Analysis(Options):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for the command's help
     result: ClassVar[type[Result]]
+    needs_weights: ClassVar[bool] = True  # whether it moves or reads the weights, in the precision that it computes in
     has_figure: ClassVar[bool] = True  # whether `landscape.figures` has a module of its name
 
     def __post_init__(self) -> None:

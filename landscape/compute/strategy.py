@@ -12,6 +12,7 @@ StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded", "dif
 Hvp = Literal["auto", "loop", "vmap", "linearize", "difference"]
 CudaGraphs = Literal["auto", "on", "off"]
 Recompute = Literal["auto", "on", "off"]
+WeightsDtype = Literal["bfloat16", "float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class ProductSettings:
     `hvp` names the strategy, or "auto" for a timed trial. `compile` lets trials also try compiled products.
     `cuda_graphs` says whether products may be recorded as CUDA graphs. `tf32` lets CUDA multiply float32 numbers with
     ten bits of mantissa. `recompute` says whether the model's blocks keep their inputs alone; auto does so where memory
-    is short.
+    is short. `weights_dtype` is the precision in which weights are kept; None and float32 keep them as they are
+    computed.
     """
 
     hvp: Hvp = "auto"
@@ -47,6 +49,12 @@ class ProductSettings:
     cuda_graphs: CudaGraphs = "auto"
     tf32: bool = False
     recompute: Recompute = "auto"
+    weights_dtype: WeightsDtype | None = None
+
+    @property
+    def keeps_narrow_weights(self) -> bool:
+        """Whether weights are kept in fewer bits than they are computed in."""
+        return self.weights_dtype in ("bfloat16", "float16")
 
     def allows(self, strategy: Strategy) -> bool:
         """Whether a strategy of an earlier run may be used again under these settings."""

@@ -275,3 +275,13 @@ def _list_lengths(lengths: set[int]) -> str:
     if len(every) > COUNTED_LENGTHS:
         return f"{every[0]} to {every[-1]}"
     return " and ".join(filter(None, [", ".join(every[:-1]), every[-1]]))
+
+
+def copy_containers(inputs: Any) -> Any:
+    """The same tensors in new lists and dictionaries: a user's objective may take entries out of them."""
+    return inputs if isinstance(inputs, Tensor) else map_tensors(lambda tensor: tensor, inputs)
+
+
+def copy_targets(targets: Any) -> Any:
+    """Copies of the targets: a user's loss may write into them, and the next pass needs them as they are."""
+    return map_tensors(Tensor.clone, targets)

@@ -7,7 +7,7 @@ go, then holds two tensors a block, and a product the graph of one block at a ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -18,7 +18,10 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from landscape.network.scope import MODEL, Scope
+from landscape.network.stored_weights import cast_weight
 
+Stored = Mapping[int, Mapping[str, Tensor]]
+NO_WEIGHTS: Stored = {}
 Contexts = Callable[[], Iterable[AbstractContextManager[Any]]]
 PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
@@ -28,16 +31,17 @@ class _NotPlainError(Exception):
 
 
 @contextmanager
-def recompute_blocks(blocks: Sequence[nn.Module], contexts: Contexts) -> Iterator[None]:
+def recompute_blocks(blocks: Sequence[nn.Module], contexts: Contexts, stored: Stored = NO_WEIGHTS) -> Iterator[None]:
     """Within the block of code these modules keep their inputs alone; later they run again inside of the `contexts`.
 
+    `stored` holds, by a block's identity, weights by name that are added to what the block holds wherever it runs.
     Without gradients, inside transforms of `torch.func`, with hooks on a block's parts, and with arguments or results
     of unknown types, a block runs as it is.
     """
     own = [(block, vars(block).get("forward")) for block in blocks]
     try:
         for block in blocks:
-            block.forward = _recomputed(block, block.forward, contexts)
+            block.forward = _recomputed(block, block.forward, contexts, stored.get(id(block), {}))
         yield
     finally:
         for block, forward in own:
@@ -65,21 +69,31 @@ def without_caches(model: nn.Module) -> Iterator[None]:
             config.use_cache = True
 
 
-def _recomputed(block: nn.Module, forward: Callable[..., Any], contexts: Contexts) -> Callable[..., Any]:
+def _recomputed(
+    block: nn.Module, forward: Callable[..., Any], contexts: Contexts, stored: Mapping[str, Tensor]
+) -> Callable[..., Any]:
+    def as_it_is(*args: Any, **kwargs: Any) -> Any:
+        """The block's forward pass."""
+        if not stored:
+            return forward(*args, **kwargs)
+        held = dict(block.named_parameters())
+        state = {f"{MODEL}.{name}": cast_weight(held[name], weight) for name, weight in stored.items()}
+        return functional_call(Scope(block), state, (lambda: forward(*args, **kwargs),))
+
     def keep_inputs(*args: Any, **kwargs: Any) -> Any:
         """The block's forward pass, of which only the inputs are kept."""
         if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or _has_hooks(block):
-            return forward(*args, **kwargs)
+            return as_it_is(*args, **kwargs)
         leaves, form = tree_flatten((args, kwargs))
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):
-            return forward(*args, **kwargs)
+            return as_it_is(*args, **kwargs)
         state = {**dict(block.named_parameters()), **dict(block.named_buffers())}
-        call = _Call(block, forward, contexts, list(state), leaves, form)
+        call = _Call(block, forward, contexts, {name: stored.get(name) for name in state}, leaves, form)
         given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         try:
             outputs = _Block.apply(call, *state.values(), *given)  # type: ignore[no-untyped-call]
         except _NotPlainError:
-            return forward(*args, **kwargs)
+            return as_it_is(*args, **kwargs)
         return call.restore(outputs)
 
     return keep_inputs
@@ -92,18 +106,21 @@ def _has_hooks(block: nn.Module) -> bool:
 
 
 class _Call:
-    """One call of a block as a function of its tensors: those that it holds, in the order of `names`, and arguments."""
+    """One call of a block as a function of its tensors: those that it holds, in the order of `stored`, and arguments.
+
+    `stored` has their names, and what is added to them.
+    """
 
     def __init__(
         self,
         block: nn.Module,
         forward: Callable[..., Any],
         contexts: Contexts,
-        names: list[str],
+        stored: Mapping[str, Tensor | None],
         leaves: list[Any],
         form: Any,
     ) -> None:
-        self.scope, self.forward, self.contexts, self.names, self.form = Scope(block), forward, contexts, names, form
+        self.scope, self.forward, self.contexts, self.stored, self.form = Scope(block), forward, contexts, stored, form
         self.are_tensors = [isinstance(leaf, Tensor) for leaf in leaves]
         self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.results: list[Any] = []
@@ -111,10 +128,11 @@ class _Call:
 
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The tensors of the block's output, with these tensors in it; raises _NotPlainError for unknown objects."""
-        held, given = tensors[: len(self.names)], iter(tensors[len(self.names) :])
+        held, given = tensors[: len(self.stored)], iter(tensors[len(self.stored) :])
         pairs = zip(self.are_tensors, self.constants, strict=True)
         args, kwargs = tree_unflatten([next(given) if is_tensor else other for is_tensor, other in pairs], self.form)
-        state = {f"{MODEL}.{name}": tensor for name, tensor in zip(self.names, held, strict=True)}
+        weights = zip(self.stored.items(), held, strict=True)
+        state = {f"{MODEL}.{name}": cast_weight(tensor, kept) for (name, kept), tensor in weights}
         output = functional_call(self.scope, state, (lambda: self.forward(*args, **kwargs),))
         leaves, self.result_form = tree_flatten(output)
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):

@@ -46,6 +46,8 @@ def choose_blocks(
 
 def with_blocks(settings: ProductSettings, function: ModelFunction) -> ModelFunction:
     """The function, with blocks that run again if the user asks for it; raises UsageError if that is impossible."""
+    if settings.recompute == "auto" and settings.keeps_narrow_weights:  # cast block by block, else held in all bits
+        return with_blocks_if_needed(settings, function, None, torch.device("cpu"))
     if settings.recompute != "on":
         return function
     if settings.hvp == "linearize":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,8 +17,8 @@ from landscape.choices import Mode
 from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed, seed_all
 from landscape.data.batches import Batch
-from landscape.data.trees import map_tensors
-from landscape.errors import TaskError
+from landscape.data.trees import copy_containers, copy_targets, map_tensors
+from landscape.errors import TaskError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.network.attention import without_fast_path
@@ -28,6 +28,7 @@ from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
 from landscape.network.recomputation import without_recomputation
 from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution
 from landscape.network.space import ParameterSpace
+from landscape.network.stored_weights import cast_weight, weights_of_blocks
 from landscape.network.weight_norm import UnfusedWeightNorm
 from landscape.network.wrappers import hold_mode
 from landscape.objective.user_errors import reraise_user_errors
@@ -58,6 +59,7 @@ class ModelFunction:
       backward pass. Gradients are then gathered as `Tensor.backward` does, and graphs serve only once.
     - `fused`: attention may run in torch's fused kernels, which have first derivatives alone.
     - `blocks`: parts of the module that keep their inputs alone, and run again in each backward pass.
+    - `stored`: weights by name in fewer bits, or elsewhere, from which theta is the difference.
     """
 
     module: nn.Module
@@ -76,6 +78,7 @@ class ModelFunction:
     resident: Resident | None = None
     fused: bool = False
     blocks: tuple[nn.Module, ...] = ()
+    stored: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def scope(self) -> Scope:
@@ -87,7 +90,7 @@ class ModelFunction:
         """Whether a copy of the module that holds theta computes the outputs, and the loss follows from these alone."""
         if self.user_pass is not None and self.user_pass is self.criterion:
             return False
-        special = self.captured, self.loss_uses_parameters, self.written, self.draws_numbers, self.resident
+        special = self.captured, self.loss_uses_parameters, self.written, self.draws_numbers, self.resident, self.stored
         return not any(special) and self.mode == "eval"
 
     @property
@@ -131,10 +134,34 @@ class ModelFunction:
         args, kwargs = batch.arguments
         return module(*args, **kwargs)
 
-    def state(self, theta: Theta) -> dict[str, Tensor]:
-        """Theta and the fixed tensors by name, with copies of the buffers that a forward pass changes."""
+    def state(self, theta: Theta, bare: Collection[str] = ()) -> dict[str, Tensor]:
+        """The weights at theta and the fixed tensors by name, with copies of the buffers that a forward pass changes.
+
+        The stored weights of the `bare` names are left for others to add.
+        """
         fixed = {name: tensor.clone() if name in self.written else tensor for name, tensor in self.fixed.items()}
-        return {**fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
+        named = {**fixed, **(self.space.unflatten(theta) if isinstance(theta, Tensor) else theta)}
+        return {n: t if n in bare else cast_weight(t, self.stored.get(n)) for n, t in named.items()}
+
+    def weights(self, theta: Theta) -> Theta:
+        """The weights at theta, in its form; theta itself unless weights are stored."""
+        if not self.stored:
+            return theta
+        named = self.state(theta)
+        return self.space.flatten(named) if isinstance(theta, Tensor) else {name: named[name] for name in theta}
+
+    def require_weights(self, purpose: str) -> None:
+        """Raises UsageError if theta does not hold the weights, but the difference from those that are stored."""
+        if self.stored:
+            raise UsageError(
+                f"{purpose} needs weights in the precision that it computes in, and --weights-dtype keeps fewer bits",
+                fix="leave --weights-dtype out; eig, trace and density take it",
+            )
+
+    @cached_property
+    def _weights_of_blocks(self) -> tuple[frozenset[str], Mapping[int, Mapping[str, Tensor]]]:
+        """The stored weights that blocks cast by themselves: their names, and by block."""
+        return weights_of_blocks(self.module, self.blocks if self.recomputes else (), self.stored)
 
     def to(self, dtype: torch.dtype) -> ModelFunction:
         """The function with its fixed tensors in another precision; theta and batches have to be given in it."""
@@ -169,7 +196,7 @@ class ModelFunction:
         return {name: t.detach().requires_grad_() if name in names else t for name, t in theta.items()}
 
     def _within(self, theta: Theta, work: Callable[[], T]) -> T:
-        named = self.state(theta)
+        named = self.state(theta, self._weights_of_blocks[0])
         state = {self.scope_name(name): tensor for name, tensor in named.items()}
         with ExitStack() as stack:
             for context in self._contexts(named):
@@ -185,7 +212,7 @@ class ModelFunction:
         yield from self._kernels(double)
         if self.recomputes:
             yield without_caches(self.module)
-            yield recompute_blocks(self.blocks, lambda: self._kernels(double))
+            yield recompute_blocks(self.blocks, lambda: self._kernels(double), self._weights_of_blocks[1])
         if self.draws_numbers or self.mode == "train":
             yield begin_at_seed(FORWARD_SEED)
         if self.captured:
@@ -289,7 +316,7 @@ class BatchLoss:
 
     def decay_total(self, theta: Theta, batch: Batch) -> Tensor | float:
         """The penalty of weight decay, once for each term that the loss adds up over the batch."""
-        return self.batch_count(batch) * self.decay.penalty(theta) if self.decay else 0.0
+        return self.batch_count(batch) * self.decay.penalty(self.function.weights(theta)) if self.decay else 0.0
 
     def require_outputs(self) -> None:
         """Raises TaskError for an objective of terms: a measurement needs the outputs that the losses are of."""
@@ -319,13 +346,3 @@ class BatchLoss:
             return torch.autograd.grad(total, point)[0]
         backward(total, [point])
         return torch.zeros_like(point) if point.grad is None else point.grad
-
-
-def copy_containers(inputs: Any) -> Any:
-    """The same tensors in new lists and dictionaries: a user's objective may take entries out of them."""
-    return inputs if isinstance(inputs, Tensor) else map_tensors(lambda tensor: tensor, inputs)
-
-
-def copy_targets(targets: Any) -> Any:
-    """Copies of the targets: a user's loss may write into them, and the next pass needs them as they are."""
-    return map_tensors(Tensor.clone, targets)

@@ -25,7 +25,6 @@ from landscape.errors import NumericalError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss
 from landscape.objective import preparation, replicas, views
-from landscape.objective.checks.finding import Finding
 from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, run_on_fitting_parts
 from landscape.objective.model_function import BatchLoss
 from landscape.objective.objective_function import objective_function
@@ -103,7 +102,9 @@ class Objective(BatchLoss):
         self._preconditioner_source = preconditioner
         self.mode: Mode = mode
         given = loss if objective is None else objective
-        weights = preparation.prepare_weights(model, params, self.device, self.dtype, given, mode, share=share_memory)
+        weights = preparation.prepare_weights(
+            model, params, self.device, self.dtype, given, mode, self.settings, share=share_memory
+        )
         decay = WeightDecay.on(weights.function.space, weight_decay, decay_params)
         prepared = preparation.prepare(
             weights,
@@ -119,14 +120,12 @@ class Objective(BatchLoss):
             examine=self.examine,
         )
         super().__init__(prepared.function, prepared.loss, decay)
-        self.sample_cost, self.theta = prepared.sample_cost, weights.theta
+        self.sample_cost, self.theta = prepared.sample_cost, prepared.theta
         self.weight_hashes, self.weights_sha256 = weights.hashes, digest_of(weights.hashes)
         self.batches = prepared.batches
         self.count, self.joinable = prepared.count, prepared.joinable
-        self.as_given = prepared.as_given
-        self.checks: tuple[Finding, ...] = prepared.checks
-        self.activation_bytes = prepared.activation_bytes
-        self.micro_batch = prepared.micro_batch
+        self.as_given, self.checks = prepared.as_given, prepared.checks
+        self.activation_bytes, self.micro_batch = prepared.activation_bytes, prepared.micro_batch
         self._micro_batch_is_planned = micro_batch is None
         self.notes: tuple[str, ...] = tuple(dict.fromkeys([*self.source.notes, *prepared.notes]))
 
@@ -289,7 +288,7 @@ class Objective(BatchLoss):
 
     def tensors(self) -> Iterator[Tensor]:
         """Theta, and the fixed tensors (buffers and parameters that are not measured), as they lie on the device."""
-        yield from (self.theta, *self.function.fixed.values())
+        yield from (self.theta, *self.function.fixed.values(), *self.function.stored.values())
 
     # -- identity and resumption ---------------------------------------------------------------------------------
 

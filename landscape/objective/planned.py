@@ -45,6 +45,7 @@ def plan_without_checks(
         return check_and_plan(weights, function, loss, batches, budget=budget, **options)
     return Prepared(
         function=first.function,
+        theta=weights.theta,
         loss=first.loss,
         batches=joined,
         count=count_terms(BatchLoss(first.function, first.loss), joined),

@@ -17,6 +17,7 @@ from landscape.compute.strategy import ProductSettings
 from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, FirstSamples, survey
+from landscape.data.trees import copy_targets
 from landscape.errors import NumericalError, TaskError, listing
 from landscape.losses.huggingface import padding_count, padding_token
 from landscape.losses.own_arguments import with_own_arguments
@@ -27,6 +28,7 @@ from landscape.network.filters import filter_axes
 from landscape.network.memory_overlap import overlapping
 from landscape.network.one_dictionary import AsOneArgument
 from landscape.network.space import ParameterSpace
+from landscape.network.stored_weights import describe_narrow, keep_narrow, round_weights_
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
 from landscape.objective.block_choice import choose_blocks, recomputation_note
@@ -36,7 +38,7 @@ from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import SampleCost, plan_micro_batch
-from landscape.objective.model_function import BatchLoss, ModelFunction, copy_targets
+from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.views import count_terms
 from landscape.objective.weights_digest import tensor_hashes
@@ -60,6 +62,7 @@ class Prepared:
     """
 
     function: ModelFunction
+    theta: Tensor
     loss: Loss
     batches: Batches
     count: float
@@ -79,6 +82,7 @@ def prepare_weights(
     dtype: torch.dtype,
     loss: Any = None,
     mode: Mode = "eval",
+    settings: ProductSettings = ProductSettings(),  # noqa: B008 (it is frozen)
     *,
     share: bool = False,
 ) -> Weights:
@@ -96,15 +100,16 @@ def prepare_weights(
     buffers = dict(module.named_buffers())
     named = {**dict(module.named_parameters()), **buffers, **own}
     _require_separate_memory(named, set(space.names))
-    narrow = _narrow_weights(named, dtype)
+    narrow = describe_narrow(named, dtype)
     theta = torch.empty(space.size, dtype=dtype, device=device)
     parts = space.unflatten(theta)
     tensors = {name: _place(tensor, parts.get(name), theta, share=share) for name, tensor in named.items()}
+    rounding = round_weights_(parts, str(settings.weights_dtype)) if settings.keeps_narrow_weights else ""
     masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
     function = ModelFunction(module, space, fixed, criterion, prefix, uses_weight_norm(module), mode=mode)
-    return Weights(function, theta, tensor_hashes(tensors), tuple(narrow))
+    return Weights(function, theta, tensor_hashes(tensors), tuple(filter(None, (narrow, rounding))))
 
 
 def _place(tensor: Tensor, part: Tensor | None, theta: Tensor, *, share: bool) -> Tensor:
@@ -174,7 +179,12 @@ def prepare(
         *prepared.notes,
         _limit_note(limit) if beginning and beginning.cut else "",
     ]
-    return replace(prepared, notes=tuple(filter(None, notes)))
+    prepared = replace(prepared, notes=tuple(filter(None, notes)))
+    if not settings.keeps_narrow_weights:
+        return prepared
+    parts, parameters = function.space.unflatten(prepared.theta), function.scope.parameters()
+    kept, theta = keep_narrow(parts, prepared.theta, parameters, str(settings.weights_dtype))
+    return replace(prepared, function=replace(prepared.function, stored=kept), theta=theta)
 
 
 def check_and_plan(
@@ -213,6 +223,7 @@ def check_and_plan(
         size = micro_batch or plan_micro_batch(batches, each, device)
     return Prepared(
         function=trial.function,
+        theta=weights.theta,
         loss=chosen,
         batches=measured,
         count=count_terms(BatchLoss(trial.function, chosen), measured),
@@ -323,13 +334,6 @@ def _micro_batch_note(micro_batch: int | None, batches: Batches) -> str:
     if micro_batch is None or micro_batch >= batches.largest:
         return ""
     return f"--micro-batch {micro_batch} is not used: it would change the loss"
-
-
-def _narrow_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> list[str]:
-    """A note on weights that are held in less precision than they are measured in, or nothing."""
-    narrow = {str(t.dtype) for t in tensors.values() if t.is_floating_point() and t.itemsize < 4}
-    note = f"{', '.join(sorted(narrow))} weights are computed in {dtype}"
-    return [note.replace("torch.", "")] if narrow else []
 
 
 def padding_note(loss: Loss, model: nn.Module, batches: Batches) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from landscape.network.stored_weights import cast_weight
 from landscape.objective.model_function import ModelFunction
 
 
@@ -24,7 +25,8 @@ def digest_of(hashes: Mapping[str, str]) -> str:
 
 def tensor_changes(function: ModelFunction, theta: Tensor, expected: Mapping[str, str]) -> list[str]:
     """The names of the tensors that differ from those with the hashes `expected`; empty if none does."""
-    found = tensor_hashes({**function.fixed, **function.space.unflatten(theta)})
+    bare = function.state(theta, function.stored)  # one weight at a time in all bits
+    found = {name: _sha256(cast_weight(tensor, function.stored.get(name))) for name, tensor in bare.items()}
     return [name for name, expectation in expected.items() if found[name] != expectation]
 
 

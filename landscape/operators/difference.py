@@ -198,7 +198,7 @@ class Differences:
     @cached_property
     def scale(self) -> float:
         """The norm of theta; 1 where all of it is 0."""
-        return float(torch.linalg.vector_norm(self.theta)) or 1.0
+        return float(torch.linalg.vector_norm(self.loss.function.weights(self.theta))) or 1.0
 
     @cached_property
     def center(self) -> Tensor:

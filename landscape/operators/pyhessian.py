@@ -31,6 +31,7 @@ class PyHessianOperator(LinearOperator):
     """
 
     def __init__(self, objective: Objective) -> None:
+        objective.function.require_weights("--operator pyhessian")
         self.objective = objective
         self.like = objective.theta
         self.size = objective.space.size

@@ -106,6 +106,8 @@ class Session:
         """Measures from the earlier work to the end, with snapshots in that file, and writes nothing else."""
         from landscape.objective.checks import closing
 
+        if self.analysis.needs_weights:
+            self.objective.function.require_weights(self.analysis.name)
         fingerprint = self.fingerprint  # before the measurement, which may take hours
         began = time.monotonic() - earlier.seconds
         before = closing.begin(self.objective)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from live_bytes import peak_bytes
+from repeating_models import LABELS, REALS, Stack
 from torch import Tensor, nn
 
 from landscape import Objective
@@ -17,41 +18,6 @@ from landscape.network.block_recomputation import recompute_blocks, without_cach
 from landscape.operators import FisherOperator, GaussNewtonOperator, HessianOperator
 from landscape.zoo.resnet import resnet
 from landscape.zoo.transformer import char_transformer
-
-
-class Block(nn.Module):
-    """A residual block with dropout, which takes a mask and returns a pair."""
-
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.inner, self.outer, self.drop = nn.Linear(width, 6), nn.Linear(6, width), nn.Dropout(0.5)
-        self.register_buffer("scale", torch.tensor(0.5))
-
-    def forward(self, x: Tensor, *, mask: Tensor, note: str = "") -> tuple[Tensor, dict[str, Any]]:
-        inside = torch.tanh(self.inner(x)) * self.scale
-        return x + self.drop(self.outer(inside)) * mask, {"kept": mask, "side": inside.mean(), "note": note}
-
-
-class Stack(nn.Module):
-    """Blocks whose second outputs matter too, and a head that shares a parameter with a block."""
-
-    def __init__(self, block: Callable[[], nn.Module] = Block, depth: int = 3) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.stem = nn.Linear(5, 4)
-        self.blocks = nn.ModuleList(block() for _ in range(depth))
-        self.head = nn.Linear(4, 6)
-        if isinstance(self.blocks[0], Block):
-            self.head.weight = self.blocks[0].inner.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden, side = self.stem(x), torch.zeros(())
-        mask = (x[:, :1] > 0).to(x.dtype)
-        for block in self.blocks:
-            hidden, others = block(hidden, mask=mask, note="here")
-            side = side + others["side"]
-        logits: Tensor = self.head(hidden) + side
-        return logits
 
 
 class Case(NamedTuple):
@@ -91,8 +57,6 @@ def characters() -> nn.Module:
     return char_transformer(vocabulary=6, width=4, layers=3, heads=2, length=5)
 
 
-REALS = torch.randn(7, 5, generator=generator(3))
-LABELS = torch.arange(7) % 3
 TOKENS = torch.randint(0, 6, (4, 6), generator=generator(4))
 CASES = {
     "stack": Case(Stack, REALS, LABELS),

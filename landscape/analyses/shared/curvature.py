@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis
 from landscape.choices import OperatorName
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class MatrixOptions(Analysis):
     """The options shared by analyses of a symmetric matrix on the parameters: the Hessian, or the named operator."""
+
+    needs_weights: ClassVar[bool] = False
 
     operator: OperatorName = option(
         "hessian", title=True, help="The matrix: hessian (or PyHessian's own products of it), ggn, fisher, ..."
