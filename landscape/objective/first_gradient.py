@@ -63,8 +63,7 @@ def first_gradient(
     chosen: list[tuple[Loss, str, int]] = []
 
     def total() -> Tensor:
-        """The summed loss of the first samples; the loss is chosen by their output."""
-        output = function.call(few)
+        output = function.call(few)  # which the loss is chosen by
         picked, note = _loss_of(function, loss, output, few, outputs, objective, batches.samples)
         of = BatchLoss(function, picked)
         scored = output if isinstance(picked, TermsLoss) else of.scored_output(output)
@@ -72,7 +71,6 @@ def first_gradient(
         return of.with_graph(of.loss_total(scored, few), point)
 
     def look() -> tuple[ModelFunction, int, float | None]:
-        """The function to go on with, the bytes that were kept, and the seconds of a backward pass, which warms up."""
         value, kept = bytes_for_backward(lambda: function.forward(point, total), point)
         adapted = adapt(function, kept // few.size)
         if adapted is not function:  # a forward pass of that one takes the place of the backward pass

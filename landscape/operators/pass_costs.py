@@ -22,17 +22,17 @@ GRADIENTS_OF_HESSIAN = (2.0, 3.0)
 GRADIENTS_OF_JACOBIAN = (1.5, 2.5)  # ggn, fisher: measured 1.2 to 2.0, and 2.0 to 3.1
 GRADIENTS_OF_PYHESSIAN = 3.5
 FORWARD_SHARE = 1 / 3  # of a gradient's time: measured 0.2 to 0.6
-GRADIENT_VECTORS = 3  # the gradient by tensor, as one vector, and the sum over micro-batches
-GRADIENT_OUTPUTS = 2.0
-PRODUCT_VECTORS = 5  # a product's argument, also as a row, its result, the sum over micro-batches, and the gradient
-BLOCK_VECTORS = 2  # each further column: its argument and its result
-# graphs of a product, in activations of a forward pass without its outputs, and in outputs
-GRAPH_ACTIVATIONS = 2.7
-GRAPH_OUTPUTS = {"hessian": 9.0, "ggn": 12.0, "fisher": 9.0}
-
-
-DIFFERENCE_VECTORS = 4  # the gradient at theta, a move, and a gradient at either side
 GRADIENTS_OF_DIFFERENCE = 2.0  # one to each side, and none for a graph
+GRADIENT_VECTORS = 2  # the gradient by tensor, and as one vector
+PRODUCT_VECTORS = 4  # a product's argument, also as a row, its result by tensor, and as one vector
+SUM_VECTORS = 1  # the sum over micro-batches, if there are several
+BLOCK_VECTORS = 2  # each further column: its argument and its result
+DIFFERENCE_VECTORS = 4  # the gradient at theta, a move, and a gradient at either side
+GRADIENT_OUTPUTS = 2.0  # the outputs' own bytes, so many times
+# Graphs of a product that are kept, and that are rebuilt: in activations of a forward pass without its outputs, and in
+# outputs, as measured with transformers of 0.4 to 2 million parameters. The outputs are those of large vocabularies.
+HESSIAN_GRAPHS, HESSIAN_OUTPUTS = (3.0, 2.3), (4.5, 4.0)
+JACOBIAN_GRAPHS, JACOBIAN_OUTPUTS = (2.1, 2.1), (3.8, 3.8)
 
 
 def gradients_per_product(name: OperatorName, *, kept: bool) -> float:
@@ -45,7 +45,7 @@ def gradients_per_product(name: OperatorName, *, kept: bool) -> float:
 
 def keeps_graphs(objective: Objective) -> bool:
     """Whether the graphs of all micro-batches have room, so that products after the first do not rebuild them."""
-    held = GRAPH_ACTIVATIONS * objective.activation_bytes * objective.batches.samples
+    held = HESSIAN_GRAPHS[0] * objective.activation_bytes * objective.batches.samples
     return objective.single_batch or held <= room("kept graphs", objective.device)
 
 
@@ -71,26 +71,31 @@ def product_memory(objective: Objective, name: OperatorName, columns: int = 1) -
     outputs = output_bytes(objective)
     strategy = likely_strategy(objective, name, columns)
     activations = max(objective.activation_bytes * objective.largest_micro_batch - outputs, 0)
-    pieces = 1
-    if keeps_graphs(objective):
-        pieces = -(-objective.batches.samples // objective.largest_micro_batch)
-    loss = GRAPH_OUTPUTS.get(name, GRAPH_OUTPUTS["hessian"])
+    kept = keeps_graphs(objective)
+    pieces = objective.batches.samples / objective.largest_micro_batch if kept else 1
+    of_hessian = name in ("hessian", "preconditioned", "pyhessian")
+    graphs, loss = (HESSIAN_GRAPHS, HESSIAN_OUTPUTS) if of_hessian else (JACOBIAN_GRAPHS, JACOBIAN_OUTPUTS)
+    vectors = PRODUCT_VECTORS + BLOCK_VECTORS * (columns - 1) + (0 if objective.single_batch else SUM_VECTORS)
     return {
-        "vectors of a product": (PRODUCT_VECTORS + BLOCK_VECTORS * (columns - 1)) * objective.theta.nbytes,
-        "graphs": round(GRAPH_ACTIVATIONS * activations * pieces),
-        "outputs": round(loss * outputs * pieces),
+        "vectors of a product": vectors * objective.theta.nbytes,
+        "graphs": round(graphs[not kept] * activations * pieces),
+        "outputs": round(loss[not kept] * outputs * pieces),
         "columns": round(COLUMN_ACTIVATIONS * (strategy.columns - 1) * activations),
     }
 
 
 def gradient_memory(objective: Objective) -> dict[str, int]:
-    """The bytes of a gradient by part: its vectors, the activations of a micro-batch, and the loss."""
-    outputs = output_bytes(objective)
-    activations = objective.activation_bytes * objective.largest_micro_batch - outputs
+    """The bytes of a gradient by part: its vectors, the activations of a micro-batch, and the loss.
+
+    Activations are freed while the gradient grows: those beyond its own size are counted.
+    """
+    outputs, vector = output_bytes(objective), objective.theta.nbytes
+    loss = round(GRADIENT_OUTPUTS * outputs)
+    activations = max(objective.activation_bytes * objective.largest_micro_batch - outputs, 0)
     return {
-        "vectors of a gradient": GRADIENT_VECTORS * objective.theta.nbytes,
-        "activations": max(activations, 0),
-        "outputs": round(GRADIENT_OUTPUTS * outputs),
+        "vectors of a gradient": (GRADIENT_VECTORS + (0 if objective.single_batch else SUM_VECTORS)) * vector,
+        "activations": max(activations - vector, 0) if activations + loss > vector else 0,
+        "outputs": loss if activations >= vector else max(activations + loss - vector, 0),
     }
 
 

@@ -41,6 +41,7 @@ class DevicePlan:
     micro_batch: int
     time_factor: float = 1.0
     missing: int = 0  # bytes that do not fit
+    tight: bool = False  # whether theta does not fit on the devices, or nothing does
 
     @property
     def device_bytes(self) -> int:
@@ -118,4 +119,6 @@ def _arrange(need: Need, machine: Machine, samples: int, way: Arrangement) -> De
     idle = {BASIS_ON_HOST: not rows, BLOCKS_RECOMPUTED: again is None}
     words = [sentence for sentence in way.words if not idle.get(sentence)]
     factor = again.operations / need.passes.operations if again else 1.0
-    return DevicePlan(device, host, (*sharded, *words), micro_batch, factor, missing)
+    return DevicePlan(
+        device, host, (*sharded, *words), micro_batch, factor, missing, way.vectors_on_host or missing > 0
+    )

@@ -76,7 +76,7 @@ def plan_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     plan = _plan(analysis, objective, machine)
     need = _need(objective, plan, product if plan.products else gradient)
     device = plan_device(need, machine, shape.samples)
-    if device.missing and conditions.recompute == "auto" and repeated_blocks(model):
+    if device.tight and conditions.recompute == "auto" and repeated_blocks(model):
         sizes = count_sizes(objective, model, shape, conditions, operator, recompute=True)
         need = replace(need, recomputed=_beside_theta(objective, plan, sizes[1] if plan.products else sizes[0]))
         device = plan_device(need, machine, shape.samples)

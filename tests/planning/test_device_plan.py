@@ -71,7 +71,10 @@ def test_vectors_go_to_the_host_last() -> None:
 
 
 def test_what_is_missing_is_counted_on_the_device_and_on_its_host() -> None:
-    assert plan_device(need(), machine(10, host=30), 512).missing == 6 * GB
+    short = plan_device(need(), machine(10, host=30), 512)
+    assert short.missing == 6 * GB
+    assert short.tight
+    assert not plan_device(need(), machine(30), 512).tight
     small = plan_device(need(), machine(5), 512)
     assert small.missing == pytest.approx(small.device_bytes - 5 * GB, abs=10)
 

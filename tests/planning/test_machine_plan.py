@@ -62,6 +62,18 @@ def test_70b_does_not_fit_on_eight_devices_and_does_on_64(tmp_path: Path) -> Non
     assert many.seconds < few.seconds
 
 
+def test_blocks_are_recomputed_before_theta_leaves_the_device(tmp_path: Path) -> None:
+    """On paper: the five largest eigenvalues of 1B on one device of 80 GB, the basis in host memory."""
+    one = {**LARGE["7B"], "hidden_size": 2048, "num_hidden_layers": 16, "intermediate_size": 8192}
+    where = write_config(tmp_path / "net", **one)
+    found = plan_on_machine(where, Eig(k=5), Conditions(), parse_machine("1x80GB"))
+    assert found.device.choices == ("the basis lies in host memory", "blocks are recomputed in both backward passes")
+    assert not found.device.missing
+    kept = plan_on_machine(where, Eig(k=5), Conditions(recompute="off"), parse_machine("1x80GB"))
+    assert "blocks are recomputed in both backward passes" not in kept.device.choices
+    assert kept.seconds < found.seconds
+
+
 def test_time_is_operations_by_rate(tmp_path: Path) -> None:
     one, two = (plan(tmp_path, Eig(k=1), f"{count}x80GB@1TFLOPS", limit=8) for count in (1, 2))
     kept = 2 * one.gradient_operations / 1e12  # of a product whose graph is kept
