@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from landscape.compute.budget import room
+from landscape.compute.freed_memory import return_freed_memory
 from landscape.errors import OutputError
 from landscape.objective import Objective
 from landscape.storage.stored_array import StoredArray
 
 HELD_BYTES = 16 << 20  # of a small model's store: reading and writing less than this costs more than it saves
 MODEL_SHARE = 8  # on the CPU a store holds at most an eighth of what theta takes: the file lies in free memory anyway
+LARGE_BYTES = 1 << 20  # of a tensor whose memory, once freed, is worth the millisecond in which it is given back
 STORES = 2  # that share the room of the state: sums, and decompositions
 
 
@@ -112,6 +114,8 @@ class TensorStore(MutableMapping[str, Tensor]):
         return StoredArray(form, tuple(place.shape), partial(self._read, place))  # type: ignore[return-value]
 
     def _read(self, place: _Place) -> np.ndarray:
+        if place.nbytes >= LARGE_BYTES:
+            return_freed_memory()  # of the work on others
         array = np.empty(tuple(place.shape), place.like.cpu().numpy().dtype)
         file = self._open()
         file.seek(place.begin)
@@ -139,6 +143,8 @@ class TensorStore(MutableMapping[str, Tensor]):
             ) from error
         self._places[name] = place
         self._end = max(self._end, place.begin + place.nbytes)
+        if place.nbytes >= LARGE_BYTES:
+            return_freed_memory()  # of the work on it
 
     def _open(self) -> IO[bytes]:
         if self._file is None:
