@@ -1,0 +1,57 @@
+"""The commands of docs/scale.md run, and print the lines that the page explains."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from configurations import write_config
+from conftest import ROOT
+from gate_folders import Captured
+
+from landscape.fields import flag
+from landscape_cli.main import status
+
+PAGE = (ROOT / "docs" / "scale.md").read_text()
+COMMANDS = re.search(r"```bash\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()  # type: ignore[index]
+SHOWN = re.search(r"```text\n(.*?)```", PAGE, re.DOTALL)[1]  # type: ignore[index]
+LLAMA_1B = {
+    "hidden_size": 2048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 8192,
+    "vocab_size": 32000,
+    "max_position_embeddings": 2048,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_page_runs(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(Path("llama-1b"), **LLAMA_1B)
+    assert status(shlex.split(command)[1:]) == 0
+    printed = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    if command == COMMANDS[0]:
+        lines = [line.split() for line in SHOWN.splitlines()]
+        assert [line[0] for line in printed if line[0] != "eig"] == [line[0] for line in lines]
+        assert lines[1] in printed  # parameters
+        assert next(line for line in lines if line[0] == "product") in printed
+
+
+def test_every_line_that_is_shown_is_explained() -> None:
+    names = {line.strip().partition("  ")[0] for line in SHOWN.splitlines()}
+    plain = {"parameters", "host", "micro-batch", "products", "rate"}
+    assert [name for name in names - plain if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("name", ["recompute", "weights_dtype", "hvp", "max_basis", "micro_batch"])
+def test_the_options_of_the_page_exist(name: str, capsys: Captured) -> None:
+    assert status(["eig", "--help"]) == 0
+    assert flag(name) in capsys.readouterr().out
+    assert flag(name) in PAGE
