@@ -49,17 +49,21 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str
     replace_file(path, _header(ordered, texts), *(partial(_bytes_of, array) for array in ordered.values()))
 
 
-def load_arrays(path: Path, kind: str = "snapshot") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def load_arrays(
+    path: Path, kind: str = "snapshot", *, held: bool = True
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the texts that `save_arrays` wrote; raises OutputError if the file is not as it was written.
 
-    `kind` is the word for the file in the message.
+    `kind` is the word for the file in the message. The arrays are in memory if they are to be `held`; else each is a
+    `StoredArray` in the file, which must stay until they are read.
     """
     remedy = "--restart discards it" if kind == "snapshot" else "delete it; it is then computed again"
     try:
         if not path.is_file():
             raise ValueError("it is no file")
         with path.open("rb") as file:
-            arrays, texts = _read(file, path.stat().st_size)
+            stored, texts = _read(file, path.stat().st_size)
+        arrays: dict[str, Any] = {name: array.read() if held else array for name, array in stored.items()}
         expected = texts.pop(DIGEST, None)
     except MemoryError:
         raise
@@ -115,18 +119,18 @@ def _bytes_of(array: np.ndarray | StoredArray) -> memoryview:
     return np.asarray(array).reshape(-1).view(np.uint8).data
 
 
-def _read(file: BufferedReader, size: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read(file: BufferedReader, size: int) -> tuple[dict[str, StoredArray], dict[str, str]]:
     """The arrays and the metadata of an open file; raises some Exception if its bytes do not fit together."""
     length = int.from_bytes(file.read(8), "little")
     if length > min(size - 8, MAX_HEADER):
         raise ValueError("the description is longer than the file")
     entries = json.loads(file.read(length))
     texts = {str(key): str(text) for key, text in entries.pop(METADATA).items()}
-    arrays = {name: _read_array(file, 8 + length, size, entry) for name, entry in entries.items()}
+    arrays = {name: _locate_array(Path(file.name), 8 + length, size, entry) for name, entry in entries.items()}
     return arrays, texts
 
 
-def _read_array(file: BufferedReader, start: int, size: int, entry: Mapping[str, Any]) -> np.ndarray:
+def _locate_array(path: Path, start: int, size: int, entry: Mapping[str, Any]) -> StoredArray:
     dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
     begin, end = (start + int(offset) for offset in entry["data_offsets"])
     count = 1
@@ -136,8 +140,17 @@ def _read_array(file: BufferedReader, start: int, size: int, entry: Mapping[str,
         count *= extent
     if not start <= begin <= end <= size or end - begin != count * dtype.itemsize:
         raise ValueError("an array that is not in the file")
-    array = np.empty(count, dtype)
-    file.seek(begin)
-    if file.readinto(_bytes_of(array)) != end - begin:
-        raise ValueError("an array that is cut off")
-    return array.reshape(shape)
+    return StoredArray(dtype, shape, partial(_read_array, path, begin, dtype, shape))
+
+
+def _read_array(path: Path, begin: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """An array of the file; raises OutputError if it is not there any more."""
+    array = np.empty(shape, dtype)
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            if file.readinto(_bytes_of(array)) == array.nbytes:
+                return array
+    except OSError:
+        pass
+    raise OutputError(f"{path} was removed or cut off while it was read", fix="measure again")

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from landscape.errors import OutputError
 from landscape.storage.array_files import DIGEST, load_arrays, save_arrays
+from landscape.storage.stored_array import StoredArray
 
 
 def test_snapshots_keep_scalars_and_shapes(tmp_path: Path) -> None:
@@ -135,3 +136,17 @@ def test_a_pipe_is_no_snapshot(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "s")
     with pytest.raises(OutputError, match="not a readable snapshot"):
         load_arrays(tmp_path / "s")
+
+
+def test_arrays_that_are_not_held_are_read_from_the_file_when_their_values_are_asked_for(tmp_path: Path) -> None:
+    wanted = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(3), "c": np.zeros((0, 2), np.float32)}
+    save_arrays(tmp_path / "x", wanted, {"k": "v"})
+    found, about = load_arrays(tmp_path / "x", held=False)
+    assert about == {"k": "v"}
+    assert all(isinstance(array, StoredArray) for array in found.values())
+    assert all(np.array_equal(np.asarray(found[name]), array) for name, array in wanted.items())
+    save_arrays(tmp_path / "y", found, {"k": "v"})
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    (tmp_path / "x").unlink()
+    with pytest.raises(OutputError, match="was removed or cut off while it was read"):
+        np.asarray(found["a"])

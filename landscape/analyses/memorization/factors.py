@@ -64,13 +64,13 @@ def read_factors(analysis: KroneckerAnalysis, objective: Objective, output: Path
     if not sidecar.exists():
         return None
     try:
-        arrays, _ = load_arrays(sidecar, "sidecar")
+        arrays, _ = load_arrays(sidecar, "sidecar", held=False)
     except OutputError:
         return None
     identity, loss = arrays.pop("identity", None), arrays.pop("loss", None)
     setup = curvature_setup(analysis, objective)
-    if identity is None or loss is None or identity.tobytes().hex() != setup.identity:
+    if identity is None or loss is None or np.asarray(identity).tobytes().hex() != setup.identity:
         return None
-    if not math.isclose(float(loss), float(setup.factored.value()), rel_tol=LOSS_RTOL):
+    if not math.isclose(float(np.asarray(loss)), float(setup.factored.value()), rel_tol=LOSS_RTOL):
         return None  # another model of the same weights
     return prefix_state(PHASE, {**arrays, SOURCE: np.frombuffer(sidecar.name.encode(), np.uint8)})
