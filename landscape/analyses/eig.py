@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.curvature import Resampled
+from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, missed
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
 
@@ -71,6 +72,12 @@ class EigResult(Result):
         "the eigenvalue.",
         optional=True,
     )
+    data_error: float | None = scalar(
+        "Error of rank 0 by the choice of samples, standard error and bias together, relative to it (--data-error).",
+        optional=True,
+    )
+    data_error_target: float | None = scalar("The largest such error that was asked for.", optional=True)
+    data_samples: int | None = scalar("Samples at hand, of which `samples` were drawn.", optional=True)
     certified_gap: float | None = scalar(
         "Gap of the certificate, relative to the width of the spectrum that was searched.", optional=True
     )
@@ -113,7 +120,14 @@ class EigResult(Result):
         if self.layer_converged is not None and unfinished_blocks:
             why = f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
             return Trouble(why, MORE_PASSES)
+        if missed(self.data_error, self.data_error_target):
+            return Trouble(self._samples(), MORE_DATA)
         return None
+
+    def _samples(self) -> str:
+        """What the data leave uncertain, with how many of the samples."""
+        error = describe_samples(self.data_error, self.data_error_target, self.samples, self.data_samples)
+        return f"rank 0: {error}"
 
     def not_gateable(self, field: str, place: tuple[int, ...]) -> str:
         """As for any result; besides, a gate must not use eigenvalues that no second start has confirmed."""
@@ -147,6 +161,8 @@ class EigResult(Result):
         """The errors of rank 0 by the data and by the algorithm, and its bias by the number of samples."""
         if self.data_standard_errors is None:
             return []
+        if self.data_error_target is not None and not missed(self.data_error, self.data_error_target):
+            return [self._samples()]
         data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
         bias = math.nan if self.data_biases is None else float(self.data_biases[0])
         more = "more samples" if data > algorithm or abs(bias) > algorithm else "a smaller --tol"

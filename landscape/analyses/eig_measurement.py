@@ -22,6 +22,8 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.eig import EigResult
 from landscape.analyses.eig_basis import BasisRows, keeps_vectors, plan_basis, search_target
 from landscape.analyses.eig_bias import data_biases
+from landscape.analyses.eig_data_error import leading_data_error
+from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.label_noise import label_standard_errors
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import (
@@ -33,6 +35,7 @@ from landscape.analyses.shared.products import (
     require_resampling,
     seconds_per_product,
 )
+from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
 from landscape.compute.timing import run_seconds
 from landscape.operators import PyHessianOperator
 from landscape.operators.pass_costs import product_memory
@@ -51,12 +54,17 @@ TIMED_COORDINATES = 1 << 20  # of a row of the basis in a plan: more take memory
 
 def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
     """Yields after each product, then after each pass for blocks; returns the eigenpairs."""
+    analysis = fit_options(analysis, "tol", objective.batches.samples)
+    shift, reference, phases = _uniform_shift(analysis, objective), objective.reference, Phases(resume)
+    at_hand = objective.batches.samples
+    objective = objective.variant(decay=None) if shift else objective
+    if analysis.data_error:
+        require_resampling(analysis, build_operator(analysis, objective), objective)
+        measure_error = partial(leading_data_error, analysis, shift=shift)
+        objective = yield from choose_samples(analysis, objective, phases, measure_error)
     rows, wanted = plan_basis(analysis, objective), search_target(analysis)
-    shift = _uniform_shift(analysis, objective)
-    operator = build_operator(analysis, objective.variant(decay=None) if shift else objective)
+    operator = build_operator(analysis, objective)
     require_resampling(analysis, operator, objective)
-    reference = objective.reference
-    phases = Phases(resume)
     state = yield from phases.run("all", partial(_search, analysis, operator, rows, wanted))
     pairs = ritz.rayleigh_ritz(ritz.ritz_pairs(state, wanted), state, wanted)
     converged = ritz.is_converged(pairs, state, analysis.tol)
@@ -95,7 +103,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         result = replace(result, label_standard_errors=pad(label_errors))
     if analysis.resample:
         result = yield from _resample(analysis, operator, objective, result, phases)
-    result = _shift_eigenvalues(result, shift)
+    result = _add_data_error(analysis, _shift_eigenvalues(result, shift), at_hand)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 
 
@@ -114,6 +122,8 @@ def plan(analysis: Eig, objective: Objective) -> Plan:
     strategy, _ = product_facts(analysis, objective, block)
     facts = {"basis": f"{rows.count} vectors{where}", "product": f"about {each:.3g} s", **strategy}
     vectors = rows.count
+    if analysis.data_error:
+        facts["samples"] = describe_choice(objective.batches.samples, analysis.data_error)
     if analysis.resample:
         facts["resampling"] = f"about {products} products with half of the data, twice"
         total += each * products
@@ -221,6 +231,15 @@ def _resample(
     errors = _pad(analysis.k, standard_errors(sums, counts))
     biases = yield from data_biases(analysis, operator, result.samples, counts, result.eigenvalues, phases)
     return replace(result, data_standard_errors=errors, data_biases=biases)
+
+
+def _add_data_error(analysis: Eig, result: EigResult, at_hand: int) -> EigResult:
+    """The result with the error of rank 0 by the data beside the one that was asked for, if one was."""
+    if not analysis.data_error or result.data_standard_errors is None or result.data_biases is None:
+        return result
+    errors = (float(values[0]) for values in (result.data_standard_errors, result.data_biases, result.eigenvalues))
+    target = parse_share(analysis.data_error)
+    return replace(result, data_error=relative_error(*errors), data_error_target=target, data_samples=at_hand)
 
 
 def _cross_check(analysis: Eig, result: EigResult, objective: Objective) -> EigResult:

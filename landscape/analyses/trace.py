@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.curvature import Resampled
+from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, missed
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.fields import Gauge, array, option, scalar
 
@@ -69,6 +70,13 @@ class TraceResult(Result):
         "wider on both sides.",
         optional=True,
     )
+    data_error: float | None = scalar(
+        "Standard error of the trace by the choice of samples, relative to it (--data-error); an upper bound where the "
+        "random vectors hide it.",
+        optional=True,
+    )
+    data_error_target: float | None = scalar("The largest such error that was asked for.", optional=True)
+    data_samples: int | None = scalar("Samples at hand, of which `samples` were drawn.", optional=True)
     layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
     layer_trace: np.ndarray | None = array(
@@ -84,11 +92,16 @@ class TraceResult(Result):
             why = f"products by differences make the trace uncertain by {products:.2g}, more than --rtol {self.rtol:g}"
             return Trouble(why, "--dtype float64, --hvp auto, or a larger --rtol with --restart")
         if half <= self.rtol * abs(self.trace):
-            missing = self.layer_trace is not None and any(math.isnan(value) for value in self.layer_trace)
-            return Trouble(f"no trace of the blocks after {self.products} products", MORE_PRODUCTS) if missing else None
+            if self.layer_trace is not None and any(math.isnan(value) for value in self.layer_trace):
+                return Trouble(f"no trace of the blocks after {self.products} products", MORE_PRODUCTS)
+            return Trouble(self._samples(), MORE_DATA) if missed(self.data_error, self.data_error_target) else None
         relative = f"{half / abs(self.trace):.2g}" if self.trace else "infinite"
         why = f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
         return Trouble(why, MORE_PRODUCTS)
+
+    def _samples(self) -> str:
+        """What the data leave uncertain, with how many of the samples."""
+        return describe_samples(self.data_error, self.data_error_target, self.samples, self.data_samples)
 
     def _half_width_of_vectors(self) -> float:
         """Half the width of the interval without the part of the labels, which more products do not narrow."""
@@ -103,7 +116,9 @@ class TraceResult(Result):
         """The interval, whether the data or the random vectors dominate the error, and the cheapest estimator."""
         remarks = [f"trace {self.trace:.6g}, 95 % interval {self.interval[0]:.6g} ... {self.interval[1]:.6g}"]
         data, algorithm = self.data_standard_error, self.standard_error
-        if data is not None and data != data:
+        if self.data_error_target is not None and not missed(self.data_error, self.data_error_target):
+            remarks.append(self._samples())
+        elif data is not None and data != data:
             remarks.append("the error by the choice of samples is below the noise of the 16 probes that estimate it")
         elif data is not None:
             larger = "more samples, not more products" if data > algorithm else "more products, not more samples"

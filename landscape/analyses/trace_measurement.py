@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from landscape.algorithms.estimators.resampling import data_standard_error
+from landscape.algorithms.estimators.resampling import data_standard_error, standard_errors
 from landscape.algorithms.estimators.trace.estimates import (
     MIN_VALUES,
     block_traces,
@@ -21,8 +23,10 @@ from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState, restore_trace, trace_probe
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.label_noise import trace_label_error
 from landscape.analyses.shared.per_layer import layer_table
+from landscape.analyses.shared.phases import Phases, phase_state
 from landscape.analyses.shared.products import (
     build_operator,
     group_quadratics,
@@ -31,6 +35,7 @@ from landscape.analyses.shared.products import (
     require_resampling,
     seconds_per_product,
 )
+from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
 from landscape.analyses.trace import TraceResult
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import LARGE_SIZE, columns_per_pass, vector_room
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
+PHASE = "trace"  # of the estimator, after samples were chosen
 MAX_SKETCH = 1024  # probes: with more, the small dense problems cost more than products
 BLOCK_PROBES = 16  # probes outside the sketch from which each block's trace gets its standard error
 STEP_PROBES = 8  # probes for the error of differences of gradients
@@ -53,21 +59,27 @@ EXPECTED_TRACE_PRODUCTS = 150  # to 1 %: digits-mlp took 115, digits-noisy 178, 
 
 def measure(analysis: Trace, objective: Objective, resume: State | None) -> Generator[Progress, None, TraceResult]:
     """Yields after each step of the estimator; returns the trace and the estimates of all estimators."""
+    analysis = fit_options(analysis, "rtol", objective.batches.samples)
+    reference, at_hand = objective.reference, objective.batches.samples
+    phases = Phases(resume)
+    if analysis.data_error:
+        require_resampling(analysis, build_operator(analysis, objective), objective)
+        objective = yield from choose_samples(analysis, objective, phases, partial(_trace_data_error, analysis))
+        resume = phase_state(PHASE, resume or {})
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
     goal = _goal(analysis, objective, resume)
     require_resampling(analysis, operator, objective)
-    reference = objective.reference
-    state = earlier = restore_trace(resume, operator.like, analysis.seed) if resume else None
-    for state in estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
-        yield _progress(analysis, state, goal)
-    assert state is not None  # max_products >= 1
+    steps = partial(_estimate, analysis, operator, groups, goal)
+    state = yield from phases.run(PHASE, steps) if analysis.data_error else steps(resume)
+    data_error = _data_error(analysis, operator, objective)
     label_error = trace_label_error(analysis, operator)
     product_error = _product_error(operator, analysis.seed)
     return TraceResult(
         **_with_product_error(_with_labels(_estimates(analysis, state, goal), label_error), product_error),
         product_error=product_error,
         label_standard_error=label_error,
-        data_standard_error=_data_error(analysis, operator, objective),
+        data_standard_error=None if data_error is None else data_error.standard_error,
+        **_asked_data_error(analysis, data_error, at_hand),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
@@ -89,6 +101,12 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
     memory = {"sketch": sketch, **product_memory(objective, analysis.operator, columns)}
     facts = {"product": f"about {seconds:.3g} s"} | strategy
     return Plan(sum(memory.values()), products, seconds * (products + 1), facts, memory)
+
+
+def _samples_fact(analysis: Trace, objective: Objective) -> dict[str, str]:
+    """For a plan: how many samples --data-error takes."""
+    asked = analysis.data_error
+    return {"samples": describe_choice(objective.batches.samples, asked)} if asked else {}
 
 
 def _goal(analysis: Trace, objective: Objective, resume: State | None = None) -> TraceGoal:
@@ -113,6 +131,17 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
     block_probes = BLOCK_PROBES if analysis.groups(objective) else 0
     width = columns_per_pass(PROBES_PER_PASS, objective.theta, objective.graph_bytes)
     return TraceGoal(method, analysis.rtol, analysis.max_products, capacity, block_probes, width)
+
+
+def _estimate(
+    analysis: Trace, operator: LinearOperator, groups: Sequence[ParameterGroup], goal: TraceGoal, saved: State | None
+) -> Generator[Progress, None, TraceState]:
+    """Yields after each step of the estimator; returns the last state."""
+    state = earlier = restore_trace(saved, operator.like, analysis.seed) if saved else None
+    for state in estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
+        yield _progress(analysis, state, goal)
+    assert state is not None  # max_products >= 1
+    return state
 
 
 def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
@@ -182,8 +211,22 @@ def _with_product_error(estimates: dict[str, Any], product_error: float | None) 
     return {**estimates, "interval": estimates["interval"] + wider} if product_error else estimates
 
 
-def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective) -> float | None:
-    """The standard error of the trace over draws of the samples, from separate probes; None without --resample."""
+@dataclass(frozen=True)
+class _DataError:
+    """The standard error of the trace by the choice of samples (NaN if the probes hide it), and the trace of probes."""
+
+    standard_error: float
+    most: float  # with the noise of the probes
+    trace: float
+
+    @property
+    def relative(self) -> float:
+        """The standard error relative to the trace; where the probes hide it, at most so much."""
+        return relative_error(self.most if math.isnan(self.standard_error) else self.standard_error, 0.0, self.trace)
+
+
+def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective) -> _DataError | None:
+    """The error of the trace over draws of the samples, from separate probes; None without --resample."""
     if not analysis.resample:
         return None
     width = columns_per_pass(DATA_PROBES, objective.theta, objective.graph_bytes)
@@ -192,7 +235,25 @@ def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective)
         indices = range(first, min(first + width, DATA_PROBES))
         probes = [trace_probe(operator.size, operator.like, analysis.seed, "data", index) for index in indices]
         parts.append(group_quadratics(analysis, operator, objective, torch.stack(probes, dim=1)))
-    return data_standard_error(np.concatenate([sums for sums, _ in parts], axis=1), parts[0][1])
+    sums, counts = np.concatenate([one for one, _ in parts], axis=1), parts[0][1]
+    mean = sums.mean(axis=1, keepdims=True)
+    most = float(standard_errors(mean, counts)[0])
+    return _DataError(data_standard_error(sums, counts), most, float(mean.sum() / counts.sum()))
+
+
+def _trace_data_error(analysis: Trace, objective: Objective) -> Generator[Progress, None, float]:
+    """Yields after the products of the probes; returns the error of the trace by the samples, relative to it."""
+    error = _data_error(analysis, build_operator(analysis, objective), objective)
+    yield Progress(0, 1, f"{DATA_PROBES} products", dict)
+    return math.nan if error is None else error.relative
+
+
+def _asked_data_error(analysis: Trace, error: _DataError | None, at_hand: int) -> dict[str, Any]:
+    """The error by the data beside the one that was asked for, if one was."""
+    if not analysis.data_error or error is None:
+        return {}
+    target = parse_share(analysis.data_error)
+    return {"data_error": error.relative, "data_error_target": target, "data_samples": at_hand}
 
 
 def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, Any]:

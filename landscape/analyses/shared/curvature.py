@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis
+from landscape.analyses.shared.data_error import parse_share
 from landscape.choices import OperatorName
 from landscape.errors import UsageError
 from landscape.fields import option
@@ -65,7 +66,15 @@ class Resampled(Curvature):
         0, help="Groups of samples for a jackknife error of the data, besides the algorithm's; 0 for none.", min=0
     )
 
+    data_error: str | None = option(
+        None,
+        help="Largest error by the choice of samples, standard error and bias together, e.g. 5%: as few samples are "
+        "drawn as it needs (all of them, and exit 3, if they do not suffice), and --tol or --rtol fits it.",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.data_error is not None:
+            object.__setattr__(self, "data_error", f"{100 * parse_share(self.data_error):g}%")
         if self.resample == 1:
             raise UsageError("--resample 1 leaves nothing to compare", fix="--resample 20, or any number from 2")

@@ -73,14 +73,15 @@ def group_quadratics(
 def require_resampling(analysis: Resampled, operator: LinearOperator, objective: Objective) -> None:
     """Raises UsageError for fewer samples than groups, or for an operator that is not a sum over samples."""
     groups, samples = analysis.resample, objective.batches.samples
+    option = "--data-error" if analysis.data_error else "--resample"
     if groups > samples:
         raise UsageError(f"--resample {groups} groups of {samples} samples", fix=f"--resample {samples}")
     if groups and not operator.additive:
         whole = "the loss depends on where batches end" if objective.as_given else ""
         raise UsageError(
-            f"--resample cannot take apart --operator {analysis.operator}",
+            f"{option} cannot take apart --operator {analysis.operator}",
             why=whole,
-            fix="leave --resample out" if whole else "--operator hessian",
+            fix=f"leave {option} out" if whole else "--operator hessian",
         )
 
 
