@@ -17,6 +17,7 @@ import landscape
 from landscape import Objective, Trace
 from landscape.analyses.shared.products import build_operator, group_quadratics
 from landscape.analyses.trace import TraceResult
+from landscape.compute.strategy import ProductSettings
 from landscape.errors import UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -199,3 +200,80 @@ def test_a_tiny_model_takes_one_product_for_each_parameter() -> None:
     result = landscape.run(Trace(), Objective(nn.Linear(23, 1, bias=False), [(x, torch.zeros(30, 1))], "mse"))
     assert result.products == 23
     assert result.trace == pytest.approx(2 * float((x**2).sum()) / 30, rel=1e-5)
+
+
+class TestDataError:
+    @pytest.mark.parametrize("target", ["20%", "10%"])
+    def test_the_trace_of_all_data_is_reached_over_draws(self, target: str) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt")
+        whole = landscape.run(Trace(rtol=0.01), objective).trace
+        share = float(target.removesuffix("%")) / 100
+        results = [landscape.run(Trace(data_error=target, seed=seed), objective) for seed in range(6)]
+        errors = np.array([result.trace / whole - 1 for result in results])
+        assert all(result.samples < 1300 and result.data_samples == 1300 for result in results)
+        assert all(result.data_error <= share and result.rtol == share / 2 for result in results)
+        assert np.sqrt((errors**2).mean()) <= 1.1 * share
+        assert (np.abs(errors) <= 2 * share).all()
+
+    def test_data_that_do_not_suffice_are_named(self, generator: torch.Generator) -> None:
+        result = landscape.run(Trace(data_error="0.1%"), regression(generator))
+        samples = result.data_samples
+        assert str(result.trouble()).endswith(f"with all {samples} samples, 0.1 % was asked for")
+        assert result.samples == samples
+
+    def test_an_interrupted_run_ends_as_it_would_have(self) -> None:
+        objective = landscape.load(SAMPLES / "digits-mlp.pt", limit=300)
+        analysis = Trace(data_error="25%")
+        states: list[dict[str, Any]] = []
+
+        def finish(resume: dict[str, Any] | None) -> TraceResult:
+            """The result of a run, whose snapshots are kept."""
+            steps = analysis.measure(objective, resume)
+            while True:
+                try:
+                    states.append({name: np.array(value) for name, value in next(steps).state().items()})
+                except StopIteration as end:
+                    return end.value
+
+        whole = finish(None)
+        for state in (states[1], states[-2]):
+            resumed = finish(state)
+            assert (resumed.trace, resumed.data_error) == (whole.trace, whole.data_error)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_interval_contains_the_error_of_differences(classification: Data, dtype: str) -> None:
+    exact = float(torch.trace(dense_hessian(tanh_net(), [classification])))
+    objective = Objective(
+        tanh_net(), [classification], "cross_entropy", dtype=dtype, settings=ProductSettings("difference")
+    )
+    result = landscape.run(Trace(rtol=0.1, method="hutchinson", max_products=10**4), objective)
+    assert result.product_error is not None
+    assert 0 < result.product_error <= {"float32": 1e-2, "float64": 1e-6}[dtype] * abs(exact)
+    assert abs(result.trace - exact) <= result.product_error  # P products: the diagonal is summed
+    assert result.interval[0] <= exact <= result.interval[1]
+    assert any("differences of gradients" in remark for remark in result.remarks())
+
+
+def test_differences_that_are_too_rough_for_rtol_are_named() -> None:
+    values: dict[str, Any] = {"trace": 1.0, "interval": np.array([0.5, 1.5]), "rtol": 0.1, "product_error": 0.5}
+    names = np.array(["exact"])
+    numbers = np.ones(1)
+    result = TraceResult(
+        **values,
+        standard_error=0.0,
+        products=1,
+        estimator=names,
+        estimator_trace=numbers,
+        estimator_standard_error=numbers,
+        estimator_products=numbers,
+        estimator_needed=numbers,
+        loss=1.0,
+        gradient_norm=0.0,
+        parameters=1,
+        samples=1,
+    )
+    trouble = result.trouble()
+    assert trouble is not None
+    assert "uncertain by 0.5, more than --rtol 0.1" in trouble.why
+    assert "--dtype float64" in trouble.fix
