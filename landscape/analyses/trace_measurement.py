@@ -197,10 +197,13 @@ def _product_error(operator: LinearOperator, seed: int) -> float | None:
 
     A probe tells by how much another step changes it. Their mean is that change of the trace; their spread is rounding.
     """
-    probes = [trace_probe(operator.size, operator.like, seed, "step", index) for index in range(STEP_PROBES)]
-    gaps = operator.quadratic_gaps(torch.stack(probes, dim=1))
-    if gaps is None:
-        return None
+    changes = []
+    for index in range(STEP_PROBES):  # one by one: a block would set the peak of the memory
+        change = operator.quadratic_gaps(trace_probe(operator.size, operator.like, seed, "step", index)[:, None])
+        if change is None:
+            return None
+        changes.append(change)
+    gaps = torch.cat(changes)
     spread = float(gaps.std()) / STEP_PROBES**0.5
     return float(SPREAD * (abs(float(gaps.mean())) + NORMAL_HALF_WIDTH * spread))
 
