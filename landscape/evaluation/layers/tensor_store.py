@@ -90,8 +90,8 @@ class TensorStore(MutableMapping[str, Tensor]):
         return torch.from_numpy(self._read(place)).to(place.like.device)
 
     def __setitem__(self, name: str, tensor: Tensor) -> None:
-        held = self._held.pop(name, None)
-        if held is not None or (name not in self._places and self.held_bytes + tensor.nbytes <= self.limit):
+        self._held.pop(name, None)
+        if name not in self._places and self.held_bytes + tensor.nbytes <= self.limit:
             self._held[name] = tensor
         else:
             self._write(name, tensor)

@@ -19,6 +19,7 @@ from landscape.evaluation.layers.factor_collector import FactorSettings
 from landscape.evaluation.layers.kfac import Factor, stream_factors
 from landscape.evaluation.layers.tensor_store import TensorStore
 from landscape.operators import GaussNewtonOperator
+from landscape.storage.stored_array import StoredArray
 
 Data = tuple[Tensor, Tensor]
 
@@ -207,6 +208,19 @@ def test_sums_in_a_file_are_those_in_memory_bit_for_bit(sequences: Data) -> None
     assert stores[2].held_bytes == 0
     for name, value in stores[0].items():
         assert all(torch.equal(value, store[name]) for store in stores)
+
+
+def test_the_group_that_is_measured_has_the_memory_to_itself(sequences: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Objective(Tokens(), sequences, "cross_entropy")
+    found = layers(objective)
+    one = kfac.factor_bytes(objective, found[:1], coupled=False)
+    monkeypatch.setattr(kfac, "pass_bytes", lambda objective: one)
+    store = TensorStore(one + 40)  # with the numbers of tokens, and of parts
+    measured = []
+    for _ in stream_factors(objective, found, FactorSettings("gold"), {}, store):
+        in_file = {name for name, array in store.arrays().items() if isinstance(array, StoredArray)}
+        measured.append({layer.name for layer in found if f"{layer.name}/gradients" in store.keys() - in_file})
+    assert [*dict.fromkeys(map(tuple, measured))] == [(layer.name,) for layer in found]
 
 
 @pytest.mark.parametrize("failing", range(1, 12))
