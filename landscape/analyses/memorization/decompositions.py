@@ -38,7 +38,7 @@ class Decompositions:
         """The components of each layer's weight `(p, q)` between the eigenbases of its G and its A."""
         return self._by_layer(self._kfac)
 
-    def coupled(self) -> Mapping[str, RotatedComponents]:
+    def coupled_kfac(self) -> Mapping[str, RotatedComponents]:
         """The components between the eigenbases of the coupled factors."""
         return self._by_layer(self._coupled)
 
