@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
-BENCHES := products eig spectrum sharpness surface memorization checks objectives
-STUDIES := eig spectrum sharpness coverage surface memorization check
+BENCHES := products eig spectrum sharpness surface memorization checks objectives scale
+STUDIES := eig spectrum sharpness coverage surface memorization check scale
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

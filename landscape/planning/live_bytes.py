@@ -68,6 +68,11 @@ class LiveBytes(TorchDispatchMode):
                 self._count(tensor)
         return result
 
+    @property
+    def alive(self) -> int:
+        """The bytes that are alive now."""
+        return self._alive.total()
+
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
@@ -77,7 +82,7 @@ class LiveBytes(TorchDispatchMode):
         self._sizes[key] = part, size
         self._alive[part] += size
         weakref.finalize(storage, self._release, key)
-        self.peak = max(self.peak, self._alive.total())
+        self.peak = max(self.peak, self.alive)
         self.vectors_peak = max(self.vectors_peak, self._alive["vectors"])
         if sum(self._alive[inner] for inner in INSIDE) > sum(self.inside.values()):
             self.inside = Counter({inner: self._alive[inner] for inner in INSIDE})
