@@ -41,7 +41,7 @@ def recompute_blocks(blocks: Sequence[nn.Module], contexts: Contexts, stored: St
     own = [(block, vars(block).get("forward")) for block in blocks]
     try:
         for block in blocks:
-            block.forward = _recomputed(block, block.forward, contexts, stored.get(id(block), {}))
+            block.forward = _keep_inputs_of(block, block.forward, contexts, stored.get(id(block), {}))
         yield
     finally:
         for block, forward in own:
@@ -69,7 +69,7 @@ def without_caches(model: nn.Module) -> Iterator[None]:
             config.use_cache = True
 
 
-def _recomputed(
+def _keep_inputs_of(
     block: nn.Module, forward: Callable[..., Any], contexts: Contexts, stored: Mapping[str, Tensor]
 ) -> Callable[..., Any]:
     def as_it_is(*args: Any, **kwargs: Any) -> Any:
@@ -189,7 +189,7 @@ class _BlockGradient(Function):
         ctx.save_for_backward(*given)
         ctx.call, ctx.needed, ctx.count = call, needed, count
         tensors = _leaves(given[:count], needed)
-        outputs, vectors = _curved(call.run_again(tensors), given[count:])
+        outputs, vectors = _with_graph(call.run_again(tensors), given[count:])
         inputs = [tensor for tensor, wanted in zip(tensors, needed, strict=True) if wanted]
         if not outputs:
             return tuple(torch.zeros_like(tensor) for tensor in inputs)
@@ -203,12 +203,12 @@ class _BlockGradient(Function):
         # in a graph of this graph views of their own, since the tensors depend on each other
         given = [tensor.view_as(tensor) for tensor in given] if further else _leaves(given, flags)
         points = [tensor for tensor, wanted in zip(given, flags, strict=True) if wanted]
-        outputs, vectors = _curved(call.run_again(given[:count]), given[count:])
+        outputs, vectors = _with_graph(call.run_again(given[:count]), given[count:])
         inputs = points[: sum(needed)]
         with torch.enable_grad():
             gradients = torch.autograd.grad(outputs, inputs, vectors, create_graph=True, allow_unused=True)
         curved = [gradient if gradient is not None else torch.zeros(()) for gradient in gradients]
-        curved, rows = _curved(curved, directions)
+        curved, rows = _with_graph(curved, directions)
         images: Sequence[Tensor | None] = [None] * len(points)
         if curved:
             images = torch.autograd.grad(curved, points, rows, allow_unused=True, create_graph=further)
@@ -221,7 +221,7 @@ def _leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
     return [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(tensors, needed, strict=True)]
 
 
-def _curved(outputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _with_graph(outputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The outputs that have a graph, and their vectors."""
     pairs = [(out, vector) for out, vector in zip(outputs, vectors, strict=True) if out.requires_grad]
     return [out for out, _ in pairs], [vector for _, vector in pairs]
