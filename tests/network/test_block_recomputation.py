@@ -106,6 +106,7 @@ def test_columns_go_one_by_one_or_together(hvp: Any) -> None:
     plain, mine = objective(case, "off"), objective(case, "on", hvp=hvp)
     block = torch.randn(plain.space.size, 4, generator=generator(8), dtype=torch.float64)
     expected = HessianOperator(plain).matmat(block)
+    assert mine.function.recomputes
     torch.testing.assert_close(HessianOperator(mine).matmat(block), expected, rtol=1e-11, atol=1e-13)
 
 
@@ -131,6 +132,7 @@ def test_a_model_in_train_mode_is_measured_in_eval_mode_and_left_as_it_was() -> 
     batches = [(case.inputs, case.targets)]
     mine = Objective(net, batches, "cross_entropy", settings=ProductSettings(recompute="on"))
     plain = Objective(case.model().eval(), batches, "cross_entropy", settings=ProductSettings(recompute="off"))
+    assert mine.function.recomputes
     torch.testing.assert_close(mine.gradient(), plain.gradient())
     assert net.blocks[0].training  # type: ignore[union-attr, index]
     assert net.blocks[0].forward is own  # type: ignore[union-attr, index]
