@@ -52,14 +52,20 @@ def search_blocks(
     return state
 
 
-def block_columns(groups: Sequence[ParameterGroup], state: BlockSearchState, wanted: WantedPairs) -> dict[str, Any]:
-    """The fields of the table of blocks in the result of `eig`, the largest leading eigenvalue first."""
+def block_columns(
+    groups: Sequence[ParameterGroup], state: BlockSearchState, wanted: WantedPairs, product_error: float = 0.0
+) -> dict[str, Any]:
+    """The fields of the table of blocks in the result of `eig`, the largest leading eigenvalue first.
+
+    `product_error` is that of products by differences: no value is known to less.
+    """
     values, lanczos_residuals = per_block.current_pairs(state, groups, wanted)
-    residuals = np.hypot(lanczos_residuals, state.floors[:, None])
+    residuals = np.hypot(lanczos_residuals, np.maximum(state.floors, product_error)[:, None])
+    known = (product_error <= wanted.tol * np.abs(values[:, 0])) | (product_error == 0)
     arrays = {
         "eigenvalue": values[:, 0],
         "residual": residuals[:, 0],
-        "converged": state.converged & state.finished,
+        "converged": state.converged & state.finished & known,
         "eigenvalues": values,
         "residuals": residuals,
     }

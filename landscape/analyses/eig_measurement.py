@@ -97,7 +97,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
             eig_blocks.PHASE,
             lambda saved: eig_blocks.search_blocks(operator, groups, wanted, resume=saved, **limits),
         )
-        result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted))
+        result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted, operator.product_error))
     label_errors = label_standard_errors(operator, result.vectors)
     if label_errors is not None:
         result = replace(result, label_standard_errors=pad(label_errors))

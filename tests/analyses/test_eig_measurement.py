@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from analysis_contract import AnalysisContract
+from analysis_contract import AnalysisContract, drained, same
 from conftest import SAMPLES, Splitter, tanh_net
 from oracles.dense import dense_hessian
 from oracles.samples import digits_mlp_hessian, digits_mlp_spectrum
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Eig, Objective, session
 from landscape.analyses.shared.products import product_facts
+from landscape.compute.strategy import ProductSettings
 from landscape.errors import NumericalError, UsageError
 from landscape.storage.read import read_results
 
@@ -354,3 +355,49 @@ def test_a_value_that_has_not_converged_has_no_error_bound() -> None:
     result = landscape.run(Eig(k=5, max_products=6), landscape.load(SAMPLES / "digits-mlp.pt"))
     assert np.array_equal(np.isnan(result.error_bounds), ~result.converged)
     assert np.isfinite(result.residuals).all()
+
+
+def test_a_resumed_run_by_differences_has_the_same_eigenvalues(classification: Data) -> None:
+    """The errors of products are measured anew."""
+    settings = ProductSettings("difference")
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64", settings=settings)
+    analysis = Eig(k=2)
+    steps, whole = drained(analysis.measure(objective))
+    running = analysis.measure(objective)
+    for _ in range(len(steps) // 2):
+        progress = next(running)
+    state = {name: array.copy() for name, array in progress.state().items()}
+    _, resumed = drained(analysis.measure(objective, resume=state))
+    assert np.array_equal(resumed.eigenvalues, whole.eigenvalues)
+    assert (np.abs(resumed.eigenvalues - exact_values(classification, 2)) <= resumed.error_bounds).all()
+
+
+def exact_values(data: Data, k: int) -> np.ndarray:
+    values: np.ndarray = torch.linalg.eigvalsh(dense_hessian(tanh_net(), [data])).flip(0)[:k].numpy()
+    return values
+
+
+def test_a_run_that_is_resumed_while_it_chooses_samples_ends_with_the_same_bits() -> None:
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    objective = Objective(tanh_net(), [(x, torch.arange(200) % 3)], "cross_entropy")
+    analysis = Eig(k=1, data_error="50%")
+    steps, whole = drained(analysis.measure(objective))
+    chosen = sum("choosing samples" in step.note for step in steps)
+    for stop in (chosen // 2, chosen, chosen + 3):
+        running = analysis.measure(objective)
+        for _ in range(stop):
+            progress = next(running)
+        state = {name: array.copy() for name, array in progress.state().items()}
+        _, resumed = drained(analysis.measure(objective, resume=state))
+        assert same(resumed, whole)
+
+
+def test_the_residuals_of_layers_contain_the_error_of_differences(classification: Data) -> None:
+    settings = ProductSettings("difference")
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64", settings=settings)
+    result = landscape.run(Eig(k=1, per_layer=True), objective)
+    assert objective.strategies.product_error is not None
+    assert (result.layer_residual >= 0.5 * objective.strategies.product_error[0]).all()
+    assert result.layer_converged.all()
+    small = landscape.run(Eig(k=1, per_layer=True, tol=1e-11, max_products=60), objective)
+    assert not small.layer_converged.any()

@@ -26,6 +26,9 @@ def test_settings_are_frozen() -> None:
         (ProductSettings(), "recorded", True),
         (ProductSettings(cuda_graphs="off"), "recorded", False),
         (ProductSettings(cuda_graphs="off"), "loop", True),
+        (ProductSettings("difference"), "difference", True),
+        (ProductSettings("difference"), "loop", False),
+        (ProductSettings(), "difference", False),
     ],
 )
 def test_settings_forbid_programs_that_were_not_asked_for(settings: ProductSettings, kind: str, allowed: bool) -> None:
@@ -82,3 +85,28 @@ def test_descriptions_name_the_micro_batch_only_where_there_are_several() -> Non
         "hessian, 8 columns on 8 samples: vmap of 8 columns",
         "hessian, 8 columns on 1797 samples: loop",
     ]
+
+
+def test_the_step_of_differences_is_stored_and_taken_over_by_differences_alone() -> None:
+    cache = StrategyCache({LARGE: Strategy("difference", 1, 1e-6), SMALL: Strategy("difference", 1, 1e-6)})
+    cache.refine_differences(1e-7)
+    again, other = StrategyCache(), StrategyCache()
+    again.restore(cache.to_json(), ProductSettings("difference"))
+    assert again.chosen == cache.chosen == dict.fromkeys([LARGE, SMALL], Strategy("difference", 1, 1e-7))
+    assert again.difference_step == 1e-7
+    assert str(again.chosen[SMALL]) == "differences of gradients, step 1e-07 |theta|"
+    other.restore(cache.to_json(), ProductSettings())
+    assert other.difference_step is None
+
+
+def test_the_largest_error_of_differences_is_a_note() -> None:
+    cache = StrategyCache({LARGE: Strategy("difference", 1, 1e-6)}, notes=("another",))
+    assert cache.all_notes() == ("another",)
+    cache.record_error(2e-4, 2.0)
+    cache.record_error(1e-4, 4.0)
+    assert cache.product_error == (2e-4, 2.0)
+    assert cache.all_notes()[1].endswith(
+        "1e-06 |theta| to both sides: they err by up to 0.0002 for a unit vector (0.01 % of the largest product)"
+    )
+    cache.record_error(0.5, 2.0)
+    assert cache.difference_notes()[0].endswith("; kinks or rounding: --dtype float64 errs less")

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from architectures import Attention
-from conftest import Splitter, tanh_net
+from conftest import OnceNet, Splitter, tanh_net
+from oracles.dense import dense_hessian
 from torch import Tensor, nn
+from torch.nn import functional
 
 import landscape
-from landscape import Objective
+from landscape import Objective, session
 from landscape.compute.strategy import ProductKey, ProductSettings, Strategy
+from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.operators import HessianOperator, PreconditionedOperator, ScaledOperator, operator
 from landscape.operators.difference import ProductErrors
 
@@ -237,3 +240,111 @@ def test_errors_are_measured_less_and_less_often_and_where_a_product_bends() -> 
     assert not errors.are_due(9.0, 1.0)
     assert errors.largest == pytest.approx(3 * (0.1 + 0.7 * 9 / 3.1))
     assert errors.are_due(float("nan"), 1.0)
+
+
+class Plain(OnceNet):
+    """The same net with torch's own tanh."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.tanh(self.a(x)))
+
+
+def test_a_second_derivative_that_is_wrong_is_not_needed(classification: Data) -> None:
+    right = torch.linalg.eigvalsh(dense_hessian(Plain(), [classification]))
+    plain, by_differences = (
+        Objective(OnceNet(), classification, "cross_entropy", dtype="float64", settings=ProductSettings(hvp))
+        for hvp in ("auto", "difference")
+    )
+    with pytest.raises(NumericalError, match=r"not symmetric(?s:.*)--hvp difference"):
+        landscape.run(landscape.Eig(k=1), plain)
+    record = session.execute(landscape.Eig(k=1, tol=1e-5), by_differences)
+    assert record.result.trouble() is None
+    assert record.result.eigenvalues[0] == pytest.approx(float(right[-1]), rel=1e-6)
+    found = {finding.check: finding for finding in record.result.checks}
+    assert found["curvature"].verdict == found["slope"].verdict == "holds"
+    assert record.attributes["product_error"] == by_differences.strategies.product_error[0]
+    assert any("products are differences of gradients" in note for note in record.notes)
+
+
+class Turned(torch.autograd.Function):
+    """x whose gradient is turned around."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def test_a_gradient_that_is_not_that_of_the_loss_is_still_caught(classification: Data) -> None:
+    class Wrong(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return Turned.apply(super().forward(x))  # type: ignore[no-untyped-call]
+
+    objective = Objective(Wrong(5, 3), classification, "cross_entropy", dtype="float64", settings=DIFFERENCE)
+    assert "the gradient is not the derivative of the loss" in str(
+        landscape.run(landscape.Eig(k=1), objective).trouble()
+    )
+
+
+def test_a_loss_without_a_second_derivative_has_its_products() -> None:
+    frames, letters = 12, 6
+    generator = torch.Generator().manual_seed(0)
+    sounds = torch.randn(5, frames, 4, dtype=torch.float64, generator=generator)
+    texts = torch.randint(1, letters, (5, 3), generator=generator)
+
+    def ctc(output: Tensor, target: Tensor) -> Tensor:
+        lengths = torch.full((len(target),), frames), torch.full((len(target),), 3)
+        return functional.ctc_loss(output.log_softmax(-1).transpose(0, 1), target, *lengths, reduction="none")
+
+    torch.manual_seed(1)
+    model = nn.Linear(4, letters)
+    plain = Objective(model, (sounds, texts), ctc, dtype="float64")
+    with pytest.raises(TaskError, match=r"no second derivative.*\n.*--hvp difference with --operator hessian"):
+        landscape.run(landscape.Eig(k=1), plain)
+    step = 1e-5 * torch.eye(plain.space.size, dtype=torch.float64)
+    rows = [(plain.gradient(plain.theta + move) - plain.gradient(plain.theta - move)) / 2e-5 for move in step]
+    expected = float(torch.linalg.eigvalsh(torch.stack(rows))[-1])
+    result = landscape.run(
+        landscape.Eig(k=1), Objective(model, (sounds, texts), ctc, dtype="float64", settings=DIFFERENCE)
+    )
+    assert result.trouble() is None
+    assert result.eigenvalues[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ggn", "fisher", "empirical-fisher", "pyhessian"])
+def test_other_matrices_are_refused(classification: Data, name: Any) -> None:
+    objective = Objective(tanh_net(), classification, "cross_entropy", settings=DIFFERENCE)
+    with pytest.raises(UsageError, match=rf"--hvp difference.*not of --operator {name}(?s:.*)--hvp auto"):
+        operator(name, objective)
+
+
+def test_programs_are_refused_beside_differences(classification: Data) -> None:
+    with pytest.raises(UsageError, match="--hvp difference excludes --compile"):
+        Objective(tanh_net(), classification, "cross_entropy", settings=ProductSettings("difference", compile=True))
+
+
+def complaint(analysis: landscape.Eig, objective: Objective) -> str:
+    """What a run says of its result, or why it ended without one."""
+    try:
+        trouble = landscape.run(analysis, objective).trouble()
+    except NumericalError as error:
+        return f"{error.what} {error.fix}"
+    return f"{trouble} {trouble.fix}" if trouble else ""
+
+
+def test_kinks_that_no_step_avoids_end_the_search_with_a_remedy() -> None:
+    model, data = trained(nn.ReLU)
+    said = complaint(landscape.Eig(k=1), Objective(model, data, "cross_entropy", settings=DIFFERENCE))
+    assert "differences of gradients are too rough" in said or "rounding of the products" in said
+    assert "--dtype float64" in said
+
+
+def test_results_by_differences_have_a_fingerprint_of_their_own(classification: Data) -> None:
+    exactly, by_differences = (
+        Objective(tanh_net(), classification, "cross_entropy", settings=ProductSettings(hvp)).identity()
+        for hvp in ("loop", "difference")
+    )
+    assert by_differences == {**exactly, "products": "differences of gradients"}
