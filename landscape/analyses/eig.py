@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.curvature import Resampled
-from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, missed
+from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
 
@@ -120,7 +120,7 @@ class EigResult(Result):
         if self.layer_converged is not None and unfinished_blocks:
             why = f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
             return Trouble(why, MORE_PASSES)
-        if missed(self.data_error, self.data_error_target):
+        if misses_target(self.data_error, self.data_error_target):
             return Trouble(self._samples(), MORE_DATA)
         return None
 
@@ -161,7 +161,7 @@ class EigResult(Result):
         """The errors of rank 0 by the data and by the algorithm, and its bias by the number of samples."""
         if self.data_standard_errors is None:
             return []
-        if self.data_error_target is not None and not missed(self.data_error, self.data_error_target):
+        if self.data_error_target is not None and not misses_target(self.data_error, self.data_error_target):
             return [self._samples()]
         data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
         bias = math.nan if self.data_biases is None else float(self.data_biases[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.curvature import Resampled
-from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, missed
+from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.fields import Gauge, array, option, scalar
 
@@ -94,7 +94,9 @@ class TraceResult(Result):
         if half <= self.rtol * abs(self.trace):
             if self.layer_trace is not None and any(math.isnan(value) for value in self.layer_trace):
                 return Trouble(f"no trace of the blocks after {self.products} products", MORE_PRODUCTS)
-            return Trouble(self._samples(), MORE_DATA) if missed(self.data_error, self.data_error_target) else None
+            return (
+                Trouble(self._samples(), MORE_DATA) if misses_target(self.data_error, self.data_error_target) else None
+            )
         relative = f"{half / abs(self.trace):.2g}" if self.trace else "infinite"
         why = f"half-width {relative} of the trace after {self.products} products, {self.rtol:g} was asked for"
         return Trouble(why, MORE_PRODUCTS)
@@ -116,7 +118,7 @@ class TraceResult(Result):
         """The interval, whether the data or the random vectors dominate the error, and the cheapest estimator."""
         remarks = [f"trace {self.trace:.6g}, 95 % interval {self.interval[0]:.6g} ... {self.interval[1]:.6g}"]
         data, algorithm = self.data_standard_error, self.standard_error
-        if self.data_error_target is not None and not missed(self.data_error, self.data_error_target):
+        if self.data_error_target is not None and not misses_target(self.data_error, self.data_error_target):
             remarks.append(self._samples())
         elif data is not None and data != data:
             remarks.append("the error by the choice of samples is below the noise of the 16 probes that estimate it")

@@ -38,7 +38,7 @@ def relative_error(standard_error: float, bias: float, value: float) -> float:
     return math.hypot(standard_error, bias) / abs(value) if value else math.nan
 
 
-def missed(error: float | None, target: float | None) -> bool:
+def misses_target(error: float | None, target: float | None) -> bool:
     """Whether an error by the data that was asked for is not reached; also where it is not known."""
     return target is not None and (error is None or not error <= SLACK * target)
 

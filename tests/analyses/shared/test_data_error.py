@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from landscape import Eig, Trace
-from landscape.analyses.shared.data_error import describe_samples, missed, parse_share, relative_error
+from landscape.analyses.shared.data_error import describe_samples, misses_target, parse_share, relative_error
 from landscape.errors import UsageError
 
 
@@ -39,11 +39,11 @@ def test_the_error_contains_the_standard_error_and_the_bias() -> None:
 
 
 def test_an_error_that_is_not_known_is_missed() -> None:
-    assert missed(math.nan, 0.05)
-    assert missed(None, 0.05)
-    assert missed(0.053, 0.05)
-    assert not missed(0.05, 0.05)
-    assert not missed(None, None)
+    assert misses_target(math.nan, 0.05)
+    assert misses_target(None, 0.05)
+    assert misses_target(0.053, 0.05)
+    assert not misses_target(0.05, 0.05)
+    assert not misses_target(None, None)
 
 
 def test_the_sentence_says_how_many_samples_there_were() -> None:
