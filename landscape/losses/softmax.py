@@ -22,6 +22,7 @@ from landscape.losses.protocol import IGNORE_INDEX
 LARGE_LOGITS = 1 << 20  # logits of a batch from which on the memory of copies counts; fewer go torch's own way
 CHUNKS = 64  # at most so many until they are of full size: each holds a few copies of its logits at once
 CHUNK_LOGITS = 1 << 20  # of a chunk of full size: enough that launching operations costs little
+SMALL_CHUNK_LOGITS = 1 << 16  # of the smallest chunk: small nets take one
 Place = tuple[int | slice, ...]
 
 
@@ -188,7 +189,7 @@ def with_last_token(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[
 
 def chunks(logits: Tensor) -> Iterator[Place]:
     """Places that cut the tokens of logits `(..., C)` into chunks."""
-    size = min(CHUNK_LOGITS, logits.numel() // CHUNKS)
+    size = min(CHUNK_LOGITS, max(logits.numel() // CHUNKS, SMALL_CHUNK_LOGITS))
     yield from _places(tuple(logits.shape[:-1]), max(1, size // max(logits.shape[-1], 1)))
 
 
