@@ -58,10 +58,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
     shift, reference, phases = _uniform_shift(analysis, objective), objective.reference, Phases(resume)
     at_hand = objective.batches.samples
     objective = objective.variant(decay=None) if shift else objective
-    if analysis.data_error:
-        require_resampling(analysis, build_operator(analysis, objective), objective)
-        measure_error = partial(leading_data_error, analysis, shift=shift)
-        objective = yield from choose_samples(analysis, objective, phases, measure_error)
+    objective = yield from _choose_part(analysis, objective, shift, phases)
     rows, wanted = plan_basis(analysis, objective), search_target(analysis)
     operator = build_operator(analysis, objective)
     require_resampling(analysis, operator, objective)
@@ -105,6 +102,17 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         result = yield from _resample(analysis, operator, objective, result, phases)
     result = _add_data_error(analysis, _shift_eigenvalues(result, shift), at_hand)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
+
+
+def _choose_part(
+    analysis: Eig, objective: Objective, shift: float, phases: Phases
+) -> Generator[Progress, None, Objective]:
+    """The objective on as few samples as --data-error needs; all of it without that option."""
+    if not analysis.data_error:
+        return objective
+    require_resampling(analysis, build_operator(analysis, objective), objective)
+    measure_error = partial(leading_data_error, analysis, shift=shift)
+    return (yield from choose_samples(analysis, objective, phases, measure_error))
 
 
 def plan(analysis: Eig, objective: Objective) -> Plan:
