@@ -33,6 +33,7 @@ from landscape.planning.pass_sizes import (
 from landscape.planning.shapes_of_data import DataShape, data_shape
 
 ROWS = ("basis", "sketch", "vectors")  # of a plan's memory: vectors over the parameters that an analysis gathers
+HALF_BYTES = 2  # of a weight in bfloat16 or float16
 MAX_DOUBLINGS = 20  # of the memory of a machine that is too small for any plan
 HOST_RATE = 2e10  # bytes a second between a device and its host
 PASSES_OVER_ROWS = 2  # of each product: full orthogonalization, twice
@@ -75,6 +76,8 @@ def plan_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     objective.activation_bytes = gradient.graph
     plan = _plan(analysis, objective, machine)
     need = _need(objective, plan, product if plan.products else gradient)
+    if conditions.weights_dtype in ("bfloat16", "float16"):
+        need = replace(need, theta=HALF_BYTES * objective.space.size)
     device = plan_device(need, machine, shape.samples)
     if device.tight and conditions.recompute == "auto" and repeated_blocks(model):
         sizes = count_sizes(objective, model, shape, conditions, operator, recompute=True)

@@ -54,10 +54,11 @@ def rows_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     facts = {name: fact for name, fact in plan.facts.items() if name in ("basis", "probes at once", "points")}
     rate = f"{machine.rate / 1e12:.3g} TFLOP/s on each device, {machine.rate_source}; --on ...@RATE states another"
     kind = "product" if plan.products else "gradient"
+    held = conditions.weights_dtype or conditions.dtype
     return {
         "machine": str(machine),
         **({"ranks": f"{machine.count}: {LATER}"} if machine.count > 1 else {}),
-        "parameters": f"{found.parameters:,}, {conditions.dtype}, from the configuration alone",
+        "parameters": f"{found.parameters:,}, {held}, from the configuration alone",
         "data": found.data,
         **facts,
         "device": _describe_fit(found),

@@ -74,6 +74,12 @@ def test_blocks_are_recomputed_before_theta_leaves_the_device(tmp_path: Path) ->
     assert kept.seconds < found.seconds
 
 
+def test_weights_of_half_precision_take_half_of_the_bytes(tmp_path: Path) -> None:
+    whole, half = (plan(tmp_path, Eig(k=1), "8x80GB", "7B", weights_dtype=kind) for kind in (None, "bfloat16"))
+    assert half.device.device["theta"] == whole.device.device["theta"] // 2
+    assert half.device.device["vectors"] == whole.device.device["vectors"]
+
+
 def test_time_is_operations_by_rate(tmp_path: Path) -> None:
     one, two = (plan(tmp_path, Eig(k=1), f"{count}x80GB@1TFLOPS", limit=8) for count in (1, 2))
     kept = 2 * one.gradient_operations / 1e12  # of a product whose graph is kept
