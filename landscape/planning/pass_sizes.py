@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,9 @@ def gradient_sizes(objective: MetaObjective) -> PassSizes:
 
 def product_sizes(objective: MetaObjective, name: OperatorName) -> PassSizes:
     """The sizes of the product of one column with the matrix of one sample."""
+    if objective.settings.hvp == "difference":  # a gradient at either side, beside a move and another gradient
+        side = gradient_sizes(objective)
+        return replace(side, operations=2 * side.operations, vectors=side.vectors + 2 * objective.theta.nbytes)
     of_hessian = name in ("preconditioned", "pyhessian")
     matrix = operators.operator("hessian" if of_hessian else name, objective)
     graph: Any = matrix.graph  # type: ignore[attr-defined]  # a sum over samples has one

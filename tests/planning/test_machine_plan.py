@@ -80,6 +80,11 @@ def test_weights_of_half_precision_take_half_of_the_bytes(tmp_path: Path) -> Non
     assert half.device.device["vectors"] == whole.device.device["vectors"]
 
 
+def test_a_difference_of_gradients_takes_two_of_them(tmp_path: Path) -> None:
+    found = plan(tmp_path, Eig(k=1), "1x80GB", hvp="difference")
+    assert found.pass_operations == pytest.approx(2 * found.gradient_operations)
+
+
 def test_time_is_operations_by_rate(tmp_path: Path) -> None:
     one, two = (plan(tmp_path, Eig(k=1), f"{count}x80GB@1TFLOPS", limit=8) for count in (1, 2))
     kept = 2 * one.gradient_operations / 1e12  # of a product whose graph is kept
