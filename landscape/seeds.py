@@ -30,7 +30,11 @@ def normal(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
     Drawn in float32 on the CPU, so that every device and precision sees the same numbers. Each `CHUNK` of them has a
     generator of its own, so that a part of the vector can be drawn without those before it.
     """
-    numbers = torch.empty(size, dtype=like.dtype, device=like.device)
+    return fill_normal(torch.empty(size, dtype=like.dtype, device=like.device), seed, *path)
+
+
+def fill_normal(numbers: Tensor, seed: int, *path: str | int) -> Tensor:
+    """Writes the numbers of `normal` into a vector, which it returns."""
     for index, part in enumerate(torch.split(numbers, CHUNK)):
         chunk = (*path, "chunk", index) if index else path
         generator = torch.Generator(device="cpu").manual_seed(derive(seed, *chunk))

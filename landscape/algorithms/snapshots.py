@@ -3,10 +3,12 @@
 A state declares in the metadata of its fields how they are stored; numbers and NumPy arrays need no declaration:
 
     values: np.ndarray                                           # as it is
-    points: Tensor = field(metadata=TENSOR)                      # a copy; None is left out
-    basis: Tensor = field(metadata=buffer("used"))               # the entries in use, not copied in host memory
+    points: Tensor = field(metadata=TENSOR)                      # whole; None is left out
+    basis: Tensor = field(metadata=buffer("used"))               # the entries in use
     probes: Tensor = field(metadata=RECOMPUTED)                  # not at all: `restore` is given the tensor
     run: RunState | None = field(metadata=nested(RunState))      # as `run.NAME`; None is left out
+
+A snapshot shares memory with tensors on the CPU, which later steps may rewrite: save it before the next step.
 """
 
 from __future__ import annotations
@@ -36,15 +38,12 @@ class _Nested:
 
 Metadata = Mapping[str, Any]
 NUMBERS = {"int": "iu", "float": "fiu", "bool": "b"}  # NumPy's kinds of the numbers that a field declares
-TENSOR: Metadata = {"snapshot": "tensor"}  # a tensor or None; it is copied, for later steps may rewrite it in place
+TENSOR: Metadata = {"snapshot": "tensor"}  # a tensor or None
 RECOMPUTED: Metadata = {"snapshot": "recomputed"}  # not stored, because it follows from a seed
 
 
 def buffer(used: str, *, axis: int = 0) -> Metadata:
-    """A large preallocated tensor; the state's attribute `used` counts the entries along `axis` that hold something.
-
-    A snapshot shares memory with a buffer on the CPU: save it before the next step.
-    """
+    """A large preallocated tensor; the state's attribute `used` counts the entries along `axis` that hold something."""
     return {"snapshot": _Buffer(used, axis)}
 
 
@@ -66,7 +65,7 @@ def snapshot(state: Any) -> dict[str, np.ndarray]:
             arrays[part.name] = value.narrow(storage.axis, 0, getattr(state, storage.used)).cpu().numpy()
             arrays[f"{part.name}.shape"] = np.asarray(value.shape)
         elif storage == "tensor":
-            arrays[part.name] = value.to("cpu", copy=True).numpy()
+            arrays[part.name] = value.cpu().numpy()
         else:
             arrays[part.name] = np.array(value)
     return arrays

@@ -10,7 +10,7 @@ import torch
 from landscape.algorithms.lanczos.certificate import search_length
 from landscape.algorithms.lanczos.lanczos import fewest_rows
 from landscape.algorithms.lanczos.state import WantedPairs
-from landscape.compute.budget import LARGE_SIZE, vector_room
+from landscape.compute.budget import is_large, vector_room
 from landscape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
         raise UsageError(f"-k {k} eigenvalues of {size} parameters", fix=f"-k {size} or fewer")
     # the certificate's bound holds for searches without a restart, and a second search may follow the first
     search = search_length(search_target(analysis), 2, size) if analysis.certify else 0
-    per_value, more = MIN_ROWS if size > LARGE_SIZE else DEFAULT_ROWS
+    per_value, more = MIN_ROWS if is_large(size) else DEFAULT_ROWS
     default = max(per_value * k + more * block, fewest_rows(k, block) + search * block)
     fewest = min(max(fewest_rows(k, block), k + (search + 1) * block + 1), size)
     beside = _fitting_rows(objective, objective.device)
@@ -67,7 +67,7 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
 def keeps_vectors(analysis: Eig, objective: Objective) -> bool:
     """Whether the eigenvectors are computed: those of large models only if something asks for them."""
     asked = analysis.save_vectors or analysis.resample or analysis.operator == "fisher"
-    return bool(asked) or objective.space.size <= LARGE_SIZE
+    return bool(asked) or not is_large(objective.space.size)
 
 
 def _fitting_rows(objective: Objective, device: torch.device) -> int:

@@ -38,7 +38,7 @@ from landscape.analyses.shared.products import (
 from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
 from landscape.analyses.trace import TraceResult
 from landscape.choices import NORMAL_HALF_WIDTH
-from landscape.compute.budget import LARGE_SIZE, columns_per_pass, vector_room
+from landscape.compute.budget import columns_per_pass, is_large, vector_room
 from landscape.errors import UsageError
 from landscape.operators.difference import SPREAD
 from landscape.operators.pass_costs import product_memory
@@ -116,7 +116,7 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
     """
     fitting = vector_room(objective.device, objective.theta.nbytes, objective.graph_bytes)
     capacity = min(MAX_SKETCH, fitting // (2 * objective.theta.nbytes)) // PROBES_PER_PASS * PROBES_PER_PASS
-    large = analysis.method == "auto" and objective.space.size > LARGE_SIZE  # a sketch would take all the memory
+    large = analysis.method == "auto" and is_large(objective.space.size)  # a sketch would take all the memory
     capacity = 0 if large else capacity
     if resume:
         capacity = int(resume["basis.shape"][0])

@@ -35,6 +35,11 @@ COLUMN_VECTORS = 3  # of P numbers for each further column of a block: argument,
 SPARE = 1 / 10  # of the free memory that no plan takes
 
 
+def is_large(size: int) -> bool:
+    """Whether so many parameters are a large model: one whose vectors, not its products, take the memory."""
+    return size > LARGE_SIZE
+
+
 def vector_room(device: torch.device, vector_bytes: int, graph_bytes: int) -> int:
     """The bytes for vectors that an analysis gathers, beside a product with graphs of so many bytes."""
     free = memory.free_bytes(device)
@@ -44,7 +49,7 @@ def vector_room(device: torch.device, vector_bytes: int, graph_bytes: int) -> in
 
 def columns_per_pass(most: int, theta: Tensor, graph_bytes: int) -> int:
     """How many of at most so many vectors are multiplied, or evaluated, together: one at a time for large models."""
-    if len(theta) > LARGE_SIZE:
+    if is_large(len(theta)):
         return 1
     fitting = vector_room(theta.device, theta.nbytes, graph_bytes) // (COLUMN_VECTORS * theta.nbytes)
     return max(1, min(most, fitting))

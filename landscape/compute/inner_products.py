@@ -40,10 +40,13 @@ def row_dots(left: Tensor, right: Tensor) -> Tensor:
     return total
 
 
-def row_norms(rows: Tensor) -> Tensor:
-    """The Euclidean norm of each row of `(K, P)`, `(K,)`, float64."""
-    pieces = [torch.linalg.vector_norm(piece, dim=1, dtype=torch.float64) for piece in torch.split(rows, CHUNK, dim=1)]
-    sizes: Tensor = pieces[0] if len(pieces) == 1 else torch.linalg.vector_norm(torch.stack(pieces), dim=0)
+def row_norms(rows: Tensor, order: float = 2.0) -> Tensor:
+    """The norm of each row of `(..., P)`, `(...)`, float64; the Euclidean one, or that of another `order`."""
+    pieces = [
+        torch.linalg.vector_norm(piece, ord=order, dim=-1, dtype=torch.float64)
+        for piece in torch.split(rows, CHUNK, dim=-1)
+    ]
+    sizes: Tensor = pieces[0] if len(pieces) == 1 else torch.linalg.vector_norm(torch.stack(pieces), ord=order, dim=0)
     return sizes
 
 

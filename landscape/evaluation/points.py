@@ -78,6 +78,9 @@ def _totals(objective: Objective, rows: Tensor, batch: Batch) -> Tensor:
 
 def _one_by_one(objective: Objective, rows: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Totals `(K,)` and gradients `(K, P)`, with one point's graph in memory at a time."""
+    if len(rows) == 1:
+        total, gradient = objective.batch_gradient(rows[0], batch)
+        return total[None], gradient[None]
     totals, gradients = [], torch.empty_like(rows, memory_format=torch.contiguous_format)
     for index, row in enumerate(rows):
         total, gradients[index] = objective.batch_gradient(row, batch)

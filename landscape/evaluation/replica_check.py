@@ -57,7 +57,7 @@ def _agrees(replica: Replica, vector: Tensor, size: float) -> bool | None:
 def _perturb(objective: Objective, vector: Tensor, size: float) -> None:
     """Fills the vector with weights that all differ from the model's, zeros too."""
     theta = objective.theta
-    vector.copy_(seeds.normal(len(theta), theta, 0, "replica"))
+    seeds.fill_normal(vector, 0, "replica")
     weights = objective.space.unflatten(theta)
     for name, noise in objective.space.unflatten(vector).items():
         noise.mul_(size * (float(weights[name].square().mean().sqrt()) or 1.0))

@@ -1,8 +1,9 @@
-"""The leaves of an autograd graph, and a backward pass that leaves the gradients of all but one of them alone."""
+"""The leaves of an autograd graph: which there are, and backward passes that take care of their gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +25,31 @@ def graph_leaves(total: Tensor) -> dict[int, Tensor]:
         if isinstance(variable, Tensor):
             found[id(variable)] = variable
     return found
+
+
+@contextmanager
+def hand_over_gradients(leaves: Mapping[str, Tensor], visit: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Calls `visit(name, gradient)` as soon as a backward pass has the gradient in a leaf, and keeps no gradient.
+
+    `torch.autograd.grad` returns zeros without memory for these leaves. No two gradients are held at once.
+    """
+
+    def hook_of(name: str) -> Callable[[Tensor], Tensor]:
+        """The hook of one leaf."""
+
+        def hand_over(gradient: Tensor) -> Tensor:
+            """Visits the gradient; zeros take its place."""
+            visit(name, gradient.to_dense() if gradient.is_sparse else gradient)
+            return torch.zeros((), dtype=gradient.dtype, device=gradient.device).expand(gradient.shape)
+
+        return hand_over
+
+    handles = [leaf.register_hook(hook_of(name)) for name, leaf in leaves.items()]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def backward(total: Tensor, wanted: Collection[Tensor]) -> None:

@@ -79,6 +79,10 @@ class ParameterSpace:
         parts = torch.split(theta, [block.size for block in self.blocks])
         return {block.name: part.view(block.shape) for block, part in zip(self.blocks, parts, strict=True)}
 
+    def leaves(self, theta: Tensor) -> dict[str, Tensor]:
+        """Views into theta `(P,)` by name that are leaves of an autograd graph, with gradients of their own."""
+        return {name: view.detach().requires_grad_() for name, view in self.unflatten(theta.detach()).items()}
+
     def filter_norms(self, theta: Tensor) -> Tensor:
         """The norm of the filter that each coordinate belongs to, `(P,)`; |theta| in vectors, which have no filters."""
         named = self.unflatten(theta)

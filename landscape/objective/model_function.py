@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.choices import Mode
+from landscape.compute.budget import is_large
 from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed, seed_all
 from landscape.data.batches import Batch
@@ -23,7 +24,7 @@ from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.network.attention import without_fast_path
 from landscape.network.block_recomputation import recompute_blocks, without_caches
-from landscape.network.graph_leaves import backward
+from landscape.network.graph_leaves import backward, hand_over_gradients
 from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
 from landscape.network.recomputation import without_recomputation
 from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution
@@ -330,11 +331,29 @@ class BatchLoss:
 
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""
+        if is_large(len(theta)) and self.function.resident is None:
+            gradient = torch.zeros_like(theta)
+            parts = self.space.unflatten(gradient)
+            return self.visit_gradient(theta, batch, lambda name, part: parts[name].copy_(part)), gradient
         point = theta.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.batch_total(point, batch)
             gradient = reraise_user_errors(batch, lambda: self._gradient(total, point))
         return total.detach().double(), gradient
+
+    def visit_gradient(self, theta: Tensor, batch: Batch, visit: Callable[[str, Tensor], Any]) -> Tensor:
+        """The summed loss of one batch, shape (), float64; calls `visit(name, gradient)` for each of its parameters.
+
+        At no time are there two gradients: this takes little memory beside theta. Parameters that the loss does not
+        depend on are left out. For a function without `resident`.
+        """
+        leaves = self.space.leaves(theta)
+        with torch.enable_grad():
+            total = self.batch_total(leaves, batch)
+            with hand_over_gradients(leaves, visit):
+                inputs = list(leaves.values())
+                reraise_user_errors(batch, lambda: torch.autograd.grad(total, inputs, allow_unused=True))
+        return total.detach().double()
 
     def _total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
         if isinstance(self.loss, TermsLoss):

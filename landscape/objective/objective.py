@@ -150,7 +150,7 @@ class Objective(BatchLoss):
             return self.batch_gradient(point, batch)
 
         total, gradient = self.sums(kernel)
-        return total / self.count, gradient / self.count
+        return total / self.count, gradient.div_(self.count)
 
     @cached_property
     def reference(self) -> Reference:

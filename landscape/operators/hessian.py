@@ -12,8 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from landscape.compute.budget import is_large
 from landscape.compute.strategy import Strategy
 from landscape.data.batches import Batch
+from landscape.network.graph_leaves import hand_over_gradients
 from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
 from landscape.objective.user_errors import reraise_user_errors
@@ -59,6 +61,8 @@ class HessianOperator(SummedOperator):
         """The product with the Hessian of one batch's summed loss, through a new graph of its gradient."""
         if self.differences is not None:
             return self.differences.graph(batch)
+        if is_large(self.size) and self.objective.function.resident is None:
+            return self._graph_by_tensors(batch)
         theta = self.like.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.objective.batch_total(theta, batch)
@@ -69,6 +73,31 @@ class HessianOperator(SummedOperator):
                 return torch.zeros_like(block)
             rows = [block.T.contiguous()]
             return pull_back([gradient], [theta], rows, chunk_size=chunk_size, retain_graph=retain_graph)[0].T
+
+        return product
+
+    def _graph_by_tensors(self, batch: Batch) -> Graph:
+        """The same product by gradients in each tensor of the parameters, which takes less memory for large models."""
+        objective = self.objective
+        leaves = objective.space.leaves(self.like)
+        inputs = list(leaves.values())
+        with torch.enable_grad():
+            total = objective.batch_total(leaves, batch)
+            gradients = reraise_user_errors(
+                batch, lambda: torch.autograd.grad(total, inputs, create_graph=True, allow_unused=True)
+            )
+        outputs = {n: g for n, g in zip(leaves, gradients, strict=True) if g is not None and g.requires_grad}
+
+        def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
+            del chunk_size  # one column at a time
+            image = torch.zeros_like(block.T)
+            for index, column in enumerate(block.T if outputs else ()):
+                vectors, parts = objective.space.unflatten(column), objective.space.unflatten(image[index])
+                rows = [vectors[name][None] for name in outputs]
+                retain = retain_graph or index + 1 < block.shape[1]
+                with hand_over_gradients(leaves, lambda name, part, to=parts: to[name].copy_(part)):  # type: ignore[misc]
+                    pull_back(list(outputs.values()), inputs, rows, retain_graph=retain, allow_unused=True)
+            return image.T
 
         return product
 

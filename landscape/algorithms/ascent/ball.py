@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from landscape.choices import Norm
+from landscape.compute.inner_products import row_norms
 
 SPHERE_TOLERANCE = 1e-5  # relative distance from the sphere of points that rounding moved off it
 
@@ -21,22 +21,21 @@ class Ball:
 
     def size(self, u: Tensor) -> Tensor:
         """||u||_p over the last axis, float64."""
-        order = 2 if self.norm == "l2" else float("inf")
-        size: Tensor = torch.linalg.vector_norm(u, ord=order, dim=-1, dtype=torch.float64)
-        return size
+        order = 2.0 if self.norm == "l2" else float("inf")
+        return row_norms(u, order)
 
     def dual(self, gradient: Tensor) -> Tensor:
         """The dual norm over the last axis, float64: max <gradient, u> over the ball is rho times it."""
-        order = 2 if self.norm == "l2" else 1
-        size: Tensor = torch.linalg.vector_norm(gradient, ord=order, dim=-1, dtype=torch.float64)
-        return size
+        order = 2.0 if self.norm == "l2" else 1.0
+        return row_norms(gradient, order)
 
     def farthest(self, gradient: Tensor) -> Tensor:
         """The point of the ball that is farthest along the gradient; the center if the gradient is zero."""
         if self.norm == "linf":
             return self.rho * gradient.sign()
         length = self.dual(gradient)[..., None].to(gradient)
-        return torch.where(length > 0, self.rho * gradient / length, torch.zeros_like(gradient))
+        point: Tensor = (self.rho * gradient).div_(length)
+        return point.masked_fill_(~(length > 0), 0.0)
 
     def to_sphere(self, u: Tensor) -> Tensor:
         """Scales u `(P,)` in place to the length rho, which projects it onto the sphere of an l2 ball; returns it."""

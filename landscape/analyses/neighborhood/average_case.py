@@ -19,6 +19,7 @@ from landscape.algorithms.snapshots import RECOMPUTED, restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.choices import Noise
+from landscape.compute.budget import is_large
 from landscape.compute.inner_products import dot
 from landscape.errors import NumericalError, TaskError
 from landscape.evaluation import points
@@ -119,9 +120,11 @@ def _pair_losses(objective: Objective, scales: Tensor, sampling: NoiseSampling, 
     losses = []
     for first in range(0, len(wanted), width):
         chunk = wanted[first : first + width]
-        moves = {draw: scales * draw_noise(scales, sampling, draw) for draw, _ in chunk}
-        thetas = torch.stack([torch.add(objective.theta, moves[draw], alpha=size) for draw, size in chunk])
-        losses.append(points.values(objective, thetas.T))
+        moves = {draw: draw_noise(scales, sampling, draw).mul_(scales) for draw, _ in chunk}
+        rows = [torch.add(objective.theta, moves[draw], alpha=size) for draw, size in chunk]
+        del moves
+        losses.append(points.values(objective, (torch.stack(rows) if len(rows) > 1 else rows[0][None]).T))
+        del rows
     pairs: np.ndarray = torch.cat(losses).view(len(draws), len(sampling.radii), 2).mean(dim=2).cpu().numpy()
     return pairs
 
@@ -134,7 +137,12 @@ def _unit_noise(like: Tensor, sampling: NoiseSampling, draw: int) -> Tensor:
 def _control_variate(
     objective: Objective, scales: Tensor, sampling: NoiseSampling, resume: State
 ) -> Generator[Progress, None, tuple[ControlVariate | None, str]]:
-    """The quadratic form on a Krylov space; None, with the reason, if the model has no second derivatives."""
+    """The quadratic form on a Krylov space; None, with the reason, if the model has no second derivatives.
+
+    Of large models it is that on no space at all: 16 vectors would take all the memory, and more draws take none.
+    """
+    if is_large(len(scales)):
+        return ControlVariate(scales.new_zeros((0, len(scales))), torch.zeros((0, 0), dtype=torch.float64)), ""
     operator = ScaledOperator(HessianOperator(objective), scales)
     saved = phase_state("control", resume)
     state = earlier = restore(LanczosState, saved, operator.like) if saved else None

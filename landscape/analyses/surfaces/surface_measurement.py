@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from landscape.algorithms.grids.grids import grid_coordinates
 from landscape.algorithms.grids.shape import barrier
@@ -27,18 +28,21 @@ from landscape.analyses.surfaces.options import SurfaceSettings
 from landscape.analyses.surfaces.plane_view import PlaneView, view_plane
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.surfaces.surface import Surface
+from landscape.compute.budget import is_large
 from landscape.compute.inner_products import dot, norm
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
 from landscape.evaluation.metrics import as_metric
 from landscape.evaluation.pass_settings import PassSettings
+from landscape.evaluation.slopes import curvature_along
 from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator
 from landscape.operators.pass_costs import FORWARD_SHARE, product_memory
 
+MAX_ROUGHNESS = 0.1  # relative error of a curvature from slopes above which it counts as unknown
 MIN_POINTS_FOR_TRIAL = 200  # a trial takes the time of some twenty passes
 
 
@@ -137,7 +141,7 @@ def _evaluate_plane(run: SurfaceRun, number: int) -> Generator[Progress, None, E
         yield from run.phases.run("trial", partial(_choose_passes, run, task))
         notes = (*notes, f"passes over the data: {run.sweep.settings}")
     grid = yield from run.phases.run(f"plane {number}", partial(evaluate_grid, run.sweep, task))
-    hessian, error = yield from run.phases.run(f"products {number}", partial(_curvatures, run.objective, frame.plane))
+    hessian, error = yield from run.phases.run(f"products {number}", partial(_curvatures, run, frame.plane))
     view = view_plane(coordinates, grid, hessian, frame.plane.directions, run.rounding)
     notes = (*notes, f"d'Hd is not known: {error}") if error else notes
     return EvaluatedPlane(replace(frame, plane=replace(frame.plane, directions=())), view, notes)
@@ -181,7 +185,7 @@ def _choose_passes(run: SurfaceRun, task: GridTask, saved: State) -> Generator[P
         yield Progress(0, task.total, f"trial: {sweep.settings}", lambda: {"way": chosen})
 
 
-def _curvatures(objective: Objective, plane: Plane, saved: State) -> Generator[Progress, None, tuple[np.ndarray, str]]:
+def _curvatures(run: SurfaceRun, plane: Plane, saved: State) -> Generator[Progress, None, tuple[np.ndarray, str]]:
     """d'Hd for each direction, and why it is unknown (NaN): the model may have no second derivatives.
 
     NaN without a reason where the statistics of BatchNorm change along the directions.
@@ -193,14 +197,26 @@ def _curvatures(objective: Objective, plane: Plane, saved: State) -> Generator[P
         return hessian, error
     try:
         for axis, direction in enumerate(plane.directions):
-            length = norm(direction)
-            unit = direction / (length or 1.0)
-            image = product_if_symmetric(HessianOperator(objective), unit, 0)
-            hessian[axis] = dot(unit, image) * length**2
+            hessian[axis], rough = _curvature(run, direction)
+            error = error or rough
     except (TaskError, NumericalError) as failure:
         error = failure.what
     yield Progress(0, 1, "curvature along the axes", lambda: {"hessian": hessian})
     return hessian, error
+
+
+def _curvature(run: SurfaceRun, direction: Tensor) -> tuple[float, str]:
+    """d'Hd, or NaN and why it is not known; of large models from slopes, since a product takes six more vectors."""
+    objective = run.objective
+    if is_large(objective.space.size):
+        value, rough = curvature_along(objective, direction, run.sweep.copy.vector)
+        if rough > MAX_ROUGHNESS * abs(value):
+            return math.nan, f"differences of slopes give {value:.3g} +- {rough:.2g}"
+        return value, ""
+    length = norm(direction)
+    unit = direction / (length or 1.0)
+    image = product_if_symmetric(HessianOperator(objective), unit, 0)
+    return dot(unit, image) * length**2, ""
 
 
 def _measure_barriers(

@@ -79,7 +79,7 @@ def next_step(counts: TraceCounts, goal: TraceGoal, forecast: Callable[[], Forec
         return "diagonal"  # no estimate takes fewer products
     if _others_are_due(counts, goal, left) or (others_missing and counts.reached):
         return "probe"
-    if not counts.others and goal.method == "hutchinson":
+    if goal.method == "hutchinson" and counts.others < PROBES_PER_PASS:
         return "probe"
     if not counts.others and counts.rounds < MIN_VALUES["xtrace"] // PROBES_PER_PASS:
         return "sketch"
