@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 CHUNK = 1 << 20  # coordinates that one generator draws; another value would change the numbers of longer vectors
-STREAM = f"normal numbers by chunks of {CHUNK}"  # the name of this stream of random numbers, in results
 CHUNK_SAMPLES = 1024  # samples whose numbers one generator draws; other values would change all numbers
 SMALLEST_UNIFORM = 2.0**-54  # half of the finest step of torch.rand, which may return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from landscape import seeds
+from landscape.storage.provenance import STREAM, STREAM_CHUNK
 
 LIKE = torch.zeros(1)
 
@@ -52,3 +53,18 @@ def test_uniform_numbers_are_uniform_and_never_at_the_ends() -> None:
     ideal = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     assert float((numbers - ideal).abs().max()) < 1.63 / 20_000**0.5  # Kolmogorov and Smirnov, 1 % level
     assert 0 < numbers[0] < numbers[-1] < 1
+
+
+def test_long_vectors_are_drawn_by_chunks_that_need_none_of_those_before() -> None:
+    size = 2 * seeds.CHUNK + 5
+    whole = seeds.normal(size, LIKE, 4, "long")
+    assert torch.equal(whole[: seeds.CHUNK], seeds.normal(seeds.CHUNK, LIKE, 4, "long"))
+    assert torch.equal(whole[2 * seeds.CHUNK :], seeds.normal(5, LIKE, 4, "long", "chunk", 2))
+    assert not torch.equal(whole[:5], whole[2 * seeds.CHUNK :])
+    filled = torch.empty(size, dtype=torch.float64)
+    assert torch.equal(seeds.fill_normal(filled, 4, "long"), whole.double())
+
+
+def test_results_name_the_stream_of_these_chunks() -> None:
+    assert seeds.CHUNK == STREAM_CHUNK == 2**20
+    assert "2^20" in STREAM

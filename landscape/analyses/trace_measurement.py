@@ -79,7 +79,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         product_error=product_error,
         label_standard_error=label_error,
         data_standard_error=None if data_error is None else data_error.standard_error,
-        **_asked_data_error(analysis, data_error, at_hand),
+        **_data_error_request(analysis, data_error, at_hand),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
@@ -251,7 +251,7 @@ def _trace_data_error(analysis: Trace, objective: Objective) -> Generator[Progre
     return math.nan if error is None else error.relative
 
 
-def _asked_data_error(analysis: Trace, error: _DataError | None, at_hand: int) -> dict[str, Any]:
+def _data_error_request(analysis: Trace, error: _DataError | None, at_hand: int) -> dict[str, Any]:
     """The error by the data beside the one that was asked for, if one was."""
     if not analysis.data_error or error is None:
         return {}

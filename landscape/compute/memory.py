@@ -46,7 +46,7 @@ def free_bytes(device: torch.device) -> int:
     return min(_machine_bytes(), free_in_cgroup(), free_in_process())
 
 
-def count_as_saved(tensor: Tensor) -> None:
+def count_saved_tensor(tensor: Tensor) -> None:
     """Shows a tensor that a graph holds otherwise than torch does to whoever watches what the pass saves."""
     for visit in _VISITS[-1:]:
         visit(tensor)

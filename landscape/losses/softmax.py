@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from landscape.compute.memory import count_as_saved
+from landscape.compute.memory import count_saved_tensor
 from landscape.losses.protocol import IGNORE_INDEX
 
 LARGE_LOGITS = 1 << 20  # logits of a batch from which on the memory of copies counts; fewer go torch's own way
@@ -215,7 +215,7 @@ class _Total(Function):
     def forward(ctx: Any, logits: Tensor, targets: SoftmaxTargets) -> Tensor:
         """The summed loss `()`."""
         ctx.logits, ctx.targets, ctx.known = logits, targets, None
-        count_as_saved(logits)
+        count_saved_tensor(logits)
         terms = []
         for place in chunks(logits):
             terms.append(targets.dot(place, logits[place].log_softmax(-1)).flatten())

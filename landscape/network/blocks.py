@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from torch import nn
 
 
-def repeated_blocks(model: nn.Module) -> tuple[nn.Module, ...]:
+def find_repeated_blocks(model: nn.Module) -> tuple[nn.Module, ...]:
     """The modules of the outermost lists and sequences whose modules are of one class and made of other modules.
 
     These are the decoder layers of transformers, the encoder layers of torch, and the stages of residual nets.
 
     >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    >>> len(repeated_blocks(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)))
+    >>> len(find_repeated_blocks(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)))
     3
     """
     return tuple(dict.fromkeys(_blocks(model)))

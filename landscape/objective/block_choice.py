@@ -13,7 +13,7 @@ from landscape.compute.strategy import ProductSettings
 from landscape.data.batches import Batch
 from landscape.errors import UsageError
 from landscape.losses.protocol import Loss
-from landscape.network.blocks import repeated_blocks
+from landscape.network.blocks import find_repeated_blocks
 from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, activation_bytes
 from landscape.objective.model_function import BatchLoss, ModelFunction
 
@@ -36,23 +36,23 @@ def choose_blocks(
     try:
         each = size(function)
     except Exception as error:  # also of the user's code
-        smaller = with_blocks_if_needed(settings, function, None, theta.device)
+        smaller = with_blocks_where_tight(settings, function, None, theta.device)
         if not is_out_of_memory(error) or not smaller.blocks:
             raise
     else:
-        smaller = with_blocks_if_needed(settings, function, each, theta.device)
+        smaller = with_blocks_where_tight(settings, function, each, theta.device)
     return (smaller, size(smaller)) if smaller.blocks else (function, each)
 
 
 def with_blocks(settings: ProductSettings, function: ModelFunction) -> ModelFunction:
     """The function, with blocks that run again if the user asks for it; raises UsageError if that is impossible."""
     if settings.recompute == "auto" and settings.keeps_narrow_weights:  # cast block by block, else held in all bits
-        return with_blocks_if_needed(settings, function, None, torch.device("cpu"))
+        return with_blocks_where_tight(settings, function, None, torch.device("cpu"))
     if settings.recompute != "on":
         return function
     if settings.hvp == "linearize":
         raise UsageError("--hvp linearize excludes --recompute on", fix="leave out one of them")
-    if not (blocks := repeated_blocks(function.module)):
+    if not (blocks := find_repeated_blocks(function.module)):
         raise UsageError("--recompute on finds no blocks: the model repeats no module", fix="leave out --recompute")
     if not function.may_run_again:
         raise UsageError(
@@ -63,7 +63,7 @@ def with_blocks(settings: ProductSettings, function: ModelFunction) -> ModelFunc
     return replace(function, blocks=blocks)
 
 
-def with_blocks_if_needed(
+def with_blocks_where_tight(
     settings: ProductSettings, function: ModelFunction, each: int | None, device: torch.device
 ) -> ModelFunction:
     """The function, with blocks that run again if the user leaves it to landscape and one sample is too large.
@@ -74,7 +74,7 @@ def with_blocks_if_needed(
         return function
     if each is not None and each * GRAPHS_PER_FORWARD <= room("micro-batch", device):
         return function
-    blocks: tuple[nn.Module, ...] = repeated_blocks(function.module)
+    blocks: tuple[nn.Module, ...] = find_repeated_blocks(function.module)
     return replace(function, blocks=blocks)
 
 

@@ -11,7 +11,7 @@ from landscape.compute.strategy import ProductSettings
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches
 from landscape.errors import OutOfMemory
-from landscape.objective.block_choice import recomputation_note, with_blocks, with_blocks_if_needed
+from landscape.objective.block_choice import recomputation_note, with_blocks, with_blocks_where_tight
 from landscape.objective.first_gradient import first_gradient
 from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.objective import Objective
@@ -33,7 +33,7 @@ def plan_without_checks(
 
     def adapt(function: ModelFunction, each: int) -> ModelFunction:
         """The function, whose blocks run again where one sample is too large."""
-        smaller = with_blocks_if_needed(settings, function, each, weights.theta.device)
+        smaller = with_blocks_where_tight(settings, function, each, weights.theta.device)
         return smaller if smaller.blocks != function.blocks else function
 
     try:

@@ -114,15 +114,15 @@ class Differences:
 
     def matmat(self, block: Tensor) -> Tensor:
         """The product with a block, `(P, K) -> (P, K)`, in one pass over the data, and a second one at times."""
-        product = self._measured_product(block)
+        product = self._product_with_error(block)
         while self._refined:
             self._refined = False
-            product = self._measured_product(block)
+            product = self._product_with_error(block)
         if self.errors.measured:
             self.objective.strategies.record_error(self.errors.largest, self.errors.largest_product)
         return product
 
-    def _measured_product(self, block: Tensor) -> Tensor:
+    def _product_with_error(self, block: Tensor) -> Tensor:
         """The product with a block; its errors are measured where that is due, and may make the step finer."""
         key = ProductKey(self.name, block.shape[1], self.objective.largest_micro_batch)
         self.objective.strategies.chosen[key] = Strategy("difference", 1, self.step)

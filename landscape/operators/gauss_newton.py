@@ -245,7 +245,7 @@ class FisherOperator(EmpiricalFisherOperator):
             """The overlaps of gradients with the columns, `(draws, K, terms)`."""
             jacobian = self._jacobian(batch)
             if (softmax := jacobian.softmax) is not None:
-                targets = self._drawn_targets(jacobian.output, batch, draws)
+                targets = self._draw_targets(jacobian.output, batch, draws)
                 columns = (jacobian.push(column, 1)[0][0] for column in torch.split(block, 1, dim=1))
                 return torch.stack([softmax.overlaps(column, targets) for column in columns], dim=1)
             pushed = jacobian.push(block, 1)
@@ -265,9 +265,9 @@ class FisherOperator(EmpiricalFisherOperator):
 
     def softmax_draws(self, softmax: SoftmaxCrossEntropy, output: Any, batch: Batch) -> list[SoftmaxTargets]:
         """The targets whose gradients are meant: those drawn from the model's own distribution."""
-        return self._drawn_targets(output, batch, self.labels)
+        return self._draw_targets(output, batch, self.labels)
 
-    def _drawn_targets(self, output: Tensor, batch: Batch, count: int) -> list[SoftmaxTargets]:
+    def _draw_targets(self, output: Tensor, batch: Batch, count: int) -> list[SoftmaxTargets]:
         """The targets of `count` draws for a loss in closed form."""
         drawn = [draw_labels(self.objective, output, batch, self.seed, draw) for draw in range(count)]
         forms = [large_softmax(self.objective.loss, output, labels) for labels in drawn]

@@ -15,7 +15,7 @@ from landscape.compute.strategy import ProductSettings
 from landscape.conditions import Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError
 from landscape.losses.huggingface import HF
-from landscape.network.blocks import repeated_blocks
+from landscape.network.blocks import find_repeated_blocks
 from landscape.objective.micro_batch import SampleCost
 from landscape.planning.device_plan import DevicePlan, Need, fewest_devices, plan_device
 from landscape.planning.meta_model import build_on_meta
@@ -79,7 +79,7 @@ def plan_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     if conditions.weights_dtype in ("bfloat16", "float16"):
         need = replace(need, theta=HALF_BYTES * objective.space.size)
     device = plan_device(need, machine, shape.samples)
-    if device.tight and conditions.recompute == "auto" and repeated_blocks(model):
+    if device.tight and conditions.recompute == "auto" and find_repeated_blocks(model):
         sizes = count_sizes(objective, model, shape, conditions, operator, recompute=True)
         need = replace(need, recomputed=_beside_theta(objective, plan, sizes[1] if plan.products else sizes[0]))
         device = plan_device(need, machine, shape.samples)

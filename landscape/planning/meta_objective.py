@@ -16,7 +16,7 @@ from landscape.data.survey import Batches
 from landscape.data.trees import leaves
 from landscape.losses.preflight import select_loss
 from landscape.losses.protocol import Loss
-from landscape.network.blocks import repeated_blocks
+from landscape.network.blocks import find_repeated_blocks
 from landscape.network.filters import filter_axes
 from landscape.network.space import ParameterSpace
 from landscape.network.wrappers import trainable_parameters, unwrap
@@ -77,7 +77,7 @@ class MetaObjective(Objective):
     def with_blocks(self) -> MetaObjective:
         """The same objective whose model's blocks keep their inputs alone, and run again in backward passes."""
         other = copy.copy(self)
-        other.function = replace(self.function, blocks=repeated_blocks(self.function.module))
+        other.function = replace(self.function, blocks=find_repeated_blocks(self.function.module))
         return other
 
     @property

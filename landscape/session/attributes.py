@@ -12,8 +12,7 @@ from landscape.analyses.base import Analysis, Result
 from landscape.errors import OutputError
 from landscape.fields import Array, Scalar, described_fields
 from landscape.objective.checks.finding import from_json, to_json
-from landscape.seeds import STREAM
-from landscape.storage.provenance import SCHEMA, Fingerprint, environment
+from landscape.storage.provenance import SCHEMA, STREAM, Fingerprint, environment
 
 if TYPE_CHECKING:
     from landscape.objective import Objective

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from landscape.analyses.base import Analysis, Progress, Result
 from landscape.compute.out_of_memory import explain_out_of_memory
 from landscape.errors import Interrupted, OutputError
-from landscape.seeds import CHUNK, STREAM
 from landscape.session.attributes import result_attributes
 from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
@@ -23,7 +22,7 @@ from landscape.session.unfinished import NO_EARLIER_WORK, EarlierWork, SnapshotW
 from landscape.storage import paths
 from landscape.storage.array_files import save_arrays
 from landscape.storage.lock import hold_lock
-from landscape.storage.provenance import SCHEMA, Fingerprint
+from landscape.storage.provenance import SCHEMA, STREAM, STREAM_CHUNK, Fingerprint
 from landscape.storage.read import read_results
 from landscape.storage.write import require_results_file, write_results
 
@@ -98,7 +97,7 @@ class Session:
                 **self.analysis.identity(),
                 "analysis": self.analysis.name,
                 "schema": SCHEMA,
-                **({"random_numbers": STREAM} if self.objective.space.size > CHUNK else {}),
+                **({"random_numbers": STREAM} if self.objective.space.size > STREAM_CHUNK else {}),
             }
         )
 

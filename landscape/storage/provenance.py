@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 SCHEMA = 1  # of results, snapshots and JSON documents
+STREAM = "normal numbers by chunks of 2^20"  # the stream of random numbers, which decides results of longer vectors
+STREAM_CHUNK = 1 << 20  # vectors up to this length are the same in every stream so far
 PACKAGES = ("loss-landscape-geometry", "torch", "numpy", "scipy", "h5py", "pyhessian")
 
 

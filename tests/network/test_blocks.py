@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from landscape.network.blocks import repeated_blocks
+from landscape.network.blocks import find_repeated_blocks
 from landscape.zoo.resnet import resnet
 
 
@@ -15,7 +15,7 @@ def block() -> nn.Module:
 
 def test_the_layers_of_transformers_are_blocks() -> None:
     model = nn.Transformer(4, 2, 2, 3, 8, batch_first=True)
-    assert repeated_blocks(model) == (*model.encoder.layers, *model.decoder.layers)
+    assert find_repeated_blocks(model) == (*model.encoder.layers, *model.decoder.layers)
 
 
 def test_a_language_model_of_transformers_repeats_its_layers() -> None:
@@ -23,19 +23,19 @@ def test_a_language_model_of_transformers_repeats_its_layers() -> None:
     config = transformers.GPT2Config(vocab_size=7, n_positions=4, n_embd=4, n_layer=2, n_head=2)
     config.bos_token_id = config.eos_token_id = 0
     model = transformers.GPT2LMHeadModel(config)
-    assert repeated_blocks(model) == tuple(model.transformer.h)
+    assert find_repeated_blocks(model) == tuple(model.transformer.h)
 
 
 def test_the_outermost_repetition_counts() -> None:
     inner = nn.ModuleList(nn.Sequential(nn.Linear(2, 2), nn.Tanh()) for _ in range(3))
     outer = nn.ModuleList(nn.Sequential(block(), inner) for _ in range(2))
-    assert repeated_blocks(nn.Sequential(nn.Linear(2, 2), outer)) == tuple(outer)
+    assert find_repeated_blocks(nn.Sequential(nn.Linear(2, 2), outer)) == tuple(outer)
 
 
 def test_stages_of_residual_nets_are_blocks_and_a_module_that_is_used_twice_is_one() -> None:
-    assert len(repeated_blocks(resnet(blocks=2))) == 6
+    assert len(find_repeated_blocks(resnet(blocks=2))) == 6
     shared = block()
-    assert repeated_blocks(nn.ModuleList([shared, shared])) == (shared,)
+    assert find_repeated_blocks(nn.ModuleList([shared, shared])) == (shared,)
 
 
 def test_layers_and_lists_of_different_modules_are_none() -> None:
@@ -44,4 +44,4 @@ def test_layers_and_lists_of_different_modules_are_none() -> None:
     single = nn.ModuleList([block()])
     lists = nn.ModuleList(nn.ModuleList([nn.Linear(2, 2)]) for _ in range(2))
     free = nn.Sequential(*(nn.Sequential(nn.Tanh()) for _ in range(2)))
-    assert [repeated_blocks(model) for model in (plain, mixed, single, lists, free)] == [()] * 5
+    assert [find_repeated_blocks(model) for model in (plain, mixed, single, lists, free)] == [()] * 5

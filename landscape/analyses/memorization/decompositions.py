@@ -38,9 +38,9 @@ class Decompositions:
         """The components of each layer's weight `(p, q)` between the eigenbases of its G and its A."""
         return self._by_layer(self._kfac)
 
-    def coupled_kfac(self) -> Mapping[str, RotatedComponents]:
+    def kfac_from_coupling(self) -> Mapping[str, RotatedComponents]:
         """The components between the eigenbases of the coupled factors."""
-        return self._by_layer(self._coupled)
+        return self._by_layer(self._couple)
 
     def activation(self) -> Mapping[str, ActivationDirections]:
         """The directions of each layer's inputs."""
@@ -59,7 +59,7 @@ class Decompositions:
         left = self._basis(f"{name}/G", lambda: self.factors.by_layer[name].g)
         return self._components(name, left, right)
 
-    def _coupled(self, name: str) -> RotatedComponents:
+    def _couple(self, name: str) -> RotatedComponents:
         right = self._basis(f"{name}/A", lambda: self.factors.by_layer[name].coupled_factors[0])
         left = self._basis(f"{name}/G", lambda: self.factors.by_layer[name].coupled_factors[1])
         return self._components(name, left, right)

@@ -102,7 +102,7 @@ def removal_methods(analysis: Edit, decompositions: Decompositions) -> Mapping[s
     if analysis.method == "activation":
         return decompositions.activation()
     if analysis.method == "coupled":
-        return decompositions.coupled_kfac()
+        return decompositions.kfac_from_coupling()
     components = decompositions.kfac()
     if analysis.method == "kfac":
         return components
