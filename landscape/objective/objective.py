@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -95,8 +96,7 @@ class Objective(BatchLoss):
         self.device = as_device(device)
         self.settings = settings or ProductSettings()
         _require_possible(self.settings, self.device)
-        self.strategies = StrategyCache()
-        self.dtype = DTYPES[dtype]
+        self.strategies, self.dtype = StrategyCache(), DTYPES[dtype]
         self.source = source or ObjectiveSource()
         self.populations = populations
         self._preconditioner_source = preconditioner
@@ -163,10 +163,11 @@ class Objective(BatchLoss):
                 why="the weights are finite, so the model, the loss or the data overflow",
                 fix=overflow_remedy(self),
             )
-        if not gradient.isfinite().all():
+        length = norm(gradient)
+        if not math.isfinite(length):
             named = self.space.unflatten(gradient)
             preparation.require_finite_tensors(named, "the gradient", fix=overflow_remedy(self))
-        return Reference(loss, norm(gradient))
+        return Reference(loss, length)
 
     @property
     def preconditioner(self) -> Tensor:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from landscape.compute.budget import is_large
 from landscape.compute.strategy import Strategy
@@ -86,7 +87,13 @@ class HessianOperator(SummedOperator):
             gradients = reraise_user_errors(
                 batch, lambda: torch.autograd.grad(total, inputs, create_graph=True, allow_unused=True)
             )
-        outputs = {n: g for n, g in zip(leaves, gradients, strict=True) if g is not None and g.requires_grad}
+        # edges of the graph, since the values of the gradient are not needed again
+        outputs = {
+            name: get_gradient_edge(gradient)
+            for name, gradient in zip(leaves, gradients, strict=True)
+            if gradient is not None and gradient.requires_grad
+        }
+        del gradients
 
         def product(block: Tensor, *, chunk_size: int, retain_graph: bool) -> Tensor:
             del chunk_size  # one column at a time

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.errors import LandscapeError, TaskError
@@ -33,7 +34,7 @@ class NoBatchingError(Exception):
 
 
 def pull_back(
-    outputs: Sequence[Tensor],
+    outputs: Sequence[Tensor] | Sequence[GradientEdge],
     inputs: Sequence[Tensor],
     vectors: Sequence[Tensor],
     *,
@@ -42,6 +43,8 @@ def pull_back(
     allow_unused: bool = False,
 ) -> list[Tensor]:
     """J'v for K vectors v: for each output `vectors` holds `(K, *shape)`; the result holds the same for each input.
+
+    An output may be an edge of the graph, which holds no values.
 
     `chunk_size` vectors share a vmapped call; 1 is a loop. `retain_graph` leaves the graph for another call. With
     `allow_unused`, inputs that the outputs do not depend on get zeros. Raises TaskError with the name of an operation
@@ -67,7 +70,7 @@ def pull_back(
 
 
 def _vmapped_grad(
-    outputs: Sequence[Tensor],
+    outputs: Sequence[Tensor] | Sequence[GradientEdge],
     inputs: Sequence[Tensor],
     vectors: Sequence[Tensor],
     *,
@@ -89,7 +92,7 @@ def _vmapped_grad(
 
 
 def _grad(
-    outputs: Sequence[Tensor],
+    outputs: Sequence[Tensor] | Sequence[GradientEdge],
     inputs: Sequence[Tensor],
     vectors: Sequence[Tensor],
     *,
@@ -97,9 +100,10 @@ def _grad(
     allow_unused: bool,
 ) -> tuple[Tensor, ...]:
     directions: Sequence[Tensor] | None = vectors
-    if sum(output.numel() for output in outputs) < SCALAR_ENTRIES:
+    tensors = [output for output in outputs if isinstance(output, Tensor)]
+    if len(tensors) == len(outputs) and sum(output.numel() for output in tensors) < SCALAR_ENTRIES:
         with torch.enable_grad():
-            parts = [(output * vector).sum() for output, vector in zip(outputs, vectors, strict=True)]
+            parts = [(output * vector).sum() for output, vector in zip(tensors, vectors, strict=True)]
             outputs, directions = [torch.stack(parts).sum()], None
     try:
         return torch.autograd.grad(

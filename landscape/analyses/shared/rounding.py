@@ -27,8 +27,9 @@ def smallest_clear_rise(objective: Objective, function: Callable[[Tensor], float
     """
     epsilon = torch.finfo(objective.dtype).eps
     squares = 0.0
+    near = torch.empty_like(objective.theta)
     for draw in range(ROUNDING_DRAWS):
-        near = seeds.normal(len(objective.theta), objective.theta, seed, "rounding", draw).sign_()
+        seeds.fill_normal(near, seed, "rounding", draw).sign_()
         near.mul_(epsilon).add_(1).mul_(objective.theta)
         squares += (function(near) - base) ** 2
     return float(max(NOISE_MULTIPLE * (squares / ROUNDING_DRAWS) ** 0.5, MIN_EPSILONS * epsilon * abs(base)))
