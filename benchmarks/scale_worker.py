@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import h5py  # noqa: F401  # libraries are loaded before memory is counted
+import matplotlib.backends.backend_agg  # noqa: F401
 import scipy.linalg  # noqa: F401
+import sympy  # noqa: F401
 import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 import landscape
+import landscape.figures
+import landscape.session
 from landscape.conditions import Conditions
 from landscape.loading import load
 from landscape.planning.words import peak_bytes

@@ -164,11 +164,14 @@ def _trace(
     """The trace of C H C: that of the control variate, plus the rest, averaged over a few of the draws."""
     if variate is None:
         return np.full(2, np.nan)
-    operator = ScaledOperator(HessianOperator(objective), scales)
+    operator = HessianOperator(objective)
     traces = [float(value) for value in resume.get("traces", ())]
     for draw in range(len(traces), TRACE_PROBES):  # one by one: a block would set the peak of the memory
-        z = _unit_noise(scales, sampling, draw)
-        traces.append(dot(operator @ z, z) - variate.deviation(z))
+        move = _unit_noise(scales, sampling, draw)
+        inside = variate.deviation(move)
+        move.mul_(scales)
+        traces.append(dot(operator @ move, move) - inside)
+        del move
         finished = np.array(traces)
         note = f"trace of the curvature, {len(traces)} of {TRACE_PROBES} products"
         yield Progress(0, sampling.total, note, lambda finished=finished: {"traces": finished})  # type: ignore[misc]

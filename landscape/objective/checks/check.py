@@ -23,6 +23,7 @@ PROBE_NUMBERS = 1 << 20  # different numbers in a probe: more take a second for 
 # Samples that the checks take: enough to see the effects of batches, and few enough to cost nothing; of large models,
 # whose weights take more time than their samples, fewer.
 SAMPLES, SAMPLES_OF_LARGE_MODELS, LARGE_MODEL = 8, 2, 10_000_000
+RESTRICTED = 1 << 20  # numbers in which a large model is differentiated: several vectors of them are in float64
 
 
 def probe_vector(like: Tensor, name: str) -> Tensor:
@@ -33,13 +34,13 @@ def probe_vector(like: Tensor, name: str) -> Tensor:
 
 
 def restrict(function: ModelFunction, theta: Tensor) -> tuple[ModelFunction, Tensor]:
-    """A large model as a function of its smallest tensors, at most half of `LARGE_MODEL` numbers; others as they are.
+    """A large model as a function of its smallest tensors, at most `RESTRICTED` numbers; others as they are.
 
     Gradients of biases and gains pass through every operation that gradients of weights do, and take no memory.
     """
     if theta.numel() < LARGE_MODEL:
         return function, theta
-    room, names = LARGE_MODEL // 2, set[str]()
+    room, names = RESTRICTED, set[str]()
     for block in sorted(function.space.blocks, key=lambda block: block.size):
         if names and block.size > room:
             break
