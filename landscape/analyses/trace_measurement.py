@@ -118,8 +118,9 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
     capacity = min(MAX_SKETCH, fitting // (2 * objective.theta.nbytes)) // PROBES_PER_PASS * PROBES_PER_PASS
     large = analysis.method == "auto" and is_large(objective.space.size)  # a sketch would take all the memory
     capacity = 0 if large else capacity
+    width = columns_per_pass(PROBES_PER_PASS, objective.theta, objective.graph_bytes)
     if resume:
-        capacity = int(resume["basis.shape"][0])
+        capacity, width = int(resume["basis.shape"][0]), int(resume["width"])
     method = analysis.method
     if capacity < MIN_VALUES["xtrace"] and method != "hutchinson":
         if method != "auto":
@@ -129,7 +130,6 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
             )
         method = "hutchinson"
     block_probes = BLOCK_PROBES if analysis.groups(objective) else 0
-    width = columns_per_pass(PROBES_PER_PASS, objective.theta, objective.graph_bytes)
     return TraceGoal(method, analysis.rtol, analysis.max_products, capacity, block_probes, width)
 
 

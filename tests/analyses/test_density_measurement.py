@@ -15,6 +15,7 @@ from torch import Tensor
 import landscape
 from landscape import Density, Eig, Objective, session
 from landscape.analyses.shared.products import product_facts
+from landscape.compute.budget import PRODUCT_VECTORS, SPARE
 from landscape.errors import UsageError
 from landscape.storage.read import read_results
 
@@ -57,10 +58,15 @@ def test_memory_for_one_probe_at_a_time_gives_the_same(classification: Data, mon
     analysis = Density(probes=3, steps=10)
     expected = landscape.run(analysis, objective)
     each = 11 * objective.theta.nbytes
-    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: 4 * each)
+
+    def beside(room: float) -> int:
+        """The free memory that has so much room beside a product."""
+        return int((PRODUCT_VECTORS * objective.theta.nbytes + objective.graph_bytes + room) / (1 - SPARE))
+
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: beside(1.5 * each))
     assert np.allclose(landscape.run(analysis, objective).density, expected.density, rtol=1e-8)
     assert analysis.plan(objective).bytes == each + product_facts(analysis, objective, 1)[1]
-    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: each)
+    monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: beside(0.9 * each))
     with pytest.raises(UsageError, match="fewer --steps"):
         landscape.run(analysis, objective)
 

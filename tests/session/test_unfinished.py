@@ -170,7 +170,7 @@ def test_a_tampered_snapshot_is_refused_in_words(tmp_path: Path, analysis: Analy
     ("analysis", "steps", "free"),
     [
         (Density(steps=8, probes=4), 5, 12_000),
-        (Trace(rtol=1e-6, max_products=60), 1, 21_000),
+        (Trace(rtol=1e-6, max_products=60), 1, 9_600),
         (Eig(k=2, per_layer=True), 34, 5_700),
     ],
     ids=["density", "trace", "eig"],

@@ -50,6 +50,7 @@ class TraceState:
     scale: float  # the largest ||A q|| seen
     products: int
     history: np.ndarray  # (rounds, 2), s and the spread of XTrace's values after each round of sketching
+    width: int  # probes outside the sketch that share a pass, in this run
 
     @property
     def rank(self) -> int:
@@ -87,6 +88,7 @@ def initial_state(like: Tensor, size: int, groups: int, goal: TraceGoal) -> Trac
         scale=0.0,
         products=0,
         history=np.zeros((0, 2)),
+        width=goal.width,
     )
 
 
