@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landscape.choices import OperatorName
-from landscape.compute.budget import room
+from landscape.compute.budget import is_large, room
 from landscape.compute.strategy import Strategy
+from landscape.objective.checks.check import SAMPLES_OF_LARGE_MODELS
 from landscape.operators.strategy_trial import COLUMN_ACTIVATIONS, ProductFacts, candidates
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ PRODUCT_VECTORS = 4  # a product's argument, also as a row, its result by tensor
 SUM_VECTORS = 1  # the sum over micro-batches, if there are several
 BLOCK_VECTORS = 2  # each further column: its argument and its result
 DIFFERENCE_VECTORS = 4  # the gradient at theta, a move, and a gradient at either side
+CHECK_VECTORS = 2  # the weights in float64, in which a few samples are differentiated again after a measurement
+CHECK_ACTIVATIONS = 2.6  # of those samples, in float64 and with the graph of their gradient
 GRADIENT_OUTPUTS = 2.0  # the outputs' own bytes, so many times
 # Graphs of a product that are kept, and that are rebuilt: in activations of a forward pass without its outputs, and in
 # outputs, as measured with transformers of 0.4 to 2 million parameters. The outputs are those of large vocabularies.
@@ -97,6 +100,15 @@ def gradient_memory(objective: Objective) -> dict[str, int]:
         "activations": max(activations - vector, 0) if activations + loss > vector else 0,
         "outputs": loss if activations >= vector else max(activations + loss - vector, 0),
     }
+
+
+def checks_memory(objective: Objective) -> int:
+    """The bytes of the checks after a measurement of a large model; a small one's take less than the measurement."""
+    if not is_large(objective.space.size):
+        return 0
+    samples = min(objective.batches.samples, SAMPLES_OF_LARGE_MODELS)
+    few = round(CHECK_ACTIVATIONS * objective.activation_bytes * samples)
+    return CHECK_VECTORS * objective.theta.nbytes + few
 
 
 def output_bytes(objective: Objective) -> int:

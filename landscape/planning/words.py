@@ -11,6 +11,7 @@ from landscape.compute.machines import GIGABYTE, Machine
 from landscape.conditions import Conditions
 from landscape.data.batches import batch_bytes
 from landscape.objective.checks.order import describe_order
+from landscape.operators.pass_costs import checks_memory
 from landscape.planning.machine_plan import MachinePlan, plan_on_machine
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def rows_of_measurement(analysis: Analysis, objective: Objective) -> dict[str, s
 
 
 def peak_bytes(objective: Objective, plan: Plan) -> int:
-    """The bytes that a measurement takes at its peak: the model, the data, and the plan."""
+    """The bytes that a measurement takes at its peak: the model, the data, and the plan or the checks after it."""
     model = sum(tensor.nbytes for tensor in objective.tensors())
     data = sum(batch_bytes(batch) for batch in objective.batches) if objective.batches.kept else 0
-    return model + data + plan.bytes
+    return model + data + max(plan.bytes, checks_memory(objective))
 
 
 def rows_on_machine(path: Path, analysis: Analysis, conditions: Conditions, machine: Machine) -> dict[str, str]:

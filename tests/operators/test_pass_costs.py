@@ -11,11 +11,13 @@ from torch import Tensor
 
 from landscape import Objective
 from landscape.choices import OperatorName
+from landscape.compute import budget
 from landscape.compute.strategy import ProductSettings, Strategy
 from landscape.objective import PlannedObjective
 from landscape.objective.micro_batch import SampleCost
 from landscape.operators import operator
 from landscape.operators.pass_costs import (
+    checks_memory,
     gradient_memory,
     gradients_per_product,
     keeps_graphs,
@@ -152,3 +154,12 @@ def test_the_memory_of_a_product_is_within_a_third_of_its_live_tensors(
 def test_the_memory_of_a_gradient_is_within_a_third_of_its_live_tensors(transformer: Objective) -> None:
     live = live_bytes(transformer.gradient, list(transformer.tensors()))
     assert 1 / 1.3 < live / sum(gradient_memory(transformer).values()) < 1.3
+
+
+def test_the_checks_after_a_measurement_count_for_large_models_alone(
+    objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert checks_memory(objective) == 0
+    monkeypatch.setattr(budget, "LARGE_SIZE", 10)
+    least = 2 * objective.theta.nbytes  # theta in float64
+    assert least < checks_memory(objective) < least + 3 * 2 * objective.activation_bytes

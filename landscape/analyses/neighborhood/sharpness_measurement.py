@@ -32,6 +32,7 @@ from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
+from landscape.compute.budget import is_large
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
@@ -41,6 +42,7 @@ GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a g
 GRADIENTS_PER_LOSS = 0.4  # time of a loss over that of a gradient
 EIGENVECTOR_PRODUCTS = 12  # that the starts took on trained nets
 VECTORS_BESIDE_STARTS = 9  # parameter vectors that the ascents hold besides two for each start
+VECTORS_OF_LARGE_MODELS = 4  # the same: scales, slope, and the next point as it is and as weights
 VECTORS_BESIDE_CONTROL = 8  # and the average case, besides those of the control variate
 
 
@@ -92,7 +94,9 @@ def plan(analysis: Sharpness, objective: Objective) -> Plan:
     protocol, samples = analysis.protocol, objective.batches.samples
     gradients = protocol.starts * protocol.steps * len(protocol.rho)  # of all the data: a batch's is a part of one
     eigenvectors = EIGENVECTOR_PRODUCTS if protocol.starts > 1 else 0
-    products = eigenvectors + (CONTROL_PRODUCTS + TRACE_PROBES if protocol.draws else 0)
+    large = is_large(objective.space.size)
+    control = 0 if large else CONTROL_PRODUCTS
+    products = eigenvectors + (control + TRACE_PROBES if protocol.draws else 0)
     losses = 2 * protocol.draws * len(protocol.rho)
     seconds = seconds_per_gradient(objective)
     batches = {"batches": f"{-(-samples // protocol.m):,} of {protocol.m:,} samples"} if protocol.m else {}
@@ -103,14 +107,14 @@ def plan(analysis: Sharpness, objective: Objective) -> Plan:
         "gradient": f"{seconds:.3g} s",
     }
     vectors = max(
-        2 * protocol.starts + VECTORS_BESIDE_STARTS,
-        CONTROL_PRODUCTS + VECTORS_BESIDE_CONTROL if protocol.draws else 0,
+        2 * protocol.starts + (VECTORS_OF_LARGE_MODELS if large else VECTORS_BESIDE_STARTS),
+        0 if large or not protocol.draws else CONTROL_PRODUCTS + VECTORS_BESIDE_CONTROL,
     )
     vectorized = VECTORIZED_BYTES if points_per_pass(objective, protocol.starts + 1) > 1 else 0
     whole = seconds * (gradients + GRADIENTS_PER_PRODUCT * products + GRADIENTS_PER_LOSS * losses + 2)
     memory = {
         "vectors": vectors * objective.theta.nbytes,
-        **(product_memory(objective, "hessian") if products else gradient_memory(objective)),
+        **(gradient_memory(objective) if large or not products else product_memory(objective, "hessian")),
         "points of one pass": vectorized,
     }
     return Plan(sum(memory.values()), products, whole, facts, memory)

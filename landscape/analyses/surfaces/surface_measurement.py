@@ -40,7 +40,7 @@ from landscape.evaluation.sweep import Plane, Sweep
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators import HessianOperator
-from landscape.operators.pass_costs import FORWARD_SHARE, product_memory
+from landscape.operators.pass_costs import FORWARD_SHARE, gradient_memory, product_memory
 
 MAX_ROUGHNESS = 0.1  # relative error of a curvature from slopes above which it counts as unknown
 MIN_POINTS_FOR_TRIAL = 200  # a trial takes the time of some twenty passes
@@ -121,7 +121,9 @@ def plan(analysis: Surface, objective: Objective) -> Plan:
     dimension, counts = settings.dimension, settings.counts
     points = settings.seeds * math.prod(counts if len(counts) == dimension else counts * dimension)
     seconds = FORWARD_SHARE * seconds_per_gradient(objective)
-    memory = {"vectors": (dimension + 1) * objective.theta.nbytes, **product_memory(objective, "hessian")}
+    large = is_large(objective.space.size)
+    curvature = gradient_memory(objective) if large else product_memory(objective, "hessian")
+    memory = {"vectors": (dimension + 1) * objective.theta.nbytes, **curvature}
     return Plan(
         bytes=sum(memory.values()),
         products=dimension * settings.seeds,
