@@ -41,11 +41,11 @@ def plan(folder: Path, analysis: Analysis, machine: str, size: str = "", **condi
     return plan_on_machine(where, analysis, Conditions(**conditions), parse_machine(machine))
 
 
-def test_7b_on_eight_devices_takes_six_vectors_a_rank(tmp_path: Path) -> None:
-    """On paper: 21 GB a rank and one gathered block, the basis in host memory."""
+def test_7b_on_eight_devices_takes_five_vectors_a_rank(tmp_path: Path) -> None:
+    """On paper: 21 GB a rank and one gathered block, the basis in host memory; a product holds no gradient."""
     found = plan(tmp_path, Eig(k=1), "8x80GB", "7B")
     assert found.parameters == 6_738_415_616
-    assert found.device.device["theta"] + found.device.device["vectors"] == pytest.approx(21e9, rel=0.1)
+    assert found.device.device["theta"] + found.device.device["vectors"] == pytest.approx(21e9 * 5 / 6, rel=0.1)
     assert found.device.host["basis"] > 40e9
     assert not found.device.missing
     assert found.gradient_operations == pytest.approx(6 * 6.7e9 * 2**20, rel=0.15)  # 6 for each parameter and token
@@ -63,10 +63,10 @@ def test_70b_does_not_fit_on_eight_devices_and_does_on_64(tmp_path: Path) -> Non
 
 
 def test_blocks_are_recomputed_before_theta_leaves_the_device(tmp_path: Path) -> None:
-    """On paper: the five largest eigenvalues of 1B on one device of 80 GB, the basis in host memory."""
+    """On paper: the five largest eigenvalues of 1B on one device of 70 GB, the basis in host memory."""
     one = {**LARGE["7B"], "hidden_size": 2048, "num_hidden_layers": 16, "intermediate_size": 8192}
     where = write_config(tmp_path / "net", **one)
-    found = plan_on_machine(where, Eig(k=5), Conditions(), parse_machine("1x80GB"))
+    found = plan_on_machine(where, Eig(k=5), Conditions(), parse_machine("1x70GB"))
     assert found.device.choices == ("the basis lies in host memory", "blocks are recomputed in both backward passes")
     assert not found.device.missing
     kept = plan_on_machine(where, Eig(k=5), Conditions(recompute="off"), parse_machine("1x80GB"))
