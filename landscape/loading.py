@@ -20,6 +20,7 @@ from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
 from landscape.objective import Objective, ObjectiveSource, PlannedObjective
+from landscape.objective.shared_memory import take_back
 from landscape.tasks.task import Task, find_task
 from landscape.tasks.texts import TextData
 
@@ -99,6 +100,7 @@ def _make_model(
         return *_model_with_weights(task, checkpoint, conditions.partial), ()
     _refuse_choices(checkpoint, conditions)
     model = task.build()
+    take_back(model)
     if task.weighted:
         return model, "", own
     return model, *_insert_adapter(model, checkpoint, conditions.model or "")
@@ -220,6 +222,7 @@ def _model_with_weights(task: Task, checkpoint: checkpoints.Checkpoint, partial:
         if partial:
             torch.default_generator.manual_seed(FACTORY_SEED)
         model = task.build()
+    take_back(model)
     try:
         fitted, note = checkpoints.fit(
             checkpoint.tensors,

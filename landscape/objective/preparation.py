@@ -40,6 +40,7 @@ from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import BatchLoss, ModelFunction
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
+from landscape.objective.shared_memory import give_up
 from landscape.objective.views import count_terms
 from landscape.objective.weights_digest import tensor_hashes
 
@@ -121,8 +122,8 @@ def _place(tensor: Tensor, part: Tensor | None, theta: Tensor, *, share: bool) -
         dtype = theta.dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to(theta.device, dtype, copy=not share)
     part.copy_(tensor.detach())
-    if share and tensor.dtype == part.dtype and tensor.device == part.device:
-        tensor.data = part
+    if share:
+        give_up(tensor, part)
     return part
 
 

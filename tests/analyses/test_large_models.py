@@ -98,3 +98,42 @@ def test_the_average_case_needs_no_control_variate() -> None:
     result = landscape.run(landscape.Sharpness(starts=1, draws=8), objective())
     assert result.s_avg_interval[0, 0] <= result.s_avg[0] <= result.s_avg_interval[0, 1]
     assert result.scaled_trace is not None
+
+
+class Blocks(nn.Module):
+    """Three equal blocks between a table and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(11, 6)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6)) for _ in range(3)])
+        self.head = nn.Linear(6, 11)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        hidden = self.table(tokens)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.head(hidden)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ProductSettings(recompute="on"),
+        ProductSettings(weights_dtype="bfloat16"),
+        ProductSettings(hvp="difference"),
+    ],
+    ids=["recompute", "weights-dtype", "difference"],
+)
+def test_the_ways_of_large_models_agree_with_each_setting(
+    settings: ProductSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure() -> landscape.EigResult:
+        torch.manual_seed(0)
+        tokens = torch.randint(0, 11, (30,))
+        subject = Objective(Blocks(), (tokens, tokens.flip(0)), "cross_entropy", settings=settings)
+        return landscape.run(landscape.Eig(k=2), subject)
+
+    small = measure()
+    monkeypatch.setattr(budget, "LARGE_SIZE", 10)
+    assert measure().eigenvalues == pytest.approx(small.eigenvalues, rel=2e-3)
