@@ -77,6 +77,7 @@ def ascend(
             values, gradients = evaluate(trials)
             for row, trial, value, gradient in zip(chosen, trials, values, gradients, strict=True):
                 _update(state, ball, row, trial, float(value), gradient, base)
+            del trials, trial, gradients, gradient  # before the next ones are computed
         state = replace(state, rounds=state.rounds + 1, evaluations=state.evaluations + len(live))
         yield state
 
