@@ -171,9 +171,10 @@ def test_a_tampered_snapshot_is_refused_in_words(tmp_path: Path, analysis: Analy
     [
         (Density(steps=8, probes=4), 5, 12_000),
         (Trace(rtol=1e-6, max_products=60), 1, 9_600),
+        (Trace(method="hutchinson", rtol=1e-6, max_products=60), 2, 5_700),
         (Eig(k=2, per_layer=True), 34, 5_700),
     ],
-    ids=["density", "trace", "eig"],
+    ids=["density", "trace", "hutchinson", "eig"],
 )
 def test_what_fitted_into_memory_at_first_decides_and_not_what_fits_when_the_run_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysis: Analysis, steps: int, free: int
