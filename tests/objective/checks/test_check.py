@@ -27,6 +27,7 @@ def test_a_small_model_stays_as_it_is() -> None:
 
 def test_a_large_model_becomes_a_function_of_its_smallest_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "LARGE_MODEL", 16)
+    monkeypatch.setattr(check, "RESTRICTED", 8)
     objective = landscape.Objective(Net(), BATCHES, "cross_entropy", dtype="float64")
     function, theta = check.restrict(objective.function, objective.theta)
     assert function.space.names == ("a.bias", "b.bias")
@@ -37,6 +38,7 @@ def test_a_large_model_becomes_a_function_of_its_smallest_tensors(monkeypatch: p
 
 def test_a_fault_of_a_large_model_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "LARGE_MODEL", 16)
+    monkeypatch.setattr(check, "RESTRICTED", 8)
     objective = landscape.Objective(Net(saves), BATCHES, "cross_entropy")
     trouble = landscape.run(landscape.Eig(k=1), objective).trouble()
     assert trouble is not None
