@@ -13,6 +13,8 @@ CHUNK = 1 << 20  # coordinates of a vector that are converted to float64 togethe
 
 def dot(left: Tensor, right: Tensor) -> float:
     """The inner product of two vectors `(P,)`."""
+    if left.numel() <= CHUNK:
+        return float(torch.sum(left.double() * right))
     return float(row_dots(left[None], right[None])[0])
 
 
@@ -21,9 +23,11 @@ def norm(vector: Tensor) -> float:
 
     NaN and infinity come back as they are.
     """
+    if vector.numel() <= CHUNK:
+        return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
     flat = vector.reshape(-1)
     sizes = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in torch.split(flat, CHUNK)]
-    return float(sizes[0] if len(sizes) == 1 else torch.linalg.vector_norm(torch.stack(sizes)))
+    return float(torch.linalg.vector_norm(torch.stack(sizes)))
 
 
 def distance(left: Tensor, right: Tensor) -> float:
@@ -42,11 +46,14 @@ def row_dots(left: Tensor, right: Tensor) -> Tensor:
 
 def row_norms(rows: Tensor, order: float = 2.0) -> Tensor:
     """The norm of each row of `(..., P)`, `(...)`, float64; the Euclidean one, or that of another `order`."""
+    if rows.shape[-1] <= CHUNK:
+        whole: Tensor = torch.linalg.vector_norm(rows, ord=order, dim=-1, dtype=torch.float64)
+        return whole
     pieces = [
         torch.linalg.vector_norm(piece, ord=order, dim=-1, dtype=torch.float64)
         for piece in torch.split(rows, CHUNK, dim=-1)
     ]
-    sizes: Tensor = pieces[0] if len(pieces) == 1 else torch.linalg.vector_norm(torch.stack(pieces), ord=order, dim=0)
+    sizes: Tensor = torch.linalg.vector_norm(torch.stack(pieces), ord=order, dim=0)
     return sizes
 
 
