@@ -14,8 +14,9 @@ from landscape.data.batches import Batch
 from landscape.errors import UsageError
 from landscape.losses.protocol import Loss
 from landscape.network.blocks import find_repeated_blocks
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, activation_bytes
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 
 
 def choose_blocks(

@@ -20,8 +20,9 @@ from landscape.data.trees import leaves
 from landscape.losses.preflight import select_loss
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss, read_terms
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.micro_batch import SampleCost, bytes_for_backward, plan_micro_batch, run_on_fitting_parts
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import ObjectiveFunction
 
 FEW_SAMPLES = 2  # of the first gradient: with one alone the shapes of outputs and targets may be ambiguous

@@ -26,8 +26,8 @@ from landscape.errors import NumericalError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss
 from landscape.objective import preparation, replicas, views
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, run_on_fitting_parts
-from landscape.objective.model_function import BatchLoss
 from landscape.objective.objective_function import objective_function
 from landscape.objective.overflow import overflow_remedy
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner

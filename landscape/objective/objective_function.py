@@ -17,9 +17,10 @@ from landscape.data.survey import Batches
 from landscape.errors import TaskError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import ONLY, Term, TermsLoss, describe_objective, describe_term, other_terms, read_terms
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import probe_vector
 from landscape.objective.checks.first_output import require_deterministic_output
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 from landscape.objective.user_errors import reraise_user_errors
 
 TRIAL_SAMPLES = 8  # on which model and loss are tried: enough to see batch effects, few enough for any memory

@@ -9,7 +9,7 @@ import torch
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import to_device
 from landscape.errors import LandscapeError
-from landscape.objective.model_function import BatchLoss
+from landscape.objective.batch_loss import BatchLoss
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective

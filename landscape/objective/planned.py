@@ -11,9 +11,10 @@ from landscape.compute.strategy import ProductSettings
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches
 from landscape.errors import OutOfMemory
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.block_choice import recomputation_note, with_blocks, with_blocks_where_tight
 from landscape.objective.first_gradient import first_gradient
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective import Objective
 from landscape.objective.preparation import Prepared, Weights, check_and_plan, padding_note
 from landscape.objective.views import count_terms

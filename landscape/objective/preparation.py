@@ -31,6 +31,7 @@ from landscape.network.space import ParameterSpace
 from landscape.network.stored_weights import describe_narrow, keep_narrow, round_weights_
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.block_choice import choose_blocks, recomputation_note
 from landscape.objective.checks.check import ModelTrial, Trial, run_checks, sample_count
 from landscape.objective.checks.finding import Finding
@@ -38,7 +39,7 @@ from landscape.objective.checks.first_output import require_deterministic_output
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import SampleCost, plan_micro_batch
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.shared_memory import give_up
 from landscape.objective.views import count_terms

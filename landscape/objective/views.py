@@ -15,7 +15,7 @@ from landscape.errors import TaskError
 from landscape.losses.own_arguments import with_own_arguments
 from landscape.losses.terms import TermsLoss
 from landscape.network.one_dictionary import AsOneArgument
-from landscape.objective.model_function import BatchLoss
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.objective_function import TRIAL_SAMPLES, try_terms
 
 if TYPE_CHECKING:

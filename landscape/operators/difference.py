@@ -27,7 +27,7 @@ from landscape.compute.strategy import ProductKey, Strategy
 from landscape.data.batches import Batch
 from landscape.errors import NumericalError
 from landscape.objective import Objective
-from landscape.objective.model_function import BatchLoss
+from landscape.objective.batch_loss import BatchLoss
 from landscape.operators.graphs import Graph
 
 # Steps to choose from, relative to the norm of theta, from coarse to fine.

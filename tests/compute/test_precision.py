@@ -13,7 +13,7 @@ import landscape
 from landscape import Eig, Objective
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings
-from landscape.objective.model_function import BatchLoss
+from landscape.objective.batch_loss import BatchLoss
 from landscape.operators import HessianOperator
 
 CUDNN, MATMUL = torch.backends.cudnn, torch.backends.cuda.matmul

@@ -73,7 +73,7 @@ def limited(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return original(self, theta, batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("landscape.objective.model_function.BatchLoss.batch_gradient", gradient)
+    monkeypatch.setattr("landscape.objective.batch_loss.BatchLoss.batch_gradient", gradient)
 
 
 def test_the_terms_of_an_objective_are_planned_as_they_are_measured(classification: Data) -> None:

@@ -15,8 +15,9 @@ from landscape.data.survey import Batches
 from landscape.errors import LandscapeError
 from landscape.losses.protocol import Loss
 from landscape.network.space import ParameterSpace
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.finding import Finding, Verdict
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 
 T = TypeVar("T")
 PROBE_NUMBERS = 1 << 20  # different numbers in a probe: more take a second for 10^8 parameters, and tell no more

@@ -14,10 +14,10 @@ from landscape.data.batches import Batch, to_device
 from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, listing
 from landscape.network.state import attribute_changes, plain_state
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Check, Outcome, sample_count
 from landscape.objective.checks.derivatives import DerivativeErrors, derivative_errors, judge
 from landscape.objective.checks.finding import Finding
-from landscape.objective.model_function import BatchLoss
 from landscape.objective.weights_digest import tensor_changes
 
 if TYPE_CHECKING:

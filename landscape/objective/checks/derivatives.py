@@ -18,8 +18,9 @@ from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError, NumericalError
 from landscape.losses.protocol import Loss
 from landscape.network.embeddings import padding_rows
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Outcome, probe_vector, restrict
-from landscape.objective.model_function import BatchLoss, ModelFunction
+from landscape.objective.model_function import ModelFunction
 from landscape.objective.user_errors import reraise_user_errors
 
 # Steps relative to theta's norm, in float64. The second meets a kink in one of three draws of a MobileNet on 6 images,

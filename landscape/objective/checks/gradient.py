@@ -20,8 +20,9 @@ from landscape.errors import LandscapeError, TaskError, listing
 from landscape.network.graph_leaves import backward
 from landscape.network.scope import Resident, Substitution
 from landscape.network.state import attribute_changes, plain_state
+from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Check, Outcome, Trial, probe_vector
-from landscape.objective.model_function import FORWARD_SEED, BatchLoss, ModelFunction
+from landscape.objective.model_function import FORWARD_SEED, ModelFunction
 
 PERTURBATION = 1e-2  # of the weights, relative to their size: other weights than those that the module itself holds
 # differences between the gradients of one tensor: relative to that tensor's gradient, and to the whole gradient
