@@ -1,7 +1,7 @@
 """What forward passes, gradients and products cost before any is made: time in gradients, and memory by part.
 
 The numbers of vectors and graphs describe the code of the operators; whoever changes that code measures them anew
-(`tests/analyses/shared/test_footprint.py` compares them with live tensors).
+(`tests/operators/test_pass_costs.py` compares them with live tensors).
 """
 
 from __future__ import annotations
