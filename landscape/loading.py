@@ -99,11 +99,17 @@ def _make_model(
     if not (task.weighted or own):
         return *_model_with_weights(task, checkpoint, conditions.partial), ()
     _refuse_choices(checkpoint, conditions)
-    model = task.build()
-    take_back(model)
+    model = _build(task)
     if task.weighted:
         return model, "", own
     return model, *_insert_adapter(model, checkpoint, conditions.model or "")
+
+
+def _build(task: Task) -> nn.Module:
+    """The task's model, with memory of its own also where the factory returns one that was loaded before."""
+    model = task.build()
+    take_back(model)
+    return model
 
 
 def _product_settings(conditions: Conditions) -> ProductSettings:
@@ -221,8 +227,7 @@ def _model_with_weights(task: Task, checkpoint: checkpoints.Checkpoint, partial:
     with torch.random.fork_rng(devices=[], enabled=partial):
         if partial:
             torch.default_generator.manual_seed(FACTORY_SEED)
-        model = task.build()
-    take_back(model)
+        model = _build(task)
     try:
         fitted, note = checkpoints.fit(
             checkpoint.tensors,
