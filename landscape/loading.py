@@ -66,12 +66,13 @@ def load(
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
-    file, digest = checkpoint.path, checkpoint.sha256
-    del checkpoint  # its tensors are in the model, and would take as much memory again
+    source = ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes)
+    measured = {"loss": task.loss, "populations": task.populations, "objective": task.objective}
+    del checkpoint, task  # its tensors are in the model, and would take as much memory again
     return (PlannedObjective if planned else Objective)(
         model,
         data,
-        task.loss,
+        **measured,
         params=conditions.params or own,
         device=conditions.device,
         dtype=conditions.dtype,
@@ -79,10 +80,8 @@ def load(
         settings=_product_settings(conditions),
         limit=conditions.limit,
         preconditioner=preconditioner,
-        source=ObjectiveSource(file, digest, asdict(conditions), task.resolved_from, notes),
-        populations=task.populations,
+        source=source,
         outputs=conditions.outputs,
-        objective=task.objective,
         term=conditions.term,
         weight_decay=conditions.weight_decay,
         decay_params=conditions.decay_params,

@@ -29,8 +29,8 @@ SHARES: Mapping[Use, float] = MappingProxyType(
 )
 
 LARGE_SIZE = 1 << 23  # parameters from which on vectors, not products, take the memory
-# of P numbers that a product takes at its peak, beside theta: gradient, argument, result, and its pieces twice
-PRODUCT_VECTORS = 5
+# of P numbers at the peak of a product, beside theta: its argument, also as a row, its result by tensor, and as one
+PRODUCT_VECTORS = 4
 COLUMN_VECTORS = 3  # of P numbers for each further column of a block: argument, result, and its pieces
 SPARE = 1 / 10  # of the free memory that no plan takes
 

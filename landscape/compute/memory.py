@@ -60,9 +60,9 @@ def watch_saved_tensors(work: Callable[[], T], visit: Visit) -> T:
     """
 
     def pack(tensor: Tensor) -> Tensor:
-        """The hook that autograd calls with each tensor that it saves."""
+        """The hook that autograd calls with each tensor that it saves; a result would hold the graph that holds it."""
         visit(tensor)
-        return tensor
+        return tensor.detach()
 
     _VISITS.append(visit)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,20 +52,39 @@ def hand_over_gradients(leaves: Mapping[str, Tensor], visit: Callable[[str, Tens
             handle.remove()
 
 
-def backward(total: Tensor, wanted: Collection[Tensor]) -> None:
-    """Puts the gradients of a scalar into the `grad` of the `wanted` leaves, as `Tensor.backward` does.
+def backward(total: Tensor, wanted: Mapping[str, Tensor], visit: Callable[[str, Tensor], None]) -> None:
+    """Calls `visit(name, gradient)` with the gradients of a scalar that `Tensor.backward` adds to the `wanted` leaves.
 
-    Unlike `torch.autograd.grad` this includes what a module adds in a backward pass of its own. What backward passes
-    in the computation of the scalar left there does not count. Leaves that are the user's keep their `grad`.
+    Unlike `torch.autograd.grad` this includes what a module adds in a backward pass of its own, for which a leaf is
+    visited again. What backward passes in the computation of the scalar left in a leaf does not count. Leaves that are
+    the user's keep their `grad`.
     """
-    for leaf in wanted:
+
+    def hook_of(name: str) -> Callable[[Tensor], None]:
+        """The hook of one leaf."""
+
+        def take(leaf: Tensor) -> None:
+            """Visits what has come, and keeps nothing."""
+            gradient, leaf.grad = leaf.grad, None
+            if gradient is not None:
+                visit(name, gradient.to_dense() if gradient.is_sparse else gradient)
+
+        return take
+
+    for leaf in wanted.values():
         leaf.grad = None
-    kept = {id(leaf) for leaf in wanted}
+    hooks = [
+        leaf.register_post_accumulate_grad_hook(hook_of(name))  # type: ignore[no-untyped-call]
+        for name, leaf in wanted.items()
+    ]
+    kept = {id(leaf) for leaf in wanted.values()}
     others = [(leaf, leaf.grad) for key, leaf in graph_leaves(total).items() if key not in kept]
     for leaf, _ in others:
         leaf.grad = None
     try:
         torch.autograd.backward(total)
     finally:
+        for hook in hooks:
+            hook.remove()
         for leaf, gradient in others:
             leaf.grad = gradient

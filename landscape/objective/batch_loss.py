@@ -121,9 +121,7 @@ class BatchLoss:
     def batch_gradient(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss of one batch, shape (), float64, and its gradient `(P,)`."""
         if is_large(len(theta)) and self.function.resident is None:
-            gradient = torch.zeros_like(theta)
-            parts = self.space.unflatten(gradient)
-            return self.visit_gradient(theta, batch, lambda name, part: parts[name].copy_(part)), gradient
+            return self._gradient_by_tensor(theta, batch)
         point = theta.detach().requires_grad_()
         with torch.enable_grad():  # the caller may stand in no_grad
             total = self.batch_total(point, batch)
@@ -144,6 +142,21 @@ class BatchLoss:
                 reraise_user_errors(batch, lambda: torch.autograd.grad(total, inputs, allow_unused=True))
         return total.detach().double()
 
+    def _gradient_by_tensor(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As `batch_gradient`; the vector's memory is touched as the gradient fills it, and activations are freed."""
+        gradient = torch.empty_like(theta)
+        parts, left = self.space.unflatten(gradient), set(self.space.names)
+
+        def keep(name: str, part: Tensor) -> None:
+            """Puts the gradient in one tensor into its place."""
+            parts[name].copy_(part)
+            left.discard(name)
+
+        total = self.visit_gradient(theta, batch, keep)
+        for name in left:
+            parts[name].zero_()
+        return total, gradient
+
     def _total(self, output: Any, batch: Batch, targets: Any = None) -> Tensor:
         if isinstance(self.loss, TermsLoss):
             return self.loss.batch_total(output, batch.size)
@@ -152,5 +165,6 @@ class BatchLoss:
     def _gradient(self, total: Tensor, point: Tensor) -> Tensor:
         if self.function.resident is None:
             return torch.autograd.grad(total, point)[0]
-        backward(total, [point])
-        return torch.zeros_like(point) if point.grad is None else point.grad
+        parts: list[Tensor] = []
+        backward(total, {"": point}, lambda _, part: parts.append(part))
+        return sum(parts[1:], parts[0]) if parts else torch.zeros_like(point)

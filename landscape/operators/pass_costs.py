@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landscape.choices import OperatorName
-from landscape.compute.budget import is_large, room
+from landscape.compute.budget import PRODUCT_VECTORS, is_large, room
 from landscape.compute.strategy import Strategy
 from landscape.objective.checks.check import SAMPLES_OF_LARGE_MODELS
+from landscape.objective.checks.float64 import float64_bytes
 from landscape.operators.strategy_trial import COLUMN_ACTIVATIONS, ProductFacts, candidates
 
 if TYPE_CHECKING:
@@ -24,13 +25,10 @@ GRADIENTS_OF_JACOBIAN = (1.5, 2.5)  # ggn, fisher: measured 1.2 to 2.0, and 2.0 
 GRADIENTS_OF_PYHESSIAN = 3.5
 FORWARD_SHARE = 1 / 3  # of a gradient's time: measured 0.2 to 0.6
 GRADIENTS_OF_DIFFERENCE = 2.0  # one to each side, and none for a graph
-GRADIENT_VECTORS = 2  # the gradient by tensor, and as one vector
-PRODUCT_VECTORS = 4  # a product's argument, also as a row, its result by tensor, and as one vector
 SUM_VECTORS = 1  # the sum over micro-batches, if there are several
 BLOCK_VECTORS = 2  # each further column: its argument and its result
 DIFFERENCE_VECTORS = 4  # the gradient at theta, a move, and a gradient at either side
-CHECK_VECTORS = 2  # the weights in float64, in which a few samples are differentiated again after a measurement
-CHECK_ACTIVATIONS = 2.6  # of those samples, in float64 and with the graph of their gradient
+CHECK_ACTIVATIONS = 2.6  # of a few samples after a measurement, in float64 and with the graph of their gradient
 GRADIENT_OUTPUTS = 2.0  # the outputs' own bytes, so many times
 # Graphs of a product that are kept, and that are rebuilt: in activations of a forward pass without its outputs, and in
 # outputs, as measured with transformers of 0.4 to 2 million parameters. The outputs are those of large vocabularies.
@@ -90,25 +88,33 @@ def product_memory(objective: Objective, name: OperatorName, columns: int = 1) -
 def gradient_memory(objective: Objective) -> dict[str, int]:
     """The bytes of a gradient by part: its vectors, the activations of a micro-batch, and the loss.
 
-    Activations are freed while the gradient grows: those beyond its own size are counted.
+    The gradient of a large model is put into its vector tensor by tensor, others are one vector beside their tensors.
+    Activations are freed while the tensors grow: those beyond their size are counted.
     """
     outputs, vector = output_bytes(objective), objective.theta.nbytes
     loss = round(GRADIENT_OUTPUTS * outputs)
     activations = max(objective.activation_bytes * objective.largest_micro_batch - outputs, 0)
+    tensors = vector
+    if is_large(objective.space.size):
+        tensors = max(block.size for block in objective.space.blocks) * objective.theta.itemsize
     return {
-        "vectors of a gradient": (GRADIENT_VECTORS + (0 if objective.single_batch else SUM_VECTORS)) * vector,
-        "activations": max(activations - vector, 0) if activations + loss > vector else 0,
-        "outputs": loss if activations >= vector else max(activations + loss - vector, 0),
+        "vectors of a gradient": (1 if objective.single_batch else 1 + SUM_VECTORS) * vector + tensors,
+        "activations": max(activations - tensors, 0) if activations + loss > tensors else 0,
+        "outputs": loss if activations >= tensors else max(activations + loss - tensors, 0),
     }
 
 
 def checks_memory(objective: Objective) -> int:
-    """The bytes of the checks after a measurement of a large model; a small one's take less than the measurement."""
+    """The bytes of the checks of a large model; a small one's take less than the measurement.
+
+    Before it other weights than the model's own, and a gradient that is not kept; after it a few samples in float64.
+    """
     if not is_large(objective.space.size):
         return 0
     samples = min(objective.batches.samples, SAMPLES_OF_LARGE_MODELS)
-    few = round(CHECK_ACTIVATIONS * objective.activation_bytes * samples)
-    return CHECK_VECTORS * objective.theta.nbytes + few
+    few = objective.activation_bytes * samples
+    after = float64_bytes(objective.function) + round(CHECK_ACTIVATIONS * few)
+    return max(objective.theta.nbytes + few, sum(gradient_memory(objective).values()), after)
 
 
 def output_bytes(objective: Objective) -> int:

@@ -39,7 +39,7 @@ def rows_of_measurement(analysis: Analysis, objective: Objective) -> dict[str, s
 
 
 def peak_bytes(objective: Objective, plan: Plan) -> int:
-    """The bytes that a measurement takes at its peak: the model, the data, and the plan or the checks after it."""
+    """The bytes that a measurement takes at its peak: the model, the data, and the plan or the checks."""
     model = sum(tensor.nbytes for tensor in objective.tensors())
     data = sum(batch_bytes(batch) for batch in objective.batches) if objective.batches.kept else 0
     return model + data + max(plan.bytes, checks_memory(objective))

@@ -130,17 +130,19 @@ class _TaskSearch:
         return factory
 
     def _population(self, name: str, entry: Any) -> Callable[[], Any]:
-        """Further data that the checkpoint describes; the name is looked up when the data are used, not before."""
+        """Further data that the checkpoint describes; the name is looked up when the data are used, not before.
+
+        The function does not hold the search, whose checkpoint has tensors.
+        """
+        where, trusted = self.where, self.conditions.trusted_modules
 
         def make() -> Any:
             """The population's batches."""
             data = entry.get("data") if isinstance(entry, dict) else None
             args = entry.get("data_args", {}) if isinstance(entry, dict) else None
             if not isinstance(data, str) or not isinstance(args, dict):
-                raise TaskError(
-                    f"{self.where} describes its population {name} wrongly", fix=f"--population {name}=DATA"
-                )
-            named = ObjectName("data", data, by_user=False, where=self.where, trusted=self.conditions.trusted_modules)
+                raise TaskError(f"{where} describes its population {name} wrongly", fix=f"--population {name}=DATA")
+            named = ObjectName("data", data, by_user=False, where=where, trusted=trusted)
             return named.factory(args)()
 
         return make

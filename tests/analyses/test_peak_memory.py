@@ -12,7 +12,7 @@ from landscape.algorithms.lanczos import basis
 from landscape.analyses import Analysis
 from landscape.compute import budget, inner_products
 from landscape.objective import Objective
-from landscape.objective.checks import check
+from landscape.objective.checks import check, float64
 
 ROWS = 22  # of the basis of one eigenvalue: 2 k + 20
 
@@ -24,7 +24,7 @@ def objective(monkeypatch: pytest.MonkeyPatch) -> Objective:
     monkeypatch.setattr(inner_products, "CHUNK", 1 << 14)
     monkeypatch.setattr(basis, "ROTATION_CHUNK", 1 << 14)
     monkeypatch.setattr(check, "LARGE_MODEL", 10)
-    monkeypatch.setattr(check, "RESTRICTED", 1 << 14)
+    monkeypatch.setattr(float64, "RESTRICTED", 1 << 14)
     torch.manual_seed(0)
     layers = [layer for _ in range(8) for layer in (nn.Linear(512, 512), nn.Tanh())]
     data = (torch.randn(4, 512), torch.randint(0, 512, (4,)))

@@ -14,7 +14,6 @@ from landscape.data.batches import Batch
 from landscape.data.survey import Batches
 from landscape.errors import LandscapeError
 from landscape.losses.protocol import Loss
-from landscape.network.space import ParameterSpace
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.finding import Finding, Verdict
 from landscape.objective.model_function import ModelFunction
@@ -24,7 +23,6 @@ PROBE_NUMBERS = 1 << 20  # different numbers in a probe: more take a second for 
 # Samples that the checks take: enough to see the effects of batches, and few enough to cost nothing; of large models,
 # whose weights take more time than their samples, fewer.
 SAMPLES, SAMPLES_OF_LARGE_MODELS, LARGE_MODEL = 8, 2, 10_000_000
-RESTRICTED = 1 << 20  # numbers in which a large model is differentiated: several vectors of them are in float64
 
 
 def probe_vector(like: Tensor, name: str) -> Tensor:
@@ -32,25 +30,6 @@ def probe_vector(like: Tensor, name: str) -> Tensor:
     size = like.numel()
     numbers = seeds.normal(min(size, PROBE_NUMBERS), like, 0, "checks", name)
     return numbers if size <= PROBE_NUMBERS else numbers.repeat(-(-size // PROBE_NUMBERS))[:size]
-
-
-def restrict(function: ModelFunction, theta: Tensor) -> tuple[ModelFunction, Tensor]:
-    """A large model as a function of its smallest tensors, at most `RESTRICTED` numbers; others as they are.
-
-    Gradients of biases and gains pass through every operation that gradients of weights do, and take no memory.
-    """
-    if theta.numel() < LARGE_MODEL:
-        return function, theta
-    room, names = RESTRICTED, set[str]()
-    for block in sorted(function.space.blocks, key=lambda block: block.size):
-        if names and block.size > room:
-            break
-        names.add(block.name)
-        room -= block.size
-    space = ParameterSpace(tuple(block for block in function.space.blocks if block.name in names))
-    named = function.space.unflatten(theta)
-    rest = {name: tensor for name, tensor in named.items() if name not in names}
-    return replace(function, space=space, fixed={**function.fixed, **rest}), space.flatten(named)
 
 
 def sample_count(parameters: int) -> int:

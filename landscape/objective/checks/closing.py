@@ -18,6 +18,7 @@ from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Check, Outcome, sample_count
 from landscape.objective.checks.derivatives import DerivativeErrors, derivative_errors, judge
 from landscape.objective.checks.finding import Finding
+from landscape.objective.checks.float64 import in_float64
 from landscape.objective.weights_digest import tensor_changes
 
 if TYPE_CHECKING:
@@ -114,10 +115,11 @@ def examine_precision(measured: Measured) -> Outcome:
     objective, batch = measured.objective, measured.samples
     if objective.dtype == torch.float64:
         return Outcome("holds", "float64 was asked for")
-    wide = BatchLoss(objective.function.to(torch.float64), objective.loss)
+    wide, point = in_float64(objective.function, objective.theta)
     with torch.no_grad():
         outputs = leaves(objective.batch_output(objective.theta, batch))
-        exact = leaves(wide.batch_output(objective.theta.double(), to_device(batch, objective.device, torch.float64)))
+        wide_batch = to_device(batch, objective.device, torch.float64)
+        exact = leaves(BatchLoss(wide, objective.loss).batch_output(point, wide_batch))
         gaps = [_relative_gap(one, other) for one, other in zip(outputs, exact, strict=True)]
     gap = max(gaps, default=0.0)
     if gap <= PRECISION_RTOL:

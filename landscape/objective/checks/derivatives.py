@@ -19,7 +19,8 @@ from landscape.errors import LandscapeError, NumericalError
 from landscape.losses.protocol import Loss
 from landscape.network.embeddings import padding_rows
 from landscape.objective.batch_loss import BatchLoss
-from landscape.objective.checks.check import Outcome, probe_vector, restrict
+from landscape.objective.checks.check import Outcome, probe_vector
+from landscape.objective.checks.float64 import in_float64, restrict
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.user_errors import reraise_user_errors
 
@@ -104,8 +105,8 @@ def derivative_errors(
     """
     function, theta = restrict(function, theta)
     try:
-        wide = BatchLoss(function.to(torch.float64), loss)
-        line = _line(wide, theta.double(), to_device(batch, theta.device, torch.float64))
+        wide, point = in_float64(function, theta)
+        line = _line(BatchLoss(wide, loss), point, to_device(batch, theta.device, torch.float64))
         return _errors(line, (*STEPS, *ROUGH_STEPS), second=second)
     except LandscapeError:
         if theta.dtype == torch.float64:

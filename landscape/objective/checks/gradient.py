@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from landscape.network.scope import Resident, Substitution
 from landscape.network.state import attribute_changes, plain_state
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Check, Outcome, Trial, probe_vector
+from landscape.objective.checks.gradient_sketch import compress
 from landscape.objective.model_function import FORWARD_SEED, ModelFunction
 
 PERTURBATION = 1e-2  # of the weights, relative to their size: other weights than those that the module itself holds
@@ -72,10 +72,10 @@ GRADIENT = Check("gradient", "the gradient is the model's own", "2 gradients of 
 
 
 def reference_gradient(trial: Trial, point: Tensor, *, own_kernels: bool = True) -> dict[str, Tensor] | None:
-    """The gradient by name that `backward` leaves in the parameters of the user's module; None if it is not finite.
+    """The gradient by name that `backward` leaves in the parameters of the user's module, as `compress` returns it.
 
-    The module has leaf parameters with the values of `point` through both passes, as in training. With `own_kernels`
-    torch computes as it does for the user, else as it does for measurements.
+    None if it is not finite. The module has leaf parameters with the values of `point` through both passes, as in
+    training. With `own_kernels` torch computes as it does for the user, else as it does for measurements.
     """
     function = trial.function
     named = function.state(point)
@@ -84,12 +84,17 @@ def reference_gradient(trial: Trial, point: Tensor, *, own_kernels: bool = True)
         n: nn.Parameter(named[n].detach() if own else named[n].detach().clone()) for n in function.space.names
     }
     state = {function.scope_name(name): tensor for name, tensor in {**named, **parameters}.items()}
-    batch = trial.fresh_batch()
+    batch, found = trial.fresh_batch(), dict[str, Tensor]()
+
+    def add(name: str, part: Tensor) -> None:
+        """Adds a part of the gradient in one tensor."""
+        part = compress(part, len(point))
+        found[name] = found[name].add_(part) if name in found else part
 
     def work() -> None:
         """Both passes, inside which the module holds the leaf parameters."""
         output = trial.loss.structure.scored_output(function.call(batch))
-        backward(trial.loss.total(output, batch.targets), parameters.values())
+        backward(trial.loss.total(output, batch.targets), parameters, add)
 
     try:
         with torch.enable_grad():
@@ -101,14 +106,9 @@ def reference_gradient(trial: Trial, point: Tensor, *, own_kernels: bool = True)
         raise
     except Exception:  # the user's model and loss may raise anything; the measurement reports it where it needs it
         return None
-    gradients = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in parameters.items()}
-    dense = {name: g.to_dense() if g.is_sparse else g for name, g in gradients.items()}
-    return dense if all(bool(gradient.isfinite().all()) for gradient in dense.values()) else None
-
-
-def _note_distance(gaps: dict[str, float], expected: Mapping[str, Tensor], name: str, part: Tensor) -> None:
-    """Notes how far the gradient in one tensor is from the expected one."""
-    gaps[name] = distance(part, expected[name])
+    for name in parameters.keys() - found.keys():
+        found[name] = compress(torch.zeros_like(parameters[name]), len(point))
+    return found if all(bool(gradient.isfinite().all()) for gradient in found.values()) else None
 
 
 def _require_same_again(trial: Trial, point: Tensor, expected: Mapping[str, Tensor]) -> None:
@@ -148,14 +148,18 @@ def _compare(
     """The relative difference of two gradients, and the names of the tensors where it is more than rounding."""
     batch_loss, norms = BatchLoss(function, trial.loss), {name: norm(g) for name, g in expected.items()}
     gaps = dict(norms)  # of zeros
+
+    def note_distance(name: str, part: Tensor) -> None:
+        """Notes how far the gradient in one tensor is from the expected one."""
+        gaps[name] = distance(compress(part, len(point)), expected[name])
+
     try:
         if function.resident is None and is_large(len(point)):
-            visit = partial(_note_distance, gaps, expected)
-            batch_loss.visit_gradient(point, trial.fresh_batch(), visit)
+            batch_loss.visit_gradient(point, trial.fresh_batch(), note_distance)
         else:
             _, gradient = batch_loss.batch_gradient(point, trial.fresh_batch())
             for name, part in function.space.unflatten(gradient).items():
-                _note_distance(gaps, expected, name, part)
+                note_distance(name, part)
     except TaskError as error:
         return math.inf, [f"its parameters ({error.what})"]
     whole, total = (math.sqrt(sum(size**2 for size in every.values())) for every in (norms, gaps))

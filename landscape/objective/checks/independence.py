@@ -18,7 +18,8 @@ from landscape.compute.inner_products import norm
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device, uneven_size
 from landscape.errors import LandscapeError
-from landscape.objective.checks.check import Check, Outcome, Trial, restrict, sample_count
+from landscape.objective.checks.check import Check, Outcome, Trial, sample_count
+from landscape.objective.checks.float64 import in_float64, restrict
 
 TRIED_BATCHES = 3  # of data whose batches cannot be joined: the first, one from the middle, the last
 MAX_DEPENDENCE = 1e-4  # relative to the sum: above float32 rounding, far below the effect of batch statistics
@@ -96,8 +97,8 @@ def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> floa
 
 def _in_float64(trial: Trial) -> Trial:
     """The trial with the model in float64, a large one as a function of its smallest tensors."""
-    function, theta = restrict(trial.function, trial.theta)
-    return replace(trial, function=function.to(torch.float64), theta=theta.double())
+    function, theta = in_float64(*restrict(trial.function, trial.theta))
+    return replace(trial, function=function, theta=theta)
 
 
 def _total(trial: Trial) -> Total:
