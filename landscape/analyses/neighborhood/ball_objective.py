@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.algorithms.ascent.ascent import EvaluateRows
 from landscape.analyses.neighborhood.perturbation import Perturbation
+from landscape.compute.budget import is_large
 from landscape.compute.inner_products import norm
 from landscape.errors import NumericalError
 from landscape.evaluation import points
@@ -26,11 +27,11 @@ from landscape.operators import HessianOperator
 class BallObjective:
     """A function of u `(P,)` on one part of the data, whose maximum in a ball is searched.
 
-    `base` and `slope (P,)` are its value and its slope at u = 0; `evaluate` computes `width` points at once.
+    `base` is its value at u = 0, and `slope()` its slope `(P,)` there; `evaluate` computes `width` points at once.
     """
 
     base: float
-    slope: Tensor
+    slope: Callable[[], Tensor]
     evaluate: EvaluateRows
     width: int
 
@@ -72,14 +73,23 @@ def loss_in_ball(scales: Tensor, starts: int) -> Callable[[Objective], BallObjec
 
     def on_part(part: Objective) -> BallObjective:
         value, gradient = part.value_and_gradient()
+        slope = _slope(part, scales, gradient)
 
         def evaluate(rows: Tensor) -> tuple[np.ndarray, Tensor]:
             values, gradients = points.values_and_gradients(part, torch.addcmul(part.theta, scales, rows).T)
             return values.cpu().numpy(), gradients.mul_(scales[:, None]).T
 
-        return BallObjective(float(value), scales * gradient, evaluate, points.points_per_pass(part, starts + 1))
+        return BallObjective(float(value), slope, evaluate, points.points_per_pass(part, starts + 1))
 
     return on_part
+
+
+def _slope(part: Objective, scales: Tensor, gradient: Tensor) -> Callable[[], Tensor]:
+    """The scaled gradient at the center, which is computed anew for a large model: it is long, and rarely needed."""
+    if is_large(len(scales)):
+        return lambda: part.gradient().mul_(scales)
+    slope = scales * gradient
+    return lambda: slope
 
 
 def gradient_norm_in_ball(scales: Tensor) -> Callable[[Objective], BallObjective]:
@@ -98,6 +108,6 @@ def gradient_norm_in_ball(scales: Tensor) -> Callable[[Objective], BallObjective
             return np.array([value for value, _ in pairs]), torch.stack([slope for _, slope in pairs])
 
         base, slope = at(part.theta)
-        return BallObjective(base, slope, evaluate, width=1)
+        return BallObjective(base, lambda: slope, evaluate, width=1)
 
     return on_part

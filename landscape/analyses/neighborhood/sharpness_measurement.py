@@ -42,7 +42,7 @@ GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a g
 GRADIENTS_PER_LOSS = 0.4  # time of a loss over that of a gradient
 EIGENVECTOR_PRODUCTS = 12  # that the starts took on trained nets
 VECTORS_BESIDE_STARTS = 9  # parameter vectors that the ascents hold besides two for each start
-VECTORS_OF_LARGE_MODELS = 4  # the same: scales, slope, and the next point as it is and as weights
+VECTORS_OF_LARGE_MODELS = 3  # the same: scales, and the next point as it is and as weights
 VECTORS_BESIDE_CONTROL = 8  # and the average case, besides those of the control variate
 
 

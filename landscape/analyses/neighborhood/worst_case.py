@@ -137,7 +137,7 @@ def _find_eigenvectors(
         if state.lanczos is not None:
             vectors, values = starts.leading_eigenvectors(state.lanczos, count)
             curvature = float(values[0])
-    dual = float(Ball(search.norm, 1.0).dual(function.slope))
+    dual = float(Ball(search.norm, 1.0).dual(function.slope()))
     return replace(state, dual=dual, curvature=curvature, vectors=vectors, lanczos=None)
 
 
@@ -151,7 +151,7 @@ def _climb(
     """Adds the ends of the ascents at the present radius."""
     assert state.vectors is not None
     ball = Ball(search.norm, search.radii[state.radius])
-    begin = starts.start_points(search.starts, ball, function.slope, state.vectors, scales > 0, search.seed)
+    begin = starts.start_points(search.starts, ball, function.slope(), state.vectors, scales > 0, search.seed)
     if state.best is not None and search.starts > 1:
         begin = torch.cat([begin, state.best[None]])  # so that no radius finds less than a smaller one
     ascents = earlier = state.ascent

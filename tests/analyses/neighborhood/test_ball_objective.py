@@ -15,6 +15,7 @@ import landscape
 from landscape import Objective, Sharpness
 from landscape.analyses.neighborhood.ball_objective import gradient_norm_in_ball, loss_in_ball, require_finite_base
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
+from landscape.compute import budget
 from landscape.errors import NumericalError, TaskError, UsageError
 
 Data = tuple[Tensor, Tensor]
@@ -159,12 +160,23 @@ def test_the_slope_of_the_gradient_s_norm_is_what_differences_show(classificatio
     )
 
 
+def test_the_slope_of_a_large_model_is_computed_anew(classification: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "LARGE_SIZE", 10)
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    scale = objective.theta.abs()
+    function = loss_in_ball(scale, starts=1)(objective)
+    first, again = function.slope(), function.slope()
+    assert first.data_ptr() != again.data_ptr()
+    assert torch.equal(first, again)
+    assert torch.allclose(first, scale * objective.gradient(), rtol=1e-12)
+
+
 def test_the_slope_of_the_loss_in_the_ball_is_what_differences_show(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     scale = objective.theta.abs()
     function = loss_in_ball(scale, starts=3)(objective)
     assert function.base == float(objective.value())
-    assert torch.allclose(function.slope, scale * objective.gradient(), rtol=1e-12)
+    assert torch.allclose(function.slope(), scale * objective.gradient(), rtol=1e-12)
     generator = torch.Generator().manual_seed(0)
     row, step = torch.randn(2, objective.space.size, generator=generator, dtype=torch.float64)
     values, slopes = function.evaluate(torch.stack([row, row + 1e-6 * step, row - 1e-6 * step]))

@@ -41,7 +41,7 @@ def test_a_larger_radius_goes_on_from_the_best_point_of_the_smaller_one(classifi
             apart = rows - top
             return -(apart**2).sum(dim=1).numpy(), -2 * apart
 
-        return BallObjective(-0.01, 2 * top, evaluate, 1)
+        return BallObjective(-0.01, lambda: 2 * top, evaluate, 1)
 
     search = BallSearch("l2", (0.1, 5.0), 2, 1, None, 0)
     running = maximize_in_balls(objective, torch.ones_like(top), hill, search, (), {})
