@@ -49,9 +49,12 @@ def uniform(first: int, shape: tuple[int, ...], like: Tensor, seed: int, *path: 
     """
     width = prod(shape[1:])
     last = first + shape[0]
-    chunks = []
+    rows = torch.empty((shape[0], width), dtype=torch.float64, device="cpu")
     for chunk in range(first // CHUNK_SAMPLES, -(-last // CHUNK_SAMPLES)):
         generator = torch.Generator(device="cpu").manual_seed(derive(seed, *path, width, chunk))
-        numbers = torch.rand((CHUNK_SAMPLES, width), generator=generator, dtype=torch.float64, device="cpu")
-        chunks.append(numbers[max(first - chunk * CHUNK_SAMPLES, 0) : last - chunk * CHUNK_SAMPLES])
-    return torch.cat(chunks).clamp_min_(SMALLEST_UNIFORM).reshape(shape).to(like.device)
+        begin = chunk * CHUNK_SAMPLES
+        for _ in range(begin, first):  # rows of samples before the first are drawn and forgotten
+            torch.rand(width, generator=generator, dtype=torch.float64, device="cpu")
+        part = rows[max(begin - first, 0) : begin + CHUNK_SAMPLES - first]
+        torch.rand(part.shape, generator=generator, dtype=torch.float64, device="cpu", out=part)
+    return rows.clamp_min_(SMALLEST_UNIFORM).reshape(shape).to(like.device)
