@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import Function
-from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from landscape.network.scope import MODEL, Scope
+from landscape.network.scope import MODEL, Scope, work_within
 from landscape.network.stored_weights import cast_weight
 
 Stored = Mapping[int, Mapping[str, Tensor]]
@@ -78,7 +77,7 @@ def _keep_inputs_of(
             return forward(*args, **kwargs)
         held = dict(block.named_parameters())
         state = {f"{MODEL}.{name}": cast_weight(held[name], weight) for name, weight in stored.items()}
-        return functional_call(Scope(block), state, (lambda: forward(*args, **kwargs),))
+        return work_within(Scope(block), state, lambda: forward(*args, **kwargs))
 
     def keep_inputs(*args: Any, **kwargs: Any) -> Any:
         """The block's forward pass, of which only the inputs are kept."""
@@ -133,7 +132,7 @@ class _Call:
         args, kwargs = tree_unflatten([next(given) if is_tensor else other for is_tensor, other in pairs], self.form)
         weights = zip(self.stored.items(), held, strict=True)
         state = {f"{MODEL}.{name}": cast_weight(tensor, kept) for (name, kept), tensor in weights}
-        output = functional_call(self.scope, state, (lambda: self.forward(*args, **kwargs),))
+        output = work_within(self.scope, state, lambda: self.forward(*args, **kwargs))
         leaves, self.result_form = tree_flatten(output)
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):
             raise _NotPlainError

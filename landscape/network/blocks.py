@@ -10,13 +10,16 @@ from torch import nn
 def find_repeated_blocks(model: nn.Module) -> tuple[nn.Module, ...]:
     """The modules of the outermost lists and sequences whose modules are of one class and made of other modules.
 
+    None of them is a part of another: a model may hold the same layers in a list and in stages.
     These are the decoder layers of transformers, the encoder layers of torch, and the stages of residual nets.
 
     >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     >>> len(find_repeated_blocks(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)))
     3
     """
-    return tuple(dict.fromkeys(_blocks(model)))
+    found = tuple(dict.fromkeys(_blocks(model)))
+    inside = {id(part) for block in found for part in block.modules() if part is not block}
+    return tuple(block for block in found if id(block) not in inside)
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from landscape.choices import Mode
@@ -31,6 +32,34 @@ class Scope(nn.Module):
     def forward(self, work: Callable[[], T]) -> T:
         """The result of the work."""
         return work()
+
+
+def work_within(scope: Scope, state: Mapping[str, Tensor], work: Callable[[], T]) -> T:
+    """The result of `work`, during which the scope holds the tensors of `state` wherever it holds those of their names.
+
+    Afterwards it holds its own again. A module that is there under two names is one place: torch's own search for tied
+    tensors takes it for two, and would leave a plain tensor behind in the place of the parameter.
+    """
+    result: T = functional_call(scope, _by_place(scope, state), (work,), tie_weights=False)
+    return result
+
+
+def _by_place(scope: Scope, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `state` by the name of each place that holds a tensor of theirs, each place once."""
+    places = {
+        f"{path}.{key}" if path else key: id(tensor)
+        for path, module in scope.named_modules()  # each module once
+        for held in (module._parameters, module._buffers)
+        for key, tensor in held.items()
+        if tensor is not None
+    }
+    if state.keys() - places.keys():  # names by which a module is reached another time
+        named = [*scope.named_parameters(remove_duplicate=False), *scope.named_buffers(remove_duplicate=False)]
+        ids = {name: id(tensor) for name, tensor in named}
+    else:
+        ids = places
+    given = {ids[name]: tensor for name, tensor in state.items()}
+    return {name: given[key] for name, key in places.items() if key in given}
 
 
 class Resident:

@@ -56,6 +56,13 @@ def release(parameters: Iterable[nn.Parameter], theta: Tensor) -> None:
             parameter.data = parameter.data.new_zeros(()).expand(parameter.shape)
 
 
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in another precision; one number in memory that stands for all stays one."""
+    if tensor.numel() > 1 and not any(tensor.stride()):
+        return tensor[(0,) * tensor.ndim].to(dtype).expand(tensor.shape)
+    return tensor.to(dtype)
+
+
 def cast_weight(difference: Tensor, stored: Tensor | None) -> Tensor:
     """The weight of which a tensor is the difference from the stored one; the tensor itself if none is stored."""
     return difference if stored is None else difference + stored.to(difference.device, difference.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -32,17 +33,31 @@ def choose_blocks(
         return activation_bytes(BatchLoss(function, loss).batch_total, theta, first.map(Tensor.clone))
 
     asked = with_blocks(settings, function)
-    if asked.blocks:
-        return asked, size(asked)
+    if asked.blocks and (each := _size_or_none(size, asked)) is not None:
+        return asked, each
     try:
         each = size(function)
     except Exception as error:  # also of the user's code
         smaller = with_blocks_where_tight(settings, function, None, theta.device)
         if not is_out_of_memory(error) or not smaller.blocks:
             raise
-    else:
-        smaller = with_blocks_where_tight(settings, function, each, theta.device)
-    return (smaller, size(smaller)) if smaller.blocks else (function, each)
+        return smaller, size(smaller)
+    smaller = with_blocks_where_tight(settings, function, each, theta.device)
+    fewer = _size_or_none(size, smaller) if smaller.blocks else None
+    return (function, each) if fewer is None else (smaller, fewer)
+
+
+def _size_or_none(size: Callable[[ModelFunction], int], function: ModelFunction) -> int | None:
+    """The bytes that the function keeps for each sample; None where its blocks cannot run again by themselves.
+
+    A block may write into its inputs, or into what others read. Raises what runs out of memory.
+    """
+    try:
+        return size(function)
+    except Exception as error:  # also of the user's code
+        if is_out_of_memory(error):
+            raise
+        return None
 
 
 def with_blocks(settings: ProductSettings, function: ModelFunction) -> ModelFunction:
@@ -79,10 +94,10 @@ def with_blocks_where_tight(
     return replace(function, blocks=blocks)
 
 
-def recomputation_note(function: ModelFunction) -> str:
-    """A note that blocks run again in backward passes, or that the checks found why they cannot; or ""."""
+def recomputation_note(function: ModelFunction, settings: ProductSettings) -> str:
+    """A note that blocks run again in backward passes, or that they cannot; or ""."""
     if not function.blocks:
-        return ""
+        return "recompute: off, since a block does not run by itself" if settings.recompute == "on" else ""
     if not function.recomputes:
         return "recompute: off, since the model would not give the same a second time"
     kinds = " and ".join(dict.fromkeys(type(block).__name__ for block in function.blocks))

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.choices import Mode
@@ -23,9 +22,9 @@ from landscape.network.attention import without_fast_path
 from landscape.network.block_recomputation import recompute_blocks, without_caches
 from landscape.network.parameter_kinds import ParameterKind, parameter_kinds
 from landscape.network.recomputation import without_recomputation
-from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution
+from landscape.network.scope import CRITERION, MODEL, Resident, Scope, Substitution, work_within
 from landscape.network.space import ParameterSpace
-from landscape.network.stored_weights import cast_weight, weights_of_blocks
+from landscape.network.stored_weights import cast_weight, in_dtype, weights_of_blocks
 from landscape.network.weight_norm import UnfusedWeightNorm
 from landscape.network.wrappers import hold_mode
 
@@ -55,6 +54,7 @@ class ModelFunction:
     - `fused`: attention may run in torch's fused kernels, which have first derivatives alone.
     - `blocks`: parts of the module that keep their inputs alone, and run again in each backward pass.
     - `stored`: weights by name in fewer bits, or elsewhere, from which theta is the difference.
+    - `casts_by_block`: blocks add the stored weights that they alone use, wherever they run.
     """
 
     module: nn.Module
@@ -74,6 +74,7 @@ class ModelFunction:
     fused: bool = False
     blocks: tuple[nn.Module, ...] = ()
     stored: Mapping[str, Tensor] = field(default_factory=dict)
+    casts_by_block: bool = True
 
     @cached_property
     def scope(self) -> Scope:
@@ -156,11 +157,12 @@ class ModelFunction:
     @cached_property
     def _weights_of_blocks(self) -> tuple[frozenset[str], Mapping[int, Mapping[str, Tensor]]]:
         """The stored weights that blocks cast by themselves: their names, and by block."""
-        return weights_of_blocks(self.module, self.blocks if self.recomputes else (), self.stored)
+        blocks = self.blocks if self.recomputes and self.casts_by_block else ()
+        return weights_of_blocks(self.module, blocks, self.stored)
 
     def to(self, dtype: torch.dtype) -> ModelFunction:
         """The function with its fixed tensors in another precision; theta and batches have to be given in it."""
-        fixed = {n: t.to(dtype) if t.is_floating_point() else t for n, t in self.fixed.items()}
+        fixed = {n: in_dtype(t, dtype) if t.is_floating_point() else t for n, t in self.fixed.items()}
         return replace(self, fixed=fixed)
 
     def parameter_kinds(self) -> dict[str, ParameterKind]:
@@ -198,8 +200,7 @@ class ModelFunction:
                 stack.enter_context(context)
             if self.resident is not None:
                 self.resident.hold(state)
-            result: T = functional_call(self.scope, state, (work,))
-            return result
+            return work_within(self.scope, state, work)
 
     def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
         """The blocks in which a pass runs."""

@@ -58,7 +58,7 @@ def plan_without_checks(
         notes=(
             first.note,
             batches.note,
-            recomputation_note(first.function),
+            recomputation_note(first.function, settings),
             padding_note(first.loss, function.module, batches),
         ),
         sample_cost=first.cost,

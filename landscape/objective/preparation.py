@@ -36,12 +36,13 @@ from landscape.objective.block_choice import choose_blocks, recomputation_note
 from landscape.objective.checks.check import ModelTrial, Trial, run_checks, sample_count
 from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
+from landscape.objective.checks.float64 import agree
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
-from landscape.objective.shared_memory import give_up
+from landscape.objective.shared_memory import give_up, lend
 from landscape.objective.views import count_terms
 from landscape.objective.weights_digest import tensor_hashes
 
@@ -121,7 +122,7 @@ def _place(tensor: Tensor, part: Tensor | None, theta: Tensor, *, share: bool) -
     """
     if part is None:
         dtype = theta.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.detach().to(theta.device, dtype, copy=not share)
+        return lend(tensor, theta.device, dtype) if share else tensor.detach().to(theta.device, dtype, copy=True)
     part.copy_(tensor.detach())
     if share:
         give_up(tensor, part)
@@ -186,7 +187,11 @@ def prepare(
         return prepared
     parts, parameters = function.space.unflatten(prepared.theta), function.scope.parameters()
     kept, theta = keep_narrow(parts, prepared.theta, parameters, str(settings.weights_dtype))
-    return replace(prepared, function=replace(prepared.function, stored=kept), theta=theta)
+    whole = replace(prepared.function, stored=kept, casts_by_block=False)
+    by_block = replace(whole, casts_by_block=True)
+    few = next(next(iter(prepared.batches)).split(sample_count(len(theta))))
+    same = agree(by_block, whole, theta, prepared.loss, to_device(few, device, dtype))
+    return replace(prepared, function=by_block if same else whole, theta=theta)
 
 
 def check_and_plan(
@@ -237,7 +242,7 @@ def check_and_plan(
         notes=(
             loss_note,
             batches.note,
-            recomputation_note(trial.function),
+            recomputation_note(trial.function, settings),
             padding_note(chosen, weights.function.module, batches),
             *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
             _micro_batch_note(micro_batch, batches) if trial.as_given else "",

@@ -32,6 +32,13 @@ def test_the_outermost_repetition_counts() -> None:
     assert find_repeated_blocks(nn.Sequential(nn.Linear(2, 2), outer)) == tuple(outer)
 
 
+def test_layers_that_a_model_also_holds_in_stages_are_blocks_once() -> None:
+    layers = nn.ModuleList(block() for _ in range(4))
+    stages = nn.ModuleList([nn.Sequential(*layers[:2]), nn.Sequential(*layers[2:])])
+    for model in (nn.ModuleDict({"a": layers, "b": stages}), nn.ModuleDict({"a": stages, "b": layers})):
+        assert find_repeated_blocks(model) == tuple(stages)
+
+
 def test_stages_of_residual_nets_are_blocks_and_a_module_that_is_used_twice_is_one() -> None:
     assert len(find_repeated_blocks(resnet(blocks=2))) == 6
     shared = block()

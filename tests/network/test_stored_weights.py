@@ -146,3 +146,68 @@ def test_the_gradient_of_a_stored_weight_is_that_of_the_difference() -> None:
     (gradient,) = torch.autograd.grad((weight**3).sum(), difference)
     torch.testing.assert_close(gradient, torch.tensor([3.0, 12.0, 27.0]))
     assert cast_weight(difference, None) is difference
+
+
+class PartsOutside(Stack):
+    """Blocks of which a part runs outside of their forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for block in self.blocks:
+            h = h + block.outer(torch.tanh(block.inner(h)))  # type: ignore[operator, union-attr]
+        out: Tensor = self.head(h)
+        return out
+
+
+class WeightOutside(Stack):
+    """A weight of a block that the model also uses by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x) + self.blocks[1].outer.weight.square().sum()  # type: ignore[union-attr, operator]
+        return out
+
+
+class InStages(nn.Module):
+    """Blocks that are called in stages, and held in a list too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(5, 4), nn.Linear(4, 6)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(4)])
+        self.stages = nn.ModuleList([nn.Sequential(*self.blocks[:2]), nn.Sequential(*self.blocks[2:])])
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for stage in self.stages:
+            h = stage(h)
+        out: Tensor = self.head(h)
+        return out
+
+
+def penalized(model: nn.Module, batch: Any) -> Tensor:
+    inputs, labels = batch
+    losses = nn.functional.cross_entropy(model(inputs), labels, reduction="none")
+    return losses + sum(parameter.square().sum() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("make", [PartsOutside, WeightOutside, InStages])
+@pytest.mark.parametrize("recompute", ["auto", "on", "off"])
+def test_weights_of_blocks_count_wherever_the_model_uses_them(make: type[nn.Module], recompute: Any) -> None:
+    torch.manual_seed(0)
+    model = make()
+    mine = measure(model, weights_dtype="bfloat16", recompute=recompute)
+    value, gradient = mine.value(), mine.gradient()
+    torch.manual_seed(0)
+    plain = measure(rounded(torch.bfloat16, make()))
+    torch.testing.assert_close(value, plain.value())
+    torch.testing.assert_close(gradient, plain.gradient(), rtol=1e-4, atol=1e-6)
+
+
+def test_an_objective_s_penalty_sees_the_weights_of_blocks() -> None:
+    settings = ProductSettings(weights_dtype="bfloat16")
+    torch.manual_seed(0)
+    mine = Objective(Stack(), DATA, objective=penalized, settings=settings)
+    torch.manual_seed(0)
+    plain = Objective(rounded(torch.bfloat16, Stack()), DATA, objective=penalized)
+    torch.testing.assert_close(mine.value(), plain.value())
+    torch.testing.assert_close(mine.gradient(), plain.gradient(), rtol=1e-4, atol=1e-5)

@@ -72,3 +72,59 @@ def test_what_the_user_asks_for_is_done_or_refused(kind: type[Objective]) -> Non
 
 def test_the_fingerprint_does_not_depend_on_it() -> None:
     assert measure(transformer(), recompute="on").identity() == measure(transformer(), recompute="off").identity()
+
+
+class WritesIntoItsInput(nn.Module):
+    """A block that begins with an operation in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.inner = nn.ReLU(inplace=True), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(self.relu(x))
+        return out
+
+
+class FillsADictionary(nn.Module):
+    """A block that leaves a tensor in a dictionary of its caller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+    def forward(self, x: Tensor, seen: dict[str, Tensor]) -> Tensor:
+        seen["last"] = x
+        out: Tensor = self.inner(x)
+        return out
+
+
+class Two(nn.Module):
+    """Two blocks between layers, which get a dictionary if they take one."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.first, self.blocks, self.last = nn.Linear(5, 4), nn.ModuleList([kind(), kind()]), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, seen = self.first(x), dict[str, Tensor]()
+        for block in self.blocks:
+            h = block(h, seen) + seen["last"] if isinstance(block, FillsADictionary) else block(h)
+        out: Tensor = self.last(h)
+        return out
+
+
+@pytest.mark.parametrize("kind", [WritesIntoItsInput, FillsADictionary])
+@pytest.mark.parametrize("tight", [True, False])
+def test_blocks_that_do_not_run_by_themselves_are_left_alone(
+    kind: type[nn.Module], tight: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model, data = Two(kind), [(torch.randn(6, 5), torch.arange(6) % 3)]
+    plain = measure(model, data)
+    if tight:
+        monkeypatch.setattr(block_choice, "room", lambda use, device: 1)
+    mine = measure(model, data, recompute="auto" if tight else "on")
+    assert not mine.function.recomputes
+    assert tight or "recompute: off, since a block does not run by itself" in mine.notes
+    torch.testing.assert_close(mine.gradient(), plain.gradient())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,14 @@ import torch
 from torch import nn
 
 MODEL = nn.Linear(3, 2)
+NORMALIZED = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+NORMALIZED[2].bias.requires_grad_(False)
 
 def build():
     return MODEL  # always the same
+
+def build_normalized():
+    return NORMALIZED
 
 def data():
     torch.manual_seed(1)
@@ -33,6 +39,30 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         torch.save({"weight": scale * torch.ones(2, 3), "bias": torch.zeros(2)}, tmp_path / f"{name}.pt")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def load_normalized(seed: int, **named: Any) -> landscape.Objective:
+    torch.manual_seed(seed)
+    shapes = {"0.weight": (4, 3), "0.bias": (4,), "1.weight": (4,), "1.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)}
+    state = {name: torch.rand(shape) for name, shape in shapes.items()}
+    state |= {
+        "1.running_mean": torch.rand(4),
+        "1.running_var": 1 + torch.rand(4),
+        "1.num_batches_tracked": torch.ones(()),
+    }
+    torch.save(state, f"{seed}.pt")
+    place = "singleton_model.py"
+    about = {"model": f"{place}:build_normalized", "data": f"{place}:data", "loss": "cross_entropy"}
+    return landscape.load(f"{seed}.pt", **about, **named)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("named", [{}, {"params": ("0.*",)}, {"weights_dtype": "bfloat16"}, {"dtype": "float64"}])
+def test_buffers_and_frozen_parameters_of_an_earlier_objective_stay_too(named: dict[str, Any]) -> None:
+    first = load_normalized(1, **named)
+    before = float(first.value())
+    second = load_normalized(2, **named)
+    assert float(first.value()) == before != float(second.value())
 
 
 def load(name: str, dtype: str = "float32") -> landscape.Objective:

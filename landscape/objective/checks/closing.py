@@ -64,6 +64,14 @@ class Measured:
         except LandscapeError as error:
             return replace(measure(second=False), missing=error.what)
 
+    @property
+    def where(self) -> str:
+        """In which of the parameters derivatives were compared, if not in all."""
+        some, every = self.errors.parameters, self.objective.space.size
+        return f", in {some:,} of {every:,} parameters: the smallest tensors, and a module of each class" * (
+            some < every
+        )
+
 
 def examine_repetition(measured: Measured) -> Outcome:
     """Compares weights and loss with those before the measurement."""
@@ -96,7 +104,7 @@ def examine_slope(measured: Measured) -> Outcome:
     if not measured.differentiates:
         return Outcome("not run", "no gradient was measured")
     fault = "the gradient is not the derivative of the loss (an operation cuts or rewrites gradients)"
-    return judge(measured.errors.gradient, fault, CUSTOM_FIX)
+    return judge(measured.errors.gradient, fault, CUSTOM_FIX, measured.where)
 
 
 def examine_curvature(measured: Measured) -> Outcome:
@@ -107,7 +115,12 @@ def examine_curvature(measured: Measured) -> Outcome:
         missing = measured.errors.missing if measured.differentiates else ""
         return Outcome("not run", missing or "no product of the Hessian was measured")
     fault = "the second derivative is not that of the gradient (an operation computes its derivative by itself)"
-    return judge(measured.errors.product, fault, f"--hvp difference, which needs gradients alone; or {CUSTOM_FIX}")
+    return judge(
+        measured.errors.product,
+        fault,
+        f"--hvp difference, which needs gradients alone; or {CUSTOM_FIX}",
+        measured.where,
+    )
 
 
 def examine_precision(measured: Measured) -> Outcome:
@@ -115,7 +128,7 @@ def examine_precision(measured: Measured) -> Outcome:
     objective, batch = measured.objective, measured.samples
     if objective.dtype == torch.float64:
         return Outcome("holds", "float64 was asked for")
-    wide, point = in_float64(objective.function, objective.theta)
+    wide, point = in_float64(objective.function, objective.theta, objective.loss, batch)
     with torch.no_grad():
         outputs = leaves(objective.batch_output(objective.theta, batch))
         wide_batch = to_device(batch, objective.device, torch.float64)

@@ -8,7 +8,7 @@ derivative, leaves the matrix symmetric: nothing but differences tells.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ class RelativeError:
 
 @dataclass(frozen=True)
 class DerivativeErrors:
-    """The errors of the gradient and of the Hessian-vector product.
+    """The errors of the gradient and of the Hessian-vector product, in so many `parameters` of the model.
 
     `product` is None if no product was compared, with the reason in `missing` if it failed.
     """
@@ -62,6 +62,7 @@ class DerivativeErrors:
     gradient: RelativeError
     product: RelativeError | None
     missing: str = ""
+    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,20 +106,24 @@ def derivative_errors(
     """
     function, theta = restrict(function, theta)
     try:
-        wide, point = in_float64(function, theta)
+        wide, point = in_float64(function, theta, loss, batch)
         line = _line(BatchLoss(wide, loss), point, to_device(batch, theta.device, torch.float64))
-        return _errors(line, (*STEPS, *ROUGH_STEPS), second=second)
+        found = _errors(line, (*STEPS, *ROUGH_STEPS), second=second)
     except LandscapeError:
         if theta.dtype == torch.float64:
             raise
         line = _line(BatchLoss(function, loss), theta, batch)  # parts of it are float32, whatever it is given
-        return _errors(line, FLOAT32_STEPS, second=second)
+        found = _errors(line, FLOAT32_STEPS, second=second)
+    return replace(found, parameters=theta.numel())
 
 
-def judge(error: RelativeError, fault: str, fix: str) -> Outcome:
-    """The outcome for one relative error: `fault` and its `fix` where the error is more than rounding."""
+def judge(error: RelativeError, fault: str, fix: str, where: str = "") -> Outcome:
+    """The outcome for one relative error: `fault` and its `fix` where the error is more than rounding.
+
+    `where` says in what it was looked at, if not in all.
+    """
     if error.value <= error.limit:
-        return Outcome("holds", f"relative difference {error.value:.1e}", error=error.value)
+        return Outcome("holds", f"relative difference {error.value:.1e}{where}", error=error.value)
     return Outcome("broken", f"{fault}: relative difference {error.value:.2g}", fix, error.value)
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from landscape.compute.budget import is_large
 from landscape.compute.inner_products import distance, norm
@@ -17,7 +16,7 @@ from landscape.compute.precision import default_float64
 from landscape.compute.random_state import begin_at_seed
 from landscape.errors import LandscapeError, TaskError, listing
 from landscape.network.graph_leaves import backward
-from landscape.network.scope import Resident, Substitution
+from landscape.network.scope import Resident, Substitution, work_within
 from landscape.network.state import attribute_changes, plain_state
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.check import Check, Outcome, Trial, probe_vector
@@ -139,7 +138,7 @@ def _run_with_own_kernels(
     with ExitStack() as stack:
         for context in (*function.modes(), created, begin_at_seed(FORWARD_SEED), Substitution(captured)):
             stack.enter_context(context)
-        functional_call(function.scope, state, (work,))
+        work_within(function.scope, state, work)
 
 
 def _compare(

@@ -97,7 +97,7 @@ def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> floa
 
 def _in_float64(trial: Trial) -> Trial:
     """The trial with the model in float64, a large one as a function of its smallest tensors."""
-    function, theta = in_float64(*restrict(trial.function, trial.theta))
+    function, theta = in_float64(*restrict(trial.function, trial.theta), trial.loss, trial.fresh_batch())
     return replace(trial, function=function, theta=theta)
 
 

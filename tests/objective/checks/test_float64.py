@@ -86,8 +86,9 @@ def test_outputs_and_gradients_are_those_in_float64(
     function, theta = objective.function, objective.theta
     if restricted:
         function, theta = float64.restrict(function, theta)
-    wide, point = float64.in_float64(function, theta)
-    batch = to_device(next(iter(objective.batches)), objective.device, torch.float64)
+    few = next(iter(objective.batches))
+    wide, point = float64.in_float64(function, theta, objective.loss, few)
+    batch = to_device(few, objective.device, torch.float64)
     assert point.dtype == torch.float64
     assert torch.allclose(wide.output(point, batch), exact.output(plain.double(), batch), rtol=1e-12, atol=1e-14)
     if restricted:
@@ -114,3 +115,91 @@ def test_weights_of_a_large_model_are_never_held_in_float64(monkeypatch: pytest.
     assert peak_bytes(measure) < 1.3 * weights  # a block is a sixth of them, in float64 a third
     monkeypatch.setattr(check, "LARGE_MODEL", 1 << 30)
     assert peak_bytes(measure) > 2 * weights
+
+
+class Quantized(nn.Linear):
+    """A layer that computes with rounded weights, whose rounding it hides from the derivative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight + ((4 * self.weight).round() / 4 - self.weight).detach()
+        return nn.functional.linear(x, weight, self.bias)
+
+
+class Outside(Wide):
+    """Layers of which a part is used outside of their forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.first(x) + self.shift)
+        for layer in self.layers:
+            h = h + layer[2](torch.tanh(layer[0](h)))  # type: ignore[index]
+        out: Tensor = self.last(h)
+        return out
+
+
+class Staged(Wide):
+    """Layers that are also in stages, by which they are called."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 4)
+        self.stages = nn.ModuleList([nn.Sequential(*self.layers[:2]), nn.Sequential(*self.layers[2:])])
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x) + self.shift
+        for stage in self.stages:
+            h = h + stage(h)
+        out: Tensor = self.last(h)
+        return out
+
+
+class Closure(nn.Module):
+    """A layer that also reads what the model has put into it before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.left = nn.Sequential(nn.Linear(8, 8), nn.Tanh()), torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x) * self.left
+        return out
+
+
+class Closures(nn.Module):
+    """Layers that read a tensor which the model leaves in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.layers, self.last = nn.Linear(5, 8), nn.ModuleList([Closure(), Closure()]), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        for layer in self.layers:
+            layer.left = h.mean()  # type: ignore[assignment]
+            h = h + layer(h)
+        out: Tensor = self.last(h)
+        return out
+
+
+@pytest.fixture
+def _large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "LARGE_MODEL", 16)
+    monkeypatch.setattr(float64, "RESTRICTED", 100)
+
+
+@pytest.mark.usefixtures("_large")
+def test_a_fault_in_how_modules_use_their_weights_is_found_in_a_large_model() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(Quantized(5, 6), nn.Tanh(), Quantized(6, 8), nn.Tanh(), Quantized(8, 3))
+    result = landscape.run(landscape.Eig(k=1), landscape.Objective(model, BATCHES, "cross_entropy"))
+    slope = next(finding for finding in result.checks if finding.check == "slope")
+    assert slope.verdict == "broken"
+
+
+@pytest.mark.usefixtures("_large")
+@pytest.mark.parametrize("make", [lambda: Outside(8, 2), Staged, Closures, lambda: Wide(8, 2)])
+def test_right_models_are_not_accused_for_blocks_that_do_not_run_by_themselves(make: Any) -> None:
+    torch.manual_seed(0)
+    result = landscape.run(landscape.Eig(k=1), landscape.Objective(make(), BATCHES, "cross_entropy"))
+    of_numbers = {f.check: f.verdict for f in result.checks if f.check in ("slope", "curvature", "precision")}
+    assert of_numbers == dict.fromkeys(("slope", "precision", "curvature"), "holds")
+    slope = next(finding for finding in result.checks if finding.check == "slope")
+    assert "parameters: the smallest tensors, and a module of each class" in slope.found
