@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 # what begins a command in the log of GitHub Actions (at the beginning of a line) or Azure Pipelines (anywhere)
 CI_COMMANDS = re.compile(r"(?P<begin>\A\s*):(?=:)|(?<=#)#(?=(?:vso)?\[)")
@@ -32,6 +33,9 @@ class LandscapeError(Exception):
         self.why = clean(why)
         self.fix = clean(fix)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # subclasses have arguments of their own
+        return _restored, (type(self), self.args, vars(self))
+
     def __str__(self) -> str:
         lines = [self.what]
         if self.why:
@@ -39,6 +43,14 @@ class LandscapeError(Exception):
         if self.fix:
             lines.append(f"  fix:  {self.fix}")
         return "\n".join(lines)
+
+
+def _restored(kind: type[LandscapeError], args: tuple[Any, ...], state: dict[str, Any]) -> LandscapeError:
+    """An error that another process has pickled."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class UsageError(LandscapeError):
@@ -73,6 +85,14 @@ class Interrupted(LandscapeError):
     def __init__(self, signal_number: int, what: str, *, fix: str = "") -> None:
         super().__init__(what, fix=fix)
         self.exit_code = 128 + signal_number
+
+
+class RankError(LandscapeError):
+    """A process of several that has ended, or that did something else than the others; `rank` tells which one."""
+
+    def __init__(self, rank: int | None, what: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.rank = rank
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from landscape.fields import Option, described_fields, own_first
 from landscape.plugins import imports
 from landscape_cli.config import Settings
 from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
+from landscape_cli.launch import require_one_process
 from landscape_cli.options import CHECKPOINTS_ARGUMENT, CONTEXT, build_record, parameters, value_origins, with_signature
 from landscape_cli.streams import say, say_error
 from landscape_cli.targets import require_checkpoints
@@ -48,6 +49,7 @@ def check_command() -> Callable[..., int]:
 def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Settings, origins: Mapping[str, str]) -> int:
     """The exit code: 0 if nothing regressed, 1 if something did, 2 after an error, 3 if inconclusive."""
     _refuse_contradictions(paths, gate)
+    require_one_process(CHECK)
     policy = gate_policy(gate, settings)
     results = [Path(name) for name in gate.from_]
     if gate.list_:

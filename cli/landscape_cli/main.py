@@ -29,6 +29,7 @@ from landscape_cli.edit import edit_command
 from landscape_cli.export import export
 from landscape_cli.gate import CHECK, Gate
 from landscape_cli.inspect import inspect_command
+from landscape_cli.launch import silence_other_ranks
 from landscape_cli.output import Output
 from landscape_cli.plot import plot
 from landscape_cli.results import show
@@ -136,6 +137,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    silence_other_ranks()
     end_on_signals()
     code = flush_stdout(status(sys.argv[1:]), sys.argv[1:])
     end_on_signals(at_once=True)  # an exception would be printed while Python shuts down

@@ -20,7 +20,7 @@ from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError
 from landscape.storage import paths
-from landscape_cli import progress
+from landscape_cli import launch, progress
 from landscape_cli.output import Output
 from landscape_cli.plans import print_machine_plan, print_plan
 from landscape_cli.streams import say, say_error
@@ -56,6 +56,16 @@ def measure_checkpoints(
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
     checkpoints, analysis = analysis.split_paths(require_checkpoints(named, analysis.name))
+    if output.devices is not None and not output.dry_run:
+        return launch.launch(output.devices)
+    with launch.together():
+        return launch.agreed_code(_measure_checkpoints(checkpoints, analysis, conditions, output, origins))
+
+
+def _measure_checkpoints(
+    checkpoints: Sequence[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
+) -> int:
+    """The exit code of the measurements, printed and drawn by the first of several processes."""
     targets = find_targets(checkpoints, output.output)
     measuring = Measuring(analysis, conditions, output, origins)
     machine = _machine(output, conditions)
@@ -188,7 +198,7 @@ def _draw(record: MeasurementRecord, target: Target) -> list[Path]:
     from landscape.storage.read import read_results
 
     name = record.analysis.name
-    if not record.written or not figures.drawn(record.result):
+    if launch.is_other_rank() or not record.written or not figures.drawn(record.result):
         return []
     picture = paths.picture_file(target.output, name)
     figures.save_figure(

@@ -33,3 +33,10 @@ class Output(Writing):
         typed=True,
     )
     plot: bool = option(True, help="Draw <stem>.<command>.png.")
+    devices: int | None = option(
+        None,
+        help="Measure with so many processes of this machine, each on a GPU of its own where there are any; "
+        "torchrun --nproc-per-node N -m landscape ... does the same.",
+        min=1,
+        typed=True,
+    )

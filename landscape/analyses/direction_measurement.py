@@ -118,7 +118,7 @@ def _safe_radii(objective: Objective, unit: Tensor) -> np.ndarray:
             radii.append(of_batch)
         return torch.zeros(())
 
-    objective.accumulate(kernel)
+    objective.alone().accumulate(kernel)
     every: np.ndarray = (torch.cat(radii) if radii else torch.zeros(0)).cpu().numpy()
     return every
 

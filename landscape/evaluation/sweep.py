@@ -80,7 +80,8 @@ class Sweep:
 
     def choose_settings(self, plane: Plane) -> None:
         """Uses the fastest settings that a trial on the plane finds."""
-        use_fastest_settings(self, plane)
+        if not self.objective.ranks.launched:  # which do not see one clock, and whose bits follow the choice
+            use_fastest_settings(self, plane)
 
     def use_settings(self, settings: PassSettings) -> None:
         """Makes all further passes with these settings."""

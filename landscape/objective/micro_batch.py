@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from landscape.compute import memory
+from landscape.compute import memory, ranks
+from landscape.compute.aligned_sums import SHARES
 from landscape.compute.budget import room
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.timing import extrapolate
@@ -62,12 +63,15 @@ def bytes_for_backward(work: Callable[[], T], point: Tensor) -> tuple[T, int]:
 def plan_micro_batch(batches: Batches, activation_bytes: int, device: torch.device) -> int:
     """The number of samples whose graphs fit into their share of the free memory.
 
-    Concatenated batches take no more than launching operations can gain from.
+    Concatenated batches take no more than launching operations can gain from; those that ranks measure together are
+    cut into the shares that are dealt out, however many ranks there are.
     """
     budget = room("micro-batch", device)
     each = max(activation_bytes, 1)
     own, samples = batches.largest, batches.samples
     useful = own if batches.whole is None else max(own, min(samples, CONCATENATED_BYTES // each))
+    if ranks.current().launched:
+        useful = min(useful, -(-samples // SHARES))
     return max(1, min(budget // (each * GRAPHS_PER_FORWARD), useful))
 
 

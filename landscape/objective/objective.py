@@ -16,18 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from landscape.choices import Mode, Outputs
+from landscape.compute import ranks
 from landscape.compute.devices import as_device
 from landscape.compute.inner_products import norm
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings, StrategyCache
 from landscape.data.batches import Batch
-from landscape.data.prefetch import prefetch
 from landscape.errors import NumericalError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss
 from landscape.objective import preparation, replicas, views
 from landscape.objective.batch_loss import BatchLoss
-from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, run_on_fitting_parts
+from landscape.objective.data_sums import sum_over_data
+from landscape.objective.micro_batch import GRAPHS_PER_FORWARD
 from landscape.objective.objective_function import objective_function
 from landscape.objective.overflow import overflow_remedy
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
@@ -96,7 +97,7 @@ class Objective(BatchLoss):
         self.device = as_device(device)
         self.settings = settings or ProductSettings()
         _require_possible(self.settings, self.device)
-        self.strategies, self.dtype = StrategyCache(), DTYPES[dtype]
+        self.strategies, self.dtype, self.ranks = StrategyCache(), DTYPES[dtype], ranks.current()
         self.source = source or ObjectiveSource()
         self.populations = populations
         self._preconditioner_source = preconditioner
@@ -206,17 +207,9 @@ class Objective(BatchLoss):
         """As `accumulate`, of several quantities at once.
 
         `batches` hold all data in other pieces than the micro-batches; `shrink` is then told the number of samples that
-        fit into memory, for the next pass. This is the only place where batches are reduced.
+        fit into memory, for the next pass. This is the only place where batches are reduced, and dealt out to ranks.
         """
-        given = self.micro_batches() if batches is None else batches
-        smaller = None if self.as_given else shrink or self._shrink
-        totals: tuple[Tensor, ...] = ()
-        with self.precision():
-            for piece in prefetch(given, self.device, self.dtype):
-                for parts in run_on_fitting_parts(kernel, piece, self.device, self.dtype, smaller):
-                    totals = tuple(t.add_(p) for t, p in zip(totals, parts, strict=True)) if totals else _own(parts)
-                    del parts  # or they would be held while the next ones are computed
-        return totals
+        return sum_over_data(self, kernel, self.micro_batches() if batches is None else batches, shrink)
 
     def micro_batches(self) -> Iterator[Batch]:
         """The data in pieces of at most `micro_batch` samples, across its own batches where they are concatenated."""
@@ -238,12 +231,13 @@ class Objective(BatchLoss):
         """The memory that the graphs of a product take on the largest micro-batch."""
         return GRAPHS_PER_FORWARD * self.activation_bytes * self.largest_micro_batch
 
+    def take_fewer(self, samples: int) -> None:
+        """Passes so many samples at once from now on, since memory ran out."""
+        self.micro_batch = samples
+
     def precision(self) -> AbstractContextManager[None]:
         """The block in which torch multiplies in the precision of the settings."""
         return full_precision(self.settings.tf32)
-
-    def _shrink(self, samples: int) -> None:
-        self.micro_batch = samples
 
     # -- variants and copies -------------------------------------------------------------------------------------
 
@@ -275,6 +269,10 @@ class Objective(BatchLoss):
         if not isinstance(self.loss, TermsLoss):
             raise UsageError(f"loss {self.loss.name} has no terms", fix="--objective FILE.py:function with named terms")
         return self.variant(loss=self.loss.only(term))
+
+    def alone(self) -> Objective:
+        """The same objective, whose sums this process makes by itself, of all data."""
+        return self.variant(ranks=ranks.ALONE)
 
     def variant(self, **changes: Any) -> Objective:
         """A copy with other attributes, without the cached reference value of this objective."""
@@ -343,8 +341,3 @@ def _require_possible(settings: ProductSettings, device: torch.device) -> None:
         )
     if settings.cuda_graphs == "on" and device.type != "cuda":
         raise UsageError(f"--cuda-graphs on is for CUDA, not for {device}", fix="--cuda-graphs auto")
-
-
-def _own(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The tensors, copied where several entries share a place in memory: a sum in place needs one for each."""
-    return tuple(part.clone() if 0 in part.stride() else part for part in parts)

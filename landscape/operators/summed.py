@@ -143,7 +143,7 @@ class SummedOperator(LinearOperator):
         device = self.objective.device
         facts = ProductFacts(
             columns=columns,
-            activation_bytes=self.objective.activation_bytes * batch.size,
+            activation_bytes=self.objective.activation_bytes * self.objective.largest_micro_batch,
             device=device.type,
             room=room("columns", device),
             traceable=self.can_trace,

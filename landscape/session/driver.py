@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.analyses.base import Analysis, Progress, Result
+from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.compute.out_of_memory import explain_out_of_memory
-from landscape.errors import Interrupted, OutputError
+from landscape.errors import Interrupted, OutputError, RankError
 from landscape.session.attributes import result_attributes
 from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
@@ -27,6 +27,7 @@ from landscape.storage.read import read_results
 from landscape.storage.write import require_results_file, write_results
 
 if TYPE_CHECKING:
+    from landscape.compute.ranks import Ranks
     from landscape.objective import Objective
 
 
@@ -108,9 +109,11 @@ class Session:
         if self.analysis.needs_weights:
             self.objective.function.require_weights(self.analysis.name)
         fingerprint = self.fingerprint  # before the measurement, which may take hours
+        self._require_same_measurement()
         began = time.monotonic() - earlier.seconds
         before = closing.begin(self.objective)
-        writer = SnapshotWriter(snapshot, fingerprint, self.objective, began, self.say) if snapshot else None
+        writes = snapshot is not None and self.ranks.is_first
+        writer = SnapshotWriter(snapshot, fingerprint, self.objective, began, self.say) if snapshot and writes else None
         resumed = refuse_damaged(earlier.snapshot) if earlier.snapshot else nullcontext()
         with self.stop.defer(), explain_out_of_memory(f"while measuring {self.analysis.name}", kept=snapshot), resumed:
             result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
@@ -128,35 +131,60 @@ class Session:
 
         An inconclusive result does not replace a complete one, and leaves its snapshot behind.
         """
-        snapshot = paths.snapshot_file(output, self.analysis.name)
-        with hold_lock(output):
-            require_results_file(output)
-            if deliver:
-                self.analysis.check_outputs(self.objective, output)
+        snapshot, first = paths.snapshot_file(output, self.analysis.name), self.ranks.first
+        with ExitStack() as lock:
+            first(partial(self._open, output, lock, deliver=deliver))
             record = self.measure(self._earlier_work(output, snapshot, restart=restart), snapshot)
-            record = replace(record, snapshot=snapshot if snapshot.exists() else None)
-            if record.result.trouble() and holds_complete_result(output, self.analysis.name):
-                self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
-                return record
-            self._announce_replacement(output)
             try:
                 with self.stop.defer():
-                    record = replace(record, written=self._write(record, output, deliver=deliver))
+                    record = first(partial(self._conclude, record, output, snapshot, deliver=deliver))
             except OutputError as error:
                 return replace(record, problem=error)
-            if not record.result.inconclusive():
-                snapshot.unlink(missing_ok=True)
-        if self.stop.requested:
-            raise Interrupted(self.stop.requested, f"stopped; the result is in {output}")
+        if record.written and (requested := self.ranks.largest(self.stop.requested)):
+            raise Interrupted(requested, f"stopped; the result is in {output}")
         return record
+
+    def _open(self, output: Path, lock: ExitStack, *, deliver: bool) -> None:
+        """Takes the results file for this measurement, until `lock` is closed."""
+        lock.enter_context(hold_lock(output))
+        require_results_file(output)
+        if deliver:
+            self.analysis.check_outputs(self.objective.alone(), output)
+
+    def _conclude(self, record: MeasurementRecord, output: Path, snapshot: Path, *, deliver: bool) -> MeasurementRecord:
+        """Writes the result, unless a complete one is there and it is not, and removes the snapshot."""
+        record = replace(record, snapshot=snapshot if snapshot.exists() else None)
+        if record.result.trouble() and holds_complete_result(output, self.analysis.name):
+            self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
+            return record
+        self._announce_replacement(output)
+        record = replace(record, written=self._write(record, output, deliver=deliver))
+        if not record.result.inconclusive():
+            snapshot.unlink(missing_ok=True)
+        return record
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that measure together."""
+        return self.objective.ranks
+
+    def _require_same_measurement(self) -> None:
+        """Raises RankError if the ranks are not about to measure the same: the first that differs, and in what."""
+        every = self.ranks.gathered(self.fingerprint.to_json())
+        other = next((rank for rank, theirs in enumerate(every) if theirs != every[0]), None)
+        if other is not None:
+            lines = Fingerprint.from_json(every[0]).differences(Fingerprint.from_json(every[other]))
+            differences = "; ".join(lines).replace(" here", " on rank 0").replace(" there", f" on rank {other}")
+            raise RankError(other, f"rank {other} measures something else than rank 0", why=differences)
 
     def _earlier_work(self, output: Path, snapshot: Path, *, restart: bool) -> EarlierWork:
         """What the measurement begins with: a snapshot, else what other results in the output tell, else nothing."""
         earlier = None if restart else resume_snapshot(snapshot, self.fingerprint, self.objective, self.say)
-        if earlier is not None:
-            return earlier
+        return earlier if earlier is not None else EarlierWork(self.ranks.first(partial(self._warm_start, output)))
+
+    def _warm_start(self, output: Path) -> State | None:
         stored = read_results(output) if output.exists() else {}
-        return EarlierWork(self.analysis.warm_start(self.objective, stored, output) if stored else None)
+        return self.analysis.warm_start(self.objective.alone(), stored, output) if stored else None
 
     def _finish(self, steps: Generator[Progress, None, Result], writer: SnapshotWriter | None) -> Result:
         """The result after the last step; saves snapshots on the way, and one more if the result is inconclusive."""
@@ -168,8 +196,8 @@ class Session:
                 result: Result = end.value
                 break
             self.report(progress)
-            if self.stop.requested:
-                raise self._interruption(progress, writer)
+            if requested := self.ranks.largest(self.stop.requested):
+                raise self._interruption(requested, progress, writer)
             if writer:
                 writer.save_if_due(progress)
         if writer and progress is not None and result.trouble():
@@ -180,14 +208,14 @@ class Session:
         with self.objective.precision():
             return next(steps)
 
-    def _interruption(self, progress: Progress, writer: SnapshotWriter | None) -> Interrupted:
-        """The error that ends the run after a signal, once its work is saved."""
+    def _interruption(self, number: int, progress: Progress, writer: SnapshotWriter | None) -> Interrupted:
+        """The error that ends the run after a signal of this number, once its work is saved."""
         if writer is None:
-            return Interrupted(self.stop.requested, "stopped")
+            return Interrupted(number, "stopped")
         if (problem := writer.save(progress)) is not None:
-            return Interrupted(self.stop.requested, f"stopped; the work is not saved: {problem.what}", fix=problem.fix)
+            return Interrupted(number, f"stopped; the work is not saved: {problem.what}", fix=problem.fix)
         return Interrupted(
-            self.stop.requested,
+            number,
             f"stopped; the work is saved in {writer.path}",
             fix="the same command resumes it (--restart discards it)",
         )
@@ -202,16 +230,16 @@ class Session:
 
     def _write(self, record: MeasurementRecord, output: Path, *, deliver: bool) -> tuple[Path, ...]:
         """Writes the result, its sidecars and, if asked, the analysis' own outputs; returns the paths."""
-        analysis, result = self.analysis, record.result
+        analysis, result, objective = self.analysis, record.result, self.objective.alone()
         write_results(output, analysis.name, result, record.attributes, history=" ".join(["landscape", *sys.argv[1:]]))
         written = [output]
-        for suffix, arrays in analysis.sidecars(result, self.objective).items():
+        for suffix, arrays in analysis.sidecars(result, objective).items():
             sidecar = paths.beside(output, suffix)
             about = {"fingerprint": str(record.attributes["fingerprint"]), "analysis": analysis.name}
             save_arrays(sidecar, arrays, about)
             written.append(sidecar)
         if deliver and not result.trouble():
-            written += analysis.write_outputs(result, self.objective, output, self.say)
+            written += analysis.write_outputs(result, objective, output, self.say)
         return tuple(written)
 
 

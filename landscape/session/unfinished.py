@@ -97,9 +97,10 @@ def resume_snapshot(
 
     Raises UsageError that lists the differences if another measurement left the file, and OutputError if it is damaged.
     """
-    if not os.path.lexists(path):
+    loaded = objective.ranks.first(lambda: load_arrays(path) if os.path.lexists(path) else None)
+    if loaded is None:
         return None
-    state, about = load_arrays(path)
+    state, about = loaded
     if not about.keys() >= SNAPSHOT_ATTRIBUTES:
         raise OutputError(f"{path} is no snapshot of this version of landscape", fix="--restart discards it")
     with refuse_damaged(path):

@@ -54,9 +54,9 @@ class FactorCollector:
         self._added: dict[tuple[str, int], int] = {}  # by sum and backward pass: the samples before this one are in it
 
     def add(self, part: Objective) -> None:
-        """Adds the sums of all samples of a part of the data."""
+        """Adds the sums of all samples of a part of the data; every rank adds all of them."""
         self._added.clear()
-        part.accumulate(self._add_batch)
+        part.alone().accumulate(self._add_batch)
 
     def _add_batch(self, batch: Batch) -> Tensor:
         """Adds one batch's sums, and returns the number of its samples.

@@ -1,0 +1,114 @@
+"""Several processes measure together: the same bits as one, one voice, and an end in words when one of them fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import faulty_rank
+import pytest
+import rank_processes
+import torch
+
+HERE = Path(__file__).parent
+SAME_BITS = ("eig", "trace", "surface")  # the analyses that four ranks repeat
+
+
+def measured(size: int, folder: Path, dtype: str = "float32", *names: str) -> dict[str, Any]:
+    ended = rank_processes.together([str(HERE / "every_analysis.py"), dtype, *names], size, folder)
+    assert ended.codes == (0,) * size, ended.errors
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+def test_every_analysis_has_the_bits_of_one_process_on_two_and_on_four(tmp_path: Path) -> None:
+    alone = measured(1, tmp_path)
+    assert measured(2, tmp_path) == alone
+    assert measured(4, tmp_path, "float32", *SAME_BITS) == {name: alone[name] for name in SAME_BITS}
+
+
+def test_three_processes_agree_to_rounding(tmp_path: Path) -> None:
+    one, three = (measured(size, tmp_path, "float64", "eig")["eig"] for size in (1, 3))
+    assert three == pytest.approx(one, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_sums_of_tensors_over_ranks(size: int, tmp_path: Path) -> None:
+    ended = rank_processes.together([str(HERE / "sums_of_tensors.py")], size, tmp_path)
+    assert ended.codes == (0,) * size, ended.errors
+    assert all(json.loads(ended.out).values()), ended.out
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.save(faulty_rank.build().state_dict(), tmp_path / "net.pt")
+    (tmp_path / "faulty.py").write_text(Path(faulty_rank.__file__).read_text())
+    return tmp_path
+
+
+EIG = ("eig", "net.pt", "--model", "faulty.py:build", "--data", "faulty.py:data", "--loss", "cross_entropy", "-k", "3")
+
+
+def eig(size: int, folder: Path, *more: str, **asked: str) -> rank_processes.Ended:
+    words = [str(HERE / "command.py"), *EIG, "--no-plot", *more]
+    return rank_processes.together(words, size, folder, asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        ({"FAULT": "raise"}, "rank 1: the second derivative fails: ValueError: a bad batch"),
+        ({"FAULT": "kill"}, "rank 1 has ended without a word"),
+        ({"FAULT": "memory"}, "rank 1: one sample alone does not fit into memory"),
+        ({"FAULT": "load"}, "rank 1 has ended: data factory faulty.py:data() failed: OSError: no such shard"),
+        ({"FAULT": "data"}, "rank 1 measures something else than rank 0"),
+        ({"FULL_DISK": "0"}, "nothing can be written into .: File too large"),
+    ],
+    ids=["bad batch", "killed", "memory", "load", "other data", "full disk"],
+)
+def test_a_rank_that_fails_is_named_with_its_cause(asked: dict[str, str], what: str, checkpoint: Path) -> None:
+    ended = eig(2, checkpoint, **asked)
+    assert what in ended.err
+    assert ended.err.count("error: ") == 1
+    assert "Traceback" not in ended.err
+    assert ended.codes[0] == 2
+    assert ended.codes[1] != 0
+    assert ended.errors[1] == ""
+
+
+@pytest.mark.parametrize(("fault", "code"), [("term", 143), ("kill", 2)])
+def test_work_of_two_ranks_is_resumed_by_one_and_by_four(fault: str, code: int, checkpoint: Path) -> None:
+    def values(ended: rank_processes.Ended) -> Any:
+        assert ended.codes[0] == 0, ended.err
+        return json.loads(ended.out)["result"]["eigenvalues"]
+
+    whole = values(eig(1, checkpoint, "--json", "-o", "whole.h5"))
+    for size in (1, 4):
+        output = f"{size}.h5"
+        assert eig(2, checkpoint, "-o", output, FAULT=fault, AFTER="60").codes[0] == code
+        assert (checkpoint / f"{size}.eig.partial").exists()
+        resumed = eig(size, checkpoint, "--json", "-o", output)
+        assert f"resumed from {size}.eig.partial" in resumed.err
+        assert values(resumed) == whole
+
+
+def test_one_process_speaks_and_writes_and_a_gate_is_refused(checkpoint: Path) -> None:
+    ended = eig(2, checkpoint)
+    assert ended.codes == (0, 0)
+    assert ended.out.count("eigenvalue") == 1
+    assert ended.err.count("wrote net.landscape.h5") == 1
+    assert ended.errors[1] == ""
+    refused = rank_processes.together([str(HERE / "command.py"), "check", "net.pt"], 2, checkpoint)
+    assert refused.codes == (2, 2)
+    assert "landscape check runs in one process, and torchrun started several" in refused.err
+
+
+def test_devices_start_the_command_on_several_processes(checkpoint: Path) -> None:
+    words = ["-m", "landscape", *EIG, "--no-plot", "--json"]
+    outcomes = [
+        rank_processes.wait([rank_processes.alone([*words, *more], checkpoint)])
+        for more in (["--devices", "2"], ["--devices=2", "--max-products", "3", "--restart"])
+    ]
+    assert [ended.codes[0] for ended in outcomes] == [0, 3]  # the exit code of the measurement comes through
+    assert json.loads(outcomes[0].out)["analysis"] == "eig"
