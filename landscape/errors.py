@@ -34,7 +34,7 @@ class LandscapeError(Exception):
         self.fix = clean(fix)
 
     def __reduce__(self) -> tuple[Any, ...]:  # subclasses have arguments of their own
-        return _restored, (type(self), self.args, vars(self))
+        return _rebuild, (type(self), self.args, vars(self))
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -45,7 +45,7 @@ class LandscapeError(Exception):
         return "\n".join(lines)
 
 
-def _restored(kind: type[LandscapeError], args: tuple[Any, ...], state: dict[str, Any]) -> LandscapeError:
+def _rebuild(kind: type[LandscapeError], args: tuple[Any, ...], state: dict[str, Any]) -> LandscapeError:
     """An error that another process has pickled."""
     error = kind.__new__(kind, *args)
     error.args = args

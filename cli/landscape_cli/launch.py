@@ -1,21 +1,24 @@
-"""The command on several processes: started here with `--devices N`, or by torchrun; the first of them speaks."""
+"""What a process that a launcher (torchrun) has started beside others knows before torch is there."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 
-from landscape.errors import RankError, UsageError
+from landscape.errors import UsageError, clean
 
-WITHOUT = "--devices"
-NOT_TOGETHER = "runs in one process"
+FLAG = "--devices"
+
+
+def is_launched() -> bool:
+    """Whether a launcher has started this process."""
+    return "MASTER_ADDR" in os.environ and "RANK" in os.environ
 
 
 def is_other_rank() -> bool:
-    """Whether the environment says that a launcher has started this process beside a first one."""
-    return os.environ.get("RANK", "0") != "0" and "MASTER_ADDR" in os.environ
+    """Whether a launcher has started this process beside a first one, which alone writes and speaks."""
+    return is_launched() and os.environ["RANK"] != "0"
 
 
 def silence_other_ranks() -> None:
@@ -25,78 +28,27 @@ def silence_other_ranks() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
+def speak_for_the_first(line: str) -> None:
+    """Prints a line to the stderr that another rank would leave alone, since the first one has ended."""
+    with suppress(OSError):
+        print(clean(line), file=sys.__stderr__, flush=True)
+
+
+def command_of_a_process() -> list[str]:
+    """This very command without `--devices N`, for each of N processes; raises UsageError in one of several."""
+    if is_launched():
+        raise UsageError("torchrun has started the processes already", fix=f"without {FLAG}")
+    words, skip = [sys.executable, "-m", "landscape"], False
+    for word in sys.argv[1:]:
+        if not skip and word != FLAG and not word.startswith(f"{FLAG}="):
+            words.append(word)
+        skip = word == FLAG and not skip
+    return words
+
+
 def require_one_process(command: str) -> None:
     """Raises UsageError in a process of several for a command that is not made for them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
-        raise UsageError(f"landscape {command} {NOT_TOGETHER}, and torchrun started several", fix="without torchrun")
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """Within the block this process measures with those that a launcher started beside it, if one did.
-
-    A process that ends with an error tells the others. Where the first has ended, the second speaks.
-    """
-    if "MASTER_ADDR" not in os.environ:
-        yield
-        return
-    from landscape.compute import ranks
-
-    ranks.join()
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, RankError) and error.rank == 0 and ranks.current().rank == 1:
-            print(f"error: {error}", file=sys.__stderr__)
-        ranks.leave(error)
-        raise
-    ranks.leave()
-
-
-def agreed_code(code: int) -> int:
-    """The exit code of the first process, which all of them end with."""
-    if "MASTER_ADDR" not in os.environ:
-        return code
-    from landscape.compute import ranks
-
-    return ranks.current().agreed(code)
-
-
-def launch(devices: int) -> int:
-    """Runs this very command in so many processes, and returns the exit code of the first that failed, or 0."""
-    if "MASTER_ADDR" in os.environ:
-        raise UsageError("torchrun has started the processes already", fix="without --devices")
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    threads = max(1, (os.cpu_count() or 1) // devices)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=devices,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-    )
-    words = [sys.executable, "-m", "landscape", *_without_devices(sys.argv[1:])]
-    try:
-        elastic_launch(config, words[0])(*words[1:])
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
-    return 0
-
-
-def _without_devices(arguments: list[str]) -> list[str]:
-    """The arguments without the number of processes."""
-    words, skip = [], False
-    for word in arguments:
-        if skip or word.startswith(f"{WITHOUT}="):
-            skip = False
-        elif word == WITHOUT:
-            skip = True
-        else:
-            words.append(word)
-    return words
+    if is_launched() and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            f"landscape {command} runs in one process, and torchrun started several", fix="the same without torchrun"
+        )

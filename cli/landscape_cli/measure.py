@@ -20,7 +20,8 @@ from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError
 from landscape.storage import paths
-from landscape_cli import launch, progress
+from landscape_cli import progress
+from landscape_cli.launch import command_of_a_process, is_launched, is_other_rank, speak_for_the_first
 from landscape_cli.output import Output
 from landscape_cli.plans import print_machine_plan, print_plan
 from landscape_cli.streams import say, say_error
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from landscape.objective import Objective
-    from landscape.session import MeasurementRecord, StopSignals
+    from landscape.session import MeasurementRecord
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,15 @@ def measure_checkpoints(
 ) -> int:
     """The exit code: 0, or the worst of what went wrong; one checkpoint's failure does not stop the others."""
     checkpoints, analysis = analysis.split_paths(require_checkpoints(named, analysis.name))
-    if output.devices is not None and not output.dry_run:
-        return launch.launch(output.devices)
-    with launch.together():
-        return launch.agreed_code(_measure_checkpoints(checkpoints, analysis, conditions, output, origins))
+    measure = partial(_measure_checkpoints, checkpoints, analysis, conditions, output, origins)
+    if output.dry_run or not (output.devices or is_launched()):
+        return measure()
+    require_room_for_libraries()
+    from landscape.compute import launcher
+
+    if output.devices:
+        return launcher.launch(command_of_a_process(), output.devices)
+    return launcher.work_together(measure, speak_for_the_first)
 
 
 def _measure_checkpoints(
@@ -107,14 +113,15 @@ def _measure_each(
 ) -> list[MeasurementRecord | Failure]:
     """What measuring every target gives, or printing its plan, for this machine or another."""
     require_room_for_libraries()
-    from landscape.session import StopSignals
+    from landscape import session
 
-    with StopSignals() as stop:
+    with session.StopSignals() as stop:
+        execute = partial(session.execute, restart=measuring.output.restart, stop=stop, say=say)
         if machine is not None:
             return _attempt_each(targets, partial(_print_machine_plan, measuring, machine))
         if measuring.output.dry_run:
             return _attempt_each(targets, partial(_print_plan, measuring))
-        return _attempt_each(targets, lambda target: _measure(measuring, target, stop))
+        return _attempt_each(targets, partial(_measure, measuring, execute))
 
 
 def _attempt_each(
@@ -163,23 +170,13 @@ def _print_plan(measuring: Measuring, target: Target) -> None:
     print_plan(target, measuring.analysis, _load_objective(measuring, target, planned=True))
 
 
-def _measure(measuring: Measuring, target: Target, stop: StopSignals) -> MeasurementRecord:
+def _measure(measuring: Measuring, execute: Callable[..., MeasurementRecord], target: Target) -> MeasurementRecord:
     """Measures one target, writes the result and draws it; prints the notes and the names of the written files."""
-    from landscape.session import execute
-
     analysis, name = measuring.analysis, target.checkpoint.name
     objective = _load_objective(measuring, target)
     printed = set(objective.notes)
     with progress.reporter(f"{analysis.name} {name}") as report:
-        record = execute(
-            analysis,
-            objective,
-            output=target.output,
-            restart=measuring.output.restart,
-            report=report,
-            stop=stop,
-            say=say,
-        )
+        record = execute(analysis, objective, output=target.output, report=report)
     for note in record.notes:
         if note not in printed:
             say(f"{name}: {note}")
@@ -198,7 +195,7 @@ def _draw(record: MeasurementRecord, target: Target) -> list[Path]:
     from landscape.storage.read import read_results
 
     name = record.analysis.name
-    if launch.is_other_rank() or not record.written or not figures.drawn(record.result):
+    if is_other_rank() or not record.written or not figures.drawn(record.result):
         return []
     picture = paths.picture_file(target.output, name)
     figures.save_figure(

@@ -59,11 +59,11 @@ class Ranks:
         """Whether this rank adds up a share of the data: consecutive ones are one rank's."""
         return share * self.size // shares == self.rank
 
-    def agreed(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the first rank has."""
-        return self.gathered(value)[0]
+        return self.gather(value)[0]
 
-    def gathered(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """What every rank has, in their order."""
         if self.size == 1:
             return [value]
@@ -80,7 +80,7 @@ class Ranks:
                 outcome = work(), None
             except Exception as error:
                 outcome = None, _portable(error)
-        result, failed = self.agreed(outcome)
+        result, failed = self.broadcast(outcome)
         if failed is not None:
             raise failed
         found: T = result
@@ -88,11 +88,11 @@ class Ranks:
 
     def largest(self, value: int) -> int:
         """The largest of the ranks' numbers: a signal, say, that one of them has received."""
-        return max(self.gathered(value))
+        return max(self.gather(value))
 
     def require_same(self, what: str, value: str, fix: str = "") -> None:
         """Raises RankError, with the ranks that differ, unless all have the same value."""
-        every = self.gathered(value)
+        every = self.gather(value)
         others = [rank for rank, theirs in enumerate(every) if theirs != every[0]]
         if others:
             named = f"rank {others[0]} has another {what} than rank 0: {every[others[0]]}, not {every[0]}"
@@ -111,7 +111,7 @@ class Ranks:
         """
         mine = None if parts is None else [as_message(part) for part in parts]
         layouts = None if mine is None else [Layout.of(part) for part in mine]
-        news = self.gathered((layouts, None if error is None else _portable(error, self.rank), fitting))
+        news = self.gather((layouts, None if error is None else _portable(error, self.rank), fitting))
         failed = [theirs for _, theirs, _ in news if theirs is not None]
         if failed:
             raise failed[0] from error
@@ -130,7 +130,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise _ended(self) from error
+            raise _lost_rank(self) from error
 
     def leave_word(self, error: BaseException) -> None:
         """Tells the other ranks why this one ends; they notice at once that it has."""
@@ -205,7 +205,7 @@ def agree_on_memory(ranks: Ranks) -> None:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
     host = memory.free_bytes(torch.device("cpu")) // local
     device = memory.free_bytes(torch.device("cuda")) if torch.cuda.is_available() else host
-    every = ranks.gathered((device, host))
+    every = ranks.gather((device, host))
     memory.PLANNED.set((min(device for device, _ in every), min(host for _, host in every)))
 
 
@@ -233,7 +233,7 @@ def _in_landscape_words(error: BaseException) -> LandscapeError:
     return error if isinstance(error, LandscapeError) else in_words(error)
 
 
-def _ended(ranks: Ranks) -> LandscapeError:
+def _lost_rank(ranks: Ranks) -> LandscapeError:
     """The error of a rank that has ended, in its own words if it has left some; else the ranks that are missing."""
     began, store = time.monotonic(), _STORE.get("store")
     missing: list[int] = []

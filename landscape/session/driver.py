@@ -170,7 +170,7 @@ class Session:
 
     def _require_same_measurement(self) -> None:
         """Raises RankError if the ranks are not about to measure the same: the first that differs, and in what."""
-        every = self.ranks.gathered(self.fingerprint.to_json())
+        every = self.ranks.gather(self.fingerprint.to_json())
         other = next((rank for rank, theirs in enumerate(every) if theirs != every[0]), None)
         if other is not None:
             lines = Fingerprint.from_json(every[0]).differences(Fingerprint.from_json(every[other]))

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 SAME_BITS = ("eig", "trace", "surface")  # the analyses that four ranks repeat
 
 
-def measured(size: int, folder: Path, dtype: str = "float32", *names: str) -> dict[str, Any]:
+def measure(size: int, folder: Path, dtype: str = "float32", *names: str) -> dict[str, Any]:
     ended = rank_processes.together([str(HERE / "every_analysis.py"), dtype, *names], size, folder)
     assert ended.codes == (0,) * size, ended.errors
     found: dict[str, Any] = json.loads(ended.out)
@@ -23,13 +23,13 @@ def measured(size: int, folder: Path, dtype: str = "float32", *names: str) -> di
 
 
 def test_every_analysis_has_the_bits_of_one_process_on_two_and_on_four(tmp_path: Path) -> None:
-    alone = measured(1, tmp_path)
-    assert measured(2, tmp_path) == alone
-    assert measured(4, tmp_path, "float32", *SAME_BITS) == {name: alone[name] for name in SAME_BITS}
+    alone = measure(1, tmp_path)
+    assert measure(2, tmp_path) == alone
+    assert measure(4, tmp_path, "float32", *SAME_BITS) == {name: alone[name] for name in SAME_BITS}
 
 
 def test_three_processes_agree_to_rounding(tmp_path: Path) -> None:
-    one, three = (measured(size, tmp_path, "float64", "eig")["eig"] for size in (1, 3))
+    one, three = (measure(size, tmp_path, "float64", "eig")["eig"] for size in (1, 3))
     assert three == pytest.approx(one, rel=1e-12)
 
 
