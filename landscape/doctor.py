@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.compute import memory
+from landscape.compute import memory, ranks
 from landscape.compute.inner_products import norm
+from landscape.compute.rank_checks import check_ranks, check_same
 from landscape.errors import LandscapeError, listing
 from landscape.evaluation.per_sample.gradients import sample_gradients
 from landscape.evaluation.per_sample.outcomes import require_separate_samples
@@ -52,6 +53,19 @@ def diagnose(folder: Path, make: Callable[[], Objective] | None = None) -> Itera
         yield check_derivatives(name, lambda build=build: _toy_objective(*build()))  # type: ignore[misc]
     if make:
         yield from check_model(make)
+
+
+def diagnose_ranks(make: Callable[[], Objective] | None = None) -> Iterator[Check]:
+    """Yields every check of the processes that measure together; `make` returns the objective that each loads."""
+    together = ranks.current()
+    for finding in check_ranks(together):
+        yield Check(*finding)
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.environment().items())
+    yield Check(*check_same(together, "versions", versions))
+    if make:
+        objective = make()
+        for name, value in objective.identity().items():
+            yield Check(*check_same(together, name, str(value)))
 
 
 def check_versions() -> Check:

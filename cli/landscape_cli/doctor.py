@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, UsageError
 from landscape.fields import Option, described_fields
+from landscape_cli.launch import is_launched, require_one_process, speak_for_the_first
 from landscape_cli.options import CONTEXT, argument, build_record, parameters, value_origins, with_signature
 from landscape_cli.streams import answer
 
@@ -25,6 +27,11 @@ CHECKPOINT_ARGUMENT = argument(
     Annotated[Path | None, typer.Argument(metavar="CHECKPOINT", help="Its model is checked too.")],
     None,
 )
+DISTRIBUTED_FLAG = argument(
+    "distributed",
+    Annotated[bool, typer.Option("--distributed", help="Check the processes that torchrun has started instead.")],
+    False,
+)
 JSON_FLAG = argument(
     "as_json", Annotated[bool, typer.Option("--json", help="Print one JSON document, for a bug report.")], False
 )
@@ -33,20 +40,47 @@ JSON_FLAG = argument(
 def doctor_command() -> Callable[..., int]:
     """The function behind `landscape doctor`: a checkpoint, and the conditions that every command has."""
 
-    def invoke(context: typer.Context, checkpoint: Path | None, as_json: bool, **values: Any) -> int:
+    def invoke(context: typer.Context, checkpoint: Path | None, as_json: bool, distributed: bool, **values: Any) -> int:
         """Prints the checks of the machine and of the checkpoint; returns the exit code."""
         checkpoint = checkpoint or context.obj.checkpoint()
         conditions, origins = build_record(Conditions, values), value_origins(context)
         _require_checkpoint(checkpoint, conditions, origins)
-        return print_checks(checkpoint, conditions, origins, as_json=as_json)
+        work = partial(print_checks, checkpoint, conditions, origins, as_json=as_json)
+        if not distributed:
+            require_one_process("doctor")
+            return work()
+        if not is_launched():
+            raise UsageError(
+                "--distributed checks the processes that torchrun has started, and it has started none",
+                fix="torchrun --nproc-per-node 2 -m landscape doctor --distributed",
+            )
+        require_room_for_libraries()
+        from landscape.compute import launcher
+
+        return launcher.work_together(partial(work, together=True), speak_for_the_first)
 
     return with_signature(
-        invoke, CONTEXT, CHECKPOINT_ARGUMENT, JSON_FLAG, *parameters(described_fields(Conditions, Option), "Conditions")
+        invoke,
+        CONTEXT,
+        CHECKPOINT_ARGUMENT,
+        JSON_FLAG,
+        DISTRIBUTED_FLAG,
+        *parameters(described_fields(Conditions, Option), "Conditions"),
     )
 
 
-def print_checks(checkpoint: Path | None, conditions: Conditions, origins: Mapping[str, str], *, as_json: bool) -> int:
-    """Prints every check as it is made, or one JSON document; returns 0 if all passed, else 2."""
+def print_checks(
+    checkpoint: Path | None,
+    conditions: Conditions,
+    origins: Mapping[str, str],
+    *,
+    as_json: bool,
+    together: bool = False,
+) -> int:
+    """Prints every check as it is made, or one JSON document; returns 0 if all passed, else 2.
+
+    With `together` they are those of the processes that measure together.
+    """
     require_room_for_libraries()
     from landscape import doctor
 
@@ -57,8 +91,9 @@ def print_checks(checkpoint: Path | None, conditions: Conditions, origins: Mappi
         assert checkpoint is not None
         return load(checkpoint, replace(conditions, dtype="float64"), origins=origins)
 
-    checks = []
-    for check in doctor.diagnose(Path.cwd(), load_in_float64 if checkpoint else None):
+    checks, make = [], load_in_float64 if checkpoint else None
+    every = doctor.diagnose_ranks(make) if together else doctor.diagnose(Path.cwd(), make)
+    for check in every:
         checks.append(check)
         if not as_json:
             answer(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}")

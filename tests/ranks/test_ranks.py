@@ -112,3 +112,17 @@ def test_devices_start_the_command_on_several_processes(checkpoint: Path) -> Non
     ]
     assert [ended.codes[0] for ended in outcomes] == [0, 3]  # the exit code of the measurement comes through
     assert json.loads(outcomes[0].out)["analysis"] == "eig"
+
+
+def test_a_doctor_looks_at_the_ranks_together(checkpoint: Path) -> None:
+    words = [str(HERE / "command.py"), "doctor", *EIG[1:-2], "--distributed"]
+    healthy = rank_processes.together(words, 2, checkpoint)
+    assert healthy.codes == (0, 0), healthy.err
+    assert "sums: 4,194,304 numbers, the same bits on all ranks" in healthy.out
+    assert "GB/s" in healthy.out
+    other = rank_processes.together(words, 2, checkpoint, {"FAULT": "data"})
+    assert other.codes == (2, 2)
+    assert "FAIL  data: rank 1 has another data than rank 0" in other.out
+    alone = rank_processes.wait([rank_processes.alone(["-m", "landscape", "doctor", "--distributed"], checkpoint)])
+    assert alone.codes == (2,)
+    assert "fix:  torchrun --nproc-per-node 2 -m landscape doctor --distributed" in alone.err
