@@ -20,7 +20,8 @@ class Strategy:
     """How a block of columns is multiplied on one micro-batch: `columns` of them in one call.
 
     "loop" and "vmap" pull vectors back through a gradient graph; "linearize" and "compiled" run a traced program;
-    "recorded" replays a CUDA graph; "difference" takes gradients at both sides, `step` times the norm of theta away.
+    "recorded" replays a CUDA graph; "difference" takes gradients at both sides, `step` times the norm of theta, or
+    times 1 where that is less, away.
     """
 
     kind: StrategyKind = "loop"
@@ -29,7 +30,7 @@ class Strategy:
 
     def __str__(self) -> str:
         if self.kind == "difference":
-            return f"differences of gradients, step {self.step:.2g} |theta|"
+            return f"differences of gradients, step {self.step:.2g} max(|theta|, 1)"
         return self.kind if self.columns == 1 else f"{self.kind} of {self.columns} columns"
 
 
@@ -124,7 +125,8 @@ class StrategyCache:
             return ()
         (error, largest), step = self.product_error, self.difference_step or math.nan
         share = f" ({100 * error / largest:.2g} % of the largest product)" if largest else ""
-        note = f"products are differences of gradients {step:.2g} |theta| to both sides: they err by up to {error:.2g}"
+        move = f"{step:.2g} max(|theta|, 1) to both sides"
+        note = f"products are differences of gradients {move}: they err by up to {error:.2g}"
         rough = error > ROUGH * largest
         return (f"{note} for a unit vector{share}{'; ' + ROUGH_REMEDY if rough else ''}",)
 

@@ -49,8 +49,11 @@ class LinearOperator(ABC):
         """The largest error of a product with a unit vector beyond rounding; 0 unless products are differences."""
         return 0.0
 
-    def quadratic_gaps(self, block: Tensor) -> Tensor | None:
-        """By how much v'Av changes, for each column v, with another step `(K,)`; None for exact products."""
+    def quadratic_errors(self, block: Tensor) -> Tensor | None:
+        """What v'Av is uncertain by, for each column v; None for exact products.
+
+        The rows of `(3, K)` are its change with another step, the part of a kink that no step changes, and rounding.
+        """
         del block
         return None
 

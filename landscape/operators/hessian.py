@@ -45,9 +45,9 @@ class HessianOperator(SummedOperator):
         """The largest measured error of a product with a unit vector, by differences; else 0."""
         return 0.0 if self.differences is None else self.differences.errors.largest
 
-    def quadratic_gaps(self, block: Tensor) -> Tensor | None:
-        """By how much v'Hv changes, for each column v, with twice the step, by differences; else None."""
-        return None if self.differences is None else self.differences.quadratic_gaps(block)
+    def quadratic_errors(self, block: Tensor) -> Tensor | None:
+        """What v'Hv is uncertain by, for each column v, by differences `(3, K)`; else None."""
+        return None if self.differences is None else self.differences.quadratic_errors(block)
 
     def measure_errors_in(self, scale: Tensor) -> None:
         """From now on errors of products are those of C H C, with C the diagonal `scale (P,)`."""

@@ -30,9 +30,9 @@ class ScaledOperator(LinearOperator):
         """The error of A's products, in these coordinates."""
         return self.inner.product_error
 
-    def quadratic_gaps(self, block: Tensor) -> Tensor | None:
-        """By how much v'C A C v changes with another step of differences."""
-        return self.inner.quadratic_gaps(block * self.scale)
+    def quadratic_errors(self, block: Tensor) -> Tensor | None:
+        """What v'C A C v is uncertain by where products are differences."""
+        return self.inner.quadratic_errors(block * self.scale)
 
     def around(self, inner: LinearOperator) -> LinearOperator:
         """The same scaling of another operator."""

@@ -94,7 +94,7 @@ def test_the_step_of_differences_is_stored_and_taken_over_by_differences_alone()
     again.restore(cache.to_json(), ProductSettings("difference"))
     assert again.chosen == cache.chosen == dict.fromkeys([LARGE, SMALL], Strategy("difference", 1, 1e-7))
     assert again.difference_step == 1e-7
-    assert str(again.chosen[SMALL]) == "differences of gradients, step 1e-07 |theta|"
+    assert str(again.chosen[SMALL]) == "differences of gradients, step 1e-07 max(|theta|, 1)"
     other.restore(cache.to_json(), ProductSettings())
     assert other.difference_step is None
 
@@ -106,7 +106,8 @@ def test_the_largest_error_of_differences_is_a_note() -> None:
     cache.record_error(1e-4, 4.0)
     assert cache.product_error == (2e-4, 2.0)
     assert cache.all_notes()[1].endswith(
-        "1e-06 |theta| to both sides: they err by up to 0.0002 for a unit vector (0.01 % of the largest product)"
+        "1e-06 max(|theta|, 1) to both sides: they err by up to 0.0002 for a unit vector "
+        "(0.01 % of the largest product)"
     )
     cache.record_error(0.5, 2.0)
     assert cache.difference_notes()[0].endswith("; kinks or rounding: --dtype float64 errs less")

@@ -19,7 +19,7 @@ from landscape import Objective, session
 from landscape.compute.strategy import ProductKey, ProductSettings, Strategy
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.operators import HessianOperator, PreconditionedOperator, ScaledOperator, operator
-from landscape.operators.difference import ProductErrors
+from landscape.operators.difference_errors import ProductErrors
 
 Data = tuple[Tensor, Tensor]
 DIFFERENCE = ProductSettings("difference")
