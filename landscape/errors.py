@@ -65,6 +65,10 @@ class TaskError(LandscapeError):
     """A model, a data set or a loss that cannot be found or used."""
 
 
+class NothingCountedError(TaskError):
+    """A loss, or a term of one, that counts nothing in the data."""
+
+
 class OutputError(LandscapeError):
     """A result that cannot be written or read."""
 

@@ -164,6 +164,8 @@ class EigResult(Result):
         if self.data_error_target is not None and not misses_target(self.data_error, self.data_error_target):
             return [self._samples()]
         data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
+        if math.isnan(data):
+            return ["rank 0: its error by the choice of samples is not known: fewer than two groups of samples count"]
         bias = math.nan if self.data_biases is None else float(self.data_biases[0])
         more = "more samples" if data > algorithm or abs(bias) > algorithm else "a smaller --tol"
         remark = (

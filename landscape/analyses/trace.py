@@ -63,7 +63,8 @@ class TraceResult(Result):
         optional=True,
     )
     data_standard_error: float | None = scalar(
-        "Standard error of the trace over other draws of the samples (--resample).", optional=True
+        "Standard error of the trace over other draws of the samples (--resample); NaN if the random vectors hide it.",
+        optional=True,
     )
     product_error: float | None = scalar(
         "Error of the trace by products that are differences of gradients (--hvp difference), by which the interval is "
@@ -121,7 +122,10 @@ class TraceResult(Result):
         if self.data_error_target is not None and not misses_target(self.data_error, self.data_error_target):
             remarks.append(self._samples())
         elif data is not None and data != data:
-            remarks.append("the error by the choice of samples is below the noise of the 16 probes that estimate it")
+            remarks.append(
+                "the error by the choice of samples is not known: the noise of 16 probes hides it, or fewer than two "
+                "groups count"
+            )
         elif data is not None:
             larger = "more samples, not more products" if data > algorithm else "more products, not more samples"
             advice = f": {larger}, would make it more certain" if max(data, algorithm) > 0 else ""

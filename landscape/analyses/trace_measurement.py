@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from landscape.algorithms.estimators.resampling import data_standard_error, standard_errors
+from landscape.algorithms.estimators.resampling import data_standard_error, largest_data_standard_error
 from landscape.algorithms.estimators.trace.estimates import (
     MIN_VALUES,
     block_traces,
@@ -223,13 +223,13 @@ class _DataError:
     """The standard error of the trace by the choice of samples (NaN if the probes hide it), and the trace of probes."""
 
     standard_error: float
-    most: float  # with the noise of the probes
+    largest: float  # that the probes leave possible
     trace: float
 
     @property
     def relative(self) -> float:
         """The standard error relative to the trace; where the probes hide it, at most so much."""
-        return relative_error(self.most if math.isnan(self.standard_error) else self.standard_error, 0.0, self.trace)
+        return relative_error(self.largest, 0.0, self.trace)
 
 
 def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective) -> _DataError | None:
@@ -243,9 +243,8 @@ def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective)
         probes = [trace_probe(operator.size, operator.like, analysis.seed, "data", index) for index in indices]
         parts.append(group_quadratics(analysis, operator, objective, torch.stack(probes, dim=1)))
     sums, counts = np.concatenate([one for one, _ in parts], axis=1), parts[0][1]
-    mean = sums.mean(axis=1, keepdims=True)
-    most = float(standard_errors(mean, counts)[0])
-    return _DataError(data_standard_error(sums, counts), most, float(mean.sum() / counts.sum()))
+    errors = data_standard_error(sums, counts), largest_data_standard_error(sums, counts)
+    return _DataError(*errors, float(sums.mean(axis=1).sum() / counts.sum()))
 
 
 def _trace_data_error(analysis: Trace, objective: Objective) -> Generator[Progress, None, float]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landscape.data.batches import Batch, to_device
 from landscape.data.items import as_batch, as_iterable
 from landscape.data.survey import Batches
-from landscape.errors import TaskError, UsageError
+from landscape.errors import NothingCountedError, TaskError, UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import ONLY, Term, TermsLoss, describe_objective, describe_term, other_terms, read_terms
 from landscape.objective.batch_loss import BatchLoss
@@ -213,7 +213,7 @@ def _count_over_data(
             )
         counts = {term: count + own[term] for term, count in counts.items()}
     if empty := [term for term, count in counts.items() if count == 0]:
-        raise TaskError(
+        raise NothingCountedError(
             f"{describe_term(name, empty[0])} counts nothing in all data", fix="check the data, and the count"
         )
     return counts

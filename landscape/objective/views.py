@@ -11,7 +11,7 @@ from landscape.compute.budget import room
 from landscape.data.batches import Batch, to_device
 from landscape.data.concatenation import concatenate
 from landscape.data.survey import Batches, survey
-from landscape.errors import TaskError
+from landscape.errors import NothingCountedError, TaskError
 from landscape.losses.own_arguments import with_own_arguments
 from landscape.losses.terms import TermsLoss
 from landscape.network.one_dictionary import AsOneArgument
@@ -96,10 +96,10 @@ def _over_batches(objective: Objective, batches: Batches) -> Objective:
 
 
 def count_terms(batch_loss: BatchLoss, batches: Batches) -> float:
-    """The number of terms of the loss over all batches; raises TaskError if there are none."""
+    """The number of terms of the loss over all batches; raises NothingCountedError if there are none."""
     total: float = sum(batch_loss.batch_count(batch) for batch in batches)
     if total == 0:
-        raise TaskError("the loss counts nothing: every target is ignored", fix="check the targets")
+        raise NothingCountedError("the loss counts nothing: every target is ignored", fix="check the targets")
     return total
 
 

@@ -12,8 +12,8 @@ from conftest import SAMPLES
 from torch import nn
 
 import landscape
-from landscape import Eig, Objective, session
-from landscape.errors import UsageError
+from landscape import Eig, Objective, Trace, session
+from landscape.errors import TaskError, UsageError
 from landscape.storage.read import read_results
 
 MANY = 2000
@@ -79,8 +79,45 @@ def test_what_is_no_sum_over_samples_is_refused() -> None:
     with pytest.raises(UsageError, match="--data-error cannot take apart --operator pyhessian"):
         landscape.run(Eig(k=1, data_error="5%", operator="pyhessian"), regression())
     given = regression().variant(as_given=True)
-    with pytest.raises(UsageError, match=r"--data-error cannot.*\n.*where batches end\n.*leave --data-error out"):
+    with pytest.raises(
+        UsageError, match=r"--data-error needs samples that.*\n.*where batches end.*\n.*leave --data-error out"
+    ):
         landscape.run(Eig(k=1, data_error="5%"), given)
+
+
+def test_a_single_sample_is_refused_in_words_of_the_option() -> None:
+    with pytest.raises(UsageError, match=r"--data-error 5% of a single sample\n(?s:.*)more data") as refusal:
+        landscape.run(Eig(k=1, data_error="5%"), regression(samples=1))
+    assert "--resample" not in str(refusal.value)
+
+
+def sparse(counted: list[int]) -> Objective:
+    """A classifier of whose 2,000 targets all but these are ignored."""
+    x = torch.randn(MANY, 4, generator=torch.Generator().manual_seed(0))
+    y = torch.full((MANY,), -100)
+    y[counted] = 1
+    torch.manual_seed(0)
+    return Objective(nn.Linear(4, 3), (x, y), "cross_entropy", dtype="float64")
+
+
+@pytest.mark.parametrize("analysis", [Eig(k=1, data_error="10%"), Trace(data_error="10%")], ids=["eig", "trace"])
+def test_samples_are_doubled_until_the_loss_counts_some(analysis: Eig | Trace) -> None:
+    objective = sparse([0, 1, 2])
+    assert landscape.run(analysis, objective).trouble() is not None  # three terms do not tell an error of 10 %
+    alone = landscape.run(analysis, sparse([0]))
+    assert np.isnan(alone.data_error)  # an error of 0 would be wrong: one term has nothing to compare with
+    assert "error by the data not known with all 2000 samples" in str(alone.trouble())
+
+
+def test_a_loss_that_counts_nothing_at_all_is_still_an_error() -> None:
+    with pytest.raises(TaskError, match="the loss counts nothing"):
+        landscape.run(Eig(k=1, data_error="10%"), sparse([]))
+
+
+def test_one_group_that_counts_leaves_the_error_unknown() -> None:
+    result = landscape.run(Eig(k=1, resample=4), sparse([0, 1]))
+    assert np.isnan(result.data_standard_errors[0])
+    assert any("its error by the choice of samples is not known" in remark for remark in result.remarks())
 
 
 def test_the_samples_and_errors_are_stored(tmp_path: Path) -> None:

@@ -58,7 +58,10 @@ def test_each_trouble_names_its_reason_and_more_products(result: TraceResult, ch
     [
         (0.5, "standard error 0.5 by the choice of samples, 0.01 by the random vectors: more samples, not more prod"),
         (0.001, "standard error 0.001 by the choice of samples, 0.01 by the random vectors: more products, not more"),
-        (float("nan"), "the error by the choice of samples is below the noise of the 16 probes that estimate it"),
+        (
+            float("nan"),
+            "the error by the choice of samples is not known: the noise of 16 probes hides it",
+        ),
     ],
     ids=["data", "algorithm", "unknown"],
 )

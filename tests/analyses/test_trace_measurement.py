@@ -221,6 +221,22 @@ class TestDataError:
         assert str(result.trouble()).endswith(f"with all {samples} samples, 0.1 % was asked for")
         assert result.samples == samples
 
+    def test_two_distinct_samples_do_not_hide_their_error(self) -> None:
+        """500 copies of each: whatever the probes, the parts of few samples err by what their error says."""
+        generator = torch.Generator().manual_seed(0)
+        two = torch.randn(2, 4, generator=generator)
+        x, y = two.repeat(500, 1), (two @ torch.randn(4, 3, generator=generator)).argmax(1).repeat(500)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+        whole = landscape.run(Trace(rtol=1e-3), Objective(model, (x, y), "cross_entropy", dtype="float64")).trace
+        ratios = []
+        for seed in range(12):
+            objective = Objective(model, (x, y), "cross_entropy", dtype="float64")
+            result = landscape.run(Trace(data_error="5%", seed=seed), objective)
+            ratios.append(abs(result.trace / whole - 1) / (result.data_error + result.rtol))
+        assert max(ratios) <= 3
+        assert np.sqrt(np.mean(np.square(ratios))) <= 1
+
     def test_an_interrupted_run_ends_as_it_would_have(self) -> None:
         objective = landscape.load(SAMPLES / "digits-mlp.pt", limit=300)
         analysis = Trace(data_error="25%")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.choices import CONFIDENCE
+from landscape.choices import CONFIDENCE, NORMAL_HALF_WIDTH
 
 
 def group_ends(samples: int, groups: int) -> list[int]:
@@ -15,7 +15,8 @@ def group_ends(samples: int, groups: int) -> list[int]:
 def standard_errors(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The standard error `(K,)` of each ratio sum_g sums / sum_g counts, for sums `(G, K)` and counts `(G,)` of groups.
 
-    The linearized jackknife (Shao and Tu 1995, section 2.1), which treats groups as independent draws.
+    The linearized jackknife (Shao and Tu 1995, section 2.1), which treats groups as independent draws. NaN where fewer
+    than two groups count anything.
     """
     errors: np.ndarray = np.sqrt(_factor(counts) * (_deviations(sums, counts) ** 2).sum(axis=0))
     return errors
@@ -27,11 +28,31 @@ def data_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
     The variance that the probes alone contribute is subtracted, so that the result is the limit of many probes. NaN if
     nothing is left: the part of the data cannot be separated from that of the probes.
     """
+    square, _ = _square_of_data(sums, counts)
+    return float(np.sqrt(_factor(counts) * square)) if square >= 0 else float("nan")
+
+
+def largest_data_standard_error(sums: np.ndarray, counts: np.ndarray) -> float:
+    """The same standard error; where the probes hide it, the largest that they leave possible (97.5 %)."""
+    square, uncertainty = _square_of_data(sums, counts)
+    if square <= uncertainty:
+        square = max(square, 0.0) + NORMAL_HALF_WIDTH * uncertainty
+    return float(np.sqrt(_factor(counts) * square))
+
+
+def _square_of_data(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The squared norm of the groups' deviations over all probes, without bias, and its standard error.
+
+    With the mean m `(G,)` of K probes of covariance C it is |m|^2 - tr C / K, of variance 4 m'Cm / K + 2 tr(C^2) / K^2.
+    Where few distinct samples make all groups deviate in one direction, all of it hangs on the probes along that one.
+    """
     deviations, probes = _deviations(sums, counts), sums.shape[1]
-    apart = (deviations.mean(axis=1) ** 2).sum() - deviations.var(axis=1, ddof=1).sum() / probes
-    if apart < 0:
-        return float("nan")
-    return float(np.sqrt(_factor(counts) * apart))
+    mean = deviations.mean(axis=1)
+    centered = deviations - mean[:, None]
+    gram = centered.T @ centered / (probes - 1)
+    along = ((mean @ centered) ** 2).sum() / (probes - 1)
+    square = float((mean**2).sum() - np.trace(gram) / probes)
+    return square, float(np.sqrt(4 * along / probes + 2 * (gram**2).sum() / probes**2))
 
 
 def _deviations(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -40,7 +61,8 @@ def _deviations(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _factor(counts: np.ndarray) -> float:
-    return float(len(counts) / (len(counts) - 1) / counts.sum() ** 2)
+    groups = int((counts != 0).sum())
+    return float(groups / (groups - 1) / counts.sum() ** 2) if groups > 1 else float("nan")
 
 
 def bootstrap(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -76,13 +76,14 @@ def require_resampling(analysis: Resampled, operator: LinearOperator, objective:
     option = "--data-error" if analysis.data_error else "--resample"
     if groups > samples:
         raise UsageError(f"--resample {groups} groups of {samples} samples", fix=f"--resample {samples}")
-    if groups and not operator.additive:
-        whole = "the loss depends on where batches end" if objective.as_given else ""
+    if groups and objective.as_given:
         raise UsageError(
-            f"{option} cannot take apart --operator {analysis.operator}",
-            why=whole,
-            fix=f"leave {option} out" if whole else "--operator hessian",
+            f"{option} needs samples that can be taken apart",
+            why="the loss depends on where batches end: they are taken as given",
+            fix=f"leave {option} out",
         )
+    if groups and not operator.additive:
+        raise UsageError(f"{option} cannot take apart --operator {analysis.operator}", fix="--operator hessian")
 
 
 def preconditioner_notes(analysis: Curvature, objective: Objective) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.data_error import parse_share
+from landscape.errors import NothingCountedError, UsageError
 from landscape.evaluation.random_samples import on_random_samples
 from landscape.fields import Option, described_fields
 
@@ -30,10 +31,17 @@ MeasureError = Callable[["Objective"], Generator[Progress, None, float]]
 def fit_options(analysis: AnalysisT, tolerance: str, samples: int) -> AnalysisT:
     """The analysis with groups of samples, and with the tolerance of products that fits the error by the data.
 
-    A tolerance that differs from its default is the user's, and stays. Without --data-error nothing changes.
+    A tolerance that differs from its default is the user's, and stays. Without --data-error nothing changes. Raises
+    UsageError for a single sample.
     """
     if analysis.data_error is None:
         return analysis
+    if samples < 2:
+        raise UsageError(
+            f"--data-error {analysis.data_error} of a single sample",
+            why="the error by the choice of samples is told from how samples differ",
+            fix="more data, or leave --data-error out",
+        )
     changes: dict[str, Any] = {"resample": analysis.resample or min(GROUPS, samples)}
     default = next(field.default for field in described_fields(type(analysis), Option) if field.name == tolerance)
     if getattr(analysis, tolerance) == default:
@@ -46,15 +54,21 @@ def choose_samples(
 ) -> Generator[Progress, None, Objective]:
     """The objective on as many random samples as the error asked for needs, or on all of them.
 
-    Yields after each product of `measure_error`, which returns the error of a part relative to the value there.
+    Yields after each product of `measure_error`, which returns the error of a part relative to the value there. A part
+    in which the loss counts nothing is too small.
     """
     total = objective.batches.samples
     target, count = parse_share(analysis.data_error), min(max(FIRST_SAMPLES, analysis.resample), total)
     while True:
-        part = on_random_samples(objective, count, analysis.seed)
-        error = yield from phases.run(f"{count} samples", partial(_measure, measure_error, part))
-        if error <= target or count == total:
-            return part
+        try:
+            part = on_random_samples(objective, count, analysis.seed)
+        except NothingCountedError:
+            if count == total:
+                raise
+        else:
+            error = yield from phases.run(f"{count} samples", partial(_measure, measure_error, part))
+            if error <= target or count == total:
+                return part
         count = min(2 * count, total)
 
 

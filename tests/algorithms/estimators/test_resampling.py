@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.algorithms.estimators.resampling import bootstrap, data_standard_error, group_ends, standard_errors
+from landscape.algorithms.estimators.resampling import (
+    bootstrap,
+    data_standard_error,
+    group_ends,
+    largest_data_standard_error,
+    standard_errors,
+)
 
 
 def test_groups_of_one_sample_give_the_standard_error_of_the_mean() -> None:
@@ -49,6 +55,41 @@ def test_groups_are_as_equal_as_can_be(samples: int, groups: int) -> None:
 def test_what_cannot_be_told_from_the_probes_is_not_a_number() -> None:
     opposed = np.array([[1.0, -1.0], [-1.0, 1.0], [2.0, -2.0], [-2.0, 2.0]])  # the probes' means are all zero
     assert np.isnan(data_standard_error(opposed, np.ones(4)))
+
+
+@pytest.mark.parametrize(
+    "directions", [1, 19], ids=["two distinct samples: all groups deviate in one direction", "many samples"]
+)
+@pytest.mark.parametrize("size", [0.0, 1.0, 3.0])
+def test_what_probes_hide_is_bounded(directions: int, size: float) -> None:
+    """Deviations of `size` times the noise of the probes' mean, in as many directions."""
+    generator = np.random.default_rng(3)
+    shapes = np.linalg.qr(np.column_stack([np.ones(20), generator.normal(size=(20, directions))]))[0][:, 1:]
+    truth, noise = np.full(directions, size / directions**0.5), 4 / directions**0.5
+    expected = np.sqrt(20 / 19) / 20 * np.linalg.norm(truth)
+    bounds, plain = [], []
+    for _ in range(400):
+        sums = shapes @ (truth[:, None] + generator.normal(0, noise, (directions, 16)))
+        bounds.append(largest_data_standard_error(sums, np.ones(20)))
+        plain.append(data_standard_error(sums, np.ones(20)))
+    hidden = np.isnan(plain)
+    assert np.mean(hidden & (np.array(bounds) < expected)) <= 0.03
+    assert np.mean(np.array(bounds) >= 0.5 * expected) >= 0.97
+    assert np.median(bounds) <= 2.5 * max(expected, np.sqrt(20 / 19) / 20)
+    assert (np.array(bounds)[~hidden] >= np.array(plain)[~hidden] - 1e-12).all()
+
+
+def test_fewer_than_two_groups_that_count_tell_no_error() -> None:
+    sums, counts = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]]), np.array([2.0, 0.0, 0.0])
+    assert np.isnan(standard_errors(sums, counts)).all()
+    assert np.isnan(data_standard_error(sums, counts))
+    assert np.isnan(largest_data_standard_error(sums, counts))
+
+
+def test_groups_that_count_nothing_do_not_change_the_error() -> None:
+    sums, counts = np.array([[3.0], [5.0], [4.0]]), np.ones(3)
+    more = np.concatenate([sums, np.zeros((2, 1))]), np.concatenate([counts, np.zeros(2)])
+    assert standard_errors(*more) == pytest.approx(standard_errors(sums, counts))
 
 
 def test_bootstrap_intervals_are_those_of_the_normal_law_for_a_mean() -> None:
