@@ -15,7 +15,7 @@ from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, UsageError
 from landscape.fields import Option, described_fields
-from landscape_cli.launch import is_launched, require_one_process, speak_for_the_first
+from landscape_cli.launch import is_launched, require_one_process, work_in_processes
 from landscape_cli.options import CONTEXT, argument, build_record, parameters, value_origins, with_signature
 from landscape_cli.streams import answer
 
@@ -54,10 +54,7 @@ def doctor_command() -> Callable[..., int]:
                 "--distributed checks the processes that torchrun has started, and it has started none",
                 fix="torchrun --nproc-per-node 2 -m landscape doctor --distributed",
             )
-        require_room_for_libraries()
-        from landscape.compute import launcher
-
-        return launcher.work_together(partial(work, together=True), speak_for_the_first)
+        return work_in_processes(partial(work, together=True))
 
     return with_signature(
         invoke,

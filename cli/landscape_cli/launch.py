@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
+from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.errors import UsageError, clean
 
 FLAG = "--devices"
@@ -28,7 +30,20 @@ def silence_other_ranks() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
-def speak_for_the_first(line: str) -> None:
+def work_in_processes(work: Callable[[], int], devices: int | None = None) -> int:
+    """The exit code of the work in the processes that a launcher has started, or of this command in so many new ones.
+
+    Raises UsageError if new ones are asked for in one of several.
+    """
+    require_room_for_libraries()
+    from landscape.compute import launcher
+
+    if devices:
+        return launcher.launch(command_of_a_process(), devices)
+    return launcher.work_together(work, _speak_for_the_first)
+
+
+def _speak_for_the_first(line: str) -> None:
     """Prints a line to the stderr that another rank would leave alone, since the first one has ended."""
     with suppress(OSError):
         print(clean(line), file=sys.__stderr__, flush=True)

@@ -21,7 +21,7 @@ from landscape.conditions import Conditions
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError
 from landscape.storage import paths
 from landscape_cli import progress
-from landscape_cli.launch import command_of_a_process, is_launched, is_other_rank, speak_for_the_first
+from landscape_cli.launch import is_launched, is_other_rank, work_in_processes
 from landscape_cli.output import Output
 from landscape_cli.plans import print_machine_plan, print_plan
 from landscape_cli.streams import say, say_error
@@ -60,12 +60,7 @@ def measure_checkpoints(
     measure = partial(_measure_checkpoints, checkpoints, analysis, conditions, output, origins)
     if output.dry_run or not (output.devices or is_launched()):
         return measure()
-    require_room_for_libraries()
-    from landscape.compute import launcher
-
-    if output.devices:
-        return launcher.launch(command_of_a_process(), output.devices)
-    return launcher.work_together(measure, speak_for_the_first)
+    return work_in_processes(measure, output.devices)
 
 
 def _measure_checkpoints(
