@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import rank_processes
 from configurations import write_config
-from conftest import ROOT
+from conftest import ROOT, SAMPLES
 from gate_folders import Captured
 
 from landscape.fields import flag
@@ -42,6 +44,15 @@ def test_every_command_of_the_page_runs(
         assert [line[0] for line in printed if line[0] != "eig"] == [line[0] for line in lines]
         assert lines[1] in printed  # parameters
         assert next(line for line in lines if line[0] == "product") in printed
+
+
+@pytest.mark.slow
+def test_the_command_on_several_processes_runs(tmp_path: Path) -> None:
+    (command,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
+    shutil.copy(SAMPLES / "digits-mlp.pt", tmp_path)
+    ended = rank_processes.wait([rank_processes.alone(["-m", *shlex.split(command)], tmp_path)])
+    assert ended.codes == (0,), ended.err
+    assert ended.err.count("wrote digits-mlp.landscape.h5") == 1
 
 
 def test_every_line_that_is_shown_is_explained() -> None:
