@@ -66,7 +66,7 @@ def together(words: Sequence[str], size: int, folder: Path, more: Mapping[str, s
     return wait(start(words, size, folder, **more))
 
 
-def alone(words: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+def alone(words: Sequence[str], folder: Path, **more: str) -> subprocess.Popen[str]:
     """`python WORDS` as a process of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *words], cwd=folder, env=environment(), text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen([sys.executable, *words], cwd=folder, env=environment(**more), text=True, **pipes)  # type: ignore[call-overload, no-any-return]

@@ -15,7 +15,7 @@ FLAG = "--devices"
 
 def is_launched() -> bool:
     """Whether a launcher has started this process."""
-    return "MASTER_ADDR" in os.environ and "RANK" in os.environ
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
 def is_other_rank() -> bool:

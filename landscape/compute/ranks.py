@@ -31,6 +31,7 @@ from landscape.errors import LandscapeError, RankError
 T = TypeVar("T")
 FAILURE, ALIVE = "failure", "alive"  # in the store that all reach: who ended with which error, and who is still there
 WORDS_AFTER = 3.0  # seconds in which a process that has ended may have left its error
+MEETING = 120.0  # seconds in which all processes come
 TIMEOUT = timedelta(hours=6)  # that processes wait for the slowest of them; a dead one is noticed at once
 
 
@@ -159,30 +160,51 @@ def current() -> Ranks:
 
 def was_launched() -> bool:
     """Whether the environment says that a launcher (torchrun) has started this process as one of several."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ and "MASTER_ADDR" in os.environ
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
 def join() -> Ranks:
     """Meets the other processes that a launcher has started, and returns who they are; once, before anything is read.
 
-    From then on free memory is what the rank with the least has. Raises RankError if versions differ.
+    From then on free memory is what the rank with the least has. Raises RankError if others do not come, or have other
+    versions.
     """
     if not was_launched() or current().launched:
         return current()
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
-    _STORE["store"] = PrefixStore("landscape", store)
-    if size > 1:
-        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    ranks = Ranks(rank, size, launched=True)
+    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), launched=True)
+    if ranks.size > 1:
+        _meet(ranks)
     _CURRENT.append(ranks)
     versions = f"torch {torch.__version__}, Python {sys.version.split()[0]}"
     ranks.require_same("version", versions, fix="the same environment for all processes")
     agree_on_memory(ranks)
     return ranks
+
+
+def _meet(ranks: Ranks) -> None:
+    """Makes the process group of the ranks; raises RankError if some do not come.
+
+    A command that one process of a training starts has the training's environment, and waits for nobody.
+    """
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    try:
+        whole, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=MEETING))))
+        # neither another use of the launcher's store, nor what was left in it before a restart
+        store = PrefixStore(f"landscape {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", whole)
+        store.set(f"here{ranks.rank}", "")
+        store.wait([f"here{rank}" for rank in range(ranks.size)], timedelta(seconds=MEETING))
+    except RuntimeError as error:
+        raise RankError(
+            None,
+            f"of {ranks.size} processes that the environment names, not all came to measure together",
+            why=f"no more came in {MEETING} seconds ({str(error).splitlines()[0]})",
+            fix="unset RANK WORLD_SIZE MASTER_ADDR MASTER_PORT to measure in this process alone",
+        ) from error
+    _STORE["store"] = store
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=TIMEOUT)
 
 
 def leave(error: BaseException | None = None) -> None:

@@ -12,7 +12,7 @@ from landscape_cli import launch
 
 @pytest.fixture
 def _second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("MASTER_ADDR", "localhost"), ("RANK", "1"), ("WORLD_SIZE", "2")):
+    for name, value in (("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1"), ("RANK", "1"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
 
 

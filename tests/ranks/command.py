@@ -6,10 +6,12 @@ import os
 import resource
 import sys
 
+from landscape.compute import ranks
 from landscape.session import unfinished
 from landscape_cli.launch import silence_other_ranks
 from landscape_cli.main import status
 
+ranks.MEETING = float(os.environ.get("MEETING", ranks.MEETING))
 unfinished.MIN_SECONDS_AT_STAKE = 0.0
 unfinished.SNAPSHOT_INTERVAL = 0
 if os.environ.get("FULL_DISK") == os.environ["RANK"]:

@@ -104,6 +104,17 @@ def test_one_process_speaks_and_writes_and_a_gate_is_refused(checkpoint: Path) -
     assert "landscape check runs in one process, and torchrun started several" in refused.err
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_process_that_nobody_joins_does_not_wait_forever(rank: str, checkpoint: Path) -> None:
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(rank_processes.free_port()), "WORLD_SIZE": "2"}
+    words = [str(HERE / "command.py"), *EIG, "--no-plot"]
+    ended = rank_processes.wait([rank_processes.alone(words, checkpoint, RANK=rank, MEETING="2", **place)])
+    assert ended.codes == (2,)
+    assert ended.out == ""
+    told = "of 2 processes that the environment names, not all came to measure together"
+    assert (told in ended.err) == (rank == "0")  # the other one is silent
+
+
 def test_devices_start_the_command_on_several_processes(checkpoint: Path) -> None:
     words = ["-m", "landscape", *EIG, "--no-plot", "--json"]
     outcomes = [
