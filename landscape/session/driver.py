@@ -137,12 +137,12 @@ class Session:
             record = self.measure(self._earlier_work(output, snapshot, restart=restart), snapshot)
             try:
                 with self.stop.defer():
-                    record = first(partial(self._conclude, record, output, snapshot, deliver=deliver))
+                    kept, written = first(partial(self._conclude, record, output, snapshot, deliver=deliver))
             except OutputError as error:
-                return replace(record, problem=error)
-        if record.written and (requested := self.ranks.largest(self.stop.requested)):
+                return replace(record, problem=error, snapshot=snapshot if snapshot.exists() else None)
+        if written and (requested := self.ranks.largest(self.stop.requested)):
             raise Interrupted(requested, f"stopped; the result is in {output}")
-        return record
+        return replace(record, snapshot=kept, written=written)
 
     def _open(self, output: Path, lock: ExitStack, *, deliver: bool) -> None:
         """Takes the results file for this measurement, until `lock` is closed."""
@@ -151,17 +151,22 @@ class Session:
         if deliver:
             self.analysis.check_outputs(self.objective.alone(), output)
 
-    def _conclude(self, record: MeasurementRecord, output: Path, snapshot: Path, *, deliver: bool) -> MeasurementRecord:
-        """Writes the result, unless a complete one is there and it is not, and removes the snapshot."""
-        record = replace(record, snapshot=snapshot if snapshot.exists() else None)
+    def _conclude(
+        self, record: MeasurementRecord, output: Path, snapshot: Path, *, deliver: bool
+    ) -> tuple[Path | None, tuple[Path, ...]]:
+        """Writes the result, unless a complete one is there and it is not, and removes the snapshot.
+
+        Returns the snapshot that there was, and the files that are written.
+        """
+        kept = snapshot if snapshot.exists() else None
         if record.result.trouble() and holds_complete_result(output, self.analysis.name):
             self.say(f"kept the complete result in {output}; this inconclusive one is not stored")
-            return record
+            return kept, ()
         self._announce_replacement(output)
-        record = replace(record, written=self._write(record, output, deliver=deliver))
+        written = self._write(record, output, deliver=deliver)
         if not record.result.inconclusive():
             snapshot.unlink(missing_ok=True)
-        return record
+        return kept, written
 
     @property
     def ranks(self) -> Ranks:
