@@ -36,6 +36,16 @@ NOTES = {  # under the titles of tables that begin so
     "Surfaces: adaptive sampling": (
         "The rows of digits-mlp and digits-resnet are from before the center was always evaluated."
     ),
+    "Scale: GPT-2 of 23 million": (
+        "P is one copy of the parameters. The peak is that of the resident memory of a command in a process of its "
+        "own, beyond the interpreter with its libraries. Times include loading, checks and the basis: with 64 tokens "
+        "these are most of a run."
+    ),
+    "Scale: in 60 %": (
+        "The limit is RLIMIT_DATA. `eig` keeps fewer rows of its basis, and finds the same eigenvalue. A trace that "
+        "multiplies one vector at a time has nothing left to give up: it ends with exit code 2 and says so."
+    ),
+    "Ranks:": "Processes of one thread each on two cores: with four, they wait for each other.",
     "Products: where the time": (
         "The floor is 2 gradients: a forward and a backward pass through the gradient's graph. *Conv*: at the "
         "floor; what is not convolution is BatchNorm and ReLU with their derivatives, and copies between "
