@@ -26,6 +26,7 @@ class LandscapeError(Exception):
     """
 
     exit_code = EXIT_FAILURE
+    shared = False  # whether every process of several has raised it
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(clean(what))
@@ -97,6 +98,10 @@ class RankError(LandscapeError):
     def __init__(self, rank: int | None, what: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
         self.rank = rank
+
+
+class LostRankError(RankError):
+    """A process of several that has ended: the others cannot go on, whatever handlers they are in."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

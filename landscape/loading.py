@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from landscape import checkpoints
 from landscape.checkpoints import adapter_config, huggingface, lora, optimizer
 from landscape.checkpoints.names import find_casts, strip_wrappers
+from landscape.compute import ranks
 from landscape.compute.strategy import ProductSettings
 from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
@@ -52,6 +53,20 @@ def load(
     _require_names(named)
     conditions = conditions or Conditions(**named)
     validate(conditions)
+    together = ranks.current()
+    together.agree_on_memory()
+    return together.together(lambda: _load(path, conditions, origins=origins, folder=folder, planned=planned))
+
+
+def _load(
+    path: str | Path,
+    conditions: Conditions,
+    *,
+    origins: Mapping[str, str] | None,
+    folder: Path | None,
+    planned: bool,
+) -> Objective:
+    """The objective of a checkpoint, in which nothing waits for other processes."""
     checkpoint = checkpoints.read(
         path,
         weights=conditions.weights,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 FAULT, AFTER = os.environ.get("FAULT", ""), int(os.environ.get("AFTER", "20"))
 IS_FAULTY = os.environ.get("RANK", "0") == os.environ.get("FAULTY_RANK", "1")
-PASSES = [0]
+NETS: list[Net] = []
+PASSES = [0, 0]  # backward passes, and loads of the data
 
 
 class Net(nn.Module):
@@ -20,6 +21,8 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.inner, self.outer = nn.Linear(6, 16), nn.Linear(16, 3)
+        self.register_buffer("seen", torch.zeros(1))
+        NETS.append(self)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.outer(torch.tanh(self.inner(x)))
@@ -34,6 +37,9 @@ def count(gradient: Tensor) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     if PASSES[0] > AFTER and FAULT == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if PASSES[0] == AFTER + 1 and FAULT == "buffer":
+        for net in NETS:
+            net.seen.add_(1)
     if PASSES[0] > AFTER and FAULT == "raise":
         raise ValueError("a bad batch")
     if PASSES[0] > AFTER and FAULT == "memory":
@@ -46,7 +52,8 @@ def build() -> nn.Module:
 
 
 def data() -> Any:
-    if FAULT == "load" and IS_FAULTY:
+    PASSES[1] += 1
+    if IS_FAULTY and (FAULT == "load" or (FAULT == "first load" and PASSES[1] == 1)):
         raise OSError("no such shard on this node")
     generator = torch.Generator().manual_seed(1 if FAULT == "data" and IS_FAULTY else 0)
     return [(torch.randn(64, 6, generator=generator), torch.arange(64) % 3)]

@@ -18,6 +18,11 @@ def is_launched() -> bool:
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
+def is_one_of_several() -> bool:
+    """Whether a launcher has started other processes beside this one."""
+    return is_launched() and os.environ["WORLD_SIZE"] != "1"
+
+
 def is_other_rank() -> bool:
     """Whether a launcher has started this process beside a first one, which alone writes and speaks."""
     return is_launched() and os.environ["RANK"] != "0"
@@ -63,7 +68,7 @@ def command_of_a_process() -> list[str]:
 
 def require_one_process(command: str) -> None:
     """Raises UsageError in a process of several for a command that is not made for them."""
-    if is_launched() and os.environ.get("WORLD_SIZE", "1") != "1":
+    if is_one_of_several():
         raise UsageError(
             f"landscape {command} runs in one process, and torchrun started several", fix="the same without torchrun"
         )

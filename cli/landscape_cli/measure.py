@@ -21,7 +21,7 @@ from landscape.conditions import Conditions
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError
 from landscape.storage import paths
 from landscape_cli import progress
-from landscape_cli.launch import is_launched, is_other_rank, work_in_processes
+from landscape_cli.launch import is_launched, is_one_of_several, is_other_rank, work_in_processes
 from landscape_cli.output import Output
 from landscape_cli.plans import print_machine_plan, print_plan
 from landscape_cli.streams import say, say_error
@@ -132,9 +132,11 @@ def _attempt_each(
         except Interrupted:
             raise
         except LandscapeError as error:
+            if is_one_of_several() and not error.shared:  # the others are in the middle of this checkpoint
+                raise
             failure = Failure(target.checkpoint, error)
         except Exception as error:  # one checkpoint's crash must not lose the others' results
-            if len(targets) == 1 or interruption(error) is not None:
+            if len(targets) == 1 or interruption(error) is not None or is_one_of_several():
                 raise
             failure = Failure(target.checkpoint, in_words(error))
         outcomes.append(failure)

@@ -72,7 +72,7 @@ def mean_error(objective: Objective, theta: Tensor) -> float:
         with torch.no_grad():
             counts = error_counts(objective.loss, objective.batch_output(theta, batch), batch.targets)
         wrong, counted = counts if counts else (torch.tensor(float("nan")), 1)
-        return torch.tensor([float(wrong), float(counted)], dtype=torch.float64)
+        return torch.tensor([float(wrong), float(counted)], dtype=torch.float64, device=objective.device)
 
     wrong, counted = objective.accumulate(kernel).tolist()
     return wrong / counted if counted else float("nan")

@@ -9,7 +9,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from landscape.compute import ranks
-from landscape.errors import RankError
+from landscape.compute.rank_failures import word_of_another
+from landscape.errors import Interrupted, RankError
 
 
 def work_together(work: Callable[[], int], speak: Callable[[str], None]) -> int:
@@ -22,9 +23,13 @@ def work_together(work: Callable[[], int], speak: Callable[[str], None]) -> int:
     try:
         code = together.broadcast(work())
     except BaseException as error:
+        # a launcher ends all processes as soon as one has ended
+        word = word_of_another() if isinstance(error, Interrupted) and not error.shared else None
         if isinstance(error, RankError) and error.rank == 0 and together.rank == 1:
             speak(f"error: {error}")
         ranks.leave(error)
+        if word is not None:
+            raise word from error
         raise
     ranks.leave()
     return code

@@ -22,6 +22,10 @@ class Layout(NamedTuple):
         """The layout of a tensor."""
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
+    def copy_of(self, part: Tensor) -> Tensor:
+        """The tensor itself if it has this layout, else a copy that has."""
+        return part if Layout.of(part) == self else self.empty(part.device).copy_(part)
+
     def empty(self, device: torch.device) -> Tensor:
         """A tensor of this layout, without values."""
         return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=device)

@@ -8,9 +8,7 @@ for all. They are started by `torchrun` or `landscape ... --devices N`; a proces
 from __future__ import annotations
 
 import os
-import pickle
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,13 +22,12 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from landscape.compute import memory
-from landscape.compute.out_of_memory import in_words
+from landscape.compute.out_of_memory import is_out_of_memory
+from landscape.compute.rank_failures import STATE, leave_word, lost_rank, portable
 from landscape.compute.rank_sums import Layout, as_message, sum_over_ranks
-from landscape.errors import LandscapeError, RankError
+from landscape.errors import LandscapeError, LostRankError, RankError, TaskError, UsageError
 
 T = TypeVar("T")
-FAILURE, ALIVE = "failure", "alive"  # in the store that all reach: who ended with which error, and who is still there
-WORDS_AFTER = 3.0  # seconds in which a process that has ended may have left its error
 MEETING = 120.0  # seconds in which all processes come
 TIMEOUT = timedelta(hours=6)  # that processes wait for the slowest of them; a dead one is noticed at once
 
@@ -62,14 +59,29 @@ class Ranks:
 
     def broadcast(self, value: T) -> T:
         """What the first rank has."""
-        return self.gather(value)[0]
+        if self.size == 1:
+            return value
+        self.gather(None, "what the first rank has")
+        box = [value]
+        with self._talking():
+            dist.broadcast_object_list(box, src=0)
+        return box[0]
 
-    def gather(self, value: T) -> list[T]:
-        """What every rank has, in their order."""
+    def gather(self, value: T, about: str) -> list[T]:
+        """What every rank has, in their order; raises RankError unless all of them ask for the same, in words."""
         if self.size == 1:
             return [value]
+        if STATE.lost is not None:
+            raise STATE.lost
+        if STATE.dealing:
+            raise RankError(self.rank, f"a sum within a sum over the data, for {about}: ranks without data skip it")
         with self._talking():
-            return _gather(value, self.size)
+            every = _gather((about, value), self.size)
+        strays = [rank for rank, (theirs, _) in enumerate(every) if theirs != every[0][0]]
+        if strays:
+            went = f"rank {strays[0]} went another way than rank 0: to {every[strays[0]][0]}, not to {every[0][0]}"
+            raise self._share(RankError(strays[0], went))
+        return [theirs for _, theirs in every]
 
     def first(self, work: Callable[[], T]) -> T:
         """What `work` returns on the first rank, which alone does it; every rank raises the error that it raises."""
@@ -80,24 +92,61 @@ class Ranks:
             try:
                 outcome = work(), None
             except Exception as error:
-                outcome = None, _portable(error)
+                outcome = None, portable(error)
         result, failed = self.broadcast(outcome)
         if failed is not None:
-            raise failed
+            raise self._share(failed)
         found: T = result
         return found
 
-    def largest(self, value: int) -> int:
-        """The largest of the ranks' numbers: a signal, say, that one of them has received."""
-        return max(self.gather(value))
+    def together(self, work: Callable[[], T]) -> T:
+        """What `work`, in which no rank waits for another, returns here; all raise the error of one that has one."""
+        if self.size == 1:
+            return work()
+        outcome: tuple[T, ...] = ()
+        failed: Exception | None = None
+        try:
+            outcome = (work(),)
+        except Exception as error:
+            failed = portable(error, self.rank)
+        errors = [theirs for theirs in self.gather(failed, "the errors of a common work") if theirs is not None]
+        if errors:
+            raise self._share(errors[0]) from failed
+        return outcome[0]
+
+    def step(self, done: int, signal: int) -> int:
+        """The largest signal that a rank has received, after a step; raises RankError where ranks are elsewhere."""
+        every = self.gather((done, signal), "a step of the measurement")
+        other = next((rank for rank, (theirs, _) in enumerate(every) if theirs != every[0][0]), None)
+        if other is not None:
+            went = f"rank {other} is at step {every[other][0]}, and rank 0 at step {every[0][0]}"
+            raise self._share(RankError(other, went, why="machines that compute other last bits"))
+        return max(theirs for _, theirs in every)
+
+    def agree_on_memory(self) -> None:
+        """From now on the free memory of every rank is the least that any has; ranks of one machine share its own."""
+        if self.size == 1:
+            return
+        memory.PLANNED.set(None)
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+        host = memory.free_bytes(torch.device("cpu")) // local
+        device = memory.free_bytes(torch.device("cuda")) if torch.cuda.is_available() else host
+        every = self.gather((device, host), "the free memory")
+        memory.PLANNED.set((min(device for device, _ in every), min(host for _, host in every)))
+
+    def _share(self, error: Exception) -> Exception:
+        """The error, marked as one that every rank raises."""
+        if isinstance(error, LandscapeError):
+            error.shared = True
+        return error
 
     def require_same(self, what: str, value: str, fix: str = "") -> None:
         """Raises RankError, with the ranks that differ, unless all have the same value."""
-        every = self.gather(value)
+        every = self.gather(value, what)
         others = [rank for rank, theirs in enumerate(every) if theirs != every[0]]
         if others:
             named = f"rank {others[0]} has another {what} than rank 0: {every[others[0]]}, not {every[0]}"
-            raise RankError(others[0], named, fix=fix)
+            raise self._share(RankError(others[0], named, fix=fix))
 
     # -- sums ----------------------------------------------------------------------------------------------------
 
@@ -110,15 +159,24 @@ class Ranks:
         samples fit into this rank's memory, if it had to look; the fewest of all come back. Every rank raises the error
         of the first that has one, so that all of them go on in the same way.
         """
-        mine = None if parts is None else [as_message(part) for part in parts]
+        if isinstance(error, LostRankError):
+            raise error
+        mine = None if parts is None else [as_message(part.to(device)) for part in parts]
         layouts = None if mine is None else [Layout.of(part) for part in mine]
-        news = self.gather((layouts, None if error is None else _portable(error, self.rank), fitting))
+        mine_to_raise = None if error is None else portable(error, self.rank)
+        news = self.gather((layouts, mine_to_raise, fitting), "a sum over the data")
         failed = [theirs for _, theirs, _ in news if theirs is not None]
         if failed:
-            raise failed[0] from error
+            raise self._share(failed[0]) from error
         given = [theirs for theirs, _, _ in news if theirs is not None]
-        if any(theirs != given[0] for theirs in given):
-            raise RankError(None, "the ranks did not come the same way: they add up tensors of other shapes")
+        if not given:
+            raise self._share(
+                TaskError("the data gave no batch in this pass", fix="data that give the same every time")
+            )
+        if any([one[::2] for one in theirs] != [one[::2] for one in given[0]] for theirs in given):  # shapes, dtypes
+            raise self._share(RankError(None, "the ranks went other ways: they add up tensors of other shapes"))
+        if mine is not None:  # another order in memory is copied into the first one's
+            mine = [one.copy_of(part) for part, one in zip(mine, given[0], strict=True)]
         with self._talking():
             total = sum_over_ranks(mine, [theirs is not None for theirs, _, _ in news], self.rank, given[0], device)
         return Summed(total, min((fitting for _, _, fitting in news if fitting), default=0))
@@ -131,13 +189,10 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise _lost_rank(self) from error
-
-    def leave_word(self, error: BaseException) -> None:
-        """Tells the other ranks why this one ends; they notice at once that it has."""
-        if self.size > 1 and not isinstance(error, RankError) and (store := _STORE.get("store")) is not None:
-            with suppress(RuntimeError):
-                store.set(FAILURE, pickle.dumps((self.rank, _in_landscape_words(error))))
+            if is_out_of_memory(error):
+                raise
+            STATE.lost = lost_rank(self.rank, self.size)
+            raise STATE.lost from error
 
 
 @dataclass(frozen=True)
@@ -149,7 +204,6 @@ class Summed:
 
 
 ALONE = Ranks()
-_STORE: dict[str, Any] = {}
 _CURRENT: list[Ranks] = [ALONE]
 
 
@@ -177,7 +231,7 @@ def join() -> Ranks:
     _CURRENT.append(ranks)
     versions = f"torch {torch.__version__}, Python {sys.version.split()[0]}"
     ranks.require_same("version", versions, fix="the same environment for all processes")
-    agree_on_memory(ranks)
+    ranks.agree_on_memory()
     return ranks
 
 
@@ -186,7 +240,15 @@ def _meet(ranks: Ranks) -> None:
 
     A command that one process of a training starts has the training's environment, and waits for nobody.
     """
+    if dist.is_initialized():
+        raise UsageError("this process has a process group already", fix="measure before it is made, or in another one")
     cuda = torch.cuda.is_available()
+    if cuda and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count():
+        devices = f"there are {torch.cuda.device_count()} GPUs"
+        raise UsageError(
+            f"{devices} for {os.environ['LOCAL_WORLD_SIZE']} processes of this machine",
+            fix="as many processes as GPUs; CUDA_VISIBLE_DEVICES= measures on the CPU",
+        )
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:
@@ -202,79 +264,26 @@ def _meet(ranks: Ranks) -> None:
             why=f"no more came in {MEETING} seconds ({str(error).splitlines()[0]})",
             fix="unset RANK WORLD_SIZE MASTER_ADDR MASTER_PORT to measure in this process alone",
         ) from error
-    _STORE["store"] = store
+    STATE.store, STATE.rank = store, ranks.rank
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=TIMEOUT)
+    if cuda:
+        dist.all_reduce(torch.zeros(1, device="cuda"))  # NCCL wants all ranks in its first operation
 
 
 def leave(error: BaseException | None = None) -> None:
     """Ends what `join` began; with an error, after telling the others of it."""
     ranks = _CURRENT.pop() if len(_CURRENT) > 1 else ALONE
     if error is not None:
-        ranks.leave_word(error)
+        leave_word(error)
     memory.PLANNED.set(None)
-    _STORE.pop("store", None)
+    STATE.store, STATE.lost, STATE.rank = None, None, 0
     if ranks.size > 1 and dist.is_initialized():
         with suppress(RuntimeError):
             dist.destroy_process_group()
-
-
-def agree_on_memory(ranks: Ranks) -> None:
-    """From now on the free memory of every rank is the least that any has; ranks of one machine share its own."""
-    if ranks.size == 1:
-        return
-    memory.PLANNED.set(None)
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size))
-    host = memory.free_bytes(torch.device("cpu")) // local
-    device = memory.free_bytes(torch.device("cuda")) if torch.cuda.is_available() else host
-    every = ranks.gather((device, host))
-    memory.PLANNED.set((min(device for device, _ in every), min(host for _, host in every)))
 
 
 def _gather(value: T, size: int) -> list[T]:
     every: list[Any] = [None] * size
     dist.all_gather_object(every, value)
     return every
-
-
-def _portable(error: Exception, rank: int | None = None) -> Exception:
-    """The error, with a rank if it is one's own, as one that every rank can raise; its words where others lack it."""
-    name = "" if rank is None else f"rank {rank}: "
-    if isinstance(error, LandscapeError):
-        error.what = name + error.what
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # pickling runs the code of the error's class
-        own = _in_landscape_words(error)
-        return RankError(rank, name + own.what, why=own.why, fix=own.fix)
-    return error
-
-
-def _in_landscape_words(error: BaseException) -> LandscapeError:
-    """What a rank says of its error."""
-    return error if isinstance(error, LandscapeError) else in_words(error)
-
-
-def _lost_rank(ranks: Ranks) -> LandscapeError:
-    """The error of a rank that has ended, in its own words if it has left some; else the ranks that are missing."""
-    began, store = time.monotonic(), _STORE.get("store")
-    missing: list[int] = []
-    with suppress(RuntimeError):
-        if store is not None:
-            store.set(f"{ALIVE}{ranks.rank}", "")
-        if dist.is_initialized():
-            dist.destroy_process_group()  # so that ranks that talk to this one notice at once too
-    while store is not None and time.monotonic() - began < WORDS_AFTER:
-        with suppress(RuntimeError):
-            if store.check([FAILURE]):
-                rank, theirs = pickle.loads(store.get(FAILURE))
-                return RankError(rank, f"rank {rank} has ended: {theirs.what}", why=theirs.why, fix=theirs.fix)
-            missing = [rank for rank in range(ranks.size) if not store.check([f"{ALIVE}{rank}"])]
-        time.sleep(0.05)
-    names = " and ".join(f"rank {rank}" for rank in missing) or "another process"
-    return RankError(
-        missing[0] if missing else None,
-        f"{names} has ended without a word",
-        why="it was killed, or the machine's memory ran out",
-        fix="the same command resumes from the last snapshot",
-    )

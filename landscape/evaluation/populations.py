@@ -12,7 +12,7 @@ from landscape.data.batches import Batch
 from landscape.data.freezing import freeze
 from landscape.data.grouping import Group, group_samples, has_column
 from landscape.data.hashing import batch_digest
-from landscape.errors import LandscapeError, TaskError, UsageError, suggest
+from landscape.errors import LandscapeError, LostRankError, TaskError, UsageError, suggest
 from landscape.objective import Objective
 from landscape.tasks.factories import data_factory
 from landscape.tasks.texts import text_settings
@@ -107,6 +107,8 @@ def _population(objective: Objective, name: str, source: object) -> Objective:
             population = objective.with_data(_data_of(objective, source))
         population.first(1).value()  # a sample of another shape fails here, where its population can be named
         return population
+    except LostRankError:
+        raise
     except LandscapeError as error:
         raise TaskError(f"population {name}: {error.what}", why=error.why, fix=error.fix) from error
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from landscape.compute.aligned_sums import AlignedSums, share_count, share_of
+from landscape.compute.rank_failures import dealing
 from landscape.data.batches import Batch
 from landscape.data.prefetch import prefetch
 from landscape.objective.micro_batch import run_on_fitting_parts
@@ -76,7 +78,7 @@ def _add_own(
                 places.append(share)
                 yield batch
 
-    with objective.precision():
+    with objective.precision(), dealing() if ranks.size > 1 else nullcontext():
         for piece in prefetch(own(), objective.device, objective.dtype):
             share = places.popleft()
             for parts in run_on_fitting_parts(kernel, piece, objective.device, objective.dtype, smaller):

@@ -70,9 +70,14 @@ def plan_micro_batch(batches: Batches, activation_bytes: int, device: torch.devi
     each = max(activation_bytes, 1)
     own, samples = batches.largest, batches.samples
     useful = own if batches.whole is None else max(own, min(samples, CONCATENATED_BYTES // each))
-    if ranks.current().launched:
-        useful = min(useful, -(-samples // SHARES))
-    return max(1, min(budget // (each * GRAPHS_PER_FORWARD), useful))
+    return max(1, min(budget // (each * GRAPHS_PER_FORWARD), dealt_micro_batch(useful, samples)))
+
+
+def dealt_micro_batch(useful: int, samples: int) -> int:
+    """The size of a micro-batch: the useful one, or that of the shares of the data that are dealt out to ranks."""
+    if not ranks.current().launched:
+        return useful
+    return min(useful, -(-samples // max(SHARES, ranks.current().size)))
 
 
 def run_on_fitting_parts(

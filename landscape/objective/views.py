@@ -16,6 +16,7 @@ from landscape.losses.own_arguments import with_own_arguments
 from landscape.losses.terms import TermsLoss
 from landscape.network.one_dictionary import AsOneArgument
 from landscape.objective.batch_loss import BatchLoss
+from landscape.objective.micro_batch import dealt_micro_batch
 from landscape.objective.objective_function import TRIAL_SAMPLES, try_terms
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def _over_batches(objective: Objective, batches: Batches) -> Objective:
     function, terms = objective.objective_function, isinstance(objective.loss, TermsLoss)
     batches = concatenate(batches, room("data", objective.device)) if objective.joinable else batches
     if function is None or not terms:
-        return objective.variant(batches=batches, count=count_terms(objective, batches))
+        count, size = count_terms(objective, batches), dealt_micro_batch(objective.micro_batch, batches.samples)
+        return objective.variant(batches=batches, count=count, micro_batch=size)
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), objective.device, objective.dtype)
     loss = try_terms(function, objective.function, objective.theta, batches, first)
     return objective.variant(batches=batches, loss=loss, count=float(batches.samples))
@@ -106,4 +108,5 @@ def count_terms(batch_loss: BatchLoss, batches: Batches) -> float:
 def _on_batches(objective: Objective, pieces: list[Batch]) -> Objective:
     samples, largest = sum(piece.size for piece in pieces), max(piece.size for piece in pieces)
     batches = Batches(pieces, sha256="", samples=samples, largest=largest, kept=True)
-    return objective.variant(batches=batches, count=sum(map(objective.batch_count, pieces)))
+    size = dealt_micro_batch(objective.micro_batch, samples)
+    return objective.variant(batches=batches, count=sum(map(objective.batch_count, pieces)), micro_batch=size)

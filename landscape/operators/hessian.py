@@ -58,6 +58,11 @@ class HessianOperator(SummedOperator):
         """The product with a block of columns, `(P, K) -> (P, K)`, in one pass over the data."""
         return super().matmat(block) if self.differences is None else self.differences.matmat(block)
 
+    def prepare(self) -> None:
+        """Chooses the step of differences, for which samples are looked at together."""
+        if self.differences is not None:
+            _ = self.differences.step
+
     def graph(self, batch: Batch) -> Graph:
         """The product with the Hessian of one batch's summed loss, through a new graph of its gradient."""
         if self.differences is not None:

@@ -38,5 +38,6 @@ class SampleRangeOperator(LinearOperator):
                     count += self.inner.objective.batch_count(piece)
             return total, count
 
+        self.inner.prepare()
         product, count = self.inner.objective.sums(kernel)
         return product.div_(float(count) or 1.0)

@@ -55,6 +55,9 @@ class SummedOperator(LinearOperator):
         """One batch's product as a program, linearized or compiled; for matrices that `can_trace`."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Finds what the graphs of batches need of all data, before a pass in which ranks have other batches."""
+
     def release(self) -> None:
         """Frees the kept graphs, so that others have their memory."""
         self._graphs.release()
@@ -179,6 +182,7 @@ class SummedOperator(LinearOperator):
         in the data set; the last group is the rest.
         """
         columns = block.shape[1]
+        self.prepare()
 
         def kernel(batch: Batch) -> Tensor:
             rows = torch.zeros((len(cuts) + 1, columns + 1), dtype=torch.float64, device=block.device)

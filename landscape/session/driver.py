@@ -11,6 +11,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.compute.out_of_memory import explain_out_of_memory
 from landscape.errors import Interrupted, OutputError, RankError
@@ -132,6 +134,8 @@ class Session:
         An inconclusive result does not replace a complete one, and leaves its snapshot behind.
         """
         snapshot, first = paths.snapshot_file(output, self.analysis.name), self.ranks.first
+        self._require_same_measurement()  # before earlier work is compared with what one of the ranks would measure
+        self.ranks.agree_on_memory()
         with ExitStack() as lock:
             first(partial(self._open, output, lock, deliver=deliver))
             record = self.measure(self._earlier_work(output, snapshot, restart=restart), snapshot)
@@ -140,8 +144,10 @@ class Session:
                     kept, written = first(partial(self._conclude, record, output, snapshot, deliver=deliver))
             except OutputError as error:
                 return replace(record, problem=error, snapshot=snapshot if snapshot.exists() else None)
-        if written and (requested := self.ranks.largest(self.stop.requested)):
-            raise Interrupted(requested, f"stopped; the result is in {output}")
+        if written and (requested := max(self.ranks.gather(self.stop.requested, "the end of a measurement"))):
+            stopped = Interrupted(requested, f"stopped; the result is in {output}")
+            stopped.shared = True
+            raise stopped
         return replace(record, snapshot=kept, written=written)
 
     def _open(self, output: Path, lock: ExitStack, *, deliver: bool) -> None:
@@ -175,12 +181,14 @@ class Session:
 
     def _require_same_measurement(self) -> None:
         """Raises RankError if the ranks are not about to measure the same: the first that differs, and in what."""
-        every = self.ranks.gather(self.fingerprint.to_json())
+        every = self.ranks.gather(self.fingerprint.to_json(), "what is measured")
         other = next((rank for rank, theirs in enumerate(every) if theirs != every[0]), None)
         if other is not None:
             lines = Fingerprint.from_json(every[0]).differences(Fingerprint.from_json(every[other]))
             differences = "; ".join(lines).replace(" here", " on rank 0").replace(" there", f" on rank {other}")
-            raise RankError(other, f"rank {other} measures something else than rank 0", why=differences)
+            error = RankError(other, f"rank {other} measures something else than rank 0", why=differences)
+            error.shared = True
+            raise error
 
     def _earlier_work(self, output: Path, snapshot: Path, *, restart: bool) -> EarlierWork:
         """What the measurement begins with: a snapshot, else what other results in the output tell, else nothing."""
@@ -189,7 +197,10 @@ class Session:
 
     def _warm_start(self, output: Path) -> State | None:
         stored = read_results(output) if output.exists() else {}
-        return self.analysis.warm_start(self.objective.alone(), stored, output) if stored else None
+        state = self.analysis.warm_start(self.objective.alone(), stored, output) if stored else None
+        if state is None or self.ranks.size == 1:
+            return state
+        return {name: np.asarray(part) for name, part in state.items()}  # on other machines there may be no such file
 
     def _finish(self, steps: Generator[Progress, None, Result], writer: SnapshotWriter | None) -> Result:
         """The result after the last step; saves snapshots on the way, and one more if the result is inconclusive."""
@@ -201,8 +212,10 @@ class Session:
                 result: Result = end.value
                 break
             self.report(progress)
-            if requested := self.ranks.largest(self.stop.requested):
-                raise self._interruption(requested, progress, writer)
+            if requested := self.ranks.step(progress.done, self.stop.requested):
+                stopped = self._interruption(requested, progress, writer)
+                stopped.shared = True
+                raise stopped
             if writer:
                 writer.save_if_due(progress)
         if writer and progress is not None and result.trouble():

@@ -61,7 +61,7 @@ def eig(size: int, folder: Path, *more: str, **asked: str) -> rank_processes.End
         ({"FAULT": "raise"}, "rank 1: the second derivative fails: ValueError: a bad batch"),
         ({"FAULT": "kill"}, "rank 1 has ended without a word"),
         ({"FAULT": "memory"}, "rank 1: one sample alone does not fit into memory"),
-        ({"FAULT": "load"}, "rank 1 has ended: data factory faulty.py:data() failed: OSError: no such shard"),
+        ({"FAULT": "load"}, "rank 1: data factory faulty.py:data() failed: OSError: no such shard"),
         ({"FAULT": "data"}, "rank 1 measures something else than rank 0"),
         ({"FULL_DISK": "0"}, "nothing can be written into .: File too large"),
     ],
@@ -91,6 +91,39 @@ def test_work_of_two_ranks_is_resumed_by_one_and_by_four(fault: str, code: int, 
         resumed = eig(size, checkpoint, "--json", "-o", output)
         assert f"resumed from {size}.eig.partial" in resumed.err
         assert values(resumed) == whole
+
+
+def test_a_checkpoint_that_fails_on_one_rank_is_left_out_by_all(checkpoint: Path) -> None:
+    (checkpoint / "other.pt").write_bytes((checkpoint / "net.pt").read_bytes())
+    words = [str(HERE / "command.py"), "eig", "net.pt", "other.pt", *EIG[2:], "--no-plot", "--json"]
+    ended = rank_processes.together(words, 2, checkpoint, {"FAULT": "first load"})
+    assert ended.codes == (2, 2), ended.errors
+    failed, measured = sorted(json.loads(ended.out), key=lambda document: document["status"] == "complete")
+    assert "rank 1: data factory" in failed["error"]
+    assert measured["checkpoint"]["path"].endswith("other.pt")
+
+
+def test_a_rank_that_is_lost_ends_the_work_on_all_checkpoints(checkpoint: Path) -> None:
+    (checkpoint / "other.pt").write_bytes((checkpoint / "net.pt").read_bytes())
+    words = [str(HERE / "command.py"), "eig", "net.pt", "other.pt", *EIG[2:], "--no-plot"]
+    ended = rank_processes.together(words, 2, checkpoint, {"FAULT": "kill"})
+    assert ended.codes[0] == 2
+    assert ended.err.count("error: ") == 1
+    assert "rank 1 has ended without a word" in ended.err
+
+
+def test_buffers_that_change_on_one_rank_are_found_on_all(checkpoint: Path) -> None:
+    words = [str(HERE / "command.py"), *EIG, "--no-plot"]
+    ended = rank_processes.together(words, 2, checkpoint, {"FAULT": "buffer"})
+    assert ended.codes == (3, 3), ended.errors
+    assert "the forward pass changed seen during the measurement" in ended.err
+
+
+def test_a_launcher_that_ends_the_others_leaves_them_time_for_the_cause(checkpoint: Path) -> None:
+    words = ["-m", "landscape", *EIG, "--no-plot", "--devices", "2"]
+    ended = rank_processes.wait([rank_processes.alone(words, checkpoint, FAULT="load")])
+    assert ended.codes == (2,)
+    assert "rank 1: data factory faulty.py:data() failed: OSError: no such shard" in ended.err
 
 
 def test_one_process_speaks_and_writes_and_a_gate_is_refused(checkpoint: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from landscape import seeds
 from landscape.data.batches import Batch
 from landscape.data.survey import Batches
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, LostRankError
 from landscape.losses.protocol import Loss
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.finding import Finding, Verdict
@@ -104,6 +104,8 @@ class Check(Generic[T]):
         """The outcome; "not run" where the check itself fails, with the reason."""
         try:
             return self.examine(subject)
+        except LostRankError:
+            raise
         except Exception as error:  # the user's model may raise anything, and a result must not be lost by its check
             what = error.what if isinstance(error, LandscapeError) else f"{type(error).__name__}: {error}"
             return Outcome("not run", f"it could not be made: {what}")

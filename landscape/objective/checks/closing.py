@@ -78,6 +78,8 @@ def examine_repetition(measured: Measured) -> Outcome:
     objective = measured.objective
     changed = tensor_changes(objective.function, objective.theta, objective.weight_hashes)
     state = attribute_changes(objective.model, measured.attributes)
+    every = objective.ranks.gather((changed, state), "what has changed")  # each has seen other samples
+    changed, state = (list(dict.fromkeys(name for lists in every for name in lists[part])) for part in (0, 1))
     if changed:
         return Outcome(
             "broken",
