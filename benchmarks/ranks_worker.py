@@ -75,7 +75,8 @@ ranks.Ranks.sum = timed(ranks.Ranks.sum)  # type: ignore[method-assign]
 began, usage = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
 result = work()
 seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-cpu = max(together.gather(after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime))
+spent = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
+cpu = max(together.gather(spent, "CPU seconds"))
 if together.is_first:
     bits = int(np.ascontiguousarray(result).view(np.uint8).astype(np.uint64).cumsum()[-1])
     print(json.dumps({"cpu": cpu, "seconds": seconds, "sums": IN_SUMS[0], "bits": bits}))

@@ -58,6 +58,7 @@ class Sweep:
             *(["metric"] if metric else []),
         )
         self.copy = WorkingCopy(objective)
+        self._summed = objective  # the objective, or the same for sums that this process makes alone
         self._batches: list[Batch] | None = None  # on the device in the layout of the settings
         if metric is not None:
             batch = next(iter(objective.first(METRIC_SAMPLES).batches))
@@ -70,7 +71,25 @@ class Sweep:
                 require_mean(metric, total, batch)
 
     def evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
-        """The columns at each of n points, given by their coordinates: `(n, columns)`, float64."""
+        """The columns at each of n points, given by their coordinates: `(n, columns)`, float64.
+
+        At least as many points as ranks are dealt out to these, each of which passes all data; of fewer the data are.
+        """
+        ranks = self.objective.ranks
+        if len(points) < ranks.size or ranks.size == 1:
+            return self._evaluate(plane, points)
+        self._summed = self.objective.alone()
+        try:
+            mine = ranks.together(lambda: self._evaluate(plane, ranks.share(points)))
+        finally:
+            self._summed = self.objective
+        rows = np.empty((len(points), len(self.columns)))
+        for rank, theirs in enumerate(ranks.gather(mine, "points of a surface")):
+            rows[rank :: ranks.size] = theirs
+        return rows
+
+    def _evaluate(self, plane: Plane, points: Sequence[Sequence[float]]) -> np.ndarray:
+        """The columns at each of the points, which this rank shares with no other, or the data of which it shares."""
         each = self.settings.points
         if each > 1 and plane.statistics is None:
             sums = torch.cat([self._sums_together(plane, points[at : at + each]) for at in range(0, len(points), each)])
@@ -98,7 +117,7 @@ class Sweep:
 
     def _over_data(self, kernel: Callable[[Batch], Tensor]) -> Tensor:
         """The sum of a kernel over all data, in batches of the settings."""
-        return self.objective.accumulate(kernel, self._data(), self._shrink)
+        return self._summed.accumulate(kernel, self._data(), self._shrink)
 
     def _sums_together(self, plane: Plane, points: Sequence[Sequence[float]]) -> Tensor:
         """The sums at several points in one vectorized pass, `(n, sums)`; one by one if the model does not allow it."""
