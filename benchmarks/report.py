@@ -42,7 +42,7 @@ NOTES = {  # under the titles of tables that begin so
         "these are most of a run."
     ),
     "Scale: in 60 %": (
-        "The limit is RLIMIT_DATA. `eig` keeps fewer rows of its basis, and finds the same eigenvalue. A trace that "
+        "The limit is RLIMIT_DATA. `eig` keeps fewer rows of its basis, and converges all the same. A trace that "
         "multiplies one vector at a time has nothing left to give up: it ends with exit code 2 and says so."
     ),
     "Ranks:": "Processes of one thread each on two cores: with four, they wait for each other.",
