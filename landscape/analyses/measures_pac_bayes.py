@@ -74,7 +74,7 @@ def mean_error(objective: Objective, theta: Tensor) -> float:
         wrong, counted = counts if counts else (torch.tensor(float("nan")), 1)
         return torch.tensor([float(wrong), float(counted)], dtype=torch.float64, device=objective.device)
 
-    wrong, counted = objective.accumulate(kernel).tolist()
+    wrong, counted = objective.accumulate(kernel).cpu().tolist()
     return wrong / counted if counted else float("nan")
 
 
