@@ -24,6 +24,7 @@ def together(job: str, size: int) -> dict[str, float]:
         chosen.bind(("localhost", 0))
         port = str(chosen.getsockname()[1])
     common = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    common["TORCHELASTIC_RUN_ID"] = "none"
     processes = [
         subprocess.Popen(
             [sys.executable, str(WORKER), job],

@@ -37,6 +37,7 @@ def environment(**more: str) -> dict[str, str]:
 def start(words: Sequence[str], size: int, folder: Path, **more: str) -> list[subprocess.Popen[str]]:
     """`python WORDS` as so many ranks of this machine."""
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
+    place["TORCHELASTIC_RUN_ID"] = "none"
     return [
         subprocess.Popen(
             [sys.executable, *words],

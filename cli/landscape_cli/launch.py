@@ -14,8 +14,9 @@ FLAG = "--devices"
 
 
 def is_launched() -> bool:
-    """Whether a launcher has started this process."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    """Whether a launcher has started this process as one of several, or torchrun as one."""
+    named = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    return named and (os.environ["WORLD_SIZE"] != "1" or "TORCHELASTIC_RUN_ID" in os.environ)
 
 
 def is_one_of_several() -> bool:

@@ -213,8 +213,9 @@ def current() -> Ranks:
 
 
 def was_launched() -> bool:
-    """Whether the environment says that a launcher (torchrun) has started this process as one of several."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    """Whether the environment says that a launcher has started this process as one of several, or torchrun as one."""
+    named = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    return named and (os.environ["WORLD_SIZE"] != "1" or "TORCHELASTIC_RUN_ID" in os.environ)
 
 
 def join() -> Ranks:

@@ -22,6 +22,12 @@ def test_a_process_of_its_own_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not launch.is_launched()
     assert not launch.is_other_rank()
     launch.require_one_process("check")
+    for name, value in (("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1"), ("RANK", "0"), ("WORLD_SIZE", "1")):
+        monkeypatch.setenv(name, value)  # as containers of one process set them
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert not launch.is_launched()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert launch.is_launched()
 
 
 @pytest.mark.usefixtures("_second_of_two")
