@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
-from landscape.compute import timing
+from landscape.compute import ranks, timing
 from landscape.compute.timing import extrapolate, fastest, shortest_seconds
 
 
@@ -59,3 +60,14 @@ def test_the_time_of_all_samples_follows_from_a_part_after_a_warm_up(
     clock: Callable[..., Callable[[], torch.Tensor]],
 ) -> None:
     assert extrapolate(clock([0.9, 0.2]), 10, 40) == pytest.approx(0.8)
+
+
+def test_ranks_take_the_first_candidate_however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow() -> torch.Tensor:
+        time.sleep(0.02)
+        return torch.ones(1)
+
+    works = {"slow": slow, "fast": lambda: torch.ones(1)}
+    assert fastest(works) == "fast"
+    monkeypatch.setattr(ranks, "_CURRENT", [ranks.Ranks(0, 1, launched=True)])
+    assert fastest(works) == "slow"

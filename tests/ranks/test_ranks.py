@@ -93,6 +93,13 @@ def test_work_of_two_ranks_is_resumed_by_one_and_by_four(fault: str, code: int, 
         assert values(resumed) == whole
 
 
+def test_ranks_are_compared_before_earlier_work_is(checkpoint: Path) -> None:
+    assert eig(2, checkpoint, FAULT="term", AFTER="40").codes == (143, 143)
+    ended = eig(2, checkpoint, FAULT="data")
+    assert "rank 1 measures something else than rank 0" in ended.err
+    assert "unfinished work" not in ended.err
+
+
 def test_a_checkpoint_that_fails_on_one_rank_is_left_out_by_all(checkpoint: Path) -> None:
     (checkpoint / "other.pt").write_bytes((checkpoint / "net.pt").read_bytes())
     words = [str(HERE / "command.py"), "eig", "net.pt", "other.pt", *EIG[2:], "--no-plot", "--json"]
