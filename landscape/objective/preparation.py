@@ -28,7 +28,7 @@ from landscape.network.filters import filter_axes
 from landscape.network.memory_overlap import overlapping
 from landscape.network.one_dictionary import AsOneArgument
 from landscape.network.space import ParameterSpace
-from landscape.network.stored_weights import describe_narrow, keep_narrow, round_weights_
+from landscape.network.stored_weights import describe_narrow, round_weights_
 from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
 from landscape.objective.batch_loss import BatchLoss
@@ -36,11 +36,11 @@ from landscape.objective.block_choice import choose_blocks, recomputation_note
 from landscape.objective.checks.check import ModelTrial, Trial, run_checks, sample_count
 from landscape.objective.checks.finding import Finding
 from landscape.objective.checks.first_output import require_deterministic_output
-from landscape.objective.checks.float64 import agree
 from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import ModelFunction
+from landscape.objective.narrow_weights import with_narrow_weights
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.shared_memory import give_up, lend
 from landscape.objective.views import count_terms
@@ -185,13 +185,11 @@ def prepare(
     prepared = replace(prepared, notes=tuple(filter(None, notes)))
     if not settings.keeps_narrow_weights:
         return prepared
-    parts, parameters = function.space.unflatten(prepared.theta), function.scope.parameters()
-    kept, theta = keep_narrow(parts, prepared.theta, parameters, str(settings.weights_dtype))
-    whole = replace(prepared.function, stored=kept, casts_by_block=False)
-    by_block = replace(whole, casts_by_block=True)
-    few = next(next(iter(prepared.batches)).split(sample_count(len(theta))))
-    same = agree(by_block, whole, theta, prepared.loss, to_device(few, device, dtype))
-    return replace(prepared, function=by_block if same else whole, theta=theta)
+    few = next(next(iter(prepared.batches)).split(sample_count(len(prepared.theta))))
+    function, theta = with_narrow_weights(
+        prepared.function, prepared.theta, str(settings.weights_dtype), prepared.loss, to_device(few, device, dtype)
+    )
+    return replace(prepared, function=function, theta=theta)
 
 
 def check_and_plan(
