@@ -42,7 +42,7 @@ from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.narrow_weights import with_narrow_weights
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
-from landscape.objective.shared_memory import give_up, lend
+from landscape.objective.shared_memory import place
 from landscape.objective.views import count_terms
 from landscape.objective.weights_digest import tensor_hashes
 
@@ -106,27 +106,13 @@ def prepare_weights(
     narrow = describe_narrow(named, dtype)
     theta = torch.empty(space.size, dtype=dtype, device=device)
     parts = space.unflatten(theta)
-    tensors = {name: _place(tensor, parts.get(name), theta, share=share) for name, tensor in named.items()}
+    tensors = {name: place(tensor, parts.get(name), theta, share=share) for name, tensor in named.items()}
     rounding = round_weights_(parts, str(settings.weights_dtype)) if settings.keeps_narrow_weights else ""
     masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
     require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
     function = ModelFunction(module, space, fixed, criterion, prefix, uses_weight_norm(module), mode=mode)
     return Weights(function, theta, tensor_hashes(tensors), tuple(filter(None, (narrow, rounding))))
-
-
-def _place(tensor: Tensor, part: Tensor | None, theta: Tensor, *, share: bool) -> Tensor:
-    """The part of theta that now holds a tensor's values, or a copy of a tensor that is not in theta.
-
-    With `share` the tensor itself takes this memory, or stays where it is.
-    """
-    if part is None:
-        dtype = theta.dtype if tensor.is_floating_point() else tensor.dtype
-        return lend(tensor, theta.device, dtype) if share else tensor.detach().to(theta.device, dtype, copy=True)
-    part.copy_(tensor.detach())
-    if share:
-        give_up(tensor, part)
-    return part
 
 
 def prepare(

@@ -8,6 +8,20 @@ from torch import Tensor, nn
 MARK = "_landscape_shares"  # attribute of such a tensor
 
 
+def place(tensor: Tensor, part: Tensor | None, theta: Tensor, *, share: bool) -> Tensor:
+    """The part of theta that now holds a tensor's values, or a copy of a tensor that is not in theta.
+
+    With `share` the tensor itself takes this memory, or stays where it is.
+    """
+    if part is None:
+        dtype = theta.dtype if tensor.is_floating_point() else tensor.dtype
+        return lend(tensor, theta.device, dtype) if share else tensor.detach().to(theta.device, dtype, copy=True)
+    part.copy_(tensor.detach())
+    if share:
+        give_up(tensor, part)
+    return part
+
+
 def give_up(tensor: Tensor, part: Tensor) -> None:
     """Makes a parameter a part of theta, where device and dtype are the same; it keeps its values."""
     if tensor.dtype != part.dtype or tensor.device != part.device:
