@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.compute.launched import is_launched
 from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, UsageError
 from landscape.fields import Option, described_fields
-from landscape_cli.launch import is_launched, require_one_process, work_in_processes
+from landscape_cli.launch import require_one_process, work_in_processes
 from landscape_cli.options import CONTEXT, argument, build_record, parameters, value_origins, with_signature
 from landscape_cli.streams import answer
 

@@ -7,16 +7,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from landscape.compute.launched import is_launched
 from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.errors import UsageError, clean
 
 FLAG = "--devices"
-
-
-def is_launched() -> bool:
-    """Whether a launcher has started this process as one of several, or torchrun as one."""
-    named = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
-    return named and (os.environ["WORLD_SIZE"] != "1" or "TORCHELASTIC_RUN_ID" in os.environ)
 
 
 def is_one_of_several() -> bool:

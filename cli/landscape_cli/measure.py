@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from landscape.analyses import Analysis
 from landscape.compute.interrupts import interruption
+from landscape.compute.launched import is_launched
 from landscape.compute.machines import Machine, parse_machine
 from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.compute.out_of_memory import in_words
@@ -21,7 +22,7 @@ from landscape.conditions import Conditions
 from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, UsageError
 from landscape.storage import paths
 from landscape_cli import progress
-from landscape_cli.launch import is_launched, is_one_of_several, is_other_rank, work_in_processes
+from landscape_cli.launch import is_one_of_several, is_other_rank, work_in_processes
 from landscape_cli.output import Output
 from landscape_cli.plans import print_machine_plan, print_plan
 from landscape_cli.streams import say, say_error

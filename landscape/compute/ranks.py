@@ -22,6 +22,7 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from landscape.compute import memory
+from landscape.compute.launched import is_launched
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.compute.rank_failures import STATE, leave_word, lost_rank, portable
 from landscape.compute.rank_sums import Layout, as_message, sum_over_ranks
@@ -212,19 +213,13 @@ def current() -> Ranks:
     return _CURRENT[-1]
 
 
-def was_launched() -> bool:
-    """Whether the environment says that a launcher has started this process as one of several, or torchrun as one."""
-    named = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
-    return named and (os.environ["WORLD_SIZE"] != "1" or "TORCHELASTIC_RUN_ID" in os.environ)
-
-
 def join() -> Ranks:
     """Meets the other processes that a launcher has started, and returns who they are; once, before anything is read.
 
     From then on free memory is what the rank with the least has. Raises RankError if others do not come, or have other
     versions.
     """
-    if not was_launched() or current().launched:
+    if not is_launched() or current().launched:
         return current()
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), launched=True)
     if ranks.size > 1:

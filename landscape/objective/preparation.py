@@ -169,13 +169,16 @@ def prepare(
         _limit_note(limit) if beginning and beginning.cut else "",
     ]
     prepared = replace(prepared, notes=tuple(filter(None, notes)))
-    if not settings.keeps_narrow_weights:
-        return prepared
-    few = next(next(iter(prepared.batches)).split(sample_count(len(prepared.theta))))
-    function, theta = with_narrow_weights(
-        prepared.function, prepared.theta, str(settings.weights_dtype), prepared.loss, to_device(few, device, dtype)
-    )
-    return replace(prepared, function=function, theta=theta)
+    return _narrow(prepared, str(settings.weights_dtype)) if settings.keeps_narrow_weights else prepared
+
+
+def _narrow(prepared: Prepared, kind: str) -> Prepared:
+    """The same with weights in a narrow dtype, tried on a few samples."""
+    theta = prepared.theta
+    few = next(next(iter(prepared.batches)).split(sample_count(len(theta))))
+    batch = to_device(few, theta.device, theta.dtype)
+    function, zeros = with_narrow_weights(prepared.function, theta, kind, prepared.loss, batch)
+    return replace(prepared, function=function, theta=zeros)
 
 
 def check_and_plan(

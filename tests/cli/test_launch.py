@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from landscape.compute.launched import is_launched
 from landscape.errors import UsageError
 from landscape_cli import launch
 
@@ -19,15 +20,15 @@ def _second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_process_of_its_own_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv("RANK", "1")  # of a launcher that says no more is nobody's rank
-    assert not launch.is_launched()
+    assert not is_launched()
     assert not launch.is_other_rank()
     launch.require_one_process("check")
     for name, value in (("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1"), ("RANK", "0"), ("WORLD_SIZE", "1")):
         monkeypatch.setenv(name, value)  # as containers of one process set them
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert not launch.is_launched()
+    assert not is_launched()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert launch.is_launched()
+    assert is_launched()
 
 
 @pytest.mark.usefixtures("_second_of_two")
