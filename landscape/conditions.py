@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from landscape.choices import Mode, Outputs
-from landscape.compute.strategy import CudaGraphs, Hvp, Recompute, WeightsDtype
+from landscape.compute.strategy import CudaGraphs, Hvp, Recompute, Shard, WeightsDtype
 from landscape.fields import Options, option
 
 DATA_FILES = (".safetensors", ".npz", ".pt")  # endings of files that may hold a batch
@@ -165,6 +165,11 @@ class Conditions(Options):
         title="weights in {}",
         help="Keep the weights in fewer bits and cast them layer by layer, in eig, trace and density; the weights are "
         "rounded, unless the checkpoint holds them so. Default: as --dtype.",
+    )
+    shard: Shard = option(
+        "auto",
+        help="Keep weights, vectors and basis of eig and trace in parts on the ranks, and gather the weights module by "
+        "module; auto does so where one rank has no room for a gradient.",
     )
     tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(

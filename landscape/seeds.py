@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from math import prod
 
 import torch
@@ -34,11 +35,18 @@ def normal(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
 
 def fill_normal(numbers: Tensor, seed: int, *path: str | int) -> Tensor:
     """Writes the numbers of `normal` into a vector, which it returns."""
-    for index, part in enumerate(torch.split(numbers, CHUNK)):
+    for first, part in normal_chunks(len(numbers), seed, *path):
+        numbers[first : first + len(part)].copy_(part)
+    return numbers
+
+
+def normal_chunks(size: int, seed: int, *path: str | int) -> Iterator[tuple[int, Tensor]]:
+    """The numbers of `normal` in consecutive parts, each with its first place."""
+    for index, first in enumerate(range(0, size, CHUNK)):
         chunk = (*path, "chunk", index) if index else path
         generator = torch.Generator(device="cpu").manual_seed(derive(seed, *chunk))
-        part.copy_(torch.randn(len(part), generator=generator, dtype=torch.float32, device="cpu"))
-    return numbers
+        count = min(CHUNK, size - first)
+        yield first, torch.randn(count, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def uniform(first: int, shape: tuple[int, ...], like: Tensor, seed: int, *path: str | int) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
+from landscape.errors import UsageError
 from landscape.fields import Option, Options, described_fields, stored_name, validate
 
 if TYPE_CHECKING:
@@ -150,6 +151,10 @@ class Analysis(Options):
     def plan(self, objective: Objective) -> Plan:
         """The expected cost of `measure`, from the time of a gradient."""
         return self.measurement().plan(self, objective)
+
+    def require_parts(self) -> None:
+        """Raises UsageError unless it measures a model whose weights lie in parts on the ranks."""
+        raise UsageError(f"--shard on does not measure {self.name}", fix="eig and trace; or --shard off")
 
     def differentiates(self, objective: Objective) -> bool:
         """Whether the measurement takes gradients of the loss, so that they have to be derivatives of it."""

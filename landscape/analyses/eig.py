@@ -242,6 +242,11 @@ class Eig(Resampled):
 
         return eig_measurement
 
+    def needs_whole_vectors(self) -> dict[str, bool]:
+        """The options that take whole vectors, and whether they are given."""
+        own = {"--save-vectors": self.save_vectors, "--cross-check": self.cross_check}
+        return {**super().needs_whole_vectors(), **own}
+
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:
         """With --save-vectors the eigenvectors: a tensor `(k, *shape)` for each parameter."""
         from landscape.analyses import eig_measurement

@@ -198,7 +198,7 @@ def _progress(analysis: Eig, state: LanczosState, wanted: WantedPairs) -> Progre
     pairs = ritz.ritz_pairs(state, wanted)
     note = f"{state.products} products"
     if state.cycle:
-        length = search_length(wanted, state.cycle, state.basis.shape[1])
+        length = search_length(wanted, state.cycle, state.size)
         note += f", looking for skipped values {min(state.cycle_steps, length)}/{length}"
     elif len(pairs.values):
         note += f", largest {pairs.values[0]:.5g}"

@@ -148,7 +148,7 @@ def _estimate(
 def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
     products = f"{state.products} products"
     if state.columns:
-        return Progress(state.columns, state.basis.shape[1], f"{products}, exact diagonal", partial(snapshot, state))
+        return Progress(state.columns, state.size, f"{products}, exact diagonal", partial(snapshot, state))
     chosen = preferred_estimate(state, goal)
     if chosen is None:
         return Progress(0, 100, products, partial(snapshot, state))

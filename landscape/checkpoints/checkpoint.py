@@ -34,7 +34,8 @@ class Checkpoint:
     `extras` are tensors beside the weights (an embedded batch, a mask of samples), by name; `optimizer()` reads the
     optimizer's state dict (None without one). `module` is the model itself, if the file or directory holds it.
     `notes` say which of the file's contents were selected. `unread` are the kinds of Python objects beside the tensors,
-    by name, and `prefix` is what the model may have in front of all names.
+    by name, and `prefix` is what the model may have in front of all names. Where `fetch(name)` reads the tensors one
+    by one, `tensors` holds zeros of their shapes, of which one lies in memory.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
+    fetch: Callable[[str], Tensor] | None = None
 
 
 def content_sha256(files: Iterable[Path], home: Path) -> str:

@@ -39,13 +39,7 @@ def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[
     allocated for it.
     """
     config = huggingface_config.read_config(directory)
-    huggingface_config.require_plausible(directory, config, len(tensors))
-    with torch.device("meta"), _at_most(MODULES_PER_TENSOR * len(tensors) + MIN_MODULES):
-        skeleton = _build(directory, config)
-    expected = sum(parameter.numel() for parameter in skeleton.parameters())
-    given = sum(tensor.numel() for tensor in tensors.values())
-    if expected > 2 * given or sum(buffer.nbytes for buffer in skeleton.buffers()) > MAX_TABLE_BYTES + 8 * given:
-        raise _unfit(directory, f"{given:,} numbers for {expected:,}")
+    skeleton = _build_skeleton(directory, config, tensors)
     with _reraising_errors(directory, config):
         model, report = _fill(type(skeleton), skeleton.config, tensors, KERNELS)
     if report["missing_keys"]:
@@ -59,6 +53,26 @@ def build_with_weights(directory: Path, tensors: Mapping[str, Tensor]) -> tuple[
         model.get_parameter(name).requires_grad_(False)
     notes = {"not used by the model": unexpected, "fixed by the model's class": fixed}
     return model, "; ".join(f"{words}: {listing(names)}" for words, names in notes.items() if names)
+
+
+def build_plausible(directory: Path, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Builds the model of a directory with the weights that its class begins with, if these tensors may be its own."""
+    config = huggingface_config.read_config(directory)
+    _build_skeleton(directory, config, tensors)
+    model: nn.Module = _build(directory, config)
+    return model
+
+
+def _build_skeleton(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    """The model on the meta device; raises CheckpointError if it is much larger than its tensors."""
+    huggingface_config.require_plausible(directory, config, len(tensors))
+    with torch.device("meta"), _at_most(MODULES_PER_TENSOR * len(tensors) + MIN_MODULES):
+        skeleton = _build(directory, config)
+    expected = sum(parameter.numel() for parameter in skeleton.parameters())
+    given = sum(tensor.numel() for tensor in tensors.values())
+    if expected > 2 * given or sum(buffer.nbytes for buffer in skeleton.buffers()) > MAX_TABLE_BYTES + 8 * given:
+        raise _unfit(directory, f"{given:,} numbers for {expected:,}")
+    return skeleton
 
 
 def under_module_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

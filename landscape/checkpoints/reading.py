@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from landscape.checkpoints import adapter_config, huggingface, huggingface_config, lora, selection, weight_sets
@@ -27,8 +29,11 @@ def read(
     ignore: Sequence[str] = (),
     trust: bool = False,
     base: str | None = None,
+    one_by_one: bool = False,
 ) -> Checkpoint:
     """The checkpoint in a file or a directory; `base` is the directory of the model below an adapter.
+
+    With `one_by_one` its tensors are left in the file, and the checkpoint's `fetch` reads one at a time.
 
     `weights` selects among several sets: `ema`, `raw`, or the location of one in the file; of several, joined by
     commas, each keeps its key in front of its names. Tensors that match a glob of `ignore` are left out. With `trust` a
@@ -36,8 +41,10 @@ def read(
     are damaged, are no checkpoints, or would run code.
     """
     path = Path(path)
+    if one_by_one and trust:
+        raise UsageError("--trust opens files whole, and --shard reads tensors one by one", fix="leave --trust out")
     if not trust or _is_data(path, weights):
-        return read_contents(describe(path), weights, ignore, base)
+        return read_contents(describe(path), weights, ignore, base, one_by_one=one_by_one)
     from landscape.checkpoints import trusted
 
     return trusted.open_trusted(path, detect_format(path), weights, ignore)
@@ -53,8 +60,19 @@ def _is_data(path: Path, weights: str | None) -> bool:
     return not weight_sets.find_objects(tree)
 
 
+def count_numbers(path: Path, weights: str | None, ignore: Sequence[str] = ()) -> int:
+    """How many numbers the selected weights of a checkpoint have; reads none of them."""
+    tensors = selection.select_weights(describe(path).tree, weights, path, ignore).weight_set.tensors
+    return sum(prod(tensor.shape) for tensor in tensors.values() if isinstance(tensor, TensorRef))
+
+
 def read_contents(
-    contents: Contents, weights: str | None = None, ignore: Sequence[str] = (), base: str | None = None
+    contents: Contents,
+    weights: str | None = None,
+    ignore: Sequence[str] = (),
+    base: str | None = None,
+    *,
+    one_by_one: bool = False,
 ) -> Checkpoint:
     """The checkpoint with this description; reads the tensors of the selected weights, and no others."""
     path = contents.path
@@ -71,7 +89,7 @@ def read_contents(
     refs = {name: tensor for name, tensor in weight_set.tensors.items() if isinstance(tensor, TensorRef)}
     with ThreadPoolExecutor(1) as hashing:
         digest = hashing.submit(content_sha256, contents.files, path)
-        tensors = fetch_tensors(contents, refs)
+        tensors = {name: _stand_in(ref) for name, ref in refs.items()} if one_by_one else fetch_tensors(contents, refs)
         extras = fetch_tensors(contents, extra_refs)
         hexdigest = digest.result()
     contents.require_unchanged()
@@ -79,7 +97,7 @@ def read_contents(
     if contents.bystanders:
         notes += (f"passed over {listing(contents.bystanders)}: Python objects, not read",)
     state = lambda: fetch_tree(contents, weight_sets.optimizer_state(contents.tree))  # noqa: E731
-    module = _model_of_directory(path, tensors) if contents.format.describes_model else None
+    module = _model_of_directory(path, tensors, one_by_one) if contents.format.describes_model else None
     if contents.format.adapts_model:
         module = _model_of_adapter(path, tensors, base)
     return Checkpoint(
@@ -94,7 +112,13 @@ def read_contents(
         notes,
         weight_set.unread,
         weight_set.prefix,
+        (lambda name: fetch_tensors(contents, {name: refs[name]})[name]) if one_by_one else None,
     )
+
+
+def _stand_in(ref: TensorRef) -> Tensor:
+    """Zeros in the place of a tensor that is read later, of which one lies in memory."""
+    return torch.zeros((), dtype=getattr(torch, ref.dtype)).expand(ref.shape)
 
 
 def fetch_tensors(contents: Contents, refs: Mapping[str, TensorRef]) -> dict[str, Tensor]:
@@ -146,11 +170,13 @@ def _refs(value: Any) -> list[TensorRef]:
     return refs
 
 
-def _model_of_directory(path: Path, tensors: dict[str, Tensor]) -> BundledModel:
-    """The model of a Hugging Face directory."""
+def _model_of_directory(path: Path, tensors: dict[str, Tensor], one_by_one: bool) -> BundledModel:
+    """The model of a Hugging Face directory; without its weights where they are read one by one."""
     notes: list[str] = []
 
     def build() -> nn.Module:
+        if one_by_one:
+            return huggingface.build_plausible(path, tensors)
         model, note = huggingface.build_with_weights(path, tensors)
         notes[:] = [note] if note else []
         return model

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute import memory
+from landscape.compute.shards import whole_length
 
 Use = Literal["data", "micro-batch", "columns", "kept graphs", "state"]
 
@@ -31,6 +32,7 @@ SHARES: Mapping[Use, float] = MappingProxyType(
 LARGE_SIZE = 1 << 23  # parameters from which on vectors, not products, take the memory
 # of P numbers at the peak of a product, beside theta: its argument, also as a row, its result by tensor, and as one
 PRODUCT_VECTORS = 4
+GRADIENT_VECTORS = 4  # of P numbers at the peak of a gradient: theta, the gradient, its sum, and what a check takes
 COLUMN_VECTORS = 3  # of P numbers for each further column of a block: argument, result, and its pieces
 SPARE = 1 / 10  # of the free memory that no plan takes
 
@@ -49,7 +51,7 @@ def vector_room(device: torch.device, vector_bytes: int, graph_bytes: int) -> in
 
 def columns_per_pass(most: int, theta: Tensor, graph_bytes: int) -> int:
     """How many of at most so many vectors are multiplied, or evaluated, together: one at a time for large models."""
-    if is_large(len(theta)):
+    if is_large(whole_length(len(theta))):
         return 1
     fitting = vector_room(theta.device, theta.nbytes, graph_bytes) // (COLUMN_VECTORS * theta.nbytes)
     return max(1, min(most, fitting))

@@ -1,4 +1,7 @@
-"""Inner products and norms of parameter vectors: summed in float64, by chunks, so that no copy of a vector is made."""
+"""Inner products and norms of parameter vectors: summed in float64, by chunks, so that no copy of a vector is made.
+
+Vectors of which this rank holds a part (`landscape.compute.shards`) are summed over all ranks.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from landscape.compute.shards import of_length, summed
+
 CHUNK = 1 << 20  # coordinates of a vector that are converted to float64 together
 
 
 def dot(left: Tensor, right: Tensor) -> float:
     """The inner product of two vectors `(P,)`."""
-    if left.numel() <= CHUNK:
+    if left.numel() <= CHUNK and of_length(len(left)) is None:
         return float(torch.sum(left.double() * right))
     return float(row_dots(left[None], right[None])[0])
 
@@ -23,6 +28,8 @@ def norm(vector: Tensor) -> float:
 
     NaN and infinity come back as they are.
     """
+    if vector.ndim and of_length(vector.shape[-1]) is not None:
+        return float(torch.linalg.vector_norm(row_norms(vector)))
     if vector.numel() <= CHUNK:
         return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
     flat = vector.reshape(-1)
@@ -32,20 +39,24 @@ def norm(vector: Tensor) -> float:
 
 def distance(left: Tensor, right: Tensor) -> float:
     """The Euclidean norm of the difference of two vectors `(P,)`, or of two tensors of one shape."""
-    pairs = chunk_pairs(left.reshape(-1), right.reshape(-1))
-    return math.sqrt(sum(float((a.double() - b).square().sum()) for a, b in pairs))
+    one, other = left.reshape(-1), right.reshape(-1)
+    return math.sqrt(float(summed(_squared_distance, one, other)))
 
 
 def row_dots(left: Tensor, right: Tensor) -> Tensor:
     """The inner product of each row of `(K, P)` with the same row of another, `(K,)`, float64."""
-    total = torch.zeros(len(left), dtype=torch.float64, device=left.device)
-    for a, b in chunk_pairs(left, right):
-        total += (a.double() * b).sum(dim=1)
-    return total
+    return summed(_row_dots, left, right)
 
 
 def row_norms(rows: Tensor, order: float = 2.0) -> Tensor:
     """The norm of each row of `(..., P)`, `(...)`, float64; the Euclidean one, or that of another `order`."""
+    if of_length(rows.shape[-1]) is None:
+        return _row_norms(rows, order)
+    powers: Tensor = summed(lambda part: _row_norms(part, order) ** order, rows)
+    return powers ** (1 / order)
+
+
+def _row_norms(rows: Tensor, order: float) -> Tensor:
     if rows.shape[-1] <= CHUNK:
         whole: Tensor = torch.linalg.vector_norm(rows, ord=order, dim=-1, dtype=torch.float64)
         return whole
@@ -59,6 +70,35 @@ def row_norms(rows: Tensor, order: float = 2.0) -> Tensor:
 
 def gram(left: Tensor, right: Tensor) -> Tensor:
     """The inner products of all rows of `(n, P)` with all rows of `(m, P)`, `(n, m)`, float64."""
+    return summed(_gram, left, right)
+
+
+def overlaps(left: Tensor, right: Tensor) -> Tensor:
+    """The inner products of rows `(n, P)` with rows `(m, P)`, `(n, m)`, or with one vector, in their precision."""
+    if of_length(left.shape[-1]) is None:
+        return _overlaps(left, right)
+    return summed(lambda a, b: _overlaps(a, b).double(), left, right).to(left.dtype)
+
+
+def _overlaps(left: Tensor, right: Tensor) -> Tensor:
+    return left @ (right if right.ndim == 1 else right.T)
+
+
+def _squared_distance(left: Tensor, right: Tensor) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64, device=left.device)
+    for a, b in chunk_pairs(left, right):
+        total += (a.double() - b).square().sum()
+    return total
+
+
+def _row_dots(left: Tensor, right: Tensor) -> Tensor:
+    total = torch.zeros(len(left), dtype=torch.float64, device=left.device)
+    for a, b in chunk_pairs(left, right):
+        total += (a.double() * b).sum(dim=1)
+    return total
+
+
+def _gram(left: Tensor, right: Tensor) -> Tensor:
     total = torch.zeros((len(left), len(right)), dtype=torch.float64, device=left.device)
     for a, b in chunk_pairs(left, right):
         total += a.double() @ b.double().T

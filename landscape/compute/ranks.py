@@ -30,6 +30,8 @@ from landscape.errors import LandscapeError, LostRankError, RankError, TaskError
 
 T = TypeVar("T")
 MEETING = 120.0  # seconds in which all processes come
+ONE_WAY = "--shard off: each rank then holds all weights"
+GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name since torch 2.13
 TIMEOUT = timedelta(hours=6)  # that processes wait for the slowest of them; a dead one is noticed at once
 
 
@@ -182,7 +184,55 @@ class Ranks:
             total = sum_over_ranks(mine, [theirs is not None for theirs, _, _ in news], self.rank, given[0], device)
         return Summed(total, min((fitting for _, _, fitting in news if fitting), default=0))
 
+    def collect(self, message: Tensor, label: int) -> Tensor:
+        """The messages `(n, m)` of all ranks below each other; raises RankError unless each ends all rows in `label`.
+
+        A model that goes another way on other data would otherwise be given another module's weights.
+        """
+        if self.size == 1:
+            return message
+        whole = message.new_empty((self.size * len(message), message.shape[1]))
+        with self._exchanging():
+            GATHER(whole, message)
+        if bool((whole[:, -1] != label).any()):
+            raise RankError(None, "the ranks went other ways: they gather the weights of other modules", fix=ONE_WAY)
+        return whole
+
+    def swap(self, message: Tensor) -> Tensor:
+        """From rows `(ranks, m)`, one for each rank, the rows that all ranks have for this one."""
+        if self.size == 1:
+            return message
+        received = torch.empty_like(message)
+        with self._exchanging():
+            dist.all_to_all_single(received, message)
+        return received
+
     # -- failures ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lockstep(self) -> Iterator[None]:
+        """The block in which all ranks make the same calls one by one: what one raises ends the others too.
+
+        Here no rank can tell the others of an error that it has caught: they wait for what it would have computed.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.size == 1 or isinstance(error, LostRankError):
+                raise
+            leave_word(portable(error, self.rank))
+            STATE.lost = RankError(self.rank, "this rank has an error, and the others have ended")
+            if dist.is_initialized():
+                dist.destroy_process_group()  # so that ranks that wait for this one notice at once
+            raise
+
+    @contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        """As `_talking`, in a pass in which all ranks make the same calls."""
+        if STATE.lost is not None:
+            raise STATE.lost
+        with self._talking():
+            yield
 
     @contextmanager
     def _talking(self) -> Iterator[None]:

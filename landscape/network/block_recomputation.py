@@ -25,7 +25,7 @@ Contexts = Callable[[], Iterable[AbstractContextManager[Any]]]
 PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
 
-class _NotPlainError(Exception):
+class NotPlainError(Exception):
     """A block returned an object that may hold tensors which cannot be seen."""
 
 
@@ -87,11 +87,11 @@ def _keep_inputs_of(
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):
             return as_it_is(*args, **kwargs)
         state = {**dict(block.named_parameters()), **dict(block.named_buffers())}
-        call = _Call(block, forward, contexts, {name: stored.get(name) for name in state}, leaves, form)
+        call = BlockCall(block, forward, contexts, {name: stored.get(name) for name in state}, leaves, form)
         given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         try:
             outputs = _Block.apply(call, *state.values(), *given)  # type: ignore[no-untyped-call]
-        except _NotPlainError:
+        except NotPlainError:
             return as_it_is(*args, **kwargs)
         return call.restore(outputs)
 
@@ -104,7 +104,7 @@ def _has_hooks(block: nn.Module) -> bool:
     return any(getattr(part, kind) for part in block.modules() if part is not block for kind in kinds)
 
 
-class _Call:
+class BlockCall:
     """One call of a block as a function of its tensors: those that it holds, in the order of `stored`, and arguments.
 
     `stored` has their names, and what is added to them.
@@ -126,7 +126,7 @@ class _Call:
         self.result_form: Any = None
 
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The tensors of the block's output, with these tensors in it; raises _NotPlainError for unknown objects."""
+        """The tensors of the block's output, with these tensors in it; raises NotPlainError for unknown objects."""
         held, given = tensors[: len(self.stored)], iter(tensors[len(self.stored) :])
         pairs = zip(self.are_tensors, self.constants, strict=True)
         args, kwargs = tree_unflatten([next(given) if is_tensor else other for is_tensor, other in pairs], self.form)
@@ -135,7 +135,7 @@ class _Call:
         output = work_within(self.scope, state, lambda: self.forward(*args, **kwargs))
         leaves, self.result_form = tree_flatten(output)
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):
-            raise _NotPlainError
+            raise NotPlainError
         self.results = [_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
@@ -159,10 +159,10 @@ class _Block(Function):
     """The tensors of a block's output as a function of the tensors that it holds and is given."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: BlockCall, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The outputs, computed as if for a graph, which a model may notice."""
         with torch.enable_grad():
-            outputs = call.run(_leaves(tensors, ctx.needs_input_grad[1:]))
+            outputs = call.run(as_leaves(tensors, ctx.needs_input_grad[1:]))
         results = tuple(output.detach() for output in outputs)
         fixed = [result for result, output in zip(results, outputs, strict=True) if not output.requires_grad]
         ctx.mark_non_differentiable(*fixed)
@@ -183,12 +183,12 @@ class _BlockGradient(Function):
     """The gradients in the needed tensors of a block, as a function of its tensors and the vectors of its outputs."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, needed: Sequence[bool], count: int, *given: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: BlockCall, needed: Sequence[bool], count: int, *given: Tensor) -> tuple[Tensor, ...]:
         """The gradients; zeros for tensors on which the outputs do not depend."""
         ctx.save_for_backward(*given)
         ctx.call, ctx.needed, ctx.count = call, needed, count
-        tensors = _leaves(given[:count], needed)
-        outputs, vectors = _with_graph(call.run_again(tensors), given[count:])
+        tensors = as_leaves(given[:count], needed)
+        outputs, vectors = with_graph(call.run_again(tensors), given[count:])
         inputs = [tensor for tensor, wanted in zip(tensors, needed, strict=True) if wanted]
         if not outputs:
             return tuple(torch.zeros_like(tensor) for tensor in inputs)
@@ -200,14 +200,14 @@ class _BlockGradient(Function):
         call, needed, count = ctx.call, ctx.needed, ctx.count
         given, flags, further = ctx.saved_tensors, ctx.needs_input_grad[3:], torch.is_grad_enabled()
         # in a graph of this graph views of their own, since the tensors depend on each other
-        given = [tensor.view_as(tensor) for tensor in given] if further else _leaves(given, flags)
+        given = [tensor.view_as(tensor) for tensor in given] if further else as_leaves(given, flags)
         points = [tensor for tensor, wanted in zip(given, flags, strict=True) if wanted]
-        outputs, vectors = _with_graph(call.run_again(given[:count]), given[count:])
+        outputs, vectors = with_graph(call.run_again(given[:count]), given[count:])
         inputs = points[: sum(needed)]
         with torch.enable_grad():
             gradients = torch.autograd.grad(outputs, inputs, vectors, create_graph=True, allow_unused=True)
         curved = [gradient if gradient is not None else torch.zeros(()) for gradient in gradients]
-        curved, rows = _with_graph(curved, directions)
+        curved, rows = with_graph(curved, directions)
         images: Sequence[Tensor | None] = [None] * len(points)
         if curved:
             images = torch.autograd.grad(curved, points, rows, allow_unused=True, create_graph=further)
@@ -215,12 +215,12 @@ class _BlockGradient(Function):
         return (None, None, None, *(next(each) if wanted else None for wanted in flags))
 
 
-def _leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
+def as_leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
     """The tensors without their graph; those that are needed require gradients."""
     return [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(tensors, needed, strict=True)]
 
 
-def _with_graph(outputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def with_graph(outputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The outputs that have a graph, and their vectors."""
     pairs = [(out, vector) for out, vector in zip(outputs, vectors, strict=True) if out.requires_grad]
     return [out for out, _ in pairs], [vector for _, vector in pairs]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,8 @@ class ModelFunction:
     blocks: tuple[nn.Module, ...] = ()
     stored: Mapping[str, Tensor] = field(default_factory=dict)
     casts_by_block: bool = True
+
+    in_parts: ClassVar[bool] = False  # whether this rank holds a part of theta alone
 
     @cached_property
     def scope(self) -> Scope:
@@ -205,16 +207,16 @@ class ModelFunction:
     def _contexts(self, named: Mapping[str, Tensor]) -> Iterator[AbstractContextManager[Any]]:
         """The blocks in which a pass runs."""
         double = bool(self.space.names) and named[self.space.names[0]].dtype == torch.float64
-        yield from self._kernels(double)
+        yield from self.kernels(double)
         if self.recomputes:
             yield without_caches(self.module)
-            yield recompute_blocks(self.blocks, lambda: self._kernels(double), self._weights_of_blocks[1])
+            yield recompute_blocks(self.blocks, lambda: self.kernels(double), self._weights_of_blocks[1])
         if self.draws_numbers or self.mode == "train":
             yield begin_at_seed(FORWARD_SEED)
         if self.captured:
             yield Substitution({key: named[name] for key, name in self.captured.items()})
 
-    def _kernels(self, double: bool) -> Iterator[AbstractContextManager[Any]]:
+    def kernels(self, double: bool) -> Iterator[AbstractContextManager[Any]]:
         """The blocks that decide how a part of the module computes; `double` says that it computes in float64."""
         yield from self.modes()
         if not self.fused:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -69,6 +69,7 @@ class Objective(BatchLoss):
     """
 
     examine: ClassVar[Callable[..., preparation.Prepared] | None] = None  # in the place of the checks
+    closing_checks: ClassVar[tuple[Any, ...]] = ()  # in the place of those after a measurement
 
     def __init__(
         self,
@@ -103,9 +104,7 @@ class Objective(BatchLoss):
         self._preconditioner_source = preconditioner
         self.mode: Mode = mode
         given = loss if objective is None else objective
-        weights = preparation.prepare_weights(
-            model, params, self.device, self.dtype, given, mode, self.settings, share=share_memory
-        )
+        weights = self._read_weights(model, params, given, share=share_memory)
         decay = WeightDecay.on(weights.function.space, weight_decay, decay_params)
         prepared = preparation.prepare(
             weights,
@@ -129,6 +128,14 @@ class Objective(BatchLoss):
         self.activation_bytes, self.micro_batch = prepared.activation_bytes, prepared.micro_batch
         self._micro_batch_is_planned = micro_batch is None
         self.notes: tuple[str, ...] = tuple(dict.fromkeys([*self.source.notes, *prepared.notes]))
+
+    def _read_weights(
+        self, model: nn.Module, params: tuple[str, ...], loss: Any, *, share: bool
+    ) -> preparation.Weights:
+        """The model as a function of theta, and theta."""
+        return preparation.prepare_weights(
+            model, params, self.device, self.dtype, loss, self.mode, self.settings, share=share
+        )
 
     # -- the function and its gradient ---------------------------------------------------------------------------
 
@@ -166,9 +173,17 @@ class Objective(BatchLoss):
             )
         length = norm(gradient)
         if not math.isfinite(length):
-            named = self.space.unflatten(gradient)
+            named = self.named_parts(gradient)
             preparation.require_finite_tensors(named, "the gradient", fix=overflow_remedy(self))
         return Reference(loss, length)
+
+    def named_parts(self, vector: Tensor) -> dict[str, Tensor]:
+        """What a vector `(P,)` has for each tensor of the parameters, by name."""
+        return self.space.unflatten(vector)
+
+    def vectors(self) -> AbstractContextManager[None]:
+        """The block in which inner products are those of whole vectors, also where this rank holds parts of them."""
+        return nullcontext()
 
     @property
     def preconditioner(self) -> Tensor:

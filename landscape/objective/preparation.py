@@ -204,7 +204,7 @@ def check_and_plan(
         few = next(first.split(sample_count(weights.theta.numel())))
         model_trial, model_findings = run_checks(MODEL_CHECKS, ModelTrial(function, weights.theta, few))
         function = model_trial.function
-        chosen, loss_note = _try_loss(function, weights.theta, loss, first, batches, outputs, objective)
+        chosen, loss_note = try_loss(function, weights.theta, loss, first, batches, outputs, objective)
         function, each = choose_blocks(settings, function, chosen, weights.theta, first)
         size = micro_batch or plan_micro_batch(joined, each, device)
         trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
@@ -284,7 +284,7 @@ def criterion_tensors(criterion: nn.Module | None, module: nn.Module, prefix: st
     return {f"{prefix}{name}": tensor for name, tensor in named if id(tensor) not in shared}
 
 
-def _try_loss(
+def try_loss(
     function: ModelFunction,
     theta: Tensor,
     loss: Any,

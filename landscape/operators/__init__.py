@@ -9,12 +9,14 @@ from landscape.choices import OperatorName
 from landscape.compute.strategy import Hvp
 from landscape.errors import UsageError
 from landscape.objective import Objective
+from landscape.objective.sharded.objective import ShardedObjective
 from landscape.operators.base import BlockDiagonalOperator, LinearOperator
 from landscape.operators.gauss_newton import EmpiricalFisherOperator, FisherOperator, GaussNewtonOperator
 from landscape.operators.hessian import HessianOperator
 from landscape.operators.preconditioned import PreconditionedOperator
 from landscape.operators.pyhessian import PyHessianOperator
 from landscape.operators.scaled import ScaledOperator
+from landscape.operators.sharded import ShardedHessian
 from landscape.operators.summed import SummedOperator
 
 OPERATORS: Mapping[OperatorName, Callable[[Objective], LinearOperator]] = MappingProxyType(
@@ -34,6 +36,12 @@ def operator(name: OperatorName, objective: Objective, *, seed: int = 0, labels:
 
     Raises UsageError for an operator that the settings `--hvp linearize` and `--hvp difference` cannot multiply.
     """
+    if isinstance(objective, ShardedObjective):
+        if name != "hessian":
+            raise UsageError(
+                f"--shard on multiplies by the Hessian, not by --operator {name}", fix="--operator hessian"
+            )
+        return ShardedHessian(objective)
     if name not in ("hessian", "preconditioned"):
         _require_any_matrix(name, objective.settings.hvp)
     if name == "fisher":

@@ -17,6 +17,7 @@ from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.compute.out_of_memory import explain_out_of_memory
 from landscape.errors import Interrupted, OutputError, RankError
 from landscape.session.attributes import result_attributes
+from landscape.session.part_snapshots import PartSnapshotWriter, add_pieces, delete_snapshot
 from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
 from landscape.session.stop import StopSignals
@@ -108,16 +109,26 @@ class Session:
         """Measures from the earlier work to the end, with snapshots in that file, and writes nothing else."""
         from landscape.objective.checks import closing
 
+        in_parts = self.objective.function.in_parts
+        if in_parts:
+            self.analysis.require_parts()
         if self.analysis.needs_weights:
             self.objective.function.require_weights(self.analysis.name)
         fingerprint = self.fingerprint  # before the measurement, which may take hours
         self._require_same_measurement()
         began = time.monotonic() - earlier.seconds
         before = closing.begin(self.objective)
-        writes = snapshot is not None and self.ranks.is_first
-        writer = SnapshotWriter(snapshot, fingerprint, self.objective, began, self.say) if snapshot and writes else None
+        writer = None
+        if snapshot is not None and (in_parts or self.ranks.is_first):
+            kind = PartSnapshotWriter if in_parts else SnapshotWriter
+            writer = kind(snapshot, fingerprint, self.objective, began, self.say)
         resumed = refuse_damaged(earlier.snapshot) if earlier.snapshot else nullcontext()
-        with self.stop.defer(), explain_out_of_memory(f"while measuring {self.analysis.name}", kept=snapshot), resumed:
+        with (
+            self.objective.vectors(),
+            self.stop.defer(),
+            explain_out_of_memory(f"while measuring {self.analysis.name}", kept=snapshot),
+            resumed,
+        ):
             result = self._finish(self.analysis.measure(self.objective, earlier.state), writer)
             found = closing.check_afterwards(
                 self.objective, before, differentiates=self.analysis.differentiates(self.objective)
@@ -171,7 +182,7 @@ class Session:
         self._announce_replacement(output)
         written = self._write(record, output, deliver=deliver)
         if not record.result.inconclusive():
-            snapshot.unlink(missing_ok=True)
+            delete_snapshot(snapshot)
         return kept, written
 
     @property
@@ -194,7 +205,10 @@ class Session:
 
     def _earlier_work(self, output: Path, snapshot: Path, *, restart: bool) -> EarlierWork:
         """What the measurement begins with: a snapshot, else what other results in the output tell, else nothing."""
-        earlier = None if restart else resume_snapshot(snapshot, self.fingerprint, self.objective, self.say)
+        in_parts = self.objective.function.in_parts
+        add: dict[str, Any] = {"complete": partial(add_pieces, self.objective)} if in_parts else {}  # type: ignore[arg-type]
+        resume = partial(resume_snapshot, snapshot, self.fingerprint, self.objective, self.say, **add)
+        earlier = None if restart else resume()
         return earlier if earlier is not None else EarlierWork(self.ranks.first(partial(self._warm_start, output)))
 
     def _warm_start(self, output: Path) -> State | None:

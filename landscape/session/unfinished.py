@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,9 @@ MIN_SECONDS_AT_STAKE = 1.0  # of work since the last snapshot; less is not worth
 # relative: if a resumed run's loss differs by more, its model is another one with the same weights
 SAME_MODEL_LOSS_GAP = 1e-4
 SNAPSHOT_ATTRIBUTES = frozenset({"fingerprint", "loss", "seconds", "strategies", "micro_batch", "device"})
+
+
+Complete = Callable[[State, Mapping[str, str], Path], State]
 
 
 class EarlierWork(NamedTuple):
@@ -56,8 +59,12 @@ class SnapshotWriter:
 
     def save_if_due(self, progress: Progress) -> None:
         """Saves a snapshot if enough work was done since the last one."""
-        if time.monotonic() - self._saved_at > max(SNAPSHOT_INTERVAL * self._cost, MIN_SECONDS_AT_STAKE):
+        if self.is_due():
             self.save(progress)
+
+    def is_due(self) -> bool:
+        """Whether enough work was done since the last snapshot."""
+        return time.monotonic() - self._saved_at > max(SNAPSHOT_INTERVAL * self._cost, MIN_SECONDS_AT_STAKE)
 
     def save(self, progress: Progress) -> LandscapeError | None:
         """Replaces the file by the present state; where it cannot be written, says so once and returns why.
@@ -78,8 +85,9 @@ class SnapshotWriter:
         self._cost = self._saved_at - start
         return self._problem
 
-    def _write(self, progress: Progress, now: float) -> None:
-        about = {
+    def about(self, now: float) -> dict[str, str]:
+        """The texts of the file: of what measurement it is the work, and after how long."""
+        return {
             "fingerprint": self.fingerprint.to_json(),
             "loss": repr(self.objective.reference.loss),
             "strategies": self.objective.strategies.to_json(),
@@ -87,14 +95,21 @@ class SnapshotWriter:
             "device": str(self.objective.device),
             "seconds": repr(now - self.began),
         }
-        save_arrays(self.path, progress.state(), about)
+
+    def _write(self, progress: Progress, now: float) -> None:
+        save_arrays(self.path, progress.state(), self.about(now))
 
 
 def resume_snapshot(
-    path: Path, fingerprint: Fingerprint, objective: Objective, say: Callable[[str], None]
+    path: Path,
+    fingerprint: Fingerprint,
+    objective: Objective,
+    say: Callable[[str], None],
+    complete: Complete = lambda state, about, path: state,
 ) -> EarlierWork | None:
     """The unfinished work in a file, with the objective set to its micro-batch and strategies; None without a file.
 
+    `complete(state, about, path)` adds what lies beside the file to the state.
     Raises UsageError that lists the differences if another measurement left the file, and OutputError if it is damaged.
     """
     loaded = objective.ranks.first(lambda: load_arrays(path) if os.path.lexists(path) else None)
@@ -118,8 +133,10 @@ def resume_snapshot(
             why="; ".join(differences),
             fix="--restart discards it; -o FILE keeps it and measures elsewhere",
         )
+    with refuse_damaged(path):
+        whole = objective.ranks.together(lambda: complete(state, about, path))
     say(f"resumed from {path}")
-    return EarlierWork(state, seconds, path)
+    return EarlierWork(whole, seconds, path)
 
 
 @contextmanager

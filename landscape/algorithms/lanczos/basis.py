@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.compute.inner_products import norm
+from landscape.compute.inner_products import norm, overlaps
+from landscape.compute.shards import held_length, of_size, pieces, whole_length
 from landscape.errors import NumericalError
 
 ROUNDING_EPSILONS = 10  # a residual of so many machine epsilons, times the operator's scale, is rounding error
@@ -34,13 +35,13 @@ def orthogonalize(vectors: Tensor, rows: Tensor) -> np.ndarray:
     total = torch.zeros((len(rows), len(vectors)), dtype=vectors.dtype, device=vectors.device)
     for _ in range(ORTHOGONALIZATION_SWEEPS):
         for first, chunk in _chunks_beside(rows, vectors):
-            if len(vectors) == 1:
-                overlaps = (chunk @ vectors[0])[:, None]
-                vectors[0].addmv_(chunk.T, overlaps[:, 0], alpha=-1)
-            else:
-                overlaps = chunk @ vectors.T
-                vectors.addmm_(overlaps.T, chunk, alpha=-1)
-            total[first : first + len(chunk)] += overlaps
+            components = overlaps(chunk, vectors[0])[:, None] if len(vectors) == 1 else overlaps(chunk, vectors)
+            for parts, piece in zip(pieces(vectors), pieces(chunk), strict=True):
+                if len(vectors) == 1:
+                    parts[0].addmv_(piece.T, components[:, 0], alpha=-1)
+                else:
+                    parts.addmm_(components.T, piece, alpha=-1)
+            total[first : first + len(chunk)] += components
     return total.double().cpu().numpy()
 
 
@@ -61,7 +62,7 @@ def _on_other_device(rows: Tensor, vectors: Tensor) -> bool:
 def random_unit_vector(rows: Tensor, seed: int, label: int, index: int = 0) -> Tensor:
     """A random unit vector `(P,)` orthogonal to the rows; a function of seed, label and index within a block."""
     path = ("lanczos", label, index) if index else ("lanczos", label)
-    vector = seeds.normal(rows.shape[1], rows, seed, *path)
+    vector = random_vector(whole_length(rows.shape[1]), rows, seed, *path)
     for _ in range(ORTHOGONALIZATION_SWEEPS):
         vector /= norm(vector)
         orthogonalize(vector[None], rows)
@@ -71,9 +72,32 @@ def random_unit_vector(rows: Tensor, seed: int, label: int, index: int = 0) -> T
 def rotate(rows: Tensor, coefficients: np.ndarray, out: Tensor) -> None:
     """Writes coefficients @ rows into `out`, chunk by chunk; `out` may be the first of the rows themselves."""
     weights = torch.from_numpy(np.ascontiguousarray(coefficients)).to(rows)
-    for first in range(0, rows.shape[1], ROTATION_CHUNK):
-        columns = slice(first, first + ROTATION_CHUNK)
-        out[:, columns] = weights @ rows[:, columns]
+    for part, piece in zip(pieces(out), pieces(rows), strict=True):
+        for first in range(0, piece.shape[1], ROTATION_CHUNK):
+            columns = slice(first, first + ROTATION_CHUNK)
+            part[:, columns] = weights @ piece[:, columns]
+
+
+def random_vector(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
+    """A standard normal vector of so many coordinates `(P,)`, or what this rank holds of it; see `seeds.normal`."""
+    shards = of_size(size)
+    if shards is None:
+        return seeds.normal(size, like, seed, *path)
+    vector = torch.zeros(shards.length, dtype=like.dtype, device=like.device)
+    for first, numbers in seeds.normal_chunks(shards.size, seed, *path):
+        shards.put_range(vector, first, numbers.to(vector))
+    return vector
+
+
+def unit_vector(size: int, like: Tensor, index: int) -> Tensor:
+    """The unit vector `(P,)` along one of so many coordinates, or what this rank holds of it."""
+    shards, one = of_size(size), torch.ones(1, dtype=like.dtype, device=like.device)
+    vector = torch.zeros(held_length(size), dtype=like.dtype, device=like.device)
+    if shards is None:
+        vector[index] = 1
+    else:
+        shards.put_range(vector, index, one)
+    return vector
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ def certificate(state: LanczosState, wanted: WantedPairs) -> Certificate | None:
     """
     if state.exhausted:
         return Certificate(0.0, 0.0, state.noise)
-    size = state.basis.shape[1]
+    size = state.size
     long_enough = state.cycle > 0 and state.cycle_steps >= search_length(wanted, state.cycle, size)
     if wanted.gap is None or not long_enough or state.active != state.cycle_products:
         return None

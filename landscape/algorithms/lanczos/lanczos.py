@@ -33,6 +33,7 @@ from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import ROUNDING_SPREAD, LanczosState, WantedPairs
 from landscape.algorithms.lanczos.symmetry import MAX_ASYMMETRY, asymmetry_error
 from landscape.compute.inner_products import norm
+from landscape.compute.shards import held_length, whole_length
 from landscape.operators.base import LinearOperator
 
 SPARE_ROWS = 2  # of the basis beyond the wanted vectors and two blocks: one found vector, and one more
@@ -73,9 +74,9 @@ def lanczos(
 
 def all_converged(state: LanczosState, wanted: WantedPairs) -> bool:
     """Whether there are as many pairs as wanted, all of which have converged."""
-    if state.locked + state.active < min(wanted.count, state.basis.shape[1]):
+    if state.locked + state.active < min(wanted.count, state.size):
         return False
-    searching = state.cycle and state.cycle_steps < search_length(wanted, state.cycle, state.basis.shape[1])
+    searching = state.cycle and state.cycle_steps < search_length(wanted, state.cycle, state.size)
     if searching and not state.exhausted:
         return False
     pairs = ritz_pairs(state, wanted)
@@ -88,7 +89,7 @@ def finished(state: LanczosState, wanted: WantedPairs) -> bool:
         return True
     if not state.products or not all_converged(state, wanted):
         return False
-    if not search_length(wanted, 1, state.basis.shape[1]):
+    if not search_length(wanted, 1, state.size):
         return True
     return state.cycle > 0 and not ritz_pairs(state, wanted).own.any()
 
@@ -96,7 +97,7 @@ def finished(state: LanczosState, wanted: WantedPairs) -> bool:
 def _begin(
     operator: LinearOperator, wanted: WantedPairs, seed: int, capacity: int, block: int, spill: bool
 ) -> LanczosState:
-    basis = allocate((capacity, operator.size), operator.like, spill=spill)
+    basis = allocate((capacity, held_length(operator.size)), operator.like, spill=spill)
     nothing = np.zeros(0)
     empty = np.zeros((0, wanted.count))
     _fill(basis, 0, block, seed, 0)
@@ -155,7 +156,7 @@ def _write_next(image: Tensor, basis: Tensor, end: int, least: float, seed: int,
     A row that is only rounding error means an invariant subspace: a random row, coupled to nothing, takes its place.
     There are fewer rows, or none, if the whole space is nearly spanned.
     """
-    count = min(len(image), basis.shape[1] - end)
+    count = min(len(image), whole_length(basis.shape[1]) - end)
     beta = np.zeros((len(image), count))
     written = 0
     for index, row in enumerate(image):

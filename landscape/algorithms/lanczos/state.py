@@ -16,6 +16,7 @@ from torch import Tensor
 from landscape.algorithms.lanczos.basis import eigh, rounding_floor
 from landscape.algorithms.lanczos.selection import Which
 from landscape.algorithms.snapshots import buffer
+from landscape.compute.shards import whole_length
 
 ROUNDING_SPREAD = 3  # rounding is measured on one vector; on others of digits-resnet it was up to 2.5 times as large
 
@@ -109,9 +110,14 @@ class LanczosState:
         return max(self.floor, ROUNDING_SPREAD * self.rounding)
 
     @property
+    def size(self) -> int:
+        """P, also where the rows of the basis are parts of vectors."""
+        return whole_length(self.basis.shape[1])
+
+    @property
     def exhausted(self) -> bool:
         """Whether locked and active vectors span the whole space."""
-        return self.locked + self.active == self.basis.shape[1]
+        return self.locked + self.active == self.size
 
     @cached_property
     def candidates(self) -> Candidates:

@@ -6,8 +6,7 @@ import math
 
 from torch import Tensor
 
-from landscape import seeds
-from landscape.algorithms.lanczos.basis import require_finite
+from landscape.algorithms.lanczos.basis import random_vector, require_finite
 from landscape.compute.inner_products import dot, norm
 from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
@@ -46,7 +45,7 @@ def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) ->
 
     It also raises NumericalError if one of the products is not finite.
     """
-    z = seeds.normal(operator.size, vector, seed, "symmetry")
+    z = random_vector(operator.size, vector, seed, "symmetry")
     image, other = operator @ vector, operator @ z
     apart = abs(dot(vector, other) - dot(z, image))
     scale = max(require_finite(norm(image)), RANDOM_SCALE * norm(vector) * require_finite(norm(other)))

@@ -78,3 +78,18 @@ class Resampled(Curvature):
             object.__setattr__(self, "data_error", f"{100 * parse_share(self.data_error):g}%")
         if self.resample == 1:
             raise UsageError("--resample 1 leaves nothing to compare", fix="--resample 20, or any number from 2")
+
+    def require_parts(self) -> None:
+        """Raises UsageError for what takes whole vectors: other matrices, diagonal blocks, groups of samples."""
+        if named := [name for name, given in self.needs_whole_vectors().items() if given]:
+            raise UsageError(f"--shard on excludes {' and '.join(named)}", fix="leave it out, or --shard off")
+
+    def needs_whole_vectors(self) -> dict[str, bool]:
+        """The options that take whole vectors, and whether they are given."""
+        return {
+            f"--operator {self.operator}": self.operator != "hessian",
+            "--per-layer": self.per_layer,
+            "--blocks": bool(self.blocks),
+            "--resample": self.resample > 0 and self.data_error is None,
+            "--data-error": self.data_error is not None,
+        }

@@ -86,6 +86,11 @@ def examine_repetition(measured: Measured) -> Outcome:
             f"the forward pass changed {listing(changed)} during the measurement",
             "leave weights and buffers alone in eval mode, or freeze what changes them",
         )
+    return examine_loss_again(objective, state)
+
+
+def examine_loss_again(objective: Objective, state: list[str]) -> Outcome:
+    """Compares the loss with that before the measurement; `state` names what the model keeps otherwise than then."""
     before, after = objective.reference.loss, float(objective.value())
     gap = abs(after - before)
     if gap <= LOSS_RTOL[objective.dtype] * abs(before) + LOSS_ATOL * (objective.dtype == torch.float32):
@@ -182,4 +187,4 @@ def check_afterwards(
     multiplies = (products if multiplies is None else multiplies) and objective.settings.hvp != "difference"
     measured = Measured(objective, attributes, differentiates, multiplies)
     with objective.precision():
-        return tuple(check.finding(check.attempt(measured)) for check in CLOSING_CHECKS)
+        return tuple(check.finding(check.attempt(measured)) for check in objective.closing_checks or CLOSING_CHECKS)

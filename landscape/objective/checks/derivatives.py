@@ -8,12 +8,13 @@ derivative, leaves the matrix symmetric: nothing but differences tells.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from landscape.compute.inner_products import distance, norm
+from landscape.compute.inner_products import distance, dot, norm
 from landscape.data.batches import Batch, to_device
 from landscape.errors import LandscapeError, NumericalError
 from landscape.losses.protocol import Loss
@@ -66,21 +67,39 @@ class DerivativeErrors:
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(ABC):
     """The loss of a few samples along a direction `(P,)` from theta `(P,)`."""
 
-    batch_loss: BatchLoss
     theta: Tensor
-    batch: Batch
     direction: Tensor
+
+    @abstractmethod
+    def gradient_at(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss at a point, shape (), and its gradient `(P,)`."""
+
+    @abstractmethod
+    def product(self) -> Tensor:
+        """The Hessian at theta times the direction `(P,)`, as measurements compute it."""
 
     def quotients(self, step: float) -> tuple[float, float, Tensor, float]:
         """The difference quotients of loss and gradient, the mean slope of the gradients, and the loss's size."""
         (up, up_gradient), (down, down_gradient) = (
-            self.batch_loss.batch_gradient(self.theta + sign * step * self.direction, self.batch) for sign in (1, -1)
+            self.gradient_at(self.theta + sign * step * self.direction) for sign in (1, -1)
         )
-        slope = float((up_gradient + down_gradient) @ self.direction) / 2
+        slope = (dot(up_gradient, self.direction) + dot(down_gradient, self.direction)) / 2
         return float(up - down) / (2 * step), slope, (up_gradient - down_gradient) / (2 * step), float(up.abs())
+
+
+@dataclass(frozen=True)
+class BatchLine(Line):
+    """The summed loss of one batch along a direction."""
+
+    batch_loss: BatchLoss
+    batch: Batch
+
+    def gradient_at(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss at a point, and its gradient."""
+        return self.batch_loss.batch_gradient(point, self.batch)
 
     def product(self) -> Tensor:
         """The Hessian-vector product `(P,)`, by two backward passes, as measurements compute it."""
@@ -108,12 +127,12 @@ def derivative_errors(
     try:
         wide, point = in_float64(function, theta, loss, batch)
         line = _line(BatchLoss(wide, loss), point, to_device(batch, theta.device, torch.float64))
-        found = _errors(line, (*STEPS, *ROUGH_STEPS), second=second)
+        found = line_errors(line, (*STEPS, *ROUGH_STEPS), second=second)
     except LandscapeError:
         if theta.dtype == torch.float64:
             raise
         line = _line(BatchLoss(function, loss), theta, batch)  # parts of it are float32, whatever it is given
-        found = _errors(line, FLOAT32_STEPS, second=second)
+        found = line_errors(line, FLOAT32_STEPS, second=second)
     return replace(found, parameters=theta.numel())
 
 
@@ -127,7 +146,7 @@ def judge(error: RelativeError, fault: str, fix: str, where: str = "") -> Outcom
     return Outcome("broken", f"{fault}: relative difference {error.value:.2g}", fix, error.value)
 
 
-def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
+def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> BatchLine:
     """The line from a point beside theta along a random direction plus the gradient, both of length 1."""
     noise, away = probe_vector(theta, "derivatives"), probe_vector(theta, "offset")
     scale = max(1.0, norm(theta))
@@ -142,10 +161,10 @@ def _line(batch_loss: BatchLoss, theta: Tensor, batch: Batch) -> Line:
     for name, row in padding_rows(batch_loss.model).items():
         if name in rows:  # torch gives it no gradient by definition
             rows[name][row] = 0
-    return Line(batch_loss, theta, batch, direction.mul_(scale / norm(direction)))
+    return BatchLine(theta, direction.mul_(scale / norm(direction)), batch_loss, batch)
 
 
-def _errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:
+def line_errors(line: Line, steps: tuple[float, ...], *, second: bool) -> DerivativeErrors:
     """The errors over the steps; later steps are taken only where the first ones are blurred."""
     product = line.product() if second else None
     gradient_gaps: list[float] = []

@@ -73,6 +73,8 @@ def _gaps(trial: Trial) -> Iterator[tuple[float | None, float]]:
 
 def _gap_of_few(trial: Trial, together: Batch, parts: Sequence[Batch]) -> tuple[float | None, float]:
     """The gap of a few samples' gradients in float64, with its limit; that of losses for models in float32 alone."""
+    if trial.function.in_parts:
+        return _relative_gap(_total(trial), [together], parts), MAX_DEPENDENCE
     try:
         return _gradient_gap(_in_float64(trial), together, parts), MAX_DEPENDENCE_OF_FEW
     except Exception as error:  # the model computes in float32 alone, or memory runs out
@@ -113,7 +115,9 @@ def _total(trial: Trial) -> Total:
 
 
 def _gap_in_float64(trial: Trial, some: Sequence[Batch], others: Sequence[Batch]) -> float:
-    """The gap between the same losses in float64; infinite if the model computes in float32 alone."""
+    """The gap between the same losses in float64; infinite if it cannot be told in float64."""
+    if trial.function.in_parts:
+        return math.inf
     try:
         gap = _relative_gap(_total(_in_float64(trial)), some, others)
     except LandscapeError:

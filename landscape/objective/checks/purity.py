@@ -34,7 +34,7 @@ def examine_purity(trial: ModelTrial) -> Outcome:
     fixed = {name: tensor.clone() for name, tensor in function.fixed.items()}
     attributes = plain_state(function.module)
     try:
-        reassigned, drawn = _pass_and_look(replace(function, fixed=fixed), theta, trial)
+        reassigned, drawn = pass_and_look(replace(function, fixed=fixed), theta, trial)
     except Exception as error:  # the next pass of the user's model raises it again, and says what it was given
         return Outcome("not run", f"the model fails: {type(error).__name__}")
     _require_unchanged_parameters(trial, theta, fixed)
@@ -59,7 +59,7 @@ PURITY = Check(
 )
 
 
-def _pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> tuple[list[str], list[str]]:
+def pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> tuple[list[str], list[str]]:
     """Runs a forward pass; returns the names of buffers that are other objects after it, and generators it used."""
 
     def work() -> tuple[list[str], list[str]]:

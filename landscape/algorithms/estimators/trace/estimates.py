@@ -58,7 +58,7 @@ def preferred_estimate(state: TraceState, goal: TraceGoal) -> TraceEstimate | No
 def trace_estimates(state: TraceState) -> list[TraceEstimate]:
     """The estimate of each estimator that has at least two values."""
     estimates = []
-    size = state.basis.shape[1]
+    size = state.size
     if state.columns == size or state.captured:
         whole = state.diagonal[-1] if state.columns == size else np.trace(state.projected)
         estimates.append(TraceEstimate("exact", float(whole), 0.0, 0.0, state.products, True, np.zeros(0)))
@@ -72,7 +72,7 @@ def trace_estimates(state: TraceState) -> list[TraceEstimate]:
 
 def block_traces(state: TraceState, groups: Sequence[ParameterGroup]) -> tuple[np.ndarray, np.ndarray]:
     """The trace of each group's diagonal block and its standard error, `(g,)` both."""
-    if state.columns == state.basis.shape[1]:
+    if state.columns == state.size:
         return state.diagonal[:-1], np.zeros(len(groups))
     rows, projected = state.basis[: state.rank], torch.from_numpy(state.projected)
     twice = np.zeros(len(groups))  # tr over each group of QQ'AQQ', which `block_sketch` contains twice
@@ -91,7 +91,7 @@ def block_traces(state: TraceState, groups: Sequence[ParameterGroup]) -> tuple[n
 def xtrace_values(state: TraceState) -> np.ndarray:
     """XTrace's estimates `(s,)`, each leaving one sketched probe out (equation 2.8, normalized as in 2.12)."""
     overlaps, images, projected = state.overlaps, state.images, state.projected
-    count, size = state.sketched, state.basis.shape[1]
+    count, size = state.sketched, state.size
     left_out = np.linalg.solve(images.T, np.eye(count))  # column i is orthogonal to all images but the i-th
     left_out /= np.linalg.norm(left_out, axis=0)
     inside = overlaps - left_out * (left_out * overlaps).sum(axis=0)

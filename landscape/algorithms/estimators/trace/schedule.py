@@ -51,7 +51,7 @@ class Forecast:
 def count(state: TraceState, goal: TraceGoal) -> TraceCounts:
     """The counts of a run."""
     return TraceCounts(
-        size=state.basis.shape[1],
+        size=state.size,
         capacity=len(state.basis),
         products=state.products,
         sketched=state.sketched,

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import seeds
+from landscape.algorithms.lanczos.basis import random_vector
 from landscape.algorithms.snapshots import RECOMPUTED, buffer, restore
 from landscape.compute.inner_products import norm
+from landscape.compute.shards import held_length, whole_length
 
 TraceMethod = Literal["auto", "hutchinson", "hutch++", "xtrace"]
 
@@ -65,12 +66,17 @@ class TraceState:
     @property
     def captured(self) -> bool:
         """Whether Q spans the range of the matrix: its trace is then that of Q'AQ."""
-        return self.rank < self.sketched or 0 < self.rank == self.basis.shape[1]
+        return self.rank < self.sketched or 0 < self.rank == self.size
+
+    @property
+    def size(self) -> int:
+        """P, also where vectors are in parts."""
+        return whole_length(self.basis.shape[1])
 
 
 def initial_state(like: Tensor, size: int, groups: int, goal: TraceGoal) -> TraceState:
     """The state before the first product, with room for the sketch that the goal allows."""
-    shape = (0 if goal.method == "hutchinson" else goal.capacity, size)
+    shape = (0 if goal.method == "hutchinson" else goal.capacity, held_length(size))
     basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
     none, square = np.zeros(0), np.zeros((0, 0))
     return TraceState(
@@ -94,14 +100,14 @@ def initial_state(like: Tensor, size: int, groups: int, goal: TraceGoal) -> Trac
 
 def restore_trace(arrays: Mapping[str, np.ndarray], like: Tensor, seed: int) -> TraceState:
     """The state that `snapshot` stored; its sketched probes are drawn again from the seed."""
-    capacity, size = (int(length) for length in arrays["basis.shape"])
-    probes = torch.empty((capacity, size), dtype=like.dtype, device=like.device)
+    capacity, length = (int(each) for each in arrays["basis.shape"])
+    probes = torch.empty((capacity, length), dtype=like.dtype, device=like.device)
     for index in range(len(arrays["quadratics"])):
-        probes[index] = trace_probe(size, like, seed, "sketched", index)
+        probes[index] = trace_probe(whole_length(length), like, seed, "sketched", index)
     return restore(TraceState, arrays, like, probes=probes)
 
 
 def trace_probe(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
     """A random vector `(P,)`, uniform on the sphere of radius sqrt(P)."""
-    vector = seeds.normal(size, like, seed, "trace", *path)
+    vector = random_vector(size, like, seed, "trace", *path)
     return vector.mul_(size**0.5 / norm(vector))

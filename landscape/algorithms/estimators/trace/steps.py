@@ -14,8 +14,9 @@ from torch import Tensor
 from landscape.algorithms.estimators.trace.estimates import xtrace_values
 from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS, StepName
 from landscape.algorithms.estimators.trace.state import TraceState, trace_probe
-from landscape.algorithms.lanczos.basis import orthogonalize, require_finite, rounding_floor
-from landscape.compute.inner_products import norm, row_dots, row_norms
+from landscape.algorithms.lanczos.basis import orthogonalize, require_finite, rounding_floor, unit_vector
+from landscape.compute.inner_products import norm, overlaps, row_dots, row_norms
+from landscape.compute.shards import pieces
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -112,9 +113,9 @@ def sum_diagonal(problem: TraceProblem, state: TraceState, left: int) -> TraceSt
     operator, groups = problem.operator, problem.groups
     first = state.columns
     count = min(problem.width, operator.size - first, left)
-    unit = torch.zeros((operator.size, count), dtype=operator.like.dtype, device=operator.like.device)
-    unit[torch.arange(first, first + count), torch.arange(count)] = 1
-    entries = _require_finite(operator.matmat(unit)).diagonal(-first).double().cpu().numpy()[:count]
+    like = operator.like
+    unit = torch.stack([unit_vector(operator.size, like, first + index) for index in range(count)], dim=1)
+    entries = row_dots(unit.T, _require_finite(operator.matmat(unit)).T).cpu().numpy()
     diagonal = state.diagonal.copy()
     diagonal[-1] += entries.sum()
     for index, group in enumerate(groups):
@@ -137,14 +138,16 @@ def _block_sketch(groups: Sequence[ParameterGroup], rows: Tensor, images: Tensor
 def _without(vectors: Tensor, rows: Tensor) -> Tensor:
     """The vectors, as rows, without their parts along the orthonormal rows; "twice is enough" (Parlett 1980, 6.9)."""
     for _ in range(2 if len(rows) else 0):
-        vectors = vectors - (vectors @ rows.T) @ rows
+        components = overlaps(vectors, rows)
+        rest = [part - components @ row for part, row in zip(pieces(vectors), pieces(rows), strict=True)]
+        vectors = torch.cat(rest, dim=1) if len(rest) > 1 else rest[0]
     return vectors
 
 
 def _dot(left: Tensor, right: Tensor) -> np.ndarray:
-    return (left @ right.T).double().cpu().numpy()
+    return overlaps(left, right).double().cpu().numpy()
 
 
 def _require_finite(image: Tensor) -> Tensor:
-    require_finite(norm(image.reshape(-1)))
+    require_finite(norm(image.T))
     return image

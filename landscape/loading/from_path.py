@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
+from landscape.loading.parts import build_without_memory, wants_parts
 from landscape.objective import Objective, ObjectiveSource, PlannedObjective
+from landscape.objective.sharded.objective import ShardedObjective
 from landscape.objective.shared_memory import take_back
 from landscape.tasks.task import Task, find_task
 from landscape.tasks.texts import TextData
@@ -55,36 +58,51 @@ def load(
     validate(conditions)
     together = ranks.current()
     together.agree_on_memory()
-    return together.together(lambda: _load(path, conditions, origins=origins, folder=folder, planned=planned))
+    in_parts = together.together(lambda: wants_parts(Path(path), conditions))
+    prepare = partial(_prepare, path, conditions, origins=origins, folder=folder, planned=planned, in_parts=in_parts)
+    if not in_parts:
+        return together.together(lambda: prepare()())
+    make = together.together(prepare)
+    with together.lockstep():
+        return make()
 
 
-def _load(
+def _prepare(
     path: str | Path,
     conditions: Conditions,
     *,
     origins: Mapping[str, str] | None,
     folder: Path | None,
     planned: bool,
-) -> Objective:
-    """The objective of a checkpoint, in which nothing waits for other processes."""
+    in_parts: bool,
+) -> Callable[[], Objective]:
+    """What makes the objective of a checkpoint; nothing here waits for other processes."""
     checkpoint = checkpoints.read(
         path,
         weights=conditions.weights,
         ignore=conditions.ignore_tensors,
         trust=conditions.trust,
         base=conditions.base,
+        one_by_one=in_parts,
     )
     task = find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
-    model, stripped, own = _make_model(task, checkpoint, conditions)
+    fetch = None
+    if in_parts:
+        model, fetch, stripped = build_without_memory(task, checkpoint, conditions)
+        own: tuple[str, ...] = ()
+    else:
+        model, stripped, own = _make_model(task, checkpoint, conditions)
     preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
     source = ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes)
     measured = {"loss": task.loss, "populations": task.populations, "objective": task.objective}
     del checkpoint, task  # its tensors are in the model, and would take as much memory again
-    return (PlannedObjective if planned else Objective)(
+    kind = PlannedObjective if planned else Objective
+    return partial(
+        partial(ShardedObjective, fetch=fetch) if in_parts else kind,
         model,
         data,
         **measured,

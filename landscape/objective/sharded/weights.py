@@ -1,0 +1,106 @@
+"""The weights of a model in parts: every rank reads one tensor after the other, and keeps its own piece of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.choices import Mode
+from landscape.compute.ranks import Ranks
+from landscape.compute.shards import Shards
+from landscape.errors import UsageError
+from landscape.network.filters import filter_axes
+from landscape.network.gathered_units import UNSHARDED, Passage
+from landscape.network.space import ParameterSpace
+from landscape.network.units import find_units
+from landscape.network.wrappers import trainable_parameters, unwrap
+from landscape.objective.preparation import Weights, criterion_of, require_finite_tensors
+from landscape.objective.sharded.function import ShardedFunction
+from landscape.objective.weights_digest import tensor_hashes
+
+Fetch = Callable[[str], Tensor]  # a whole tensor of the checkpoint, by its name in the model
+
+
+def cut_weights(
+    model: nn.Module,
+    params: tuple[str, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    loss: Any,
+    mode: Mode,
+    ranks: Ranks,
+    fetch: Fetch | None,
+) -> Weights:
+    """The model as a function of the part of theta that this rank holds; its parameters are moved to the meta device.
+
+    `fetch` reads the tensors that the model itself does not hold. Raises UsageError for what cannot be sharded, and
+    NumericalError for NaN or infinity.
+    """
+    module = unwrap(model)
+    if criterion_of(loss, module)[0] is not None:
+        raise UsageError("--shard on takes no loss with parameters of its own", fix=UNSHARDED)
+    own = dict(module.named_parameters())
+    read = fetch or (lambda name: own[name].detach())
+    space = ParameterSpace.of(trainable_parameters(module), filter_axes(module)).select(params)
+    chosen = set(space.names)
+    fixed = {name: parameter for name, parameter in own.items() if name not in chosen}
+    measured = Shards(tuple(block.size for block in space.blocks), ranks)
+    rest = Shards(tuple(parameter.numel() for parameter in fixed.values()), ranks)
+    theta = torch.zeros(measured.length, dtype=dtype, device=device)
+    held = torch.zeros(rest.length, dtype=dtype, device=device)
+    hashes: dict[str, str] = {}
+    places = [(theta, measured, space.names), (held, rest, tuple(fixed))]
+    for vector, shards, names in places:
+        for index, name in enumerate(names):
+            tensor = read(name).to(dtype)
+            require_finite_tensors({name: tensor}, "weights")
+            shards.put(vector, index, tensor)
+            hashes |= tensor_hashes({name: tensor})
+            del tensor
+    buffers = {name: _placed(buffer, device, dtype) for name, buffer in module.named_buffers()}
+    hashes |= tensor_hashes(buffers)
+    own = _move_to_meta(module, own)
+    *units, loose = find_units(
+        module,
+        {id(own[name]): index for index, name in enumerate(space.names)},
+        {id(own[name]): index for index, name in enumerate(fixed)},
+    )
+    passage = Passage(
+        measured,
+        rest,
+        held,
+        anchor=torch.zeros((), dtype=dtype, device=device, requires_grad=True),
+        theta=theta,
+        having=(True,) * ranks.size,
+        shapes=tuple(torch.Size(block.shape) for block in space.blocks),
+        fixed_shapes=tuple(own[name].shape for name in fixed),
+    )
+    function = ShardedFunction(module, space, buffers, mode=mode, passage=passage, units=tuple(units), loose=loose)
+    return Weights(function, theta, hashes, ())
+
+
+def _placed(buffer: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A copy of a buffer on the device, in the precision of the measurement."""
+    return buffer.detach().to(device, dtype if buffer.is_floating_point() else buffer.dtype, copy=True)
+
+
+def _move_to_meta(module: nn.Module, own: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Puts parameters of the meta device in the places of a module's own, which lose their memory; returns them.
+
+    What else holds the old ones, such as a loss that adds a penalty of them, fails by their shape.
+    """
+    new = {
+        id(parameter): nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        for parameter in own.values()
+    }
+    for part in module.modules():
+        for key, parameter in part._parameters.items():
+            if parameter is not None:
+                part._parameters[key] = new[id(parameter)]
+    for parameter in own.values():
+        if not parameter.is_meta:
+            parameter.data = parameter.data.new_empty(0)
+    return {name: new[id(parameter)] for name, parameter in own.items()}
