@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from landscape.compute.shards import of_length, summed
+from landscape.compute.shards import by_span, of_length, summed
 
 CHUNK = 1 << 20  # coordinates of a vector that are converted to float64 together
 
@@ -75,13 +75,9 @@ def gram(left: Tensor, right: Tensor) -> Tensor:
 
 def overlaps(left: Tensor, right: Tensor) -> Tensor:
     """The inner products of rows `(n, P)` with rows `(m, P)`, `(n, m)`, or with one vector, in their precision."""
-    if of_length(left.shape[-1]) is None:
-        return _overlaps(left, right)
-    return summed(lambda a, b: _overlaps(a, b).double(), left, right).to(left.dtype)
-
-
-def _overlaps(left: Tensor, right: Tensor) -> Tensor:
-    return left @ (right if right.ndim == 1 else right.T)
+    found = by_span(lambda a, b: a @ (b if b.ndim == 1 else b.T), left, right)
+    assert found is not None  # of the work, which returns products
+    return found.to(left.dtype)
 
 
 def _squared_distance(left: Tensor, right: Tensor) -> Tensor:

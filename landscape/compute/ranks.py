@@ -220,7 +220,7 @@ class Ranks:
         except Exception as error:
             if self.size == 1 or isinstance(error, LostRankError):
                 raise
-            leave_word(portable(error, self.rank))
+            leave_word(error)
             STATE.lost = RankError(self.rank, "this rank has an error, and the others have ended")
             if dist.is_initialized():
                 dist.destroy_process_group()  # so that ranks that wait for this one notice at once

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from landscape.compute.ranks import ALONE, Ranks
 
+SPAN = 1 << 17  # coordinates of a piece that are multiplied together
 PIECES = 4  # of every tensor: the bits are the same on 1, 2 and 4 ranks
 
 
@@ -195,10 +196,28 @@ def whole_length(length: int) -> int:
     return length if shards is None else shards.size
 
 
-def pieces(vectors: Tensor) -> list[Tensor]:
-    """Views of the pieces of vectors `(..., P)` that are held here; the vectors themselves where they are whole."""
-    shards = of_length(vectors.shape[-1])
-    return [vectors] if shards is None else shards.rows(vectors)
+def by_span(work: Callable[..., Tensor | None], *vectors: Tensor, writes: bool = False) -> Tensor | None:
+    """Makes `work` of vectors `(..., P)`: at once where they are whole, else of one span of a piece after the other.
+
+    Products of matrices have other last bits where they begin at another place in memory, or their rows lie further
+    apart: spans are copies. With `writes` the first vectors are what the work changes, and are copied back. Returns the
+    sum of what the work returns over all spans of all ranks, in float64; what it returns of whole vectors as it is.
+    """
+    shards = of_length(vectors[0].shape[-1])
+    if shards is None:
+        return work(*vectors)
+    sums = []
+    for pieces in zip(*map(shards.rows, vectors), strict=True):
+        found = []
+        for views in zip(*(torch.split(piece, SPAN, dim=-1) for piece in pieces), strict=True):
+            copies = [view.clone(memory_format=torch.contiguous_format) for view in views]
+            if (part := work(*copies)) is not None:
+                found.append(part.double())
+            if writes:
+                views[0].copy_(copies[0])
+        sums.append(sum(found[1:], found[0]) if found else None)
+    rest = [total for total in sums if total is not None]
+    return shards.total(torch.stack(rest)) if rest else None
 
 
 def summed(by_piece: Callable[..., Tensor], *vectors: Tensor) -> Tensor:

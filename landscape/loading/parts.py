@@ -46,15 +46,7 @@ def build_without_memory(task: Task, checkpoint: Checkpoint, conditions: Conditi
         raise UsageError("--shard on excludes --partial", fix="leave out one of them")
     with parameters_on_meta():
         model = task.build()
-    state = _as_stand_ins(model)
-    fitted, note = checkpoints.fit(
-        checkpoint.tensors,
-        state,
-        str(checkpoint.path),
-        f"model {task.resolved_from['model']}",
-        prefix=checkpoint.prefix,
-        unread=checkpoint.unread,
-    )
+    fitted, note = _fit(task, checkpoint, _as_stand_ins(model))
     origins = {id(tensor): name for name, tensor in checkpoint.tensors.items()}
     sources = {name: origins.get(id(tensor)) for name, tensor in fitted.items()}
     if unknown := [name for name, source in sources.items() if source is None]:
@@ -66,6 +58,28 @@ def build_without_memory(task: Task, checkpoint: Checkpoint, conditions: Conditi
         if (source := sources.get(name)) is not None:
             buffer.copy_(read(source))
     return model, fetch, note
+
+
+def _fit(task: Task, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """The stand-ins of the checkpoint's tensors under the model's names, and a note on what was done to the names."""
+    try:
+        return checkpoints.fit(
+            checkpoint.tensors,
+            state,
+            str(checkpoint.path),
+            f"model {task.resolved_from['model']}",
+            prefix=checkpoint.prefix,
+            unread=checkpoint.unread,
+        )
+    except CheckpointError as error:
+        if not task.weighted:
+            raise
+        raise CheckpointError(
+            error.what,
+            why="transformers saves some families under other names than their modules have, and --shard reads each "
+            "tensor by its module's name",
+            fix="--shard off",
+        ) from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from landscape.analyses import Analysis, Plan
 from landscape.compute.machines import GIGABYTE, Machine
 from landscape.conditions import Conditions
 from landscape.data.batches import batch_bytes
+from landscape.errors import UsageError
 from landscape.objective.checks.order import describe_order
 from landscape.operators.pass_costs import checks_memory
 from landscape.planning.machine_plan import MachinePlan, plan_on_machine
@@ -17,7 +18,8 @@ from landscape.planning.machine_plan import MachinePlan, plan_on_machine
 if TYPE_CHECKING:
     from landscape.objective import Objective
 
-LATER = "figures of a sharded run; this version measures on one device"
+SHARDED = "figures of weights and vectors in parts: torchrun --nproc-per-node N -m landscape ... --shard on"
+WHOLE = "figures of a sharded run; this version keeps all weights of {name} on every rank"
 
 
 def rows_of_measurement(analysis: Analysis, objective: Objective) -> dict[str, str]:
@@ -36,6 +38,15 @@ def rows_of_measurement(analysis: Analysis, objective: Objective) -> dict[str, s
         "time": f"about {plan.seconds:.3g} s{_describe_timing(objective)}",
         "checks": describe_order(objective.checks),
     }
+
+
+def _describe_ranks(analysis: Analysis) -> str:
+    """How the figures for several devices can be had, if they can."""
+    try:
+        analysis.require_parts()
+    except UsageError:
+        return WHOLE.format(name=analysis.name)
+    return SHARDED
 
 
 def peak_bytes(objective: Objective, plan: Plan) -> int:
@@ -58,7 +69,7 @@ def rows_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     held = conditions.weights_dtype or conditions.dtype
     return {
         "machine": str(machine),
-        **({"ranks": f"{machine.count}: {LATER}"} if machine.count > 1 else {}),
+        **({"ranks": f"{machine.count}: {_describe_ranks(analysis)}"} if machine.count > 1 else {}),
         "parameters": f"{found.parameters:,}, {held}, from the configuration alone",
         "data": found.data,
         **facts,

@@ -25,13 +25,11 @@ from landscape.session.unfinished import SnapshotWriter
 from landscape.storage.array_files import save_arrays
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from landscape.compute.shards import Shards
     from landscape.objective.sharded.objective import ShardedObjective
 
 DIRECTORY, VECTORS = "parts", "vectors"  # among the texts of the file: the directory, and what is in it
-PIECE = "{name}/{piece}"  # a piece of vectors, as a tensor of the directory
+PIECE = "{name}/{row}/{piece}"  # a piece of one vector, as a tensor of the directory
 
 
 @dataclass
@@ -46,10 +44,13 @@ class PartSnapshotWriter(SnapshotWriter):
     def _write(self, progress: Progress, now: float) -> None:
         objective: ShardedObjective = self.objective  # type: ignore[assignment]
         ranks, shards, state = objective.ranks, objective.shards, dict(progress.state())
-        vectors = [name for name, array in state.items() if _is_in_parts(array, shards)]
+        vectors = {name: state.pop(name) for name in [*state] if _is_in_parts(state[name], shards)}
+        rooms = {
+            name: [list(array.shape[:-1]), [int(n) for n in state.pop(f"{name}.shape", [])[:-1]]]
+            for name, array in vectors.items()
+        }
         directory = ranks.first(self._next_directory)
-        _save_pieces({name: state.pop(name) for name in vectors}, shards, directory)
-        rooms = {name: [int(length) for length in state.pop(f"{name}.shape", [])[:-1]] for name in vectors}
+        _save_pieces(vectors, shards, directory)
         about = {**self.about(now), DIRECTORY: directory.name, VECTORS: json.dumps(rooms)}
         ranks.first(lambda: self._name(directory, state, about))
 
@@ -73,15 +74,16 @@ def add_pieces(objective: ShardedObjective, state: State, about: Mapping[str, st
     from landscape.checkpoints.reading import fetch_tensors
 
     shards, found = objective.shards, dict(state)
-    rooms: Mapping[str, list[int]] = json.loads(about[VECTORS])
+    rooms: Mapping[str, tuple[list[int], list[int]]] = json.loads(about[VECTORS])
     if not rooms:
         return found
     contents = describe(path.with_name(about[DIRECTORY]))
     tree: Any = contents.tree
-    for name, room in rooms.items():
-        keys = [PIECE.format(name=name, piece=shards.first + piece) for piece in range(shards.held)]
-        pieces = fetch_tensors(contents, {key: tree[key] for key in keys})
-        found[name] = torch.cat([pieces[key] for key in keys], dim=-1).numpy()
+    for name, (shape, room) in rooms.items():
+        vectors = torch.empty((*shape, shards.length), dtype=objective.dtype).numpy()
+        for key, piece in _pieces(name, vectors, shards):
+            piece[:] = fetch_tensors(contents, {key: tree[key]})[key].numpy()
+        found[name] = vectors
         if room:
             found[f"{name}.shape"] = np.array([*room, shards.length])
     return found
@@ -108,15 +110,21 @@ def _directories(path: Path) -> Iterator[Path]:
     yield from (other for other in path.parent.glob(pattern) if other.is_dir())
 
 
+def _pieces(name: str, vectors: np.ndarray, shards: Shards) -> Iterator[tuple[str, np.ndarray]]:
+    """Views of this rank's pieces of vectors `(..., length)`, each with its name in the directory."""
+    for row, vector in enumerate(vectors.reshape(-1, shards.held, shards.width)):
+        for number, piece in enumerate(vector, start=shards.first):
+            yield PIECE.format(name=name, row=row, piece=number), piece
+
+
 def _save_pieces(vectors: Mapping[str, np.ndarray], shards: Shards, directory: Path) -> None:
     """Writes this rank's pieces of vectors, with those of the others; raises OutputError where that fails."""
     import torch
     from torch.distributed.checkpoint.state_dict_saver import save
 
-    pieces: dict[str, Tensor] = {
-        PIECE.format(name=name, piece=shards.first + number): piece
-        for name, array in vectors.items()
-        for number, piece in enumerate(shards.rows(torch.from_numpy(array)))
+    # a tensor of NumPy's memory has a storage that ends with it: torch copies others, and keeps all copies to the end
+    pieces = {
+        key: torch.from_numpy(piece) for name, array in vectors.items() for key, piece in _pieces(name, array, shards)
     }
     try:
         with catch_warnings(), redirect_stdout(StringIO()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.compute.inner_products import norm, overlaps
-from landscape.compute.shards import held_length, of_size, pieces, whole_length
+from landscape.compute.shards import by_span, held_length, of_size, whole_length
 from landscape.errors import NumericalError
 
 ROUNDING_EPSILONS = 10  # a residual of so many machine epsilons, times the operator's scale, is rounding error
@@ -36,13 +37,17 @@ def orthogonalize(vectors: Tensor, rows: Tensor) -> np.ndarray:
     for _ in range(ORTHOGONALIZATION_SWEEPS):
         for first, chunk in _chunks_beside(rows, vectors):
             components = overlaps(chunk, vectors[0])[:, None] if len(vectors) == 1 else overlaps(chunk, vectors)
-            for parts, piece in zip(pieces(vectors), pieces(chunk), strict=True):
-                if len(vectors) == 1:
-                    parts[0].addmv_(piece.T, components[:, 0], alpha=-1)
-                else:
-                    parts.addmm_(components.T, piece, alpha=-1)
+            by_span(partial(_subtract, components), vectors, chunk, writes=True)
             total[first : first + len(chunk)] += components
     return total.double().cpu().numpy()
+
+
+def _subtract(components: Tensor, vectors: Tensor, rows: Tensor) -> None:
+    """Subtracts from b vectors, in place, their components `(n, b)` along n rows."""
+    if len(vectors) == 1:
+        vectors[0].addmv_(rows.T, components[:, 0], alpha=-1)
+    else:
+        vectors.addmm_(components.T, rows, alpha=-1)
 
 
 def _chunks_beside(rows: Tensor, vectors: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -72,10 +77,13 @@ def random_unit_vector(rows: Tensor, seed: int, label: int, index: int = 0) -> T
 def rotate(rows: Tensor, coefficients: np.ndarray, out: Tensor) -> None:
     """Writes coefficients @ rows into `out`, chunk by chunk; `out` may be the first of the rows themselves."""
     weights = torch.from_numpy(np.ascontiguousarray(coefficients)).to(rows)
-    for part, piece in zip(pieces(out), pieces(rows), strict=True):
-        for first in range(0, piece.shape[1], ROTATION_CHUNK):
-            columns = slice(first, first + ROTATION_CHUNK)
-            part[:, columns] = weights @ piece[:, columns]
+    by_span(partial(_rotate, weights), out, rows, writes=True)
+
+
+def _rotate(weights: Tensor, out: Tensor, rows: Tensor) -> None:
+    for first in range(0, rows.shape[1], ROTATION_CHUNK):
+        columns = slice(first, first + ROTATION_CHUNK)
+        out[:, columns] = weights @ rows[:, columns]
 
 
 def random_vector(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 class ShardedFunction(ModelFunction):
     """A module's output as a function of the part of theta that this rank holds, `(length,)`; all ranks call it.
 
-    The parameters of the module lie on the meta device: what reads them outside of their module fails, in words.
+    The parameters of the module have no values: what reads them outside of their module is told so.
     `loose` are parameters outside of the `units`, which are whole while a pass lasts.
     """
 

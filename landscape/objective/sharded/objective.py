@@ -193,7 +193,7 @@ class ShardedObjective(Objective):
                 passage.leaves = []
                 if step.ends_group:
                     found.end_group()
-        return found.total
+        return found.total()
 
     @contextmanager
     def _pass(self, take: Callable[[Key, Tensor], None] | None = None, vector: Tensor | None = None) -> Iterator[None]:

@@ -50,7 +50,8 @@ class PartSums:
     def __init__(self, shards: Shards, units: Iterable[Unit], like: Tensor) -> None:
         self._shards = shards
         self._units = {unit.number: unit for unit in units}
-        self.total = like.new_zeros(shards.length)
+        self._total = like.new_empty(shards.length)  # its memory is touched as sums come into it, and theirs is freed
+        self._begun: set[int] = set()
         self._nodes: dict[Key, list[tuple[int, Tensor]]] = {}
 
     def take(self, key: Key, part: Tensor) -> None:
@@ -71,5 +72,21 @@ class PartSums:
             begin = 0
             for index in self._units[key[0]].measured.values():
                 width = self._shards.widths[index]
-                self._shards.part(self.total, index).add_(part[:, begin : begin + width])
+                self._add(index, part[:, begin : begin + width])
                 begin += width
+
+    def total(self) -> Tensor:
+        """The sums, 0 where no unit added anything."""
+        for index in range(len(self._shards.sizes)):
+            if index not in self._begun:
+                self._shards.part(self._total, index).zero_()
+        return self._total
+
+    def _add(self, index: int, part: Tensor) -> None:
+        """Adds a part of one tensor to the total."""
+        own = self._shards.part(self._total, index)
+        if index in self._begun:
+            own.add_(part)
+        else:
+            own.copy_(part)
+            self._begun.add(index)

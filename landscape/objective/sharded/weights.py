@@ -12,10 +12,12 @@ from landscape.choices import Mode
 from landscape.compute.ranks import Ranks
 from landscape.compute.shards import Shards
 from landscape.errors import UsageError
+from landscape.network.absent_weights import AbsentWeight, absent, take_values
 from landscape.network.filters import filter_axes
 from landscape.network.gathered_units import UNSHARDED, Passage
 from landscape.network.space import ParameterSpace
 from landscape.network.units import find_units
+from landscape.network.weight_norm import uses_weight_norm
 from landscape.network.wrappers import trainable_parameters, unwrap
 from landscape.objective.preparation import Weights, criterion_of, require_finite_tensors
 from landscape.objective.sharded.function import ShardedFunction
@@ -34,7 +36,7 @@ def cut_weights(
     ranks: Ranks,
     fetch: Fetch | None,
 ) -> Weights:
-    """The model as a function of the part of theta that this rank holds; its parameters are moved to the meta device.
+    """The model as a function of the part of theta that this rank holds; its parameters lose their values.
 
     `fetch` reads the tensors that the model itself does not hold. Raises UsageError for what cannot be sharded, and
     NumericalError for NaN or infinity.
@@ -62,11 +64,11 @@ def cut_weights(
             del tensor
     buffers = {name: _placed(buffer, device, dtype) for name, buffer in module.named_buffers()}
     hashes |= tensor_hashes(buffers)
-    own = _move_to_meta(module, own)
+    weight_norm, places_of = uses_weight_norm(module), _take_values(module, own, device)
     *units, loose = find_units(
         module,
-        {id(own[name]): index for index, name in enumerate(space.names)},
-        {id(own[name]): index for index, name in enumerate(fixed)},
+        {id(places_of[name]): index for index, name in enumerate(space.names)},
+        {id(places_of[name]): index for index, name in enumerate(fixed)},
     )
     passage = Passage(
         measured,
@@ -76,9 +78,18 @@ def cut_weights(
         theta=theta,
         having=(True,) * ranks.size,
         shapes=tuple(torch.Size(block.shape) for block in space.blocks),
-        fixed_shapes=tuple(own[name].shape for name in fixed),
+        fixed_shapes=tuple(places_of[name].shape for name in fixed),
     )
-    function = ShardedFunction(module, space, buffers, mode=mode, passage=passage, units=tuple(units), loose=loose)
+    function = ShardedFunction(
+        module,
+        space,
+        buffers,
+        weight_norm=weight_norm,
+        mode=mode,
+        passage=passage,
+        units=tuple(units),
+        loose=loose,
+    )
     return Weights(function, theta, hashes, ())
 
 
@@ -87,20 +98,14 @@ def _placed(buffer: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     return buffer.detach().to(device, dtype if buffer.is_floating_point() else buffer.dtype, copy=True)
 
 
-def _move_to_meta(module: nn.Module, own: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """Puts parameters of the meta device in the places of a module's own, which lose their memory; returns them.
-
-    What else holds the old ones, such as a loss that adds a penalty of them, fails by their shape.
-    """
-    new = {
-        id(parameter): nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-        for parameter in own.values()
-    }
+def _take_values(module: nn.Module, own: Mapping[str, nn.Parameter], device: torch.device) -> dict[str, AbsentWeight]:
+    """Puts parameters without values in the places of a module's own, which lose their memory; returns them."""
+    new = {id(parameter): absent(parameter, device) for parameter in own.values()}
     for part in module.modules():
         for key, parameter in part._parameters.items():
             if parameter is not None:
                 part._parameters[key] = new[id(parameter)]
+    absents = {name: new[id(parameter)] for name, parameter in own.items()}
     for parameter in own.values():
-        if not parameter.is_meta:
-            parameter.data = parameter.data.new_empty(0)
-    return {name: new[id(parameter)] for name, parameter in own.items()}
+        take_values(parameter)
+    return absents

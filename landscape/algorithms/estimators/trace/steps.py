@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS, Step
 from landscape.algorithms.estimators.trace.state import TraceState, trace_probe
 from landscape.algorithms.lanczos.basis import orthogonalize, require_finite, rounding_floor, unit_vector
 from landscape.compute.inner_products import norm, overlaps, row_dots, row_norms
-from landscape.compute.shards import pieces
+from landscape.compute.shards import by_span
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -138,10 +139,13 @@ def _block_sketch(groups: Sequence[ParameterGroup], rows: Tensor, images: Tensor
 def _without(vectors: Tensor, rows: Tensor) -> Tensor:
     """The vectors, as rows, without their parts along the orthonormal rows; "twice is enough" (Parlett 1980, 6.9)."""
     for _ in range(2 if len(rows) else 0):
-        components = overlaps(vectors, rows)
-        rest = [part - components @ row for part, row in zip(pieces(vectors), pieces(rows), strict=True)]
-        vectors = torch.cat(rest, dim=1) if len(rest) > 1 else rest[0]
+        components, vectors = overlaps(vectors, rows), vectors.clone()
+        by_span(partial(_subtract, components), vectors, rows, writes=True)
     return vectors
+
+
+def _subtract(components: Tensor, vectors: Tensor, rows: Tensor) -> None:
+    vectors.sub_(components @ rows)
 
 
 def _dot(left: Tensor, right: Tensor) -> np.ndarray:

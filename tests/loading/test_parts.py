@@ -1,0 +1,158 @@
+"""Models that are built without their weights: these are read one by one, and are those of the whole model."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import huggingface_models
+import pytest
+import sharded_models
+import torch
+from conftest import quiet_transformers
+from torch import nn
+
+import landscape
+from landscape.compute import memory
+from landscape.conditions import Conditions
+from landscape.errors import CheckpointError, UsageError
+from landscape.loading import parts
+from landscape.network.absent_weights import AbsentWeight
+from landscape.objective.sharded.objective import ShardedObjective
+
+MODEL = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 5)
+        self.second.weight.requires_grad_(False)
+        self.register_buffer("table", torch.arange(6.0) / 6, persistent=False)
+        self.register_buffer("scale", torch.ones(6))
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x) * self.scale + self.table))
+
+def build():
+    return Net()
+
+def tied():
+    net = Net()
+    net.second = nn.Linear(6, 5)
+    net.third = nn.Linear(6, 5)
+    net.third.weight = net.second.weight
+    return net
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(20, 5, generator=generator), torch.arange(20) % 5
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "net.py").write_text(MODEL)
+    return tmp_path
+
+
+def both(path: Path, **named: Any) -> tuple[landscape.Objective, landscape.Objective]:
+    """The objective in parts, and whole."""
+    parts, whole = (landscape.load(path, dtype="float64", shard=shard, **named) for shard in ("on", "off"))
+    assert isinstance(parts, ShardedObjective)
+    assert not isinstance(whole, ShardedObjective)
+    return parts, whole
+
+
+def test_a_file_of_weights_is_read_one_by_one(folder: Path) -> None:
+    namespace = runpy.run_path(str(folder / "net.py"))
+    torch.manual_seed(1)
+    net = namespace["build"]()
+    net.scale.fill_(0.7)
+    torch.save(net.state_dict(), folder / "net.pt")
+    named = {"model": f"{folder}/net.py:build", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
+    parts, whole = both(folder / "net.pt", **named)
+    assert float(parts.value()) == pytest.approx(float(whole.value()), rel=1e-14)
+    assert parts.reference.gradient_norm == pytest.approx(whole.reference.gradient_norm, rel=1e-13)
+    assert parts.weights_sha256 == whole.weights_sha256
+    assert parts.space.size == whole.space.size
+    assert all(isinstance(parameter, AbsentWeight) for parameter in parts.model.parameters())
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "olmo2", "bert"])
+def test_directories_of_hugging_face_in_several_files(name: str, tmp_path: Path) -> None:
+    path, model = huggingface_models.saved(name, tmp_path)
+    with quiet_transformers():
+        model.save_pretrained(path, max_shard_size="4KB")
+    (path / "model.safetensors").unlink(missing_ok=True)
+    assert len(list(path.glob("model-*.safetensors"))) > 2
+    parts, whole = both(path, data=huggingface_models.file_of(huggingface_models.batch(name), tmp_path))
+    assert float(parts.value()) == pytest.approx(float(whole.value()), rel=1e-13)
+    found, expected = (landscape.run(landscape.Eig(k=1, tol=1e-6), objective) for objective in (parts, whole))
+    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-8)
+
+
+def test_families_that_are_saved_under_other_names_are_refused_in_words(tmp_path: Path) -> None:
+    path, _ = huggingface_models.saved("vit", tmp_path)
+    data = huggingface_models.file_of(huggingface_models.batch("vit"), tmp_path)
+    with pytest.raises(CheckpointError, match="under other names than their modules have"):
+        landscape.load(path, data=data, shard="on")
+
+
+def test_two_tensors_for_one_are_refused(folder: Path) -> None:
+    namespace = runpy.run_path(str(folder / "net.py"))
+    state = namespace["tied"]().state_dict()
+    state["third.weight"] = state["third.weight"] + 1
+    torch.save(state, folder / "net.pt")
+    named = {"model": f"{folder}/net.py:tied", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
+    with pytest.raises(CheckpointError, match="as one tensor, and the checkpoint two different ones"):
+        landscape.load(folder / "net.pt", shard="on", **named)
+
+
+def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
+    torch.save({"first.weight": torch.ones(2, 2)}, folder / "net.pt")
+    named = {"model": f"{folder}/net.py:build", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
+    with pytest.raises(CheckpointError, match="does not fit"):
+        landscape.load(folder / "net.pt", shard="on", **named)
+
+
+@pytest.mark.parametrize("named", [{"partial": True}, {"trust": True}])
+def test_conditions_that_take_whole_weights_are_refused(named: dict[str, Any], folder: Path) -> None:
+    torch.save(sharded_models.mlp().state_dict(), folder / "net.pt")
+    about = {"model": f"{folder}/net.py:build", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
+    with pytest.raises(UsageError, match="--shard"):
+        landscape.load(folder / "net.pt", shard="on", **about, **named)
+
+
+def test_nan_in_weights_is_named(folder: Path) -> None:
+    namespace = runpy.run_path(str(folder / "net.py"))
+    state = namespace["build"]().state_dict()
+    state["first.bias"][2] = float("nan")
+    torch.save(state, folder / "net.pt")
+    named = {"model": f"{folder}/net.py:build", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
+    with pytest.raises(landscape.errors.NumericalError, match="first.bias"):
+        landscape.load(folder / "net.pt", shard="on", **named)
+
+
+def test_auto_takes_parts_where_a_gradient_has_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landscape.compute.ranks import Ranks
+
+    torch.save({"a": torch.ones(1000)}, folder / "net.pt")
+    wants = [Conditions(shard=shard) for shard in ("auto", "on", "off")]  # type: ignore[arg-type]
+    assert [parts.wants_parts(folder / "net.pt", one) for one in wants] == [False, True, False]
+    monkeypatch.setattr(parts.ranks, "current", lambda: Ranks(0, 2))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * 4 * 1000)
+    assert parts.wants_parts(folder / "net.pt", wants[0])
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 8 * 4 * 1000)
+    assert not parts.wants_parts(folder / "net.pt", wants[0])
+
+
+def test_modules_made_inside_of_the_block_alone_lose_their_weights() -> None:
+    with parts.parameters_on_meta():
+        inside = nn.BatchNorm1d(3)
+    outside = nn.BatchNorm1d(3)
+    assert inside.weight.is_meta
+    assert not inside.running_var.is_meta  # type: ignore[union-attr]
+    assert not outside.weight.is_meta

@@ -1,0 +1,53 @@
+"""A script for ranks: hashes of gradient, product, eigenvalues and trace with weights in parts, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import sharded_models
+import torch
+from torch import Tensor
+
+import landscape
+from landscape.algorithms.lanczos.basis import random_vector
+from landscape.compute import ranks
+from landscape.objective.sharded.objective import ShardedObjective
+
+
+def digest(*tensors: Tensor) -> str:
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def main(dtype: str, names: list[str]) -> None:
+    mine = ranks.join()
+    found: dict[str, object] = {}
+    for name in names:
+        data = sharded_models.MODELS[name][1]
+        objective = ShardedObjective(sharded_models.build(name), data, "cross_entropy", dtype=dtype, micro_batch=3)
+        shards = objective.shards
+        loss, gradient = objective.value_and_gradient()
+        with objective.vectors():
+            product = objective.product(random_vector(shards.size, objective.theta, 1, "v"))
+        whole = [torch.cat(shards.gather(vector, range(len(shards.sizes)))) for vector in (gradient, product)]
+        eig = landscape.run(landscape.Eig(k=2), objective)
+        trace = landscape.run(landscape.Trace(max_products=16), objective)
+        words = [str(finding) for result in (eig, trace) for finding in result.checks if finding.verdict != "holds"]
+        found[name] = [
+            *(digest(vector) for vector in whole),
+            float(loss).hex(),
+            *(float(value).hex() for value in eig.eigenvalues),
+            float(trace.trace).hex(),
+            *words,
+        ]
+        found[f"{name}, held"] = 1.0 if shards.length * mine.size < shards.size + 8 * len(shards.sizes) else 0.0
+    if mine.is_first:
+        print(json.dumps(found))
+    ranks.leave()
+
+
+main(sys.argv[1], sys.argv[2:])
