@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from landscape.compute.shards import by_span, of_length, summed
+from landscape.compute.shards import by_span, of_length, sum_by_piece
 
 CHUNK = 1 << 20  # coordinates of a vector that are converted to float64 together
 
@@ -40,19 +40,19 @@ def norm(vector: Tensor) -> float:
 def distance(left: Tensor, right: Tensor) -> float:
     """The Euclidean norm of the difference of two vectors `(P,)`, or of two tensors of one shape."""
     one, other = left.reshape(-1), right.reshape(-1)
-    return math.sqrt(float(summed(_squared_distance, one, other)))
+    return math.sqrt(float(sum_by_piece(_square_distance, one, other)))
 
 
 def row_dots(left: Tensor, right: Tensor) -> Tensor:
     """The inner product of each row of `(K, P)` with the same row of another, `(K,)`, float64."""
-    return summed(_row_dots, left, right)
+    return sum_by_piece(_row_dots, left, right)
 
 
 def row_norms(rows: Tensor, order: float = 2.0) -> Tensor:
     """The norm of each row of `(..., P)`, `(...)`, float64; the Euclidean one, or that of another `order`."""
     if of_length(rows.shape[-1]) is None:
         return _row_norms(rows, order)
-    powers: Tensor = summed(lambda part: _row_norms(part, order) ** order, rows)
+    powers: Tensor = sum_by_piece(lambda part: _row_norms(part, order) ** order, rows)
     return powers ** (1 / order)
 
 
@@ -70,7 +70,7 @@ def _row_norms(rows: Tensor, order: float) -> Tensor:
 
 def gram(left: Tensor, right: Tensor) -> Tensor:
     """The inner products of all rows of `(n, P)` with all rows of `(m, P)`, `(n, m)`, float64."""
-    return summed(_gram, left, right)
+    return sum_by_piece(_gram, left, right)
 
 
 def overlaps(left: Tensor, right: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def overlaps(left: Tensor, right: Tensor) -> Tensor:
     return found.to(left.dtype)
 
 
-def _squared_distance(left: Tensor, right: Tensor) -> Tensor:
+def _square_distance(left: Tensor, right: Tensor) -> Tensor:
     total = torch.zeros((), dtype=torch.float64, device=left.device)
     for a, b in chunk_pairs(left, right):
         total += (a.double() - b).square().sum()

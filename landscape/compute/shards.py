@@ -133,7 +133,7 @@ class Shards:
                 message[whole, begin : begin + rest] = flat[whole * width :]
         received = self.ranks.swap(message.view(self.ranks.size, -1))
         parts = [row if has else None for row, has in zip(received, having, strict=True)]
-        total = add_aligned(parts)
+        total = add_in_pairs(parts)
         assert total is not None  # a step in which no rank has data is not made
         return total.view(self.held, -1)
 
@@ -144,7 +144,7 @@ class Shards:
         return total
 
 
-def add_aligned(parts: Sequence[Tensor | None]) -> Tensor | None:
+def add_in_pairs(parts: Sequence[Tensor | None]) -> Tensor | None:
     """The sum in pairs of neighbours, pairs of pairs, and so on; some have nothing. The tensors may be changed."""
     level = list(parts)
     while len(level) > 1:
@@ -184,7 +184,7 @@ def of_size(size: int) -> Shards | None:
     return _IN_FORCE[-1] if _IN_FORCE and _IN_FORCE[-1].size == size else None
 
 
-def held_length(size: int) -> int:
+def length_here(size: int) -> int:
     """How many numbers this rank holds of vectors of so many coordinates."""
     shards = of_size(size)
     return size if shards is None else shards.length
@@ -220,7 +220,7 @@ def by_span(work: Callable[..., Tensor | None], *vectors: Tensor, writes: bool =
     return shards.total(torch.stack(rest)) if rest else None
 
 
-def summed(by_piece: Callable[..., Tensor], *vectors: Tensor) -> Tensor:
+def sum_by_piece(by_piece: Callable[..., Tensor], *vectors: Tensor) -> Tensor:
     """A sum over the coordinates along the last axis of tensors `(..., P)`: of each piece where they are parts."""
     shards = of_length(vectors[0].shape[-1])
     if shards is None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from landscape.errors import UsageError
+
 StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded", "difference"]
 Hvp = Literal["auto", "loop", "vmap", "linearize", "difference"]
 CudaGraphs = Literal["auto", "on", "off"]
@@ -57,6 +59,16 @@ class ProductSettings:
     def keeps_narrow_weights(self) -> bool:
         """Whether weights are kept in fewer bits than they are computed in."""
         return self.weights_dtype in ("bfloat16", "float16")
+
+    def require_possible(self, device: str) -> None:
+        """Raises UsageError for settings that exclude each other, or that the device does not have."""
+        if self.hvp in ("linearize", "difference") and (self.compile or self.cuda_graphs == "on"):
+            raise UsageError(
+                f"--hvp {self.hvp} excludes --compile and --cuda-graphs on",
+                fix="leave out --compile and --cuda-graphs on",
+            )
+        if self.cuda_graphs == "on" and not device.startswith("cuda"):
+            raise UsageError(f"--cuda-graphs on is for CUDA, not for {device}", fix="--cuda-graphs auto")
 
     def allows(self, strategy: Strategy) -> bool:
         """Whether a strategy of an earlier run may be used again under these settings."""

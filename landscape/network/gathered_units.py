@@ -142,11 +142,11 @@ class _Unit(Function):
     @staticmethod
     def forward(ctx: Any, call: BlockCall, unit: Unit, passage: Passage, anchor: Tensor, *given: Tensor) -> Any:
         """The outputs, computed as if for a graph, which a model may notice."""
-        weights, needed = passage.weights(unit), [*_needed(unit), *ctx.needs_input_grad[4:]]
+        weights, needed = passage.weights(unit), [*_flags(unit), *ctx.needs_input_grad[4:]]
         before = [weight.clone() for weight in weights] if passage.watching else []
         with torch.enable_grad():
             outputs = call.run(as_leaves([*weights, *given], needed))
-        _require_unchanged(unit, weights, before)
+        _require_same_weights(unit, weights, before)
         results = tuple(output.detach() for output in outputs)
         fixed = [result for result, output in zip(results, outputs, strict=True) if not output.requires_grad]
         ctx.mark_non_differentiable(*fixed)
@@ -187,7 +187,7 @@ class _UnitGradient(Function):
         ctx.save_for_backward(*tensors)
         ctx.call, ctx.unit, ctx.passage, ctx.needed = call, unit, passage, needed
         given, vectors = tensors[: len(needed)], tensors[len(needed) :]
-        wanted = [passage.stage != "slope" and own for own in _needed(unit)] + list(needed)
+        wanted = [passage.stage != "slope" and own for own in _flags(unit)] + list(needed)
         points = as_leaves([*passage.weights(unit), *given], wanted)
         outputs, rows = with_graph(call.run_again(points), vectors)
         inputs = [point for point, flag in zip(points, wanted, strict=True) if flag]
@@ -203,7 +203,7 @@ class _UnitGradient(Function):
         """The second derivatives along the vector and the directions; those in the weights are handed over."""
         call, unit, passage, needed = ctx.call, ctx.unit, ctx.passage, ctx.needed
         given, flags = ctx.saved_tensors, ctx.needs_input_grad[5:]
-        own = _needed(unit)
+        own = _flags(unit)
         weights = as_leaves(passage.weights(unit), own)
         others = as_leaves(given, flags)
         measured = [weight for weight, flag in zip(weights, own, strict=True) if flag]
@@ -223,12 +223,12 @@ class _UnitGradient(Function):
         return (None, None, None, None, None, *(next(each) if flag else None for flag in flags))
 
 
-def _needed(unit: Unit) -> list[bool]:
+def _flags(unit: Unit) -> list[bool]:
     """Which of a unit's weights are measured."""
     return [True] * len(unit.measured) + [False] * len(unit.fixed)
 
 
-def _require_unchanged(unit: Unit, weights: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+def _require_same_weights(unit: Unit, weights: Sequence[Tensor], before: Sequence[Tensor]) -> None:
     """Raises TaskError if a forward pass has changed the weights."""
     names = [*unit.measured, *unit.fixed]
     changed = [name for name, new, old in zip(names, weights, before, strict=False) if not torch.equal(new, old)]

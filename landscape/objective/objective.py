@@ -97,7 +97,7 @@ class Objective(BatchLoss):
         self.objective_function = objective_function(objective, term, loss, outputs)
         self.device = as_device(device)
         self.settings = settings or ProductSettings()
-        _require_possible(self.settings, self.device)
+        self.settings.require_possible(str(self.device))
         self.strategies, self.dtype, self.ranks = StrategyCache(), DTYPES[dtype], ranks.current()
         self.source = source or ObjectiveSource()
         self.populations = populations
@@ -173,11 +173,11 @@ class Objective(BatchLoss):
             )
         length = norm(gradient)
         if not math.isfinite(length):
-            named = self.named_parts(gradient)
+            named = self.parts_by_name(gradient)
             preparation.require_finite_tensors(named, "the gradient", fix=overflow_remedy(self))
         return Reference(loss, length)
 
-    def named_parts(self, vector: Tensor) -> dict[str, Tensor]:
+    def parts_by_name(self, vector: Tensor) -> dict[str, Tensor]:
         """What a vector `(P,)` has for each tensor of the parameters, by name."""
         return self.space.unflatten(vector)
 
@@ -345,14 +345,3 @@ class Objective(BatchLoss):
         self.strategies.restore(strategies, self.settings)
         if self._micro_batch_is_planned:
             self.micro_batch = micro_batch
-
-
-def _require_possible(settings: ProductSettings, device: torch.device) -> None:
-    """Raises UsageError for settings of products that exclude each other, or that the device does not have."""
-    if settings.hvp in ("linearize", "difference") and (settings.compile or settings.cuda_graphs == "on"):
-        raise UsageError(
-            f"--hvp {settings.hvp} excludes --compile and --cuda-graphs on",
-            fix="leave out --compile and --cuda-graphs on",
-        )
-    if settings.cuda_graphs == "on" and device.type != "cuda":
-        raise UsageError(f"--cuda-graphs on is for CUDA, not for {device}", fix="--cuda-graphs auto")

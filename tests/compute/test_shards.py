@@ -10,7 +10,7 @@ from landscape import seeds
 from landscape.algorithms.lanczos.basis import orthogonalize, random_vector, rotate, unit_vector
 from landscape.compute import inner_products
 from landscape.compute.ranks import Ranks
-from landscape.compute.shards import Shards, add_aligned, held_length, in_force, whole_length
+from landscape.compute.shards import Shards, add_in_pairs, in_force, length_here, whole_length
 
 SIZES = (7, 1, 12, 5)
 
@@ -102,8 +102,8 @@ def test_inner_products_are_those_of_whole_vectors(alone: Shards) -> None:
 
 def test_padding_does_not_count(alone: Shards) -> None:
     with in_force(alone):
-        assert whole_length(alone.length) == alone.size == held_length(alone.length) - (alone.length - alone.size)
-        assert held_length(alone.size) == alone.length
+        assert whole_length(alone.length) == alone.size == length_here(alone.length) - (alone.length - alone.size)
+        assert length_here(alone.size) == alone.length
         assert inner_products.norm(unit_vector(alone.size, torch.zeros(1), 8)) == 1.0
     assert whole_length(alone.length) == alone.length
 
@@ -137,7 +137,7 @@ def test_rows_are_orthogonalized_and_rotated_in_parts(alone: Shards) -> None:
 
 def test_ranks_without_anything_do_not_count() -> None:
     one, two, three = torch.tensor([1e8]), torch.tensor([1.0]), torch.tensor([-1e8])
-    assert add_aligned([None, one.clone(), None, None]) == one
-    assert add_aligned([None, None]) is None
-    first = add_aligned([one.clone(), three.clone(), two.clone(), None])
+    assert add_in_pairs([None, one.clone(), None, None]) == one
+    assert add_in_pairs([None, None]) is None
+    first = add_in_pairs([one.clone(), three.clone(), two.clone(), None])
     assert first == two  # pairs first: (1e8 - 1e8) + 1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.compute.inner_products import norm, overlaps
-from landscape.compute.shards import by_span, held_length, of_size, whole_length
+from landscape.compute.shards import by_span, length_here, of_size, whole_length
 from landscape.errors import NumericalError
 
 ROUNDING_EPSILONS = 10  # a residual of so many machine epsilons, times the operator's scale, is rounding error
@@ -100,7 +100,7 @@ def random_vector(size: int, like: Tensor, seed: int, *path: str | int) -> Tenso
 def unit_vector(size: int, like: Tensor, index: int) -> Tensor:
     """The unit vector `(P,)` along one of so many coordinates, or what this rank holds of it."""
     shards, one = of_size(size), torch.ones(1, dtype=like.dtype, device=like.device)
-    vector = torch.zeros(held_length(size), dtype=like.dtype, device=like.device)
+    vector = torch.zeros(length_here(size), dtype=like.dtype, device=like.device)
     if shards is None:
         vector[index] = 1
     else:

@@ -33,7 +33,7 @@ from landscape.algorithms.lanczos.selection import select_eigenvalues
 from landscape.algorithms.lanczos.state import ROUNDING_SPREAD, LanczosState, WantedPairs
 from landscape.algorithms.lanczos.symmetry import MAX_ASYMMETRY, asymmetry_error
 from landscape.compute.inner_products import norm
-from landscape.compute.shards import held_length, whole_length
+from landscape.compute.shards import length_here, whole_length
 from landscape.operators.base import LinearOperator
 
 SPARE_ROWS = 2  # of the basis beyond the wanted vectors and two blocks: one found vector, and one more
@@ -97,7 +97,7 @@ def finished(state: LanczosState, wanted: WantedPairs) -> bool:
 def _begin(
     operator: LinearOperator, wanted: WantedPairs, seed: int, capacity: int, block: int, spill: bool
 ) -> LanczosState:
-    basis = allocate((capacity, held_length(operator.size)), operator.like, spill=spill)
+    basis = allocate((capacity, length_here(operator.size)), operator.like, spill=spill)
     nothing = np.zeros(0)
     empty = np.zeros((0, wanted.count))
     _fill(basis, 0, block, seed, 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,8 @@ from landscape.objective.preparation import Prepared, Weights
 from landscape.objective.sharded.closing import PART_CHECKS
 from landscape.objective.sharded.function import ShardedFunction
 from landscape.objective.sharded.preparation import check_parts
-from landscape.objective.sharded.sums import PartSums, Step, steps
+from landscape.objective.sharded.stored_vectors import read_vectors, save_vectors
+from landscape.objective.sharded.sums import PartSums, PassStep, steps
 from landscape.objective.sharded.weights import Fetch, cut_weights
 from landscape.objective.user_errors import reraise_user_errors
 
@@ -78,7 +81,7 @@ class ShardedObjective(Objective):
         """The block in which inner products are those of whole vectors."""
         return in_force(self.shards)
 
-    def named_parts(self, vector: Tensor) -> dict[str, Tensor]:
+    def parts_by_name(self, vector: Tensor) -> dict[str, Tensor]:
         """What this rank holds of a vector for each tensor of the parameters, by name."""
         return {name: self.shards.part(vector, index) for index, name in enumerate(self.space.names)}
 
@@ -99,6 +102,20 @@ class ShardedObjective(Objective):
     def identity(self) -> dict[str, Any]:
         """As of an objective whose weights are whole, and how vectors are cut: it decides the last bits."""
         return {**super().identity(), "shards": f"{self.shards.pieces} pieces"}
+
+    # -- vectors in files ----------------------------------------------------------------------------------------
+
+    def holds_part(self, array: np.ndarray) -> bool:
+        """Whether an array holds this rank's parts of vectors, along its last axis."""
+        return array.ndim > 0 and array.dtype.kind == "f" and array.shape[-1] == self.shards.length
+
+    def save_vectors(self, vectors: Mapping[str, np.ndarray], directory: Path) -> None:
+        """Writes the parts of vectors `(..., length)` by name, with those of all ranks; raises OutputError."""
+        save_vectors(vectors, self.shards, directory)
+
+    def read_vectors(self, shapes: Mapping[str, Sequence[int]], directory: Path) -> dict[str, np.ndarray]:
+        """This rank's parts of the vectors in a directory, `(*shape, length)` by name."""
+        return read_vectors(shapes, self.shards, directory, self.dtype)
 
     # -- passes over the data ------------------------------------------------------------------------------------
 
@@ -208,7 +225,7 @@ class ShardedObjective(Objective):
             passage.having = (True,) * self.ranks.size
             passage.begin("forward")
 
-    def _steps(self, stage: Stage, batches: Iterable[Batch] | None = None) -> Iterator[Step]:
+    def _steps(self, stage: Stage, batches: Iterable[Batch] | None = None) -> Iterator[PassStep]:
         """The steps of a pass, their micro-batches on the device."""
         for step in steps(self.micro_batches() if batches is None else batches, self.shards):
             self._passage.having = step.having

@@ -19,7 +19,7 @@ from landscape.network.gathered_units import Key
 from landscape.network.units import Unit
 
 
-class Step(NamedTuple):
+class PassStep(NamedTuple):
     """A step: this rank's micro-batch, which ranks have one of their own, and whether it is the last of its group.
 
     A rank without one goes through another's, so that it makes the same calls; what it gives does not count.
@@ -30,14 +30,14 @@ class Step(NamedTuple):
     ends_group: bool
 
 
-def steps(batches: Iterable[Batch], shards: Shards) -> Iterator[Step]:
+def steps(batches: Iterable[Batch], shards: Shards) -> Iterator[PassStep]:
     """The steps of a pass over the micro-batches, the same number on every rank."""
     each, size, rank = iter(batches), shards.ranks.size, shards.ranks.rank
     while group := list(islice(each, shards.pieces)):
         for first in range(0, len(group), size):
             having = tuple(first + other < len(group) for other in range(size))
             batch = group[min(first + rank, len(group) - 1)]
-            yield Step(batch, having, first + size >= len(group))
+            yield PassStep(batch, having, first + size >= len(group))
 
 
 class PartSums:

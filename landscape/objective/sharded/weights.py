@@ -62,7 +62,7 @@ def cut_weights(
             shards.put(vector, index, tensor)
             hashes |= tensor_hashes({name: tensor})
             del tensor
-    buffers = {name: _placed(buffer, device, dtype) for name, buffer in module.named_buffers()}
+    buffers = {name: _place_buffer(buffer, device, dtype) for name, buffer in module.named_buffers()}
     hashes |= tensor_hashes(buffers)
     weight_norm, places_of = uses_weight_norm(module), _take_values(module, own, device)
     *units, loose = find_units(
@@ -93,7 +93,7 @@ def cut_weights(
     return Weights(function, theta, hashes, ())
 
 
-def _placed(buffer: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _place_buffer(buffer: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """A copy of a buffer on the device, in the precision of the measurement."""
     return buffer.detach().to(device, dtype if buffer.is_floating_point() else buffer.dtype, copy=True)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.algorithms.lanczos.basis import random_vector
 from landscape.algorithms.snapshots import RECOMPUTED, buffer, restore
 from landscape.compute.inner_products import norm
-from landscape.compute.shards import held_length, whole_length
+from landscape.compute.shards import length_here, whole_length
 
 TraceMethod = Literal["auto", "hutchinson", "hutch++", "xtrace"]
 
@@ -76,7 +76,7 @@ class TraceState:
 
 def initial_state(like: Tensor, size: int, groups: int, goal: TraceGoal) -> TraceState:
     """The state before the first product, with room for the sketch that the goal allows."""
-    shape = (0 if goal.method == "hutchinson" else goal.capacity, held_length(size))
+    shape = (0 if goal.method == "hutchinson" else goal.capacity, length_here(size))
     basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
     none, square = np.zeros(0), np.zeros((0, 0))
     return TraceState(
