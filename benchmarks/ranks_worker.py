@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ranks_parts import measure_parts
 from torch import nn
 
 import landscape
@@ -70,6 +71,15 @@ def points() -> Callable[[], np.ndarray]:
 
 torch.set_num_threads(1)
 together = ranks.join()
+if sys.argv[1] == "parts":
+    found = measure_parts()
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    found["peak"] = max(together.gather(found["peak"], "peaks"))
+    found["cpu"] = max(together.gather(spent.ru_utime + spent.ru_stime, "CPU seconds"))
+    if together.is_first:
+        print(json.dumps(found))
+    ranks.leave()
+    sys.exit()
 work = {"products": products, "points": points}[sys.argv[1]]()
 ranks.Ranks.sum = timed(ranks.Ranks.sum)  # type: ignore[method-assign]
 began, usage = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)

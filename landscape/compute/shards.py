@@ -135,7 +135,8 @@ class Shards:
         parts = [row if has else None for row, has in zip(received, having, strict=True)]
         total = add_in_pairs(parts)
         assert total is not None  # a step in which no rank has data is not made
-        return total.view(self.held, -1)
+        # a copy, or what lies here would keep the memory of what came for it from all ranks
+        return (total.clone() if self.ranks.size > 1 else total).view(self.held, -1)
 
     def total(self, by_piece: Tensor) -> Tensor:
         """The sum of numbers that every piece has, `(held, ...)`, over all pieces of all ranks, in their order."""

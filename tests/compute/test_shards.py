@@ -77,6 +77,22 @@ def test_scattered_tensors_lie_where_vectors_have_them(alone: Shards) -> None:
     assert torch.equal(found, expected)
 
 
+class Pair(Ranks):
+    """Two ranks of which the other one sends the same."""
+
+    def swap(self, message: Tensor) -> Tensor:
+        return message[:1].repeat(2, 1)
+
+
+def test_what_is_scattered_takes_the_memory_of_its_part_alone() -> None:
+    shards = Shards(SIZES, Pair(0, 2))
+    whole = torch.arange(12.0)
+    found = shards.scatter([whole], [2], (True, True))
+    assert torch.equal(found, 2 * whole[:6].view(2, 3))
+    assert found.untyped_storage().nbytes() == found.nbytes
+    assert torch.equal(shards.scatter([whole], [2], (False, True)), whole[:6].view(2, 3))
+
+
 def test_inner_products_are_those_of_whole_vectors(alone: Shards) -> None:
     (whole, held), (other, held_other) = numbers(alone, 3), numbers(alone, 3, seed=1)
     expected = {
