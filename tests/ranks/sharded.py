@@ -13,6 +13,7 @@ from torch import Tensor
 import landscape
 from landscape.algorithms.lanczos.basis import random_vector
 from landscape.compute import ranks
+from landscape.data.survey import Batches
 from landscape.objective.sharded.objective import ShardedObjective
 
 
@@ -21,6 +22,13 @@ def digest(*tensors: Tensor) -> str:
     for tensor in tensors:
         sha.update(tensor.numpy().tobytes())
     return sha.hexdigest()[:16]
+
+
+def ragged(objective: ShardedObjective) -> Batches:
+    """The samples in batches of other sizes, fewer in the last group than there are ranks."""
+    assert objective.batches.whole is not None
+    pieces = list(objective.batches.whole.cut([2, 5, 6, 11]))
+    return Batches(pieces, sha256="", samples=13, largest=5, kept=True)
 
 
 def main(dtype: str, names: list[str]) -> None:
@@ -44,6 +52,8 @@ def main(dtype: str, names: list[str]) -> None:
             float(trace.trace).hex(),
             *words,
         ]
+        apart = objective.variant(as_given=True, batches=ragged(objective))
+        found[f"{name}, as given"] = [float(part).hex() for part in (apart.value_and_gradient()[0], apart.value())]
         found[f"{name}, held"] = 1.0 if shards.length * mine.size < shards.size + 8 * len(shards.sizes) else 0.0
     if mine.is_first:
         print(json.dumps(found))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from landscape.objective.sharded.stored_vectors import read_vectors, save_vector
 from landscape.objective.sharded.sums import PartSums, PassStep, steps
 from landscape.objective.sharded.weights import Fetch, cut_weights
 from landscape.objective.user_errors import reraise_user_errors
+
+T = TypeVar("T")
 
 
 class ShardedObjective(Objective):
@@ -132,12 +134,8 @@ class ShardedObjective(Objective):
             for step in self._steps("forward", batches):
                 parts = kernel(step.batch)
                 found.append([part.cpu() for part in parts] if step.having[self.ranks.rank] else None)
-        every = self.ranks.gather(found, "a sum over the data")
-        rows = [parts for step_parts in zip(*every, strict=True) for parts in step_parts if parts is not None]
-        totals = rows[0]
-        for parts in rows[1:]:
-            totals = [total + part for total, part in zip(totals, parts, strict=True)]
-        return tuple(total.to(self.device) for total in totals)
+        rows = self._in_order(found)
+        return tuple(sum(parts[1:], parts[0]).to(self.device) for parts in zip(*rows, strict=True))
 
     def value(self, theta: Tensor | None = None) -> Tensor:
         """L(theta), shape (), float64."""
@@ -148,19 +146,22 @@ class ShardedObjective(Objective):
     def value_and_gradient(self, theta: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """L(theta), shape (), float64, and the part of its gradient that this rank holds, `(length,)`."""
         point = self.theta if theta is None else theta
-        losses: list[Tensor] = []
+        losses: list[Tensor | None] = []
 
         def backward(total: Tensor) -> None:
             """Hands over the gradient of one micro-batch."""
             self._differentiate(total)
-            losses.append(total.detach().double().cpu())
+            counts = self._passage.having[self.ranks.rank]
+            losses.append(total.detach().double().cpu() if counts else None)
 
         gradient = self._part_sums("gradient", point, None, backward)
-        every = self.ranks.gather(losses, "a sum over the data")
-        pieces = -(-self.batches.samples // self.largest_micro_batch)
-        flat = [loss for step in zip(*every, strict=True) for loss in step]
-        total = torch.stack(flat[: len(flat) if self.as_given else pieces]).sum()
+        total = torch.stack(self._in_order(losses)).sum()
         return total / self.count, gradient.div_(self.count)
+
+    def _in_order(self, found: list[T | None]) -> list[T]:
+        """What the steps of all ranks gave, in the order of the micro-batches; None where a rank had no data."""
+        every = self.ranks.gather(found, "a sum over the data")
+        return [part for step in zip(*every, strict=True) for part in step if part is not None]
 
     def product(self, vector: Tensor, theta: Tensor | None = None) -> Tensor:
         """The part of the Hessian at theta times a vector that this rank holds, `(length,)` both."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import operators
+from landscape.data.survey import Batches
 from landscape.errors import LandscapeError, TaskError, UsageError
 from landscape.objective.sharded.objective import ShardedObjective
 
@@ -49,6 +50,18 @@ def test_loss_gradient_and_hessian_are_those_of_whole_weights(name: str, micro_b
     found = torch.stack([gathered(parts, column) for column in columns], dim=1)
     torch.testing.assert_close(found, operators.operator("hessian", whole) @ block, rtol=1e-10, atol=1e-12)
     assert parts.weights_sha256 == whole.weights_sha256
+
+
+def test_batches_that_are_not_joined_count_each_sample_once() -> None:
+    parts, whole = pair("mlp", micro_batch=4)
+    assert parts.batches.whole is not None
+    ragged = Batches(list(parts.batches.whole.cut([5, 8])), sha256="", samples=13, largest=5, kept=True)
+    apart = parts.variant(batches=ragged)
+    assert [piece.size for piece in apart.micro_batches()] == [4, 1, 3, 4, 1]
+    loss, gradient = apart.value_and_gradient()
+    expected, expected_gradient = whole.value_and_gradient()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-13)
+    torch.testing.assert_close(gathered(parts, gradient), expected_gradient, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["transformer", "a layer that runs twice"])
