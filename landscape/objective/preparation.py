@@ -209,28 +209,34 @@ def check_and_plan(
         size = micro_batch or plan_micro_batch(joined, each, device)
         trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
         trial, findings = run_checks(OPENING_CHECKS, trial)
-    findings = (*model_findings, *findings)
-    measured = joined if trial.joinable else batches
+    notes = loss_note, recomputation_note(trial.function, settings)
+    return conclude(trial, (*model_findings, *findings), micro_batch, notes)
+
+
+def conclude(trial: Trial, findings: tuple[Finding, ...], micro_batch: int | None, notes: tuple[str, str]) -> Prepared:
+    """What the checks have left, with a note on the loss, and one on where weights and activations are."""
+    batches, function = trial.batches, trial.function
+    measured, size = trial.joined if trial.joinable else batches, trial.micro_batch
     if trial.as_given:
         size = batches.largest
     elif not trial.joinable:
-        size = micro_batch or plan_micro_batch(batches, each, device)
+        size = micro_batch or plan_micro_batch(batches, trial.activation_bytes, trial.theta.device)
     return Prepared(
-        function=trial.function,
-        theta=weights.theta,
-        loss=chosen,
+        function=function,
+        theta=trial.theta,
+        loss=trial.loss,
         batches=measured,
-        count=count_terms(BatchLoss(trial.function, chosen), measured),
+        count=count_terms(BatchLoss(function, trial.loss), measured),
         joinable=trial.joinable,
         as_given=trial.as_given,
-        activation_bytes=each,
+        activation_bytes=trial.activation_bytes,
         micro_batch=size,
         checks=findings,
         notes=(
-            loss_note,
+            notes[0],
             batches.note,
-            recomputation_note(trial.function, settings),
-            padding_note(chosen, weights.function.module, batches),
+            notes[1],
+            padding_note(trial.loss, function.module, batches),
             *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
             _micro_batch_note(micro_batch, batches) if trial.as_given else "",
         ),

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import faulty_rank
 import pytest
 import rank_processes
-import torch
 
 HERE = Path(__file__).parent
 SAME_BITS = ("eig", "trace", "surface")  # the analyses that four ranks repeat
@@ -38,13 +36,6 @@ def test_sums_of_tensors_over_ranks(size: int, tmp_path: Path) -> None:
     ended = rank_processes.together([str(HERE / "sums_of_tensors.py")], size, tmp_path)
     assert ended.codes == (0,) * size, ended.errors
     assert all(json.loads(ended.out).values()), ended.out
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    torch.save(faulty_rank.build().state_dict(), tmp_path / "net.pt")
-    (tmp_path / "faulty.py").write_text(Path(faulty_rank.__file__).read_text())
-    return tmp_path
 
 
 EIG = ("eig", "net.pt", "--model", "faulty.py:build", "--data", "faulty.py:data", "--loss", "cross_entropy", "-k", "3")

@@ -7,10 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import faulty_rank
 import pytest
 import rank_processes
-import torch
 
 HERE = Path(__file__).parent
 NAMES = ("transformer", "a layer that runs twice", "frozen")
@@ -37,13 +35,6 @@ def test_three_ranks_agree_to_rounding(tmp_path: Path) -> None:
     one, three = (measure(size, tmp_path, "float64", NAMES[0])[NAMES[0]] for size in (1, 3))
     values = [[float.fromhex(value) for value in found[3:6]] for found in (one, three)]
     assert values[1] == pytest.approx(values[0], rel=1e-11)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    torch.save(faulty_rank.build().state_dict(), tmp_path / "net.pt")
-    (tmp_path / "faulty.py").write_text(Path(faulty_rank.__file__).read_text())
-    return tmp_path
 
 
 EIG = ("eig", "net.pt", "--model", "faulty.py:build", "--data", "faulty.py:data", "--loss", "cross_entropy", "-k", "3")

@@ -22,9 +22,8 @@ from landscape.objective.checks.purity import pass_and_look
 from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction
-from landscape.objective.preparation import Prepared, Weights, padding_note, try_loss
+from landscape.objective.preparation import Prepared, Weights, conclude, try_loss
 from landscape.objective.sharded.function import ShardedFunction
-from landscape.objective.views import count_terms
 
 
 def check_parts(
@@ -55,30 +54,7 @@ def check_parts(
         size = micro_batch or plan_micro_batch(joined, each, device)
         trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
         trial, findings = run_checks((LOSS_PURITY, INDEPENDENCE), trial)
-    measured = joined if trial.joinable else batches
-    if trial.as_given:
-        size = batches.largest
-    elif not trial.joinable:
-        size = micro_batch or plan_micro_batch(batches, each, device)
-    return Prepared(
-        function=trial.function,
-        theta=weights.theta,
-        loss=chosen,
-        batches=measured,
-        count=count_terms(BatchLoss(trial.function, chosen), measured),
-        joinable=trial.joinable,
-        as_given=trial.as_given,
-        activation_bytes=each,
-        micro_batch=size,
-        checks=findings,
-        notes=(
-            loss_note,
-            batches.note,
-            _note(function),
-            padding_note(chosen, function.module, batches),
-            *(finding.found for finding in findings if finding.verdict in ("noted", "broken")),
-        ),
-    )
+    return conclude(trial, findings, micro_batch, (loss_note, _note(function)))
 
 
 def _require_same_again(trial: ModelTrial) -> None:
