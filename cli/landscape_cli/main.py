@@ -29,7 +29,7 @@ from landscape_cli.edit import edit_command
 from landscape_cli.export import export
 from landscape_cli.gate import CHECK, Gate
 from landscape_cli.inspect import inspect_command
-from landscape_cli.launch import silence_other_ranks
+from landscape_cli.launch import is_one_of_several, silence_other_ranks
 from landscape_cli.output import Output
 from landscape_cli.plot import plot
 from landscape_cli.results import show
@@ -141,6 +141,9 @@ def main() -> None:
     end_on_signals()
     code = flush_stdout(status(sys.argv[1:]), sys.argv[1:])
     end_on_signals(at_once=True)  # an exception would be printed while Python shuts down
+    if is_one_of_several():  # threads of torch's that outlive the process group can abort the interpreter at its end
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

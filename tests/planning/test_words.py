@@ -40,5 +40,6 @@ def test_a_plan_for_other_devices_says_what_is_missing_and_what_would_do(tmp_pat
     assert "ranks" not in small
     many = rows_on_machine(folder, Eig(k=1), Conditions(), parse_machine("64x16GB"))
     assert "DOES NOT FIT" not in many["device"]
-    assert many["ranks"].startswith("64: figures of a sharded run")
+    assert many["ranks"].startswith("64: figures of weights and vectors in parts")
+    assert many["ranks"].endswith("--shard on")
     assert "% of the peak of T4 in float32" in many["rate"]

@@ -12,8 +12,6 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import torch
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from landscape.checkpoints.formats.detection import describe
 from landscape.checkpoints.reading import fetch_tensors
@@ -28,6 +26,9 @@ def save_vectors(vectors: Mapping[str, np.ndarray], shards: Shards, directory: P
 
     Raises OutputError where that fails.
     """
+    # here, since their import alone can abort the interpreter at its end, and other measurements need none of them
+    from torch.distributed.checkpoint import api, state_dict_saver
+
     # a tensor of NumPy's memory has a storage that ends with it: torch copies others, and keeps all copies to the end
     pieces = {
         key: torch.from_numpy(piece) for name, array in vectors.items() for key, piece in _pieces(name, array, shards)
@@ -35,10 +36,10 @@ def save_vectors(vectors: Mapping[str, np.ndarray], shards: Shards, directory: P
     try:
         with catch_warnings(), redirect_stdout(StringIO()):
             simplefilter("ignore")
-            save(pieces, checkpoint_id=directory, no_dist=shards.ranks.size == 1)
-    except (Exception, CheckpointException) as error:  # the second is torch's own for what fails on any rank
+            state_dict_saver.save(pieces, checkpoint_id=directory, no_dist=shards.ranks.size == 1)
+    except (Exception, api.CheckpointException) as error:  # the second is torch's own for what fails on any rank
         shutil.rmtree(directory, ignore_errors=True)
-        first = next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+        first = next(iter(error.failures.values()))[0] if isinstance(error, api.CheckpointException) else error
         raise OutputError(f"cannot write the parts of vectors in {directory}: {first}") from error
 
 
