@@ -216,9 +216,9 @@ def by_span(work: Callable[..., Tensor | None], *vectors: Tensor, writes: bool =
                 found.append(part.double())
             if writes:
                 views[0].copy_(copies[0])
-        sums.append(sum(found[1:], found[0]) if found else None)
-    rest = [total for total in sums if total is not None]
-    return shards.total(torch.stack(rest)) if rest else None
+        if found:
+            sums.append(sum(found[1:], found[0]))
+    return shards.total(torch.stack(sums)) if sums else None
 
 
 def sum_by_piece(by_piece: Callable[..., Tensor], *vectors: Tensor) -> Tensor:

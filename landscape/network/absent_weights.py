@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from landscape.errors import TaskError
 
-PROPERTIES = frozenset(
+READABLE = frozenset(  # properties and methods of tensors that tell no value
     "shape dtype device layout ndim requires_grad is_leaf grad grad_fn is_meta is_cuda is_cpu is_mps is_xpu is_sparse "
-    "is_quantized is_nested itemsize nbytes names".split()
+    "is_quantized is_nested itemsize nbytes names size numel nelement dim ndimension is_floating_point is_complex "
+    "element_size __len__".split()
 )
-METHODS = frozenset("size numel nelement dim ndimension is_floating_point is_complex element_size __len__".split())
 
 
 class AbsentWeight(nn.Parameter):
@@ -30,7 +30,7 @@ class AbsentWeight(nn.Parameter):
         name = getattr(function, "__name__", "")
         if name == "__get__":
             name = getattr(getattr(function, "__self__", None), "__name__", "")
-        if name in (PROPERTIES if name not in METHODS else METHODS):
+        if name in READABLE:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **(kwargs or {}))
         raise TaskError(

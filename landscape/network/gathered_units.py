@@ -191,9 +191,7 @@ class _UnitGradient(Function):
         points = as_leaves([*passage.weights(unit), *given], wanted)
         outputs, rows = with_graph(call.run_again(points), vectors)
         inputs = [point for point, flag in zip(points, wanted, strict=True) if flag]
-        found: Sequence[Tensor] = [torch.zeros_like(point) for point in inputs]
-        if outputs and inputs:
-            found = torch.autograd.grad(outputs, inputs, rows, allow_unused=True, materialize_grads=True)
+        found = _gradients(outputs, inputs, rows)
         count = len(inputs) - sum(needed)
         passage.add(unit, "forward", found[:count])
         return (torch.zeros_like(anchor), *found[count:])
@@ -210,17 +208,24 @@ class _UnitGradient(Function):
         points = [*measured, *(tensor for tensor, flag in zip(others, flags, strict=True) if flag)]
         outputs, vectors = with_graph(call.run_again([*weights, *others[: len(needed)]]), others[len(needed) :])
         inputs = [*measured, *(tensor for tensor, flag in zip(others, needed, strict=False) if flag)]
-        images: Sequence[Tensor] = [torch.zeros_like(point) for point in points]
+        curved: list[Tensor] = []
+        rows: list[Tensor] = []
         if outputs and inputs:
             with torch.enable_grad():
                 gradients = torch.autograd.grad(outputs, inputs, vectors, create_graph=True, allow_unused=True)
-            curved = [gradient if gradient is not None else torch.zeros(()) for gradient in gradients]
-            curved, rows = with_graph(curved, [*passage.directions(unit), *directions])
-            if curved:
-                images = torch.autograd.grad(curved, points, rows, allow_unused=True, materialize_grads=True)
+            known = [gradient if gradient is not None else torch.zeros(()) for gradient in gradients]
+            curved, rows = with_graph(known, [*passage.directions(unit), *directions])
+        images = _gradients(curved, points, rows)
         passage.add(unit, "gradient", images[: len(measured)])
         each = iter(images[len(measured) :])
         return (None, None, None, None, None, *(next(each) if flag else None for flag in flags))
+
+
+def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The gradients in the inputs; zeros where there is nothing to differentiate."""
+    if not outputs or not inputs:
+        return [torch.zeros_like(point) for point in inputs]
+    return torch.autograd.grad(outputs, inputs, vectors, allow_unused=True, materialize_grads=True)
 
 
 def _flags(unit: Unit) -> list[bool]:

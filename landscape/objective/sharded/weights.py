@@ -51,17 +51,9 @@ def cut_weights(
     fixed = {name: parameter for name, parameter in own.items() if name not in chosen}
     measured = Shards(tuple(block.size for block in space.blocks), ranks)
     rest = Shards(tuple(parameter.numel() for parameter in fixed.values()), ranks)
-    theta = torch.zeros(measured.length, dtype=dtype, device=device)
-    held = torch.zeros(rest.length, dtype=dtype, device=device)
+    like = torch.empty(0, dtype=dtype, device=device)
     hashes: dict[str, str] = {}
-    places = [(theta, measured, space.names), (held, rest, tuple(fixed))]
-    for vector, shards, names in places:
-        for index, name in enumerate(names):
-            tensor = read(name).to(dtype)
-            require_finite_tensors({name: tensor}, "weights")
-            shards.put(vector, index, tensor)
-            hashes |= tensor_hashes({name: tensor})
-            del tensor
+    theta, held = (_read(read, *part, like, hashes) for part in ((measured, space.names), (rest, tuple(fixed))))
     buffers = {name: _place_buffer(buffer, device, dtype) for name, buffer in module.named_buffers()}
     hashes |= tensor_hashes(buffers)
     weight_norm, places_of = uses_weight_norm(module), _take_values(module, own, device)
@@ -91,6 +83,17 @@ def cut_weights(
         loose=loose,
     )
     return Weights(function, theta, hashes, ())
+
+
+def _read(read: Fetch, shards: Shards, names: tuple[str, ...], like: Tensor, hashes: dict[str, str]) -> Tensor:
+    """What this rank keeps of the tensors of these names, in one vector; adds their hashes."""
+    vector = like.new_zeros(shards.length)
+    for index, name in enumerate(names):
+        tensor = read(name).to(like.dtype)
+        require_finite_tensors({name: tensor}, "weights")
+        shards.put(vector, index, tensor)
+        hashes |= tensor_hashes({name: tensor})
+    return vector
 
 
 def _place_buffer(buffer: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
