@@ -42,6 +42,9 @@ class TraceResult(Result):
     interval: np.ndarray = array("bound", help="Lower and upper end of its 95 % interval, over both.")
     rtol: float = scalar("Largest half-width asked for over the random vectors, relative to the trace.")
     products: int = scalar("Products with the matrix over the full data.")
+    cost_gradients: float = scalar(
+        "Work in gradients of the loss over the full data, by what products are known to cost, with the exact part."
+    )
     estimator: np.ndarray = array("estimator", help="Estimators, the chosen one first.")
     estimator_trace: np.ndarray = array("estimator", help="Its estimate.")
     estimator_standard_error: np.ndarray = array("estimator", help="Its standard error.")
@@ -75,6 +78,9 @@ class TraceResult(Result):
         "Standard error of the trace by the choice of samples, relative to it (--data-error); an upper bound where the "
         "random vectors hide it.",
         optional=True,
+    )
+    known_trace: float | None = scalar(
+        "The exact part of the trace, that of the Gauss-Newton matrix, where it was split off.", optional=True
     )
     data_error_target: float | None = scalar("The largest such error that was asked for.", optional=True)
     data_samples: int | None = scalar("Samples at hand, of which `samples` were drawn.", optional=True)

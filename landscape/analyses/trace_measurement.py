@@ -15,6 +15,7 @@ from landscape.algorithms.estimators.resampling import data_standard_error, larg
 from landscape.algorithms.estimators.trace.estimates import (
     MIN_VALUES,
     block_traces,
+    plain_estimate,
     preferred_estimate,
     trace_estimates,
 )
@@ -37,6 +38,7 @@ from landscape.analyses.shared.products import (
 )
 from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
 from landscape.analyses.trace import TraceResult
+from landscape.analyses.trace_split import EXPECTED_TRACE_PRODUCTS, Beginning, begin_trace
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import columns_per_pass, is_large, vector_room
 from landscape.errors import UsageError
@@ -49,13 +51,12 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
-PHASE = "trace"  # of the estimator, after samples were chosen
+BEGINNING, PHASE = "beginning", "trace"  # phases: the choice of the matrix, and the estimator
 MAX_SKETCH = 1024  # probes: with more, the small dense problems cost more than products
 BLOCK_PROBES = 16  # probes outside the sketch from which each block's trace gets its standard error
 STEP_PROBES = 8  # probes for the error of differences of gradients
 KINK_NOISE = 3.0  # of a probe's kink by rounding alone, in standard deviations of its change: 2.1 on average
 DATA_PROBES = 16  # probes for the data's part of the error
-EXPECTED_TRACE_PRODUCTS = 150  # to 1 %: digits-mlp took 115, digits-noisy 178, digits-resnet on 64 samples 440
 
 
 def measure(analysis: Trace, objective: Objective, resume: State | None) -> Generator[Progress, None, TraceResult]:
@@ -66,17 +67,17 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
     if analysis.data_error:
         require_resampling(analysis, build_operator(analysis, objective), objective)
         objective = yield from choose_samples(analysis, objective, phases, partial(_trace_data_error, analysis))
-        resume = phase_state(PHASE, resume or {})
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
-    goal = _goal(analysis, objective, resume)
+    goal = _goal(analysis, objective, phase_state(PHASE, resume or {}))
     require_resampling(analysis, operator, objective)
-    steps = partial(_estimate, analysis, operator, groups, goal)
-    state = yield from phases.run(PHASE, steps) if analysis.data_error else steps(resume)
+    begin = partial(begin_trace, analysis, objective, operator, groups, goal)
+    beginning = yield from phases.run(BEGINNING, begin)
+    state = yield from phases.run(PHASE, partial(_estimate, analysis, beginning, groups))
     data_error = _data_error(analysis, operator, objective)
     label_error = trace_label_error(analysis, operator)
     product_error = _product_error(operator, analysis.seed)
     return TraceResult(
-        **_with_product_error(_with_labels(_estimates(analysis, state, goal), label_error), product_error),
+        **_with_product_error(_with_labels(_estimates(analysis, state, beginning), label_error), product_error),
         product_error=product_error,
         label_standard_error=label_error,
         data_standard_error=None if data_error is None else data_error.standard_error,
@@ -86,7 +87,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         parameters=objective.space.size,
         samples=objective.batches.samples,
         notes=preconditioner_notes(analysis, objective),
-        **(_layers(state, groups) if groups else {}),
+        **(_layers(state, groups, beginning.known_blocks) if groups else {}),
     )
 
 
@@ -135,13 +136,13 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
 
 
 def _estimate(
-    analysis: Trace, operator: LinearOperator, groups: Sequence[ParameterGroup], goal: TraceGoal, saved: State | None
+    analysis: Trace, beginning: Beginning, groups: Sequence[ParameterGroup], saved: State
 ) -> Generator[Progress, None, TraceState]:
     """Yields after each step of the estimator; returns the last state."""
-    state = earlier = restore_trace(saved, operator.like, analysis.seed) if saved else None
-    for state in estimate_trace(operator, groups, goal, seed=analysis.seed, resume=earlier):
+    operator, goal, images = beginning.operator, beginning.goal, beginning.images
+    state = first = restore_trace(saved, operator.like, analysis.seed) if saved else beginning.state
+    for state in estimate_trace(operator, groups, goal, seed=analysis.seed, resume=first, images=images):
         yield _progress(analysis, state, goal)
-    assert state is not None  # max_products >= 1
     return state
 
 
@@ -158,13 +159,15 @@ def _progress(analysis: Trace, state: TraceState, goal: TraceGoal) -> Progress:
     return Progress(min(100, round(100 * share)), 100, note, partial(snapshot, state))
 
 
-def _estimates(analysis: Trace, state: TraceState, goal: TraceGoal) -> dict[str, Any]:
+def _estimates(analysis: Trace, state: TraceState, beginning: Beginning) -> dict[str, Any]:
     """The trace and the table of estimators; the trace is NaN, its interval infinite, while there is no estimate."""
-    chosen = preferred_estimate(state, goal)
+    chosen = preferred_estimate(state, beginning.goal)
     if chosen is None:
         readings, value, error, half, draws = [], float("nan"), float("nan"), float("inf"), np.zeros(0)
     else:
         others = [reading for reading in trace_estimates(state) if reading.estimator != chosen.estimator]
+        if beginning.pilot is not None:
+            others += plain_estimate("hutchinson", beginning.pilot, len(beginning.pilot))
         readings, draws = [chosen, *others], chosen.draws
         value, error, half = chosen.value, chosen.error, chosen.half_width
     width = analysis.rtol * abs(value)
@@ -174,6 +177,8 @@ def _estimates(analysis: Trace, state: TraceState, goal: TraceGoal) -> dict[str,
         "interval": np.array([value - half, value + half]),
         "rtol": analysis.rtol,
         "products": state.products,
+        "cost_gradients": beginning.gradients + state.products * beginning.gradients_each,
+        "known_trace": state.known if state.is_rest else None,
         "draws": draws if len(draws) else None,
         "estimator": np.array([reading.estimator for reading in readings], dtype=str),
         "estimator_trace": np.array([reading.value for reading in readings]),
@@ -262,8 +267,9 @@ def _data_error_request(analysis: Trace, error: _DataError | None, at_hand: int)
     return {"data_error": error.relative, "data_error_target": target, "data_samples": at_hand}
 
 
-def _layers(state: TraceState, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
-    """The columns of the table of layers, largest trace first."""
+def _layers(state: TraceState, groups: Sequence[ParameterGroup], known: np.ndarray) -> dict[str, Any]:
+    """The columns of the table of layers, largest trace first; `known` are the exact parts of their traces."""
     values, errors = block_traces(state, groups)
+    values = values + known
     share = values / (values.sum() or float("nan"))
     return layer_table(groups, values, {"trace": values, "standard_error": errors, "share": share})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain
 from math import gcd
 from typing import Any
 
@@ -66,12 +66,15 @@ class Batch:
 
     def cut(self, places: Iterable[int]) -> Iterator[Batch]:
         """Consecutive parts that end before the ascending `places` in the whole data set, views of this batch."""
-        inside = [place - self.first for place in places if self.first < place < self.first + self.size]
-        if not inside:
-            yield self
-            return
-        for begin, end in pairwise([0, *inside, self.size]):
+        size = self.size
+        inside = (place - self.first for place in places if self.first < place < self.first + size)
+        begin = 0
+        for end in chain(inside, (size,)):
+            if begin == 0 and end == size:
+                yield self
+                return
             yield replace(self._rows(slice(begin, end)), first=self.first + begin)
+            begin = end
 
     def take(self, places: list[int]) -> Batch:
         """The samples at these places, as copies; a batch that is a unit as it is."""

@@ -20,6 +20,7 @@ def result() -> TraceResult:
         interval=np.array([1.98, 2.02]),
         rtol=0.02,
         products=30,
+        cost_gradients=60.0,
         estimator=np.array(["xtrace"]),
         estimator_trace=np.array([2.0]),
         estimator_standard_error=np.array([0.01]),

@@ -234,6 +234,7 @@ def drawn_trace(**changes: Any) -> TraceResult:
         "interval": np.array([1.8, 2.2]),
         "rtol": 0.1,
         "products": 30,
+        "cost_gradients": 60.0,
         "estimator": np.array(["xtrace"]),
         "estimator_trace": np.array([2.0]),
         "estimator_standard_error": np.array([0.1]),

@@ -73,6 +73,7 @@ def trace_result() -> TraceResult:
         interval=np.array([1.8, 2.2]),
         rtol=0.1,
         products=30,
+        cost_gradients=60.0,
         estimator=np.array(["xtrace", "hutchinson"]),
         estimator_trace=np.array([2.0, 3.0]),
         estimator_standard_error=np.array([0.1, 1.0]),

@@ -33,7 +33,7 @@ def eig(**changes: Any) -> EigResult:
 
 def trace(**changes: Any) -> TraceResult:
     result = TraceResult(
-        trace=2.0, standard_error=0.1, interval=np.array([1.9, 2.1]), rtol=0.1, products=8,
+        trace=2.0, standard_error=0.1, interval=np.array([1.9, 2.1]), rtol=0.1, products=8, cost_gradients=16.0,
         estimator=np.array(["xtrace"]), estimator_trace=np.array([2.0]), estimator_standard_error=np.array([0.1]),
         estimator_products=np.array([8]), estimator_needed=np.array([8.0]), loss=0.1, gradient_norm=0.2, parameters=10,
         samples=20, draws=np.array([1.0, 3.0]),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,17 @@ from landscape.objective import Objective
 
 SAMPLE_RTOL = 1e-4  # of the largest input: a pass over several samples may round otherwise than a pass over one
 PROBE_SAMPLES = 64  # that show which layers are called: a routed expert may wait for the right sample
+
+
+class HasModules(Protocol):
+    """A layer: the modules whose calls are its own."""
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The modules, each once."""
+
+
+L = TypeVar("L", bound=HasModules)
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,13 @@ class LayerCall:
 
 
 @dataclass(frozen=True)
-class CapturedForward:
+class CapturedForward(Generic[L]):
     """A forward pass: the batch, the part of the model's output that the loss takes, and the calls of each layer."""
 
     objective: Objective
     batch: Batch
     output: Any
-    layers: Sequence[LinearMap]
+    layers: Sequence[L]
     calls: tuple[tuple[LayerCall, ...], ...]
 
     def gradients(self, total: Tensor, *, keep_graph: bool = False) -> list[list[Tensor]]:
@@ -92,12 +103,12 @@ class CapturedForward:
         rows = iter(call.gradient_rows(gradient) for call, gradient in zip(every, gradients, strict=True))
         return [[next(rows) for _ in calls] for calls in self.calls]
 
-    def scored_inputs(self) -> list[Tensor]:
+    def scored_inputs(self: CapturedForward[LinearMap]) -> list[Tensor]:
         """Each layer's inputs at the tokens whose target counts, `(tokens, q)`."""
         pairs = zip(self.layers, self.calls, strict=True)
         return [self._scored_rows(calls, [call.rows for call in calls], one.inputs) for one, calls in pairs]
 
-    def scored_gradients(self, gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    def scored_gradients(self: CapturedForward[LinearMap], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Each layer's `gradients` at the tokens whose target counts, `(tokens, p)`."""
         triples = zip(self.layers, self.calls, gradients, strict=True)
         return [self._scored_rows(calls, parts, one.outputs) for one, calls, parts in triples]
@@ -135,14 +146,14 @@ class CapturedForward:
         return mask.any(dim=1, keepdim=True).expand(shape) if len(mask) == shape[0] else None
 
 
-class LayerCapture:
+class LayerCapture(Generic[L]):
     """Runs an objective's model and keeps the inputs and outputs of the layers.
 
     The model's own hooks, and its in-place operations, have their usual effects. Raises TaskError for a model that runs
     parts of itself again in the backward pass.
     """
 
-    def __init__(self, objective: Objective, layers: Sequence[LinearMap]) -> None:
+    def __init__(self, objective: Objective, layers: Sequence[L]) -> None:
         if objective.function.resident is not None:
             raise _cannot_follow()
         self.objective = objective
@@ -151,7 +162,7 @@ class LayerCapture:
         self._axes: dict[int, int | None] = {}
         self._axes = self._sample_axes()
 
-    def run(self, batch: Batch, theta: Tensor | None = None) -> CapturedForward:
+    def run(self, batch: Batch, theta: Tensor | None = None) -> CapturedForward[L]:
         """One batch's forward pass, with a graph from the layers' outputs to the model's output."""
         point = (self.objective.theta if theta is None else theta).detach()
         while True:

@@ -77,7 +77,7 @@ def edit_effects(objective: Objective, theta: Theta) -> Tensor:
     return gather_samples(objective, kernel)
 
 
-def _inputs(forward: CapturedForward, samples: int) -> list[Tensor | None]:
+def _inputs(forward: CapturedForward[LinearMap], samples: int) -> list[Tensor | None]:
     """Each layer's inputs `(samples, T, q)`; None for a layer that was not called."""
     return [
         torch.cat([_by_sample(call.rows, samples, call.axis) for call in calls], dim=1) if calls else None
@@ -85,7 +85,9 @@ def _inputs(forward: CapturedForward, samples: int) -> list[Tensor | None]:
     ]
 
 
-def _squares(forward: CapturedForward, inputs: Sequence[Tensor | None], total: Tensor, *, keep_graph: bool) -> Tensor:
+def _squares(
+    forward: CapturedForward[LinearMap], inputs: Sequence[Tensor | None], total: Tensor, *, keep_graph: bool
+) -> Tensor:
     """The square of each sample's gradient of a sum over samples, in the layers' weights, `(n,)`, float64."""
     samples = forward.batch.size
     squares = torch.zeros(samples, dtype=torch.float64, device=total.device)

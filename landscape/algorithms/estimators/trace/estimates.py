@@ -17,7 +17,12 @@ from landscape.network.space import ParameterGroup
 # XTrace's values share their images. The ratio of the true error to that of independent values was 1.03 to 1.47 over
 # 18 designed spectra and sizes.
 XTRACE_ERROR_FACTOR = 2**0.5
-MIN_VALUES = {"hutchinson": 10, "hutch++": 10, "xtrace": 16}  # from so many values a standard error is believed
+MIN_VALUES = {
+    "hutchinson": 10,
+    "hutch++": 10,
+    "xtrace": 16,
+    "ggn+hutchinson": 8,
+}  # from so many values a standard error is believed
 
 
 @dataclass(frozen=True)
@@ -51,22 +56,22 @@ def preferred_estimate(state: TraceState, goal: TraceGoal) -> TraceEstimate | No
     """
     by_name = {estimate.estimator: estimate for estimate in trace_estimates(state)}
     asked = ("hutch++", "xtrace", "hutchinson") if goal.method == "auto" else (goal.method,)
-    ranked = [by_name[name] for name in ("exact", *asked, "xtrace", "hutchinson") if name in by_name]
+    ranked = [by_name[name] for name in ("exact", *asked, "xtrace", "hutchinson", "ggn+hutchinson") if name in by_name]
     return next((estimate for estimate in ranked if estimate.enough), ranked[0] if ranked else None)
 
 
 def trace_estimates(state: TraceState) -> list[TraceEstimate]:
     """The estimate of each estimator that has at least two values."""
     estimates = []
-    size = state.size
+    size, known = state.size, state.known
     if state.columns == size or state.captured:
         whole = state.diagonal[-1] if state.columns == size else np.trace(state.projected)
-        estimates.append(TraceEstimate("exact", float(whole), 0.0, 0.0, state.products, True, np.zeros(0)))
+        estimates.append(TraceEstimate("exact", float(whole) + known, 0.0, 0.0, state.products, True, np.zeros(0)))
     plain = state.quadratics if state.sketched else state.values
-    estimates += _estimate("hutchinson", plain, len(plain))
+    estimates += plain_estimate("ggn+hutchinson" if state.is_rest else "hutchinson", plain + known, len(plain))
     if state.sketched and not state.captured:
-        estimates += _estimate("xtrace", xtrace_values(state), 2 * state.sketched)
-        estimates += _estimate("hutch++", state.values, 2 * state.sketched + len(state.values))
+        estimates += plain_estimate("xtrace", xtrace_values(state), 2 * state.sketched)
+        estimates += plain_estimate("hutch++", state.values, 2 * state.sketched + len(state.values))
     return estimates
 
 
@@ -112,7 +117,7 @@ def half_width_factor(name: str, values: int) -> float:
     return float(student.ppf((1 + CONFIDENCE) / 2, min(values, MIN_VALUES[name]) - 1))
 
 
-def _estimate(name: str, values: np.ndarray, products: int) -> list[TraceEstimate]:
+def plain_estimate(name: str, values: np.ndarray, products: int) -> list[TraceEstimate]:
     """The mean of the values with Student's interval; nothing for fewer than two values."""
     count = len(values)
     if count < 2:

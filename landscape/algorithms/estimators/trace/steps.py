@@ -26,12 +26,15 @@ from landscape.operators.base import LinearOperator
 class TraceProblem:
     """The matrix, the groups of parameters whose blocks are traced as well, the seed of the probes, and how many
     probes outside the sketch share a pass over the data.
+
+    `images` `(P, 8)` are the products with the first sketched probes, where they are known.
     """
 
     operator: LinearOperator
     groups: Sequence[ParameterGroup]
     seed: int
     width: int = PROBES_PER_PASS
+    images: Tensor | None = None
 
 
 class Step(Protocol):
@@ -49,7 +52,8 @@ def add_sketch(problem: TraceProblem, state: TraceState, left: int) -> TraceStat
     for index in range(first, first + count):
         state.probes[index] = trace_probe(operator.size, operator.like, problem.seed, "sketched", index)
     fresh = state.probes[first : first + count]
-    image = _require_finite(operator.matmat(fresh.T)).T
+    known = problem.images if first == 0 and problem.images is not None and problem.images.shape[1] == count else None
+    image = _require_finite(operator.matmat(fresh.T) if known is None else known).T.contiguous()
     scale = max(state.scale, float(row_norms(image).max()) / operator.size**0.5)
     least = rounding_floor(image.dtype, scale * operator.size**0.5)
     for row in image.clone():

@@ -1,0 +1,235 @@
+"""The trace of the Gauss-Newton matrix, exact, by as many backward passes as a sample has outputs.
+
+With the loss's Hessian in the outputs of sample n as sum_c sign_nc s_nc s_nc', the trace is the sum over samples and c
+of sign_nc |J_n's_nc|^2: squares of gradients of single samples, which have closed forms (Goodfellow 2015, "Efficient
+per-example gradient computations"; Dangel, Kunstner and Hennig 2020, "BackPACK", section 2.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.compute.out_of_memory import is_out_of_memory
+from landscape.data.batches import Batch
+from landscape.data.trees import leaves
+from landscape.errors import TaskError
+from landscape.evaluation.layers.layer_io import CapturedForward, LayerCall, LayerCapture
+from landscape.evaluation.per_sample.own_gradients import Gradients, OwnGradients, find_gradients
+from landscape.losses.terms import TermsLoss
+from landscape.network.space import ParameterGroup
+from landscape.objective import Objective
+from landscape.operators.gauss_newton import GaussNewtonOperator
+from landscape.operators.output_roots import output_roots
+from landscape.operators.pullback import NoBatchingError, pull_back
+
+MAX_OUTPUTS = 32  # of a sample: it takes as many backward passes
+HESSIAN_BYTES = 64 << 20  # of the Hessians in the outputs of the samples that are taken at once
+COLUMN_BYTES = 256 << 20  # of the gradients in the modules' outputs that are taken at once
+PASSES_BESIDE = (
+    3.0  # gradients: the forward pass with its inputs kept, and those that the closed forms are compared with
+)
+GRADIENTS_OF_PASS = 1.5  # gradients for each output: a backward pass, and the squares
+CHECKED_SAMPLES = 4  # whose gradients are computed alone too
+TOLERANCE = 1e-3  # relative, of closed forms against backward passes in float32
+NEGLIGIBLE = 1e-6  # of a sample's square over all parameters: rounding may be all of what is smaller
+
+
+@dataclass(frozen=True)
+class ExactTrace:
+    """By parameter, the trace of its block of the Gauss-Newton matrix; parameters without a closed form are left out.
+
+    Weight decay is part of it, as of the products.
+    """
+
+    by_name: Mapping[str, float]
+    backward_passes: int
+
+    @property
+    def trace(self) -> float:
+        """The sum over the parameters that are known."""
+        return sum(self.by_name.values())
+
+    def of_groups(self, groups: Sequence[ParameterGroup]) -> list[float]:
+        """The sums by group."""
+        return [sum(self.by_name.get(name, 0.0) for name in group.names) for group in groups]
+
+
+def exact_trace(objective: Objective) -> ExactTrace | None:
+    """The trace of the Gauss-Newton matrix by parameter; None where no part of it is known in a few passes.
+
+    Each closed form is compared with backward passes, of single samples and of every batch; a parameter for which they
+    differ is left out.
+    """
+    if not outputs_of_sample(objective):
+        return None
+    try:
+        return _Measurement(objective).run()
+    except (TaskError, NoBatchingError):  # a part of the model that cannot be followed, or differentiated
+        return None
+
+
+def known_parameters(objective: Objective) -> frozenset[str]:
+    """The parameters that may have a closed form; none where it is not known in a few passes."""
+    if not outputs_of_sample(objective):
+        return frozenset()
+    return frozenset(name for layer in find_gradients(objective) for name in layer.parameters)
+
+
+def gradients_of_exact_trace(objective: Objective) -> float:
+    """The gradients over all data whose time an exact trace takes."""
+    return PASSES_BESIDE + GRADIENTS_OF_PASS * outputs_of_sample(objective)
+
+
+def outputs_of_sample(objective: Objective) -> int:
+    """The outputs of a sample, as many as backward passes; 0 where they are many.
+
+    It is 0 as well where samples have no losses of their own, or the weights do not stand in theta.
+    """
+    function = objective.function
+    if isinstance(objective.loss, TermsLoss) or objective.as_given or function.loss_uses_parameters:
+        return 0
+    if function.resident is not None or function.stored or function.in_parts or function.mode == "train":
+        return 0
+    if any(not batch.divisible for batch in objective.batches):
+        return 0
+    first = next(iter(objective.first(1).batches))
+    with torch.no_grad():
+        outputs = list(leaves(objective.batch_output(objective.theta, first)))
+    if not all(leaf.ndim and len(leaf) == 1 and leaf.is_floating_point() for leaf in outputs):
+        return 0
+    entries = sum(leaf.numel() for leaf in outputs)
+    return entries if entries <= MAX_OUTPUTS else 0
+
+
+class _Measurement:
+    """The sums over the data, with the modules that hold parameters."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.operator = GaussNewtonOperator(objective)
+        self.layers = find_gradients(objective)
+        self.capture = LayerCapture(objective, self.layers)
+        self.names = objective.space.names
+        self.backward_passes = 0
+
+    def run(self) -> ExactTrace:
+        """The traces of the parameters whose closed forms agree with backward passes."""
+        samples = max(1, HESSIAN_BYTES // (8 * MAX_OUTPUTS**2))
+
+        def kernel(batch: Batch) -> Tensor:
+            """By parameter, the trace, and the number of pieces in which it is wrong, `(2, names)`, float64."""
+            return torch.stack([self._of_piece(piece) for piece in batch.split(samples)]).sum(dim=0)
+
+        traces, wrong = self.objective.accumulate(kernel).tolist()
+        triples = zip(self.names, traces, wrong, strict=True)
+        penalties = self._penalties()
+        known = {n: trace / self.objective.count + penalties[n] for n, trace, pieces in triples if not pieces}
+        return ExactTrace(known, self.backward_passes)
+
+    def _penalties(self) -> dict[str, float]:
+        """By parameter, the trace of the penalty of weight decay."""
+        decay, blocks = self.objective.decay, self.objective.space.blocks
+        return {block.name: decay.rate * block.size * (block.name in decay.names) if decay else 0.0 for block in blocks}
+
+    def _of_piece(self, batch: Batch) -> Tensor:
+        """By parameter, the trace over some samples, and whether it is wrong, `(2, names)`, float64."""
+        forward = self.capture.run(batch)
+        signs, roots = output_roots(self.operator, forward.output, batch)
+        outputs = [leaf for leaf in leaves(forward.output) if leaf.requires_grad]
+        squares: dict[str, list[Tensor]] = {}
+        totals: dict[str, Tensor] = {}
+        unknown: set[str] = set()
+        step = max(1, COLUMN_BYTES // max(self.objective.activation_bytes * batch.size, 1))
+        for begin in range(0, len(signs), step):
+            vectors = [root[begin : begin + step] for root in roots]
+            for layer, calls, gradients in _flows(forward, outputs, vectors):
+                found = _evaluate(layer, calls, gradients, batch.size)
+                if found is None:
+                    unknown |= layer.parameters
+                    continue
+                for name, values in found.squares.items():
+                    squares.setdefault(name, []).append(values)
+                    totals.setdefault(name, found.totals[name])  # of the first scalar
+        self.backward_passes = max(self.backward_passes, len(signs))
+        del forward, outputs
+        by_name = {name: torch.cat(parts) for name, parts in squares.items() if name not in unknown}
+        wrong = self._wrong_names(batch, roots, by_name, totals) | unknown
+        zero = signs.new_zeros(())
+        traces = [(by_name[name] * signs).sum() if name in by_name else zero for name in self.names]
+        return torch.stack([torch.stack(traces), signs.new_tensor([float(name in wrong) for name in self.names])])
+
+    def _wrong_names(
+        self, batch: Batch, roots: Sequence[Tensor], squares: Mapping[str, Tensor], totals: Mapping[str, Tensor]
+    ) -> set[str]:
+        """The parameters of which a backward pass gives another gradient than the closed form, of the first root.
+
+        The first samples' squares are compared, and the sum of the gradients of all.
+        """
+        first = [root[0] for root in roots]
+        nothing = first[0].new_zeros(batch.size, dtype=torch.float64)
+        own = {name: squares[name][0] if name in squares else nothing for name in self.names}
+        whole = torch.stack([*own.values()]).sum(dim=0)
+        wrong = set()
+        for index in range(CHECKED_SAMPLES if batch.first == 0 else 0):
+            if index >= batch.size:
+                break
+            one = batch.take([index])
+            for name, gradient in self._gradients(one, [root[index : index + 1] for root in first]).items():
+                square = float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) ** 2
+                found = float(own[name][index])
+                allowed = TOLERANCE * max(square, found) + NEGLIGIBLE * float(whole[index])
+                if not abs(square - found) <= allowed:
+                    wrong.add(name)
+        for name, gradient in self._gradients(batch, first).items():
+            found_total = totals.get(name)
+            difference = gradient if found_total is None else gradient - found_total
+            scale = float(own[name].sum() + NEGLIGIBLE * whole.sum()) ** 0.5
+            if not float(torch.linalg.vector_norm(difference, dtype=torch.float64)) <= TOLERANCE * scale:
+                wrong.add(name)
+        return wrong
+
+    def _gradients(self, batch: Batch, vectors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The gradient in each parameter of the outputs times the vectors, summed over the samples."""
+        points = self.objective.space.leaves(self.objective.theta)
+        with torch.enable_grad():
+            output = self.objective.batch_output(points, batch)
+            outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
+            total = torch.stack([(leaf * vector).sum() for leaf, vector in zip(outputs, vectors, strict=True)]).sum()
+            parts = torch.autograd.grad(total, [*points.values()], allow_unused=True, materialize_grads=True)
+        return dict(zip(points, parts, strict=True))
+
+
+def _flows(
+    forward: CapturedForward[OwnGradients], outputs: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> Iterator[tuple[OwnGradients, tuple[LayerCall, ...], list[Tensor]]]:
+    """Each layer with its calls, and J'v in the output of each call for K vectors."""
+    calls = [call for each in forward.calls for call in each]
+    inputs, count = [call.output for call in calls], len(vectors[0])
+    if not inputs:
+        return
+    try:
+        found = pull_back(outputs, inputs, vectors, chunk_size=count, retain_graph=True, allow_unused=True)
+    except NoBatchingError:
+        found = pull_back(outputs, inputs, vectors, chunk_size=1, retain_graph=True, allow_unused=True)
+    rows = iter(found)
+    for layer, own in zip(forward.layers, forward.calls, strict=True):
+        if own:
+            yield layer, own, [next(rows) for _ in own]
+
+
+def _evaluate(
+    layer: OwnGradients, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int
+) -> Gradients | None:
+    """A layer's gradients; None where rows belong to no sample, or the module cannot be run by itself."""
+    if any(call.axis is None or call.input.shape[call.axis] % samples for call in calls):
+        return None
+    try:
+        return layer.evaluate(calls, gradients, samples)
+    except Exception as error:  # a module of the user's may raise anything under vmap
+        if is_out_of_memory(error):
+            raise
+        return None
