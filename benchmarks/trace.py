@@ -1,4 +1,4 @@
-"""The trace with and without a split into an exact part and a rest: time in gradients, and what a wrong choice costs."""
+"""The trace with and without a split into an exact part and a rest: time in gradients, and wrong choices' cost."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ except ImportError:  # an extra; its rows are then left out
     curvlinops = None
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
+WAYS = ("alone", "pairs", "sketch")
 GRADIENTS = 20  # whose median is the unit
 
 
 @contextmanager
-def decided(splits: bool | None) -> Iterator[None]:
-    """Within it the trace is always split, never, or as the pilot says."""
-    decide, may = trace_split._pays, trace_split.may_split
-    if splits is not None:
-        trace_split._pays = lambda *_: splits
-        trace_split.may_split = may if splits else lambda *_: False
+def decided(way: str | None) -> Iterator[None]:
+    """Within it the trace takes this way, or the one that the pilot chooses."""
+    choose, may = trace_split._choose_way, trace_split.may_split
+    if way is not None:
+        trace_split._choose_way = lambda *_: way
+        trace_split.may_split = may if way != "alone" else lambda *_: False
     try:
         yield
     finally:
-        trace_split._pays, trace_split.may_split = decide, may
+        trace_split._choose_way, trace_split.may_split = choose, may
 
 
 def seconds_of(job: Callable[[], object], repeats: int = 1) -> float:
@@ -70,10 +71,10 @@ def compared(objective: Objective, repeats: int, rtol: float = 0.01) -> dict[str
     result = landscape.run(Trace(rtol=rtol), objective)
     row["split"] = float(result.known_trace is not None)
     row["products"] = result.products
-    for name, splits in (("auto", None), ("never split", False), ("always split", True)):
-        with decided(splits):
-            row[name] = gradients_of(objective, lambda: landscape.run(Trace(rtol=rtol), objective), repeats)
-    row["regret"] = row["auto"] / min(row["never split"], row["always split"]) - 1
+    for way in ("auto", *WAYS):
+        with decided(None if way == "auto" else way):
+            row[way] = gradients_of(objective, lambda: landscape.run(Trace(rtol=rtol), objective), repeats)
+    row["regret"] = row["auto"] / min(row[way] for way in WAYS) - 1
     return row
 
 
@@ -104,8 +105,8 @@ def nets() -> Iterator[tuple[str, nn.Module, tuple[Tensor, Tensor], str]]:
     images, kinds = torch.randn(128, 3, 12, 12, generator=generator), torch.randint(0, 10, (128,), generator=generator)
     for activation in (nn.Tanh, nn.ReLU, nn.GELU):
         for steps in (10, 300):
-            net = perceptron((20, 32, 32, 3), activation)
-            yield f"{activation.__name__}, {steps} steps", trained(net, x, labels, nn.CrossEntropyLoss(), steps), (x, labels), "cross_entropy"  # fmt: skip
+            net = trained(perceptron((20, 32, 32, 3), activation), x, labels, nn.CrossEntropyLoss(), steps)
+            yield f"{activation.__name__}, {steps} steps", net, (x, labels), "cross_entropy"
     for steps in (50, 1000):
         net = perceptron((20, 64, 1), nn.Tanh)
         yield f"mse, {steps} steps", trained(net, x, numbers, nn.MSELoss(), steps), (x, numbers), "mse"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def fitted_net(activation: type[nn.Module], sizes: tuple[int, ...] = (8, 12, 12,
     x = torch.randn(60, sizes[0])
     y = (x[:, 0] > 0.3).long() + (x[:, 1] > 0).long()
     layers: list[nn.Module] = []
-    for inside, outside in zip(sizes[:-1], sizes[1:], strict=True):
+    for inside, outside in pairwise(sizes):
         layers += [nn.Linear(inside, outside), activation()]
     net = nn.Sequential(*layers[:-1])
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
@@ -101,6 +102,19 @@ def test_intervals_of_a_split_cover(activation: type[nn.Module], rtol: float) ->
     assert hits >= 0.93 * 200
 
 
+@pytest.mark.slow
+def test_intervals_of_a_sketched_rest_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_split, "_choose_way", lambda *_: "sketch")
+    net, data = fitted_net(nn.Tanh)
+    exact = float(dense_hessian(net, [data]).trace())
+    net = net.float()
+    objective = Objective(net, data, "cross_entropy")
+    results = [landscape.run(Trace(rtol=0.02, seed=seed), objective) for seed in range(100)]
+    assert all(result.known_trace is not None for result in results)
+    assert {result.estimator[0] for result in results} <= {"ggn+hutch++", "ggn+xtrace"}
+    assert sum(bool(result.interval[0] <= exact <= result.interval[1]) for result in results) >= 91  # 95 +- 2 sd
+
+
 def test_a_net_that_fits_nothing_is_not_split(classification: Data) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
@@ -113,7 +127,7 @@ def test_a_net_that_fits_nothing_is_not_split(classification: Data) -> None:
 
 def test_without_a_split_products_and_values_are_those_of_the_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
     net, data = fitted_net(nn.Tanh)
-    monkeypatch.setattr(trace_split, "_pays", lambda *_: False)
+    monkeypatch.setattr(trace_split, "_choose_way", lambda *_: "alone")
     piloted = landscape.run(Trace(rtol=0.05), Objective(net, data, "cross_entropy"))
     monkeypatch.setattr(trace_split, "may_split", lambda *_: False)
     plain = landscape.run(Trace(rtol=0.05), Objective(net, data, "cross_entropy"))
@@ -124,7 +138,7 @@ def test_without_a_split_products_and_values_are_those_of_the_sketch(monkeypatch
 def test_large_models_take_up_the_values_of_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     net, data = fitted_net(nn.Tanh)
     monkeypatch.setattr("landscape.analyses.trace_measurement.is_large", lambda size: True)
-    monkeypatch.setattr(trace_split, "_pays", lambda *_: False)
+    monkeypatch.setattr(trace_split, "_choose_way", lambda *_: "alone")
     options = {"rtol": 0.2, "per_layer": True}
     piloted = landscape.run(Trace(**options), Objective(net, data, "cross_entropy"))
     monkeypatch.setattr(trace_split, "may_split", lambda *_: False)
