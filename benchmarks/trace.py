@@ -25,21 +25,20 @@ except ImportError:  # an extra; its rows are then left out
     curvlinops = None
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
-WAYS = ("alone", "pairs", "sketch")
 GRADIENTS = 20  # whose median is the unit
 
 
 @contextmanager
-def decided(way: str | None) -> Iterator[None]:
-    """Within it the trace takes this way, or the one that the pilot chooses."""
-    choose, may = trace_split._choose_way, trace_split.may_split
-    if way is not None:
-        trace_split._choose_way = lambda *_: way
-        trace_split.may_split = may if way != "alone" else lambda *_: False
+def decided(splits: bool | None) -> Iterator[None]:
+    """Within it the trace is always split, never, or as the pilot says."""
+    decide, may = trace_split._pays, trace_split.may_split
+    if splits is not None:
+        trace_split._pays = lambda *_: splits
+        trace_split.may_split = may if splits else lambda *_: False
     try:
         yield
     finally:
-        trace_split._choose_way, trace_split.may_split = choose, may
+        trace_split._pays, trace_split.may_split = decide, may
 
 
 def seconds_of(job: Callable[[], object], repeats: int = 1) -> float:
@@ -71,15 +70,15 @@ def compared(objective: Objective, repeats: int, rtol: float = 0.01) -> dict[str
     result = landscape.run(Trace(rtol=rtol), objective)
     row["split"] = float(result.known_trace is not None)
     row["products"] = result.products
-    for way in ("auto", *WAYS):
-        with decided(None if way == "auto" else way):
-            row[way] = gradients_of(objective, lambda: landscape.run(Trace(rtol=rtol), objective), repeats)
-    row["regret"] = row["auto"] / min(row[way] for way in WAYS) - 1
+    for name, splits in (("auto", None), ("never split", False), ("always split", True)):
+        with decided(splits):
+            row[name] = gradients_of(objective, lambda: landscape.run(Trace(rtol=rtol), objective), repeats)
+    row["regret"] = row["auto"] / min(row["never split"], row["always split"]) - 1
     return row
 
 
 def samples(device: str, repeats: int) -> dict[str, dict[str, float]]:
-    """The samples, of which the last two do not pay."""
+    """The samples; on the last a split does not pay."""
     cases = [("digits-noisy", None), ("digits-mlp", None), ("digits-resnet", 256), ("digits-resnet", 64)]
     table = {}
     for name, count in cases:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.estimators.trace.estimates import OF_REST, half_width_factor
+from landscape.algorithms.estimators.trace.estimates import half_width_factor
 from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
-from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState, initial_state, trace_probe
+from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod, TraceState, initial_state, trace_probe
 from landscape.analyses.base import Progress, State
 from landscape.analyses.shared.products import product_gradients
 from landscape.compute.inner_products import row_dots
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
-Way = Literal["alone", "pairs", "sketch"]  # products of H alone, pairs of products, pairs of which some are sketched
-PLAIN = f"{OF_REST}hutchinson"
+SPLIT: TraceMethod = "ggn+hutchinson"
 PILOT = PROBES_PER_PASS  # probes that are multiplied by both matrices
 # Without a split, products to 1 %: 48 to 1,900 for 16 nets of 1,400 to 85,000 parameters, half of them below 200
 EXPECTED_TRACE_PRODUCTS = 150
-LEAST_RATIO = 16.0  # of the variances of z'Hz and z'(H - G)z, from which on a sketch of H - G pays where pairs do not
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,18 @@ class _Pilot:
 
     hessian: np.ndarray  # (8, 1 + g)
     rest: np.ndarray  # (8, 1 + g)
-    images: Tensor | None = None  # (P, 8), H z where there is room for a sketch
-    rest_images: Tensor | None = None  # (P, 8), (H - G) z
+    images: Tensor | None = None  # (P, 8), H z where there is room for them
 
     def pairs(self, goal: TraceGoal) -> float:
         """Products of both matrices to the half-width asked for, of which eight were made."""
         width = goal.rtol * abs(float(self.hessian[:, 0].mean()))
-        spread = half_width_factor(PLAIN, PILOT) * float(self.rest[:, 0].std(ddof=1))
+        spread = half_width_factor(SPLIT, PILOT) * float(self.rest[:, 0].std(ddof=1))
         return (spread / width) ** 2 if width else float("inf")
 
-    @property
-    def ratio(self) -> float:
-        """The variance of z'Hz over that of z'(H - G)z."""
-        rest = float(self.rest[:, 0].var(ddof=1))
-        return float(self.hessian[:, 0].var(ddof=1)) / rest if rest else float("inf")
+    def products(self, goal: TraceGoal) -> float:
+        """Products of the Hessian alone, without a sketch."""
+        ratio = float(self.hessian[:, 0].std(ddof=1)) / (float(self.rest[:, 0].std(ddof=1)) or float("nan"))
+        return self.pairs(goal) * ratio**2
 
 
 def begin_trace(
@@ -97,8 +93,7 @@ def begin_trace(
         yield Progress(0, 100, f"{PILOT} products", lambda: {"hessian": pilot.hessian, "rest": pilot.rest})
     each_pair = each + product_gradients("ggn", objective, goal.width)
     spent = PILOT * (each_pair - each)  # beside the products of the Hessian
-    way = _choose_way(pilot, goal, objective, each, each_pair)
-    if way != "alone":
+    if _pays(pilot, goal, objective, each, each_pair):
         row = saved.get("known")
         if row is None:
             row = _known_row(objective)
@@ -109,7 +104,7 @@ def begin_trace(
         known = {n: float(value) for n, value in zip(objective.space.names, row, strict=True) if value == value}
         if known.keys() == names:
             split = replace(plain, operator=rest, gradients=exact, gradients_each=each_pair)
-            return _split(split, way, pilot, known, groups)
+            return _split(split, pilot, known, groups)
     rest.release()
     return _unsplit(replace(plain, gradients=spent), pilot)
 
@@ -129,25 +124,17 @@ def _multiply_probes(rest: RestOperator, groups: Sequence[ParameterGroup], goal:
     """The quadratic forms of the first probes, those of the sketch if there is one."""
     path, width = "sketched" if goal.capacity else "other", min(goal.width, PILOT)
     rows: dict[str, list[Tensor]] = {"hessian": [], "rest": []}
-    images: dict[str, list[Tensor]] = {"images": [], "rest_images": []}
+    images = []
     for first in range(0, PILOT, width):
         probes = [trace_probe(rest.size, rest.like, seed, path, first + index) for index in range(width)]
         block = torch.stack(probes, dim=1)
         image = rest.hessian.matmat(block)
         rows["hessian"].append(_quadratics(block, image, groups))
-        images["images"].append(_as_rows(image) if goal.capacity else image.new_empty(0))
-        image = image.sub_(rest.known_product(block))
-        rows["rest"].append(_quadratics(block, image, groups))
-        images["rest_images"].append(_as_rows(image) if goal.capacity else image.new_empty(0))
+        if goal.capacity:
+            images.append(image.T.clone(memory_format=torch.contiguous_format))
+        rows["rest"].append(_quadratics(block, image.sub_(rest.known_product(block)), groups))
     hessian, of_rest = (torch.cat(parts).cpu().numpy() for parts in rows.values())
-    if not goal.capacity:
-        return _Pilot(hessian, of_rest)
-    return _Pilot(hessian, of_rest, *(torch.cat(parts).T for parts in images.values()))
-
-
-def _as_rows(image: Tensor) -> Tensor:
-    """A copy of products `(P, K)` as rows."""
-    return image.T.clone(memory_format=torch.contiguous_format)
+    return _Pilot(hessian, of_rest, torch.cat(images).T if images else None)
 
 
 def _quadratics(block: Tensor, image: Tensor, groups: Sequence[ParameterGroup]) -> Tensor:
@@ -157,16 +144,14 @@ def _quadratics(block: Tensor, image: Tensor, groups: Sequence[ParameterGroup]) 
     return torch.stack([whole, *of_groups], dim=1)  # type: ignore[list-item]
 
 
-def _choose_way(pilot: _Pilot, goal: TraceGoal, objective: Objective, each: float, each_pair: float) -> Way:
-    """The way that takes the least time, by what the probes tell; a sketch of H - G where H alone spreads far more."""
+def _pays(pilot: _Pilot, goal: TraceGoal, objective: Objective, each: float, each_pair: float) -> bool:
+    """Whether the exact part and the pairs that are left take less time than products of the Hessian alone."""
     pairs = max(pilot.pairs(goal), goal.min_others, PILOT) - PILOT
-    exact = gradients_of_exact_trace(objective)
+    split = gradients_of_exact_trace(objective) + pairs * each_pair
     expected = min(EXPECTED_TRACE_PRODUCTS * (0.01 / goal.rtol) ** 0.5, objective.space.size)
-    without_sketch = (pairs + PILOT) * pilot.ratio
-    alone = (expected if goal.capacity else without_sketch) - PILOT
-    if pairs + PILOT <= goal.max_products and exact + pairs * each_pair < each * alone:
-        return "pairs"
-    return "sketch" if goal.capacity and pilot.ratio >= LEAST_RATIO else "alone"
+    alone = (expected if goal.capacity else pilot.products(goal)) - PILOT
+    fits = pairs + PILOT <= goal.max_products
+    return bool(fits and split < each * alone)
 
 
 def _known_row(objective: Objective) -> np.ndarray:
@@ -177,23 +162,21 @@ def _known_row(objective: Objective) -> np.ndarray:
 
 
 def _split(
-    beginning: Beginning, way: Way, pilot: _Pilot, known: Mapping[str, float], groups: Sequence[ParameterGroup]
+    beginning: Beginning, pilot: _Pilot, known: Mapping[str, float], groups: Sequence[ParameterGroup]
 ) -> Beginning:
-    """The beginning with a matrix without the part that is known, which takes up the pilot's products."""
-    goal = replace(beginning.goal, method="hutchinson") if way == "pairs" else beginning.goal
+    """The beginning whose first values are the pilot's, of a matrix without the part that is known."""
+    goal = replace(beginning.goal, method=SPLIT)
     state = initial_state(beginning.operator.like, beginning.operator.size, len(groups), goal)
-    state = replace(state, is_rest=True, known=sum(known.values()))
-    if way == "pairs":
-        state = replace(state, values=pilot.rest[:, 0], block_values=pilot.rest[:, 1:], products=PILOT)
-    blocks = np.array([sum(known.get(name, 0.0) for name in group.names) for group in groups])
-    return replace(
-        beginning,
-        goal=goal,
-        state=state,
-        images=pilot.rest_images if way == "sketch" else None,
-        known_blocks=blocks,
-        pilot=pilot.hessian[:, 0],
+    state = replace(
+        state,
+        values=pilot.rest[:, 0],
+        block_values=pilot.rest[:, 1:],
+        products=PILOT,
+        is_rest=True,
+        known=sum(known.values()),
     )
+    blocks = np.array([sum(known.get(name, 0.0) for name in group.names) for group in groups])
+    return replace(beginning, goal=goal, state=state, known_blocks=blocks, pilot=pilot.hessian[:, 0])
 
 
 def _unsplit(beginning: Beginning, pilot: _Pilot) -> Beginning:

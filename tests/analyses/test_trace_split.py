@@ -102,19 +102,6 @@ def test_intervals_of_a_split_cover(activation: type[nn.Module], rtol: float) ->
     assert hits >= 0.93 * 200
 
 
-@pytest.mark.slow
-def test_intervals_of_a_sketched_rest_cover(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace_split, "_choose_way", lambda *_: "sketch")
-    net, data = fitted_net(nn.Tanh)
-    exact = float(dense_hessian(net, [data]).trace())
-    net = net.float()
-    objective = Objective(net, data, "cross_entropy")
-    results = [landscape.run(Trace(rtol=0.02, seed=seed), objective) for seed in range(100)]
-    assert all(result.known_trace is not None for result in results)
-    assert {result.estimator[0] for result in results} <= {"ggn+hutch++", "ggn+xtrace"}
-    assert sum(bool(result.interval[0] <= exact <= result.interval[1]) for result in results) >= 91  # 95 +- 2 sd
-
-
 def test_a_net_that_fits_nothing_is_not_split(classification: Data) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
@@ -127,7 +114,7 @@ def test_a_net_that_fits_nothing_is_not_split(classification: Data) -> None:
 
 def test_without_a_split_products_and_values_are_those_of_the_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
     net, data = fitted_net(nn.Tanh)
-    monkeypatch.setattr(trace_split, "_choose_way", lambda *_: "alone")
+    monkeypatch.setattr(trace_split, "_pays", lambda *_: False)
     piloted = landscape.run(Trace(rtol=0.05), Objective(net, data, "cross_entropy"))
     monkeypatch.setattr(trace_split, "may_split", lambda *_: False)
     plain = landscape.run(Trace(rtol=0.05), Objective(net, data, "cross_entropy"))
@@ -138,7 +125,7 @@ def test_without_a_split_products_and_values_are_those_of_the_sketch(monkeypatch
 def test_large_models_take_up_the_values_of_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     net, data = fitted_net(nn.Tanh)
     monkeypatch.setattr("landscape.analyses.trace_measurement.is_large", lambda size: True)
-    monkeypatch.setattr(trace_split, "_choose_way", lambda *_: "alone")
+    monkeypatch.setattr(trace_split, "_pays", lambda *_: False)
     options = {"rtol": 0.2, "per_layer": True}
     piloted = landscape.run(Trace(**options), Objective(net, data, "cross_entropy"))
     monkeypatch.setattr(trace_split, "may_split", lambda *_: False)

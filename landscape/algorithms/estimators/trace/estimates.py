@@ -17,10 +17,12 @@ from landscape.network.space import ParameterGroup
 # XTrace's values share their images. The ratio of the true error to that of independent values was 1.03 to 1.47 over
 # 18 designed spectra and sizes.
 XTRACE_ERROR_FACTOR = 2**0.5
-# from so many values a standard error is believed
-MIN_VALUES = {"hutchinson": 10, "hutch++": 10, "xtrace": 16}
-MIN_VALUES_OF_REST = 8  # of Hutchinson's values: the pilot that decides on a split has as many
-OF_REST = "ggn+"  # before the names of estimators of the rest
+MIN_VALUES = {
+    "hutchinson": 10,
+    "hutch++": 10,
+    "xtrace": 16,
+    "ggn+hutchinson": 8,
+}  # from so many values a standard error is believed
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,8 @@ class TraceEstimate:
 def goal_reached(state: TraceState, goal: TraceGoal) -> bool:
     """Whether the preferred estimate is as narrow as the goal asks, with enough values behind it."""
     chosen = preferred_estimate(state, goal)
-    asked = ("exact", goal.method, f"{OF_REST}{goal.method}")
-    if chosen is None or (goal.method != "auto" and chosen.estimator not in asked):
-        return False
-    return chosen.enough and chosen.half_width <= goal.rtol * abs(chosen.value)
+    asked = chosen is not None and (goal.method == "auto" or chosen.estimator in ("exact", goal.method))
+    return chosen is not None and asked and chosen.enough and chosen.half_width <= goal.rtol * abs(chosen.value)
 
 
 def preferred_estimate(state: TraceState, goal: TraceGoal) -> TraceEstimate | None:
@@ -54,9 +54,9 @@ def preferred_estimate(state: TraceState, goal: TraceGoal) -> TraceEstimate | No
 
     Not the estimate with the smallest half-width: one that is chosen because its error is small is too confident.
     """
-    by_name = {estimate.estimator.removeprefix(OF_REST): estimate for estimate in trace_estimates(state)}
+    by_name = {estimate.estimator: estimate for estimate in trace_estimates(state)}
     asked = ("hutch++", "xtrace", "hutchinson") if goal.method == "auto" else (goal.method,)
-    ranked = [by_name[name] for name in ("exact", *asked, "xtrace", "hutchinson") if name in by_name]
+    ranked = [by_name[name] for name in ("exact", *asked, "xtrace", "hutchinson", "ggn+hutchinson") if name in by_name]
     return next((estimate for estimate in ranked if estimate.enough), ranked[0] if ranked else None)
 
 
@@ -68,11 +68,10 @@ def trace_estimates(state: TraceState) -> list[TraceEstimate]:
         whole = state.diagonal[-1] if state.columns == size else np.trace(state.projected)
         estimates.append(TraceEstimate("exact", float(whole) + known, 0.0, 0.0, state.products, True, np.zeros(0)))
     plain = state.quadratics if state.sketched else state.values
-    prefix = OF_REST if state.is_rest else ""
-    estimates += plain_estimate(f"{prefix}hutchinson", plain + known, len(plain))
+    estimates += plain_estimate("ggn+hutchinson" if state.is_rest else "hutchinson", plain + known, len(plain))
     if state.sketched and not state.captured:
-        estimates += plain_estimate(f"{prefix}xtrace", xtrace_values(state) + known, 2 * state.sketched)
-        estimates += plain_estimate(f"{prefix}hutch++", state.values + known, 2 * state.sketched + len(state.values))
+        estimates += plain_estimate("xtrace", xtrace_values(state), 2 * state.sketched)
+        estimates += plain_estimate("hutch++", state.values, 2 * state.sketched + len(state.values))
     return estimates
 
 
@@ -115,12 +114,7 @@ def half_width_factor(name: str, values: int) -> float:
     the first values happens to be small. So the degrees of freedom stay those of the first values, as in Stein's
     (1945) two-stage interval.
     """
-    return float(student.ppf((1 + CONFIDENCE) / 2, min(values, min_values(name)) - 1))
-
-
-def min_values(name: str) -> int:
-    """From how many values on an estimator's standard error is believed."""
-    return MIN_VALUES_OF_REST if name == f"{OF_REST}hutchinson" else MIN_VALUES[name.removeprefix(OF_REST)]
+    return float(student.ppf((1 + CONFIDENCE) / 2, min(values, MIN_VALUES[name]) - 1))
 
 
 def plain_estimate(name: str, values: np.ndarray, products: int) -> list[TraceEstimate]:
@@ -128,6 +122,6 @@ def plain_estimate(name: str, values: np.ndarray, products: int) -> list[TraceEs
     count = len(values)
     if count < 2:
         return []
-    error = float(values.std(ddof=1) / np.sqrt(count)) * (XTRACE_ERROR_FACTOR if name.endswith("xtrace") else 1.0)
+    error = float(values.std(ddof=1) / np.sqrt(count)) * (XTRACE_ERROR_FACTOR if name == "xtrace" else 1.0)
     half = half_width_factor(name, count) * error
-    return [TraceEstimate(name, float(values.mean()), error, half, products, count >= min_values(name), values)]
+    return [TraceEstimate(name, float(values.mean()), error, half, products, count >= MIN_VALUES[name], values)]

@@ -15,7 +15,7 @@ from landscape.algorithms.estimators.trace.estimates import (
     half_width_factor,
     trace_estimates,
 )
-from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState
+from landscape.algorithms.estimators.trace.state import WITHOUT_SKETCH, TraceGoal, TraceState
 
 StepName = Literal["sketch", "probe", "diagonal"]
 
@@ -79,7 +79,7 @@ def next_step(counts: TraceCounts, goal: TraceGoal, forecast: Callable[[], Forec
         return "diagonal"  # no estimate takes fewer products
     if _others_are_due(counts, goal, left) or (others_missing and counts.reached):
         return "probe"
-    if goal.method == "hutchinson" and counts.others < PROBES_PER_PASS:
+    if goal.method in WITHOUT_SKETCH and counts.others < PROBES_PER_PASS:
         return "probe"
     if not counts.others and counts.rounds < MIN_VALUES["xtrace"] // PROBES_PER_PASS:
         return "sketch"

@@ -15,12 +15,16 @@ from landscape.algorithms.snapshots import RECOMPUTED, buffer, restore
 from landscape.compute.inner_products import norm
 from landscape.compute.shards import length_here, whole_length
 
-TraceMethod = Literal["auto", "hutchinson", "hutch++", "xtrace"]
+TraceMethod = Literal["auto", "hutchinson", "hutch++", "xtrace", "ggn+hutchinson"]
+WITHOUT_SKETCH: tuple[TraceMethod, ...] = ("hutchinson", "ggn+hutchinson")
 
 
 @dataclass(frozen=True)
 class TraceGoal:
-    """The estimators to use, the half-width wanted relative to the trace, and a limit on products."""
+    """The estimators to use, the half-width wanted relative to the trace, and a limit on products.
+
+    `ggn+hutchinson` is Hutchinson's estimator of a matrix from which a part with a known trace was taken.
+    """
 
     method: TraceMethod
     rtol: float
@@ -78,7 +82,7 @@ class TraceState:
 
 def initial_state(like: Tensor, size: int, groups: int, goal: TraceGoal) -> TraceState:
     """The state before the first product, with room for the sketch that the goal allows."""
-    shape = (0 if goal.method == "hutchinson" else goal.capacity, length_here(size))
+    shape = (0 if goal.method in WITHOUT_SKETCH else goal.capacity, length_here(size))
     basis, probes = (torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(2))
     none, square = np.zeros(0), np.zeros((0, 0))
     return TraceState(
