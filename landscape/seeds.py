@@ -9,6 +9,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+from landscape.compute.shards import of_size
+
 CHUNK = 1 << 20  # coordinates that one generator draws; another value would change the numbers of longer vectors
 CHUNK_SAMPLES = 1024  # samples whose numbers one generator draws; other values would change all numbers
 SMALLEST_UNIFORM = 2.0**-54  # half of the finest step of torch.rand, which may return 0
@@ -47,6 +49,17 @@ def normal_chunks(size: int, seed: int, *path: str | int) -> Iterator[tuple[int,
         generator = torch.Generator(device="cpu").manual_seed(derive(seed, *chunk))
         count = min(CHUNK, size - first)
         yield first, torch.randn(count, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def normal_vector(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
+    """A standard normal vector of so many coordinates `(P,)`, or what this rank holds of it; see `normal`."""
+    shards = of_size(size)
+    if shards is None:
+        return normal(size, like, seed, *path)
+    vector = torch.zeros(shards.length, dtype=like.dtype, device=like.device)
+    for first, numbers in normal_chunks(shards.size, seed, *path):
+        shards.put_range(vector, first, numbers.to(vector))
+    return vector
 
 
 def uniform(first: int, shape: tuple[int, ...], like: Tensor, seed: int, *path: str | int) -> Tensor:

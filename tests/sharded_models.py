@@ -37,17 +37,17 @@ class Language(nn.Module):
 
 
 class Twice(nn.Module):
-    """One layer that runs twice, as in ALBERT, and a scale outside of all layers."""
+    """One layer that runs twice, as in ALBERT, and two scales outside of all layers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.shared, self.head = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 3)
-        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.scale, self.shift = nn.Parameter(torch.tensor(1.5)), nn.Parameter(torch.tensor([0.2, -0.1, 0.3]))
         self.inner = nn.ModuleList([nn.Sequential(self.shared, nn.Tanh()), nn.Sequential(nn.Linear(6, 6), nn.Tanh())])
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.inner[0](self.inner[0](self.stem(x)))
-        logits: Tensor = self.head(self.inner[1](hidden) * self.scale)
+        logits: Tensor = self.head(self.inner[1](hidden) * self.scale) * torch.exp(self.shift)
         return logits
 
 

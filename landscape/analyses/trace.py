@@ -43,7 +43,8 @@ class TraceResult(Result):
     rtol: float = scalar("Largest half-width asked for over the random vectors, relative to the trace.")
     products: int = scalar("Products with the matrix over the full data.")
     cost_gradients: float = scalar(
-        "Work in gradients of the loss over the full data, by what products are known to cost, with the exact part."
+        "Work in gradients of the loss over the full data, with the exact part: by what products are known to cost "
+        "where their graphs have room."
     )
     estimator: np.ndarray = array("estimator", help="Estimators, the chosen one first.")
     estimator_trace: np.ndarray = array("estimator", help="Its estimate.")

@@ -68,7 +68,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         require_resampling(analysis, build_operator(analysis, objective), objective)
         objective = yield from choose_samples(analysis, objective, phases, partial(_trace_data_error, analysis))
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
-    goal = _goal(analysis, objective, phase_state(PHASE, resume or {}))
+    goal = _goal(analysis, objective, phase_state(PHASE, resume or {}) or phase_state(BEGINNING, resume or {}))
     require_resampling(analysis, operator, objective)
     begin = partial(begin_trace, analysis, objective, operator, groups, goal)
     beginning = yield from phases.run(BEGINNING, begin)

@@ -18,10 +18,10 @@ from landscape.algorithms.estimators.trace.estimates import half_width_factor
 from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod, TraceState, initial_state, trace_probe
 from landscape.analyses.base import Progress, State
-from landscape.analyses.shared.products import product_gradients
 from landscape.compute.inner_products import row_dots
 from landscape.operators import GaussNewtonOperator
 from landscape.operators.exact_trace import exact_trace, gradients_of_exact_trace, known_parameters
+from landscape.operators.pass_costs import GRADIENTS_OF_DIFFERENCE, gradients_per_product
 from landscape.operators.rest import RestOperator
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class _Pilot:
     rest: np.ndarray  # (8, 1 + g)
     images: Tensor | None = None  # (P, 8), H z where there is room for them
 
+    def arrays(self, goal: TraceGoal) -> dict[str, np.ndarray]:
+        """What a snapshot holds: the numbers, and what fitted into memory, as in that of the estimator."""
+        shape = np.array([goal.capacity, 0])
+        return {"hessian": self.hessian, "rest": self.rest, "basis.shape": shape, "width": np.array(goal.width)}
+
     def pairs(self, goal: TraceGoal) -> float:
         """Products of both matrices to the half-width asked for, of which eight were made."""
         width = goal.rtol * abs(float(self.hessian[:, 0].mean()))
@@ -79,7 +84,9 @@ def begin_trace(
     saved: State,
 ) -> Generator[Progress, None, Beginning]:
     """Yields after the probes, and after the exact part; returns how the trace is estimated."""
-    each = product_gradients(analysis.operator, objective, goal.width)
+    # as if graphs were kept, and so the same wherever the run is resumed
+    differ = objective.settings.hvp == "difference"
+    each = GRADIENTS_OF_DIFFERENCE if differ else gradients_per_product(analysis.operator, kept=True)
     state = initial_state(operator.like, operator.size, len(groups), goal)
     plain = Beginning(operator, goal, state, np.zeros(len(groups)), gradients_each=each)
     names = known_parameters(objective) if _may_split(analysis, objective, goal) else frozenset()
@@ -90,15 +97,14 @@ def begin_trace(
         pilot = _Pilot(saved["hessian"], saved["rest"])
     else:
         pilot = _multiply_probes(rest, groups, goal, analysis.seed)
-        yield Progress(0, 100, f"{PILOT} products", lambda: {"hessian": pilot.hessian, "rest": pilot.rest})
-    each_pair = each + product_gradients("ggn", objective, goal.width)
+        yield Progress(0, 100, f"{PILOT} products", lambda: pilot.arrays(goal))
+    each_pair = each + gradients_per_product("ggn", kept=True)
     spent = PILOT * (each_pair - each)  # beside the products of the Hessian
     if _pays(pilot, goal, objective, each, each_pair):
         row = saved.get("known")
         if row is None:
             row = _known_row(objective)
-            arrays = {"hessian": pilot.hessian, "rest": pilot.rest, "known": row}
-            yield Progress(0, 100, f"{PILOT} products, and the exact part", lambda: arrays)
+            yield Progress(0, 100, f"{PILOT} products, and the exact part", lambda: pilot.arrays(goal) | {"known": row})
         exact = gradients_of_exact_trace(objective)
         spent += exact
         known = {n: float(value) for n, value in zip(objective.space.names, row, strict=True) if value == value}

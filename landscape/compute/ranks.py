@@ -23,7 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from landscape.compute import memory
 from landscape.compute.launched import is_launched
-from landscape.compute.out_of_memory import is_out_of_memory
+from landscape.compute.out_of_memory import in_words, is_out_of_memory
 from landscape.compute.rank_failures import STATE, leave_word, lost_rank, portable
 from landscape.compute.rank_sums import Layout, as_message, sum_over_ranks
 from landscape.errors import LandscapeError, LostRankError, RankError, TaskError, UsageError
@@ -184,28 +184,43 @@ class Ranks:
             total = sum_over_ranks(mine, [theirs is not None for theirs, _, _ in news], self.rank, given[0], device)
         return Summed(total, min((fitting for _, _, fitting in news if fitting), default=0))
 
-    def collect(self, message: Tensor, label: int) -> Tensor:
-        """The messages `(n, m)` of all ranks below each other; raises RankError unless each ends all rows in `label`.
-
-        A model that goes another way on other data would otherwise be given another module's weights.
-        """
+    def collect(self, message: Tensor, label: int = 0) -> Tensor:
+        """The messages `(n, m)` of all ranks below each other; raises TaskError unless all have the same `label`."""
         if self.size == 1:
             return message
         whole = message.new_empty((self.size * len(message), message.shape[1]))
         with self._exchanging():
+            self._require_label(label, message.device)
             GATHER(whole, message)
-        if bool((whole[:, -1] != label).any()):
-            raise RankError(None, "the ranks went other ways: they gather the weights of other modules", fix=ONE_WAY)
         return whole
 
-    def swap(self, message: Tensor) -> Tensor:
-        """From rows `(ranks, m)`, one for each rank, the rows that all ranks have for this one."""
+    def swap(self, message: Tensor, label: int = 0) -> Tensor:
+        """From rows `(ranks, m)`, one for each rank, the rows that all ranks have for this one.
+
+        Raises TaskError unless all have the same `label`.
+        """
         if self.size == 1:
             return message
         received = torch.empty_like(message)
         with self._exchanging():
+            self._require_label(label, message.device)
             dist.all_to_all_single(received, message)
         return received
+
+    def _require_label(self, label: int, device: torch.device) -> None:
+        """Raises TaskError unless all ranks are about to exchange the same.
+
+        A model that goes another way on other data would be given another module's weights, or wait for ever.
+        """
+        mine = torch.tensor([label], dtype=torch.int64, device=device)
+        every = mine.new_empty(self.size)
+        GATHER(every, mine)
+        if bool((every != label).any()):
+            raise TaskError(
+                "the ranks went other ways: they gather the weights of other modules",
+                why="the model runs other modules, or differentiates others, for other samples",
+                fix=ONE_WAY,
+            )
 
     # -- failures ------------------------------------------------------------------------------------------------
 
@@ -221,7 +236,8 @@ class Ranks:
             if self.size == 1 or isinstance(error, LostRankError):
                 raise
             leave_word(error)
-            STATE.lost = RankError(self.rank, "this rank has an error, and the others have ended")
+            own = in_words(error) if not isinstance(error, LandscapeError) else error
+            STATE.lost = RankError(self.rank, own.what, why=own.why, fix=own.fix)
             if dist.is_initialized():
                 dist.destroy_process_group()  # so that ranks that wait for this one notice at once
             raise

@@ -92,10 +92,10 @@ class Shards:
         for index, size in enumerate(self.sizes):
             low, high = max(first, place), min(end, place + size)
             if low < high:
-                self._put_run(vector, index, low - place, numbers[low - first : high - first])
+                self.put_run(vector, index, low - place, numbers[low - first : high - first])
             place += size
 
-    def _put_run(self, vector: Tensor, index: int, first: int, numbers: Tensor) -> None:
+    def put_run(self, vector: Tensor, index: int, first: int, numbers: Tensor) -> None:
         """Copies what is held here of consecutive entries of one tensor."""
         width, end = self.widths[index], first + len(numbers)
         for piece, row in enumerate(self.part(vector, index), start=self.first):
@@ -108,9 +108,7 @@ class Shards:
     def gather(self, vector: Tensor, indices: Sequence[int], label: int = 0) -> list[Tensor]:
         """Whole tensors, flat, from the pieces that all ranks hold; `label` says for what, and must be the same."""
         widths = [self.widths[index] for index in indices]
-        message = torch.empty((self.held, sum(widths) + 1), dtype=vector.dtype, device=vector.device)
-        torch.cat([self.part(vector, index) for index in indices], dim=1, out=message[:, :-1])
-        message[:, -1] = label
+        message = torch.cat([self.part(vector, index) for index in indices], dim=1)
         whole = self.ranks.collect(message, label)
         begins = accumulate(widths, initial=0)
         return [
@@ -118,10 +116,12 @@ class Shards:
             for index, begin, width in zip(indices, begins, widths, strict=False)
         ]
 
-    def scatter(self, tensors: Sequence[Tensor], indices: Sequence[int], having: Sequence[bool]) -> Tensor:
+    def scatter(
+        self, tensors: Sequence[Tensor], indices: Sequence[int], having: Sequence[bool], label: int = 0
+    ) -> Tensor:
         """The sums over the ranks that have something of whole tensors: what is held here, `(held, their widths)`.
 
-        They are added in aligned pairs of ranks.
+        They are added in aligned pairs of ranks. `label` says for what, and must be the same.
         """
         widths = [self.widths[index] for index in indices]
         message = tensors[0].new_zeros((self.pieces, sum(widths)))
@@ -131,7 +131,7 @@ class Shards:
             message[:whole, begin : begin + width] = flat[: whole * width].view(whole, width)
             if rest := len(flat) - whole * width:
                 message[whole, begin : begin + rest] = flat[whole * width :]
-        received = self.ranks.swap(message.view(self.ranks.size, -1))
+        received = self.ranks.swap(message.view(self.ranks.size, -1), label)
         parts = [row if has else None for row, has in zip(received, having, strict=True)]
         total = add_in_pairs(parts)
         assert total is not None  # a step in which no rank has data is not made

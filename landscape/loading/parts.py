@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ from landscape.compute import memory, ranks
 from landscape.compute.budget import GRADIENT_VECTORS, SPARE
 from landscape.compute.devices import as_device
 from landscape.conditions import Conditions
-from landscape.errors import CheckpointError, UsageError
+from landscape.data.trees import leaves
+from landscape.errors import CheckpointError, LandscapeError, UsageError, listing
+from landscape.network.gathered_units import UNSHARDED
+from landscape.network.wrappers import same_values
 from landscape.objective.objective import DTYPES
 from landscape.tasks.task import Task
+
+SEEN = (Tensor, list, tuple, dict)  # kinds of attributes that are looked into for tensors
 
 
 def wants_parts(path: Path, conditions: Conditions) -> bool:
@@ -44,8 +50,7 @@ def build_without_memory(task: Task, checkpoint: Checkpoint, conditions: Conditi
         raise UsageError("--shard on takes no adapters", fix="--shard off, or merge the adapter into its model")
     if conditions.partial:
         raise UsageError("--shard on excludes --partial", fix="leave out one of them")
-    with parameters_on_meta():
-        model = task.build()
+    model = _build(task)
     fitted, note = _fit(task, checkpoint, _as_stand_ins(model))
     origins = {id(tensor): name for name, tensor in checkpoint.tensors.items()}
     sources = {name: origins.get(id(tensor)) for name, tensor in fitted.items()}
@@ -54,10 +59,101 @@ def build_without_memory(task: Task, checkpoint: Checkpoint, conditions: Conditi
     read = checkpoint.fetch
     assert read is not None  # the checkpoint was read one by one
     fetch = _reader(model, sources, read)
-    for name, buffer in model.named_buffers():
-        if (source := sources.get(name)) is not None:
-            buffer.copy_(read(source))
+    for path, module in model.named_modules():
+        for own, buffer in module._buffers.items():
+            source = sources.get(f"{path}.{own}".removeprefix("."))
+            if source is not None and buffer is not None:
+                module._buffers[own] = read(source).to(buffer.dtype, copy=True)
+    _require_values(model)
     return model, fetch, note
+
+
+def _build(task: Task) -> nn.Module:
+    """The task's model without values of its parameters.
+
+    It is built twice, the second time with random numbers drawn where parameters would have been initialized: where a
+    tensor beside the parameters is then another, its values are not those that the task's own model has. Raises
+    UsageError for such a model, for one that is built from the values of its parameters, and for one that does more
+    than to copy values where it loads a state.
+    """
+    try:
+        with parameters_on_meta():
+            model = task.build()
+        with torch.random.fork_rng(devices=[]), parameters_on_meta(draws=True):
+            other = task.build()
+    except (NotImplementedError, RuntimeError, LandscapeError) as error:
+        if "meta" not in str(error):
+            raise
+        raise UsageError(
+            "--shard on builds a model without the values of its parameters, and this one looks at them",
+            why=str(error).splitlines()[0],
+            fix=UNSHARDED,
+        ) from error
+    _require_plain_loading(model)
+    drawn = [name for name, value in _tensors_beside(model) if not _is_in(name, value, other)]
+    if drawn:
+        raise UsageError(
+            f"--shard on cannot build {listing(drawn)}: random numbers that come after the initial weights",
+            why="the initial weights are not drawn, and what is drawn after them would be other numbers",
+            fix=f"save them with the weights, as persistent buffers; {UNSHARDED}",
+        )
+    return model
+
+
+def _tensors_beside(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that no file of weights has, by name: buffers that are not saved, and plain attributes."""
+    for path, module in model.named_modules():
+        unsaved = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+        for name, value in {**unsaved, **{n: v for n, v in vars(module).items() if not n.startswith("_")}}.items():
+            for number, leaf in enumerate(leaves(value) if isinstance(value, SEEN) else ()):
+                if isinstance(leaf, Tensor) and not isinstance(leaf, nn.Parameter):
+                    yield f"{path}.{name}".removeprefix(".") + (f"[{number}]" if number else ""), leaf
+
+
+def _is_in(name: str, value: Tensor, other: nn.Module) -> bool:
+    """Whether another model has the same values in a tensor beside its parameters."""
+    theirs = dict(_tensors_beside(other)).get(name)
+    if theirs is None or theirs.is_meta or value.is_meta or theirs.shape != value.shape:
+        return theirs is not None and theirs.is_meta and value.is_meta
+    return same_values(value, theirs)
+
+
+def _require_values(model: nn.Module) -> None:
+    """Raises UsageError for a tensor beside the parameters that was computed from their values."""
+    buffers = ((name, buffer) for name, buffer in model.named_buffers() if buffer.is_meta)
+    without = [name for name, tensor in (*buffers, *_tensors_beside(model)) if tensor.is_meta]
+    if without:
+        raise UsageError(
+            f"--shard on cannot build {listing(list(dict.fromkeys(without)))}, which is computed from initial weights",
+            fix=f"compute it in forward, or save it with the weights; {UNSHARDED}",
+        )
+
+
+def _require_plain_loading(model: nn.Module) -> None:
+    """Raises UsageError for a model that does more where it loads a state than to copy values."""
+    for path, module in model.named_modules():
+        hooks = [*module._load_state_dict_pre_hooks.values(), *module._load_state_dict_post_hooks.values()]
+        kind = type(module)
+        own = {
+            "a hook on load_state_dict": any(not _is_torch_s(hook) for hook in hooks),
+            "its own _load_from_state_dict": not _is_torch_s(kind._load_from_state_dict),
+            "its own load_state_dict": not _is_torch_s(kind.load_state_dict),
+            "extra state": kind.set_extra_state is not nn.Module.set_extra_state,
+        }
+        if named := [what for what, has in own.items() if has]:
+            raise UsageError(
+                f"--shard on reads tensors one by one, and {path or type(module).__name__} has {listing(named)}",
+                why="what it does to the weights would be left out",
+                fix=UNSHARDED,
+            )
+
+
+def _is_torch_s(function: Any) -> bool:
+    """Whether a function, or what it stands for, is torch's own."""
+    inner = getattr(function, "hook", function)  # torch's wrapper of a hook
+    inner = inner.func if isinstance(inner, partial) else inner
+    where = getattr(inner, "__module__", None) or type(inner).__module__
+    return where.split(".")[0] == "torch"
 
 
 def _fit(task: Task, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
@@ -83,16 +179,23 @@ def _fit(task: Task, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> tup
 
 
 @contextmanager
-def parameters_on_meta() -> Iterator[None]:
-    """The block in which modules put their new parameters on the meta device; buffers have values."""
+def parameters_on_meta(*, draws: bool = False) -> Iterator[None]:
+    """The block in which modules' new parameters lose their values, and lie on the meta device; buffers have values.
 
-    def move(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+    They stay the objects that they are, wherever else the model keeps them. With `draws` a random number is drawn for
+    each of them.
+    """
+
+    def move(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         del module, name
         if parameter is None or parameter.is_meta:
-            return None
-        return nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+            return
+        bare = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        torch.utils.swap_tensors(parameter, bare)  # type: ignore[no-untyped-call]
+        if draws:
+            torch.rand(())
 
-    hook = register_module_parameter_registration_hook(move)  # type: ignore[arg-type]
+    hook = register_module_parameter_registration_hook(move)
     try:
         yield
     finally:

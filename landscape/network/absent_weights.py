@@ -40,16 +40,18 @@ class AbsentWeight(nn.Parameter):
         )
 
 
-def absent(parameter: Tensor, device: torch.device) -> AbsentWeight:
-    """A parameter without values, of the shape and dtype of another."""
-    zeros = torch.zeros((), dtype=parameter.dtype, device=device).expand(parameter.shape)
+def absent(parameter: Tensor, device: torch.device, dtype: torch.dtype) -> AbsentWeight:
+    """A parameter without values, of the shape of another; a real one in this dtype."""
+    own = dtype if parameter.is_floating_point() else parameter.dtype
+    zeros = torch.zeros((), dtype=own, device=device).expand(parameter.shape)
     made: AbsentWeight = torch.Tensor._make_subclass(AbsentWeight, zeros, parameter.requires_grad)
     return made
 
 
 def take_values(parameter: nn.Parameter) -> None:
     """Frees a parameter's memory; what still holds it is told so where it reads it."""
-    if isinstance(parameter, AbsentWeight) or parameter.is_meta:
+    if isinstance(parameter, AbsentWeight):
         return
-    parameter.data = parameter.data.new_zeros(()).expand(parameter.shape)
+    if not parameter.is_meta:
+        parameter.data = parameter.data.new_zeros(()).expand(parameter.shape)
     parameter.__class__ = AbsentWeight

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from landscape.network.inner_leaves import as_leaves, uses_others
 from landscape.network.scope import MODEL, Scope, work_within
 from landscape.network.stored_weights import cast_weight
 
@@ -25,8 +27,13 @@ Contexts = Callable[[], Iterable[AbstractContextManager[Any]]]
 PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
 
+OPAQUE = "takes or returns objects that may hold tensors"
+WRITES = "writes into a list or a dictionary that it is given"
+CAPTURES = "uses a tensor that it is not given: one that another part of the model has left in an attribute or a list"
+
+
 class NotPlainError(Exception):
-    """A block returned an object that may hold tensors which cannot be seen."""
+    """A block is no function of the tensors that it is given; the message says why, after its name."""
 
 
 @contextmanager
@@ -124,25 +131,30 @@ class BlockCall:
         self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.results: list[Any] = []
         self.result_form: Any = None
+        self.autocast = _autocast_contexts()
 
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The tensors of the block's output, with these tensors in it; raises NotPlainError for unknown objects."""
         held, given = tensors[: len(self.stored)], iter(tensors[len(self.stored) :])
         pairs = zip(self.are_tensors, self.constants, strict=True)
-        args, kwargs = tree_unflatten([next(given) if is_tensor else other for is_tensor, other in pairs], self.form)
+        passed = [next(given) if is_tensor else other for is_tensor, other in pairs]
+        args, kwargs = tree_unflatten(passed, self.form)
         weights = zip(self.stored.items(), held, strict=True)
         state = {f"{MODEL}.{name}": cast_weight(tensor, kept) for (name, kept), tensor in weights}
         output = work_within(self.scope, state, lambda: self.forward(*args, **kwargs))
+        after, form = tree_flatten((args, kwargs))
+        if form != self.form or any(one is not other for one, other in zip(after, passed, strict=True)):
+            raise NotPlainError(WRITES)
         leaves, self.result_form = tree_flatten(output)
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):
-            raise NotPlainError
+            raise NotPlainError(OPAQUE)
         self.results = [_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     def run_again(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The same at a later time, under the conditions of the first."""
         with torch.enable_grad(), ExitStack() as stack:
-            for context in self.contexts():
+            for context in (*self.contexts(), *(make() for make in self.autocast)):
                 stack.enter_context(context)
             return self.run(tensors)
 
@@ -150,6 +162,12 @@ class BlockCall:
         """The block's output with these tensors."""
         each = iter(outputs)
         return tree_unflatten([next(each) if leaf is _TENSOR else leaf for leaf in self.results], self.result_form)
+
+
+def _autocast_contexts() -> list[Callable[[], AbstractContextManager[Any]]]:
+    """What makes the precision anew to which operations are cast here by `torch.autocast`, by kind of device."""
+    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+    return [partial(torch.autocast, kind, torch.get_autocast_dtype(kind), cache_enabled=False) for kind in kinds]
 
 
 _TENSOR = object()  # stands for a tensor among results
@@ -161,8 +179,11 @@ class _Block(Function):
     @staticmethod
     def forward(ctx: Any, call: BlockCall, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The outputs, computed as if for a graph, which a model may notice."""
+        points = as_leaves(tensors, ctx.needs_input_grad[1:])
         with torch.enable_grad():
-            outputs = call.run(as_leaves(tensors, ctx.needs_input_grad[1:]))
+            outputs = call.run(points)
+        if uses_others(outputs, points):
+            raise NotPlainError(CAPTURES)
         results = tuple(output.detach() for output in outputs)
         fixed = [result for result, output in zip(results, outputs, strict=True) if not output.requires_grad]
         ctx.mark_non_differentiable(*fixed)
@@ -213,11 +234,6 @@ class _BlockGradient(Function):
             images = torch.autograd.grad(curved, points, rows, allow_unused=True, create_graph=further)
         each = iter(images)
         return (None, None, None, *(next(each) if wanted else None for wanted in flags))
-
-
-def as_leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
-    """The tensors without their graph; those that are needed require gradients."""
-    return [tensor.detach().requires_grad_(wanted) for tensor, wanted in zip(tensors, needed, strict=True)]
 
 
 def with_graph(outputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

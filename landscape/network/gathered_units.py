@@ -20,12 +20,14 @@ from torch.utils._pytree import tree_flatten
 
 from landscape.compute.shards import Shards
 from landscape.errors import TaskError
-from landscape.network.block_recomputation import PLAIN, BlockCall, NotPlainError, as_leaves, with_graph
+from landscape.network.block_recomputation import CAPTURES, OPAQUE, PLAIN, BlockCall, NotPlainError, with_graph
+from landscape.network.inner_leaves import as_leaves, leaks, operations_so_far, uses_others
 from landscape.network.units import Unit
 
 Stage = Literal["forward", "gradient", "slope", "curvature"]
 Contexts = Callable[[], Iterable[AbstractContextManager[Any]]]
 Key = tuple[int, str, int]  # a unit's number, the pass that adds to its parameters, and how often it has done so
+CYCLE = 1000  # of numbers in labels
 UNSHARDED = "--shard off: each rank then holds all weights"
 
 
@@ -53,6 +55,7 @@ class Passage:
     watching: bool = False
     leaves: list[Tensor] = field(default_factory=list)  # weights that no unit has, whole while a pass lasts
     _counts: dict[tuple[int, str], int] = field(default_factory=dict)
+    _exchanges: int = 0
 
     def begin(self, stage: Stage) -> None:
         """Begins a step of a pass."""
@@ -63,7 +66,7 @@ class Passage:
         """The weights of a unit: the measured ones, then the fixed ones."""
         named = self._whole(self.theta, unit)
         indices = list(unit.fixed.values())
-        rest = self.fixed.gather(self.held, indices, unit.number) if indices else []
+        rest = self.fixed.gather(self.held, indices, self._label(unit)) if indices else []
         return named + [part.view(self.fixed_shapes[i]) for part, i in zip(rest, indices, strict=True)]
 
     def directions(self, unit: Unit) -> list[Tensor]:
@@ -77,13 +80,18 @@ class Passage:
             return
         place = unit.number, by
         count = self._counts[place] = self._counts.get(place, -1) + 1
-        total = self.measured.scatter(parts, list(unit.measured.values()), self.having)
+        total = self.measured.scatter(parts, list(unit.measured.values()), self.having, self._label(unit))
         if self.take is not None:
             self.take((*place, count), total)
 
+    def _label(self, unit: Unit) -> int:
+        """A number for the next exchange, which other ranks have for the same one: how many were before, and whose."""
+        self._exchanges += 1
+        return self._exchanges % CYCLE * CYCLE + unit.number % CYCLE
+
     def _whole(self, vector: Tensor, unit: Unit) -> list[Tensor]:
         indices = list(unit.measured.values())
-        parts = self.measured.gather(vector, indices, unit.number) if indices else []
+        parts = self.measured.gather(vector, indices, self._label(unit)) if indices else []
         return [part.view(self.shapes[index]) for part, index in zip(parts, indices, strict=True)]
 
 
@@ -109,9 +117,11 @@ def gather_units(units: Sequence[Unit], contexts: Contexts, passage: Passage) ->
 def _gathering(unit: Unit, forward: Callable[..., Any], contexts: Contexts, passage: Passage) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         """The unit's forward pass."""
+        if torch._C._are_functorch_transforms_active():
+            raise _not_plain(unit, "runs inside of torch.func.vmap, or another transform")
         leaves, form = tree_flatten((args, kwargs))
         if not all(isinstance(leaf, PLAIN) for leaf in leaves):
-            raise _not_plain(unit)
+            raise _not_plain(unit, OPAQUE)
         buffers = dict(unit.module.named_buffers())
         names = dict.fromkeys((*unit.measured, *unit.fixed, *buffers))
         call = BlockCall(unit.module, forward, contexts, names, leaves, form)
@@ -121,19 +131,33 @@ def _gathering(unit: Unit, forward: Callable[..., Any], contexts: Contexts, pass
                 outputs = _Unit.apply(call, unit, passage, passage.anchor, *given)  # type: ignore[no-untyped-call]
             else:
                 outputs = call.run([*passage.weights(unit), *given])
-        except NotPlainError:
-            raise _not_plain(unit) from None
+        except NotPlainError as error:
+            raise _not_plain(unit, str(error)) from None
+        except RuntimeError as error:
+            if "in-place operation" not in str(error):
+                raise
+            raise _not_plain(unit, "writes into a tensor that it is given") from error
         return call.restore(outputs)
 
     return run
 
 
-def _not_plain(unit: Unit) -> TaskError:
+def _not_plain(unit: Unit, what: str) -> TaskError:
     name = type(unit.module).__name__
     return TaskError(
-        f"{name} takes or returns objects that may hold tensors, and --shard runs it again from its inputs",
+        f"{name} {what}, and --shard runs it again from its inputs",
         fix=f"let {name} take and return tensors, in lists, tuples and dictionaries; {UNSHARDED}",
     )
+
+
+def require_no_leaks(total: Tensor) -> None:
+    """Raises TaskError if a loss is computed from what a unit has left somewhere, beside what it returned."""
+    if leaks([total]):
+        raise TaskError(
+            "a module leaves a tensor in an attribute or a list, from which the loss is computed",
+            why="--shard runs modules again from their inputs, and the derivatives through that tensor would be lost",
+            fix=f"return the tensor from the module's forward; {UNSHARDED}",
+        )
 
 
 class _Unit(Function):
@@ -145,7 +169,10 @@ class _Unit(Function):
         weights, needed = passage.weights(unit), [*_flags(unit), *ctx.needs_input_grad[4:]]
         before = [weight.clone() for weight in weights] if passage.watching else []
         with torch.enable_grad():
-            outputs = call.run(as_leaves([*weights, *given], needed))
+            points, began = as_leaves([*weights, *given], needed), operations_so_far()
+            outputs = call.run(points)
+        if uses_others(outputs, points, passage.leaves, began):
+            raise NotPlainError(CAPTURES)
         _require_same_weights(unit, weights, before)
         results = tuple(output.detach() for output in outputs)
         fixed = [result for result, output in zip(results, outputs, strict=True) if not output.requires_grad]

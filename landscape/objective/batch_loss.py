@@ -15,6 +15,7 @@ from landscape.errors import TaskError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss, describe_objective
 from landscape.network.graph_leaves import backward, hand_over_gradients
+from landscape.network.inner_leaves import leaks
 from landscape.network.space import ParameterSpace
 from landscape.objective.model_function import ModelFunction, Theta
 from landscape.objective.user_errors import reraise_user_errors
@@ -90,6 +91,12 @@ class BatchLoss:
             """The loss of the model's output, computed where the model holds theta."""
             output = self.scored_output(self.function.call(batch))
             total = self.with_graph(self._total(output, batch), theta)
+            if self.function.recomputes and leaks([total]):
+                raise TaskError(
+                    "a block of the model leaves a tensor in an attribute or a list, from which the loss is computed",
+                    why="blocks run again from their inputs, and the derivatives through that tensor would be lost",
+                    fix="--recompute off, or return the tensor from the block's forward",
+                )
             return output, total + self.decay_total(theta, batch) if self.decay else total
 
         return reraise_user_errors(batch, lambda: self.function.forward(theta, work))

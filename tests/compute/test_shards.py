@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.lanczos.basis import orthogonalize, random_vector, rotate, unit_vector
+from landscape.algorithms.lanczos.basis import orthogonalize, rotate, unit_vector
 from landscape.compute import inner_products
 from landscape.compute.ranks import Ranks
 from landscape.compute.shards import Shards, add_in_pairs, in_force, length_here, whole_length
@@ -80,7 +80,7 @@ def test_scattered_tensors_lie_where_vectors_have_them(alone: Shards) -> None:
 class Pair(Ranks):
     """Two ranks of which the other one sends the same."""
 
-    def swap(self, message: Tensor) -> Tensor:
+    def swap(self, message: Tensor, label: int = 0) -> Tensor:
         return message[:1].repeat(2, 1)
 
 
@@ -127,7 +127,7 @@ def test_padding_does_not_count(alone: Shards) -> None:
 def test_random_vectors_are_those_of_whole_ones(alone: Shards) -> None:
     like = torch.zeros(1)
     with in_force(alone):
-        held = random_vector(alone.size, like, 3, "start")
+        held = seeds.normal_vector(alone.size, like, 3, "start")
     whole = torch.cat(alone.gather(held, range(len(SIZES))))
     assert torch.equal(whole, seeds.normal(alone.size, like, 3, "start"))
 

@@ -29,12 +29,14 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 5)
+        self.inner = nn.Module()
+        self.inner.register_buffer("shift", torch.zeros(6))
         self.second.weight.requires_grad_(False)
         self.register_buffer("table", torch.arange(6.0) / 6, persistent=False)
         self.register_buffer("scale", torch.ones(6))
 
     def forward(self, x):
-        return self.second(torch.tanh(self.first(x) * self.scale + self.table))
+        return self.second(torch.tanh(self.first(x) * self.scale + self.table + self.inner.shift))
 
 def build():
     return Net()
@@ -44,6 +46,108 @@ def tied():
     net.second = nn.Linear(6, 5)
     net.third = nn.Linear(6, 5)
     net.third.weight = net.second.weight
+    return net
+
+class Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 5)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+class OneTwice(Head):
+    def __init__(self):
+        super().__init__()
+        weight = nn.Parameter(torch.randn(5, 5))
+        self.first.weight = weight
+        self.second.weight = weight
+
+class Frequencies(Head):
+    def __init__(self):
+        torch.manual_seed(7)
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(5), persistent=False)
+
+    def forward(self, x):
+        return super().forward(x * self.frequencies)
+
+class ListOfDraws(Head):
+    def __init__(self):
+        torch.manual_seed(7)
+        super().__init__()
+        self.draws = [torch.randn(5), 3]
+
+class Earlier(Head):
+    def __init__(self):
+        torch.manual_seed(7)
+        frequencies = torch.randn(5)
+        super().__init__()
+        self.frequencies = frequencies
+
+    def forward(self, x):
+        return super().forward(x * self.frequencies)
+
+class Kept(Head):
+    def __init__(self):
+        super().__init__()
+        self.also = [self.first.weight]
+
+    def forward(self, x):
+        return super().forward(x) @ self.also[0]
+
+class Scaled(Head):
+    def __init__(self):
+        super().__init__()
+        self.scale = self.first.weight.detach().mean()
+
+class Masked(Head):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", (self.first.weight > 0).float())
+
+    def forward(self, x):
+        return super().forward(x) @ self.mask
+
+class MaskedUnsaved(Head):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", (self.first.weight > 0).float(), persistent=False)
+
+class Looking(Head):
+    def __init__(self):
+        super().__init__()
+        self.scale = float(self.first.weight.detach().mean())
+
+class Hooked(Head):
+    def __init__(self):
+        super().__init__()
+        self._register_load_state_dict_pre_hook(lambda state, *rest: state["first.bias"].mul_(3))
+
+class HookedAfter(Head):
+    def __init__(self):
+        super().__init__()
+        self.register_load_state_dict_post_hook(lambda module, keys: None)
+
+class OwnLoading(Head):
+    def _load_from_state_dict(self, state, *rest):
+        super()._load_from_state_dict(state, *rest)
+
+class Extra(Head):
+    def get_extra_state(self):
+        return torch.tensor(2.5)
+
+    def set_extra_state(self, value):
+        self.extra = value
+
+def normed():
+    net = Head()
+    net.first = nn.utils.parametrizations.weight_norm(net.first)
+    return net
+
+def spectral():
+    net = Head()
+    net.first = nn.utils.parametrizations.spectral_norm(net.first)
     return net
 
 def data():
@@ -71,6 +175,7 @@ def test_a_file_of_weights_is_read_one_by_one(folder: Path) -> None:
     torch.manual_seed(1)
     net = namespace["build"]()
     net.scale.fill_(0.7)
+    net.inner.shift.fill_(0.4)
     torch.save(net.state_dict(), folder / "net.pt")
     named = {"model": f"{folder}/net.py:build", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
     parts, whole = both(folder / "net.pt", **named)
@@ -156,3 +261,40 @@ def test_modules_made_inside_of_the_block_alone_lose_their_weights() -> None:
     assert inside.weight.is_meta
     assert not inside.running_var.is_meta  # type: ignore[union-attr]
     assert not outside.weight.is_meta
+
+
+def saved(folder: Path, build: str) -> dict[str, Any]:
+    """The options for the model of this name, whose weights are written."""
+    torch.manual_seed(1)
+    model = runpy.run_path(str(folder / "net.py"))[build]().eval()
+    torch.save(model.state_dict(), folder / "net.pt")
+    return {"model": f"{folder}/net.py:{build}", "data": f"{folder}/net.py:data", "loss": "cross_entropy"}
+
+
+@pytest.mark.parametrize("build", ["OneTwice", "Earlier", "Masked", "normed", "spectral"])
+def test_what_is_built_without_weights_is_the_whole_model(build: str, folder: Path) -> None:
+    parts, whole = both(folder / "net.pt", **saved(folder, build))
+    assert parts.space.size == whole.space.size
+    assert float(parts.value()) == pytest.approx(float(whole.value()), rel=1e-13)
+    assert parts.reference.gradient_norm == pytest.approx(whole.reference.gradient_norm, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        ("Frequencies", "cannot build frequencies: random numbers that come after the initial weights"),
+        ("ListOfDraws", "cannot build draws: random numbers"),
+        ("Kept", "a weight is read where the module that owns it does not run"),
+        ("Scaled", "cannot build scale, which is computed from initial weights"),
+        ("MaskedUnsaved", "cannot build mask, which is computed from initial weights"),
+        ("Looking", "builds a model without the values of its parameters, and this one looks at them"),
+        ("Hooked", "Hooked has a hook on load_state_dict"),
+        ("HookedAfter", "HookedAfter has a hook on load_state_dict"),
+        ("OwnLoading", "OwnLoading has its own _load_from_state_dict"),
+        ("Extra", "Extra has extra state"),
+    ],
+)
+def test_what_would_be_another_model_is_refused(build: str, words: str, folder: Path) -> None:
+    options = saved(folder, build)
+    with pytest.raises(landscape.errors.LandscapeError, match=words):
+        landscape.load(folder / "net.pt", shard="on", **options)

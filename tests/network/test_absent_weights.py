@@ -34,7 +34,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("made", ["absent", "emptied"])
 def test_whoever_reads_it_is_told_so(read: Callable[[Any], Any], made: str) -> None:
     parameter = nn.Parameter(torch.ones(4, 3))
-    weight: Tensor = absent(parameter, CPU) if made == "absent" else parameter
+    weight: Tensor = absent(parameter, CPU, torch.float64) if made == "absent" else parameter
     take_values(parameter)
     with pytest.raises(TaskError, match="a weight is read where the module that owns it does not run"):
         read(weight)
@@ -42,7 +42,7 @@ def test_whoever_reads_it_is_told_so(read: Callable[[Any], Any], made: str) -> N
 
 def test_it_tells_its_shape_and_takes_no_memory() -> None:
     parameter = nn.Parameter(torch.ones(4, 3, dtype=torch.float64), requires_grad=False)
-    weight = absent(parameter, CPU)
+    weight = absent(parameter, CPU, torch.float64)
     assert isinstance(weight, nn.Parameter)
     assert (weight.shape, weight.dtype, weight.requires_grad) == ((4, 3), torch.float64, False)
     assert (weight.numel(), weight.dim(), len(weight), weight.size(0)) == (12, 2, 4, 4)
@@ -55,8 +55,15 @@ def test_it_tells_its_shape_and_takes_no_memory() -> None:
     take_values(parameter)
 
 
-def test_parameters_of_the_meta_device_stay() -> None:
+def test_parameters_of_the_meta_device_tell_whoever_reads_them() -> None:
     parameter = nn.Parameter(torch.ones(2, device="meta"))
     take_values(parameter)
-    assert type(parameter) is nn.Parameter
-    assert absent(parameter, CPU).device == CPU
+    with pytest.raises(TaskError, match="a weight is read where"):
+        torch.ones(2) @ parameter
+
+
+def test_it_has_the_dtype_of_the_measurement() -> None:
+    parameter = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
+    assert absent(parameter, CPU, torch.float32).dtype == torch.float32
+    whole = nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)
+    assert absent(whole, CPU, torch.float32).dtype == torch.int64

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import landscape
-from landscape.algorithms.lanczos.basis import random_vector
+from landscape import seeds
 from landscape.compute import ranks
 from landscape.data.survey import Batches
 from landscape.objective.sharded.objective import ShardedObjective
@@ -40,7 +40,7 @@ def main(dtype: str, names: list[str]) -> None:
         shards = objective.shards
         loss, gradient = objective.value_and_gradient()
         with objective.vectors():
-            product = objective.product(random_vector(shards.size, objective.theta, 1, "v"))
+            product = objective.product(seeds.normal_vector(shards.size, objective.theta, 1, "v"))
         whole = [torch.cat(shards.gather(vector, range(len(shards.sizes)))) for vector in (gradient, product)]
         eig = landscape.run(landscape.Eig(k=2), objective)
         trace = landscape.run(landscape.Trace(max_products=16), objective)

@@ -65,6 +65,13 @@ def test_a_rank_that_fails_is_named_with_its_cause(asked: dict[str, str], what: 
     assert ended.codes[1] != 0
 
 
+@pytest.mark.parametrize("kind", ["Detached", "Routed"])
+def test_ranks_whose_models_go_other_ways_end_with_the_reason(kind: str, tmp_path: Path) -> None:
+    ended = rank_processes.together([str(HERE / "other_ways.py"), kind], 2, tmp_path)
+    assert all(ended.codes)
+    assert all("the ranks went other ways" in one for one in ended.errors)
+
+
 @pytest.mark.parametrize(("fault", "code"), [("term", 143), ("kill", 2)])
 def test_work_of_two_ranks_is_resumed_by_one_and_by_four(fault: str, code: int, checkpoint: Path) -> None:
     def values(ended: rank_processes.Ended) -> Any:

@@ -67,7 +67,7 @@ def _on_other_device(rows: Tensor, vectors: Tensor) -> bool:
 def random_unit_vector(rows: Tensor, seed: int, label: int, index: int = 0) -> Tensor:
     """A random unit vector `(P,)` orthogonal to the rows; a function of seed, label and index within a block."""
     path = ("lanczos", label, index) if index else ("lanczos", label)
-    vector = random_vector(whole_length(rows.shape[1]), rows, seed, *path)
+    vector = seeds.normal_vector(whole_length(rows.shape[1]), rows, seed, *path)
     for _ in range(ORTHOGONALIZATION_SWEEPS):
         vector /= norm(vector)
         orthogonalize(vector[None], rows)
@@ -84,17 +84,6 @@ def _rotate(weights: Tensor, out: Tensor, rows: Tensor) -> None:
     for first in range(0, rows.shape[1], ROTATION_CHUNK):
         columns = slice(first, first + ROTATION_CHUNK)
         out[:, columns] = weights @ rows[:, columns]
-
-
-def random_vector(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
-    """A standard normal vector of so many coordinates `(P,)`, or what this rank holds of it; see `seeds.normal`."""
-    shards = of_size(size)
-    if shards is None:
-        return seeds.normal(size, like, seed, *path)
-    vector = torch.zeros(shards.length, dtype=like.dtype, device=like.device)
-    for first, numbers in seeds.normal_chunks(shards.size, seed, *path):
-        shards.put_range(vector, first, numbers.to(vector))
-    return vector
 
 
 def unit_vector(size: int, like: Tensor, index: int) -> Tensor:

@@ -6,7 +6,8 @@ import math
 
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import random_vector, require_finite
+from landscape import seeds
+from landscape.algorithms.lanczos.basis import require_finite
 from landscape.compute.inner_products import dot, norm
 from landscape.errors import NumericalError
 from landscape.operators.base import LinearOperator
@@ -45,7 +46,7 @@ def product_if_symmetric(operator: LinearOperator, vector: Tensor, seed: int) ->
 
     It also raises NumericalError if one of the products is not finite.
     """
-    z = random_vector(operator.size, vector, seed, "symmetry")
+    z = seeds.normal_vector(operator.size, vector, seed, "symmetry")
     image, other = operator @ vector, operator @ z
     apart = abs(dot(vector, other) - dot(z, image))
     scale = max(require_finite(norm(image)), RANDOM_SCALE * norm(vector) * require_finite(norm(other)))

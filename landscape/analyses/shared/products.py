@@ -8,7 +8,6 @@ import torch
 
 from landscape import operators
 from landscape.algorithms.estimators.resampling import group_ends
-from landscape.choices import OperatorName
 from landscape.compute.budget import columns_per_pass
 from landscape.errors import UsageError
 from landscape.objective.micro_batch import seconds_per_gradient
@@ -42,16 +41,12 @@ def seconds_per_product(analysis: Curvature, objective: Objective, columns: int 
     No product is made: the time of a gradient is multiplied by the known cost of a product in gradients. Where graphs
     are rebuilt, the columns of one pass share one gradient.
     """
-    return product_gradients(analysis.operator, objective, columns) * seconds_per_gradient(objective)
-
-
-def product_gradients(name: OperatorName, objective: Objective, columns: int = 1) -> float:
-    """How many gradients' time the product of one column takes, where so many are multiplied in one pass."""
     if objective.settings.hvp == "difference":
-        return GRADIENTS_OF_DIFFERENCE
+        return GRADIENTS_OF_DIFFERENCE * seconds_per_gradient(objective)
     kept = keeps_graphs(objective)
-    first, rebuilt = (gradients_per_product(name, kept=now) for now in (True, False))
-    return first + (0 if kept else (rebuilt - first) / columns)
+    first, rebuilt = (gradients_per_product(analysis.operator, kept=now) for now in (True, False))
+    each = first + (0 if kept else (rebuilt - first) / columns)
+    return each * seconds_per_gradient(objective)
 
 
 def product_facts(analysis: Curvature, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:

@@ -6,14 +6,16 @@ that it draws begin at one seed in each pass, so that the loss is a function of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.choices import Mode
 from landscape.compute.random_state import begin_at_seed, global_states, seed_all
+from landscape.data.batches import Batch
 from landscape.data.trees import leaves
 from landscape.errors import TaskError, listing
 from landscape.network.scope import Resident, Scope
@@ -59,8 +61,13 @@ PURITY = Check(
 )
 
 
-def pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> tuple[list[str], list[str]]:
-    """Runs a forward pass; returns the names of buffers that are other objects after it, and generators it used."""
+def pass_and_look(
+    function: ModelFunction, theta: Tensor, trial: ModelTrial, call: Callable[[Batch], Any] | None = None
+) -> tuple[list[str], list[str]]:
+    """Runs a forward pass; returns the names of buffers that are other objects after it, and generators it used.
+
+    `call` takes the place of the function's own.
+    """
 
     def work() -> tuple[list[str], list[str]]:
         """The pass, and a look at the buffers while the module holds them."""
@@ -68,7 +75,7 @@ def pass_and_look(function: ModelFunction, theta: Tensor, trial: ModelTrial) -> 
         if function.mode == "train":
             seed_all(batch.first)  # where the pass begins
         states = global_states()
-        function.call(batch)
+        (call or function.call)(batch)
         drawn = [name for name, state in global_states().items() if states.get(name, state) != state]
         buffers = dict(function.module.named_buffers())
         return [name for name, t in function.fixed.items() if name in buffers and buffers[name] is not t], drawn
@@ -104,7 +111,7 @@ def _require_output_without_chance(trial: ModelTrial, drawn: list[str]) -> None:
         with begin_at_seed(seed), torch.enable_grad():
             output = trial.function.output(trial.theta.detach().requires_grad_(), trial.fresh_batch())
             outputs.append([leaf.detach().clone() for leaf in leaves(output)])
-        if any(not _close(a, b) for a, b in zip(outputs[0], outputs[-1], strict=True)):
+        if any(not is_close(a, b) for a, b in zip(outputs[0], outputs[-1], strict=True)):
             raise _depends_on_chance(trial, drawn)
 
 
@@ -141,18 +148,23 @@ def _require_output_without_memory(trial: ModelTrial, kept: list[str], attribute
         try:
             after_others.output(theta, next(trial.fresh_batch().split(1)))
             output = after_others.output(theta, trial.fresh_batch())
-            same = all(_close(a.detach(), b.detach()) for a, b in zip(leaves(expected), leaves(output), strict=True))
+            same = all(is_close(a.detach(), b.detach()) for a, b in zip(leaves(expected), leaves(output), strict=True))
         except Exception:  # what it kept does not fit other samples
             same = False
     if not same:
-        raise TaskError(
-            f"the model's output depends on what it kept from earlier passes: {listing(kept)}",
-            why="the loss would depend on which samples went through the model before",
-            fix="compute it anew in every pass, or register it as a buffer that is saved with the weights",
-        )
+        raise depends_on_memory(kept)
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def depends_on_memory(kept: Sequence[str]) -> TaskError:
+    """That the output depends on what the model kept from earlier passes."""
+    return TaskError(
+        f"the model's output depends on what it kept from earlier passes: {listing(kept)}",
+        why="the loss would depend on which samples went through the model before",
+        fix="compute it anew in every pass, or register it as a buffer that is saved with the weights",
+    )
+
+
+def is_close(one: Tensor, other: Tensor) -> bool:
     """Whether two outputs of the same pass are equal but for rounding in another order of summation."""
     if one.shape != other.shape or not one.is_floating_point():
         return one.shape == other.shape and torch.equal(one, other)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from landscape import seeds
 from landscape.compute.inner_products import norm
 from landscape.errors import listing
+from landscape.network.embeddings import padding_rows
 from landscape.network.state import attribute_changes
 from landscape.objective.checks.check import Check, Outcome, sample_count
 from landscape.objective.checks.closing import CUSTOM_FIX, Measured, examine_loss_again
-from landscape.objective.checks.derivatives import FLOAT32_STEPS, ROUGH_STEPS, STEPS, Line, judge, line_errors
+from landscape.objective.checks.derivatives import FLOAT32_STEPS, OFFSET, ROUGH_STEPS, STEPS, Line, judge, line_errors
 
 if TYPE_CHECKING:
     from landscape.objective.sharded.objective import ShardedObjective
@@ -34,6 +37,15 @@ class PartLine(Line):
         return self.objective.product(self.direction, self.theta)
 
 
+def _clear_padding(objective: ShardedObjective, direction: Tensor) -> None:
+    """Sets the rows of embeddings to 0 to which torch gives no gradient by definition."""
+    places = {block.name: (index, block.shape[-1]) for index, block in enumerate(objective.space.blocks) if block.shape}
+    for name, row in padding_rows(objective.model).items():
+        if name in places:
+            index, width = places[name]
+            objective.shards.put_run(direction, index, row * width, direction.new_zeros(width))
+
+
 def examine_parts_again(measured: Measured) -> Outcome:
     """Compares weights and loss with those before the measurement."""
     objective: ShardedObjective = measured.objective  # type: ignore[assignment]
@@ -50,15 +62,24 @@ def examine_parts_again(measured: Measured) -> Outcome:
 
 
 def examine_derivatives(measured: Measured) -> Outcome:
-    """Compares gradient and product with differences of loss and gradient, along the gradient of a few samples."""
+    """Compares gradient and product with differences, along a random direction plus the gradient of a few samples.
+
+    The gradient alone would not tell of derivatives that are missing: it has none there.
+    """
     objective: ShardedObjective = measured.objective  # type: ignore[assignment]
     few: ShardedObjective = objective.first(sample_count(objective.space.size))  # type: ignore[assignment]
-    _, gradient = few.value_and_gradient()
-    length = norm(gradient)
-    if not length:
-        return Outcome("not run", "the gradient of the first samples is 0")
+    noise, away = (
+        seeds.normal_vector(objective.space.size, objective.theta, 0, name) for name in ("derivatives", "offset")
+    )
     scale = max(1.0, norm(objective.theta))
-    line = PartLine(objective.theta, gradient.mul_(scale / length), few)
+    theta = away.mul_(OFFSET * scale / norm(away)).add_(objective.theta)
+    _, gradient = few.value_and_gradient(theta)
+    length = norm(gradient)
+    direction = noise.div_(norm(noise))
+    if 0 < length < math.inf:
+        direction.add_(gradient, alpha=1 / length)
+    _clear_padding(objective, direction)
+    line = PartLine(theta, direction.mul_(scale / norm(direction)), few)
     steps = FLOAT32_STEPS if objective.dtype == torch.float32 else (*STEPS, *ROUGH_STEPS)
     errors = line_errors(line, steps, second=True)
     first = judge(

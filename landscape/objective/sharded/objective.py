@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from landscape.compute.shards import Shards, in_force
 from landscape.data.batches import Batch, to_device
 from landscape.errors import UsageError
-from landscape.network.gathered_units import UNSHARDED, Key, Passage, Stage
+from landscape.network.gathered_units import UNSHARDED, Key, Passage, Stage, require_no_leaks
 from landscape.objective.checks.check import Check
 from landscape.objective.checks.closing import Measured
 from landscape.objective.objective import Objective, Reference
@@ -206,6 +206,7 @@ class ShardedObjective(Objective):
             for step in self._steps(stage):
                 with torch.enable_grad():
                     total = self.batch_total(theta, step.batch)
+                    require_no_leaks(total)
                     reraise_user_errors(step.batch, lambda total=total: backward(total))  # type: ignore[misc]
                 del total
                 passage.leaves = []

@@ -56,7 +56,7 @@ def cut_weights(
     theta, held = (_read(read, *part, like, hashes) for part in ((measured, space.names), (rest, tuple(fixed))))
     buffers = {name: _place_buffer(buffer, device, dtype) for name, buffer in module.named_buffers()}
     hashes |= tensor_hashes(buffers)
-    weight_norm, places_of = uses_weight_norm(module), _take_values(module, own, device)
+    weight_norm, places_of = uses_weight_norm(module), _take_values(module, own, like)
     *units, loose = find_units(
         module,
         {id(places_of[name]): index for index, name in enumerate(space.names)},
@@ -101,9 +101,12 @@ def _place_buffer(buffer: Tensor, device: torch.device, dtype: torch.dtype) -> T
     return buffer.detach().to(device, dtype if buffer.is_floating_point() else buffer.dtype, copy=True)
 
 
-def _take_values(module: nn.Module, own: Mapping[str, nn.Parameter], device: torch.device) -> dict[str, AbsentWeight]:
-    """Puts parameters without values in the places of a module's own, which lose their memory; returns them."""
-    new = {id(parameter): absent(parameter, device) for parameter in own.values()}
+def _take_values(module: nn.Module, own: Mapping[str, nn.Parameter], like: Tensor) -> dict[str, AbsentWeight]:
+    """Puts parameters without values in the places of a module's own, which lose their memory; returns them.
+
+    They say that they lie on the device of `like`, in its dtype, as those of a measurement with whole weights do.
+    """
+    new = {id(parameter): absent(parameter, like.device, like.dtype) for parameter in own.values()}
     for part in module.modules():
         for key, parameter in part._parameters.items():
             if parameter is not None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import operators
+from landscape.compute.strategy import ProductSettings
 from landscape.data.survey import Batches
 from landscape.errors import LandscapeError, TaskError, UsageError
 from landscape.objective.sharded.objective import ShardedObjective
@@ -217,7 +218,15 @@ def test_what_takes_whole_vectors_is_refused(analysis: landscape.Eig, words: str
         landscape.run(analysis, parts)
 
 
-@pytest.mark.parametrize("options", [{"weight_decay": 0.1}, {"objective": lambda model, batch: (model(batch[0]), 1)}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": 0.1},
+        {"objective": lambda model, batch: (model(batch[0]), 1)},
+        {"settings": ProductSettings(hvp="difference")},
+        {"settings": ProductSettings(weights_dtype="bfloat16")},
+    ],
+)
 def test_options_that_take_whole_weights_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="--shard on excludes"):
         ShardedObjective(sharded_models.mlp(), (sharded_models.REALS, sharded_models.LABELS), **options)

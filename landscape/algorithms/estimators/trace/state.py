@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import random_vector
+from landscape import seeds
 from landscape.algorithms.snapshots import RECOMPUTED, buffer, restore
 from landscape.compute.inner_products import norm
 from landscape.compute.shards import length_here, whole_length
@@ -117,5 +117,5 @@ def restore_trace(arrays: Mapping[str, np.ndarray], like: Tensor, seed: int) -> 
 
 def trace_probe(size: int, like: Tensor, seed: int, *path: str | int) -> Tensor:
     """A random vector `(P,)`, uniform on the sphere of radius sqrt(P)."""
-    vector = random_vector(size, like, seed, "trace", *path)
+    vector = seeds.normal_vector(size, like, seed, "trace", *path)
     return vector.mul_(size**0.5 / norm(vector))
