@@ -41,7 +41,8 @@ class ByAttribute(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conditions = {"module": torch.tanh(self.other(x)), "loose": self.loose * 2, "constant": torch.tanh(x)}
-        self.inner.condition = conditions[self.source]
+        conditions["leaf"] = self.loose
+        vars(self.inner)["condition"] = conditions[self.source]
         hidden = self.blocks[1](self.blocks[0](self.first(x))) + self.other(x) * self.loose
         logits: Tensor = self.head(self.inner(hidden))
         return logits
@@ -104,11 +105,11 @@ class Cast(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.head = nn.Linear(5, 8), nn.Linear(8, 3)
+        self.first, self.second, self.head = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = torch.tanh(self.first(x))
+            hidden = torch.tanh(self.second(torch.tanh(self.first(x))))
         logits: Tensor = self.head(hidden.to(x.dtype))
         return logits
 
@@ -124,6 +125,7 @@ def in_parts(model: nn.Module, **options: Any) -> ShardedObjective:
     ("model", "words"),
     [
         (lambda: ByAttribute("module"), "Conditioned uses a tensor that it is not given"),
+        (lambda: ByAttribute("leaf"), "Conditioned uses a tensor that it is not given"),
         (lambda: ByAttribute("loose"), "Conditioned uses a tensor that it is not given"),
         (lambda: WithSides("attribute"), "a module leaves a tensor in an attribute or a list"),
         (lambda: WithSides("list"), "Block writes into a list or a dictionary that it is given"),
@@ -131,7 +133,7 @@ def in_parts(model: nn.Module, **options: Any) -> ShardedObjective:
         (lambda: WithSides("input"), "Block writes into a tensor that it is given"),
         (Vectorized, "Linear runs inside of torch.func.vmap"),
     ],
-    ids=["from-a-module", "from-a-weight", "attribute", "list", "dictionary", "input", "vmap"],
+    ids=["from-a-module", "a-weight", "from-a-weight", "attribute", "list", "dictionary", "input", "vmap"],
 )
 def test_what_is_no_function_of_what_it_is_given_is_refused(model: Any, words: str) -> None:
     torch.manual_seed(1)

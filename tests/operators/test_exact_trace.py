@@ -251,6 +251,21 @@ class Reversed(nn.Module):
         return self.head(torch.tanh(self.inner(x.flip(0)).flip(0)))
 
 
+class Interleaved(nn.Module):
+    """A layer that sees the first sample's rows first, and then the rows of the others in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(1, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x[..., None]  # five rows a sample
+        flat = torch.cat([rows[0], rows[1:].transpose(0, 1).reshape(-1, 1)])
+        hidden = torch.tanh(self.inner(flat))
+        others = hidden[5:].view(5, len(x) - 1, 4).transpose(0, 1)
+        return self.head(torch.cat([hidden[None, :5], others]).mean(dim=1))
+
+
 class Scaled(nn.Linear):
     """A linear layer that is none."""
 
@@ -269,10 +284,11 @@ def normed() -> nn.Module:
         (AlsoFunctional, {"inner.weight"}),
         (lambda: AlsoFunctional(1.0), {"inner.weight"}),
         (Reversed, {"inner.weight", "inner.bias"}),
+        (Interleaved, {"inner.weight", "inner.bias"}),
         (lambda: nn.Sequential(Scaled(5, 4), nn.Tanh(), nn.Linear(4, 3)), {"0.weight"}),
         (normed, {"0.parametrizations.weight.original0", "0.parametrizations.weight.original1", "0.bias"}),
     ],
-    ids=["functional", "functional-in-some-samples", "reversed", "no-linear-layer", "weight-norm"],
+    ids=["functional", "functional-in-some-samples", "reversed", "interleaved", "no-linear-layer", "weight-norm"],
 )
 def test_what_is_no_closed_form_is_left_out(build: Callable[[], nn.Module], left_out: set[str]) -> None:
     x, y = normal(24, 5), classes(24)
