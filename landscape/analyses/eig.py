@@ -42,7 +42,11 @@ class EigResult(Result):
         "rank", help="min(r, r^2 / gap + rounding): the second assumes that no eigenvalue was missed."
     )
     converged: np.ndarray = array("rank", help="Whether the residual is at most tol |lambda|.")
-    ritz_values: np.ndarray = array("iteration", "rank", help="Wanted Ritz values after each step of the search.")
+    ritz_values: np.ndarray = array(
+        "iteration",
+        "rank",
+        help="Wanted Ritz values after each step of the search; NaN where none were computed (beyond 128 vectors).",
+    )
     ritz_residuals: np.ndarray = array("iteration", "rank", help="Their residuals.")
     tol: float = scalar("Largest residual asked for, relative to the eigenvalue.")
     products: int = scalar("Products with the matrix over the full data.")

@@ -195,16 +195,14 @@ def _search(
 
 
 def _progress(analysis: Eig, state: LanczosState, wanted: WantedPairs) -> Progress:
-    pairs = ritz.ritz_pairs(state, wanted)
+    values, converged = ritz.latest_values(state, analysis.tol)
     note = f"{state.products} products"
     if state.cycle:
         length = search_length(wanted, state.cycle, state.size)
         note += f", looking for skipped values {min(state.cycle_steps, length)}/{length}"
-    elif len(pairs.values):
-        note += f", largest {pairs.values[0]:.5g}"
-    return Progress(
-        int(ritz.is_converged(pairs, state, analysis.tol).sum()), analysis.k, note, partial(snapshot, state)
-    )
+    elif len(values):
+        note += f", largest {values[0]:.5g}"
+    return Progress(converged, analysis.k, note, partial(snapshot, state))
 
 
 def _pad(k: int, values: np.ndarray) -> np.ndarray:

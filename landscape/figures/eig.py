@@ -69,9 +69,10 @@ def draw_convergence(result: EigResult, axes: Axes) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = result.ritz_residuals / np.abs(result.ritz_values)
     relative[relative == 0] = np.nan  # an exact value has no place on a logarithmic axis
+    known = np.isfinite(result.ritz_values).any(axis=1)  # with many vectors they are not computed after every pass
     for rank, color in enumerate(_shades(count)):
         label = f"rank {rank}" if count <= MAX_LEGEND_RANKS else None
-        axes.plot(passes, relative[:, rank], color=color, linewidth=1.2, label=label)
+        axes.plot(passes[known], relative[known, rank], color=color, linewidth=1.2, label=label)
     axes.axhline(result.tol, color=GREY, linestyle="--", linewidth=1, label="tolerance")
     searched = result.search_products if result.search_passes is None else result.search_passes
     if searched:

@@ -36,6 +36,7 @@ from landscape.compute.inner_products import norm
 from landscape.compute.shards import length_here, whole_length
 from landscape.operators.base import LinearOperator
 
+EVERY_STEP = 128  # active vectors up to which Ritz pairs are computed at every step; later at every 16th part of them
 SPARE_ROWS = 2  # of the basis beyond the wanted vectors and two blocks: one found vector, and one more
 
 
@@ -62,18 +63,36 @@ def lanczos(
     rows = min(max_basis, operator.size)
     state = resume or _begin(operator, wanted, seed, rows, min(block, operator.size), spill)
     while not finished(state, wanted) and state.products < max_products:
-        room = min(state.used + state.coupling.shape[1], operator.size)
-        full = state.active > 0 and room > len(state.basis)
+        full = _is_full(state)
         if all_converged(state, wanted) or (full and state.cycle and _newcomers(state, wanted)):
             state = _lock(operator, state, wanted, seed)
         else:
             state = _step(operator, _restart(state, wanted) if full else state, seed)
-        state = _append_history(state, wanted)
+        state = _append_history(state, wanted, known=is_due(state) or state.products >= max_products)
         yield state
 
 
+def is_due(state: LanczosState) -> bool:
+    """Whether Ritz pairs are computed after this step: a dense eigenproblem costs more than a product for many vectors.
+
+    Their number grows by at most a sixteenth in between.
+    """
+    if state.exhausted or state.active <= EVERY_STEP or _is_full(state):
+        return True
+    interval = max(1, (1 << state.active.bit_length() - 1) // 16 // state.block)
+    return state.active // state.block % interval == 0
+
+
+def _is_full(state: LanczosState) -> bool:
+    """Whether the basis has no room for the next step."""
+    room = min(state.used + state.coupling.shape[1], state.size)
+    return state.active > 0 and room > len(state.basis)
+
+
 def all_converged(state: LanczosState, wanted: WantedPairs) -> bool:
-    """Whether there are as many pairs as wanted, all of which have converged."""
+    """Whether there are as many pairs as wanted, all of which are known to have converged."""
+    if not is_due(state):
+        return False
     if state.locked + state.active < min(wanted.count, state.size):
         return False
     searching = state.cycle and state.cycle_steps < search_length(wanted, state.cycle, state.size)
@@ -227,18 +246,20 @@ def _lock(operator: LinearOperator, state: LanczosState, wanted: WantedPairs, se
     )
 
 
-def _append_history(state: LanczosState, wanted: WantedPairs) -> LanczosState:
-    """The state with its wanted values and residuals at the end of the histories."""
-    pairs = ritz_pairs(state, wanted)
+def _append_history(state: LanczosState, wanted: WantedPairs, *, known: bool) -> LanczosState:
+    """The state with its wanted values and residuals, if they are known, at the end of the histories."""
     values, residuals = np.full((2, 1, wanted.count), np.nan)
-    values[0, : len(pairs.values)] = pairs.values
-    residuals[0, : len(pairs.values)] = pairs.residuals
+    if known:
+        pairs = ritz_pairs(state, wanted)
+        values[0, : len(pairs.values)] = pairs.values
+        residuals[0, : len(pairs.values)] = pairs.residuals
     longer = replace(
         state,
         value_history=np.concatenate([state.value_history, values]),
         residual_history=np.concatenate([state.residual_history, residuals]),
     )
-    vars(longer)["candidates"] = state.candidates  # a cached property that does not depend on the histories
+    if known:
+        vars(longer)["candidates"] = state.candidates  # a cached property that does not depend on the histories
     return longer
 
 

@@ -55,10 +55,24 @@ def ritz_vectors(pairs: Candidates, basis: Tensor) -> Tensor:
 
 def is_converged(pairs: Candidates, state: LanczosState, tol: float) -> np.ndarray:
     """Whether each pair's residual and the measured rounding are below tol |theta| or the rounding floor, `(k,)`."""
-    converged: np.ndarray = below_tolerance(pairs.residuals, pairs.values, state, tol) & below_tolerance(
-        state.noise, pairs.values, state, tol
+    return _converged(pairs.values, pairs.residuals, state, tol)
+
+
+def latest_values(state: LanczosState, tol: float) -> tuple[np.ndarray, int]:
+    """The wanted values when they were last computed, best first, and how many of them had converged."""
+    known = np.flatnonzero(np.isfinite(state.value_history[:, 0]))
+    if not len(known):
+        return np.zeros(0), 0
+    values, residuals = state.value_history[known[-1]], state.residual_history[known[-1]]
+    values, residuals = values[np.isfinite(values)], residuals[np.isfinite(values)]
+    return values, int(_converged(values, residuals, state, tol).sum())
+
+
+def _converged(values: np.ndarray, residuals: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
+    below: np.ndarray = below_tolerance(residuals, values, state, tol) & below_tolerance(
+        state.noise, values, state, tol
     )
-    return converged
+    return below
 
 
 def below_tolerance(residuals: np.ndarray | float, values: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:

@@ -70,7 +70,7 @@ class LanczosState:
     cycle: int  # 0 until the first lock
     cycle_products: int
     search_products: int  # of all cycles after the first
-    value_history: np.ndarray  # (steps, k), NaN where fewer than k values were known
+    value_history: np.ndarray  # (steps, k), NaN where fewer than k values were known, or none were computed
     residual_history: np.ndarray  # (steps, k)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,17 @@ from hypothesis import strategies as st
 from oracles.dense import MatrixOperator, symmetric
 
 from landscape.algorithms.lanczos import basis
+from landscape.algorithms.lanczos import lanczos as lanczos_module
+from landscape.algorithms.lanczos import state as state_module
 from landscape.algorithms.lanczos.lanczos import fewest_rows, finished, lanczos
-from landscape.algorithms.lanczos.ritz import error_bounds, is_converged, rayleigh_ritz, ritz_pairs, ritz_vectors
+from landscape.algorithms.lanczos.ritz import (
+    error_bounds,
+    is_converged,
+    latest_values,
+    rayleigh_ritz,
+    ritz_pairs,
+    ritz_vectors,
+)
 from landscape.algorithms.lanczos.selection import Which, select_eigenvalues
 from landscape.algorithms.lanczos.state import Candidates, LanczosState, WantedPairs
 from landscape.algorithms.snapshots import restore, snapshot
@@ -431,3 +442,59 @@ def test_any_multiset_of_eigenvalues_comes_out_right(spectrum: list[float], whic
     _, pairs = solve(symmetric(values, seed=seed), wanted, seed=seed)
     exact = values[select_eigenvalues(values, wanted.count, which)]
     assert np.allclose(np.sort(np.abs(pairs.values)), np.sort(np.abs(exact)), atol=1e-2)
+
+
+MANY = np.r_[np.linspace(2, 9, 180), np.linspace(-0.5, 0.5, 420)]
+
+
+@pytest.mark.parametrize("block", [1, 5])
+@pytest.mark.parametrize("which", ["largest", "both"])
+def test_many_pairs_are_found_with_few_dense_eigenproblems(
+    which: Which, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, operator = WantedPairs(180, which), symmetric(MANY)
+    solved = 0
+    dense = state_module.eigh
+
+    def counted(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal solved
+        solved += 1
+        return dense(matrix)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state_module, "eigh", counted)
+        state, pairs = solve(operator, wanted, max_basis=600, block=block)
+    values = np.sort(MANY)
+    expected = values[::-1][:180] if which == "largest" else np.r_[values[::-1][:90], values[:90][::-1]]
+    np.testing.assert_allclose(pairs.values, expected, atol=1e-2 * 9)
+    assert is_converged(pairs, state, wanted.tol).all()
+    known = np.isfinite(state.value_history).any(axis=1)
+    assert known[: 128 // block].all()
+    assert 0.05 < 1 - known.mean() < 0.95
+    assert known[-1]
+    assert solved <= known.sum() + 4  # a lock, and the end
+    monkeypatch.setattr(lanczos_module, "EVERY_STEP", 10_000)
+    every, _ = solve(operator, wanted, max_basis=600, block=block)
+    assert np.isfinite(every.value_history).any(axis=1).all()
+    assert every.products <= state.products <= every.products * (1 + 1 / 8) + 2 * block
+
+
+def test_what_many_steps_found_is_known_when_products_run_out_and_when_they_are_resumed() -> None:
+    wanted, operator = WantedPairs(180), symmetric(MANY)
+    state, pairs = solve(operator, wanted, max_basis=600, max_products=203)
+    assert state.products == 203
+    assert np.isfinite(state.value_history[-1]).any()
+    assert not np.isfinite(state.value_history[-2]).any()
+    values, converged = latest_values(state, wanted.tol)
+    np.testing.assert_array_equal(values, pairs.values)
+    assert converged == is_converged(pairs, state, wanted.tol).sum()
+    assert latest_values(replace(state, value_history=np.full((3, 180), np.nan)), 1e-3)[1] == 0
+    states, arrays = [], {}
+    for state in lanczos(operator, wanted, max_basis=600, max_products=4000):
+        states.append(state)
+        if len(states) == 151:  # later steps rewrite the basis
+            arrays = {name: value.copy() for name, value in snapshot(state).items()}
+    earlier = restore(LanczosState, arrays, operator.like)
+    resumed = list(lanczos(operator, wanted, max_basis=600, max_products=4000, resume=earlier))
+    assert resumed[-1].products == states[-1].products
+    np.testing.assert_array_equal(resumed[-1].value_history, states[-1].value_history)
