@@ -16,21 +16,21 @@ from landscape.errors import UsageError
 from landscape.losses.protocol import Loss
 from landscape.network.blocks import find_repeated_blocks
 from landscape.objective.batch_loss import BatchLoss
-from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, activation_bytes
+from landscape.objective.micro_batch import GRAPHS_PER_FORWARD, Activations, measure_activations
 from landscape.objective.model_function import ModelFunction
 
 
 def choose_blocks(
     settings: ProductSettings, function: ModelFunction, loss: Loss, theta: Tensor, first: Batch
-) -> tuple[ModelFunction, int]:
-    """The function, whose blocks run again if that is asked for or needed, and the bytes kept for each sample.
+) -> tuple[ModelFunction, Activations]:
+    """The function, whose blocks run again if that is asked for or needed, and what is kept of each sample.
 
     Raises UsageError if it is asked for and impossible.
     """
 
-    def size(function: ModelFunction) -> int:
-        """The bytes that a forward pass keeps for each sample."""
-        return activation_bytes(BatchLoss(function, loss).batch_total, theta, first.map(Tensor.clone))
+    def size(function: ModelFunction) -> Activations:
+        """What a forward pass keeps of each sample."""
+        return measure_activations(BatchLoss(function, loss).batch_total, theta, first.map(Tensor.clone))
 
     asked = with_blocks(settings, function)
     if asked.blocks and (each := _size_or_none(size, asked)) is not None:
@@ -42,13 +42,13 @@ def choose_blocks(
         if not is_out_of_memory(error) or not smaller.blocks:
             raise
         return smaller, size(smaller)
-    smaller = with_blocks_where_tight(settings, function, each, theta.device)
+    smaller = with_blocks_where_tight(settings, function, each.size, theta.device)
     fewer = _size_or_none(size, smaller) if smaller.blocks else None
     return (function, each) if fewer is None else (smaller, fewer)
 
 
-def _size_or_none(size: Callable[[ModelFunction], int], function: ModelFunction) -> int | None:
-    """The bytes that the function keeps for each sample; None where its blocks cannot run again by themselves.
+def _size_or_none(size: Callable[[ModelFunction], Activations], function: ModelFunction) -> Activations | None:
+    """What the function keeps of each sample; None where its blocks cannot run again by themselves.
 
     A block may write into its inputs, or into what others read. Raises what runs out of memory.
     """

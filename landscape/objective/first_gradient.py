@@ -21,7 +21,13 @@ from landscape.losses.preflight import select_loss
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss, read_terms
 from landscape.objective.batch_loss import BatchLoss
-from landscape.objective.micro_batch import SampleCost, bytes_for_backward, plan_micro_batch, run_on_fitting_parts
+from landscape.objective.micro_batch import (
+    Activations,
+    SampleCost,
+    kept_for_backward,
+    plan_micro_batch,
+    run_on_fitting_parts,
+)
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import ObjectiveFunction
 
@@ -71,9 +77,9 @@ def first_gradient(
         chosen[:] = [(picked, note, sum(tensor.nbytes for tensor in leaves(scored)) // few.size)]
         return of.with_graph(of.loss_total(scored, few), point)
 
-    def look() -> tuple[ModelFunction, int, float | None]:
-        value, kept = bytes_for_backward(lambda: function.forward(point, total), point)
-        adapted = adapt(function, kept // few.size)
+    def look() -> tuple[ModelFunction, Activations, float | None]:
+        value, kept = kept_for_backward(lambda: function.forward(point, total), point)
+        adapted = adapt(function, kept.of_sample(few.size).size)
         if adapted is not function:  # a forward pass of that one takes the place of the backward pass
             return adapted, kept, None
         return function, kept, run_seconds(lambda: torch.autograd.grad(value, point)[0])
@@ -82,15 +88,15 @@ def first_gradient(
         function, kept, backward = look()
         if backward is None:
             few = next(few.split(1))
-            kept = bytes_for_backward(lambda: function.forward(point, total), point)[1]
+            kept = kept_for_backward(lambda: function.forward(point, total), point)[1]
     ((picked, note, output_bytes),) = chosen
-    each = kept // few.size
-    size = micro_batch or plan_micro_batch(batches, each, theta.device)
+    each = kept.of_sample(few.size)
+    size = micro_batch or plan_micro_batch(batches, each, theta, function.space.size)
     if backward is not None and few.size > size:  # the gradient of a micro-batch would be the third
         seconds = FORWARD_AND_BACKWARD * backward / few.size
     else:
         seconds, size = _time_micro_batch(BatchLoss(function, picked), theta, next(beginning.split(size)), size)
-    return FirstGradient(function, picked, note, each, size, SampleCost(seconds, output_bytes))
+    return FirstGradient(function, picked, note, each.size, size, SampleCost(seconds, output_bytes))
 
 
 def _time_micro_batch(total: BatchLoss, theta: Tensor, batch: Batch, size: int) -> tuple[float, int]:

@@ -206,8 +206,8 @@ def check_and_plan(
         function = model_trial.function
         chosen, loss_note = try_loss(function, weights.theta, loss, first, batches, outputs, objective)
         function, each = choose_blocks(settings, function, chosen, weights.theta, first)
-        size = micro_batch or plan_micro_batch(joined, each, device)
-        trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
+        size = micro_batch or plan_micro_batch(joined, each, weights.theta, function.space.size)
+        trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activations=each)
         trial, findings = run_checks(OPENING_CHECKS, trial)
     notes = loss_note, recomputation_note(trial.function, settings)
     return conclude(trial, (*model_findings, *findings), micro_batch, notes)
@@ -220,7 +220,7 @@ def conclude(trial: Trial, findings: tuple[Finding, ...], micro_batch: int | Non
     if trial.as_given:
         size = batches.largest
     elif not trial.joinable:
-        size = micro_batch or plan_micro_batch(batches, trial.activation_bytes, trial.theta.device)
+        size = micro_batch or plan_micro_batch(batches, trial.activations, trial.theta, function.space.size)
     return Prepared(
         function=function,
         theta=trial.theta,
@@ -229,7 +229,7 @@ def conclude(trial: Trial, findings: tuple[Finding, ...], micro_batch: int | Non
         count=count_terms(BatchLoss(function, trial.loss), measured),
         joinable=trial.joinable,
         as_given=trial.as_given,
-        activation_bytes=trial.activation_bytes,
+        activation_bytes=trial.activations.size,
         micro_batch=size,
         checks=findings,
         notes=(

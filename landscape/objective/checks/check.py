@@ -16,6 +16,7 @@ from landscape.errors import LandscapeError, LostRankError
 from landscape.losses.protocol import Loss
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.checks.finding import Finding, Verdict
+from landscape.objective.micro_batch import Activations
 from landscape.objective.model_function import ModelFunction
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Trial(ModelTrial):
     """What most checks before a measurement examine: a model and a loss at theta `(P,)`, on the first few samples.
 
     `batches` are the data as they are given, `joined` the same data as one batch where that is possible. So many as
-    `micro_batch` samples would be measured together, each of which keeps `activation_bytes` for its backward pass.
+    `micro_batch` samples would be measured together, each of which keeps its `activations` for its backward pass.
     `as_given` says that the loss depends on where batches end, `joinable` that they may be concatenated.
     """
 
@@ -66,7 +67,7 @@ class Trial(ModelTrial):
     batches: Batches
     joined: Batches
     micro_batch: int = 1
-    activation_bytes: int = 0
+    activations: Activations = Activations(0, 0)
     as_given: bool = False
     joinable: bool = False
 

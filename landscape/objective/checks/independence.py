@@ -151,7 +151,7 @@ def _spread_samples(trial: Trial) -> list[Batch]:
 
 def _fits(trial: Trial, samples: int) -> bool:
     """Whether the activations of so many samples have room, which a pass without a graph frees one by one."""
-    return samples * trial.activation_bytes <= room("micro-batch", trial.theta.device)
+    return samples * trial.activations.size <= room("micro-batch", trial.theta.device)
 
 
 def _relative_gap(total: Total, some: Sequence[Batch], others: Sequence[Batch]) -> float | None:

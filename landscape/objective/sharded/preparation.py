@@ -24,7 +24,7 @@ from landscape.objective.checks.check import ModelTrial, Trial, run_checks, samp
 from landscape.objective.checks.independence import INDEPENDENCE
 from landscape.objective.checks.loss_purity import LOSS_PURITY
 from landscape.objective.checks.purity import depends_on_memory, is_close, pass_and_look
-from landscape.objective.micro_batch import activation_bytes, plan_micro_batch
+from landscape.objective.micro_batch import measure_activations, plan_micro_batch
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction
 from landscape.objective.preparation import Prepared, Weights, conclude, try_loss
@@ -55,9 +55,9 @@ def check_parts(
         few = next(first.split(sample_count(function.space.size)))
         _require_same_again(ModelTrial(function, weights.theta, few))
         chosen, loss_note = try_loss(function, weights.theta, loss, first, batches, outputs, objective)
-        each = activation_bytes(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
-        size = micro_batch or plan_micro_batch(joined, each, device)
-        trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activation_bytes=each)
+        each = measure_activations(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
+        size = micro_batch or plan_micro_batch(joined, each, weights.theta, function.space.size)
+        trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activations=each)
         trial, findings = run_checks((LOSS_PURITY, INDEPENDENCE), trial)
     return conclude(trial, findings, micro_batch, (loss_note, _note(function)))
 
