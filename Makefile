@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
-BENCHES := products eig spectrum sharpness surface memorization checks objectives scale ranks
-STUDIES := eig spectrum sharpness coverage surface memorization check scale
+BENCHES := products eig spectrum trace sharpness surface memorization checks objectives scale ranks
+STUDIES := eig spectrum trace sharpness coverage surface memorization check scale
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

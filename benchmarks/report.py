@@ -45,6 +45,11 @@ NOTES = {  # under the titles of tables that begin so
         "The limit is RLIMIT_DATA. `eig` keeps fewer rows of its basis, and converges all the same. A trace that "
         "multiplies one vector at a time has nothing left to give up: it ends with exit code 2 and says so."
     ),
+    "the trace": (
+        "Medians of three runs in turn with gradients over the same data, one thread. *auto*: eight probes decide "
+        "whether an exact part is split off (`split`); `products` are those of auto. The regret is that of the way chosen, "
+        "against the faster of both."
+    ),
     "Ranks:": "Processes of one thread each on two cores: with four, they wait for each other.",
     "Products: where the time": (
         "The floor is 2 gradients: a forward and a backward pass through the gradient's graph. *Conv*: at the "

@@ -38,11 +38,12 @@ from landscape.analyses.shared.products import (
 )
 from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
 from landscape.analyses.trace import TraceResult
-from landscape.analyses.trace_split import EXPECTED_TRACE_PRODUCTS, Beginning, begin_trace
+from landscape.analyses.trace_split import EXPECTED_TRACE_PRODUCTS, Beginning, begin_trace, may_split
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import columns_per_pass, is_large, vector_room
 from landscape.errors import UsageError
 from landscape.operators.difference_errors import SPREAD
+from landscape.operators.exact_trace import outputs_of_sample
 from landscape.operators.pass_costs import product_memory
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
     strategy, _ = product_facts(analysis, objective, columns)
     sketch = 2 * min(goal.capacity, products // 2) * objective.theta.nbytes
     memory = {"sketch": sketch, **product_memory(objective, analysis.operator, columns)}
+    if may_split(analysis, objective) and outputs_of_sample(objective):
+        memory["graphs of the exact part"] = product_memory(objective, "ggn", columns)["graphs"]
     facts = {"product": f"about {seconds:.3g} s"} | strategy
     return Plan(sum(memory.values()), products, seconds * (products + 1), facts, memory)
 

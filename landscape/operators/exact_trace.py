@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.compute.out_of_memory import is_out_of_memory
-from landscape.data.batches import Batch
+from landscape.data.batches import Batch, to_device
 from landscape.data.trees import leaves
 from landscape.errors import TaskError
 from landscape.evaluation.layers.layer_io import CapturedForward, LayerCall, LayerCapture
@@ -96,9 +96,10 @@ def outputs_of_sample(objective: Objective) -> int:
         return 0
     if any(not batch.divisible for batch in objective.batches):
         return 0
-    first = next(iter(objective.first(1).batches))
+    first = next(next(iter(objective.batches)).split(1))
     with torch.no_grad():
-        outputs = list(leaves(objective.batch_output(objective.theta, first)))
+        batch = to_device(first, objective.device, objective.dtype)
+        outputs = list(leaves(objective.batch_output(objective.theta, batch)))
     if not all(leaf.ndim and len(leaf) == 1 and leaf.is_floating_point() for leaf in outputs):
         return 0
     entries = sum(leaf.numel() for leaf in outputs)
