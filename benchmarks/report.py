@@ -47,8 +47,8 @@ NOTES = {  # under the titles of tables that begin so
     ),
     "the trace": (
         "Medians of three runs in turn with gradients over the same data, one thread. *auto*: eight probes decide "
-        "whether an exact part is split off (`split`); `products` are those of auto. The regret is that of the way chosen, "
-        "against the faster of both."
+        "whether an exact part is split off (`split`); `products` are those of auto. The regret is that of the way "
+        "chosen, against the faster of both."
     ),
     "Ranks:": "Processes of one thread each on two cores: with four, they wait for each other.",
     "Products: where the time": (

@@ -20,7 +20,7 @@ from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod, 
 from landscape.analyses.base import Progress, State
 from landscape.compute.inner_products import row_dots
 from landscape.operators import GaussNewtonOperator
-from landscape.operators.exact_trace import exact_trace, gradients_of_exact_trace, known_parameters
+from landscape.operators.exact_trace import exact_trace, find_exact_parameters, gradients_of_exact_trace
 from landscape.operators.pass_costs import GRADIENTS_OF_DIFFERENCE, gradients_per_product
 from landscape.operators.rest import RestOperator
 
@@ -89,7 +89,7 @@ def begin_trace(
     each = GRADIENTS_OF_DIFFERENCE if differ else gradients_per_product(analysis.operator, kept=True)
     state = initial_state(operator.like, operator.size, len(groups), goal)
     plain = Beginning(operator, goal, state, np.zeros(len(groups)), gradients_each=each)
-    names = known_parameters(objective) if _may_split(analysis, objective, goal) else frozenset()
+    names = find_exact_parameters(objective) if _may_split(analysis, objective, goal) else frozenset()
     if not names:
         return plain
     rest = RestOperator(operator, GaussNewtonOperator(objective), objective.space, names)
@@ -103,7 +103,7 @@ def begin_trace(
     if _pays(pilot, goal, objective, each, each_pair):
         row = saved.get("known")
         if row is None:
-            row = _known_row(objective)
+            row = _exact_row(objective)
             yield Progress(0, 100, f"{PILOT} products, and the exact part", lambda: pilot.arrays(goal) | {"known": row})
         exact = gradients_of_exact_trace(objective)
         spent += exact
@@ -138,7 +138,7 @@ def _multiply_probes(rest: RestOperator, groups: Sequence[ParameterGroup], goal:
         rows["hessian"].append(_quadratics(block, image, groups))
         if goal.capacity:
             images.append(image.T.clone(memory_format=torch.contiguous_format))
-        rows["rest"].append(_quadratics(block, image.sub_(rest.known_product(block)), groups))
+        rows["rest"].append(_quadratics(block, image.sub_(rest.product_of_part(block)), groups))
     hessian, of_rest = (torch.cat(parts).cpu().numpy() for parts in rows.values())
     return _Pilot(hessian, of_rest, torch.cat(images).T if images else None)
 
@@ -160,7 +160,7 @@ def _pays(pilot: _Pilot, goal: TraceGoal, objective: Objective, each: float, eac
     return bool(fits and split < each * alone)
 
 
-def _known_row(objective: Objective) -> np.ndarray:
+def _exact_row(objective: Objective) -> np.ndarray:
     """The exact trace by parameter, NaN where it is not known."""
     exact = exact_trace(objective)
     known: Mapping[str, float] = {} if exact is None else exact.by_name

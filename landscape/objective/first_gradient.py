@@ -24,9 +24,9 @@ from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.micro_batch import (
     Activations,
     SampleCost,
-    kept_for_backward,
     plan_micro_batch,
     run_on_fitting_parts,
+    watch_activations,
 )
 from landscape.objective.model_function import ModelFunction
 from landscape.objective.objective_function import ObjectiveFunction
@@ -78,7 +78,7 @@ def first_gradient(
         return of.with_graph(of.loss_total(scored, few), point)
 
     def look() -> tuple[ModelFunction, Activations, float | None]:
-        value, kept = kept_for_backward(lambda: function.forward(point, total), point)
+        value, kept = watch_activations(lambda: function.forward(point, total), point)
         adapted = adapt(function, kept.of_sample(few.size).size)
         if adapted is not function:  # a forward pass of that one takes the place of the backward pass
             return adapted, kept, None
@@ -88,7 +88,7 @@ def first_gradient(
         function, kept, backward = look()
         if backward is None:
             few = next(few.split(1))
-            kept = kept_for_backward(lambda: function.forward(point, total), point)[1]
+            kept = watch_activations(lambda: function.forward(point, total), point)[1]
     ((picked, note, output_bytes),) = chosen
     each = kept.of_sample(few.size)
     size = micro_batch or plan_micro_batch(batches, each, theta, function.space.size)

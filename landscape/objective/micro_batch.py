@@ -61,10 +61,10 @@ def measure_activations(total: Callable[[Tensor, Batch], Tensor], theta: Tensor,
     """What the forward pass `total(theta, batch)` keeps of a sample for its backward pass."""
     point = theta.detach().requires_grad_()
     with torch.enable_grad():
-        return kept_for_backward(lambda: total(point, batch), point)[1].of_sample(batch.size)
+        return watch_activations(lambda: total(point, batch), point)[1].of_sample(batch.size)
 
 
-def kept_for_backward(work: Callable[[], T], point: Tensor) -> tuple[T, Activations]:
+def watch_activations(work: Callable[[], T], point: Tensor) -> tuple[T, Activations]:
     """What a forward pass returns, and what it keeps for its backward pass, without what belongs to `point`."""
     kept: dict[int, int] = {}
 

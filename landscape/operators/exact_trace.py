@@ -72,7 +72,7 @@ def exact_trace(objective: Objective) -> ExactTrace | None:
         return None
 
 
-def known_parameters(objective: Objective) -> frozenset[str]:
+def find_exact_parameters(objective: Objective) -> frozenset[str]:
     """The parameters that may have a closed form; none where it is not known in a few passes."""
     if not outputs_of_sample(objective):
         return frozenset()
@@ -94,7 +94,7 @@ def outputs_of_sample(objective: Objective) -> int:
         return 0
     if function.resident is not None or function.stored or function.in_parts or function.mode == "train":
         return 0
-    if any(not batch.divisible for batch in objective.batches):
+    if objective.batches.unit:
         return 0
     first = next(next(iter(objective.batches)).split(1))
     with torch.no_grad():

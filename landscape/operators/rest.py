@@ -32,9 +32,9 @@ class RestOperator(LinearOperator):
 
     def matmat(self, block: Tensor) -> Tensor:
         """The product with a block of columns, `(P, K) -> (P, K)`, in two passes over the data."""
-        return self.hessian.matmat(block).sub_(self.known_product(block))
+        return self.hessian.matmat(block).sub_(self.product_of_part(block))
 
-    def known_product(self, block: Tensor) -> Tensor:
+    def product_of_part(self, block: Tensor) -> Tensor:
         """D G D times a block of columns, `(P, K)`."""
         if self._inside is None:
             return self.gauss_newton.matmat(block)

@@ -15,6 +15,7 @@ from torch import nn
 
 import landscape
 from landscape.compute import memory
+from landscape.compute.ranks import Ranks
 from landscape.conditions import Conditions
 from landscape.errors import CheckpointError, UsageError
 from landscape.loading import parts
@@ -242,8 +243,6 @@ def test_nan_in_weights_is_named(folder: Path) -> None:
 
 
 def test_auto_takes_parts_where_a_gradient_has_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from landscape.compute.ranks import Ranks
-
     torch.save({"a": torch.ones(1000)}, folder / "net.pt")
     wants = [Conditions(shard=shard) for shard in ("auto", "on", "off")]  # type: ignore[arg-type]
     assert [parts.wants_parts(folder / "net.pt", one) for one in wants] == [False, True, False]

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from landscape import Objective
 from landscape.operators import exact_trace as module
-from landscape.operators.exact_trace import exact_trace, known_parameters, outputs_of_sample
+from landscape.operators.exact_trace import exact_trace, find_exact_parameters, outputs_of_sample
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 GENERATOR = torch.Generator()
@@ -305,7 +305,7 @@ def test_nothing_is_known_of_many_outputs_or_dependent_samples() -> None:
     x = normal(10, 5)
     wide = Objective(nn.Linear(5, 40), (x, classes(10, 40)), "cross_entropy")
     assert exact_trace(wide) is None
-    assert known_parameters(wide) == frozenset()
+    assert find_exact_parameters(wide) == frozenset()
     assert outputs_of_sample(Objective(tanh_net(), (x, classes(10)), "cross_entropy")) == 3
 
     def contrast(z: Tensor, t: Tensor) -> Tensor:

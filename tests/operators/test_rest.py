@@ -23,4 +23,4 @@ def test_the_rest_is_the_hessian_without_known_blocks(
     known = gauss_newton.to_dense() * inside * inside[:, None]
     torch.testing.assert_close(rest.to_dense(), hessian.to_dense() - known, rtol=1e-12, atol=1e-12)
     vectors = torch.eye(rest.size, dtype=torch.float64)[:, :3]
-    torch.testing.assert_close(rest.known_product(vectors), known[:, :3], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(rest.product_of_part(vectors), known[:, :3], rtol=1e-12, atol=1e-12)

@@ -55,7 +55,7 @@ def ritz_vectors(pairs: Candidates, basis: Tensor) -> Tensor:
 
 def is_converged(pairs: Candidates, state: LanczosState, tol: float) -> np.ndarray:
     """Whether each pair's residual and the measured rounding are below tol |theta| or the rounding floor, `(k,)`."""
-    return _converged(pairs.values, pairs.residuals, state, tol)
+    return _within_tolerance(pairs.values, pairs.residuals, state, tol)
 
 
 def latest_values(state: LanczosState, tol: float) -> tuple[np.ndarray, int]:
@@ -65,10 +65,11 @@ def latest_values(state: LanczosState, tol: float) -> tuple[np.ndarray, int]:
         return np.zeros(0), 0
     values, residuals = state.value_history[known[-1]], state.residual_history[known[-1]]
     values, residuals = values[np.isfinite(values)], residuals[np.isfinite(values)]
-    return values, int(_converged(values, residuals, state, tol).sum())
+    return values, int(_within_tolerance(values, residuals, state, tol).sum())
 
 
-def _converged(values: np.ndarray, residuals: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
+def _within_tolerance(values: np.ndarray, residuals: np.ndarray, state: LanczosState, tol: float) -> np.ndarray:
+    """Whether each residual, and the measured rounding, are below the tolerance."""
     below: np.ndarray = below_tolerance(residuals, values, state, tol) & below_tolerance(
         state.noise, values, state, tol
     )
