@@ -17,8 +17,9 @@ from torch import Tensor
 from landscape.algorithms.estimators.trace.estimates import half_width_factor
 from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod, TraceState, initial_state, trace_probe
+from landscape.algorithms.lanczos.basis import require_finite
 from landscape.analyses.base import Progress, State
-from landscape.compute.inner_products import row_dots
+from landscape.compute.inner_products import norm, row_dots
 from landscape.operators import GaussNewtonOperator
 from landscape.operators.exact_trace import exact_trace, find_exact_parameters, gradients_of_exact_trace
 from landscape.operators.pass_costs import GRADIENTS_OF_DIFFERENCE, gradients_per_product
@@ -65,14 +66,16 @@ class _Pilot:
 
     def pairs(self, goal: TraceGoal) -> float:
         """Products of both matrices to the half-width asked for, of which eight were made."""
-        width = goal.rtol * abs(float(self.hessian[:, 0].mean()))
-        spread = half_width_factor(SPLIT, PILOT) * float(self.rest[:, 0].std(ddof=1))
-        return (spread / width) ** 2 if width else float("inf")
+        return self._products_for(self.rest, goal)
 
     def products(self, goal: TraceGoal) -> float:
         """Products of the Hessian alone, without a sketch."""
-        ratio = float(self.hessian[:, 0].std(ddof=1)) / (float(self.rest[:, 0].std(ddof=1)) or float("nan"))
-        return self.pairs(goal) * ratio**2
+        return self._products_for(self.hessian, goal)
+
+    def _products_for(self, values: np.ndarray, goal: TraceGoal) -> float:
+        width = goal.rtol * abs(float(self.hessian[:, 0].mean()))
+        spread = half_width_factor(SPLIT, PILOT) * float(values[:, 0].std(ddof=1))
+        return (spread / width) ** 2 if width else float("inf")
 
 
 def begin_trace(
@@ -135,6 +138,7 @@ def _multiply_probes(rest: RestOperator, groups: Sequence[ParameterGroup], goal:
         probes = [trace_probe(rest.size, rest.like, seed, path, first + index) for index in range(width)]
         block = torch.stack(probes, dim=1)
         image = rest.hessian.matmat(block)
+        require_finite(norm(image))
         rows["hessian"].append(_quadratics(block, image, groups))
         if goal.capacity:
             images.append(image.T.clone(memory_format=torch.contiguous_format))

@@ -16,6 +16,7 @@ import landscape
 from landscape import Objective, Trace
 from landscape.analyses import trace_split
 from landscape.analyses.trace import TraceResult
+from landscape.errors import NumericalError
 from landscape.operators.exact_trace import ExactTrace
 
 Data = tuple[Tensor, Tensor]
@@ -158,3 +159,22 @@ def test_weight_decay_is_in_the_exact_part() -> None:
     dense = float(dense_hessian(net, [data]).trace()) + 0.01 * objective.space.size
     assert result.known_trace is not None
     assert result.interval[0] <= dense <= result.interval[1]
+
+
+def test_a_large_linear_model_is_all_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """H is G, so that nothing is left for random vectors: no sketch, and no spread."""
+    monkeypatch.setattr("landscape.analyses.trace_measurement.is_large", lambda size: True)
+    x, y = torch.randn(30, 20, dtype=torch.float64), torch.randn(30, 2, dtype=torch.float64)
+    net = nn.Linear(20, 2)
+    result: TraceResult = landscape.run(Trace(), Objective(net, (x, y), "mse", dtype="float64"))
+    assert result.trace == pytest.approx(2 * float((x.square().sum(dim=1) + 1).mean()), rel=1e-9)
+    assert result.known_trace == pytest.approx(result.trace, rel=1e-9)
+
+
+def test_a_product_that_is_not_finite_is_named() -> None:
+    def rough(z: Tensor, t: Tensor) -> Tensor:
+        return ((z - z.detach()).abs() ** 1.5 + 0 * t).mean()
+
+    net, (x, _) = fitted_net(nn.Tanh)
+    with pytest.raises(NumericalError, match="not finite"):
+        landscape.run(Trace(), Objective(net, (x, torch.zeros(60, 3)), rough))
