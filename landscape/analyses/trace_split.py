@@ -20,6 +20,7 @@ from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod, 
 from landscape.algorithms.lanczos.basis import require_finite
 from landscape.analyses.base import Progress, State
 from landscape.compute.inner_products import norm, row_dots
+from landscape.errors import TaskError
 from landscape.operators import GaussNewtonOperator
 from landscape.operators.exact_trace import exact_trace, find_exact_parameters, gradients_of_exact_trace
 from landscape.operators.pass_costs import GRADIENTS_OF_DIFFERENCE, gradients_per_product
@@ -99,7 +100,11 @@ def begin_trace(
     if "hessian" in saved:
         pilot = _Pilot(saved["hessian"], saved["rest"])
     else:
-        pilot = _multiply_probes(rest, groups, goal, analysis.seed)
+        try:
+            pilot = _multiply_probes(rest, groups, goal, analysis.seed)
+        except TaskError:  # losses that G cannot be taken of: products of H alone say what is wrong, if anything is
+            rest.release()
+            return plain
         yield Progress(0, 100, f"{PILOT} products", lambda: pilot.arrays(goal))
     each_pair = each + gradients_per_product("ggn", kept=True)
     spent = PILOT * (each_pair - each)  # beside the products of the Hessian

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from landscape.errors import TaskError
 from landscape.network.inner_leaves import as_leaves, uses_others
 from landscape.network.scope import MODEL, Scope, work_within
 from landscape.network.stored_weights import cast_weight
@@ -98,8 +99,12 @@ def _keep_inputs_of(
         given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         try:
             outputs = _Block.apply(call, *state.values(), *given)  # type: ignore[no-untyped-call]
-        except NotPlainError:
-            return as_it_is(*args, **kwargs)
+        except NotPlainError as error:
+            if str(error) == OPAQUE:
+                return as_it_is(*args, **kwargs)
+            raise TaskError(
+                f"{type(block).__name__} {error}, and --recompute runs it again from its inputs", fix="--recompute off"
+            ) from None
         return call.restore(outputs)
 
     return keep_inputs

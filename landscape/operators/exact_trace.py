@@ -16,7 +16,7 @@ from torch import Tensor
 from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device
 from landscape.data.trees import leaves
-from landscape.errors import TaskError
+from landscape.errors import LandscapeError, LostRankError
 from landscape.evaluation.layers.layer_io import CapturedForward, LayerCall, LayerCapture
 from landscape.evaluation.per_sample.own_gradients import Gradients, OwnGradients, find_gradients
 from landscape.losses.terms import TermsLoss
@@ -68,7 +68,9 @@ def exact_trace(objective: Objective) -> ExactTrace | None:
         return None
     try:
         return _Measurement(objective).run()
-    except (TaskError, NoBatchingError):  # a part of the model that cannot be followed, or differentiated
+    except LostRankError:
+        raise
+    except (LandscapeError, NoBatchingError):  # a part of the model that cannot be followed, or differentiated
         return None
 
 
@@ -76,7 +78,13 @@ def find_exact_parameters(objective: Objective) -> frozenset[str]:
     """The parameters that may have a closed form; none where it is not known in a few passes."""
     if not outputs_of_sample(objective):
         return frozenset()
-    return frozenset(name for layer in find_gradients(objective) for name in layer.parameters)
+    try:
+        layers = find_gradients(objective)
+    except Exception as error:  # modules of the user's may refuse hooks in any way, as scripted ones do
+        if is_out_of_memory(error) or isinstance(error, LostRankError):
+            raise
+        return frozenset()
+    return frozenset(name for layer in layers for name in layer.parameters)
 
 
 def gradients_of_exact_trace(objective: Objective) -> float:

@@ -48,14 +48,14 @@ def test_blocks_run_again_where_one_sample_does_not_fit(kind: type[Objective], m
 
 
 def test_blocks_run_again_where_memory_runs_out_in_a_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = block_choice.activation_bytes
+    measured = block_choice.measure_activations
 
     def fail_first(total: Any, theta: Tensor, batch: Any) -> int:
         if not total.__self__.function.blocks:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return measured(total, theta, batch)
 
-    monkeypatch.setattr(block_choice, "activation_bytes", fail_first)
+    monkeypatch.setattr(block_choice, "measure_activations", fail_first)
     assert measure(transformer()).function.recomputes
     with pytest.raises(RuntimeError, match="allocate memory"):
         measure(transformer(), recompute="off")
