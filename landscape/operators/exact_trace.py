@@ -127,7 +127,9 @@ class _Measurement:
 
     def run(self) -> ExactTrace:
         """The traces of the parameters whose closed forms agree with backward passes."""
-        samples = max(1, HESSIAN_BYTES // (8 * MAX_OUTPUTS**2))
+        outputs = outputs_of_sample(self.objective)
+        of_columns = outputs * max(self.objective.activation_bytes, 1)  # all at once: what layers get is cut up once
+        samples = max(1, min(HESSIAN_BYTES // (8 * outputs**2), COLUMN_BYTES // of_columns))
 
         def kernel(batch: Batch) -> Tensor:
             """By parameter, the trace, and the number of pieces in which it is wrong, `(2, names)`, float64."""
