@@ -195,10 +195,7 @@ class Ranks:
         return whole
 
     def swap(self, message: Tensor, label: int = 0) -> Tensor:
-        """From rows `(ranks, m)`, one for each rank, the rows that all ranks have for this one.
-
-        Raises TaskError unless all have the same `label`.
-        """
+        """From rows `(ranks, m)`, one for each rank, the rows of all for this one; raises TaskError as `collect`."""
         if self.size == 1:
             return message
         received = torch.empty_like(message)
