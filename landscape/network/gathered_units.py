@@ -38,7 +38,8 @@ class Passage:
     `measured` and `fixed` say how the weights are cut, `held` has the fixed ones; `theta` are the measured ones, and
     `vector` is the direction of a product. `stage` says what a backward pass is for: none, a gradient, its slope along
     the vector, or the curvature, which differentiates the slope. `having` tells which ranks have data in this step, and
-    `take(key, part)` gets what a unit adds.
+    `take(key, part)` gets what a unit adds. While it is `differentiating` a backward pass is that of the
+    measurement, and none that the model makes for itself.
     """
 
     measured: Shards
@@ -53,6 +54,7 @@ class Passage:
     shapes: tuple[torch.Size, ...] = ()
     fixed_shapes: tuple[torch.Size, ...] = ()
     watching: bool = False
+    differentiating: bool = False
     leaves: list[Tensor] = field(default_factory=list)  # weights that no unit has, whole while a pass lasts
     _counts: dict[tuple[int, str], int] = field(default_factory=dict)
     _exchanges: int = 0
@@ -186,6 +188,12 @@ class _Unit(Function):
         """The gradients in what the unit was given; in the anchor the slope along the vector."""
         anchor, *given = ctx.saved_tensors
         needed = ctx.needs_input_grad[4:]
+        if not ctx.passage.differentiating:  # what it would add belongs to no gradient of the loss
+            raise TaskError(
+                f"the model differentiates {type(ctx.unit.module).__name__} inside of its forward pass",
+                why="--shard gathers weights in the backward passes of the measurement alone",
+                fix=UNSHARDED,
+            )
         about = ctx.call, ctx.unit, ctx.passage, needed
         slope, *found = _UnitGradient.apply(*about, anchor, *given, *vectors)  # type: ignore[no-untyped-call]
         each = iter(found)

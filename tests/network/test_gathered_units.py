@@ -100,6 +100,22 @@ class Vectorized(nn.Module):
         return torch.func.vmap(self.layer)(x)
 
 
+class Forces(nn.Module):
+    """An energy whose gradient in the inputs is part of the output; `graph` says whether that can be differentiated."""
+
+    def __init__(self, *, graph: bool) -> None:
+        super().__init__()
+        self.layer, self.head, self.graph = nn.Linear(5, 5), nn.Linear(5, 3), graph
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            energy = torch.tanh(self.layer(points)).sum()
+            (force,) = torch.autograd.grad(energy, points, create_graph=self.graph)
+        logits: Tensor = self.head(x + force)
+        return logits
+
+
 class Cast(nn.Module):
     """Layers in another precision."""
 
@@ -132,8 +148,21 @@ def in_parts(model: nn.Module, **options: Any) -> ShardedObjective:
         (lambda: WithSides("dictionary"), "Block writes into a list or a dictionary that it is given"),
         (lambda: WithSides("input"), "Block writes into a tensor that it is given"),
         (Vectorized, "Linear runs inside of torch.func.vmap"),
+        (lambda: Forces(graph=True), "the model differentiates Linear inside of its forward pass"),
+        (lambda: Forces(graph=False), "the model differentiates Linear inside of its forward pass"),
     ],
-    ids=["from-a-module", "a-weight", "from-a-weight", "attribute", "list", "dictionary", "input", "vmap"],
+    ids=[
+        "from-a-module",
+        "a-weight",
+        "from-a-weight",
+        "attribute",
+        "list",
+        "dictionary",
+        "input",
+        "vmap",
+        "forces",
+        "constant-forces",
+    ],
 )
 def test_what_is_no_function_of_what_it_is_given_is_refused(model: Any, words: str) -> None:
     torch.manual_seed(1)

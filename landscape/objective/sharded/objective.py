@@ -187,9 +187,13 @@ class ShardedObjective(Objective):
         inputs = [passage.anchor, *passage.leaves]
         if not total.requires_grad:
             return [None] * len(inputs)
-        found: list[Tensor | None] = list(
-            torch.autograd.grad(total, inputs, create_graph=create_graph, allow_unused=True)
-        )
+        passage.differentiating = True
+        try:
+            found: list[Tensor | None] = list(
+                torch.autograd.grad(total, inputs, create_graph=create_graph, allow_unused=True)
+            )
+        finally:
+            passage.differentiating = False
         if passage.leaves and passage.stage != "slope":
             pairs = zip(found[1:], passage.leaves, strict=True)
             parts = [torch.zeros_like(leaf) if part is None else part for part, leaf in pairs]
