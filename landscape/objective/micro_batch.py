@@ -43,6 +43,7 @@ CACHE_BYTES = 4 << 20
 SUMS_SHARE = (
     32  # activations of a micro-batch in copies of the parameters, so that adding up gradients is a small share
 )
+WHOLE_BATCH = 256  # samples: smaller batches of the data are not cut for a cache, whose samples are large
 GRAPHS_PER_FORWARD = 6  # a product holds forward, gradient and second-backward graphs: measured 3 to 6 forwards
 
 
@@ -91,7 +92,7 @@ def plan_micro_batch(batches: Batches, activations: Activations, like: Tensor, p
     useful = own if batches.whole is None else max(own, min(samples, CONCATENATED_BYTES // each))
     if like.device.type == "cpu":
         in_cache = CACHE_BYTES // max(activations.largest, 1)
-        useful = min(useful, max(in_cache, SUMS_SHARE * parameters * like.itemsize // each, 1))
+        useful = min(useful, max(in_cache, SUMS_SHARE * parameters * like.itemsize // each, min(own, WHOLE_BATCH)))
     return max(1, min(budget // (each * GRAPHS_PER_FORWARD), dealt_micro_batch(useful, samples)))
 
 

@@ -75,9 +75,10 @@ def test_on_the_cpu_the_largest_tensor_of_a_micro_batch_fits_into_a_cache(monkey
     assert planned(228, 128, 771) == (4 << 20) // 128
     assert planned(228, 128, 771, whole=False) == (4 << 20) // 128
     assert planned(228, 128, 771, samples=10_000) == 10_000
-    # large images: adding up gradients of 25 million parameters would cost more
-    assert planned(100 << 20, 3 << 20, 25_000_000, samples=64) == 32 * 25_000_000 * 4 // (100 << 20)
-    assert planned(100 << 20, 8 << 20, 1000, samples=64) == 1
+    # adding up gradients of 25 million parameters would cost more
+    assert planned(1 << 20, 1 << 18, 25_000_000, samples=5_000) == 32 * 25_000_000 * 4 // (1 << 20)
+    assert planned(100 << 20, 8 << 20, 1000, samples=64) == 64  # large images
+    assert planned(100 << 10, 1 << 20, 1000, samples=1_000) == 256
 
 
 def test_the_largest_tensor_that_a_forward_pass_keeps_is_known() -> None:
