@@ -135,7 +135,7 @@ class _Measurement:
             """By parameter, the trace, and the number of pieces in which it is wrong, `(2, names)`, float64."""
             return torch.stack([self._of_piece(piece) for piece in batch.split(samples)]).sum(dim=0)
 
-        traces, wrong = self.objective.accumulate(kernel).tolist()
+        traces, wrong = self.objective.accumulate(kernel).cpu().tolist()
         triples = zip(self.names, traces, wrong, strict=True)
         penalties = self._penalties()
         known = {n: trace / self.objective.count + penalties[n] for n, trace, pieces in triples if not pieces}

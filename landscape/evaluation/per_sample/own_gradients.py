@@ -252,7 +252,7 @@ def _of_one_tensor(objective: Objective, modules: Sequence[nn.Module]) -> list[n
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """Looks at the arguments of a call."""
-        one = len(args) == 1 and not kwargs and type(args[0]) is Tensor and type(output) is Tensor
+        one = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and isinstance(output, Tensor)
         calls.setdefault(module, []).append(one)
 
     handles = [module.register_forward_hook(hook, with_kwargs=True) for module in modules]
