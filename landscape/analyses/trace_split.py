@@ -22,7 +22,12 @@ from landscape.analyses.base import Progress, State
 from landscape.compute.inner_products import norm, row_dots
 from landscape.errors import TaskError
 from landscape.operators import GaussNewtonOperator
-from landscape.operators.exact_trace import exact_trace, find_exact_parameters, gradients_of_exact_trace
+from landscape.operators.exact_trace import (
+    exact_trace,
+    find_exact_parameters,
+    gradients_of_exact_trace,
+    outputs_of_sample,
+)
 from landscape.operators.pass_costs import GRADIENTS_OF_DIFFERENCE, gradients_per_product
 from landscape.operators.rest import RestOperator
 
@@ -106,14 +111,14 @@ def begin_trace(
             rest.release()
             return plain
         yield Progress(0, 100, f"{PILOT} products", lambda: pilot.arrays(goal))
+    exact = gradients_of_exact_trace(outputs_of_sample(objective))
     each_pair = each + gradients_per_product("ggn", kept=True)
     spent = PILOT * (each_pair - each)  # beside the products of the Hessian
-    if _pays(pilot, goal, objective, each, each_pair):
+    if _pays(pilot, goal, exact, each, each_pair, operator.size):
         row = saved.get("known")
         if row is None:
             row = _exact_row(objective)
             yield Progress(0, 100, f"{PILOT} products, and the exact part", lambda: pilot.arrays(goal) | {"known": row})
-        exact = gradients_of_exact_trace(objective)
         spent += exact
         known = {n: float(value) for n, value in zip(objective.space.names, row, strict=True) if value == value}
         if known.keys() == names:
@@ -159,11 +164,11 @@ def _quadratics(block: Tensor, image: Tensor, groups: Sequence[ParameterGroup]) 
     return torch.stack([whole, *of_groups], dim=1)  # type: ignore[list-item]
 
 
-def _pays(pilot: _Pilot, goal: TraceGoal, objective: Objective, each: float, each_pair: float) -> bool:
+def _pays(pilot: _Pilot, goal: TraceGoal, exact: float, each: float, each_pair: float, size: int) -> bool:
     """Whether the exact part and the pairs that are left take less time than products of the Hessian alone."""
     pairs = max(pilot.pairs(goal), goal.min_others, PILOT) - PILOT
-    split = gradients_of_exact_trace(objective) + pairs * each_pair
-    expected = min(EXPECTED_TRACE_PRODUCTS * (0.01 / goal.rtol) ** 0.5, objective.space.size)
+    split = exact + pairs * each_pair
+    expected = min(EXPECTED_TRACE_PRODUCTS * (0.01 / goal.rtol) ** 0.5, size)
     alone = (expected if goal.capacity else pilot.products(goal)) - PILOT
     fits = pairs + PILOT <= goal.max_products
     return bool(fits and split < each * alone)

@@ -90,7 +90,8 @@ def _build(task: Task) -> nn.Module:
             fix=UNSHARDED,
         ) from error
     _require_plain_loading(model)
-    drawn = [name for name, value in _tensors_beside(model) if not _is_in(name, value, other)]
+    theirs = dict(_tensors_beside(other))
+    drawn = [name for name, value in _tensors_beside(model) if not _are_same(value, theirs.get(name))]
     if drawn:
         raise UsageError(
             f"--shard on cannot build {listing(drawn)}: random numbers that come after the initial weights",
@@ -110,12 +111,11 @@ def _tensors_beside(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
                     yield f"{path}.{name}".removeprefix(".") + (f"[{number}]" if number else ""), leaf
 
 
-def _is_in(name: str, value: Tensor, other: nn.Module) -> bool:
-    """Whether another model has the same values in a tensor beside its parameters."""
-    theirs = dict(_tensors_beside(other)).get(name)
-    if theirs is None or theirs.is_meta or value.is_meta or theirs.shape != value.shape:
-        return theirs is not None and theirs.is_meta and value.is_meta
-    return same_values(value, theirs)
+def _are_same(value: Tensor, other: Tensor | None) -> bool:
+    """Whether two tensors beside the parameters have the same values, or none both."""
+    if other is None or other.shape != value.shape or other.is_meta != value.is_meta:
+        return False
+    return value.is_meta or same_values(value, other)
 
 
 def _require_values(model: nn.Module) -> None:

@@ -46,7 +46,6 @@ class ExactTrace:
     """
 
     by_name: Mapping[str, float]
-    backward_passes: int
 
     @property
     def trace(self) -> float:
@@ -64,10 +63,11 @@ def exact_trace(objective: Objective) -> ExactTrace | None:
     Each closed form is compared with backward passes, of single samples and of every batch; a parameter for which they
     differ is left out.
     """
-    if not outputs_of_sample(objective):
+    outputs = outputs_of_sample(objective)
+    if not outputs:
         return None
     try:
-        return _Measurement(objective).run()
+        return _Measurement(objective, outputs).run()
     except LostRankError:
         raise
     except (LandscapeError, NoBatchingError):  # a part of the model that cannot be followed, or differentiated
@@ -87,9 +87,9 @@ def find_exact_parameters(objective: Objective) -> frozenset[str]:
     return frozenset(name for layer in layers for name in layer.parameters)
 
 
-def gradients_of_exact_trace(objective: Objective) -> float:
-    """The gradients over all data whose time an exact trace takes."""
-    return PASSES_BESIDE + GRADIENTS_OF_PASS * outputs_of_sample(objective)
+def gradients_of_exact_trace(outputs: int) -> float:
+    """The gradients over all data whose time an exact trace takes, with so many outputs of a sample."""
+    return PASSES_BESIDE + GRADIENTS_OF_PASS * outputs
 
 
 def outputs_of_sample(objective: Objective) -> int:
@@ -117,19 +117,19 @@ def outputs_of_sample(objective: Objective) -> int:
 class _Measurement:
     """The sums over the data, with the modules that hold parameters."""
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    def __init__(self, objective: Objective, outputs: int) -> None:
+        self.objective, self.outputs = objective, outputs
         self.operator = GaussNewtonOperator(objective)
         self.layers = find_gradients(objective)
         self.capture = LayerCapture(objective, self.layers)
         self.names = objective.space.names
-        self.backward_passes = 0
 
     def run(self) -> ExactTrace:
         """The traces of the parameters whose closed forms agree with backward passes."""
-        outputs = outputs_of_sample(self.objective)
-        of_columns = outputs * max(self.objective.activation_bytes, 1)  # all at once: what layers get is cut up once
-        samples = max(1, min(HESSIAN_BYTES // (8 * outputs**2), COLUMN_BYTES // of_columns))
+        of_columns = self.outputs * max(
+            self.objective.activation_bytes, 1
+        )  # all at once: what layers get is cut up once
+        samples = max(1, min(HESSIAN_BYTES // (8 * self.outputs**2), COLUMN_BYTES // of_columns))
 
         def kernel(batch: Batch) -> Tensor:
             """By parameter, the trace, and the number of pieces in which it is wrong, `(2, names)`, float64."""
@@ -139,7 +139,7 @@ class _Measurement:
         triples = zip(self.names, traces, wrong, strict=True)
         penalties = self._penalties()
         known = {n: trace / self.objective.count + penalties[n] for n, trace, pieces in triples if not pieces}
-        return ExactTrace(known, self.backward_passes)
+        return ExactTrace(known)
 
     def _penalties(self) -> dict[str, float]:
         """By parameter, the trace of the penalty of weight decay."""
@@ -165,7 +165,6 @@ class _Measurement:
                 for name, values in found.squares.items():
                     squares.setdefault(name, []).append(values)
                     totals.setdefault(name, found.totals[name])  # of the first scalar
-        self.backward_passes = max(self.backward_passes, len(signs))
         del forward, outputs
         by_name = {name: torch.cat(parts) for name, parts in squares.items() if name not in unknown}
         wrong = self._wrong_names(batch, roots, by_name, totals) | unknown

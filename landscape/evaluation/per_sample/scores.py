@@ -17,6 +17,7 @@ from landscape.evaluation import fisher_labels
 from landscape.evaluation.layers.factor_collector import FactorSettings
 from landscape.evaluation.layers.layer_io import CapturedForward, LayerCapture
 from landscape.evaluation.per_sample.outcomes import gather_samples, sample_counts, sample_losses, sample_outcomes
+from landscape.evaluation.per_sample.own_gradients import outer_squares
 from landscape.losses.predictions import divergences
 from landscape.network.linear_maps import LinearMap
 from landscape.objective import Objective
@@ -93,19 +94,9 @@ def _squares(
     squares = torch.zeros(samples, dtype=torch.float64, device=total.device)
     for rows, gradients in zip(inputs, forward.gradients(total, keep_graph=keep_graph), strict=True):
         if rows is not None:
-            squares += _outer_squares(rows, torch.cat([_by_sample(part, samples) for part in gradients], dim=1))
+            whole = torch.cat([_by_sample(part, samples) for part in gradients], dim=1)
+            squares += outer_squares(rows, whole[None])[0]
     return squares
-
-
-def _outer_squares(inputs: Tensor, gradients: Tensor) -> Tensor:
-    """||sum_t g_t a_t'||^2 for inputs `(n, T, q)` and gradients `(n, T, p)`, by the cheaper of two formulas."""
-    tokens, q, p = inputs.shape[1], inputs.shape[2], gradients.shape[2]
-    if tokens == 1:
-        squares: Tensor = inputs.double().square().sum(dim=(1, 2)) * gradients.double().square().sum(dim=(1, 2))
-        return squares
-    if tokens * (p + q) < p * q:
-        return ((inputs @ inputs.mT).double() * (gradients @ gradients.mT).double()).sum(dim=(1, 2))
-    return (gradients.mT @ inputs).double().square().sum(dim=(1, 2))
 
 
 def _by_sample(rows: Tensor, samples: int, axis: int | None = 0) -> Tensor:

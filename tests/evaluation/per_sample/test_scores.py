@@ -46,15 +46,6 @@ def test_squares_of_gradients_are_those_of_a_loop(classification: Data, texts: D
         assert found[:, 1].isnan().all()
 
 
-@pytest.mark.parametrize("sides", [(3, 5, 4), (40, 3, 2)], ids=["outer", "gram"])
-def test_both_ways_of_several_tokens_agree(sides: tuple[int, int, int], generator: torch.Generator) -> None:
-    p, q, tokens = sides[0], sides[0] * 3, sides[1]
-    a = torch.randn(sides[2], tokens, q, generator=generator, dtype=torch.float64)
-    g = torch.randn(sides[2], tokens, p, generator=generator, dtype=torch.float64)
-    wanted = torch.einsum("ntp,ntq->npq", g, a).square().sum(dim=(1, 2))
-    assert torch.allclose(scores._outer_squares(a, g), wanted, rtol=1e-12)
-
-
 def test_the_fisher_trace_of_one_sample_is_the_trace_of_its_gauss_newton_matrix(classification: Data) -> None:
     x, y = classification
     objective = Objective(tanh_net(), (x, y), "cross_entropy", dtype="float64")
