@@ -169,7 +169,7 @@ class Conditions(Options):
     shard: Shard = option(
         "auto",
         help="Keep weights, vectors and basis of eig and trace in parts on the ranks, and gather the weights module by "
-        "module; auto does so where one rank has no room for a gradient.",
+        "module; host: in the memory of the host, also for one GPU. auto does so where a device has no room.",
     )
     tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(

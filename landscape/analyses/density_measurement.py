@@ -134,7 +134,7 @@ def _probes_at_once(analysis: Density, objective: Objective, resume: State | Non
     if resume:
         return int(resume["together"])
     each = (_steps(analysis, objective.space.size) + 1) * objective.theta.nbytes
-    fitting = vector_room(objective.device, objective.theta.nbytes, objective.graph_bytes) // each
+    fitting = vector_room(objective.theta.device, objective.theta.nbytes, objective.graph_bytes) // each
     if not fitting:
         raise UsageError(
             f"{analysis.steps} --steps hold {each:.3g} bytes, more than the memory holds beside a product",

@@ -47,9 +47,9 @@ def plan_basis(analysis: Eig, objective: Objective) -> BasisRows:
     per_value, more = MIN_ROWS if is_large(size) else DEFAULT_ROWS
     default = max(per_value * k + more * block, fewest_rows(k, block) + search * block)
     fewest = min(max(fewest_rows(k, block), k + (search + 1) * block + 1), size)
-    beside = _fitting_rows(objective, objective.device)
+    beside = _fitting_rows(objective, objective.theta.device)
     tight = beside < min(max(MIN_ROWS[0] * k + MIN_ROWS[1], fewest), analysis.max_basis or default, size)
-    spill = tight and objective.device.type != "cpu"
+    spill = tight and objective.theta.device.type != "cpu"
     fitting = _fitting_rows(objective, torch.device("cpu")) if spill else beside
     rows = min(analysis.max_basis or min(default, fitting), size)
     if rows < fewest:

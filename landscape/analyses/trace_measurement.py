@@ -119,7 +119,7 @@ def _goal(analysis: Trace, objective: Objective, resume: State | None = None) ->
 
     Raises UsageError if the sketch does not fit into memory.
     """
-    fitting = vector_room(objective.device, objective.theta.nbytes, objective.graph_bytes)
+    fitting = vector_room(objective.theta.device, objective.theta.nbytes, objective.graph_bytes)
     capacity = min(MAX_SKETCH, fitting // (2 * objective.theta.nbytes)) // PROBES_PER_PASS * PROBES_PER_PASS
     large = analysis.method == "auto" and is_large(objective.space.size)  # a sketch would take all the memory
     capacity = 0 if large else capacity

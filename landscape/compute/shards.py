@@ -105,10 +105,15 @@ class Shards:
 
     # -- whole tensors and sums over ranks -----------------------------------------------------------------------
 
-    def gather(self, vector: Tensor, indices: Sequence[int], label: int = 0) -> list[Tensor]:
-        """Whole tensors, flat, from the pieces that all ranks hold; `label` says for what, and must be the same."""
+    def gather(
+        self, vector: Tensor, indices: Sequence[int], label: int = 0, device: torch.device | None = None
+    ) -> list[Tensor]:
+        """Whole tensors, flat, from the pieces that all ranks hold, on a device: by default where the vector lies.
+
+        `label` says for what they are, and must be the same on all ranks.
+        """
         widths = [self.widths[index] for index in indices]
-        message = torch.cat([self.part(vector, index) for index in indices], dim=1)
+        message = torch.cat([self.part(vector, index) for index in indices], dim=1).to(device or vector.device)
         whole = self.ranks.collect(message, label)
         begins = accumulate(widths, initial=0)
         return [

@@ -14,7 +14,7 @@ StrategyKind = Literal["loop", "vmap", "linearize", "compiled", "recorded", "dif
 Hvp = Literal["auto", "loop", "vmap", "linearize", "difference"]
 CudaGraphs = Literal["auto", "on", "off"]
 Recompute = Literal["auto", "on", "off"]
-Shard = Literal["auto", "on", "off"]
+Shard = Literal["auto", "on", "host", "off"]
 WeightsDtype = Literal["bfloat16", "float16", "float32"]
 
 

@@ -21,7 +21,7 @@ from landscape.conditions import HUGGING_FACE, Conditions
 from landscape.data.freezing import freeze
 from landscape.errors import CheckpointError, TaskError, UsageError
 from landscape.fields import validate
-from landscape.loading.parts import build_without_memory, wants_parts
+from landscape.loading.parts import Place, build_without_memory, place_of_parts
 from landscape.objective import Objective, ObjectiveSource, PlannedObjective
 from landscape.objective.sharded.objective import ShardedObjective
 from landscape.objective.shared_memory import take_back
@@ -58,9 +58,9 @@ def load(
     validate(conditions)
     together = ranks.current()
     together.agree_on_memory()
-    in_parts = together.together(lambda: wants_parts(Path(path), conditions))
-    prepare = partial(_prepare, path, conditions, origins=origins, folder=folder, planned=planned, in_parts=in_parts)
-    if not in_parts:
+    place = together.together(lambda: place_of_parts(Path(path), conditions))
+    prepare = partial(_prepare, path, conditions, origins=origins, folder=folder, planned=planned, place=place)
+    if place is None:
         return together.together(lambda: prepare()())
     make = together.together(prepare)
     with together.lockstep():
@@ -74,7 +74,7 @@ def _prepare(
     origins: Mapping[str, str] | None,
     folder: Path | None,
     planned: bool,
-    in_parts: bool,
+    place: Place | None,
 ) -> Callable[[], Objective]:
     """What makes the objective of a checkpoint; nothing here waits for other processes."""
     checkpoint = checkpoints.read(
@@ -83,13 +83,13 @@ def _prepare(
         ignore=conditions.ignore_tensors,
         trust=conditions.trust,
         base=conditions.base,
-        one_by_one=in_parts,
+        one_by_one=place is not None,
     )
     task = find_task(checkpoint, conditions, origins)
     if task.described and not task.weighted:
         _require_proportion(task, checkpoint)
     fetch = None
-    if in_parts:
+    if place is not None:
         model, fetch, stripped = build_without_memory(task, checkpoint, conditions)
         own: tuple[str, ...] = ()
     else:
@@ -102,7 +102,7 @@ def _prepare(
     del checkpoint, task  # its tensors are in the model, and would take as much memory again
     kind = PlannedObjective if planned else Objective
     return partial(
-        partial(ShardedObjective, fetch=fetch) if in_parts else kind,
+        partial(ShardedObjective, fetch=fetch, on_host=place == "host") if place else kind,
         model,
         data,
         **measured,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +27,28 @@ from landscape.network.wrappers import same_values
 from landscape.objective.objective import DTYPES
 from landscape.tasks.task import Task
 
+Place = Literal["device", "host"]
+PLACES: Mapping[str, Place | None] = MappingProxyType({"on": "device", "host": "host", "off": None})
 SEEN = (Tensor, list, tuple, dict)  # kinds of attributes that are looked into for tensors
 
 
-def wants_parts(path: Path, conditions: Conditions) -> bool:
-    """Whether weights are kept in parts: as the user says, else where a rank has no room for a gradient."""
+def place_of_parts(path: Path, conditions: Conditions) -> Place | None:
+    """Where weights are kept in parts, None if they are kept whole: as the user says, else by what has room.
+
+    A device without room for a gradient shares it with the others, and with its host where their parts have no room
+    either.
+    """
     if conditions.shard != "auto":
-        return conditions.shard == "on"
-    if ranks.current().size == 1 or conditions.trust:
-        return False
+        return PLACES[conditions.shard]
+    device, size = as_device(conditions.device), ranks.current().size
+    if conditions.trust or (size == 1 and device.type == "cpu"):
+        return None
     numbers = count_numbers(path, conditions.weights, conditions.ignore_tensors)
-    room = int(memory.free_bytes(as_device(conditions.device)) * (1 - SPARE))
-    return GRADIENT_VECTORS * numbers * DTYPES[conditions.dtype].itemsize > room
+    needed = GRADIENT_VECTORS * numbers * DTYPES[conditions.dtype].itemsize
+    room = int(memory.free_bytes(device) * (1 - SPARE))
+    if needed <= room:
+        return None
+    return "host" if needed > room * size and device.type != "cpu" else "device"
 
 
 def build_without_memory(task: Task, checkpoint: Checkpoint, conditions: Conditions) -> tuple[nn.Module, Any, str]:

@@ -36,7 +36,8 @@ class Passage:
     """One pass through a model of which this rank holds parts of the weights.
 
     `measured` and `fixed` say how the weights are cut, `held` has the fixed ones; `theta` are the measured ones, and
-    `vector` is the direction of a product. `stage` says what a backward pass is for: none, a gradient, its slope along
+    `vector` is the direction of a product. They may lie in the memory of the host: whole tensors are on the device of
+    the `anchor`. `stage` says what a backward pass is for: none, a gradient, its slope along
     the vector, or the curvature, which differentiates the slope. `having` tells which ranks have data in this step, and
     `take(key, part)` gets what a unit adds. While it is `differentiating` a backward pass is that of the
     measurement, and none that the model makes for itself.
@@ -68,7 +69,7 @@ class Passage:
         """The weights of a unit: the measured ones, then the fixed ones."""
         named = self._whole(self.theta, unit)
         indices = list(unit.fixed.values())
-        rest = self.fixed.gather(self.held, indices, self._label(unit)) if indices else []
+        rest = self.fixed.gather(self.held, indices, self._label(unit), self.anchor.device) if indices else []
         return named + [part.view(self.fixed_shapes[i]) for part, i in zip(rest, indices, strict=True)]
 
     def directions(self, unit: Unit) -> list[Tensor]:
@@ -84,7 +85,7 @@ class Passage:
         count = self._counts[place] = self._counts.get(place, -1) + 1
         total = self.measured.scatter(parts, list(unit.measured.values()), self.having, self._label(unit))
         if self.take is not None:
-            self.take((*place, count), total)
+            self.take((*place, count), total.to(self.theta.device))
 
     def _label(self, unit: Unit) -> int:
         """A number for the next exchange, which other ranks have for the same one: how many were before, and whose."""
@@ -93,7 +94,7 @@ class Passage:
 
     def _whole(self, vector: Tensor, unit: Unit) -> list[Tensor]:
         indices = list(unit.measured.values())
-        parts = self.measured.gather(vector, indices, self._label(unit)) if indices else []
+        parts = self.measured.gather(vector, indices, self._label(unit), self.anchor.device) if indices else []
         return [part.view(self.shapes[index]) for part, index in zip(parts, indices, strict=True)]
 
 

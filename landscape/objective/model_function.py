@@ -132,6 +132,10 @@ class ModelFunction:
         args, kwargs = batch.arguments
         return module(*args, **kwargs)
 
+    def device_of(self, theta: Tensor) -> torch.device:
+        """Where the module runs at theta."""
+        return theta.device
+
     def state(self, theta: Theta, bare: Collection[str] = ()) -> dict[str, Tensor]:
         """The weights at theta and the fixed tensors by name, with copies of the buffers that a forward pass changes.
 

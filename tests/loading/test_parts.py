@@ -244,13 +244,29 @@ def test_nan_in_weights_is_named(folder: Path) -> None:
 
 def test_auto_takes_parts_where_a_gradient_has_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"a": torch.ones(1000)}, folder / "net.pt")
-    wants = [Conditions(shard=shard) for shard in ("auto", "on", "off")]  # type: ignore[arg-type]
-    assert [parts.wants_parts(folder / "net.pt", one) for one in wants] == [False, True, False]
+    wants = [Conditions(shard=shard) for shard in ("auto", "on", "host", "off")]  # type: ignore[arg-type]
+    places = [parts.place_of_parts(folder / "net.pt", one) for one in wants]
+    assert places == [None, "device", "host", None]
     monkeypatch.setattr(parts.ranks, "current", lambda: Ranks(0, 2))
     monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * 4 * 1000)
-    assert parts.wants_parts(folder / "net.pt", wants[0])
+    assert parts.place_of_parts(folder / "net.pt", wants[0]) == "device"
     monkeypatch.setattr(memory, "free_bytes", lambda device: 8 * 4 * 1000)
-    assert not parts.wants_parts(folder / "net.pt", wants[0])
+    assert parts.place_of_parts(folder / "net.pt", wants[0]) is None
+
+
+def test_auto_takes_the_host_where_the_devices_have_no_room_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"a": torch.ones(1000)}, folder / "net.pt")
+    monkeypatch.setattr(parts, "as_device", torch.device)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 3 * 4 * 1000)
+    gpu, cpu = (Conditions(device=device) for device in ("cuda", "cpu"))
+    assert [parts.place_of_parts(folder / "net.pt", one) for one in (gpu, cpu)] == ["host", None]
+    assert parts.place_of_parts(folder / "net.pt", Conditions(device="cuda", trust=True)) is None
+    monkeypatch.setattr(parts.ranks, "current", lambda: Ranks(0, 2))
+    assert [parts.place_of_parts(folder / "net.pt", one) for one in (gpu, cpu)] == ["device", "device"]
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * 1000)
+    assert [parts.place_of_parts(folder / "net.pt", one) for one in (gpu, cpu)] == ["host", "device"]
 
 
 def test_modules_made_inside_of_the_block_alone_lose_their_weights() -> None:

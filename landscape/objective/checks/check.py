@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from landscape import seeds
@@ -45,6 +46,11 @@ class ModelTrial:
     function: ModelFunction
     theta: Tensor
     first: Batch
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.function.device_of(self.theta)
 
     def fresh_batch(self) -> Batch:
         """A copy of the first samples, which a model may change or differentiate in.

@@ -88,7 +88,7 @@ def _gradient_gap(trial: Trial, together: Batch, parts: Sequence[Batch]) -> floa
 
     def gradient(batch: Batch) -> Tensor:
         """The gradient of the summed loss, `(P,)`."""
-        placed = to_device(batch, trial.theta.device, trial.theta.dtype)
+        placed = to_device(batch, trial.device, trial.theta.dtype)
         return trial.batch_loss.batch_gradient(trial.theta, placed.map(Tensor.clone))[1]
 
     whole, apart = gradient(together), torch.stack([gradient(part) for part in parts])
@@ -109,7 +109,7 @@ def _total(trial: Trial) -> Total:
     def total(batch: Batch) -> Tensor:
         """The summed loss at theta."""
         with torch.no_grad():
-            return trial.batch_loss.batch_total(trial.theta, to_device(batch, trial.theta.device, trial.theta.dtype))
+            return trial.batch_loss.batch_total(trial.theta, to_device(batch, trial.device, trial.theta.dtype))
 
     return total
 
@@ -151,7 +151,7 @@ def _spread_samples(trial: Trial) -> list[Batch]:
 
 def _fits(trial: Trial, samples: int) -> bool:
     """Whether the activations of so many samples have room, which a pass without a graph frees one by one."""
-    return samples * trial.activations.size <= room("micro-batch", trial.theta.device)
+    return samples * trial.activations.size <= room("micro-batch", trial.device)
 
 
 def _relative_gap(total: Total, some: Sequence[Batch], others: Sequence[Batch]) -> float | None:

@@ -33,6 +33,11 @@ class ShardedFunction(ModelFunction):
 
     in_parts: ClassVar[bool] = True
 
+    def device_of(self, theta: Tensor) -> torch.device:
+        """Where units run: theta may lie in the memory of the host."""
+        del theta
+        return self.passage.anchor.device
+
     @property
     def is_plain(self) -> bool:
         """False: no copy of the module holds theta."""

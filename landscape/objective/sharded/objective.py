@@ -36,7 +36,9 @@ class ShardedObjective(Objective):
     """As `Objective`, with theta, gradients and products in parts on the ranks: `(length,)` for `(P,)` everywhere.
 
     `fetch` reads the model's tensors by name, one at a time, if the model is on the meta device; else the model is
-    given up to the objective. All ranks call all methods. `eig` and `trace` measure it, with products of the Hessian.
+    given up to the objective. With `on_host` theta, vectors and basis lie in the memory of the host, and weights are on
+    the device while their module runs. All ranks call all methods. `eig` and `trace` measure it, with products of the
+    Hessian.
 
     Raises UsageError for what needs all weights on one rank.
     """
@@ -45,7 +47,16 @@ class ShardedObjective(Objective):
     closing_checks: ClassVar[tuple[Check[Measured], ...]] = PART_CHECKS
     function: ShardedFunction
 
-    def __init__(self, model: nn.Module, batches: Any, loss: Any = None, *, fetch: Fetch | None = None, **options: Any):
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Any,
+        loss: Any = None,
+        *,
+        fetch: Fetch | None = None,
+        on_host: bool = False,
+        **options: Any,
+    ):
         settings = options.get("settings")
         refused = {
             "--objective": options.get("objective"),
@@ -55,7 +66,7 @@ class ShardedObjective(Objective):
         }
         if named := [name for name, given in refused.items() if given]:
             raise UsageError(f"--shard on excludes {' and '.join(named)}", fix=f"leave it out, or {UNSHARDED}")
-        self._fetch = fetch
+        self._fetch, self._on_host = fetch, on_host
         options.pop("share_memory", None)
         super().__init__(model, batches, loss, **options)
         self.theta_digest = self.digest()
@@ -68,7 +79,7 @@ class ShardedObjective(Objective):
     def _read_weights(self, model: nn.Module, params: tuple[str, ...], loss: Any, *, share: bool) -> Weights:
         del share
         fetch, self._fetch = self._fetch, None
-        return cut_weights(model, params, self.device, self.dtype, loss, self.mode, self.ranks, fetch)
+        return cut_weights(model, params, self.device, self.dtype, loss, self.mode, self.ranks, fetch, self._on_host)
 
     @property
     def shards(self) -> Shards:

@@ -48,7 +48,7 @@ def check_parts(
     Raises UsageError for what cannot be measured so, and TaskError as `check_and_plan` does.
     """
     assert isinstance(function, ShardedFunction)
-    device = weights.theta.device
+    device = function.device_of(weights.theta)
     first = to_device(next(next(iter(batches)).split(TRIAL_SAMPLES)), device, weights.theta.dtype)
     joined = concatenate(batches, budget)
     with full_precision(settings.tf32):
@@ -56,7 +56,7 @@ def check_parts(
         _require_same_again(ModelTrial(function, weights.theta, few))
         chosen, loss_note = try_loss(function, weights.theta, loss, first, batches, outputs, objective)
         each = measure_activations(BatchLoss(function, chosen).batch_total, weights.theta, first.map(Tensor.clone))
-        size = micro_batch or plan_micro_batch(joined, each, weights.theta, function.space.size)
+        size = micro_batch or plan_micro_batch(joined, each, function.passage.anchor, function.space.size)
         trial = Trial(function, weights.theta, few, chosen, batches, joined, micro_batch=size, activations=each)
         trial, findings = run_checks((LOSS_PURITY, INDEPENDENCE), trial)
     return conclude(trial, findings, micro_batch, (loss_note, _note(function)))
@@ -138,6 +138,8 @@ def _note(function: ShardedFunction) -> str:
     shards = function.passage.measured
     largest = max((sum(_sizes(function, number)) for number in range(len(function.units))), default=0)
     where = f"{shards.ranks.size} ranks" if shards.ranks.size > 1 else "one rank"
+    if function.passage.theta.device != function.passage.anchor.device:
+        where += ", in the memory of the host"
     return (
         f"sharded: weights, vectors and basis lie in parts on {where}; {len(function.units)} units of at most "
         f"{largest:,} parameters are gathered while they run"

@@ -35,11 +35,13 @@ def cut_weights(
     mode: Mode,
     ranks: Ranks,
     fetch: Fetch | None,
+    on_host: bool = False,
 ) -> Weights:
     """The model as a function of the part of theta that this rank holds; its parameters lose their values.
 
-    `fetch` reads the tensors that the model itself does not hold. Raises UsageError for what cannot be sharded, and
-    NumericalError for NaN or infinity.
+    The model runs on the device; theta lies there too, or with `on_host` on the host. `fetch` reads the tensors that
+    the model itself does not hold. Raises UsageError for what cannot be sharded, and NumericalError for NaN or
+    infinity.
     """
     module = unwrap(model)
     if criterion_of(loss, module)[0] is not None:
@@ -53,7 +55,8 @@ def cut_weights(
     rest = Shards(tuple(parameter.numel() for parameter in fixed.values()), ranks)
     like = torch.empty(0, dtype=dtype, device=device)
     hashes: dict[str, str] = {}
-    theta, held = (_read(read, *part, like, hashes) for part in ((measured, space.names), (rest, tuple(fixed))))
+    home = torch.empty(0, dtype=dtype, device="cpu" if on_host else device)
+    theta, held = (_read(read, *part, home, hashes) for part in ((measured, space.names), (rest, tuple(fixed))))
     buffers = {name: _place_buffer(buffer, device, dtype) for name, buffer in module.named_buffers()}
     hashes |= tensor_hashes(buffers)
     weight_norm, places_of = uses_weight_norm(module), _take_values(module, own, like)
