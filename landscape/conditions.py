@@ -168,8 +168,8 @@ class Conditions(Options):
     )
     shard: Shard = option(
         "auto",
-        help="Keep weights, vectors and basis of eig and trace in parts on the ranks, and gather the weights module by "
-        "module; host: in the memory of the host, also for one GPU. auto does so where a device has no room.",
+        help="Keep weights, vectors and basis of eig, trace and density in parts on the ranks, and gather the weights "
+        "module by module; host: in the memory of the host, also for one GPU. auto does so where a device has no room.",
     )
     tf32: bool = option(False, help="Let CUDA multiply float32 numbers with ten bits of mantissa: faster and rougher.")
     micro_batch: int | None = option(

@@ -154,7 +154,7 @@ class Analysis(Options):
 
     def require_parts(self) -> None:
         """Raises UsageError unless it measures a model whose weights lie in parts on the ranks."""
-        raise UsageError(f"--shard on does not measure {self.name}", fix="eig and trace; or --shard off")
+        raise UsageError(f"--shard on does not measure {self.name}", fix="eig, trace and density; or --shard off")
 
     def differentiates(self, objective: Objective) -> bool:
         """Whether the measurement takes gradients of the loss, so that they have to be derivatives of it."""

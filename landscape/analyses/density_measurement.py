@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 def measure(analysis: Density, objective: Objective, resume: State | None) -> Generator[Progress, None, DensityResult]:
     """Yields after each pass over the data; returns the density and its numbers."""
+    if objective.function.in_parts and _steps(analysis, objective.space.size) >= len(objective.theta):
+        raise UsageError(  # snapshots tell parts of vectors by their length
+            f"--shard on holds {len(objective.theta)} numbers of a vector here, and there are as many --steps",
+            fix="--shard off",
+        )
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
     reference = objective.reference
     together = _probes_at_once(analysis, objective, resume)

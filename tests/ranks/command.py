@@ -12,8 +12,9 @@ from landscape_cli.launch import silence_other_ranks
 from landscape_cli.main import status
 
 ranks.MEETING = float(os.environ.get("MEETING", ranks.MEETING))
-unfinished.MIN_SECONDS_AT_STAKE = 0.0
-unfinished.SNAPSHOT_INTERVAL = 0
+if "FAULT" in os.environ:  # its work is to be resumed
+    unfinished.MIN_SECONDS_AT_STAKE = 0.0
+    unfinished.SNAPSHOT_INTERVAL = 0
 if os.environ.get("FULL_DISK") == os.environ["RANK"]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 silence_other_ranks()

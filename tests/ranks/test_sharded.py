@@ -33,16 +33,20 @@ def test_one_two_and_four_ranks_have_the_same_bits_and_hold_their_parts(tmp_path
 
 def test_three_ranks_agree_to_rounding(tmp_path: Path) -> None:
     one, three = (measure(size, tmp_path, "float64", NAMES[0])[NAMES[0]] for size in (1, 3))
-    values = [[float.fromhex(value) for value in found[3:6]] for found in (one, three)]
+    values = [[float.fromhex(value) for value in found[2:5]] for found in (one, three)]
     assert values[1] == pytest.approx(values[0], rel=1e-11)
 
 
-EIG = ("eig", "net.pt", "--model", "faulty.py:build", "--data", "faulty.py:data", "--loss", "cross_entropy", "-k", "3")
+MEASURED = ("net.pt", "--model", "faulty.py:build", "--data", "faulty.py:data", "--loss", "cross_entropy")
+
+
+def command(name: str, size: int, folder: Path, *more: str, **asked: str) -> rank_processes.Ended:
+    words = [str(HERE / "command.py"), name, *MEASURED, "--no-plot", "--shard", "on", *more]
+    return rank_processes.together(words, size, folder, asked)
 
 
 def eig(size: int, folder: Path, *more: str, **asked: str) -> rank_processes.Ended:
-    words = [str(HERE / "command.py"), *EIG, "--no-plot", "--shard", "on", *more]
-    return rank_processes.together(words, size, folder, asked)
+    return command("eig", size, folder, "-k", "3", *more, **asked)
 
 
 @pytest.mark.parametrize(
@@ -72,19 +76,27 @@ def test_ranks_whose_models_go_other_ways_end_with_the_reason(kind: str, tmp_pat
     assert all("the ranks went other ways" in one for one in ended.errors)
 
 
-@pytest.mark.parametrize(("fault", "code"), [("term", 143), ("kill", 2)])
-def test_work_of_two_ranks_is_resumed_by_one_and_by_four(fault: str, code: int, checkpoint: Path) -> None:
+@pytest.mark.parametrize(("fault", "code", "size"), [("term", 143, 1), ("kill", 2, 4)])
+def test_work_of_two_ranks_is_resumed_by_others(fault: str, code: int, size: int, checkpoint: Path) -> None:
     def values(ended: rank_processes.Ended) -> Any:
         assert ended.codes[0] == 0, ended.err
         return json.loads(ended.out)["result"]["eigenvalues"]
 
     whole = values(eig(1, checkpoint, "--json", "-o", "whole.h5"))
-    for size in (1, 4):
-        output = f"{size}.h5"
-        assert eig(2, checkpoint, "-o", output, FAULT=fault, AFTER="100").codes[0] == code
-        assert (checkpoint / f"{size}.eig.partial").exists()
-        assert len(list(checkpoint.glob(f"{size}.eig.parts-*.partial"))) <= 2
-        resumed = eig(size, checkpoint, "--json", "-o", output)
-        assert f"resumed from {size}.eig.partial" in resumed.err
-        assert values(resumed) == whole
-        assert not list(checkpoint.glob(f"{size}.eig.*partial"))
+    output = "cut.h5"
+    assert eig(2, checkpoint, "-o", output, FAULT=fault, AFTER="100").codes[0] == code
+    assert (checkpoint / "cut.eig.partial").exists()
+    assert len(list(checkpoint.glob("cut.eig.parts-*.partial"))) <= 2
+    resumed = eig(size, checkpoint, "--json", "-o", output)
+    assert "resumed from cut.eig.partial" in resumed.err
+    assert values(resumed) == whole
+    assert not list(checkpoint.glob("cut.eig.*partial"))
+
+
+def test_a_density_of_two_ranks_is_resumed_by_one(checkpoint: Path) -> None:
+    options = "--probes", "3", "--steps", "9"
+    whole = command("density", 1, checkpoint, "--json", "-o", "whole.h5", *options)
+    assert command("density", 2, checkpoint, "-o", "cut.h5", *options, FAULT="term", AFTER="100").codes[0] == 143
+    resumed = command("density", 1, checkpoint, "--json", "-o", "cut.h5", *options)
+    assert "resumed from cut.density.partial" in resumed.err
+    assert json.loads(resumed.out)["result"] == json.loads(whole.out)["result"]

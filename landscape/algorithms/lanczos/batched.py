@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from landscape import seeds
 from landscape.algorithms.lanczos.basis import ORTHOGONALIZATION_SWEEPS, eigh, require_finite, rounding_floor
 from landscape.algorithms.snapshots import buffer
 from landscape.compute.inner_products import row_dots
+from landscape.compute.shards import by_span, length_here, of_length, whole_length
 from landscape.network.space import ParameterGroup
 from landscape.operators.base import LinearOperator
 
@@ -113,9 +115,9 @@ def _begin(
     seed: int,
     locked: Tensor | None,
 ) -> BatchedLanczosState:
-    basis = torch.empty(
-        (probes_per_pass, steps + 1, operator.size), dtype=operator.like.dtype, device=operator.like.device
-    )
+    like = operator.like
+    shape = (probes_per_pass, steps + 1, length_here(operator.size))
+    basis = torch.empty(shape, dtype=like.dtype, device=like.device)
     alpha, beta = np.full((2, probes, len(groups), steps), np.nan)
     _write_starts(basis, groups, 0, seed, locked)
     return BatchedLanczosState(basis, 0, 0, alpha, beta, np.zeros((probes, len(groups))), 0)
@@ -127,13 +129,13 @@ def _write_starts(
     """Writes random start vectors, each of unit norm on every group and zero elsewhere."""
     basis[:, 0] = 0
     for row in range(len(basis)):
-        start = seeds.normal(basis.shape[2], basis, seed, "probe", first + row)[None]
+        start = seeds.normal_vector(whole_length(basis.shape[2]), basis, seed, "probe", first + row)[None]
         for group in groups:
             _orthogonalize(start, start.new_empty((1, 0, start.shape[1])), group, locked)
             if not _free(group, locked):
                 continue
             size = float(_norms(start, group)[0])
-            for target, piece in zip(group.of(basis[row, 0]), group.of(start[0]), strict=True):
+            for target, piece in zip(pieces(group, basis[row, 0]), pieces(group, start[0]), strict=True):
                 target.copy_(piece / size)
 
 
@@ -164,7 +166,7 @@ def _step(
         alpha[rows, g, step] = np.where(running, overlap, np.nan)
         beta[rows, g, step] = np.where(running, left, np.nan)
         factor = torch.as_tensor(np.divide(1, left, out=np.zeros_like(left), where=left > 0), dtype=image.dtype)
-        for piece in group.of(image):
+        for piece in pieces(group, image):
             piece *= factor.to(image.device)[:, None]
     basis[:, step + 1] = image
     products = state.products + count
@@ -185,7 +187,7 @@ def _running(beta: np.ndarray) -> np.ndarray:
 
 def _norms(image: Tensor, group: ParameterGroup) -> np.ndarray:
     """The norm of each row on the group, summed in float64."""
-    squares = sum(row_dots(piece, piece) for piece in group.of(image))
+    squares = sum(row_dots(piece, piece) for piece in pieces(group, image))
     return torch.sqrt(squares).cpu().numpy()  # type: ignore[arg-type]
 
 
@@ -210,12 +212,31 @@ def _orthogonalize(image: Tensor, basis: Tensor, group: ParameterGroup, locked: 
                 piece -= inside @ rows
         if not basis.shape[1]:
             continue
-        pairs = list(zip(group.of(image), group.of(basis), strict=True))
-        overlaps = sum(torch.bmm(rows, piece[:, :, None]) for piece, rows in pairs)  # (n, m, 1)
+        pairs = list(zip(pieces(group, image), pieces(group, basis), strict=True))
+        overlaps: Tensor = sum(by_span(_row_overlaps, piece, rows) for piece, rows in pairs)  # type: ignore[assignment, misc]
         for piece, rows in pairs:
-            piece -= torch.bmm(overlaps.transpose(1, 2), rows)[:, 0]  # type: ignore[union-attr]
-        along += overlaps[:, -1, 0]  # type: ignore[index]
+            by_span(partial(_subtract, overlaps.to(image.dtype)), piece, rows, writes=True)
+        along += overlaps[:, -1, 0]
     return along.cpu().numpy()
+
+
+def pieces(group: ParameterGroup, tensor: Tensor) -> list[Tensor]:
+    """Views of the group's ranges along the last axis of a tensor `(..., P)`; all of it where vectors lie in parts."""
+    shards = of_length(tensor.shape[-1])
+    if shards is None:
+        return group.of(tensor)
+    assert group.size == shards.size  # diagonal blocks take whole vectors
+    return [tensor]
+
+
+def _row_overlaps(image: Tensor, basis: Tensor) -> Tensor:
+    """The inner products of each row `(n, P)` with its own rows `(n, m, P)`, `(n, m, 1)`."""
+    return torch.bmm(basis, image[:, :, None])
+
+
+def _subtract(overlaps: Tensor, image: Tensor, basis: Tensor) -> None:
+    """Takes the parts `(n, m, 1)` along its own rows from each row."""
+    image -= torch.bmm(overlaps.transpose(1, 2), basis)[:, 0]
 
 
 def tridiagonal(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:

@@ -12,11 +12,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from landscape.algorithms.lanczos.basis import eigh
-from landscape.algorithms.lanczos.batched import BatchedLanczosState, QuadratureRule, quadrature_rules, tridiagonal
+from landscape.algorithms.lanczos.basis import eigh, rotate
+from landscape.algorithms.lanczos.batched import (
+    BatchedLanczosState,
+    QuadratureRule,
+    pieces,
+    quadrature_rules,
+    tridiagonal,
+)
+from landscape.compute.inner_products import overlaps
 from landscape.network.space import ParameterGroup
 
 COMPARABLE_RESIDUAL = 1e-3  # largest residual of nodes that are compared, relative to the largest node
@@ -48,7 +54,8 @@ def _with_exact_weights(
         nodes, others = _comparable_nodes(state, index, group, rule, probe)
         if not len(first) or not len(nodes):
             return rule
-        cosines = sum(a @ b.T for a, b in zip(vectors, others, strict=True)).abs().cpu().numpy()  # type: ignore[union-attr]
+        products = sum(overlaps(a, b) for a, b in zip(vectors, others, strict=True))
+        cosines = products.abs().cpu().numpy()  # type: ignore[union-attr]
         matches[probe] = np.where(cosines.max(axis=1) >= SAME_VECTOR_COSINE, nodes[cosines.argmax(axis=1)], -1)
     table = np.stack(list(matches.values()))  # (n, k)
     table = table[:, (table >= 0).all(axis=0)]
@@ -73,5 +80,6 @@ def _comparable_nodes(
     nodes = np.flatnonzero(small & np.isfinite(rule.nodes[probe]))
     _, coefficients = eigh(tridiagonal(state.alpha[probe, index], state.beta[probe, index]))
     basis = state.basis[probe, : len(coefficients)]
-    chosen = torch.from_numpy(np.ascontiguousarray(coefficients[:, nodes].T)).to(basis)
-    return nodes, [chosen @ piece for piece in group.of(basis)]
+    vectors = basis.new_empty((len(nodes), basis.shape[1]))
+    rotate(basis, coefficients[:, nodes].T, vectors)
+    return nodes, pieces(group, vectors)

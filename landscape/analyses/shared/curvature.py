@@ -57,6 +57,19 @@ class Curvature(MatrixOptions):
             return objective.space.groups_matching(self.blocks)
         return objective.space.layers() if self.per_layer else ()
 
+    def require_parts(self) -> None:
+        """Raises UsageError for what takes whole vectors: other matrices, diagonal blocks."""
+        if named := [name for name, given in self.needs_whole_vectors().items() if given]:
+            raise UsageError(f"--shard on excludes {' and '.join(named)}", fix="leave it out, or --shard off")
+
+    def needs_whole_vectors(self) -> dict[str, bool]:
+        """The options that take whole vectors, and whether they are given."""
+        return {
+            f"--operator {self.operator}": self.operator != "hessian",
+            "--per-layer": self.per_layer,
+            "--blocks": bool(self.blocks),
+        }
+
 
 @dataclass(frozen=True)
 class Resampled(Curvature):
@@ -79,17 +92,9 @@ class Resampled(Curvature):
         if self.resample == 1:
             raise UsageError("--resample 1 leaves nothing to compare", fix="--resample 20, or any number from 2")
 
-    def require_parts(self) -> None:
-        """Raises UsageError for what takes whole vectors: other matrices, diagonal blocks, groups of samples."""
-        if named := [name for name, given in self.needs_whole_vectors().items() if given]:
-            raise UsageError(f"--shard on excludes {' and '.join(named)}", fix="leave it out, or --shard off")
-
     def needs_whole_vectors(self) -> dict[str, bool]:
-        """The options that take whole vectors, and whether they are given."""
-        return {
-            f"--operator {self.operator}": self.operator != "hessian",
-            "--per-layer": self.per_layer,
-            "--blocks": bool(self.blocks),
+        """The options that take whole vectors, or groups of samples, and whether they are given."""
+        return super().needs_whole_vectors() | {
             "--resample": self.resample > 0 and self.data_error is None,
             "--data-error": self.data_error is not None,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sharded_models
 import torch
@@ -80,6 +81,22 @@ def test_eigenvalues_and_trace_are_those_of_whole_weights() -> None:
         name = "eigenvalues" if isinstance(analysis, landscape.Eig) else "trace"
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-9)
         assert all(finding.verdict == "holds" for finding in found.checks), found.checks
+
+
+@pytest.mark.parametrize("name", ["transformer", "a layer that runs twice", "mlp"])
+def test_the_density_is_that_of_whole_weights(name: str) -> None:
+    density = landscape.Density(probes=3, steps=12)
+    found, expected = (landscape.run(density, objective) for objective in pair(name))
+    np.testing.assert_allclose(found.ritz_nodes, expected.ritz_nodes, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.ritz_weights, expected.ritz_weights, rtol=1e-9, atol=1e-12)
+    assert found.exact_weights
+    assert all(finding.verdict == "holds" for finding in found.checks), found.checks
+
+
+def test_a_density_of_as_many_steps_as_numbers_is_refused() -> None:
+    parts, _ = pair("transformer")
+    with pytest.raises(UsageError, match="as many --steps"):
+        landscape.run(landscape.Density(steps=1200), parts)
 
 
 def test_the_exact_trace_is_the_sum_of_the_diagonal() -> None:
@@ -205,7 +222,7 @@ def test_batches_that_depend_on_each_other_are_left_as_they_are() -> None:
     ("analysis", "words"),
     [
         (landscape.Surface(dim=1, grid=5), "does not measure surface"),
-        (landscape.Density(), "excludes|does not measure"),
+        (landscape.Density(operator="ggn"), "--operator ggn"),
         (landscape.Eig(k=1, operator="ggn"), "--operator ggn"),
         (landscape.Eig(k=1, per_layer=True), "--per-layer"),
         (landscape.Eig(k=1, save_vectors=True), "--save-vectors"),
