@@ -13,8 +13,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest import mock
 
 import rank_start
 
@@ -49,6 +51,8 @@ def together(words: Sequence[str], size: int, folder: Path, more: Mapping[str, s
     """The end of `python WORDS` as so many ranks of this machine."""
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
     place |= {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": str(size), **more}
+    with mock.patch.dict(os.environ, environment()):  # in which the first call starts the process that forks
+        forkserver.ensure_running()
     processes, pipes = [], []
     for rank in range(size):
         ends = [FORKS.Pipe(duplex=False) for _ in range(2)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +69,10 @@ def _measure_checkpoints(
 ) -> int:
     """The exit code of the measurements, printed and drawn by the first of several processes."""
     targets = find_targets(checkpoints, output.output)
-    measuring = Measuring(analysis, conditions, output, origins)
+    draws = output.draws(len(targets))
+    if not draws and output.plot is None and not output.dry_run:
+        say(f"no pictures of {len(targets)} checkpoints: --plot draws them")
+    measuring = Measuring(analysis, conditions, replace(output, plot=draws), origins)
     machine = _machine(output, conditions)
     outcomes = (not machine and _wrong_paths(targets, conditions)) or _measure_each(targets, measuring, machine)
     code = _report(measuring, outcomes, several=len(targets) > 1)

@@ -96,9 +96,9 @@ def value_origins(context: typer.Context) -> dict[str, str]:
 
 
 def _flags(field: Described[Option]) -> list[str]:
-    """The spellings of an option: `--plot/--no-plot` if it is on by default, and a short one if it has one."""
+    """The spellings of an option: `--plot/--no-plot` if it may be on by default, and a short one if it has one."""
     long = flag(field.name)
-    if field.default is True:
+    if field.default is True or (without_none(field.type) is bool and field.default is None):
         long = f"{long}/--no-{long[2:]}"
     return [long, *([f"-{field.about.short}"] if field.about.short else [])]
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from landscape.fields import Options, option
 
+MOST_DRAWN = 20  # checkpoints of one command that are drawn unasked: a picture takes longer than measuring a small net
+
 
 @dataclass(frozen=True)
 class Writing(Options):
@@ -32,7 +34,9 @@ class Output(Writing):
         "1x80GB, 8x80GB, 2x24GB, 8xH100, 1x80GB+512GB with so much host memory, 1x80GB@50TFLOPS.",
         typed=True,
     )
-    plot: bool = option(True, help="Draw <stem>.<command>.png.")
+    plot: bool | None = option(
+        None, help=f"Draw <stem>.<command>.png.  [default: for at most {MOST_DRAWN} checkpoints]"
+    )
     devices: int | None = option(
         None,
         help="Measure with so many processes of this machine, each on a GPU of its own where there are any; "
@@ -40,3 +44,7 @@ class Output(Writing):
         min=1,
         typed=True,
     )
+
+    def draws(self, checkpoints: int) -> bool:
+        """Whether the results of so many checkpoints are drawn."""
+        return checkpoints <= MOST_DRAWN if self.plot is None else self.plot

@@ -18,6 +18,7 @@ from landscape.storage.atomic_files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from landscape.analyses.surfaces.result import SurfaceResult
 
@@ -73,6 +74,7 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
     draw(axes[:count])
     if title:
         figure.suptitle(clean(title).replace("$", r"\$"), fontsize=TITLE_SIZES[len(title) >= LONG_TITLE])
+    _lay_out(figure)
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
     note = {"Subject" if kind == ".pdf" else "Description": f"{paths.PICTURE_MARK}{fingerprint}"}
@@ -80,3 +82,11 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
         filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes
         figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())
+
+
+def _lay_out(figure: Figure) -> None:
+    """Arranges the panels once: savefig would draw a figure that has a layout engine twice."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine(None)

@@ -16,6 +16,7 @@ from landscape import Eig
 from landscape.analyses.base import Trouble
 from landscape.analyses.eig import EigResult
 from landscape.storage.read import read_results
+from landscape_cli import output
 from landscape_cli.main import status
 
 pytestmark = pytest.mark.usefixtures("clean_folder")
@@ -63,6 +64,17 @@ def test_several_checkpoints_give_one_table_and_a_list(tmp_path: Path, capsys: C
     assert out.count("a.pt") == out.count("b.pt") == 3
     assert status(["eig", *paths, "-k", "2", "--json"]) == 0
     assert [one["checkpoint"]["path"] for one in json.loads(capsys.readouterr().out)] == paths
+
+
+def test_many_checkpoints_are_drawn_where_that_is_asked_for(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save_checkpoint(str(tmp_path / f"{name}.pt"), seed=seed) for seed, name in enumerate("ab")]
+    monkeypatch.setattr(output, "MOST_DRAWN", 1)
+    for words, drawn, said in (([], 0, 1), (["--no-plot"], 0, 0), (["--plot"], 2, 0)):
+        assert status(["eig", *paths, "-k", "1", *words]) == 0
+        assert len(list(tmp_path.glob("*.png"))) == drawn
+        assert capsys.readouterr().err.count("no pictures of 2 checkpoints: --plot draws them") == said
 
 
 def test_one_bad_checkpoint_does_not_stop_the_others(ckpt: Path, capsys: Captured) -> None:

@@ -55,6 +55,17 @@ def test_the_command_on_several_processes_runs(tmp_path: Path) -> None:
     assert ended.err.count("wrote digits-mlp.landscape.h5") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", re.findall(r"^torchrun .*", PAGE, re.MULTILINE))
+def test_the_commands_of_a_launcher_run(command: str, tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "digits-mlp.pt", tmp_path)
+    here = command.replace("DIR --data batch.safetensors", "digits-mlp.pt").replace("-k 5", "-k 1 --limit 100")
+    words = here.replace("torchrun --nproc-per-node 8", "-m torch.distributed.run --standalone --nproc-per-node 2")
+    ended = rank_processes.wait([rank_processes.alone(shlex.split(words), tmp_path)])
+    assert ended.codes == (0,), ended.err
+    assert ended.out.count("error bounds") + ended.out.count("the same bits on all ranks") == 1, ended.out
+
+
 def test_every_line_that_is_shown_is_explained() -> None:
     names = {line.strip().partition("  ")[0] for line in SHOWN.splitlines()}
     plain = {"parameters", "host", "micro-batch", "products", "rate"}
