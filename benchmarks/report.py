@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
@@ -19,6 +19,67 @@ by operation. No CUDA figures have been measured yet. How products are made is t
 `digits-noisy` was trained anew on 2026-11-22: in studies its times and their ratios are of the sample before, its other
 figures were measured again, on one thread.
 """
+GLANCE = """## At a glance
+
+Each row is one run of all tools side by side; a ratio above 1 says how many times as much the best other tool took.
+`table` is where the rest of the row stands below.
+
+| job | landscape | best other tool | ratio | table |
+|---|---|---|---|---|"""
+
+
+class Comparison(NamedTuple):
+    """A job in a table of a results file: the column that counts, its unit, and our row.
+
+    Other rows are those of other tools, unless `peer` names one, and the column in which the ratio stands.
+    """
+
+    job: str
+    file: str
+    title: str
+    column: str
+    unit: str
+    row: str = "landscape"
+    peer: tuple[str, str] = ("", "")
+
+
+VECTORS = "K = 8, gradients per vector"
+COMPARISONS = (
+    Comparison("20 eigenvalues, MLP", "eig-cpu", "top 20 of digits-mlp, tol 1e-3", "seconds", "s"),
+    Comparison("20 eigenvalues, ResNet", "eig-cpu", "top 20 of digits-resnet, tol 1e-3, one run", "seconds", "s"),
+    Comparison("density, MLP", "spectrum-cpu", "8 probes x 64 steps, digits-mlp", "seconds", "s"),
+    Comparison("density, ResNet", "spectrum-cpu", "8 probes x 64 steps, digits-resnet, 64 images", "seconds", "s"),
+    Comparison("products, ResNet", "products-cpu", "Products: conv: digits-resnet, 256 images", VECTORS, "gradients"),
+    Comparison("products, MLP", "products-cpu", "Products: MLP: digits-mlp, 256 images", VECTORS, "gradients"),
+    Comparison(
+        "products, transformer",
+        "products-cpu",
+        "Products: transformer: width 512, 6 layers, 256 tokens",
+        VECTORS,
+        "gradients",
+    ),
+    *(
+        Comparison(
+            f"a point of a surface, {name}",
+            "surface-cpu",
+            "Surfaces: a point",
+            "ms per point",
+            "ms",
+            row,
+            peer=("loss-landscapes", "loss-landscapes / points"),
+        )
+        for name, row in (("MLP", "digits-mlp"), ("ResNet", "digits-resnet"), ("transformer", "charlm"))
+    ),
+    Comparison(
+        "scores of samples",
+        "memorization-studies-cpu",
+        "Memorization: scores of samples",
+        "seconds",
+        "s",
+        "1,300 digits",
+        peer=("a loop", "loop / ours"),
+    ),
+)
 NOTES = {  # under the titles of tables that begin so
     "Products: conv": (
         "The graph of the gradient is kept, except in the row that says so: the floor is then 2 gradients, "
@@ -82,8 +143,26 @@ def table(title: str, figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def glance() -> str:
+    """The table of jobs beside the best other tool."""
+    lines = [GLANCE]
+    for one in COMPARISONS:
+        figures = json.loads((HERE / "results" / f"{one.file}.json").read_text())["figures"][one.title]
+        rows = rows_of(figures)
+        ours = rows[one.row][one.column]
+        if one.peer[0]:
+            name, ratio = one.peer[0], rows[one.row][one.peer[1]]
+        else:
+            others = [row for row in rows if not row.startswith("landscape") and one.column in rows[row]]
+            name = min(others, key=lambda row, rows=rows, one=one: rows[row][one.column])  # type: ignore[misc]
+            ratio = rows[name][one.column] / ours
+        shown = f"{ours:.3g} {one.unit}", f"{ours * ratio:.3g} {one.unit} ({name})", f"{ratio:.2g}"
+        lines.append(f"| {' | '.join((one.job, *shown, one.title.partition(', tol')[0]))} |")
+    return "\n".join(lines) + "\n"
+
+
 def page() -> str:
-    parts = [HEAD]
+    parts = [HEAD, glance()]
     for path in sorted((HERE / "results").glob("*.json")):
         result = json.loads(path.read_text())
         about = result["about"]
