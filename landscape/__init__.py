@@ -2,6 +2,7 @@
 
     objective = landscape.load("ckpt.pt")                       # or landscape.Objective(model, batches, loss)
     result = landscape.run(landscape.Eig(k=5), objective)       # result.eigenvalues, result.residuals
+    landscape.read("ckpt.landscape.h5").eig.to_dataframe()      # what a command or run(..., output=) has written
     landscape.save("ckpt.pt", model, data="digits", loss="cross_entropy", spec={"model": "mlp"})
 
 Names are imported on first use (PEP 562), so that `import landscape` does not load torch.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.loading import load as load
     from landscape.objective import Objective as Objective
+    from landscape.session import read as read
     from landscape.session import run as run
 
 HOMES = {
@@ -43,6 +45,7 @@ HOMES = {
     "Surface": "landscape.analyses",
     "Trace": "landscape.analyses",
     "load": "landscape.loading",
+    "read": "landscape.session",
     "run": "landscape.session",
     "save": "landscape.checkpoints",
 }
@@ -60,6 +63,7 @@ __all__ = [
     "Surface",
     "Trace",
     "load",
+    "read",
     "run",
     "save",
 ]

@@ -1,4 +1,4 @@
-"""Surfaces as text for other programs: structured grids of VTK, and tables."""
+"""Results as text for other programs: tables of all, and structured grids of VTK of surfaces."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.analyses.surfaces.result import SurfaceResult
+from landscape.analyses.tidy import tidy_tables
 from landscape.errors import UsageError
 
 if TYPE_CHECKING:
-    from landscape.analyses.surfaces.result import SurfaceResult
+    from landscape.analyses.base import Result
 
 EXPORTED_COLUMNS = ("loss", "accuracy", "metric", "status", "error")
 
@@ -42,8 +44,20 @@ def vts(result: SurfaceResult) -> Iterator[tuple[str, str]]:
         )
 
 
-def csv(result: SurfaceResult) -> Iterator[tuple[str, str]]:
-    """A file's suffix and a comma-separated table for each plane or line: alpha, beta, then the measured columns."""
+def csv(result: Result) -> Iterator[tuple[str, str]]:
+    """A file's suffix and a comma-separated table for all quantities with the same dimensions, and for the scalars.
+
+    The suffix names the dimensions. A surface has a table for each plane or line: alpha, beta, then what was measured.
+    """
+    if isinstance(result, SurfaceResult):
+        yield from _planes(result)
+        return
+    for dims, table in tidy_tables(result).items():
+        yield ".".join(["", *dims, "csv"]), table.to_csv()
+
+
+def _planes(result: SurfaceResult) -> Iterator[tuple[str, str]]:
+    """A file's suffix and a table for each plane or line."""
     axes = {"alpha": result.alpha} if result.beta is None else {"alpha": result.alpha, "beta": result.beta}
     grids = dict(zip(axes, np.meshgrid(*axes.values()), strict=True))
     for suffix, columns in _plane_columns(result):

@@ -1,4 +1,4 @@
-"""`landscape export`: surfaces in the formats of other programs; needs no torch."""
+"""`landscape export`: stored results in the formats of other programs; needs no torch."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import Annotated
 import typer
 
 from landscape.errors import UsageError
-from landscape_cli.results import load_results
 from landscape_cli.streams import say
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="A .landscape.h5 file with a surface.", show_default=False)],
-    vts: Annotated[bool, typer.Option("--vts", help="Structured grids of VTK, for ParaView.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="A table with a line for each point.")] = False,
+    file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
+    vts: Annotated[bool, typer.Option("--vts", help="Surfaces as structured grids of VTK, for ParaView.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Every result as tables, a file for each.")] = False,
 ) -> None:
-    """`landscape export`: writes the surface of a results file beside it, a file for each plane."""
+    """`landscape export`: writes the results of a file beside it, a file for each table, and for each plane."""
     from landscape import export as exports
+    from landscape.session import read
     from landscape.storage import paths
     from landscape.storage.atomic_files import replace_file
 
-    records = load_results(file).records
-    if "surface" not in records:
-        raise UsageError(f"{file} holds no surface", fix="landscape surface CKPT")
+    records = read(file).records
     if not (vts or csv):
-        raise UsageError("no format is named", fix="--vts for ParaView, --csv for a table")
-    result = records["surface"]
-    for suffix, content in [*(exports.vts(result) if vts else []), *(exports.csv(result) if csv else [])]:
-        path = paths.beside(file, f"surface{suffix}")
+        raise UsageError("no format is named", fix="--vts for ParaView, --csv for tables")
+    if vts and "surface" not in records:
+        raise UsageError(f"{file} holds no surface", fix="landscape surface CKPT")
+    named = [(f"surface{suffix}", content) for suffix, content in (exports.vts(records["surface"]) if vts else ())]
+    for name, result in records.items() if csv else ():
+        named += [(f"{name}{suffix}", content) for suffix, content in exports.csv(result)]
+    for name, content in named:
+        path = paths.beside(file, name)
         replace_file(path, content.encode())
         say(f"wrote {path}")

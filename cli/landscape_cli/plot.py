@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from landscape.errors import UsageError
-from landscape_cli.results import ResultsFile, load_results
 from landscape_cli.streams import say
+
+if TYPE_CHECKING:
+    from landscape.session import Results
 
 
 def plot(
@@ -26,7 +28,9 @@ def plot(
     ] = None,
 ) -> None:
     """`landscape plot`: a picture for each result of a file, or the surfaces of several in one picture on one scale."""
-    stored = [load_results(file) for file in files]
+    from landscape.session import read
+
+    stored = [read(file) for file in files]
     _require_format(output)
     if solid and len(files) > 1:
         raise UsageError("--solid draws one surface at a time", fix="name one file")
@@ -48,7 +52,7 @@ def _require_format(output: Path | None) -> None:
         )
 
 
-def _draw_each(stored: ResultsFile, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
+def _draw_each(stored: Results, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
     """A picture for each result that has one, or for the one that is named."""
     from landscape import figures
     from landscape.session import results_of_same_matrix
@@ -76,7 +80,7 @@ def _draw_each(stored: ResultsFile, analysis: str | None, *, solid: bool, output
     return written
 
 
-def _draw_together(stored: list[ResultsFile], output: Path | None) -> list[Path]:
+def _draw_together(stored: list[Results], output: Path | None) -> list[Path]:
     """The surfaces of several files in one picture."""
     from landscape import figures
 

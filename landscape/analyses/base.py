@@ -71,7 +71,8 @@ class Result:
     Arrays over a dimension in `tables` are the columns of a printed table. An array over two dimensions, of which the
     first is in `across`, has a column for each entry of the first. A scalar `x` is printed together with its standard
     error, the scalar `x_se`. `notes` are sentences about how the result was measured, `checks` what the checks of the
-    model, the loss and the data found; the session stores both.
+    model, the loss and the data found; the session stores both. `attributes` say how it was measured: those that are
+    stored with it, and the `analysis` by name.
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +81,60 @@ class Result:
 
     notes: tuple[str, ...] = field(default=(), repr=False)
     checks: tuple[Finding, ...] = field(default=(), repr=False)
+    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __init_subclass__(cls) -> None:
+        cls.__repr__ = Result.__repr__  # type: ignore[method-assign]  # or the dataclass would print all numbers
+
+    def __repr__(self) -> str:
+        """What was measured, in a line."""
+        line: str = _views().in_a_line(self)
+        return line
+
+    def _repr_html_(self) -> str:
+        """Numbers, tables and the picture, as notebooks show them."""
+        page: str = _views().as_page(self)
+        return page
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws the result with matplotlib, on new axes or on those given, as many as it has panels.
+
+        Returns the axes, a list of several. Raises UsageError for another number of axes, and for a result without a
+        picture.
+
+        >>> import landscape
+        >>> result = landscape.run(landscape.Eig(k=2), landscape.load("digits-mlp.pt", limit=100))
+        >>> len(result.plot())
+        2
+        """
+        return _views().plot(self, ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, lists and texts of the result by name, as JSON has them; NaN and infinity are None."""
+        values: dict[str, Any] = _views().plain_values(self)
+        return values
+
+    def to_dataframe(self, dims: str | Sequence[str] | None = None) -> Any:
+        """The quantities with these dimensions as a DataFrame of pandas, a row for each entry.
+
+        By default they are those of the first printed table. Dimensions `()` are those of the scalars, which are in
+        `attrs` of every frame too. Raises UsageError for other dimensions, and if pandas is not installed.
+        """
+        return _views().to_dataframe(self, dims)
+
+    def to_xarray(self) -> Any:
+        """All arrays and scalars as a Dataset of xarray, with their descriptions and units, and the attributes.
+
+        Raises UsageError if xarray is not installed.
+        """
+        return _views().to_xarray(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the result into a results file (HDF5), as `landscape.run(..., output=path)` does; others in it stay.
+
+        Raises OutputError if the file cannot be written, and UsageError for a result that no session has measured.
+        """
+        _views().save(self, path)
 
     def reference_loss(self) -> float:
         """Mean loss at the checkpoint; NaN if the result does not hold it."""
@@ -106,6 +161,13 @@ class Result:
     def not_unique(self, field: str, place: tuple[int, ...]) -> str:
         """Why this element is not unique (e.g. one of several maxima), so that a gate only warns; "" if it is."""
         return ""
+
+
+def _views() -> Any:
+    """The module that shows and converts results, which imports numpy; descriptions do without."""
+    from landscape.analyses import result_views
+
+    return result_views
 
 
 class MeasurementModule(Protocol):

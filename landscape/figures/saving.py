@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from landscape.analyses.surfaces.result import SurfaceResult
 
 PANEL_SIZE = (5.2, 3.9)  # inches
-DPI = 160
+DPI, NOTEBOOK_DPI = 160, 80
 MAX_IN_ROW = 3  # panels side by side; more are arranged in a square
 LONG_TITLE = 60  # letters: a title of so many, or more, is set smaller
 TITLE_SIZES = (11, 8)  # points, of a short title and of a long one
@@ -53,6 +53,39 @@ def save_figure(
     _save_panels(path, 1 if solid else count, title, fingerprint, lambda axes: draw(result, axes, beside))
 
 
+def picture(result: Any) -> bytes:
+    """A result's picture as PNG, in the size of a notebook."""
+    count, (_, draw) = panel_count(result), FIGURES[type(result)]
+    figure, axes = _panels(count)
+    draw(result, axes, {})
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=NOTEBOOK_DPI)
+    return image.getvalue()
+
+
+def draw_on(result: Any, axes: Any = None) -> Any:
+    """Draws a result on axes of matplotlib, or on new ones of pyplot's; returns them, a list of several.
+
+    Raises UsageError unless there are as many as the result has panels, and for a result without a picture.
+    """
+    count = panel_count(result)
+    if not count:
+        raise UsageError("this result has no picture", fix="print() shows its numbers")
+    if axes is None:
+        _, given = _panels(count, in_window=True)
+    elif hasattr(axes, "ravel"):
+        given = list(axes.ravel())
+    else:
+        given = list(axes) if isinstance(axes, list | tuple) else [axes]
+    if len(given) != count:
+        raise UsageError(
+            f"{len(given)} axes for a figure of {count} panels",
+            fix=f"figure, axes = matplotlib.pyplot.subplots(1, {count})",
+        )
+    FIGURES[type(result)][1](result, given, {})
+    return given[0] if count == 1 else given
+
+
 def save_surfaces(results: Sequence[SurfaceResult], path: Path, *, names: Sequence[str], fingerprint: str) -> None:
     """Draws several surfaces side by side on one color scale, or several lines into one panel."""
     count = 1 if results[0].beta is None else len(results)
@@ -61,17 +94,9 @@ def save_surfaces(results: Sequence[SurfaceResult], path: Path, *, names: Sequen
 
 def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
-    rows = -(-count // columns)
-    figure = Figure(figsize=(PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for unused in axes[count:]:
-        unused.remove()
-    draw(axes[:count])
+    figure, axes = _panels(count)
+    draw(axes)
     if title:
         figure.suptitle(clean(title).replace("$", r"\$"), fontsize=TITLE_SIZES[len(title) >= LONG_TITLE])
     _lay_out(figure)
@@ -82,6 +107,24 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
         filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes
         figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())
+
+
+def _panels(count: int, *, in_window: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels; pyplot knows it if it is to be in a window, or a notebook."""
+    from matplotlib import pyplot
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
+    rows = -(-count // columns)
+    form: Any = {"figsize": (PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), "layout": "constrained"}
+    figure = pyplot.figure(**form) if in_window else Figure(**form)
+    if not in_window:
+        FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
 
 
 def _lay_out(figure: Figure) -> None:

@@ -6,11 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from landscape.analyses.base import Analysis, Result
 from landscape.errors import OutputError
-from landscape.fields import Array, Scalar, described_fields
 from landscape.objective.checks.finding import from_json, to_json
 from landscape.storage.provenance import SCHEMA, STREAM, Fingerprint, environment
 
@@ -79,19 +76,5 @@ def json_document(analysis: str, result: Result, attributes: Mapping[str, Any]) 
         **{key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES},
         "checks": json.loads(str(attributes.get("checks", "[]"))),
         **{key: attributes[key] for key in PLAIN_ATTRIBUTES},
-        "result": plain_values(result),
+        "result": result.to_dict(),
     }
-
-
-def plain_values(result: Result) -> dict[str, Any]:
-    """The described fields of a result as numbers, lists and None; NaN and infinity become None."""
-    names = [field.name for kind in (Array, Scalar) for field in described_fields(type(result), kind)]
-    values = {name: getattr(result, name) for name in names}
-    return {name: _finite(np.asarray(value).tolist()) for name, value in values.items() if value is not None}
-
-
-def _finite(value: Any) -> Any:
-    """The value with None in the place of NaN and infinity, at any depth of lists."""
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

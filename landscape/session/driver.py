@@ -137,6 +137,7 @@ class Session:
         result = replace(result, checks=(*self.objective.checks, *found), notes=(*result.notes, *noted))
         seconds = time.monotonic() - began
         attributes = result_attributes(self.analysis, self.objective, result, fingerprint, seconds)
+        result = replace(result, attributes={"analysis": self.analysis.name, **attributes})
         return MeasurementRecord(self.analysis, result, attributes)
 
     def measure_into(self, output: Path, *, restart: bool = False, deliver: bool = True) -> MeasurementRecord:

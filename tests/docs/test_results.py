@@ -1,0 +1,35 @@
+"""The code and the commands of docs/results.md run, and print what the page shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, SAMPLES
+from gate_folders import Captured
+
+from landscape_cli.main import status
+
+PAGE = (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    shutil.copy(SAMPLES / "digits-mlp.pt", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        exec(code, names)
+    (shown,) = re.findall(r"^```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    printed = capsys.readouterr().out
+    assert re.sub(r"(\d\.\d{2})\d*", r"\1", shown) in re.sub(r"(\d\.\d{2})\d*", r"\1", printed)
+    for command in re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        assert status(shlex.split(command)[1:]) == 0
+    assert {path.name for path in tmp_path.glob("*.csv")} >= {
+        "mlp.eig.rank.csv",
+        "mlp.eig.iteration.rank.csv",
+        "mlp.eig.csv",
+    }
