@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective as Objective
     from landscape.session import read as read
     from landscape.session import run as run
+    from landscape.side_by_side import compare as compare
 
 HOMES = {
     "Density": "landscape.analyses",
@@ -44,6 +45,7 @@ HOMES = {
     "Sharpness": "landscape.analyses",
     "Surface": "landscape.analyses",
     "Trace": "landscape.analyses",
+    "compare": "landscape.side_by_side",
     "load": "landscape.loading",
     "read": "landscape.session",
     "run": "landscape.session",
@@ -62,6 +64,7 @@ __all__ = [
     "Sharpness",
     "Surface",
     "Trace",
+    "compare",
     "load",
     "read",
     "run",

@@ -24,6 +24,7 @@ from landscape.fields import Option, described_fields, flag
 from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
+from landscape_cli.compare import compare
 from landscape_cli.doctor import doctor_command
 from landscape_cli.edit import edit_command
 from landscape_cli.export import export
@@ -37,7 +38,12 @@ from landscape_cli.streams import silence_stdout
 
 SHARED = (Conditions, Output)  # whose options every analysis has
 OWN_FUNCTIONS: Mapping[type[Analysis], Callable[[type[Analysis]], Callable[..., int]]] = {Edit: edit_command}
-RESULT_COMMANDS = ("show", "plot", "export")  # commands that only read results, and take nothing from settings
+RESULT_COMMANDS = (
+    "show",
+    "plot",
+    "compare",
+    "export",
+)  # commands that only read results, and take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
 
 Exit codes: 0 done, 1 regression (check only), 2 usage, load, memory or internal error, 3 inconclusive (NaN, not
@@ -62,7 +68,8 @@ SUBCOMMANDS = (
     Subcommand(CHECK, "Check that checkpoints are not sharper than their baseline.", check_command, (Gate, Conditions)),
     Subcommand("show", "Print what a results file holds.", lambda: show),
     Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", lambda: plot),
-    Subcommand("export", "Write a stored surface for other programs.", lambda: export),
+    Subcommand("compare", "Put stored results of several checkpoints beside each other.", lambda: compare),
+    Subcommand("export", "Write stored results for other programs.", lambda: export),
     Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect_command),
     Subcommand(
         "doctor",

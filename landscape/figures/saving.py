@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, filterwarnings
 
 from landscape.errors import UsageError, clean
-from landscape.figures import surface, surface_solid
+from landscape.figures import overlay, surface, surface_solid
 from landscape.figures.registry import FIGURES, panel_count
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
@@ -90,6 +90,30 @@ def save_surfaces(results: Sequence[SurfaceResult], path: Path, *, names: Sequen
     """Draws several surfaces side by side on one color scale, or several lines into one panel."""
     count = 1 if results[0].beta is None else len(results)
     _save_panels(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))
+
+
+def save_overlay(results: Sequence[Mapping[str, Any]], path: Path, *, labels: Sequence[str], fingerprint: str) -> None:
+    """Draws what several checkpoints all have into one picture: a panel for each analysis, or lines and planes.
+
+    `results` are by the names of their analyses. Raises UsageError if there is nothing that all of them have.
+    """
+    names = overlay.overlaid(results)
+    surfaces = [one["surface"] for one in results if "surface" in one]
+    alike = len(surfaces) == len(results) and len({one.beta is None for one in surfaces}) == 1
+    planes = (1 if surfaces[0].beta is None else len(surfaces)) if alike else 0
+    if not names and not planes:
+        raise UsageError(
+            "the results have nothing in common that can be drawn", fix=f"one of {', '.join(overlay.DRAWN)} of each"
+        )
+
+    def draw(axes: Sequence[Axes]) -> None:
+        """Draws the panels."""
+        for name, one in zip(names, axes, strict=False):
+            overlay.draw_overlay(name, dict(zip(labels, (each[name] for each in results), strict=True)), one)
+        if planes:
+            surface.draw_together(surfaces, labels, axes[len(names) :])
+
+    _save_panels(path, len(names) + planes, "", fingerprint, draw)
 
 
 def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:

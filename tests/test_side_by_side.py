@@ -1,0 +1,164 @@
+"""Results of several checkpoints beside each other: values, errors, differences, and why there are none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tanh_net
+from torch import Tensor
+
+import landscape
+from landscape.errors import OutputError, UsageError
+from landscape.side_by_side import Cell, Row, SideBySide
+
+Data = tuple[Tensor, Tensor]
+
+
+def measured(folder: Path, name: str, data: Data, scale: float, *analyses: object) -> Path:
+    model = tanh_net()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale)
+    objective = landscape.Objective(model, [data], "cross_entropy")
+    file = folder / f"{name}.landscape.h5"
+    file.parent.mkdir(exist_ok=True)
+    for analysis in analyses:
+        landscape.run(analysis, objective, output=file)  # type: ignore[arg-type]
+    return file
+
+
+@pytest.fixture
+def files(classification: Data, tmp_path: Path) -> list[Path]:
+    analyses = landscape.Eig(k=4), landscape.Trace(rtol=0.2)
+    return [
+        measured(tmp_path, "sgd/last", classification, 1.0, *analyses),
+        measured(tmp_path, "sam/last", classification, 0.97, *analyses),
+    ]
+
+
+def rows_of(table: SideBySide) -> dict[str, tuple[Cell, ...]]:
+    return {row.metric: row.cells for row in table.rows}
+
+
+def test_differences_are_those_of_the_results_in_their_errors(files: list[Path]) -> None:
+    table = landscape.compare(*files)
+    assert table.labels == ("sgd/last", "sam/last")
+    first, second = (landscape.read(file) for file in files)
+    rows = rows_of(table)
+    assert list(rows)[:2] == ["loss", "gradient norm"]
+    cell = rows["trace.trace"][1]
+    assert cell.difference == second.trace.trace - first.trace.trace
+    error = math.hypot(first.trace.standard_error, second.trace.standard_error)
+    assert cell.in_errors == (pytest.approx(cell.difference / error) if error else None)
+    value = rows["eig.eigenvalues[0]"][1]
+    assert value.difference == second.eig.eigenvalues[0] - first.eig.eigenvalues[0]
+    assert "eig.eigenvalues[3]" not in rows
+    assert "eig.eigenvalues[3]" in rows_of(landscape.compare(*files, every=True))
+    assert list(rows_of(landscape.compare(*files, metrics=["eig.eigenvalues[3]"]))) == [
+        "loss", "gradient norm", "eig.eigenvalues[3]"
+    ]  # fmt: skip
+
+
+def test_other_data_and_missing_results_have_no_difference(
+    files: list[Path], classification: Data, tmp_path: Path
+) -> None:
+    few = classification[0][:8], classification[1][:8]
+    other = measured(tmp_path, "few", few, 1.0, landscape.Eig(k=4))
+    rows = rows_of(landscape.compare(files[0], other))
+    assert rows["eig.eigenvalues[0]"][1].difference is None
+    assert "eig of few is not the same measurement: data: " in rows["eig.eigenvalues[0]"][1].reason
+    assert "in last" in rows["eig.eigenvalues[0]"][1].reason
+    assert rows["trace.trace"][1].reason == "trace was not measured: landscape trace"
+    assert math.isnan(rows["trace.trace"][1].value)
+
+
+def test_another_loss_is_said_beside_the_difference(files: list[Path], classification: Data, tmp_path: Path) -> None:
+    far = measured(tmp_path, "far", classification, 3.0, landscape.Eig(k=4))
+    cell = rows_of(landscape.compare(files[0], far))["eig.eigenvalues[0]"][1]
+    assert cell.difference is not None
+    assert "the loss of far is" in cell.reason
+    assert "of last" in cell.reason
+    texts = next(texts for texts in landscape.compare(files[0], far).cells() if texts[0] == "eig.eigenvalues[0]")
+    assert texts[-1].endswith("(1)")
+
+
+def test_the_loss_is_that_of_an_analysis_on_the_same_data(
+    files: list[Path], classification: Data, tmp_path: Path
+) -> None:
+    few = classification[0][:8], classification[1][:8]
+    measured(tmp_path, "sam/last", few, 0.97, landscape.Density(probes=2, steps=3))
+    measured(tmp_path, "sgd/last", classification, 1.0, landscape.Density(probes=2, steps=3))
+    loss = rows_of(landscape.compare(*files))["loss"][1]
+    assert loss.value == landscape.read(files[1]).eig.loss
+
+
+HOSTILE = SideBySide(
+    ("<b>a</b>", "b|c"),
+    (
+        Row("x", '"help"', (Cell(1.0, 0.1), Cell(1.5, 0.1, 0.5, 3.5355))),
+        Row("y", "", (Cell(0.0), Cell(2.0, None, 2.0))),
+        Row("z", "", (Cell(1.0), Cell(math.nan, reason="<script>none</script>"))),
+        Row("w", "", (Cell(1.0, 1e-6), Cell(3.0, 1e-6, 2.0, 1.4e6, "loss"))),
+    ),
+)
+
+
+def test_a_table_says_shares_errors_and_numbers_of_reasons() -> None:
+    assert [row[2:] for row in HOSTILE.cells()] == [
+        ["1.50 ± 0.10", "+50 % (3.5 errors)"],
+        ["2", "+2"],
+        ["-", "(1)"],
+        ["3.0000000 ± 0.0000010", "+200 % (> 100 errors) (2)"],
+    ]
+    assert HOSTILE.notes() == ["(1) <script>none</script>", "(2) loss"]
+
+
+def test_texts_escape_what_their_formats_read_as_markup() -> None:
+    assert "<script>" not in HOSTILE.to_html()
+    assert "<b>a</b>" not in HOSTILE.to_html()
+    assert "&lt;script&gt;none" in HOSTILE.to_html()
+    markdown = HOSTILE.to_markdown().splitlines()
+    assert markdown[0] == r"| quantity | &lt;b&gt;a&lt;/b&gt; | b\|c | difference from &lt;b&gt;a&lt;/b&gt; |"
+    assert "<script>" not in HOSTILE.to_markdown()
+    rows = list(csv.DictReader(io.StringIO(HOSTILE.to_csv())))
+    assert [row["value"] for row in rows[:3]] == ["1.0", "1.5", "0.0"]
+    assert rows[5]["reason"] == "<script>none</script>"
+    document = json.loads(HOSTILE.to_json())
+    assert document["checkpoints"] == ["<b>a</b>", "b|c"]
+    assert document["rows"][2]["cells"][1]["value"] is None
+
+
+def test_frames_have_a_row_for_each_quantity_and_checkpoint() -> None:
+    frame = HOSTILE.to_dataframe()
+    assert frame.columns.tolist() == ["metric", "checkpoint", "value", "error", "difference", "in_errors", "reason"]
+    assert len(frame) == 8
+
+
+def test_what_cannot_be_compared_is_refused_in_words(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 results cannot be compared"):
+        landscape.compare(files[0])
+    with pytest.raises(UsageError, match="is named twice"):
+        landscape.compare(files[0], files[0])
+    with pytest.raises(UsageError, match="1 labels for 2 results"):
+        landscape.compare(*files, labels=["a", "a"])
+    with pytest.raises(UsageError, match="has no results beside it"):
+        landscape.compare(tmp_path / "never.pt", files[0])
+    with pytest.raises(OutputError, match="there is no file"):
+        landscape.compare(tmp_path / "none.h5", files[0])
+    with pytest.raises(UsageError, match="there is no analysis"):
+        landscape.compare(*files, metrics=["eigs.x"])
+
+
+def test_checkpoints_stand_for_the_results_beside_them(files: list[Path]) -> None:
+    (files[0].parent / "last.pt").touch()
+    (files[1].parent / "last.pt").touch()
+    table = landscape.compare(files[0].parent / "last.pt", files[1].parent / "last.pt")
+    assert rows_of(table) == rows_of(landscape.compare(*files))
+    assert replace(table, rows=()).reasons == ()
