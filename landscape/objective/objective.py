@@ -27,6 +27,7 @@ from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss
 from landscape.objective import preparation, replicas, views
 from landscape.objective.batch_loss import BatchLoss
+from landscape.objective.counted_time import GradientCount
 from landscape.objective.data_sums import sum_over_data
 from landscape.objective.micro_batch import GRAPHS_PER_FORWARD
 from landscape.objective.objective_function import objective_function
@@ -70,6 +71,7 @@ class Objective(BatchLoss):
 
     examine: ClassVar[Callable[..., preparation.Prepared] | None] = None  # in the place of the checks
     closing_checks: ClassVar[tuple[Any, ...]] = ()  # in the place of those after a measurement
+    gradient_count: GradientCount | None = None  # once it is counted, or of an objective without numbers
 
     def __init__(
         self,
@@ -290,9 +292,10 @@ class Objective(BatchLoss):
         return self.variant(ranks=ranks.ALONE)
 
     def variant(self, **changes: Any) -> Objective:
-        """A copy with other attributes, without the cached reference value of this objective."""
+        """A copy with other attributes, without the cached reference value and count of this objective."""
         other = copy.copy(self)
-        vars(other).pop("reference", None)
+        for cached in ("reference", "gradient_count"):
+            vars(other).pop(cached, None)
         vars(other).update(changes)
         return other
 

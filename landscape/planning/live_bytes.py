@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+
+from landscape.compute.operation_count import OperationCount
 
 Part = Literal["vectors", "attention", "outputs", "activations"]
 INSIDE: tuple[Part, ...] = ("attention", "outputs", "activations")  # of the graph of a micro-batch
@@ -41,16 +41,15 @@ class Shapes:
         return "activations"
 
 
-class LiveBytes(TorchDispatchMode):
-    """Counts the operations of matrix products while it is active, and the bytes of all storages made, by part.
+class LiveBytes(OperationCount):  # type: ignore[no-untyped-call]
+    """Counts operations while it is active, and the bytes of all storages made, by part.
 
     `known` are tensors that exist before and are not counted. `vectors_peak` is the most that vectors over the
     parameters took at once, `inside` what each other part took when they took most together, `peak` the most of all.
     """
 
     def __init__(self, part: Callable[[Tensor], Part], known: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = 0.0
+        super().__init__()
         self.peak = self.vectors_peak = 0
         self.inside: Mapping[Part, int] = Counter()
         self._part, self._known = part, list(known)
@@ -60,9 +59,7 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if (count := flop_registry.get(function._overloadpacket)) is not None:  # type: ignore[attr-defined]
-            self.operations += float(count(*args, **(kwargs or {}), out_val=result))
+        result = super().__torch_dispatch__(function, types, args, kwargs)
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
                 self._count(tensor)

@@ -16,6 +16,7 @@ from landscape.conditions import Conditions
 from landscape.errors import LandscapeError, TaskError, UsageError
 from landscape.losses.huggingface import HF
 from landscape.network.blocks import find_repeated_blocks
+from landscape.objective.counted_time import GradientCount
 from landscape.objective.micro_batch import SampleCost
 from landscape.planning.device_plan import DevicePlan, Need, fewest_devices, plan_device
 from landscape.planning.meta_model import build_on_meta
@@ -73,6 +74,7 @@ def plan_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     gradient, product = count_sizes(objective, model, shape, conditions, operator, recompute=again)
     seconds = gradient.operations / (machine.rate * machine.count)
     objective.sample_cost = SampleCost(seconds, objective.output_bytes)
+    objective.gradient_count = GradientCount(gradient.operations, 0.0, 0.0, 0)
     objective.activation_bytes = gradient.graph
     plan = _plan(analysis, objective, machine)
     need = _need(objective, plan, product if plan.products else gradient)
