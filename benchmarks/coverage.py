@@ -19,6 +19,7 @@ from landscape import Density, Objective, Sharpness
 from landscape.algorithms.estimators.trace.estimates import preferred_estimate
 from landscape.algorithms.estimators.trace.run import estimate_trace
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod
+from landscape.analyses.density import PROBES
 from landscape.operators import HessianOperator
 from landscape.operators.base import LinearOperator
 
@@ -136,7 +137,7 @@ def densities(steps: int, device: str, repeats: int) -> dict[str, dict[str, floa
 def _density_coverage(objective: Objective, steps: int) -> dict[str, float]:
     dense = HessianOperator(objective).to_dense()
     values = torch.linalg.eigvalsh((dense + dense.T) / 2).numpy()
-    exact, quantile = _numbers(values), float(student.ppf(0.975, Density().probes - 1))
+    exact, quantile = _numbers(values), float(student.ppf(0.975, PROBES - 1))
     held: dict[str, list[float]] = {name: [] for name in ("band", *exact)}
     for seed in range(DENSITY_SEEDS):
         result = landscape.run(Density(steps=steps, seed=seed), objective)

@@ -55,7 +55,8 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
         scalars = {n: v for n, v in _scalars(result).items() if not _estimated(n, result)}
         numbers = [f"{_words(n)} {_determined(v, _scalar_error(result, n))}" for n, v in scalars.items()]
         screen.print(f"{_safe(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
-        for remark in [*([str(trouble)] if (trouble := result.trouble()) else []), *result.remarks()]:
+        purchase = filter(None, (result.bought(), result.more(seconds)))
+        for remark in [*([str(trouble)] if (trouble := result.trouble()) else []), *result.remarks(), *purchase]:
             screen.print(f"  {_safe(remark)}", soft_wrap=True, highlight=False)
 
 

@@ -153,6 +153,17 @@ class Result:
         """Sentences that a reader of the numbers needs in order to interpret them."""
         return []
 
+    def bought(self) -> str:
+        """What the work of this measurement bought: its sizes, and the errors that they left; "" if it does not say."""
+        return ""
+
+    def more(self, seconds: float) -> str:
+        """What more work would buy, with its options, and with its time if this result took so many seconds.
+
+        "" if that is not known.
+        """
+        return ""
+
     def not_gateable(self, field: str, place: tuple[int, ...]) -> str:
         """Why a gate must not use this element of `field`; "" if it may."""
         trouble = self.trouble()
@@ -186,7 +197,8 @@ class MeasurementModule(Protocol):
 class Analysis(Options):
     """The description of a measurement: a frozen dataclass of options, with a name and a type of result.
 
-    A subclass returns its measuring module from `measurement()`, or overrides `measure` and `plan`.
+    A subclass returns its measuring module from `measurement()`, or overrides `measure` and `plan`. One whose sizes
+    follow from a budget overrides `fit_budget`.
     """
 
     name: ClassVar[str]
@@ -208,11 +220,21 @@ class Analysis(Options):
 
     def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, Any]:
         """Yields progress after each step and returns the result; `resume` is the state of an earlier progress."""
-        return self.measurement().measure(self, objective, resume)
+        fitted = self.fit_budget(objective)
+        return fitted.measurement().measure(fitted, objective, resume)
 
     def plan(self, objective: Objective) -> Plan:
         """The expected cost of `measure`, from the time of a gradient."""
-        return self.measurement().plan(self, objective)
+        fitted = self.fit_budget(objective)
+        return fitted.measurement().plan(fitted, objective)
+
+    def fit_budget(self, objective: Objective) -> Analysis:
+        """The analysis with every size of its work; those that are not given are what its budget buys.
+
+        They follow from counted operations, never from a clock, so that every run and rank chooses alike. Equal sizes
+        are one measurement, whoever chose them: fingerprints and stored options hold the sizes alone.
+        """
+        return self
 
     def require_parts(self) -> None:
         """Raises UsageError unless it measures a model whose weights lie in parts on the ranks."""

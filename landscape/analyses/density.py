@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import MeasurementModule, Result
 from landscape.analyses.shared.curvature import Curvature
+from landscape.analyses.shared.work_budget import budget_option, describe_seconds
+from landscape.choices import CONFIDENCE
 from landscape.fields import array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from landscape.objective import Objective
+
+PROBES, STEPS = 8, 64  # where one of the two is given, and at most where neither is
+# Sizes of a first look, dearest first. Of equally many products, few probes of many steps had the narrower bands on
+# small nets; with less than four probes Student's t is above 4, and errors with less than 24 steps mean little.
+FIRST_LOOKS = ((PROBES, STEPS), (6, 64), (4, 64), (4, 48), (4, 36), (4, 24))
+NARROW_BAND = 1.02  # factor of a band that more work need not narrow
+UNCERTAIN_TRACE = 0.02  # relative standard error of the trace beyond which more work is advised for it alone
 END_TOLERANCE = 1e-2  # residual of an outermost node, relative to the largest, beyond which a remark says so
 
 
@@ -59,6 +70,13 @@ class DensityResult(Result):
         "Standard error of the trace over the labels drawn (--operator fisher); NaN if the random vectors hide it.",
         optional=True,
     )
+    band_factor: float | None = scalar(
+        "Median factor between the density and the ends of its 95 % band, where it is at least one eigenvalue high.",
+        optional=True,
+    )
+    quadrature_share: float | None = scalar(
+        "Median share of the squared error of the density there that the number of steps leaves.", optional=True
+    )
     density_band: np.ndarray | None = array(
         "bound", "grid", help="Lower and upper end of the 95 % band of the density.", optional=True
     )
@@ -93,6 +111,53 @@ class DensityResult(Result):
             )
         return remarks
 
+    def bought(self) -> str:
+        """The products, and the width of the band that they bought."""
+        if self.band_factor is None:
+            return ""
+        probes, steps = self.ritz_nodes.shape
+        trace = f", the trace to {100 * self.trace_se / abs(self.trace):.2g} %" if self.trace else ""
+        return (
+            f"{self.products:,} products ({probes} probes x {steps} steps) bought the density to within a factor of "
+            f"{self.band_factor:.3g} (95 %, median){trace}"
+        )
+
+    def more(self, seconds: float) -> str:
+        """More probes, or more steps where these leave the larger error, and what they would buy.
+
+        A narrow band of isolated eigenvalues may leave an uncertain trace, which more probes then buy.
+        """
+        if self.band_factor is None or self.quadrature_share is None or not math.isfinite(self.band_factor):
+            return ""
+        probes, steps = self.ritz_nodes.shape
+        narrow = self.band_factor <= NARROW_BAND
+        if narrow and not self.trace_se > UNCERTAIN_TRACE * abs(self.trace):
+            return ""
+        more_probes, more_steps = 4 * probes, steps
+        if not narrow and self.quadrature_share > 1 / 2 and steps < self.parameters:
+            more_probes, more_steps = probes, min(2 * steps, self.parameters)
+        times = more_probes * more_steps / (probes * steps)
+        effect = "halve the error of the trace"
+        if not narrow:
+            effect = f"narrow that to about {self._band_with(more_probes, more_steps):.3g}"
+        return (
+            f"{times:.2g} times the products would {effect}: --probes {more_probes} --steps {more_steps}, "
+            f"{describe_seconds(times * seconds)}"
+        )
+
+    def _band_with(self, probes: int, steps: int) -> float:
+        """The factor of the band with other sizes: its errors fall as 1 / root of the probes, and as 1 / steps."""
+        from scipy.special import stdtrit
+
+        assert self.band_factor is not None
+        assert self.quadrature_share is not None
+        before, after = (
+            float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) for count in (self.ritz_nodes.shape[0], probes)
+        )
+        random = (1 - self.quadrature_share) * self.ritz_nodes.shape[0] / probes
+        quadrature = self.quadrature_share * (self.ritz_nodes.shape[1] / steps) ** 2
+        return float(self.band_factor ** (after / before * math.sqrt(random + quadrature)))
+
 
 @dataclass(frozen=True)
 class Density(Curvature):
@@ -108,10 +173,37 @@ class Density(Curvature):
     summary: ClassVar[str] = "Density of eigenvalues with an error band; trace, norm, negative mass, effective rank."
     result: ClassVar[type[Result]] = DensityResult
 
-    probes: int = option(8, help="Random start vectors; the error falls as one over the root of their number.", min=2)
-    steps: int = option(64, help="Products with each start vector; more resolve finer detail.", min=2)
+    probes: int | None = option(
+        None,
+        help=f"Random start vectors; the error falls as one over the root of their number. Default {PROBES}, or what "
+        "--budget buys.",
+        min=2,
+    )
+    steps: int | None = option(
+        None,
+        help=f"Products with each start vector; more resolve finer detail. Default {STEPS}, or what --budget buys.",
+        min=2,
+    )
+    budget: float = budget_option("--probes and --steps")
     width: float = option(0.01, help="Standard deviation of the smoothing, relative to the spectrum's width.", min=1e-9)
     points: int = option(1024, help="Points of the grid.", min=16)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Probes and steps as given, or the most that a first look has."""
+        return self.probes or PROBES, self.steps or STEPS
+
+    def fit_budget(self, objective: Objective) -> Density:
+        """The analysis with its probes and steps: as given, or where neither is, the best that the budget buys."""
+        if self.probes is not None and self.steps is not None:
+            return self
+        if self.probes is not None or self.steps is not None:
+            probes, steps = self.sizes
+        else:
+            from landscape.analyses.density_measurement import sizes_within_budget
+
+            probes, steps = sizes_within_budget(self, objective)
+        return replace(self, probes=probes, steps=steps)
 
     def measurement(self) -> MeasurementModule:
         """The module that measures."""

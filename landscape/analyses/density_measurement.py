@@ -12,19 +12,26 @@ from landscape.algorithms.lanczos.batched import BatchedLanczosState, Quadrature
 from landscape.algorithms.lanczos.exact_outliers import rules_with_exact_outliers
 from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.density import FIRST_LOOKS
 from landscape.analyses.density_numbers import density_result
 from landscape.analyses.shared.label_noise import trace_label_error
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.analyses.shared.products import (
     BLOCK_COST,
     build_operator,
+    counted_gradients_per_product,
     preconditioner_notes,
     product_facts,
     seconds_per_product,
 )
+from landscape.analyses.shared.work_budget import best_within, describe_price
 from landscape.compute.budget import columns_per_pass, vector_room
 from landscape.errors import UsageError
+from landscape.objective.counted_time import counted_seconds_of_numbers, counted_seconds_per_gradient
 from landscape.operators.pass_costs import product_memory
+
+# numbers read and written for each vector of a basis: two sweeps of orthogonalization, each with overlaps and a sum
+NUMBERS_PER_ROW = 4
 
 if TYPE_CHECKING:
     from landscape.analyses.density import Density, DensityResult
@@ -64,7 +71,7 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
         max(rounding_floor(objective.dtype, float(whole["scale"])), operator.product_error),
         label_standard_error=trace_label_error(analysis, operator),
         products=int(whole["products"]),
-        exact_weights=together == analysis.probes,
+        exact_weights=together == analysis.sizes[0],
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
@@ -77,7 +84,7 @@ def plan(analysis: Density, objective: Objective) -> Plan:
     """Bytes of the bases and of the graphs, and the products of all probes, with their seconds."""
     together = _probes_at_once(analysis, objective)
     steps = _steps(analysis, objective.space.size)
-    products, groups = steps * analysis.probes, analysis.groups(objective)
+    products, groups = steps * analysis.sizes[0], analysis.groups(objective)
     seconds = seconds_per_product(analysis, objective, together)
     strategy, _ = product_facts(analysis, objective, together)
     basis = together * (steps + 1) * objective.theta.nbytes
@@ -86,9 +93,29 @@ def plan(analysis: Density, objective: Objective) -> Plan:
         bytes=sum(memory.values()),
         products=products,
         seconds=seconds * (products + 1) * (1 + bool(groups) + len(groups) * BLOCK_COST),
-        facts={"probes at once": str(together), "product": f"about {seconds:.3g} s"} | strategy,
+        facts={
+            "sizes": _describe_sizes(analysis, objective),
+            "probes at once": str(together),
+            "product": f"about {seconds:.3g} s",
+        }
+        | strategy,
         memory=memory,
     )
+
+
+def sizes_within_budget(analysis: Density, objective: Objective) -> tuple[int, int]:
+    """The probes and steps of the best first look that the budget buys, by counted operations."""
+    gradient = counted_seconds_per_gradient(objective)
+    return best_within(FIRST_LOOKS, lambda sizes: _counted(analysis, objective, sizes, gradient), analysis.budget)
+
+
+def _counted(analysis: Density, objective: Objective, sizes: tuple[int, int], gradient: float) -> float:
+    """The counted seconds of so many probes and steps, where a gradient takes `gradient` seconds."""
+    probes, steps, groups = sizes[0], min(sizes[1], objective.space.size), len(analysis.groups(objective))
+    products = probes * steps * counted_gradients_per_product(analysis, objective) * gradient
+    basis = probes * steps**2 / 2 * NUMBERS_PER_ROW * objective.space.size
+    phases = 1 + bool(groups) + groups * BLOCK_COST
+    return phases * (products + counted_seconds_of_numbers(objective, basis))
 
 
 def _run(
@@ -108,13 +135,13 @@ def _run(
     running = batched_lanczos(
         operator,
         groups,
-        probes=analysis.probes,
+        probes=analysis.sizes[0],
         steps=steps,
         probes_per_pass=together,
         seed=analysis.seed,
         resume=state,
     )
-    passes = -(-analysis.probes // together) * steps
+    passes = -(-analysis.sizes[0] // together) * steps
     for state in running:
         here = steps * (state.products / (passes * together) if not state.finished else 1)
         yield Progress(
@@ -128,7 +155,16 @@ def _run(
 
 
 def _steps(analysis: Density, size: int) -> int:
-    return min(analysis.steps, size)
+    return min(analysis.sizes[1], size)
+
+
+def _describe_sizes(analysis: Density, objective: Objective) -> str:
+    """The probes and steps in words, with their counted time."""
+    (probes, steps), gradient = analysis.sizes, counted_seconds_per_gradient(objective)
+    counted = _counted(analysis, objective, analysis.sizes, gradient)
+    smallest = analysis.sizes == FIRST_LOOKS[-1]
+    price = describe_price(counted, analysis.budget, objective.batches.samples, smallest=smallest)
+    return f"{probes} probes x {min(steps, objective.space.size)} steps, {price}"
 
 
 def _probes_at_once(analysis: Density, objective: Objective, resume: State | None = None) -> int:
@@ -142,10 +178,11 @@ def _probes_at_once(analysis: Density, objective: Objective, resume: State | Non
     fitting = vector_room(objective.theta.device, objective.theta.nbytes, objective.graph_bytes) // each
     if not fitting:
         raise UsageError(
-            f"{analysis.steps} --steps hold {each:.3g} bytes, more than the memory holds beside a product",
+            f"{analysis.sizes[1]} --steps hold {each:.3g} bytes, more than the memory holds beside a product",
             fix="fewer --steps, or --params",
         )
-    return min(analysis.probes, fitting, columns_per_pass(analysis.probes, objective.theta, objective.graph_bytes))
+    probes = analysis.sizes[0]
+    return min(probes, fitting, columns_per_pass(probes, objective.theta, objective.graph_bytes))
 
 
 def _rule_arrays(rule: QuadratureRule) -> dict[str, np.ndarray]:

@@ -44,7 +44,9 @@ def density_result(
     low, high = ends["lambda_min"] - GRID_MARGIN * width, ends["lambda_max"] + GRID_MARGIN * width
     grid = np.linspace(low, high, analysis.points)
     density, error = quadrature.smoothed_density(rule, grid, width)
-    error = np.hypot(error, density - quadrature.smoothed_density(half, grid, width)[0])
+    by_steps = density - quadrature.smoothed_density(half, grid, width)[0]
+    error = np.hypot(error, by_steps)
+    band = confidence_band(density, error, len(rule.nodes), width)
     numbers = _numbers(rule, half, floor)
     values: dict[str, Any] = {name: number.value for name, number in numbers.items()}
     errors: dict[str, Any] = {f"{name}_se": number.error for name, number in numbers.items()}
@@ -58,7 +60,8 @@ def density_result(
         grid=grid,
         density=density,
         density_se=error,
-        density_band=confidence_band(density, error, len(rule.nodes), width),
+        density_band=band,
+        **_band_summary(density, band, error, by_steps, 1 / (rule.size * width * np.sqrt(2 * np.pi))),
         **values,
         **errors,
         **ends,
@@ -78,6 +81,20 @@ def confidence_band(density: np.ndarray, error: np.ndarray, probes: int, width: 
         factor = np.exp(np.nan_to_num(quantile * error / density))
     highest = 1 / (width * np.sqrt(2 * np.pi))
     return np.stack([density / factor, np.minimum(density * factor, highest)])
+
+
+def _band_summary(
+    density: np.ndarray, band: np.ndarray, error: np.ndarray, by_steps: np.ndarray, single: float
+) -> dict[str, Any]:
+    """The median factor of the band, and the share of the steps in the squared errors `(m,)`.
+
+    Both are over the points where the density is at least `single`, the peak of one eigenvalue.
+    """
+    high = density >= min(single, float(density.max()))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        factors = np.maximum(band[1] / density, density / band[0])[high]
+        shares = np.where(error > 0, by_steps**2 / error**2, 0.0)[high]
+    return {"band_factor": float(np.median(factors)), "quadrature_share": float(np.median(shares))}
 
 
 def _numbers(rule: QuadratureRule, half: QuadratureRule, floor: float) -> dict[str, Estimate]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 JSON_ATTRIBUTES = ("conditions", "options", "resolved_from", "environment", "notes")
+PURCHASE_ATTRIBUTES = ("bought", "more")
 PLAIN_ATTRIBUTES = ("fingerprint", "data_sha256", "mode", "device", "dtype", "wall_time_s")
 
 
@@ -47,8 +48,15 @@ def result_attributes(
         "hvp": json.dumps(list(objective.strategies.descriptions())),
         **_product_error(objective),
         "wall_time_s": seconds,
+        **_purchase(result, seconds),
         "products": getattr(result, "products", 0),
     }
+
+
+def _purchase(result: Any, seconds: float) -> dict[str, str]:
+    """What the work bought, and what more would buy, for results that say it."""
+    sentences = {"bought": result.bought(), "more": result.more(seconds)}
+    return {name: sentence for name, sentence in sentences.items() if sentence}
 
 
 def _product_error(objective: Objective) -> dict[str, float]:
@@ -76,5 +84,6 @@ def json_document(analysis: str, result: Result, attributes: Mapping[str, Any]) 
         **{key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES},
         "checks": json.loads(str(attributes.get("checks", "[]"))),
         **{key: attributes[key] for key in PLAIN_ATTRIBUTES},
+        **{key: str(attributes[key]) for key in PURCHASE_ATTRIBUTES if key in attributes},
         "result": result.to_dict(),
     }

@@ -74,7 +74,8 @@ def execute(
     unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Raises
     Interrupted, after a snapshot, when `stop` received a signal.
     """
-    session = Session(analysis, objective, report, stop or StopSignals(), say)
+    fitted = analysis if objective.function.in_parts else analysis.fit_budget(objective)
+    session = Session(fitted, objective, report, stop or StopSignals(), say)
     return session.measure() if output is None else session.measure_into(output, restart=restart, deliver=deliver)
 
 

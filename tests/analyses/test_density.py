@@ -59,3 +59,50 @@ def test_unconverged_ends_are_a_remark() -> None:
     objective = landscape.load(SAMPLES / "digits-mlp.pt")
     assert any("more --steps" in remark for remark in landscape.run(Density(probes=2, steps=3), objective).remarks())
     assert not any("more --steps" in r for r in landscape.run(Density(probes=2, steps=30), objective).remarks())
+
+
+# -- what was bought -----------------------------------------------------------------------------------------------
+
+
+def test_a_band_without_a_summary_says_nothing_of_its_price(result: DensityResult) -> None:
+    """As in files of earlier versions."""
+    assert result.bought() == result.more(10.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "more"),
+    [
+        # errors by the probes: half as large with four times as many, and Student's t falls from 3.18 to 2.13
+        (0.0, "4 times the products would narrow that to about 1.26: --probes 16 --steps 30, about 40 s"),
+        # errors by the steps: half as large with twice as many
+        (1.0, "2 times the products would narrow that to about 1.41: --probes 4 --steps 60, about 20 s"),
+    ],
+    ids=["probes", "steps"],
+)
+def test_more_of_what_leaves_the_larger_error_is_advised(result: DensityResult, share: float, more: str) -> None:
+    sized = replace(result, ritz_nodes=np.zeros((4, 30)), products=120, band_factor=2.0, quadrature_share=share)
+    assert sized.bought() == (
+        "120 products (4 probes x 30 steps) bought the density to within a factor of 2 (95 %, median), "
+        "the trace to 1e+02 %"
+    )
+    assert sized.more(10.0) == more
+
+
+def test_steps_beyond_the_parameters_are_not_advised(result: DensityResult) -> None:
+    sized = replace(result, ritz_nodes=np.zeros((4, 100)), band_factor=2.0, quadrature_share=0.9)
+    assert "--probes 16 --steps 100" in sized.more(1.0)
+    assert "--steps 100" in replace(sized, ritz_nodes=np.zeros((4, 80))).more(1.0)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01, float("inf"), float("nan")])
+def test_nothing_is_advised_for_a_band_that_is_narrow_or_unknown(result: DensityResult, factor: float) -> None:
+    assert replace(result, trace_se=0.02, band_factor=factor, quadrature_share=0.1).more(1.0) == ""
+
+
+def test_an_uncertain_trace_of_isolated_eigenvalues_asks_for_probes(result: DensityResult) -> None:
+    """Its band is narrow, whatever share of that the steps leave."""
+    sized = replace(result, ritz_nodes=np.zeros((4, 30)), trace_se=0.03, band_factor=1.0, quadrature_share=0.9)
+    assert (
+        sized.more(10.0)
+        == "4 times the products would halve the error of the trace: --probes 16 --steps 30, about 40 s"
+    )

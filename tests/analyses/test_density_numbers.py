@@ -14,8 +14,8 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
 import landscape
-from landscape import Density, Objective
-from landscape.analyses.density import DensityResult
+from landscape import Density, Objective, figures
+from landscape.analyses.density import FIRST_LOOKS, DensityResult
 from landscape.analyses.density_numbers import confidence_band
 
 Data = tuple[Tensor, Tensor]
@@ -34,6 +34,23 @@ def results() -> list[DensityResult]:
 
 @pytest.mark.slow
 class TestDenseOracleOnDigits:
+    @pytest.mark.parametrize(("probes", "steps"), FIRST_LOOKS[3:])
+    def test_the_bands_of_small_first_looks_cover_the_exact_density(self, probes: int, steps: int) -> None:
+        objective, covered, factors, held = landscape.load(SAMPLES / "digits-mlp.pt"), [], [], []
+        quantile = float(student.ppf(0.975, probes - 1))
+        for seed in range(6):
+            result = landscape.run(Density(probes=probes, steps=steps, seed=seed), objective)
+            exact = smoothed(digits_mlp_spectrum(), result.grid, result.width)
+            low, high = result.density_band
+            there = exact > 1e-6
+            covered.append(((low <= 1.001 * exact) & (exact <= 1.001 * high))[there].mean())
+            single = exact >= 1 / (2950 * result.width * np.sqrt(2 * np.pi))
+            factors.append(np.median(np.maximum(high / exact, exact / low)[single]) / result.band_factor)
+            held.append(abs(result.trace - digits_mlp_spectrum().sum()) <= quantile * result.trace_se)
+        assert np.mean(covered) > 0.97
+        assert 0.5 < np.median(factors) < 2  # the stated factor is that of the band around the truth
+        assert np.mean(held) > 0.6
+
     def test_the_band_covers_the_exact_density(self, results: list[DensityResult]) -> None:
         covered = []
         for result in results:
@@ -139,7 +156,7 @@ def test_a_spectrum_without_a_width_is_drawn_all_the_same(value: float, tmp_path
     assert result.lambda_max == pytest.approx(value)
     spacing = result.grid[1] - result.grid[0]
     assert result.density.sum() * spacing == pytest.approx(1, rel=1e-3)
-    landscape.figures.save_figure(result, tmp_path / "a.png", title="", fingerprint="")
+    figures.save_figure(result, tmp_path / "a.png", title="", fingerprint="")
 
 
 def test_an_indefinite_spectrum_has_its_negative_share() -> None:
@@ -159,3 +176,22 @@ def test_an_indefinite_spectrum_has_its_negative_share() -> None:
 def test_the_gauss_newton_matrix_has_no_negative_mass(classification: Data) -> None:
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     assert landscape.run(Density(operator="ggn", probes=3, steps=20), objective).lambda_min > -1e-12
+
+
+def test_the_factor_of_the_band_is_its_median_where_there_may_be_an_eigenvalue(classification: Data) -> None:
+    result = landscape.run(Density(probes=4, steps=6), Objective(tanh_net(), [classification], "cross_entropy"))
+    with np.errstate(divide="ignore", invalid="ignore"):  # far from all nodes the density is 0
+        factors = np.maximum(result.density_band[1] / result.density, result.density / result.density_band[0])
+    single = result.density >= 1 / (39 * result.width * np.sqrt(2 * np.pi))
+    assert result.band_factor == pytest.approx(np.median(factors[single]))
+    assert result.band_factor < 0.9 * np.nanmedian(
+        factors
+    )  # between eigenvalues there is little, of which less is known
+    assert 0 < result.quadrature_share < 1
+
+
+def test_the_steps_leave_no_error_once_they_hold_the_whole_spectrum(classification: Data) -> None:
+    result = landscape.run(Density(probes=4, steps=64), Objective(tanh_net(), [classification], "cross_entropy"))
+    assert result.quadrature_share == 0
+    assert result.band_factor == pytest.approx(1, abs=1e-3)
+    assert result.more(1.0) == ""

@@ -290,3 +290,15 @@ def test_a_bound_of_an_error_does_not_replace_its_number(capsys: Captured) -> No
     result = landscape.run(Eig(k=2), objective)
     print_measurements([("run", replace(result, error_bounds=10 * result.eigenvalues), 1.0)])
     assert "not determined" not in capsys.readouterr().out
+
+
+def test_what_was_bought_and_what_more_would_buy_are_the_last_lines(capsys: Captured) -> None:
+    objective = Objective(tanh_net(), [(torch.randn(8, 5), torch.tensor([0, 1] * 4))], "cross_entropy")
+    result = landscape.run(Density(probes=2, steps=5), objective)
+    print_measurements([("run", result, 90.0)])
+    bought, more = capsys.readouterr().out.splitlines()[-2:]
+    assert bought == f"  {result.bought()}"
+    assert more == f"  {result.more(90.0)}"
+    assert more.endswith(("about 3 min", "about 6 min"))
+    print_measurements([("run", drawn_trace(), 1.0)])
+    assert "bought" not in capsys.readouterr().out
