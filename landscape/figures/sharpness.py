@@ -39,8 +39,9 @@ def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any
 def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
     rises = [*_draw_worst_case(result, axes), *_draw_average_case(result, axes)]
     highest = float(np.nanmax(np.concatenate(rises)))
-    noise = [] if result.average_rho is None else [result.average_rho]
-    balls = [] if result.s_max is None else [result.rho]
+    followed = [] if result.radius is None else [result.radius]
+    noise = followed or ([] if result.average_rho is None else [result.average_rho])
+    balls = followed or ([] if result.s_max is None else [result.rho])
     set_log_axes(axes, np.concatenate([*balls, *noise]), np.concatenate(rises))
     for level, name, style in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
         if highest / LEVEL_REACH < level < highest * LEVEL_REACH:
@@ -59,7 +60,8 @@ def _draw_worst_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
         result.rho, result.s_max, line_style(result.rho, "o"), color=BLUE, markersize=5,
         label="s_max, worst case (lower bound)",
     )  # fmt: skip
-    radii, curvature = law_radii(result.rho), max(result.scaled_curvature or 0.0, 0.0)
+    rises = _draw_followed(result, axes, result.radius_s_max, None, BLUE)
+    radii, curvature = law_radii(_all_radii(result, result.rho)), max(result.scaled_curvature or 0.0, 0.0)
     linear = float(result.scaled_gradient or 0.0)
     is_l2 = result.s_max_law is not None and not np.allclose(result.s_max_law, result.rho * linear)
     law = radii * linear + (radii**2 * curvature / 2 if is_l2 else 0.0)
@@ -68,7 +70,7 @@ def _draw_worst_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
     unresolved = ~result.resolved
     if unresolved.any():
         axes.plot(result.rho[unresolved], result.s_max[unresolved], "o", color="white", markersize=2.5)
-    return [result.s_max]
+    return [result.s_max, *rises]
 
 
 def _draw_average_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
@@ -81,11 +83,32 @@ def _draw_average_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
         capsize=3, label="s_avg, mean under noise (95 %)",
     )  # fmt: skip
     if result.s_avg_law is not None:
-        radii = law_radii(result.average_rho)
+        radii = law_radii(_all_radii(result, result.average_rho))
         law = result.s_avg_law[0] * (radii / result.average_rho[0]) ** 2
         label = r"half the trace of $CHC$ times variance"
         axes.plot(radii, law, ":", color=ORANGE, linewidth=1.5, alpha=0.8, label=label)
-    return [result.s_avg]
+    interval = result.radius_s_avg_interval
+    return [result.s_avg, *_draw_followed(result, axes, result.radius_s_avg, interval, ORANGE)]
+
+
+def _draw_followed(
+    result: SharpnessResult, axes: Axes, rises: np.ndarray | None, interval: np.ndarray | None, color: str
+) -> list[np.ndarray]:
+    """Draws the rises at the radii of the curve, smaller than the point at rho; returns them, if they were measured."""
+    if result.radius is None or rises is None:
+        return []
+    others = ~np.isin(result.radius, result.rho)
+    axes.plot(result.radius, rises, "-", color=color, linewidth=1.2)
+    axes.plot(result.radius[others], rises[others], ".", color=color, markersize=7)
+    if interval is not None:
+        half = np.ptp(interval, axis=1)[others] / 2
+        axes.errorbar(result.radius[others], rises[others], yerr=half, fmt="none", ecolor=color, capsize=3)
+    return [rises]
+
+
+def _all_radii(result: SharpnessResult, own: np.ndarray) -> np.ndarray:
+    """The radii along which laws are drawn: those of the curve, or without one the measured ones."""
+    return own if result.radius is None else result.radius
 
 
 def _has_ascents(result: SharpnessResult) -> bool:

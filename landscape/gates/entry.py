@@ -16,8 +16,9 @@ from landscape.errors import UsageError
 from landscape.fields import Option, described_fields
 from landscape.gates.metric import RESULT_TYPES, Metric, Reading, read_metric
 
-# parts of a fingerprint that may differ: the weights are judged, and the seed is a random choice of the method
-FREE_PARTS = ("weights", "seed")
+# parts of a fingerprint that may differ: the weights are judged, the seed is a random choice of the method, and the
+# radii of a curve add numbers without changing others
+FREE_PARTS = ("weights", "seed", "curve")
 PRECONDITIONER = "preconditioner"  # part of a fingerprint: a new training run has a new one, as it has new weights
 PARAMETER_NAMES = (
     "parameters"  # part of a fingerprint: the parameters' names; a model with other names is still the same model

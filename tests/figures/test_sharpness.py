@@ -30,8 +30,21 @@ FEW = {"steps": 3, "draws": 4}
         ({"norm": "linf", "starts": 3, "draws": 0}, 2),
         ({"rho": 1e-9, "starts": 3}, 2),
         ({"rho": tuple(np.geomspace(0.01, 1, 12)), "starts": 2}, 2),
+        ({"curve": (0.1, 0.4), "starts": 3}, 2),
+        ({"curve": (0.1, 0.4), "starts": 0}, 1),
+        ({"curve": (0.1, 0.4), "starts": 1, "draws": 0}, 1),
     ],
-    ids=["curve", "one-step", "average-only", "box", "rounding", "many-radii"],
+    ids=[
+        "curve",
+        "one-step",
+        "average-only",
+        "box",
+        "rounding",
+        "many-radii",
+        "followed",
+        "average-curve",
+        "box-curve",
+    ],
 )
 def test_every_variant_of_sharpness_draws(
     classification: Data, options: dict[str, Any], panels: int, tmp_path: Path
@@ -53,4 +66,18 @@ def test_the_curve_shows_rises_laws_and_the_loss(classification: Data) -> None:
     assert np.interp(0.4, law.get_xdata(), law.get_ydata()) == pytest.approx(result.s_max_law[1], rel=1e-3)
     assert axes[0].get_xscale() == "log"
     assert axes[0].get_yscale() == "log"
+    assert [text.get_text() for text in axes[1].get_yticklabels()] == list(result.start)
+
+
+def test_followed_radii_are_lines_with_laws_and_ticks_along_all_of_them(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    result = landscape.run(Sharpness(curve=(0.05, 0.1, 0.4), starts=3, steps=5, draws=20), objective)
+    axes = Figure().subplots(1, 2, squeeze=False)[0]
+    FIGURES[type(result)][1](result, axes, {})
+    drawn = [line.get_ydata() for line in axes[0].lines if len(line.get_ydata()) == len(result.radius)]
+    assert any(np.array_equal(values, result.radius_s_max) for values in drawn)
+    assert any(np.array_equal(values, result.radius_s_avg) for values in drawn)
+    law = next(line for line in axes[0].lines if line.get_linestyle() == "--")
+    assert (law.get_xdata()[0], law.get_xdata()[-1]) == pytest.approx((0.05, 0.4))
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == ["0.05", "0.1", "0.2", "0.4"]
     assert [text.get_text() for text in axes[1].get_yticklabels()] == list(result.start)

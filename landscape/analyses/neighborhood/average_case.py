@@ -27,6 +27,7 @@ from landscape.objective import Objective
 from landscape.operators import HessianOperator, ScaledOperator
 
 PAIRS_PER_REPORT = 4
+FOLLOWING_PAIRS = MIN_DRAWS  # at each radius of a curve: the fewest of which a control variate removes its part
 CONTROL_PRODUCTS = 16  # 8 left 0.10 to 0.85 of the variance on three nets, 16 left 0.05 to 0.75, 24 hardly less
 TRACE_PROBES = 8  # for the part of the trace that the control does not hold
 NOISE_VARIANCE = {"gaussian": 1.0, "uniform": 1 / 3}  # of noise whose rho is 1
@@ -87,6 +88,33 @@ def sample_rises(
         sampled = replace(
             sampled, rises=np.concatenate([sampled.rises, rises]), controls=np.concatenate([sampled.controls, controls])
         )
+        yield _progress(sampled, sampling)
+    return sampled
+
+
+def follow_rises(
+    objective: Objective,
+    scales: Tensor,
+    base: float,
+    sampling: NoiseSampling,
+    radii: tuple[float, ...],
+    average: NoiseRises,
+    resume: State,
+) -> Generator[Progress, None, NoiseRises]:
+    """The rises at further radii under the first few of the draws of `average`, whose control variate they share.
+
+    Yields after every few pairs.
+    """
+    count = min(FOLLOWING_PAIRS, len(average.rises))
+    sampling = replace(sampling, radii=radii, pairs=count, rtol=None)
+    begin = NoiseRises(np.zeros((0, len(radii))), np.zeros(0), average.trace)
+    sampled = restore(NoiseRises, resume, objective.theta, control_error="") if resume else begin
+    while len(sampled.rises) < count:
+        first = len(sampled.rises)
+        draws = range(first, min(first + PAIRS_PER_REPORT, count))
+        rises = _pair_losses(objective, scales, sampling, draws) - base
+        controls = average.controls[: draws.stop]
+        sampled = replace(sampled, rises=np.concatenate([sampled.rises, rises]), controls=controls)
         yield _progress(sampled, sampling)
     return sampled
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,15 @@ class BallMaxima:
     def broken(self) -> np.ndarray:
         """Whether the value at some evaluated point of the ball is NaN, `(B, R)`."""
         return (np.isnan(self.rises) & ~np.isnan(self.stationarity)).any(axis=2)  # type: ignore[no-any-return]
+
+    def at(self, radii: slice, columns: int | None = None) -> BallMaxima:
+        """The maxima at some of the radii, with the first so many of the starts."""
+        return replace(
+            self,
+            rises=self.rises[:, radii, :columns],
+            stationarity=self.stationarity[:, radii, :columns],
+            one_step=self.one_step[:, radii],
+        )
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """The mean over parts of `(B, ...)`, weighted by their counts."""

@@ -13,10 +13,17 @@ from landscape.algorithms.snapshots import TENSOR, nested
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
 from landscape.choices import Norm
 
+FOLLOWING_STARTS = 2  # of an ascent to a radius of the curve: the maximum of its neighbor, and along the gradient
+FOLLOWING_STEPS = 10  # of these ascents, which begin near a maximum
+
 
 @dataclass(frozen=True)
 class BallSearch:
-    """The balls, by their ascending radii, and the ascents: from `starts` starts, `steps` evaluations each."""
+    """The balls, by their ascending radii, and the ascents: from `starts` starts, `steps` evaluations each.
+
+    The last of `radii` is the head of the radii in `curve`, whose maxima are followed from there: to smaller radii one
+    after the other, then to larger ones.
+    """
 
     norm: Norm
     radii: tuple[float, ...]
@@ -24,11 +31,31 @@ class BallSearch:
     steps: int
     samples: int | None  # of each part of the data; None: all of it is one part
     seed: int
+    curve: tuple[float, ...] = ()
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """All radii in the order in which they are searched."""
+        return (*self.radii, *curve_order(self.curve, self.radii[-1]))
+
+    @property
+    def own_columns(self) -> int:
+        """Starts of the larger radii: one more than of the first, namely the best point of the radius before."""
+        return self.starts + (self.starts > 1 and len(self.radii) > 1)
 
     @property
     def columns(self) -> int:
-        """Starts of the larger radii: one more than of the first, namely the best point of the radius before."""
-        return self.starts + (self.starts > 1 and len(self.radii) > 1)
+        """The most starts at any radius, those of the curve included."""
+        return max(self.own_columns, FOLLOWING_STARTS if self.curve else 0)
+
+    def follows(self, index: int) -> bool:
+        """Whether the radius at that place of the order belongs to the curve."""
+        return index >= len(self.radii)
+
+    def leaves_head(self, index: int) -> bool:
+        """Whether the search for the radius at that place begins at the head, not at the radius before."""
+        order, head = self.order, self.radii[-1]
+        return index == len(self.radii) or order[index - 1] < head < order[index]
 
 
 @dataclass(frozen=True)
@@ -47,6 +74,7 @@ class PartState:
     # (k, P), the leading eigenvectors; None until their search ends
     vectors: Tensor | None = field(default=None, metadata=TENSOR)
     best: Tensor | None = field(default=None, metadata=TENSOR)  # (P,), the best point of the radius before
+    head: Tensor | None = field(default=None, metadata=TENSOR)  # (P,), that of the head of a curve
     # the search for the eigenvectors, and the ascents at the present radius, while they run
     lanczos: LanczosState | None = field(default=None, metadata=nested(LanczosState))
     ascent: AscentState | None = field(default=None, metadata=nested(AscentState))
@@ -61,9 +89,19 @@ class WorstCaseState:
     current: PartState | None = field(default=None, metadata=nested(PartState))  # None before it begins
 
 
+def curve_order(curve: tuple[float, ...], head: float) -> tuple[float, ...]:
+    """The radii of a curve in the order in which they are searched: smaller ones from the head down, then larger ones.
+
+    >>> curve_order((0.1, 0.2, 0.8, 1.6), 0.4)
+    (0.2, 0.1, 0.8, 1.6)
+    """
+    smaller = sorted((radius for radius in curve if radius < head), reverse=True)
+    return (*smaller, *sorted(radius for radius in curve if radius > head))
+
+
 def begin_part(count: float, search: BallSearch, groups: int) -> PartState:
     """The state before the search on a part of the data whose loss is a mean over `count` terms."""
-    shape = (len(search.radii), search.columns)
+    shape = (len(search.order), search.columns)
     return PartState(
         weight=float(count),
         dual=np.nan,
@@ -95,14 +133,14 @@ def append_part(finished: BallMaxima, state: PartState) -> BallMaxima:
 
 def no_maxima(search: BallSearch, groups: int) -> BallMaxima:
     """The maxima of no part at all."""
-    by_start = np.zeros((0, len(search.radii), search.columns))
+    by_start = np.zeros((0, len(search.order), search.columns))
     return BallMaxima(
         weights=np.zeros(0),
         duals=np.zeros(0),
         curvatures=np.zeros(0),
         rises=by_start,
         stationarity=by_start,
-        one_step=np.zeros((0, len(search.radii))),
+        one_step=np.zeros((0, len(search.order))),
         shares=np.zeros((0, groups)),
         evaluations=0,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,11 +11,10 @@ import numpy as np
 
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.neighborhood.average_case import (
-    CONTROL_PRODUCTS,
     NOISE_VARIANCE,
-    TRACE_PROBES,
     NoiseRises,
     NoiseSampling,
+    follow_rises,
     sample_rises,
 )
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima, ascent_columns, random_start_note
@@ -26,24 +26,15 @@ from landscape.analyses.neighborhood.ball_objective import (
     with_logit_norm,
 )
 from landscape.analyses.neighborhood.presets import ANDRIUSHCHENKO_SAMPLES, SharpnessProtocol
-from landscape.analyses.neighborhood.search_state import BallSearch
+from landscape.analyses.neighborhood.search_state import BallSearch, curve_order
 from landscape.analyses.neighborhood.sharpness import Sharpness
+from landscape.analyses.neighborhood.sharpness_cost import estimate_cost
+from landscape.analyses.neighborhood.sharpness_curve import FollowedCurve, curve_columns
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.rounding import smallest_clear_rise
-from landscape.compute.budget import is_large
-from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
-from landscape.objective.micro_batch import seconds_per_gradient
-from landscape.operators.pass_costs import gradient_memory, product_memory
-
-GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a gradient
-GRADIENTS_PER_LOSS = 0.4  # time of a loss over that of a gradient
-EIGENVECTOR_PRODUCTS = 12  # that the starts took on trained nets
-VECTORS_BESIDE_STARTS = 9  # parameter vectors that the ascents hold besides two for each start
-VECTORS_OF_LARGE_MODELS = 3  # the same: scales, and the next point as it is and as weights
-VECTORS_BESIDE_CONTROL = 8  # and the average case, besides those of the control variate
 
 
 def measure(
@@ -58,27 +49,36 @@ def measure(
     require_finite_base(base, analysis.logit_norm)
     rounding = smallest_clear_rise(objective, lambda theta: float(subject.value(theta)), base, analysis.seed)
     phases = Phases(resume)
-    worst: BallMaxima | None = None
+    worst = whole = followed = None
     average: NoiseRises | None = None
     if protocol.starts:
-        search = BallSearch(protocol.norm, protocol.rho, protocol.starts, protocol.steps, protocol.m, analysis.seed)
+        search = BallSearch(
+            protocol.norm, protocol.rho, protocol.starts, protocol.steps, protocol.m, analysis.seed, analysis.curve
+        )
         function_on = loss_in_ball(scales, protocol.starts)
-        worst = yield from phases.run("worst", partial(maximize_in_balls, subject, scales, function_on, search, groups))
+        whole = yield from phases.run("worst", partial(maximize_in_balls, subject, scales, function_on, search, groups))
+        own = len(search.radii)
+        worst, followed = whole.at(slice(own), search.own_columns), whole.at(slice(own, None))
+    curve = FollowedCurve(curve_order(analysis.curve, protocol.rho[-1]), followed)
     if protocol.draws:
         sampling = NoiseSampling(
             protocol.average_rho, protocol.noise, protocol.draws, analysis.rtol, analysis.max_draws, analysis.seed
         )
         average = yield from phases.run("average", partial(sample_rises, subject, scales, base, sampling))
+        if analysis.curve:
+            following = partial(follow_rises, subject, scales, base, sampling, curve.radii, average)
+            curve = replace(curve, average=(yield from phases.run("curve", following)))
     return SharpnessResult(
         rho=np.array(protocol.rho),
         **(_worst_columns(analysis, worst, base) if worst else {}),
         **(_average_columns(analysis, average, base) if average else {}),
         **(ascent_columns(worst, groups) if worst else {}),
+        **(curve_columns(protocol, curve, worst, average) if analysis.curve else {}),
         **_resolution(protocol, worst, average, rounding),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         normalised_loss=None if subject is objective else base,
-        gradients=(worst.evaluations + len(worst.weights)) if worst else 0,
+        gradients=(whole.evaluations + len(whole.weights)) if whole else 0,
         draws=len(average.rises) if average else 0,
         steps=protocol.steps if worst else None,
         m=min(protocol.m or samples, samples),
@@ -91,33 +91,7 @@ def measure(
 
 def plan(analysis: Sharpness, objective: Objective) -> Plan:
     """The expected cost, from the time of one gradient."""
-    protocol, samples = analysis.protocol, objective.batches.samples
-    gradients = protocol.starts * protocol.steps * len(protocol.rho)  # of all the data: a batch's is a part of one
-    eigenvectors = EIGENVECTOR_PRODUCTS if protocol.starts > 1 else 0
-    large = is_large(objective.space.size)
-    control = 0 if large else CONTROL_PRODUCTS
-    products = eigenvectors + (control + TRACE_PROBES if protocol.draws else 0)
-    losses = 2 * protocol.draws * len(protocol.rho)
-    seconds = seconds_per_gradient(objective)
-    batches = {"batches": f"{-(-samples // protocol.m):,} of {protocol.m:,} samples"} if protocol.m else {}
-    facts = {
-        **batches,
-        "gradients": f"at most {gradients:,}, of all the data",
-        "losses": f"{losses:,}",
-        "gradient": f"{seconds:.3g} s",
-    }
-    vectors = max(
-        2 * protocol.starts + (VECTORS_OF_LARGE_MODELS if large else VECTORS_BESIDE_STARTS),
-        0 if large or not protocol.draws else CONTROL_PRODUCTS + VECTORS_BESIDE_CONTROL,
-    )
-    vectorized = VECTORIZED_BYTES if points_per_pass(objective, protocol.starts + 1) > 1 else 0
-    whole = seconds * (gradients + GRADIENTS_PER_PRODUCT * products + GRADIENTS_PER_LOSS * losses + 2)
-    memory = {
-        "vectors": vectors * objective.theta.nbytes,
-        **(gradient_memory(objective) if large or not products else product_memory(objective, "hessian")),
-        "points of one pass": vectorized,
-    }
-    return Plan(sum(memory.values()), products, whole, facts, memory)
+    return estimate_cost(analysis, objective)
 
 
 def batch_notes(analysis: Sharpness, samples: int) -> tuple[str, ...]:

@@ -13,17 +13,24 @@ from landscape.analyses.neighborhood.perturbation import (
     rounding_remark,
     slope_remark,
 )
+from landscape.analyses.neighborhood.presets import DEFAULTS
+from landscape.analyses.shared.work_budget import describe_seconds
 from landscape.fields import Gauge, array, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+GRADIENTS_PER_PRODUCT = 2.5  # time of a Hessian-vector product over that of a gradient
+GRADIENTS_PER_LOSS = 1 / 3  # time of a loss over that of a gradient: measured 0.2 to 0.6
+USUAL_PRODUCTS = 36  # of the eigenvectors, the control variate and the trace
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharpnessResult(Result):
     """Rises of the mean loss over ascending radii, in the worst case and on average, with their errors."""
 
-    tables: ClassVar[tuple[str, ...]] = ("rho", "layer")
+    tables: ClassVar[tuple[str, ...]] = ("rho", "radius", "layer")
 
     rho: np.ndarray = array("rho", help="Radius of the ball.")
     s_max: np.ndarray | None = array(
@@ -87,6 +94,19 @@ class SharpnessResult(Result):
         detail=True,
         help="Half the trace of C H C times the noise's variance, which s_avg approaches as rho falls.",
         optional=True,
+    )
+    radius: np.ndarray | None = array("radius", help="Radius of the curve, which holds rho.", optional=True)
+    radius_s_max: np.ndarray | None = array(
+        "radius", help="Largest rise found in the ball: s_max at rho, else followed from its maximum.", optional=True
+    )
+    radius_s_avg: np.ndarray | None = array(
+        "radius", help="Mean rise under noise of that size: s_avg at rho, else under its first draws.", optional=True
+    )
+    radius_s_avg_se: np.ndarray | None = array(
+        "radius", help="Standard error of that mean over the draws.", optional=True
+    )
+    radius_s_avg_interval: np.ndarray | None = array(
+        "radius", "bound", help="95 % t-interval of that mean.", optional=True
     )
     start: np.ndarray | None = array("start", help="Start of each ascent.", optional=True)
     start_rises: np.ndarray | None = array(
@@ -156,4 +176,52 @@ class SharpnessResult(Result):
             sloping = (np.asarray(self.stationarity) > STATIONARITY_BOUND) & (self.s_max > self.rounding)
             sentences += agreement_remark(self.rho[finite], self.hits[finite], self.starts[finite], "s_max")
             sentences += slope_remark(self.rho[sloping], "s_max")
-        return sentences
+        return sentences + self._higher_inside()
+
+    def _higher_inside(self) -> list[str]:
+        """That a smaller ball of the curve holds a higher rise than the one found at rho, which is then too low."""
+        import numpy as np
+
+        if self.radius is None or self.radius_s_max is None or self.s_max is None:
+            return []
+        highest = float(np.max(self.radius_s_max[self.radius < self.rho[0]], initial=0.0))
+        if not highest > self.s_max[0] + self.rounding:
+            return []
+        return [f"s_max at rho {self.rho[0]:g} is at least {highest:.4g}, found in a smaller ball: more --starts"]
+
+    def bought(self) -> str:
+        """The gradients and draws, and how far the maximum and the mean are known by them."""
+        parts = []
+        if self.s_max is not None and self.starts is not None and self.hits is not None:
+            found = f"s_max at rho {self.rho[-1]:g} as the best of {self.starts[-1]} starts"
+            parts.append(f"{self.gradients:,} gradients bought {found}, {self.hits[-1]} of them within 1 % of it")
+        if (half := self._half_width()) is not None:
+            parts.append(f"{self.draws:,} pairs bought s_avg to {100 * half:.2g} % (95 %)")
+        return ", ".join(parts)
+
+    def more(self, seconds: float) -> str:
+        """Four times the draws, which halve the interval; without draws twice the starts, which may find more.
+
+        The options beside them are those without which a size that is given would change other sizes.
+        """
+        radii = [f"{radius:g}" for radius in (() if self.radius is None else self.radius) if radius not in self.rho]
+        curve = f" --curve {','.join(radii)}" if radii else ""
+        starts = 0 if self.starts is None else int(self.starts[0])
+        losses = 2 * self.draws * len(self.rho)
+        work = self.gradients + GRADIENTS_PER_LOSS * losses + GRADIENTS_PER_PRODUCT * USUAL_PRODUCTS
+        if self._half_width() is not None:
+            longer = seconds * (1 + GRADIENTS_PER_LOSS * 3 * losses / work)
+            kept = "" if starts == DEFAULTS["starts"] else f" --starts {starts}"
+            words = f"--draws {4 * self.draws}{kept}{curve}, {describe_seconds(longer)}"
+            return f"4 times the pairs would halve that: {words}"
+        if not starts or not (self.steps or 0) > 1:
+            return ""
+        longer = seconds * (1 + self.gradients / work)
+        return f"twice the starts may find more: --starts {2 * starts}{curve}, {describe_seconds(longer)}"
+
+    def _half_width(self) -> float | None:
+        """The half-width of the interval at the largest rho relative to s_avg; None without s_avg, or if it is 0."""
+        if self.s_avg is None or self.s_avg_interval is None or not self.s_avg[-1]:
+            return None
+        low, high = self.s_avg_interval[-1]
+        return float(abs((high - low) / 2 / self.s_avg[-1]))

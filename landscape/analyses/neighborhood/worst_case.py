@@ -18,6 +18,7 @@ from landscape.analyses.base import Progress, State
 from landscape.analyses.neighborhood.ball_maxima import BallMaxima
 from landscape.analyses.neighborhood.ball_objective import BallObjective
 from landscape.analyses.neighborhood.search_state import (
+    FOLLOWING_STEPS,
     BallSearch,
     PartState,
     WorstCaseState,
@@ -84,9 +85,10 @@ class Reporter:
         self.update(current=state)
         search, part = self.search, self.whole.part
         rounds = state.ascent.rounds if state.ascent else 0
-        done = (part * len(search.radii) + state.radius) * search.steps + rounds
-        total = self.parts * len(search.radii) * search.steps
-        note = f"radius {search.radii[state.radius]:g}"
+        order, longest = search.order, max(search.steps, FOLLOWING_STEPS if search.curve else 0)
+        done = (part * len(order) + state.radius) * longest + rounds
+        total = self.parts * len(order) * longest
+        note = f"radius {order[state.radius]:g}"
         if self.parts > 1:
             note = f"part {part + 1} of {self.parts}, {note}"
         if state.lanczos:
@@ -110,11 +112,13 @@ def _search_part(
     if state.vectors is None:
         state = yield from _find_eigenvectors(part, scales, function, search, state, reporter)
         reporter.update(current=state)
-    while state.radius < len(search.radii):
+    while state.radius < len(search.order):
         state = yield from _climb(scales, function, search, state, reporter)
         state = replace(state, radius=state.radius + 1)
+        if search.curve and state.radius == len(search.radii):
+            state = replace(state, head=state.best)
         reporter.update(current=state)
-    return replace(state, shares=_shares(function, state.best, groups))
+    return replace(state, shares=_shares(function, state.head if search.curve else state.best, groups))
 
 
 def _find_eigenvectors(
@@ -149,14 +153,15 @@ def _climb(
     reporter: Reporter,
 ) -> Generator[Progress, None, PartState]:
     """Adds the ends of the ascents at the present radius."""
-    assert state.vectors is not None
-    ball = Ball(search.norm, search.radii[state.radius])
-    begin = starts.start_points(search.starts, ball, function.slope(), state.vectors, scales > 0, search.seed)
-    if state.best is not None and search.starts > 1:
-        begin = torch.cat([begin, state.best[None]])  # so that no radius finds less than a smaller one
+    ball = Ball(search.norm, search.order[state.radius])
+    follows = search.follows(state.radius)
+    if follows:
+        begin, steps = _following_starts(ball, function, search, state), FOLLOWING_STEPS
+    else:
+        begin, steps = _starts(scales, ball, function, search, state), search.steps
     ascents = earlier = state.ascent
     for ascents in ascent.ascend(
-        function.evaluate, ball, begin, function.base, steps=search.steps, rows_per_call=function.width, resume=earlier
+        function.evaluate, ball, begin, function.base, steps=steps, rows_per_call=function.width, resume=earlier
     ):
         state = replace(state, ascent=ascents)
         if ascents.rounds == 1:
@@ -178,6 +183,27 @@ def _climb(
         best=ascents.points[int(np.nan_to_num(ascents.values, nan=-np.inf).argmax())].clone(),
         ascent=None,
     )
+
+
+def _starts(scales: Tensor, ball: Ball, function: BallObjective, search: BallSearch, state: PartState) -> Tensor:
+    """The starts `(S, P)` at a radius, with the best point of a smaller one: so no radius finds less than that."""
+    assert state.vectors is not None
+    begin = starts.start_points(search.starts, ball, function.slope(), state.vectors, scales > 0, search.seed)
+    return begin if state.best is None or search.starts == 1 else torch.cat([begin, state.best[None]])
+
+
+def _following_starts(ball: Ball, function: BallObjective, search: BallSearch, state: PartState) -> Tensor:
+    """The starts `(2, P)` at a radius of the curve: the maximum at its neighbor, and along the gradient.
+
+    The maximum at a smaller radius is a start as it is, so that no radius finds less than that; one at a larger radius
+    is drawn into the ball.
+    """
+    index = state.radius
+    leaves, order = search.leaves_head(index), search.order
+    neighbor, radius = (state.head, search.radii[-1]) if leaves else (state.best, order[index - 1])
+    assert neighbor is not None
+    inside = neighbor * min(1.0, ball.rho / radius)
+    return torch.stack([inside, ball.farthest(function.slope())])
 
 
 def _signs_matter(search: BallSearch, scales: Tensor) -> bool:
