@@ -23,11 +23,14 @@ DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
     "same-weights": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]", "sharpness.s_max[0]"),
     "retrained": ("eig.eigenvalues[0]", "trace.trace", "sharpness.s_avg[0]"),
 }
-# options of a gate's measurements; few draws are enough, since the candidate shares them with the baseline
+# Options of a gate's measurements; few draws are enough, since the candidate shares them with the baseline. Sizes that
+# a budget would decide are given: a baseline must not depend on what a budget buys.
 DEFAULT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "eig": {"k": 1},
     "trace": {"rtol": 0.05},
     "sharpness": {"norm": "linf", "average_rho": [0.2], "starts": 5},
+    "density": {"probes": 8, "steps": 64},
+    "memorization": {"controls": 2, "per_layer": True},
 }
 DIRECTION_KEYS: Mapping[str, RuleDirection] = {
     "max_increase": "increase",

@@ -20,6 +20,7 @@ class Choices(Options):
     radius: float | None = option(None, help="A radius.", usual=0.5)
     plot: bool = option(True, help="Draw.")
     quiet: bool = option(False, help="Say less.")
+    deep: bool | None = option(None, help="Look deeper; decided later if it is not given.")
     color: Literal["red", "grey"] = option("red", help="A color.")
     pair: tuple[str, ...] = option((), kind="pairs", help="Pairs.")
     named: tuple[str, ...] = option((), kind="named-references", help="Data.")
@@ -51,6 +52,8 @@ def run(*arguments: str) -> tuple[Choices, dict[str, str]]:
         (["-c", "3"], Choices(count=3)),
         (["--radius", "2"], Choices(radius=2.0)),
         (["--no-plot", "--quiet"], Choices(plot=False, quiet=True)),
+        (["--deep"], Choices(deep=True)),
+        (["--no-deep"], Choices(deep=False)),
         (["--pair", "a=1", "--pair", "b=2,3"], Choices(pair=("a=1", "b=2,3"))),
         (["--radii", "0.1,0.2", "--radii", "3"], Choices(radii=(0.1, 0.2, 3.0))),
         (["--from", "x"], Choices(from_="x")),

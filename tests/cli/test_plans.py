@@ -50,7 +50,8 @@ def test_a_dry_run_costs_at_most_two_gradients_of_a_micro_batch(command: str, ca
 def test_a_plan_of_layers_has_forward_passes_besides(command: str, capsys: Captured) -> None:
     with count_passes(nn.Sequential) as passes:
         assert status([*command.split(), str(SAMPLES / "digits-noisy.pt"), "--dry-run", "--micro-batch", "100"]) == 0
-    assert passes.forward + 2 * passes.backward <= 2 * 3 * 100  # a backward pass takes as long as two forward passes
+    counted = 3 * 12 + 100  # a gradient of 12 samples, and another look at layers, from which sizes follow
+    assert passes.forward + 2 * passes.backward <= 2 * 3 * 100 + counted  # backward passes take as long as two forward
     assert "of which a micro-batch was timed" in capsys.readouterr().out
 
 
@@ -97,3 +98,26 @@ def test_a_factory_needs_neither_a_file_of_weights_nor_memory(clean_folder: None
     assert "9,000,000,003" in out
     assert "4 samples of net.py:data" in out
     assert "lie in host memory, and are gathered by block" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "sizes"),
+    [
+        ("density", "8 probes x 64 steps, "),
+        ("density --budget 0.01", "4 probes x 24 steps, "),
+        ("density --steps 20", "8 probes x 20 steps, "),
+        ("sharpness", "9 starts and 50 pairs at rho 0.2, 2 and 16 at 0.05, 0.1, 0.4, "),
+        ("sharpness --budget 0.01", "5 starts and 16 pairs at rho 0.2, 2 and 16 at 0.1, 0.4, "),
+        ("sharpness --rho 0.1", "9 starts and 50 pairs at rho 0.1, "),
+        ("memorization", "2 draws of both controls, bands of all layers together and of each alone, "),
+        ("memorization --budget 0.01", "1 draw of both controls, bands of all layers together, "),
+        ("memorization --no-per-layer", "2 draws of both controls, bands of all layers together, "),
+    ],
+)
+def test_a_dry_run_says_which_sizes_are_chosen_and_their_counted_cost(
+    command: str, sizes: str, capsys: Captured
+) -> None:
+    assert status([*command.split(), str(SAMPLES / "digits-mlp.pt"), "--dry-run"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("sizes")]
+    assert line.strip().removeprefix("sizes").strip().startswith(sizes)
+    assert "counted seconds" in line

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conftest import tanh_net
+from torch import Tensor
 
+from landscape import Density, Memorization, Objective, Sharpness
 from landscape.errors import UsageError
 from landscape.gates.metric import Metric
 from landscape.gates.policy import DEFAULT_METRICS, DEFAULT_OPTIONS, Rule, parse_policy
 from landscape.gates.tolerance import Tolerance
+from landscape_cli.settings_values import record_from_settings
 
 NAME = "eig.eigenvalues[0]"
 
@@ -23,7 +27,16 @@ def test_the_usual_policy_gates_on_what_is_worth_it_at_two_per_cent() -> None:
     assert [str(metric) for metric in usual.metrics] == list(DEFAULT_METRICS["same-weights"])
     assert all(one == Rule(Tolerance(0.02)) for one in usual.rules.values())
     assert usual.analyses == ["eig", "trace", "sharpness"]
-    assert set(DEFAULT_OPTIONS) == set(usual.analyses)
+    assert set(DEFAULT_OPTIONS) >= set(usual.analyses)
+
+
+def test_a_gate_gives_every_size_that_a_budget_would_decide(classification: tuple[Tensor, Tensor]) -> None:
+    """So that no baseline depends on what a budget buys, not even of one that buys nothing."""
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    for kind in (Density, Sharpness, Memorization):
+        analysis = record_from_settings(kind, {**DEFAULT_OPTIONS[kind.name], "budget": 1e-3})
+        full = record_from_settings(kind, {**DEFAULT_OPTIONS[kind.name], "budget": 1e9})
+        assert analysis.fit_budget(objective).identity() == full.identity()
 
 
 def test_retrained_checkpoints_have_another_tolerance_and_no_worst_case() -> None:

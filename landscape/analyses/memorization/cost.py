@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from landscape.analyses.base import Plan
 from landscape.analyses.memorization.setup import CurvatureSetup
@@ -24,29 +26,50 @@ FLOAT64_RATE = 2e10  # operations in a second, on two cores
 FILE_RATE = 1e9  # bytes in a second, from a file that lies in free memory
 
 
-def estimate_cost(
-    objective: Objective,
-    setup: CurvatureSetup,
-    *,
-    points: int,
-    edits: int,
-    facts: Mapping[str, str],
-    score_gradients: float = 0,
-) -> Plan:
-    """The cost of the factors, of `edits` of each layer, and of every population's losses at `points` points.
+@dataclass(frozen=True)
+class KroneckerWork:
+    """The work after the factors: points at which every population's losses are measured, and edits of each layer.
 
     `score_gradients` is what else is measured, in gradients.
     """
-    samples = sum(one.batches.samples for one in setup.populations.values()) or objective.batches.samples
+
+    points: int
+    edits: int
+    score_gradients: float = 0
+
+    def in_gradients(self, objective: Objective, setup: CurvatureSetup, passes: int) -> float:
+        """The passes through the model, in gradients over all data, with so many passes for the factors."""
+        settings = setup.factor_settings
+        backward = fisher_labels.backward_passes(objective, settings.labels, settings.draws)
+        forwards = self.points * measured_samples(objective, setup) / objective.batches.samples / FORWARDS_PER_GRADIENT
+        return passes * (1 + backward) + self.score_gradients + forwards
+
+    def dense_seconds(self, setup: CurvatureSetup) -> float:
+        """The seconds of eigendecompositions and edits, whose operations are counted."""
+        edits = sum(4 * self.edits * one.size * (one.inputs + one.outputs) for one in setup.layers)
+        decompositions = sum(EIGH_OPERATIONS * (one.inputs**3 + one.outputs**3) for one in setup.layers)
+        return (edits + decompositions) / FLOAT64_RATE
+
+
+def measured_samples(objective: Objective, setup: CurvatureSetup) -> int:
+    """The samples of all populations, or of the data where there are none."""
+    return sum(one.batches.samples for one in setup.populations.values()) or objective.batches.samples
+
+
+def counted_seconds(objective: Objective, setup: CurvatureSetup, work: KroneckerWork, gradient: float) -> float:
+    """The seconds by counting, where a gradient takes `gradient` seconds; the factors are measured in one pass."""
+    return gradient * work.in_gradients(objective, setup, 1) + work.dense_seconds(setup)
+
+
+def estimate_cost(
+    objective: Objective, setup: CurvatureSetup, work: KroneckerWork, facts: Mapping[str, str] = MappingProxyType({})
+) -> Plan:
+    """The cost of the factors and of the work after them, from the time of one gradient."""
+    points, edits = work.points, work.edits
+    samples = measured_samples(objective, setup)
     settings, groups = setup.factor_settings, kfac.groups_in_memory
     passes = len(list(groups(objective, setup.layers, coupled=settings.coupled)))
     backward = fisher_labels.backward_passes(objective, settings.labels, settings.draws)
-    forwards = points * samples / objective.batches.samples / FORWARDS_PER_GRADIENT
-    gradients = passes * (1 + backward) + score_gradients
-    dense = sum(
-        EIGH_OPERATIONS * (one.inputs**3 + one.outputs**3) + 4 * edits * one.size * (one.inputs + one.outputs)
-        for one in setup.layers
-    )
     sums = kfac.factor_bytes(objective, setup.layers, coupled=settings.coupled)
     bases = sum(_decomposition_bytes(one) for one in setup.layers)
     limit = int(store_limit(objective))
@@ -61,7 +84,9 @@ def estimate_cost(
     return Plan(
         bytes=sum(memory.values()),
         products=0,
-        seconds=seconds_per_gradient(objective) * (gradients + forwards) + dense / FLOAT64_RATE + read,
+        seconds=seconds_per_gradient(objective) * work.in_gradients(objective, setup, passes)
+        + work.dense_seconds(setup)
+        + read,
         facts={
             "layers": listing((one.name for one in setup.layers), MAX_LISTED_LAYERS),
             "populations": ", ".join(setup.populations) or "none",

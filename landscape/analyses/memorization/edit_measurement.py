@@ -11,7 +11,7 @@ import numpy as np
 from landscape.algorithms.matrices.removal import MatchedNoise, RandomComponents, RemovalMethod
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.memorization.components import rho_columns, theta_with
-from landscape.analyses.memorization.cost import estimate_cost
+from landscape.analyses.memorization.cost import KroneckerWork, estimate_cost
 from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.edit import Edit
 from landscape.analyses.memorization.edit_result import UNEDITED, EditResult
@@ -37,7 +37,7 @@ def plan(analysis: Edit, objective: Objective) -> Plan:
         "rho": ", ".join(f"{rho:g}" for rho in analysis.rhos),
         "bounded by": bounding_population(analysis.bounded_by, setup.populations),
     }
-    return estimate_cost(objective, setup, points=len(analysis.rhos), edits=2 * len(analysis.rhos), facts=facts)
+    return estimate_cost(objective, setup, KroneckerWork(len(analysis.rhos), edits=2 * len(analysis.rhos)), facts)
 
 
 def measure(analysis: Edit, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EditResult]:

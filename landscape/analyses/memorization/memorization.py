@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import MeasurementModule, Result
 from landscape.analyses.memorization.kronecker import KroneckerAnalysis
-from landscape.analyses.memorization.memorization_result import MemorizationResult
+from landscape.analyses.memorization.memorization_result import CONTROLS, MemorizationResult
+from landscape.analyses.shared.work_budget import budget_option
 from landscape.errors import UsageError
 from landscape.fields import option
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
+
+# Controls and bands by layer of a first look, dearest first; without a control no change of a loss has a scale.
+FIRST_LOOKS = ((CONTROLS, True), (1, True), (1, False))
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,17 @@ class Memorization(KroneckerAnalysis):
         (0.001, 0.01, 0.05, 0.1, 0.25, 0.5),
         help="Edges between bands of components, as shares of all components, which are ranked from sharp to flat.",
     )
-    controls: int = option(
-        2,
-        help="Draws of both controls of each band: noise of its norm, and as many random components. 0: no controls.",
+    controls: int | None = option(
+        None,
+        help="Draws of both controls of each band: noise of its norm, and as many random components. 0: no controls. "
+        f"Default {CONTROLS}, or what --budget buys.",
         min=0,
         max=100,
     )
-    per_layer: bool = option(True, help="Also remove each band from each layer alone.")
+    per_layer: bool | None = option(
+        None, help="Also remove each band from each layer alone. Default: yes, unless --budget does not buy it."
+    )
+    budget: float = budget_option("--controls and --per-layer")
     resamples: int = option(1000, help="Bootstrap resamples for the intervals.", min=10, max=100_000)
     scores: bool = option(True, help="Score each sample.")
     score_rho: float = option(
@@ -67,6 +75,23 @@ class Memorization(KroneckerAnalysis):
     def edges(self) -> tuple[float, ...]:
         """The edges of all bands, 0 and 1 included."""
         return (0.0, *self.bands, 1.0)
+
+    @property
+    def sizes(self) -> tuple[int, bool]:
+        """Controls, and whether bands are removed by layer, as given, or the most that a first look has."""
+        return CONTROLS if self.controls is None else self.controls, self.per_layer is not False
+
+    def fit_budget(self, objective: Objective) -> Memorization:
+        """The analysis with controls and bands by layer: as given, or where neither is, what the budget buys."""
+        if self.controls is not None and self.per_layer is not None:
+            return self
+        if self.controls is not None or self.per_layer is not None:
+            controls, per_layer = self.sizes
+        else:
+            from landscape.analyses.memorization.memorization_measurement import sizes_within_budget
+
+            controls, per_layer = sizes_within_budget(self, objective)
+        return replace(self, controls=controls, per_layer=per_layer)
 
     def measurement(self) -> MeasurementModule:
         """The module that measures."""

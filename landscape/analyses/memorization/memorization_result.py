@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.memorization.kronecker import population_names
-from landscape.choices import CLEAN, DATA, MEMORIZED, NEVER_SEEN
+from landscape.analyses.shared.work_budget import describe_seconds
+from landscape.choices import CLEAN, DATA, MEMORIZED, NEVER_SEEN, NORMAL_HALF_WIDTH
 from landscape.fields import array, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
+CONTROLS = 2  # draws, where --per-layer or --no-per-layer is given
 NOTABLE_OVERLAP = 0.01  # share of a population in the data of the factors from which a remark mentions it
 
 
@@ -160,6 +162,7 @@ class MemorizationResult(Result):
     score_rho: float | None = scalar(
         "Share of the curvature mass that is kept by the edit behind the scores.", optional=True
     )
+    controls: int | None = scalar("Draws of each control of a band.", optional=True)
     checkpoints: int | None = scalar("Number of checkpoints in the trajectory.", optional=True)
     parameters: int = scalar("Size of the parameter vector.")
     edited_parameters: int = scalar("Entries in the weights of the layers.")
@@ -186,6 +189,37 @@ class MemorizationResult(Result):
     def remarks(self) -> list[str]:
         """Sentences about overlapping and missing populations, ties in the ranking, and samples without scores."""
         return [*self._overlaps(), *self._missing_populations(), *self._ties_at_cuts(), *self._samples_without_target()]
+
+    def bought(self) -> str:
+        """The controls and the bands by layer, and what the scores separate by them."""
+        if self.controls is None:
+            return ""
+        each = "together and of each alone" if self.layer_delta_loss is not None else "together"
+        draws = f"{self.controls} draw{'' if self.controls == 1 else 's'} of both controls"
+        sizes = f"{self._points(self.controls, each=self.layer_delta_loss is not None)} points"
+        bought = f"{sizes} bought the bands of all layers {each}, with {draws}"
+        if self.score is None or self.auroc is None or self.auroc_se is None:
+            return bought
+        errors = {str(name): error for name, error in zip(self.score, self.auroc_se, strict=True)}
+        return f"{bought}, and the auroc of edit damage to {NORMAL_HALF_WIDTH * errors['edit_damage']:.2g} (95 %)"
+
+    def more(self, seconds: float) -> str:
+        """Bands of each layer, or four times the controls, and the time if every point takes as long as the others."""
+        if self.controls is None:
+            return ""
+        before = self._points(self.controls, each=self.layer_delta_loss is not None)
+        if self.layer_delta_loss is None:
+            longer = seconds * self._points(CONTROLS, each=True) / before
+            sizes = f"--controls {CONTROLS} --per-layer"
+            return f"more would buy the bands of each layer alone: {sizes}, {describe_seconds(longer)} at most"
+        draws = 4 * self.controls or CONTROLS
+        longer = seconds * self._points(draws, each=True) / before
+        effect = "halve the noise of the controls" if self.controls else "buy controls"
+        return f"{draws} draws would {effect}: --controls {draws}, {describe_seconds(longer)} at most"
+
+    def _points(self, controls: int, *, each: bool) -> int:
+        """The points at which losses are measured, with so many controls, and with bands of each layer or without."""
+        return 1 + len(self.band) * (1 + 2 * controls + (len(self.layer) if each else 0))
 
     def _overlaps(self) -> list[str]:
         inside = [
