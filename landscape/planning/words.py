@@ -63,7 +63,7 @@ def rows_on_machine(path: Path, analysis: Analysis, conditions: Conditions, mach
     """
     found = plan_on_machine(path, analysis, conditions, machine)
     plan, device = found.plan, found.device
-    facts = {name: fact for name, fact in plan.facts.items() if name in ("basis", "probes at once", "points")}
+    facts = {name: fact for name, fact in plan.facts.items() if name in ("sizes", "basis", "probes at once", "points")}
     rate = f"{machine.rate / 1e12:.3g} TFLOP/s on each device, {machine.rate_source}; --on ...@RATE states another"
     kind = "product" if plan.products else "gradient"
     held = conditions.weights_dtype or conditions.dtype
