@@ -104,7 +104,12 @@ def plan(analysis: Density, objective: Objective) -> Plan:
 
 
 def sizes_within_budget(analysis: Density, objective: Objective) -> tuple[int, int]:
-    """The probes and steps of the best first look that the budget buys, by counted operations."""
+    """The probes and steps of the best first look that the budget buys, by counted operations.
+
+    Models whose weights lie in parts are large: no rank counts a gradient of theirs, and the look is the smallest.
+    """
+    if objective.function.in_parts:
+        return FIRST_LOOKS[-1]
     gradient = counted_seconds_per_gradient(objective)
     return best_within(FIRST_LOOKS, lambda sizes: _counted(analysis, objective, sizes, gradient), analysis.budget)
 

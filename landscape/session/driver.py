@@ -74,8 +74,9 @@ def execute(
     unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Raises
     Interrupted, after a snapshot, when `stop` received a signal.
     """
-    fitted = analysis if objective.function.in_parts else analysis.fit_budget(objective)
-    session = Session(fitted, objective, report, stop or StopSignals(), say)
+    if objective.function.in_parts:
+        analysis.require_parts()
+    session = Session(analysis.fit_budget(objective), objective, report, stop or StopSignals(), say)
     return session.measure() if output is None else session.measure_into(output, restart=restart, deliver=deliver)
 
 
@@ -111,8 +112,6 @@ class Session:
         from landscape.objective.checks import closing
 
         in_parts = self.objective.function.in_parts
-        if in_parts:
-            self.analysis.require_parts()
         if self.analysis.needs_weights:
             self.objective.function.require_weights(self.analysis.name)
         fingerprint = self.fingerprint  # before the measurement, which may take hours

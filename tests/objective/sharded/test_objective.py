@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import landscape
 from landscape import operators
+from landscape.analyses.density_measurement import FIRST_LOOKS
 from landscape.compute.strategy import ProductSettings
 from landscape.data.survey import Batches
 from landscape.errors import LandscapeError, TaskError, UsageError
@@ -91,6 +92,11 @@ def test_the_density_is_that_of_whole_weights(name: str) -> None:
     np.testing.assert_allclose(found.ritz_weights, expected.ritz_weights, rtol=1e-9, atol=1e-12)
     assert found.exact_weights
     assert all(finding.verdict == "holds" for finding in found.checks), found.checks
+
+
+def test_a_density_without_sizes_is_the_smallest_first_look() -> None:
+    parts, _ = pair("transformer")
+    assert landscape.run(landscape.Density(), parts).ritz_nodes.shape == FIRST_LOOKS[-1]
 
 
 def test_a_density_of_as_many_steps_as_numbers_is_refused() -> None:
