@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,32 @@ import numpy as np
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.tidy import tidy_tables
 from landscape.errors import UsageError
+from landscape.session import read
+from landscape.storage import paths
+from landscape.storage.atomic_files import replace_file
 
 if TYPE_CHECKING:
     from landscape.analyses.base import Result
 
 EXPORTED_COLUMNS = ("loss", "accuracy", "metric", "status", "error")
+
+
+def export_results(file: Path, *, grids: bool, tables: bool) -> list[Path]:
+    """Writes the results of a file beside it: surfaces as `grids` of VTK, all results as `tables`; returns the paths.
+
+    Raises OutputError for a file that cannot be read, and UsageError for grids without a surface in two dimensions.
+    """
+    records = read(file).records
+    if grids and "surface" not in records:
+        raise UsageError(f"{file} holds no surface", fix="landscape surface CKPT")
+    contents = [(f"surface{suffix}", text) for suffix, text in (vts(records["surface"]) if grids else ())]
+    for name, result in records.items() if tables else ():
+        contents += [(f"{name}{suffix}", text) for suffix, text in csv(result)]
+    written = []
+    for name, text in contents:
+        written.append(paths.beside(file, name))
+        replace_file(written[-1], text.encode())
+    return written
 
 
 def vts(result: SurfaceResult) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from landscape.analyses.result_views import with_error
+from landscape.analyses.tidy import as_csv, optional_library
 from landscape.errors import UsageError
 from landscape.gates.entry import Run, run_of_result, short_names
 from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of, metrics_of, read_metric
@@ -91,7 +91,7 @@ class SideBySide:
 
     def to_dataframe(self) -> Any:
         """A DataFrame of pandas with a row for each quantity and checkpoint."""
-        return import_module("pandas").DataFrame(list(self._records()))
+        return optional_library("pandas").DataFrame(list(self._records()))
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for row in self.rows:
@@ -105,9 +105,7 @@ class SideBySide:
     def to_csv(self) -> str:
         """Comma-separated text with a row for each quantity and checkpoint."""
         records = list(self._records())
-        lines = [list(records[0])] if records else []
-        lines += [["" if value is None else str(value) for value in record.values()] for record in records]
-        return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+        return as_csv([*(list(record) for record in records[:1]), *(record.values() for record in records)])
 
     def to_markdown(self) -> str:
         """A table of Markdown, and the reasons below it."""
@@ -163,7 +161,7 @@ def compare(
         {name: run_of_result(name, record, one.groups[name].attributes) for name, record in one.records.items()}
         for one in stored
     ]
-    chosen = _chosen(stored, metrics, every)
+    chosen = _choose_metrics(stored, metrics, every)
     rows = [*_common_rows(stored, runs), *(_row(metric, stored, runs, names) for metric in chosen)]
     return SideBySide(tuple(names), tuple(rows))
 
@@ -178,7 +176,7 @@ def results_beside(path: Path) -> Path:
     return file
 
 
-def _chosen(stored: Sequence[Results], named: Sequence[str] | None, every: bool) -> list[Metric]:
+def _choose_metrics(stored: Sequence[Results], named: Sequence[str] | None, every: bool) -> list[Metric]:
     """The metrics to compare, in the order of the results."""
     if named:
         return [Metric.parse(name) for name in named]
@@ -282,8 +280,3 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
 def _plain(text: str) -> str:
     """A text as a cell of Markdown."""
     return escape(text, quote=False).replace("|", r"\|").replace("\n", " ")
-
-
-def _quoted(text: str) -> str:
-    """A text as a cell of comma-separated values (RFC 4180)."""
-    return '"' + text.replace('"', '""') + '"' if any(letter in text for letter in ',"\n\r') else text

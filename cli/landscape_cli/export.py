@@ -17,20 +17,9 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="Every result as tables, a file for each.")] = False,
 ) -> None:
     """`landscape export`: writes the results of a file beside it, a file for each table, and for each plane."""
-    from landscape import export as exports
-    from landscape.session import read
-    from landscape.storage import paths
-    from landscape.storage.atomic_files import replace_file
+    from landscape.export import export_results
 
-    records = read(file).records
     if not (vts or csv):
         raise UsageError("no format is named", fix="--vts for ParaView, --csv for tables")
-    if vts and "surface" not in records:
-        raise UsageError(f"{file} holds no surface", fix="landscape surface CKPT")
-    named = [(f"surface{suffix}", content) for suffix, content in (exports.vts(records["surface"]) if vts else ())]
-    for name, result in records.items() if csv else ():
-        named += [(f"{name}{suffix}", content) for suffix, content in exports.csv(result)]
-    for name, content in named:
-        path = paths.beside(file, name)
-        replace_file(path, content.encode())
+    for path in export_results(file, grids=vts, tables=csv):
         say(f"wrote {path}")

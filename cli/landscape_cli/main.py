@@ -24,7 +24,7 @@ from landscape.fields import Option, described_fields, flag
 from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
-from landscape_cli.compare import compare
+from landscape_cli.compare import compare_command
 from landscape_cli.doctor import doctor_command
 from landscape_cli.edit import edit_command
 from landscape_cli.export import export
@@ -68,7 +68,7 @@ SUBCOMMANDS = (
     Subcommand(CHECK, "Check that checkpoints are not sharper than their baseline.", check_command, (Gate, Conditions)),
     Subcommand("show", "Print what a results file holds.", lambda: show),
     Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", lambda: plot),
-    Subcommand("compare", "Put stored results of several checkpoints beside each other.", lambda: compare),
+    Subcommand("compare", "Put stored results of several checkpoints beside each other.", lambda: compare_command),
     Subcommand("export", "Write stored results for other programs.", lambda: export),
     Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect_command),
     Subcommand(

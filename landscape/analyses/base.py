@@ -107,7 +107,7 @@ class Result:
         >>> len(result.plot())
         2
         """
-        return _views().plot(self, ax)
+        return _views().draw_result(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, lists and texts of the result by name, as JSON has them; NaN and infinity are None."""
@@ -134,7 +134,7 @@ class Result:
 
         Raises OutputError if the file cannot be written, and UsageError for a result that no session has measured.
         """
-        _views().save(self, path)
+        _views().save_result(self, path)
 
     def reference_loss(self) -> float:
         """Mean loss at the checkpoint; NaN if the result does not hold it."""

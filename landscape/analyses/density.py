@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import MeasurementModule, Result
 from landscape.analyses.shared.curvature import Curvature
@@ -200,9 +200,8 @@ class Density(Curvature):
         if self.probes is not None or self.steps is not None:
             probes, steps = self.sizes
         else:
-            from landscape.analyses.density_measurement import sizes_within_budget
-
-            probes, steps = sizes_within_budget(self, objective)
+            measuring: Any = self.measurement()
+            probes, steps = measuring.sizes_within_budget(self, objective)
         return replace(self, probes=probes, steps=steps)
 
     def measurement(self) -> MeasurementModule:

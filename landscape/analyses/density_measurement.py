@@ -19,7 +19,7 @@ from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.analyses.shared.products import (
     BLOCK_COST,
     build_operator,
-    counted_gradients_per_product,
+    gradients_per_product_by_count,
     preconditioner_notes,
     product_facts,
     seconds_per_product,
@@ -27,7 +27,7 @@ from landscape.analyses.shared.products import (
 from landscape.analyses.shared.work_budget import best_within, describe_price
 from landscape.compute.budget import columns_per_pass, vector_room
 from landscape.errors import UsageError
-from landscape.objective.counted_time import counted_seconds_of_numbers, counted_seconds_per_gradient
+from landscape.objective.counted_time import seconds_of_numbers_by_count, seconds_per_gradient_by_count
 from landscape.operators.pass_costs import product_memory
 
 # numbers read and written for each vector of a basis: two sweeps of orthogonalization, each with overlaps and a sum
@@ -110,17 +110,19 @@ def sizes_within_budget(analysis: Density, objective: Objective) -> tuple[int, i
     """
     if objective.function.in_parts:
         return FIRST_LOOKS[-1]
-    gradient = counted_seconds_per_gradient(objective)
-    return best_within(FIRST_LOOKS, lambda sizes: _counted(analysis, objective, sizes, gradient), analysis.budget)
+    gradient = seconds_per_gradient_by_count(objective)
+    return best_within(
+        FIRST_LOOKS, lambda sizes: _seconds_by_count(analysis, objective, sizes, gradient), analysis.budget
+    )
 
 
-def _counted(analysis: Density, objective: Objective, sizes: tuple[int, int], gradient: float) -> float:
+def _seconds_by_count(analysis: Density, objective: Objective, sizes: tuple[int, int], gradient: float) -> float:
     """The counted seconds of so many probes and steps, where a gradient takes `gradient` seconds."""
     probes, steps, groups = sizes[0], min(sizes[1], objective.space.size), len(analysis.groups(objective))
-    products = probes * steps * counted_gradients_per_product(analysis, objective) * gradient
+    products = probes * steps * gradients_per_product_by_count(analysis, objective) * gradient
     basis = probes * steps**2 / 2 * NUMBERS_PER_ROW * objective.space.size
     phases = 1 + bool(groups) + groups * BLOCK_COST
-    return phases * (products + counted_seconds_of_numbers(objective, basis))
+    return phases * (products + seconds_of_numbers_by_count(objective, basis))
 
 
 def _run(
@@ -165,8 +167,8 @@ def _steps(analysis: Density, size: int) -> int:
 
 def _describe_sizes(analysis: Density, objective: Objective) -> str:
     """The probes and steps in words, with their counted time."""
-    (probes, steps), gradient = analysis.sizes, counted_seconds_per_gradient(objective)
-    counted = _counted(analysis, objective, analysis.sizes, gradient)
+    (probes, steps), gradient = analysis.sizes, seconds_per_gradient_by_count(objective)
+    counted = _seconds_by_count(analysis, objective, analysis.sizes, gradient)
     smallest = analysis.sizes == FIRST_LOOKS[-1]
     price = describe_price(counted, analysis.budget, objective.batches.samples, smallest=smallest)
     return f"{probes} probes x {min(steps, objective.space.size)} steps, {price}"

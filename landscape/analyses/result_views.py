@@ -18,7 +18,7 @@ from landscape.errors import UsageError, clean
 from landscape.fields import Array, Scalar, described_fields
 from landscape.storage.write import write_results
 
-__all__ = ["as_page", "in_a_line", "plain_values", "plot", "save", "to_dataframe", "to_xarray"]
+__all__ = ["as_page", "draw_result", "in_a_line", "plain_values", "save_result", "to_dataframe", "to_xarray"]
 SHOWN_VALUES = 3  # of an array, in a line
 SHOWN_ESTIMATES = 3  # scalars with errors, in a line
 SHOWN_ROWS = 20  # of a table, in a page
@@ -40,12 +40,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def plot(result: Any, axes: Any) -> Any:
+def draw_result(result: Any, axes: Any) -> Any:
     """Draws a result on axes of matplotlib, new ones if none are given; returns them."""
     return _figures().draw_on(result, axes)
 
 
-def save(result: Any, path: str | Path) -> None:
+def save_result(result: Any, path: str | Path) -> None:
     """Writes a result and its attributes into a results file."""
     if "analysis" not in result.attributes:
         raise UsageError("the result has no attributes that say what was measured", fix="landscape.run makes them")

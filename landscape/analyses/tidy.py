@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -29,15 +31,15 @@ class TidyTable:
         return len(next(iter(self.columns.values())))
 
     def to_csv(self) -> str:
-        """The table as comma-separated text; words that need it are in quotes, as RFC 4180 has it."""
-        lines = [",".join(map(_cell, self.columns))]
-        lines += [",".join(map(_cell, row)) for row in zip(*(c.tolist() for c in self.columns.values()), strict=True)]
-        return "\n".join(lines) + "\n"
+        """The table as comma-separated text."""
+        return as_csv([list(self.columns), *zip(*(c.tolist() for c in self.columns.values()), strict=True)])
 
 
-def _cell(value: Any) -> str:
-    text = str(value)
-    return '"' + text.replace('"', '""') + '"' if any(letter in text for letter in ',"\n\r') else text
+def as_csv(lines: Iterable[Iterable[Any]]) -> str:
+    """Lines of values as comma-separated text; words that need it are in quotes, as RFC 4180 has it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def scalars_of(result: Any) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def table_of(result: Any, dims: str | Sequence[str] | None) -> TidyTable:
 
 def to_dataframe(result: Any, dims: str | Sequence[str] | None) -> Any:
     """The table with these dimensions as a DataFrame of pandas; its `attrs` hold the scalars."""
-    frame = _library("pandas").DataFrame(dict(table_of(result, dims).columns))
+    frame = optional_library("pandas").DataFrame(dict(table_of(result, dims).columns))
     frame.attrs.update(scalars_of(result))
     return frame
 
@@ -101,10 +103,10 @@ def to_xarray(result: Any) -> Any:
     described = {
         name: (*parts, {"long_name": every[name].help, "units": every[name].unit}) for name, parts in variables.items()
     }
-    return _library("xarray").Dataset(described, attrs=dict(result.attributes))
+    return optional_library("xarray").Dataset(described, attrs=dict(result.attributes))
 
 
-def _library(name: str) -> Any:
+def optional_library(name: str) -> Any:
     """An optional library; raises UsageError if it is not installed."""
     try:
         return import_module(name)

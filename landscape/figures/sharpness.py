@@ -60,7 +60,7 @@ def _draw_worst_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
         result.rho, result.s_max, line_style(result.rho, "o"), color=BLUE, markersize=5,
         label="s_max, worst case (lower bound)",
     )  # fmt: skip
-    rises = _draw_followed(result, axes, result.radius_s_max, None, BLUE)
+    rises = _draw_curve_points(result, axes, result.radius_s_max, None, BLUE)
     radii, curvature = law_radii(_all_radii(result, result.rho)), max(result.scaled_curvature or 0.0, 0.0)
     linear = float(result.scaled_gradient or 0.0)
     is_l2 = result.s_max_law is not None and not np.allclose(result.s_max_law, result.rho * linear)
@@ -88,10 +88,10 @@ def _draw_average_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
         label = r"half the trace of $CHC$ times variance"
         axes.plot(radii, law, ":", color=ORANGE, linewidth=1.5, alpha=0.8, label=label)
     interval = result.radius_s_avg_interval
-    return [result.s_avg, *_draw_followed(result, axes, result.radius_s_avg, interval, ORANGE)]
+    return [result.s_avg, *_draw_curve_points(result, axes, result.radius_s_avg, interval, ORANGE)]
 
 
-def _draw_followed(
+def _draw_curve_points(
     result: SharpnessResult, axes: Axes, rises: np.ndarray | None, interval: np.ndarray | None, color: str
 ) -> list[np.ndarray]:
     """Draws the rises at the radii of the curve, smaller than the point at rho; returns them, if they were measured."""

@@ -47,12 +47,12 @@ def count_gradient(objective: Objective) -> GradientCount:
     return objective.gradient_count
 
 
-def counted_seconds_per_gradient(objective: Objective) -> float:
+def seconds_per_gradient_by_count(objective: Objective) -> float:
     """Seconds of one gradient over all data on a common core, by counting; on an accelerator, on a common one."""
     return count_gradient(objective).seconds(objective.batches.samples, _rate(objective))
 
 
-def counted_seconds_of_numbers(objective: Objective, numbers: float) -> float:
+def seconds_of_numbers_by_count(objective: Objective, numbers: float) -> float:
     """Seconds in which as many numbers of the objective's precision are read or written on its kind of device."""
     return numbers / NUMBERS_PER_SECOND / _rate(objective)
 

@@ -19,7 +19,7 @@ from landscape.analyses.density import FIRST_LOOKS
 from landscape.analyses.shared.products import product_facts
 from landscape.compute.budget import PRODUCT_VECTORS, SPARE
 from landscape.errors import Interrupted, UsageError
-from landscape.objective.counted_time import NUMBERS_PER_SECOND, counted_seconds_per_gradient
+from landscape.objective.counted_time import NUMBERS_PER_SECOND, seconds_per_gradient_by_count
 from landscape.storage.read import read_results
 
 Data = tuple[Tensor, Tensor]
@@ -123,7 +123,7 @@ def test_a_larger_budget_never_buys_less_and_every_look_is_bought(classification
 def test_what_a_budget_buys_takes_at_most_the_budget_by_hand(classification: Data) -> None:
     """A product takes 2.3 gradients; beside these are the passes over the basis, and nothing else."""
     objective = wide(classification)
-    gradient, size = counted_seconds_per_gradient(objective), objective.space.size
+    gradient, size = seconds_per_gradient_by_count(objective), objective.space.size
     for probes, steps in FIRST_LOOKS:
         products = 2.3 * gradient * probes * min(steps, size)
         basis = 4 * probes * min(steps, size) ** 2 / 2 * size / NUMBERS_PER_SECOND

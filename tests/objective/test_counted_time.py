@@ -17,8 +17,8 @@ from landscape.objective.counted_time import (
     SECONDS_PER_CALL,
     GradientCount,
     count_gradient,
-    counted_seconds_of_numbers,
-    counted_seconds_per_gradient,
+    seconds_of_numbers_by_count,
+    seconds_per_gradient_by_count,
 )
 
 Data = tuple[Tensor, Tensor]
@@ -40,11 +40,11 @@ def test_hidden_layers_also_take_a_product_for_their_inputs(classification: Data
 def test_batches_micro_batches_clocks_and_memory_do_not_change_it(
     classification: Data, split: Splitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = counted_seconds_per_gradient(Objective(tanh_net(), [classification], "cross_entropy"))
+    expected = seconds_per_gradient_by_count(Objective(tanh_net(), [classification], "cross_entropy"))
     objective = Objective(tanh_net(), split(*classification), "cross_entropy", micro_batch=5)
     monkeypatch.setattr("time.perf_counter", lambda: pytest.fail("a clock is read"))
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: pytest.fail("memory is asked for"))
-    assert counted_seconds_per_gradient(objective) == expected
+    assert seconds_per_gradient_by_count(objective) == expected
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 5, 7])
@@ -79,10 +79,10 @@ def test_seconds_are_the_sum_of_work_by_its_rates() -> None:
 
 def test_float64_takes_twice_as_long_and_an_accelerator_a_part(classification: Data) -> None:
     single, double = (Objective(tanh_net(), [classification], "cross_entropy", dtype=d) for d in ("float32", "float64"))
-    assert counted_seconds_of_numbers(single, NUMBERS_PER_SECOND) == 1
-    assert counted_seconds_of_numbers(double, NUMBERS_PER_SECOND) == 2
+    assert seconds_of_numbers_by_count(single, NUMBERS_PER_SECOND) == 1
+    assert seconds_of_numbers_by_count(double, NUMBERS_PER_SECOND) == 2
     single.device = torch.device("meta")
-    assert counted_seconds_of_numbers(single, NUMBERS_PER_SECOND) == 1 / ACCELERATOR_RATE
+    assert seconds_of_numbers_by_count(single, NUMBERS_PER_SECOND) == 1 / ACCELERATOR_RATE
 
 
 def test_a_gradient_is_counted_once_and_anew_for_other_data(classification: Data) -> None:

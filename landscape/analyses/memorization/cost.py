@@ -41,7 +41,7 @@ class KroneckerWork:
         """The passes through the model, in gradients over all data, with so many passes for the factors."""
         settings = setup.factor_settings
         backward = fisher_labels.backward_passes(objective, settings.labels, settings.draws)
-        forwards = self.points * measured_samples(objective, setup) / objective.batches.samples / FORWARDS_PER_GRADIENT
+        forwards = self.points * samples_of_setup(objective, setup) / objective.batches.samples / FORWARDS_PER_GRADIENT
         return passes * (1 + backward) + self.score_gradients + forwards
 
     def dense_seconds(self, setup: CurvatureSetup) -> float:
@@ -51,12 +51,12 @@ class KroneckerWork:
         return (edits + decompositions) / FLOAT64_RATE
 
 
-def measured_samples(objective: Objective, setup: CurvatureSetup) -> int:
+def samples_of_setup(objective: Objective, setup: CurvatureSetup) -> int:
     """The samples of all populations, or of the data where there are none."""
     return sum(one.batches.samples for one in setup.populations.values()) or objective.batches.samples
 
 
-def counted_seconds(objective: Objective, setup: CurvatureSetup, work: KroneckerWork, gradient: float) -> float:
+def seconds_by_count(objective: Objective, setup: CurvatureSetup, work: KroneckerWork, gradient: float) -> float:
     """The seconds by counting, where a gradient takes `gradient` seconds; the factors are measured in one pass."""
     return gradient * work.in_gradients(objective, setup, 1) + work.dense_seconds(setup)
 
@@ -66,7 +66,7 @@ def estimate_cost(
 ) -> Plan:
     """The cost of the factors and of the work after them, from the time of one gradient."""
     points, edits = work.points, work.edits
-    samples = measured_samples(objective, setup)
+    samples = samples_of_setup(objective, setup)
     settings, groups = setup.factor_settings, kfac.groups_in_memory
     passes = len(list(groups(objective, setup.layers, coupled=settings.coupled)))
     backward = fisher_labels.backward_passes(objective, settings.labels, settings.draws)

@@ -88,9 +88,8 @@ class Memorization(KroneckerAnalysis):
         if self.controls is not None or self.per_layer is not None:
             controls, per_layer = self.sizes
         else:
-            from landscape.analyses.memorization.memorization_measurement import sizes_within_budget
-
-            controls, per_layer = sizes_within_budget(self, objective)
+            measuring: Any = self.measurement()
+            controls, per_layer = measuring.controls_within_budget(self, objective)
         return replace(self, controls=controls, per_layer=per_layer)
 
     def measurement(self) -> MeasurementModule:

@@ -13,7 +13,7 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.memorization.activation_ratios import measure_energies, ratio_columns
 from landscape.analyses.memorization.bands import UNCHANGED, Bands, FunctionalSpectrum, band_columns
 from landscape.analyses.memorization.components import rho_columns, theta_with
-from landscape.analyses.memorization.cost import KroneckerWork, counted_seconds, estimate_cost
+from landscape.analyses.memorization.cost import KroneckerWork, estimate_cost, seconds_by_count
 from landscape.analyses.memorization.decompositions import Decompositions
 from landscape.analyses.memorization.factors import PHASE, measure_factors
 from landscape.analyses.memorization.layer_columns import layer_columns
@@ -27,7 +27,7 @@ from landscape.analyses.shared.work_budget import best_within, describe_price
 from landscape.choices import DATA
 from landscape.evaluation import fisher_labels
 from landscape.objective import Objective
-from landscape.objective.counted_time import counted_seconds_per_gradient
+from landscape.objective.counted_time import seconds_per_gradient_by_count
 
 RHOS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)  # of the table over rho
 SCORE_GRADIENTS = 16  # gradients that take as long as the input curvature and the scores of the edit together
@@ -37,7 +37,7 @@ def plan(analysis: Memorization, objective: Objective) -> Plan:
     """The cost of factors, of the losses at every point, and of scores."""
     setup, (controls, per_layer) = curvature_setup(analysis, objective), analysis.sizes
     work = _work(analysis, objective, setup, controls, per_layer=per_layer)
-    counted = counted_seconds(objective, setup, work, counted_seconds_per_gradient(objective))
+    counted = seconds_by_count(objective, setup, work, seconds_per_gradient_by_count(objective))
     bands = "bands of all layers together" + (" and of each alone" if per_layer else "")
     smallest = analysis.sizes == FIRST_LOOKS[-1]
     price = describe_price(counted, analysis.budget, objective.batches.samples, smallest=smallest)
@@ -45,13 +45,13 @@ def plan(analysis: Memorization, objective: Objective) -> Plan:
     return estimate_cost(objective, setup, work, facts)
 
 
-def sizes_within_budget(analysis: Memorization, objective: Objective) -> tuple[int, bool]:
+def controls_within_budget(analysis: Memorization, objective: Objective) -> tuple[int, bool]:
     """The controls of the best first look that the budget buys, and whether it has bands by layer, by counting."""
-    setup, gradient = curvature_setup(analysis, objective), counted_seconds_per_gradient(objective)
+    setup, gradient = curvature_setup(analysis, objective), seconds_per_gradient_by_count(objective)
 
     def seconds(sizes: tuple[int, bool]) -> float:
         work = _work(analysis, objective, setup, sizes[0], per_layer=sizes[1])
-        return counted_seconds(objective, setup, work, gradient)
+        return seconds_by_count(objective, setup, work, gradient)
 
     return best_within(FIRST_LOOKS, seconds, analysis.budget)
 

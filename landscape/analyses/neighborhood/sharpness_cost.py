@@ -14,7 +14,7 @@ from landscape.analyses.shared.work_budget import best_within, describe_price
 from landscape.compute.budget import is_large
 from landscape.evaluation.points import VECTORIZED_BYTES, points_per_pass
 from landscape.objective import Objective
-from landscape.objective.counted_time import counted_seconds_per_gradient
+from landscape.objective.counted_time import seconds_per_gradient_by_count
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators.pass_costs import gradient_memory, product_memory
 
@@ -60,7 +60,7 @@ class Work:
 
 def look_within_budget(analysis: Sharpness, objective: Objective) -> Look:
     """The best first look that the budget buys, by counted operations; without parts that `analysis` leaves out."""
-    gradient, size = counted_seconds_per_gradient(objective), objective.space.size
+    gradient, size = seconds_per_gradient_by_count(objective), objective.space.size
 
     def seconds(look: Look) -> float:
         steps = analysis.protocol.steps
@@ -69,13 +69,13 @@ def look_within_budget(analysis: Sharpness, objective: Objective) -> Look:
     return best_within(FIRST_LOOKS, seconds, analysis.budget)
 
 
-def estimate_cost(analysis: Sharpness, objective: Objective) -> Plan:
+def plan_search(analysis: Sharpness, objective: Objective) -> Plan:
     """The expected cost, from the time of one gradient."""
     protocol, samples = analysis.protocol, objective.batches.samples
     large, sizes = is_large(objective.space.size), (len(protocol.rho), len(analysis.curve))
     work = _work(protocol.starts, protocol.steps, protocol.draws, *sizes, objective.space.size)
     seconds = seconds_per_gradient(objective)
-    counted = counted_seconds_per_gradient(objective) * work.in_gradients(EXPECTED_SHARE)
+    counted = seconds_per_gradient_by_count(objective) * work.in_gradients(EXPECTED_SHARE)
     smallest = (protocol.starts, protocol.draws) == (FIRST_LOOKS[-1].starts, FIRST_LOOKS[-1].draws)
     price = describe_price(counted, analysis.budget, samples, smallest=smallest)
     batches = {"batches": f"{-(-samples // protocol.m):,} of {protocol.m:,} samples"} if protocol.m else {}

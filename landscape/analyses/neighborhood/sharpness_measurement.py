@@ -28,7 +28,7 @@ from landscape.analyses.neighborhood.ball_objective import (
 from landscape.analyses.neighborhood.presets import ANDRIUSHCHENKO_SAMPLES, SharpnessProtocol
 from landscape.analyses.neighborhood.search_state import BallSearch, curve_order
 from landscape.analyses.neighborhood.sharpness import Sharpness
-from landscape.analyses.neighborhood.sharpness_cost import estimate_cost
+from landscape.analyses.neighborhood.sharpness_cost import plan_search
 from landscape.analyses.neighborhood.sharpness_curve import FollowedCurve, curve_columns
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
@@ -91,7 +91,7 @@ def measure(
 
 def plan(analysis: Sharpness, objective: Objective) -> Plan:
     """The expected cost, from the time of one gradient."""
-    return estimate_cost(analysis, objective)
+    return plan_search(analysis, objective)
 
 
 def batch_notes(analysis: Sharpness, samples: int) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def seconds_per_product(analysis: Curvature, objective: Objective, columns: int 
     return each * seconds_per_gradient(objective)
 
 
-def counted_gradients_per_product(analysis: Curvature, objective: Objective) -> float:
+def gradients_per_product_by_count(analysis: Curvature, objective: Objective) -> float:
     """How many gradients the product of a column takes, whatever memory there is: as with graphs that are kept."""
     if objective.settings.hvp == "difference":
         return GRADIENTS_OF_DIFFERENCE

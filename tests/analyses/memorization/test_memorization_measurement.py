@@ -16,7 +16,7 @@ import landscape
 from landscape import Memorization, Objective, session
 from landscape.analyses.memorization.memorization import FIRST_LOOKS
 from landscape.analyses.memorization.memorization_result import MemorizationResult
-from landscape.objective.counted_time import counted_seconds_per_gradient
+from landscape.objective.counted_time import seconds_per_gradient_by_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -115,7 +115,7 @@ def test_a_larger_budget_buys_layers_and_then_controls(classification: Data) -> 
 def test_a_look_is_bought_for_its_counted_cost(classification: Data) -> None:
     """24 samples of populations against 16 of the data; forward passes are thirds of gradients; 3 classes."""
     objective = fit_net(classification)
-    gradient = counted_seconds_per_gradient(objective)
+    gradient = seconds_per_gradient_by_count(objective)
     for controls, per_layer in FIRST_LOOKS:
         edits = 7 * (1 + 2 * controls) + 7 * per_layer
         points = 1 + 7 * (1 + 2 * controls) + 7 * 2 * per_layer

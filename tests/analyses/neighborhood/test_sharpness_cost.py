@@ -12,7 +12,7 @@ from torch import Tensor
 import landscape
 from landscape import Objective, Sharpness, session
 from landscape.analyses.neighborhood.sharpness_cost import EXPECTED_SHARE, FIRST_LOOKS, Look, look_within_budget
-from landscape.objective.counted_time import counted_seconds_per_gradient
+from landscape.objective.counted_time import seconds_per_gradient_by_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -32,7 +32,7 @@ def in_gradients(look: Look) -> float:
 
 @pytest.mark.parametrize("look", FIRST_LOOKS, ids=str)
 def test_a_look_is_bought_for_its_counted_cost(look: Look, objective: Objective) -> None:
-    price = in_gradients(look) * counted_seconds_per_gradient(objective)
+    price = in_gradients(look) * seconds_per_gradient_by_count(objective)
     fitted = Sharpness(budget=1.001 * price).fit_budget(objective)
     assert (fitted.starts, fitted.steps, fitted.draws) == (look.starts, 20, look.draws)
     assert fitted.curve == tuple(0.2 * factor for factor in look.factors)
@@ -61,7 +61,7 @@ def test_sizes_and_presets_that_are_given_leave_nothing_to_the_budget(
 
 
 def test_clocks_and_free_memory_do_not_decide_sizes(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = 1.001 * in_gradients(FIRST_LOOKS[2]) * counted_seconds_per_gradient(objective)
+    budget = 1.001 * in_gradients(FIRST_LOOKS[2]) * seconds_per_gradient_by_count(objective)
     monkeypatch.setattr("time.perf_counter", lambda: pytest.fail("a clock is read"))
     monkeypatch.setattr("landscape.compute.memory.free_bytes", lambda device: pytest.fail("memory is asked for"))
     assert Sharpness(budget=budget).fit_budget(objective).starts == FIRST_LOOKS[2].starts

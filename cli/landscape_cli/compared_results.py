@@ -1,0 +1,100 @@
+"""Stored results of several checkpoints beside each other, printed and written; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import typer
+
+from landscape import figures
+from landscape.errors import UsageError
+from landscape.gates.entry import short_names
+from landscape.session import Results, read
+from landscape.side_by_side import SideBySide, compare, results_beside
+from landscape.storage import paths
+from landscape.storage.atomic_files import replace_file
+from landscape_cli import tables
+from landscape_cli.columns import Column
+from landscape_cli.compare import Format
+from landscape_cli.streams import say
+
+SUFFIXES: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table"}
+PICTURE = "picture"  # what a file holds whose name ends as one
+
+
+def compare_files(
+    files: Sequence[Path],
+    *,
+    metrics: Sequence[str] | None,
+    every: bool,
+    labels: Sequence[str],
+    form: str | None,
+    outputs: Sequence[Path],
+) -> None:
+    """Prints the table, or writes it and a picture into files; raises UsageError before anything is written."""
+    stored = [read(results_beside(file)) for file in files]
+    table = compare(*stored, labels=_labels(files, labels), metrics=metrics, every=every)
+    kinds = [_kind_of(path, form) for path in outputs]
+    for path, kind in zip(outputs, kinds, strict=True):
+        _write(table, stored, path, kind)
+        say(f"wrote {path}")
+    if not outputs or (form is not None and all(kind == PICTURE for kind in kinds)):
+        _print(table, _require_format(form or "table"))
+
+
+def _labels(files: Sequence[Path], named: Sequence[str]) -> list[str] | None:
+    """The labels of all files, if some are named; raises UsageError for a label of another file."""
+    if not named:
+        return None
+    pairs = dict(text.partition("=")[::2][::-1] for text in named)
+    if wrong := [path for path in pairs if Path(path) not in files]:
+        raise UsageError(f"--label names {wrong[0] or named[0]}, which is not compared", fix="--label NAME=PATH")
+    usual = [name.removesuffix(paths.RESULTS) for name in short_names([str(file) for file in files])]
+    return [pairs.get(str(file), name) for file, name in zip(files, usual, strict=True)]
+
+
+def _kind_of(path: Path, form: str | None) -> str:
+    """What is written into a file: a picture, or the table in the format that is named, or that its name ends in."""
+    if path.suffix in paths.PICTURES:
+        return PICTURE
+    if form is None and path.suffix not in SUFFIXES:
+        known = ", ".join([*SUFFIXES, *paths.PICTURES])
+        raise UsageError(f"-o {path} says no format", fix=f"a name that ends in {known}, or --format")
+    return _require_format(form or SUFFIXES[path.suffix])
+
+
+def _require_format(form: str) -> Format:
+    """The format; raises UsageError if there is none of that name."""
+    if form not in get_args(Format):
+        raise UsageError(f"--format is {form!r}", fix=f"one of {', '.join(get_args(Format))}")
+    return form  # type: ignore[return-value]
+
+
+def _write(table: SideBySide, stored: Sequence[Results], path: Path, kind: str) -> None:
+    """Writes the table, or the picture of the results, into a file."""
+    if kind != PICTURE:
+        replace_file(path, _text(table, kind).encode())
+        return
+    fingerprints = " ".join(one.fingerprint(name) for one in stored for name in one)
+    figures.save_overlay([one.records for one in stored], path, labels=table.labels, fingerprint=fingerprints)
+
+
+def _print(table: SideBySide, form: Format) -> None:
+    if form != "table":
+        typer.echo(_text(table, form), nl=False)
+        return
+    first, *others = table.header()
+    tables.print_grid([Column(first), *map(Column.of_numbers, others)], table.cells())
+    say(*table.notes())
+
+
+def _text(table: SideBySide, form: str) -> str:
+    """The table in a format; as plain text its columns are as wide as their longest cells."""
+    if form == "table":
+        lines = [table.header(), *table.cells()]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join([*rows, *table.notes()]) + "\n"
+    return {"markdown": table.to_markdown, "csv": table.to_csv, "json": table.to_json, "html": table.to_html}[form]()
