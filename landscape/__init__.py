@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.analyses import Density as Density
+    from landscape.analyses import Diagonal as Diagonal
     from landscape.analyses import Direction as Direction
     from landscape.analyses import Edit as Edit
     from landscape.analyses import Eig as Eig
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "Density": "landscape.analyses",
+    "Diagonal": "landscape.analyses",
     "Direction": "landscape.analyses",
     "Edit": "landscape.analyses",
     "Eig": "landscape.analyses",
@@ -53,6 +55,7 @@ HOMES = {
 }
 __all__ = [
     "Density",
+    "Diagonal",
     "Direction",
     "Edit",
     "Eig",

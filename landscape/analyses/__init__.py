@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, Trouble
 from landscape.analyses.density import Density
+from landscape.analyses.diagonal import Diagonal
 from landscape.analyses.direction import Direction
 from landscape.analyses.eig import Eig
 from landscape.analyses.measures import Measures
@@ -18,6 +19,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Eig,
     Density,
     Trace,
+    Diagonal,
     Sharpness,
     Flatness,
     Measures,
@@ -31,6 +33,7 @@ __all__ = [
     "ANALYSES",
     "Analysis",
     "Density",
+    "Diagonal",
     "Direction",
     "Edit",
     "Eig",

@@ -7,8 +7,9 @@ per-example gradient computations"; Dangel, Kunstner and Hennig 2020, "BackPACK"
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,14 +18,15 @@ from landscape.compute.out_of_memory import is_out_of_memory
 from landscape.data.batches import Batch, to_device
 from landscape.data.trees import leaves
 from landscape.errors import LandscapeError, LostRankError
-from landscape.evaluation.layers.layer_io import CapturedForward, LayerCall, LayerCapture
-from landscape.evaluation.per_sample.own_gradients import Gradients, OwnGradients, find_gradients
+from landscape.evaluation.layers.layer_io import LayerCapture
+from landscape.evaluation.per_sample.own_gradients import find_gradients
 from landscape.losses.terms import TermsLoss
 from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
 from landscape.operators.gauss_newton import GaussNewtonOperator
+from landscape.operators.layer_flows import evaluate, flows, wrong_names
 from landscape.operators.output_roots import output_roots
-from landscape.operators.pullback import NoBatchingError, pull_back
+from landscape.operators.pullback import NoBatchingError
 
 MAX_OUTPUTS = 32  # of a sample: it takes as many backward passes
 HESSIAN_BYTES = 64 << 20  # of the Hessians in the outputs of the samples that are taken at once
@@ -33,9 +35,6 @@ PASSES_BESIDE = (
     3.0  # gradients: the forward pass with its inputs kept, and those that the closed forms are compared with
 )
 GRADIENTS_OF_PASS = 1.0  # gradients for each output, a backward pass and the squares: measured .6 to 1.2
-CHECKED_SAMPLES = 4  # whose gradients are computed alone too
-TOLERANCE = 1e-3  # relative, of closed forms against backward passes in float32
-NEGLIGIBLE = 1e-6  # of a sample's square over all parameters: rounding may be all of what is smaller
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,13 @@ def gradients_of_exact_trace(outputs: int) -> float:
 
 
 def outputs_of_sample(objective: Objective) -> int:
-    """The outputs of a sample, as many as backward passes; 0 where they are many.
+    """The outputs of a sample, as many as backward passes; 0 where they are many, or as `count_outputs` says."""
+    entries = count_outputs(objective)
+    return entries if entries <= MAX_OUTPUTS else 0
 
-    It is 0 as well where samples have no losses of their own, or the weights do not stand in theta.
-    """
+
+def count_outputs(objective: Objective) -> int:
+    """The outputs of a sample; 0 where samples have no losses of their own, or the weights do not stand in theta."""
     function = objective.function
     if isinstance(objective.loss, TermsLoss) or objective.as_given or function.loss_uses_parameters:
         return 0
@@ -110,8 +112,7 @@ def outputs_of_sample(objective: Objective) -> int:
         outputs = list(leaves(objective.batch_output(objective.theta, batch)))
     if not all(leaf.ndim and len(leaf) == 1 and leaf.is_floating_point() for leaf in outputs):
         return 0
-    entries = sum(leaf.numel() for leaf in outputs)
-    return entries if entries <= MAX_OUTPUTS else 0
+    return sum(leaf.numel() for leaf in outputs)
 
 
 class _Measurement:
@@ -157,8 +158,8 @@ class _Measurement:
         step = max(1, COLUMN_BYTES // max(self.objective.activation_bytes * batch.size, 1))
         for begin in range(0, len(signs), step):
             vectors = [root[begin : begin + step] for root in roots]
-            for layer, calls, gradients in _flows(forward, outputs, vectors):
-                found = _evaluate(layer, calls, gradients, batch.size)
+            for layer, calls, gradients in flows(forward, outputs, vectors):
+                found = evaluate(calls, batch.size, partial(layer.evaluate, calls, gradients, batch.size))
                 if found is None:
                     unknown |= layer.parameters
                     continue
@@ -167,79 +168,7 @@ class _Measurement:
                     totals.setdefault(name, found.totals[name])  # of the first scalar
         del forward, outputs
         by_name = {name: torch.cat(parts) for name, parts in squares.items() if name not in unknown}
-        wrong = self._wrong_names(batch, roots, by_name, totals) | unknown
+        wrong = wrong_names(self.objective, batch, roots, by_name, totals) | unknown
         zero = signs.new_zeros(())
         traces = [(by_name[name] * signs).sum() if name in by_name else zero for name in self.names]
         return torch.stack([torch.stack(traces), signs.new_tensor([float(name in wrong) for name in self.names])])
-
-    def _wrong_names(
-        self, batch: Batch, roots: Sequence[Tensor], squares: Mapping[str, Tensor], totals: Mapping[str, Tensor]
-    ) -> set[str]:
-        """The parameters of which a backward pass gives another gradient than the closed form, of the first root.
-
-        The first samples' squares are compared, and the sum of the gradients of all.
-        """
-        first = [root[0] for root in roots]
-        nothing = first[0].new_zeros(batch.size, dtype=torch.float64)
-        own = {name: squares[name][0] if name in squares else nothing for name in self.names}
-        whole = torch.stack([*own.values()]).sum(dim=0)
-        wrong = set()
-        for index in range(CHECKED_SAMPLES if batch.first == 0 else 0):
-            if index >= batch.size:
-                break
-            one = batch.take([index])
-            for name, gradient in self._gradients(one, [root[index : index + 1] for root in first]).items():
-                square = float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) ** 2
-                found = float(own[name][index])
-                allowed = TOLERANCE * max(square, found) + NEGLIGIBLE * float(whole[index])
-                if not abs(square - found) <= allowed:
-                    wrong.add(name)
-        for name, gradient in self._gradients(batch, first).items():
-            found_total = totals.get(name)
-            difference = gradient if found_total is None else gradient - found_total
-            scale = float(own[name].sum() + NEGLIGIBLE * whole.sum()) ** 0.5
-            if not float(torch.linalg.vector_norm(difference, dtype=torch.float64)) <= TOLERANCE * scale:
-                wrong.add(name)
-        return wrong
-
-    def _gradients(self, batch: Batch, vectors: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The gradient in each parameter of the outputs times the vectors, summed over the samples."""
-        points = self.objective.space.leaves(self.objective.theta)
-        with torch.enable_grad():
-            output = self.objective.batch_output(points, batch)
-            outputs = [leaf for leaf in leaves(output) if leaf.requires_grad]
-            total = torch.stack([(leaf * vector).sum() for leaf, vector in zip(outputs, vectors, strict=True)]).sum()
-            parts = torch.autograd.grad(total, [*points.values()], allow_unused=True, materialize_grads=True)
-        return dict(zip(points, parts, strict=True))
-
-
-def _flows(
-    forward: CapturedForward[OwnGradients], outputs: Sequence[Tensor], vectors: Sequence[Tensor]
-) -> Iterator[tuple[OwnGradients, tuple[LayerCall, ...], list[Tensor]]]:
-    """Each layer with its calls, and J'v in the output of each call for K vectors."""
-    calls = [call for each in forward.calls for call in each]
-    inputs, count = [call.output for call in calls], len(vectors[0])
-    if not inputs:
-        return
-    try:
-        found = pull_back(outputs, inputs, vectors, chunk_size=count, retain_graph=True, allow_unused=True)
-    except NoBatchingError:
-        found = pull_back(outputs, inputs, vectors, chunk_size=1, retain_graph=True, allow_unused=True)
-    rows = iter(found)
-    for layer, own in zip(forward.layers, forward.calls, strict=True):
-        if own:
-            yield layer, own, [next(rows) for _ in own]
-
-
-def _evaluate(
-    layer: OwnGradients, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int
-) -> Gradients | None:
-    """A layer's gradients; None where rows belong to no sample, or the module cannot be run by itself."""
-    if any(call.axis is None or call.input.shape[call.axis] % samples for call in calls):
-        return None
-    try:
-        return layer.evaluate(calls, gradients, samples)
-    except Exception as error:  # a module of the user's may raise anything under vmap
-        if is_out_of_memory(error):
-            raise
-        return None

@@ -20,6 +20,8 @@ FileKind = Literal[
 
 RESULTS = ".landscape.h5"
 EIGENVECTORS, FACTORS = "eig.safetensors", "factors.safetensors"  # sidecars that hold arrays too large for results
+DIAGONAL, DIAGONAL_ERRORS = "diagonal.safetensors", "diagonal-errors.safetensors"
+DIAGONAL_MASK = "diagonal-mask.safetensors"
 EDITED = "edited"  # in the names of edited checkpoints
 UNDO, UNDO_INSIDE = ".undo.safetensors", "landscape.undo"  # beside an edited file; inside an edited directory
 SNAPSHOT = ".partial"
@@ -27,7 +29,8 @@ BASELINE = "landscape-baseline.json"
 PICTURES = (".png", ".pdf", ".svg")
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of checkpoints, which users write
 
-COMPANIONS = r"[a-z-]+\.(?:partial|png|pdf|svg|vts|csv)|(?:eig|factors|edited|undo)(?:\.safetensors)?"  # of results
+SIDECARS = r"eig|factors|diagonal(?:-errors|-mask)?"
+COMPANIONS = rf"[a-z-]+\.(?:partial|png|pdf|svg|vts|csv)|(?:{SIDECARS}|edited|undo)(?:\.safetensors)?"  # of results
 
 MARK = "landscape_schema"  # attribute of results files, and entry of the metadata of snapshots and sidecars
 EDIT_KEY, UNDO_KEY = "landscape_edit", "landscape_undo"  # entries of the metadata of edited checkpoints and undo files
@@ -36,7 +39,7 @@ PICTURE_MARK = "landscape run "  # begins the description inside every picture
 NAMES: tuple[tuple[FileKind, str], ...] = (
     ("results", r".+\.landscape\.h5"),
     ("snapshot", r".+\.partial"),
-    ("sidecar", r".+\.(eig|factors)\.safetensors"),
+    ("sidecar", rf".+\.({SIDECARS})\.safetensors"),
     ("undo file", r".+\.undo\.safetensors|landscape\.undo"),
     ("edited checkpoint", r".+\.edited(\.safetensors)?"),
     ("baseline", r"landscape-baseline\.json"),

@@ -13,7 +13,11 @@ MORE_DATA = "more data, or a larger --data-error"
 SLACK = 1.05  # the final error over the target, at most: the samples are chosen with values of a rougher tolerance
 
 
-def parse_share(value: Any) -> float:
+def parse_share(
+    value: Any,
+    flag: str = "--data-error",
+    why: str = "it is the error by the choice of samples, relative to the number that is measured",
+) -> float:
     """The share that a text such as `5%` or `0.05` names; raises UsageError unless it lies between 0 and 1.
 
     >>> parse_share("5%"), parse_share("0.05")
@@ -26,9 +30,9 @@ def parse_share(value: Any) -> float:
         share = math.nan
     if not 0 < share < 1:
         raise UsageError(
-            f"--data-error is {value}",
-            why="it is the error by the choice of samples, relative to the number that is measured",
-            fix="a share between 0 and 1, e.g. --data-error 5% or --data-error 0.05",
+            f"{flag} is {value}",
+            why=why,
+            fix=f"a share between 0 and 1, e.g. {flag} 5% or {flag} 0.05",
         )
     return share
 

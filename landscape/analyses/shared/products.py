@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from landscape.analyses.shared.curvature import Curvature, Resampled
+    from landscape.analyses.shared.curvature import MatrixOptions, Resampled
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -31,12 +31,12 @@ COUNTED_OVERHEAD = 1.15  # on the fewest gradients of a product: measured 2.0 to
 BLOCK_COST = 0.15  # of a product for each block: 39 of digits-resnet took 6 products' time, 16 of charlm 1.8
 
 
-def build_operator(analysis: Curvature, objective: Objective) -> LinearOperator:
+def build_operator(analysis: MatrixOptions, objective: Objective) -> LinearOperator:
     """The operator that the analysis names, at the weights of the objective."""
     return operators.operator(analysis.operator, objective, seed=analysis.seed, labels=analysis.labels)
 
 
-def seconds_per_product(analysis: Curvature, objective: Objective, columns: int = 1) -> float:
+def seconds_per_product(analysis: MatrixOptions, objective: Objective, columns: int = 1) -> float:
     """Seconds for the product of one column with all data, where `columns` are multiplied in one pass.
 
     No product is made: the time of a gradient is multiplied by the known cost of a product in gradients. Where graphs
@@ -57,7 +57,7 @@ def gradients_per_product_by_count(analysis: Curvature, objective: Objective) ->
     return COUNTED_OVERHEAD * gradients_per_product(analysis.operator, kept=True)
 
 
-def product_facts(analysis: Curvature, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
+def product_facts(analysis: MatrixOptions, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:
     """For a plan, which makes no product: the likely strategy of so many columns in words, and the bytes it takes."""
     if objective.settings.hvp == "difference":
         size = sum(product_memory(objective, analysis.operator, columns).values())
@@ -94,6 +94,6 @@ def require_resampling(analysis: Resampled, operator: LinearOperator, objective:
         raise UsageError(f"{option} cannot take apart --operator {analysis.operator}", fix="--operator hessian")
 
 
-def preconditioner_notes(analysis: Curvature, objective: Objective) -> tuple[str, ...]:
+def preconditioner_notes(analysis: MatrixOptions, objective: Objective) -> tuple[str, ...]:
     """Notes on the preconditioner for `Result.notes`, where the analysis multiplies by it."""
     return objective.preconditioner_notes if analysis.operator == "preconditioned" else ()

@@ -1,7 +1,7 @@
 """The gradients of single samples in each parameter, from the inputs and outputs of the modules that hold them.
 
-For K scalars at once: the squares of the samples' gradients, in closed form where there is one, and the sum of the
-gradients over samples, which must be what a backward pass gives.
+For K scalars at once: the squares of the samples' gradients, as a whole or entry by entry, in closed form where there
+is one, and the sum of the gradients over samples, which must be what a backward pass gives.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from landscape.evaluation.layers.layer_io import LayerCall
+from landscape.evaluation.per_sample.entry_squares import (
+    EntrySquares,
+    add_samples,
+    outer_entry_squares,
+    row_squares,
+    table_entry_squares,
+)
 from landscape.network.linear_maps import LinearMap, linear_maps
 from landscape.objective import Objective
 from landscape.objective.model_function import ModelFunction
@@ -28,6 +35,13 @@ class Gradients(NamedTuple):
     """By parameter: |g|^2 of each scalar and sample, `(K, n)` float64, and the sum of g of the first scalar."""
 
     squares: dict[str, Tensor]
+    totals: dict[str, Tensor]
+
+
+class GradientEntries(NamedTuple):
+    """By parameter: the squares of the entries of the samples' gradients, and the sum of g of the first scalar."""
+
+    entries: dict[str, EntrySquares]
     totals: dict[str, Tensor]
 
 
@@ -44,6 +58,11 @@ class OwnGradients(Protocol):
 
     def evaluate(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int) -> Gradients:
         """The gradients of n samples; `gradients` holds, for each call, those of K scalars in its output."""
+
+    def evaluate_entries(
+        self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int, signs: Tensor | None
+    ) -> GradientEntries:
+        """The squares of their entries, with the signs `(K, n)` of a sum, or None for K draws."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +84,44 @@ class LinearGradients:
 
     def evaluate(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int) -> Gradients:
         """||sum_t g_t a_t'||^2 over a sample's rows t for the weight, |sum_t g_t|^2 for a bias."""
+        a, g, biases = self._rows(calls, gradients, samples)
+        squares = {name: _squares(each) for name, each in biases.items()}
+        squares[self.layer.parameter] = outer_squares(a, g)
+        return Gradients(squares, self._totals(a, g, biases))
+
+    def evaluate_entries(
+        self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int, signs: Tensor | None
+    ) -> GradientEntries:
+        """(sum_t g_t a_t')^2 and (sum_t g_t)^2, entry by entry."""
+        a, g, biases = self._rows(calls, gradients, samples)
+        entries = {name: row_squares(each, signs) for name, each in biases.items()}
+        whole = outer_entry_squares(a, g, signs)
+        sums, variances = self.layer.weight(whole.sums), whole.variances
+        variances = None if variances is None else self.layer.weight(variances)
+        entries[self.layer.parameter] = EntrySquares(sums, variances, whole.squares)
+        return GradientEntries(entries, self._totals(a, g, biases))
+
+    def _rows(
+        self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The inputs `(n, T, q)`, the gradients `(K, n, T, p)`, and by bias each sample's gradient `(K, n, p)`."""
         inputs = [call.rows.reshape(samples, -1, self.layer.inputs) for call in calls]
         rows = [
             vmap(call.gradient_rows)(part).reshape(len(part), samples, -1, self.layer.outputs)
             for call, part in zip(calls, gradients, strict=True)
         ]
-        found = Gradients({}, {})
+        biases = {}
         for module, name in self.biases.items():
             sums = [part.sum(dim=2) for call, part in zip(calls, rows, strict=True) if call.module is module]
             if sums:
-                of_samples = sums[0] if len(sums) == 1 else torch.stack(sums).sum(dim=0)
-                found.squares[name] = _squares(of_samples)
-                found.totals[name] = of_samples[0].sum(dim=0)
+                biases[name] = sums[0] if len(sums) == 1 else torch.stack(sums).sum(dim=0)
         a, g = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2) for parts in (inputs, rows))
-        found.squares[self.layer.parameter] = outer_squares(a, g)
+        return a, g, biases
+
+    def _totals(self, a: Tensor, g: Tensor, biases: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The sums over samples of the gradients of the first scalar."""
         total = g[0].flatten(0, 1).T @ a.flatten(0, 1)
-        found.totals[self.layer.parameter] = self.layer.weight(total)
-        return found
+        return {n: each[0].sum(dim=0) for n, each in biases.items()} | {self.layer.parameter: self.layer.weight(total)}
 
 
 @dataclass(frozen=True)
@@ -103,6 +143,21 @@ class EmbeddingGradients:
 
     def evaluate(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int) -> Gradients:
         """The sum of g_t'g_s over the pairs of a sample's tokens that are the same."""
+        tokens, g = self._rows(calls, gradients, samples)
+        same = (tokens[:, :, None] == tokens[:, None]).to(g.dtype)
+        squares = torch.stack([((each @ each.mT) * same).sum(dim=(1, 2), dtype=torch.float64) for each in g])
+        return Gradients({self.name: squares}, self._totals(tokens, g))
+
+    def evaluate_entries(
+        self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int, signs: Tensor | None
+    ) -> GradientEntries:
+        """The squares of the sums of g_t over a sample's places with the same token."""
+        tokens, g = self._rows(calls, gradients, samples)
+        entries = table_entry_squares(tokens, g, len(self.module.weight), signs)
+        return GradientEntries({self.name: entries}, self._totals(tokens, g))
+
+    def _rows(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int) -> tuple[Tensor, Tensor]:
+        """The tokens `(n, T)` and the gradients in their rows `(K, n, T, d)`, 0 for padding."""
         inputs, rows = [], []
         for call, part in zip(calls, gradients, strict=True):
             ids, flows = (call.input.T, part.transpose(1, 2)) if call.axis == 1 else (call.input, part)
@@ -111,10 +166,12 @@ class EmbeddingGradients:
         tokens, g = torch.cat(inputs, dim=1), torch.cat(rows, dim=2)
         if self.module.padding_idx is not None:
             g = g * (tokens != self.module.padding_idx)[..., None]
-        same = (tokens[:, :, None] == tokens[:, None]).to(g.dtype)
-        squares = torch.stack([((each @ each.mT) * same).sum(dim=(1, 2), dtype=torch.float64) for each in g])
-        total = g.new_zeros(self.module.weight.shape).index_add_(0, tokens.flatten(), g[0].flatten(0, 1))
-        return Gradients({self.name: squares}, {self.name: total})
+        return tokens, g
+
+    def _totals(self, tokens: Tensor, g: Tensor) -> dict[str, Tensor]:
+        """The sum over samples of the gradients of the first scalar."""
+        zeros = g.new_zeros(self.module.weight.shape)
+        return {self.name: zeros.index_add_(0, tokens.flatten(), g[0].flatten(0, 1))}
 
 
 @dataclass(frozen=True)
@@ -149,6 +206,22 @@ class ModuleGradients:
             {name: torch.cat(each, dim=1) for name, each in squares.items()},
             {name: torch.stack(each).sum(dim=0) for name, each in sums.items()},
         )
+
+    def evaluate_entries(
+        self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int, signs: Tensor | None
+    ) -> GradientEntries:
+        """The squares of the entries of the gradients, and their sums, by as many samples as fit."""
+        parts: dict[str, list[EntrySquares]] = {name: [] for name in self.names.values()}
+        sums: dict[str, list[Tensor]] = {name: [] for name in self.names.values()}
+        first = 0
+        for rows in self._pieces(calls, gradients, samples):
+            piece = slice(first, first + next(iter(rows.values())).shape[1])
+            for own, name in self.names.items():
+                parts[name].append(row_squares(rows[own], None if signs is None else signs[:, piece]))
+                sums[name].append(rows[own][0].sum(dim=0))
+            first = piece.stop
+        entries = {name: add_samples(each) for name, each in parts.items()}
+        return GradientEntries(entries, {name: torch.stack(each).sum(dim=0) for name, each in sums.items()})
 
     def _pieces(
         self, calls: Sequence[LayerCall], gradients: Sequence[Tensor], samples: int

@@ -1,0 +1,52 @@
+"""The sorted entries of the diagonal with their errors and the threshold of a mask, and the layers' traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from landscape.analyses.diagonal import DiagonalResult
+
+DECADES = 8  # of the vertical axis at most, below the largest entry
+
+
+def panels(result: DiagonalResult) -> int:  # noqa: ARG001
+    """One for the entries, and one for the layers."""
+    return 2
+
+
+def draw(result: DiagonalResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """Draws the sorted entries with their errors, and the layers' traces with theirs."""
+    draw_entries(result, axes[0])
+    draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
+
+
+def draw_entries(result: DiagonalResult, axes: Axes) -> None:
+    """Draws |entry| over the share of the entries that are larger, a band of a standard error, and the threshold."""
+    share, value, error = result.curve_share, result.curve_value, result.curve_standard_error
+    positive = value[value > 0]
+    largest = float(positive.max()) if len(positive) else 1.0
+    bottom = max(float(positive.min()) if len(positive) else 0.1, largest / 10**DECADES) / 2
+    if np.nanmax(error) > 0:
+        low, high = np.maximum(value - error, bottom), np.maximum(value + error, bottom)
+        axes.fill_between(share, low, high, color=BLUE, alpha=0.25, linewidth=0, label="one standard error")
+    axes.plot(share, np.maximum(value, bottom), color=BLUE, linewidth=1.4, label="|entry|")
+    mean = result.trace / result.parameters
+    if mean > bottom:
+        axes.axhline(mean, color=GREY, linestyle=":", linewidth=1, label="mean entry")
+    if result.top_threshold is not None and result.top_share is not None:
+        axes.axvline(result.top_share, color=GREEN, linestyle="--", linewidth=1)
+        label = f"threshold of {100 * result.top_share:.3g} %"
+        axes.axhline(max(result.top_threshold, bottom), color=ORANGE, linestyle="--", linewidth=1, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="share of the entries, largest first", ylabel="|entry|")
+    axes.set_ylim(bottom, 3 * largest)
+    error_text = "exact" if result.relative_error == 0 else f"errors {100 * result.relative_error:.2g} % of the norm"
+    axes.set_title(f"trace {result.trace:.5g}, {result.parameters:,} entries, {error_text}", fontsize=10)
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
