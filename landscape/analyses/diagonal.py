@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
 
+ROUNDING = 1e-5  # of the norm of the diagonal, in float32: errors below are differences of sums that round
 MORE_PRODUCTS = "the same command with a larger --max-products resumes it; or a larger --rtol with --restart"
 
 
@@ -60,7 +61,7 @@ class DiagonalResult(Result):
     curve_share: np.ndarray = array("point", help="Shares of the entries, those with the largest |entry| first, ...")
     curve_value: np.ndarray = array("point", help="... the |entry| that ends each, ...")
     curve_standard_error: np.ndarray = array("point", help="... and its standard error.")
-    layer_top: np.ndarray | None = array("layer", help="Share of its entries that --top chose.", optional=True)
+    top_in_layer: np.ndarray | None = array("layer", help="Share of its entries that --top chose.", optional=True)
     known_trace: float | None = scalar(
         "The exact part of the trace, that of the Gauss-Newton matrix, where it was split off.", optional=True
     )
@@ -90,13 +91,16 @@ class DiagonalResult(Result):
 
     def remarks(self) -> list[str]:
         """How the diagonal was computed, and how certain the choice of --top is."""
-        if self.relative_error == 0:
+        error = f"norm of the standard errors {self.relative_error:.2g} of the norm of the diagonal"
+        if self.known_trace is not None and self.relative_error < ROUNDING:
+            how = "the Gauss-Newton part is exact, and random vectors show no rest beyond rounding"
+        elif self.relative_error == 0:
             how = "every entry is exact, but for rounding"
+        elif self.known_trace is not None:
+            split = "the Gauss-Newton part is exact, random vectors estimate the rest"
+            how = f"{error}, {self.rtol:g} was asked for; {split}"
         else:
-            of = "norm of the standard errors"
-            how = f"{of} {self.relative_error:.2g} of the norm of the diagonal, {self.rtol:g} was asked for"
-            if self.known_trace is not None:
-                how += "; the Gauss-Newton part is exact, random vectors estimate the rest"
+            how = f"{error}, {self.rtol:g} was asked for"
         if self.top_count is None or self.top_threshold is None:
             return [how]
         return [how, self._describe_top()]

@@ -75,17 +75,19 @@ class Beginning:
 class _Pilot:
     """What the first probes tell: the sums over entries of the variances of a probe's value, with H and with H - G.
 
-    `blocks` is the state after two probes of the diagonal blocks of H - G, None where they were not worth it.
+    `blocks` is the state after two probes of the diagonal blocks of H - G, None where they were not worth it. `beside`
+    are the products that looked whether they may be.
     """
 
     spreads: np.ndarray  # (2,)
+    beside: int
     blocks: DiagonalState | None
     images: dict[str, Tensor]  # products with H and H - G, (P, 8), where they are sketched
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a snapshot holds."""
         blocks = {} if self.blocks is None else prefix_state("blocks", snapshot(self.blocks))
-        return {"spreads": self.spreads, **blocks}
+        return {"spreads": self.spreads, "beside": np.array(self.beside), **blocks}
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,17 @@ class _Choice:
         spreads = np.array([float((probes * image).double().var(dim=1).sum()) for image in images.values()])
         cheapest, products = min(self.costs(spreads)), BLOCK_PILOT * len(self.layers)
         worth = BLOCK_PILOT * self.gradients_of_blocks < PILOT_SHARE * cheapest
-        blocks = None
-        if worth and products < PILOT_SHARE * self.analysis.max_products and self._is_zero(self.layers[:1]):
-            blocks = self._multiply_blocks(self.layers)
-        return _Pilot(spreads, blocks, images if goal.capacity else {})
+        tried = worth and products < PILOT_SHARE * self.analysis.max_products
+        blocks = self._multiply_blocks(self.layers) if tried and self._is_zero(self.layers[:1]) else None
+        return _Pilot(spreads, BLOCK_PILOT * tried, blocks, images if goal.capacity else {})
 
     def _multiply_blocks(self, layers: Sequence[ParameterGroup]) -> DiagonalState:
         """The state after two probes of the diagonal blocks of H - G on these layers."""
-        operator, goal = self.split.operator, replace(self.split.goal, capacity=0, width=BLOCK_PILOT)
+        goal = replace(self.split.goal, capacity=0, width=BLOCK_PILOT, max_products=BLOCK_PILOT)
+        operator = self.split.operator
         problem = DiagonalProblem(operator.block_diagonal(layers), self.groups, self.analysis.seed)
         first = initial_state(operator.like, operator.size, len(self.groups), goal)
-        return add_probes(problem, first, BLOCK_PILOT)
+        return add_probes(problem, first, goal)
 
     def _is_zero(self, layers: Sequence[ParameterGroup]) -> bool:
         """Whether the blocks of these layers spread by rounding alone; those of the first layer tell of all others."""
@@ -163,9 +165,10 @@ class _Choice:
             needed = self._probes_of(pilot.blocks)
             enough = BLOCK_PILOT if needed < ROUNDING else MIN_PROBES
             if self.gradients_of_blocks * max(needed, enough) < min(alone, pairs):
-                return self._blocks(pilot.blocks, enough)
+                return self._blocks(pilot, pilot.blocks, enough)
         spent = self.plain.gradients + (0 if pilot.blocks is None else BLOCK_PILOT * self.gradients_of_blocks)
-        beside = 0 if pilot.blocks is None else BLOCK_PILOT * len(self.layers)
+        spent += pilot.beside * each_pair
+        beside = pilot.beside + (0 if pilot.blocks is None else BLOCK_PILOT * len(self.layers))
         chosen, name = (self.split, "rest") if pairs < alone else (self.plain, "hessian")
         if chosen.goal.capacity:  # the probes are sketched, and counted, by the estimator
             spent += PILOT * (each_pair - chosen.gradients_each)
@@ -175,18 +178,18 @@ class _Choice:
         images = pilot.images.get(name)
         return replace(chosen, goal=goal, images=images, products=beside, gradients=spent)
 
-    def _blocks(self, state: DiagonalState, probes: int) -> Beginning:
+    def _blocks(self, pilot: _Pilot, state: DiagonalState, probes: int) -> Beginning:
         """The beginning whose products are those of the diagonal blocks of H - G."""
-        columns, split = len(self.layers), self.split
-        left = (self.analysis.max_products - PILOT) // columns
+        columns, split, products = len(self.layers), self.split, PILOT + pilot.beside
+        left = (self.analysis.max_products - products) // columns
         return replace(
             split,
             operator=split.operator.block_diagonal(self.layers),
             goal=replace(split.goal, capacity=0, max_products=left, min_probes=probes),
             state=state,
-            products=PILOT,
+            products=products,
             columns=columns,
-            gradients=split.gradients + PILOT * split.gradients_each,
+            gradients=split.gradients + products * split.gradients_each,
             gradients_each=self.gradients_of_blocks,
         )
 
@@ -219,7 +222,12 @@ def begin_diagonal(
     choice = _Choice(analysis, objective.space.layers(), groups, plain, split)
     if "spreads" in saved:
         blocks = phase_state("blocks", saved)
-        pilot = _Pilot(saved["spreads"], restore(DiagonalState, blocks, operator.like) if blocks else None, {})
+        pilot = _Pilot(
+            saved["spreads"],
+            int(saved["beside"]),
+            restore(DiagonalState, blocks, operator.like) if blocks else None,
+            {},
+        )
     else:
         try:
             pilot = choice.multiply()

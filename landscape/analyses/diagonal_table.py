@@ -153,6 +153,8 @@ def _layers(
         "negative": by_group(negative, np.mean),
         "error": np.array([relative_error(e, s - e) for e, s in zip(errors, squares, strict=True)]),
     }
-    if mask is not None:
-        columns["top"] = by_group(mask, np.mean)
-    return layer_table(groups, traces, columns)
+    if mask is None:
+        return layer_table(groups, traces, columns)
+    table = layer_table(groups, traces, {**columns, "top": by_group(mask, np.mean)})
+    shares = table.pop("layer_top")
+    return {**table, "top_in_layer": shares}

@@ -19,6 +19,7 @@ from landscape.algorithms.estimators.diagonal.state import (
     initial_state,
     relative_error,
     sign_probe,
+    sketch_diagonal,
     squared_errors,
 )
 from landscape.algorithms.lanczos.basis import orthogonalize, require_finite, rounding_floor, unit_vector
@@ -30,6 +31,7 @@ StepName = Literal["sketch", "probe", "entries"]
 FEW = 4 * PROBES_PER_PASS  # entries that take no more products than the fewest of an estimate
 DECAY = 1.0  # p of spread ~ (r + 8)^-p before two rounds have told
 MAX_DECAY = 4.0
+TRIAL_SHARE = 1 / 8  # of all entries: a second round of sketching that takes fewer products is tried first
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def estimate_diagonal(
     operator = problem.operator
     state = resume or initial_state(operator.like, operator.size, len(problem.groups), goal)
     while (name := next_step(state, goal)) is not None:
-        state = STEPS[name](problem, state, goal.max_products - state.products)
+        state = STEPS[name](problem, state, goal)
         yield state
 
 
@@ -93,21 +95,16 @@ def _probes_needed(state: DiagonalState, goal: DiagonalGoal) -> float:
     if state.probes >= 2:
         spread = (error - goal.known_variance) * state.probes
     else:
-        spread, square = _expected_spread(state, state.rank), _known_square(state, goal)
+        spread, square = _expected_spread(state, state.rank), float(state.history[-1, 2])
     wanted = goal.rtol**2 * square - goal.known_variance
     return spread / wanted if wanted > 0 else math.inf
 
 
-def _known_square(state: DiagonalState, goal: DiagonalGoal) -> float:
-    """The squared norm of the diagonal before there are other probes: that of the parts that are known."""
-    sketched = replace(state, group_values=np.zeros((1, 0))).diagonal() if state.rank else np.zeros(state.size)
-    known = sketched if goal.known is None else sketched + goal.known
-    return float((known**2).sum()) - goal.known_variance
-
-
 def _expected_spread(state: DiagonalState, rank: int) -> float:
     """The sum of the variances of a probe's values with so many rows of Q, from those that rounds have measured."""
-    (before, first), (measured, last) = state.history[max(len(state.history) - 2, 0)], state.history[-1]
+    if state.rank < state.sketched:  # the last products lay in Q
+        return 0.0
+    (before, first, _), (measured, last, _) = state.history[max(len(state.history) - 2, 0)], state.history[-1]
     power = DECAY
     if len(state.history) > 1 and last > 0 and first > 0:
         growth = math.log((measured + PROBES_PER_PASS) / (before + PROBES_PER_PASS)) if measured > before else 1.0
@@ -131,17 +128,21 @@ def _forecast(state: DiagonalState, goal: DiagonalGoal, left: int) -> _Forecast:
         share = _expected_spread(state, state.rank + more) / now if now else 1.0
         costs.append(2 * more + max(needed * share, goal.min_probes) - state.probes)
     best = int(np.argmin(costs))
+    tries = len(state.history) == 1 and rounds > 0 and TRIAL_SHARE * state.size > 2 * PROBES_PER_PASS
+    if tries and costs[best] > state.size:
+        return _Forecast("sketch", 0.0)  # which tells how fast the spread falls
     return _Forecast("sketch" if best else "probe", costs[best])
 
 
-def add_sketch(problem: DiagonalProblem, state: DiagonalState, left: int) -> DiagonalState:
+def add_sketch(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
     """Multiplies eight more probes; their products join Q, whose new rows are multiplied."""
     operator, first, rank = problem.operator, state.sketched, state.rank
-    count = max(1, min(PROBES_PER_PASS, len(state.basis) - rank, operator.size - rank, left // 2))
+    room = min(len(state.basis), operator.size) - rank
+    count = max(1, min(PROBES_PER_PASS, room, (goal.max_products - state.products) // 2))
     fresh = _signs(problem, "sketched", first, count)
     known = problem.images if first == 0 and problem.images is not None and problem.images.shape[1] == count else None
     image = _require_finite(operator.matmat(fresh.T) if known is None else known).T.contiguous()
-    spread = float(_deflated_values(state, fresh, image).double().var(dim=0).sum()) if count > 1 else math.inf
+    told = _spread_and_square(state, goal, _deflated_values(state, fresh, image).double())
     least = rounding_floor(image.dtype, float(row_norms(image).max()))
     for row in image.clone():
         orthogonalize(row[None], state.basis[:rank])
@@ -157,13 +158,13 @@ def add_sketch(problem: DiagonalProblem, state: DiagonalState, left: int) -> Dia
         rank=rank,
         sketched=first + count,
         products=state.products + count + len(added),
-        history=np.concatenate([state.history, [[state.rank, spread]]]),
+        history=np.concatenate([state.history, [[state.rank, *told]]]),
     )
 
 
-def add_probes(problem: DiagonalProblem, state: DiagonalState, left: int) -> DiagonalState:
+def add_probes(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
     """Multiplies eight more probes, or as many as are left, after Q has been projected out of them."""
-    count = min(state.width, left)
+    count = min(state.width, goal.max_products - state.products)
     fresh = _signs(problem, "other", state.probes, count)
     inside = fresh.clone()
     orthogonalize(inside, state.basis[: state.rank])
@@ -188,10 +189,10 @@ def add_probes(problem: DiagonalProblem, state: DiagonalState, left: int) -> Dia
     )
 
 
-def add_entries(problem: DiagonalProblem, state: DiagonalState, left: int) -> DiagonalState:
+def add_entries(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
     """Computes the next eight entries themselves, which begins anew what probes have told."""
     operator, first = problem.operator, state.exact
-    count = min(state.width, operator.size - first, left)
+    count = min(state.width, operator.size - first, goal.max_products - state.products)
     units = torch.stack([unit_vector(operator.size, operator.like, first + index) for index in range(count)])
     mean = state.mean.copy() if first else np.zeros(state.size)
     mean[first : first + count] = row_dots(units, _require_finite(operator.matmat(units.T)).T).cpu().numpy()
@@ -207,6 +208,15 @@ def _signs(problem: DiagonalProblem, name: str, first: int, count: int) -> Tenso
     operator = problem.operator
     probes = [sign_probe(operator.size, operator.like, problem.seed, name, first + index) for index in range(count)]
     return torch.stack(probes)
+
+
+def _spread_and_square(state: DiagonalState, goal: DiagonalGoal, values: Tensor) -> tuple[float, float]:
+    """The sum over entries of the variance of probes' values `(K, P)`, and the squared norm of the whole diagonal."""
+    if len(values) < 2:
+        return math.inf, 0.0
+    spread, entries = float(values.var(dim=0).sum()), values.mean(dim=0).cpu().numpy() + sketch_diagonal(state)
+    whole = entries if goal.known is None else entries + goal.known
+    return spread, float((whole**2).sum()) - spread / len(values) - goal.known_variance
 
 
 def _deflated_values(state: DiagonalState, probes: Tensor, images: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class DiagonalState:
     group_values: np.ndarray  # (m, G), the probes' estimates of each group's sum outside the sketch
     exact: int
     products: int
-    history: np.ndarray  # (rounds, 2), r and the sum over entries of the variance of a probe's value
+    history: np.ndarray  # (rounds, 3), r, the sum over entries of the variance of a value, and the norm's square
     width: int  # probes that share a pass, in this run
 
     @property
@@ -114,7 +114,7 @@ def initial_state(like: Tensor, size: int, groups: int, goal: DiagonalGoal) -> D
         group_values=np.zeros((0, groups)),
         exact=0,
         products=0,
-        history=np.zeros((0, 2)),
+        history=np.zeros((0, 3)),
         width=goal.width,
     )
 
