@@ -30,11 +30,13 @@ def draw(result: DiagonalResult, axes: Sequence[Axes], beside: Mapping[str, Any]
 
 def draw_entries(result: DiagonalResult, axes: Axes) -> None:
     """Draws |entry| over the share of the entries that are larger, a band of a standard error, and the threshold."""
-    share, value, error = result.curve_share, result.curve_value, result.curve_standard_error
+    known = np.isfinite(result.curve_value)
+    share, value, error = result.curve_share[known], result.curve_value[known], result.curve_standard_error[known]
     positive = value[value > 0]
     largest = float(positive.max()) if len(positive) else 1.0
+    error = np.minimum(error, 10 * largest)  # the visible part
     bottom = max(float(positive.min()) if len(positive) else 0.1, largest / 10**DECADES) / 2
-    if np.nanmax(error) > 0:
+    if (error > 0).any():
         low, high = np.maximum(value - error, bottom), np.maximum(value + error, bottom)
         axes.fill_between(share, low, high, color=BLUE, alpha=0.25, linewidth=0, label="one standard error")
     axes.plot(share, np.maximum(value, bottom), color=BLUE, linewidth=1.4, label="|entry|")
@@ -46,7 +48,7 @@ def draw_entries(result: DiagonalResult, axes: Axes) -> None:
         label = f"threshold of {100 * result.top_share:.3g} %"
         axes.axhline(max(result.top_threshold, bottom), color=ORANGE, linestyle="--", linewidth=1, label=label)
     axes.set(xscale="log", yscale="log", xlabel="share of the entries, largest first", ylabel="|entry|")
-    axes.set_ylim(bottom, 3 * largest)
+    axes.set(ylim=(bottom, 3 * largest), xlim=(0.8 / result.parameters, 1.25))
     error_text = "exact" if result.relative_error == 0 else f"errors {100 * result.relative_error:.2g} % of the norm"
     axes.set_title(f"trace {result.trace:.5g}, {result.parameters:,} entries, {error_text}", fontsize=10)
     axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")

@@ -36,7 +36,18 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(ckpt: Path, capsys: Captur
 
 @pytest.mark.parametrize(
     "command",
-    ["eig", "eig --per-layer", "trace", "density", "sharpness", "flatness", "surface", "measures", "direction"],
+    [
+        "eig",
+        "eig --per-layer",
+        "trace",
+        "diagonal",
+        "density",
+        "sharpness",
+        "flatness",
+        "surface",
+        "measures",
+        "direction",
+    ],
 )
 def test_a_dry_run_costs_at_most_two_gradients_of_a_micro_batch(command: str, capsys: Captured) -> None:
     with count_passes(nn.Sequential) as passes:

@@ -18,6 +18,8 @@ ANALYSES: dict[str, Any] = {
     "eig": lambda: landscape.Eig(k=3),
     "eig of blocks": lambda: landscape.Eig(k=2, block=2, operator="ggn"),
     "trace": lambda: landscape.Trace(rtol=0.2),
+    "diagonal": lambda: landscape.Diagonal(rtol=0.3),
+    "diagonal of ggn": lambda: landscape.Diagonal(operator="ggn"),
     "density": lambda: landscape.Density(probes=2),
     "density by budget": lambda: landscape.Density(budget=0.05),
     "sharpness": lambda: landscape.Sharpness(starts=2, steps=3, draws=8),
