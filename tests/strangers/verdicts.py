@@ -26,6 +26,7 @@ ANALYSES: dict[str, landscape.Eig | Any] = {
     "eig": landscape.Eig(k=2),
     "density": landscape.Density(probes=4, steps=40),
     "trace": landscape.Trace(rtol=0.1),
+    "diagonal": landscape.Diagonal(rtol=0.2),
     "sharpness": landscape.Sharpness(rho=RHO, adaptive="none", norm="l2", starts=2, steps=10, draws=12),
     "flatness": landscape.Flatness(rho=RHO, starts=2, steps=6),
     "surface": landscape.Surface(grid=3, axes="gradient", range=0.1, trial=False),
@@ -116,6 +117,16 @@ def _trace(answer: Answer, result: Any, rounding: float) -> Comparison:
     mass = float(answer.eigenvalues.abs().sum())
     exact = float(answer.eigenvalues.sum())
     yield "trace", result.trace, exact, 4 * result.standard_error + rounding * mass
+
+
+def _diagonal(answer: Answer, result: Any, rounding: float) -> Comparison:
+    yield from _common(answer, result, rounding)
+    exact = answer.hessian.diagonal()
+    mass, size = float(answer.eigenvalues.abs().sum()), float(exact.norm())
+    yield "trace", result.trace, float(exact.sum()), 6 * result.trace_se + rounding * mass
+    distance = float((torch.from_numpy(result.diagonal) - exact).norm())
+    stated = float(np.linalg.norm(result.standard_errors))
+    yield "entries", distance, 0.0, 3 * stated + rounding * max(size, float(answer.eigenvalues.abs().max()))
 
 
 def _density(answer: Answer, result: Any, rounding: float) -> Comparison:
@@ -218,6 +229,7 @@ COMPARISONS: dict[str, Callable[[Answer, Any, float], Comparison]] = {
     "eig": _eig,
     "density": _density,
     "trace": _trace,
+    "diagonal": _diagonal,
     "sharpness": _sharpness,
     "flatness": _flatness,
     "surface": _surface,
