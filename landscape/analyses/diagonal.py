@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,8 +11,11 @@ from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.curvature import MatrixOptions
 from landscape.analyses.shared.data_error import parse_share
 from landscape.fields import Gauge, array, option, scalar
+from landscape.storage import paths
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from landscape.network.space import ParameterGroup
@@ -171,3 +175,13 @@ class Diagonal(MatrixOptions):
         from landscape.analyses import diagonal_table
 
         return diagonal_table.sidecars(result, objective)
+
+    def write_outputs(
+        self, result: Any, objective: Objective, output: Path, say: Callable[[str], None] = lambda line: None
+    ) -> list[Path]:
+        """Writes nothing; says that the mask of an earlier run is not that of these entries."""
+        del objective
+        mask = paths.beside(output, paths.DIAGONAL_MASK)
+        if result.mask is None and mask.exists():
+            say(f"{mask} is the mask of an earlier run, not of these entries (--top writes a new one)")
+        return []

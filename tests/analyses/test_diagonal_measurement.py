@@ -303,6 +303,15 @@ def test_the_files_hold_entries_errors_and_mask_by_parameter(tmp_path: Path) -> 
     assert sum(int(part.sum()) for part in files[2].values()) == result.top_count == 148
 
 
+def test_the_mask_of_an_earlier_run_is_told_apart(tmp_path: Path) -> None:
+    objective, output = landscape.load(SAMPLES / "digits-mlp.pt", limit=50), tmp_path / "a.landscape.h5"
+    said: list[str] = []
+    session.execute(Diagonal(operator="ggn", top="5%"), objective, output=output, say=said.append)
+    assert not said
+    session.execute(Diagonal(operator="ggn"), objective, output=output, say=said.append)
+    assert any("a.diagonal-mask.safetensors is the mask of an earlier run" in line for line in said)
+
+
 def test_a_plan_names_the_work(classification: Data) -> None:
     net = Objective(relu_net(), [classification], "cross_entropy")
     exact, products = Diagonal(operator="ggn").plan(net), Diagonal().plan(net)
