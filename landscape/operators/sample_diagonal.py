@@ -81,7 +81,9 @@ class DiagonalPass:
         """The diagonal, its variance, the groups' variances, and the names whose closed forms are wrong."""
         objective, count = self.objective, self.vectors.per_pass
         capture = LayerCapture(objective, layers) if layers else None
-        samples = max(1, min(HESSIAN_BYTES // (8 * count**2), COLUMN_BYTES // max(objective.activation_bytes, 1)))
+        columns = 1 if self.vectors.exact else count  # at once: draws of a sample stay together
+        of_sample = columns * max(objective.activation_bytes, 1)
+        samples = max(1, min(HESSIAN_BYTES // (8 * count**2), COLUMN_BYTES // of_sample))
 
         def kernel(batch: Batch) -> tuple[Tensor, ...]:
             """The sums over a batch."""

@@ -81,7 +81,7 @@ class TextNet(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits by token, `(n, T, 5)`."""
-        hidden = self.table(ids) + self.positions(torch.arange(ids.shape[1]))
+        hidden = self.table(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))
         hidden = hidden + self.attention(hidden, hidden, hidden, need_weights=False)[0]
         logits: Tensor = self.head(self.norm(torch.tanh(self.mix(hidden))))
         return logits

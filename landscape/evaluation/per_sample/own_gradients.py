@@ -96,9 +96,8 @@ class LinearGradients:
         a, g, biases = self._rows(calls, gradients, samples)
         entries = {name: row_squares(each, signs) for name, each in biases.items()}
         whole = outer_entry_squares(a, g, signs)
-        sums, variances = self.layer.weight(whole.sums), whole.variances
-        variances = None if variances is None else self.layer.weight(variances)
-        entries[self.layer.parameter] = EntrySquares(sums, variances, whole.squares)
+        variances = None if whole.variances is None else self.layer.weight(whole.variances)
+        entries[self.layer.parameter] = EntrySquares(self.layer.weight(whole.sums), variances, whole.squares)
         return GradientEntries(entries, self._totals(a, g, biases))
 
     def _rows(
