@@ -91,7 +91,9 @@ class DiagonalResult(Result):
         spent = f"{self.products} products" if self.products else f"{self.draws} draws"
         hidden = math.isinf(self.relative_error) or math.isnan(self.relative_error)
         reached = "as large as the diagonal or larger" if hidden else f"{self.relative_error:.2g} of the diagonal"
-        return Trouble(f"the errors are {reached} after {spent}, {self.rtol:g} was asked for", MORE_PRODUCTS)
+        alone = self.products and self.known_trace is None
+        fix = f"{MORE_PRODUCTS}; or --operator ggn, for which gradients of samples suffice" if alone else MORE_PRODUCTS
+        return Trouble(f"the errors are {reached} after {spent}, {self.rtol:g} was asked for", fix)
 
     def remarks(self) -> list[str]:
         """How the diagonal was computed, and how certain the choice of --top is."""

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 SAMPLES, BEGINNING, PROBES = "samples", "beginning", "probes"  # phases
 MAX_SKETCH = 512  # rows of Q: with more, projections take longer than products
 SUM_VECTORS = 8  # of P numbers of 8 bytes, in the host's memory: sums over samples, and the values of probes
-EXPECTED_SPREAD = 50.0  # probes to a norm of errors of .1 without a sketch: digits-mlp 340, digits-noisy 200
+# Probes to a norm of errors of .1 without a sketch, beside an exact part (digits-mlp 340, digits-noisy 200) and alone
+EXPECTED_PROBES, EXPECTED_PROBES_ALONE = 200.0, 5000.0  # (digits-mlp 8,000)
 EXPECTED_PASSES = 4  # of drawn vectors
 
 
@@ -98,7 +99,7 @@ def plan(analysis: Diagonal, objective: Objective) -> Plan:
         return Plan(sum(memory.values()), 0, seconds, facts, memory)
     _require_single_samples(analysis)
     goal = _goal(analysis, objective)
-    spread = EXPECTED_SPREAD * (0.1 / analysis.rtol) ** 2
+    spread = (EXPECTED_PROBES_ALONE if exact is None else EXPECTED_PROBES) * (0.1 / analysis.rtol) ** 2
     products = round(min(expected_products(spread, goal.capacity), objective.space.size, analysis.max_products))
     columns = min(goal.width, objective.space.size)
     each = seconds_per_product(analysis, objective, columns) * (1 if exact is None else 2)

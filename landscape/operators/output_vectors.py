@@ -17,7 +17,7 @@ from torch import Tensor
 
 from landscape import seeds
 from landscape.choices import OperatorName
-from landscape.data.batches import Batch
+from landscape.data.batches import Batch, to_device
 from landscape.data.trees import leaves
 from landscape.evaluation.fisher_labels import draw_labels
 from landscape.losses.protocol import is_likelihood
@@ -165,7 +165,7 @@ def _softmax(objective: Objective, logits: Tensor, batch: Batch) -> SoftmaxCross
 
 def _first_output(objective: Objective) -> tuple[Any, Batch]:
     """The first sample's output, and its batch."""
-    batch = next(iter(objective.first(1).batches))
+    batch = to_device(next(next(iter(objective.batches)).split(1)), objective.device, objective.dtype)
     with torch.no_grad():
         return objective.batch_output(objective.theta, batch), batch
 
