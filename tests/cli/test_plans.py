@@ -41,6 +41,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(ckpt: Path, capsys: Captur
         "eig --per-layer",
         "trace",
         "diagonal",
+        "diagonal --operator ggn",
         "density",
         "sharpness",
         "flatness",
