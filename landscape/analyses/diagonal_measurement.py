@@ -6,20 +6,20 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from landscape.algorithms.estimators.diagonal.run import DiagonalProblem, estimate_diagonal, expected_products
+from landscape.algorithms.estimators.diagonal.run import DiagonalProblem, estimate_diagonal, forecast_products
 from landscape.algorithms.estimators.diagonal.state import (
     PROBES_PER_PASS,
     DiagonalGoal,
     DiagonalState,
-    initial_state,
-    relative_error,
-    squared_errors,
+    error_and_square,
+    initial_diagonal_state,
+    relative_norm,
 )
 from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.diagonal import DiagonalResult
 from landscape.analyses.diagonal_samples import sum_samples
-from landscape.analyses.diagonal_split import Beginning, begin_diagonal
+from landscape.analyses.diagonal_split import DiagonalBeginning, begin_diagonal
 from landscape.analyses.diagonal_table import DiagonalEstimate, summarize
 from landscape.analyses.shared.phases import Phases, phase_state
 from landscape.analyses.shared.products import (
@@ -100,7 +100,7 @@ def plan(analysis: Diagonal, objective: Objective) -> Plan:
     _require_single_samples(analysis)
     goal = _goal(analysis, objective)
     spread = (EXPECTED_PROBES_ALONE if exact is None else EXPECTED_PROBES) * (0.1 / analysis.rtol) ** 2
-    products = round(min(expected_products(spread, goal.capacity), objective.space.size, analysis.max_products))
+    products = round(min(forecast_products(spread, goal.capacity), objective.space.size, analysis.max_products))
     columns = min(goal.width, objective.space.size)
     each = seconds_per_product(analysis, objective, columns) * (1 if exact is None else 2)
     strategy, _ = product_facts(analysis, objective, columns)
@@ -145,31 +145,31 @@ def _goal(analysis: Diagonal, objective: Objective, saved: State | None = None) 
 
 
 def _multiply(
-    analysis: Diagonal, beginning: Beginning, groups: Sequence[ParameterGroup], saved: State
+    analysis: Diagonal, beginning: DiagonalBeginning, groups: Sequence[ParameterGroup], saved: State
 ) -> Generator[Progress, None, DiagonalState]:
     """Yields after each block of products; returns the last state."""
     operator, goal = beginning.operator, beginning.goal
     problem = DiagonalProblem(operator, groups, analysis.seed, beginning.images)
-    first = beginning.state or initial_state(operator.like, operator.size, len(groups), goal)
+    first = beginning.state or initial_diagonal_state(operator.like, operator.size, len(groups), goal)
     state = first = restore(DiagonalState, saved, operator.like) if saved else first
     for state in estimate_diagonal(problem, goal, first):
         yield _progress(beginning, state)
     return state
 
 
-def _progress(beginning: Beginning, state: DiagonalState) -> Progress:
+def _progress(beginning: DiagonalBeginning, state: DiagonalState) -> Progress:
     products = f"{beginning.products + beginning.columns * state.products} products"
     if state.exact:
         return Progress(state.exact, state.size, f"{products}, entry by entry", partial(snapshot, state))
     if state.probes < 2:
         return Progress(0, 100, f"{products}, sketch of rank {state.rank}", partial(snapshot, state))
-    reached = relative_error(*squared_errors(state, beginning.goal))
+    reached = relative_norm(*error_and_square(state, beginning.goal))
     share = min(1.0, (beginning.goal.rtol / reached) ** 2) if reached else 1.0
     note = f"{products}, errors {reached:.2g} of the diagonal"
     return Progress(round(100 * share), 100, note, partial(snapshot, state))
 
 
-def _from_products(beginning: Beginning, state: DiagonalState) -> DiagonalEstimate:
+def _from_products(beginning: DiagonalBeginning, state: DiagonalState) -> DiagonalEstimate:
     """The known part and what the products tell."""
     known = beginning.known
     diagonal = state.diagonal()

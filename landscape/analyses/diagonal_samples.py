@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.algorithms.estimators.diagonal.state import relative_error
+from landscape.algorithms.estimators.diagonal.state import relative_norm
 from landscape.analyses.base import Progress, State
 from landscape.analyses.diagonal_table import DiagonalEstimate
 from landscape.errors import LandscapeError, LostRankError
@@ -69,13 +69,13 @@ def _finished(analysis: Diagonal, vectors: OutputVectors, state: State) -> bool:
     passes = int(state["passes"])
     if vectors.exact or (passes + 1) * vectors.per_pass > analysis.max_products:
         return True
-    return passes >= MIN_PASSES and relative_error(*_errors(state)) <= analysis.rtol
+    return passes >= MIN_PASSES and relative_norm(*_errors(state)) <= analysis.rtol
 
 
 def _progress(analysis: Diagonal, vectors: OutputVectors, state: dict[str, np.ndarray]) -> Progress:
     if vectors.exact:
         return Progress(1, 1, f"{vectors.per_pass} backward passes", lambda: state)
-    reached = relative_error(*_errors(state))
+    reached = relative_norm(*_errors(state))
     share = min(1.0, (analysis.rtol / reached) ** 2) if reached else 1.0
     draws = int(state["passes"]) * vectors.per_pass
     return Progress(round(100 * share), 100, f"{draws} draws, errors {reached:.2g} of the diagonal", lambda: state)

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.algorithms.estimators.diagonal.run import DiagonalProblem, add_probes, expected_products
+from landscape.algorithms.estimators.diagonal.run import DiagonalProblem, add_diagonal_probes, forecast_products
 from landscape.algorithms.estimators.diagonal.state import (
     MIN_PROBES,
     PROBES_PER_PASS,
     DiagonalGoal,
     DiagonalState,
-    initial_state,
+    initial_diagonal_state,
     sign_probe,
 )
 from landscape.algorithms.lanczos.basis import require_finite
@@ -53,7 +53,7 @@ ROUNDING = 1e-6  # of the probes for the error asked for: blocks that spread so 
 
 
 @dataclass(frozen=True)
-class Beginning:
+class DiagonalBeginning:
     """How the rest of the diagonal is estimated: the matrix of the products, the goal, and what is known beside."""
 
     operator: LinearOperator
@@ -97,8 +97,8 @@ class _Choice:
     analysis: Diagonal
     layers: Sequence[ParameterGroup]
     groups: Sequence[ParameterGroup]
-    plain: Beginning
-    split: Beginning
+    plain: DiagonalBeginning
+    split: DiagonalBeginning
 
     @property
     def wanted(self) -> float:
@@ -118,7 +118,7 @@ class _Choice:
     def costs(self, spreads: np.ndarray) -> tuple[float, float]:
         """The gradients that H alone takes, by at most as many products as entries, and those that H - G takes."""
         goal, size = self.split.goal, self.split.operator.size
-        alone, pairs = (expected_products(self.probes(float(spread)), goal.capacity) for spread in spreads)
+        alone, pairs = (forecast_products(self.probes(float(spread)), goal.capacity) for spread in spreads)
         if size <= goal.max_products:
             alone = min(alone, size)
         return self.plain.gradients_each * alone, self.split.gradients_each * pairs
@@ -146,8 +146,8 @@ class _Choice:
         goal = replace(self.split.goal, capacity=0, width=BLOCK_PILOT, max_products=BLOCK_PILOT)
         operator = self.split.operator
         problem = DiagonalProblem(operator.block_diagonal(layers), self.groups, self.analysis.seed)
-        first = initial_state(operator.like, operator.size, len(self.groups), goal)
-        return add_probes(problem, first, goal)
+        first = initial_diagonal_state(operator.like, operator.size, len(self.groups), goal)
+        return add_diagonal_probes(problem, first, goal)
 
     def _is_zero(self, layers: Sequence[ParameterGroup]) -> bool:
         """Whether the blocks of these layers spread by rounding alone; those of the first layer tell of all others."""
@@ -157,7 +157,7 @@ class _Choice:
         """Probes that reach the error asked for, by those that were multiplied."""
         return self.probes(float(blocks.scatter.sum()) / (blocks.probes - 1))
 
-    def decide(self, pilot: _Pilot) -> Beginning:
+    def decide(self, pilot: _Pilot) -> DiagonalBeginning:
         """The cheapest of the ways, with the work of the probes that is not the estimator's own."""
         alone, pairs = self.costs(pilot.spreads)
         each_pair = self.split.gradients_each
@@ -178,7 +178,7 @@ class _Choice:
         images = pilot.images.get(name)
         return replace(chosen, goal=goal, images=images, products=beside, gradients=spent)
 
-    def _blocks(self, pilot: _Pilot, state: DiagonalState, probes: int) -> Beginning:
+    def _blocks(self, pilot: _Pilot, state: DiagonalState, probes: int) -> DiagonalBeginning:
         """The beginning whose products are those of the diagonal blocks of H - G."""
         columns, split, products = len(self.layers), self.split, PILOT + pilot.beside
         left = (self.analysis.max_products - products) // columns
@@ -201,11 +201,11 @@ def begin_diagonal(
     groups: Sequence[ParameterGroup],
     goal: DiagonalGoal,
     saved: State,
-) -> Generator[Progress, None, Beginning]:
+) -> Generator[Progress, None, DiagonalBeginning]:
     """Yields after the exact part, and after the probes; returns how the diagonal is estimated."""
     # as if graphs were kept, and so the same wherever the run is resumed
     each = gradients_per_product(analysis.operator, kept=True)
-    plain = Beginning(operator, goal, gradients_each=each)
+    plain = DiagonalBeginning(operator, goal, gradients_each=each)
     exact = _exact_part(analysis, objective, goal, saved)
     if exact is None:
         return plain

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.special import stdtrit
 
-from landscape.algorithms.estimators.diagonal.state import relative_error
+from landscape.algorithms.estimators.diagonal.state import relative_norm
 from landscape.analyses.shared.data_error import parse_share
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.choices import CONFIDENCE, NORMAL_HALF_WIDTH
@@ -63,7 +63,7 @@ def summarize(
         "trace": float(entries.sum()),
         "trace_se": float(np.sqrt(spread[-1])),
         "norm": float(np.sqrt(max(square - error, 0.0))) if finite else float("nan"),
-        "relative_error": relative_error(error, square - error) if finite else float("nan"),
+        "relative_error": relative_norm(error, square - error) if finite else float("nan"),
         "largest": float(entries.max()),
         "smallest": float(entries.min()),
         "negative_share": float(negative.mean()),
@@ -151,7 +151,7 @@ def _layers(
         "mean": by_group(estimate.diagonal, np.mean),
         "largest": by_group(np.abs(estimate.diagonal), np.max),
         "negative": by_group(negative, np.mean),
-        "error": np.array([relative_error(e, s - e) for e, s in zip(errors, squares, strict=True)]),
+        "error": np.array([relative_norm(e, s - e) for e, s in zip(errors, squares, strict=True)]),
     }
     if mask is None:
         return layer_table(groups, traces, columns)

@@ -121,7 +121,7 @@ class _Piece:
 
     def sums(self) -> tuple[Tensor, ...]:
         """The diagonal and its variance `(P,)`, the groups' variances, and 1 for each wrong name, float64."""
-        vectors = self._closed_forms() if self.capture is not None else self._vectors(self._plain_output())
+        vectors = self._vectors_by_layer() if self.capture is not None else self._vectors(self._plain_output())
         squares = {name: _by_column(parts) for name, parts in self.parts.items() if name not in self.failed}
         wrong = self.failed | self._wrong(vectors, squares)
         if self.others:
@@ -134,7 +134,7 @@ class _Piece:
             squares |= {name: add_samples(parts) for name, parts in by_name.items()}
         return self._flatten(squares, wrong)
 
-    def _closed_forms(self) -> Vectors:
+    def _vectors_by_layer(self) -> Vectors:
         """Evaluates the layers; returns the vectors."""
         assert self.capture is not None
         forward = self.capture.run(self.batch)

@@ -50,7 +50,7 @@ def seconds_per_product(analysis: MatrixOptions, objective: Objective, columns: 
     return each * seconds_per_gradient(objective)
 
 
-def gradients_per_product_by_count(analysis: Curvature, objective: Objective) -> float:
+def gradients_per_product_by_count(analysis: MatrixOptions, objective: Objective) -> float:
     """How many gradients the product of a column takes, whatever memory there is: as with graphs that are kept."""
     if objective.settings.hvp == "difference":
         return GRADIENTS_OF_DIFFERENCE

@@ -35,7 +35,7 @@ def row_squares(rows: Tensor, signs: Tensor | None) -> EntrySquares:
         squares = flat.double().square()
         variances = (squares.var(dim=0).sum(dim=0) / len(squares)).reshape(shape)
         return EntrySquares(squares.mean(dim=0).sum(dim=0).reshape(shape), variances, squares.sum(dim=2))
-    squares, factor = _scaled_squares(flat)
+    squares, factor = _squares_and_scale(flat)
     sums = (signs.to(squares).flatten() @ squares.flatten(0, 1)).double() * factor
     return EntrySquares(sums.reshape(shape), None, squares.sum(dim=2, dtype=torch.float64) * factor)
 
@@ -66,7 +66,7 @@ def table_entry_squares(tokens: Tensor, gradients: Tensor, size: int, signs: Ten
     step = max(1, ROW_BYTES // max(gradients[:, :1].nbytes, 1))
     pieces = [slice(first, first + step) for first in range(0, len(tokens), step)]
     return add_samples(
-        _looked_up(tokens[piece], gradients[:, piece], size, None if signs is None else signs[:, piece])
+        _embedding_squares(tokens[piece], gradients[:, piece], size, None if signs is None else signs[:, piece])
         for piece in pieces
     )
 
@@ -88,13 +88,13 @@ def _single_outer(inputs: Tensor, gradients: Tensor, signs: Tensor | None) -> En
     if signs is None:
         a, g = inputs.double().square(), gradients.double().square()
         return EntrySquares(g.mean(dim=0).T @ a, (g.var(dim=0) / len(g)).T @ a.square(), squares)
-    a, of_inputs = _scaled_squares(inputs)
-    g, of_gradients = _scaled_squares(gradients)
+    a, of_inputs = _squares_and_scale(inputs)
+    g, of_gradients = _squares_and_scale(gradients)
     sums = (signs.to(g)[:, :, None] * g).sum(dim=0).T @ a
     return EntrySquares(sums.double() * (of_inputs * of_gradients), None, squares)
 
 
-def _looked_up(tokens: Tensor, gradients: Tensor, size: int, signs: Tensor | None) -> EntrySquares:
+def _embedding_squares(tokens: Tensor, gradients: Tensor, size: int, signs: Tensor | None) -> EntrySquares:
     """The squares of looked-up rows of some samples."""
     same = (tokens[:, :, None] == tokens[:, None]).to(gradients.dtype)
     squares = (same @ gradients).double().square() / same.sum(dim=2, dtype=torch.float64)[:, :, None]
@@ -114,7 +114,7 @@ def _looked_up(tokens: Tensor, gradients: Tensor, size: int, signs: Tensor | Non
     return EntrySquares(by_row(squares.mean(dim=0)), by_row(variances), norms)
 
 
-def _scaled_squares(tensor: Tensor) -> tuple[Tensor, Tensor]:
+def _squares_and_scale(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """The squares of a tensor's entries over the largest one's, which do not underflow, and that one, float64."""
     largest = tensor.abs().amax() if tensor.numel() else tensor.new_ones(())
     scale = torch.where(largest == 0, torch.ones_like(largest), largest)

@@ -16,11 +16,11 @@ from landscape.algorithms.estimators.diagonal.state import (
     PROBES_PER_PASS,
     DiagonalGoal,
     DiagonalState,
-    initial_state,
-    relative_error,
+    error_and_square,
+    initial_diagonal_state,
+    relative_norm,
     sign_probe,
     sketch_diagonal,
-    squared_errors,
 )
 from landscape.algorithms.lanczos.basis import orthogonalize, require_finite, rounding_floor, unit_vector
 from landscape.compute.inner_products import norm, row_dots, row_norms
@@ -60,13 +60,13 @@ def estimate_diagonal(
 ) -> Iterator[DiagonalState]:
     """States after each pass of at most eight products, until the goal is reached or the limit on products."""
     operator = problem.operator
-    state = resume or initial_state(operator.like, operator.size, len(problem.groups), goal)
-    while (name := next_step(state, goal)) is not None:
+    state = resume or initial_diagonal_state(operator.like, operator.size, len(problem.groups), goal)
+    while (name := next_diagonal_step(state, goal)) is not None:
         state = STEPS[name](problem, state, goal)
         yield state
 
 
-def next_step(state: DiagonalState, goal: DiagonalGoal) -> StepName | None:
+def next_diagonal_step(state: DiagonalState, goal: DiagonalGoal) -> StepName | None:
     """The next step; None at the end."""
     left = goal.max_products - state.products
     if state.complete or left <= 0:
@@ -77,30 +77,30 @@ def next_step(state: DiagonalState, goal: DiagonalGoal) -> StepName | None:
         return "sketch"
     if state.probes < 2 and not state.history.size:
         return "probe"
-    if state.probes >= goal.min_probes and relative_error(*squared_errors(state, goal)) <= goal.rtol:
+    if state.probes >= goal.min_probes and relative_norm(*error_and_square(state, goal)) <= goal.rtol:
         return None
     expected = _forecast(state, goal, left)
     return "entries" if expected.products > state.size <= left else expected.step
 
 
-def expected_products(spread: float, capacity: int) -> float:
+def forecast_products(spread: float, capacity: int) -> float:
     """Products of a sketch and of other probes, where `spread` other probes alone would reach the goal."""
     sizes = np.arange(0, max(capacity, 0) + 1, PROBES_PER_PASS)
     return float((2 * sizes + np.maximum(spread / (1 + sizes / PROBES_PER_PASS) ** DECAY, MIN_PROBES)).min())
 
 
-def _probes_needed(state: DiagonalState, goal: DiagonalGoal) -> float:
+def _forecast_probes(state: DiagonalState, goal: DiagonalGoal) -> float:
     """The other probes that reach the goal with the sketch as it is; infinite where errors hide the diagonal."""
-    error, square = squared_errors(state, goal)
+    error, square = error_and_square(state, goal)
     if state.probes >= 2:
         spread = (error - goal.known_variance) * state.probes
     else:
-        spread, square = _expected_spread(state, state.rank), float(state.history[-1, 2])
+        spread, square = _forecast_spread(state, state.rank), float(state.history[-1, 2])
     wanted = goal.rtol**2 * square - goal.known_variance
     return spread / wanted if wanted > 0 else math.inf
 
 
-def _expected_spread(state: DiagonalState, rank: int) -> float:
+def _forecast_spread(state: DiagonalState, rank: int) -> float:
     """The sum of the variances of a probe's values with so many rows of Q, from those that rounds have measured."""
     if state.rank < state.sketched:  # the last products lay in Q
         return 0.0
@@ -117,15 +117,15 @@ def _forecast(state: DiagonalState, goal: DiagonalGoal, left: int) -> _Forecast:
 
     No row is added once there are other probes, whose values depend on Q.
     """
-    needed = _probes_needed(state, goal)
+    needed = _forecast_probes(state, goal)
     room = min(goal.capacity, state.size) - state.rank if not state.probes else 0
     rounds = min(room, left // 2) // PROBES_PER_PASS if state.rank == state.sketched else 0  # else Q has all directions
     if math.isinf(needed):  # the errors hide the diagonal
         return _Forecast("sketch" if rounds else "probe", 0.0 if rounds else math.inf)
-    now = _expected_spread(state, state.rank) if state.history.size else 0.0
+    now = _forecast_spread(state, state.rank) if state.history.size else 0.0
     costs = []
     for more in range(0, (rounds + 1) * PROBES_PER_PASS, PROBES_PER_PASS):
-        share = _expected_spread(state, state.rank + more) / now if now else 1.0
+        share = _forecast_spread(state, state.rank + more) / now if now else 1.0
         costs.append(2 * more + max(needed * share, goal.min_probes) - state.probes)
     best = int(np.argmin(costs))
     tries = len(state.history) == 1 and rounds > 0 and TRIAL_SHARE * state.size > 2 * PROBES_PER_PASS
@@ -134,7 +134,7 @@ def _forecast(state: DiagonalState, goal: DiagonalGoal, left: int) -> _Forecast:
     return _Forecast("sketch" if best else "probe", costs[best])
 
 
-def add_sketch(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
+def add_diagonal_sketch(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
     """Multiplies eight more probes; their products join Q, whose new rows are multiplied."""
     operator, first, rank = problem.operator, state.sketched, state.rank
     room = min(len(state.basis), operator.size) - rank
@@ -142,7 +142,7 @@ def add_sketch(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoa
     fresh = _signs(problem, "sketched", first, count)
     known = problem.images if first == 0 and problem.images is not None and problem.images.shape[1] == count else None
     image = _require_finite(operator.matmat(fresh.T) if known is None else known).T.contiguous()
-    told = _spread_and_square(state, goal, _deflated_values(state, fresh, image).double())
+    told = _spread_and_square(state, goal, _values_beside_sketch(state, fresh, image).double())
     least = rounding_floor(image.dtype, float(row_norms(image).max()))
     for row in image.clone():
         orthogonalize(row[None], state.basis[:rank])
@@ -162,7 +162,7 @@ def add_sketch(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoa
     )
 
 
-def add_probes(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
+def add_diagonal_probes(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGoal) -> DiagonalState:
     """Multiplies eight more probes, or as many as are left, after Q has been projected out of them."""
     count = min(state.width, goal.max_products - state.products)
     fresh = _signs(problem, "other", state.probes, count)
@@ -200,7 +200,7 @@ def add_entries(problem: DiagonalProblem, state: DiagonalState, goal: DiagonalGo
     return replace(state, mean=mean, scatter=scatter, exact=first + count, products=state.products + count)
 
 
-STEPS = {"sketch": add_sketch, "probe": add_probes, "entries": add_entries}
+STEPS = {"sketch": add_diagonal_sketch, "probe": add_diagonal_probes, "entries": add_entries}
 
 
 def _signs(problem: DiagonalProblem, name: str, first: int, count: int) -> Tensor:
@@ -219,7 +219,7 @@ def _spread_and_square(state: DiagonalState, goal: DiagonalGoal, values: Tensor)
     return spread, float((whole**2).sum()) - spread / len(values) - goal.known_variance
 
 
-def _deflated_values(state: DiagonalState, probes: Tensor, images: Tensor) -> Tensor:
+def _values_beside_sketch(state: DiagonalState, probes: Tensor, images: Tensor) -> Tensor:
     """z * (P A P z) of probes z as rows with their products A z, with P = I - QQ'."""
     rows = state.basis[: state.rank]
     rest = images - (probes @ rows.T) @ state.images[: state.rank] if state.rank else images.clone()

@@ -101,7 +101,7 @@ class DiagonalState:
         return spread
 
 
-def initial_state(like: Tensor, size: int, groups: int, goal: DiagonalGoal) -> DiagonalState:
+def initial_diagonal_state(like: Tensor, size: int, groups: int, goal: DiagonalGoal) -> DiagonalState:
     """The state before the first product, with room for the sketch that the goal allows."""
     basis, images = (torch.empty((goal.capacity, size), dtype=like.dtype, device=like.device) for _ in range(2))
     return DiagonalState(
@@ -137,7 +137,7 @@ def sketch_diagonal(state: DiagonalState) -> np.ndarray:
 CHUNK = 1 << 18  # coordinates of all rows that are multiplied together
 
 
-def squared_errors(state: DiagonalState, goal: DiagonalGoal) -> tuple[float, float]:
+def error_and_square(state: DiagonalState, goal: DiagonalGoal) -> tuple[float, float]:
     """The sum of all variances, and the squared norm of the whole diagonal without what the errors add to it."""
     estimate = state.diagonal()
     if goal.known is not None:
@@ -146,7 +146,7 @@ def squared_errors(state: DiagonalState, goal: DiagonalGoal) -> tuple[float, flo
     return error, float((estimate**2).sum()) - error
 
 
-def relative_error(error: float, square: float) -> float:
+def relative_norm(error: float, square: float) -> float:
     """The norm of the standard errors relative to that of the diagonal; infinite where the errors hide it."""
     if error == 0:
         return 0.0

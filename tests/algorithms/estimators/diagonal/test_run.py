@@ -13,16 +13,16 @@ from trace_runs import SPACE
 from landscape.algorithms.estimators.diagonal.run import (
     DiagonalProblem,
     estimate_diagonal,
-    expected_products,
-    next_step,
+    forecast_products,
+    next_diagonal_step,
 )
 from landscape.algorithms.estimators.diagonal.state import (
     DiagonalGoal,
     DiagonalState,
-    initial_state,
-    relative_error,
+    error_and_square,
+    initial_diagonal_state,
+    relative_norm,
     sign_probe,
-    squared_errors,
 )
 
 GROUPS = (*SPACE.layers(), SPACE.whole_group())
@@ -74,7 +74,7 @@ def test_a_sketch_takes_the_large_eigenvalues_away_and_its_errors_are_honest() -
         assert state.rank >= 8
         entries.append(np.abs(state.diagonal() - truth(operator)) < 2.365 * np.sqrt(state.variance()))
         products.append(state.products)
-        assert relative_error(*squared_errors(state, goal)) <= 0.05
+        assert relative_norm(*error_and_square(state, goal)) <= 0.05
     assert 0.93 < np.mean(entries) < 0.985
     assert np.mean(products) < 60
 
@@ -120,7 +120,7 @@ def test_the_limit_on_products_is_kept() -> None:
     for limit in (1, 7, 30, 41):
         state = run(symmetric(SLOW), 1e-3, max_products=limit)
         assert state.products == limit
-    assert np.isnan(initial_state(torch.zeros(1), 5, 0, DiagonalGoal(0.1, 1, 0)).diagonal()).all()
+    assert np.isnan(initial_diagonal_state(torch.zeros(1), 5, 0, DiagonalGoal(0.1, 1, 0)).diagonal()).all()
 
 
 def test_a_resumed_run_has_the_same_bits() -> None:
@@ -129,7 +129,7 @@ def test_a_resumed_run_has_the_same_bits() -> None:
     *_, again = estimate_diagonal(DiagonalProblem(operator, GROUPS, 0), goal, states[1])
     assert np.array_equal(again.diagonal(), states[-1].diagonal())
     assert np.array_equal(again.variance(), states[-1].variance())
-    assert next_step(states[-1], goal) is None
+    assert next_diagonal_step(states[-1], goal) is None
 
 
 def test_products_that_are_known_are_not_made_again() -> None:
@@ -144,12 +144,12 @@ def test_products_that_are_known_are_not_made_again() -> None:
 
 
 def test_a_spectrum_that_decays_is_expected_to_take_fewer_products() -> None:
-    assert expected_products(1000.0, 0) == 1000
-    assert expected_products(1000.0, 200) < 300
-    assert expected_products(0.1, 200) == 8
+    assert forecast_products(1000.0, 0) == 1000
+    assert forecast_products(1000.0, 200) < 300
+    assert forecast_products(0.1, 200) == 8
 
 
 def test_errors_that_hide_the_diagonal_are_infinite() -> None:
-    assert relative_error(1.0, -0.5) == np.inf
-    assert relative_error(0.0, 0.0) == 0.0
-    assert relative_error(1.0, 4.0) == 0.5
+    assert relative_norm(1.0, -0.5) == np.inf
+    assert relative_norm(0.0, 0.0) == 0.0
+    assert relative_norm(1.0, 4.0) == 0.5

@@ -11,7 +11,7 @@ from oracles.dense import symmetric
 from landscape.algorithms.estimators.diagonal.state import (
     DiagonalGoal,
     DiagonalState,
-    initial_state,
+    initial_diagonal_state,
     sign_probe,
     sketch_diagonal,
 )
@@ -23,7 +23,7 @@ LIKE = torch.zeros(1, dtype=torch.float64)
 def test_the_sketch_s_diagonal_is_that_of_the_parts_along_q() -> None:
     matrix = symmetric(np.linspace(-1, 4, 30)).matrix
     q, _ = torch.linalg.qr(torch.randn(30, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    state = initial_state(LIKE, 30, 0, DiagonalGoal(0.1, 10, 8))
+    state = initial_diagonal_state(LIKE, 30, 0, DiagonalGoal(0.1, 10, 8))
     state.basis[:5], state.images[:5] = q.T, (matrix @ q).T
     rest = torch.eye(30, dtype=torch.float64) - q @ q.T
     expected = matrix - rest @ matrix @ rest
@@ -41,7 +41,7 @@ def test_probes_are_signs_and_functions_of_their_path() -> None:
 
 
 def test_a_snapshot_restores_the_state() -> None:
-    state = initial_state(LIKE, 6, 2, DiagonalGoal(0.1, 10, 8))
+    state = initial_diagonal_state(LIKE, 6, 2, DiagonalGoal(0.1, 10, 8))
     state = replace(state, rank=2, mean=np.arange(6.0), group_values=np.ones((3, 2)), products=9)
     state.basis.fill_(2.0)
     state.images.fill_(3.0)
@@ -53,7 +53,7 @@ def test_a_snapshot_restores_the_state() -> None:
 
 
 def test_one_probe_has_no_error_that_is_known() -> None:
-    state = initial_state(LIKE, 4, 1, DiagonalGoal(0.1, 10, 0))
+    state = initial_diagonal_state(LIKE, 4, 1, DiagonalGoal(0.1, 10, 0))
     one = replace(state, group_values=np.ones((1, 1)))
     assert np.isinf(one.variance()).all()
     assert np.isnan(one.group_variance()).all()
@@ -63,7 +63,7 @@ def test_one_probe_has_no_error_that_is_known() -> None:
 
 
 def test_entries_that_are_not_yet_computed_are_unknown() -> None:
-    part = replace(initial_state(LIKE, 4, 0, DiagonalGoal(0.1, 10, 0)), exact=2)
+    part = replace(initial_diagonal_state(LIKE, 4, 0, DiagonalGoal(0.1, 10, 0)), exact=2)
     assert np.isnan(part.diagonal()).tolist() == [False, False, True, True]
     assert np.isinf(part.variance()).tolist() == [False, False, True, True]
     assert not part.complete
