@@ -13,7 +13,7 @@ from typing import Any
 from landscape.analyses.result_views import with_error
 from landscape.analyses.tidy import as_csv, optional_library
 from landscape.errors import UsageError
-from landscape.gates.entry import Run, run_of_result, short_names
+from landscape.gates.entry import Run, run_of_result
 from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of, metrics_of, read_metric
 from landscape.gates.not_comparable import different_losses
 from landscape.session import Results, read
@@ -153,7 +153,7 @@ def compare(
     if len(results) < 2:
         raise UsageError(f"{len(results)} results cannot be compared with each other", fix="name two or more")
     stored = [one if isinstance(one, Results) else read(results_beside(Path(one))) for one in results]
-    usual = [name.removesuffix(paths.RESULTS) for name in short_names([str(one.file) for one in stored])]
+    usual = [name.removesuffix(paths.RESULTS) for name in paths.short_names([str(one.file) for one in stored])]
     names = list(labels) if labels else usual
     if len(names) != len(stored) or len(set(names)) < len(names):
         raise UsageError(f"{len(set(names))} labels for {len(stored)} results", fix="a label of its own for each")

@@ -14,7 +14,7 @@ from landscape.compute.out_of_memory import in_words
 from landscape.conditions import Conditions
 from landscape.errors import Interrupted, LandscapeError
 from landscape.gates.baseline import MAX_BASELINE_BYTES, read_baseline
-from landscape.gates.entry import Entry, short_names
+from landscape.gates.entry import Entry
 from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.policy import Policy
 from landscape.storage import paths
@@ -79,7 +79,8 @@ class Sources:
         from landscape.session import StopSignals
 
         checkpoints = [source.path for source in groups[0] if source.kind == "checkpoint"]
-        outputs = dict(find_targets(checkpoints, self.gate.output, CHECK_KIND))
+        targets = find_targets(checkpoints, self.gate.output, CHECK_KIND)
+        outputs = {target.checkpoint: target.output for target in targets}
         with StopSignals() as stop:
             return [self._group_entries(group, outputs, stop) for group in groups]
 
@@ -88,7 +89,7 @@ class Sources:
         others = [source for source in group if source.kind != "baseline"]
         baselines = [source for source in group if source.kind == "baseline"]
         entries = [entry for source in others for entry in self._attempt(source, outputs, stop)]
-        names = short_names([entry.name for entry in entries])
+        names = paths.short_names([entry.name for entry in entries])
         named = [replace(entry, name=name) for entry, name in zip(entries, names, strict=True)]
         return named + [entry for source in baselines for entry in self._attempt(source, outputs, stop)]
 

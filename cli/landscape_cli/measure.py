@@ -159,7 +159,7 @@ def _load_objective(measuring: Measuring, target: Target, *, planned: bool = Fal
     conditions, origins = measuring.conditions, measuring.origins
     objective = load(target.checkpoint, conditions, origins=origins, folder=folder, planned=planned)
     for note in objective.notes:
-        say(f"{target.checkpoint.name}: {note}")
+        say(f"{target.label}: {note}")
     return objective
 
 
@@ -173,7 +173,7 @@ def _print_plan(measuring: Measuring, target: Target) -> None:
 
 def _measure(measuring: Measuring, execute: Callable[..., MeasurementRecord], target: Target) -> MeasurementRecord:
     """Measures one target, writes the result and draws it; prints the notes and the names of the written files."""
-    analysis, name = measuring.analysis, target.checkpoint.name
+    analysis, name = measuring.analysis, target.label
     objective = _load_objective(measuring, target)
     printed = set(objective.notes)
     with progress.reporter(f"{analysis.name} {name}") as report:
@@ -202,7 +202,7 @@ def _draw(record: MeasurementRecord, target: Target) -> list[Path]:
     figures.save_figure(
         record.result,
         picture,
-        title=measurement_title(name, record.attributes),
+        title=measurement_title(name, record.attributes, target.label),
         fingerprint=record.attributes["fingerprint"],
         beside=results_of_same_matrix(read_results(target.output), name),
     )
@@ -242,7 +242,9 @@ def _print_tables(analysis: Analysis, records: Sequence[MeasurementRecord]) -> N
     from landscape.session import measurement_title
     from landscape_cli import tables
 
-    titles = [measurement_title(analysis.name, record.attributes) for record in records]
+    labels = paths.short_names([str(record.attributes["checkpoint"]) for record in records])
+    named = zip(records, labels, strict=True)
+    titles = [measurement_title(analysis.name, record.attributes, label) for record, label in named]
     seconds = [record.attributes["wall_time_s"] for record in records]
     tables.print_measurements(list(zip(titles, [record.result for record in records], seconds, strict=True)))
 

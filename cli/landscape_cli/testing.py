@@ -13,13 +13,14 @@ from landscape.conditions import Conditions
 from landscape.errors import UsageError, suggest
 from landscape.fields import Option, described_fields, translate_aliases
 from landscape.gates.baseline import read_baseline
-from landscape.gates.entry import Entry, short_names
+from landscape.gates.entry import Entry
 from landscape.gates.measuring import MeasurementSetup, measure_entry
 from landscape.gates.policy import Policy, parse_policy
 from landscape.gates.verdict import Verdict, judge
 from landscape.loading import load
 from landscape.objective import Objective
 from landscape.plugins import imports
+from landscape.storage import paths
 from landscape_cli import config
 from landscape_cli.config import Settings
 from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
@@ -81,7 +82,7 @@ class MeasuredTest:
             imports.append_import_folder(self.settings.path.parent)
         chosen = self._conditions(conditions)
         entry = measure_entry(name, lambda: load(checkpoint, chosen), self.policy, self.setup)
-        return entry if name == short_names([str(checkpoint)])[0] else replace(entry, path="")
+        return entry if name == paths.short_names([str(checkpoint)])[0] else replace(entry, path="")
 
     def _conditions(self, arguments: Mapping[str, Any]) -> Conditions:
         """The conditions of the call, else those of the settings; raises UsageError for an unknown name."""
@@ -130,7 +131,7 @@ def _baseline_of_test(
 def _entry_names(checkpoints: Sequence[Any], name: str | None) -> list[str]:
     """The names of the checkpoints in the baseline."""
     if name is None:
-        return short_names([str(checkpoint) for checkpoint in checkpoints])
+        return paths.short_names([str(checkpoint) for checkpoint in checkpoints])
     return [name] if len(checkpoints) == 1 else [f"{name} {index}" for index in range(len(checkpoints))]
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from landscape.analyses import ANALYSES, Result
-from landscape.errors import UsageError
 from landscape.fields import Option, described_fields
 from landscape.gates.metric import RESULT_TYPES, Metric, Reading, read_metric
 
@@ -131,21 +129,6 @@ def run_of_result(analysis: str, result: Result, attributes: Mapping[str, Any]) 
         str(attributes["device"]),
         {name: version for name, version in environment.items() if name in STORED_VERSIONS},
     )
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Short names of checkpoints: their files' names, after as many folders as tell them apart.
-
-    They are the same in another clone or on another machine. Raises UsageError if a checkpoint is named twice.
-    """
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"{twice[0]} is named twice", fix="name each checkpoint once")
-    parts = [Path(name).parts or (name,) for name in names]
-    for length in range(1, max(map(len, parts), default=0) + 1):
-        found = ["/".join(part[-length:]) for part in parts]
-        if len(set(found)) == len(found):
-            break
-    return found if parts else []
 
 
 def _abbreviate(value: Any) -> str:

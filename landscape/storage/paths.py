@@ -8,10 +8,13 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from safetensors import SafetensorError, safe_open
+
+from landscape.errors import UsageError
 
 FileKind = Literal[
     "results", "snapshot", "sidecar", "edited checkpoint", "undo file", "picture", "table", "report", "baseline",
@@ -30,7 +33,9 @@ PICTURES = (".png", ".pdf", ".svg")
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of checkpoints, which users write
 
 SIDECARS = r"eig|factors|diagonal(?:-errors|-mask)?"
-COMPANIONS = rf"[a-z-]+\.(?:partial|png|pdf|svg|vts|csv)|(?:{SIDECARS}|edited|undo)(?:\.safetensors)?"  # of results
+COMPANIONS = (  # of results
+    rf"[a-z-]+(?:\.[a-z_]+)*\.(?:partial|png|pdf|svg|vts|csv)|(?:{SIDECARS}|edited|undo)(?:\.safetensors)?"
+)
 
 MARK = "landscape_schema"  # attribute of results files, and entry of the metadata of snapshots and sidecars
 EDIT_KEY, UNDO_KEY = "landscape_edit", "landscape_undo"  # entries of the metadata of edited checkpoints and undo files
@@ -227,3 +232,23 @@ def _is_results(path: Path) -> bool:
     """Whether an HDF5 file has the mark among its bytes; HDF5 itself is not asked, which may loop on damaged files."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(MARK.encode(), 0, MARK_WITHIN) >= 0
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Short names of checkpoints: their files' names, after as many folders as tell them apart.
+
+    They are the same in another clone or on another machine. Raises UsageError if a checkpoint is named twice.
+    """
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{twice[0]} is named twice", fix="name each checkpoint once")
+    parts = [Path(name).parts or (name,) for name in names]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        found = ["/".join(part[-length:]) for part in parts]
+        if len(set(found)) == len(found):
+            break
+    return found if parts else []
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by their values: `epoch_2` before `epoch_10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]

@@ -177,7 +177,7 @@ def test_output_goes_where_it_is_told(ckpt: Path, tmp_path: Path) -> None:
 
 def test_checkpoints_that_would_share_a_file_are_refused(ckpt: Path, capsys: Captured) -> None:
     assert status(["eig", "mlp.pt", "mlp.pt"]) == 2
-    assert "several checkpoints would be written to mlp.landscape.h5" in capsys.readouterr().err
+    assert "mlp.pt is named twice" in capsys.readouterr().err
 
 
 def test_a_results_file_of_someone_else_is_left_alone(ckpt: Path, capsys: Captured) -> None:

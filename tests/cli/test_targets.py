@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from landscape.errors import UsageError
 from landscape_cli.targets import find_targets, require_checkpoints
@@ -27,6 +29,40 @@ def test_results_lie_beside_each_checkpoint_or_in_one_folder(output: str | None,
     targets = find_targets([A, B], output, kind)
     assert [target.checkpoint for target in targets] == [A, B]
     assert [str(target.output) for target in targets] == files
+
+
+def test_files_of_one_name_lie_in_folders_that_tell_them_apart() -> None:
+    targets = find_targets([Path("sgd/7/last.pt"), Path("sam/7/last.pt")], "all/")
+    assert [str(target.output) for target in targets] == ["all/sgd/7/last.landscape.h5", "all/sam/7/last.landscape.h5"]
+    assert [target.label for target in targets] == ["sgd/7/last.pt", "sam/7/last.pt"]
+    assert all(target.output.parent.is_dir() for target in targets)
+
+
+def test_folders_and_patterns_stand_for_their_checkpoints_in_natural_order() -> None:
+    for name in ("run/epoch_10.pt", "run/epoch_2.pt", "run/epoch_2.eig.safetensors", "run/deep/epoch_1.pt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"a": torch.ones(2)}, name)
+    Path("run/notes.txt").write_text("x")
+    Path("run/broken.pt").write_text("x")
+    save_file({"a": torch.ones(2)}, "run/epoch_2.eig.safetensors", metadata={"landscape_schema": "1"})
+    inside = [Path("run/epoch_2.pt"), Path("run/epoch_10.pt")]
+    assert require_checkpoints([Path("run")], "eig") == inside
+    assert require_checkpoints([Path("run/epoch_*.pt")], "eig") == inside
+    assert require_checkpoints([Path("run/**/epoch_1.pt"), Path("a.pt")], "eig") == [
+        Path("run/deep/epoch_1.pt"), Path("a.pt")
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"the pattern run/\*.ckpt fits no checkpoint"):
+        require_checkpoints([Path("run/*.ckpt")], "eig")
+    Path("empty").mkdir()
+    assert require_checkpoints([Path("empty")], "eig") == [Path("empty")]
+
+
+def test_a_directory_that_is_a_checkpoint_stands_for_itself() -> None:
+    Path("hf").mkdir()
+    Path("hf/config.json").write_text("{}")
+    save_file({"a": torch.ones(2)}, "hf/model.safetensors")
+    assert require_checkpoints([Path("hf")], "eig") == [Path("hf")]
+    assert require_checkpoints([Path(".")], "eig") == [Path.cwd() / "hf"]
 
 
 def test_one_checkpoint_may_have_a_file_of_any_name() -> None:

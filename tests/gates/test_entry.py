@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 from conftest import SAMPLES
 
-from landscape.errors import UsageError
 from landscape.gates import baseline
-from landscape.gates.entry import Run, short_names
+from landscape.gates.entry import Run
 
 
 @pytest.fixture
@@ -40,15 +39,3 @@ def test_a_curve_around_the_radius_does_not_make_another_measurement_of_it() -> 
 def test_what_is_no_option_must_be_there(run: Run) -> None:
     less = replace(run, fingerprint={name: value for name, value in run.fingerprint.items() if name != "data"})
     assert len(run.mismatches(less)) == 1
-
-
-def test_as_many_folders_are_kept_as_tell_names_apart() -> None:
-    assert short_names(["x/a.pt", "y/b.pt"]) == ["a.pt", "b.pt"]
-    assert short_names(["x/1/a.pt", "x/2/a.pt"]) == ["1/a.pt", "2/a.pt"]
-    assert short_names(["a.pt", "x/a.pt"]) == ["a.pt", "x/a.pt"]
-    assert short_names([]) == []
-
-
-def test_what_is_named_twice_is_refused() -> None:
-    with pytest.raises(UsageError, match="named twice"):
-        short_names(["a.pt", "a.pt"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from landscape.errors import UsageError
 from landscape.storage import paths
 
 RUN = Path("folder/run.landscape.h5")
@@ -120,3 +121,21 @@ def test_a_pipe_and_a_path_without_a_file_are_of_no_kind_and_nothing_waits(tmp_p
 def test_other_programs_texts_are_of_no_kind(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     assert not paths.is_ours(tmp_path / "x.pt")
+
+
+def test_as_many_folders_are_kept_as_tell_names_apart() -> None:
+    assert paths.short_names(["x/a.pt", "y/b.pt"]) == ["a.pt", "b.pt"]
+    assert paths.short_names(["x/1/a.pt", "x/2/a.pt"]) == ["1/a.pt", "2/a.pt"]
+    assert paths.short_names(["a.pt", "x/a.pt"]) == ["a.pt", "x/a.pt"]
+    assert paths.short_names([]) == []
+
+
+def test_what_is_named_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="named twice"):
+        paths.short_names(["a.pt", "a.pt"])
+
+
+def test_numbers_in_names_are_in_the_order_of_their_values() -> None:
+    names = ["epoch_10.pt", "epoch_2.pt", "epoch.pt", "a/step-9/x", "a/step-80/x"]
+    ordered = sorted(map(Path, names), key=paths.natural_order)
+    assert [str(name) for name in ordered] == ["a/step-9/x", "a/step-80/x", "epoch.pt", "epoch_2.pt", "epoch_10.pt"]
