@@ -75,8 +75,15 @@ def _switch_mode(model: ref[nn.Module], mode: Mode) -> Callable[[], None]:
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that require a gradient, by name: those that theta may hold.
 
-    Raises TaskError if there are none, or if one has no shape yet or is not real.
+    Raises TaskError if there are none, or if one has no shape yet, is not real, or is split over processes.
     """
+    split = [name for name, parameter in model.named_parameters() if hasattr(parameter, "device_mesh")]  # a DTensor
+    if split:
+        raise TaskError(
+            f"parameters are split over processes (DTensor): {listing(split)}",
+            why="sums over the data are made by the measurement itself, and a split model makes its own",
+            fix="the model as it was before parallelize_module or fully_shard; --shard on splits weights by itself",
+        )
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not parameters:
         raise TaskError("the model has no trainable parameter", fix="leave requires_grad on what is measured")

@@ -109,3 +109,11 @@ def test_same_values_knows_nan_and_integers() -> None:
     assert not same_values(one, torch.tensor([1.0, 2.0]))
     assert same_values(torch.arange(3), torch.arange(3))
     assert not same_values(torch.arange(3), torch.arange(3) + 1)
+
+
+def test_parameters_that_are_split_over_processes_are_refused() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[1].weight.device_mesh = object()  # type: ignore[assignment]  # what tells a DTensor
+    model[1].requires_grad_(False)
+    with pytest.raises(TaskError, match=r"split over processes \(DTensor\): 1.weight\n.*\n.*--shard on"):
+        trainable_parameters(model)
