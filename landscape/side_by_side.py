@@ -13,6 +13,7 @@ from typing import Any
 from landscape.analyses.result_views import with_error
 from landscape.analyses.tidy import as_csv, optional_library
 from landscape.errors import UsageError
+from landscape.fields import Gauge
 from landscape.gates.entry import Run, run_of_result
 from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of, metrics_of, read_metric
 from landscape.gates.not_comparable import different_losses
@@ -194,10 +195,10 @@ def _choose_metrics(stored: Sequence[Results], named: Sequence[str] | None, ever
 
 
 def _is_estimate(metric: Metric) -> bool:
-    """Whether a number has an error, and is no part of a curve, or of a table with names."""
+    """Whether a number says how to compare it, and is no part of a curve, or of a table with names."""
     kind = RESULT_TYPES[metric.analysis]
     dims = getattr(metric.about, "dims", ())
-    return bool(gauge_of(kind, metric.field).error) and all(
+    return gauge_of(kind, metric.field) != Gauge() and all(
         dim in kind.tables and place.isdecimal() for dim, place in zip(dims, metric.place, strict=False)
     )
 

@@ -66,6 +66,15 @@ def test_differences_are_those_of_the_results_in_their_errors(files: list[Path])
     ]  # fmt: skip
 
 
+def test_bounds_without_errors_are_compared_too(files: list[Path], classification: Data, tmp_path: Path) -> None:
+    look = landscape.Sharpness(starts=1, steps=2, draws=4)
+    for name, scale in (("sgd/last", 1.0), ("sam/last", 0.97)):
+        measured(tmp_path, name, classification, scale, look)
+    rows = rows_of(landscape.compare(*files))
+    assert {"sharpness.s_max[0]", "sharpness.s_avg[0]"} <= rows.keys()
+    assert not {"sharpness.stationarity[0]", "sharpness.starts[0]", "eig.residuals[0]"} & rows.keys()
+
+
 def test_other_data_and_missing_results_have_no_difference(
     files: list[Path], classification: Data, tmp_path: Path
 ) -> None:
