@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.analyses import ANALYSES
 from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.compute.out_of_memory import explain_out_of_memory
-from landscape.errors import Interrupted, OutputError, RankError
+from landscape.errors import Interrupted, OutputError, RankError, UsageError, safe_excerpt, suggest
 from landscape.session.attributes import result_attributes
 from landscape.session.part_snapshots import PartSnapshotWriter, add_pieces, delete_snapshot
 from landscape.session.progress import ProgressCallback, ignore_progress
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    analysis: Analysis,
+    analysis: Analysis | str,
     objective: Objective,
     *,
     output: str | Path | None = None,
@@ -43,7 +44,8 @@ def run(
 ) -> Any:
     """The analysis' result; with `output` it is also written, and an interrupted earlier run is resumed.
 
-    Raises OutputError if the result cannot be written.
+    A name, such as "eig", stands for the analysis with its default options. Raises UsageError for what is no analysis,
+    and OutputError if the result cannot be written.
 
     >>> import landscape
     >>> objective = landscape.load("digits-mlp.pt", limit=100)
@@ -51,10 +53,28 @@ def run(
     >>> bool(result.converged.all()), result.trouble()
     (True, None)
     """
-    record = execute(analysis, objective, output=Path(output) if output else None, report=report)
+    chosen = _as_analysis(analysis)
+    record = execute(chosen, objective, output=Path(output) if output else None, report=report)
     if record.problem is not None:
         raise record.problem
     return record.result
+
+
+def _as_analysis(given: Any) -> Analysis:
+    """The analysis itself, or that of a name; raises UsageError, with what to pass, for anything else."""
+    if isinstance(given, Analysis):
+        return given
+    kinds = {kind.name: kind for kind in ANALYSES}
+    if isinstance(given, str) and given in kinds:
+        return kinds[given]()
+    if isinstance(given, type) and issubclass(given, Analysis):
+        raise UsageError(f"{given.__name__} is a class of analyses", fix=f"landscape.{given.__name__}()")
+    name = (
+        suggest(safe_excerpt(given), kinds)
+        if isinstance(given, str)
+        else f"{type(given).__name__} {safe_excerpt(given)}"
+    )
+    raise UsageError(f"{name} is no analysis", fix=f"landscape.Eig(k=5), or a name: {', '.join(kinds)}")
 
 
 def execute(

@@ -18,7 +18,7 @@ from torch import Tensor
 import landscape
 from landscape import Eig, session
 from landscape.analyses import Progress
-from landscape.errors import OutputError
+from landscape.errors import OutputError, UsageError
 from landscape.storage.read import read_results
 from landscape.storage.write import write_results
 
@@ -213,3 +213,21 @@ def test_fresh_processes_measure_the_same_bits_by_one_strategy_and_nearly_the_sa
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
     for a, b in zip(first, other, strict=True):
         assert np.abs(a - b).max() <= DOCUMENTED_TOLERANCE * np.abs(a).max()
+
+
+def test_a_name_stands_for_an_analysis_with_its_defaults() -> None:
+    named, made = (landscape.run(analysis, small_objective()) for analysis in ("eig", Eig()))
+    assert named.to_dict() == made.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("eigg", r"eigg \(did you mean eig\?\) is no analysis"),
+        (Eig, r"Eig is a class of analyses\n.*landscape.Eig\(\)"),
+        (5, "int 5 is no analysis"),
+    ],
+)
+def test_what_is_no_analysis_is_told_what_to_pass(given: object, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        landscape.run(given, small_objective())  # type: ignore[arg-type]
