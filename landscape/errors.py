@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # what begins a command in the log of GitHub Actions (at the beginning of a line) or Azure Pipelines (anywhere)
 CI_COMMANDS = re.compile(r"(?P<begin>\A\s*):(?=:)|(?<=#)#(?=(?:vso)?\[)")
+COMMAND = re.compile(r"\b(?:landscape|torchrun) [a-z-]")  # in messages: what is to be typed into a shell
+FLAG = re.compile(r"(?<![\w-])--?([a-z]+(?:-[a-z]+)*)(?![\w-])")
+SHORT_FLAGS = {"o": "output"}  # the names of flags of one letter that have another
+_SPEAKS_FLAGS = [False]  # the last one holds
 MAX_LINE = 4000  # letters that are printed of one text
 MAX_NAME = 200  # letters of a name, where its error must be seen too
 EXIT_REGRESSION, EXIT_FAILURE, EXIT_INCONCLUSIVE = 1, 2, 3  # exit codes, beside 0 and 128 + a signal's number
@@ -17,12 +22,15 @@ EXIT_REGRESSION, EXIT_FAILURE, EXIT_INCONCLUSIVE = 1, 2, 3  # exit codes, beside
 class LandscapeError(Exception):
     """An error that says what is wrong and where, with an optional reason (`why`) and remedy (`fix`); exit code 2.
 
+    Its parts name options as flags; the text of an error in Python names them as arguments.
+
     >>> import landscape
     >>> try:
     ...     landscape.Eig(k=0)
     ... except landscape.LandscapeError as error:
-    ...     print(error.what, "|", error.fix)
-    --k is 0 | a number at least 1
+    ...     print(error)
+    k is 0
+      fix:  a number at least 1
     """
 
     exit_code = EXIT_FAILURE
@@ -43,7 +51,30 @@ class LandscapeError(Exception):
             lines.append(f"  why:  {self.why}")
         if self.fix:
             lines.append(f"  fix:  {self.fix}")
-        return "\n".join(lines)
+        return "\n".join(lines if _SPEAKS_FLAGS[-1] else map(name_arguments, lines))
+
+
+@contextmanager
+def speak_flags() -> Iterator[None]:
+    """The block in which the texts of errors name options as flags: that of a command."""
+    _SPEAKS_FLAGS.append(True)
+    try:
+        yield
+    finally:
+        _SPEAKS_FLAGS.pop()
+
+
+def name_arguments(line: str) -> str:
+    """A line of a message with the names of arguments in the place of flags; commands to be typed stay.
+
+    >>> name_arguments("--max-basis 20 or more, or a smaller -k")
+    'max_basis 20 or more, or a smaller k'
+    >>> name_arguments("landscape eig CKPT --which both")
+    'landscape eig CKPT --which both'
+    """
+    if COMMAND.search(line):
+        return line
+    return FLAG.sub(lambda found: SHORT_FLAGS.get(found[1], found[1].replace("-", "_")), line)
 
 
 def _rebuild(kind: type[LandscapeError], args: tuple[Any, ...], state: dict[str, Any]) -> LandscapeError:

@@ -13,6 +13,8 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
+from landscape.errors import speak_flags
+
 sys.path.insert(0, str(Path(__file__).parent))  # oracles, operator_contract, analysis_contract
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +69,13 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flags() -> Iterator[None]:
+    """Errors name options as flags, which no other word is taken for; tests/test_errors.py has them as arguments."""
+    with speak_flags():
+        yield
 
 
 Splitter = Callable[[Tensor, Tensor], list[tuple[Tensor, Tensor]]]

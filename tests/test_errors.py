@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from landscape import errors
 from landscape.errors import (
     MAX_LINE,
     CheckpointError,
@@ -28,6 +29,33 @@ def test_a_message_has_its_reason_and_its_remedy_on_lines_of_their_own() -> None
     assert str(UsageError("a is wrong")) == "a is wrong"
     assert str(UsageError("a is wrong", fix="b")) == "a is wrong\n  fix:  b"
     assert str(UsageError("a is wrong", why="c", fix="b")) == "a is wrong\n  why:  c\n  fix:  b"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("--k is 0", "k is 0"),
+        (
+            "--hvp linearize excludes --compile and --cuda-graphs on",
+            "hvp linearize excludes compile and cuda_graphs on",
+        ),
+        ("leave --weight-decay out, or --operator ggn", "leave weight_decay out, or operator ggn"),
+        ("--data FILE.py:factory, -o FILE or -k 3", "data FILE.py:factory, output FILE or k 3"),
+        ("landscape eig CKPT --which both", "landscape eig CKPT --which both"),
+        ("torchrun --nproc-per-node 2 -m landscape eig", "torchrun --nproc-per-node 2 -m landscape eig"),
+        ("element-wise, non-finite, -1, a - b, x--y", "element-wise, non-finite, -1, a - b, x--y"),
+    ],
+)
+def test_in_python_options_are_arguments_and_commands_stay(
+    line: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = UsageError(line, fix=line)
+    assert str(error) == f"{line}\n  fix:  {line}"  # the tests speak as the command does
+    monkeypatch.setattr(errors, "_SPEAKS_FLAGS", [False])
+    assert str(error) == f"{text}\n  fix:  {text}"
+    with errors.speak_flags():
+        assert str(error).startswith(line)
+    assert (error.what, error.fix) == (line, line)
 
 
 @pytest.mark.parametrize(

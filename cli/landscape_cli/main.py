@@ -19,7 +19,7 @@ from landscape.analyses import ANALYSES, Analysis, Edit
 from landscape.compute.interrupts import end_on_signals, interruption
 from landscape.compute.out_of_memory import in_words, is_out_of_memory, out_of_memory
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_FAILURE, LandscapeError, clean
+from landscape.errors import EXIT_FAILURE, LandscapeError, clean, speak_flags
 from landscape.fields import Option, described_fields, flag
 from landscape_cli import config
 from landscape_cli.check import check_command
@@ -172,6 +172,11 @@ def flush_stdout(code: int, arguments: list[str]) -> int:
 
 def status(arguments: list[str]) -> int:
     """The exit code of the command with these arguments; --debug may stand anywhere."""
+    with speak_flags():
+        return _status(arguments)
+
+
+def _status(arguments: list[str]) -> int:
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
