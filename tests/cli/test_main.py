@@ -74,7 +74,7 @@ class TestUsage:
         assert "Traceback" in capsys.readouterr().err
 
     def test_every_command_has_a_page_in_the_documentation(self) -> None:
-        shared = {"show", "plot", "export"}
+        shared = {"show", "plot", "compare", "export"}
         assert all((ROOT / "docs" / f"{command}.md").exists() for command in commands() if command not in shared)
         page = (ROOT / "docs" / "surface.md").read_text()
         assert all(f"landscape {command} " in page for command in ("plot", "export"))
