@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.analyses import ANALYSES
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.analyses.tidy import tidy_tables
+from landscape.analyses.tidy import TidyTable, tidy_tables
 from landscape.errors import UsageError
 from landscape.session import read
 from landscape.storage import paths
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from landscape.analyses.base import Result
 
 EXPORTED_COLUMNS = ("loss", "accuracy", "metric", "status", "error")
+ANALYSES_OF_RESULTS = {analysis.result: analysis.name for analysis in ANALYSES}
 
 
 def export_results(file: Path, *, grids: bool, tables: bool) -> list[Path]:
@@ -69,13 +71,17 @@ def vts(result: SurfaceResult) -> Iterator[tuple[str, str]]:
 def csv(result: Result) -> Iterator[tuple[str, str]]:
     """A file's suffix and a comma-separated table for all quantities with the same dimensions, and for the scalars.
 
-    The suffix names the dimensions. A surface has a table for each plane or line: alpha, beta, then what was measured.
+    The suffix names the dimensions, the first column the analysis. A surface has a table for each plane or line: alpha,
+    beta, then what was measured.
     """
     if isinstance(result, SurfaceResult):
         yield from _planes(result)
         return
     for dims, table in tidy_tables(result).items():
-        yield ".".join(["", *dims, "csv"]), table.to_csv()
+        if len(table.columns) == len(dims):  # nothing but coordinates
+            continue
+        name = np.full(table.rows, ANALYSES_OF_RESULTS[type(result)])
+        yield ".".join(["", *dims, "csv"]), TidyTable(dims, {"analysis": name, **table.columns}).to_csv()
 
 
 def _planes(result: SurfaceResult) -> Iterator[tuple[str, str]]:

@@ -71,3 +71,15 @@ def test_several_planes_make_several_files_and_a_line_no_grid(classification: Da
         list(exports.vts(line))
     ((_, text),) = exports.csv(line)
     assert text.startswith("alpha,loss,accuracy,status\n")
+
+
+def test_other_results_have_a_table_for_each_kind_of_quantity(classification: Data) -> None:
+    result = landscape.run(landscape.Eig(k=2), Objective(tanh_net(), [classification], "cross_entropy"))
+    tables = dict(exports.csv(result))
+    assert set(tables) == {".rank.csv", ".iteration.rank.csv", ".csv"}
+    head, first, *_ = tables[".rank.csv"].splitlines()
+    assert head.startswith("analysis,rank,eigenvalues,residuals")
+    assert first.split(",")[:3] == ["eig", "0", str(float(result.eigenvalues[0]))]
+    scalars = tables[".csv"].splitlines()
+    assert len(scalars) == 2
+    assert dict(zip(*(line.split(",") for line in scalars), strict=True))["products"] == str(result.products)

@@ -29,6 +29,7 @@ LONG_TITLE = 60  # letters: a title of so many, or more, is set smaller
 TITLE_SIZES = (11, 8)  # points, of a short title and of a long one
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
 FORMATS = paths.PICTURES
+MISSING_GLYPHS = "Glyph .* missing from font"  # a warning: a name in another script is drawn as boxes
 
 
 def save_figure(
@@ -59,7 +60,9 @@ def picture(result: Any) -> bytes:
     figure, axes = _panels(count)
     draw(result, axes, {})
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=NOTEBOOK_DPI)
+    with catch_warnings():
+        filterwarnings("ignore", MISSING_GLYPHS)
+        figure.savefig(image, format="png", dpi=NOTEBOOK_DPI)
     return image.getvalue()
 
 
@@ -123,12 +126,12 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
     draw(axes)
     if title:
         figure.suptitle(clean(title).replace("$", r"\$"), fontsize=TITLE_SIZES[len(title) >= LONG_TITLE])
-    _lay_out(figure)
     image = io.BytesIO()
     kind = path.suffix if path.suffix in FORMATS else FORMATS[0]
     note = {"Subject" if kind == ".pdf" else "Description": f"{paths.PICTURE_MARK}{fingerprint}"}
     with rc_context(TEXT_AS_TEXT), catch_warnings():
-        filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes
+        filterwarnings("ignore", MISSING_GLYPHS)
+        _lay_out(figure)
         figure.savefig(image, format=kind[1:], dpi=DPI, metadata=note)
     replace_file(path, image.getvalue())
 

@@ -53,7 +53,11 @@ NAMES: tuple[tuple[FileKind, str], ...] = (
 )  # patterns of whole names
 TEXTS: tuple[tuple[FileKind, bytes], ...] = (
     ("picture", rb"landscape run [0-9a-f]"),
-    ("table", rb"\Aalpha,(beta,)?loss\b|<VTKFile type=\"StructuredGrid\"[^\0]*<PointData Scalars=\"loss\">"),
+    (
+        "table",
+        rb"\Aalpha,(beta,)?loss\b|\Aanalysis,[a-z0-9_,]+\n[a-z-]+,"
+        rb"|<VTKFile type=\"StructuredGrid\"[^\0]*<PointData Scalars=\"loss\">",
+    ),
     ("baseline", rb"\A\{\s*\"kind\": \"[a-z-]+\",\s*\"schema\": \d+,\s*\"checkpoints\": "),
     (
         "report",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from conftest import SAMPLES, tanh_net
@@ -27,7 +29,7 @@ def test_a_basis_that_does_not_fit_on_the_gpu_lies_in_the_host_s_memory(
         "landscape.compute.memory.free_bytes", lambda device: 1 << 30 if device.type == "cpu" else tight
     )
     assert plan_basis(Eig(k=2), objective) == BasisRows(39, 39, False)
-    monkeypatch.setattr(objective, "device", torch.device("cuda"))
+    monkeypatch.setattr(objective, "theta", SimpleNamespace(device=torch.device("cuda"), nbytes=objective.theta.nbytes))
     assert plan_basis(Eig(k=2), objective) == BasisRows(39, 9, True)
     assert plan_basis(Eig(k=2, max_basis=8), objective) == BasisRows(8, 8, False)
 

@@ -30,6 +30,7 @@ FEW = ["--limit", "16"]
 COMMANDS = (
     ["eig", "-k", "1", "--save-vectors", *FEW],
     ["density", "--probes", "2", "--steps", "5", *FEW],
+    ["diagonal", "--operator", "ggn", "--top", "10%", *FEW],
     ["trace", "--max-products", "10", *FEW],  # inconclusive, so that its snapshot stays
     ["sharpness", "--starts", "1", *FEW],
     ["flatness", "--rho", "0.05", "--starts", "1", *FEW],
@@ -87,6 +88,9 @@ def test_under_their_own_names_they_are_left_out_and_named(run: Path) -> None:
     assert tuple(Path(path).name for path in found.checkpoints) == STEPS
     assert found.left_out == (
         "folder.edited",
+        "step-0840.diagonal-errors.safetensors",
+        "step-0840.diagonal-mask.safetensors",
+        "step-0840.diagonal.safetensors",
         "step-0840.edited.safetensors",
         "step-0840.edited.undo.safetensors",
         "step-0840.eig.safetensors",
