@@ -34,7 +34,8 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of che
 
 SIDECARS = r"eig|factors|diagonal(?:-errors|-mask)?"
 COMPANIONS = (  # of results
-    rf"[a-z-]+(?:\.[a-z_]+)*\.(?:partial|png|pdf|svg|vts|csv)|(?:{SIDECARS}|edited|undo)(?:\.safetensors)?"
+    r"[a-z-]+\.(?:partial|png|pdf|svg|vts)|[a-z-]+(?:\.[a-z_]+)*\.csv|"
+    rf"(?:{SIDECARS}|edited|undo)(?:\.safetensors)?"
 )
 
 MARK = "landscape_schema"  # attribute of results files, and entry of the metadata of snapshots and sidecars

@@ -54,7 +54,7 @@ def test_the_drafts_of_results_are_those_of_all_their_companions_and_of_no_other
     ours = [
         "run.landscape.h5", "run.eig.partial", "run.eig.safetensors", "run.factors.safetensors",
         "run.surface-solid.png", "run.density.pdf", "run.edited", "run.edited.safetensors",
-        "run.undo.safetensors", "run.surface.csv",
+        "run.undo.safetensors", "run.surface.csv", "run.eig.iteration.rank.csv",
     ]  # fmt: skip
     others = ["run.b.landscape.h5", "run.b.eig.partial", "run.pt", "runs.landscape.h5", "rune.eig.partial", "run"]
     for name in (*ours, *others):
