@@ -27,6 +27,7 @@ FEW: dict[str, dict[str, Any]] = {  # options that make each analysis small
     "measures": {"draws": 2, "rtol": 0.3},
     "direction": {"lr": 0.1},
     "surface": {"grid": "5"},
+    "diagonal": {"rtol": 0.5},
     "memorization": {"labels": "gold", "controls": 1, "resamples": 10},
     "edit": {"rho": (0.9,), "labels": "gold"},
 }
