@@ -70,6 +70,9 @@ def test_many_checkpoints_are_drawn_where_that_is_asked_for(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [save_checkpoint(str(tmp_path / f"{name}.pt"), seed=seed) for seed, name in enumerate("ab")]
+    monkeypatch.setattr(output, "MOST_DRAWN", 2)
+    assert output.Output().draws(2)
+    assert not output.Output().draws(3)
     monkeypatch.setattr(output, "MOST_DRAWN", 1)
     for words, drawn, said in (([], 0, 1), (["--no-plot"], 0, 0), (["--plot"], 2, 0)):
         assert status(["eig", *paths, "-k", "1", *words]) == 0
