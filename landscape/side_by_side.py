@@ -154,8 +154,7 @@ def compare(
     if len(results) < 2:
         raise UsageError(f"{len(results)} results cannot be compared with each other", fix="name two or more")
     stored = [one if isinstance(one, Results) else read(results_beside(Path(one))) for one in results]
-    usual = [name.removesuffix(paths.RESULTS) for name in paths.short_names([str(one.file) for one in stored])]
-    names = list(labels) if labels else usual
+    names = list(labels) if labels else labels_of([one.file for one in stored])
     if len(names) != len(stored) or len(set(names)) < len(names):
         raise UsageError(f"{len(set(names))} labels for {len(stored)} results", fix="a label of its own for each")
     runs = [
@@ -165,6 +164,11 @@ def compare(
     chosen = _choose_metrics(stored, metrics, every)
     rows = [*_common_rows(stored, runs), *(_row(metric, stored, runs, names) for metric in chosen)]
     return SideBySide(tuple(names), tuple(rows))
+
+
+def labels_of(files: Sequence[Path]) -> list[str]:
+    """What results files are called: the shortest ends of their paths that tell them apart."""
+    return [name.removesuffix(paths.RESULTS) for name in paths.short_names([str(file) for file in files])]
 
 
 def results_beside(path: Path) -> Path:

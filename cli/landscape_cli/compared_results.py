@@ -11,7 +11,7 @@ import typer
 from landscape import figures
 from landscape.errors import UsageError
 from landscape.session import Results, read
-from landscape.side_by_side import SideBySide, compare, results_beside
+from landscape.side_by_side import SideBySide, compare, labels_of, results_beside
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
 from landscape_cli import tables
@@ -50,8 +50,7 @@ def _labels(files: Sequence[Path], named: Sequence[str]) -> list[str] | None:
     pairs = dict(text.partition("=")[::2][::-1] for text in named)
     if wrong := [path for path in pairs if Path(path) not in files]:
         raise UsageError(f"--label names {wrong[0] or named[0]}, which is not compared", fix="--label NAME=PATH")
-    usual = [name.removesuffix(paths.RESULTS) for name in paths.short_names([str(file) for file in files])]
-    return [pairs.get(str(file), name) for file, name in zip(files, usual, strict=True)]
+    return [pairs.get(str(file), name) for file, name in zip(files, labels_of(files), strict=True)]
 
 
 def _kind_of(path: Path, form: str | None) -> str:

@@ -62,6 +62,7 @@ def picture(result: Any) -> bytes:
     image = io.BytesIO()
     with catch_warnings():
         filterwarnings("ignore", MISSING_GLYPHS)
+        _lay_out(figure)
         figure.savefig(image, format="png", dpi=NOTEBOOK_DPI)
     return image.getvalue()
 
@@ -75,7 +76,9 @@ def draw_on(result: Any, axes: Any = None) -> Any:
     if not count:
         raise UsageError("this result has no picture", fix="print() shows its numbers")
     if axes is None:
-        _, given = _panels(count, in_window=True)
+        from matplotlib import pyplot
+
+        _, given = _panels(count, pyplot.figure)
     elif hasattr(axes, "ravel"):
         given = list(axes.ravel())
     else:
@@ -136,17 +139,16 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
     replace_file(path, image.getvalue())
 
 
-def _panels(count: int, *, in_window: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels; pyplot knows it if it is to be in a window, or a notebook."""
-    from matplotlib import pyplot
+def _panels(count: int, make: Callable[..., Figure] | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, made by `make`; by default it belongs to no window, and pyplot is not loaded."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     form: Any = {"figsize": (PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), "layout": "constrained"}
-    figure = pyplot.figure(**form) if in_window else Figure(**form)
-    if not in_window:
+    figure = make(**form) if make else Figure(**form)
+    if make is None:
         FigureCanvasAgg(figure)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for unused in axes[count:]:

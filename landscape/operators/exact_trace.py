@@ -127,9 +127,8 @@ class _Measurement:
 
     def run(self) -> ExactTrace:
         """The traces of the parameters whose closed forms agree with backward passes."""
-        of_columns = self.outputs * max(
-            self.objective.activation_bytes, 1
-        )  # all at once: what layers get is cut up once
+        # all columns at once: what layers get is cut up once
+        of_columns = self.outputs * max(self.objective.activation_bytes, 1)
         samples = max(1, min(HESSIAN_BYTES // (8 * self.outputs**2), COLUMN_BYTES // of_columns))
 
         def kernel(batch: Batch) -> Tensor:

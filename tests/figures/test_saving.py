@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,12 @@ class TestNothingToDraw:
         err = capsys.readouterr().err
         assert "holds nothing to be drawn" in err
         assert "internal error" not in err
+
+
+def test_saving_a_picture_loads_no_pyplot(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from landscape.figures import saving; "
+        f"saving._save_panels(Path({str(tmp_path / 'a.png')!r}), 1, '', 'x', lambda axes: None); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
