@@ -37,8 +37,8 @@ class ShardedObjective(Objective):
 
     `fetch` reads the model's tensors by name, one at a time, if the model is on the meta device; else the model is
     given up to the objective. With `on_host` theta, vectors and basis lie in the memory of the host, and weights are on
-    the device while their module runs. All ranks call all methods. `eig` and `trace` measure it, with products of the
-    Hessian.
+    the device while their module runs. All ranks call all methods. `eig`, `trace` and `density` measure it, with
+    products of the Hessian.
 
     Raises UsageError for what needs all weights on one rank.
     """
