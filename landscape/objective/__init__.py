@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.objective.objective import Objective as Objective
-    from landscape.objective.objective import Reference as Reference
     from landscape.objective.planned import PlannedObjective as PlannedObjective
+    from landscape.objective.reference import Reference as Reference
     from landscape.objective.replicas import Replica as Replica
     from landscape.objective.source import ObjectiveSource as ObjectiveSource
 
 MODULES = {
     "Objective": "landscape.objective.objective",
     "PlannedObjective": "landscape.objective.planned",
-    "Reference": "landscape.objective.objective",
+    "Reference": "landscape.objective.reference",
     "Replica": "landscape.objective.replicas",
     "ObjectiveSource": "landscape.objective.source",
 }

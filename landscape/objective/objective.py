@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -18,34 +15,26 @@ from torch import Tensor, nn
 from landscape.choices import Mode, Outputs
 from landscape.compute import ranks
 from landscape.compute.devices import as_device
-from landscape.compute.inner_products import norm
 from landscape.compute.precision import full_precision
 from landscape.compute.strategy import ProductSettings, StrategyCache
 from landscape.data.batches import Batch
-from landscape.errors import NumericalError, UsageError
+from landscape.errors import UsageError
 from landscape.losses.protocol import Loss
 from landscape.losses.terms import TermsLoss
-from landscape.objective import preparation, replicas, views
+from landscape.objective import other_weights, preparation, replicas, views
 from landscape.objective.batch_loss import BatchLoss
 from landscape.objective.counted_time import GradientCount
 from landscape.objective.data_sums import sum_over_data
+from landscape.objective.identity import identity_of
 from landscape.objective.micro_batch import GRAPHS_PER_FORWARD
 from landscape.objective.objective_function import objective_function
-from landscape.objective.overflow import overflow_remedy
 from landscape.objective.preconditioner import NamedTensors, Preconditioner, read_preconditioner
+from landscape.objective.reference import Reference, reference_of
 from landscape.objective.source import ObjectiveSource
 from landscape.objective.weight_decay import WeightDecay
 from landscape.objective.weights_digest import digest_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The mean loss at theta and the norm of its gradient."""
-
-    loss: float
-    gradient_norm: float
 
 
 class Objective(BatchLoss):
@@ -165,19 +154,7 @@ class Objective(BatchLoss):
     @cached_property
     def reference(self) -> Reference:
         """The loss and gradient norm at theta; raises NumericalError, with the tensors' names, if not finite."""
-        total, gradient = self.value_and_gradient()
-        loss = float(total)
-        if not torch.isfinite(torch.tensor(loss)):
-            raise NumericalError(
-                f"the loss at the checkpoint is {loss}",
-                why="the weights are finite, so the model, the loss or the data overflow",
-                fix=overflow_remedy(self),
-            )
-        length = norm(gradient)
-        if not math.isfinite(length):
-            named = self.parts_by_name(gradient)
-            preparation.require_finite_tensors(named, "the gradient", fix=overflow_remedy(self))
-        return Reference(loss, length)
+        return reference_of(self)
 
     def parts_by_name(self, vector: Tensor) -> dict[str, Tensor]:
         """What a vector `(P,)` has for each tensor of the parameters, by name."""
@@ -287,6 +264,27 @@ class Objective(BatchLoss):
             raise UsageError(f"loss {self.loss.name} has no terms", fix="--objective FILE.py:function with named terms")
         return self.variant(loss=self.loss.only(term))
 
+    def at(
+        self,
+        weights: nn.Module | Mapping[str, Tensor],
+        *,
+        preconditioner: NamedTensors | Callable[[], NamedTensors] | None = None,
+        source: ObjectiveSource | None = None,
+    ) -> Objective:
+        """The same objective at the weights that a model has now, or at those of a state dict; they are copied.
+
+        Data, loss, checks and plan are not made anew. The model may be another of the same architecture: its tensors
+        alone are taken. Raises TaskError, or CheckpointError, for another one, and NumericalError for NaN or infinity.
+
+        >>> import landscape, torch
+        >>> model, x = torch.nn.Linear(1, 1, bias=False), torch.tensor([[1.0], [2.0]])
+        >>> objective = landscape.Objective(model, (x, 2 * x), "mse")
+        >>> _ = torch.nn.init.constant_(model.weight, 3.0)
+        >>> float(objective.at(model).value())
+        2.5
+        """
+        return other_weights.at_weights(self, weights, preconditioner, source)
+
     def alone(self) -> Objective:
         """The same objective, whose sums this process makes by itself, of all data."""
         return self.variant(ranks=ranks.ALONE)
@@ -311,27 +309,13 @@ class Objective(BatchLoss):
 
     def identity(self) -> dict[str, Any]:
         """What decides a result besides the analysis: the objective's share of the fingerprint."""
-        return {
-            "weights": self.weights_sha256,
-            "data": self.batches.sha256,
-            "loss": self.loss_name,
-            "mode": self.mode,
-            "dtype": str(self.dtype).removeprefix("torch.") + (", tf32" if self.tf32 else ""),
-            **({"products": "differences of gradients"} if self.settings.hvp == "difference" else {}),
-            **({"batches": self._batch_sizes_digest()} if self.as_given else {}),
-            "parameters": hashlib.sha256("\n".join(self.space.names).encode()).hexdigest()[:16],
-        }
+        return identity_of(self)
 
     @property
     def loss_name(self) -> str:
         """The loss with the term that is measured and the weight decay."""
         term = f", term {self.loss.term}" if isinstance(self.loss, TermsLoss) and self.loss.term else ""
         return self.loss.name + term + (f", weight decay {self.decay.describe()}" if self.decay else "")
-
-    def _batch_sizes_digest(self) -> str:
-        """The sizes of the batches, which decide a loss that depends on them, as a short hash."""
-        sizes = " ".join(str(batch.size) for batch in self.batches)
-        return f"as given, {hashlib.sha256(sizes.encode()).hexdigest()[:16]}"
 
     @property
     def tf32(self) -> bool:

@@ -19,8 +19,9 @@ from landscape.errors import UsageError
 from landscape.network.gathered_units import UNSHARDED, Key, Passage, Stage, require_no_leaks
 from landscape.objective.checks.check import Check
 from landscape.objective.checks.closing import Measured
-from landscape.objective.objective import Objective, Reference
+from landscape.objective.objective import Objective
 from landscape.objective.preparation import Prepared, Weights
+from landscape.objective.reference import Reference
 from landscape.objective.sharded.closing import PART_CHECKS
 from landscape.objective.sharded.function import ShardedFunction
 from landscape.objective.sharded.preparation import check_parts
