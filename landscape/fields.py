@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from landscape.errors import UsageError
 
 T = TypeVar("T")
+ERROR_SUFFIX = "_se"  # what the name of a standard error ends with
 METADATA_KEY = "landscape"  # of a field's description in the metadata of dataclasses
 
 
@@ -247,6 +248,21 @@ def dimensions(record: type, array: Described[Array], held: Container[str]) -> t
     coordinates = (field for field in described_fields(record, Array) if field.about.dims == (field.name,))
     absent = {field.name for field in coordinates if field.default is None and field.name not in held}
     return tuple(dimension for dimension in array.about.dims if dimension not in absent)
+
+
+def number_fields(kind: type) -> dict[str, Scalar | Array]:
+    """The fields of a result that hold numbers, by name; coordinates of arrays are not among them."""
+    fields: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
+    for field in described_fields(kind, Array):
+        if not field.about.words and field.about.dims != (field.name,):
+            fields[field.name] = field.about
+    return fields
+
+
+def gauge_of(kind: type, field: str) -> Gauge:
+    """The gauge of a number; without one of its own, a field with `_se` after its name is its standard error."""
+    fields = number_fields(kind)
+    return fields[field].gauge or Gauge(error=field + ERROR_SUFFIX if field + ERROR_SUFFIX in fields else "")
 
 
 def literal_values(hint: Any) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from typing import Any
 from landscape.analyses.result_views import with_error
 from landscape.analyses.tidy import as_csv, optional_library
 from landscape.errors import UsageError
-from landscape.fields import Gauge
+from landscape.fields import Gauge, gauge_of
 from landscape.gates.entry import Run, run_of_result
-from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of, metrics_of, read_metric
+from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_of, read_metric
 from landscape.gates.not_comparable import different_losses
 from landscape.session import Results, read
 from landscape.storage import paths

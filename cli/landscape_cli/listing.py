@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import UsageError
-from landscape.fields import Array
+from landscape.fields import Array, gauge_of, number_fields
 from landscape.gates.measuring import CHECK_KIND
-from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, gauge_of, metrics_of, number_fields, read_metric
+from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_of, read_metric
 from landscape.gates.policy import Policy
 from landscape.gates.same_weights import SIGNIFICANT_ERRORS
 from landscape.session import read

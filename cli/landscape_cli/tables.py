@@ -15,8 +15,7 @@ from rich.table import Table
 
 from landscape.analyses import Result
 from landscape.errors import clean
-from landscape.fields import Array, Described, Scalar, described_fields
-from landscape.gates.metric import ERROR_SUFFIX, gauge_of, number_fields
+from landscape.fields import ERROR_SUFFIX, Array, Described, Scalar, described_fields, gauge_of, number_fields
 from landscape_cli.columns import Column
 
 # fields of results keep the spelling of the first version, in which results files store them

@@ -15,7 +15,7 @@ import numpy as np
 
 from landscape.analyses.tidy import TidyTable, arrays_of, scalars_of, tidy_tables, to_dataframe, to_xarray
 from landscape.errors import UsageError, clean
-from landscape.fields import Array, Scalar, described_fields
+from landscape.fields import Array, Scalar, described_fields, gauge_of
 from landscape.storage.write import write_results
 
 __all__ = ["as_page", "draw_result", "in_a_line", "plain_values", "save_result", "to_dataframe", "to_xarray"]
@@ -110,13 +110,9 @@ def _estimates(result: Any) -> list[str]:
 
 def _errors(result: Any) -> dict[str, str]:
     """The scalars that have an error beside them, each with the name of that."""
-    scalars, found = scalars_of(result), {}
-    for described in described_fields(type(result), Scalar):
-        gauge = described.about.gauge
-        error = (gauge.error if gauge else "") or f"{described.name}_se"
-        if described.name in scalars and error in scalars:
-            found[described.name] = error
-    return found
+    scalars, kind = scalars_of(result), type(result)
+    errors = {name: gauge_of(kind, name).error for name in scalars}
+    return {name: error for name, error in errors.items() if error in scalars}
 
 
 def as_page(result: Any) -> str:

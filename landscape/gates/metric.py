@@ -11,12 +11,11 @@ from typing import Any
 from landscape.analyses import ANALYSES, Result
 from landscape.choices import NORMAL_HALF_WIDTH, population_name
 from landscape.errors import UsageError, safe_excerpt, suggest
-from landscape.fields import Array, Gauge, Option, Scalar, described_fields
+from landscape.fields import Array, Option, Scalar, described_fields, gauge_of, number_fields
 
 METRIC_PATTERN = re.compile(
     r"(?P<analysis>[\w-]+)\.(?P<field>\w+)(?:\[(?P<place>[^\[\]]+(?:\[[^\[\]]*\])*[^\[\]]*)\])?"
 )
-ERROR_SUFFIX = "_se"  # what the name of a standard error ends with
 RESULT_TYPES: dict[str, type[Result]] = {analysis.name: analysis.result for analysis in ANALYSES}
 
 
@@ -94,15 +93,6 @@ def current_name(metric: str) -> str:
         return metric
 
 
-def number_fields(kind: type[Result]) -> dict[str, Scalar | Array]:
-    """The fields of a result that hold numbers, by name; coordinates of arrays are not among them."""
-    fields: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
-    for field in described_fields(kind, Array):
-        if not field.about.words and field.about.dims != (field.name,):
-            fields[field.name] = field.about
-    return fields
-
-
 def describes_run(metric: Metric) -> bool:
     """Whether the number is no property of the checkpoint: a count of work, an option, or another number's error."""
     analysis = next(analysis for analysis in ANALYSES if analysis.name == metric.analysis)
@@ -140,12 +130,6 @@ def read_metric(result: Result, metric: Metric) -> Reading:
         reason,
         result.not_unique(metric.field, index),
     )
-
-
-def gauge_of(kind: type[Result], field: str) -> Gauge:
-    """The gauge of a number; without one of its own, a field with `_se` after its name is its standard error."""
-    fields = number_fields(kind)
-    return fields[field].gauge or Gauge(error=field + ERROR_SUFFIX if field + ERROR_SUFFIX in fields else "")
 
 
 def metrics_of(result: Result) -> Iterator[Metric]:

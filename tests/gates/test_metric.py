@@ -15,8 +15,8 @@ from landscape.analyses.eig import EigResult
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.trace import TraceResult
 from landscape.errors import UsageError
-from landscape.fields import Array, Scalar, described_fields
-from landscape.gates.metric import Metric, describes_run, gauge_of, metrics_of, number_fields, read_metric
+from landscape.fields import Array, Scalar, described_fields, gauge_of, number_fields
+from landscape.gates.metric import Metric, describes_run, metrics_of, read_metric
 
 
 def eig(**changes: Any) -> EigResult:
