@@ -19,6 +19,7 @@ from landscape.storage.isolation import is_written_here, run_isolated
 from landscape.storage.paths import MARK
 from landscape.storage.provenance import SCHEMA
 
+ROOT = ""  # the name under which what lies outside of groups is kept
 DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file's size
 H5PY_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)  # of damaged files
 MAX_TEXTS = 100_000  # entries in a list of texts
@@ -35,14 +36,24 @@ class StoredResult:
 
 def read_results(path: Path) -> dict[str, StoredResult]:
     """Every analysis of a results file by name; raises OutputError for other files, and for damaged or hostile ones."""
+    return {name: stored for name, stored in _read(path).items() if name != ROOT}
+
+
+def read_root(path: Path) -> StoredResult:
+    """What a file holds outside of groups; raises as `read_results`."""
+    return _read(path)[ROOT]
+
+
+def _read(path: Path) -> dict[str, StoredResult]:
     return read_in_process(path) if is_written_here(path) else _unpack(run_isolated(read_packed, path))
 
 
 def read_in_process(path: Path) -> dict[str, StoredResult]:
-    """What `read_results` returns, read by this process: a damaged file may keep or crash it."""
+    """Every group of a file, and its root, read by this process: a damaged file may keep or crash it."""
     try:
         with open_results(path) as file:
-            return {name: _read_group(group) for name, group in file.items()}
+            groups = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
+            return {name: _read_group(group) for name, group in {ROOT: file, **groups}.items()}
     except H5PY_ERRORS as error:
         if isinstance(error, MemoryError):
             raise
@@ -50,7 +61,7 @@ def read_in_process(path: Path) -> dict[str, StoredResult]:
 
 
 def read_packed(path: Path) -> bytes:
-    """What `read_results` returns, as bytes for another process."""
+    """What `read_in_process` returns, as bytes for another process."""
     return _pack(read_in_process(path))
 
 
@@ -73,7 +84,7 @@ def to_record(kind: type, stored: StoredResult) -> Any:
 
 @contextmanager
 def open_results(path: Path) -> Iterator[h5py.File]:
-    """The open results file; raises OutputError unless it consists of groups of plain data sets that fit its size.
+    """The open results file; raises OutputError unless plain data sets that fit its size are all in it.
 
     A damaged file may keep or crash the process: only files that it wrote itself are opened outside `run_isolated`.
     """
@@ -159,6 +170,8 @@ def _unpack(packed: bytes) -> dict[str, StoredResult]:
 def _read_group(group: h5py.Group) -> StoredResult:
     values = {}
     for name, dataset in group.items():
+        if isinstance(dataset, h5py.Group):  # in the root
+            continue
         is_flag = "flag_values" in dataset.attrs
         is_text = h5py.check_string_dtype(dataset.dtype) is not None
         content = _read_texts(dataset) if is_text else dataset[()]
@@ -188,17 +201,17 @@ def _to_python(value: Any) -> Any:
 
 
 def _bytes_of_group(file: h5py.File, name: str, path: Path) -> int:
-    """The bytes that the data sets of a group declare; raises OutputError if it holds anything else."""
-    group = _require_hard_link(file, name, path)
-    if not isinstance(group, h5py.Group):
-        raise OutputError(f"{path}: /{name} is not a group", fix="measure again")
-    total = 0
-    for inner in group:
-        dataset = _require_hard_link(group, inner, path)
-        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-            raise OutputError(f"{path}: /{name}/{inner} is not a plain data set", fix="measure again")
-        total += dataset.size * dataset.dtype.itemsize
-    return total
+    """The bytes that a data set, or those of a group, declare; raises OutputError if it is, or holds, anything else."""
+    member = _require_hard_link(file, name, path)
+    if not isinstance(member, h5py.Group):
+        return _bytes_declared(member, f"/{name}", path)
+    return sum(_bytes_declared(_require_hard_link(member, inner, path), f"/{name}/{inner}", path) for inner in member)
+
+
+def _bytes_declared(dataset: Any, name: str, path: Path) -> int:
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise OutputError(f"{path}: {name} is not a plain data set", fix="measure again")
+    return int(dataset.size * dataset.dtype.itemsize)
 
 
 def _require_hard_link(group: h5py.Group, name: str, path: Path) -> Any:

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 from storage_records import Named, Record, make_record, write_record
 
 from landscape.errors import OutputError
-from landscape.storage.read import read_results, to_record
-from landscape.storage.write import write_results
+from landscape.storage.read import read_results, read_root, to_record
+from landscape.storage.write import Variable, write_results, write_root
 
 
 class TestRoundTrip:
@@ -127,3 +127,39 @@ def test_every_group_of_a_file_opens_in_xarray_after_others_were_added(tmp_path:
     with h5py.File(path) as file:
         assert file["one/heights"].compression == "gzip"
         assert file["one/heights"].dims[1][0].name == "/one/grid"
+
+
+def test_the_root_of_results_lists_them_for_readers_without_groups(tmp_path: Path) -> None:
+    import xarray
+
+    path = tmp_path / "a.landscape.h5"
+    write_results(path, "first", make_record(), {"loss_value": 0.5, "status": "complete", "wall_time_s": 2.0})
+    write_results(path, "second", make_record(), {"status": "partial"})
+    with xarray.open_dataset(path, engine="h5netcdf") as overview:
+        assert overview["analysis"].values.tolist() == ["first", "second"]
+        assert overview["loss"].values[0] == 0.5
+        assert np.isnan(overview["loss"].values[1])
+        assert overview["conclusive"].values.tolist() == [True, False]
+    with xarray.open_datatree(path, engine="h5netcdf") as tree:
+        assert set(tree.children) == {"first", "second"}
+
+
+def test_variables_in_the_root_come_back_with_their_dimensions(tmp_path: Path) -> None:
+    import xarray
+
+    path = tmp_path / "run.landscape.h5"
+    variables = {
+        "step": Variable(("step",), np.array([0, 10]), "Step."),
+        "name": Variable(("step",), np.array(["a", "b\0c"])),
+        "eig.eigenvalues": Variable(("step", "rank"), np.array([[3.0, 1.0, np.nan], [2.0, 0.5, 0.1]]), "Top.", "1"),
+    }
+    write_root(path, variables, {"kind": "history", "note": "x\0y"})
+    stored = read_root(path)
+    assert stored.attributes["kind"] == "history"
+    assert stored.attributes["note"] == r"x\x00y"
+    assert stored.values["name"].tolist() == ["a", r"b\x00c"]
+    assert np.array_equal(stored.values["eig.eigenvalues"], variables["eig.eigenvalues"].values, equal_nan=True)
+    assert read_results(path) == {}
+    with xarray.open_dataset(path, engine="h5netcdf") as data:
+        assert data["eig.eigenvalues"].sel(step=10).values.tolist() == [2.0, 0.5, 0.1]
+        assert data["eig.eigenvalues"].attrs["long_name"] == "Top."
