@@ -17,7 +17,7 @@ from landscape.fields import Gauge, gauge_of
 from landscape.gates.entry import Run, run_of_result
 from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_of, read_metric
 from landscape.gates.not_comparable import different_losses
-from landscape.session import Results, read
+from landscape.session import Results, read_measurements
 from landscape.storage import paths
 
 FIRST = 3  # elements of an array that are compared unasked
@@ -153,7 +153,7 @@ def compare(
     """
     if len(results) < 2:
         raise UsageError(f"{len(results)} results cannot be compared with each other", fix="name two or more")
-    stored = [one if isinstance(one, Results) else read(results_beside(Path(one))) for one in results]
+    stored = [one if isinstance(one, Results) else read_measurements(results_beside(Path(one))) for one in results]
     names = list(labels) if labels else labels_of([one.file for one in stored])
     if len(names) != len(stored) or len(set(names)) < len(names):
         raise UsageError(f"{len(set(names))} labels for {len(stored)} results", fix="a label of its own for each")

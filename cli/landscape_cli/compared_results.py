@@ -10,7 +10,7 @@ import typer
 
 from landscape import figures
 from landscape.errors import UsageError
-from landscape.session import Results, read
+from landscape.session import Results, read_measurements
 from landscape.side_by_side import SideBySide, compare, labels_of, results_beside
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
@@ -33,7 +33,7 @@ def compare_files(
     outputs: Sequence[Path],
 ) -> None:
     """Prints the table, or writes it and a picture into files; raises UsageError before anything is written."""
-    stored = [read(results_beside(file)) for file in files]
+    stored = [read_measurements(results_beside(file)) for file in files]
     table = compare(*stored, labels=_labels(files, labels), metrics=metrics, every=every)
     kinds = [_kind_of(path, form) for path in outputs]
     for path, kind in zip(outputs, kinds, strict=True):

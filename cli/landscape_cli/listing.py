@@ -12,7 +12,7 @@ from landscape.gates.measuring import CHECK_KIND
 from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_of, read_metric
 from landscape.gates.policy import Policy
 from landscape.gates.same_weights import SIGNIFICANT_ERRORS
-from landscape.session import read
+from landscape.session import read_measurements
 from landscape_cli import tables
 from landscape_cli.candidates import recognize_source
 from landscape_cli.columns import Column
@@ -31,7 +31,7 @@ def print_metrics(paths: Sequence[Path], results: Sequence[Path], policy: Policy
     named = [*results, *(path for path in paths if recognize_source(path).kind == "results")]
     beside = [target.output for kind in ("", CHECK_KIND) for target in find_targets(list(paths), None, kind)]
     files = [*named, *(file for file in beside if file.exists())]
-    records = [record for file in files for record in read(file).records.values()]
+    records = [record for file in files for record in read_measurements(file).records.values()]
     rows = [row for record in records for row in _rows_with_values(record, policy)] or list(_rows_of_names(policy))
     tables.print_grid(METRIC_COLUMNS, sorted(rows, key=_rank))
 

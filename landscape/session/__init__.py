@@ -6,7 +6,7 @@ from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
 from landscape.session.same_matrix import results_of_same_matrix
 from landscape.session.stop import StopSignals
-from landscape.session.stored import Results, read, result_of
+from landscape.session.stored import Results, read, read_measurements, result_of
 from landscape.session.titles import measurement_title
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "json_document",
     "measurement_title",
     "read",
+    "read_measurements",
     "result_of",
     "results_of_same_matrix",
     "run",

@@ -9,10 +9,11 @@ from typing import Any
 
 from landscape.analyses import ANALYSES
 from landscape.errors import OutputError
+from landscape.history import history_of, is_history
 from landscape.objective.checks.finding import from_json
 from landscape.session.attributes import has_readable_attributes
 from landscape.session.titles import measurement_title
-from landscape.storage.read import StoredResult, read_results, to_record
+from landscape.storage.read import StoredResult, read_results, read_root, to_record
 
 REQUIRED_ATTRIBUTES = {
     "checkpoint", "checkpoint_sha256", "fingerprint", "fingerprint_parts", "wall_time_s", "status", "conditions",
@@ -66,10 +67,10 @@ class Results(Mapping[str, Any]):
         return str(self.groups[analysis].attributes["fingerprint"])
 
 
-def read(path: str | Path) -> Results:
-    """The results of a file that landscape has written; nothing in it is run, and torch is not needed.
+def read(path: str | Path) -> Any:
+    """The `Results` in a file that landscape has written, or the `History` of a run; torch is not needed.
 
-    Raises OutputError for another file, for a damaged one, and for one that holds nothing known.
+    Nothing in the file is run.     Raises OutputError for another file, for a damaged one, and for one that holds nothing known.
 
     >>> import landscape
     >>> objective = landscape.load("digits-mlp.pt", limit=100)
@@ -77,7 +78,15 @@ def read(path: str | Path) -> Results:
     >>> landscape.read("mlp.landscape.h5").eig.eigenvalues.shape
     (2,)
     """
+    root = read_root(Path(path))
+    return history_of(root, Path(path)) if is_history(root) else read_measurements(path)
+
+
+def read_measurements(path: str | Path) -> Results:
+    """The results of a file; raises OutputError as `read`, and for a run's history."""
     file = Path(path)
+    if is_history(read_root(file)):
+        raise OutputError(f"{file} is the history of a run, and no result of one checkpoint", fix="landscape show FILE")
     kinds = {analysis.name: analysis.result for analysis in ANALYSES}
     groups = read_results(file)
     records = {name: result_of(kinds[name], group, name) for name, group in groups.items() if name in kinds}
