@@ -66,9 +66,10 @@ def _stack(values: Sequence[np.ndarray | None]) -> np.ndarray:
     if len(present) == len(values) and all(value.shape == shape for value in present):
         return np.stack(present)
     stacked = np.full((len(values), *shape), np.nan)
-    for row, value in zip(stacked, values, strict=True):
+    for place, value in enumerate(values):
         if value is not None:
-            row[tuple(slice(length) for length in value.shape)] = value
+            index: Any = (place, *(slice(length) for length in value.shape))
+            stacked[index] = value
     return stacked
 
 

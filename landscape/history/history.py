@@ -53,7 +53,7 @@ class History(Mapping[str, np.ndarray]):
     """
 
     moments: tuple[Moment, ...] = ()
-    quantities: Mapping[str, Quantity] = MappingProxyType(CHECKPOINT_QUANTITIES)
+    quantities: Mapping[str, Quantity] = field(default_factory=lambda: CHECKPOINT_QUANTITIES)
     attributes: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     # -- what it holds -------------------------------------------------------------------------------------------

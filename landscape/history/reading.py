@@ -58,12 +58,19 @@ def _rows(
 ) -> Iterator[dict[str, np.ndarray | float]]:
     """The values of each checkpoint by name, without those that it does not have."""
     columns = {name: _column(name, about, values, steps) for name, about in quantities.items()}
+    coordinates = {name for name, about in quantities.items() if about.dims == (name,)}
     for place in range(steps):
         row = {name: column[place] for name, column in columns.items() if column is not None}
-        coordinates = {name for name, about in quantities.items() if about.dims == (name,)}
-        held = {name: value for name, value in row.items() if name in coordinates or not _is_missing(value)}
-        needed = {dimension for name in held.keys() - coordinates for dimension in quantities[name].dims}
-        yield {name: v.item() if v.ndim == 0 else v for name, v in held.items() if name not in coordinates - needed}
+        held = {name for name in row.keys() - coordinates if not _is_missing(row[name])}
+        measured = {_analysis(name) for name in held}  # coordinates stand for all steps in the file
+        kept = {
+            name: v for name, v in row.items() if name in held or (name in coordinates and _analysis(name) in measured)
+        }
+        yield {name: value.item() if value.ndim == 0 else value for name, value in kept.items()}
+
+
+def _analysis(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _column(name: str, about: Quantity, values: Mapping[str, Any], steps: int) -> np.ndarray | None:

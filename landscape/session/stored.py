@@ -70,7 +70,7 @@ class Results(Mapping[str, Any]):
 def read(path: str | Path) -> Any:
     """The `Results` in a file that landscape has written, or the `History` of a run; torch is not needed.
 
-    Nothing in the file is run.     Raises OutputError for another file, for a damaged one, and for one that holds nothing known.
+    Nothing in the file is run. Raises OutputError for another file, a damaged one, and one that holds nothing known.
 
     >>> import landscape
     >>> objective = landscape.load("digits-mlp.pt", limit=100)
