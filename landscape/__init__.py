@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from landscape.session import read as read
     from landscape.session import run as run
     from landscape.side_by_side import compare as compare
+    from landscape.tracking import track as track
 
 HOMES = {
     "Density": "landscape.analyses",
@@ -52,6 +53,7 @@ HOMES = {
     "read": "landscape.session",
     "run": "landscape.session",
     "save": "landscape.checkpoints",
+    "track": "landscape.tracking",
 }
 __all__ = [
     "Density",
@@ -72,6 +74,7 @@ __all__ = [
     "read",
     "run",
     "save",
+    "track",
 ]
 
 

@@ -13,6 +13,7 @@ from landscape.errors import UsageError, suggest
 from landscape.fields import Described, Option, described_fields, flag, translate_aliases, without_none
 from landscape_cli.gate import CHECK, METRIC_TABLE, Gate
 from landscape_cli.output import Writing
+from landscape_cli.track import TRACK, Tracking
 
 CHECKPOINT = "checkpoint"  # a setting that stands for a command's arguments, not for an option
 WRITTEN = frozenset(field.name for field in described_fields(Writing, Option))  # options of one call: none for settings
@@ -118,7 +119,7 @@ def _read_top_level(path: Path, values: Mapping[str, Any], shared: Mapping[str, 
 
 def _read_command(path: Path, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """The table of a command that measures."""
-    commands = {analysis.name: analysis for analysis in ANALYSES}
+    commands: dict[str, type] = {**{analysis.name: analysis for analysis in ANALYSES}, TRACK: Tracking}
     if name not in commands:
         known = [*commands, CHECK]
         raise UsageError(f"{path}: there is no command {suggest(name, known)}", fix=f"one of {', '.join(known)}")

@@ -35,6 +35,7 @@ from landscape_cli.output import Output
 from landscape_cli.plot import plot
 from landscape_cli.results import show
 from landscape_cli.streams import silence_stdout
+from landscape_cli.track import TRACK, Tracking, track_command
 
 SHARED = (Conditions, Output)  # whose options every analysis has
 OWN_FUNCTIONS: Mapping[type[Analysis], Callable[[type[Analysis]], Callable[..., int]]] = {Edit: edit_command}
@@ -64,6 +65,12 @@ SUBCOMMANDS = (
     *(
         Subcommand(kind.name, kind.summary, partial(OWN_FUNCTIONS.get(kind, analysis_command), kind), (kind, *SHARED))
         for kind in ANALYSES
+    ),
+    Subcommand(
+        TRACK,
+        "Measure the checkpoints of a run into one history, table and picture.",
+        track_command,
+        (Tracking, Conditions),
     ),
     Subcommand(CHECK, "Check that checkpoints are not sharper than their baseline.", check_command, (Gate, Conditions)),
     Subcommand("show", "Print what a results file holds.", lambda: show),

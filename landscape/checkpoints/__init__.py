@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.checkpoints.checkpoint import Checkpoint as Checkpoint
+    from landscape.checkpoints.checkpoint import content_sha256 as content_sha256
+    from landscape.checkpoints.formats.detection import describe as describe
     from landscape.checkpoints.names import fit as fit
     from landscape.checkpoints.reading import read as read
     from landscape.checkpoints.saving import save as save
     from landscape.checkpoints.spec import Spec as Spec
 
-HOMES = {"Checkpoint": "checkpoint", "Spec": "spec", "fit": "names", "read": "reading", "save": "saving"}
-__all__ = ["Checkpoint", "Spec", "fit", "read", "save"]
+HOMES = {
+    "Checkpoint": "checkpoint",
+    "Spec": "spec",
+    "content_sha256": "checkpoint",
+    "describe": "formats.detection",
+    "fit": "names",
+    "read": "reading",
+    "save": "saving",
+}
+__all__ = ["Checkpoint", "Spec", "content_sha256", "describe", "fit", "read", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -111,18 +111,10 @@ def other_checkpoint(objective: Objective, source: str | Mapping[str, Tensor], f
 
 
 def find_trajectory(folder: str) -> Trajectory:
-    """The checkpoints in a folder; files that landscape wrote, and edited checkpoints, are left out.
-
-    Raises UsageError for fewer than two.
-    """
+    """The checkpoints in a folder, as `checkpoints_in` finds them; raises UsageError for fewer than two."""
     if not Path(folder).is_dir():
         raise UsageError(f"--trajectory {folder} is not a folder", fix="a folder with the checkpoints of one run")
-    entries = [entry for entry in Path(folder).iterdir() if not entry.name.startswith(".") and _holds_weights(entry)]
-    written = _written_by_landscape(Path(folder), entries)
-    found = Trajectory(
-        tuple(sorted((str(entry) for entry in entries if entry not in written), key=_natural)),
-        tuple(sorted((entry.name for entry in written), key=_natural)),
-    )
+    found = checkpoints_in(folder)
     if len(found.checkpoints) < 2:
         raise UsageError(
             f"--trajectory {folder} holds {len(found.checkpoints)} checkpoints",
@@ -130,6 +122,16 @@ def find_trajectory(folder: str) -> Trajectory:
             fix=f"at least two files ({', '.join(paths.CHECKPOINTS)})",
         )
     return found
+
+
+def checkpoints_in(folder: str) -> Trajectory:
+    """The checkpoints in a folder; files that landscape wrote, and edited checkpoints, are left out."""
+    entries = [entry for entry in Path(folder).iterdir() if not entry.name.startswith(".") and _holds_weights(entry)]
+    written = _written_by_landscape(Path(folder), entries)
+    return Trajectory(
+        tuple(sorted((str(entry) for entry in entries if entry not in written), key=_natural)),
+        tuple(sorted((entry.name for entry in written), key=_natural)),
+    )
 
 
 def _holds_weights(entry: Path) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landscape.analyses import ANALYSES
+from landscape.figures import history
+from landscape.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +23,10 @@ def _figure_of(name: str) -> tuple[Panels, Draw]:
     return module.panels, module.draw
 
 
-FIGURES = {analysis.result: _figure_of(analysis.name) for analysis in ANALYSES if analysis.has_figure}
+FIGURES: dict[type, tuple[Panels, Draw]] = {
+    **{analysis.result: _figure_of(analysis.name) for analysis in ANALYSES if analysis.has_figure},
+    History: (history.panels, history.draw),
+}
 
 
 def panel_count(result: Any) -> int:

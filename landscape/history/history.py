@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -102,6 +103,12 @@ class History(Mapping[str, np.ndarray]):
             **columns_of([moment.values for moment in self.moments], kept),
         }
 
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of how every checkpoint was measured, and of the checkpoints."""
+        parts = [str(self.attributes.get("measurement", "")), *(moment.sha256 for moment in self.moments)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
     def error_of(self, name: str) -> np.ndarray | None:
         """The errors of a quantity, of its shape; None if it has none."""
         error = self.quantities[name].error if name in self.quantities else ""
@@ -180,6 +187,10 @@ class History(Mapping[str, np.ndarray]):
     def plot(self, ax: Any = None) -> Any:
         """Draws the quantities over the steps with matplotlib, a panel for each; returns the axes."""
         return views.draw(self, ax)
+
+    def short_table(self) -> tuple[list[str], list[list[str]]]:
+        """The heads and the rows of a table for people: first values, with their errors, at each step."""
+        return views.short_table(self)
 
     def __repr__(self) -> str:
         return views.in_a_line(self)

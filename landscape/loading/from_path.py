@@ -94,7 +94,7 @@ def _prepare(
         own: tuple[str, ...] = ()
     else:
         model, stripped, own = _make_model(task, checkpoint, conditions)
-    preconditioner = _preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
+    preconditioner = preconditioner_source(str(path), checkpoint, conditions, dict(model.named_parameters()))
     data, frozen = _make_data(task, conditions, folder or Path(path).parent)
     notes = (*_notes(task, checkpoint, stripped, conditions.dtype), *frozen)
     source = ObjectiveSource(checkpoint.path, checkpoint.sha256, asdict(conditions), task.resolved_from, notes)
@@ -176,7 +176,7 @@ def _make_data(task: Task, conditions: Conditions, folder: Path) -> tuple[Any, l
     return frozen, [frozen.note]
 
 
-def _preconditioner_source(
+def preconditioner_source(
     path: str, checkpoint: checkpoints.Checkpoint, conditions: Conditions, parameters: Mapping[str, nn.Parameter]
 ) -> Callable[[], Mapping[str, Tensor]]:
     """A function that reads the preconditioner: from the file that the user names, else the optimizer's own."""

@@ -1,7 +1,7 @@
 """Drives an analysis: resumes earlier work, reports progress, saves snapshots, obeys signals, writes the result."""
 
 from landscape.session.attributes import has_readable_attributes, json_document
-from landscape.session.driver import execute, run
+from landscape.session.driver import as_analysis, execute, run
 from landscape.session.progress import ProgressCallback, ignore_progress
 from landscape.session.record import MeasurementRecord
 from landscape.session.same_matrix import results_of_same_matrix
@@ -14,6 +14,7 @@ __all__ = [
     "ProgressCallback",
     "Results",
     "StopSignals",
+    "as_analysis",
     "execute",
     "has_readable_attributes",
     "ignore_progress",

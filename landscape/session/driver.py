@@ -53,14 +53,14 @@ def run(
     >>> bool(result.converged.all()), result.trouble()
     (True, None)
     """
-    chosen = _as_analysis(analysis)
+    chosen = as_analysis(analysis)
     record = execute(chosen, objective, output=Path(output) if output else None, report=report)
     if record.problem is not None:
         raise record.problem
     return record.result
 
 
-def _as_analysis(given: Any) -> Analysis:
+def as_analysis(given: Any) -> Analysis:
     """The analysis itself, or that of a name; raises UsageError, with what to pass, for anything else."""
     if isinstance(given, Analysis):
         return given
@@ -82,6 +82,7 @@ def execute(
     objective: Objective,
     *,
     output: Path | None = None,
+    snapshot: Path | None = None,
     restart: bool = False,
     report: ProgressCallback = ignore_progress,
     stop: StopSignals | None = None,
@@ -91,13 +92,16 @@ def execute(
     """Measures, writes the result into `output` if it is given, and returns both.
 
     A snapshot beside the output is resumed if its fingerprint fits; UsageError lists what differs if it does not,
-    unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Raises
-    Interrupted, after a snapshot, when `stop` received a signal.
+    unless `restart` discards it. Without `deliver` nothing is written but the result and its sidecars. Without output
+    nothing is written but, if that is given, the file `snapshot`, as long as the measurement is not at its end.
+    Raises Interrupted, after a snapshot, when `stop` received a signal.
     """
     if objective.function.in_parts:
         analysis.require_parts()
     session = Session(analysis.fit_budget(objective), objective, report, stop or StopSignals(), say)
-    return session.measure() if output is None else session.measure_into(output, restart=restart, deliver=deliver)
+    if output is not None:
+        return session.measure_into(output, restart=restart, deliver=deliver)
+    return session.measure() if snapshot is None else session.measure_with_snapshot(snapshot)
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,16 @@ class Session:
         attributes = result_attributes(self.analysis, self.objective, result, fingerprint, seconds)
         result = replace(result, attributes={"analysis": self.analysis.name, **attributes})
         return MeasurementRecord(self.analysis, result, attributes)
+
+    def measure_with_snapshot(self, snapshot: Path) -> MeasurementRecord:
+        """Measures, from the work in that file on if it is of this measurement; removes the file at the end."""
+        try:
+            earlier = resume_snapshot(snapshot, self.fingerprint, self.objective, self.say)
+        except (UsageError, OutputError):  # of another checkpoint, or damaged
+            earlier = None
+        record = self.measure(earlier or NO_EARLIER_WORK, snapshot)
+        delete_snapshot(snapshot)
+        return record
 
     def measure_into(self, output: Path, *, restart: bool = False, deliver: bool = True) -> MeasurementRecord:
         """Measures and writes the result into the file `output`, which another process cannot use meanwhile.

@@ -1,0 +1,195 @@
+"""Adds checkpoints to a history, one after the other: loads, measures, compares with the one before, and saves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from landscape import checkpoints
+from landscape.analyses import Analysis
+from landscape.errors import Interrupted, LandscapeError, OutputError, UsageError
+from landscape.history import History, Moment, Quantity, read_history
+from landscape.loading.other_checkpoint import CheckpointLoader
+from landscape.objective import Objective
+from landscape.session import ProgressCallback, StopSignals, execute, ignore_progress
+from landscape.storage import paths, provenance
+from landscape.storage.provenance import Fingerprint
+from landscape.tracking.edge import EdgeOfStability
+from landscape.tracking.eigenvectors import QUANTITIES, Eigenvectors, load_vectors
+
+MEASUREMENT = "measurement"  # the attribute with what decides the numbers of all checkpoints, in JSON
+SAVING_SHARE = 20  # a history is saved again after so many times what the last saving took
+EDGE, RATE = "edge", "learning_rate"
+EDGE_QUANTITIES = {
+    EDGE: Quantity((), "Largest stable curvature at the learning rate."),
+    RATE: Quantity((), "Learning rate at the step."),
+}
+
+
+@dataclass
+class Tracker:
+    """Measures the checkpoints of a run into `history`, and keeps it in the file `output`.
+
+    `report` makes the callback that hears of the progress on a checkpoint; `say` is called with sentences for the user.
+    """
+
+    analyses: tuple[Analysis, ...]
+    loader: CheckpointLoader
+    run: str = ""
+    output: Path | None = None
+    edge: EdgeOfStability | None = None
+    stop: StopSignals = field(default_factory=StopSignals)
+    report: Callable[[str], ProgressCallback] = lambda title: ignore_progress
+    say: Callable[[str], None] = lambda line: None
+    history: History = field(default_factory=History)
+    errors: list[LandscapeError] = field(default_factory=list)  # of checkpoints that could not be measured
+    _before: Eigenvectors | None = None
+    _saved_at: float = -1e9
+    _saving_seconds: float = 0.0
+    _resumed: bool = False  # whether the history is from the file, and was not yet compared with what is measured now
+    _said: set[str] = field(default_factory=set)
+
+    def resume(self) -> None:
+        """Goes on from the history in the output file, if there is one; raises OutputError if that is no history."""
+        if self.output is not None and self.output.exists():
+            self.history, self._resumed = read_history(self.output), True
+            self._before = load_vectors(self.output)
+            self.say(f"{self.output} holds {len(self.history.moments)} checkpoints, which are not measured again")
+
+    def holds(self, name: str, path: Path) -> bool:
+        """Whether the history has this checkpoint, and its file is still the same."""
+        moment = next((moment for moment in self.history.moments if moment.checkpoint == name), None)
+        return moment is not None and bool(moment.sha256) and moment.sha256 == digest_of_file(path)
+
+    def add(self, path: Path, step: float, name: str) -> Moment:
+        """Measures a checkpoint; what went wrong with it is kept as its trouble, and the others go on.
+
+        Raises Interrupted after a signal, and UsageError if the history was measured otherwise.
+        """
+        try:
+            objective = self.loader.load(path)
+            self._require_same_measurement(objective, name)
+            self._say_notes(objective)
+            results = {each.name: self._measure(each, objective, name) for each in self.analyses}
+            self._append(objective, step, name, results)
+        except (Interrupted, _OtherMeasurementError):
+            raise
+        except LandscapeError as error:
+            self.errors.append(error)
+            self.say(f"{name}: {error.what}")
+            self.history = self.history.with_values(step, name, {}, trouble=error.what)
+            self._keep_digest(name, digest_of_file(path) if error.exit_code == 3 else "")
+        self._save_if_due()
+        return next(moment for moment in self.history.moments if moment.checkpoint == name)
+
+    def save(self) -> None:
+        """Writes the history, and the eigenvectors that the next checkpoint is compared with."""
+        if self.output is None:
+            return
+        began = time.monotonic()
+        self.history.save(self.output)
+        if self._before is not None:
+            self._before.save(self.output)
+        self._saved_at = time.monotonic()
+        self._saving_seconds = self._saved_at - began
+
+    def _measure(self, analysis: Analysis, objective: Objective, name: str) -> Any:
+        snapshot = paths.snapshot_file(self.output, analysis.name) if self.output else None
+        report = self.report(f"{analysis.name} {name}")
+        record = execute(analysis, objective, snapshot=snapshot, report=report, stop=self.stop, say=self.say)
+        return record.result
+
+    def _append(self, objective: Objective, step: float, name: str, results: Mapping[str, Any]) -> None:
+        """Adds results to the history, with what follows from them and the checkpoint before."""
+        reference = objective.reference
+        values: dict[str, Any] = {"loss": reference.loss, "gradient_norm": reference.gradient_norm}
+        self.history = self.history.with_results(step, name, results, values, sha256=objective.source.sha256)
+        extra = {**self._cosines(name, results), **self._edge_at(step)}
+        moment = next(moment for moment in self.history.moments if moment.checkpoint == name)
+        moment = replace(moment, values={**moment.values, **extra})
+        self.history = self.history.with_moment(moment, {**QUANTITIES, **EDGE_QUANTITIES})
+
+    def _cosines(self, name: str, results: Mapping[str, Any]) -> dict[str, Any]:
+        """The cosines of eigenvectors with those of the checkpoint before, if these are at hand."""
+        vectors = getattr(results.get("eig"), "vectors", None)
+        if vectors is None:
+            return {}
+        earlier, self._before = self._before, Eigenvectors(name, vectors)
+        names = self.history.checkpoints
+        place = names.index(name)
+        if earlier is None or place == 0 or names[place - 1] != earlier.checkpoint:
+            return {}
+        return self._before.compare(earlier)
+
+    def _edge_at(self, step: float) -> dict[str, float]:
+        return {} if self.edge is None else {EDGE: self.edge.at(step), RATE: self.edge.rate_at(step)}
+
+    def _keep_digest(self, name: str, sha256: str) -> None:
+        moments = [replace(m, sha256=sha256) if m.checkpoint == name else m for m in self.history.moments]
+        self.history = replace(self.history, moments=tuple(moments))
+
+    def _require_same_measurement(self, objective: Objective, name: str) -> None:
+        """Takes note of how the first checkpoint is measured.
+
+        Raises UsageError if the history in the file was measured otherwise, and OutputError if this checkpoint is.
+        """
+        parts = {**objective.identity(), **{each.name: each.fit_budget(objective).identity() for each in self.analyses}}
+        parts.pop("weights")
+        known = self.history.attributes.get(MEASUREMENT)
+        if known is None:
+            about = {"run": self.run, **self._about(objective), MEASUREMENT: Fingerprint(parts).to_json()}
+            self.history = replace(self.history, attributes=about)
+            return
+        differences = Fingerprint(parts).differences(Fingerprint.from_json(str(known)))
+        resumed, self._resumed = self._resumed, False
+        if not differences:
+            return
+        why = "; ".join(differences)
+        if resumed:
+            raise _OtherMeasurementError(
+                f"the history in {self.output} was measured otherwise", why=why, fix="--restart, or -o FILE beside it"
+            )
+        raise OutputError(f"{name} is not measured as the checkpoints before it: {why}", fix="leave it out")
+
+    def _about(self, objective: Objective) -> dict[str, Any]:
+        """The attributes of the history: how every checkpoint is measured."""
+        source = objective.source
+        return {
+            **({EDGE: self.edge.words} if self.edge else {}),
+            "conditions": json.dumps(dict(source.conditions), sort_keys=True),
+            "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
+            "environment": json.dumps(provenance.environment(), sort_keys=True),
+            "data_sha256": objective.batches.sha256,
+            "parameters": objective.space.size,
+            "samples": objective.batches.samples,
+            "dtype": str(objective.dtype).removeprefix("torch."),
+            "device": str(objective.device),
+        }
+
+    def _say_notes(self, objective: Objective) -> None:
+        """Says the notes on an objective, each once in a run."""
+        for note in objective.notes:
+            if note not in self._said:
+                self.say(note)
+        self._said.update(objective.notes)
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._saved_at > SAVING_SHARE * self._saving_seconds:
+            self.save()
+
+
+class _OtherMeasurementError(UsageError):
+    """The history in the file was measured otherwise, so that nothing can be added to it."""
+
+
+def digest_of_file(path: Path) -> str:
+    """The sha256 of a checkpoint as its loading finds it; "" for a file that cannot be read."""
+    with suppress(LandscapeError, OSError):
+        contents = checkpoints.describe(path)
+        return checkpoints.content_sha256(contents.files, path)
+    return ""

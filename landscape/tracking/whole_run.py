@@ -1,0 +1,104 @@
+"""`landscape.track`: the history of a run from its folder of checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from landscape.analyses import Analysis
+from landscape.conditions import Conditions
+from landscape.errors import UsageError
+from landscape.evaluation.other_checkpoints import checkpoints_in
+from landscape.history import History
+from landscape.loading.other_checkpoint import CheckpointLoader
+from landscape.session import as_analysis
+from landscape.storage.lock import hold_lock
+from landscape.storage.paths import CHECKPOINTS
+from landscape.tracking.edge import EdgeOfStability
+from landscape.tracking.steps import Steps
+from landscape.tracking.tracker import Tracker
+
+
+def track(
+    run: str | Path | Sequence[str | Path],
+    analyses: Sequence[Analysis | str] = ("eig",),
+    *,
+    output: str | Path | None = None,
+    every: int = 1,
+    step_from: str = "auto",
+    learning_rate: float | str | Path | None = None,
+    momentum: float | None = None,
+    restart: bool = False,
+    **conditions: Any,
+) -> History:
+    """The history of a run: its checkpoints measured in the order of their steps.
+
+    `run` is a folder of checkpoints, or their paths; every `every`-th is measured. `conditions` are those of
+    `landscape.load`. With `output` the history is kept in that file, and checkpoints that it holds are not measured
+    again unless `restart`. `learning_rate` adds the edge of stability, `EdgeOfStability.of` says how. A checkpoint that
+    cannot be measured has a trouble, and NaN, in the history. Raises UsageError for a run without checkpoints, and for
+    an output that was measured otherwise.
+
+    >>> import landscape
+    >>> history = landscape.track(["digits-mlp.pt"], [landscape.Eig(k=2)], limit=100)
+    >>> history["eig.eigenvalues"].shape
+    (1, 2)
+    """
+    paths = checkpoints_of(run)[::every]
+    chosen = tuple(as_analysis(analysis) for analysis in analyses)
+    preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in chosen)
+    edge = None
+    if learning_rate is not None:
+        edge = EdgeOfStability.of(learning_rate, momentum, preconditioned=preconditioned)
+    folder = common_folder(paths)
+    loader = CheckpointLoader(Conditions(**conditions), folder=folder)
+    named = str(run) if isinstance(run, str | Path) else os.path.relpath(folder)
+    tracker = Tracker(chosen, loader, named, Path(output) if output else None, edge)
+    steps = Steps(paths, step_from)
+    if tracker.output is None:
+        measure_each(tracker, steps, paths, folder)
+        return tracker.history
+    with hold_lock(tracker.output):
+        if not restart:
+            tracker.resume()
+        measure_each(tracker, steps, paths, folder)
+    return tracker.history
+
+
+def measure_each(tracker: Tracker, steps: Steps, paths: Sequence[Path], folder: Path) -> None:
+    """Adds the checkpoints that the history does not hold, in the order of their steps, and saves it at the end."""
+    try:
+        for step, path in sorted((steps.of(path), path) for path in paths):
+            name = name_in(folder, path)
+            if not tracker.holds(name, path):
+                tracker.add(path, step, name)
+    finally:
+        tracker.save()
+
+
+def checkpoints_of(run: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The checkpoints of a run: those in its folder, or the paths themselves."""
+    if isinstance(run, str | Path):
+        if not Path(run).is_dir():
+            raise UsageError(f"{run} is not a folder", fix="the folder of a run, or a list of its checkpoints")
+        found = [Path(name) for name in checkpoints_in(str(run)).checkpoints]
+        if not found:
+            raise UsageError(f"{run} holds no checkpoint", fix=f"files that end in {', '.join(CHECKPOINTS)}")
+        return found
+    if not run:
+        raise UsageError("no checkpoint is named", fix="the folder of a run, or its checkpoints")
+    return [Path(path) for path in run]
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The folder in which all of the checkpoints are."""
+    parents = [list(path.absolute().parent.parts) for path in paths]
+    shared = [parts[0] for parts in zip(*parents, strict=False) if len(set(parts)) == 1]
+    return Path(*shared) if shared else Path()
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """What a checkpoint is called in the history of its run: its path from the run's folder."""
+    return path.absolute().relative_to(folder.absolute()).as_posix()
