@@ -12,6 +12,7 @@ from landscape.analyses import ANALYSES
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.analyses.tidy import TidyTable, tidy_tables
 from landscape.errors import UsageError
+from landscape.history import History
 from landscape.session import read
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
@@ -28,7 +29,10 @@ def export_results(file: Path, *, grids: bool, tables: bool) -> list[Path]:
 
     Raises OutputError for a file that cannot be read, and UsageError for grids without a surface in two dimensions.
     """
-    records = read(file).records
+    stored = read(file)
+    if isinstance(stored, History):
+        return _export_history(stored, file, grids=grids)
+    records = stored.records
     if grids and "surface" not in records:
         raise UsageError(f"{file} holds no surface", fix="landscape surface CKPT")
     contents = [(f"surface{suffix}", text) for suffix, text in (vts(records["surface"]) if grids else ())]
@@ -39,6 +43,15 @@ def export_results(file: Path, *, grids: bool, tables: bool) -> list[Path]:
         written.append(paths.beside(file, name))
         replace_file(written[-1], text.encode())
     return written
+
+
+def _export_history(history: History, file: Path, *, grids: bool) -> list[Path]:
+    """Writes a run's history as a table; raises UsageError for grids of it."""
+    if grids:
+        raise UsageError(f"{file} is the history of a run, and holds no surface", fix="--csv")
+    table = paths.beside(file, "csv")
+    replace_file(table, history.to_csv().encode())
+    return [table]
 
 
 def vts(result: SurfaceResult) -> Iterator[tuple[str, str]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import typer
 
 from landscape import figures
 from landscape.errors import UsageError
-from landscape.session import Results, read_measurements
-from landscape.side_by_side import SideBySide, compare, labels_of, results_beside
+from landscape.history import History
+from landscape.side_by_side import SideBySide, compare, labels_of, labels_of_runs, read_beside
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
 from landscape_cli import tables
@@ -33,8 +33,9 @@ def compare_files(
     outputs: Sequence[Path],
 ) -> None:
     """Prints the table, or writes it and a picture into files; raises UsageError before anything is written."""
-    stored = [read_measurements(results_beside(file)) for file in files]
-    table = compare(*stored, labels=_labels(files, labels), metrics=metrics, every=every)
+    stored = [read_beside(file) for file in files]
+    named = _labels(files, labels, stored)
+    table = compare(*stored, labels=named, metrics=metrics, every=every)
     kinds = [_kind_of(path, form) for path in outputs]
     for path, kind in zip(outputs, kinds, strict=True):
         _write(table, stored, path, kind)
@@ -43,14 +44,14 @@ def compare_files(
         _print(table, _require_format(form or "table"))
 
 
-def _labels(files: Sequence[Path], named: Sequence[str]) -> list[str] | None:
-    """The labels of all files, if some are named; raises UsageError for a label of another file."""
-    if not named:
-        return None
+def _labels(files: Sequence[Path], named: Sequence[str], stored: Sequence[Any]) -> list[str]:
+    """The labels of all files; raises UsageError for a label of another file."""
+    runs = any(isinstance(one, History) for one in stored)
+    usual = labels_of_runs(stored, files) if runs else labels_of([one.file for one in stored])
     pairs = dict(text.partition("=")[::2][::-1] for text in named)
     if wrong := [path for path in pairs if Path(path) not in files]:
         raise UsageError(f"--label names {wrong[0] or named[0]}, which is not compared", fix="--label NAME=PATH")
-    return [pairs.get(str(file), name) for file, name in zip(files, labels_of(files), strict=True)]
+    return [pairs.get(str(file), name) for file, name in zip(files, usual, strict=True)]
 
 
 def _kind_of(path: Path, form: str | None) -> str:
@@ -70,10 +71,13 @@ def _require_format(form: str) -> Format:
     return form  # type: ignore[return-value]
 
 
-def _write(table: SideBySide, stored: Sequence[Results], path: Path, kind: str) -> None:
+def _write(table: SideBySide, stored: Sequence[Any], path: Path, kind: str) -> None:
     """Writes the table, or the picture of the results, into a file."""
     if kind != PICTURE:
         replace_file(path, _text(table, kind).encode())
+        return
+    if isinstance(stored[0], History):
+        figures.save_histories(stored, path, labels=table.labels)
         return
     fingerprints = " ".join(one.fingerprint(name) for one in stored for name in one)
     figures.save_overlay([one.records for one in stored], path, labels=table.labels, fingerprint=fingerprints)

@@ -68,7 +68,7 @@ SUBCOMMANDS = (
     ),
     Subcommand(
         TRACK,
-        "Measure the checkpoints of a run into one history, table and picture.",
+        "Measure the checkpoints of a run into one history and picture.",
         track_command,
         (Tracking, Conditions),
     ),

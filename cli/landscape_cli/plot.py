@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,10 +28,14 @@ def plot(
     ] = None,
 ) -> None:
     """`landscape plot`: a picture for each result of a file, or the surfaces of several in one picture on one scale."""
+    from landscape.history import History
     from landscape.session import read
 
     stored = [read(file) for file in files]
     _require_format(output)
+    if any(isinstance(one, History) for one in stored):
+        say(f"wrote {_draw_histories(files, stored, output)}")
+        return
     if solid and len(files) > 1:
         raise UsageError("--solid draws one surface at a time", fix="name one file")
     written = (
@@ -78,6 +82,25 @@ def _draw_each(stored: Results, analysis: str | None, *, solid: bool, output: Pa
         )  # fmt: skip
         written.append(picture)
     return written
+
+
+def _draw_histories(files: list[Path], stored: list[Any], output: Path | None) -> Path:
+    """The picture of a run's history, or several in one."""
+    from landscape import figures
+    from landscape.history import History
+    from landscape.side_by_side import labels_of_runs
+    from landscape.storage import paths
+
+    if not all(isinstance(one, History) for one in stored):
+        raise UsageError("histories of runs are drawn together with each other alone", fix="name others")
+    if len(stored) > 1:
+        if output is None:
+            raise UsageError("several files make one picture", fix="-o FILE.png")
+        figures.save_histories(stored, output, labels=labels_of_runs(stored, files))
+        return output
+    picture = output or paths.picture_of_history(files[0])
+    figures.save_figure(stored[0], picture, title=f"track {stored[0].run}", fingerprint=stored[0].fingerprint)
+    return picture
 
 
 def _draw_together(stored: list[Results], output: Path | None) -> list[Path]:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from landscape_cli.columns import Column
+
+if TYPE_CHECKING:
+    from landscape.history import History
 
 
 def show(
     file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """`landscape show`: prints every result of a file."""
+    """`landscape show`: prints every result of a file, or the history of a run."""
+    from landscape.history import History
     from landscape.session import read
 
     stored = read(file)
+    if isinstance(stored, History):
+        if as_json:
+            typer.echo(json.dumps(stored.to_document(), allow_nan=False))
+        else:
+            print_history(stored)
+        return
     if as_json:
         from landscape.session import json_document
 
@@ -27,3 +39,12 @@ def show(
 
     for name, record in stored.records.items():
         tables.print_measurements([(stored.title(name), record, stored.groups[name].attributes["wall_time_s"])])
+
+
+def print_history(history: History) -> None:
+    """Prints the first numbers of a history, a line for each step."""
+    from landscape_cli import tables
+
+    (step, name, *heads), rows = history.short_table()
+    columns = [Column.of_numbers(step), Column(name), *map(Column.of_numbers, heads)]
+    tables.print_grid(columns, rows, title=f"track {history.run}")

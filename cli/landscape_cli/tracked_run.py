@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,9 @@ from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, UsageError, suggest
 from landscape.fields import Option, described_fields
 from landscape.storage import paths
 from landscape_cli import progress
-from landscape_cli.columns import Column
 from landscape_cli.config import Settings
 from landscape_cli.launch import require_one_process
+from landscape_cli.results import print_history
 from landscape_cli.settings_values import record_from_settings
 from landscape_cli.streams import say
 from landscape_cli.targets import require_checkpoints
@@ -27,8 +29,18 @@ if TYPE_CHECKING:
     from landscape.session import StopSignals
     from landscape.tracking import EdgeOfStability, Tracker
 
+FILE = f"{TRACK}{paths.RESULTS}"  # of a history, in the folder of its run
 INTERVAL = 2.0  # seconds between two looks at the folder; a file that grew in between is not measured yet
 Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The checkpoints of a run, the folder that holds them, and the file of its history."""
+
+    folder: Path
+    checkpoints: list[Path]
+    output: Path
 
 
 def track_checkpoints(
@@ -36,33 +48,67 @@ def track_checkpoints(
 ) -> int:
     """The exit code: 0, or 3 if a checkpoint is missing or inconclusive."""
     require_one_process(TRACK)
-    found = require_checkpoints(named, TRACK)
+    runs = _runs(named, tracking.output)
     if tracking.follow and not (len(named) == 1 and named[0].is_dir()):
         raise UsageError("--follow looks for checkpoints in one folder", fix="landscape track RUN/ --follow")
     analyses = chosen_analyses(tracking, settings)
     require_room_for_libraries()
     from landscape.loading.other_checkpoint import CheckpointLoader
     from landscape.session import StopSignals
-    from landscape.storage.lock import hold_lock
     from landscape.tracking import Tracker
-    from landscape.tracking.whole_run import common_folder
 
-    folder = named[0] if len(named) == 1 and named[0].is_dir() else common_folder(found)
-    output = Path(tracking.output) if tracking.output else folder / f"{TRACK}{paths.RESULTS}"
-    loader = CheckpointLoader(conditions, origins, folder)
+    trackers = []
     with ExitStack() as stack:
-        stop = stack.enter_context(StopSignals())
-        tracker = Tracker(analyses, loader, str(folder), output, _edge(tracking, analyses), stop, _reporter(stack), say)
-        if tracking.dry_run:
-            return _print_plans(tracker, found[:: tracking.every])
-        stack.enter_context(hold_lock(output))
+        stop, report, edge = stack.enter_context(StopSignals()), _reporter(stack), _edge(tracking, analyses)
+        for run in runs:
+            loader = CheckpointLoader(conditions, origins, run.output.parent)
+            tracker = Tracker(analyses, loader, str(run.folder), run.output, edge, stop, report, say)
+            if tracking.dry_run:
+                _print_plans(tracker, run.checkpoints[:: tracking.every])
+            else:
+                _track(tracker, run, tracking, stop)
+                trackers.append(tracker)
+    return _conclude(trackers, tracking) if trackers else 0
+
+
+def _runs(named: Sequence[Path], output: str | None) -> list[Run]:
+    """A run for each of several folders with checkpoints; else one run of all that is named."""
+    found = require_checkpoints(named, TRACK)
+    folders = [path for path in named if path.is_dir() and path not in found]
+    if len(folders) < 2 or len(folders) < len(named):
+        folder = folders[0] if len(named) == len(folders) == 1 else _relative(paths.common_folder(found))
+        return [Run(folder, found, Path(output) if output else folder / FILE)]
+    if output is not None and not (output.endswith("/") or Path(output).is_dir()):
+        raise UsageError(f"{len(folders)} runs would be written to {output}", fix=f"a folder for all: -o {output}/")
+    labels = paths.short_names([str(folder.resolve()) for folder in folders])
+    files = [
+        Path(output) / f"{label.replace('/', '-')}{paths.RESULTS}" if output else folder / FILE
+        for folder, label in zip(folders, labels, strict=True)
+    ]
+    if output:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    return [
+        Run(folder, require_checkpoints([folder], TRACK), file) for folder, file in zip(folders, files, strict=True)
+    ]
+
+
+def _relative(folder: Path) -> Path:
+    """The folder from the working directory, if it is below it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _track(tracker: Tracker, run: Run, tracking: Tracking, stop: StopSignals) -> None:
+    """Measures one run into its history."""
+    from landscape.storage.lock import hold_lock
+
+    with hold_lock(run.output):
         if not tracking.restart:
             tracker.resume()
         try:
-            _measure(tracker, tracking, found, folder, stop)
+            _measure(tracker, tracking, run.checkpoints, run.folder, stop)
         finally:
             tracker.save()
-    return _conclude(tracker, tracking, output)
 
 
 def chosen_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, ...]:
@@ -155,7 +201,7 @@ def _wait(stop: StopSignals) -> None:
         time.sleep(0.1)
 
 
-def _print_plans(tracker: Tracker, found: Sequence[Path]) -> int:
+def _print_plans(tracker: Tracker, found: Sequence[Path]) -> None:
     """Prints what the measurements of one checkpoint would take."""
     from landscape.loading import load
     from landscape.planning.words import rows_of_measurement
@@ -165,28 +211,33 @@ def _print_plans(tracker: Tracker, found: Sequence[Path]) -> int:
     for analysis in tracker.analyses:
         rows = {**rows_of_measurement(analysis, objective), "checkpoints": f"{len(found)}, one after the other"}
         tables.print_rows(f"{analysis.name} {found[0].name}: plan", {**rows, "output": str(tracker.output)})
-    return 0
 
 
-def _conclude(tracker: Tracker, tracking: Tracking, output: Path) -> int:
-    """Prints and draws the history; returns the exit code."""
-    from landscape import figures
-    from landscape_cli import tables
-
-    history = tracker.history
+def _conclude(trackers: Sequence[Tracker], tracking: Tracking) -> int:
+    """Prints and draws the histories; returns the exit code."""
+    histories = [tracker.history for tracker in trackers]
     if tracking.json:
-        print(history.to_json())
-    else:
-        (first, name, *heads), rows = history.short_table()
-        columns = [Column.of_numbers(first), Column(name), *map(Column.of_numbers, heads)]
-        tables.print_grid(columns, rows, title=f"track {tracker.run}")
-    written = [output]
-    if tracking.plot and figures.drawn(history):
-        picture = output.with_name(paths.stem(output) + ".png")
-        figures.save_figure(history, picture, title=f"track {tracker.run}", fingerprint=history.fingerprint)
-        written.append(picture)
-    say(f"wrote {', '.join(map(str, written))}")
-    troubled = [moment for moment in history.moments if moment.trouble]
-    for moment in troubled:
-        say(f"{moment.checkpoint}: {moment.trouble}")
+        documents = [history.to_document() for history in histories]
+        print(json.dumps(documents if len(documents) > 1 else documents[0], allow_nan=False))
+    for tracker in trackers:
+        if not tracking.json:
+            print_history(tracker.history)
+        _draw(tracker, tracking)
+        for moment in tracker.history.moments:
+            if moment.trouble:
+                say(f"{moment.checkpoint}: {moment.trouble}")
+    troubled = any(moment.trouble for history in histories for moment in history.moments)
     return EXIT_INCONCLUSIVE if troubled else 0
+
+
+def _draw(tracker: Tracker, tracking: Tracking) -> None:
+    """Draws a history beside its file, and says what is written."""
+    from landscape import figures
+
+    assert tracker.output is not None
+    written = [tracker.output]
+    if tracking.plot and figures.drawn(tracker.history):
+        written.append(paths.picture_of_history(tracker.output))
+        title, fingerprint = f"track {tracker.run}", tracker.history.fingerprint
+        figures.save_figure(tracker.history, written[-1], title=title, fingerprint=fingerprint)
+    say(f"wrote {', '.join(map(str, written))}")

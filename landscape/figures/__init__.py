@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 from landscape.figures.registry import FIGURES, drawn
-from landscape.figures.saving import FORMATS, draw_on, picture, save_figure, save_overlay, save_surfaces
+from landscape.figures.saving import (
+    FORMATS,
+    draw_on,
+    picture,
+    save_figure,
+    save_histories,
+    save_overlay,
+    save_surfaces,
+)
 
-__all__ = ["FIGURES", "FORMATS", "draw_on", "drawn", "picture", "save_figure", "save_overlay", "save_surfaces"]
+__all__ = [
+    "FIGURES",
+    "FORMATS",
+    "draw_on",
+    "drawn",
+    "picture",
+    "save_figure",
+    "save_histories",
+    "save_overlay",
+    "save_surfaces",
+]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.errors import clean
+from landscape.figures.overlay import MARKERS
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW
+from landscape.history.summary import headline_numbers, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,3 +134,28 @@ def _set_scale(axes: Axes, values: np.ndarray) -> None:
         axes.set_yscale("log")
     elif len(finite) and finite.min() < 0 < finite.max():
         axes.axhline(0, color=GREY, linewidth=0.8)
+
+
+def together(histories: Sequence[History]) -> list[tuple[str, int | None]]:
+    """The numbers that several histories all have, and that one panel each shows: names and places."""
+    numbers = [(name, place) for name, place, _ in headline_numbers(histories) if name != "gradient_norm"]
+    return numbers[:MAX_PANELS]
+
+
+def draw_together(histories: Sequence[History], labels: Sequence[str], axes: Sequence[Axes]) -> None:
+    """Draws several runs over each other: a panel for each number, a line with its errors for each run."""
+    for (name, place), one in zip(together(histories), axes, strict=True):
+        for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
+            values, errors = series(history, name, place)
+            bars = None if errors is None else np.nan_to_num(np.abs(errors))
+            color, words = COLORS[number % len(COLORS)], clean(label).replace("$", r"\$")
+            one.errorbar(
+                history.steps, values, bars, fmt=f"{MARKERS[number % len(MARKERS)]}-", markersize=4, linewidth=1.2,
+                color=color, label=words, **BARS,
+            )  # fmt: skip
+            if name == "eig.eigenvalues" and "edge" in history:
+                one.plot(history.steps, history["edge"], "--", color=color, linewidth=1.0)
+        _set_scale(one, np.concatenate([series(history, name, place)[0] for history in histories]))
+        title = name + (f"[{place}]" if place is not None else "")
+        one.set(xlabel="step", ylabel=title, title=title)
+        one.legend(fontsize=8, framealpha=0.85, edgecolor="none")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, filterwarnings
 
 from landscape.errors import UsageError, clean
-from landscape.figures import overlay, surface, surface_solid
+from landscape.figures import history, overlay, surface, surface_solid
 from landscape.figures.registry import FIGURES, panel_count
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.analyses.surfaces.result import SurfaceResult
+    from landscape.history import History
 
 PANEL_SIZE = (5.2, 3.9)  # inches
 DPI, NOTEBOOK_DPI = 160, 80
@@ -96,6 +97,15 @@ def save_surfaces(results: Sequence[SurfaceResult], path: Path, *, names: Sequen
     """Draws several surfaces side by side on one color scale, or several lines into one panel."""
     count = 1 if results[0].beta is None else len(results)
     _save_panels(path, count, "", fingerprint, lambda axes: surface.draw_together(results, names, axes))
+
+
+def save_histories(histories: Sequence[History], path: Path, *, labels: Sequence[str]) -> None:
+    """Draws several runs over each other; raises UsageError if there is nothing that all of them have."""
+    count = len(history.together(histories))
+    if not count:
+        raise UsageError("the runs have nothing in common that can be drawn", fix="the same measurements of each")
+    fingerprint = " ".join(one.fingerprint for one in histories)
+    _save_panels(path, count, "", fingerprint, lambda axes: history.draw_together(histories, labels, axes))
 
 
 def save_overlay(results: Sequence[Mapping[str, Any]], path: Path, *, labels: Sequence[str], fingerprint: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -167,10 +166,10 @@ class History(Mapping[str, np.ndarray]):
         """Lists by name, one entry for each step; NaN and infinity are None."""
         return views.plain_lists(self)
 
-    def to_json(self) -> str:
-        """The document that `landscape track --json` prints."""
+    def to_document(self) -> dict[str, Any]:
+        """The document that `landscape track --json` prints, as plain data."""
         about = {name: value for name, value in self.attributes.items() if isinstance(value, str | int | float)}
-        return json.dumps({"schema": SCHEMA, "analysis": NAME, **about, "result": self.to_dict()}, allow_nan=False)
+        return {"schema": SCHEMA, "analysis": NAME, **about, "result": self.to_dict()}
 
     def to_csv(self) -> str:
         """Comma-separated text with a row for each step; `eig.eigenvalues[0]` is a column of its own."""

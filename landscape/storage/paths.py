@@ -35,7 +35,7 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of che
 SIDECARS = r"eig|factors|diagonal(?:-errors|-mask)?"
 COMPANIONS = (  # of results
     r"[a-z-]+\.(?:partial|png|pdf|svg|vts)|[a-z-]+(?:\.[a-z_]+)*\.csv|"
-    rf"(?:{SIDECARS}|edited|undo)(?:\.safetensors)?"
+    rf"(?:{SIDECARS}|edited|undo)(?:\.safetensors)?|png|csv"
 )
 
 MARK = "landscape_schema"  # attribute of results files, and entry of the metadata of snapshots and sidecars
@@ -56,7 +56,7 @@ TEXTS: tuple[tuple[FileKind, bytes], ...] = (
     ("picture", rb"landscape run [0-9a-f]"),
     (
         "table",
-        rb"\Aalpha,(beta,)?loss\b|\Aanalysis,[a-z0-9_,]+\n[a-z-]+,"
+        rb"\Aalpha,(beta,)?loss\b|\Astep,checkpoint,trouble\b|\Aanalysis,[a-z0-9_,]+\n[a-z-]+,"
         rb"|<VTKFile type=\"StructuredGrid\"[^\0]*<PointData Scalars=\"loss\">",
     ),
     ("baseline", rb"\A\{\s*\"kind\": \"[a-z-]+\",\s*\"schema\": \d+,\s*\"checkpoints\": "),
@@ -98,6 +98,18 @@ def snapshot_file(results: Path, analysis: str) -> Path:
 def picture_file(results: Path, analysis: str, *, solid: bool = False) -> Path:
     """The default picture of a result: `run.surface.png`, or `run.surface-solid.png` in three dimensions."""
     return beside(results, f"{analysis}-solid.png" if solid else f"{analysis}.png")
+
+
+def picture_of_history(history: Path) -> Path:
+    """The default picture of a run's history: `track.png` of `track.landscape.h5`."""
+    return history.with_name(f"{stem(history)}.png")
+
+
+def common_folder(files: Sequence[Path]) -> Path:
+    """The folder in which all files are, at any depth."""
+    parents = [file.absolute().parent.parts for file in files]
+    shared = [parts[0] for parts in zip(*parents, strict=False) if len(set(parts)) == 1]
+    return Path(*shared)
 
 
 def edited_checkpoint(results: Path, *, directory: bool) -> Path:

@@ -15,7 +15,7 @@ from landscape.history import History
 from landscape.loading.other_checkpoint import CheckpointLoader
 from landscape.session import as_analysis
 from landscape.storage.lock import hold_lock
-from landscape.storage.paths import CHECKPOINTS
+from landscape.storage.paths import CHECKPOINTS, common_folder
 from landscape.tracking.edge import EdgeOfStability
 from landscape.tracking.steps import Steps
 from landscape.tracking.tracker import Tracker
@@ -90,13 +90,6 @@ def checkpoints_of(run: str | Path | Sequence[str | Path]) -> list[Path]:
     if not run:
         raise UsageError("no checkpoint is named", fix="the folder of a run, or its checkpoints")
     return [Path(path) for path in run]
-
-
-def common_folder(paths: Sequence[Path]) -> Path:
-    """The folder in which all of the checkpoints are."""
-    parents = [list(path.absolute().parent.parts) for path in paths]
-    shared = [parts[0] for parts in zip(*parents, strict=False) if len(set(parts)) == 1]
-    return Path(*shared) if shared else Path()
 
 
 def name_in(folder: Path, path: Path) -> str:

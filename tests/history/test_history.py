@@ -136,7 +136,7 @@ def test_it_opens_in_xarray_with_and_without_this_package(tmp_path: Path) -> Non
 
 
 def test_json_has_lists_and_null_for_what_is_missing() -> None:
-    document = json.loads(of_samples().to_json())
+    document = json.loads(json.dumps(of_samples().to_document(), allow_nan=False))
     assert document["analysis"] == "track"
     assert document["result"]["step"] == [10, 20, 30]
     assert document["result"]["loss"] == [0.75, 0.5, None]

@@ -1,0 +1,51 @@
+"""A few numbers of a history: the first of each quantity with an error, at the last step and where it is largest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from landscape.history.history import History
+
+
+def headline_numbers(histories: Sequence[History]) -> Iterator[tuple[str, int | None, str]]:
+    """The name, the place (None of a scalar) and the description of what all of the histories hold.
+
+    That is the loss, the norm of the gradient, and of all that has an error the first element.
+    """
+    for name, about in histories[0].quantities.items():
+        held = all(name in one for one in histories)
+        if held and (about.error or name in ("loss", "gradient_norm")):
+            dimensions = {one[name].ndim for one in histories}
+            if dimensions == {1}:
+                yield name, None, about.help
+            elif dimensions == {2}:
+                yield name, 0, about.help
+
+
+def last_known(history: History, name: str, place: int | None) -> tuple[float, float | None]:
+    """The value at the last step that has one, and its error."""
+    values, errors = series(history, name, place)
+    known = np.flatnonzero(np.isfinite(values))
+    return _at(values, errors, int(known[-1]) if len(known) else None)
+
+
+def largest_known(history: History, name: str, place: int | None) -> tuple[float, float | None]:
+    """The largest value of all steps, and its error."""
+    values, errors = series(history, name, place)
+    return _at(values, errors, int(np.nanargmax(values)) if np.isfinite(values).any() else None)
+
+
+def series(history: History, name: str, place: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """One number over the steps, and its errors."""
+    values, errors = history[name], history.error_of(name)
+    if place is None:
+        return values, errors
+    return values[:, place], None if errors is None or errors.ndim < 2 else errors[:, place]
+
+
+def _at(values: np.ndarray, errors: np.ndarray | None, step: int | None) -> tuple[float, float | None]:
+    if step is None:
+        return float("nan"), None
+    return float(values[step]), None if errors is None else float(errors[step])

@@ -1,0 +1,154 @@
+"""Numbers of several checkpoints or runs beside each other: values with errors, differences from the first."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from typing import Any
+
+from landscape.analyses.result_views import with_error
+from landscape.analyses.tidy import as_csv, optional_library
+
+MANY_ERRORS = 100  # beyond which their number says no more
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of one checkpoint, its error if that is known, and how far it is from that of the first checkpoint.
+
+    `in_errors` is the difference in standard errors of the difference. `reason` says why there is no difference, or
+    why it may be one of the loss alone.
+    """
+
+    value: float
+    error: float | None = None
+    difference: float | None = None
+    in_errors: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A quantity by name, with a cell for each checkpoint."""
+
+    metric: str
+    help: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The quantities of several checkpoints, of which the first is what the others are compared with."""
+
+    labels: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why numbers are not comparable, each once, in the order of the table."""
+        return tuple(dict.fromkeys(cell.reason for row in self.rows for cell in row.cells if cell.reason))
+
+    def header(self) -> list[str]:
+        """The heads of the columns."""
+        first, *others = self.labels
+        return ["quantity", first, *(head for label in others for head in (label, f"difference from {first}"))]
+
+    def cells(self) -> Iterator[list[str]]:
+        """The texts of each row; `(2)` beside a difference, or in its place, is the number of a reason."""
+        numbers = {reason: f"({number})" for number, reason in enumerate(self.reasons, start=1)}
+        for row in self.rows:
+            first, *others = row.cells
+            texts = [row.metric, _text(first) + (f" {numbers[first.reason]}" if first.reason else "")]
+            for cell in others:
+                known = [_difference(cell, first)] if cell.difference is not None else []
+                texts += [_text(cell), " ".join([*known, *([numbers[cell.reason]] if cell.reason else [])])]
+            yield texts
+
+    def notes(self) -> list[str]:
+        """The reasons with their numbers."""
+        return [f"({number}) {reason}" for number, reason in enumerate(self.reasons, start=1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; NaN and infinity are None."""
+        return {
+            "analysis": "compare",
+            "checkpoints": list(self.labels),
+            "rows": [{"metric": row.metric, "cells": [_plain_cell(cell) for cell in row.cells]} for row in self.rows],
+        }
+
+    def to_dataframe(self) -> Any:
+        """A DataFrame of pandas with a row for each quantity and checkpoint."""
+        return optional_library("pandas").DataFrame(list(self._records()))
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for row in self.rows:
+            for label, cell in zip(self.labels, row.cells, strict=True):
+                yield {"metric": row.metric, "checkpoint": label, **asdict(cell)}
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """Comma-separated text with a row for each quantity and checkpoint."""
+        records = list(self._records())
+        return as_csv([*(list(record) for record in records[:1]), *(record.values() for record in records)])
+
+    def to_markdown(self) -> str:
+        """A table of Markdown, and the reasons below it."""
+        lines = [self.header(), ["---", *["---:"] * (len(self.header()) - 1)], *self.cells()]
+        table = "".join("| " + " | ".join(map(_plain, line)) + " |\n" for line in lines)
+        return table + "".join(f"\n{_plain(note)}\n" for note in self.notes())
+
+    def to_html(self) -> str:
+        """A table of HTML, and the reasons below it; every text is escaped."""
+        heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in self.header())
+        body = ""
+        for row, (first, *others) in zip(self.rows, self.cells(), strict=True):
+            cells = "".join(f'<td style="text-align:right">{escape(cell)}</td>' for cell in others)
+            body += f'<tr><th scope="row" title="{escape(row.help)}">{escape(first)}</th>{cells}</tr>'
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes())
+        return f"<table><tr>{heads}</tr>{body}</table>{notes}\n"
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def apart_from(cell: Cell, first: Cell) -> Cell:
+    """The cell with its difference from the first one."""
+    difference = cell.value - first.value
+    in_errors = None
+    if cell.error is not None and first.error is not None and (error := math.hypot(cell.error, first.error)) > 0:
+        in_errors = difference / error
+    return replace(cell, difference=difference, in_errors=in_errors)
+
+
+def _text(cell: Cell) -> str:
+    return "-" if math.isnan(cell.value) else with_error(cell.value, cell.error)
+
+
+def _difference(cell: Cell, first: Cell) -> str:
+    """The difference as a share of the first value, and in standard errors."""
+    if cell.difference is None or not math.isfinite(cell.difference):
+        return "-"
+    share = f"{100 * cell.difference / abs(first.value):+.3g} %" if first.value else f"{cell.difference:+.3g}"
+    if cell.in_errors is None:
+        return share
+    return f"{share} ({'> 100' if abs(cell.in_errors) > MANY_ERRORS else f'{abs(cell.in_errors):.2g}'} errors)"
+
+
+def _plain_cell(cell: Cell) -> dict[str, Any]:
+    """A cell for JSON: NaN and infinity are None."""
+    values = asdict(cell)
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _plain(text: str) -> str:
+    """A text as a cell of Markdown."""
+    return escape(text, quote=False).replace("|", r"\|").replace("\n", " ")
