@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class CheckpointLoader:
             return None
         parameters = dict(first.model.named_parameters())
         source = ObjectiveSource(
-            checkpoint.path, checkpoint.sha256, asdict(self.conditions), first.source.resolved_from, checkpoint.notes
+            checkpoint.path, checkpoint.sha256, asdict(self.conditions), first.source.resolved_from, first.source.notes
         )
         preconditioner = preconditioner_source(str(path), checkpoint, self.conditions, parameters)
         try:
@@ -67,7 +67,8 @@ class CheckpointLoader:
 
 def _description(checkpoint: checkpoints.Checkpoint) -> tuple[Any, Mapping[str, Tensor]]:
     """What a checkpoint says of its task, data in the file included."""
-    return checkpoint.spec, checkpoint.extras
+    spec = checkpoint.spec  # without free facts, such as the step
+    return None if spec is None else replace(spec, about={}), checkpoint.extras
 
 
 def _same_description(one: tuple[Any, Mapping[str, Tensor]], other: tuple[Any, Mapping[str, Tensor]]) -> bool:

@@ -85,6 +85,8 @@ def _read_rates(rate: float | str | Path) -> list[tuple[float, float]]:
 def _rows(text: str) -> list[tuple[Any, Any]]:
     """The columns step and lr of a table, by their names, or its two columns."""
     lines = [line for line in csv.reader(text.splitlines()) if line]
+    if not lines:
+        raise ValueError("it is empty")
     heads = [cell.strip().lower() for cell in lines[0]]
     if "step" in heads:
         rate = next((name for name in ("lr", "learning_rate", "eta") if name in heads), None)

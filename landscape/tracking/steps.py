@@ -34,13 +34,18 @@ def step_in_name(path: Path) -> int | None:
 
 
 def step_in_file(path: Path, key: str | None = None) -> tuple[str, float] | None:
-    """The key and the number under it at the top of a checkpoint's file; None if there is none, or no readable file."""
+    """The key and the number under it in a checkpoint's file; None if there is none, or no readable file.
+
+    It is at the top of the file, or among the facts in the file's description of itself.
+    """
     try:
-        tree = checkpoints.describe(path).tree
+        contents = checkpoints.describe(path)
+        about = contents.spec.about if contents.spec else {}
     except LandscapeError:
         return None
+    entries = {**about, **(contents.tree if isinstance(contents.tree, Mapping) else {})}
     for name in KEYS if key is None else (key,):
-        value = _number(tree.get(name)) if isinstance(tree, Mapping) else None
+        value = _number(entries.get(name))
         if value is not None:
             return name, value
     return None

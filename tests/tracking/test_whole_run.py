@@ -1,0 +1,158 @@
+"""A run's history holds what each of its checkpoints gives alone; a later call goes on where it ended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLES
+
+import landscape
+from landscape.errors import Interrupted, UsageError
+from landscape.history import History, read_history
+from landscape.tracking import tracker
+from landscape.tracking.whole_run import checkpoints_of, name_in
+
+STEPS = (0, 84, 420, 840)
+FEW: dict[str, Any] = {"limit": 60}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for step in STEPS:
+        shutil.copy(SAMPLES / f"digits-mlp-trajectory/step-{step:04}.pt", folder)
+    return folder
+
+
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the checkpoints whose measurement begins."""
+    names: list[str] = []
+
+    def execute(analysis: Any, objective: Any, **named: Any) -> Any:
+        names.append(objective.source.path.name)
+        return landscape.session.execute(analysis, objective, **named)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(tracker, "execute", execute)
+    return names
+
+
+def test_every_checkpoint_has_its_own_numbers(run: Path) -> None:
+    history = landscape.track(run, [landscape.Eig(k=2)], **FEW)
+    assert history.steps.tolist() == list(STEPS)
+    previous = None
+    for place, step in enumerate(STEPS):
+        alone = landscape.run(landscape.Eig(k=2), landscape.load(run / f"step-{step:04}.pt", **FEW))
+        assert history["eig.eigenvalues"][place] == pytest.approx(alone.eigenvalues, rel=1e-6)
+        assert history["loss"][place] == pytest.approx(alone.loss, rel=1e-12)
+        if previous is not None:
+            cosines = abs((alone.vectors * previous).sum(axis=0))
+            assert history["eig.cosines"][place] == pytest.approx(cosines, abs=1e-3)
+        previous = alone.vectors
+    assert np.isnan(history["eig.cosines"][0]).all()
+
+
+def test_a_second_call_measures_what_is_new(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, hidden = run / "track.landscape.h5", run.parent / "step-0840.pt"
+    (run / "step-0840.pt").rename(hidden)
+    landscape.track(run, output=output, **FEW)
+    hidden.rename(run / "step-0840.pt")
+    names = measured(monkeypatch)
+    history = landscape.track(run, output=output, **FEW)
+    assert names == ["step-0840.pt"]
+    assert np.array_equal(history["loss"], read_history(output)["loss"])
+    assert np.isfinite(history["eig.cosines"][-1]).all()  # the vectors of step 420 were kept
+    whole = landscape.track(run, **FEW)
+    assert np.array_equal(history["eig.eigenvalues"], whole["eig.eigenvalues"])
+    assert history["eig.cosines"][1:] == pytest.approx(whole["eig.cosines"][1:])
+
+
+def test_a_checkpoint_that_has_changed_is_measured_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = run / "track.landscape.h5"
+    before = landscape.track(run, output=output, **FEW)
+    shutil.copy(run / "step-0840.pt", run / "step-0084.pt")
+    names = measured(monkeypatch)
+    after = landscape.track(run, output=output, **FEW)
+    assert names == ["step-0084.pt"]
+    assert after["loss"][1] == before["loss"][3]
+
+
+def test_other_options_are_refused_unless_the_run_begins_anew(run: Path) -> None:
+    output = run / "track.landscape.h5"
+    landscape.track(run, output=output, **FEW)
+    with pytest.raises(UsageError, match="measured otherwise"):
+        landscape.track([*checkpoints_of(run)[:1], new_checkpoint(run)], output=output, limit=50)
+    assert len(landscape.track(run, output=output, restart=True, limit=50).moments) == len(STEPS) + 1
+
+
+def new_checkpoint(run: Path) -> Path:
+    """A copy of one of the checkpoints under another name."""
+    return Path(shutil.copy(run / "step-0084.pt", run / "step-0100.pt"))
+
+
+def test_what_cannot_be_measured_is_a_trouble_and_the_others_go_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = torch.load(run / "step-0084.pt")
+    next(iter(content["state_dict"].values()))[0] = torch.nan
+    torch.save(content, run / "step-0084.pt")
+    (run / "step-0420.pt").write_text("half a file")
+    output = run / "track.landscape.h5"
+    history = landscape.track(run, output=output, **FEW)
+    assert np.isfinite(history["loss"]).tolist() == [True, False, False, True]
+    assert "NaN" in history["trouble"][1]
+    assert history["trouble"][2]
+    shutil.copy(SAMPLES / "digits-mlp-trajectory/step-0420.pt", run)
+    names = measured(monkeypatch)
+    mended = landscape.track(run, output=output, **FEW)
+    assert names == ["step-0420.pt"]  # the file with NaN is still the same
+    assert np.isfinite(mended["loss"]).tolist() == [True, False, True, True]
+
+
+def test_an_interrupted_run_keeps_what_it_has(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, begun = run / "track.landscape.h5", 0
+
+    def execute(analysis: Any, objective: Any, **named: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            raise Interrupted(2, "stopped")
+        return landscape.session.execute(analysis, objective, **named)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(tracker, "execute", execute)
+    with pytest.raises(Interrupted):
+        landscape.track(run, output=output, **FEW)
+    assert read_history(output).steps.tolist() == [0, 84]
+
+
+def test_a_learning_rate_adds_the_edge(run: Path) -> None:
+    history = landscape.track(run, every=2, learning_rate=0.5, momentum=0.5, **FEW)
+    assert history.steps.tolist() == [0, 420]
+    assert history["edge"].tolist() == [6.0, 6.0]
+    assert history["learning_rate"].tolist() == [0.5, 0.5]
+
+
+def test_its_picture_and_table(run: Path) -> None:
+    history = landscape.track(run, ["eig", landscape.Trace(rtol=0.3)], learning_rate=0.5, **FEW)
+    assert isinstance(history, History)
+    axes = history.plot()
+    assert [one.get_title() for one in axes] == ["mean loss", "largest eigenvalues", "trace", "eigenvectors"]
+    drawn = axes[1].get_lines()[0].get_ydata()
+    assert drawn == pytest.approx(history["eig.eigenvalues"][:, 0])
+    assert [row[0] for row in history.short_table()[1]] == [str(step) for step in STEPS]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a folder"):
+        landscape.track(tmp_path / "none")
+    with pytest.raises(UsageError, match="holds no checkpoint"):
+        landscape.track(tmp_path)
+    with pytest.raises(UsageError, match="no checkpoint is named"):
+        landscape.track([])
+
+
+def test_names_are_paths_from_the_folder(tmp_path: Path) -> None:
+    assert name_in(tmp_path, tmp_path / "a" / "b.pt") == "a/b.pt"
