@@ -128,9 +128,14 @@ def option(
 
 
 def scalar(help: str, unit: str = "1", *, optional: bool = False, gauge: Gauge | None = None) -> Any:
-    """A field that holds one number of a result; an optional one may be None and is then not stored."""
+    """A field that holds one number of a result; an optional one may be None and is then not stored.
+
+    Optional ones are arguments by keyword alone, so that they may stand before fields without a default.
+    """
     described = {METADATA_KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge)}
-    return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
+    if optional:
+        return dataclasses.field(default=None, metadata=described, kw_only=True)
+    return dataclasses.field(metadata=described)
 
 
 def array(

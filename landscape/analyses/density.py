@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import MeasurementModule, Result
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Curvature
 from landscape.analyses.shared.work_budget import budget_option, describe_seconds
 from landscape.choices import CONFIDENCE
@@ -62,6 +63,7 @@ class DensityResult(Result):
     bulk_condition_se: float = scalar("Standard error of that ratio.")
     exact_weights: bool = scalar("Whether single eigenvalues that all probes found have their exact weight.")
     products: int = scalar("Products with one column over the full data, not counting those for layers.")
+    cost_gradients: float | None = cost_scalar()
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")

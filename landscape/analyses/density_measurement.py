@@ -14,14 +14,16 @@ from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.density import FIRST_LOOKS
 from landscape.analyses.density_numbers import density_result
-from landscape.analyses.shared.label_noise import trace_label_error
+from landscape.analyses.shared.label_noise import LABEL_PROBES, trace_label_error
 from landscape.analyses.shared.phases import phase_state, prefix_state
 from landscape.analyses.shared.products import (
     BLOCK_COST,
     build_operator,
+    count_gradients,
     gradients_per_product_by_count,
     preconditioner_notes,
     product_facts,
+    products_of_blocks,
     seconds_per_product,
 )
 from landscape.analyses.shared.work_budget import best_within, describe_price
@@ -59,18 +61,22 @@ def measure(analysis: Density, objective: Objective, resume: State | None) -> Ge
             whole |= prefix_state(name, _rule_arrays(rules_with_exact_outliers(steps, everything)[0]))
         del state, steps  # and with them the basis
     block_rules: list[QuadratureRule] = []
+    products, label_error = float(whole["products"]), trace_label_error(analysis, operator)
     if groups:
         blocks, done = operator.block_diagonal(groups), prefix_state("whole", whole)
         state = yield from _run(analysis, blocks, groups, together, resume, "layers", done)
         block_rules = rules_with_exact_outliers(state, groups)
+        products += products_of_blocks(state.products, len(groups))
+    products += LABEL_PROBES if label_error is not None else 0
     return density_result(
         analysis,
         _rule_from_arrays(phase_state("rule", whole)),
         _rule_from_arrays(phase_state("half", whole)),
         dict(zip(groups, block_rules, strict=True)),
         max(rounding_floor(objective.dtype, float(whole["scale"])), operator.product_error),
-        label_standard_error=trace_label_error(analysis, operator),
+        label_standard_error=label_error,
         products=int(whole["products"]),
+        cost_gradients=count_gradients(objective, analysis.operator, products=products),
         exact_weights=together == analysis.sizes[0],
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,

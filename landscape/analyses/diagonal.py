@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import MatrixOptions
 from landscape.analyses.shared.data_error import parse_share
 from landscape.fields import Gauge, array, option, scalar
@@ -45,9 +46,7 @@ class DiagonalResult(Result):
     negative_share: float = scalar("Share of the entries that lie below 0 by more than their error (95 %).")
     products: int = scalar("Products with the matrix over the full data.")
     draws: int = scalar("Random vectors drawn in the outputs of each sample, or labels.")
-    cost_gradients: float = scalar(
-        "Work in gradients of the loss over the full data: by what passes and products are known to cost."
-    )
+    cost_gradients: float | None = cost_scalar()
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")

@@ -30,12 +30,12 @@ from landscape.algorithms.snapshots import restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.diagonal_samples import exact_diagonal
 from landscape.analyses.shared.phases import phase_state, prefix_state
+from landscape.analyses.shared.products import fewest_gradients_of_product
 from landscape.compute.budget import is_large
 from landscape.compute.inner_products import norm
 from landscape.errors import TaskError
 from landscape.operators import GaussNewtonOperator
 from landscape.operators.output_vectors import choose_vectors
-from landscape.operators.pass_costs import gradients_per_product
 from landscape.operators.rest import RestOperator
 from landscape.operators.sample_diagonal import gradients_of_pass
 
@@ -203,8 +203,7 @@ def begin_diagonal(
     saved: State,
 ) -> Generator[Progress, None, DiagonalBeginning]:
     """Yields after the exact part, and after the probes; returns how the diagonal is estimated."""
-    # as if graphs were kept, and so the same wherever the run is resumed
-    each = gradients_per_product(analysis.operator, kept=True)
+    each = fewest_gradients_of_product(objective, analysis.operator)
     plain = DiagonalBeginning(operator, goal, gradients_each=each)
     exact = _exact_part(analysis, objective, goal, saved)
     if exact is None:
@@ -216,7 +215,7 @@ def begin_diagonal(
         return plain
     rest = RestOperator(operator, GaussNewtonOperator(objective), objective.space, objective.space.names)
     split = replace(plain, operator=rest, goal=replace(goal, known=known))
-    split = replace(split, gradients_each=each + gradients_per_product("ggn", kept=True))
+    split = replace(split, gradients_each=each + fewest_gradients_of_product(objective, "ggn"))
     if is_large(operator.size):
         return split
     choice = _Choice(analysis, objective.space.layers(), groups, plain, split)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import Analysis, MeasurementModule, Result, Trouble
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.errors import UsageError
 from landscape.fields import array, option, scalar
 
@@ -42,6 +43,7 @@ class DirectionResult(Result):
     )
     quantile: np.ndarray | None = array("quantile", help="Share of predictions with a smaller radius.", optional=True)
     quantile_radius: np.ndarray | None = array("quantile", help="That radius.", optional=True)
+    cost_gradients: float | None = cost_scalar()
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from landscape.algorithms.lanczos.symmetry import product_if_symmetric
+from landscape.algorithms.lanczos.symmetry import SYMMETRY_PRODUCTS, product_if_symmetric
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.direction import DirectionResult
+from landscape.analyses.shared.products import count_gradients
 from landscape.compute.inner_products import dot, norm
 from landscape.errors import UsageError, listing
 from landscape.evaluation.other_checkpoints import other_checkpoint
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 RADIUS_QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5)  # of the predictions' safe radii
+PUSH_FORWARD_GRADIENTS = 5 / 3  # a forward pass, a backward pass, and one through the latter
 COST_IN_GRADIENTS = 10  # the time of the whole measurement
 
 
@@ -50,6 +52,7 @@ def measure(
     if "radii" not in state:
         state["radii"] = _safe_radii(objective, unit)
         yield progress("safe radii")
+    has_radii = objective.loss.structure.has_classes
     slope, curvature = dot(gradient, unit), float(state["second"])
     step: dict[str, Any] = {}
     if length is not None:
@@ -64,6 +67,12 @@ def measure(
         curvature=curvature,
         **step,
         **_radius_fields(state["radii"], length),
+        cost_gradients=count_gradients(
+            objective,
+            products=SYMMETRY_PRODUCTS,
+            gradients=1 + (PUSH_FORWARD_GRADIENTS if has_radii else 0),
+            losses=0 if length is None else 1,
+        ),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
 from landscape.errors import UsageError
@@ -50,6 +51,7 @@ class EigResult(Result):
     ritz_residuals: np.ndarray = array("iteration", "rank", help="Their residuals.")
     tol: float = scalar("Largest residual asked for, relative to the eigenvalue.")
     products: int = scalar("Products with the matrix over the full data.")
+    cost_gradients: float | None = cost_scalar()
     search_products: int = scalar("Products of these that later starts spent in search of skipped eigenvalues.")
     rounding: float = scalar("Measured rounding of a residual, which each residual includes.")
     confirmed: bool = scalar("Whether a second, deflated start found no eigenvalue that was missed.")

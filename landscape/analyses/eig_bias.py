@@ -9,6 +9,7 @@ that difference, since the halves add to the whole.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,29 +29,39 @@ if TYPE_CHECKING:
 BASIS_ROWS = (2, 20)  # 2 k + 20 vectors: a small basis beside that of the search itself, which is still held
 
 
+@dataclass(frozen=True)
+class DataBiases:
+    """The bias `(k,)` of each eigenvalue, and the products that they took, in those over the full data."""
+
+    values: np.ndarray
+    products: float
+
+
 def data_biases(
     analysis: Eig, operator: LinearOperator, samples: int, counts: np.ndarray, values: np.ndarray, phases: Phases
-) -> Generator[Progress, None, np.ndarray]:
-    """Yields after each product with half of the samples; returns the bias `(k,)` of the `values` `(k,)` of all data.
+) -> Generator[Progress, None, DataBiases]:
+    """Yields after each product with half of the samples; returns the biases of the `values` `(k,)` of all data.
 
     `counts` are those of the loss terms of each group. NaN where a value did not converge on both halves, or if a half
     has no loss terms.
     """
     half = len(counts) // 2
     place = group_ends(samples, len(counts))[half - 1]
-    total = np.zeros(len(values))
+    total, products = np.zeros(len(values)), 0.0
     for index, (ends, count) in enumerate(
         (((0, place), counts[:half].sum()), ((place, samples), counts[half:].sum())),
     ):
         part = operator.on_samples(*ends)
-        found = yield from phases.run(f"half {index}", partial(_half_values, analysis, part))
+        found, made = yield from phases.run(f"half {index}", partial(_half_values, analysis, part))
         total += count / counts.sum() * found if count else np.nan
-    biases: np.ndarray = total - values
-    return biases
+        products += made * (ends[1] - ends[0]) / samples
+    return DataBiases(total - values, products)
 
 
-def _half_values(analysis: Eig, operator: LinearOperator, saved: State) -> Generator[Progress, None, np.ndarray]:
-    """The eigenvalues `(k,)` on one half of the samples, NaN for those that did not converge."""
+def _half_values(
+    analysis: Eig, operator: LinearOperator, saved: State
+) -> Generator[Progress, None, tuple[np.ndarray, int]]:
+    """The eigenvalues `(k,)` on one half of the samples, NaN for those that did not converge, and its products."""
     wanted = WantedPairs(analysis.k, analysis.which, analysis.tol, confirm=0)
     state = earlier = restore(LanczosState, saved, operator.like) if saved else None
     for state in lanczos.lanczos(
@@ -67,4 +78,4 @@ def _half_values(analysis: Eig, operator: LinearOperator, saved: State) -> Gener
     pairs = ritz.ritz_pairs(state, wanted)
     values = np.full(analysis.k, np.nan)
     values[: len(pairs.values)] = np.where(ritz.is_converged(pairs, state, analysis.tol), pairs.values, np.nan)
-    return values
+    return values, state.products

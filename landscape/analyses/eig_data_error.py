@@ -16,7 +16,13 @@ from landscape.analyses.base import Progress
 from landscape.analyses.eig_bias import BASIS_ROWS, data_biases
 from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.products import build_operator, group_quadratics, require_resampling
+from landscape.analyses.shared.products import (
+    build_operator,
+    count_gradients,
+    group_quadratics,
+    require_resampling,
+)
+from landscape.analyses.shared.sample_choice import PartError
 
 if TYPE_CHECKING:
     from landscape.analyses.eig import Eig
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 SEARCH_TOL = 1e-2  # of the residual: the eigenvalue then errs by 1e-4
 
 
-def leading_data_error(analysis: Eig, objective: Objective, shift: float = 0.0) -> Generator[Progress, None, float]:
+def leading_data_error(analysis: Eig, objective: Objective, shift: float = 0.0) -> Generator[Progress, None, PartError]:
     """Yields after each product; returns the error by the data of the first eigenvalue, relative to it plus `shift`.
 
     The bias is estimated only where the standard error alone is as small as is asked for; else the error without it is
@@ -48,14 +54,16 @@ def leading_data_error(analysis: Eig, objective: Objective, shift: float = 0.0) 
     assert state is not None  # max_products >= 1
     pairs = ritz.ritz_pairs(state, wanted)
     if not len(pairs.values) or not ritz.is_converged(pairs, state, quick.tol)[0]:
-        return math.nan
+        return PartError(math.nan, count_gradients(objective, quick.operator, products=state.products))
     block = ritz.ritz_vectors(pairs, state.basis).T.to(operator.like)
+    products = state.products + 1
     del state
     value = float(pairs.values[0]) + shift
     sums, counts = group_quadratics(quick, operator, objective, block)
     error = relative_error(float(standard_errors(sums, counts)[0]), 0.0, value)
     if not error <= target:
-        return error
+        return PartError(error, count_gradients(objective, quick.operator, products=products))
     samples = objective.batches.samples
     biases = yield from data_biases(quick, operator, samples, counts, np.array(pairs.values[:1]), Phases(None))
-    return math.hypot(error, float(biases[0]) / value)
+    error = math.hypot(error, float(biases.values[0]) / value)
+    return PartError(error, count_gradients(objective, quick.operator, products=products + biases.products))

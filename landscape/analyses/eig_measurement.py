@@ -23,19 +23,22 @@ from landscape.analyses.eig import EigResult
 from landscape.analyses.eig_basis import BasisRows, keeps_vectors, plan_basis, search_target
 from landscape.analyses.eig_bias import data_biases
 from landscape.analyses.eig_data_error import leading_data_error
+from landscape.analyses.shared.cost import add_cost
 from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.label_noise import label_standard_errors
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import (
     BLOCK_COST,
     build_operator,
+    count_gradients,
     group_quadratics,
     preconditioner_notes,
     product_facts,
+    products_of_blocks,
     require_resampling,
     seconds_per_product,
 )
-from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
+from landscape.analyses.shared.sample_choice import ChosenSamples, choose_samples, describe_choice, fit_options
 from landscape.compute.timing import run_seconds
 from landscape.operators import PyHessianOperator
 from landscape.operators.pass_costs import product_memory
@@ -54,11 +57,11 @@ TIMED_COORDINATES = 1 << 20  # of a row of the basis in a plan: more take memory
 
 def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
     """Yields after each product, then after each pass for blocks; returns the eigenpairs."""
-    analysis = fit_options(analysis, "tol", objective.batches.samples)
+    analysis, at_hand = fit_options(analysis, "tol", objective.batches.samples), objective.batches.samples
     shift, reference, phases = _uniform_shift(analysis, objective), objective.reference, Phases(resume)
-    at_hand = objective.batches.samples
     objective = objective.variant(decay=None) if shift else objective
-    objective = yield from _choose_part(analysis, objective, shift, phases)
+    choice = yield from _choose_part(analysis, objective, shift, phases)
+    objective = choice.objective
     rows, wanted = plan_basis(analysis, objective), search_target(analysis)
     operator = build_operator(analysis, objective)
     require_resampling(analysis, operator, objective)
@@ -76,6 +79,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         ritz_residuals=ritz.true_residuals(state.residual_history, state),
         tol=analysis.tol,
         products=state.products,
+        cost_gradients=choice.gradients + count_gradients(objective, analysis.operator, products=state.products),
         search_products=state.search_products,
         rounding=state.noise,
         confirmed=(analysis.confirm > 0 or analysis.certify) and lanczos.finished(state, wanted),
@@ -95,9 +99,8 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
             lambda saved: eig_blocks.search_blocks(operator, groups, wanted, resume=saved, **limits),
         )
         result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted, operator.product_error))
-    label_errors = label_standard_errors(operator, result.vectors)
-    if label_errors is not None:
-        result = replace(result, label_standard_errors=pad(label_errors))
+        result = _add_products(analysis, objective, result, products_of_blocks(blocks.passes, len(groups)))
+    result = _add_label_errors(analysis, operator, objective, result)
     if analysis.resample:
         result = yield from _resample(analysis, operator, objective, result, phases)
     result = _add_data_error(analysis, _shift_eigenvalues(result, shift), at_hand)
@@ -106,10 +109,10 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
 
 def _choose_part(
     analysis: Eig, objective: Objective, shift: float, phases: Phases
-) -> Generator[Progress, None, Objective]:
+) -> Generator[Progress, None, ChosenSamples]:
     """The objective on as few samples as --data-error needs; all of it without that option."""
     if not analysis.data_error:
-        return objective
+        return ChosenSamples(objective)
     require_resampling(analysis, build_operator(analysis, objective), objective)
     measure_error = partial(leading_data_error, analysis, shift=shift)
     return (yield from choose_samples(analysis, objective, phases, measure_error))
@@ -236,7 +239,22 @@ def _resample(
     sums, counts = group_quadratics(analysis, operator, objective, vectors)
     errors = _pad(analysis.k, standard_errors(sums, counts))
     biases = yield from data_biases(analysis, operator, result.samples, counts, result.eigenvalues, phases)
-    return replace(result, data_standard_errors=errors, data_biases=biases)
+    result = _add_products(analysis, objective, result, vectors.shape[1] + biases.products)
+    return replace(result, data_standard_errors=errors, data_biases=biases.values)
+
+
+def _add_label_errors(analysis: Eig, operator: LinearOperator, objective: Objective, result: EigResult) -> EigResult:
+    """The result with the errors by the labels drawn, for a matrix that has drawn labels."""
+    errors = label_standard_errors(operator, result.vectors)
+    if errors is None:
+        return result
+    result = replace(result, label_standard_errors=_pad(analysis.k, errors))
+    return _add_products(analysis, objective, result, len(errors))
+
+
+def _add_products(analysis: Eig, objective: Objective, result: EigResult, products: float) -> EigResult:
+    """The result whose cost contains so many products more."""
+    return add_cost(result, count_gradients(objective, analysis.operator, products=products))
 
 
 def _add_data_error(analysis: Eig, result: EigResult, at_hand: int) -> EigResult:

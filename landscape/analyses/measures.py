@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Analysis, MeasurementModule, Result, Trouble
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.fields import array, option, scalar
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class MeasuresResult(Result):
     deviation: float | None = scalar("Rise of the mean error that defines both sigmas.", optional=True)
     draws: int | None = scalar("Draws of the noise for both sigmas.", optional=True)
     products: int = scalar("Products with the Hessian, for relative_flatness.")
+    cost_gradients: float | None = cost_scalar()
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.measures import MeasuresResult
-from landscape.analyses.measures_pac_bayes import BISECTIONS, pac_bayes_sigmas
+from landscape.analyses.measures_pac_bayes import BISECTIONS, count_losses, pac_bayes_sigmas
 from landscape.analyses.measures_relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.products import count_gradients
 from landscape.evaluation.per_sample.gradients import gradient_moments
 from landscape.evaluation.per_sample.outcomes import has_separate_losses
 from landscape.evaluation.terms import measure_terms, term_names
@@ -72,9 +73,21 @@ def measure(
         deviation=analysis.deviation if has_classes else None,
         draws=analysis.draws if has_classes else None,
         products=flatness.products,
+        cost_gradients=_cost(analysis, objective, flatness, sigmas),
         parameters=objective.space.size,
         samples=objective.batches.samples,
         notes=flatness.notes if separate else (*flatness.notes, NO_SAMPLES),
+    )
+
+
+def _cost(analysis: Measures, objective: Objective, flatness: FlatnessEstimate, sigmas: Mapping[str, float]) -> float:
+    """The work in gradients: of samples and terms, of the relative flatness, and of the sigmas."""
+    of_samples = SAMPLES_COST if has_separate_losses(objective) else 0.0
+    return count_gradients(
+        objective,
+        products=flatness.products + flatness.symmetry_products,
+        gradients=of_samples + len(term_names(objective)),
+        losses=count_losses(analysis.draws, sigmas),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +60,18 @@ def pac_bayes_sigmas(
             yield progress(f"PAC-Bayes sigma, step {int(step) + 1}")
     sigmas = {noise: float(np.exp(state[noise][1])) if noise in state else float("nan") for noise in NOISES}
     return {"error": float(state["error"]), **sigmas}
+
+
+def count_losses(draws: int, sigmas: Mapping[str, float]) -> int:
+    """The losses over the full data that these sigmas took: one for each draw at each step, as `pac_bayes_sigmas` does.
+
+    >>> count_losses(10, {"error": 0.1, "plain": 0.5, "magnitude": float("nan")})  # 1 + 10 (1 + 16) + 10
+    181
+    """
+    if np.isnan(sigmas.get("error", np.nan)):
+        return 0
+    steps = sum(1 if np.isnan(sigmas[noise]) else 1 + BISECTIONS for noise in NOISES)
+    return 1 + draws * steps
 
 
 def mean_error(objective: Objective, theta: Tensor) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from landscape.algorithms.estimators.trace.estimates import preferred_estimate
 from landscape.algorithms.estimators.trace.run import estimate_trace
 from landscape.algorithms.estimators.trace.state import TraceGoal, restore_trace
-from landscape.algorithms.lanczos.symmetry import product_if_symmetric
+from landscape.algorithms.lanczos.symmetry import SYMMETRY_PRODUCTS, product_if_symmetric
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Progress, State
 from landscape.errors import NumericalError, TaskError, UsageError
@@ -36,6 +36,7 @@ class FlatnessEstimate:
     half_width: float | None = None
     products: int = 0
     notes: tuple[str, ...] = ()
+    symmetry_products: int = 0  # of the test of symmetry beforehand
 
 
 def flatness_matrix(analysis: Measures, objective: Objective) -> ParameterGroup | None:
@@ -74,5 +75,7 @@ def estimate_relative_flatness(
     assert state is not None  # max_products >= 1
     estimate = preferred_estimate(state, goal)
     if estimate is None:
-        return FlatnessEstimate(math.nan, math.nan, math.nan, state.products, notes)
-    return FlatnessEstimate(estimate.value, estimate.error, estimate.half_width, state.products, notes)
+        return FlatnessEstimate(math.nan, math.nan, math.nan, state.products, notes, SYMMETRY_PRODUCTS)
+    return FlatnessEstimate(
+        estimate.value, estimate.error, estimate.half_width, state.products, notes, SYMMETRY_PRODUCTS
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
 from landscape.choices import NORMAL_HALF_WIDTH
@@ -42,10 +43,7 @@ class TraceResult(Result):
     interval: np.ndarray = array("bound", help="Lower and upper end of its 95 % interval, over both.")
     rtol: float = scalar("Largest half-width asked for over the random vectors, relative to the trace.")
     products: int = scalar("Products with the matrix over the full data.")
-    cost_gradients: float = scalar(
-        "Work in gradients of the loss over the full data, with the exact part: by what products are known to cost "
-        "where their graphs have room."
-    )
+    cost_gradients: float | None = cost_scalar()
     estimator: np.ndarray = array("estimator", help="Estimators, the chosen one first.")
     estimator_trace: np.ndarray = array("estimator", help="Its estimate.")
     estimator_standard_error: np.ndarray = array("estimator", help="Its standard error.")

@@ -24,19 +24,27 @@ from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceState, restore_trace, trace_probe
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.shared.cost import add_cost
 from landscape.analyses.shared.data_error import parse_share, relative_error
-from landscape.analyses.shared.label_noise import trace_label_error
+from landscape.analyses.shared.label_noise import LABEL_PROBES, trace_label_error
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.analyses.shared.phases import Phases, phase_state
 from landscape.analyses.shared.products import (
     build_operator,
+    count_gradients,
     group_quadratics,
     preconditioner_notes,
     product_facts,
     require_resampling,
     seconds_per_product,
 )
-from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
+from landscape.analyses.shared.sample_choice import (
+    ChosenSamples,
+    PartError,
+    choose_samples,
+    describe_choice,
+    fit_options,
+)
 from landscape.analyses.trace import TraceResult
 from landscape.analyses.trace_split import EXPECTED_TRACE_PRODUCTS, Beginning, begin_trace, may_split
 from landscape.choices import NORMAL_HALF_WIDTH
@@ -64,10 +72,11 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
     """Yields after each step of the estimator; returns the trace and the estimates of all estimators."""
     analysis = fit_options(analysis, "rtol", objective.batches.samples)
     reference, at_hand = objective.reference, objective.batches.samples
-    phases = Phases(resume)
+    phases, chosen = Phases(resume), ChosenSamples(objective)
     if analysis.data_error:
         require_resampling(analysis, build_operator(analysis, objective), objective)
-        objective = yield from choose_samples(analysis, objective, phases, partial(_trace_data_error, analysis))
+        chosen = yield from choose_samples(analysis, objective, phases, partial(_trace_data_error, analysis))
+        objective = chosen.objective
     operator, groups = build_operator(analysis, objective), analysis.groups(objective)
     goal = _goal(analysis, objective, phase_state(PHASE, resume or {}) or phase_state(BEGINNING, resume or {}))
     require_resampling(analysis, operator, objective)
@@ -77,7 +86,8 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
     data_error = _data_error(analysis, operator, objective)
     label_error = trace_label_error(analysis, operator)
     product_error = _product_error(operator, analysis.seed)
-    return TraceResult(
+    beside = _products_beside(analysis, label_error, product_error)
+    result = TraceResult(
         **_with_product_error(_with_labels(_estimates(analysis, state, beginning), label_error), product_error),
         product_error=product_error,
         label_standard_error=label_error,
@@ -90,6 +100,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         notes=preconditioner_notes(analysis, objective),
         **(_layers(state, groups, beginning.known_blocks) if groups else {}),
     )
+    return add_cost(result, chosen.gradients + count_gradients(objective, analysis.operator, products=beside))
 
 
 def plan(analysis: Trace, objective: Objective) -> Plan:
@@ -106,6 +117,13 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
         memory["graphs of the exact part"] = product_memory(objective, "ggn", columns)["graphs"]
     facts = {"product": f"about {seconds:.3g} s"} | strategy
     return Plan(sum(memory.values()), products, seconds * (products + 1), facts, memory)
+
+
+def _products_beside(analysis: Trace, label_error: float | None, product_error: float | None) -> int:
+    """The products that tell errors: by the data, by the labels drawn, and by differences, of two products each."""
+    of_data = DATA_PROBES if analysis.resample else 0
+    of_labels = LABEL_PROBES if label_error is not None else 0
+    return of_data + of_labels + (2 * STEP_PROBES if product_error is not None else 0)
 
 
 def _samples_fact(analysis: Trace, objective: Objective) -> dict[str, str]:
@@ -255,11 +273,12 @@ def _data_error(analysis: Trace, operator: LinearOperator, objective: Objective)
     return _DataError(*errors, float(sums.mean(axis=1).sum() / counts.sum()))
 
 
-def _trace_data_error(analysis: Trace, objective: Objective) -> Generator[Progress, None, float]:
+def _trace_data_error(analysis: Trace, objective: Objective) -> Generator[Progress, None, PartError]:
     """Yields after the products of the probes; returns the error of the trace by the samples, relative to it."""
     error = _data_error(analysis, build_operator(analysis, objective), objective)
     yield Progress(0, 1, f"{DATA_PROBES} products", dict)
-    return math.nan if error is None else error.relative
+    cost = count_gradients(objective, analysis.operator, products=DATA_PROBES)
+    return PartError(math.nan if error is None else error.relative, cost)
 
 
 def _data_error_request(analysis: Trace, error: _DataError | None, at_hand: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from landscape.algorithms.estimators.trace.schedule import PROBES_PER_PASS
 from landscape.algorithms.estimators.trace.state import TraceGoal, TraceMethod, TraceState, initial_state, trace_probe
 from landscape.algorithms.lanczos.basis import require_finite
 from landscape.analyses.base import Progress, State
+from landscape.analyses.shared.products import fewest_gradients_of_product
 from landscape.compute.inner_products import norm, row_dots
 from landscape.errors import TaskError
 from landscape.operators import GaussNewtonOperator
@@ -28,7 +29,6 @@ from landscape.operators.exact_trace import (
     gradients_of_exact_trace,
     outputs_of_sample,
 )
-from landscape.operators.pass_costs import GRADIENTS_OF_DIFFERENCE, gradients_per_product
 from landscape.operators.rest import RestOperator
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def begin_trace(
     saved: State,
 ) -> Generator[Progress, None, Beginning]:
     """Yields after the probes, and after the exact part; returns how the trace is estimated."""
-    # as if graphs were kept, and so the same wherever the run is resumed
-    differ = objective.settings.hvp == "difference"
-    each = GRADIENTS_OF_DIFFERENCE if differ else gradients_per_product(analysis.operator, kept=True)
+    each = fewest_gradients_of_product(objective, analysis.operator)
     state = initial_state(operator.like, operator.size, len(groups), goal)
     plain = Beginning(operator, goal, state, np.zeros(len(groups)), gradients_each=each)
     names = find_exact_parameters(objective) if _may_split(analysis, objective, goal) else frozenset()
@@ -112,7 +110,7 @@ def begin_trace(
             return plain
         yield Progress(0, 100, f"{PILOT} products", lambda: pilot.arrays(goal))
     exact = gradients_of_exact_trace(outputs_of_sample(objective))
-    each_pair = each + gradients_per_product("ggn", kept=True)
+    each_pair = each + fewest_gradients_of_product(objective, "ggn")
     spent = PILOT * (each_pair - each)  # beside the products of the Hessian
     if _pays(pilot, goal, exact, each, each_pair, operator.size):
         row = saved.get("known")

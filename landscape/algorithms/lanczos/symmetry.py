@@ -15,6 +15,7 @@ from landscape.operators.base import LinearOperator
 # Largest difference of u'Av and v'Au, relative to the operator's scale: rounding stayed below 0.03 in nets fitted to a
 # loss of 3e-8.
 MAX_ASYMMETRY = 0.1
+SYMMETRY_PRODUCTS = 2  # that the test takes: A v, and A z
 RANDOM_SCALE = 0.1  # this part of ||A z|| for a random z is the scale if ||A v|| is smaller
 
 

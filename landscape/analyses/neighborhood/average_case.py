@@ -59,6 +59,12 @@ class NoiseRises:
     trace: np.ndarray  # (2,), of C H C with its standard error; NaN without second derivatives
     # why there is no control variate; "" if there is one. A resumed run finds out again
     control_error: str = field(default="", metadata=RECOMPUTED)
+    products: int = field(default=0, metadata=RECOMPUTED)  # of the control variate and the trace; again as well
+
+    @property
+    def losses(self) -> int:
+        """The losses that were evaluated: two for each pair and radius."""
+        return 2 * self.rises.size
 
     def mean(self) -> ControlledMean:
         """The mean rises with their errors."""
@@ -74,12 +80,13 @@ def sample_rises(
     size, for every checkpoint. A finished control variate is not part of snapshots, since it takes as much memory as 16
     draws: a resumed run computes it again.
     """
-    variate, error = yield from _control_variate(objective, scales, sampling, resume)
+    variate, error, products = yield from _control_variate(objective, scales, sampling, resume)
+    products += TRACE_PROBES if variate else 0
     if "rises" in resume:
-        sampled = restore(NoiseRises, resume, objective.theta, control_error=error)
+        sampled = restore(NoiseRises, resume, objective.theta, control_error=error, products=products)
     else:
         trace = yield from _trace(objective, scales, variate, sampling, resume)
-        sampled = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace, error)
+        sampled = NoiseRises(np.zeros((0, len(sampling.radii))), np.zeros(0), trace, error, products)
     while not _is_complete(sampled, sampling):
         count = min(PAIRS_PER_REPORT, sampling.total - len(sampled.rises))
         draws = range(len(sampled.rises), len(sampled.rises) + count)
@@ -164,13 +171,13 @@ def _unit_noise(like: Tensor, sampling: NoiseSampling, draw: int) -> Tensor:
 
 def _control_variate(
     objective: Objective, scales: Tensor, sampling: NoiseSampling, resume: State
-) -> Generator[Progress, None, tuple[ControlVariate | None, str]]:
-    """The quadratic form on a Krylov space; None, with the reason, if the model has no second derivatives.
+) -> Generator[Progress, None, tuple[ControlVariate | None, str, int]]:
+    """The quadratic form on a Krylov space, and its products; None, with the reason, without second derivatives.
 
     Of large models it is that on no space at all: 16 vectors would take all the memory, and more draws take none.
     """
     if is_large(len(scales)):
-        return ControlVariate(scales.new_zeros((0, len(scales))), torch.zeros((0, 0), dtype=torch.float64)), ""
+        return ControlVariate(scales.new_zeros((0, len(scales))), torch.zeros((0, 0), dtype=torch.float64)), "", 0
     operator = ScaledOperator(HessianOperator(objective), scales)
     saved = phase_state("control", resume)
     state = earlier = restore(LanczosState, saved, operator.like) if saved else None
@@ -181,9 +188,9 @@ def _control_variate(
             if not repeated:
                 yield Progress(0, sampling.total, note, lambda now=state: prefix_state("control", snapshot(now)))  # type: ignore[misc]
     except (TaskError, NumericalError) as error:
-        return None, error.what
+        return None, error.what, 0
     assert state is not None  # CONTROL_PRODUCTS >= 1
-    return control.control_variate(state), ""
+    return control.control_variate(state), "", state.products
 
 
 def _trace(

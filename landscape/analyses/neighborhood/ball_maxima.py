@@ -27,6 +27,7 @@ class BallMaxima:
     one_step: np.ndarray  # (B, R), rise of the first start before it climbs: the estimate of SAM, or of GAM
     shares: np.ndarray  # (B, G), share of each group in slope times move at the best point of the largest radius
     evaluations: int
+    gradients: float  # the work of the search, in gradients of all the data
 
     def largest(self) -> np.ndarray:
         """The largest rise `(B, R)`. It is at least 0, since the center is in the ball; NaN where a value is NaN."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.algorithms.ascent.ascent import EvaluateRows
 from landscape.analyses.neighborhood.perturbation import Perturbation
+from landscape.analyses.shared.products import count_gradients
 from landscape.compute.budget import is_large
 from landscape.compute.inner_products import norm
 from landscape.errors import NumericalError
@@ -28,12 +29,14 @@ class BallObjective:
     """A function of u `(P,)` on one part of the data, whose maximum in a ball is searched.
 
     `base` is its value at u = 0, and `slope()` its slope `(P,)` there; `evaluate` computes `width` points at once.
+    `gradients` is the work of one point, in gradients of the part.
     """
 
     base: float
     slope: Callable[[], Tensor]
     evaluate: EvaluateRows
     width: int
+    gradients: float = 1.0
 
 
 def with_logit_norm(analysis: Perturbation, objective: Objective) -> Objective:
@@ -108,6 +111,7 @@ def gradient_norm_in_ball(scales: Tensor) -> Callable[[Objective], BallObjective
             return np.array([value for value, _ in pairs]), torch.stack([slope for _, slope in pairs])
 
         base, slope = at(part.theta)
-        return BallObjective(base, lambda: slope, evaluate, width=1)
+        work = count_gradients(part, gradients=1, products=1)
+        return BallObjective(base, lambda: slope, evaluate, width=1, gradients=work)
 
     return on_part

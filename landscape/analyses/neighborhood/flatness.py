@@ -18,6 +18,7 @@ from landscape.analyses.neighborhood.perturbation import (
     scaling_title,
     slope_remark,
 )
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.choices import Adaptive
 from landscape.fields import Gauge, array, option, scalar
 
@@ -89,6 +90,7 @@ class FlatnessResult(Result):
     smallest_rho: float | None = scalar("The radius at which ||c g|| rises by about `rounding`.", optional=True)
     gradients: int = scalar("Gradients of the mean loss evaluated for r0 and r1.")
     products: int = scalar("Hessian-vector products in the ascents of r1.")
+    cost_gradients: float | None = cost_scalar()
     steps: int = scalar("Largest number of evaluations of each ascent.")
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,8 @@ from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
 from landscape.analyses.neighborhood.search_state import BallSearch
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.rounding import smallest_clear_rise
+from landscape.analyses.shared.products import count_gradients
+from landscape.analyses.shared.rounding import ROUNDING_DRAWS, smallest_clear_rise
 from landscape.compute.inner_products import norm
 from landscape.objective import Objective
 from landscape.objective.micro_batch import seconds_per_gradient
@@ -38,6 +40,15 @@ EIGENVALUE_PRODUCTS = 40  # of the eigenvalue, and of the starts of both searche
 EIGENVALUE_TOL = 1e-3  # residual of the eigenvalue, relative
 EIGENVALUE_ROWS = 18  # of the basis: the memory that the two vectors of each of nine starts took before
 MAX_EIGENVALUE_PRODUCTS = 200
+
+
+@dataclass(frozen=True)
+class LeadingEigenvalue:
+    """An eigenvalue with its residual, and the products that it took."""
+
+    value: float
+    residual: float
+    products: int
 
 
 def measure(
@@ -61,7 +72,8 @@ def measure(
     on_loss, on_gradient = loss_in_ball(scales, analysis.starts), gradient_norm_in_ball(scales)
     zeroth = yield from phases.run("zeroth", partial(maximize_in_balls, subject, scales, on_loss, search, ()))
     first = yield from phases.run("first", partial(maximize_in_balls, subject, scales, on_gradient, search, groups))
-    value, residual = yield from phases.run("eigenvalue", partial(_largest_eigenvalue, subject, scales, analysis.seed))
+    leading = yield from phases.run("eigenvalue", partial(_largest_eigenvalue, subject, scales, analysis.seed))
+    value = leading.value
     return FlatnessResult(
         **_curves(np.array(analysis.radii), zeroth, first, length, value),
         **ascent_columns(first, groups),
@@ -70,12 +82,17 @@ def measure(
         gradient_norm=objective.reference.gradient_norm,
         scaled_gradient=length,
         lambda_1=value,
-        lambda_1_residual=residual,
+        lambda_1_residual=leading.residual,
         normalised_loss=None if subject is objective else float(base),
         rounding=rounding,
         smallest_rho=rounding / value if value > 0 else None,
         gradients=zeroth.evaluations + first.evaluations + 2,
         products=first.evaluations + 1,
+        cost_gradients=count_gradients(
+            objective,
+            gradients=zeroth.gradients + first.gradients + 1 + ROUNDING_DRAWS,
+            products=leading.products,
+        ),
         steps=analysis.steps,
         parameters=objective.space.size,
         samples=objective.batches.samples,
@@ -124,8 +141,8 @@ def _curves(
 
 def _largest_eigenvalue(
     objective: Objective, scales: Tensor, seed: int, saved: State
-) -> Generator[Progress, None, tuple[float, float]]:
-    """The largest eigenvalue of C H C and its residual; yields after each product."""
+) -> Generator[Progress, None, LeadingEigenvalue]:
+    """The largest eigenvalue of C H C; yields after each product."""
     wanted = WantedPairs(1, tol=EIGENVALUE_TOL)
     operator = ScaledOperator(HessianOperator(objective), scales)
     state = earlier = restore(LanczosState, saved, operator.like) if saved else None
@@ -138,4 +155,5 @@ def _largest_eigenvalue(
         )
     assert state is not None  # MAX_EIGENVALUE_PRODUCTS >= 1
     pairs = ritz.ritz_pairs(state, wanted)
-    return float(pairs.values[0]), float(ritz.true_residuals(pairs.residuals, state)[0])
+    residual = float(ritz.true_residuals(pairs.residuals, state)[0])
+    return LeadingEigenvalue(float(pairs.values[0]), residual, state.products)

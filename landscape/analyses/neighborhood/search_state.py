@@ -71,6 +71,7 @@ class PartState:
     shares: np.ndarray  # (G,)
     radius: int = 0
     evaluations: int = 0
+    gradients: float = 0.0  # the work so far, in gradients of the part
     # (k, P), the leading eigenvectors; None until their search ends
     vectors: Tensor | None = field(default=None, metadata=TENSOR)
     best: Tensor | None = field(default=None, metadata=TENSOR)  # (P,), the best point of the radius before
@@ -113,8 +114,8 @@ def begin_part(count: float, search: BallSearch, groups: int) -> PartState:
     )
 
 
-def append_part(finished: BallMaxima, state: PartState) -> BallMaxima:
-    """The maxima with those of one more part."""
+def append_part(finished: BallMaxima, state: PartState, share: float) -> BallMaxima:
+    """The maxima with those of one more part, which has that share of the samples."""
 
     def extend(array: np.ndarray, row: object) -> np.ndarray:
         return np.concatenate([array, np.asarray(row, dtype=float)[None]])
@@ -128,6 +129,7 @@ def append_part(finished: BallMaxima, state: PartState) -> BallMaxima:
         one_step=extend(finished.one_step, state.one_step),
         shares=extend(finished.shares, state.shares),
         evaluations=finished.evaluations + state.evaluations,
+        gradients=finished.gradients + share * state.gradients,
     )
 
 
@@ -143,4 +145,5 @@ def no_maxima(search: BallSearch, groups: int) -> BallMaxima:
         one_step=np.zeros((0, len(search.order))),
         shares=np.zeros((0, groups)),
         evaluations=0,
+        gradients=0.0,
     )

@@ -33,7 +33,8 @@ from landscape.analyses.neighborhood.sharpness_curve import FollowedCurve, curve
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.rounding import smallest_clear_rise
+from landscape.analyses.shared.products import count_gradients
+from landscape.analyses.shared.rounding import ROUNDING_DRAWS, smallest_clear_rise
 from landscape.objective import Objective
 
 
@@ -78,8 +79,7 @@ def measure(
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         normalised_loss=None if subject is objective else base,
-        gradients=(whole.evaluations + len(whole.weights)) if whole else 0,
-        draws=len(average.rises) if average else 0,
+        **_work(objective, subject, whole, average, curve.average),
         steps=protocol.steps if worst else None,
         m=min(protocol.m or samples, samples),
         parameters=objective.space.size,
@@ -87,6 +87,27 @@ def measure(
         rtol=analysis.rtol,
         notes=(*scaling.notes, *batch_notes(analysis, samples), *_second_derivative_notes(protocol, worst, average)),
     )
+
+
+def _work(
+    objective: Objective,
+    subject: Objective,
+    worst: BallMaxima | None,
+    average: NoiseRises | None,
+    followed: NoiseRises | None,
+) -> dict[str, Any]:
+    """The gradients and draws, and the work of both with the control variate and the rounding of the loss."""
+    losses = sum(rises.losses for rises in (average, followed) if rises) + (subject is not objective)
+    return {
+        "gradients": (worst.evaluations + len(worst.weights)) if worst else 0,
+        "draws": len(average.rises) if average else 0,
+        "cost_gradients": count_gradients(
+            subject,
+            gradients=worst.gradients if worst else 0.0,
+            products=average.products if average else 0,
+            losses=losses + ROUNDING_DRAWS,
+        ),
+    }
 
 
 def plan(analysis: Sharpness, objective: Objective) -> Plan:

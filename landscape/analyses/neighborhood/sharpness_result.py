@@ -14,6 +14,7 @@ from landscape.analyses.neighborhood.perturbation import (
     slope_remark,
 )
 from landscape.analyses.neighborhood.presets import DEFAULTS
+from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.work_budget import describe_seconds
 from landscape.fields import Gauge, array, scalar
 
@@ -133,6 +134,7 @@ class SharpnessResult(Result):
     smallest_average_rho: float | None = scalar("The noise whose s_avg is about that rise.", optional=True)
     gradients: int = scalar("Gradients evaluated for s_max: of the mean loss, or with --m of the loss of a batch.")
     draws: int = scalar("Antithetic pairs for s_avg; each evaluates two losses for every rho.")
+    cost_gradients: float | None = cost_scalar()
     steps: int | None = scalar("Largest number of gradients of each ascent.", optional=True)
     m: int = scalar("Samples in a batch; the worst cases of batches are averaged.")
     parameters: int = scalar("Size of the parameter vector.")

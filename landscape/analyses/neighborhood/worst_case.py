@@ -26,6 +26,7 @@ from landscape.analyses.neighborhood.search_state import (
     begin_part,
     no_maxima,
 )
+from landscape.analyses.shared.products import count_gradients
 from landscape.compute.inner_products import dot
 from landscape.errors import NumericalError, TaskError
 from landscape.network.space import ParameterGroup
@@ -61,7 +62,8 @@ def maximize_in_balls(
         reporter.update(part=index, current=begin)
         del begin  # the reporter alone refers to large tensors, and drops them as soon as they are not needed
         end = yield from _search_part(part, scales, function_on(part), search, groups, reporter)
-        reporter.update(part=index + 1, current=None, finished=append_part(reporter.whole.finished, end))
+        share = part.batches.samples / objective.batches.samples
+        reporter.update(part=index + 1, current=None, finished=append_part(reporter.whole.finished, end, share))
         del end
     return reporter.whole.finished
 
@@ -118,7 +120,8 @@ def _search_part(
         if search.curve and state.radius == len(search.radii):
             state = replace(state, head=state.best)
         reporter.update(current=state)
-    return replace(state, shares=_shares(function, state.head if search.curve else state.best, groups))
+    shares = _shares(function, state.head if search.curve else state.best, groups)
+    return replace(state, shares=shares, gradients=state.gradients + (function.gradients if groups else 0.0))
 
 
 def _find_eigenvectors(
@@ -134,6 +137,7 @@ def _find_eigenvectors(
     operator = ScaledOperator(HessianOperator(part), scales)
     rows = 2 * search.starts - VECTORS_OF_PRODUCTS
     vectors, curvature = torch.zeros((0, len(scales)), dtype=scales.dtype, device=scales.device), np.nan
+    work = function.gradients  # of the value and the slope at the center
     with suppress(TaskError, NumericalError):  # without second derivatives: random starts take their place
         for lanczos in starts.eigenvector_search(operator, count, search.seed, rows, state.lanczos) if count else ():
             state = replace(state, lanczos=lanczos)
@@ -141,8 +145,9 @@ def _find_eigenvectors(
         if state.lanczos is not None:
             vectors, values = starts.leading_eigenvectors(state.lanczos, count)
             curvature = float(values[0])
+            work += count_gradients(part, products=state.lanczos.products)
     dual = float(Ball(search.norm, 1.0).dual(function.slope()))
-    return replace(state, dual=dual, curvature=curvature, vectors=vectors, lanczos=None)
+    return replace(state, dual=dual, curvature=curvature, vectors=vectors, lanczos=None, gradients=work)
 
 
 def _climb(
@@ -180,6 +185,7 @@ def _climb(
         rises=_put(state.rises, rows, ascents.values - function.base),
         stationarity=_put(state.stationarity, rows, stationarity),
         evaluations=state.evaluations + ascents.evaluations,
+        gradients=state.gradients + function.gradients * ascents.evaluations,
         best=ascents.points[int(np.nan_to_num(ascents.values, nan=-np.inf).argmax())].clone(),
         ascent=None,
     )

@@ -12,6 +12,7 @@ from landscape.compute.budget import columns_per_pass
 from landscape.errors import UsageError
 from landscape.objective.micro_batch import seconds_per_gradient
 from landscape.operators.pass_costs import (
+    FORWARD_SHARE,
     GRADIENTS_OF_DIFFERENCE,
     gradients_per_product,
     keeps_graphs,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landscape.analyses.shared.curvature import MatrixOptions, Resampled
+    from landscape.choices import OperatorName
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
@@ -52,9 +54,35 @@ def seconds_per_product(analysis: MatrixOptions, objective: Objective, columns: 
 
 def gradients_per_product_by_count(analysis: MatrixOptions, objective: Objective) -> float:
     """How many gradients the product of a column takes, whatever memory there is: as with graphs that are kept."""
+    fewest = fewest_gradients_of_product(objective, analysis.operator)
+    return fewest if objective.settings.hvp == "difference" else COUNTED_OVERHEAD * fewest
+
+
+def fewest_gradients_of_product(objective: Objective, name: OperatorName = "hessian") -> float:
+    """The gradients that a result counts for the product of a column: as if graphs were kept.
+
+    Neither the memory nor the strategy is asked, so that a run has the same cost wherever it is resumed.
+    """
     if objective.settings.hvp == "difference":
         return GRADIENTS_OF_DIFFERENCE
-    return COUNTED_OVERHEAD * gradients_per_product(analysis.operator, kept=True)
+    return gradients_per_product(name, kept=True)
+
+
+def count_gradients(
+    objective: Objective,
+    name: OperatorName = "hessian",
+    *,
+    products: float = 0,
+    gradients: float = 0,
+    losses: float = 0,
+) -> float:
+    """The work of so many products with the named matrix, gradients and losses over the full data, in gradients."""
+    return gradients + products * fewest_gradients_of_product(objective, name) + losses * FORWARD_SHARE
+
+
+def products_of_blocks(passes: int, groups: int) -> float:
+    """The products that take as long as so many passes over the data for the diagonal blocks of so many groups."""
+    return passes * (1 + groups * BLOCK_COST)
 
 
 def product_facts(analysis: MatrixOptions, objective: Objective, columns: int = 1) -> tuple[dict[str, str], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +25,23 @@ GROUPS = 20  # of samples, for the standard error, which they tell to 16 %
 ALGORITHM_SHARE = {"tol": 0.1, "rtol": 0.5}  # of the error asked for, which products are allowed: 3 % of the whole
 
 AnalysisT = TypeVar("AnalysisT", bound="Resampled")
-MeasureError = Callable[["Objective"], Generator[Progress, None, float]]
+MeasureError = Callable[["Objective"], Generator[Progress, None, "PartError"]]
+
+
+@dataclass(frozen=True)
+class PartError:
+    """The error by the data of a part, relative to the value there, and the gradients of the part that it took."""
+
+    error: float
+    gradients: float
+
+
+@dataclass(frozen=True)
+class ChosenSamples:
+    """The objective on the samples that were chosen, and the work of the choice, in its gradients."""
+
+    objective: Objective
+    gradients: float = 0.0
 
 
 def fit_options(analysis: AnalysisT, tolerance: str, samples: int) -> AnalysisT:
@@ -51,14 +67,14 @@ def fit_options(analysis: AnalysisT, tolerance: str, samples: int) -> AnalysisT:
 
 def choose_samples(
     analysis: Resampled, objective: Objective, phases: Phases, measure_error: MeasureError
-) -> Generator[Progress, None, Objective]:
+) -> Generator[Progress, None, ChosenSamples]:
     """The objective on as many random samples as the error asked for needs, or on all of them.
 
-    Yields after each product of `measure_error`, which returns the error of a part relative to the value there. A part
-    in which the loss counts nothing is too small.
+    Yields after each product of `measure_error`. A part in which the loss counts nothing is too small.
     """
     total = objective.batches.samples
     target, count = parse_share(analysis.data_error), min(max(FIRST_SAMPLES, analysis.resample), total)
+    work = 0.0  # in gradients of a sample
     while True:
         try:
             part = on_random_samples(objective, count, analysis.seed)
@@ -66,9 +82,10 @@ def choose_samples(
             if count == total:
                 raise
         else:
-            error = yield from phases.run(f"{count} samples", partial(_measure, measure_error, part))
-            if error <= target or count == total:
-                return part
+            found = yield from phases.run(f"{count} samples", partial(_measure, measure_error, part))
+            work += count * found.gradients
+            if found.error <= target or count == total:
+                return ChosenSamples(part, work / count)
         count = min(2 * count, total)
 
 
@@ -77,19 +94,20 @@ def describe_choice(samples: int, error: str) -> str:
     return f"from {min(FIRST_SAMPLES, samples)}, doubled until the data err by {error}, to all {samples} as planned"
 
 
-def _measure(measure_error: MeasureError, part: Objective, saved: State) -> Generator[Progress, None, float]:
+def _measure(measure_error: MeasureError, part: Objective, saved: State) -> Generator[Progress, None, PartError]:
     """The error of one part; a finished one is a snapshot, an unfinished one begins again."""
     if "error" in saved:
-        return float(saved["error"])
+        return PartError(float(saved["error"]), float(saved["gradients"]))
     name = f"{part.batches.samples} samples"
     steps = measure_error(part)
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
-            error = float(end.value)
+            found: PartError = end.value
             break
         yield replace(step, done=0, note=f"choosing samples, {name}: {step.note}", state=dict)
-    note = f"choosing samples, {name}: error by the data {100 * error:.2g} %"
-    yield Progress(0, 1, note, lambda: {"error": np.array(error)})
-    return error
+    note = f"choosing samples, {name}: error by the data {100 * found.error:.2g} %"
+    finished = {"error": np.array(found.error), "gradients": np.array(found.gradients)}
+    yield Progress(0, 1, note, finished.copy)
+    return found

@@ -38,10 +38,10 @@ def test_the_average_of_a_small_quadratic_is_half_its_trace(
     assert (result.s_avg_se < 1e-8 * exact).all()
 
 
-def no_control(*arguments: Any) -> Generator[Any, None, tuple[None, str]]:
+def no_control(*arguments: Any) -> Generator[Any, None, tuple[None, str, int]]:
     """A search for a control variate that finds none."""
     yield from ()
-    return None, "none is wanted"
+    return None, "none is wanted", 0
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "uniform"])

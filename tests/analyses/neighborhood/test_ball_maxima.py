@@ -30,6 +30,7 @@ def maxima_of(rises: list[list[list[float]]], weights: tuple[float, ...] = (1.0,
         one_step=np.zeros((parts, radii)),
         shares=np.zeros((parts, 0)),
         evaluations=0,
+        gradients=0.0,
     )
 
 

@@ -36,19 +36,21 @@ def test_parts_are_collected_in_order() -> None:
     for count in (4, 3):
         state = begin_part(count, SEARCH, groups=2)
         assert np.isnan(state.rises).all()
-        maxima = append_part(maxima, replace(state, dual=0.5, rises=np.full((2, 4), float(count)), evaluations=10))
+        state = replace(state, dual=0.5, rises=np.full((2, 4), float(count)), evaluations=10, gradients=14.0)
+        maxima = append_part(maxima, state, share=count / 7)
     assert maxima.weights.tolist() == [4, 3]
     assert maxima.rises.shape == (2, 2, 4)
     assert maxima.rises[:, 0, 0].tolist() == [4, 3]
     assert maxima.shares.shape == (2, 2)
     assert maxima.evaluations == 20
+    assert maxima.gradients == pytest.approx(14)
 
 
 def test_a_snapshot_in_the_middle_of_a_part_holds_the_earlier_parts_too() -> None:
     first = replace(begin_part(4, SEARCH, groups=0), dual=0.5, rises=np.ones((2, 4)), evaluations=7)
     vectors = torch.arange(6.0).reshape(2, 3)
     second = replace(begin_part(3, SEARCH, groups=0), radius=1, vectors=vectors, best=vectors[0])
-    whole = WorstCaseState(1, append_part(no_maxima(SEARCH, groups=0), first), second)
+    whole = WorstCaseState(1, append_part(no_maxima(SEARCH, groups=0), first, 0.5), second)
     again = restore(WorstCaseState, snapshot(whole), like=vectors)
     assert again.part == 1
     for part in fields(BallMaxima):

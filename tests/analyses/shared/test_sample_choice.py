@@ -12,7 +12,13 @@ from torch import nn
 from landscape import Eig, Objective, Trace
 from landscape.analyses.base import Progress
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.shared.sample_choice import choose_samples, describe_choice, fit_options
+from landscape.analyses.shared.sample_choice import (
+    ChosenSamples,
+    PartError,
+    choose_samples,
+    describe_choice,
+    fit_options,
+)
 
 
 @pytest.fixture
@@ -27,13 +33,13 @@ class Falling:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def __call__(self, part: Objective) -> Generator[Progress, None, float]:
+    def __call__(self, part: Objective) -> Generator[Progress, None, PartError]:
         self.asked.append(part.batches.samples)
         yield Progress(0, 1, "a product", dict)
-        return float(part.batches.samples**-0.5)
+        return PartError(float(part.batches.samples**-0.5), gradients=3.0)
 
 
-def last(steps: Generator[Progress, None, Objective]) -> tuple[Objective, list[tuple[str, dict[str, Any]]]]:
+def last(steps: Generator[Progress, None, ChosenSamples]) -> tuple[ChosenSamples, list[tuple[str, dict[str, Any]]]]:
     """The value of the steps, and the note and the snapshot of each."""
     seen = []
     while True:
@@ -52,8 +58,9 @@ def test_samples_are_doubled_until_the_error_is_small_enough(
     objective: Objective, error: str, samples: int, tried: list[int] | None
 ) -> None:
     falling = Falling()
-    part, seen = last(choose_samples(Eig(data_error=error), objective, Phases(None), falling))
-    assert part.batches.samples == samples
+    chosen, seen = last(choose_samples(Eig(data_error=error), objective, Phases(None), falling))
+    assert chosen.objective.batches.samples == samples
+    assert chosen.gradients == pytest.approx(3 * sum(falling.asked) / samples)  # of which a smaller part has fewer
     assert tried is None or falling.asked == tried
     assert seen[0][0] == "choosing samples, 64 samples: a product"
 
@@ -63,8 +70,9 @@ def test_finished_parts_are_not_measured_again(objective: Objective) -> None:
     _, seen = last(choose_samples(analysis, objective, Phases(None), Falling()))
     after_first = next(state for note, state in seen if "64 samples: error" in note)
     falling = Falling()
-    part, _ = last(choose_samples(analysis, objective, Phases(after_first), falling))
-    assert part.batches.samples == 128
+    chosen, _ = last(choose_samples(analysis, objective, Phases(after_first), falling))
+    assert chosen.objective.batches.samples == 128
+    assert chosen.gradients == pytest.approx(3 * (1 + 64 / 128))
     assert falling.asked == [128]
 
 
