@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from landscape import Objective
 from landscape.storage import provenance
 
 try:
@@ -31,6 +32,7 @@ try:
 except ImportError:  # an extra; its rows are then left out
     curvlinops = None
 
+GRADIENTS = 20  # whose median is the unit of time
 RESULTS = Path(__file__).parent / "results"
 Measure = Callable[[str, int], Any]  # a table, from the device and the number of repeats
 
@@ -54,6 +56,26 @@ def interleaved(
             _wait(device)
             seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def seconds_of(job: Callable[[], object], repeats: int = 1) -> float:
+    """The median time of a job, which the device has then finished."""
+    found = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        job()
+        found.append(time.perf_counter() - began)
+    return statistics.median(found)
+
+
+def gradients_of(objective: Objective, job: Callable[[], object], repeats: int) -> float:
+    """The time of a job in gradients over the same data, of the median of runs in turn with gradients."""
+    job()
+    found = []
+    for _ in range(repeats):
+        unit = seconds_of(lambda: float(objective.gradient()[0]), GRADIENTS)
+        found.append(seconds_of(job) / unit)
+    return statistics.median(found)
 
 
 def _wait(device: str) -> None:

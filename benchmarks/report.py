@@ -106,6 +106,14 @@ NOTES = {  # under the titles of tables that begin so
         "The limit is RLIMIT_DATA. `eig` keeps fewer rows of its basis, and converges all the same. A trace that "
         "multiplies one vector at a time has nothing left to give up: it ends with exit code 2 and says so."
     ),
+    "the trace to the same": (
+        "*landscape*: its trace to 1 %, the median of runs in turn with gradients, one thread; *as counted*: its "
+        "`cost_gradients`. The others' estimators to the standard error that it reached (by 8 values where the trace "
+        "is split, so that it is known to a quarter): curvlinops' Hutch++ by the spread of its own last third at 48 "
+        "products and twice as many, until it is small enough or 768 are made, interpolated or continued; PyHessian's "
+        "by the spread of z'Hz for 96 random signs. Their time is that of their own products, curvlinops' of the "
+        "fastest of 1, 8 and 32 columns in a pass, without their algebra beside these."
+    ),
     "the trace": (
         "Medians of three runs in turn with gradients over the same data, one thread. *auto*: eight probes decide "
         "whether an exact part is split off (`split`); `products` are those of auto. The regret is that of the way "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import harness
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,13 +17,8 @@ from landscape.analyses import trace_split
 from landscape.operators import HessianOperator
 from landscape.operators.exact_trace import exact_trace
 
-try:
-    import curvlinops
-except ImportError:  # an extra; its rows are then left out
-    curvlinops = None
-
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
-GRADIENTS = 20  # whose median is the unit
+CASES = ("digits-noisy", None), ("digits-mlp", None), ("digits-resnet", 256), ("digits-resnet", 64)
 
 
 @contextmanager
@@ -41,38 +34,18 @@ def decided(splits: bool | None) -> Iterator[None]:
         trace_split._pays, trace_split.may_split = decide, may
 
 
-def seconds_of(job: Callable[[], object], repeats: int = 1) -> float:
-    """The median time of a job, which the device has then finished."""
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        job()
-        found.append(time.perf_counter() - began)
-    return float(np.median(found))
-
-
-def gradients_of(objective: Objective, job: Callable[[], object], repeats: int) -> float:
-    """The time of a job in gradients over the same data, of the median of runs in turn with gradients."""
-    job()
-    found = []
-    for _ in range(repeats):
-        unit = seconds_of(lambda: float(objective.gradient()[0]), GRADIENTS)
-        found.append(seconds_of(job) / unit)
-    return float(np.median(found))
-
-
 def compared(objective: Objective, repeats: int, rtol: float = 0.01) -> dict[str, float]:
     """Gradients to a half-width of 1 %, with the pilot's choice and with either way alone."""
     operator = HessianOperator(objective)
     operator.matmat(operator.like[:, None].expand(-1, 8).contiguous())  # so that no trial of strategies is timed
     row: dict[str, float] = {"parameters": objective.space.size}
-    row["exact part"] = gradients_of(objective, lambda: exact_trace(objective), repeats)
+    row["exact part"] = harness.gradients_of(objective, lambda: exact_trace(objective), repeats)
     result = landscape.run(Trace(rtol=rtol), objective)
     row["split"] = float(result.known_trace is not None)
     row["products"] = result.products
     for name, splits in (("auto", None), ("never split", False), ("always split", True)):
         with decided(splits):
-            row[name] = gradients_of(objective, lambda: landscape.run(Trace(rtol=rtol), objective), repeats)
+            row[name] = harness.gradients_of(objective, lambda: landscape.run(Trace(rtol=rtol), objective), repeats)
     ways = row["never split"], row["always split"]
     row["regret"] = ways[result.known_trace is not None] / min(ways) - 1  # of the way chosen, by the same clock
     return row
@@ -80,9 +53,8 @@ def compared(objective: Objective, repeats: int, rtol: float = 0.01) -> dict[str
 
 def samples(device: str, repeats: int) -> dict[str, dict[str, float]]:
     """The samples; on the last a split does not pay."""
-    cases = [("digits-noisy", None), ("digits-mlp", None), ("digits-resnet", 256), ("digits-resnet", 64)]
     table = {}
-    for name, count in cases:
+    for name, count in CASES:
         objective = landscape.load(SAMPLES / f"{name}.pt", device=device, limit=count)
         table[f"{name}, {objective.batches.samples}"] = compared(objective, min(repeats, 3))
     return table
