@@ -127,15 +127,18 @@ def option(
     return dataclasses.field(default=default, metadata={METADATA_KEY: described})
 
 
-def scalar(help: str, unit: str = "1", *, optional: bool = False, gauge: Gauge | None = None) -> Any:
+def scalar(
+    help: str, unit: str = "1", *, optional: bool = False, gauge: Gauge | None = None, kw_only: bool = False
+) -> Any:
     """A field that holds one number of a result; an optional one may be None and is then not stored.
 
-    Optional ones are arguments by keyword alone, so that they may stand before fields without a default.
+    One that is an argument by keyword alone may be optional before fields that are not.
     """
     described = {METADATA_KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge)}
+    keyword: dict[str, Any] = {"kw_only": True} if kw_only else {}  # else as the dataclass has it
     if optional:
-        return dataclasses.field(default=None, metadata=described, kw_only=True)
-    return dataclasses.field(metadata=described)
+        return dataclasses.field(default=None, metadata=described, **keyword)
+    return dataclasses.field(metadata=described, **keyword)
 
 
 def array(

@@ -13,10 +13,12 @@ from landscape.errors import UsageError
 from landscape.fields import (
     Option,
     Options,
+    Scalar,
     described_fields,
     flag,
     option,
     own_first,
+    scalar,
     title_parts,
     translate_aliases,
     validate,
@@ -122,3 +124,13 @@ def test_own_options_come_first() -> None:
         rho: float = option(0.2, help="Another default.")
 
     assert [field.name for field in own_first(More)] == ["rho", "extra", "normalize", "operator", "globs"]
+
+
+def test_an_optional_number_may_stand_before_others_as_a_keyword() -> None:
+    @dataclass(frozen=True)
+    class Measured:
+        cost: float | None = scalar("A cost.", optional=True, kw_only=True)
+        value: float = scalar("A value.")
+
+    assert Measured(2.0) == Measured(value=2.0, cost=None)
+    assert [field.name for field in described_fields(Measured, Scalar)] == ["cost", "value"]

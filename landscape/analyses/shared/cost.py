@@ -17,6 +17,7 @@ def cost_scalar() -> Any:
         "Work in gradients of the loss over the full data: by what products are known to cost where their graphs have "
         "room, and a third for a loss alone.",
         optional=True,
+        kw_only=True,
     )
 
 
