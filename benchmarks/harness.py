@@ -59,18 +59,20 @@ def interleaved(
 
 
 def seconds_of(job: Callable[[], object], repeats: int = 1) -> float:
-    """The median time of a job, which the device has then finished."""
-    found = []
+    """The median time of a job, which the device has then finished; of one thread on the CPU, without others' work."""
+    one = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+    clock, found = time.process_time if one else time.perf_counter, []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = clock()
         job()
-        found.append(time.perf_counter() - began)
+        found.append(clock() - began)
     return statistics.median(found)
 
 
-def gradients_of(objective: Objective, job: Callable[[], object], repeats: int) -> float:
+def gradients_of(objective: Objective, job: Callable[[], object], repeats: int, *, warm: bool = True) -> float:
     """The time of a job in gradients over the same data, of the median of runs in turn with gradients."""
-    job()
+    if warm:
+        job()
     found = []
     for _ in range(repeats):
         unit = seconds_of(lambda: float(objective.gradient()[0]), GRADIENTS)
