@@ -119,15 +119,14 @@ NOTES = {  # under the titles of tables that begin so
         "multiplies one vector at a time has nothing left to give up: it ends with exit code 2 and says so."
     ),
     "the trace to the same": (
-        "*landscape*: its trace to 1 %, the median of runs in turn with gradients, one thread; *as counted*: its "
-        "`cost_gradients`. The others' estimators to the standard error that it reached (by 8 values where the trace "
-        "is split, so that it is known to a quarter): curvlinops' Hutch++ by the spread of its own last third at 48 "
-        "products and twice as many, until it is small enough or 768 are made, interpolated or continued; PyHessian's "
-        "by the spread of z'Hz for 96 random signs. Their time is that of their own products, curvlinops' of the "
-        "fastest of 1, 8 and 32 columns in a pass, without their algebra beside these, while *landscape* is all of a "
-        "run, checks included. *the same, as counted*: with 2 gradients for each of their products. Where the net "
-        "fits its data, the exact part takes a twentieth of Hutch++; elsewhere sketches are as good, and on so small a "
-        "net as digits-mlp 32 columns in a pass, where ours are 8, take half of the time of ours."
+        "CPU time of one thread in that of gradients beside it, *landscape* all of a run to 1 % with its checks, and "
+        "*as counted* its `cost_gradients`. The other estimators to the standard error that it reached (told by 8 "
+        "values where the trace is split, so to a quarter): curvlinops' Hutch++ by the spread of its own last third "
+        "at 48 products and twice as many, until it is small enough or 768 are made, interpolated or continued; "
+        "PyHessian's by the spread of z'Hz for 96 random signs. They do not say where to stop, and theirs is the time "
+        "of that many of their products alone, curvlinops' of the fastest of 1, 8 and 32 columns in a pass. *the "
+        "same, as counted*: with 2 gradients for each of its products. Where the net fits its data, the exact part "
+        "takes a twentieth of Hutch++; elsewhere sketches need as many products, and a run more time beside them."
     ),
     "the trace": (
         "Medians of three runs in turn with gradients over the same data, one thread. *auto*: eight probes decide "
