@@ -26,7 +26,6 @@ from landscape_cli.targets import require_checkpoints
 from landscape_cli.track import TRACK, Tracking
 
 if TYPE_CHECKING:
-    from landscape.session import StopSignals
     from landscape.tracking import EdgeOfStability, Tracker
 
 FILE = f"{TRACK}{paths.RESULTS}"  # of a history, in the folder of its run
@@ -66,30 +65,39 @@ def track_checkpoints(
             if tracking.dry_run:
                 _print_plans(tracker, run.checkpoints[:: tracking.every])
             else:
-                _track(tracker, run, tracking, stop)
+                _track(tracker, run, tracking)
                 trackers.append(tracker)
     return _conclude(trackers, tracking) if trackers else 0
 
 
 def _runs(named: Sequence[Path], output: str | None) -> list[Run]:
-    """A run for each of several folders with checkpoints; else one run of all that is named."""
-    found = require_checkpoints(named, TRACK)
-    folders = [path for path in named if path.is_dir() and path not in found]
-    if len(folders) < 2 or len(folders) < len(named):
-        folder = folders[0] if len(named) == len(folders) == 1 else _relative(paths.common_folder(found))
+    """A run for each of several folders of checkpoints; else one run of all that is named."""
+    folders = [path for path in named if path.is_dir() and not _is_checkpoint_itself(path)]
+    if not folders or len(folders) < len(named):
+        found = require_checkpoints(named, TRACK)
+        folder = _relative(paths.common_folder(found))
         return [Run(folder, found, Path(output) if output else folder / FILE)]
-    if output is not None and not (output.endswith("/") or Path(output).is_dir()):
+    require_room_for_libraries()
+    from landscape.tracking.whole_run import checkpoints_of
+
+    files = [folder / FILE for folder in folders]
+    if output is not None:
+        files = [Path(output)] if len(folders) == 1 else _files_in(output, folders)
+    return [Run(folder, checkpoints_of(folder), file) for folder, file in zip(folders, files, strict=True)]
+
+
+def _is_checkpoint_itself(folder: Path) -> bool:
+    """Whether a folder is one checkpoint, such as one of Hugging Face's."""
+    return require_checkpoints([folder], TRACK) == [folder] and any(folder.iterdir())
+
+
+def _files_in(output: str, folders: Sequence[Path]) -> list[Path]:
+    """The files of several histories in one folder; raises UsageError for a file."""
+    if not (output.endswith("/") or Path(output).is_dir()):
         raise UsageError(f"{len(folders)} runs would be written to {output}", fix=f"a folder for all: -o {output}/")
     labels = paths.short_names([str(folder.resolve()) for folder in folders])
-    files = [
-        Path(output) / f"{label.replace('/', '-')}{paths.RESULTS}" if output else folder / FILE
-        for folder, label in zip(folders, labels, strict=True)
-    ]
-    if output:
-        Path(output).mkdir(parents=True, exist_ok=True)
-    return [
-        Run(folder, require_checkpoints([folder], TRACK), file) for folder, file in zip(folders, files, strict=True)
-    ]
+    Path(output).mkdir(parents=True, exist_ok=True)
+    return [Path(output) / f"{label.replace('/', '-')}{paths.RESULTS}" for label in labels]
 
 
 def _relative(folder: Path) -> Path:
@@ -98,7 +106,7 @@ def _relative(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _track(tracker: Tracker, run: Run, tracking: Tracking, stop: StopSignals) -> None:
+def _track(tracker: Tracker, run: Run, tracking: Tracking) -> None:
     """Measures one run into its history."""
     from landscape.storage.lock import hold_lock
 
@@ -106,7 +114,10 @@ def _track(tracker: Tracker, run: Run, tracking: Tracking, stop: StopSignals) ->
         if not tracking.restart:
             tracker.resume()
         try:
-            _measure(tracker, tracking, run.checkpoints, run.folder, stop)
+            _measure(tracker, tracking, run.checkpoints, run.folder)
+        except Interrupted:
+            say(f"what is measured is in {run.output}; the same command goes on")
+            raise
         finally:
             tracker.save()
 
@@ -156,10 +167,10 @@ def _reporter(stack: ExitStack) -> Callable[[str], Callable[[Progress], None]]:
     return report
 
 
-def _measure(tracker: Tracker, tracking: Tracking, found: Sequence[Path], folder: Path, stop: StopSignals) -> None:
+def _measure(tracker: Tracker, tracking: Tracking, found: Sequence[Path], folder: Path) -> None:
     """Measures what is there and, with --follow, what appears, until a signal or the end of patience."""
     from landscape.tracking.steps import Steps
-    from landscape.tracking.whole_run import measure_each
+    from landscape.tracking.whole_run import checkpoints_of, measure_each
 
     steps = Steps(found, tracking.step_from)
     if not tracking.follow:
@@ -170,16 +181,14 @@ def _measure(tracker: Tracker, tracking: Tracking, found: Sequence[Path], folder
     last = time.monotonic()
     say(f"waits for checkpoints in {folder}; Ctrl-C ends it")
     while tracking.patience is None or time.monotonic() - last < tracking.patience + INTERVAL:
-        now = {
-            path: stamp for path in require_checkpoints([folder], TRACK)[:: tracking.every] if (stamp := _stamp(path))
-        }
+        now = {path: stamp for path in checkpoints_of(folder)[:: tracking.every] if (stamp := _stamp(path))}
         settled = [path for path, stamp in now.items() if stamps.get(path) == stamp != measured.get(path)]
         if settled:
             measure_each(tracker, steps, settled, folder)
             measured |= {path: now[path] for path in settled}
             last = time.monotonic()
         stamps = now
-        _wait(stop)
+        time.sleep(INTERVAL)
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -190,15 +199,6 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return (sum(each.st_size for each in stamps), max(each.st_mtime_ns for each in stamps)) if stamps else None
-
-
-def _wait(stop: StopSignals) -> None:
-    """Waits until the next look; raises Interrupted after a signal."""
-    until = time.monotonic() + INTERVAL
-    while time.monotonic() < until:
-        if stop.requested:
-            raise Interrupted(stop.requested, "stopped; every measured checkpoint is in the history")
-        time.sleep(0.1)
 
 
 def _print_plans(tracker: Tracker, found: Sequence[Path]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from landscape import checkpoints
 from landscape.analyses import Analysis
 from landscape.conditions import Conditions
-from landscape.errors import UsageError
+from landscape.errors import LandscapeError, UsageError
 from landscape.evaluation.other_checkpoints import checkpoints_in
 from landscape.history import History
 from landscape.loading.other_checkpoint import CheckpointLoader
@@ -83,13 +85,38 @@ def checkpoints_of(run: str | Path | Sequence[str | Path]) -> list[Path]:
     if isinstance(run, str | Path):
         if not Path(run).is_dir():
             raise UsageError(f"{run} is not a folder", fix="the folder of a run, or a list of its checkpoints")
-        found = [Path(name) for name in checkpoints_in(str(run)).checkpoints]
+        found = _checkpoints_in(Path(run))
         if not found:
             raise UsageError(f"{run} holds no checkpoint", fix=f"files that end in {', '.join(CHECKPOINTS)}")
         return found
     if not run:
         raise UsageError("no checkpoint is named", fix="the folder of a run, or its checkpoints")
     return [Path(path) for path in run]
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, in natural order.
+
+    A file that is no readable checkpoint is one if its name is that of a readable one but for the numbers: it was cut
+    short. Others, such as an optimizer's state, are left out.
+    """
+    entries = [Path(name) for name in checkpoints_in(str(folder)).checkpoints]
+    readable = {path for path in entries if _is_readable(path)}
+    patterns = {_without_numbers(path) for path in readable}
+    return [path for path in entries if path in readable or _without_numbers(path) in patterns]
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether the description of a checkpoint can be read."""
+    try:
+        checkpoints.describe(path)
+        return True
+    except LandscapeError:
+        return False
+
+
+def _without_numbers(path: Path) -> str:
+    return re.sub(r"\d+", "#", path.name)
 
 
 def name_in(folder: Path, path: Path) -> str:
