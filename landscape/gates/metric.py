@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from landscape.analyses import ANALYSES, Result
@@ -95,13 +96,19 @@ def current_name(metric: str) -> str:
 
 def describes_run(metric: Metric) -> bool:
     """Whether the number is no property of the checkpoint: a count of work, an option, or another number's error."""
-    analysis = next(analysis for analysis in ANALYSES if analysis.name == metric.analysis)
+    return metric.field in _fields_of_run(metric.analysis)
+
+
+@cache
+def _fields_of_run(name: str) -> frozenset[str]:
+    """The fields of an analysis' result that are no properties of the checkpoint."""
+    analysis = next(analysis for analysis in ANALYSES if analysis.name == name)
     counts = {
         f.name for f in described_fields(analysis.result, Scalar) if str(f.type).partition(" ")[0] in ("int", "bool")
     }
     gauges = [gauge_of(analysis.result, field) for field in number_fields(analysis.result)]
     errors = {name for gauge in gauges for name in (gauge.error, gauge.draws, gauge.floor, gauge.rtol)}
-    return metric.field in counts | errors | {field.name for field in described_fields(analysis, Option)}
+    return frozenset(counts | errors | {field.name for field in described_fields(analysis, Option)})
 
 
 def read_metric(result: Result, metric: Metric) -> Reading:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from landscape.errors import UsageError
 from landscape.fields import Gauge, gauge_of
 from landscape.gates.entry import Run, run_of_result
@@ -114,7 +116,11 @@ def _common_rows(stored: Sequence[Results], runs: Sequence[Mapping[str, Run]]) -
     shared = [name for name in first if all(name in own for own in runs)]
     alike = [name for name in shared if not any(own[name].mismatches(first[name], trained=True) for own in runs)]
     for field in OF_EVERY_ANALYSIS:
-        names = [name for name in (*alike, *shared) if all(hasattr(one[name], field) for one in stored)]
+        names = [
+            name
+            for name in (*alike, *shared)
+            if all(np.ndim(getattr(one[name], field, ())) == 0 for one in stored)  # a surface's losses are many
+        ]
         if names:
             base, *others = (Cell(float(getattr(one[names[0]], field))) for one in stored)
             yield Row(field.replace("_", " "), "", (base, *(apart_from(cell, base) for cell in others)))
