@@ -59,7 +59,7 @@ class Gate(Writing):
     )
     list_: bool = option(False, help="Print the numbers that can be checked, with advice.", typed=True)
     format: tuple[str, ...] = option(
-        (), help="text, json, github, junit or markdown; junit=FILE writes it there. Repeatable. Default text."
+        (), help="text, json, github, junit, markdown or html; junit=FILE writes it there. Repeatable. Default text."
     )
     output: str | None = option(
         None,

@@ -33,6 +33,7 @@ from landscape_cli.inspect import inspect_command
 from landscape_cli.launch import is_one_of_several, silence_other_ranks
 from landscape_cli.output import Output
 from landscape_cli.plot import plot
+from landscape_cli.report import report_command
 from landscape_cli.results import show
 from landscape_cli.streams import silence_stdout
 from landscape_cli.track import TRACK, Tracking, track_command
@@ -43,6 +44,7 @@ RESULT_COMMANDS = (
     "show",
     "plot",
     "compare",
+    "report",
     "export",
 )  # commands that only read results, and take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
@@ -76,6 +78,7 @@ SUBCOMMANDS = (
     Subcommand("show", "Print what a results file holds.", lambda: show),
     Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", lambda: plot),
     Subcommand("compare", "Put stored results of several checkpoints beside each other.", lambda: compare_command),
+    Subcommand("report", "Write stored results as one page for a browser.", lambda: report_command),
     Subcommand("export", "Write stored results for other programs.", lambda: export),
     Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect_command),
     Subcommand(

@@ -162,8 +162,17 @@ def as_markdown(report: Report) -> str:
     return "\n".join([*lines, "", f"{report.kind}, compared with {_markdown(report.baseline)}", ""])
 
 
+def as_html(report: Report) -> str:
+    """The report as a page for a browser: the table, the reasons, and what was not measured."""
+    from landscape.report.verdicts import verdict_page
+
+    reasons = [_sentence(verdict) for verdict in report.verdicts if verdict.status in LEVELS or verdict.notes]
+    lead = (f"{report.summary} (exit code {report.code})", f"{report.kind}, compared with {report.baseline}")
+    return verdict_page(lead, HEADERS, report_rows(report), reasons, report.failures)
+
+
 REPORT_FORMATS: Mapping[str, Callable[[Report], str]] = {
-    "text": as_text, "json": as_json, "github": as_github, "junit": as_junit, "markdown": as_markdown,
+    "text": as_text, "json": as_json, "github": as_github, "junit": as_junit, "markdown": as_markdown, "html": as_html,
 }  # fmt: skip
 
 

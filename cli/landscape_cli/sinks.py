@@ -12,7 +12,7 @@ from landscape_cli.reports import REPORT_FORMATS, Report
 from landscape_cli.streams import say_error, silence_stdout
 
 Sink = Callable[[Report], None]
-WHOLE_STDOUT = ("json", "junit")  # formats that must have stdout for themselves
+WHOLE_STDOUT = ("json", "junit", "html")  # formats that must have stdout for themselves
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"  # the variable that names the page's file
 
 

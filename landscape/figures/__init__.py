@@ -6,6 +6,8 @@ from landscape.figures.registry import FIGURES, drawn
 from landscape.figures.saving import (
     FORMATS,
     draw_on,
+    drawing,
+    overlay_drawing,
     picture,
     save_figure,
     save_histories,
@@ -17,7 +19,9 @@ __all__ = [
     "FIGURES",
     "FORMATS",
     "draw_on",
+    "drawing",
     "drawn",
+    "overlay_drawing",
     "picture",
     "save_figure",
     "save_histories",

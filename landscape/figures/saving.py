@@ -68,6 +68,42 @@ def picture(result: Any) -> bytes:
     return image.getvalue()
 
 
+def drawing(result: Any, beside: Mapping[str, Any] = MappingProxyType({}), *, style: Mapping[str, Any]) -> bytes:
+    """A result's picture as SVG, in matplotlib's settings `style`; planes of colors in it are images of points.
+
+    `beside` holds other results of the same matrix, by the names of their analyses.
+    """
+    count, (_, draw) = panel_count(result), FIGURES[type(result)]
+    return _drawn_as_svg(count, lambda axes: draw(result, axes, beside), style)
+
+
+def overlay_drawing(
+    results: Sequence[Mapping[str, Any]], labels: Sequence[str], *, style: Mapping[str, Any]
+) -> bytes | None:
+    """What several checkpoints all have as SVG, as `save_overlay` draws it; None if there is nothing."""
+    count, draw = _overlay_panels(results, labels)
+    return _drawn_as_svg(count, draw, style) if count else None
+
+
+def _drawn_as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Mapping[str, Any]) -> bytes:
+    """The panels as SVG. Filled contours, which have a path for each level and cell, become images."""
+    from matplotlib import rc_context
+    from matplotlib.collections import QuadMesh
+    from matplotlib.contour import ContourSet
+
+    image = io.BytesIO()
+    settings: Any = {**TEXT_AS_TEXT, **style}
+    with rc_context(settings), catch_warnings():
+        filterwarnings("ignore", MISSING_GLYPHS)
+        figure, axes = _panels(count)
+        draw(axes)
+        for artist in figure.findobj(lambda one: isinstance(one, ContourSet | QuadMesh)):
+            artist.set_rasterized(not isinstance(artist, ContourSet) or bool(artist.filled))
+        _lay_out(figure)
+        figure.savefig(image, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
+    return image.getvalue()
+
+
 def draw_on(result: Any, axes: Any = None) -> Any:
     """Draws a result on axes of matplotlib, or on new ones of pyplot's; returns them, a list of several.
 
@@ -113,14 +149,22 @@ def save_overlay(results: Sequence[Mapping[str, Any]], path: Path, *, labels: Se
 
     `results` are by the names of their analyses. Raises UsageError if there is nothing that all of them have.
     """
+    count, draw = _overlay_panels(results, labels)
+    if not count:
+        raise UsageError(
+            "the results have nothing in common that can be drawn", fix=f"one of {', '.join(overlay.DRAWN)} of each"
+        )
+    _save_panels(path, count, "", fingerprint, draw)
+
+
+def _overlay_panels(
+    results: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> tuple[int, Callable[[Sequence[Axes]], None]]:
+    """The number of panels of what all checkpoints have, and how they are drawn."""
     names = overlay.overlaid(results)
     surfaces = [one["surface"] for one in results if "surface" in one]
     alike = len(surfaces) == len(results) and len({one.beta is None for one in surfaces}) == 1
     planes = (1 if surfaces[0].beta is None else len(surfaces)) if alike else 0
-    if not names and not planes:
-        raise UsageError(
-            "the results have nothing in common that can be drawn", fix=f"one of {', '.join(overlay.DRAWN)} of each"
-        )
 
     def draw(axes: Sequence[Axes]) -> None:
         """Draws the panels."""
@@ -129,7 +173,7 @@ def save_overlay(results: Sequence[Mapping[str, Any]], path: Path, *, labels: Se
         if planes:
             surface.draw_together(surfaces, labels, axes[len(names) :])
 
-    _save_panels(path, len(names) + planes, "", fingerprint, draw)
+    return len(names) + planes, draw
 
 
 def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Callable[[Sequence[Axes]], None]) -> None:

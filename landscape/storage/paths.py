@@ -62,7 +62,8 @@ TEXTS: tuple[tuple[FileKind, bytes], ...] = (
     ("baseline", rb"\A\{\s*\"kind\": \"[a-z-]+\",\s*\"schema\": \d+,\s*\"checkpoints\": "),
     (
         "report",
-        rb"\A\[?\{\"schema\": \d+, \"(kind|analysis)\": |<testsuite name=\"landscape check|\A### landscape check:",
+        rb"\A\[?\{\"schema\": \d+, \"(kind|analysis)\": |<testsuite name=\"landscape check|\A### landscape check:"
+        rb"|<meta name=\"generator\" content=\"landscape report ",
     ),
     ("lock", rb"\A\{\"pid\": \d+, \"host\": "),
 )  # patterns that occur in the first or the last bytes of files without a container format

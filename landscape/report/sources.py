@@ -1,0 +1,84 @@
+"""The results that a page is made of: files, folders of files, and checkpoints with results beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from landscape.errors import LandscapeError, UsageError
+from landscape.session import Results, read
+from landscape.side_by_side import results_beside
+from landscape.storage import paths
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file that could not be read, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was read, what was not, and the files with unfinished work beside them."""
+
+    results: tuple[Results, ...]
+    unread: tuple[Unread, ...] = ()
+    unfinished: tuple[Path, ...] = ()
+
+
+def read_sources(named: Sequence[str | Path]) -> Sources:
+    """The results of all files that are named, lie below a named folder, or beside a named checkpoint, each once.
+
+    A file that cannot be read is among `unread`. Raises UsageError for a folder without results, and the first file's
+    error if none can be read.
+    """
+    if not named:
+        raise UsageError("no results are named", fix="landscape report RUN.landscape.h5, or a folder that holds some")
+    found: list[Path] = []
+    unread: list[Unread] = []
+    unfinished: list[Path] = []
+    errors: list[LandscapeError] = []
+    for path in map(Path, named):
+        try:
+            files = results_at(path)
+        except LandscapeError as error:
+            errors.append(error)
+            unread.append(Unread(str(path), str(error)))
+            continue
+        found += [file for file in files if file.resolve() not in {one.resolve() for one in found}]
+    results = []
+    for file in found:
+        try:
+            results.append(read(file))
+        except LandscapeError as error:
+            errors.append(error)
+            unread.append(Unread(str(file), str(error)))
+        unfinished += unfinished_work(file)
+    if not results:
+        raise errors[0]
+    return Sources(tuple(results), tuple(unread), tuple(unfinished))
+
+
+def results_at(path: Path) -> list[Path]:
+    """The results files that a path stands for, in natural order; raises UsageError if there are none."""
+    if path.is_dir():
+        files = [file for file in path.rglob(f"*{paths.RESULTS}") if not file.name.startswith(".") and file.is_file()]
+        beside = paths.results_file(path)
+        if files or not beside.exists():
+            return sorted(files, key=paths.natural_order) or _nothing_in(path)
+        return [beside]
+    return [results_beside(path)]
+
+
+def _nothing_in(folder: Path) -> list[Path]:
+    raise UsageError(f"{folder} holds no results", fix=f"landscape eig CKPT -o {folder}/")
+
+
+def unfinished_work(results: Path) -> list[Path]:
+    """The snapshots of interrupted measurements beside a results file."""
+    start = f"{paths.stem(results)}."
+    files = [one for one in results.parent.iterdir() if one.name.startswith(start) and one.suffix == paths.SNAPSHOT]
+    return sorted(files, key=paths.natural_order)
