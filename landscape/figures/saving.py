@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PANEL_SIZE = (5.2, 3.9)  # inches
 DPI, NOTEBOOK_DPI = 160, 80
 MAX_IN_ROW = 3  # panels side by side; more are arranged in a square
+IN_ROW_OF_PAGE = 2  # panels side by side in a page, whose width is fixed
 LONG_TITLE = 60  # letters: a title of so many, or more, is set smaller
 TITLE_SIZES = (11, 8)  # points, of a short title and of a long one
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
@@ -95,7 +96,7 @@ def _drawn_as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Map
     settings: Any = {**TEXT_AS_TEXT, **style}
     with rc_context(settings), catch_warnings():
         filterwarnings("ignore", MISSING_GLYPHS)
-        figure, axes = _panels(count)
+        figure, axes = _panels(count, in_row=IN_ROW_OF_PAGE)
         draw(axes)
         for artist in figure.findobj(lambda one: isinstance(one, ContourSet | QuadMesh)):
             artist.set_rasterized(not isinstance(artist, ContourSet) or bool(artist.filled))
@@ -193,12 +194,18 @@ def _save_panels(path: Path, count: int, title: str, fingerprint: str, draw: Cal
     replace_file(path, image.getvalue())
 
 
-def _panels(count: int, make: Callable[..., Figure] | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, made by `make`; by default it belongs to no window, and pyplot is not loaded."""
+def _panels(
+    count: int, make: Callable[..., Figure] | None = None, *, in_row: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, made by `make`; by default it belongs to no window, and pyplot is not loaded.
+
+    `in_row` is the largest number of panels side by side.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = count if count <= MAX_IN_ROW else math.ceil(math.sqrt(count))
+    columns = min(columns, in_row or columns)
     rows = -(-count // columns)
     form: Any = {"figsize": (PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), "layout": "constrained"}
     figure = make(**form) if make else Figure(**form)

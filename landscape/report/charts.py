@@ -15,6 +15,7 @@ MAX_POINTS = 400  # of a line
 MAX_LINES = 12  # of a panel: more cannot be told apart
 MAX_BARS = 40  # of a panel with names
 BLUE, ORANGE, GREEN, GREY, INK, RULE = (f"var(--{name})" for name in ("blue", "orange", "green", "grey", "ink", "rule"))
+FONTS = "Helvetica, Arial, DejaVu Sans, sans-serif"  # by name: solids draw letters themselves, and inherit none
 BAND = 0.2  # opacity of an interval
 MARKUP = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})  # plotly takes some tags in texts for markup
 
@@ -63,13 +64,12 @@ def layout(title: str, x: str, y: str, **more: Any) -> dict[str, Any]:
     own["xaxis"]["title"], own["yaxis"]["title"] = {"text": x}, {"text": y}
     return {
         "title": {"text": title, "font": {"size": 14}, "x": 0, "xref": "paper", "xanchor": "left"},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": INK},
-        "font": {"color": INK, "size": 12, "family": "inherit"},
+        "font": {"color": INK, "size": 12, "family": FONTS},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hoverlabel": {"namelength": -1},
         "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
-        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top"},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         **own,
         **more,
     }
@@ -189,7 +189,8 @@ def _density(result: Any, beside: Mapping[str, Any]) -> list[Chart]:
 def _trace(result: Any, beside: Mapping[str, Any]) -> list[Chart]:
     del beside
     names = [
-        f"{name(one)}, {count} products" for one, count in zip(result.estimator, result.estimator_products, strict=True)
+        f"{name(one)}<br>{count} products"
+        for one, count in zip(result.estimator, result.estimator_products, strict=True)
     ]
     estimates = points(
         [], result.estimator_trace, "estimate", BLUE, "%{x}<br>trace %{y:.6g}<br>standard error %{error_y.array:.3g}",

@@ -8,7 +8,7 @@ from landscape.analyses import Result
 from landscape.analyses.tidy import arrays_of, scalars_of
 from landscape.fields import Array, Scalar, described_fields
 from landscape.gates.metric import gauge_of, number_fields
-from landscape.report.markup import Html, element, table
+from landscape.report.markup import Html, element, join, table
 from landscape.report.page import Section
 from landscape.report.tables import term_id, words
 
@@ -38,17 +38,21 @@ def _table(analysis: str, kind: type[Result], names: set[str]) -> Html:
     """The entries of an analysis, in the order of its fields."""
     fields: dict[str, Scalar | Array] = {field.name: field.about for field in described_fields(kind, Scalar)}
     arrays = {field.name: field.about for field in described_fields(kind, Array)}
-    rows = [
-        [
-            element("span", words(name), id=term_id(analysis, name)),
-            element("code", f"{analysis}.{name}" + (f"[{', '.join(about.dims)}]" if isinstance(about, Array) else "")),
-            "" if about.unit == "1" else about.unit,
-            about.help + _error_note(kind, name),
-        ]
-        for name, about in (arrays | fields).items()
-        if name in names
-    ]
-    return table(f"Numbers of {analysis}", ["quantity", "field", "unit", "meaning"], rows, texts=range(4))
+    known = {name: about for name, about in (arrays | fields).items() if name in names}
+    units = any(about.unit != "1" for about in known.values())
+    rows = []
+    for name, about in known.items():
+        field = element("code", f"{analysis}.{name}{_place(about)}")
+        unit = ["" if about.unit == "1" else about.unit] if units else []
+        term = join([element("span", words(name), id=term_id(analysis, name)), field])
+        rows.append([term, *unit, about.help + _error_note(kind, name)])
+    head = ["quantity and field", *(["unit"] if units else []), "meaning"]
+    return table(f"What the numbers of {analysis} are", head, rows, texts=range(len(head)))
+
+
+def _place(about: Scalar | Array) -> str:
+    """The dimensions of an array behind its name."""
+    return f"[{', '.join(about.dims)}]" if isinstance(about, Array) else ""
 
 
 def _error_note(kind: type[Result], name: str) -> str:

@@ -22,18 +22,20 @@
     const style = getComputedStyle(root);
     return text.replace(/var\((--[a-z]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
   };
-  const config = { displaylogo: false, displayModeBar: "hover", responsive: true, scrollZoom: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = { displayModeBar: false, responsive: true, scrollZoom: false };
+  const touched = !matchMedia("(hover: hover)").matches; // there a finger on a chart scrolls the page
   const chosen = new Map(); // the level of the contour by the name of its group
   const drawn = new Set();
 
   const chartOf = (plot) => {
     const chart = JSON.parse(withColors(document.getElementById(plot.dataset.chart).textContent));
     const level = chosen.get(plot.dataset.level);
+    if (touched) chart.layout.dragmode = chart.layout.scene ? "orbit" : false;
     for (const trace of level === undefined ? [] : chart.data) setLevel(trace, level);
     return chart;
   };
   const setLevel = (trace, level) => {
-    if (trace.type === "surface") Object.assign(trace.contours.z, { start: level, end: level });
+    if (trace.type === "surface") Object.assign(trace.contours.z, { start: level, end: level + 1 });
     if (trace.type === "contour" && trace.meta === "level") Object.assign(trace.contours, { start: level, end: level });
   };
   const draw = async (plot) => {
@@ -70,7 +72,7 @@
   }
   const move = (plot, level) => {
     plot.data.forEach((trace, place) => {
-      if (trace.type === "surface") window.Plotly.restyle(plot, { "contours.z.start": level, "contours.z.end": level }, [place]);
+      if (trace.type === "surface") window.Plotly.restyle(plot, { "contours.z.start": level, "contours.z.end": level + 1 }, [place]);
       if (trace.type === "contour" && trace.meta === "level") window.Plotly.restyle(plot, { "contours.start": level, "contours.end": level }, [place]);
     });
   };

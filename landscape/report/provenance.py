@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from landscape.report.commands import command_of
@@ -21,7 +22,8 @@ def what_was_measured(labels: Sequence[str], results: Sequence[Results]) -> Html
     """A row for each result: the checkpoint, the data, the precision, whether it is conclusive, and the time."""
     rows = [
         [
-            label,
+            *([label] if len(results) > 1 else []),
+            Path(str(attributes["checkpoint"])).name or "model",
             name,
             f"{record.samples:,}" if hasattr(record, "samples") else "",
             str(attributes["data_sha256"])[:SHORT_HASH],
@@ -34,7 +36,9 @@ def what_was_measured(labels: Sequence[str], results: Sequence[Results]) -> Html
         for attributes in [one.groups[name].attributes]
     ]
     head = ["checkpoint", "analysis", "samples", "data hash", "mode, dtype", "conclusive", "seconds"]
-    return table("Results of this page", head, rows, texts=(0, 1, 3, 4, 5))
+    head = ["file", *head] if len(results) > 1 else head
+    texts = [place for place, title in enumerate(head) if title not in ("samples", "seconds")]
+    return table("Results of this page", head, rows, texts=texts)
 
 
 def data_warning(labels: Sequence[str], results: Sequence[Results]) -> list[str]:
@@ -64,7 +68,7 @@ def reproduction(results: Sequence[Results]) -> Section:
     content = [
         element("p", "Measured with ", join(machine, "; "), ". These commands measure the same again; the checkpoint's "
                 "hash stands under Provenance, and the fingerprints of equal measurements are equal."),
-        element("pre", join([*dict.fromkeys(installs), *dict.fromkeys(commands)], "\n")),
+        element("pre", join([*dict.fromkeys(installs), *dict.fromkeys(commands)], "\n"), tabindex="0"),
     ]  # fmt: skip
     return Section("How to reproduce", join(content))
 

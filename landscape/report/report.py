@@ -26,6 +26,7 @@ from landscape.storage.provenance import version_of
 
 STEPS = 200  # of the slider of a contour's level
 STATIC = "The pictures are static: with plotly (the extra [report]) they show values on hover, and surfaces rotate."
+INTERACTIVE = "Charts show values on hover; dragging zooms or rotates, and a double click goes back."
 CAPTIONS = {
     "eig": "Eigenvalues by rank with their residuals, and the residual of each after each product.",
     "density": "Density of all eigenvalues with its 95 % band.",
@@ -70,8 +71,7 @@ def _lead(sources: Sources, *, static: bool) -> Iterator[Html]:
     yield element(
         "p", f"{made}, by landscape {version}. Values stand with their errors; every name links to its meaning."
     )
-    if static:
-        yield element("p", STATIC)
+    yield element("p", STATIC if static else INTERACTIVE)
     if sources.unread:
         entries = (join([element("code", one.file), ": ", _lines(one.reason)]) for one in sources.unread)
         yield notice("Some files are missing here, since they could not be read", items(entries), kind="problem")

@@ -66,7 +66,7 @@ def _plane(result: Any) -> list[Chart]:
     ticks = _ticks(low, high, logarithmic)
     of = f", plane 0 of {len(result.loss)}" if result.seed is not None else ""
     bar = {"title": {"text": "loss"}, "thickness": 12, "len": 0.8, **ticks}
-    contour = {"show": True, "start": level, "end": level, "size": 1, "width": 4, "color": "#ffffff",
+    contour = {"show": True, "start": level, "end": level + 1, "size": 2, "width": 4, "color": ORANGE,
                "project": {"z": True}}  # fmt: skip
     solid: dict[str, Any] = {"type": "surface", **shared, "text": words, "hovertemplate": hover, "showscale": False,
                              "contours": {"z": contour}}  # fmt: skip
