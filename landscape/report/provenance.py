@@ -29,7 +29,7 @@ def what_was_measured(labels: Sequence[str], results: Sequence[Results]) -> Html
             str(attributes["data_sha256"])[:SHORT_HASH],
             f"{attributes['mode']}, {attributes['dtype']}",
             element("span", "inconclusive", class_="alarm") if record.trouble() else "yes",
-            f"{float(attributes['wall_time_s']):.3g}",
+            f"{attributes['wall_time_s']:.3g}",
         ]
         for label, one in zip(labels, results, strict=True)
         for name, record in one.records.items()

@@ -72,7 +72,10 @@ def _by_dimension(analysis: str, result: Result) -> Iterator[Html]:
         texts = [place for place, name in enumerate(shown) if place == 0 or columns[name].dtype.kind == "U"]
         more = f"; the first {MAX_ROWS} of {length:,}" if length > MAX_ROWS else ""
         yield table(
-            f"{analysis} by {words(dimension)}{more}", [_term(analysis, name) for name in shown], rows, texts=texts
+            f"{analysis} by {words(dimension)}{more}",
+            [_term(analysis, name) if name in arrays else words(name) for name in shown],
+            rows,
+            texts=texts,
         )
 
 

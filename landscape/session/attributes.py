@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 JSON_ATTRIBUTES = ("conditions", "options", "resolved_from", "environment", "notes")
+JSON_KINDS = dict.fromkeys((*JSON_ATTRIBUTES, "fingerprint_parts"), dict) | {"notes": list}
 PURCHASE_ATTRIBUTES = ("bought", "more")
 PLAIN_ATTRIBUTES = ("fingerprint", "data_sha256", "mode", "device", "dtype", "wall_time_s")
 
@@ -66,10 +67,11 @@ def _product_error(objective: Objective) -> dict[str, float]:
 
 
 def has_readable_attributes(attributes: Mapping[str, Any]) -> bool:
-    """Whether the attributes that hold JSON can be read."""
+    """Whether the attributes that hold JSON can be read, each of its kind, and the time is a number."""
     try:
         from_json(str(attributes.get("checks", "[]")))
-        return all(json.loads(str(attributes[key])) is not None for key in (*JSON_ATTRIBUTES, "fingerprint_parts"))
+        readable = all(isinstance(json.loads(str(attributes[key])), kind) for key, kind in JSON_KINDS.items())
+        return readable and isinstance(attributes["wall_time_s"], int | float)
     except (ValueError, KeyError, OutputError):
         return False
 
