@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.errors import clean
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, label_integers
+from landscape.figures.surface_labels import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def draw_overlay(name: str, results: Named, axes: Axes) -> None:
 def _styles(results: Named) -> list[tuple[str, Any, str, str]]:
     """Each label with its result, color and marker."""
     return [
-        (clean(label).replace("$", r"\$"), result, color, marker)
+        (shorten(label), result, color, marker)
         for (label, result), color, marker in zip(results.items(), cycle(COLORS), cycle(MARKERS))
     ]
 

@@ -31,6 +31,8 @@ LONG_TITLE = 60  # letters: a title of so many, or more, is set smaller
 TITLE_SIZES = (11, 8)  # points, of a short title and of a long one
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
 FORMATS = paths.PICTURES
+MAX_CORNERS = 5000  # of the lines of a contour: more are smaller as an image
+COLLAPSED = "constrained_layout not applied"  # a warning: long names leave no room for a panel
 MISSING_GLYPHS = "Glyph .* missing from font"  # a warning: a name in another script is drawn as boxes
 
 
@@ -87,7 +89,7 @@ def overlay_drawing(
 
 
 def _drawn_as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Mapping[str, Any]) -> bytes:
-    """The panels as SVG. Filled contours, which have a path for each level and cell, become images."""
+    """The panels as SVG. Filled contours, which have a path for each level and cell, and ragged ones become images."""
     from matplotlib import rc_context
     from matplotlib.collections import QuadMesh
     from matplotlib.contour import ContourSet
@@ -95,11 +97,13 @@ def _drawn_as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Map
     image = io.BytesIO()
     settings: Any = {**TEXT_AS_TEXT, **style}
     with rc_context(settings), catch_warnings():
-        filterwarnings("ignore", MISSING_GLYPHS)
+        for message in (MISSING_GLYPHS, COLLAPSED):
+            filterwarnings("ignore", message)
         figure, axes = _panels(count, in_row=IN_ROW_OF_PAGE)
         draw(axes)
         for artist in figure.findobj(lambda one: isinstance(one, ContourSet | QuadMesh)):
-            artist.set_rasterized(not isinstance(artist, ContourSet) or bool(artist.filled))
+            corners = sum(len(path.vertices) for path in artist.get_paths()) if isinstance(artist, ContourSet) else 0
+            artist.set_rasterized(not corners or artist.filled or corners > MAX_CORNERS)
         _lay_out(figure)
         figure.savefig(image, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return image.getvalue()
