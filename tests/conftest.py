@@ -17,6 +17,7 @@ from landscape.errors import speak_flags
 
 sys.path.insert(0, str(Path(__file__).parent))  # oracles, operator_contract, analysis_contract
 
+NO_BROWSER = "no browser: chromium and chromedriver are not installed"
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_checkpoints"
 
@@ -52,6 +53,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="runs with --device"))
         if item.get_closest_marker("gpu") and not (name == "cuda" and torch.cuda.is_available()):
             item.add_marker(pytest.mark.skip(reason="needs CUDA, and --device cuda"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says which tests were left out because there is no browser: they are no rare ones."""
+    skipped = [one for one in terminalreporter.stats.get("skipped", ()) if "no browser" in str(one.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests of reports were skipped: {NO_BROWSER}")
 
 
 def _is_ragged(item: pytest.Item) -> bool:

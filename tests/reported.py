@@ -35,10 +35,10 @@ def hostile(one: Any) -> Any:
         }  # fmt: skip
         groups[name] = StoredResult(group.values, attributes)
         records[name] = replace(one.records[name], attributes={**attributes, "analysis": name})
-    names = np.array([HOSTILE + str(place) for place in range(len(one.eig.layer))])
-    records["eig"] = replace(records["eig"], layer=names)
-    starts = np.array([HOSTILE + str(place) for place in range(len(one.sharpness.start))])
-    records["sharpness"] = replace(records["sharpness"], start=starts)
+    for name, field in (("eig", "layer"), ("sharpness", "start")):
+        if name in records:
+            names = np.array([f"{HOSTILE}{place}" for place in range(len(getattr(records[name], field)))])
+            records[name] = replace(records[name], **{field: names})
     return replace(one, file=Path(f"{HOSTILE.replace('/', '')}.landscape.h5"), groups=groups, records=records)
 
 

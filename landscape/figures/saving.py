@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, filterwarnings
 
+import numpy as np
+
 from landscape.errors import UsageError, clean
 from landscape.figures import history, overlay, surface, surface_solid
 from landscape.figures.registry import FIGURES, panel_count
@@ -101,9 +103,12 @@ def _drawn_as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Map
             filterwarnings("ignore", message)
         figure, axes = _panels(count, in_row=IN_ROW_OF_PAGE)
         draw(axes)
-        for artist in figure.findobj(lambda one: isinstance(one, ContourSet | QuadMesh)):
-            corners = sum(len(path.vertices) for path in artist.get_paths()) if isinstance(artist, ContourSet) else 0
-            artist.set_rasterized(not corners or artist.filled or corners > MAX_CORNERS)
+        for artist in figure.findobj():
+            if isinstance(artist, ContourSet):
+                corners = sum(np.shape(path.vertices)[0] for path in artist.get_paths())
+                artist.set_rasterized(bool(artist.filled) or corners > MAX_CORNERS)
+            elif isinstance(artist, QuadMesh):
+                artist.set_rasterized(True)
         _lay_out(figure)
         figure.savefig(image, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return image.getvalue()

@@ -41,7 +41,7 @@ def test_all_parts_of_a_report_are_there(page: ParsedPage) -> None:
         "Contents", "What was measured", "Side by side", "Results of run-2", "Results of run-10", "Glossary",
         "Provenance", "How to reproduce",
     ]  # fmt: skip
-    assert len(page.named("figure")) == 11  # five of each, and one of both
+    assert len(page.named("figure")) == 8  # five, two, and one of both
     assert len([one for one in page.elements if one.attributes.get("class") == "level"]) == 2
 
 
@@ -89,7 +89,7 @@ def test_without_the_library_pictures_are_static_and_the_page_says_so(sources: S
     static = ParsedPage(report_page(sources))
     assert STATIC in [one.text for one in static.named("p")]
     assert not [one for one in static.elements if one.attributes.get("class", "").startswith("plot")]
-    assert len(static.named("figure")) == 11
+    assert len(static.named("figure")) == 8
 
 
 def test_a_page_with_plotly_is_small_enough(sources: Sources) -> None:
