@@ -66,10 +66,10 @@ def results_at(path: Path) -> list[Path]:
     """The results files that a path stands for, in natural order; raises UsageError if there are none."""
     if path.is_dir():
         files = [file for file in path.rglob(f"*{paths.RESULTS}") if not file.name.startswith(".") and file.is_file()]
-        beside = paths.results_file(path)
-        if files or not beside.exists():
-            return sorted(files, key=paths.natural_order) or _nothing_in(path)
-        return [beside]
+        if files:
+            return sorted(files, key=paths.natural_order)
+        beside = paths.results_file(path.resolve())  # of the folder of a checkpoint; "." has no name of its own
+        return [beside] if beside.exists() else _nothing_in(path)
     return [results_beside(path)]
 
 

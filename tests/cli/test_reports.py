@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from gating import METRIC, entry, run
+from parsed_page import ParsedPage
 
 from landscape.gates.comparison import Comparison
 from landscape.gates.policy import parse_policy
@@ -18,6 +19,7 @@ from landscape_cli.reports import (
     REPORT_FORMATS,
     Report,
     as_github,
+    as_html,
     as_json,
     as_junit,
     as_markdown,
@@ -180,3 +182,18 @@ class TestMarkdown:
 
     def test_the_heading_says_the_outcome(self) -> None:
         assert as_markdown(REPORT).startswith("### landscape check: 1 regression, 1 inconclusive")
+
+
+class TestHtml:
+    def test_the_page_has_a_row_for_each_verdict_and_what_failed(self) -> None:
+        nasty = made("regression", 'eig.layer_eigenvalue[<script>&"]', "<b>\x1b[31m")
+        page = ParsedPage(as_html(Report("same-weights", "<b>", [*REPORT.verdicts, nasty], [("<i>", "<u>")])))
+        assert len(page.named("tr")) == 1 + len(REPORT.verdicts) + 1
+        assert len(page.named("script")) == 1
+        assert not page.named("b") + page.named("i") + page.named("u")
+        texts = [one.text for one in page.named("p")]
+        assert any(text.startswith("1 not measured, 2 regression") and "exit code 2" in text for text in texts)
+
+    def test_rows_are_those_of_the_table(self) -> None:
+        rows = ParsedPage(as_html(REPORT)).named("tr")[1:]
+        assert [row.text for row in rows] == ["".join(cells) for cells in report_rows(REPORT)]

@@ -56,6 +56,18 @@ def test_several_reports_go_to_several_places(known: str, capsys: Captured, monk
     assert json.loads(Path("r.json").read_text())["exit_code"] == 1
 
 
+def test_a_page_of_verdicts_goes_to_stdout_or_into_a_file(known: str, capsys: Captured) -> None:
+    assert status(["check", known, *FAST, "--format", "html"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("<!DOCTYPE html>")
+    assert LAMBDA in printed
+    save_checkpoint("mlp.pt", 1.1)
+    assert status(["check", known, *FAST, "--format", "html=verdict.html", "--format", "text"]) == 1
+    assert "regression" in Path("verdict.html").read_text(encoding="utf-8")
+    assert "regression" in capsys.readouterr().out
+    assert status(["check", known, *FAST, "--format", "html", "--format", "json"]) == 2
+
+
 def test_a_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_gets_the_report(
     known: str, capsys: Captured
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ from landscape.errors import UsageError
 from landscape.figures import FIGURES
 from landscape.storage import paths
 from landscape_cli.main import status
+
+Data = tuple[Tensor, Tensor]
 
 
 def test_a_file_carries_the_fingerprint(eig_result: EigResult, tmp_path: Path) -> None:
@@ -96,3 +101,40 @@ def test_saving_a_picture_loads_no_pyplot(tmp_path: Path) -> None:
         "print('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_drawing_takes_settings_keeps_text_and_has_planes_as_images(eig_result: EigResult) -> None:
+    style = {"text.color": "#010203", "svg.hashsalt": "a"}
+    drawing = figures.drawing(eig_result, style=style).decode()
+    assert "#010203" in drawing
+    assert ">rank</text>" in drawing
+    assert drawing == figures.drawing(eig_result, style=style).decode()
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0], ids=["smooth", "ragged"])
+def test_planes_are_images_within_a_drawing_and_so_are_ragged_contours(classification: Data, noise: float) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    result = landscape.run(landscape.Surface(grid="31"), objective)
+    rugged = replace(result, loss=result.loss + noise * np.random.default_rng(0).random(result.loss.shape))
+    drawing = figures.drawing(rugged, style={})
+    assert drawing.count(b"<image") >= 1
+    assert drawing.count(b" L ") < 20_000
+
+
+def test_panels_of_a_page_stand_in_two_columns(eig_result: EigResult) -> None:
+    layers = {"layer": np.array(["a", "b"]), "layer_eigenvalue": np.ones(2), "layer_residual": np.zeros(2)}
+    three = figures.drawing(replace(eig_result, **layers), style={}).decode()
+    two = figures.drawing(eig_result, style={}).decode()
+    width, height = (float(word) for word in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', three)[0])
+    assert re.findall(r'viewBox="0 0 ([\d.]+)', two) == [f"{width:g}"]
+    assert height == 2 * figures.saving.PANEL_SIZE[1] * 72
+
+
+def test_an_overlay_is_drawn_as_it_is_saved_or_not_at_all(eig_result: EigResult, trace_result: Any) -> None:
+    both = figures.overlay_drawing([{"eig": eig_result}] * 2, ["first", "second"], style={})
+    assert both is not None
+    assert b">second</text>" in both
+    assert figures.overlay_drawing([{"eig": eig_result}, {"trace": trace_result}], ["a", "b"], style={}) is None
+    long = figures.overlay_drawing([{"trace": trace_result}] * 2, ["x" * 300, "y"], style={})
+    assert long is not None
+    assert b"x" * 100 not in long

@@ -30,7 +30,7 @@ def test_checkpoints_and_their_folders_stand_for_the_results_beside_them(measure
     shutil.copy(measured / "run-2.landscape.h5", tmp_path / "model.landscape.h5")
     (tmp_path / "model").mkdir()
     assert results_at(tmp_path / "a.pt") == [tmp_path / "a.landscape.h5"]
-    assert results_at(tmp_path / "model") == [tmp_path / "model.landscape.h5"]
+    assert results_at(tmp_path / "model") == [(tmp_path / "model.landscape.h5").resolve()]
 
 
 def test_one_bad_file_is_named_and_the_others_are_read(measured: Path, tmp_path: Path) -> None:
