@@ -42,7 +42,18 @@ def test_nan_and_infinity_are_null_in_a_document() -> None:
     assert document["status"] == "complete"
 
 
-@pytest.mark.parametrize("broken", [{"notes": "[1,"}, {"fingerprint_parts": "null"}, {"options": ""}], ids=str)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"notes": "[1,"},
+        {"fingerprint_parts": "null"},
+        {"options": ""},
+        {"options": "[1]"},
+        {"notes": "{}"},
+        {"wall_time_s": "1"},
+    ],
+    ids=str,
+)
 def test_attributes_that_cannot_be_read_are_told_from_others(broken: dict[str, Any]) -> None:
     attributes = dict(session.execute(Eig(k=1), small_objective()).attributes)
     assert session.has_readable_attributes(attributes)

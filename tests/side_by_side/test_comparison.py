@@ -171,3 +171,15 @@ def test_checkpoints_stand_for_the_results_beside_them(files: list[Path]) -> Non
     table = landscape.compare(files[0].parent / "last.pt", files[1].parent / "last.pt")
     assert rows_of(table) == rows_of(landscape.compare(*files))
     assert replace(table, rows=()).reasons == ()
+
+
+def test_results_that_share_only_a_surface_are_compared(classification: Data, tmp_path: Path) -> None:
+    files = [
+        measured(tmp_path, "a/last", classification, 1.0, landscape.Surface(grid="5"), landscape.Eig(k=1)),
+        measured(tmp_path, "b/last", classification, 0.9, landscape.Surface(grid="5")),
+    ]
+    rows = rows_of(landscape.compare(*files))
+    assert "loss" not in rows  # a surface has one for each point
+    first, second = rows["gradient norm"]
+    assert first.value == landscape.read(files[0]).surface.gradient_norm
+    assert second.difference is not None
