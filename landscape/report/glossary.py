@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from landscape.analyses import Result
 from landscape.analyses.tidy import arrays_of, scalars_of
-from landscape.fields import Array, Scalar, described_fields
-from landscape.gates.metric import gauge_of, number_fields
+from landscape.fields import Array, Scalar, described_fields, gauge_of, number_fields
 from landscape.report.markup import Html, element, join, table
 from landscape.report.page import Section
 from landscape.report.tables import term_id, words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -57,7 +57,7 @@ def as_data(value: Any) -> Html:
 
 
 def table(
-    caption: str, head: Sequence[object], rows: Iterable[Sequence[object]], *, texts: Container[int] = (0,)
+    caption: str, head: Sequence[object], rows: Iterable[Sequence[object]], *, texts: Collection[int] = (0,)
 ) -> Html:
     """A table in a box in which it scrolls; the first cell of a row is its head.
 
@@ -74,6 +74,7 @@ def table(
         element("caption", caption),
         element("thead", element("tr", *heads)),
         element("tbody", *lines),
+        class_="words" if len(texts) == len(head) else None,
     )
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)
 

@@ -13,6 +13,7 @@ from landscape.analyses.tidy import optional_library
 from landscape.errors import UsageError
 from landscape.report.charts import Chart, charts_of
 from landscape.report.glossary import glossary
+from landscape.report.histories import history_section
 from landscape.report.markup import Html, as_data, element, items, join, table
 from landscape.report.page import Library, Section, build_page, notice, paragraphs
 from landscape.report.pictures import overlay_of, picture_of
@@ -45,23 +46,21 @@ def report_page(sources: Sources, *, library: Library | None = None, extra: Sequ
 
     With a library, charts show values on hover; without one, pictures are static, and the page says so.
     """
-    results = sources.results
+    results, histories = sources.results, sources.histories
     labels = labels_of([one.file for one in results])
     numbers = count(1)
-    sections = [
+    interactive = library is not None
+    measured = [
         Section("What was measured", _overview(sources, labels)),
         *_comparison(labels, results),
-        *(
-            _of_file(label, one, numbers, interactive=library is not None)
-            for label, one in zip(labels, results, strict=True)
-        ),
-        *extra,
-        glossary([one.records for one in results]),
-        provenance(labels, results),
-        reproduction(results),
+        *(_of_file(label, one, numbers, interactive=interactive) for label, one in zip(labels, results, strict=True)),
     ]
-    title = f"Geometry of the loss: {labels[0] if len(labels) == 1 else f'{len(labels)} checkpoints'}"
-    return build_page(title, _lead(sources, static=library is None), sections, library)
+    along = [history_section(file, one, next(numbers)) for file, one in histories]
+    behind = [glossary([one.records for one in results]), provenance(labels, results), reproduction(results)]
+    sections = [*(measured if results else []), *along, *extra, *(behind if results else [])]
+    named = labels or [one.run or file.name for file, one in histories]
+    title = f"Geometry of the loss: {named[0] if len(named) == 1 else f'{len(named)} checkpoints'}"
+    return build_page(title, _lead(sources, static=not interactive), sections, library)
 
 
 def _lead(sources: Sources, *, static: bool) -> Iterator[Html]:

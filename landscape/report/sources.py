@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.errors import LandscapeError, UsageError
+from landscape.history import History, is_history, read_history
 from landscape.session import Results, read
 from landscape.side_by_side import results_beside
 from landscape.storage import paths
+from landscape.storage.read import read_root
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,12 @@ class Unread:
 
 @dataclass(frozen=True)
 class Sources:
-    """What was read, what was not, and the files with unfinished work beside them."""
+    """What was read, what was not, the files with unfinished work beside them, and the histories of runs."""
 
     results: tuple[Results, ...]
     unread: tuple[Unread, ...] = ()
     unfinished: tuple[Path, ...] = ()
+    histories: tuple[tuple[Path, History], ...] = ()
 
 
 def read_sources(named: Sequence[str | Path]) -> Sources:
@@ -49,17 +52,21 @@ def read_sources(named: Sequence[str | Path]) -> Sources:
             unread.append(Unread(str(path), str(error)))
             continue
         found += [file for file in files if file.resolve() not in {one.resolve() for one in found}]
-    results = []
+    results: list[Results] = []
+    histories: list[tuple[Path, History]] = []
     for file in found:
         try:
-            results.append(read(file))
+            if is_history(read_root(file)):
+                histories.append((file, read_history(file)))
+            else:
+                results.append(read(file))
         except LandscapeError as error:
             errors.append(error)
             unread.append(Unread(str(file), str(error)))
         unfinished += unfinished_work(file)
-    if not results:
+    if not (results or histories):
         raise errors[0]
-    return Sources(tuple(results), tuple(unread), tuple(unfinished))
+    return Sources(tuple(results), tuple(unread), tuple(unfinished), tuple(histories))
 
 
 def results_at(path: Path) -> list[Path]:

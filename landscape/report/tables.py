@@ -10,8 +10,7 @@ import numpy as np
 from landscape.analyses import Result
 from landscape.analyses.result_views import with_error
 from landscape.analyses.tidy import arrays_of, scalars_of
-from landscape.fields import Scalar, described_fields
-from landscape.gates.metric import gauge_of, number_fields
+from landscape.fields import Scalar, described_fields, gauge_of, number_fields
 from landscape.report.markup import Html, element, table, text
 
 MAX_ROWS = 40  # of a table: a reader wants the first ones, and a file of results holds all
