@@ -131,7 +131,7 @@ def _line(result: Any) -> Chart:
         )
         accuracy["line"]["dash"] = "dash"
         data.append({**accuracy, "yaxis": "y2"})
-        right = {"overlaying": "y", "side": "right", "range": [-0.02, 1.02], "showgrid": False, "tickmode": "auto"}
+        right = {"overlaying": "y", "side": "right", "range": [-0.02, 1.02], "showgrid": False, "zeroline": False}
         more["yaxis2"] = {**right, "title": {"text": "accuracy"}, "automargin": True}
     data.append(points([0.0], [result.centre_loss], "checkpoint", ORANGE, "checkpoint<br>loss %{y:.6g}"))
     finite = losses[np.isfinite(losses)]
