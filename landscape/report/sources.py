@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.errors import LandscapeError, UsageError
-from landscape.history import History, is_history, read_history
+from landscape.history import History
 from landscape.session import Results, read
 from landscape.side_by_side import results_beside
 from landscape.storage import paths
-from landscape.storage.read import read_root
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,11 @@ def read_sources(named: Sequence[str | Path]) -> Sources:
     histories: list[tuple[Path, History]] = []
     for file in found:
         try:
-            if is_history(read_root(file)):
-                histories.append((file, read_history(file)))
+            one = read(file)
+            if isinstance(one, History):
+                histories.append((file, one))
             else:
-                results.append(read(file))
+                results.append(one)
         except LandscapeError as error:
             errors.append(error)
             unread.append(Unread(str(file), str(error)))
