@@ -1,7 +1,7 @@
 """Full-batch gradient descent at three step sizes, with checkpoints along the way, for docs/edge-of-stability.md.
 
 python docs/edge_of_stability.py OUT
-landscape eig OUT/lr-0.4/*.pt -k 1 --loss docs/edge_of_stability.py:half_squared_norm
+landscape track OUT/lr-0.4 --lr 0.4 --loss docs/edge_of_stability.py:half_squared_norm
 """
 
 from __future__ import annotations

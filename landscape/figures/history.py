@@ -110,7 +110,7 @@ def _draw_cosines(history: History, axes: Axes) -> None:
     for rank in range(min(cosines.shape[1], MAX_LINES)):
         label = rf"$v_{{{rank + 1}}}$"
         axes.plot(history.steps, cosines[:, rank], "o-", markersize=3.5, linewidth=1.2, color=COLORS[rank], label=label)
-    if "eig.overlap" in history:
+    if "eig.overlap" in history and cosines.shape[1] > 1:
         axes.plot(history.steps, history["eig.overlap"], "--", color=GREY, linewidth=1.2, label="their span")
     axes.set_ylim(-0.03, 1.05)
     axes.set(ylabel="|cosine| with the checkpoint before", title="eigenvectors")
