@@ -11,7 +11,7 @@ import numpy as np
 
 from landscape.report.page import Library
 from landscape.report.report import report_page
-from landscape.report.sources import Sources, Unread
+from landscape.report.sources import ReportSources, Unread
 from landscape.storage.read import StoredResult
 
 HOSTILE = '"><script>window.hacked = 1</script><img src=x onerror="window.hacked=1">\n&lt;'
@@ -45,4 +45,6 @@ def hostile(one: Any) -> Any:
 def hostile_page(first: Any, library: Library | None, *names: str) -> str:
     """A page of hostile names, with these analyses, beside the same results with ordinary ones."""
     first = only(first, *names)
-    return report_page(Sources((hostile(first), first), (Unread(HOSTILE, HOSTILE),), (Path(HOSTILE),)), library=library)
+    return report_page(
+        ReportSources((hostile(first), first), (Unread(HOSTILE, HOSTILE),), (Path(HOSTILE),)), library=library
+    )

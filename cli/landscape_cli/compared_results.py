@@ -11,7 +11,7 @@ import typer
 from landscape import figures
 from landscape.errors import UsageError
 from landscape.history import History
-from landscape.side_by_side import SideBySide, compare, labels_of, labels_of_runs, read_beside
+from landscape.side_by_side import SideBySide, compare, labels_of_files, labels_of_runs, read_beside
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
 from landscape_cli import tables
@@ -47,7 +47,7 @@ def compare_files(
 def _labels(files: Sequence[Path], named: Sequence[str], stored: Sequence[Any]) -> list[str]:
     """The labels of all files; raises UsageError for a label of another file."""
     runs = any(isinstance(one, History) for one in stored)
-    usual = labels_of_runs(stored, files) if runs else labels_of([one.file for one in stored])
+    usual = labels_of_runs(stored, files) if runs else labels_of_files([one.file for one in stored])
     pairs = dict(text.partition("=")[::2][::-1] for text in named)
     if wrong := [path for path in pairs if Path(path) not in files]:
         raise UsageError(f"--label names {wrong[0] or named[0]}, which is not compared", fix="--label NAME=PATH")

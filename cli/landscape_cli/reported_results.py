@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from landscape.errors import EXIT_FAILURE, UsageError
-from landscape.report.report import embedded_library, report_page
+from landscape.report.report import library_script, report_page
 from landscape.report.sources import read_sources
 from landscape.storage.atomic_files import replace_file
 from landscape_cli.streams import say, say_error
@@ -25,7 +25,7 @@ def report_results(files: Sequence[Path], output: Path, *, static: bool) -> int:
     if output.suffix not in PAGES:
         raise UsageError(f"-o {output} is no page", fix=f"a name that ends in {' or '.join(PAGES)}")
     sources = read_sources(files)
-    library = None if static else embedded_library()
+    library = None if static else library_script()
     if library is None and not static:
         say(EXTRA)
     page = report_page(sources, library=library).encode()

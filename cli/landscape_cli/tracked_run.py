@@ -34,7 +34,7 @@ Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFiles:
     """The checkpoints of a run, the folder that holds them, and the file of its history."""
 
     folder: Path
@@ -50,7 +50,7 @@ def track_checkpoints(
     runs = _runs(named, tracking.output)
     if tracking.follow and not (len(named) == 1 and named[0].is_dir()):
         raise UsageError("--follow looks for checkpoints in one folder", fix="landscape track RUN/ --follow")
-    analyses = chosen_analyses(tracking, settings)
+    analyses = choose_analyses(tracking, settings)
     require_room_for_libraries()
     from landscape.loading.other_checkpoint import CheckpointLoader
     from landscape.session import StopSignals
@@ -70,20 +70,20 @@ def track_checkpoints(
     return _conclude(trackers, tracking) if trackers else 0
 
 
-def _runs(named: Sequence[Path], output: str | None) -> list[Run]:
+def _runs(named: Sequence[Path], output: str | None) -> list[RunFiles]:
     """A run for each of several folders of checkpoints; else one run of all that is named."""
     folders = [path for path in named if path.is_dir() and not _is_checkpoint_itself(path)]
     if not folders or len(folders) < len(named):
         found = require_checkpoints(named, TRACK)
         folder = _relative(paths.common_folder(found))
-        return [Run(folder, found, Path(output) if output else folder / FILE)]
+        return [RunFiles(folder, found, Path(output) if output else folder / FILE)]
     require_room_for_libraries()
     from landscape.tracking.whole_run import checkpoints_of
 
     files = [folder / FILE for folder in folders]
     if output is not None:
         files = [Path(output)] if len(folders) == 1 else _files_in(output, folders)
-    return [Run(folder, checkpoints_of(folder), file) for folder, file in zip(folders, files, strict=True)]
+    return [RunFiles(folder, checkpoints_of(folder), file) for folder, file in zip(folders, files, strict=True)]
 
 
 def _is_checkpoint_itself(folder: Path) -> bool:
@@ -106,7 +106,7 @@ def _relative(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _track(tracker: Tracker, run: Run, tracking: Tracking) -> None:
+def _track(tracker: Tracker, run: RunFiles, tracking: Tracking) -> None:
     """Measures one run into its history."""
     from landscape.storage.lock import hold_lock
 
@@ -122,7 +122,7 @@ def _track(tracker: Tracker, run: Run, tracking: Tracking) -> None:
             tracker.save()
 
 
-def chosen_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, ...]:
+def choose_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, ...]:
     """The analyses that the flags name, with the options of their own tables in the settings."""
     kinds = {kind.name: kind for kind in ANALYSES}
     if unknown := [name for name in tracking.measure if name not in kinds]:

@@ -142,7 +142,7 @@ def together(histories: Sequence[History]) -> list[tuple[str, int | None]]:
     return numbers[:MAX_PANELS]
 
 
-def draw_together(histories: Sequence[History], labels: Sequence[str], axes: Sequence[Axes]) -> None:
+def draw_runs(histories: Sequence[History], labels: Sequence[str], axes: Sequence[Axes]) -> None:
     """Draws several runs over each other: a panel for each number, a line with its errors for each run."""
     for (name, place), one in zip(together(histories), axes, strict=True):
         for number, (history, label) in enumerate(zip(histories, labels, strict=True)):

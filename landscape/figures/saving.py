@@ -79,7 +79,7 @@ def drawing(result: Any, beside: Mapping[str, Any] = MappingProxyType({}), *, st
     `beside` holds other results of the same matrix, by the names of their analyses.
     """
     count, (_, draw) = panel_count(result), FIGURES[type(result)]
-    return _drawn_as_svg(count, lambda axes: draw(result, axes, beside), style)
+    return _as_svg(count, lambda axes: draw(result, axes, beside), style)
 
 
 def overlay_drawing(
@@ -87,10 +87,10 @@ def overlay_drawing(
 ) -> bytes | None:
     """What several checkpoints all have as SVG, as `save_overlay` draws it; None if there is nothing."""
     count, draw = _overlay_panels(results, labels)
-    return _drawn_as_svg(count, draw, style) if count else None
+    return _as_svg(count, draw, style) if count else None
 
 
-def _drawn_as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Mapping[str, Any]) -> bytes:
+def _as_svg(count: int, draw: Callable[[Sequence[Axes]], None], style: Mapping[str, Any]) -> bytes:
     """The panels as SVG. Filled contours, which have a path for each level and cell, and ragged ones become images."""
     from matplotlib import rc_context
     from matplotlib.collections import QuadMesh
@@ -151,7 +151,7 @@ def save_histories(histories: Sequence[History], path: Path, *, labels: Sequence
     if not count:
         raise UsageError("the runs have nothing in common that can be drawn", fix="the same measurements of each")
     fingerprint = " ".join(one.fingerprint for one in histories)
-    _save_panels(path, count, "", fingerprint, lambda axes: history.draw_together(histories, labels, axes))
+    _save_panels(path, count, "", fingerprint, lambda axes: history.draw_runs(histories, labels, axes))
 
 
 def save_overlay(results: Sequence[Mapping[str, Any]], path: Path, *, labels: Sequence[str], fingerprint: str) -> None:

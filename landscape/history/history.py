@@ -173,26 +173,26 @@ class History(Mapping[str, np.ndarray]):
 
     def to_csv(self) -> str:
         """Comma-separated text with a row for each step; `eig.eigenvalues[0]` is a column of its own."""
-        return views.as_csv(self)
+        return views.csv_of_history(self)
 
     def to_dataframe(self) -> Any:
         """A DataFrame of pandas with a row for each step, which is the index; raises UsageError without pandas."""
-        return views.to_dataframe(self)
+        return views.frame_of_history(self)
 
     def to_xarray(self) -> Any:
         """A Dataset of xarray with the dimension `step`; raises UsageError without xarray."""
-        return views.to_xarray(self)
+        return views.dataset_of_history(self)
 
     def plot(self, ax: Any = None) -> Any:
         """Draws the quantities over the steps with matplotlib, a panel for each; returns the axes."""
-        return views.draw(self, ax)
+        return views.draw_history(self, ax)
 
     def short_table(self) -> tuple[list[str], list[list[str]]]:
         """The heads and the rows of a table for people: first values, with their errors, at each step."""
         return views.short_table(self)
 
     def __repr__(self) -> str:
-        return views.in_a_line(self)
+        return views.line_of_history(self)
 
     def _repr_html_(self) -> str:
-        return views.as_page(self)
+        return views.page_of_history(self)

@@ -24,14 +24,14 @@ def headline_numbers(histories: Sequence[History]) -> Iterator[tuple[str, int | 
                 yield name, 0, about.help
 
 
-def last_known(history: History, name: str, place: int | None) -> tuple[float, float | None]:
+def last_value(history: History, name: str, place: int | None) -> tuple[float, float | None]:
     """The value at the last step that has one, and its error."""
     values, errors = series(history, name, place)
     known = np.flatnonzero(np.isfinite(values))
     return _at(values, errors, int(known[-1]) if len(known) else None)
 
 
-def largest_known(history: History, name: str, place: int | None) -> tuple[float, float | None]:
+def largest_value(history: History, name: str, place: int | None) -> tuple[float, float | None]:
     """The largest value of all steps, and its error."""
     values, errors = series(history, name, place)
     return _at(values, errors, int(np.nanargmax(values)) if np.isfinite(values).any() else None)

@@ -58,20 +58,20 @@ def _labels(history: History, dimension: str, length: int) -> list[str]:
     return [str(word) for word in column.values] if column is not None and words else [str(i) for i in range(length)]
 
 
-def as_csv(history: History) -> str:
+def csv_of_history(history: History) -> str:
     """A line for each step."""
     columns = dict(flat_columns(history))
     return lines_as_csv([list(columns), *zip(*(column.tolist() for column in columns.values()), strict=True)])
 
 
-def to_dataframe(history: History) -> Any:
+def frame_of_history(history: History) -> Any:
     """A DataFrame whose index is the step."""
     frame = optional_library("pandas").DataFrame(dict(flat_columns(history))).set_index(STEP)
     frame.attrs.update(history.attributes)
     return frame
 
 
-def to_xarray(history: History) -> Any:
+def dataset_of_history(history: History) -> Any:
     """A Dataset; words of dimensions are its coordinates."""
     variables = {
         name: (column.dims, column.values, {"long_name": column.help, "units": column.unit})
@@ -80,7 +80,7 @@ def to_xarray(history: History) -> Any:
     return optional_library("xarray").Dataset(variables, attrs=dict(history.attributes))
 
 
-def draw(history: History, axes: Any) -> Any:
+def draw_history(history: History, axes: Any) -> Any:
     """Draws the history on axes of matplotlib, new ones if none are given."""
     return import_module("landscape.figures").draw_on(history, axes)
 
@@ -112,7 +112,7 @@ def _first(value: Any) -> float:
     return float(np.ravel(value)[0])
 
 
-def in_a_line(history: History) -> str:
+def line_of_history(history: History) -> str:
     """A history in a line."""
     if not history.moments:
         return "<History: no checkpoints>"
@@ -132,7 +132,7 @@ def _ranges(history: History) -> Iterator[str]:
             yield f"{_head(history, name)} {first:.4g} -> {last:.4g}"
 
 
-def as_page(history: History) -> str:
+def page_of_history(history: History) -> str:
     """A history as HTML: a table of its first and last steps, and the picture. Every text is escaped."""
     figures = import_module("landscape.figures")
     heads, rows = short_table(history)
@@ -140,12 +140,12 @@ def as_page(history: History) -> str:
     shown = rows if left_out <= 0 else [*rows[: SHOWN_ROWS // 2], *rows[-SHOWN_ROWS // 2 :]]
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in shown)
-    parts = [f"<p><b>{escape(in_a_line(history)[1:-1])}</b></p>", f"<table><tr>{head}</tr>{body}</table>"]
+    parts = [f"<p><b>{escape(line_of_history(history)[1:-1])}</b></p>", f"<table><tr>{head}</tr>{body}</table>"]
     parts += [f"<p>{left_out:,} rows in between are left out</p>"] if left_out > 0 else []
     parts += [
         f"<p>{escape(moment.checkpoint)}: {escape(moment.trouble)}</p>" for moment in history.moments if moment.trouble
     ]
     if figures.drawn(history):
         source = f"data:image/png;base64,{b64encode(figures.picture(history)).decode()}"
-        parts.append(f'<img alt="{escape(in_a_line(history))}" src="{source}">')
+        parts.append(f'<img alt="{escape(line_of_history(history))}" src="{source}">')
     return "<div>" + "\n".join(parts) + "</div>"

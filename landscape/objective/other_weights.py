@@ -49,7 +49,7 @@ def at_weights(
         part.copy_(named[name].detach())
     if objective.settings.keeps_narrow_weights:
         notes = round_weights_(parts, str(objective.settings.weights_dtype))
-    fixed = {name: _placed(named[name], like) for name, like in function.fixed.items()}
+    fixed = {name: _copy_like(named[name], like) for name, like in function.fixed.items()}
     _require_finite(function, {**parts, **fixed})
     hashes, function = tensor_hashes({**parts, **fixed}), replace(function, fixed=fixed)
     if objective.settings.keeps_narrow_weights:
@@ -129,7 +129,7 @@ def _description(module: nn.Module) -> dict[str, Any]:
     return {name: (type(part).__qualname__, part.extra_repr()) for name, part in module.named_modules()}
 
 
-def _placed(tensor: Tensor, like: Tensor) -> Tensor:
+def _copy_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A copy of a fixed tensor, where another one lies and in its precision."""
     return tensor.detach().to(like.device, like.dtype, copy=True)
 

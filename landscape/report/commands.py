@@ -29,7 +29,7 @@ def command_of(analysis: str, attributes: Mapping[str, Any]) -> str:
     options, conditions = (json.loads(str(attributes.get(key, "{}"))) for key in ("options", "conditions"))
     checkpoint = str(attributes.get("checkpoint", ""))
     words = ["landscape", analysis, checkpoint or "CHECKPOINT", *analysis_flags(analysis, options)]
-    line = shlex.join([*words, *_flags(Conditions, _changed(Conditions, conditions))])
+    line = shlex.join([*words, *_flags(Conditions, _changes(Conditions, conditions))])
     notes = [ELSEWHERE.get((analysis, str(options.get("axes"))), "")]
     notes += [] if checkpoint else ["measured in Python, on an objective that no checkpoint holds"]
     return "  # ".join(filter(None, [line, "; ".join(filter(None, notes))]))
@@ -40,10 +40,10 @@ def analysis_flags(analysis: str, stored: Mapping[str, Any]) -> list[str]:
     if analysis not in KINDS:
         return []
     kind = KINDS[analysis]
-    return _flags(kind, _needed(kind, _changed(kind, stored), stored))
+    return _flags(kind, _needs(kind, _changes(kind, stored), stored))
 
 
-def _changed(record: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(record: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     """The stored options that are not the defaults, by the names of their fields."""
     found = {
         f.name: (_as_tuple(stored[stored_name(f)]), f.default) for f in _options(record) if stored_name(f) in stored
@@ -51,7 +51,7 @@ def _changed(record: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, (value, default) in found.items() if value is not None and value != default}
 
 
-def _needed(kind: type[Analysis], changed: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def _needs(kind: type[Analysis], changed: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """The options without those that follow from the others, as a surface's ranges follow from its axes."""
     wanted = _comparable(stored)
     for name in list(changed):

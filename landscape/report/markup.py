@@ -90,6 +90,6 @@ def items(entries: Iterable[object]) -> Html:
     return element("ul", *lines) if lines else Html()
 
 
-def folded(title: object, *content: object) -> Html:
+def fold(title: object, *content: object) -> Html:
     """Content that its reader unfolds; on paper it is unfolded."""
     return element("details", element("summary", title), *content)

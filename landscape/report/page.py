@@ -52,7 +52,7 @@ def build_page(title: str, lead: Iterable[Html], sections: Sequence[Section], li
         element("title", title),
         element("style", Html(_own("page.css"))),
     ]
-    packed = [element("script", _packed(library.source), type="text/plain", id=PACKED)] if library else []
+    packed = [element("script", _pack(library.source), type="text/plain", id=PACKED)] if library else []
     body = [
         element("a", "To the content", href="#content", class_="skip"),
         element("header", element("h1", title), *lead),
@@ -106,7 +106,7 @@ def _own(name: str) -> str:
 
 
 @cache
-def _packed(source: str) -> Html:
+def _pack(source: str) -> Html:
     """A program compressed and in letters: a third of its size, and nothing in it is markup."""
     return Html(b64encode(gzip.compress(source.encode(), COMPRESSION, mtime=0)).decode())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.report.commands import command_of
-from landscape.report.markup import Html, element, facts, folded, items, join, table
+from landscape.report.markup import Html, element, facts, fold, items, join, table
 from landscape.report.page import Section
 from landscape.session import Results
 
@@ -18,7 +18,7 @@ SETTINGS = ("mode", "device", "dtype", "micro_batch", "seed", "random_numbers", 
 OWN_PACKAGE = "loss-landscape-geometry"
 
 
-def what_was_measured(labels: Sequence[str], results: Sequence[Results]) -> Html:
+def measurement_facts(labels: Sequence[str], results: Sequence[Results]) -> Html:
     """A row for each result: the checkpoint, the data, the precision, whether it is conclusive, and the time."""
     rows = [
         [
@@ -63,7 +63,7 @@ def reproduction(results: Sequence[Results]) -> Section:
     environments = {str(one.groups[name].attributes["environment"]): None for one in results for name in one.records}
     versions = [json.loads(text) for text in environments]
     machine = [f"Python {own.get('python')}, {own.get('platform')}, {own.get('processor')}" for own in versions]
-    installs = [" ".join(["pip install", *_pinned(own)]) for own in versions]
+    installs = [" ".join(["pip install", *_pins(own)]) for own in versions]
     commands = [command_of(name, one.groups[name].attributes) for one in results for name in one.records]
     content = [
         element("p", "Measured with ", join(machine, "; "), ". These commands measure the same again; the checkpoint's "
@@ -73,7 +73,7 @@ def reproduction(results: Sequence[Results]) -> Section:
     return Section("How to reproduce", join(content))
 
 
-def _pinned(environment: Mapping[str, Any]) -> list[str]:
+def _pins(environment: Mapping[str, Any]) -> list[str]:
     """The packages with their versions; a build's own mark (+cpu) is no version of the registry."""
     others = ("python", "platform", "processor")
     return [
@@ -102,7 +102,7 @@ def _of_result(one: Results, name: str) -> Html:
     rows.append(("options", _pairs(read["options"])))
     rows.append(("conditions", _pairs(read["conditions"])))
     parts = [facts(rows), items(read["notes"]), _checks(one.records[name])]
-    return folded(f"{name}: {one.title(name)}", *parts)
+    return fold(f"{name}: {one.title(name)}", *parts)
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -118,6 +118,4 @@ def _value(value: Any) -> str:
 def _checks(record: Any) -> Html:
     """The checks of the model, the loss and the data, with what they found."""
     lines = [element("li", f"{one.check}: {one.claim}: {one.verdict}; {one.found}") for one in record.checks]
-    return (
-        folded(f"{len(lines)} checks of the model, the loss and the data", element("ul", *lines)) if lines else Html()
-    )
+    return fold(f"{len(lines)} checks of the model, the loss and the data", element("ul", *lines)) if lines else Html()

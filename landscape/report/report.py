@@ -17,12 +17,12 @@ from landscape.report.histories import history_section
 from landscape.report.markup import Html, as_data, element, items, join, table
 from landscape.report.page import Library, Section, build_page, notice, paragraphs
 from landscape.report.pictures import overlay_of, picture_of
-from landscape.report.provenance import data_warning, provenance, reproduction, what_was_measured
-from landscape.report.sources import Sources
+from landscape.report.provenance import data_warning, measurement_facts, provenance, reproduction
+from landscape.report.sources import ReportSources
 from landscape.report.surfaces import level_range, surface_charts
 from landscape.report.tables import result_tables
 from landscape.session import Results, results_of_same_matrix
-from landscape.side_by_side import Cell, compare, labels_of
+from landscape.side_by_side import Cell, compare, labels_of_files
 from landscape.storage.provenance import version_of
 
 STEPS = 200  # of the slider of a contour's level
@@ -41,13 +41,13 @@ CAPTIONS = {
 }
 
 
-def report_page(sources: Sources, *, library: Library | None = None, extra: Sequence[Section] = ()) -> str:
+def report_page(sources: ReportSources, *, library: Library | None = None, extra: Sequence[Section] = ()) -> str:
     """The page of these results as text; `extra` sections stand behind those of the results.
 
     With a library, charts show values on hover; without one, pictures are static, and the page says so.
     """
     results, histories = sources.results, sources.histories
-    labels = labels_of([one.file for one in results])
+    labels = labels_of_files([one.file for one in results])
     numbers = count(1)
     interactive = library is not None
     measured = [
@@ -63,7 +63,7 @@ def report_page(sources: Sources, *, library: Library | None = None, extra: Sequ
     return build_page(title, _lead(sources, static=not interactive), sections, library)
 
 
-def _lead(sources: Sources, *, static: bool) -> Iterator[Html]:
+def _lead(sources: ReportSources, *, static: bool) -> Iterator[Html]:
     """What stands below the title: when and by what it was made, and which files are missing."""
     version = version_of("loss-landscape-geometry")
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -84,8 +84,8 @@ def _lines(reason: str) -> Html:
     return join((line.strip() for line in reason.splitlines()), "; ")
 
 
-def _overview(sources: Sources, labels: Sequence[str]) -> Html:
-    parts = [what_was_measured(labels, sources.results)]
+def _overview(sources: ReportSources, labels: Sequence[str]) -> Html:
+    parts = [measurement_facts(labels, sources.results)]
     if groups := data_warning(labels, sources.results):
         parts.append(
             notice(
@@ -177,7 +177,7 @@ def _slider(level: str, result: Any) -> Html:
     return element("div", label, slider, element("output", for_=level), class_="level")
 
 
-def embedded_library() -> Library | None:
+def library_script() -> Library | None:
     """The program of plotly that draws charts in a browser; None if plotly is not installed."""
     try:
         return Library(str(optional_library("plotly.offline").get_plotlyjs()))

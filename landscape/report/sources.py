@@ -22,7 +22,7 @@ class Unread:
 
 
 @dataclass(frozen=True)
-class Sources:
+class ReportSources:
     """What was read, what was not, the files with unfinished work beside them, and the histories of runs."""
 
     results: tuple[Results, ...]
@@ -31,7 +31,7 @@ class Sources:
     histories: tuple[tuple[Path, History], ...] = ()
 
 
-def read_sources(named: Sequence[str | Path]) -> Sources:
+def read_sources(named: Sequence[str | Path]) -> ReportSources:
     """The results of all files that are named, lie below a named folder, or beside a named checkpoint, each once.
 
     A file that cannot be read is among `unread`. Raises UsageError for a folder without results, and the first file's
@@ -63,10 +63,10 @@ def read_sources(named: Sequence[str | Path]) -> Sources:
         except LandscapeError as error:
             errors.append(error)
             unread.append(Unread(str(file), str(error)))
-        unfinished += unfinished_work(file)
+        unfinished += work_in_progress(file)
     if not (results or histories):
         raise errors[0]
-    return Sources(tuple(results), tuple(unread), tuple(unfinished), tuple(histories))
+    return ReportSources(tuple(results), tuple(unread), tuple(unfinished), tuple(histories))
 
 
 def results_at(path: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def _nothing_in(folder: Path) -> list[Path]:
     raise UsageError(f"{folder} holds no results", fix=f"landscape eig CKPT -o {folder}/")
 
 
-def unfinished_work(results: Path) -> list[Path]:
+def work_in_progress(results: Path) -> list[Path]:
     """The snapshots of interrupted measurements beside a results file."""
     start = f"{paths.stem(results)}."
     files = [one for one in results.parent.iterdir() if one.name.startswith(start) and one.suffix == paths.SNAPSHOT]

@@ -17,7 +17,7 @@ from landscape.gates.metric import RESULT_TYPES, Metric, describes_run, metrics_
 from landscape.gates.not_comparable import different_losses
 from landscape.history import History
 from landscape.session import Results, read
-from landscape.side_by_side.labels import labels_of, labels_of_runs
+from landscape.side_by_side.labels import labels_of_files, labels_of_runs
 from landscape.side_by_side.runs import compare_histories
 from landscape.side_by_side.table import Cell, Row, SideBySide, apart_from
 from landscape.storage import paths
@@ -56,7 +56,7 @@ def compare(
     if any(isinstance(one, History) for one in found):
         return compare_histories(found, list(labels) if labels else labels_of_runs(found, files))
     stored: list[Any] = found
-    names = list(labels) if labels else labels_of([one.file for one in stored])
+    names = list(labels) if labels else labels_of_files([one.file for one in stored])
     if len(names) != len(stored) or len(set(names)) < len(names):
         raise UsageError(f"{len(set(names))} labels for {len(stored)} results", fix="a label of its own for each")
     runs = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from landscape.errors import UsageError
 from landscape.history import History
-from landscape.history.summary import headline_numbers, largest_known, last_known
+from landscape.history.summary import headline_numbers, largest_value, last_value
 from landscape.side_by_side.table import Cell, Row, SideBySide, apart_from
 from landscape.storage.provenance import Fingerprint
 
@@ -29,7 +29,7 @@ def _rows(histories: Sequence[History], reasons: Sequence[str]) -> Iterator[Row]
     yield Row("last step", "", tuple(Cell(float(one.steps[-1])) for one in histories))
     for name, place, about in headline_numbers(histories):
         label = name + (f"[{place}]" if place is not None else "")
-        for word, pick in (("last", last_known), ("largest", largest_known)):
+        for word, pick in (("last", last_value), ("largest", largest_value)):
             first, *others = (Cell(*pick(one, name, place)) for one in histories)
             apart = [apart_from(cell, first) for cell in others]
             cells = [replace(cell, reason=reason) for cell, reason in zip(apart, reasons, strict=True)]

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from landscape.errors import OutputError
 from landscape.storage.bounded import special_file
 
-SECONDS = 0.5  # of computing for a small file, which takes some hundredths of a second
+SECONDS = 2.0  # of computing for a small file; usual results take tenths of a second, half of one where others compute
 BYTES_PER_SECOND = 2e7  # of a large file; inflating is faster
 MEMORY = 1 << 28  # bytes for a small file
 MEMORY_PER_BYTE = 16  # of a large file: measured surfaces shrink to a third and less

@@ -204,11 +204,11 @@ def _bytes_of_group(file: h5py.File, name: str, path: Path) -> int:
     """The bytes that a data set, or those of a group, declare; raises OutputError if it is, or holds, anything else."""
     member = _require_hard_link(file, name, path)
     if not isinstance(member, h5py.Group):
-        return _bytes_declared(member, f"/{name}", path)
-    return sum(_bytes_declared(_require_hard_link(member, inner, path), f"/{name}/{inner}", path) for inner in member)
+        return _bytes_of_dataset(member, f"/{name}", path)
+    return sum(_bytes_of_dataset(_require_hard_link(member, inner, path), f"/{name}/{inner}", path) for inner in member)
 
 
-def _bytes_declared(dataset: Any, name: str, path: Path) -> int:
+def _bytes_of_dataset(dataset: Any, name: str, path: Path) -> int:
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise OutputError(f"{path}: {name} is not a plain data set", fix="measure again")
     return int(dataset.size * dataset.dtype.itemsize)

@@ -61,7 +61,7 @@ def test_nothing_is_written_after_a_slip(words: list[str], message: str, measure
 
 
 def test_without_plotly_the_extra_is_named(measured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reported_results, "embedded_library", lambda: None)
+    monkeypatch.setattr(reported_results, "library_script", lambda: None)
     assert status(["report", "mlp.landscape.h5"]) == 0
     assert "pip install 'loss-landscape-geometry[report]'" in capsys.readouterr().err
     assert "pictures are static" in Path("report.html").read_text(encoding="utf-8")

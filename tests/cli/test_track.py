@@ -9,7 +9,7 @@ import pytest
 from landscape.errors import UsageError
 from landscape_cli.config import Settings
 from landscape_cli.track import Tracking
-from landscape_cli.tracked_run import chosen_analyses
+from landscape_cli.tracked_run import choose_analyses
 
 
 @pytest.mark.parametrize(
@@ -22,17 +22,17 @@ from landscape_cli.tracked_run import chosen_analyses
     ],
 )
 def test_flags_choose_analyses(flags: dict[str, Any], names: list[str]) -> None:
-    assert [analysis.name for analysis in chosen_analyses(Tracking(**flags), Settings())] == names
+    assert [analysis.name for analysis in choose_analyses(Tracking(**flags), Settings())] == names
 
 
 def test_options_are_those_of_the_settings_and_flags_win() -> None:
     settings = Settings(None, {"eig": {"k": 7, "tol": 1e-4, "limit": 9}, "trace": {"rtol": 0.2}})
-    (eig,) = chosen_analyses(Tracking(), settings)
+    (eig,) = choose_analyses(Tracking(), settings)
     assert (eig.k, eig.tol) == (7, 1e-4)  # type: ignore[attr-defined]
-    eig, trace = chosen_analyses(Tracking(eig=2, trace=True, operator="ggn"), settings)
+    eig, trace = choose_analyses(Tracking(eig=2, trace=True, operator="ggn"), settings)
     assert (eig.k, eig.operator, trace.operator, trace.rtol) == (2, "ggn", "ggn", 0.2)  # type: ignore[attr-defined]
 
 
 def test_an_unknown_analysis_is_refused_with_a_near_one() -> None:
     with pytest.raises(UsageError, match="flatnes"):
-        chosen_analyses(Tracking(measure=("flatnes",)), Settings())
+        choose_analyses(Tracking(measure=("flatnes",)), Settings())

@@ -58,7 +58,7 @@ def test_runs_are_drawn_over_each_other(tmp_path: Path) -> None:
     numbers = figure.together(histories)
     assert numbers == [("loss", None), ("eig.eigenvalues", 0), ("flatness.rise", None)]
     axes = list(Figure().subplots(1, len(numbers)))
-    figure.draw_together(histories, ["a", "$b"], axes)
+    figure.draw_runs(histories, ["a", "$b"], axes)
     assert axes[1].containers[1].lines[0].get_ydata().tolist()[:2] == [6.0, 56.0]
     figures.save_histories(histories, tmp_path / "two.png", labels=["a", "$b"])
     assert (tmp_path / "two.png").stat().st_size > 5_000

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from reported import hostile_page, only
 
-from landscape.report.report import embedded_library, report_page
-from landscape.report.sources import Sources
+from landscape.report.report import library_script, report_page
+from landscape.report.sources import ReportSources
 from landscape.storage.write import write_results
 
 pytestmark = pytest.mark.browser
@@ -70,8 +70,8 @@ def complaints(browser: Any) -> list[str]:
 def page(first: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with charts of spectra and of a surface."""
     file = tmp_path_factory.mktemp("page") / "report.html"
-    sources = Sources((only(first, "eig", "density", "surface"),))
-    file.write_text(report_page(sources, library=embedded_library()), encoding="utf-8")
+    sources = ReportSources((only(first, "eig", "density", "surface"),))
+    file.write_text(report_page(sources, library=library_script()), encoding="utf-8")
     return file
 
 
@@ -177,7 +177,7 @@ def test_paper_has_pictures_and_not_charts_and_is_light_and_unfolded(browser: An
 
 def test_hostile_names_run_nothing(browser: Any, first: Any, tmp_path: Path) -> None:
     file = tmp_path / "hostile.html"
-    file.write_text(hostile_page(first, embedded_library(), "eig"), encoding="utf-8")
+    file.write_text(hostile_page(first, library_script(), "eig"), encoding="utf-8")
     open_page(browser, file)
     for plot in browser.find_elements("css selector", ".plot"):
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
@@ -222,7 +222,7 @@ def large_result(first: Any, folder: Path) -> Any:
 def test_five_megabytes_of_results_are_there_within_two_seconds(browser: Any, first: Any, tmp_path: Path) -> None:
     file = tmp_path / "large.html"
     file.write_text(
-        report_page(Sources((large_result(first, tmp_path),)), library=embedded_library()), encoding="utf-8"
+        report_page(ReportSources((large_result(first, tmp_path),)), library=library_script()), encoding="utf-8"
     )
     assert file.stat().st_size < 6_000_000
     seconds = []

@@ -12,7 +12,7 @@ from reported import only
 from landscape.history import History
 from landscape.report.histories import MAX_STEPS, history_section
 from landscape.report.report import report_page
-from landscape.report.sources import Sources, read_sources
+from landscape.report.sources import ReportSources, read_sources
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -61,6 +61,6 @@ def test_a_history_is_found_in_its_file_and_shown_beside_results(measured: Path,
 
 
 def test_its_section_stands_before_the_glossary(first: Any) -> None:
-    sources = Sources((only(first, "trace"),), histories=((Path("t.h5"), history_of(2)),))
+    sources = ReportSources((only(first, "trace"),), histories=((Path("t.h5"), history_of(2)),))
     headings = [one.text.partition(" ")[2] for one in ParsedPage(report_page(sources)).named("h2")]
     assert headings[2:5] == ["Results of run-2", "Along training: t.h5", "Glossary"]

@@ -11,7 +11,7 @@ from typing import Any
 from parsed_page import ParsedPage
 
 import landscape
-from landscape.report.provenance import data_warning, provenance, reproduction, what_was_measured
+from landscape.report.provenance import data_warning, measurement_facts, provenance, reproduction
 from landscape.storage.read import StoredResult
 
 
@@ -24,12 +24,12 @@ def changed(one: Any, analysis: str, **attributes: Any) -> Any:
 
 def test_each_result_has_a_row_and_inconclusive_ones_are_marked(measured: Path) -> None:
     both = [landscape.read(measured / f"{name}.landscape.h5") for name in ("run-2", "run-10")]
-    page = ParsedPage(what_was_measured(["a", "b"], both))
+    page = ParsedPage(measurement_facts(["a", "b"], both))
     assert page.named("th")[0].text == "file"
     assert len(page.named("tr")) == 1 + sum(map(len, both))
     inconclusive = [name for one in both for name, record in one.records.items() if record.trouble()]
     assert len([one for one in page.named("span") if one.attributes["class"] == "alarm"]) == len(inconclusive)
-    (alone,) = ParsedPage(what_was_measured(["a"], both[:1])).named("thead")
+    (alone,) = ParsedPage(measurement_facts(["a"], both[:1])).named("thead")
     assert alone.text.startswith("checkpointanalysis")
 
 

@@ -17,8 +17,8 @@ from reported import hostile_page, only
 import landscape
 from landscape.report.markup import element
 from landscape.report.page import Library, Section
-from landscape.report.report import INTERACTIVE, STATIC, embedded_library, report_page
-from landscape.report.sources import Sources, Unread, read_sources
+from landscape.report.report import INTERACTIVE, STATIC, library_script, report_page
+from landscape.report.sources import ReportSources, Unread, read_sources
 from landscape.storage.read import StoredResult
 
 ADDRESSES = ("src", "href", "xlink:href", "action", "data", "poster", "srcset")
@@ -26,12 +26,12 @@ MOST = 6_000_000  # bytes of a page for a usual set
 
 
 @pytest.fixture(scope="module")
-def sources(measured: Path) -> Sources:
+def sources(measured: Path) -> ReportSources:
     return read_sources([measured])
 
 
 @pytest.fixture(scope="module")
-def page(sources: Sources) -> ParsedPage:
+def page(sources: ReportSources) -> ParsedPage:
     return ParsedPage(report_page(sources, library=Library("drawn()")))
 
 
@@ -85,15 +85,15 @@ def test_charts_hold_the_eigenvalues(page: ParsedPage, first: Any) -> None:
     np.testing.assert_allclose(sorted(drawn), sorted(first.eig.eigenvalues), rtol=1e-5)
 
 
-def test_without_the_library_pictures_are_static_and_the_page_says_so(sources: Sources) -> None:
+def test_without_the_library_pictures_are_static_and_the_page_says_so(sources: ReportSources) -> None:
     static = ParsedPage(report_page(sources))
     assert STATIC in [one.text for one in static.named("p")]
     assert not [one for one in static.elements if one.attributes.get("class", "").startswith("plot")]
     assert len(static.named("figure")) == 8
 
 
-def test_a_page_with_plotly_is_small_enough(sources: Sources) -> None:
-    library = embedded_library()
+def test_a_page_with_plotly_is_small_enough(sources: ReportSources) -> None:
+    library = library_script()
     assert library is not None
     written = report_page(sources, library=library)
     assert INTERACTIVE in written
@@ -116,7 +116,7 @@ def test_hostile_names_are_text_everywhere(first: Any) -> None:
 
 def test_missing_files_and_unfinished_work_stand_at_the_top(first: Any) -> None:
     bad = Unread("bad.landscape.h5", "it is damaged\n  fix:  measure again")
-    more = Sources((only(first, "trace"),), (bad,), (Path("a.eig.partial"),))
+    more = ReportSources((only(first, "trace"),), (bad,), (Path("a.eig.partial"),))
     page = ParsedPage(report_page(more))
     notices = [one for one in page.elements if one.attributes.get("class", "").startswith("notice")]
     assert [one.inside[-1] for one in notices[:2]] == ["header", "header"]
@@ -126,7 +126,7 @@ def test_missing_files_and_unfinished_work_stand_at_the_top(first: Any) -> None:
 
 def test_inconclusive_results_say_why_and_what_helps(first: Any) -> None:
     broken = replace(first.eig, converged=np.zeros(3, dtype=bool))
-    page = ParsedPage(report_page(Sources((replace(only(first, "eig"), records={"eig": broken}),))))
+    page = ParsedPage(report_page(ReportSources((replace(only(first, "eig"), records={"eig": broken}),))))
     (notice,) = [
         one for one in page.elements if "problem" in one.attributes.get("class", "") and "converged" in one.text
     ]
@@ -138,21 +138,21 @@ def test_results_of_other_data_are_told(first: Any) -> None:
     first = only(first, "eig", "trace")
     groups = dict(first.groups)
     groups["eig"] = StoredResult(groups["eig"].values, {**groups["eig"].attributes, "data_sha256": "f" * 64})
-    page = ParsedPage(report_page(Sources((replace(first, groups=groups),))))
+    page = ParsedPage(report_page(ReportSources((replace(first, groups=groups),))))
     assert any("Not all of these results are of the same data" in one.text for one in page.named("strong"))
 
 
 def test_other_sections_stand_behind_the_results(first: Any) -> None:
     extra = Section("Along training", element("p", "a track"))
     headings = [
-        one.text for one in ParsedPage(report_page(Sources((only(first, "trace"),)), extra=[extra])).named("h2")
+        one.text for one in ParsedPage(report_page(ReportSources((only(first, "trace"),)), extra=[extra])).named("h2")
     ]
     assert [one.partition(" ")[2] for one in headings][2:5] == ["Results of run-2", "Along training", "Glossary"]
 
 
 def test_side_by_side_has_only_what_two_have(first: Any, measured: Path) -> None:
     second = landscape.read(measured / "run-10.landscape.h5")
-    page = ParsedPage(report_page(Sources((only(first, "eig", "trace"), only(second, "eig")))))
+    page = ParsedPage(report_page(ReportSources((only(first, "eig", "trace"), only(second, "eig")))))
     (beside,) = [one for one in page.named("table") if one.text.startswith("Several checkpoints")]
     assert "eig.eigenvalues[0]" in beside.text
     assert "trace.trace" not in beside.text

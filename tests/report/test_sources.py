@@ -9,7 +9,7 @@ import h5py
 import pytest
 
 from landscape.errors import OutputError, UsageError
-from landscape.report.sources import read_sources, results_at, unfinished_work
+from landscape.report.sources import read_sources, results_at, work_in_progress
 from landscape.storage.paths import MARK
 
 
@@ -69,5 +69,5 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
 def test_unfinished_work_is_found_by_its_own_name_alone(tmp_path: Path) -> None:
     for name in ("a.eig.partial", "ab.eig.partial", "a.trace.partial", "a.eig.png"):
         (tmp_path / name).touch()
-    found = unfinished_work(tmp_path / "a.landscape.h5")
+    found = work_in_progress(tmp_path / "a.landscape.h5")
     assert [file.name for file in found] == ["a.eig.partial", "a.trace.partial"]
