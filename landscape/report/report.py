@@ -59,8 +59,13 @@ def report_page(sources: ReportSources, *, library: Library | None = None, extra
     behind = [glossary([one.records for one in results]), provenance(labels, results), reproduction(results)]
     sections = [*(measured if results else []), *along, *extra, *(behind if results else [])]
     named = labels or [one.run or file.name for file, one in histories]
-    title = f"Geometry of the loss: {named[0] if len(named) == 1 else f'{len(named)} checkpoints'}"
+    title = f"Geometry of the loss: {named[0] if len(named) == 1 else f'{len(named)} {_kind(sources)}'}"
     return build_page(title, _lead(sources, static=not interactive), sections, library)
+
+
+def _kind(sources: ReportSources) -> str:
+    """What the page is about, in the plural."""
+    return "runs" if not sources.results else "checkpoints" if not sources.histories else "checkpoints and runs"
 
 
 def _lead(sources: ReportSources, *, static: bool) -> Iterator[Html]:
