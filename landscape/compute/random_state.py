@@ -32,12 +32,11 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def begin_at_seed(seed: int) -> Iterator[None]:
-    """Within the block all global generators begin at `seed`; afterwards they have their own states again."""
+def keep_states() -> Iterator[None]:
+    """Whatever is drawn within the block, all global generators have their states of now again afterwards."""
     python, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     cuda = torch.cuda.get_rng_state_all() if used else []
-    seed_all(seed)
     try:
         yield
     finally:
@@ -46,3 +45,11 @@ def begin_at_seed(seed: int) -> Iterator[None]:
         torch.set_rng_state(torch_state)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def begin_at_seed(seed: int) -> Iterator[None]:
+    """Within the block all global generators begin at `seed`; afterwards they have their own states again."""
+    with keep_states():
+        seed_all(seed)
+        yield

@@ -1,0 +1,55 @@
+"""A monitor as a callback of the Trainer of Hugging Face's transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from landscape.callbacks.monitor import Monitor
+from landscape.errors import UsageError
+from landscape.history import History
+
+try:
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise UsageError(
+        "TrainerMonitor needs transformers, which is not installed",
+        fix="pip install 'loss-landscape-geometry[trainer]'",
+    ) from error
+
+
+class TrainerMonitor(TrainerCallback):  # type: ignore[misc]  # it is untyped here
+    """Measures a model while a `Trainer` of transformers trains it; the arguments are those of `Monitor`.
+
+    Steps are those of the optimizer, `state.global_step`. `loss="hf"` is the loss that the model itself computes from
+    `labels`.
+
+    Raises UsageError for arguments that cannot be used.
+
+    >>> import torch
+    >>> from landscape.callbacks import TrainerMonitor
+    >>> data = {"input_ids": torch.zeros(8, 3, dtype=torch.long), "labels": torch.zeros(8, 3, dtype=torch.long)}
+    >>> callback = TrainerMonitor(["eig"], data, "hf", every=500)  # Trainer(..., callbacks=[callback])
+    >>> callback.history
+    <History: no checkpoints>
+    """
+
+    def __init__(self, analyses: Any, data: Any, loss: Any = None, **options: Any) -> None:
+        self.monitor = Monitor(analyses, data, loss, **options)
+
+    @property
+    def history(self) -> History:
+        """What was measured so far."""
+        return self.monitor.history
+
+    @property
+    def overhead(self) -> float:
+        """The share of the time since training began that measurements have taken so far."""
+        return self.monitor.overhead
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The budget counts from here."""
+        self.monitor.begin()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Measures, if it is due."""
+        self.monitor(model, state.global_step)
