@@ -28,7 +28,7 @@ def test_help_loads_nothing_heavy(arguments: str) -> None:
 
 
 def test_importing_the_library_loads_nothing_heavy() -> None:
-    assert loaded("import landscape, landscape.analyses, landscape.conditions") == set()
+    assert loaded("import landscape, landscape.analyses, landscape.callbacks, landscape.conditions") == set()
 
 
 WRONG_PATHS: dict[str, bytes | None] = {

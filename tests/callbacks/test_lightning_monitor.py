@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from training import dropout_net, samples, seed_everything, state_of
 
 import landscape
+from landscape.errors import UsageError
 
 lightning = pytest.importorskip("lightning.pytorch")
 
@@ -45,17 +47,17 @@ class Module(lightning.LightningModule):  # type: ignore[misc]
         return torch.optim.AdamW(self.parameters(), lr=0.01)
 
 
-def fit(folder: Path, callback: Any = None, package: Any = lightning, **options: Any) -> dict[str, Any]:
+def fit(folder: Path, *callbacks: Any, **options: Any) -> dict[str, Any]:
     """A training of 12 batches; returns all of its state."""
     module = Module()
     seed_everything()
     loader = DataLoader(TensorDataset(*samples()), batch_size=8, shuffle=True)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = package.Trainer(
+    trainer = lightning.Trainer(
         max_epochs=2,
         accelerator="cpu",
         default_root_dir=str(folder),
-        callbacks=[] if callback is None else [callback],
+        callbacks=list(callbacks),
         **{"logger": False, **quiet, **options},
     )
     trainer.fit(module, loader)
@@ -81,7 +83,7 @@ def test_the_last_numbers_are_those_of_the_trained_model(tmp_path: Path) -> None
             self.net = pl_module.net
 
     callback, keep = monitor(), Keep()
-    fit(tmp_path, callback, callbacks=[callback, keep])
+    fit(tmp_path, callback, keep)
     expected = landscape.run(EIG, landscape.Objective(keep.net, samples(), "cross_entropy"))
     np.testing.assert_allclose(callback.history["eig.eigenvalues"][-1], expected.eigenvalues, rtol=1e-5)
 
@@ -116,27 +118,24 @@ def test_a_callback_that_fails_does_not_end_the_training(tmp_path: Path) -> None
     assert state == fit(tmp_path)
 
 
-def test_the_earlier_package_of_lightning_takes_the_callback_too(tmp_path: Path) -> None:
-    pytest.importorskip("pytorch_lightning")
-    code = (
-        "import sys, pytorch_lightning\n"
-        "from landscape.callbacks import LightningMonitor\n"
-        "assert issubclass(LightningMonitor, pytorch_lightning.Callback)\n"
-        "assert 'lightning.pytorch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def load_anew(monkeypatch: pytest.MonkeyPatch, **packages: Any) -> Any:
+    """The callback's class, as it is with these packages (None: not installed)."""
+    for name, package in {"lightning": None, "lightning.pytorch": None, "pytorch_lightning": None, **packages}.items():
+        monkeypatch.setitem(sys.modules, name, package)
+    return runpy.run_module("landscape.callbacks.lightning_monitor")["LightningMonitor"]
 
 
-def test_without_lightning_the_error_names_the_extra() -> None:
-    code = (
-        "import sys\n"
-        "sys.modules['lightning'] = sys.modules['pytorch_lightning'] = None\n"
-        "import landscape.callbacks\n"
-        "assert 'torch' not in sys.modules\n"
-        "from landscape.callbacks import LightningMonitor"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "LightningMonitor needs Lightning" in done.stderr
-    assert "pip install 'loss-landscape-geometry[lightning]'" in done.stderr
+def test_the_earlier_package_of_lightning_does_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = SimpleNamespace(Callback=type("Callback", (), {}))
+    assert issubclass(load_anew(monkeypatch, pytorch_lightning=earlier), earlier.Callback)
+
+
+def test_the_package_that_a_program_has_loaded_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (SimpleNamespace(Callback=type("Callback", (), {})) for _ in range(2))
+    newer: Any = {"lightning": SimpleNamespace(pytorch=one), "lightning.pytorch": one}
+    assert issubclass(load_anew(monkeypatch, pytorch_lightning=other, **newer), one.Callback)
+
+
+def test_without_lightning_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"(?s)needs Lightning.*loss-landscape-geometry\[lightning\]"):
+        load_anew(monkeypatch)

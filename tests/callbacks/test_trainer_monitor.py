@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from conftest import quiet_transformers
 from training import seed_everything, state_of
 
 import landscape
+from landscape.errors import UsageError
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -84,15 +85,7 @@ def test_steps_are_those_of_the_optimizer_where_gradients_are_accumulated(tmp_pa
     assert seen == [1, 2]
 
 
-def test_without_transformers_the_error_names_the_extra() -> None:
-    code = (
-        "import sys\n"
-        "sys.modules['transformers'] = None\n"
-        "import landscape.callbacks\n"
-        "assert 'torch' not in sys.modules\n"
-        "from landscape.callbacks import TrainerMonitor"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "TrainerMonitor needs transformers" in done.stderr
-    assert "pip install 'loss-landscape-geometry[trainer]'" in done.stderr
+def test_without_transformers_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UsageError, match=r"(?s)needs transformers.*loss-landscape-geometry\[trainer\]"):
+        runpy.run_module("landscape.callbacks.trainer_monitor")
