@@ -71,6 +71,13 @@ def test_a_measured_training_is_the_unmeasured_one_bit_for_bit(tmp_path: Path) -
     )
 
 
+def test_a_training_in_half_precision_is_not_changed_either(tmp_path: Path) -> None:
+    callback = TrainerMonitor(EIG, batch(), "hf", every=2, budget=None)
+    measured, _ = fit(tmp_path, callback, bf16=True)
+    assert measured == fit(tmp_path, bf16=True)[0]
+    assert np.isfinite(callback.history["eig.eigenvalues"]).all()
+
+
 def test_a_callback_that_fails_does_not_end_the_training(tmp_path: Path) -> None:
     callback = TrainerMonitor(EIG, {"words": torch.zeros(3)}, "hf", every=2, budget=None)
     with pytest.warns(UserWarning, match="training goes on"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.compute.random_state import begin_at_seed, global_states
+from landscape.compute.random_state import begin_at_seed, global_states, keep_states
 
 
 def draws() -> tuple[float, float, float]:
@@ -24,6 +24,15 @@ def test_a_block_begins_at_its_seed_and_leaves_nothing_behind() -> None:
     with begin_at_seed(8):
         assert draws() != first
     assert global_states() == before
+
+
+def test_a_block_without_a_seed_goes_on_and_leaves_nothing_behind() -> None:
+    before = global_states()
+    with keep_states():
+        first = draws()
+        assert draws() != first
+    assert global_states() == before
+    assert draws() == first
 
 
 def test_the_states_come_back_after_an_error() -> None:
