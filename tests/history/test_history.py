@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -11,23 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_samples import sample_result
+from sample_histories import of_samples
 
 import landscape
 from landscape.errors import OutputError, UsageError
 from landscape.history import History, Moment, Quantity, read_history
-
-
-def of_samples() -> History:
-    """Two checkpoints with results, the later one first, and one that was not measured."""
-    swapped = dataclasses.replace(
-        sample_result(mass=3.0, stuck="it is stuck"),
-        layer=np.array(['a "b", c', "new"]),
-        layer_size=np.array([80, 90]),
-    )
-    history = History(attributes={"run": "runs/sgd"})
-    history = history.with_results(20, "b.pt", {"sample": swapped}, {"loss": 0.5, "gradient_norm": 0.1}, sha256="bb")
-    history = history.with_results(10, "a.pt", {"sample": sample_result()}, {"loss": 0.75, "gradient_norm": 0.2})
-    return history.with_values(30, "c.pt", {}, trouble="NaN in weights")
+from landscape.session import read_measurements
 
 
 def test_checkpoints_are_in_the_order_of_their_steps() -> None:
@@ -38,40 +26,6 @@ def test_checkpoints_are_in_the_order_of_their_steps() -> None:
     assert history["loss"].tolist()[:2] == [0.75, 0.5]
     assert np.isnan(history["loss"][2])
     assert history["trouble"].tolist() == ["", "sample: it is stuck", "NaN in weights"]
-
-
-def test_numbers_bear_the_name_of_their_analysis_and_the_loss_stands_once() -> None:
-    history = of_samples()
-    assert history["sample.mass"].tolist()[:2] == [2.34567, 3.0]
-    assert "sample.loss" not in history
-    assert history.error_of("sample.mass") is not None
-    assert history.error_of("sample.mass")[0] == 0.0123  # type: ignore[index]
-    assert history.error_of("loss") is None
-    assert "sample.height" not in history  # over `start`, which no table prints
-
-
-def test_layers_are_aligned_by_their_names() -> None:
-    history = of_samples()
-    names = history["sample.layer"].tolist()
-    assert names == ["<script>alert(1)</script>", 'a "b", c', "new"]
-    assert np.array_equal(
-        history["sample.layer_size"], [[7, 8, np.nan], [np.nan, 80, 90], [np.nan] * 3], equal_nan=True
-    )
-
-
-def test_radii_that_change_have_a_column_of_their_own() -> None:
-    def history(*radii: list[float]) -> History:
-        found = History()
-        for step, each in enumerate(radii):
-            result = sample_result(radius=np.array(each), height=np.ones((len(each), 3)))
-            found = found.with_results(step, f"{step}.pt", {"sample": result}, {})
-        return found
-
-    same = history([0.5, 1.0], [0.5, 1.0])
-    assert same["sample.radius"].tolist() == [0.5, 1.0]
-    other = history([0.5, 1.0], [0.25])
-    assert np.array_equal(other["sample.radius_at_step"], [[0.5, 1.0], [0.25, np.nan]], equal_nan=True)
-    assert "sample.radius" not in other
 
 
 def test_a_checkpoint_that_is_measured_again_takes_the_place_of_its_earlier_self() -> None:
@@ -174,5 +128,7 @@ def test_another_file_is_no_history(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no history"):
         read_history(path)
     of_samples().save(tmp_path / "b.landscape.h5")
-    with pytest.raises(OutputError, match="history of a run"):
+    with pytest.raises(UsageError, match="with each other alone"):
         landscape.compare(path, tmp_path / "b.landscape.h5")
+    with pytest.raises(OutputError, match="history of a run"):
+        read_measurements(tmp_path / "b.landscape.h5")

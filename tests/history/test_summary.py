@@ -1,0 +1,44 @@
+"""The last and the largest values of a history."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from landscape.history import History, Moment, Quantity
+from landscape.history.summary import headline_numbers, largest_value, last_value
+
+QUANTITIES = {
+    "eig.eigenvalues": Quantity(("eig.rank",), error="eig.error_bounds"),
+    "eig.error_bounds": Quantity(("eig.rank",)),
+}
+
+
+def made(*values: float) -> History:
+    history = History()
+    for step, value in enumerate(values):
+        numbers = {"loss": value, "eig.eigenvalues": np.array([value, 0.0]), "eig.error_bounds": np.array([step, 9.0])}
+        history = history.with_moment(Moment(step, f"{step}.pt", numbers), QUANTITIES)
+    return history
+
+
+def test_the_largest_and_the_last_known_value_have_their_own_errors() -> None:
+    history = made(1.0, 5.0, 2.0, math.nan)
+    assert last_value(history, "eig.eigenvalues", 0) == (2.0, 2.0)
+    assert largest_value(history, "eig.eigenvalues", 0) == (5.0, 1.0)
+    assert last_value(history, "loss", None) == (2.0, None)
+
+
+def test_without_a_known_value_there_is_none() -> None:
+    value, error = largest_value(made(math.nan), "loss", None)
+    assert math.isnan(value)
+    assert error is None
+
+
+def test_numbers_are_those_that_all_runs_hold() -> None:
+    names = [(name, place) for name, place, _ in headline_numbers([made(1.0), made(2.0)])]
+    assert names == [("loss", None), ("eig.eigenvalues", 0)]
+    assert [name for name, *_ in headline_numbers([made(1.0), History().with_values(0, "a", {"loss": 1.0})])] == [
+        "loss"
+    ]
