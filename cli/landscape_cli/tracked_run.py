@@ -87,8 +87,10 @@ def _runs(named: Sequence[Path], output: str | None) -> list[RunFiles]:
 
 
 def _is_checkpoint_itself(folder: Path) -> bool:
-    """Whether a folder is one checkpoint, such as one of Hugging Face's."""
-    return require_checkpoints([folder], TRACK) == [folder] and any(folder.iterdir())
+    """Whether a folder is one checkpoint, such as one of Hugging Face's, without others inside."""
+    inside = [path for path in folder.iterdir() if path.is_dir() and require_checkpoints([path], TRACK) == [path]]
+    whole = [path for path in inside if any(path.iterdir()) and (path / "config.json").exists()]
+    return not whole and require_checkpoints([folder], TRACK) == [folder] and any(folder.iterdir())
 
 
 def _files_in(output: str, folders: Sequence[Path]) -> list[Path]:

@@ -102,6 +102,9 @@ def _checkpoints_in(folder: Path) -> list[Path]:
     """
     entries = [Path(name) for name in checkpoints_in(str(folder)).checkpoints]
     readable = {path for path in entries if _is_readable(path)}
+    folders = {path for path in readable if path.is_dir()}
+    if folders and (folder / "config.json").exists():  # the last model of a run of Hugging Face's lies beside its steps
+        return [path for path in entries if path in folders]
     patterns = {_without_numbers(path) for path in readable}
     return [path for path in entries if path in readable or _without_numbers(path) in patterns]
 

@@ -91,3 +91,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_names_are_paths_from_the_folder(tmp_path: Path) -> None:
     assert name_in(tmp_path, tmp_path / "a" / "b.pt") == "a/b.pt"
+
+
+def test_the_steps_of_a_run_of_the_trainer_are_its_folders(tmp_path: Path) -> None:
+    """The last model lies beside them, with files that hold no weights."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=5, n_positions=4)
+    model = transformers.GPT2LMHeadModel(config)
+    for folder in ("checkpoint-5", "checkpoint-10", "."):
+        model.save_pretrained(tmp_path / folder)
+    (tmp_path / "training_args.bin").write_bytes(b"no weights")
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["checkpoint-5", "checkpoint-10"]
