@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,14 +23,11 @@ from landscape.callbacks.undisturbed import finish_queued_work, leave_training_u
 from landscape.compute.interrupts import interruption
 from landscape.errors import LandscapeError, UsageError, clean
 from landscape.history import History, read_history
+from landscape.history.description import description_of, differences_in_measurement
 from landscape.objective import Objective
 from landscape.session import as_analysis, execute
-from landscape.storage import provenance
-from landscape.storage.provenance import Fingerprint
 
 T = TypeVar("T")
-
-MEASUREMENT = "measurement"  # the attribute of a history with what decides its numbers, in JSON
 
 
 class Monitor:
@@ -179,12 +175,9 @@ class Monitor:
 
     def _describe(self, objective: Objective, step: int) -> None:
         """Notes in the history how it is measured; a file that was measured otherwise stays as it is."""
-        about = _description(objective, self.analyses)
-        known = self.history.attributes.get(MEASUREMENT)
-        earlier = [moment for moment in self.history.moments if moment.step < step]
-        differences = []
-        if known is not None and earlier:
-            differences = Fingerprint.from_json(about[MEASUREMENT]).differences(Fingerprint.from_json(str(known)))
+        about = description_of(objective, self.analyses)
+        earlier = any(moment.step < step for moment in self.history.moments)
+        differences = differences_in_measurement(about, self.history) if earlier else []
         if differences:
             self._say_once(
                 "other measurement",
@@ -252,23 +245,6 @@ def _as_analyses(given: Any) -> tuple[Analysis, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"there are two analyses {twice}", fix="a monitor for each")
     return analyses
-
-
-def _description(objective: Objective, analyses: Sequence[Analysis]) -> dict[str, Any]:
-    """The attributes of a history: how each of its moments is measured."""
-    parts: Mapping[str, Any] = {
-        **{name: part for name, part in objective.identity().items() if name != "weights"},
-        **{analysis.name: analysis.fit_budget(objective).identity() for analysis in analyses},
-    }
-    return {
-        "environment": json.dumps(provenance.environment(), sort_keys=True),
-        "data_sha256": objective.batches.sha256,
-        "parameters": objective.space.size,
-        "samples": objective.batches.samples,
-        "dtype": str(objective.dtype).removeprefix("torch."),
-        "device": str(objective.device),
-        MEASUREMENT: Fingerprint(parts).to_json(),
-    }
 
 
 def _is_first_rank() -> bool:

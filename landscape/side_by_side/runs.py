@@ -8,9 +8,9 @@ from typing import Any
 
 from landscape.errors import UsageError
 from landscape.history import History
+from landscape.history.description import MEASUREMENT, differences_in_measurement
 from landscape.history.summary import headline_numbers, largest_value, last_value
 from landscape.side_by_side.table import Cell, Row, SideBySide, apart_from
-from landscape.storage.provenance import Fingerprint
 
 
 def compare_histories(histories: Sequence[Any], names: list[str]) -> SideBySide:
@@ -38,6 +38,5 @@ def _rows(histories: Sequence[History], reasons: Sequence[str]) -> Iterator[Row]
 
 def _other_measurement(own: History, first: History, name: str) -> str:
     """In what two runs were measured differently; "" if they were not."""
-    parts = [Fingerprint.from_json(str(one.attributes.get("measurement", "{}"))) for one in (own, first)]
-    differences = parts[0].differences(parts[1])
+    differences = differences_in_measurement({MEASUREMENT: str(own.attributes.get(MEASUREMENT, "{}"))}, first)
     return f"{name} was measured otherwise: {'; '.join(differences)}" if differences else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,15 +13,14 @@ from landscape import checkpoints
 from landscape.analyses import Analysis
 from landscape.errors import Interrupted, LandscapeError, OutputError, UsageError
 from landscape.history import History, Moment, Quantity, read_history
+from landscape.history.description import MEASUREMENT, description_of, differences_in_measurement
 from landscape.loading.other_checkpoint import CheckpointLoader
 from landscape.objective import Objective
 from landscape.session import ProgressCallback, StopSignals, execute, ignore_progress
-from landscape.storage import paths, provenance
-from landscape.storage.provenance import Fingerprint
+from landscape.storage import paths
 from landscape.tracking.edge import EdgeOfStability
 from landscape.tracking.eigenvectors import QUANTITIES, Eigenvectors, load_vectors
 
-MEASUREMENT = "measurement"  # the attribute with what decides the numbers of all checkpoints, in JSON
 SAVING_SHARE = 20  # a history is saved again after so many times what the last saving took
 EDGE, RATE = "edge", "learning_rate"
 EDGE_QUANTITIES = {
@@ -138,14 +136,12 @@ class Tracker:
 
         Raises UsageError if the history in the file was measured otherwise, and OutputError if this checkpoint is.
         """
-        parts = {**objective.identity(), **{each.name: each.fit_budget(objective).identity() for each in self.analyses}}
-        parts.pop("weights")
-        known = self.history.attributes.get(MEASUREMENT)
-        if known is None:
-            about = {"run": self.run, **self._about(objective), MEASUREMENT: Fingerprint(parts).to_json()}
-            self.history = replace(self.history, attributes=about)
+        description = description_of(objective, self.analyses)
+        if MEASUREMENT not in self.history.attributes:
+            edge = {EDGE: self.edge.words} if self.edge else {}
+            self.history = replace(self.history, attributes={"run": self.run, **edge, **description})
             return
-        differences = Fingerprint(parts).differences(Fingerprint.from_json(str(known)))
+        differences = differences_in_measurement(description, self.history)
         resumed, self._resumed = self._resumed, False
         if not differences:
             return
@@ -155,21 +151,6 @@ class Tracker:
                 f"the history in {self.output} was measured otherwise", why=why, fix="--restart, or -o FILE beside it"
             )
         raise OutputError(f"{name} is not measured as the checkpoints before it: {why}", fix="leave it out")
-
-    def _about(self, objective: Objective) -> dict[str, Any]:
-        """The attributes of the history: how every checkpoint is measured."""
-        source = objective.source
-        return {
-            **({EDGE: self.edge.words} if self.edge else {}),
-            "conditions": json.dumps(dict(source.conditions), sort_keys=True),
-            "resolved_from": json.dumps(dict(source.resolved_from), sort_keys=True),
-            "environment": json.dumps(provenance.environment(), sort_keys=True),
-            "data_sha256": objective.batches.sha256,
-            "parameters": objective.space.size,
-            "samples": objective.batches.samples,
-            "dtype": str(objective.dtype).removeprefix("torch."),
-            "device": str(objective.device),
-        }
 
     def _say_notes(self, objective: Objective) -> None:
         """Says the notes on an objective, each once in a run."""
