@@ -17,6 +17,7 @@ from landscape.storage.atomic_files import replace_file
 from landscape_cli import tables
 from landscape_cli.columns import Column
 from landscape_cli.compare import Format
+from landscape_cli.labels import apply_labels
 from landscape_cli.streams import say
 
 SUFFIXES: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table"}
@@ -48,10 +49,7 @@ def _labels(files: Sequence[Path], named: Sequence[str], stored: Sequence[Any]) 
     """The labels of all files; raises UsageError for a label of another file."""
     runs = any(isinstance(one, History) for one in stored)
     usual = labels_of_runs(stored, files) if runs else labels_of_files([one.file for one in stored])
-    pairs = dict(text.partition("=")[::2][::-1] for text in named)
-    if wrong := [path for path in pairs if Path(path) not in files]:
-        raise UsageError(f"--label names {wrong[0] or named[0]}, which is not compared", fix="--label NAME=PATH")
-    return [pairs.get(str(file), name) for file, name in zip(files, usual, strict=True)]
+    return apply_labels(files, usual, named)
 
 
 def _kind_of(path: Path, form: str | None) -> str:

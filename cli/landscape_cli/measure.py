@@ -43,6 +43,7 @@ class Measuring:
     conditions: Conditions
     output: Output
     origins: Mapping[str, str]
+    labels: Mapping[str, str]  # by the checkpoints' paths
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ def _measure_checkpoints(
     checkpoints: Sequence[Path], analysis: Analysis, conditions: Conditions, output: Output, origins: Mapping[str, str]
 ) -> int:
     """The exit code of the measurements, printed and drawn by the first of several processes."""
-    targets = find_targets(checkpoints, output.output)
+    targets = find_targets(checkpoints, output.output, named=output.label)
     draws = output.draws(len(targets))
     if not draws and output.plot is None and not output.dry_run:
         say(f"no pictures of {len(targets)} checkpoints: --plot draws them")
-    measuring = Measuring(analysis, conditions, replace(output, plot=draws), origins)
+    labels = {str(target.checkpoint): target.label for target in targets}
+    measuring = Measuring(analysis, conditions, replace(output, plot=draws), origins, labels)
     machine = _machine(output, conditions)
     outcomes = (not machine and _wrong_paths(targets, conditions)) or _measure_each(targets, measuring, machine)
     code = _report(measuring, outcomes, several=len(targets) > 1)
@@ -214,21 +216,23 @@ def _report(measuring: Measuring, outcomes: Sequence[MeasurementRecord | Failure
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     records = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
     if measuring.output.json and not measuring.output.dry_run:
-        _print_json(measuring.analysis, records, failures, several=several)
+        _print_json(measuring, records, failures, several=several)
     elif records:
-        _print_tables(measuring.analysis, records)
+        _print_tables(measuring, records)
     codes = [code for record in records for code in _say_problems(record)]
     return max([*codes, *(failure.error.exit_code for failure in failures)], default=0)
 
 
 def _print_json(
-    analysis: Analysis, records: Sequence[MeasurementRecord], failures: Sequence[Failure], *, several: bool
+    measuring: Measuring, records: Sequence[MeasurementRecord], failures: Sequence[Failure], *, several: bool
 ) -> None:
-    """One document, or of several checkpoints a list of documents."""
+    """One document, or of several checkpoints a list of documents, with the labels of all if one is named."""
     documents = [record.document() for record in records]
+    for document in documents if measuring.output.label else ():
+        document["label"] = _label(measuring, document["checkpoint"]["path"])
     documents += [
         {
-            "analysis": analysis.name,
+            "analysis": measuring.analysis.name,
             "status": "error",
             "checkpoint": {"path": str(failure.checkpoint)},
             "error": str(failure.error),
@@ -238,15 +242,20 @@ def _print_json(
     print(json.dumps(documents if several else documents[0], allow_nan=False))
 
 
-def _print_tables(analysis: Analysis, records: Sequence[MeasurementRecord]) -> None:
+def _print_tables(measuring: Measuring, records: Sequence[MeasurementRecord]) -> None:
     from landscape.session import measurement_title
     from landscape_cli import tables
 
-    labels = paths.short_names([str(record.attributes["checkpoint"]) for record in records])
+    labels = [_label(measuring, str(record.attributes["checkpoint"])) for record in records]
     named = zip(records, labels, strict=True)
-    titles = [measurement_title(analysis.name, record.attributes, label) for record, label in named]
+    titles = [measurement_title(measuring.analysis.name, record.attributes, label) for record, label in named]
     seconds = [record.attributes["wall_time_s"] for record in records]
     tables.print_measurements(list(zip(titles, [record.result for record in records], seconds, strict=True)))
+
+
+def _label(measuring: Measuring, checkpoint: str) -> str:
+    """What a checkpoint is called."""
+    return measuring.labels.get(checkpoint) or Path(checkpoint).name
 
 
 def _say_problems(record: MeasurementRecord) -> list[int]:

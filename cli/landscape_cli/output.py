@@ -37,6 +37,9 @@ class Output(Writing):
     plot: bool | None = option(
         None, help=f"Draw <stem>.<command>.png.  [default: for at most {MOST_DRAWN} checkpoints]"
     )
+    label: tuple[str, ...] = option(
+        (), help="NAME=PATH: what a checkpoint is called in tables, titles and JSON. Repeatable.", typed=True
+    )
     devices: int | None = option(
         None,
         help="Measure with so many processes of this machine, each on a GPU of its own where there are any; "

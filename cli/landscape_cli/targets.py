@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from landscape.errors import LandscapeError, OutputError, UsageError, listing
 from landscape.storage import paths
+from landscape_cli.labels import apply_labels
 
 EDITED = "edited checkpoint"  # a kind of landscape's own files that is a checkpoint too
 
@@ -76,12 +77,14 @@ def look_at_checkpoint(path: Path, *, trust: bool) -> None:
     detection.require_checkpoint(path, trust=trust)
 
 
-def find_targets(checkpoints: Sequence[Path], output: str | None, kind: str = "") -> list[Target]:
+def find_targets(
+    checkpoints: Sequence[Path], output: str | None, kind: str = "", named: Sequence[str] = ()
+) -> list[Target]:
     """The checkpoints with their results files: `output`, or in the folder `output`, or beside each checkpoint.
 
     In a folder, files of one name lie in the folders that tell their checkpoints apart. `kind` stands before the suffix
-    of files that `output` does not name: `ckpt.check.landscape.h5`. Raises UsageError if two checkpoints would share a
-    file, or if `output` is named like a checkpoint.
+    of files that `output` does not name: `ckpt.check.landscape.h5`. `named` are labels as NAME=PATH.
+    Raises UsageError if two checkpoints would share a file, or if `output` is named like a checkpoint.
     """
     if output and Path(output).suffix in paths.CHECKPOINTS:  # a slip of the hand must not replace one
         fix = f"-o {Path(output).stem}{paths.RESULTS}"
@@ -99,7 +102,7 @@ def find_targets(checkpoints: Sequence[Path], output: str | None, kind: str = ""
             f"several checkpoints would be written to {listing(shared)}",
             fix=f"a folder for all: -o {output}/" if output else "measure them one by one with -o",
         )
-    return [Target(*parts) for parts in zip(checkpoints, files, labels, strict=True)]
+    return [Target(*parts) for parts in zip(checkpoints, files, apply_labels(checkpoints, labels, named), strict=True)]
 
 
 def _make_folder(folder: Path) -> None:
