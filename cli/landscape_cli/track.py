@@ -22,7 +22,9 @@ TRACK = "track"  # the command, and its table in the settings
 class Tracking(Writing):
     """Options of `landscape track`: what is measured at every checkpoint, which ones, and the learning rate."""
 
-    eig: int | None = option(None, help="The largest K eigenvalues.  [default: 1 if nothing else is named]", min=1)
+    eig: int | None = option(
+        None, help="How many of the largest eigenvalues.  [default: 1 if nothing else is named]", min=1
+    )
     trace: bool = option(False, help="The trace.")
     sharpness: bool = option(False, help="Adaptive sharpness.")
     measure: tuple[str, ...] = option((), help="Another analysis by its name, e.g. flatness. Repeatable.")

@@ -61,7 +61,7 @@ def track_checkpoints(
         stop, report, edge = stack.enter_context(StopSignals()), _reporter(stack), _edge(tracking, analyses)
         for run in runs:
             loader = CheckpointLoader(conditions, origins, run.output.parent)
-            tracker = Tracker(analyses, loader, str(run.folder), run.output, edge, stop, report, say)
+            tracker = Tracker(analyses, loader, str(run.folder), run.output, edge, tracking.verbose, stop, report, say)
             if tracking.dry_run:
                 _print_plans(tracker, run.checkpoints[:: tracking.every])
             else:

@@ -41,6 +41,7 @@ class Tracker:
     run: str = ""
     output: Path | None = None
     edge: EdgeOfStability | None = None
+    verbose: bool = False  # whether the findings of checks are said
     stop: StopSignals = field(default_factory=StopSignals)
     report: Callable[[str], ProgressCallback] = lambda title: ignore_progress
     say: Callable[[str], None] = lambda line: None
@@ -100,6 +101,8 @@ class Tracker:
         snapshot = paths.snapshot_file(self.output, analysis.name) if self.output else None
         report = self.report(f"{analysis.name} {name}")
         record = execute(analysis, objective, snapshot=snapshot, report=report, stop=self.stop, say=self.say)
+        for finding in record.result.checks if self.verbose else ():
+            self.say(f"{name}: {finding}")
         return record.result
 
     def _append(self, objective: Objective, step: float, name: str, results: Mapping[str, Any]) -> None:

@@ -53,8 +53,10 @@ def test_a_run_has_a_table_a_file_and_a_picture(capsys: Captured) -> None:
 
 
 def test_json_has_lists_over_the_steps(capsys: Captured) -> None:
-    assert status(["track", "run", "--every", "2", "--json", "--no-plot", *FEW]) == 0
-    document = json.loads(capsys.readouterr().out)
+    assert status(["track", "run", "--every", "2", "--json", "--no-plot", "--verbose", *FEW]) == 0
+    out, err = capsys.readouterr()
+    assert "step-0840.pt: purity" in err
+    document = json.loads(out)
     assert document["analysis"] == "track"
     assert document["result"]["step"] == [0, 840]
     assert document["result"]["checkpoint"] == ["step-0000.pt", "step-0840.pt"]
