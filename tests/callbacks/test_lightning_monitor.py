@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from training import dropout_net, samples, seed_everything, state_of
@@ -123,7 +124,7 @@ def load_anew(monkeypatch: pytest.MonkeyPatch, **packages: Any) -> Any:
     """The callback's class, as it is with these packages (None: not installed)."""
     for name, package in {"lightning": None, "lightning.pytorch": None, "pytorch_lightning": None, **packages}.items():
         monkeypatch.setitem(sys.modules, name, package)
-    return runpy.run_module("landscape.callbacks.lightning_monitor")["LightningMonitor"]
+    return runpy.run_path(str(ROOT / "landscape/callbacks/lightning_monitor.py"))["LightningMonitor"]
 
 
 def test_the_earlier_package_of_lightning_does_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

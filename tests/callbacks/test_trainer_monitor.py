@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import quiet_transformers
+from conftest import ROOT, quiet_transformers
 from training import seed_everything, state_of
 
 import landscape
@@ -95,4 +95,4 @@ def test_steps_are_those_of_the_optimizer_where_gradients_are_accumulated(tmp_pa
 def test_without_transformers_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError, match=r"(?s)needs transformers.*loss-landscape-geometry\[trainer\]"):
-        runpy.run_module("landscape.callbacks.trainer_monitor")
+        runpy.run_path(str(ROOT / "landscape/callbacks/trainer_monitor.py"))
