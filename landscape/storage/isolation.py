@@ -20,7 +20,8 @@ from typing import BinaryIO
 from landscape.errors import OutputError
 from landscape.storage.bounded import special_file
 
-SECONDS = 2.0  # of computing for a small file; usual results take tenths of a second, half of one where others compute
+SECONDS = 0.5  # of computing for the smallest file, which takes some hundredths of a second
+STRUCTURE, MOST_STRUCTURE = 2e5, 3.0  # bytes per second of many small data sets, whose copying takes the time; seconds
 BYTES_PER_SECOND = 2e7  # of a large file; inflating is faster
 MEMORY = 1 << 28  # bytes for a small file
 MEMORY_PER_BYTE = 16  # of a large file: measured surfaces shrink to a third and less
@@ -186,7 +187,8 @@ def _limit_time_and_memory(file: Path) -> None:
     size = _bytes_on_disk(file)
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which kills inside the library too
-        signal.setitimer(signal.ITIMER_PROF, SECONDS + size / BYTES_PER_SECOND)
+        structure = min(size / STRUCTURE, MOST_STRUCTURE)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS + structure + size / BYTES_PER_SECOND)
     if sys.platform == "linux":
         import resource  # which Windows lacks
 

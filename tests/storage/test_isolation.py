@@ -28,7 +28,7 @@ from landscape.storage.paths import MARK
 from landscape.storage.read import read_in_process, read_results, to_record
 from landscape.storage.write import require_results_file, write_results
 
-WALL_SECONDS = 10.0  # on a busy machine; the process itself computes for two seconds
+WALL_SECONDS = 10.0  # on a busy machine; the process itself computes for half a second
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of a process as Linux has them")
 
 
