@@ -63,7 +63,7 @@ def test_a_format_is_printed_beside_a_picture(capsys: Captured) -> None:
         (["a.pt", "c.pt"], "there is no"),
         (["a.pt", "b.pt", "-o", "c.xyz"], "says no format"),
         (["a.pt", "b.pt", "--format", "yaml"], "--format is 'yaml'"),
-        (["a.pt", "b.pt", "--label", "x=c.pt"], "--label names c.pt, which is not compared"),
+        (["a.pt", "b.pt", "--label", "x=c.pt"], "names no file of this command"),
         (["a.pt", "b.pt", "--metric", "eig.nothing"], "eig has no number nothing"),
     ],
 )
