@@ -197,7 +197,7 @@ def test_directories_of_hugging_face_in_several_files(name: str, tmp_path: Path)
     parts, whole = both(path, data=huggingface_models.file_of(huggingface_models.batch(name), tmp_path))
     assert float(parts.value()) == pytest.approx(float(whole.value()), rel=1e-13)
     found, expected = (landscape.run(landscape.Eig(k=1, tol=1e-6), objective) for objective in (parts, whole))
-    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-8)
+    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-7)
 
 
 def test_families_that_are_saved_under_other_names_are_refused_in_words(tmp_path: Path) -> None:
