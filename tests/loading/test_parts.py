@@ -12,6 +12,7 @@ import sharded_models
 import torch
 from conftest import quiet_transformers
 from torch import nn
+from transformers.models.olmo2 import modeling_olmo2
 
 import landscape
 from landscape.compute import memory
@@ -187,8 +188,15 @@ def test_a_file_of_weights_is_read_one_by_one(folder: Path) -> None:
     assert all(isinstance(parameter, AbsentWeight) for parameter in parts.model.parameters())
 
 
+def norm_in_float64(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    """The norm of OLMo 2, which itself rounds to float32: with that, eigenvalues agree to 2e-8 on some processors."""
+    return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "llama", "olmo2", "bert"])
-def test_directories_of_hugging_face_in_several_files(name: str, tmp_path: Path) -> None:
+def test_directories_of_hugging_face_in_several_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, model = huggingface_models.saved(name, tmp_path)
     with quiet_transformers():
         model.save_pretrained(path, max_shard_size="4KB")
@@ -196,8 +204,9 @@ def test_directories_of_hugging_face_in_several_files(name: str, tmp_path: Path)
     assert len(list(path.glob("model-*.safetensors"))) > 2
     parts, whole = both(path, data=huggingface_models.file_of(huggingface_models.batch(name), tmp_path))
     assert float(parts.value()) == pytest.approx(float(whole.value()), rel=1e-13)
+    monkeypatch.setattr(modeling_olmo2.Olmo2RMSNorm, "forward", norm_in_float64)
     found, expected = (landscape.run(landscape.Eig(k=1, tol=1e-6), objective) for objective in (parts, whole))
-    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-7)
+    assert found.eigenvalues == pytest.approx(expected.eigenvalues, rel=1e-8)
 
 
 def test_families_that_are_saved_under_other_names_are_refused_in_words(tmp_path: Path) -> None:
