@@ -13,6 +13,7 @@ from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, EXIT_INCONCLUSIVE, LandscapeError, UsageError
 from landscape.fields import Option, described_fields, own_first
 from landscape.plugins import imports
+from landscape.storage.paths import from_here
 from landscape_cli.config import Settings
 from landscape_cli.gate import CHECK, Gate, baseline_file, gate_analyses, gate_policy
 from landscape_cli.launch import require_one_process
@@ -63,7 +64,7 @@ def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Setti
 
     paths = paths if results else require_checkpoints(paths, CHECK)
     candidates = [*(Source("checkpoint", path) for path in paths), *(Source("results", path) for path in results)]
-    baseline = _relative(baseline_file(gate, settings, Path.cwd()))
+    baseline = from_here(baseline_file(gate, settings, Path.cwd()))
     sources = Sources(policy, gate_analyses(policy, settings), conditions, gate, origins, baseline, [])
     if gate.dry_run:
         sources.print_plans(paths)
@@ -71,12 +72,6 @@ def check(paths: list[Path], gate: Gate, conditions: Conditions, settings: Setti
     if gate.calibrate is not None:
         return _calibrate(sources, paths, gate.calibrate)
     return _update(sources, candidates) if gate.update else _compare(sources, candidates)
-
-
-def _relative(path: Path) -> Path:
-    """The path from the working directory, if the file is below it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _refuse_contradictions(paths: list[Path], gate: Gate) -> None:

@@ -26,9 +26,8 @@ from landscape_cli.targets import require_checkpoints
 from landscape_cli.track import TRACK, Tracking
 
 if TYPE_CHECKING:
-    from landscape.tracking import EdgeOfStability, Tracker
+    from landscape.tracking import Tracker
 
-FILE = f"{TRACK}{paths.RESULTS}"  # of a history, in the folder of its run
 INTERVAL = 2.0  # seconds between two looks at the folder; a file that grew in between is not measured yet
 Stamp = tuple[int, int]
 
@@ -54,11 +53,12 @@ def track_checkpoints(
     require_room_for_libraries()
     from landscape.loading.other_checkpoint import CheckpointLoader
     from landscape.session import StopSignals
-    from landscape.tracking import Tracker
+    from landscape.tracking import EdgeOfStability, Tracker
 
     trackers = []
     with ExitStack() as stack:
-        stop, report, edge = stack.enter_context(StopSignals()), _reporter(stack), _edge(tracking, analyses)
+        stop, report = stack.enter_context(StopSignals()), _reporter(stack)
+        edge = EdgeOfStability.of_run(analyses, tracking.lr, tracking.momentum)
         for run in runs:
             loader = CheckpointLoader(conditions, origins, run.output.parent)
             tracker = Tracker(analyses, loader, str(run.folder), run.output, edge, tracking.verbose, stop, report, say)
@@ -75,12 +75,12 @@ def _runs(named: Sequence[Path], output: str | None) -> list[RunFiles]:
     folders = [path for path in named if path.is_dir() and not _is_checkpoint_itself(path)]
     if not folders or len(folders) < len(named):
         found = require_checkpoints(named, TRACK)
-        folder = _relative(paths.common_folder(found))
-        return [RunFiles(folder, found, Path(output) if output else folder / FILE)]
+        folder = paths.from_here(paths.common_folder(found))
+        return [RunFiles(folder, found, Path(output) if output else paths.history_file(folder))]
     require_room_for_libraries()
     from landscape.tracking.whole_run import checkpoints_of
 
-    files = [folder / FILE for folder in folders]
+    files = [paths.history_file(folder) for folder in folders]
     if output is not None:
         files = [Path(output)] if len(folders) == 1 else _files_in(output, folders)
     return [RunFiles(folder, checkpoints_of(folder), file) for folder, file in zip(folders, files, strict=True)]
@@ -102,12 +102,6 @@ def _files_in(output: str, folders: Sequence[Path]) -> list[Path]:
     return [Path(output) / f"{label.replace('/', '-')}{paths.RESULTS}" for label in labels]
 
 
-def _relative(folder: Path) -> Path:
-    """The folder from the working directory, if it is below it."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
-
-
 def _track(tracker: Tracker, run: RunFiles, tracking: Tracking) -> None:
     """Measures one run into its history."""
     from landscape.storage.lock import hold_lock
@@ -120,8 +114,6 @@ def _track(tracker: Tracker, run: RunFiles, tracking: Tracking) -> None:
         except Interrupted:
             say(f"what is measured is in {run.output}; the same command goes on")
             raise
-        finally:
-            tracker.save()
 
 
 def choose_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, ...]:
@@ -145,16 +137,6 @@ def choose_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, .
             table["operator"] = tracking.operator
         found.append(record_from_settings(kinds[name], table, f"[{name}]"))
     return tuple(found)
-
-
-def _edge(tracking: Tracking, analyses: Sequence[Analysis]) -> EdgeOfStability | None:
-    """The edge of stability, if a learning rate is named."""
-    from landscape.tracking import EdgeOfStability
-
-    if tracking.lr is None:
-        return None
-    preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in analyses)
-    return EdgeOfStability.of(tracking.lr, tracking.momentum, preconditioned=preconditioned)
 
 
 def _reporter(stack: ExitStack) -> Callable[[str], Callable[[Progress], None]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from landscape.callbacks.holder import MonitorHolder
 from landscape.callbacks.monitor import Monitor
 from landscape.errors import UsageError
-from landscape.history import History
 
 try:
     if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
@@ -24,7 +24,7 @@ except ImportError:
         ) from error
 
 
-class LightningMonitor(Callback):  # type: ignore[misc]  # it is untyped here
+class LightningMonitor(MonitorHolder, Callback):  # type: ignore[misc]  # it is untyped here
     """Measures a LightningModule while a `Trainer` of Lightning trains it; the arguments are those of `Monitor`.
 
     Steps are those of the optimizer, `trainer.global_step`. `logger="auto"` means the trainer's own loggers. The model
@@ -44,16 +44,6 @@ class LightningMonitor(Callback):  # type: ignore[misc]  # it is untyped here
         super().__init__()
         self._uses_own_loggers = isinstance(logger, str) and logger == "auto"
         self.monitor = Monitor(analyses, data, loss, logger=None if self._uses_own_loggers else logger, **options)
-
-    @property
-    def history(self) -> History:
-        """What was measured so far."""
-        return self.monitor.history
-
-    @property
-    def overhead(self) -> float:
-        """The share of the time since training began that measurements have taken so far."""
-        return self.monitor.overhead
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """The budget counts from here."""

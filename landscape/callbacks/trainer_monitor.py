@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from landscape.callbacks.holder import MonitorHolder
 from landscape.callbacks.monitor import Monitor
 from landscape.errors import UsageError
-from landscape.history import History
 
 try:
     from transformers import TrainerCallback
@@ -17,7 +17,7 @@ except ImportError as error:
     ) from error
 
 
-class TrainerMonitor(TrainerCallback):  # type: ignore[misc]  # it is untyped here
+class TrainerMonitor(MonitorHolder, TrainerCallback):  # type: ignore[misc]  # it is untyped here
     """Measures a model while a `Trainer` of transformers trains it; the arguments are those of `Monitor`.
 
     Steps are those of the optimizer, `state.global_step`. `loss="hf"` is the loss that the model itself computes from
@@ -35,16 +35,6 @@ class TrainerMonitor(TrainerCallback):  # type: ignore[misc]  # it is untyped he
 
     def __init__(self, analyses: Any, data: Any, loss: Any = None, **options: Any) -> None:
         self.monitor = Monitor(analyses, data, loss, **options)
-
-    @property
-    def history(self) -> History:
-        """What was measured so far."""
-        return self.monitor.history
-
-    @property
-    def overhead(self) -> float:
-        """The share of the time since training began that measurements have taken so far."""
-        return self.monitor.overhead
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The budget counts from here."""

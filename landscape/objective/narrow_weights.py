@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from landscape.data.batches import Batch
+from landscape.data.batches import Batch, to_device
+from landscape.data.survey import Batches
 from landscape.losses.protocol import Loss
 from landscape.network.stored_weights import keep_narrow
+from landscape.objective.checks.check import sample_count
 from landscape.objective.checks.float64 import agree
 from landscape.objective.model_function import ModelFunction
 
@@ -26,3 +28,11 @@ def with_narrow_weights(
     whole = replace(function, stored=kept, casts_by_block=False)
     by_block = replace(whole, casts_by_block=True)
     return (by_block if agree(by_block, whole, zeros, loss, batch) else whole), zeros
+
+
+def narrow_on_samples(
+    function: ModelFunction, theta: Tensor, kind: str, loss: Loss, batches: Batches
+) -> tuple[ModelFunction, Tensor]:
+    """As `with_narrow_weights`, tried on the first few samples of the data."""
+    few = next(next(iter(batches)).split(sample_count(len(theta))))
+    return with_narrow_weights(function, theta, kind, loss, to_device(few, theta.device, theta.dtype))

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 
 from landscape import checkpoints
 from landscape.compute.strategy import StrategyCache
-from landscape.data.batches import to_device
 from landscape.errors import CheckpointError, TaskError, UsageError, listing
 from landscape.network.stored_weights import round_weights_
 from landscape.network.wrappers import first_names, unwrap
-from landscape.objective.checks.check import sample_count
 from landscape.objective.model_function import ModelFunction
-from landscape.objective.narrow_weights import with_narrow_weights
+from landscape.objective.narrow_weights import narrow_on_samples
 from landscape.objective.preconditioner import NamedTensors
-from landscape.objective.preparation import require_finite_tensors
+from landscape.objective.preparation import require_finite_weights
 from landscape.objective.source import ObjectiveSource
 from landscape.objective.weights_digest import digest_of, tensor_hashes
 
@@ -50,10 +48,11 @@ def at_weights(
     if objective.settings.keeps_narrow_weights:
         notes = round_weights_(parts, str(objective.settings.weights_dtype))
     fixed = {name: _copy_like(named[name], like) for name, like in function.fixed.items()}
-    _require_finite(function, {**parts, **fixed})
+    require_finite_weights({**parts, **fixed}, _buffers_of(function))
     hashes, function = tensor_hashes({**parts, **fixed}), replace(function, fixed=fixed)
     if objective.settings.keeps_narrow_weights:
-        function, theta = _narrow(objective, function, theta)
+        kind = str(objective.settings.weights_dtype)
+        function, theta = narrow_on_samples(function, theta, kind, objective.loss, objective.batches)
     own = source or ObjectiveSource(conditions=objective.source.conditions)
     earlier = [note for note in objective.notes if note not in objective.source.notes]
     other = objective.variant(
@@ -129,22 +128,14 @@ def _description(module: nn.Module) -> dict[str, Any]:
     return {name: (type(part).__qualname__, part.extra_repr()) for name, part in module.named_modules()}
 
 
+def _buffers_of(function: ModelFunction) -> set[str]:
+    """The names of the model's buffers among the fixed tensors."""
+    return {name for name, _ in function.module.named_buffers()} & function.fixed.keys()
+
+
 def _copy_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A copy of a fixed tensor, where another one lies and in its precision."""
     return tensor.detach().to(like.device, like.dtype, copy=True)
-
-
-def _require_finite(function: ModelFunction, tensors: Mapping[str, Tensor]) -> None:
-    """Raises NumericalError for NaN or infinity, except in buffers that are masks of attention."""
-    masks = {name for name, tensor in function.fixed.items() if bool((tensor == -torch.inf).any())}
-    require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
-
-
-def _narrow(objective: Objective, function: ModelFunction, theta: Tensor) -> tuple[ModelFunction, Tensor]:
-    """The function with weights in the narrow dtype of the settings, and zeros in the place of theta."""
-    few = next(next(iter(objective.batches)).split(sample_count(len(theta))))
-    batch = to_device(few, theta.device, theta.dtype)
-    return with_narrow_weights(function, theta, str(objective.settings.weights_dtype), objective.loss, batch)
 
 
 def _strategies_for_other_weights(earlier: StrategyCache) -> StrategyCache:

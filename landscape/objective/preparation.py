@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ from landscape.objective.checks.opening import MODEL_CHECKS, OPENING_CHECKS
 from landscape.objective.cutting import WHOLE_ONLY, takes_whole_batches_only
 from landscape.objective.micro_batch import SampleCost, plan_micro_batch
 from landscape.objective.model_function import ModelFunction
-from landscape.objective.narrow_weights import with_narrow_weights
+from landscape.objective.narrow_weights import narrow_on_samples
 from landscape.objective.objective_function import TRIAL_SAMPLES, ObjectiveFunction, require_agreement, try_terms
 from landscape.objective.shared_memory import place
 from landscape.objective.views import count_terms
@@ -108,8 +108,7 @@ def prepare_weights(
     parts = space.unflatten(theta)
     tensors = {name: place(tensor, parts.get(name), theta, share=share) for name, tensor in named.items()}
     rounding = round_weights_(parts, str(settings.weights_dtype)) if settings.keeps_narrow_weights else ""
-    masks = {name for name, buffer in buffers.items() if bool((buffer == -torch.inf).any())}
-    require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
+    require_finite_weights(tensors, buffers)
     fixed = {name: tensor for name, tensor in tensors.items() if name not in set(space.names)}
     function = ModelFunction(module, space, fixed, criterion, prefix, uses_weight_norm(module), mode=mode)
     return Weights(function, theta, tensor_hashes(tensors), tuple(filter(None, (narrow, rounding))))
@@ -173,11 +172,8 @@ def prepare(
 
 
 def _narrow(prepared: Prepared, kind: str) -> Prepared:
-    """The same with weights in a narrow dtype, tried on a few samples."""
-    theta = prepared.theta
-    few = next(next(iter(prepared.batches)).split(sample_count(len(theta))))
-    batch = to_device(few, theta.device, theta.dtype)
-    function, zeros = with_narrow_weights(prepared.function, theta, kind, prepared.loss, batch)
+    """The same with weights in a narrow dtype."""
+    function, zeros = narrow_on_samples(prepared.function, prepared.theta, kind, prepared.loss, prepared.batches)
     return replace(prepared, function=function, theta=zeros)
 
 
@@ -241,6 +237,12 @@ def conclude(trial: Trial, findings: tuple[Finding, ...], micro_batch: int | Non
             _micro_batch_note(micro_batch, batches) if trial.as_given else "",
         ),
     )
+
+
+def require_finite_weights(tensors: Mapping[str, Tensor], buffers: Iterable[str]) -> None:
+    """Raises NumericalError for NaN or infinity, but in the named buffers that hold -infinity, as masks do."""
+    masks = {name for name in buffers if bool((tensors[name] == -torch.inf).any())}
+    require_finite_tensors({name: tensor for name, tensor in tensors.items() if name not in masks}, "weights")
 
 
 def require_finite_tensors(

@@ -24,7 +24,6 @@ from landscape.storage import paths
 
 FIRST = 3  # elements of an array that are compared unasked
 OF_EVERY_ANALYSIS = ("loss", "gradient_norm")  # fields that stand once, above all others
-HISTORY = f"track{paths.RESULTS}"  # of a run, in its folder
 IN_BASELINE = "in the baseline"  # how the reasons of gates call the first one
 
 
@@ -70,7 +69,7 @@ def compare(
 
 def read_beside(path: str | Path) -> Any:
     """The results of a checkpoint, or the history of a run: of the file itself, or of the one beside or inside."""
-    inside = Path(path) / HISTORY
+    inside = paths.history_file(Path(path))
     return read(inside if inside.exists() else results_beside(Path(path)))
 
 

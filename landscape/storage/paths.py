@@ -101,6 +101,17 @@ def picture_file(results: Path, analysis: str, *, solid: bool = False) -> Path:
     return beside(results, f"{analysis}-solid.png" if solid else f"{analysis}.png")
 
 
+def history_file(run: Path) -> Path:
+    """The default history of a run, in its folder: `track.landscape.h5`."""
+    return run / f"track{RESULTS}"
+
+
+def from_here(path: Path) -> Path:
+    """The path from the working directory, if it is below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def picture_of_history(history: Path) -> Path:
     """The default picture of a run's history: `track.png` of `track.landscape.h5`."""
     return history.with_name(f"{stem(history)}.png")

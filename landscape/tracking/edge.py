@@ -5,10 +5,12 @@ from __future__ import annotations
 import bisect
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landscape.analyses import Analysis
 from landscape.errors import UsageError
 
 ADAM_MOMENTUM = 0.9  # beta_1, torch's default
@@ -46,6 +48,14 @@ class EdgeOfStability:
         if not 0 <= beta < 1:
             raise UsageError(f"--momentum is {beta}", fix="a number from 0 to below 1")
         return cls(tuple(sorted(rates)), beta, preconditioned)
+
+    @classmethod
+    def of_run(
+        cls, analyses: Sequence[Analysis], rate: float | str | Path | None, momentum: float | None
+    ) -> EdgeOfStability | None:
+        """For the matrix of these analyses; None without a learning rate."""
+        preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in analyses)
+        return None if rate is None else cls.of(rate, momentum, preconditioned=preconditioned)
 
     def rate_at(self, step: float) -> float:
         """The learning rate at a step: the last that began by then, before the first one that one."""

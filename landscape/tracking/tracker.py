@@ -11,7 +11,7 @@ from typing import Any
 
 from landscape import checkpoints
 from landscape.analyses import Analysis
-from landscape.errors import Interrupted, LandscapeError, OutputError, UsageError
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, LandscapeError, OutputError, UsageError
 from landscape.history import History, Moment, Quantity, read_history
 from landscape.history.description import MEASUREMENT, description_of, differences_in_measurement
 from landscape.loading.other_checkpoint import CheckpointLoader
@@ -46,7 +46,6 @@ class Tracker:
     report: Callable[[str], ProgressCallback] = lambda title: ignore_progress
     say: Callable[[str], None] = lambda line: None
     history: History = field(default_factory=History)
-    errors: list[LandscapeError] = field(default_factory=list)  # of checkpoints that could not be measured
     _before: Eigenvectors | None = None
     _saved_at: float = -1e9
     _saving_seconds: float = 0.0
@@ -79,10 +78,9 @@ class Tracker:
         except (Interrupted, _OtherMeasurementError):
             raise
         except LandscapeError as error:
-            self.errors.append(error)
             self.say(f"{name}: {error.what}")
-            self.history = self.history.with_values(step, name, {}, trouble=error.what)
-            self._keep_digest(name, digest_of_file(path) if error.exit_code == 3 else "")
+            known = digest_of_file(path) if error.exit_code == EXIT_INCONCLUSIVE else ""  # others are tried again
+            self.history = self.history.with_results(step, name, {}, {}, sha256=known, trouble=error.what)
         self._save_if_due()
         return next(moment for moment in self.history.moments if moment.checkpoint == name)
 
@@ -129,10 +127,6 @@ class Tracker:
 
     def _edge_at(self, step: float) -> dict[str, float]:
         return {} if self.edge is None else {EDGE: self.edge.at(step), RATE: self.edge.rate_at(step)}
-
-    def _keep_digest(self, name: str, sha256: str) -> None:
-        moments = [replace(m, sha256=sha256) if m.checkpoint == name else m for m in self.history.moments]
-        self.history = replace(self.history, moments=tuple(moments))
 
     def _require_same_measurement(self, objective: Objective, name: str) -> None:
         """Takes note of how the first checkpoint is measured.

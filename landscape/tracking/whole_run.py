@@ -50,10 +50,7 @@ def track(
     """
     paths = checkpoints_of(run)[::every]
     chosen = tuple(as_analysis(analysis) for analysis in analyses)
-    preconditioned = any(getattr(each, "operator", "") == "preconditioned" for each in chosen)
-    edge = None
-    if learning_rate is not None:
-        edge = EdgeOfStability.of(learning_rate, momentum, preconditioned=preconditioned)
+    edge = EdgeOfStability.of_run(chosen, learning_rate, momentum)
     folder = common_folder(paths)
     loader = CheckpointLoader(Conditions(**conditions), folder=folder)
     named = str(run) if isinstance(run, str | Path) else os.path.relpath(folder)

@@ -210,3 +210,22 @@ def test_what_is_no_model_and_what_does_not_fit_is_refused(classification: Data)
         broken[0].bias[1] = torch.nan
     with pytest.raises(NumericalError, match=r"0\.bias \(1 of 4\)"):
         objective.at(broken)
+
+
+def test_infinity_in_a_frozen_parameter_is_refused_and_in_a_mask_it_is_not(classification: Data) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = tanh_net()
+            self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)
+
+    model = Masked()
+    objective = Objective(model, classification, params=("net.2.*",))
+    assert objective.at(Masked()).reference == objective.reference
+    with torch.no_grad():
+        model.net[0].bias[0] = -torch.inf
+    with pytest.raises(NumericalError, match=r"net\.0\.bias"):
+        objective.at(model)
