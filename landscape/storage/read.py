@@ -22,6 +22,8 @@ from landscape.storage.provenance import SCHEMA
 ROOT = ""  # the name under which what lies outside of groups is kept
 DEFLATE_LIMIT = 1032  # zlib's greatest ratio: a data set cannot honestly declare more than this times the file's size
 H5PY_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)  # of damaged files
+NUMBERS = "biuf"  # the kinds of them that results have
+MAX_ITEM_SIZE = 8  # bytes of a number: NumPy's longer ones are none to Python and JSON
 MAX_TEXTS = 100_000  # entries in a list of texts
 TEXTS_PER_READ = 100  # entries read at once: each may claim a text as long as the file
 
@@ -211,6 +213,9 @@ def _bytes_of_group(file: h5py.File, name: str, path: Path) -> int:
 def _bytes_of_dataset(dataset: Any, name: str, path: Path) -> int:
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise OutputError(f"{path}: {name} is not a plain data set", fix="measure again")
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    if not is_text and (dataset.dtype.kind not in NUMBERS or dataset.dtype.itemsize > MAX_ITEM_SIZE):
+        raise OutputError(f"{path}: {name} holds {dataset.dtype}, which no result does", fix="measure again")
     return int(dataset.size * dataset.dtype.itemsize)
 
 

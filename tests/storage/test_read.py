@@ -68,6 +68,17 @@ class TestGuardedReading:
             read_results(tmp_path / "a.landscape.h5")
 
     @pytest.mark.parametrize(
+        "dtype",
+        [np.longdouble, np.complex64, "V3", [("re", "f8"), ("im", "f8")], h5py.vlen_dtype(float), h5py.ref_dtype],
+        ids=["longdouble", "complex", "opaque", "compound", "ragged", "references"],
+    )
+    def test_types_that_no_result_has_are_refused(self, tmp_path: Path, dtype: Any) -> None:
+        with self.hostile(tmp_path / "a.landscape.h5") as file:
+            file["demo"].create_dataset("odd", shape=(2,), dtype=dtype)
+        with pytest.raises(OutputError, match="/demo/odd holds .*, which no result does"):
+            read_results(tmp_path / "a.landscape.h5")
+
+    @pytest.mark.parametrize(
         ("content", "message"),
         [(None, "there is no file"), (b"hello", "not an HDF5 file"), (b"\x89HDF\r\n\x1a\n" + bytes(90), "damaged")],
         ids=["absent", "text", "broken"],
