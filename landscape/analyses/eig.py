@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.shared.by_population import ByPopulation, PopulationColumns
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
@@ -24,14 +25,14 @@ UNCONFIRMED = "not confirmed: no second start looked for a skipped eigenvalue"
 
 
 @dataclass(frozen=True)
-class EigResult(Result):
+class EigResult(PopulationColumns):
     """Eigenvalues with their residuals and error bounds.
 
     `vectors` `(P, k)` holds the unit eigenvectors as columns; None for more than 8 million parameters, unless
     `save_vectors` asks for them. With --save-vectors they are written to a file of their own beside the results file.
     """
 
-    tables: ClassVar[tuple[str, ...]] = ("rank", "layer")
+    tables: ClassVar[tuple[str, ...]] = ("rank", "layer", "population")
 
     eigenvalues: np.ndarray = array(
         "rank",
@@ -108,6 +109,32 @@ class EigResult(Result):
     )
     layer_residuals: np.ndarray | None = array("layer", "rank", help="Bounds of their residuals.", optional=True)
     layer_products: int | None = scalar("Passes over the data for all blocks together.", optional=True)
+    population_eigenvalue: np.ndarray | None = array(
+        "population", help="Largest eigenvalue of its matrix.", optional=True, gauge=Gauge("population_residual")
+    )
+    population_residual: np.ndarray | None = array(
+        "population", help="Residual of that eigenvalue, with rounding.", optional=True
+    )
+    population_converged: np.ndarray | None = array(
+        "population",
+        detail=True,
+        help="Whether the residual is at most tol times the value; no second start looks for a larger one.",
+        optional=True,
+    )
+    population_along: np.ndarray | None = array(
+        "population",
+        "leading",
+        help="v'Hv with the population's matrix along the leading eigenvectors v of all samples: weighted by the "
+        "shares, they add to the eigenvalues.",
+        optional=True,
+    )
+    curvature_cosine: np.ndarray | None = array(
+        "other_population",
+        "population",
+        detail=True,
+        help="Cosine between the matrices of two populations in the span of these eigenvectors.",
+        optional=True,
+    )
     vectors: np.ndarray | None = field(default=None, repr=False)
 
     def inconclusive(self) -> Trouble | None:
@@ -126,6 +153,9 @@ class EigResult(Result):
         if self.layer_converged is not None and unfinished_blocks:
             why = f"{int(self.layer_converged.sum())} of {len(self.layer_converged)} blocks converged"
             return Trouble(why, MORE_PASSES)
+        if self.population_converged is not None and not self.population_converged.all():
+            why = f"{int(self.population_converged.sum())} of {len(self.population_converged)} populations converged"
+            return Trouble(why, MORE_PRODUCTS)
         if misses_target(self.data_error, self.data_error_target):
             return Trouble(self._samples(), MORE_DATA)
         return None
@@ -161,7 +191,15 @@ class EigResult(Result):
                 f"rank 0: standard error {self.label_standard_errors[0]:.3g} by the labels drawn, which error bounds "
                 "do not contain: more --labels would make it more certain"
             )
-        return remarks + self._data_remarks()
+        return remarks + self._data_remarks() + self._population_remarks()
+
+    def _population_remarks(self) -> list[str]:
+        """The sharpest population, and gradients that conflict."""
+        if self.population_eigenvalue is None or self.population is None:
+            return []
+        order = self.population_eigenvalue.argsort()
+        high, low = (f"{self.population[place]} ({self.population_eigenvalue[place]:.4g})" for place in order[[-1, 0]])
+        return [f"the sharpest population is {high}, the flattest {low}", *self.gradient_remarks()]
 
     def _data_remarks(self) -> list[str]:
         """The errors of rank 0 by the data and by the algorithm, and its bias by the number of samples."""
@@ -188,7 +226,7 @@ class EigResult(Result):
 
 
 @dataclass(frozen=True)
-class Eig(Resampled):
+class Eig(Resampled, ByPopulation):
     """Top-k eigenpairs of the Hessian by thick-restart Lanczos (Wu and Simon 2000) with full reorthogonalization.
 
     >>> import landscape
@@ -250,7 +288,11 @@ class Eig(Resampled):
 
     def needs_whole_vectors(self) -> dict[str, bool]:
         """The options that take whole vectors, and whether they are given."""
-        own = {"--save-vectors": self.save_vectors, "--cross-check": self.cross_check}
+        own = {
+            "--save-vectors": self.save_vectors,
+            "--cross-check": self.cross_check,
+            "--by": self.by is not None,
+        }
         return {**super().needs_whole_vectors(), **own}
 
     def sidecars(self, result: Any, objective: Objective) -> dict[str, dict[str, np.ndarray]]:

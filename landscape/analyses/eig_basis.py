@@ -68,7 +68,7 @@ def keeps_vectors(analysis: Eig, objective: Objective) -> bool:
     """Whether the eigenvectors are computed: those of large models only if something asks for them."""
     if objective.function.in_parts:
         return False
-    asked = analysis.save_vectors or analysis.resample or analysis.operator == "fisher"
+    asked = analysis.save_vectors or analysis.resample or analysis.by or analysis.operator == "fisher"
     return bool(asked) or not is_large(objective.space.size)
 
 

@@ -23,10 +23,12 @@ from landscape.analyses.eig import EigResult
 from landscape.analyses.eig_basis import BasisRows, keeps_vectors, plan_basis, search_target
 from landscape.analyses.eig_bias import data_biases
 from landscape.analyses.eig_data_error import leading_data_error
+from landscape.analyses.eig_populations import add_populations
 from landscape.analyses.shared.cost import add_cost
 from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.label_noise import label_standard_errors
 from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.populations import find_parts
 from landscape.analyses.shared.products import (
     BLOCK_COST,
     build_operator,
@@ -58,6 +60,7 @@ TIMED_COORDINATES = 1 << 20  # of a row of the basis in a plan: more take memory
 def measure(analysis: Eig, objective: Objective, resume: State | None) -> Generator[Progress, None, EigResult]:
     """Yields after each product, then after each pass for blocks; returns the eigenpairs."""
     analysis, at_hand = fit_options(analysis, "tol", objective.batches.samples), objective.batches.samples
+    find_parts(analysis, objective)
     shift, reference, phases = _uniform_shift(analysis, objective), objective.reference, Phases(resume)
     objective = objective.variant(decay=None) if shift else objective
     choice = yield from _choose_part(analysis, objective, shift, phases)
@@ -103,6 +106,8 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
     result = _add_label_errors(analysis, operator, objective, result)
     if analysis.resample:
         result = yield from _resample(analysis, operator, objective, result, phases)
+    if analysis.by is not None:
+        result = yield from add_populations(analysis, objective, result, phases)
     result = _add_data_error(analysis, _shift_eigenvalues(result, shift), at_hand)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from landscape.analyses.base import Analysis, MeasurementModule, Result, Trouble
+from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.shared.by_population import ByPopulation, PopulationColumns
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.fields import array, option, scalar
 
@@ -18,11 +19,11 @@ END_OF_RANGE = 0.99  # of the largest sigma: beyond it the search has ended at t
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuresResult(Result):
+class MeasuresResult(PopulationColumns):
     """Measures by name; those that a loss or a model does not have are absent."""
 
     follows_loss: ClassVar[bool] = False
-    tables: ClassVar[tuple[str, ...]] = ("term",)
+    tables: ClassVar[tuple[str, ...]] = ("term", "population")
     across: ClassVar[tuple[str, ...]] = ("other",)
 
     loss: float = scalar("Mean loss at the checkpoint.")
@@ -35,6 +36,13 @@ class MeasuresResult(Result):
     )
     other: np.ndarray | None = array("other", words=True, help="Name of the term beside it.", optional=True)
     cosine: np.ndarray | None = array("other", "term", help="Cosine between the gradients of two terms.", optional=True)
+    population_noise_trace: np.ndarray | None = array(
+        "population", help="Trace of the covariance of its samples' gradients.", optional=True
+    )
+    population_noise_scale: np.ndarray | None = array(
+        "population", help="That trace over the square of its gradient's norm.", optional=True
+    )
+    population_fisher_rao: np.ndarray | None = array("population", help="Its Fisher-Rao norm.", optional=True)
     noise_trace: float | None = scalar("Trace of the covariance of the samples' gradients.", optional=True)
     noise_scale: float | None = scalar(
         "noise_trace / ||g||^2: the batch size at which noise and gradient are as large.", optional=True
@@ -82,20 +90,24 @@ class MeasuresResult(Result):
         """That a PAC-Bayes sigma lies below or above the range that is searched."""
         sigmas = {"pac bayes sigma": self.pac_bayes_sigma, "pac bayes magnitude sigma": self.pac_bayes_magnitude_sigma}
         if self.error is None:
-            return []
-        return [
-            f"no {name}: the smallest noise that is tried lets the error rise by more than {self.deviation:g}"
-            for name, sigma in sigmas.items()
-            if sigma is None
-        ] + [
-            f"{name} is at the end of the range that is searched: the error does not rise with the noise"
-            for name, sigma in sigmas.items()
-            if sigma is not None and sigma >= END_OF_RANGE * SIGMA_RANGE[1]
-        ]
+            return self.gradient_remarks()
+        return (
+            self.gradient_remarks()
+            + [
+                f"no {name}: the smallest noise that is tried lets the error rise by more than {self.deviation:g}"
+                for name, sigma in sigmas.items()
+                if sigma is None
+            ]
+            + [
+                f"{name} is at the end of the range that is searched: the error does not rise with the noise"
+                for name, sigma in sigmas.items()
+                if sigma is not None and sigma >= END_OF_RANGE * SIGMA_RANGE[1]
+            ]
+        )
 
 
 @dataclass(frozen=True)
-class Measures(Analysis):
+class Measures(ByPopulation):
     """Four measures from the literature, each one formula.
 
     Gradient noise scale (McCandlish et al. 2018, equation 2.9), Fisher-Rao norm (Liang et al. 2019, definition 3),
@@ -112,7 +124,6 @@ class Measures(Analysis):
     name: ClassVar[str] = "measures"
     summary: ClassVar[str] = "Gradient noise scale, Fisher-Rao norm, relative flatness, PAC-Bayes sigma, and terms."
     result: ClassVar[type[Result]] = MeasuresResult
-    has_figure: ClassVar[bool] = False
 
     layer: str | None = option(
         None, help="Weight whose relative flatness is measured; default: the model's last matrix, which a note names."

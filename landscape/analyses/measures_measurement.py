@@ -11,11 +11,13 @@ import numpy as np
 
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.measures import MeasuresResult
+from landscape.analyses.measures_gradients import SAMPLES_COST, gradient_measures
 from landscape.analyses.measures_pac_bayes import BISECTIONS, count_losses, pac_bayes_sigmas
+from landscape.analyses.measures_populations import add_populations
 from landscape.analyses.measures_relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.populations import find_parts
 from landscape.analyses.shared.products import count_gradients
-from landscape.evaluation.per_sample.gradients import gradient_moments
 from landscape.evaluation.per_sample.outcomes import has_separate_losses
 from landscape.evaluation.terms import measure_terms, term_names
 from landscape.objective.micro_batch import seconds_per_gradient
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 EXPECTED_FLATNESS_PRODUCTS = 100
-SAMPLES_COST = 3.0  # of the gradients of all samples, in gradients of the mean
 PRODUCT_COST = 2.5  # of a Hessian-vector product, in gradients
 LOSS_COST = 0.4  # of a loss, in gradients
 NO_SAMPLES = "the objective has no loss for each sample: noise and Fisher-Rao norm are left out"
@@ -38,6 +39,7 @@ def measure(
 
     Returns the measures that exist for this loss; the others are None.
     """
+    find_parts(analysis, objective)
     reference, group = objective.reference, flatness_matrix(analysis, objective)
     phases = Phases(resume)
     separate = has_separate_losses(objective)
@@ -56,7 +58,7 @@ def measure(
         sigmas = yield from phases.run("sigma", partial(pac_bayes_sigmas, analysis, objective))
     has_noise = not math.isnan(noise_trace)
     has_classes = bool(sigmas) and not math.isnan(sigmas["error"])
-    return MeasuresResult(
+    result = MeasuresResult(
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         noise_trace=noise_trace if has_noise else None,
@@ -78,6 +80,7 @@ def measure(
         samples=objective.batches.samples,
         notes=flatness.notes if separate else (*flatness.notes, NO_SAMPLES),
     )
+    return result if analysis.by is None else (yield from add_populations(analysis, objective, result, phases))
 
 
 def _cost(analysis: Measures, objective: Objective, flatness: FlatnessEstimate, sigmas: Mapping[str, float]) -> float:
@@ -104,18 +107,11 @@ def plan(analysis: Measures, objective: Objective) -> Plan:
 
 
 def _gradient_measures(objective: Objective, saved: State) -> Generator[Progress, None, tuple[float, float]]:
-    """The trace of the covariance of the samples' gradients, NaN for one sample, and the Fisher-Rao norm.
-
-    A sample's gradient is N times its part of the mean gradient, so that the mean over samples is the mean gradient.
-    """
-    sums = np.array(saved["sums"]) if saved else np.array([float(value) for value in gradient_moments(objective)])
+    """The trace of the covariance of the samples' gradients, NaN for one sample, and the Fisher-Rao norm."""
+    pair = np.array(saved["pair"] if saved else gradient_measures(objective, objective.reference.gradient_norm))
     if not saved:
-        yield Progress(1, 1, "the samples' gradients", lambda: {"sums": sums})
-    count, samples = objective.count, objective.batches.samples
-    mean_square, along = sums * samples / count**2
-    gradient = objective.reference.gradient_norm
-    covariance = (mean_square - gradient**2) * samples / (samples - 1) if samples > 1 else float("nan")
-    return float(covariance), float(along**0.5)
+        yield Progress(1, 1, "the samples' gradients", lambda: {"pair": pair})
+    return float(pair[0]), float(pair[1])
 
 
 def _measure_terms(objective: Objective, saved: State) -> Generator[Progress, None, dict[str, np.ndarray]]:

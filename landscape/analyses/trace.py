@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from landscape.analyses.base import MeasurementModule, Result, Trouble
+from landscape.analyses.shared.by_population import ByPopulation, PopulationColumns
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
@@ -23,10 +24,10 @@ MORE_PRODUCTS = (
 
 
 @dataclass(frozen=True)
-class TraceResult(Result):
+class TraceResult(PopulationColumns):
     """The trace with its standard error and 95 % interval, and the estimates that all estimators make of it."""
 
-    tables: ClassVar[tuple[str, ...]] = ("estimator", "layer")
+    tables: ClassVar[tuple[str, ...]] = ("estimator", "layer", "population")
 
     trace: float = scalar(
         "Sum of the eigenvalues.",
@@ -90,6 +91,15 @@ class TraceResult(Result):
     )
     layer_standard_error: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
     layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
+    population_trace: np.ndarray | None = array(
+        "population",
+        help="Trace of its matrix, by random vectors that all populations share.",
+        optional=True,
+        gauge=Gauge("population_trace_se"),
+    )
+    population_trace_se: np.ndarray | None = array(
+        "population", help="Its standard error over these vectors.", optional=True
+    )
 
     def inconclusive(self) -> Trouble | None:
         """That the random vectors' interval is wider than asked for, or that no probe was left for the blocks."""
@@ -144,7 +154,7 @@ class TraceResult(Result):
             best = int(self.estimator_needed.argmin())
             needed = self.estimator_needed[best]
             remarks.append(f"{self.estimator[best]} needs the fewest products for --rtol, about {needed:.0f}")
-        return remarks
+        return remarks + self.gradient_remarks()
 
     def _label_remarks(self) -> list[str]:
         """The error by the labels drawn for the Fisher matrix, beside that by the random vectors."""
@@ -160,7 +170,7 @@ class TraceResult(Result):
 
 
 @dataclass(frozen=True)
-class Trace(Resampled):
+class Trace(Resampled, ByPopulation):
     """The trace by the estimator that needs the fewest products.
 
     The estimators are Hutchinson's (1989), Hutch++ (Meyer et al. 2021) and XTrace (Epperly, Tropp and Webber 2024).
@@ -186,3 +196,7 @@ class Trace(Resampled):
         from landscape.analyses import trace_measurement
 
         return trace_measurement
+
+    def needs_whole_vectors(self) -> dict[str, bool]:
+        """The options that take whole vectors, and whether they are given."""
+        return {**super().needs_whole_vectors(), "--by": self.by is not None}

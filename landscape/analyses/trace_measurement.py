@@ -29,6 +29,7 @@ from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.label_noise import LABEL_PROBES, trace_label_error
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.analyses.shared.phases import Phases, phase_state
+from landscape.analyses.shared.populations import find_parts
 from landscape.analyses.shared.products import (
     build_operator,
     count_gradients,
@@ -46,6 +47,7 @@ from landscape.analyses.shared.sample_choice import (
     fit_options,
 )
 from landscape.analyses.trace import TraceResult
+from landscape.analyses.trace_populations import add_populations
 from landscape.analyses.trace_split import EXPECTED_TRACE_PRODUCTS, Beginning, begin_trace, may_split
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import columns_per_pass, is_large, vector_room
@@ -71,6 +73,7 @@ DATA_PROBES = 16  # probes for the data's part of the error
 def measure(analysis: Trace, objective: Objective, resume: State | None) -> Generator[Progress, None, TraceResult]:
     """Yields after each step of the estimator; returns the trace and the estimates of all estimators."""
     analysis = fit_options(analysis, "rtol", objective.batches.samples)
+    find_parts(analysis, objective)
     reference, at_hand = objective.reference, objective.batches.samples
     phases, chosen = Phases(resume), ChosenSamples(objective)
     if analysis.data_error:
@@ -100,7 +103,8 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         notes=preconditioner_notes(analysis, objective),
         **(_layers(state, groups, beginning.known_blocks) if groups else {}),
     )
-    return add_cost(result, chosen.gradients + count_gradients(objective, analysis.operator, products=beside))
+    result = add_cost(result, chosen.gradients + count_gradients(objective, analysis.operator, products=beside))
+    return result if analysis.by is None else (yield from add_populations(analysis, objective, result, phases))
 
 
 def plan(analysis: Trace, objective: Objective) -> Plan:

@@ -113,6 +113,11 @@ class StrategyCache:
         matching = [way for key, way in self.chosen.items() if key[:2] == (operator, columns)]
         return matching[-1] if matching else None
 
+    def share(self, samples: int) -> None:
+        """Takes the strategies chosen last for micro-batches of this size too, so that no trial is made for it."""
+        for key, strategy in list(self.chosen.items()):
+            self.chosen.setdefault(ProductKey(key.operator, key.columns, samples), strategy)
+
     @property
     def difference_step(self) -> float | None:
         """The step of differences that were taken before; None without any."""

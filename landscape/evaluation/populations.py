@@ -31,7 +31,7 @@ def populations(
     specification of another form and for samples without that column, and TaskError, with the population's name, if its
     data cannot be measured.
     """
-    known, specified = _POPULATIONS.setdefault(objective, {}), dict[str, str]()
+    specified = dict[str, str]()
     sources: dict[str, Any] = {population_name(name): source for name, source in objective.populations.items()}
     if len(sources) < len(objective.populations):
         raise TaskError(
@@ -51,14 +51,17 @@ def populations(
         trusted = tuple(conditions.get("trusted_modules") or ())
         texts = text_settings(conditions, objective.source.path)
         sources[name], specified[name] = data_factory(reference, tuple(pairs), trusted, texts), specification
-    for name, group in _groups(objective, by, sources).items():
-        sources[name], specified[name] = group, f"by {by}"
-    for name, source in sources.items():
-        key = name, specified.get(name, "")
-        if key not in known:
-            known[key] = _population(objective, name, source)
-        sources[name] = known[key]
-    return sources
+    measured = {name: _known(objective, name, source, specified.get(name, "")) for name, source in sources.items()}
+    return measured | (sample_groups(objective, by, sources) if by is not None else {})
+
+
+def sample_groups(objective: Objective, by: str, others: Container[str] = ()) -> dict[str, Objective]:
+    """The objective over its own samples by their class or a column; none for populations that `others` names already.
+
+    Raises UsageError for samples without that column, and for a name that another population has.
+    """
+    groups = _groups(objective, by, others)
+    return {name: _known(objective, name, group, f"by {by}") for name, group in groups.items()}
 
 
 def population(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
@@ -86,9 +89,17 @@ def single_samples(objective: Objective) -> Iterator[Batch]:
         yield from batch.split(1)
 
 
-def _groups(objective: Objective, by: str | None, others: Container[str]) -> dict[str, Group]:
-    """The samples of the data by their class or column; none if no column is named, or populations are already."""
-    if by is None or (by == POPULATION and others and not has_column(objective.batches, by)):
+def _known(objective: Objective, name: str, source: object, specification: str) -> Objective:
+    """The objective over a population, whose data are read once for each specification."""
+    known = _POPULATIONS.setdefault(objective, {})
+    if (name, specification) not in known:
+        known[name, specification] = _population(objective, name, source)
+    return known[name, specification]
+
+
+def _groups(objective: Objective, by: str, others: Container[str]) -> dict[str, Group]:
+    """The samples of the data by their class or column; none if populations are named already."""
+    if by == POPULATION and others and not has_column(objective.batches, by):
         return {}
     groups = {population_name(name): group for name, group in group_samples(objective.batches, by).items()}
     taken = [name for name in groups if name in others or name == DATA]

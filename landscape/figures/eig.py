@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.figures.populations import draw_populations, population_panels
 from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars, label_integers
 
 if TYPE_CHECKING:
@@ -19,18 +20,26 @@ LINEAR_AXIS_RATIO = 20  # of the two ends: with a larger ratio a linear axis hid
 
 
 def panels(result: EigResult) -> int:
-    """Eigenvalues and convergence, and one for the layers if there are any."""
-    return 2 + (result.layer is not None)
+    """Eigenvalues and convergence, and those of layers and populations if there are any."""
+    return 2 + (result.layer is not None) + population_panels(result)
 
 
 def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws eigenvalues by rank, relative residuals by product, and the leading values of layers if there are any."""
+    """Draws eigenvalues by rank, relative residuals by product, and the values of layers and populations, if any."""
     draw_eigenvalues(result, axes[0])
     draw_convergence(result, axes[1])
     if result.layer is not None:
         draw_layer_bars(
             axes[2], result.layer, result.layer_eigenvalue, result.layer_residual, "leading eigenvalue of the block"
         )
+    draw_populations(
+        result,
+        axes[2 + (result.layer is not None) :],
+        result.population_eigenvalue,
+        result.population_residual,
+        float(result.eigenvalues.max()),
+        "largest eigenvalue (bars: residual)",
+    )
 
 
 def draw_eigenvalues(result: EigResult, axes: Axes) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.figures.curves import draw_ascents, law_radii, line_style, set_log_axes
+from landscape.figures.populations import draw_populations, population_panels
 from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
 
 LEVEL_REACH = 30.0  # the loss and the rounding are drawn as levels only within this factor of the highest rise
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def panels(result: SharpnessResult) -> int:
-    """One for the curves, one for several ascents, and one for layers if there are any."""
-    return 1 + _has_ascents(result) + (result.layer is not None)
+    """One for the curves, one for several ascents, and those of layers and populations if there are any."""
+    return _own_panels(result) + population_panels(result)
 
 
 def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
@@ -33,7 +34,25 @@ def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any
         name = "rise of the loss in each ascent"
         draw_ascents(axes[1], result.start, result.start_rises, result.s_max, result.rho, name)
     if result.layer is not None:
-        draw_layer_bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
+        draw_layer_bars(
+            axes[_own_panels(result) - 1], result.layer, result.layer_share, None, "share in slope times move"
+        )
+    _draw_population_rises(result, axes[_own_panels(result) :])
+
+
+def _own_panels(result: SharpnessResult) -> int:
+    """The panels of the curves, the ascents and the layers."""
+    return 1 + _has_ascents(result) + (result.layer is not None)
+
+
+def _draw_population_rises(result: SharpnessResult, axes: Sequence[Axes]) -> None:
+    """Draws the rises of each population at the largest radius: on average if that was measured, else at the worst."""
+    if result.population_s_avg is not None and result.s_avg is not None:
+        errors = result.population_s_avg_se
+        error = None if errors is None else errors[-1]
+        draw_populations(result, axes, result.population_s_avg[-1], error, float(result.s_avg[-1]), "s_avg")
+    elif result.population_s_max is not None and result.s_max is not None:
+        draw_populations(result, axes, result.population_s_max[-1], None, float(result.s_max[-1]), "s_max")
 
 
 def _draw_curves(result: SharpnessResult, axes: Axes) -> None:

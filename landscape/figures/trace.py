@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.figures.populations import draw_populations, population_panels
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
 
 if TYPE_CHECKING:
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
 
 
 def panels(result: TraceResult) -> int:
-    """One for the estimators, and one for the layers if there are any."""
-    return 1 + (result.layer is not None)
+    """One for the estimators, and those of layers and populations if there are any."""
+    return 1 + (result.layer is not None) + population_panels(result)
 
 
 def draw(result: TraceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the estimates with their standard errors, and the traces of layers if there are any."""
+    """Draws the estimates with their standard errors, and the traces of layers and populations if there are any."""
     draw_estimates(result, axes[0])
     if result.layer is not None:
         draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_standard_error, "trace of the block")
+    draw_populations(
+        result,
+        axes[1 + (result.layer is not None) :],
+        result.population_trace,
+        result.population_trace_se,
+        result.trace,
+        "trace (bars: standard error)",
+    )
 
 
 def draw_estimates(result: TraceResult, axes: Axes) -> None:

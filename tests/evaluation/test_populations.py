@@ -172,5 +172,5 @@ def only(value):
             populations(objective, by="class")
 
     def test_commands_without_populations_say_which_have_them(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert status(["eig", str(SAMPLES / "digits-mlp.pt"), "--by", "class"]) == 2
-        assert "--by is an option of landscape memorization and landscape edit" in capsys.readouterr().err
+        assert status(["density", str(SAMPLES / "digits-mlp.pt"), "--by", "class"]) == 2
+        assert "--by is an option of landscape eig, landscape trace" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from landscape.analyses.neighborhood.presets import (
     protocol_for,
 )
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
+from landscape.analyses.shared.by_population import ByPopulation
 from landscape.analyses.shared.work_budget import budget_option
 from landscape.choices import Adaptive, Noise, Norm
 from landscape.errors import UsageError
@@ -35,7 +36,7 @@ SIZES = ("rho", "average_rho", "curve", "starts", "steps", "draws", "rtol")  # t
 
 
 @dataclass(frozen=True)
-class Sharpness(Perturbation):
+class Sharpness(Perturbation, ByPopulation):
     """Worst-case and average-case sharpness, standard or adaptive (Andriushchenko et al. 2023, equations 1-3).
 
     Options that are not given follow from the preset; `protocol` holds the values that are measured. Where neither a

@@ -30,9 +30,11 @@ from landscape.analyses.neighborhood.search_state import BallSearch, curve_order
 from landscape.analyses.neighborhood.sharpness import Sharpness
 from landscape.analyses.neighborhood.sharpness_cost import plan_search
 from landscape.analyses.neighborhood.sharpness_curve import FollowedCurve, curve_columns
+from landscape.analyses.neighborhood.sharpness_populations import WholeSearch, add_populations
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
+from landscape.analyses.shared.populations import find_parts
 from landscape.analyses.shared.products import count_gradients
 from landscape.analyses.shared.rounding import ROUNDING_DRAWS, smallest_clear_rise
 from landscape.objective import Objective
@@ -42,6 +44,7 @@ def measure(
     analysis: Sharpness, objective: Objective, resume: State | None = None
 ) -> Generator[Progress, None, SharpnessResult]:
     """Measures both cases as the protocol of the analysis asks; yields after each product and each round of ascents."""
+    find_parts(analysis, objective)
     protocol, reference, samples = analysis.protocol, objective.reference, objective.batches.samples
     subject, groups = with_logit_norm(analysis, objective), layer_groups(analysis, objective)
     scaling = perturbation_scales(analysis, objective)
@@ -52,6 +55,7 @@ def measure(
     phases = Phases(resume)
     worst = whole = followed = None
     average: NoiseRises | None = None
+    search, sampling = None, None
     if protocol.starts:
         search = BallSearch(
             protocol.norm, protocol.rho, protocol.starts, protocol.steps, protocol.m, analysis.seed, analysis.curve
@@ -69,7 +73,7 @@ def measure(
         if analysis.curve:
             following = partial(follow_rises, subject, scales, base, sampling, curve.radii, average)
             curve = replace(curve, average=(yield from phases.run("curve", following)))
-    return SharpnessResult(
+    result = SharpnessResult(
         rho=np.array(protocol.rho),
         **(_worst_columns(analysis, worst, base) if worst else {}),
         **(_average_columns(analysis, average, base) if average else {}),
@@ -86,6 +90,11 @@ def measure(
         samples=samples,
         rtol=analysis.rtol,
         notes=(*scaling.notes, *batch_notes(analysis, samples), *_second_derivative_notes(protocol, worst, average)),
+    )
+    if analysis.by is None:
+        return result
+    return (
+        yield from add_populations(analysis, objective, result, WholeSearch(scales, search, sampling, average), phases)
     )
 
 

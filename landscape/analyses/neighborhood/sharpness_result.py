@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from landscape.analyses.base import Result, Trouble
+from landscape.analyses.base import Trouble
 from landscape.analyses.neighborhood.perturbation import (
     STATIONARITY_BOUND,
     agreement_remark,
@@ -14,6 +14,7 @@ from landscape.analyses.neighborhood.perturbation import (
     slope_remark,
 )
 from landscape.analyses.neighborhood.presets import DEFAULTS
+from landscape.analyses.shared.by_population import PopulationColumns
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.work_budget import describe_seconds
 from landscape.fields import Gauge, array, scalar
@@ -28,10 +29,11 @@ USUAL_PRODUCTS = 36  # of the eigenvectors, the control variate and the trace
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharpnessResult(Result):
+class SharpnessResult(PopulationColumns):
     """Rises of the mean loss over ascending radii, in the worst case and on average, with their errors."""
 
-    tables: ClassVar[tuple[str, ...]] = ("rho", "radius", "layer")
+    tables: ClassVar[tuple[str, ...]] = ("rho", "radius", "layer", "population")
+    across: ClassVar[tuple[str, ...]] = ("rho",)
 
     rho: np.ndarray = array("rho", help="Radius of the ball.")
     s_max: np.ndarray | None = array(
@@ -120,6 +122,28 @@ class SharpnessResult(Result):
     layer_share: np.ndarray | None = array(
         "layer", help="Share of the module in <slope, move> at the maximizer of the largest rho.", optional=True
     )
+    population_s_max: np.ndarray | None = array(
+        "rho",
+        "population",
+        help="Largest rise of its own loss found in the ball, from fewer starts: a lower bound of the maximum.",
+        optional=True,
+    )
+    population_hits: np.ndarray | None = array(
+        "rho", "population", detail=True, help="Ascents of it that ended within 1 % of that.", optional=True
+    )
+    population_starts: np.ndarray | None = array(
+        "rho", "population", detail=True, help="Number of these ascents.", optional=True
+    )
+    population_s_avg: np.ndarray | None = array(
+        "rho",
+        "population",
+        help="Mean rise of its loss under the first draws of s_avg.",
+        optional=True,
+        gauge=Gauge("population_s_avg_se"),
+    )
+    population_s_avg_se: np.ndarray | None = array(
+        "rho", "population", help="Standard error of that mean over the draws.", optional=True
+    )
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     normalised_loss: float | None = scalar("Mean loss of the normalized logits (--logit-norm).", optional=True)
@@ -178,7 +202,7 @@ class SharpnessResult(Result):
             sloping = (np.asarray(self.stationarity) > STATIONARITY_BOUND) & (self.s_max > self.rounding)
             sentences += agreement_remark(self.rho[finite], self.hits[finite], self.starts[finite], "s_max")
             sentences += slope_remark(self.rho[sloping], "s_max")
-        return sentences + self._higher_inside()
+        return sentences + self._higher_inside() + self.gradient_remarks()
 
     def _higher_inside(self) -> list[str]:
         """That a smaller ball of the curve holds a higher rise than the one found at rho, which is then too low."""

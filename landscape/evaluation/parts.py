@@ -1,0 +1,102 @@
+"""The parts of an objective that --by names: populations of its samples, its terms, or samples beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.data.grouping import has_column
+from landscape.errors import UsageError, safe_excerpt
+from landscape.evaluation.per_sample.outcomes import has_separate_losses, sample_outcomes
+from landscape.evaluation.populations import POPULATION, populations, sample_groups
+from landscape.evaluation.terms import term_names
+from landscape.objective import Objective
+
+TERM = "term"  # for `by`: a column of that name, or else the terms of the objective
+COLUMNS = 1 << 20  # of the gradients that are in float64 at once
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part by name, without weight decay, and the weight of its mean in that of the whole.
+
+    The weighted sum of the losses, gradients and Hessians of all parts is that of the whole; samples beside those of
+    the objective have the weight NaN.
+    """
+
+    name: str
+    objective: Objective
+    weight: float
+
+
+def parts_by(objective: Objective, by: str, specifications: Sequence[str] = ()) -> tuple[Part, ...]:
+    """The parts that `by` names: `class`, a column, `term`, or `population` with the `specifications` of further ones.
+
+    Raises UsageError for a column that does not exist, and if there are no terms or populations.
+    """
+    plain = objective.variant(decay=None)
+    has_own_column = has_column(objective.batches, by)
+    if by == TERM and not has_own_column:
+        return tuple(Part(name, plain.with_term(name), 1.0) for name in _terms(objective))
+    if by == POPULATION and not has_own_column:
+        beside = populations(objective, specifications)
+        if not beside:
+            raise UsageError("--by population: the checkpoint names no populations", fix="--population NAME=DATA")
+        return tuple(Part(name, one.variant(decay=None), math.nan) for name, one in beside.items())
+    groups = sample_groups(objective, by)
+    return tuple(
+        Part(name, one.variant(decay=None), float(one.count / objective.count)) for name, one in groups.items()
+    )
+
+
+def _terms(objective: Objective) -> tuple[str, ...]:
+    names = term_names(objective)
+    if not names:
+        raise UsageError(f"--by term: loss {safe_excerpt(objective.loss.name)} has no terms", fix="--by class")
+    return names
+
+
+def compare_gradients(parts: Sequence[Part]) -> dict[str, np.ndarray]:
+    """The mean loss, its standard error, and the gradient norm and share of each of B parts `(B,)`; cosines `(B, B)`.
+
+    A part's share is w (g_b . g) / ||g||^2 with g the weighted sum of the gradients. NaN where a gradient is zero, for
+    the share of a part without a weight, and for the error of a loss whose samples have none of their own.
+    """
+    pairs = [part.objective.value_and_gradient() for part in parts]
+    products = _gram(torch.stack([gradient for _, gradient in pairs]))
+    norms, weights = np.sqrt(np.diag(products)), np.array([part.weight for part in parts])
+    along = products @ weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = products / np.outer(norms, norms)
+        shares = weights * along / (weights @ along)
+    return {
+        "loss": np.array([float(loss) for loss, _ in pairs]),
+        "loss_se": np.array([_loss_error(part.objective) for part in parts]),
+        "gradient_norm": norms,
+        "gradient_share": shares,
+        "cosine": cosines,
+    }
+
+
+def _gram(rows: Tensor) -> np.ndarray:
+    """The inner products of B rows `(B, P)` in float64, `(B, B)`, without a copy of all of them."""
+    total = torch.zeros((len(rows), len(rows)), dtype=torch.float64, device=rows.device)
+    for columns in torch.split(rows, COLUMNS, dim=1):
+        piece = columns.double()
+        total += piece @ piece.T
+    return total.cpu().numpy()
+
+
+def _loss_error(objective: Objective) -> float:
+    """The standard error of the mean loss over draws of the samples: that of a ratio of sums; NaN if it is unknown."""
+    if not has_separate_losses(objective) or objective.batches.samples < 2:
+        return math.nan
+    outcomes = sample_outcomes(objective)
+    samples, total = len(outcomes.losses), outcomes.counts.sum()
+    deviations = outcomes.losses - outcomes.loss * outcomes.counts
+    return float((deviations.square().sum() * samples / (samples - 1)).sqrt() / total)
