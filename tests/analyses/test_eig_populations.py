@@ -13,7 +13,6 @@ import landscape
 from landscape import Eig, Objective
 from landscape.analyses.eig_populations import count_ranks
 from landscape.choices import OperatorName
-from landscape.errors import UsageError
 
 
 class TestEigByClass(AnalysisContract):
@@ -97,6 +96,7 @@ def test_half_of_the_products_pay_for_ranks_and_search(k: int, products: int, ra
     assert count_ranks(k, products) == ranks
 
 
-def test_population_specifications_need_by_population() -> None:
-    with pytest.raises(UsageError, match="only --by population measures"):
-        Eig(population=("rare=data.py:rare",))
+def test_populations_that_are_named_and_not_measured_are_said() -> None:
+    result = landscape.run(Eig(k=1, population="rare=data.py:rare"), population_objective())
+    assert "are measured with --by population" in " ".join(result.notes)
+    assert result.population is None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from landscape.analyses.base import Analysis, Result
-from landscape.errors import UsageError
+from landscape.analyses.base import Analysis, Progress, Result, State
 from landscape.fields import Gauge, array, option
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
 
+NOT_MEASURED = "populations that --population names are measured with --by population"
 CONFLICT = -0.05  # a cosine below it is worth a sentence: by chance cosines are about one over the root of P
 
 
@@ -32,6 +33,7 @@ class ByPopulation(Analysis):
     population: tuple[str, ...] = option(
         (),
         kind="named-references",
+        shared=True,
         help="Another population for --by population: NAME=DATA[,KEY=VALUE...], with data as for --data. Repeatable.",
         identity=False,  # as well
     )
@@ -40,8 +42,12 @@ class ByPopulation(Analysis):
         specifications = (self.population,) if isinstance(self.population, str) else tuple(self.population)
         object.__setattr__(self, "population", specifications)
         super().__post_init__()
-        if self.population and self.by != "population":
-            raise UsageError("--population names samples that only --by population measures", fix="--by population")
+
+    def measure(self, objective: Objective, resume: State | None = None) -> Generator[Progress, None, Any]:
+        """As any analysis; a note says that populations were named and not measured, as settings may do."""
+        result = yield from super().measure(objective, resume)
+        ignored = self.population and self.by != "population"
+        return replace(result, notes=(*result.notes, NOT_MEASURED)) if ignored else result
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         """With --by, the samples of each population as the beginnings of their hashes."""
