@@ -37,6 +37,14 @@ def test_eigenvalues_are_the_largest_of_dense_matrices(result: landscape.analyse
     assert result.population_converged.all()
 
 
+def test_residuals_bound_the_errors_of_rough_values() -> None:
+    rough = landscape.run(Eig(k=1, by="class", tol=0.3), population_objective())
+    for label in range(CLASSES):
+        exact = torch.linalg.eigvalsh(dense_of_class(label))
+        distance = float((exact - rough.population_eigenvalue[label]).abs().min())
+        assert 1e-9 < distance <= rough.population_residual[label]
+
+
 def test_forms_along_eigenvectors_are_those_of_dense_matrices_and_add_up(
     result: landscape.analyses.eig.EigResult,
 ) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from analysis_contract import AnalysisContract
+from analysis_contract import AnalysisContract, drained
 from population_objectives import CLASSES, dense_of_class, population_objective, samples_of_class
 
 import landscape
 from landscape import Objective, Trace
-from landscape.analyses.trace_populations import MAX_PROBES, MIN_PROBES, count_probes
+from landscape.analyses.shared.phases import Phases
+from landscape.analyses.trace_populations import MAX_PROBES, MIN_PROBES, add_populations, count_probes
 
 
 class TestTraceByClass(AnalysisContract):
@@ -37,6 +40,15 @@ def test_traces_are_within_their_errors_and_add_to_the_whole() -> None:
     assert (spread > 0.5).all()
     assert (spread < 1.6).all()  # about 1, and Student's with few vectors
     assert (np.abs(np.mean(shifts, axis=0)) < 0.7).all()
+
+
+def test_the_error_of_the_whole_is_part_of_those_of_the_populations() -> None:
+    objective, analysis = population_objective(), Trace(rtol=1e-6, by="class")
+    whole = landscape.run(Trace(rtol=1e-6), objective)
+    for error in (0.0, 10.0):
+        unsure = replace(whole, standard_error=error)
+        _, result = drained(add_populations(analysis, objective, unsure, Phases(None)))
+        assert (result.population_share @ result.population_trace_se > 9.9) == (error == 10.0)
 
 
 def test_samples_beside_the_data_are_measured_without_the_control_variate() -> None:

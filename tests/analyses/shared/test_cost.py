@@ -50,6 +50,11 @@ def objective(classification: Data) -> Objective:
         (Sharpness(starts=3, steps=4, draws=16, rho=0.2, curve=(0.1, 0.4)), 0),
         (Sharpness(starts=3, steps=4, draws=0, norm="linf", logit_norm="l2"), 0),
         (Measures(draws=0, rtol=0.5), SAMPLES_COST),
+        (Eig(k=2, by="class"), LOSS),
+        (Eig(k=2, by="class", operator="ggn"), LOSS),
+        (Trace(rtol=0.3, method="hutchinson", by="class"), LOSS),
+        (Sharpness(starts=5, steps=3, draws=18, rho=(0.1, 0.2), by="class"), LOSS),
+        (Measures(draws=0, rtol=0.5, by="class"), 2 * SAMPLES_COST + LOSS),
         (Direction(lr=0.1), PUSH_FORWARD_GRADIENTS),
         (Direction(), PUSH_FORWARD_GRADIENTS),
     ],
@@ -57,6 +62,7 @@ def objective(classification: Data) -> Objective:
 )
 def test_the_cost_is_that_of_what_is_made(analysis: Analysis, beside: float, objective: Objective) -> None:
     _ = objective.reference  # the loss and the gradient at the checkpoint belong to every measurement
+    analysis.ingredients(objective)  # reads the samples of populations, and tries the first of each
     with count_work(objective.batches.samples) as work:
         _, result = drained(analysis.measure(objective))
     assert result.cost_gradients == pytest.approx(work.gradients + beside, rel=1e-12)
