@@ -31,10 +31,11 @@ class MatrixOptions(Analysis):
 
     def ingredients(self, objective: Objective) -> dict[str, Any]:
         """The digest of the preconditioner, which decides the result of --operator preconditioned."""
-        if self.operator != "preconditioned":
-            return {}
-        diagonal = objective.preconditioner.cpu().contiguous().numpy()
-        return {"preconditioner": hashlib.sha256(diagonal.data).hexdigest()}
+        ingredients = super().ingredients(objective)
+        if self.operator == "preconditioned":
+            diagonal = objective.preconditioner.cpu().contiguous().numpy()
+            ingredients |= {"preconditioner": hashlib.sha256(diagonal.data).hexdigest()}
+        return ingredients
 
 
 @dataclass(frozen=True)
