@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
 BENCHES := products eig spectrum trace trace_peers sharpness surface memorization checks objectives scale ranks
-STUDIES := eig spectrum trace sharpness coverage surface memorization check scale
+STUDIES := eig spectrum trace sharpness coverage surface memorization check scale populations
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

@@ -96,7 +96,10 @@ def _imbalanced(seed: int, device: str) -> tuple[Objective, np.ndarray]:
 if __name__ == "__main__":
     harness.main(
         "populations",
-        {"--by class beside all samples": cost},
-        studies={"rank correlation of a class's share with its curvature, ten nets": rare},
+        {},
+        studies={
+            "--by class beside all samples": cost,
+            "rank correlation of a class's share with its curvature, ten nets": rare,
+        },
         threads=1,
     )
