@@ -72,6 +72,8 @@ class Scalar:
     unit: str = "1"
     optional: bool = False
     gauge: Gauge | None = None
+    percent: bool = False  # a share, which tables print in percent
+    label: str = ""  # what tables call it, where its name is no term of the field
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Array:
 
     Its entries are numbers, or `words`. A dimension may have its coordinates in an optional array of the same name; a
     result without these coordinates has no such dimension. A `detail` is left out of tables that are too wide for the
-    terminal.
+    terminal, and a share is printed in `percent`.
     """
 
     dims: tuple[str, ...]
@@ -89,6 +91,8 @@ class Array:
     words: bool = False
     detail: bool = False
     gauge: Gauge | None = None
+    percent: bool = False
+    label: str = ""
 
 
 def option(
@@ -128,13 +132,22 @@ def option(
 
 
 def scalar(
-    help: str, unit: str = "1", *, optional: bool = False, gauge: Gauge | None = None, kw_only: bool = False
+    help: str,
+    unit: str = "1",
+    *,
+    optional: bool = False,
+    gauge: Gauge | None = None,
+    kw_only: bool = False,
+    percent: bool = False,
+    label: str = "",
 ) -> Any:
     """A field that holds one number of a result; an optional one may be None and is then not stored.
 
     One that is an argument by keyword alone may be optional before fields that are not.
     """
-    described = {METADATA_KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge)}
+    described = {
+        METADATA_KEY: Scalar(help=help, unit=unit, optional=optional, gauge=gauge, percent=percent, label=label)
+    }
     keyword: dict[str, Any] = {"kw_only": True} if kw_only else {}  # else as the dataclass has it
     if optional:
         return dataclasses.field(default=None, metadata=described, **keyword)
@@ -149,9 +162,12 @@ def array(
     words: bool = False,
     detail: bool = False,
     gauge: Gauge | None = None,
+    percent: bool = False,
+    label: str = "",
 ) -> Any:
     """A field that holds an array of a result; an optional one may be None and is then not stored."""
-    described = {METADATA_KEY: Array(dims=dims, help=help, unit=unit, words=words, detail=detail, gauge=gauge)}
+    about = Array(dims, help, unit, words=words, detail=detail, gauge=gauge, percent=percent, label=label)
+    described = {METADATA_KEY: about}
     return dataclasses.field(default=None, metadata=described) if optional else dataclasses.field(metadata=described)
 
 

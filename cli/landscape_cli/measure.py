@@ -250,7 +250,8 @@ def _print_tables(measuring: Measuring, records: Sequence[MeasurementRecord]) ->
     named = zip(records, labels, strict=True)
     titles = [measurement_title(measuring.analysis.name, record.attributes, label) for record, label in named]
     seconds = [record.attributes["wall_time_s"] for record in records]
-    tables.print_measurements(list(zip(titles, [record.result for record in records], seconds, strict=True)))
+    rows = list(zip(titles, [record.result for record in records], seconds, strict=True))
+    tables.print_measurements(rows, verbose=measuring.output.verbose)
 
 
 def _label(measuring: Measuring, checkpoint: str) -> str:

@@ -20,7 +20,9 @@ class Writing(Options):
     )
     json: bool = option(False, help="Print one JSON document instead of a table.")
     restart: bool = option(False, help="Discard an interrupted run instead of resuming it.")
-    verbose: bool = option(False, help="Also print what the checks of the model, the loss and the data found.")
+    verbose: bool = option(
+        False, help="Also print every number, and what the checks of the model, the loss and the data found."
+    )
     dry_run: bool = option(False, help="Print what would be done, its memory and its time, and stop.", typed=True)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def show(
     file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every number.")] = False,
 ) -> None:
     """`landscape show`: prints every result of a file, or the history of a run."""
     from landscape.history import History
@@ -38,7 +39,8 @@ def show(
     from landscape_cli import tables
 
     for name, record in stored.records.items():
-        tables.print_measurements([(stored.title(name), record, stored.groups[name].attributes["wall_time_s"])])
+        row = stored.title(name), record, stored.groups[name].attributes["wall_time_s"]
+        tables.print_measurements([row], verbose=verbose)
 
 
 def print_history(history: History) -> None:

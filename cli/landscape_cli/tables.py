@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import ERROR_SUFFIX, Array, Described, Scalar, described_fields, gauge_of, number_fields
 from landscape_cli.columns import Column
+from landscape_cli.numbers import measured, number
 
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
 REMARKED_LOSS_GAP = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
-UNDETERMINED = "not determined"  # in place of a number whose standard error is as large; files and JSON keep the number
+HEADER_WIDTH = 12  # characters of a header's line: longer ones make columns wider than their numbers
+MIN_COLUMNS = 3  # that are shown in the narrowest terminal
 PLAIN_WIDTH = 400  # characters, if stdout is no terminal; no name is cut then
 
 
@@ -39,8 +42,11 @@ def console() -> Console:
     return screen if screen.is_terminal else Screen(width=PLAIN_WIDTH)
 
 
-def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
-    """Prints tables of all checkpoints, then a line of numbers for each; rows are titles, results and seconds."""
+def print_measurements(rows: list[tuple[str, Result, float]], *, verbose: bool = False) -> None:
+    """Prints tables of all checkpoints, then a line of numbers for each; rows are titles, results and seconds.
+
+    The line holds the facts that the result names, and with `verbose` all of its numbers.
+    """
     screen = console()
     tables = [_estimates(rows), *(_fitting(screen, rows, dimension) for dimension in rows[0][1].tables)]
     for table in tables:
@@ -51,9 +57,7 @@ def print_measurements(rows: list[tuple[str, Result, float]]) -> None:
     if apart := _unlike_losses([result for _, result, _ in rows]):
         screen.print(apart, soft_wrap=True, highlight=False)
     for name, result, seconds in rows:
-        scalars = {n: v for n, v in _scalars(result).items() if not _estimated(n, result)}
-        numbers = [f"{_words(n)} {_determined(v, _scalar_error(result, n))}" for n, v in scalars.items()]
-        screen.print(f"{_safe(name)}: {', '.join(numbers)}, time {seconds:.3g} s", soft_wrap=True, highlight=False)
+        screen.print(f"{_safe(name)}: {_facts(result, seconds, verbose)}", soft_wrap=True, highlight=False)
         purchase = filter(None, (result.bought(), result.more(seconds)))
         for remark in [*([str(trouble)] if (trouble := result.trouble()) else []), *result.remarks(), *purchase]:
             screen.print(f"  {_safe(remark)}", soft_wrap=True, highlight=False)
@@ -104,59 +108,64 @@ def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int
     console().print(table)
 
 
-def number(value: Any) -> str:
-    """A cell's text: six significant digits for floats, yes or no for booleans, words as they are."""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return _safe(value)
-    return f"{value:.6g}" if isinstance(value, float) else f"{value:,}"
-
-
-def _determined(value: Any, error: Any) -> str:
-    """The text of an estimate, or that it is not determined: its standard error is at least as large as itself.
-
-    Equality counts, since the error of a share of the eigenvalues ends at the share.
-    """
-    return UNDETERMINED if error is not None and error > 0 and error >= abs(value) else number(value)
-
-
-def _standard_error_field(kind: type[Result], name: str) -> str:
-    """The field with the standard error of a number; "" for a number without one (bounds of errors are none)."""
-    error = gauge_of(kind, name).error if name in number_fields(kind) else ""
-    return error if error.endswith((ERROR_SUFFIX, "standard_error", "standard_errors")) else ""
-
-
-def _scalar_error(result: Result, name: str) -> Any:
-    """The standard error of a scalar; None if it has none."""
-    field = _standard_error_field(type(result), name)
-    return getattr(result, field) if field else None
-
-
 def _scalars(result: Result) -> dict[str, Any]:
     every = {f.name: getattr(result, f.name) for f in described_fields(type(result), Scalar)}
     return {name: value for name, value in every.items() if value is not None}
 
 
-def _estimated(name: str, result: Result) -> bool:
-    """Whether a scalar is an estimate with a standard error beside it, or that error."""
-    base = name.removesuffix(ERROR_SUFFIX)
-    return base in _scalars(result) and base + ERROR_SUFFIX in _scalars(result)
+def _facts(result: Result, seconds: float, verbose: bool) -> str:
+    """The numbers of a result that are in no table, and its time: those that it names as its facts, or all."""
+    others = {name: value for name, value in _scalars(result).items() if name not in _estimated_names(result)}
+    named = others if verbose or not result.facts else {n: others[n] for n in result.facts if n in others}
+    kind = type(result)
+    numbers = [f"{_label(kind, name)} {_number(kind, name, value)}" for name, value in named.items()]
+    rest = len(others) - len(named)
+    return ", ".join([*numbers, f"time {seconds:.3g} s", *([f"{rest} more with --verbose"] if rest else [])])
+
+
+def _estimated_names(result: Result) -> set[str]:
+    """The scalars with an error beside them, and these errors."""
+    kind, values = type(result), _scalars(result)
+    pairs = {name: _error_field(kind, name) for name in values}
+    return {word for name, error in pairs.items() if error in values for word in (name, error)}
 
 
 def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
-    """The scalars that have a standard error, one a line."""
+    """The scalars that have an error, one a line."""
     table = Table(box=box.SIMPLE_HEAD)
     several = [Column("checkpoint")] if len(rows) > 1 else []
-    for column in (*several, Column(""), Column.of_numbers("estimate"), Column.of_numbers("standard error")):
+    for column in (*several, Column(""), Column("estimate ± standard error")):
         table.add_column(column.header, justify=column.justify)
     for name, result, _ in rows:
-        values = _scalars(result)
-        for base in [n for n in values if _estimated(n, result) and not n.endswith(ERROR_SUFFIX)]:
-            error = values[base + ERROR_SUFFIX]
-            cells = [_words(base), _determined(values[base], error), f"{error:.3g}"]
+        values, kind = _scalars(result), type(result)
+        for base in [n for n in values if _error_field(kind, n) in values]:
+            error, percent = values[_error_field(kind, base)], _described(kind, base).percent
+            cells = [_safe(_label(kind, base)), measured(values[base], error, percent=percent)]
             table.add_row(*([_safe(name)] if len(rows) > 1 else []), *cells)
     return table
+
+
+def _described(kind: type[Result], name: str) -> Scalar | Array:
+    return number_fields(kind)[name]
+
+
+def _number(kind: type[Result], name: str, value: Any) -> str:
+    """The text of a number that has no error."""
+    return _safe(number(value, percent=name in number_fields(kind) and _described(kind, name).percent))
+
+
+def _error_field(kind: type[Result], name: str) -> str:
+    """The field with the error that is printed behind a number, over the same dimensions; "" without one."""
+    numbers = number_fields(kind)
+    error = gauge_of(kind, name).error if name in numbers else ""
+    if error not in numbers or getattr(numbers[name], "dims", ()) != getattr(numbers[error], "dims", ()):
+        return ""
+    return error
+
+
+def _is_standard_error(name: str) -> bool:
+    """Whether a field holds standard errors: other errors are bounds, within which a number of zero is determined."""
+    return name.endswith((ERROR_SUFFIX, "standard_error", "standard_errors"))
 
 
 def _width(screen: Console, table: Table) -> int:
@@ -165,12 +174,14 @@ def _width(screen: Console, table: Table) -> int:
 
 
 def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: str) -> Table:
-    """The table of a dimension, without its details if it would not fit the terminal."""
+    """The table of a dimension, without its details, and then without its last columns, if it would not fit."""
     table = _columns(rows, dimension)
     if _width(screen, table) <= screen.width:
         return table
-    short = _columns(rows, dimension, details=False)
-    if len(short.columns) < len(table.columns):
+    short, count = _columns(rows, dimension, details=False), len(table.columns)
+    while _width(screen, short) > screen.width and len(short.columns) > MIN_COLUMNS + (len(rows) > 1):
+        short.columns.pop()
+    if len(short.columns) < count:
         short.caption = "more columns in a wider terminal, or with --json"
     return short
 
@@ -187,14 +198,19 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: 
     ]
     fields += [f for f in described_fields(kind, Array) if f.about.dims in over and not f.about.detail]
     every = [field.name for field in fields]
-    shown = [f for f in fields if f.name != dimension and any(getattr(r, f.name) is not None for _, r, _ in rows)]
+    held = [f for f in fields if f.name != dimension and any(getattr(r, f.name) is not None for _, r, _ in rows)]
+    behind = {_error_field(kind, f.name) for f in held}  # errors that are printed behind their numbers
+    shown = [f for f in held if f.name not in behind]
     columns = [column for field in shown for column in _spread(rows, field)]
     table = Table(box=box.SIMPLE_HEAD)
     if len(rows) > 1:
         table.add_column("checkpoint")
     table.add_column(dimension, justify="left" if dimension in every else "right", overflow="fold")
     for name, entry in columns:
-        header = [_words(name.removeprefix(f"{dimension}_")), _safe(entry)]
+        error = _error_field(kind, name)
+        label = _label(kind, name, dimension)
+        behind_it = f"± {_label(kind, error, dimension)}" if error else ""
+        header = [*wrap(_safe(label), HEADER_WIDTH), behind_it, _safe(entry)]
         table.add_column("\n".join(filter(None, header)), justify="right")
     for checkpoint, result, _ in rows:
         values = [_entry(result, *column) for column in columns]
@@ -205,8 +221,8 @@ def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: 
         labels: Any = getattr(result, dimension) if dimension in every else range(length)
         for index, label in zip(range(length), labels, strict=True):
             cells = [
-                "" if column is None else _determined(column[index], None if error is None else error[index])
-                for column, error in zip(values, errors, strict=True)
+                "" if column is None else _cell(kind, name, column[index], None if error is None else error[index])
+                for (name, _), column, error in zip(columns, values, errors, strict=True)
             ]
             row = number(float(label)) if isinstance(label, np.floating) else _safe(str(label))
             table.add_row(*([_safe(checkpoint)] if len(rows) > 1 else []), row, *cells)
@@ -232,14 +248,30 @@ def _entry(result: Result, name: str, entry: str) -> Any:
 
 
 def _error_entry(result: Result, name: str, entry: str) -> Any:
-    """The standard errors beside a column of a result; None if it has none."""
-    field = _standard_error_field(type(result), name)
+    """The errors of a column of a result; None if it has none."""
+    field = _error_field(type(result), name)
     return _entry(result, field, entry) if field else None
+
+
+def _cell(kind: type[Result], name: str, value: Any, error: Any) -> str:
+    """The text of a number in a table, with its error behind it if it has one."""
+    if error is None:
+        return _number(kind, name, value)
+    bound = not _is_standard_error(_error_field(kind, name))
+    return measured(float(value), float(error), bound=bound, percent=_described(kind, name).percent)
 
 
 def _safe(text: str) -> str:
     """The text with markup and control characters escaped."""
     return escape(clean(text))
+
+
+def _label(kind: type[Result], name: str, dimension: str = "") -> str:
+    """What a number is called in the table of a dimension: its label, else its name without that of the dimension."""
+    own = next((f.about.label for f in described_fields(kind, Array) if f.name == name), "")
+    own = own or next((f.about.label for f in described_fields(kind, Scalar) if f.name == name), "")
+    short = name.removeprefix(f"{dimension}_") if dimension else name
+    return own or ("standard error" if short.endswith(ERROR_SUFFIX) else _words(short))
 
 
 def _words(name: str) -> str:

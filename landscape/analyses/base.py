@@ -77,6 +77,7 @@ class Result:
 
     tables: ClassVar[tuple[str, ...]] = ()
     across: ClassVar[tuple[str, ...]] = ()
+    facts: ClassVar[tuple[str, ...]] = ()  # the scalars that are always printed; none: all of them
     follows_loss: ClassVar[bool] = True  # whether only results at about the same loss are comparable
 
     notes: tuple[str, ...] = field(default=(), repr=False)

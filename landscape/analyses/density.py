@@ -11,7 +11,7 @@ from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Curvature
 from landscape.analyses.shared.work_budget import budget_option, describe_seconds
 from landscape.choices import CONFIDENCE
-from landscape.fields import array, option, scalar
+from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ class DensityResult(Result):
     """The density with its band, the quadrature rules of all probes, and numbers that follow from the rules."""
 
     tables: ClassVar[tuple[str, ...]] = ("layer",)
+    facts: ClassVar[tuple[str, ...]] = ("loss", "products")
 
     grid: np.ndarray = array("grid", help="Points at which the density is given.")
     density: np.ndarray = array("grid", help="Density of eigenvalues, smoothed; its integral is 1.")
@@ -51,17 +52,26 @@ class DensityResult(Result):
     trace_se: float = scalar("Standard error of the trace over the probes and over drawn labels.")
     frobenius_norm: float = scalar("Root of the sum of the squared eigenvalues.")
     frobenius_norm_se: float = scalar("Standard error of the Frobenius norm.")
-    negative_mass: float = scalar("Share of the eigenvalues that are negative.")
+    negative_mass: float = scalar(
+        "Share of the eigenvalues that are negative.", percent=True, label="negative eigenvalues"
+    )
     negative_mass_se: float = scalar("Standard error of that share, over the probes and by the quadrature.")
     effective_rank: float = scalar("exp of the entropy of |lambda| / sum |lambda|.")
     effective_rank_se: float = scalar("Standard error of the effective rank.")
-    r_e: float = scalar("|lambda_min / lambda_max|.")
+    r_e: float = scalar("|lambda_min / lambda_max|.", label="|lambda min / max|")
     r_e_se: float = scalar("Error of that ratio from the residuals of both ends.")
-    k_h1: float = scalar("Sum of |lambda| of the negative eigenvalues over that of the positive ones.")
+    k_h1: float = scalar(
+        "Sum of |lambda| of the negative eigenvalues over that of the positive ones.", label="sum of |lambda|, - / +"
+    )
     k_h1_se: float = scalar("Standard error of that ratio.")
-    bulk_condition: float = scalar("Ratio of the |lambda| between which the middle half of sum |lambda| lies.")
+    bulk_condition: float = scalar(
+        "Ratio of the |lambda| between which the middle half of sum |lambda| lies.", label="condition of the bulk"
+    )
     bulk_condition_se: float = scalar("Standard error of that ratio.")
-    exact_weights: bool = scalar("Whether single eigenvalues that all probes found have their exact weight.")
+    exact_weights: bool = scalar(
+        "Whether single eigenvalues that all probes found have their exact weight.",
+        label="exact weights of single eigenvalues",
+    )
     products: int = scalar("Products with one column over the full data, not counting those for layers.")
     cost_gradients: float | None = cost_scalar()
     loss: float = scalar("Mean loss at the checkpoint.")
@@ -77,16 +87,22 @@ class DensityResult(Result):
         optional=True,
     )
     quadrature_share: float | None = scalar(
-        "Median share of the squared error of the density there that the number of steps leaves.", optional=True
+        "Median share of the squared error of the density there that the number of steps leaves.",
+        optional=True,
+        percent=True,
     )
     density_band: np.ndarray | None = array(
         "bound", "grid", help="Lower and upper end of the 95 % band of the density.", optional=True
     )
     layer: np.ndarray | None = array("layer", help="Group of parameters, largest trace first.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its size.", optional=True)
-    layer_trace: np.ndarray | None = array("layer", help="Trace of its diagonal block.", optional=True)
+    layer_trace: np.ndarray | None = array(
+        "layer", help="Trace of its diagonal block.", optional=True, gauge=Gauge("layer_trace_se")
+    )
     layer_trace_se: np.ndarray | None = array("layer", help="Standard error over the probes.", optional=True)
-    layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
+    layer_share: np.ndarray | None = array(
+        "layer", help="Share of the sum of these traces.", optional=True, percent=True
+    )
     layer_frobenius_norm: np.ndarray | None = array("layer", help="Frobenius norm of the block.", optional=True)
     layer_lambda_max: np.ndarray | None = array("layer", help="Largest node of the block.", optional=True)
     layer_lambda_min: np.ndarray | None = array("layer", help="Smallest node of the block.", optional=True)

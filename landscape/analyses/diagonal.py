@@ -35,15 +35,18 @@ class DiagonalResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("layer",)
+    facts: ClassVar[tuple[str, ...]] = ("norm", "relative_error", "negative_share", "loss")
 
     trace: float = scalar("Sum of the diagonal.", gauge=Gauge("trace_se"))
     trace_se: float = scalar("Its standard error over random vectors and drawn labels; 0 if it is exact.")
     norm: float = scalar("Norm of the diagonal as a vector, without what errors add to it.")
-    relative_error: float = scalar("Norm of the standard errors of all entries, relative to the norm.")
+    relative_error: float = scalar("Norm of the standard errors of all entries, relative to the norm.", percent=True)
     rtol: float = scalar("Largest such error asked for.")
     largest: float = scalar("Largest entry.")
     smallest: float = scalar("Smallest entry.")
-    negative_share: float = scalar("Share of the entries that lie below 0 by more than their error (95 %).")
+    negative_share: float = scalar(
+        "Share of the entries that lie below 0 by more than their error (95 %).", percent=True
+    )
     products: int = scalar("Products with the matrix over the full data.")
     draws: int = scalar("Random vectors drawn in the outputs of each sample, or labels.")
     cost_gradients: float | None = cost_scalar()
@@ -57,18 +60,24 @@ class DiagonalResult(Result):
     layer_trace_se: np.ndarray = array("layer", help="Standard error of that sum.")
     layer_mean: np.ndarray = array("layer", help="Mean of its entries.")
     layer_largest: np.ndarray = array("layer", help="Its largest |entry|.")
-    layer_negative: np.ndarray = array("layer", help="Share of its entries below 0 by more than their error.")
+    layer_negative: np.ndarray = array(
+        "layer", help="Share of its entries below 0 by more than their error.", percent=True
+    )
     layer_error: np.ndarray = array(
-        "layer", help="Norm of the standard errors of its entries, relative to that of the entries."
+        "layer", help="Norm of the standard errors of its entries, relative to that of the entries.", percent=True
     )
     curve_share: np.ndarray = array("point", help="Shares of the entries, those with the largest |entry| first, ...")
     curve_value: np.ndarray = array("point", help="... the |entry| that ends each, ...")
     curve_standard_error: np.ndarray = array("point", help="... and its standard error.")
-    top_in_layer: np.ndarray | None = array("layer", help="Share of its entries that --top chose.", optional=True)
+    top_in_layer: np.ndarray | None = array(
+        "layer", help="Share of its entries that --top chose.", optional=True, percent=True
+    )
     known_trace: float | None = scalar(
         "The exact part of the trace, that of the Gauss-Newton matrix, where it was split off.", optional=True
     )
-    top_share: float | None = scalar("Share of the entries that --top chose, those of largest |entry|.", optional=True)
+    top_share: float | None = scalar(
+        "Share of the entries that --top chose, those of largest |entry|.", optional=True, percent=True
+    )
     top_count: int | None = scalar("Their number.", optional=True)
     top_threshold: float | None = scalar("The |entry| between those that are chosen and the others.", optional=True)
     top_separated: int | None = scalar(

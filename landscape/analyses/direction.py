@@ -24,6 +24,7 @@ class DirectionResult(Result):
     """Slope and curvature along the unit vector v, and the change by a step of given length beside its prediction."""
 
     tables: ClassVar[tuple[str, ...]] = ("quantile",)
+    facts: ClassVar[tuple[str, ...]] = ("slope", "curvature", "safe_radius", "predicted_change", "change")
     follows_loss: ClassVar[bool] = False
 
     slope: float = scalar("g'v, the derivative of the loss along the direction.")
@@ -40,6 +41,7 @@ class DirectionResult(Result):
     limiting_fraction: float | None = scalar(
         "Share of predictions whose radius is shorter than the step; without a step, than twice the smallest radius.",
         optional=True,
+        percent=True,
     )
     quantile: np.ndarray | None = array("quantile", help="Share of predictions with a smaller radius.", optional=True)
     quantile_radius: np.ndarray | None = array("quantile", help="That radius.", optional=True)

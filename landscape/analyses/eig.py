@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -33,6 +34,7 @@ class EigResult(PopulationColumns):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("rank", "layer", "population")
+    facts: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm", "products")
 
     eigenvalues: np.ndarray = array(
         "rank",
@@ -53,9 +55,13 @@ class EigResult(PopulationColumns):
     tol: float = scalar("Largest residual asked for, relative to the eigenvalue.")
     products: int = scalar("Products with the matrix over the full data.")
     cost_gradients: float | None = cost_scalar()
-    search_products: int = scalar("Products of these that later starts spent in search of skipped eigenvalues.")
+    search_products: int = scalar(
+        "Products of these that later starts spent in search of skipped eigenvalues.", label="products of later starts"
+    )
     rounding: float = scalar("Measured rounding of a residual, which each residual includes.")
-    confirmed: bool = scalar("Whether a second, deflated start found no eigenvalue that was missed.")
+    confirmed: bool = scalar(
+        "Whether a second, deflated start found no eigenvalue that was missed.", label="confirmed by a second start"
+    )
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
     parameters: int = scalar("Size of the parameter vector.")
@@ -163,7 +169,7 @@ class EigResult(PopulationColumns):
     def _samples(self) -> str:
         """What the data leave uncertain, with how many of the samples."""
         error = describe_samples(self.data_error, self.data_error_target, self.samples, self.data_samples)
-        return f"rank 0: {error}"
+        return f"lambda_1: {error}"
 
     def not_gateable(self, field: str, place: tuple[int, ...]) -> str:
         """As for any result; besides, a gate must not use eigenvalues that no second start has confirmed."""
@@ -178,7 +184,7 @@ class EigResult(PopulationColumns):
 
     def remarks(self) -> list[str]:
         """That no second start was made; the certificate; whether data or algorithm dominate the error of rank 0."""
-        remarks = []
+        remarks = self._meaning()
         if not (self.confirmed or self.trouble()):
             remarks.append(UNCONFIRMED)
         if self.certified_gap is not None:
@@ -188,10 +194,18 @@ class EigResult(PopulationColumns):
             )
         if self.label_standard_errors is not None:
             remarks.append(
-                f"rank 0: standard error {self.label_standard_errors[0]:.3g} by the labels drawn, which error bounds "
+                f"lambda_1: standard error {self.label_standard_errors[0]:.3g} by the labels drawn, which error bounds "
                 "do not contain: more --labels would make it more certain"
             )
         return remarks + self._data_remarks() + self._population_remarks()
+
+    def _meaning(self) -> list[str]:
+        """Up to which learning rate gradient descent is stable (Cohen et al. 2021, section 2), for the Hessian."""
+        sharpest = float(self.eigenvalues.max())
+        options = json.loads(str(self.attributes.get("options", "{}")))
+        if options.get("operator") != "hessian" or not sharpest > 0 or self.trouble():
+            return []
+        return [f"gradient descent with a learning rate above 2 / lambda_1 = {2 / sharpest:.3g} is unstable here"]
 
     def _population_remarks(self) -> list[str]:
         """The sharpest population, and gradients that conflict."""
@@ -209,20 +223,23 @@ class EigResult(PopulationColumns):
             return [self._samples()]
         data, algorithm = self.data_standard_errors[0], self.error_bounds[0]
         if math.isnan(data):
-            return ["rank 0: its error by the choice of samples is not known: fewer than two groups of samples count"]
+            return ["lambda_1: its error by the choice of samples is not known: fewer than two groups of samples count"]
         bias = math.nan if self.data_biases is None else float(self.data_biases[0])
         more = "more samples" if data > algorithm or abs(bias) > algorithm else "a smaller --tol"
         remark = (
-            f"rank 0: standard error {data:.3g} by the choice of samples, error bound {algorithm:.3g} by the "
+            f"lambda_1: standard error {data:.3g} by the choice of samples, error bound {algorithm:.3g} by the "
             f"algorithm: {more} would make it more certain"
         )
         if self.data_biases is None:  # in a result of an earlier version
             return [remark]
         if not math.isfinite(bias):
-            return [remark, "rank 0: its bias by the number of samples is not known: no value of a half of the data"]
+            return [remark, "lambda_1: its bias by the number of samples is not known: no value of a half of the data"]
         share = f" ({100 * abs(bias / self.eigenvalues[0]):.2g} %)" if self.eigenvalues[0] else ""
         direction = "too large" if bias > 0 else "too small"
-        return [remark, f"rank 0: {direction} by about {abs(bias):.3g}{share}, since samples are few (not subtracted)"]
+        return [
+            remark,
+            f"lambda_1: {direction} by about {abs(bias):.3g}{share}, since samples are few (not subtracted)",
+        ]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class MeasuresResult(PopulationColumns):
 
     follows_loss: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ("term", "population")
+    facts: ClassVar[tuple[str, ...]] = ("loss", "noise_scale", "fisher_rao", "pac_bayes_sigma")
     across: ClassVar[tuple[str, ...]] = ("other",)
 
     loss: float = scalar("Mean loss at the checkpoint.")
@@ -32,7 +33,10 @@ class MeasuresResult(PopulationColumns):
     term_loss: np.ndarray | None = array("term", help="Mean loss of the term.", optional=True)
     term_gradient_norm: np.ndarray | None = array("term", help="Norm of the gradient of the term.", optional=True)
     term_share: np.ndarray | None = array(
-        "term", help="Part of the term's gradient along g, relative to ||g||: the shares add to 1.", optional=True
+        "term",
+        help="Part of the term's gradient along g, relative to ||g||: the shares add to 1.",
+        optional=True,
+        percent=True,
     )
     other: np.ndarray | None = array("other", words=True, help="Name of the term beside it.", optional=True)
     cosine: np.ndarray | None = array("other", "term", help="Cosine between the gradients of two terms.", optional=True)
@@ -58,7 +62,7 @@ class MeasuresResult(PopulationColumns):
     )
     half_width: float | None = scalar("Half the width of the 95 % interval of relative_flatness.", optional=True)
     rtol: float | None = scalar("Half-width asked for, relative to relative_flatness.", optional=True)
-    error: float | None = scalar("Share of wrong predictions.", optional=True)
+    error: float | None = scalar("Share of wrong predictions.", optional=True, percent=True)
     pac_bayes_sigma: float | None = scalar(
         "Largest noise on all weights with which the mean error rises by at most --deviation.", optional=True
     )

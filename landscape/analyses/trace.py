@@ -28,6 +28,7 @@ class TraceResult(PopulationColumns):
     """The trace with its standard error and 95 % interval, and the estimates that all estimators make of it."""
 
     tables: ClassVar[tuple[str, ...]] = ("estimator", "layer", "population")
+    facts: ClassVar[tuple[str, ...]] = ("loss", "products", "cost_gradients")
 
     trace: float = scalar(
         "Sum of the eigenvalues.",
@@ -46,7 +47,7 @@ class TraceResult(PopulationColumns):
     products: int = scalar("Products with the matrix over the full data.")
     cost_gradients: float | None = cost_scalar()
     estimator: np.ndarray = array("estimator", help="Estimators, the chosen one first.")
-    estimator_trace: np.ndarray = array("estimator", help="Its estimate.")
+    estimator_trace: np.ndarray = array("estimator", help="Its estimate.", gauge=Gauge("estimator_standard_error"))
     estimator_standard_error: np.ndarray = array("estimator", help="Its standard error.")
     estimator_products: np.ndarray = array("estimator", help="Products that it used.")
     estimator_needed: np.ndarray = array(
@@ -90,7 +91,9 @@ class TraceResult(PopulationColumns):
         "layer", help="Trace of its diagonal block.", optional=True, gauge=Gauge("layer_standard_error")
     )
     layer_standard_error: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
-    layer_share: np.ndarray | None = array("layer", help="Share of the sum of these traces.", optional=True)
+    layer_share: np.ndarray | None = array(
+        "layer", help="Share of the sum of these traces.", optional=True, percent=True
+    )
     population_trace: np.ndarray | None = array(
         "population",
         help="Trace of its matrix, by random vectors that all populations share.",

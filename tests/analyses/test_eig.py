@@ -86,9 +86,9 @@ def test_the_larger_error_of_rank_0_is_named(result: EigResult, data: float, adv
 @pytest.mark.parametrize(
     ("bias", "words"),
     [
-        (0.3, "rank 0: too large by about 0.3 (15 %), since samples are few (not subtracted)"),
-        (-0.1, "rank 0: too small by about 0.1 (5 %), since samples are few (not subtracted)"),
-        (np.nan, "rank 0: its bias by the number of samples is not known: no value of a half of the data"),
+        (0.3, "lambda_1: too large by about 0.3 (15 %), since samples are few (not subtracted)"),
+        (-0.1, "lambda_1: too small by about 0.1 (5 %), since samples are few (not subtracted)"),
+        (np.nan, "lambda_1: its bias by the number of samples is not known: no value of a half of the data"),
     ],
 )
 def test_the_bias_of_rank_0_is_a_remark_beside_its_error(result: EigResult, bias: float, words: str) -> None:

@@ -44,7 +44,8 @@ def test_estimates_stand_beside_their_standard_errors(capsys: Captured) -> None:
     out = capsys.readouterr().out
     assert "standard error" in out
     (norm,) = rows(out, "frobenius")
-    assert float(norm[2]) > float(norm[3]) > 0
+    assert norm[3] == "±"
+    assert float(norm[2]) > float(norm[4]) > 0
     assert "frobenius norm se" not in out
     assert "products 20" in out
 
@@ -52,7 +53,7 @@ def test_estimates_stand_beside_their_standard_errors(capsys: Captured) -> None:
 def test_layers_are_rows_by_name_largest_trace_first(capsys: Captured) -> None:
     assert status(["trace", "a.pt", "--rtol", "0.2", "--per-layer", "--resample", "5"]) == 0
     out = capsys.readouterr().out
-    assert rows(out, "layer")[0][:4] == ["layer", "parameters", "trace", "standard"]
+    assert rows(out, "layer")[0] == ["layer", "parameters", "±", "standard", "error", "share"]
     traces = [float(rows(out, name)[0][2]) for name in ("0", "2")]
     lines = [line.split()[0] for line in out.splitlines() if line.split()[:1] in (["0"], ["2"])]
     assert lines == (["0", "2"] if traces[0] > traces[1] else ["2", "0"])
@@ -127,11 +128,11 @@ def test_another_matrix_is_named_and_its_replacing_said(capsys: Captured) -> Non
     assert "replaced" not in err
     assert status(["eig", "a.pt", "-k", "1", "--operator", "ggn", "--params", "0.*"]) == 0
     out, err = capsys.readouterr()
-    assert "a.pt, ggn, params 0.*: tol" in out
+    assert "a.pt, ggn, params 0.*: loss" in out
     assert "replaced the earlier /eig" in err
     assert "operator hessian" in err
     assert status(["show", "a.landscape.h5"]) == 0
-    assert "a.pt, ggn, params 0.*: tol" in capsys.readouterr().out
+    assert "a.pt, ggn, params 0.*: loss" in capsys.readouterr().out
 
 
 def test_long_names_are_not_cut_in_a_pipe(capsys: Captured) -> None:
@@ -258,30 +259,29 @@ def test_numbers_below_their_standard_error_are_not_determined(capsys: Captured)
     assert "not determined" not in capsys.readouterr().out
     print_measurements([("run", drawn_trace(standard_error=2.5, layer_standard_error=np.array([0.1, 0.3])), 1.0)])
     out = capsys.readouterr().out
-    assert "run: trace not determined, standard error 2.5" in out
+    assert "2.0 ± 2.5 (not determined)" in out
     first, second = (next(line for line in out.splitlines() if name in line) for name in ("first", "second"))
     assert "1.5" in first
     assert "not determined" not in first
-    assert "not determined" in second
-    assert "-0.25" not in second
+    assert "-0.25 ± 0.30 (not determined)" in second
 
 
-def test_a_smaller_error_or_an_unknown_one_leaves_the_number(capsys: Captured) -> None:
-    for error in (1.9, 0.0, float("nan")):
-        print_measurements([("run", drawn_trace(standard_error=error), 1.0)])
-        assert "trace 2, standard error" in capsys.readouterr().out
-    print_measurements([("run", drawn_trace(trace=0.0, standard_error=0.0), 1.0)])
-    assert "trace 0, standard error 0" in capsys.readouterr().out
-    print_measurements([("run", drawn_trace(standard_error=2.0), 1.0)])
-    assert "trace not determined, standard error 2" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [(1.9, "2.0 ± 1.9"), (0.0, "2"), (float("nan"), "2"), (2.0, "2.0 ± 2.0 (not determined)")],
+)
+def test_a_smaller_error_or_an_unknown_one_leaves_the_number(error: float, written: str, capsys: Captured) -> None:
+    print_measurements([("run", drawn_trace(standard_error=error), 1.0)])
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["trace"])
+    assert line.split(maxsplit=1)[1].strip() == written
 
 
 def test_an_estimate_in_the_table_of_scalars_is_not_determined_and_its_error_stays(capsys: Captured) -> None:
     objective = Objective(tanh_net(), [(torch.randn(8, 5), torch.tensor([0, 1] * 4))], "cross_entropy")
     result = replace(landscape.run(Density(steps=5), objective), negative_mass=0.21, negative_mass_se=0.56)
     print_measurements([("run", result, 1.0)])
-    line = next(line for line in capsys.readouterr().out.splitlines() if "negative mass " in line and "0.56" in line)
-    assert line.split() == ["negative", "mass", "not", "determined", "0.56"]
+    line = next(line for line in capsys.readouterr().out.splitlines() if "negative eigenvalues" in line)
+    assert line.split() == ["negative", "eigenvalues", "21", "±", "56", "%", "(not", "determined)"]
 
 
 def test_a_bound_of_an_error_does_not_replace_its_number(capsys: Captured) -> None:
@@ -290,6 +290,38 @@ def test_a_bound_of_an_error_does_not_replace_its_number(capsys: Captured) -> No
     result = landscape.run(Eig(k=2), objective)
     print_measurements([("run", replace(result, error_bounds=10 * result.eigenvalues), 1.0)])
     assert "not determined" not in capsys.readouterr().out
+
+
+def test_facts_are_printed_and_the_rest_with_verbose(capsys: Captured) -> None:
+    print_measurements([("run", drawn_trace(), 1.0)])
+    short = capsys.readouterr().out.splitlines()
+    assert "run: loss 0.1, products 30, cost gradients 60, time 1 s, 4 more with --verbose" in short
+    print_measurements([("run", drawn_trace(), 1.0)], verbose=True)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("run:"))
+    assert "rtol 0.1" in line
+    assert "gradient norm 0.1" in line
+    assert "parameters 10" in line
+    assert "samples 5" in line
+    assert "more with" not in line
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_tables_fit_the_terminal(width: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landscape_cli import tables
+
+    monkeypatch.setattr(tables, "console", lambda: tables.Screen(force_terminal=True, width=width, color_system=None))
+    for command in (
+        ["eig", "-k", "2", "--per-layer", "--resample", "5", "--by", "class"],
+        ["density", "--per-layer", "--probes", "2", "--steps", "5"],
+        ["diagonal", "--operator", "ggn", "--top", "10%"],
+        ["flatness", "--per-layer", "--starts", "2", "--steps", "2"],
+        ["measures", "--by", "class", "--draws", "0"],
+        ["memorization", "--no-per-layer", "--controls", "0", "--no-scores"],
+    ):
+        assert status([command[0], "a.pt", *command[1:], "--limit", "60", "--no-plot"]) in (0, 3), command
+        rules = [line for line in capsys.readouterr().out.splitlines() if "──" in line]
+        assert rules
+        assert max(map(len, rules)) <= width, command
 
 
 def test_what_was_bought_and_what_more_would_buy_are_the_last_lines(capsys: Captured) -> None:

@@ -26,6 +26,7 @@ class EditResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("population", "rho", "layer")
+    facts: ClassVar[tuple[str, ...]] = ("chosen_rho", "max_loss_increase", "loss")
     across: ClassVar[tuple[str, ...]] = ("population",)
 
     population: np.ndarray = array("population", words=True, help="Name of the samples.")
@@ -37,7 +38,7 @@ class EditResult(Result):
     recitation_before: np.ndarray | None = array("population", help="Share of texts recited before.", optional=True)
     recitation_after: np.ndarray | None = array("population", help="Share of texts recited after.", optional=True)
     rho: np.ndarray = array("rho", help="Share of the curvature mass that is kept.")
-    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.")
+    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.", percent=True)
     weight_energy: np.ndarray = array("rho", help="Squared norm of the weights, relative to that before.")
     curvature_mass: np.ndarray | None = array(
         "rho", help="Share that is kept of the quantity by which the method ranks, mean over layers.", optional=True
@@ -53,7 +54,7 @@ class EditResult(Result):
     )
     layer: np.ndarray = array("layer", words=True, help="Edited layer.")
     layer_kept_fraction: np.ndarray = array(
-        "layer", help="Share of the layer's components that are kept at the chosen rho."
+        "layer", help="Share of the layer's components that are kept at the chosen rho.", percent=True
     )
     bounded_by: np.ndarray = array("bound", words=True, help="Population whose loss bounds the edit.")
     layer_weight_energy: np.ndarray = array(

@@ -30,6 +30,7 @@ class MemorizationResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("population", "layer", "rho", "band", "score", "rank")
+    facts: ClassVar[tuple[str, ...]] = ("loss", "score_rho")
     across: ClassVar[tuple[str, ...]] = ("population",)
 
     population: np.ndarray = array("population", words=True, help="Name of the samples.")
@@ -70,11 +71,13 @@ class MemorizationResult(Result):
         "layer", "share", help="Share of the curvature mass of the components up to that rank."
     )
     rho: np.ndarray = array("rho", help="Share of the curvature mass that is kept.")
-    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.")
+    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.", percent=True)
     curvature_mass: np.ndarray = array("rho", help="Curvature mass of the kept components, mean over layers.")
     weight_energy: np.ndarray = array("rho", help="Squared norm of the kept weights, relative to all, over all layers.")
     ties: np.ndarray = array("rho", help="Components with the mass of the last kept one, of which some are removed.")
-    layer_kept_fraction: np.ndarray = array("layer", "rho", help="Share of components that are kept in each layer.")
+    layer_kept_fraction: np.ndarray = array(
+        "layer", "rho", help="Share of components that are kept in each layer.", percent=True
+    )
     band: np.ndarray = array("band", words=True, help="Band of components by rank, the sharpest first.")
     band_components: np.ndarray = array("band", help="Components in the band, over all layers.")
     delta_loss: np.ndarray = array("population", "band", help="Change of the loss when the band is removed.")

@@ -33,6 +33,7 @@ class FlatnessResult(Result):
     """First-order and zeroth-order flatness over ascending radii."""
 
     tables: ClassVar[tuple[str, ...]] = ("rho", "layer")
+    facts: ClassVar[tuple[str, ...]] = ("loss", "lambda_1", "gradients")
 
     rho: np.ndarray = array("rho", help="Radius of the ball.")
     r1: np.ndarray = array("rho", help="rho times the largest ||c g|| found in the ball: a lower bound of the maximum.")
@@ -55,7 +56,7 @@ class FlatnessResult(Result):
         "rho", detail=True, help="2 r0 / (rho^2 lambda_1), which at a minimum and for small rho is 1."
     )
     gam_r1: np.ndarray = array("rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.")
-    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.")
+    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.", percent=True)
     starts: np.ndarray = array("rho", detail=True, help="Number of ascents that searched r1.")
     hits: np.ndarray = array("rho", help="Ascents that ended within 1 % of the largest rise of ||c g||.")
     spread: np.ndarray = array("rho", detail=True, help="(Largest - smallest) / largest rise of the ascents.")
@@ -76,7 +77,10 @@ class FlatnessResult(Result):
     )
     layer_parameters: np.ndarray | None = array("layer", help="Parameters of the module.", optional=True)
     layer_share: np.ndarray | None = array(
-        "layer", help="Share of the module in <slope, move> at the maximizer of the largest rho.", optional=True
+        "layer",
+        help="Share of the module in <slope, move> at the maximizer of the largest rho.",
+        optional=True,
+        percent=True,
     )
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")

@@ -33,6 +33,7 @@ class SharpnessResult(PopulationColumns):
     """Rises of the mean loss over ascending radii, in the worst case and on average, with their errors."""
 
     tables: ClassVar[tuple[str, ...]] = ("rho", "radius", "layer", "population")
+    facts: ClassVar[tuple[str, ...]] = ("loss", "gradients", "draws")
     across: ClassVar[tuple[str, ...]] = ("rho",)
 
     rho: np.ndarray = array("rho", help="Radius of the ball.")
@@ -120,7 +121,10 @@ class SharpnessResult(PopulationColumns):
     )
     layer_parameters: np.ndarray | None = array("layer", help="Parameters of the module.", optional=True)
     layer_share: np.ndarray | None = array(
-        "layer", help="Share of the module in <slope, move> at the maximizer of the largest rho.", optional=True
+        "layer",
+        help="Share of the module in <slope, move> at the maximizer of the largest rho.",
+        optional=True,
+        percent=True,
     )
     population_s_max: np.ndarray | None = array(
         "rho",

@@ -71,6 +71,7 @@ class PopulationColumns(Result):
         detail=True,
         help="Weight of its mean in that of all samples; 1 for a term, NaN for samples beside them.",
         optional=True,
+        percent=True,
     )
     population_loss: np.ndarray | None = array(
         "population", help="Its mean loss.", optional=True, gauge=Gauge("population_loss_se")
@@ -86,6 +87,7 @@ class PopulationColumns(Result):
         detail=True,
         help="Part of its gradient along that of all samples, relative to the latter's norm: shares add to 1.",
         optional=True,
+        percent=True,
     )
     other_population: np.ndarray | None = array(
         "other_population", words=True, help="Name of the population beside it.", optional=True

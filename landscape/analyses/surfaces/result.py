@@ -24,6 +24,7 @@ class SurfaceResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("kind", "mark", "level", "seed")
+    facts: ClassVar[tuple[str, ...]] = ("centre_loss", "barrier", "minima", "largest_error")
 
     alpha: np.ndarray = array("alpha", help="Coordinate along the first direction; the checkpoint lies at 0.")
     beta: np.ndarray | None = array("beta", help="Coordinate along the second direction.", optional=True)
@@ -114,8 +115,10 @@ class SurfaceResult(Result):
     norm_alpha: float = scalar("Norm of the first direction.")
     norm_beta: float | None = scalar("Norm of the second direction.", optional=True)
     cosine: float | None = scalar("Cosine of the angle between them.", optional=True)
-    explained_alpha: float | None = scalar("Share of the trajectory's variance along alpha.", optional=True)
-    explained_beta: float | None = scalar("Share of the trajectory's variance along beta.", optional=True)
+    explained_alpha: float | None = scalar(
+        "Share of the trajectory's variance along alpha.", optional=True, percent=True
+    )
+    explained_beta: float | None = scalar("Share of the trajectory's variance along beta.", optional=True, percent=True)
     barrier: float | None = scalar(
         "Largest rise of the loss above the straight line between both checkpoints' losses.", optional=True
     )
@@ -125,7 +128,9 @@ class SurfaceResult(Result):
     )
     roughness_index: float | None = scalar("Standard deviation over mean of total variation.", optional=True)
     lines: int = scalar("Lines through the center.")
-    smad: float = scalar("SMAD: mean rise from a minimum to its pass; 0 with one minimum.")
+    smad: float = scalar(
+        "SMAD: mean rise from a minimum to its pass; 0 with one minimum.", label="saddle-minimum distance (SMAD)"
+    )
     rounding: float = scalar("The smallest difference of losses near the center that is clearly above rounding.")
     minima: int = scalar("Minima of the first plane that are deeper than rounding.")
     evaluations: int = scalar("Number of evaluated points.")
