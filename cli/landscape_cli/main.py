@@ -63,6 +63,7 @@ class Subcommand:
     records: tuple[type, ...] = ()
 
 
+COMPLETION = "_LANDSCAPE_COMPLETE"  # the variable by which shells ask for completions, as click names it
 SUBCOMMANDS = (
     *(
         Subcommand(kind.name, kind.summary, partial(OWN_FUNCTIONS.get(kind, analysis_command), kind), (kind, *SHARED))
@@ -104,7 +105,7 @@ def build_app(arguments: Sequence[str] | None = None) -> typer.Typer:
     app = typer.Typer(
         name="landscape",
         help=HELP,
-        add_completion=False,
+        add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -187,6 +188,8 @@ def status(arguments: list[str]) -> int:
 
 
 def _status(arguments: list[str]) -> int:
+    if COMPLETION in os.environ:  # a shell asks which words are possible; every command needs its flags for that
+        typer.main.get_command(build_app()).main(arguments, prog_name="landscape")
     if "--debug" in arguments:
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
@@ -228,6 +231,8 @@ def _print_crash(error: BaseException, arguments: list[str]) -> int:
     """Prints what an error was: a signal that a library has wrapped, memory that ran out, or a bug."""
     if (code := interruption(error)) is not None:
         return _print_error("stopped", code, [])
+    if isinstance(error, SystemExit) and arguments[:1] in (["--show-completion"], ["--install-completion"]):
+        return error.code if isinstance(error.code, int) else EXIT_FAILURE
     if isinstance(error, SystemExit):
         remedy = "a model, data and a loss that do not call sys.exit; --debug shows where it is called"
         message = f"code that this command calls ended the program: SystemExit: {clean(str(error))}\n  fix:  {remedy}"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+# of the Windows API: an access right, an error and the exit code of a process that runs
+QUERY_LIMITED_INFORMATION, ACCESS_DENIED, STILL_ACTIVE = 0x1000, 5, 259
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # another one after each start of the machine (Linux)
 
 
@@ -29,6 +35,8 @@ def start_time(pid: int) -> str:
 
 
 def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # where signal 0 is Ctrl-C
+        return is_alive_on_windows(pid, ctypes.WinDLL("kernel32", use_last_error=True), ctypes.get_last_error)
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -36,3 +44,17 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def is_alive_on_windows(pid: int, kernel32: Any, last_error: Callable[[], int]) -> bool:
+    """Whether a process runs, asked of the library kernel32: its handle can be opened, and it has no exit code yet.
+
+    A process of another user refuses its handle, and runs.
+    """
+    handle = kernel32.OpenProcess(QUERY_LIMITED_INFORMATION, False, pid)
+    if not handle:
+        return last_error() == ACCESS_DENIED
+    code = ctypes.c_ulong()
+    known = kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel32.CloseHandle(handle)
+    return not known or code.value == STILL_ACTIVE

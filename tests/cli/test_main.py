@@ -251,3 +251,22 @@ class TestFlushedStdout:
         self.stdout(monkeypatch, None)
         assert flush_stdout(0, ["check"]) == 0
         assert len(silenced) == 2
+
+
+class TestCompletion:
+    """Shells ask for the words that are possible."""
+
+    @pytest.mark.parametrize(
+        ("words", "place", "found"),
+        [("landscape ei", 1, "eig"), ("landscape eig --per", 2, "--per-layer"), ("landscape trace --rt", 2, "--rtol")],
+    )
+    def test_bash_is_told_commands_and_flags(self, words: str, place: int, found: str) -> None:
+        asked = {"_LANDSCAPE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+        done = subprocess.run(
+            [sys.executable, "-m", "landscape"], env=os.environ | asked, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout.split()) == (0, [found])
+
+    def test_the_script_of_a_shell_is_shown(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert status(["--show-completion", "bash"]) == 0
+        assert "complete -o default" in capfd.readouterr().out
