@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.analyses import Flatness as Flatness
     from landscape.analyses import Measures as Measures
     from landscape.analyses import Memorization as Memorization
+    from landscape.analyses import Sensitivity as Sensitivity
     from landscape.analyses import Sharpness as Sharpness
     from landscape.analyses import Surface as Surface
     from landscape.analyses import Trace as Trace
@@ -45,6 +46,7 @@ HOMES = {
     "Measures": "landscape.analyses",
     "Memorization": "landscape.analyses",
     "Objective": "landscape.objective",
+    "Sensitivity": "landscape.analyses",
     "Sharpness": "landscape.analyses",
     "Surface": "landscape.analyses",
     "Trace": "landscape.analyses",
@@ -66,6 +68,7 @@ __all__ = [
     "Measures",
     "Memorization",
     "Objective",
+    "Sensitivity",
     "Sharpness",
     "Surface",
     "Trace",

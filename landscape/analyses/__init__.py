@@ -12,6 +12,7 @@ from landscape.analyses.memorization.edit import Edit
 from landscape.analyses.memorization.memorization import Memorization
 from landscape.analyses.neighborhood.flatness import Flatness
 from landscape.analyses.neighborhood.sharpness import Sharpness
+from landscape.analyses.sensitivity.sensitivity import Sensitivity
 from landscape.analyses.surfaces.surface import Surface
 from landscape.analyses.trace import Trace
 
@@ -24,6 +25,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Flatness,
     Measures,
     Direction,
+    Sensitivity,
     Surface,
     Memorization,
     Edit,
@@ -43,6 +45,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Result",
+    "Sensitivity",
     "Sharpness",
     "Surface",
     "Trace",

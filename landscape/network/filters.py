@@ -55,6 +55,15 @@ def filter_rows(weight: Tensor, where: FilterAxis) -> Tensor:
     return rows
 
 
+def from_filter_rows(rows: Tensor, shape: tuple[int, ...], where: FilterAxis) -> Tensor:
+    """The weight of that shape whose `filter_rows` are these."""
+    if len(shape) < 2:
+        return rows.reshape(shape)
+    parts = torch.empty(shape, device="meta").unflatten(0, (where.groups, -1)).movedim(where.axis + 1, 1)  # type: ignore[no-untyped-call]
+    weight: Tensor = rows.reshape(parts.shape).movedim(1, where.axis + 1).flatten(0, 1)
+    return weight
+
+
 def match_filter_norms(move: Tensor, weight: Tensor, where: FilterAxis) -> None:
     """Scales each filter of `move` in place to the norm of the same filter of `weight`; a filter of 0 stays 0."""
     (parts, norms), (_, weight_norms) = _norms_by_group(move, where), _norms_by_group(weight, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
@@ -116,10 +116,17 @@ class ParameterSpace:
         """All tensors as one group."""
         return ParameterGroup("all", self.names, ((0, self.size),))
 
-    def layers(self) -> tuple[ParameterGroup, ...]:
-        """One group for each module that owns parameters, called by the module's path in the model."""
-        owners = dict.fromkeys(_owner(name) for name in self.names)
-        groups = (self._group(owner or "(model)", lambda n, own=owner: _owner(n) == own) for owner in owners)  # type: ignore[misc]
+    def layers(self, names: Container[str] | None = None) -> tuple[ParameterGroup, ...]:
+        """One group for each module that owns parameters, called by the module's path in the model.
+
+        With `names` the groups hold these parameters alone, and modules that own none of them have no group.
+        """
+        chosen = dict.fromkeys(name for name in self.names if names is None or name in names)
+        owners = dict.fromkeys(map(_owner, chosen))
+        groups = (
+            self._group(owner or "(model)", lambda n, own=owner: n in chosen and _owner(n) == own)  # type: ignore[misc]
+            for owner in owners
+        )
         return tuple(group for group in groups if group.size)
 
     def groups_matching(self, globs: Iterable[str]) -> tuple[ParameterGroup, ...]:

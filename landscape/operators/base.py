@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from landscape.errors import UsageError
 from landscape.network.space import ParameterGroup
 
 DENSE_COLUMNS = 64  # columns per product in to_dense: enough to share passes, few enough for memory
-WIDE_BYTES = 256 << 20  # most bytes of the columns that BlockDiagonalOperator multiplies together
+WIDE_BYTES = 256 << 20  # most bytes of the columns of several groups that are multiplied together
 
 
 class LinearOperator(ABC):
@@ -75,6 +75,21 @@ class LinearOperator(ABC):
         del block, cuts
         raise UsageError(f"{type(self).__name__} is not a sum over samples", fix="--operator hessian")
 
+    def block_quadratics(
+        self, groups: Sequence[ParameterGroup], block: Tensor, cuts: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """As `quadratics`, with the part v_l of each column on each group l of parameters by itself: `(G, L, K)`, `(G,)`.
+
+        The entry is v_l'S v_l, which takes the diagonal block of the group alone.
+        """
+        columns, parts, counts = block.shape[1], [], None
+        for chunk in _chunks(groups, block):
+            sums, counts = self.quadratics(_by_group(chunk, block), cuts)
+            parts.append(sums.unflatten(1, (len(chunk), columns)))  # type: ignore[no-untyped-call]
+        if counts is None:
+            raise ValueError("quadratic forms of no groups of parameters")
+        return torch.cat(parts, dim=1), counts
+
     def on_samples(self, first: int, end: int) -> LinearOperator:
         """The matrix on the samples from position `first` up to `end` alone; raises UsageError if not `additive`."""
         del first, end
@@ -111,17 +126,26 @@ class BlockDiagonalOperator(LinearOperator):
     def matmat(self, block: Tensor) -> Tensor:
         """The product `(P, K)`, by products of A with as many groups' columns as `WIDE_BYTES` allows."""
         product = torch.zeros_like(block)
-        columns = block.shape[1]
-        groups_per_product = max(1, WIDE_BYTES // max(block.nbytes, 1))
-        for first in range(0, len(self.groups), groups_per_product):
-            chunk = self.groups[first : first + groups_per_product]
-            wide = torch.zeros((len(chunk), columns, self.size), dtype=block.dtype, device=block.device)
-            for rows, group in zip(wide, chunk, strict=True):
-                _copy(group, block.T, rows)
-            image = self.inner.matmat(wide.view(-1, self.size).T).T.reshape(wide.shape)
+        for chunk in _chunks(self.groups, block):
+            image = self.inner.matmat(_by_group(chunk, block)).T.reshape(len(chunk), block.shape[1], self.size)
             for rows, group in zip(image, chunk, strict=True):
                 _copy(group, rows, product.T)
         return product
+
+
+def _chunks(groups: Sequence[ParameterGroup], block: Tensor) -> Iterator[Sequence[ParameterGroup]]:
+    """As many groups together as `WIDE_BYTES` allows, each with its part of the columns of a block `(P, K)`."""
+    together = max(1, WIDE_BYTES // max(block.nbytes, 1))
+    for first in range(0, len(groups), together):
+        yield groups[first : first + together]
+
+
+def _by_group(groups: Sequence[ParameterGroup], block: Tensor) -> Tensor:
+    """The parts of the columns `(P, K)` on each of L groups, zero elsewhere: `(P, L K)`, all columns of a group first."""
+    wide = torch.zeros((len(groups), block.shape[1], len(block)), dtype=block.dtype, device=block.device)
+    for rows, group in zip(wide, groups, strict=True):
+        _copy(group, block.T, rows)
+    return wide.view(-1, len(block)).T
 
 
 def _copy(group: ParameterGroup, source: Tensor, target: Tensor) -> None:

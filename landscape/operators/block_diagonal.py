@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from landscape.network.space import ParameterGroup
 from landscape.objective import Objective
 from landscape.objective.user_errors import reraise_user_errors
 from landscape.operators.graphs import Graph
+from landscape.operators.group_dots import group_dots
 from landscape.operators.pullback import pull_back
 from landscape.operators.summed import SummedOperator
 
@@ -54,6 +56,31 @@ class BlockDiagonalHessian(SummedOperator):
             return result
 
         return product
+
+    def block_quadratics(
+        self, groups: Sequence[ParameterGroup], block: Tensor, cuts: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The quadratic forms of each group's part of each column, `(G, L, K)`, and counts: its own blocks in one pass.
+
+        Raises ValueError for other groups than those of the blocks.
+        """
+        if tuple(groups) != tuple(self.groups):
+            raise ValueError("quadratic forms of other groups of parameters than those of the blocks")
+        shape = (len(cuts) + 1, len(groups), block.shape[1])
+
+        def kernel(batch: Batch) -> tuple[Tensor, Tensor]:
+            """The quadratic forms of one batch, and its counts, at the places of its groups of samples."""
+            sums = torch.zeros(shape, dtype=torch.float64, device=block.device)
+            counts = sums.new_zeros(len(sums))
+            for piece in batch.cut(cuts):
+                place = bisect_right(cuts, piece.first)
+                image = self.graph(piece)(block, chunk_size=1, retain_graph=False)
+                sums[place] += group_dots(groups, block, image)
+                counts[place] += self.objective.batch_count(piece)
+            return sums, counts
+
+        sums, counts = self.objective.sums(kernel)
+        return sums, counts
 
     def is_supported(self) -> bool:
         """Whether every gradient depends on its own parameter.

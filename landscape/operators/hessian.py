@@ -127,8 +127,19 @@ class HessianOperator(SummedOperator):
 
     def block_diagonal(self, groups: Sequence[ParameterGroup]) -> LinearOperator:
         """The diagonal blocks, by short backward passes where the model allows it; frees this operator's graphs."""
+        return self._short_blocks(groups) or super().block_diagonal(groups)
+
+    def block_quadratics(
+        self, groups: Sequence[ParameterGroup], block: Tensor, cuts: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The quadratic forms of each group's part of each column, `(G, L, K)`, and counts; by short backward passes."""
+        blocks = self._short_blocks(groups)
+        return (blocks.block_quadratics if blocks else super().block_quadratics)(groups, block, cuts)
+
+    def _short_blocks(self, groups: Sequence[ParameterGroup]) -> BlockDiagonalHessian | None:
+        """The diagonal blocks by short backward passes; None where the model, or the strategy, does not allow it."""
         self.release()
         if self.differences is not None:
-            return super().block_diagonal(groups)
+            return None
         blocks = BlockDiagonalHessian(self.objective, groups, self.like)
-        return blocks if blocks.is_supported() else super().block_diagonal(groups)
+        return blocks if blocks.is_supported() else None

@@ -18,13 +18,14 @@ from landscape.errors import UsageError
 
 FileKind = Literal[
     "results", "snapshot", "sidecar", "edited checkpoint", "undo file", "picture", "table", "report", "baseline",
-    "lock", "temporary",
+    "lock", "temporary", "allocation",
 ]  # fmt: skip
 
 RESULTS = ".landscape.h5"
 EIGENVECTORS, FACTORS = "eig.safetensors", "factors.safetensors"  # sidecars that hold arrays too large for results
 DIAGONAL, DIAGONAL_ERRORS = "diagonal.safetensors", "diagonal-errors.safetensors"
 DIAGONAL_MASK = "diagonal-mask.safetensors"
+ALLOCATION = "allocation.json"  # bits by layer, for a quantizer
 EDITED = "edited"  # in the names of edited checkpoints
 UNDO, UNDO_INSIDE = ".undo.safetensors", "landscape.undo"  # beside an edited file; inside an edited directory
 SNAPSHOT = ".partial"
@@ -34,7 +35,7 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of che
 
 SIDECARS = r"eig|factors|diagonal(?:-errors|-mask)?"
 COMPANIONS = (  # of results
-    r"[a-z-]+\.(?:partial|png|pdf|svg|vts)|[a-z-]+(?:\.[a-z_]+)*\.csv|"
+    r"[a-z-]+\.(?:partial|png|pdf|svg|vts)|[a-z-]+(?:\.[a-z_]+)*\.csv|allocation\.json|"
     rf"(?:{SIDECARS}|edited|undo)(?:\.safetensors)?|png|csv"
 )
 
@@ -49,6 +50,7 @@ NAMES: tuple[tuple[FileKind, str], ...] = (
     ("undo file", r".+\.undo\.safetensors|landscape\.undo"),
     ("edited checkpoint", r".+\.edited(\.safetensors)?"),
     ("baseline", r"landscape-baseline\.json"),
+    ("allocation", r".+\.allocation\.json"),
     ("lock", r"\..+\.lock(\.\d+)?(\.stale)?"),
     ("temporary", r"\..+\.\d+\.(tmp|old)|\.landscape-doctor-\d+\.h5"),
 )  # patterns of whole names
@@ -59,6 +61,7 @@ TEXTS: tuple[tuple[FileKind, bytes], ...] = (
         rb"\Aalpha,(beta,)?loss\b|\Astep,checkpoint,trouble\b|\Aanalysis,[a-z0-9_,]+\n[a-z-]+,"
         rb"|<VTKFile type=\"StructuredGrid\"[^\0]*<PointData Scalars=\"loss\">",
     ),
+    ("allocation", rb"\A\{\s*\"landscape\": \"allocation\","),
     ("baseline", rb"\A\{\s*\"kind\": \"[a-z-]+\",\s*\"schema\": \d+,\s*\"checkpoints\": "),
     (
         "report",

@@ -1,0 +1,146 @@
+"""The result of `sensitivity`: forecast and real change by layer and kind of change, together, and the bits chosen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from landscape.analyses.base import Result, Trouble
+from landscape.analyses.shared.cost import cost_scalar
+from landscape.errors import listing
+from landscape.fields import Gauge, array, scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+YES, NO, UNCLEAR = "yes", "no", "unclear"  # whether the second-order forecast holds
+DOUBTFUL_RANKS = 0.9  # Spearman's correlation below which a remark says that the forecast ranks layers otherwise
+FEWEST_RANKED = 3  # layers: the correlation of two ranks is 1 or -1 whatever they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityResult(Result):
+    """Changes of the mean loss by layer and kind of change, with errors by the choice of samples."""
+
+    tables: ClassVar[tuple[str, ...]] = ("change", "kind", "layer")
+
+    change: np.ndarray = array("change", words=True, help="A layer and what changes its weights.")
+    change_layer: np.ndarray = array("change", words=True, detail=True, help="The layer.")
+    change_kind: np.ndarray = array("change", words=True, detail=True, help="The kind of change.")
+    change_parameters: np.ndarray = array("change", detail=True, help="Weights of the layer that may change.")
+    change_norm: np.ndarray = array("change", detail=True, help="Norm of the change d of the weights.")
+    change_slope: np.ndarray = array("change", detail=True, help="g'd, with g the gradient of the mean loss.")
+    change_curvature: np.ndarray = array("change", detail=True, help="d'Hd, with H the Hessian, or --operator.")
+    change_real: np.ndarray = array(
+        "change", help="Change of the mean loss at theta + d.", gauge=Gauge("change_real_se")
+    )
+    change_real_se: np.ndarray = array("change", detail=True, help="Its standard error by the samples.")
+    change_forecast: np.ndarray = array("change", help="g'd + d'Hd / 2.", gauge=Gauge("change_forecast_se"))
+    change_forecast_se: np.ndarray = array("change", detail=True, help="Its standard error by groups of samples.")
+    change_gap: np.ndarray = array(
+        "change", detail=True, help="Real change minus forecast.", gauge=Gauge("change_gap_se")
+    )
+    change_gap_se: np.ndarray = array(
+        "change", detail=True, help="Its standard error by groups of samples, which are the same in both."
+    )
+    change_holds: np.ndarray = array(
+        "change", words=True, help="Whether the forecast holds: yes; no, beyond its errors; unclear within them."
+    )
+    change_rank: np.ndarray = array("change", help="Rank of the layer by real change, the largest first.")
+    change_forecast_rank: np.ndarray = array("change", detail=True, help="Rank of the layer by forecast.")
+    kind: np.ndarray = array("kind", words=True, help="A change of all layers.")
+    kind_real: np.ndarray = array(
+        "kind", help="Change of the mean loss if all layers change.", gauge=Gauge("kind_real_se")
+    )
+    kind_real_se: np.ndarray = array("kind", detail=True, help="Its standard error by the samples.")
+    kind_forecast: np.ndarray = array(
+        "kind", help="g'd + d'Hd / 2 of that joint change.", gauge=Gauge("kind_forecast_se")
+    )
+    kind_forecast_se: np.ndarray = array("kind", detail=True, help="Its standard error by groups of samples.")
+    kind_sum: np.ndarray = array("kind", help="Sum of the layers' real changes.", gauge=Gauge("kind_sum_se"))
+    kind_sum_se: np.ndarray = array("kind", detail=True, help="Its standard error by groups of samples.")
+    kind_spearman: np.ndarray = array(
+        "kind",
+        help="Spearman's correlation of the layers' forecasts with their real changes.",
+        gauge=Gauge("kind_spearman_se"),
+    )
+    kind_spearman_se: np.ndarray = array("kind", detail=True, help="Its spread over resampled groups of samples.")
+    kind_holds: np.ndarray = array("kind", help="Share of the layers whose forecast holds.")
+    layer: np.ndarray | None = array("layer", words=True, help="A layer, with --budget.", optional=True)
+    layer_parameters: np.ndarray | None = array("layer", help="Its weights.", optional=True)
+    layer_bits: np.ndarray | None = array("layer", help="Bits for each of them.", optional=True)
+    allocation_bits: float | None = scalar("Mean bits for a weight with the bits chosen by layer.", optional=True)
+    allocation_expected: float | None = scalar(
+        "Sum of the layers' changes with these bits, which was made smallest.", optional=True
+    )
+    allocation_change: float | None = scalar("Real change of the mean loss with these bits.", optional=True)
+    allocation_change_se: float | None = scalar("Its standard error by the samples.", optional=True)
+    uniform_bits: int | None = scalar("Bits of the uniform allocation beside it.", optional=True)
+    uniform_change: float | None = scalar("Real change of the mean loss with that.", optional=True)
+    uniform_change_se: float | None = scalar("Its standard error by the samples.", optional=True)
+    allocation_gain: float | None = scalar("Loss with the uniform bits minus loss with those chosen.", optional=True)
+    allocation_gain_se: float | None = scalar("Its standard error by the same samples.", optional=True)
+    layers: int = scalar("Layers whose weights change.")
+    changed_parameters: int = scalar("Weights that may change.")
+    products: int = scalar("Columns that were multiplied by the matrix, or by its blocks, over the full data.")
+    cost_gradients: float | None = cost_scalar()
+    loss: float = scalar("Mean loss at the checkpoint.")
+    gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
+    parameters: int = scalar("Size of the parameter vector.")
+    samples: int = scalar("Samples in the data.")
+
+    def inconclusive(self) -> Trouble | None:
+        """That changes of the loss, or forecasts, are not finite."""
+        finite = np.isfinite(self.change_real) & np.isfinite(self.change_forecast)
+        joint = np.isfinite(self.kind_real) & np.isfinite(self.kind_forecast)
+        broken = [*self.change[~finite], *(f"all layers {name}" for name in self.kind[~joint])]
+        if not broken and (self.allocation_change is None or math.isfinite(self.allocation_change)):
+            return None
+        why = f"not finite: {listing(map(str, broken))}" if broken else "not finite: the loss with the chosen bits"
+        return Trouble(why, "--dtype float64, more --bits, or a smaller share to --prune", "not finite")
+
+    def remarks(self) -> list[str]:
+        """Where forecasts do not hold, where they rank layers otherwise, and what the chosen bits bring."""
+        return [*self._about_forecasts(), *self._about_ranks(), *self._about_allocation()]
+
+    def _about_forecasts(self) -> list[str]:
+        """A sentence for each kind of change whose forecasts do not all hold."""
+        found = []
+        for name in self.kind:
+            words = self.change_holds[self.change_kind == name]
+            counts = {word: int((words == word).sum()) for word in (NO, UNCLEAR)}
+            said = [f"fails for {counts[NO]}", f"is unclear for {counts[UNCLEAR]}"]
+            parts = [text for text, count in zip(said, counts.values(), strict=True) if count]
+            if parts:
+                found.append(f"{name}: the second-order forecast {' and '.join(parts)} of {len(words)} layers")
+        return found
+
+    def _about_ranks(self) -> list[str]:
+        """Kinds of changes whose forecasts rank the layers otherwise than their real changes."""
+        if self.layers < FEWEST_RANKED:
+            return [f"{_counted(self.layers)}: ranks of layers have no correlation"]
+        low = [str(n) for n, value in zip(self.kind, self.kind_spearman, strict=True) if not value >= DOUBTFUL_RANKS]
+        return [f"{_and(low)}: rank layers by the real changes, the forecast ranks them otherwise"] if low else []
+
+    def _about_allocation(self) -> list[str]:
+        """The loss with the chosen bits beside that with uniform ones."""
+        if self.allocation_bits is None or self.allocation_gain is None or self.allocation_gain_se is None:
+            return []
+        gain, error = self.allocation_gain, self.allocation_gain_se
+        sure = "" if abs(gain) > 2 * error else ", which is within its error"
+        return [
+            f"bits by layer, {self.allocation_bits:.4g} on average: the loss changes by {self.allocation_change:.4g} "
+            f"(the layers' sum is {self.allocation_expected:.4g}), with {self.uniform_bits} bits everywhere by "
+            f"{self.uniform_change:.4g}; the difference is {gain:.3g} +- {error:.2g}{sure}"
+        ]
+
+
+def _counted(layers: int) -> str:
+    return "one layer" if layers == 1 else f"{layers} layers"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
