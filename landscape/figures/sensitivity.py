@@ -1,9 +1,86 @@
-"""stub"""
+"""The real changes of the loss by layer with their errors, and the forecasts, a panel for each kind of change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.errors import clean
+from landscape.figures.style import BLUE, GREY, MAX_BARS, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from landscape.analyses.sensitivity.sensitivity_result import SensitivityResult
+
+DECADES = 5  # of the axis at most, below the largest change
+SIGNS = ((1, BLUE, "real, a rise"), (-1, ORANGE, "real, a fall"))
 
 
-def panels(result):
-    return 0
+def panels(result: SensitivityResult) -> int:
+    """One for each kind of change."""
+    return len(result.kind)
 
 
-def draw(result, axes, beside):
-    pass
+def draw(result: SensitivityResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+    """Draws the layers of largest real change, the largest on top, on a logarithmic axis of |change of the loss|."""
+    for index, panel in enumerate(axes):
+        draw_kind(result, index, panel)
+
+
+def draw_kind(result: SensitivityResult, index: int, axes: Axes) -> None:
+    """Draws bars of |real change| with a standard error, and circles at |forecast|; falls of the loss are orange."""
+    own = np.flatnonzero(result.change_kind == result.kind[index])
+    own = own[np.argsort(-np.abs(result.change_real[own]), kind="stable")]
+    shown = own[:MAX_BARS]
+    real, error, forecast = (
+        values[shown] for values in (result.change_real, result.change_real_se, result.change_forecast)
+    )
+    left, right = _limits(np.concatenate([np.abs(real), np.abs(forecast)]))
+    places = np.arange(len(shown))
+    for sign, color, label in SIGNS:
+        mine = (np.sign(real) == sign) & np.isfinite(real)
+        if mine.any():
+            axes.barh(places[mine], np.abs(real[mine]), left=0, color=color, height=0.75, alpha=0.75, label=label)
+            ends = [np.maximum(np.abs(real[mine]) + way * error[mine], left / 10) for way in (-1, 1)]
+            axes.hlines(places[mine], *ends, color=GREY, linewidth=1.5)
+    for sign, color, label in ((1, "black", "forecast"), (-1, ORANGE, "forecast, a fall")):
+        mine = (np.sign(forecast) == sign) & np.isfinite(forecast)
+        if mine.any():
+            axes.plot(
+                np.maximum(np.abs(forecast[mine]), left), places[mine], "o", markersize=4.5, color="white",
+                markeredgecolor=color, markeredgewidth=1.3, label=label,
+            )  # fmt: skip
+    _label(result, index, axes, own)
+    axes.set(xscale="log", xlim=(left, right), xlabel="|change of the loss| (bars: one standard error)")
+
+
+def _label(result: SensitivityResult, index: int, axes: Axes, own: np.ndarray) -> None:
+    """Names the layers, with a mark where the forecast fails, and says how well forecasts rank them."""
+    shown = own[:MAX_BARS]
+    marks = {"no": " x", "unclear": " ?"}
+    names = [
+        clean(str(layer)) + marks.get(str(holds), "")
+        for layer, holds in zip(result.change_layer[shown], result.change_holds[shown], strict=True)
+    ]
+    size = 8 if len(names) <= MAX_BARS // 2 else 6
+    axes.set_yticks(np.arange(len(names)), names, fontsize=size, parse_math=False)
+    axes.invert_yaxis()
+    number = f"{len(shown)} of {len(own)} layers" if len(shown) < len(own) else f"{len(own)} layers"
+    ranked = result.kind_spearman[index]
+    agreement = f", Spearman {ranked:.2f}" if np.isfinite(ranked) else ""
+    axes.set_title(f"{result.kind[index]}: {number}{agreement}", fontsize=10)
+    if axes.get_legend_handles_labels()[0]:
+        note = "x: the forecast fails, ?: unclear" if any(name.endswith((" x", " ?")) for name in names) else None
+        axes.legend(fontsize=7, title=note, title_fontsize=7, framealpha=0.9, edgecolor="none", loc="lower right")
+
+
+def _limits(sizes: np.ndarray) -> tuple[float, float]:
+    """The ends of a logarithmic axis that shows the positive ones of these sizes."""
+    positive = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(positive):
+        return 1e-1, 1e1
+    largest = float(positive.max())
+    return max(float(positive.min()), largest / 10**DECADES) / 2, 2.5 * largest

@@ -78,9 +78,9 @@ class LinearOperator(ABC):
     def block_quadratics(
         self, groups: Sequence[ParameterGroup], block: Tensor, cuts: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """As `quadratics`, with the part v_l of each column on each group l of parameters by itself: `(G, L, K)`, `(G,)`.
+        """As `quadratics`, for the part v_l of each column v on each of L groups of parameters: `(G, L, K)` and `(G,)`.
 
-        The entry is v_l'S v_l, which takes the diagonal block of the group alone.
+        An entry is v_l'S v_l, which takes the diagonal block of the group alone.
         """
         columns, parts, counts = block.shape[1], [], None
         for chunk in _chunks(groups, block):
@@ -141,7 +141,7 @@ def _chunks(groups: Sequence[ParameterGroup], block: Tensor) -> Iterator[Sequenc
 
 
 def _by_group(groups: Sequence[ParameterGroup], block: Tensor) -> Tensor:
-    """The parts of the columns `(P, K)` on each of L groups, zero elsewhere: `(P, L K)`, all columns of a group first."""
+    """The parts of columns `(P, K)` on each of L groups, zero elsewhere: `(P, L K)`, all columns of a group first."""
     wide = torch.zeros((len(groups), block.shape[1], len(block)), dtype=block.dtype, device=block.device)
     for rows, group in zip(wide, groups, strict=True):
         _copy(group, block.T, rows)

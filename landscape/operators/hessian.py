@@ -132,7 +132,7 @@ class HessianOperator(SummedOperator):
     def block_quadratics(
         self, groups: Sequence[ParameterGroup], block: Tensor, cuts: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """The quadratic forms of each group's part of each column, `(G, L, K)`, and counts; by short backward passes."""
+        """The quadratic forms of the groups' parts of columns, `(G, L, K)`, and counts, by short backward passes."""
         blocks = self._short_blocks(groups)
         return (blocks.block_quadratics if blocks else super().block_quadratics)(groups, block, cuts)
 

@@ -55,7 +55,7 @@ def allocate(costs: np.ndarray, sizes: np.ndarray, bits: np.ndarray, budget: flo
 
 
 def solve_knapsack(costs: np.ndarray, weights: np.ndarray, capacity: float) -> np.ndarray:
-    """One of B choices for each of L items `(L,)`, of smallest summed costs `(L, B)` with weights of at most `capacity`.
+    """One of B choices for each of L items, `(L,)`: the smallest sum of costs `(L, B)` with weights up to `capacity`.
 
     Raises NumericalError if the solver finds none.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 Kind = Literal["weight", "embedding", "position", "norm", "bias"]
-CostName = Literal["real", "forecast"]
+CostName = Literal["real", "forecast", "curvature"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class Sensitivity(MatrixOptions):
     budget: float | None = option(
         None, help="Bits for a weight on average: chooses bits for each layer, and writes them as JSON.", typed=True
     )
-    allocate_by: CostName = option("real", help="Changes of the loss whose sum --budget makes smallest.")
+    allocate_by: CostName = option(
+        "real", help="What --budget makes smallest in sum: the layers' real changes, g'd + d'Hd / 2, or d'Hd / 2 alone."
+    )
 
     def __post_init__(self) -> None:
         for name in ("bits", "prune", "kinds"):

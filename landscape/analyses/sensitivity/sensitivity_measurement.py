@@ -116,7 +116,7 @@ def _vectors(
     return ChangeVectors(objective, layers, Granularity.parse(analysis.granularity), saliency)
 
 
-def _names(analysis: Sensitivity, layers: Sequence[ParameterGroup]) -> dict[str, np.ndarray]:
+def _names(analysis: Sensitivity, layers: Sequence[ParameterGroup]) -> dict[str, Any]:
     """The names and sizes of all layers for each kind of change, and of the kinds."""
     pairs = [(layer, change.name) for change in analysis.changes for layer in layers]
     return {
@@ -129,8 +129,9 @@ def _names(analysis: Sensitivity, layers: Sequence[ParameterGroup]) -> dict[str,
 
 
 def _allocate(analysis: Sensitivity, layers: Sequence[ParameterGroup], columns: dict[str, np.ndarray]) -> Allocation:
-    """The bits of smallest summed change, real or forecast as asked."""
-    table = columns[analysis.allocate_by].reshape(len(analysis.changes), len(layers)).T
+    """The bits of smallest summed change: real, forecast, or by the curvature alone, as asked."""
+    values = columns["curvature"] / 2 if analysis.allocate_by == "curvature" else columns[analysis.allocate_by]
+    table = values.reshape(len(analysis.changes), len(layers)).T
     bits, costs = allocation_costs(analysis.changes, table)
     sizes = np.array([layer.size for layer in layers])
     return allocate(costs, sizes, bits, analysis.budget or 0.0)
