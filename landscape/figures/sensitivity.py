@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from landscape.analyses.sensitivity.sensitivity_result import SensitivityResult
 
-DECADES = 5  # of the axis at most, below the largest change
+FEWEST_DECADES, MOST_DECADES = 1.5, 5.0  # of the axis below the largest change
+LABEL = "|change of the loss|; lines: one standard error; x: the forecast fails, ?: unclear"
 SIGNS = ((1, BLUE, "real, a rise"), (-1, ORANGE, "real, a fall"))
 
 
@@ -32,6 +33,8 @@ def draw(result: SensitivityResult, axes: Sequence[Axes], beside: Mapping[str, A
 
 def draw_kind(result: SensitivityResult, index: int, axes: Axes) -> None:
     """Draws bars of |real change| with a standard error, and circles at |forecast|; falls of the loss are orange."""
+    from matplotlib.ticker import NullFormatter
+
     own = np.flatnonzero(result.change_kind == result.kind[index])
     own = own[np.argsort(-np.abs(result.change_real[own]), kind="stable")]
     shown = own[:MAX_BARS]
@@ -54,7 +57,9 @@ def draw_kind(result: SensitivityResult, index: int, axes: Axes) -> None:
                 markeredgecolor=color, markeredgewidth=1.3, label=label,
             )  # fmt: skip
     _label(result, index, axes, own)
-    axes.set(xscale="log", xlim=(left, right), xlabel="|change of the loss| (bars: one standard error)")
+    axes.set(xscale="log", xlim=(left, right), xlabel=LABEL)
+    axes.xaxis.label.set_size(8)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _label(result: SensitivityResult, index: int, axes: Axes, own: np.ndarray) -> None:
@@ -73,8 +78,7 @@ def _label(result: SensitivityResult, index: int, axes: Axes, own: np.ndarray) -
     agreement = f", Spearman {ranked:.2f}" if np.isfinite(ranked) else ""
     axes.set_title(f"{result.kind[index]}: {number}{agreement}", fontsize=10)
     if axes.get_legend_handles_labels()[0]:
-        note = "x: the forecast fails, ?: unclear" if any(name.endswith((" x", " ?")) for name in names) else None
-        axes.legend(fontsize=7, title=note, title_fontsize=7, framealpha=0.9, edgecolor="none", loc="lower right")
+        axes.legend(fontsize=7, edgecolor="none", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
 
 
 def _limits(sizes: np.ndarray) -> tuple[float, float]:
@@ -83,4 +87,5 @@ def _limits(sizes: np.ndarray) -> tuple[float, float]:
     if not len(positive):
         return 1e-1, 1e1
     largest = float(positive.max())
-    return max(float(positive.min()), largest / 10**DECADES) / 2, 2.5 * largest
+    smallest = min(float(positive.min()) / 2, largest / 10**FEWEST_DECADES)
+    return max(smallest, largest / 10**MOST_DECADES), 2.5 * largest

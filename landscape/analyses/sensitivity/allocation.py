@@ -71,7 +71,7 @@ def solve_knapsack(costs: np.ndarray, weights: np.ndarray, capacity: float) -> n
         bounds=Bounds(0, 1),
         options={"mip_rel_gap": 0.0},
     )
-    choice = None if found.x is None else found.x.reshape(costs.shape).argmax(axis=1)
+    choice: np.ndarray | None = None if found.x is None else found.x.reshape(costs.shape).argmax(axis=1)
     if choice is None or weights[np.arange(items), choice].sum() > capacity:
         raise NumericalError(f"no bits were found: {found.message}", fix="another --budget")
     return choice
@@ -97,6 +97,7 @@ def measure_allocation(
     return {name: value for pair in fields.items() for name, value in _mean(*pair, groups.counts).items()}
 
 
+@np.errstate(invalid="ignore")  # infinity is a result, which `inconclusive` names
 def _mean(name: str, differences: np.ndarray, counts: np.ndarray) -> dict[str, float]:
     """The mean of differences `(U,)`, and its standard error."""
     error = standard_errors(differences[:, None], counts)

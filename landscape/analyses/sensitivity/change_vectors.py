@@ -99,4 +99,5 @@ def round_rows(rows: Tensor, bits: int) -> Tensor:
     steps = 2 ** (bits - 1) - 1
     scale = rows.abs().amax(dim=1, keepdim=True) / steps
     levels = torch.where(scale > 0, rows / scale, 0.0).round().clamp(-steps, steps)
-    return levels * scale
+    rounded: Tensor = levels * scale
+    return rounded

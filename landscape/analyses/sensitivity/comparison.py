@@ -16,6 +16,7 @@ from landscape.choices import CONFIDENCE
 RESAMPLES = 200  # of the groups of samples: the spread of a correlation to about 5 %
 
 
+@np.errstate(invalid="ignore")  # infinity is a result, which `inconclusive` names
 def compare_layers(forecast: ForecastSums, real: RealSums, counts: np.ndarray, tolerance: float) -> dict[str, Any]:
     """The columns of the table of changes by name, `(C L,)` each: all layers of a kind of change, then the next kind.
 
@@ -43,6 +44,7 @@ def compare_layers(forecast: ForecastSums, real: RealSums, counts: np.ndarray, t
     }
 
 
+@np.errstate(invalid="ignore")
 def compare_together(
     forecast: ForecastSums, real: RealSums, counts: np.ndarray, holds: np.ndarray, seed: int
 ) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class ForecastSums:
     @property
     def done(self) -> int:
         """The kinds of changes that are done."""
-        return self.joint.shape[1]
+        return int(self.joint.shape[1])
 
     @property
     def layers(self) -> np.ndarray:
@@ -77,7 +78,7 @@ def forecast_changes(
         block = torch.stack([vectors.all_layers(change) for change in chunk], dim=1)
         sums = sums.with_changes(_sums(objective, operator, vectors, block, groups))
         yield Progress(
-            sums.done, len(changes), f"forecasts of {sums.done} of {len(changes)} changes", lambda s=sums: snapshot(s)
+            sums.done, len(changes), f"forecasts of {sums.done} of {len(changes)} changes", partial(snapshot, sums)
         )
     return sums
 

@@ -62,6 +62,7 @@ def measure_real_changes(
     return _by_layer(base, np.array(rows), len(changes), len(vectors.layers))
 
 
+@np.errstate(invalid="ignore")  # infinity is a result, which `inconclusive` names
 def difference_row(before: np.ndarray, after: np.ndarray, groups: SampleGroups) -> np.ndarray:
     """The sums over groups of the differences of losses `(U,)`, and the standard error of their mean: `(G + 1,)`."""
     differences = after - before

@@ -1,0 +1,370 @@
+"""Forecasts against closed forms and dense matrices, real changes against the losses themselves, and their errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from analysis_contract import AnalysisContract
+from conftest import Splitter, tanh_net
+from oracles.dense import dense_hessian
+from torch import Tensor, nn
+from torch.nn import functional
+
+import landscape
+from landscape import Objective, Sensitivity
+from landscape.analyses.sensitivity.change_vectors import ChangeVectors
+from landscape.analyses.sensitivity.changed_layers import changed_layers
+from landscape.analyses.sensitivity.weight_changes import Granularity
+from landscape.errors import UsageError
+from landscape.operators import GaussNewtonOperator
+
+Data = tuple[Tensor, Tensor]
+ALL = Sensitivity(bits=(8, 3), prune=(0.5,), granularity="group:3")
+
+
+class Regression(nn.Module):
+    """Linear regression by two layers side by side, whose loss is quadratic in both together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(5, 2), nn.Linear(5, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.a(x) + self.b(x.flip(1) ** 2)
+        return out
+
+
+class TestSensitivity(AnalysisContract):
+    @pytest.fixture
+    def analysis(self) -> Sensitivity:
+        return Sensitivity(bits=(4, 2), prune=(0.5,), budget=3)
+
+    @pytest.fixture
+    def objective(self, classification: Data) -> Objective:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
+        return Objective(net, [classification], "cross_entropy")
+
+
+class TestSaliency(AnalysisContract):
+    @pytest.fixture
+    def analysis(self) -> Sensitivity:
+        return Sensitivity(bits=(), prune=(0.5, 0.25), criterion="saliency", operator="ggn")
+
+    @pytest.fixture
+    def objective(self, classification: Data) -> Objective:
+        return Objective(tanh_net(), [classification], "cross_entropy")
+
+
+def vectors_of(analysis: Sensitivity, objective: Objective) -> ChangeVectors:
+    layers = changed_layers(analysis, objective)
+    return ChangeVectors(objective, layers, Granularity.parse(analysis.granularity))
+
+
+def directions(analysis: Sensitivity, objective: Objective) -> list[Tensor]:
+    """The change of every row of the table, `(P,)`: all layers of a kind of change, then the next kind."""
+    vectors, found = vectors_of(analysis, objective), []
+    for change in analysis.changes:
+        whole = vectors.all_layers(change)
+        for layer in vectors.layers:
+            alone = torch.zeros_like(whole)
+            for begin, end in layer.ranges:
+                alone[begin:end] = whole[begin:end]
+            found.append(alone)
+    return found
+
+
+def together(analysis: Sensitivity, objective: Objective) -> list[Tensor]:
+    """The joint change of every kind."""
+    return [vectors_of(analysis, objective).all_layers(change) for change in analysis.changes]
+
+
+@pytest.mark.parametrize("operator", ["hessian", "ggn"])
+def test_on_a_quadratic_loss_forecasts_are_the_real_changes(
+    operator: Any, generator: torch.Generator, split: Splitter
+) -> None:
+    x, y = (torch.randn(24, n, generator=generator, dtype=torch.float64) for n in (5, 2))
+    objective = Objective(Regression(), split(x, y), "mse", dtype="float64")
+    result = landscape.run(Sensitivity(bits=(8, 3, 2), prune=(0.4,), operator=operator), objective)
+    np.testing.assert_allclose(result.change_forecast, result.change_real, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(result.kind_forecast, result.kind_real, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(result.change_real, result.change_slope + result.change_curvature / 2, rtol=1e-9)
+    assert set(result.change_holds) == {"yes"}
+    assert abs(result.kind_real - result.kind_sum).max() > 1e-3  # the layers interact
+
+
+def test_saliencies_are_the_rises_of_a_quadratic_with_a_diagonal_hessian() -> None:
+    """At the minimum of a regression with orthogonal inputs: LeCun, Denker and Solla 1990, equation 5."""
+    scales = torch.tensor([1.0, 3.0, 0.2, 2.0, 0.5, 0.05], dtype=torch.float64)
+    x = scales.diag().repeat(3, 1)
+    net = nn.Linear(6, 1, bias=False)
+    weights = torch.tensor([[0.5, 0.1, 2.0, -1.0, 1.5, 4.0]])
+    net.weight.data = weights.clone()
+    y = x @ weights.double().T
+    objective = Objective(net, [(x, y)], "mse", dtype="float64")
+    saliencies = (2 * scales**2 / 6) * weights[0].double() ** 2 / 2
+    result = landscape.run(Sensitivity(bits=(), prune=(0.5,), criterion="saliency"), objective)
+    assert result.change_real[0] == pytest.approx(float(saliencies.sort().values[:3].sum()), rel=1e-9)
+    assert result.change_forecast[0] == pytest.approx(result.change_real[0], rel=1e-9)
+    by_size = landscape.run(Sensitivity(bits=(), prune=(0.5,)), objective)
+    smallest = weights[0].abs().argsort()[:3]
+    assert by_size.change_real[0] == pytest.approx(float(saliencies[smallest].sum()), rel=1e-9)
+    assert by_size.change_real[0] > result.change_real[0]
+
+
+def test_forecasts_are_those_of_the_dense_hessian_in_every_batch_size(classification: Data, split: Splitter) -> None:
+    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+    dense, gradient = dense_hessian(tanh_net(), [classification]), objective.gradient()
+    result = landscape.run(ALL, objective)
+    moves, joint = directions(ALL, objective), together(ALL, objective)
+    np.testing.assert_allclose(result.change_curvature, [float(d @ dense @ d) for d in moves], rtol=1e-9)
+    np.testing.assert_allclose(result.change_slope, [float(gradient @ d) for d in moves], rtol=1e-9)
+    np.testing.assert_allclose(result.change_norm, [float(d.norm()) for d in moves], rtol=1e-12)
+    expected = [float(gradient @ d + d @ dense @ d / 2) for d in joint]
+    np.testing.assert_allclose(result.kind_forecast, expected, rtol=1e-9)
+
+
+def test_gauss_newton_forecasts_are_those_of_its_dense_matrix(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    dense = GaussNewtonOperator(objective).to_dense()
+    analysis = Sensitivity(bits=(4, 3), operator="ggn")
+    result = landscape.run(analysis, objective)
+    expected = [float(d @ dense @ d) for d in directions(analysis, objective)]
+    np.testing.assert_allclose(result.change_curvature, expected, rtol=1e-9)
+
+
+def test_real_changes_are_those_of_the_loss_in_every_batch_size(classification: Data, split: Splitter) -> None:
+    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+    result, loss = landscape.run(ALL, objective), float(objective.value())
+    real = [float(objective.value(objective.theta + d)) - loss for d in directions(ALL, objective)]
+    np.testing.assert_allclose(result.change_real, real, rtol=1e-9, atol=1e-15)
+    real = [float(objective.value(objective.theta + d)) - loss for d in together(ALL, objective)]
+    np.testing.assert_allclose(result.kind_real, real, rtol=1e-9, atol=1e-15)
+
+
+def test_errors_are_those_of_independent_samples(classification: Data) -> None:
+    """With a group for each sample all standard errors are spreads of samples over the root of their number."""
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    x, y = classification
+    analysis = Sensitivity(bits=(3,), sample_groups=24)
+    result = landscape.run(analysis, objective)
+    forecasts, reals = [], []
+    for one in zip(x.split(1), y.split(1), strict=True):
+        alone = Objective(tanh_net(), [one], "cross_entropy", dtype="float64")
+        dense, gradient, loss = dense_hessian(tanh_net(), [one]), alone.gradient(), float(alone.value())
+        moves = directions(analysis, objective)
+        forecasts.append([float(gradient @ d + d @ dense @ d / 2) for d in moves])
+        reals.append([float(alone.value(objective.theta + d)) - loss for d in moves])
+
+    def error(rows: np.ndarray) -> np.ndarray:
+        spread: np.ndarray = rows.std(axis=0, ddof=1) / 24**0.5
+        return spread
+
+    forecast, real = np.array(forecasts), np.array(reals)
+    np.testing.assert_allclose(result.change_forecast_se, error(forecast), rtol=1e-8)
+    np.testing.assert_allclose(result.change_real_se, error(real), rtol=1e-8)
+    np.testing.assert_allclose(result.change_gap_se, error(real - forecast), rtol=1e-8)
+    np.testing.assert_allclose(result.kind_sum_se, [error(real.sum(axis=1))], rtol=1e-8)
+
+
+def test_errors_of_groups_agree_with_those_of_samples(generator: torch.Generator) -> None:
+    data = torch.randn(640, 5, generator=generator), torch.randint(0, 3, (640,), generator=generator)
+    objective = Objective(tanh_net(), [data], "cross_entropy")
+    few = landscape.run(Sensitivity(bits=(4,), sample_groups=32), objective)
+    every = landscape.run(Sensitivity(bits=(4,), sample_groups=640), objective)
+    np.testing.assert_allclose(few.change_forecast_se, every.change_forecast_se, rtol=0.5)  # 4 / sqrt(2 x 31)
+    np.testing.assert_allclose(few.change_forecast, every.change_forecast, rtol=1e-3)
+
+
+def test_the_order_of_batches_does_not_change_the_numbers(classification: Data) -> None:
+    x, y = classification
+    batches = list(zip(x.split([10, 10, 4]), y.split([10, 10, 4]), strict=True))
+    results = [
+        landscape.run(ALL, Objective(tanh_net(), order, "cross_entropy", dtype="float64"))
+        for order in (batches, batches[::-1])
+    ]
+    for name in ("change_real", "change_real_se", "change_forecast", "kind_real", "kind_forecast"):
+        np.testing.assert_allclose(getattr(results[0], name), getattr(results[1], name), rtol=1e-8)
+
+
+class Tied(nn.Module):
+    """Tokens whose table is also the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.tokens, self.mix, self.head = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 7, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out: Tensor = self.head(self.tokens(ids) + torch.tanh(self.mix(self.tokens(ids))))
+        return out
+
+
+def test_a_tied_tensor_changes_once(generator: torch.Generator) -> None:
+    ids = torch.randint(0, 7, (30,), generator=generator)
+    net = Tied().double()
+    objective = Objective(net, [(ids, ids.roll(1))], "cross_entropy", dtype="float64")
+    result = landscape.run(Sensitivity(bits=(3,)), objective)
+    assert list(result.change_layer) == ["tokens", "mix"]
+    rounded = net.tokens.weight.detach()
+    scale = rounded.abs().amax(dim=1, keepdim=True) / 3
+    before = functional.cross_entropy(net(ids), ids.roll(1)).item()
+    net.tokens.weight.data = (rounded / scale).round() * scale  # the head's too
+    after = functional.cross_entropy(net(ids), ids.roll(1)).item()
+    assert result.change_real[0] == pytest.approx(after - before, rel=1e-9)
+
+
+def test_only_matrices_change_unless_kinds_are_named(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    result = landscape.run(Sensitivity(bits=(3,)), objective)
+    assert result.change_parameters.tolist() == [20, 12]
+    assert result.changed_parameters == 32
+    assert result.notes == ("2 tensors stay as they are (bias)",)
+    every = landscape.run(Sensitivity(bits=(3,), kinds=("weight", "bias")), objective)
+    assert every.change_parameters.tolist() == [24, 15]
+    assert every.notes == ()
+
+
+def test_nothing_to_change_is_refused(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", params=("*.bias",))
+    with pytest.raises(UsageError, match="no parameter is of the kinds that change: weight, embedding"):
+        landscape.run(Sensitivity(), objective)
+
+
+def test_weight_decay_is_part_of_both_changes(classification: Data, split: Splitter) -> None:
+    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64", weight_decay=0.3)
+    result, loss = landscape.run(ALL, objective), float(objective.value())
+    real = [float(objective.value(objective.theta + d)) - loss for d in directions(ALL, objective)]
+    np.testing.assert_allclose(result.change_real, real, rtol=1e-9)
+    assert abs(result.change_gap[:2]).max() < 1e-5  # 8 bits
+    assert result.change_holds[:2].tolist() == ["yes", "yes"]
+
+
+def contrast(output: Tensor, target: Tensor) -> Tensor:
+    """A loss of whole batches."""
+    return ((output - output.mean(0) - target[:, None]) ** 2).mean()
+
+
+def test_where_samples_have_no_losses_batches_tell_the_errors(classification: Data) -> None:
+    x, y = classification
+    batches = list(zip(x.split(4), y.double().split(4), strict=True))
+    objective = Objective(tanh_net(), batches, contrast, dtype="float64")
+    assert objective.as_given
+    analysis = Sensitivity(bits=(3,), sample_groups=32)
+    result, loss = landscape.run(analysis, objective), float(objective.value())
+    moves = directions(analysis, objective)
+    real = [float(objective.value(objective.theta + d)) - loss for d in moves]
+    np.testing.assert_allclose(result.change_real, real, rtol=1e-9)
+    assert any("samples have no losses of their own here: all errors are those of 6 groups" in n for n in result.notes)
+    model = tanh_net().double()
+    losses = []
+    for move in (torch.zeros_like(moves[0]), moves[0]):
+        state = objective.space.unflatten(objective.theta + move)
+        losses.append(
+            [float(contrast(torch.func.functional_call(model, state, (b,)), t)) for b, t in batches_of(batches)]
+        )
+    differences = np.subtract(losses[1], losses[0])
+    assert result.change_real_se[0] == pytest.approx(differences.std(ddof=1) / 6**0.5, rel=1e-8)
+
+
+def batches_of(batches: list[Data]) -> list[Data]:
+    return [(x.double(), y.double()) for x, y in batches]
+
+
+def test_one_batch_of_a_loss_of_batches_has_no_errors(classification: Data) -> None:
+    x, y = classification
+    objective = Objective(tanh_net(), [(x[:12], y[:12].double())], contrast)
+    result = landscape.run(Sensitivity(bits=(2,)), objective)
+    if not objective.as_given:
+        pytest.skip("the loss of one batch shows no dependence")
+    assert np.isnan(result.change_real_se).all()
+    assert "errors are not known" in " ".join(result.notes)
+    assert "no" not in result.change_holds
+
+
+def test_the_chosen_bits_are_verified_together(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    analysis = Sensitivity(bits=(8, 4, 2), budget=4)
+    result, loss = landscape.run(analysis, objective), float(objective.value())
+    assert result.layer_bits is not None
+    bits = dict(zip(result.layer, result.layer_bits, strict=True))
+    single = {str(name): value for name, value in zip(result.change, result.change_real, strict=True)}
+    moves = dict(zip(single, directions(analysis, objective), strict=True))
+    names = [f"{layer} {number} bits" for layer, number in bits.items()]
+    end = objective.theta + torch.stack([moves[name] for name in names]).sum(dim=0)
+    assert result.allocation_change == pytest.approx(float(objective.value(end)) - loss, rel=1e-9)
+    assert result.allocation_expected == pytest.approx(sum(single[name] for name in names), rel=1e-9)
+    uniform = list(result.kind).index("4 bits")
+    assert result.uniform_bits == 4
+    assert result.uniform_change == pytest.approx(result.kind_real[uniform], rel=1e-9)
+    assert result.uniform_change_se == pytest.approx(result.kind_real_se[uniform], rel=1e-9)
+    assert result.allocation_gain == pytest.approx(result.uniform_change - result.allocation_change, rel=1e-6)
+    assert result.allocation_bits <= 4
+
+
+@pytest.mark.parametrize("by", ["real", "forecast", "curvature"])
+def test_bits_follow_the_costs_that_are_asked_for(by: Any, classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    result = landscape.run(Sensitivity(bits=(8, 2), budget=8, allocate_by=by), objective)
+    costs = {"real": result.change_real, "forecast": result.change_forecast, "curvature": result.change_curvature / 2}
+    cheapest = costs[by].reshape(2, 2).min(axis=0).sum()
+    assert result.allocation_expected == pytest.approx(cheapest, rel=1e-9)
+
+
+def test_the_checkpoint_stays_as_it_is(classification: Data) -> None:
+    net = tanh_net()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    objective = Objective(net, [classification], "cross_entropy")
+    theta = objective.theta.clone()
+    landscape.run(Sensitivity(bits=(2,), prune=(0.9,), budget=2), objective)
+    assert torch.equal(objective.theta, theta)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_loss_that_overflows_is_inconclusive(classification: Data) -> None:
+    class Exploding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 1, bias=False)
+            nn.init.constant_(self.layer.weight, 0.4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = (self.layer.weight - 0.4).abs().sum().mul(1e6).exp() * self.layer(x)
+            return out
+
+    x = classification[0]
+    net = Exploding()
+    net.layer.weight.data[0, 0] = 0.4000001
+    objective = Objective(net, [(x, x[:, :1])], "mse")
+    result = landscape.run(Sensitivity(bits=(), prune=(0.4,)), objective)
+    trouble = result.trouble()
+    assert trouble is not None
+    assert trouble.kind == "not finite"
+
+
+def test_the_cost_counts_products_gradients_and_forward_passes(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    result = landscape.run(Sensitivity(bits=(8, 4), budget=4), objective)
+    blocks, joint, passes = 2 * (1 + 2 * 0.15), 2, 1 + 2 * 3 + 2
+    assert result.cost_gradients == pytest.approx(2 * (blocks + joint) + 1 + passes / 3)
+    ggn = landscape.run(Sensitivity(bits=(8, 4), operator="ggn"), objective)
+    assert ggn.cost_gradients == pytest.approx(1.5 * (4 + 2) + 1 + 7 / 3)
+    assert result.products == 4
+
+
+def test_products_by_differences_forecast_as_well(classification: Data) -> None:
+    from landscape.compute.strategy import ProductSettings
+
+    exact, differences = (
+        landscape.run(
+            Sensitivity(bits=(3,)),
+            Objective(tanh_net(), [classification], "cross_entropy", dtype="float64", settings=settings),
+        )
+        for settings in (None, ProductSettings(hvp="difference"))
+    )
+    np.testing.assert_allclose(differences.change_forecast, exact.change_forecast, rtol=1e-5)
