@@ -33,6 +33,7 @@ CAPTIONS = {
     "density": "Density of all eigenvalues with its 95 % band.",
     "trace": "Estimates of the trace with their standard errors.",
     "sharpness": "Rise of the loss against the radius, in the worst case and on average, and what each ascent found.",
+    "sensitivity": "Real changes of the loss by layer with their errors, and their second-order forecasts.",
     "surface": "The loss around the checkpoint.",
     "memorization": "What removing flat components of the weights costs each population.",
     "diagonal": "The diagonal of the matrix by group of parameters.",
