@@ -58,7 +58,7 @@ def draw_kind(result: SensitivityResult, index: int, axes: Axes) -> None:
             )  # fmt: skip
     _label(result, index, axes, own)
     axes.set(xscale="log", xlim=(left, right), xlabel=LABEL)
-    axes.xaxis.label.set_size(8)
+    axes.xaxis.label.set_fontsize(8)
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -80,7 +80,7 @@ class LinearOperator(ABC):
     ) -> tuple[Tensor, Tensor]:
         """As `quadratics`, for the part v_l of each column v on each of L groups of parameters: `(G, L, K)` and `(G,)`.
 
-        An entry is v_l'S v_l, which takes the diagonal block of the group alone.
+        An entry is v_l'S v_l, which takes the diagonal block of the group alone. Raises ValueError without groups.
         """
         columns, parts, counts = block.shape[1], [], None
         for chunk in _chunks(groups, block):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.network.filters import FilterAxis, filter_axes, filter_norms
+from landscape.network.filters import FilterAxis, filter_axes, filter_norms, filter_rows, from_filter_rows
 from landscape.network.space import ParameterSpace
 from landscape.network.wrappers import trainable_parameters
 
@@ -17,6 +17,16 @@ def test_a_row_is_a_filter_of_linear_layers_and_convolutions() -> None:
         norms = filter_norms(weight, FilterAxis())
         for row, norm in zip(weight, norms, strict=True):
             assert torch.allclose(norm, row.norm().expand_as(row))
+
+
+@pytest.mark.parametrize(
+    ("shape", "where"),
+    [((6, 4, 3), FilterAxis()), ((4, 3, 2, 2), FilterAxis(1, 2)), ((4, 6), FilterAxis(1)), ((5,), FilterAxis())],
+    ids=["convolution", "transposed-by-group", "inputs-first", "vector"],
+)
+def test_a_weight_follows_from_its_rows(shape: tuple[int, ...], where: FilterAxis) -> None:
+    weight = torch.randn(shape)
+    assert torch.equal(from_filter_rows(filter_rows(weight, where).clone(), shape, where), weight)
 
 
 def test_transposed_convolutions_have_their_outputs_along_axis_1_by_group() -> None:

@@ -60,6 +60,13 @@ def test_every_module_that_owns_parameters_is_a_layer() -> None:
     assert sum(group.size for group in layers.values()) == space.size == space.whole_group().size
 
 
+def test_layers_of_some_parameters_hold_these_alone() -> None:
+    space = ParameterSpace.of({name: torch.zeros(shape) for name, shape in NAMES.items()})
+    layers = space.layers({"stem.weight", "stem.scale", "body.0.parametrizations.weight.original1"})
+    assert [(group.name, group.ranges) for group in layers] == [("stem", ((0, 8), (16, 17))), ("body.0", ((13, 16),))]
+    assert layers[0].names == ("stem.weight", "stem.scale")
+
+
 def test_a_group_s_views_are_its_coordinates() -> None:
     vector = torch.arange(10)
     group = ParameterGroup("a", (), ((1, 3), (7, 8)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -65,6 +66,43 @@ class TestBlockDiagonalOperatorInChunks(Contract):
     ) -> LinearOperator:
         monkeypatch.setattr("landscape.operators.base.WIDE_BYTES", 1)
         return BlockDiagonalOperator(HessianOperator(objective), groups)
+
+
+CUTS = (5, 11, 20)
+
+
+def exact_quadratics(data: Data, groups: tuple[ParameterGroup, ...], block: Tensor) -> Tensor:
+    """The quadratic forms of each group's part of the columns, by groups of samples and dense matrices: `(G, L, K)`."""
+    ends = (0, *CUTS, len(data[0]))
+    rows = []
+    for first, end in pairwise(ends):
+        dense = (end - first) * dense_hessian(tanh_net(), [(data[0][first:end], data[1][first:end])])
+        parts = [torch.cat([torch.arange(begin, end) for begin, end in group.ranges]) for group in groups]
+        rows.append(torch.stack([((dense[p][:, p] @ block[p]) * block[p]).sum(dim=0) for p in parts]))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["short-passes", "products"])
+def test_quadratic_forms_of_blocks_are_those_of_dense_ones(
+    short: bool, classification: Data, split: Splitter, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    monkeypatch.setattr("landscape.operators.block_diagonal.BlockDiagonalHessian.is_supported", lambda self: short)
+    monkeypatch.setattr("landscape.operators.base.WIDE_BYTES", 1000)
+    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+    groups = objective.space.groups_matching(("*.weight", "2.bias"))
+    block = torch.randn(objective.space.size, 3, generator=generator, dtype=torch.float64)
+    sums, counts = HessianOperator(objective).block_quadratics(groups, block, CUTS)
+    assert torch.allclose(sums, exact_quadratics(classification, groups, block), rtol=1e-10)
+    assert counts.tolist() == [5, 6, 9, 4]
+
+
+def test_quadratic_forms_of_other_groups_or_of_none_are_refused(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    groups, block = objective.space.layers(), objective.theta[:, None]
+    with pytest.raises(ValueError, match="other groups"):
+        BlockDiagonalHessian(objective, groups).block_quadratics(groups[:1], block, ())
+    with pytest.raises(ValueError, match="no groups"):
+        GaussNewtonOperator(objective).block_quadratics((), block, ())
 
 
 def test_other_operators_have_blocks_too(classification: Data) -> None:

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.errors import listing
@@ -15,6 +13,8 @@ from landscape.fields import Gauge, array, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"  # whether the second-order forecast holds
 DOUBTFUL_RANKS = 0.9  # Spearman's correlation below which a remark says that the forecast ranks layers otherwise
@@ -94,6 +94,8 @@ class SensitivityResult(Result):
 
     def inconclusive(self) -> Trouble | None:
         """That changes of the loss, or forecasts, are not finite."""
+        import numpy as np
+
         finite = np.isfinite(self.change_real) & np.isfinite(self.change_forecast)
         joint = np.isfinite(self.kind_real) & np.isfinite(self.kind_forecast)
         broken = [*self.change[~finite], *(f"all layers {name}" for name in self.kind[~joint])]
