@@ -133,6 +133,20 @@ NOTES = {  # under the titles of tables that begin so
         "whether an exact part is split off (`split`); `products` are those of auto. The regret is that of the way "
         "chosen, against the faster of both."
     ),
+    "Sensitivity: ranks": (
+        "Weights rounded by channel, or the smallest pruned; *d'Hd alone* is the forecast without its slope, *mean "
+        "trace |d|^2* the score of HAWQ-V2, *lambda_1* with the largest eigenvalue of a layer's block over its size n "
+        "(HAWQ). *holds*: layers whose forecast is within 20 % of the real change. With three layers (digits-mlp) a "
+        "correlation takes four values."
+    ),
+    "Sensitivity: bits": (
+        "8, 6, 5, 4, 3 or 2 bits for each layer, chosen on the first half of the samples by the changes of that half, "
+        "and verified on the second half."
+    ),
+    "Sensitivity: what": (
+        "Three kinds of changes, one thread; small nets spend their time on calls, not on arithmetic, and groups of "
+        "samples are small batches."
+    ),
     "Ranks:": "Processes of one thread each on two cores: with four, they wait for each other.",
     "Products: where the time": (
         "The floor is 2 gradients: a forward and a backward pass through the gradient's graph. *Conv*: at the "
