@@ -20,7 +20,7 @@ from landscape.network.space import ParameterGroup
 
 SAMPLES = Path(__file__).parent.parent / "sample_checkpoints"
 CASES = ("digits-mlp", None), ("digits-resnet", 200), ("charlm", 64)
-CHANGES = Sensitivity(bits=(8, 4, 3, 2), prune=(0.3, 0.5))
+CHANGES = Sensitivity(bits=(8, 4, 3, 2), prune=(0.3, 0.5), sample_groups=32)
 CHOICES = (8, 6, 5, 4, 3, 2)  # of bits by layer
 BUDGETS = (3.0, 4.0)
 TRACE_ERROR = 0.3  # of the whole matrix; the blocks' own errors are those of 16 probes

@@ -60,7 +60,7 @@ class Sensitivity(MatrixOptions):
         help=f"Kinds of parameters that change, of {', '.join(get_args(Kind))}. Repeatable.",
     )
     sample_groups: int = option(
-        32, help="Groups of consecutive samples whose scatter gives the errors of forecasts.", min=2
+        16, help="Groups of consecutive samples whose scatter gives the errors of forecasts.", min=2
     )
     tolerance: float = option(
         0.2, help="Largest gap between forecast and real change, relative to these, of a forecast that holds.", min=0

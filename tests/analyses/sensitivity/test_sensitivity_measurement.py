@@ -150,7 +150,7 @@ def test_errors_are_those_of_independent_samples(classification: Data) -> None:
     """With a group for each sample all standard errors are spreads of samples over the root of their number."""
     objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
     x, y = classification
-    analysis = Sensitivity(bits=(3,), sample_groups=24)
+    analysis = Sensitivity(bits=(3, 2), sample_groups=24)
     result = landscape.run(analysis, objective)
     forecasts, reals = [], []
     for one in zip(x.split(1), y.split(1), strict=True):
@@ -168,7 +168,10 @@ def test_errors_are_those_of_independent_samples(classification: Data) -> None:
     np.testing.assert_allclose(result.change_forecast_se, error(forecast), rtol=1e-8)
     np.testing.assert_allclose(result.change_real_se, error(real), rtol=1e-8)
     np.testing.assert_allclose(result.change_gap_se, error(real - forecast), rtol=1e-8)
-    np.testing.assert_allclose(result.kind_sum_se, [error(real.sum(axis=1))], rtol=1e-8)
+    np.testing.assert_allclose(result.kind_sum_se, error(real.reshape(24, 2, 2).sum(axis=2)), rtol=1e-8)
+    few = landscape.run(Sensitivity(bits=(3, 2), sample_groups=5), objective)
+    np.testing.assert_allclose(few.change_real_se, result.change_real_se, rtol=1e-12)  # always by the samples
+    assert abs(few.change_forecast_se / result.change_forecast_se - 1).max() > 0.01  # by groups
 
 
 def test_errors_of_groups_agree_with_those_of_samples(generator: torch.Generator) -> None:
