@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from landscape.analyses import Analysis, Density, Diagonal, Eig, Sharpness, Surface, Trace
+from landscape.analyses import Analysis, Density, Diagonal, Eig, Sensitivity, Sharpness, Surface, Trace
 from landscape.conditions import Conditions
 from landscape.report.commands import analysis_flags, command_of
 from landscape_cli.main import status
@@ -24,6 +24,7 @@ CASES: dict[str, tuple[Analysis, Conditions]] = {
     "lists": (Sharpness(rho=(0.1, 0.2), draws=9), Conditions(model_arg=("sizes=[4, 2]", "bias=True"))),
     "other-spelling": (Surface(normalize="layer", ignore=("none",)), Conditions(data="it's data.npz")),
     "trace": (Trace(rtol=0.05, method="hutchinson"), Conditions(weight_decay=0.01)),
+    "sensitivity": (Sensitivity(bits=(8, 3), prune=(0.5,), budget=4.5, kinds=("weight",)), Conditions()),
     "diagonal": (Diagonal(operator="ggn", rtol=0.3), Conditions(device="cpu")),
 }
 
