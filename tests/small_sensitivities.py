@@ -1,10 +1,16 @@
-"""A result of `sensitivity` for two layers and two kinds of changes, for tests of words and pictures."""
+"""A result of `sensitivity` for tests of words and pictures, and the changes that an analysis makes."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from landscape import Objective, Sensitivity
+from landscape.analyses.sensitivity.change_vectors import ChangeVectors
+from landscape.analyses.sensitivity.changed_layers import changed_layers
 from landscape.analyses.sensitivity.sensitivity_result import SensitivityResult
+from landscape.analyses.sensitivity.weight_changes import Granularity
 
 
 def two_layers(**changes: object) -> SensitivityResult:
@@ -25,3 +31,26 @@ def two_layers(**changes: object) -> SensitivityResult:
         "gradient_norm": 0.1, "parameters": 20, "samples": 50,
     }  # fmt: skip
     return SensitivityResult(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def vectors_of(analysis: Sensitivity, objective: Objective) -> ChangeVectors:
+    layers = changed_layers(analysis, objective)
+    return ChangeVectors(objective, layers, Granularity.parse(analysis.granularity))
+
+
+def directions(analysis: Sensitivity, objective: Objective) -> list[Tensor]:
+    """The change of every row of the table, `(P,)`: all layers of a kind of change, then the next kind."""
+    vectors, found = vectors_of(analysis, objective), []
+    for change in analysis.changes:
+        whole = vectors.all_layers(change)
+        for layer in vectors.layers:
+            alone = torch.zeros_like(whole)
+            for begin, end in layer.ranges:
+                alone[begin:end] = whole[begin:end]
+            found.append(alone)
+    return found
+
+
+def together(analysis: Sensitivity, objective: Objective) -> list[Tensor]:
+    """The joint change of every kind."""
+    return [vectors_of(analysis, objective).all_layers(change) for change in analysis.changes]
