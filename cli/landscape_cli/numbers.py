@@ -15,6 +15,7 @@ ERROR_DIGITS = 2  # significant digits of an error, to whose last place its numb
 MAX_DIGITS = 8  # significant digits of a number whose error is smaller: more cannot be compared by eye
 PLAIN = (1e-4, 1e6)  # absolute values that are written without an exponent
 UNDETERMINED = "not determined"
+SHORT = "n.d."  # the same in the narrow columns of a table, whose caption explains it
 
 
 def number(value: Any, *, percent: bool = False) -> str:
@@ -28,16 +29,18 @@ def number(value: Any, *, percent: bool = False) -> str:
     return f"{100 * value:.4g} %" if percent and math.isfinite(value) else f"{value:.{DIGITS}g}"
 
 
-def measured(value: Any, error: Any, *, bound: bool = False, percent: bool = False) -> str:
+def measured(
+    value: Any, error: Any, *, bound: bool = False, percent: bool = False, undetermined: str = UNDETERMINED
+) -> str:
     """A number with its error behind it, both rounded to the error's two digits: `19.45 +- 0.32`.
 
-    Where a standard error is at least as large as its number, that is not determined. A `bound` of the error of a
+    Where a standard error is at least as large as its number, that is `undetermined`. A `bound` of the error of a
     number around zero determines it. An error of zero or one that is unknown leaves the number alone.
     """
     if error is None or not math.isfinite(error) or not math.isfinite(value) or error <= 0:
         return number(value, percent=percent)
     written = _with_error(100 * value, 100 * error) + " %" if percent else _with_error(value, error)
-    return written if bound or error < abs(value) else f"{written} ({UNDETERMINED})"
+    return written if bound or error < abs(value) else f"{written} ({undetermined})"
 
 
 def _with_error(value: float, error: float) -> str:

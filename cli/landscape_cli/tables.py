@@ -18,7 +18,7 @@ from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import ERROR_SUFFIX, Array, Described, Scalar, described_fields, gauge_of, number_fields
 from landscape_cli.columns import Column
-from landscape_cli.numbers import measured, number
+from landscape_cli.numbers import SHORT, UNDETERMINED, measured, number
 
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
@@ -177,13 +177,21 @@ def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: 
     """The table of a dimension, without its details, and then without its last columns, if it would not fit."""
     table = _columns(rows, dimension)
     if _width(screen, table) <= screen.width:
-        return table
+        return _with_caption(table)
     short, count = _columns(rows, dimension, details=False), len(table.columns)
     while _width(screen, short) > screen.width and len(short.columns) > MIN_COLUMNS + (len(rows) > 1):
         short.columns.pop()
-    if len(short.columns) < count:
-        short.caption = "more columns in a wider terminal, or with --json"
-    return short
+    return _with_caption(
+        short, *(["more columns in a wider terminal, or with --json"] if len(short.columns) < count else [])
+    )
+
+
+def _with_caption(table: Table, *sentences: str) -> Table:
+    """The table with these sentences below it, and with the words of what its cells abbreviate."""
+    short = any(f"({SHORT})" in str(cell) for column in table.columns for cell in column.cells)
+    words = [*([f"{SHORT}: {UNDETERMINED}, the standard error is as large"] if short else []), *sentences]
+    table.caption = "; ".join(words) or None
+    return table
 
 
 def _columns(rows: list[tuple[str, Result, float]], dimension: str, *, details: bool = True) -> Table:
@@ -258,7 +266,7 @@ def _cell(kind: type[Result], name: str, value: Any, error: Any) -> str:
     if error is None:
         return _number(kind, name, value)
     bound = not _is_standard_error(_error_field(kind, name))
-    return measured(float(value), float(error), bound=bound, percent=_described(kind, name).percent)
+    return measured(float(value), float(error), bound=bound, percent=_described(kind, name).percent, undetermined=SHORT)
 
 
 def _safe(text: str) -> str:

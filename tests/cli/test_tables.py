@@ -263,7 +263,8 @@ def test_numbers_below_their_standard_error_are_not_determined(capsys: Captured)
     first, second = (next(line for line in out.splitlines() if name in line) for name in ("first", "second"))
     assert "1.5" in first
     assert "not determined" not in first
-    assert "-0.25 ± 0.30 (not determined)" in second
+    assert "-0.25 ± 0.30 (n.d.)" in second
+    assert "n.d.: not determined" in out
 
 
 @pytest.mark.parametrize(
