@@ -26,6 +26,7 @@ class SensitivityResult(Result):
     """Changes of the mean loss by layer and kind of change, with errors by the choice of samples."""
 
     tables: ClassVar[tuple[str, ...]] = ("change", "kind", "layer")
+    facts: ClassVar[tuple[str, ...]] = ("allocation_bits", "loss", "cost_gradients")
 
     change: np.ndarray = array("change", words=True, help="A layer and what changes its weights.")
     change_layer: np.ndarray = array("change", words=True, detail=True, help="The layer.")
@@ -68,7 +69,7 @@ class SensitivityResult(Result):
         gauge=Gauge("kind_spearman_se"),
     )
     kind_spearman_se: np.ndarray = array("kind", detail=True, help="Its spread over resampled groups of samples.")
-    kind_holds: np.ndarray = array("kind", help="Share of the layers whose forecast holds.")
+    kind_holds: np.ndarray = array("kind", help="Share of the layers whose forecast holds.", percent=True)
     layer: np.ndarray | None = array("layer", words=True, help="A layer, with --budget.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its weights.", optional=True)
     layer_bits: np.ndarray | None = array("layer", help="Bits for each of them.", optional=True)
