@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape.analyses import Critical as Critical
     from landscape.analyses import Density as Density
     from landscape.analyses import Diagonal as Diagonal
     from landscape.analyses import Direction as Direction
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from landscape.tracking import track as track
 
 HOMES = {
+    "Critical": "landscape.analyses",
     "Density": "landscape.analyses",
     "Diagonal": "landscape.analyses",
     "Direction": "landscape.analyses",
@@ -58,6 +60,7 @@ HOMES = {
     "track": "landscape.tracking",
 }
 __all__ = [
+    "Critical",
     "Density",
     "Diagonal",
     "Direction",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from landscape.analyses.base import Analysis, Plan, Progress, Result, Trouble
+from landscape.analyses.critical.critical import Critical
 from landscape.analyses.density import Density
 from landscape.analyses.diagonal import Diagonal
 from landscape.analyses.direction import Direction
@@ -23,6 +24,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Diagonal,
     Sharpness,
     Flatness,
+    Critical,
     Measures,
     Direction,
     Sensitivity,
@@ -34,6 +36,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
 __all__ = [
     "ANALYSES",
     "Analysis",
+    "Critical",
     "Density",
     "Diagonal",
     "Direction",

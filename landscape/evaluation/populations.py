@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -46,11 +46,7 @@ def populations(
         if not (name and equals and data) or name == DATA:
             fix = "--population memorized=data.py:canaries"
             raise UsageError(f"--population {specification!r} is not NAME=DATA", fix=fix)
-        reference, *pairs = data.split(",")
-        conditions = objective.source.conditions
-        trusted = tuple(conditions.get("trusted_modules") or ())
-        texts = text_settings(conditions, objective.source.path)
-        sources[name], specified[name] = data_factory(reference, tuple(pairs), trusted, texts), specification
+        sources[name], specified[name] = _factory(objective, data), specification
     measured = {name: _known(objective, name, source, specified.get(name, "")) for name, source in sources.items()}
     return measured | (sample_groups(objective, by, sources) if by is not None else {})
 
@@ -62,6 +58,11 @@ def sample_groups(objective: Objective, by: str, others: Container[str] = ()) ->
     """
     groups = _groups(objective, by, others)
     return {name: _known(objective, name, group, f"by {by}") for name, group in groups.items()}
+
+
+def on_named_data(objective: Objective, data: str, name: str) -> Objective:
+    """The objective over the data `DATA[,KEY=VALUE...]`, called `name` in messages; raises as `populations`."""
+    return _known(objective, name, _factory(objective, data), data)
 
 
 def population(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
@@ -95,6 +96,15 @@ def _known(objective: Objective, name: str, source: object, specification: str) 
     if (name, specification) not in known:
         known[name, specification] = _population(objective, name, source)
     return known[name, specification]
+
+
+def _factory(objective: Objective, data: str) -> Callable[[], Any]:
+    """A call that makes the data `DATA[,KEY=VALUE...]`."""
+    reference, *pairs = data.split(",")
+    conditions = objective.source.conditions
+    trusted = tuple(conditions.get("trusted_modules") or ())
+    texts = text_settings(conditions, objective.source.path)
+    return data_factory(reference, tuple(pairs), trusted, texts)
 
 
 def _groups(objective: Objective, by: str, others: Container[str]) -> dict[str, Group]:

@@ -1,0 +1,156 @@
+"""Measures the critical step: an update, then forward passes at steps along it until the crossing is bracketed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.algorithms.crossing.search import CrossingSearch
+from landscape.analyses.base import Plan, Progress, State
+from landscape.analyses.critical.critical import ADAM
+from landscape.analyses.critical.points import EvaluatedPoints, UpdatePath
+from landscape.analyses.critical.result import CriticalResult
+from landscape.analyses.critical.summary import summarize
+from landscape.analyses.shared.products import count_gradients
+from landscape.compute.inner_products import norm
+from landscape.evaluation.other_checkpoints import other_checkpoint
+from landscape.evaluation.per_sample.loss_sums import has_sample_losses
+from landscape.evaluation.populations import on_named_data
+from landscape.evaluation.updates import Update, adam_step, gradient_update, update_towards
+from landscape.objective.micro_batch import seconds_per_gradient
+from landscape.operators.pass_costs import FORWARD_SHARE
+
+if TYPE_CHECKING:
+    from landscape.analyses.critical.critical import Critical
+    from landscape.objective import Objective
+
+OTHER_DATA = "--other-data"
+FIRST_MOVE = 0.1  # length of the first step at most, relative to that of the weights
+LONGEST_MOVE = 1e4  # relative to the length of the weights: beyond it the loss counts as one that never rises
+SHORTEST_MOVE = 4.0  # in machine epsilons of the weights: shorter steps move few of them
+VECTORS = 3  # the update, the moved weights, and one while they are made
+FIRST_PASSES = 2  # at the weights, and at weights whose last bits are changed
+NO_SAMPLES = "the loss is no sum over samples here: the critical step has no interval by their choice"
+
+
+def measure(
+    analysis: Critical, objective: Objective, resume: State | None
+) -> Generator[Progress, None, CriticalResult]:
+    """Yields after each forward pass; returns the critical step with its interval."""
+    reference, followed = objective.reference, followed_objective(analysis, objective)
+    update = make_update(analysis, objective)
+    path = UpdatePath(followed, update.direction)
+    points = EvaluatedPoints.restore(resume or {})
+    passes = points.passes
+
+    def progress(note: str) -> Progress:
+        """A pass that is done, with a snapshot of the samples' losses so far."""
+        return Progress(min(passes, analysis.passes), analysis.passes, note, points.snapshot)
+
+    if points.base is None:
+        points, passes = replace(points, base=path.sums_at(0.0)), 1
+        yield progress("the loss at the weights")
+    if points.rounded is None:
+        points, passes = replace(points, rounded=path.sums_nearby(analysis.seed)), FIRST_PASSES
+        yield progress("rounding")
+    search = _search(analysis, objective, update, points)
+    while passes < analysis.passes and not _ends(search, objective, update):
+        step = search.next_step()
+        points, passes = points.with_point(step, path.sums_at(step)), passes + 1
+        search = search.with_point(step, points.changes[-1])
+        yield progress(f"step {step:.4g}, change {points.changes[-1]:.3g}")
+    rate = analysis.lr if analysis.lr is not None else update.rate
+    own = followed is objective
+    return CriticalResult(
+        **summarize(search, points, rate, norm(objective.theta) / update.length),
+        tol=analysis.tol,
+        slope=search.slope,
+        update_norm=update.length,
+        other_loss=None if own else points.loss,
+        other_samples=None if own else followed.batches.samples,
+        cost_gradients=count_gradients(objective, gradients=int(analysis.end is None))
+        + passes * FORWARD_SHARE * followed.batches.samples / objective.batches.samples,
+        loss=reference.loss,
+        gradient_norm=reference.gradient_norm,
+        parameters=objective.space.size,
+        samples=objective.batches.samples,
+        notes=(*update.notes, *(() if has_sample_losses(followed) else (NO_SAMPLES,))),
+    )
+
+
+def plan(analysis: Critical, objective: Objective) -> Plan:
+    """Bytes of a few vectors and of the samples' losses; no product, one gradient and the passes."""
+    seconds = seconds_per_gradient(objective)
+    losses = 8 * objective.batches.samples * (analysis.passes + FIRST_PASSES)
+    memory = {"vectors": VECTORS * objective.theta.nbytes, "losses of samples": losses}
+    cost = int(analysis.end is None) + analysis.passes * FORWARD_SHARE
+    facts = {"forward passes": f"at most {analysis.passes}", "gradient": f"{seconds:.3g} s"}
+    return Plan(bytes=sum(memory.values()), products=0, seconds=cost * seconds, facts=facts, memory=memory)
+
+
+def followed_objective(analysis: Critical, objective: Objective) -> Objective:
+    """The objective whose loss is followed: that of the other data, or the objective itself.
+
+    Attention may run in fused kernels there, since its passes take no second derivatives.
+    """
+    followed = objective
+    if isinstance(analysis.other_data, str):
+        followed = on_named_data(objective, analysis.other_data, OTHER_DATA)
+    elif analysis.other_data is not None:
+        followed = objective.with_data(analysis.other_data)
+    return followed
+
+
+def make_update(analysis: Critical, objective: Objective) -> Update:
+    """The update that the options name, of the objective's own data; raises as `landscape.evaluation.updates`."""
+    if analysis.end is not None:
+        return update_towards(objective, analysis.end)
+    return adam_step(objective) if analysis.update == ADAM else gradient_update(objective)
+
+
+def ingredients(analysis: Critical, objective: Objective) -> dict[str, Any]:
+    """What decides the result besides the options: digests of other data, another checkpoint, an optimizer's state."""
+    found = {}
+    if analysis.other_data is not None:
+        found["other_data"] = followed_objective(analysis, objective).batches.sha256
+    if analysis.end is not None:
+        found["end"] = other_checkpoint(objective, analysis.end, "--update towards:").digest
+    if analysis.update == ADAM:
+        found["optimizer"] = objective.source.sha256
+    return found
+
+
+def _search(analysis: Critical, objective: Objective, update: Update, points: EvaluatedPoints) -> CrossingSearch:
+    """The search that the evaluated points have come to."""
+    own = analysis.other_data is None
+    slope = None if update.gradient_product is None or not own else -update.gradient_product
+    return CrossingSearch(
+        first=_first_step(analysis, objective, update, points.loss, slope),
+        tol=analysis.tol,
+        slope=slope,
+        steps=points.steps,
+        changes=points.changes,
+    )
+
+
+def _first_step(analysis: Critical, objective: Objective, update: Update, loss: float, slope: float | None) -> float:
+    """The step that is evaluated first: that of the run, to the other checkpoint, or where the line reaches loss 0."""
+    rate = analysis.lr or update.rate
+    if rate:
+        return rate
+    if analysis.end is not None:
+        return 1.0
+    longest = FIRST_MOVE * (norm(objective.theta) or 1.0) / update.length
+    return min(longest, abs(loss) / -slope) if slope is not None and slope < 0 and loss else longest
+
+
+def _ends(search: CrossingSearch, objective: Objective, update: Update) -> bool:
+    """Whether the search has found the crossing, or there is none to find."""
+    length = norm(objective.theta) or 1.0
+    epsilon = float(np.finfo(str(objective.dtype).removeprefix("torch.")).eps)
+    too_short = search.lower == 0 and search.upper * update.length < SHORTEST_MOVE * epsilon * length
+    too_long = search.lower * update.length > LONGEST_MOVE * length
+    return search.converged or too_short or too_long
