@@ -111,7 +111,7 @@ def _next_update(one: AdamEntry, weight: Tensor, gradient: Tensor) -> Tensor:
     second = second_rate * moments["exp_avg_sq"].double().cpu() + (1 - second_rate) * gradient.square()
     if one.group["amsgrad"]:
         second = torch.maximum(moments["max_exp_avg_sq"].double().cpu(), second)
-    update = first / (1 - first_rate**step) / (torch.sqrt(second / (1 - second_rate**step)) + one.eps)
+    update: Tensor = first / (1 - first_rate**step) / (torch.sqrt(second / (1 - second_rate**step)) + one.eps)
     return update + one.decay * weight if decoupled else update
 
 

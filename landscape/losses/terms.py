@@ -95,7 +95,7 @@ class TermsLoss:
         return self._sum(terms)
 
     def sample_totals(self, output: Any, samples: int) -> Tensor:
-        """The same for each sample of the batch, `(n,)`, of an objective that is `separate`; raises as `batch_total`."""
+        """The same for each sample, `(n,)`, of an objective that is `separate`; raises as `batch_total`."""
         _ = self.batch_total(output, samples)
         values = output if isinstance(output, Mapping) else {ONLY: output}
         parts = [values[name] * (self.samples / self.counts[name]) for name in self.measured]

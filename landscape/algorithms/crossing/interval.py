@@ -35,7 +35,7 @@ class ChangeCurve:
 
     @classmethod
     def of(cls, steps: np.ndarray, changes: np.ndarray, counts: np.ndarray, noise: float = 0.0) -> ChangeCurve:
-        """From the summed changes of each sample `(n, N)` at the steps `(n,)`, and its counts `(N,)`.
+        """From the summed changes of N > 1 samples `(n, N)` at the steps `(n,)`, and their counts `(N,)`.
 
         Points whose changes are not all finite are left out. The mean is a ratio of sums, whose error is linearized.
         """
@@ -44,7 +44,7 @@ class ChangeCurve:
         steps, changes = steps[order], changes[order]
         means = changes.sum(axis=1) / counts.sum()
         samples = len(counts)
-        factor = math.sqrt(samples / (samples - 1)) / counts.sum() if samples > 1 else math.inf
+        factor = math.sqrt(samples / (samples - 1)) / counts.sum()
         deviations = factor * (changes - np.outer(means, counts))
         return cls(steps, means / steps, deviations / steps[:, None], noise)
 
@@ -59,7 +59,9 @@ class ChangeCurve:
 
     def errors(self) -> np.ndarray:
         """The standard error of the change at each step, `(n,)`."""
-        return np.linalg.norm(self.deviations, axis=1) * self.steps
+        lengths: np.ndarray = np.linalg.norm(self.deviations, axis=1)
+        errors: np.ndarray = lengths * self.steps
+        return errors
 
     def interval(self, root: float) -> tuple[float, float]:
         """The ends of the 95 % interval around a root of h; 0 and infinity where no evaluated point ends it."""

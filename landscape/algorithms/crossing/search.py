@@ -2,8 +2,8 @@
 
 The change c(x) = f(x) - f(0) has a root at 0 beside the one that is searched. The search works on h(x) = c(x) / x,
 which has the second root alone, and is linear where f is quadratic. An exponential search brackets the root. Inverse
-quadratic interpolation (Brent 1973, chapter 4) then places points close to it on either side, and the midpoint takes
-its place where the bracket has not halved in two evaluations.
+quadratic interpolation then places points close to it on either side, and the middle of the bracket takes their place
+where h is too curved for it (Chandrupatla 1997), or the last point has hardly shrunk the bracket.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 GROWTH = 8.0  # of a step without a model of f: a decade in about an evaluation
 NUDGE_GROWTH = 4.0  # of the distance by which steps pass the expected root, after each step that fell short
-HALVING = 2  # evaluations in which the bracket halves, or its midpoint is next
+SHRINKAGE = 0.75  # of the bracket by an interpolated point; after one that shrinks it less the middle is next
 NARROW = 4.0  # ratio of the bracket's ends from which the geometric mean is its middle
-POINTS_OF_MODEL = 3  # of inverse quadratic interpolation
 
 
 @dataclass(frozen=True)
@@ -113,23 +112,21 @@ class CrossingSearch:
         return step if self.lower < step < self.upper else middle
 
     def _interpolated_root(self) -> float | None:
-        """The root of h in the bracket by inverse interpolation of the nearest points; None if it is not inside."""
-        known = dict(self._points)
-        if not math.isfinite(known[self.upper]):
+        """The root of h in the bracket by inverse interpolation of the nearest points; None if they do not tell it."""
+        if not math.isfinite(dict(self._points)[self.upper]):
             return None
-        inside = [point for point in self._model_points() if point[0] in (self.lower, self.upper)]
-        others = [point for point in self._model_points() if point not in inside]
-        guesses = [_linear_root(*inside)]
-        if others:
-            center = guesses[0]
-            nearest = min(others, key=lambda point: abs(point[0] - center))
-            guesses.insert(0, _inverse_quadratic_root(*inside, nearest))
-        return next((guess for guess in guesses if self.lower < guess <= self.upper), None)
+        low, high = (self.lower, self._h(self.lower)), (self.upper, self._h(self.upper))
+        outside = [point for point in self._model_points() if not low[0] <= point[0] <= high[0]]
+        if not outside:
+            return _linear_root(low, high)
+        third = min(outside, key=lambda point: max(low[0] - point[0], point[0] - high[0]))
+        near, far = (low, high) if third[0] < low[0] else (high, low)
+        return _inverse_quadratic_root(near, far, third) if _is_monotone(near, far, third) else None
 
     def _is_slow(self) -> bool:
-        """Whether the last evaluations have not halved the bracket that there was before them."""
-        before = replace(self, steps=self.steps[:-HALVING], changes=self.changes[:-HALVING])
-        return before.bracketed and self.upper - self.lower > (before.upper - before.lower) / 2
+        """Whether the last evaluation has hardly shrunk the bracket that there was before it."""
+        before = replace(self, steps=self.steps[:-1], changes=self.changes[:-1])
+        return before.bracketed and self.upper - self.lower > SHRINKAGE * (before.upper - before.lower)
 
 
 def _middle(low: float, high: float) -> float:
@@ -142,10 +139,18 @@ def _linear_root(one: tuple[float, float], other: tuple[float, float]) -> float:
     return math.nan if ha == hb else (a * hb - b * ha) / (hb - ha)
 
 
+def _is_monotone(near: tuple[float, float], far: tuple[float, float], third: tuple[float, float]) -> bool:
+    """Whether the parabola x(h) through the ends of a bracket and a third point, beside `near`, is monotone in it.
+
+    Source: Chandrupatla 1997. It is where h is linear, and not where h is strongly curved.
+    """
+    place = (near[0] - far[0]) / (third[0] - far[0])
+    value = (near[1] - far[1]) / (third[1] - far[1]) if third[1] != far[1] else math.inf
+    return value**2 < place and (1 - value) ** 2 < 1 - place
+
+
 def _inverse_quadratic_root(*points: tuple[float, float]) -> float:
-    """x at h = 0 of the parabola x(h) through three points (x, h); NaN if two of them have the same h."""
-    if len({h for _, h in points}) < POINTS_OF_MODEL:
-        return math.nan
+    """x at h = 0 of the parabola x(h) through three points (x, h) of different h."""
     (a, ha), (b, hb), (c, hc) = points
     return (
         a * hb * hc / ((ha - hb) * (ha - hc))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 GRADIENT, ADAM, TOWARDS = "gradient", "adam", "towards:"  # updates; the last with a checkpoint behind it
+SMALLEST_RATE = 1e-30  # above 0, at which 2 / lr is no number
 FEWEST_PASSES = 4  # the weights, rounding, and one on either side
 
 
@@ -47,7 +48,9 @@ class Critical(Analysis):
         identity=False,  # `ingredients` has the digest of its data
     )
     lr: float | None = option(
-        None, help="Learning rate of the run, for its edge 2 / lr; default: that in the optimizer's state.", min=0
+        None,
+        help="Learning rate of the run, for its edge 2 / lr; default: that in the optimizer's state.",
+        min=SMALLEST_RATE,
     )
     tol: float = option(0.05, help="Width of the bracket at which the search ends, relative to the step.", min=1e-6)
     passes: int = option(10, help="Forward passes over the data at most.", min=FEWEST_PASSES)

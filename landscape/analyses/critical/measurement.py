@@ -42,28 +42,9 @@ def measure(
     """Yields after each forward pass; returns the critical step with its interval."""
     reference, followed = objective.reference, followed_objective(analysis, objective)
     update = make_update(analysis, objective)
-    path = UpdatePath(followed, update.direction)
-    points = EvaluatedPoints.restore(resume or {})
-    passes = points.passes
-
-    def progress(note: str) -> Progress:
-        """A pass that is done, with a snapshot of the samples' losses so far."""
-        return Progress(min(passes, analysis.passes), analysis.passes, note, points.snapshot)
-
-    if points.base is None:
-        points, passes = replace(points, base=path.sums_at(0.0)), 1
-        yield progress("the loss at the weights")
-    if points.rounded is None:
-        points, passes = replace(points, rounded=path.sums_nearby(analysis.seed)), FIRST_PASSES
-        yield progress("rounding")
-    search = _search(analysis, objective, update, points)
-    while passes < analysis.passes and not _ends(search, objective, update):
-        step = search.next_step()
-        points, passes = points.with_point(step, path.sums_at(step)), passes + 1
-        search = search.with_point(step, points.changes[-1])
-        yield progress(f"step {step:.4g}, change {points.changes[-1]:.3g}")
+    search, points = yield from _evaluate(analysis, objective, followed, update, resume or {})
     rate = analysis.lr if analysis.lr is not None else update.rate
-    own = followed is objective
+    own, share = followed is objective, followed.batches.samples / objective.batches.samples
     return CriticalResult(
         **summarize(search, points, rate, norm(objective.theta) / update.length),
         tol=analysis.tol,
@@ -71,14 +52,39 @@ def measure(
         update_norm=update.length,
         other_loss=None if own else points.loss,
         other_samples=None if own else followed.batches.samples,
-        cost_gradients=count_gradients(objective, gradients=int(analysis.end is None))
-        + passes * FORWARD_SHARE * followed.batches.samples / objective.batches.samples,
+        cost_gradients=count_gradients(objective, gradients=int(analysis.end is None), losses=points.passes * share),
         loss=reference.loss,
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
         samples=objective.batches.samples,
         notes=(*update.notes, *(() if has_sample_losses(followed) else (NO_SAMPLES,))),
     )
+
+
+def _evaluate(
+    analysis: Critical, objective: Objective, followed: Objective, update: Update, saved: State
+) -> Generator[Progress, None, tuple[CrossingSearch, EvaluatedPoints]]:
+    """Yields after each forward pass; returns the search at its end, and the losses at its points."""
+    path = UpdatePath(followed, update.direction)
+    points = EvaluatedPoints.restore(saved)
+
+    def progress(note: str) -> Progress:
+        """A pass that is done, with a snapshot of the samples' losses so far."""
+        return Progress(points.passes, analysis.passes, note, points.snapshot)
+
+    if points.base is None:
+        points = replace(points, base=path.sums_at(0.0))
+        yield progress("the loss at the weights")
+    if points.rounded is None:
+        points = replace(points, rounded=path.sums_nearby(analysis.seed))
+        yield progress("rounding")
+    search = _search(analysis, objective, update, points)
+    while points.passes < analysis.passes and not _ends(search, objective, update):
+        step = search.next_step()
+        points = points.with_point(step, path.sums_at(step))
+        search = search.with_point(step, points.changes[-1])
+        yield progress(f"step {step:.4g}, change {points.changes[-1]:.3g}")
+    return search, points
 
 
 def plan(analysis: Critical, objective: Objective) -> Plan:
@@ -92,10 +98,7 @@ def plan(analysis: Critical, objective: Objective) -> Plan:
 
 
 def followed_objective(analysis: Critical, objective: Objective) -> Objective:
-    """The objective whose loss is followed: that of the other data, or the objective itself.
-
-    Attention may run in fused kernels there, since its passes take no second derivatives.
-    """
+    """The objective whose loss is followed: that of the other data, or the objective itself."""
     followed = objective
     if isinstance(analysis.other_data, str):
         followed = on_named_data(objective, analysis.other_data, OTHER_DATA)

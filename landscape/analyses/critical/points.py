@@ -67,7 +67,9 @@ class EvaluatedPoints:
     def differences(self) -> np.ndarray:
         """The change of each sample's sum at each step, `(n, N)`."""
         assert self.base is not None
-        return np.array(self.sums).reshape(len(self.steps), len(self.base)) - self.base[:, 0]
+        sums = np.array(self.sums).reshape(len(self.steps), len(self.base))
+        differences: np.ndarray = sums - self.base[:, 0]
+        return differences
 
     @property
     def changes(self) -> tuple[float, ...]:
@@ -78,8 +80,8 @@ class EvaluatedPoints:
     def noise(self) -> float:
         """The rounding error of the mean loss: its change at weights whose last bits are changed.
 
-        A single change may be small by chance: that of samples with independent errors of the same size is a lower
-        bound of it, and so is a machine epsilon of the loss.
+        One such change may be small by chance. So it is at least the change that independent rounding errors of the
+        samples' sizes have.
         """
         assert self.rounded is not None
         assert self.base is not None
@@ -121,6 +123,7 @@ class UpdatePath:
 
     def _sums(self, theta: Tensor) -> np.ndarray:
         if self.by_sample:
-            return sample_loss_sums(self._passing, theta).cpu().numpy()
+            sums: np.ndarray = sample_loss_sums(self._passing, theta).cpu().numpy()
+            return sums
         count = self.objective.count
         return np.array([[float(self._passing.value(theta)) * count, count]])

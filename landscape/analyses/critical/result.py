@@ -52,7 +52,7 @@ class CriticalResult(Result):
         optional=True,
     )
     other_loss: float | None = scalar(
-        "Mean loss of the --other-data at the weights, which steps change.", optional=True
+        "Mean loss of the --other-data at the weights, from which steps lead.", optional=True
     )
     other_samples: int | None = scalar("Samples in the --other-data.", optional=True)
     cost_gradients: float | None = cost_scalar()
@@ -62,9 +62,9 @@ class CriticalResult(Result):
     samples: int = scalar("Samples in the data.")
     point_step: np.ndarray = array("point", help="Steps evaluated, in ascending order.")
     point_change: np.ndarray = array(
-        "point", help="Mean loss there minus that at the weights.", gauge=Gauge("point_change_se")
+        "point", help="Mean loss there minus that at the weights.", gauge=Gauge("point_change_error")
     )
-    point_change_se: np.ndarray | None = array(
+    point_change_error: np.ndarray | None = array(
         "point", help="Its standard error by the choice of the samples, from their differences.", optional=True
     )
 
@@ -72,7 +72,7 @@ class CriticalResult(Result):
         """Why the critical step is not known: no descent, no rise, hidden by rounding, or not finite beyond it."""
         lower, upper = self.bracket.tolist()
         if math.isfinite(self.critical_step):
-            return self._wide_bracket()
+            return self._uncertain_step()
         if lower == 0:
             return self._no_descent(upper)
         if math.isinf(upper):
@@ -81,7 +81,7 @@ class CriticalResult(Result):
         why = f"the loss is below that at the weights at a step of {lower:.3g}, and not finite at {upper:.3g}"
         return Trouble(f"{why}: it crosses at no step that was evaluated", "--dtype float64", "not finite")
 
-    def _wide_bracket(self) -> Trouble | None:
+    def _uncertain_step(self) -> Trouble | None:
         """That the passes did not suffice, or that the drop before the critical step is not beyond rounding."""
         lower, upper = self.bracket.tolist()
         if self.largest_drop < self.rounding:

@@ -24,14 +24,11 @@ def summarize(
     """
     root = search.root
     changes = np.array(points.changes)
-    curve = ChangeCurve.of(np.array(points.steps), points.differences, points.counts, points.noise)
-    fields = _interval(curve, root) if len(points.counts) > 1 else {}
     order = np.argsort(points.steps)
-    errors = _point_errors(curve, np.array(points.steps)[order]) if len(points.counts) > 1 else None
     return {
         "critical_step": root,
         "critical_sharpness": 2 / root,
-        **fields,
+        **_errors(points, root, order),
         "bracket": np.array([search.lower, search.upper]),
         "passes": points.passes,
         "relative_step": root / weights_per_step if weights_per_step else math.inf,
@@ -40,8 +37,15 @@ def summarize(
         **_edge(root, rate),
         "point_step": np.array(points.steps)[order],
         "point_change": changes[order],
-        "point_change_se": errors,
     }
+
+
+def _errors(points: EvaluatedPoints, root: float, order: np.ndarray) -> dict[str, Any]:
+    """The errors of the step and of the changes by the choice of the samples; nothing for a single sum."""
+    if len(points.counts) < 2:
+        return {}
+    curve = ChangeCurve.of(np.array(points.steps), points.differences, points.counts, points.noise)
+    return {**_interval(curve, root), "point_change_error": _point_errors(curve, np.array(points.steps)[order])}
 
 
 def _interval(curve: ChangeCurve, root: float) -> dict[str, Any]:
