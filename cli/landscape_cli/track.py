@@ -27,6 +27,7 @@ class Tracking(Writing):
     )
     trace: bool = option(False, help="The trace.")
     sharpness: bool = option(False, help="Adaptive sharpness.")
+    critical: bool = option(False, help="Critical sharpness along the gradient, beside 2 / --lr.")
     measure: tuple[str, ...] = option((), help="Another analysis by its name, e.g. flatness. Repeatable.")
     operator: Literal["hessian", "ggn", "fisher", "preconditioned"] | None = option(
         None, help="The matrix of --eig and --trace.  [default: hessian]"

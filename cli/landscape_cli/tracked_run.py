@@ -124,7 +124,7 @@ def choose_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, .
             f"--measure {unknown[0]}: there is no analysis {suggest(unknown[0], kinds)}",
             fix=f"one of {', '.join(kinds)}",
         )
-    flags = [name for name, wanted in (("trace", tracking.trace), ("sharpness", tracking.sharpness)) if wanted]
+    flags = [name for name in ("trace", "sharpness", "critical") if getattr(tracking, name)]
     names = dict.fromkeys([*flags, *tracking.measure])
     names = dict.fromkeys(["eig", *names]) if tracking.eig or not names else names
     found = []

@@ -22,7 +22,7 @@ COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, "#000000")
 MAX_PANELS, MAX_LINES = 6, 7
 DECADES = 1.0  # over which positive values have a logarithmic axis
 BARS: Any = {"elinewidth": 1.0, "capsize": 0}
-DRAWN_APART = ("eig", "trace", "sharpness")  # analyses with panels of their own
+DRAWN_APART = ("eig", "trace", "sharpness", "critical")  # analyses with panels of their own
 
 
 def panels(history: History) -> int:
@@ -58,6 +58,8 @@ def _panels(history: History) -> list[Callable[[Any], None]]:
         for name, title in (("sharpness.s_max", "worst-case sharpness"), ("sharpness.s_avg", "average-case sharpness"))
         if name in history
     ]
+    if "critical.critical_sharpness" in history:
+        found.append(partial(_draw_critical, history))
     if "eig.cosines" in history and np.isfinite(history["eig.cosines"]).any():
         found.append(partial(_draw_cosines, history))
     found += [partial(_draw_lines, history, name, name) for name in _others(history)]
@@ -102,6 +104,16 @@ def _draw_eigenvalues(history: History, axes: Axes) -> None:
         scaled.append(history["edge"])
     _set_scale(axes, np.concatenate([np.ravel(each) for each in scaled]))
     axes.set(ylabel="eigenvalue (bars: error bound)", title="largest eigenvalues")
+
+
+def _draw_critical(history: History, axes: Axes) -> None:
+    """The critical sharpness, with 2 / learning rate where that is known."""
+    name = "critical.critical_sharpness"
+    _draw_lines(history, name, "critical sharpness", axes)
+    if "learning_rate" in history:
+        edge = 2 / history["learning_rate"]
+        axes.plot(history.steps, edge, "--", color="#000000", linewidth=1.2, label="2 / learning rate")
+        _set_scale(axes, np.concatenate([history[name], edge]))
 
 
 def _draw_cosines(history: History, axes: Axes) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from landscape.history.history import History
 
 SHOWN_ROWS = 12  # of the table in a page: the first and the last ones
-HEADLINES = ("eig.eigenvalues", "trace.trace", "sharpness.s_max")  # quantities that a short table shows, if it has them
+# Quantities that a short table shows, if it has them
+HEADLINES = ("eig.eigenvalues", "trace.trace", "sharpness.s_max", "critical.critical_sharpness")
 
 
 def plain_lists(history: History) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, replace
 
 GROWTH = 8.0  # of a step without a model of f: a decade in about an evaluation
+NUDGE = 0.0125  # of an expected root at most: by how much a step passes it, so that the bracket's ends are near
 NUDGE_GROWTH = 4.0  # of the distance by which steps pass the expected root, after each step that fell short
 SHRINKAGE = 0.75  # of the bracket by an interpolated point; after one that shrinks it less the middle is next
 NARROW = 4.0  # ratio of the bracket's ends from which the geometric mean is its middle
@@ -72,6 +73,11 @@ class CrossingSearch:
         return self._step_inside() if self.lower > 0 else self._shorter_step()
 
     @property
+    def _nudge(self) -> float:
+        """By how much a step passes an expected root, relative to it."""
+        return min(self.tol / 4, NUDGE)
+
+    @property
     def _points(self) -> list[tuple[float, float]]:
         return list(zip(self.steps, self.changes, strict=True))
 
@@ -89,8 +95,8 @@ class CrossingSearch:
         guess = _linear_root(*points[-2:]) if len(points) > 1 else math.nan
         if not self.lower < guess < math.inf:
             return GROWTH * self.lower
-        past = guess * (1 + self.tol / 4 * NUDGE_GROWTH ** (len(self.steps) - 1))
-        return min(max(past, (1 + self.tol / 2) * self.lower), GROWTH**2 * self.lower)
+        past = guess * (1 + self._nudge * NUDGE_GROWTH ** (len(self.steps) - 1))
+        return min(max(past, (1 + 2 * self._nudge) * self.lower), GROWTH**2 * self.lower)
 
     def _shorter_step(self) -> float:
         """A step before all points, none of which is below."""
@@ -98,7 +104,7 @@ class CrossingSearch:
         guess = _linear_root(*points[:2]) if len(points) > 1 and points[0][1] < 0 else math.nan
         if not 0 < guess < self.upper:
             return self.upper / GROWTH
-        short = guess * max(1 - self.tol / 4 * NUDGE_GROWTH ** (len(self.steps) - 1), 1 / GROWTH)
+        short = guess * max(1 - self._nudge * NUDGE_GROWTH ** (len(self.steps) - 1), 1 / GROWTH)
         return max(short, self.upper / GROWTH**2)
 
     def _step_inside(self) -> float:
@@ -108,7 +114,7 @@ class CrossingSearch:
         if guess is None or self._is_slow():
             return middle
         side = 1 if guess - self.lower <= self.upper - guess else -1
-        step = guess + side * min(self.tol / 4 * guess, (self.upper - self.lower) / 4)
+        step = guess + side * min(self._nudge * guess, (self.upper - self.lower) / 4)
         return step if self.lower < step < self.upper else middle
 
     def _interpolated_root(self) -> float | None:

@@ -52,7 +52,7 @@ class Critical(Analysis):
         help="Learning rate of the run, for its edge 2 / lr; default: that in the optimizer's state.",
         min=SMALLEST_RATE,
     )
-    tol: float = option(0.05, help="Width of the bracket at which the search ends, relative to the step.", min=1e-6)
+    tol: float = option(0.1, help="Width of the bracket at which the search ends, relative to the step.", min=1e-6)
     passes: int = option(10, help="Forward passes over the data at most.", min=FEWEST_PASSES)
     seed: int = option(0, help="Decides the last bits that are changed to measure rounding.")
 

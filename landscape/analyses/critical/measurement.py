@@ -17,7 +17,6 @@ from landscape.analyses.critical.summary import summarize
 from landscape.analyses.shared.products import count_gradients
 from landscape.compute.inner_products import norm
 from landscape.evaluation.other_checkpoints import other_checkpoint
-from landscape.evaluation.per_sample.loss_sums import has_sample_losses
 from landscape.evaluation.populations import on_named_data
 from landscape.evaluation.updates import Update, adam_step, gradient_update, update_towards
 from landscape.objective.micro_batch import seconds_per_gradient
@@ -42,7 +41,8 @@ def measure(
     """Yields after each forward pass; returns the critical step with its interval."""
     reference, followed = objective.reference, followed_objective(analysis, objective)
     update = make_update(analysis, objective)
-    search, points = yield from _evaluate(analysis, objective, followed, update, resume or {})
+    path = UpdatePath(followed, update.direction)
+    search, points = yield from _evaluate(analysis, objective, path, update, resume or {})
     rate = analysis.lr if analysis.lr is not None else update.rate
     own, share = followed is objective, followed.batches.samples / objective.batches.samples
     return CriticalResult(
@@ -57,15 +57,14 @@ def measure(
         gradient_norm=reference.gradient_norm,
         parameters=objective.space.size,
         samples=objective.batches.samples,
-        notes=(*update.notes, *(() if has_sample_losses(followed) else (NO_SAMPLES,))),
+        notes=(*update.notes, *(() if path.by_sample else (NO_SAMPLES,))),
     )
 
 
 def _evaluate(
-    analysis: Critical, objective: Objective, followed: Objective, update: Update, saved: State
+    analysis: Critical, objective: Objective, path: UpdatePath, update: Update, saved: State
 ) -> Generator[Progress, None, tuple[CrossingSearch, EvaluatedPoints]]:
     """Yields after each forward pass; returns the search at its end, and the losses at its points."""
-    path = UpdatePath(followed, update.direction)
     points = EvaluatedPoints.restore(saved)
 
     def progress(note: str) -> Progress:

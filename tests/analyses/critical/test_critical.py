@@ -91,7 +91,10 @@ def test_both_losses_are_told(result: CriticalResult) -> None:
 
 def test_the_edge_is_told(result: CriticalResult) -> None:
     edge = replace(result, learning_rate=1.5, edge=2 / 1.5, edge_ratio=1.5)
-    assert edge.remarks()[-1] == "a step of the run is 1.5 critical steps: critical sharpness above 2 / learning rate = 1.333"
+    assert (
+        edge.remarks()[-1]
+        == "a step of the run is 1.5 critical steps: critical sharpness above 2 / learning rate = 1.333"
+    )
 
 
 def test_an_interval_that_begins_at_0_is_told(result: CriticalResult) -> None:
