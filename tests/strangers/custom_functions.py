@@ -231,8 +231,8 @@ class Binary(nn.Module):
     clause="C6",
     expect="refused",
     terms=cross_entropy_terms,
-    cannot=("memorization",),
-)  # the factors of the last layer are right
+    cannot=("memorization", "critical"),
+)  # the factors of the last layer are right, and so is the loss along the update that training makes
 def _() -> Problem:
     return Binary(), ragged(*classes()), "cross_entropy"
 

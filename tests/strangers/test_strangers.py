@@ -17,8 +17,11 @@ ALLOWED = {
 
 
 def is_allowed(stranger: Stranger, analysis: str, verdict: Verdict) -> bool:
-    """Whether this verdict is one that the stranger must get; Kronecker factors do not exist for every model."""
-    optional = analysis in stranger.cannot or (stranger.expect == "right" and analysis == "memorization")
+    """Whether this verdict is one that the stranger must get.
+
+    Kronecker factors do not exist for every model, and not every loss rises along its gradient.
+    """
+    optional = analysis in stranger.cannot or (stranger.expect == "right" and analysis in ("memorization", "critical"))
     allowed = ALLOWED["said"] if optional else ALLOWED[stranger.expect]
     return verdict.word in allowed
 

@@ -33,6 +33,7 @@ ANALYSES: dict[str, landscape.Eig | Any] = {
     "measures": landscape.Measures(rtol=0.3, draws=2),
     "direction": landscape.Direction(lr=0.1),
     "memorization": landscape.Memorization(bands=(0.5,), per_layer=False, controls=0, resamples=10, score_rho=0.9),
+    "critical": landscape.Critical(passes=20),
 }
 
 
@@ -181,6 +182,15 @@ def _surface(answer: Answer, result: Any, rounding: float) -> Comparison:
         yield "d'Hd", result.hessian_alpha, bend, 2 * rounding * scale
 
 
+def _critical(answer: Answer, result: Any, rounding: float) -> Comparison:
+    if "critical" not in answer.stranger.cannot:
+        yield from _common(answer, result, rounding)
+    for step, change in zip(result.point_step, result.point_change, strict=True):
+        exact = answer.value(answer.theta - float(step) * answer.gradient) - answer.at_theta
+        allowed = result.rounding + rounding * max(abs(exact), abs(answer.at_theta), 1e-3)
+        yield f"change at {step:.3g}", float(change), exact, allowed
+
+
 def _direction(answer: Answer, result: Any, rounding: float) -> Comparison:
     yield from _common(answer, result, rounding)
     axis = -answer.gradient / answer.gradient.norm()
@@ -236,5 +246,6 @@ COMPARISONS: dict[str, Callable[[Answer, Any, float], Comparison]] = {
     "measures": _measures,
     "direction": _direction,
     "memorization": _memorization,
+    "critical": _critical,
 }
 torch.set_num_threads(1)
