@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
-BENCHES := products eig spectrum trace trace_peers sharpness sensitivity surface memorization checks objectives scale ranks
-STUDIES := eig spectrum trace sharpness coverage surface memorization check scale populations sensitivity
+BENCHES := products eig spectrum trace trace_peers sharpness critical sensitivity surface memorization checks objectives scale ranks
+STUDIES := eig spectrum trace sharpness critical coverage surface memorization check scale populations sensitivity
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

@@ -26,14 +26,19 @@ def half_squared_norm(output: Tensor, target: Tensor) -> Tensor:
     return ((output - target) ** 2).sum(dim=1) / 2
 
 
-def train(rate: float, folder: Path) -> None:
-    """Gradient descent on 500 centered digits; saves a checkpoint every 100 steps from step 2000 on."""
-    folder.mkdir(parents=True, exist_ok=True)
+def begin() -> tuple[torch.nn.Module, Tensor, Tensor]:
+    """The net before training, 500 centered digits, and their labels as vectors."""
     inputs, labels = (torch.cat(parts)[:500] for parts in zip(*digits(), strict=True))
     inputs -= inputs.mean(dim=0)  # without this the direction of the mean image is too sharp for the larger steps
     targets = functional.one_hot(labels, 10).float()
     torch.manual_seed(0)
-    model = mlp(SIZES, "tanh")
+    return mlp(SIZES, "tanh"), inputs, targets
+
+
+def train(rate: float, folder: Path) -> None:
+    """Gradient descent on these digits; saves a checkpoint every 100 steps from step 2000 on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model, inputs, targets = begin()
     descent = torch.optim.SGD(model.parameters(), lr=rate)
     spec = {"model": "mlp", "model_args": {"sizes": SIZES, "activation": "tanh"}}
     for step in range(STEPS):
