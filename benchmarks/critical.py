@@ -18,9 +18,9 @@ from landscape import Critical, Eig, Objective
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "sample_checkpoints"
-CASES = ("digits-mlp", None), ("digits-noisy", None), ("digits-resnet", 512), ("charlm", 200)
-FINE = 200  # points of a line search up to 1.5 times the critical step
-DATA_SETS, SIZE, POPULATION = 200, 200, 20_000  # drawn of a population with a teacher's labels
+CASES = ("digits-mlp", None), ("digits-noisy", None), ("digits-resnet", 256), ("charlm", 100)
+FINE = 60  # points of a line search up to 1.5 times the critical step
+DATA_SETS, SIZE, POPULATION = 100, 200, 10_000  # drawn of a population with a teacher's labels
 EDGE_RATES, EDGE_STEPS, EDGE_BEGIN, EDGE_EVERY = (0.4, 0.8), 4000, 2000, 40
 
 
@@ -49,7 +49,7 @@ def on_samples(device: str, repeats: int) -> dict[str, dict[str, float]]:
         fine = line_search(objective, 1.5 * result.critical_step)
         table[f"{name}, {objective.batches.samples}"] = {
             "critical step": result.critical_step,
-            "error against a line search of 200 points %": 100 * (result.critical_step / fine - 1),
+            "error against a line search of 60 points %": 100 * (result.critical_step / fine - 1),
             "half interval %": 100 * 1.96 * result.critical_step_se / result.critical_step,
             "passes": result.passes,
             "gradients, as counted": result.cost_gradients,

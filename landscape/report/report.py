@@ -38,6 +38,7 @@ CAPTIONS = {
     "memorization": "What removing flat components of the weights costs each population.",
     "diagonal": "The diagonal of the matrix by group of parameters.",
     "flatness": "The largest gradient norm around the checkpoint against the radius.",
+    "critical": "The loss along an update, the step at which it stops being lower, and its interval by the samples.",
     "edit": "What the edit costs each population.",
 }
 

@@ -52,6 +52,15 @@ def test_a_run_has_a_table_a_file_and_a_picture(capsys: Captured) -> None:
     assert status(["export", "run/track.landscape.h5", "--vts"]) == 2
 
 
+def test_critical_sharpness_stands_beside_the_learning_rate(capsys: Captured) -> None:
+    assert status(["track", "run", "--critical", "--lr", "0.5", *FEW]) == 0
+    out, _ = capsys.readouterr()
+    assert "critical.critical_sharpness" in out
+    history = read_history(Path("run/track.landscape.h5"))
+    assert history["critical.critical_sharpness"].tolist() == (2 / history["critical.critical_step"]).tolist()
+    assert history["learning_rate"].tolist() == [0.5] * 3
+
+
 def test_json_has_lists_over_the_steps(capsys: Captured) -> None:
     assert status(["track", "run", "--every", "2", "--json", "--no-plot", "--verbose", *FEW]) == 0
     out, err = capsys.readouterr()

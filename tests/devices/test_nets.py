@@ -26,6 +26,7 @@ FEW: dict[str, dict[str, Any]] = {  # options that make each analysis small
     "flatness": {"rho": (0.05,), "starts": 2, "steps": 4},
     "measures": {"draws": 2, "rtol": 0.3},
     "direction": {"lr": 0.1},
+    "critical": {"lr": 0.1},
     "sensitivity": {"bits": (8, 3), "prune": (0.5,)},
     "surface": {"grid": "5"},
     "diagonal": {"rtol": 0.5},

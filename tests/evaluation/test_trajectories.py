@@ -37,6 +37,7 @@ COMMANDS = (
     ["surface", "--grid", "3", *FEW],
     ["measures", *FEW],
     ["direction", *FEW],
+    ["critical", *FEW],
     ["sensitivity", "--budget", "4", *FEW],
     ["memorization", "--controls", "0", "--no-per-layer", "--resamples", "20", *FEW],
     ["edit", "--rho", "0.9", *FEW],

@@ -53,6 +53,24 @@ def test_each_quantity_has_its_panel_and_the_missing_step_a_line() -> None:
     assert first.get_ydata().tolist()[:2] == [3.0, 53.0]
 
 
+def test_critical_sharpness_is_drawn_with_2_over_the_learning_rate() -> None:
+    quantities = {
+        "critical.critical_sharpness": Quantity((), error="critical.critical_sharpness_se"),
+        "critical.critical_sharpness_se": Quantity(),
+        "learning_rate": Quantity(),
+    }
+    history = History()
+    for step in (0, 50):
+        values = {"critical.critical_sharpness": 3.0, "critical.critical_sharpness_se": 0.1, "learning_rate": 0.5}
+        history = history.with_moment(Moment(step, f"{step}.pt", values), quantities)
+    assert figure.panels(history) == 1
+    axes = Figure().subplots()
+    figure.draw(history, [axes], {})
+    assert axes.get_title() == "critical sharpness"
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert lines["2 / learning rate"].get_ydata().tolist() == [4.0, 4.0]
+
+
 def test_runs_are_drawn_over_each_other(tmp_path: Path) -> None:
     histories = [made(), made(2.0, edge=False)]
     numbers = figure.together(histories)

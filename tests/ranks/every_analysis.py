@@ -27,6 +27,7 @@ ANALYSES: dict[str, Any] = {
     "flatness": lambda: landscape.Flatness(starts=1, steps=2),
     "surface": lambda: landscape.Surface(dim=1, grid=7),
     "direction": lambda: landscape.Direction(),
+    "critical": lambda: landscape.Critical(),
     "sensitivity": lambda: landscape.Sensitivity(prune=(0.5,), budget=4),
     "measures": lambda: landscape.Measures(),
     "memorization": lambda: landscape.Memorization(),
