@@ -16,6 +16,8 @@ import numpy as np
 from landscape.choices import NORMAL_HALF_WIDTH
 
 REACH = 2.0  # times the largest step: how far beyond it an end of the interval is extrapolated
+SUPPORT = 0.25  # of an end's distance from the root: a point at most so far from the end supports it
+OPEN_END = 1.5  # times the root: where a point tells more about an interval without an upper end
 BASELINE = 0.8  # of the last step at most: the point that a line beyond the last one begins at
 BISECTIONS = 60  # of a segment: to the last bits of a double
 
@@ -66,6 +68,14 @@ class ChangeCurve:
     def interval(self, root: float) -> tuple[float, float]:
         """The ends of the 95 % interval around a root of h; 0 and infinity where no evaluated point ends it."""
         return self._end(root, NORMAL_HALF_WIDTH, upwards=False), self._end(root, -NORMAL_HALF_WIDTH, upwards=True)
+
+    def unsupported_end(self, root: float) -> float | None:
+        """The end of the interval that no evaluated point lies near, the upper one first; None if both have one."""
+        low, high = self.interval(root)
+        for end in (high if math.isfinite(high) else OPEN_END * root, low):
+            if end > 0 and np.abs(self.steps - end).min() > SUPPORT * abs(end - root):
+                return end
+        return None
 
     def _support(self, step: float) -> tuple[int, int]:
         """The two points whose line gives h at a step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -78,8 +79,10 @@ def _evaluate(
         points = replace(points, rounded=path.sums_nearby(analysis.seed))
         yield progress("rounding")
     search = _search(analysis, objective, update, points)
-    while points.passes < analysis.passes and not _ends(search, objective, update):
-        step = search.next_step()
+    while points.passes < analysis.passes:
+        step = _next_step(search, points, objective, update)
+        if step is None:
+            break
         points = points.with_point(step, path.sums_at(step))
         search = search.with_point(step, points.changes[-1])
         yield progress(f"step {step:.4g}, change {points.changes[-1]:.3g}")
@@ -149,10 +152,13 @@ def _first_step(analysis: Critical, objective: Objective, update: Update, loss: 
     return min(longest, abs(loss) / -slope) if slope is not None and slope < 0 and loss else longest
 
 
-def _ends(search: CrossingSearch, objective: Objective, update: Update) -> bool:
-    """Whether the search has found the crossing, or there is none to find."""
+def _next_step(search: CrossingSearch, points: EvaluatedPoints, objective: Objective, update: Update) -> float | None:
+    """The step to evaluate next: of the search, then at the ends of the interval; None if nothing is left to find."""
+    if search.converged:
+        finite = points.by_sample and math.isfinite(search.root)
+        return points.curve.unsupported_end(search.root) if finite else None
     length = norm(objective.theta) or 1.0
     epsilon = float(np.finfo(str(objective.dtype).removeprefix("torch.")).eps)
     too_short = search.lower == 0 and search.upper * update.length < SHORTEST_MOVE * epsilon * length
     too_long = search.lower * update.length > LONGEST_MOVE * length
-    return search.converged or too_short or too_long
+    return None if too_short or too_long else search.next_step()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
+from landscape.algorithms.crossing.interval import ChangeCurve
 from landscape.evaluation.per_sample.loss_sums import has_sample_losses, sample_loss_sums
 from landscape.objective import Objective
 
@@ -75,6 +76,16 @@ class EvaluatedPoints:
     def changes(self) -> tuple[float, ...]:
         """The change of the mean loss at each step; sums of differences, which cancel less than those of losses."""
         return tuple((self.differences.sum(axis=1) / self.counts.sum()).tolist())
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether there are several samples with losses of their own, so that the change has an error."""
+        return len(self.counts) > 1
+
+    @property
+    def curve(self) -> ChangeCurve:
+        """The change per unit of step with its error by the choice of the samples, between the points."""
+        return ChangeCurve.of(np.array(self.steps), self.differences, self.counts, self.noise)
 
     @property
     def noise(self) -> float:

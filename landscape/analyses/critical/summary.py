@@ -42,9 +42,9 @@ def summarize(
 
 def _errors(points: EvaluatedPoints, root: float, order: np.ndarray) -> dict[str, Any]:
     """The errors of the step and of the changes by the choice of the samples; nothing for a single sum."""
-    if len(points.counts) < 2:
+    if not points.by_sample:
         return {}
-    curve = ChangeCurve.of(np.array(points.steps), points.differences, points.counts, points.noise)
+    curve = points.curve
     return {**_interval(curve, root), "point_change_error": _point_errors(curve, np.array(points.steps)[order])}
 
 

@@ -71,6 +71,21 @@ def test_rounding_widens_the_interval() -> None:
     assert (2 * low * (1 - low), 2 * high * (high - 1)) == pytest.approx((0.0196, 0.0196), rel=1e-6)
 
 
+def test_an_end_without_a_point_near_it_is_named() -> None:
+    a, b = parabolas(np.random.default_rng(6), 100)
+    root = -a.mean() / b.mean()
+    near = np.array([0.98 * root, 1.02 * root])
+    low, high = curve_of(a, b, near).interval(root)
+    assert curve_of(a, b, near).unsupported_end(root) == high
+    assert curve_of(a, b, np.array([*near, high])).unsupported_end(root) == pytest.approx(low)
+    assert curve_of(a, b, np.array([*near, low, high])).unsupported_end(root) is None
+
+
+def test_an_open_end_is_looked_for_beyond_the_root() -> None:
+    a, b = np.full(20, -2.0), np.array([-8.0, 12.0] * 10)
+    assert curve_of(a, b, np.array([0.5, 0.98, 1.02])).unsupported_end(1.0) == 1.5
+
+
 def test_without_a_descent_beyond_the_error_the_interval_begins_at_0() -> None:
     a, b = np.array([-6.0, 4.0] * 10), np.full(20, 1.0)
     low, high = curve_of(a, b).interval(1.0)

@@ -14,6 +14,7 @@ import torch
 from analysis_contract import AnalysisContract
 from conftest import ROOT, SAMPLES, OnceNet, Splitter, tanh_net
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import scaled_dot_product_attention
 
 import landscape
@@ -81,7 +82,7 @@ def test_along_the_gradient_of_a_quadratic_it_is_the_rayleigh_quotient(split: Sp
     assert result.critical_sharpness == pytest.approx(exact, rel=1e-9)
     assert result.critical_step == pytest.approx(2 / exact, rel=1e-9)
     assert result.slope == pytest.approx(-float(g @ g), rel=1e-12)
-    assert result.passes <= 6
+    assert result.passes <= 7
     assert result.trouble() is None
     np.testing.assert_array_less(result.bracket[0], result.critical_step)
     np.testing.assert_array_less(result.critical_step, result.bracket[1])
@@ -326,6 +327,30 @@ def test_changes_of_float32_are_within_rounding_of_float64(classification: Data)
     for step, change in zip(result.point_step, result.point_change, strict=True):
         exact = float(double.value(double.theta - step * direction) - base)
         assert abs(change - exact) < result.rounding + 1e-5 * abs(exact)
+
+
+def test_the_interval_is_that_of_the_losses_on_a_fine_grid() -> None:
+    """The steps at which a mean change of 0 is within 1.96 standard errors; the loss is far from quadratic."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 5, generator=generator, dtype=torch.float64)
+    y = (x[:, 0] + 0.5 * torch.randn(400, generator=generator, dtype=torch.float64) > 0).long()
+    net = tanh_net().double()
+    objective = Objective(net, [(x, y)], "cross_entropy", dtype="float64")
+    result = measured(objective)
+    assert result.interval is not None
+    named, gradient = dict(net.named_parameters()), objective.space.unflatten(objective.gradient())
+
+    def losses(step: float) -> np.ndarray:
+        moved = {name: parameter.detach() - step * gradient[name] for name, parameter in named.items()}
+        found = functional_call(net, moved, x)
+        return nn.functional.cross_entropy(found, y, reduction="none").numpy()
+
+    base, inside = losses(0.0), []
+    for step in np.linspace(0.3, 3, 400) * result.critical_step:
+        change = losses(step) - base
+        if abs(change.mean()) <= 1.96 * change.std(ddof=1) / 20:
+            inside.append(step)
+    np.testing.assert_allclose(result.interval, [min(inside), max(inside)], rtol=0.03)
 
 
 def test_the_interval_covers_the_population_s_crossing_along_a_fixed_update() -> None:
