@@ -20,6 +20,9 @@ def plot(
         str | None, typer.Option("--analysis", metavar="NAME", help="Draw this result only, e.g. surface.")
     ] = None,
     solid: Annotated[bool, typer.Option("--solid", help="Draw surfaces as solids, in three dimensions.")] = False,
+    barcode: Annotated[
+        bool, typer.Option("--barcode", help="Draw the minima of surfaces, with the losses at which basins merge.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -31,17 +34,18 @@ def plot(
     from landscape.history import History
     from landscape.session import read
 
+    if solid and barcode:
+        raise UsageError("--solid and --barcode are two pictures", fix="one of them")
+    form = "solid" if solid else "barcode" if barcode else ""
     stored = [read(file) for file in files]
     _require_format(output)
     if any(isinstance(one, History) for one in stored):
         say(f"wrote {_draw_histories(files, stored, output)}")
         return
-    if solid and len(files) > 1:
-        raise UsageError("--solid draws one surface at a time", fix="name one file")
+    if form and len(files) > 1:
+        raise UsageError(f"--{form} draws one surface at a time", fix="name one file")
     written = (
-        _draw_together(stored, output)
-        if len(stored) > 1
-        else _draw_each(stored[0], analysis, solid=solid, output=output)
+        _draw_together(stored, output) if len(stored) > 1 else _draw_each(stored[0], analysis, form=form, output=output)
     )
     for picture in written:
         say(f"wrote {picture}")
@@ -56,15 +60,15 @@ def _require_format(output: Path | None) -> None:
         )
 
 
-def _draw_each(stored: Results, analysis: str | None, *, solid: bool, output: Path | None) -> list[Path]:
+def _draw_each(stored: Results, analysis: str | None, *, form: str, output: Path | None) -> list[Path]:
     """A picture for each result that has one, or for the one that is named."""
     from landscape import figures
     from landscape.session import results_of_same_matrix
     from landscape.storage import paths
 
-    if solid:
+    if form:
         analysis = "surface"
-        if getattr(stored.records.get("surface"), "beta", None) is None:
+        if form == "solid" and getattr(stored.records.get("surface"), "beta", None) is None:
             raise UsageError(f"{stored.file} holds no surface in two dimensions", fix="landscape surface CKPT --dim 2")
     drawn = [name for name, record in stored.records.items() if figures.drawn(record) and analysis in (None, name)]
     if not drawn:
@@ -75,10 +79,10 @@ def _draw_each(stored: Results, analysis: str | None, *, solid: bool, output: Pa
         raise UsageError(f"{stored.file} holds {len(drawn)} pictures: {', '.join(drawn)}", fix="--analysis NAME")
     written = []
     for name in drawn:
-        picture = output or paths.picture_file(stored.file, name, solid=solid)
+        picture = output or paths.picture_file(stored.file, name, form=form)
         figures.save_figure(
             stored.records[name], picture, title=stored.title(name), fingerprint=stored.fingerprint(name),
-            beside=results_of_same_matrix(stored.groups, name), solid=solid,
+            beside=results_of_same_matrix(stored.groups, name), form=form,
         )  # fmt: skip
         written.append(picture)
     return written

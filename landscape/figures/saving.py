@@ -13,7 +13,7 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 
 from landscape.errors import UsageError, clean
-from landscape.figures import history, overlay, surface, surface_solid
+from landscape.figures import history, overlay, surface, surface_barcode, surface_solid
 from landscape.figures.registry import FIGURES, panel_count
 from landscape.storage import paths
 from landscape.storage.atomic_files import replace_file
@@ -33,6 +33,7 @@ LONG_TITLE = 60  # letters: a title of so many, or more, is set smaller
 TITLE_SIZES = (11, 8)  # points, of a short title and of a long one
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # journals refuse Type 3 fonts
 FORMATS = paths.PICTURES
+SURFACE_FORMS = {"solid": surface_solid.draw_solid, "barcode": surface_barcode.draw_barcode}
 MAX_CORNERS = 5000  # of the lines of a contour: more are smaller as an image
 COLLAPSED = "constrained_layout not applied"  # a warning: long names leave no room for a panel
 MISSING_GLYPHS = "Glyph .* missing from font"  # a warning: a name in another script is drawn as boxes
@@ -45,19 +46,19 @@ def save_figure(
     title: str,
     fingerprint: str,
     beside: Mapping[str, Any] = MappingProxyType({}),
-    solid: bool = False,
+    form: str = "",
 ) -> None:
     """Draws a result into a file that carries the fingerprint of its run; an earlier file is replaced atomically.
 
-    `beside` holds other results of the same matrix, by the names of their analyses. With `solid` the first plane of a
-    surface is drawn in three dimensions. Raises UsageError if there is nothing to draw.
+    `beside` holds other results of the same matrix, by the names of their analyses. The first plane of a surface has
+    other forms: `solid`, in three dimensions, and `barcode`, its minima. Raises UsageError if there is nothing to draw.
     """
     count = panel_count(result)
     if not count:
         raise UsageError("this result has no picture", fix="landscape show prints its numbers")
     _, draw = FIGURES[type(result)]
-    draw = surface_solid.draw_solid if solid else draw
-    _save_panels(path, 1 if solid else count, title, fingerprint, lambda axes: draw(result, axes, beside))
+    draw = SURFACE_FORMS[form] if form else draw
+    _save_panels(path, 1 if form else count, title, fingerprint, lambda axes: draw(result, axes, beside))
 
 
 def picture(result: Any) -> bytes:

@@ -99,9 +99,9 @@ def snapshot_file(results: Path, analysis: str) -> Path:
     return beside(results, f"{analysis}{SNAPSHOT}")
 
 
-def picture_file(results: Path, analysis: str, *, solid: bool = False) -> Path:
-    """The default picture of a result: `run.surface.png`, or `run.surface-solid.png` in three dimensions."""
-    return beside(results, f"{analysis}-solid.png" if solid else f"{analysis}.png")
+def picture_file(results: Path, analysis: str, *, form: str = "") -> Path:
+    """The default picture of a result: `run.surface.png`, or `run.surface-solid.png` in another form."""
+    return beside(results, f"{analysis}-{form}.png" if form else f"{analysis}.png")
 
 
 def history_file(run: Path) -> Path:

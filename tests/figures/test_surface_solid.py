@@ -27,8 +27,8 @@ def measured(classification: Data, **options: Any) -> SurfaceResult:
 
 def test_a_solid_draws_nan_too(classification: Data, tmp_path: Path) -> None:
     result = measured(classification)
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f", solid=True)
+    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f", form="solid")
     losses = result.loss.copy()
     losses[0, 0] = np.nan
-    save_figure(replace(result, loss=losses - 2), tmp_path / "b.png", title="b", fingerprint="f", solid=True)
+    save_figure(replace(result, loss=losses - 2), tmp_path / "b.png", title="b", fingerprint="f", form="solid")
     assert (tmp_path / "b.png").stat().st_size > 10_000

@@ -21,7 +21,7 @@ def test_every_companion_of_a_results_file_carries_its_stem() -> None:
         paths.snapshot_file(RUN, "eig").name: "run.eig.partial",
         paths.beside(RUN, paths.EIGENVECTORS).name: "run.eig.safetensors",
         paths.picture_file(RUN, "eig").name: "run.eig.png",
-        paths.picture_file(RUN, "surface", solid=True).name: "run.surface-solid.png",
+        paths.picture_file(RUN, "surface", form="solid").name: "run.surface-solid.png",
         paths.edited_checkpoint(RUN, directory=False).name: "run.edited.safetensors",
         paths.edited_checkpoint(RUN, directory=True).name: "run.edited",
         paths.lock_file(RUN).name: ".run.landscape.h5.lock",

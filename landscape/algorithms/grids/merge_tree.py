@@ -13,11 +13,14 @@ class MergeTree:
     """Minima, deepest first: flat indices, values, and the level at which each basin merges into a deeper one.
 
     The deepest minimum merges into none, and neither do minima behind values that are not finite: their pass is NaN.
+    `errors` are the larger ones of the errors at the minimum and at its pass. In the words of persistent homology
+    values are births, and passes deaths, of the connected components of sublevel sets.
     """
 
     places: np.ndarray
     values: np.ndarray
     passes: np.ndarray
+    errors: np.ndarray
     edges: np.ndarray  # f(first saddle above) - f(minimum) of every minimum; empty with one minimum
 
     @property
@@ -37,7 +40,7 @@ def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
     steps = _steps(framed.shape)
     order = [int(place) for place in np.argsort(flat, kind="stable") if np.isfinite(flat[place])]
     parent = [-1] * flat.size  # -1 for points above the present level
-    merged: dict[int, float] = {}  # minimum -> level of its pass
+    merged: dict[int, int] = {}  # minimum -> place of its pass
     first_saddle: dict[int, float] = {}
     for place in order:
         reached = {_root(parent, place + step) for step in steps if parent[place + step] >= 0}
@@ -49,17 +52,18 @@ def merge_tree(values: np.ndarray, noise: np.ndarray) -> MergeTree:
         for root in roots[1:]:
             parent[root] = roots[0]
             if root in real:
-                merged[root] = float(flat[place])
+                merged[root] = place
         if len(real) > 1:
             for root in real:
                 first_saddle.setdefault(root, float(flat[place]))
     remaining = [place for place in order if parent[place] == place]
     minima = sorted([*merged, *remaining], key=lambda m: (flat[m], m))
     edges = np.array([first_saddle[m] - flat[m] for m in minima if m in first_saddle])
-    passes = np.array([merged.get(m, np.nan) for m in minima])
+    passes = np.array([flat[merged[m]] if m in merged else np.nan for m in minima])
+    errors = np.array([max(unsure[m], unsure[merged.get(m, m)]) for m in minima])
     inside = [index - 1 for index in np.unravel_index(np.array(minima, int), framed.shape)]
     places = np.ravel_multi_index(inside, values.shape) if minima else np.zeros(0, int)
-    return MergeTree(places, flat[minima] if minima else np.zeros(0), passes, edges)
+    return MergeTree(places, flat[minima] if minima else np.zeros(0), passes, errors, edges)
 
 
 def _root(parent: list[int], place: int) -> int:

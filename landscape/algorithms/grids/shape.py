@@ -72,6 +72,14 @@ def basin_width(line: np.ndarray, coordinates: np.ndarray, place: int, level: fl
     return BasinSize(ends[1] - ends[0], is_open)
 
 
+@dataclass(frozen=True)
+class BasinRegion:
+    """A basin below a level: its extent along each axis (rows first), its area, and whether it leaves the grid."""
+
+    extents: tuple[float, float]
+    area: BasinSize
+
+
 def basin_area(
     values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[int, int], level: float
 ) -> BasinSize:
@@ -80,6 +88,13 @@ def basin_area(
     The grid is refined by straight lines between points; the points below the level that are connected with `place` are
     counted. The basin is open if it touches an edge or NaN.
     """
+    return basin_region(values, axes, place, level).area
+
+
+def basin_region(
+    values: np.ndarray, axes: tuple[np.ndarray, np.ndarray], place: tuple[int, int], level: float
+) -> BasinRegion:
+    """The basin around index `place` below a level with its extents, found as `basin_area` finds it."""
     from scipy.ndimage import binary_dilation, label
 
     steps = [np.linspace(0, len(axis) - 1, AREA_SUBDIVISIONS * (len(axis) - 1) + 1) for axis in axes]
@@ -94,8 +109,11 @@ def basin_area(
     edge[1:-1, 1:-1] = False
     coarse = mine[::AREA_SUBDIVISIONS, ::AREA_SUBDIVISIONS]
     unseen = (binary_dilation(np.isnan(values)) & coarse).any()  # beside NaN no rise is known
-    cell = float(np.prod([(axis[-1] - axis[0]) / (len(steps[i]) - 1) for i, axis in enumerate(axes)]))
-    return BasinSize(float(mine.sum()) * cell, bool((mine & edge).any() or unseen))
+    sides = [(axis[-1] - axis[0]) / (len(steps[i]) - 1) for i, axis in enumerate(axes)]
+    spans = [np.ptp(np.flatnonzero(mine.any(axis=1 - i))) if mine.any() else 0 for i in range(2)]
+    extents = float(spans[0] * sides[0]), float(spans[1] * sides[1])
+    area = BasinSize(float(mine.sum()) * float(np.prod(sides)), bool((mine & edge).any() or unseen))
+    return BasinRegion(extents, area)
 
 
 def _between(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.analyses.surfaces.barcode import AXIS_NAMES
 from landscape.analyses.surfaces.frame import Frame
-from landscape.analyses.surfaces.summary import AXIS_NAMES
 from landscape.evaluation import directions
 from landscape.evaluation.directions import Treatment
 from landscape.objective import Objective

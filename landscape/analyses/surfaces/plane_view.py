@@ -55,11 +55,16 @@ class PlaneView:
         lines = [self.line(axis) for axis in range(len(self.coordinates))]
         return [variation(line) if np.ptp(line) > self.rounding else float("nan") for line in lines]
 
+    @property
+    def noise(self) -> np.ndarray:
+        """The error of each loss, by rounding and by interpolation, in the shape of the losses."""
+        size = np.abs(np.nan_to_num(self.losses, nan=0.0, posinf=0.0, neginf=0.0))
+        noise: np.ndarray = self.rounding * np.maximum(size / max(abs(float(self.losses[self.center])), 1e-300), 1)
+        return noise if self.grid.errors is None else noise + self.grid.errors
+
     def tree(self) -> MergeTree:
         """The merge tree of the minima that are deeper than rounding and than the error of the interpolation."""
-        size = np.abs(np.nan_to_num(self.losses, nan=0.0, posinf=0.0, neginf=0.0))
-        noise = self.rounding * np.maximum(size / max(abs(float(self.losses[self.center])), 1e-300), 1)
-        return merge_tree(self.losses, noise if self.grid.errors is None else noise + self.grid.errors)
+        return merge_tree(self.losses, self.noise)
 
 
 def view_plane(

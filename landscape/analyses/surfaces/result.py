@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CURVATURE_TOLERANCE = 0.2  # relative: the grid is too coarse if the second difference is further from d'Hd
 LOWER_TOLERANCE = 1e-3  # relative: a point that is this much below the center is worth a remark
+NAMED_MINIMA = 3  # in a remark, the most persistent first
 LINES_OF_ONE_PLANE = 2  # lines through the center, which one plane has at most: they show no spread
 
 
@@ -98,6 +99,37 @@ class SurfaceResult(Result):
     )
     minimum_alpha: np.ndarray = array("minimum", help="Coordinate of each minimum along alpha.")
     minimum_beta: np.ndarray | None = array("minimum", help="Coordinate of each minimum along beta.", optional=True)
+    minimum_death: np.ndarray | None = array(
+        "minimum", help="Loss at which its basin merges into a deeper one; NaN for the deepest.", optional=True
+    )
+    minimum_error: np.ndarray | None = array(
+        "minimum",
+        help="Error of the persistence by rounding and interpolation: the larger one at the minimum and at the pass.",
+        optional=True,
+    )
+    minimum_width_alpha: np.ndarray | None = array(
+        "minimum",
+        help="Extent along alpha of its basin just below its death; of the deepest, below the lowest loss on the edge.",
+        optional=True,
+    )
+    minimum_width_beta: np.ndarray | None = array("minimum", help="The same along beta.", optional=True)
+    minimum_area: np.ndarray | None = array("minimum", help="Area of that basin.", optional=True)
+    component_level: np.ndarray | None = array(
+        "component", help="Level below which the points of each basin of the first plane lie.", optional=True
+    )
+    component_loss: np.ndarray | None = array("component", help="Lowest loss in the basin.", optional=True)
+    component_depth: np.ndarray | None = array("component", help="Level minus that loss.", optional=True)
+    component_error: np.ndarray | None = array(
+        "component", help="Error of the depth by rounding and interpolation.", optional=True
+    )
+    component_width_alpha: np.ndarray | None = array(
+        "component", help="Extent of the basin along alpha.", optional=True
+    )
+    component_width_beta: np.ndarray | None = array("component", help="Extent of the basin along beta.", optional=True)
+    component_area: np.ndarray | None = array("component", help="Area of the basin.", optional=True)
+    component_open: np.ndarray | None = array(
+        "component", help="Whether the basin leaves the grid, or ends at NaN.", optional=True
+    )
     curvatures_alpha: np.ndarray | None = array("seed", help="Second difference along alpha by plane.", optional=True)
     curvatures_beta: np.ndarray | None = array("seed", help="Second difference along beta by plane.", optional=True)
     variations: np.ndarray | None = array("seed", help="Total variation over range by plane.", optional=True)
@@ -215,6 +247,24 @@ class SurfaceResult(Result):
         ]
 
     def _minimum_remarks(self) -> list[str]:
+        """Remarks if there are several minima, and if some point is clearly lower than the checkpoint."""
+        return [*self._barcode_remarks(), *self._lowest_remarks()]
+
+    def _barcode_remarks(self) -> list[str]:
+        """A remark that names the most persistent minima, if there are several."""
+        import numpy as np
+
+        if self.minimum_error is None or self.minima < 2:
+            return []
+        known = np.flatnonzero(np.isfinite(self.minimum_persistence))
+        order = known[np.argsort(-self.minimum_persistence[known], kind="stable")][:NAMED_MINIMA]
+        named = [f"{self.minimum_persistence[i]:.3g} ± {self.minimum_error[i]:.1g}" for i in order]
+        first = " of plane 0" if self.seed is not None else ""
+        depths = f": beside the deepest, basins of depth {', '.join(named)}" if named else ", parted by NaN"
+        more = " and shallower ones" if len(known) > len(named) else ""
+        return [f"{self.minima} minima{first}{depths}{more} (landscape plot RESULT --barcode)"]
+
+    def _lowest_remarks(self) -> list[str]:
         """A remark if some point is clearly lower than the checkpoint."""
         import numpy as np
 

@@ -10,9 +10,9 @@ import numpy as np
 from landscape.algorithms.grids import shape
 from landscape.algorithms.grids.merge_tree import MergeTree
 from landscape.algorithms.grids.shape import BasinSize
+from landscape.analyses.surfaces.barcode import AXIS_NAMES, barcode_columns, component_columns
 from landscape.analyses.surfaces.plane_view import PlaneView
 
-AXIS_NAMES = ("alpha", "beta")
 DEFAULT_LEVELS = (2.0, 10.0)  # levels of the basin, in units of the loss at the center
 DEFAULT_RISES = (0.1, 0.5)  # the same where that loss is not above 0, in units of the rise to the highest point
 MIN_BASIN_STEPS = 3  # a basin narrower than so many steps of the grid is called coarse
@@ -84,6 +84,7 @@ def _minimum_columns(view: PlaneView, tree: MergeTree) -> dict[str, Any]:
         "minima": len(tree.places),
         "minimum_loss": tree.values,
         "minimum_persistence": tree.passes - tree.values,
+        **barcode_columns(view, tree),
     }
     for name, axis, index in zip(AXIS_NAMES, view.coordinates, indices, strict=False):
         columns[f"minimum_{name}"] = axis[index]
@@ -105,6 +106,7 @@ def basin_columns(views: Sequence[PlaneView], levels: Sequence[float]) -> dict[s
     is_open = np.array([[any(size.open for size in at_level) for at_level in row] for row in sizes])
     steps = [axis[1] - axis[0] for axis in views[0].coordinates]
     coarse = [[_is_coarse(at_level, steps) for at_level in row] for row in sizes]
+    columns |= component_columns(views[0], chosen)
     return columns | {"basin_open": is_open.any(axis=0), "basin_coarse": np.array(coarse).any(axis=0)}
 
 
