@@ -25,6 +25,8 @@ def test_results_are_drawn_again_beside_each_other_and_as_solids(capsys: Capture
     assert {"a.surface.png", "a.eig.png"} <= {path.name for path in Path().iterdir()}
     assert status(["plot", "a.landscape.h5", "--solid"]) == 0
     assert Path("a.surface-solid.png").exists()
+    assert status(["plot", "a.landscape.h5", "--barcode"]) == 0
+    assert Path("a.surface-barcode.png").exists()
     assert status(["plot", "a.landscape.h5", "run/step-0840.landscape.h5", "-o", "both.pdf"]) == 0
     assert Path("both.pdf").read_bytes().startswith(b"%PDF")
     assert status(["plot", "a.landscape.h5", "--analysis", "eig", "-o", "e.svg"]) == 0

@@ -28,6 +28,8 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.chdir(tmp_path)
     for commands in re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
         for command in commands.splitlines():
+            if "edge/" in command:  # the page of the example trains that run
+                continue
             assert status([*shlex.split(command)[1:], *FEW]) == 0, command
     Path("page.py").write_text("\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)))
     capsys.readouterr()
