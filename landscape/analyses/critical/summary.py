@@ -10,9 +10,8 @@ import numpy as np
 from landscape.algorithms.crossing.interval import ChangeCurve
 from landscape.algorithms.crossing.search import CrossingSearch
 from landscape.analyses.critical.points import EvaluatedPoints
+from landscape.analyses.shared.rounding import NOISE_MULTIPLE
 from landscape.choices import NORMAL_HALF_WIDTH
-
-CLEAR = 10  # multiples of the rounding error from which a change of the loss is clearly more than rounding
 
 
 def summarize(
@@ -33,7 +32,7 @@ def summarize(
         "passes": points.passes,
         "relative_step": root / weights_per_step if weights_per_step else math.inf,
         "largest_drop": float(-min(np.nanmin(changes, initial=0.0), 0.0)),
-        "rounding": CLEAR * points.noise,
+        "rounding": NOISE_MULTIPLE * points.noise,
         **_edge(root, rate),
         "point_step": np.array(points.steps)[order],
         "point_change": changes[order],

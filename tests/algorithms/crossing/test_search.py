@@ -91,3 +91,18 @@ def test_the_search_is_a_function_of_its_points() -> None:
     whole = searched(lambda x: math.expm1(x) - 2 * x, 0.1)
     again = CrossingSearch(0.1, 0.05, None, whole.steps[:3], whole.changes[:3])
     assert again.next_step() == whole.steps[3]
+
+
+def test_where_the_change_per_step_is_strongly_curved_the_middle_is_next() -> None:
+    """h = x^3 - 1 between .5 and 4.5: interpolation from its ends, and from 0, would stay at the lower one."""
+    search = CrossingSearch(30.0, 0.05, -1.0)
+    for step in (30.0, 0.5, 4.5):
+        search = search.with_point(step, step**4 - step)
+    assert search.next_step() == pytest.approx(2.25**0.5)
+
+
+def test_where_it_is_straight_the_root_is_next() -> None:
+    search = CrossingSearch(30.0, 0.05, -1.0)
+    for step in (30.0, 0.5, 4.5):
+        search = search.with_point(step, step**2 / 2 - step)
+    assert search.next_step() == pytest.approx(2.0, rel=0.02)
