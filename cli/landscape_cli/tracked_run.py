@@ -133,10 +133,20 @@ def choose_analyses(tracking: Tracking, settings: Settings) -> tuple[Analysis, .
         table = {key: value for key, value in settings.table(name).items() if key in own}
         if name == "eig":
             table["k"] = tracking.eig or table.get("k", 1)
+        if name == "critical" and not str(table.get("update", "")).startswith("towards:"):
+            table = {**_same_rate(tracking.lr), **table}
         if tracking.operator and "operator" in own:
             table["operator"] = tracking.operator
         found.append(record_from_settings(kinds[name], table, f"[{name}]"))
     return tuple(found)
+
+
+def _same_rate(rate: str | None) -> dict[str, float]:
+    """The learning rate as an option, if it is one number for all checkpoints."""
+    try:
+        return {} if rate is None else {"lr": float(rate)}
+    except ValueError:  # a file of rates by step
+        return {}
 
 
 def _reporter(stack: ExitStack) -> Callable[[str], Callable[[Progress], None]]:

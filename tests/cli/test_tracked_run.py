@@ -59,6 +59,7 @@ def test_critical_sharpness_stands_beside_the_learning_rate(capsys: Captured) ->
     history = read_history(Path("run/track.landscape.h5"))
     assert history["critical.critical_sharpness"].tolist() == (2 / history["critical.critical_step"]).tolist()
     assert history["learning_rate"].tolist() == [0.5] * 3
+    assert history["critical.edge_ratio"].tolist() == (0.5 / history["critical.critical_step"]).tolist()
 
 
 def test_json_has_lists_over_the_steps(capsys: Captured) -> None:
