@@ -21,6 +21,7 @@ class CriticalResult(Result):
     """The critical step along one update d, theta - eta d: where the loss is no longer below L(theta)."""
 
     tables: ClassVar[tuple[str, ...]] = ("point",)
+    facts: ClassVar[tuple[str, ...]] = ("passes", "loss", "other_loss", "edge", "edge_ratio")
     follows_loss: ClassVar[bool] = False
 
     critical_step: float = scalar(
