@@ -10,13 +10,12 @@ from landscape import Measures, Objective
 from landscape.analyses import ANALYSES
 from landscape.analyses.direction import DirectionResult
 from landscape.analyses.eig import EigResult
-from landscape.analyses.measures import MeasuresResult
 from landscape.figures import FIGURES, drawn
 from landscape.figures.registry import panel_count
 
 
 def test_every_result_has_a_figure_but_for_those_of_a_few_numbers() -> None:
-    assert {analysis.result for analysis in ANALYSES} - FIGURES.keys() == {MeasuresResult, DirectionResult}
+    assert {analysis.result for analysis in ANALYSES} - FIGURES.keys() == {DirectionResult}
 
 
 def test_a_result_is_drawn_if_it_has_panels(eig_result: EigResult) -> None:
@@ -33,5 +32,6 @@ Data = tuple[Tensor, Tensor]
 
 
 def test_a_few_numbers_have_no_picture(classification: Data) -> None:
-    result = landscape.run(Measures(draws=0), Objective(tanh_net(), [classification], "cross_entropy"))
-    assert not drawn(result)
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    assert not drawn(landscape.run(Measures(draws=0), objective))
+    assert drawn(landscape.run(Measures(draws=0, by="class"), objective))

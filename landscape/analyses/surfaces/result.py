@@ -25,7 +25,7 @@ class SurfaceResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("kind", "mark", "level", "seed")
-    facts: ClassVar[tuple[str, ...]] = ("centre_loss", "barrier", "minima", "largest_error")
+    facts: ClassVar[tuple[str, ...]] = ("centre_loss", "curvature_alpha", "curvature_beta", "barrier", "minima")
 
     alpha: np.ndarray = array("alpha", help="Coordinate along the first direction; the checkpoint lies at 0.")
     beta: np.ndarray | None = array("beta", help="Coordinate along the second direction.", optional=True)
