@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from landscape.analyses import Edit as Edit
     from landscape.analyses import Eig as Eig
     from landscape.analyses import Flatness as Flatness
+    from landscape.analyses import Llc as Llc
     from landscape.analyses import Measures as Measures
     from landscape.analyses import Memorization as Memorization
     from landscape.analyses import Sensitivity as Sensitivity
@@ -45,6 +46,7 @@ HOMES = {
     "Eig": "landscape.analyses",
     "Flatness": "landscape.analyses",
     "LandscapeError": "landscape.errors",
+    "Llc": "landscape.analyses",
     "Measures": "landscape.analyses",
     "Memorization": "landscape.analyses",
     "Objective": "landscape.objective",
@@ -68,6 +70,7 @@ __all__ = [
     "Eig",
     "Flatness",
     "LandscapeError",
+    "Llc",
     "Measures",
     "Memorization",
     "Objective",

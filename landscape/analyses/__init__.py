@@ -8,6 +8,7 @@ from landscape.analyses.density import Density
 from landscape.analyses.diagonal import Diagonal
 from landscape.analyses.direction import Direction
 from landscape.analyses.eig import Eig
+from landscape.analyses.llc.llc import Llc
 from landscape.analyses.measures import Measures
 from landscape.analyses.memorization.edit import Edit
 from landscape.analyses.memorization.memorization import Memorization
@@ -28,6 +29,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Measures,
     Direction,
     Sensitivity,
+    Llc,
     Surface,
     Memorization,
     Edit,
@@ -43,6 +45,7 @@ __all__ = [
     "Edit",
     "Eig",
     "Flatness",
+    "Llc",
     "Measures",
     "Memorization",
     "Plan",

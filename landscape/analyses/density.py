@@ -24,6 +24,7 @@ PROBES, STEPS = 8, 64  # where one of the two is given, and at most where neithe
 FIRST_LOOKS = ((PROBES, STEPS), (6, 64), (4, 64), (4, 48), (4, 36), (4, 24))
 NARROW_BAND = 1.02  # factor of a band that more work need not narrow
 UNCERTAIN_TRACE = 0.02  # relative standard error of the trace beyond which more work is advised for it alone
+USEFUL_WIDTH = 0.1  # of the bounds of a share: a tenth of all eigenvalues says something, whatever the share is
 END_TOLERANCE = 1e-2  # residual of an outermost node, relative to the largest, beyond which a remark says so
 
 
@@ -91,6 +92,19 @@ class DensityResult(Result):
         optional=True,
         percent=True,
     )
+    below: float | None = scalar("T of --below: eigenvalues below -T are counted.", optional=True)
+    share_below: float | None = scalar(
+        "Share of the eigenvalues below -T; its bounds hold in 95 % of all draws of the probes, each by itself.",
+        optional=True,
+        gauge=Gauge("share_below_se"),
+    )
+    share_below_se: float | None = scalar("Error of that share, over the probes and by the quadrature.", optional=True)
+    share_below_low: float | None = scalar(
+        "At least this share of the eigenvalues lies below -T (95 %).", optional=True
+    )
+    share_below_high: float | None = scalar(
+        "At most this share of the eigenvalues lies below -T (95 %).", optional=True
+    )
     density_band: np.ndarray | None = array(
         "bound", "grid", help="Lower and upper end of the 95 % band of the density.", optional=True
     )
@@ -127,7 +141,39 @@ class DensityResult(Result):
             remarks.append(
                 "negative mass: the sign of the smallest eigenvalues is uncertain; more --steps resolve more"
             )
+        if self.below is not None:
+            remarks.append(self._describe_below())
         return remarks
+
+    def _describe_below(self) -> str:
+        """How many eigenvalues lie below -T at most and at least, or that this is not determined."""
+        assert self.share_below_low is not None
+        assert self.share_below_high is not None
+        low, high, end = (
+            100 * self.share_below_low,
+            100 * self.share_below_high,
+            f"{-self.below if self.below else 0:g}",
+        )
+        if not self.below_is_determined:
+            between = f"between {low:.3g} and {high:.3g} %"
+            return f"eigenvalues below {end}: not determined ({between}); more --steps narrow it, if it is not rounding"
+        count = math.floor(self.share_below_high * self.parameters)
+        return (
+            f"at most {high:.3g} % of the eigenvalues ({count:,}) lie below {end}, and at least {low:.3g} % (95 % each)"
+        )
+
+    @property
+    def below_is_determined(self) -> bool:
+        """Whether the bounds of the share below -T say something: they are narrow, or narrower than the share."""
+        if self.share_below is None or self.share_below_low is None or self.share_below_high is None:
+            return False
+        return self.share_below_high - self.share_below_low <= max(USEFUL_WIDTH, self.share_below)
+
+    def not_gateable(self, field: str, place: tuple[int, ...]) -> str:
+        """That the share below -T is not determined."""
+        if field.startswith("share_below") and not self.below_is_determined:
+            return "its bounds are too wide"
+        return super().not_gateable(field, place)
 
     def bought(self) -> str:
         """The products, and the width of the band that they bought."""
@@ -205,6 +251,9 @@ class Density(Curvature):
     budget: float = budget_option("--probes and --steps")
     width: float = option(0.01, help="Standard deviation of the smoothing, relative to the spectrum's width.", min=1e-9)
     points: int = option(1024, help="Points of the grid.", min=16)
+    below: float | None = option(
+        None, help="Also bound the share of the eigenvalues below minus this number; 0 for negative curvature.", min=0
+    )
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -221,6 +270,11 @@ class Density(Curvature):
             measuring: Any = self.measurement()
             probes, steps = measuring.sizes_within_budget(self, objective)
         return replace(self, probes=probes, steps=steps)
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the result; without --below as before there was this option."""
+        options = super().identity()
+        return options if self.below is not None else {key: v for key, v in options.items() if key != "below"}
 
     def measurement(self) -> MeasurementModule:
         """The module that measures."""

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from landscape.algorithms.lanczos import quadrature
+from landscape.algorithms.lanczos.mass_below import mass_below
 from landscape.analyses.density import DensityResult
 from landscape.analyses.shared.per_layer import layer_table
 from landscape.choices import CONFIDENCE
@@ -65,6 +66,7 @@ def density_result(
         **values,
         **errors,
         **ends,
+        **_below(analysis, rule, floor),
         **_layers(layers, grid, width),
         **facts,
     )
@@ -126,6 +128,15 @@ def _ends(rule: QuadratureRule, floor: float) -> dict[str, Any]:
     error = (below + ratio * above) / abs(high) if high else float("nan")
     names = ("lambda_max", "lambda_max_se", "lambda_min", "lambda_min_se", "r_e", "r_e_se")
     return dict(zip(names, map(float, (high, above, low, below, ratio, error)), strict=True))
+
+
+def _below(analysis: Density, rule: QuadratureRule, floor: float) -> dict[str, Any]:
+    """The fields about the share of the eigenvalues below -T; nothing without --below."""
+    if analysis.below is None:
+        return {}
+    found = mass_below(rule, -analysis.below, floor)
+    names = ("below", "share_below", "share_below_se", "share_below_low", "share_below_high")
+    return dict(zip(names, (analysis.below, found.share, found.error, found.low, found.high), strict=True))
 
 
 def _layers(layers: Mapping[ParameterGroup, QuadratureRule], grid: np.ndarray, width: float) -> dict[str, Any]:

@@ -39,6 +39,7 @@ CAPTIONS = {
     "diagonal": "The diagonal of the matrix by group of parameters.",
     "flatness": "The largest gradient norm around the checkpoint against the radius.",
     "critical": "The loss along an update, the step at which it stops being lower, and its interval by the samples.",
+    "llc": "The losses along the chains, and the estimate by the number of draws with its interval.",
     "edit": "What the edit costs each population.",
 }
 

@@ -106,3 +106,24 @@ def test_an_uncertain_trace_of_isolated_eigenvalues_asks_for_probes(result: Dens
         sized.more(10.0)
         == "4 times the products would halve the error of the trace: --probes 16 --steps 30, about 40 s"
     )
+
+
+BELOW = {"below": 0.5, "share_below": 0.02, "share_below_se": 0.005, "share_below_low": 0.01, "share_below_high": 0.035}
+
+
+def test_the_share_below_is_a_sentence_with_its_bounds(result: DensityResult) -> None:
+    (remark,) = replace(result, **BELOW).remarks()
+    assert remark == "at most 3.5 % of the eigenvalues (3) lie below -0.5, and at least 1 % (95 % each)"
+    assert replace(result, **BELOW).not_gateable("share_below", ()) == ""
+
+
+def test_a_share_below_with_wide_bounds_is_not_determined(result: DensityResult) -> None:
+    wide = replace(result, **{**BELOW, "below": 0.0, "share_below": 0.2, "share_below_high": 0.6})
+    assert "eigenvalues below 0: not determined (between 1 and 60 %)" in wide.remarks()[0]
+    assert wide.not_gateable("share_below", ()) == "its bounds are too wide"
+    assert wide.not_gateable("trace", ()) == ""
+
+
+def test_an_analysis_without_below_is_the_one_of_earlier_versions() -> None:
+    assert "below" not in Density().identity()
+    assert Density(below=0.0).identity()["below"] == 0

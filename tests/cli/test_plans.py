@@ -50,6 +50,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(ckpt: Path, capsys: Captur
         "direction",
         "sensitivity",
         "sensitivity --prune 0.5 --criterion saliency",
+        "llc",
     ],
 )
 def test_a_dry_run_costs_at_most_two_gradients_of_a_micro_batch(command: str, capsys: Captured) -> None:

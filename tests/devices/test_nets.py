@@ -28,6 +28,7 @@ FEW: dict[str, dict[str, Any]] = {  # options that make each analysis small
     "direction": {"lr": 0.1},
     "critical": {"lr": 0.1},
     "sensitivity": {"bits": (8, 3), "prune": (0.5,)},
+    "llc": {"draws": 32, "rtol": 10.0},
     "surface": {"grid": "5"},
     "diagonal": {"rtol": 0.5},
     "memorization": {"labels": "gold", "controls": 1, "resamples": 10},

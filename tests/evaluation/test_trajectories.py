@@ -39,6 +39,7 @@ COMMANDS = (
     ["direction", *FEW],
     ["critical", *FEW],
     ["sensitivity", "--budget", "4", *FEW],
+    ["llc", "--draws", "32", *FEW],
     ["memorization", "--controls", "0", "--no-per-layer", "--resamples", "20", *FEW],
     ["edit", "--rho", "0.9", *FEW],
 )

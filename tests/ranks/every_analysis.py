@@ -29,6 +29,7 @@ ANALYSES: dict[str, Any] = {
     "direction": lambda: landscape.Direction(),
     "critical": lambda: landscape.Critical(),
     "sensitivity": lambda: landscape.Sensitivity(prune=(0.5,), budget=4),
+    "llc": lambda: landscape.Llc(draws=32, rtol=10.0),
     "measures": lambda: landscape.Measures(),
     "memorization": lambda: landscape.Memorization(),
 }

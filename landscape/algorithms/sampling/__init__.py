@@ -1,0 +1,1 @@
+"""Markov chains on the parameters: steps, the part that is discarded, and whether chains agree."""
