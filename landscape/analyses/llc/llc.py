@@ -143,7 +143,7 @@ class LlcResult(Result):
             f"95 % interval {self.lower:.4g} to {self.upper:.4g}, R-hat {self.r_hat:.3f}, {self.effective_draws:.0f} "
             f"effective draws of {(self.draws - self.burn_in) * len(self.chain):,}"
         ]
-        if self.gamma_effect > LOCALIZED_SHARE * abs(self.llc):
+        if self.gamma_effect > max(LOCALIZED_SHARE * abs(self.llc), SURE_ERRORS / 2 * self.gamma_effect_se):
             remarks.append(
                 f"the coefficient depends on gamma: half of it would add about {self.gamma_effect * math.log(2):.3g} "
                 "(compare checkpoints at one --gamma)"
