@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
 BENCHES := products eig spectrum trace trace_peers sharpness critical sensitivity surface memorization checks objectives scale ranks
-STUDIES := eig spectrum trace sharpness critical coverage surface memorization check scale populations sensitivity
+STUDIES := eig spectrum trace sharpness critical coverage surface memorization check scale populations sensitivity influence
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -55,7 +55,7 @@ bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known too
 	for name in $(BENCHES) startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/report.py
 
-studies: $(VENV)/installed-bench  ## Measure what methods find, and runs that take long (about 50 minutes)
+studies: $(VENV)/installed-bench  ## Measure what methods find, and runs that take long (about 60 minutes)
 	for name in $(STUDIES); do $(BIN)/python benchmarks/$$name.py --studies || exit 1; done
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/gates.py

@@ -199,7 +199,7 @@ def write(
         "environment": provenance.environment(),
         "peers": {
             package: provenance.version_of(package)
-            for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes", "jax")
+            for package in ("curvlinops-for-pytorch", "pyhessian", "loss-landscapes", "jax", "kronfluence")
         },
         "commit": commit(),
         "time": provenance.now(),

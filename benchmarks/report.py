@@ -147,6 +147,11 @@ NOTES = {  # under the titles of tables that begin so
         "Three kinds of changes, one thread; small nets spend their time on calls, not on arithmetic, and groups of "
         "samples are small batches."
     ),
+    "Influence: LDS": (
+        "The rank correlation, over nets retrained on random halves, of a query's loss with the summed scores of the "
+        "samples left out; the mean over queries, its jackknife error over the nets. Seconds are CPU time of one "
+        "thread. kronfluence draws labels, and prints no residual."
+    ),
     "Ranks:": "Processes of one thread each on two cores: with four, they wait for each other.",
     "Products: where the time": (
         "The floor is 2 gradients: a forward and a backward pass through the gradient's graph. *Conv*: at the "

@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape.algorithms.linear_systems.solve import solve as solve
     from landscape.analyses import Critical as Critical
     from landscape.analyses import Density as Density
     from landscape.analyses import Diagonal as Diagonal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.analyses import Edit as Edit
     from landscape.analyses import Eig as Eig
     from landscape.analyses import Flatness as Flatness
+    from landscape.analyses import Influence as Influence
     from landscape.analyses import Llc as Llc
     from landscape.analyses import Measures as Measures
     from landscape.analyses import Memorization as Memorization
@@ -45,6 +47,7 @@ HOMES = {
     "Edit": "landscape.analyses",
     "Eig": "landscape.analyses",
     "Flatness": "landscape.analyses",
+    "Influence": "landscape.analyses",
     "LandscapeError": "landscape.errors",
     "Llc": "landscape.analyses",
     "Measures": "landscape.analyses",
@@ -59,6 +62,7 @@ HOMES = {
     "read": "landscape.session",
     "run": "landscape.session",
     "save": "landscape.checkpoints",
+    "solve": "landscape.algorithms.linear_systems.solve",
     "track": "landscape.tracking",
 }
 __all__ = [
@@ -69,6 +73,7 @@ __all__ = [
     "Edit",
     "Eig",
     "Flatness",
+    "Influence",
     "LandscapeError",
     "Llc",
     "Measures",
@@ -83,6 +88,7 @@ __all__ = [
     "read",
     "run",
     "save",
+    "solve",
     "track",
 ]
 

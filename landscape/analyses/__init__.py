@@ -8,6 +8,7 @@ from landscape.analyses.density import Density
 from landscape.analyses.diagonal import Diagonal
 from landscape.analyses.direction import Direction
 from landscape.analyses.eig import Eig
+from landscape.analyses.influence.influence import Influence
 from landscape.analyses.llc.llc import Llc
 from landscape.analyses.measures import Measures
 from landscape.analyses.memorization.edit import Edit
@@ -33,6 +34,7 @@ ANALYSES: tuple[type[Analysis], ...] = (
     Surface,
     Memorization,
     Edit,
+    Influence,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Edit",
     "Eig",
     "Flatness",
+    "Influence",
     "Llc",
     "Measures",
     "Memorization",

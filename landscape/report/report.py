@@ -41,6 +41,7 @@ CAPTIONS = {
     "critical": "The loss along an update, the step at which it stops being lower, and its interval by the samples.",
     "llc": "The losses along the chains, and the estimate by the number of draws with its interval.",
     "edit": "What the edit costs each population.",
+    "influence": "The samples that help and harm the queries most, and the influence of samples on themselves.",
 }
 
 

@@ -33,6 +33,7 @@ FEW: dict[str, dict[str, Any]] = {  # options that make each analysis small
     "diagonal": {"rtol": 0.5},
     "memorization": {"labels": "gold", "controls": 1, "resamples": 10},
     "edit": {"rho": (0.9,), "labels": "gold"},
+    "influence": {"query": "samples:0,3", "self_": True, "damping": "0.05", "tol": 1e-8},
 }
 
 

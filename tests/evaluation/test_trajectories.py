@@ -42,6 +42,7 @@ COMMANDS = (
     ["llc", "--draws", "32", *FEW],
     ["memorization", "--controls", "0", "--no-per-layer", "--resamples", "20", *FEW],
     ["edit", "--rho", "0.9", *FEW],
+    ["influence", "--query", "samples:0,3", "--self", *FEW],
 )
 AFTERWARDS = (
     ["plot", "step-0840.landscape.h5", "--analysis", "surface", "-o", "surface.svg"],

@@ -32,6 +32,8 @@ ANALYSES: dict[str, Any] = {
     "llc": lambda: landscape.Llc(draws=32, rtol=10.0),
     "measures": lambda: landscape.Measures(),
     "memorization": lambda: landscape.Memorization(),
+    "influence": lambda: landscape.Influence(query="samples:0,3", self_=True),
+    "influence by factors": lambda: landscape.Influence(inverse="ekfac", query="samples:0,3", self_=True),
 }
 
 

@@ -34,7 +34,8 @@ class FactorCollector:
     """Adds the sums of batches for the factors of some layers to `sums`, one layer after another.
 
     Only one layer's addition exists at a time. `shares` names for a layer the earlier layer that has the same input:
-    their activations are summed once.
+    their activations are summed once. With `homogeneous` every input has a one behind it, as for a layer whose bias is
+    the last column of its weight.
     """
 
     def __init__(
@@ -43,8 +44,11 @@ class FactorCollector:
         layers: Sequence[LinearMap],
         settings: FactorSettings,
         sums: MutableMapping[str, Tensor],
+        *,
+        homogeneous: bool = False,
     ) -> None:
         self.objective = objective
+        self.homogeneous = homogeneous
         self.layers = layers
         self.settings = settings
         self.sums = sums
@@ -65,6 +69,8 @@ class FactorCollector:
         """
         settings, forward, end = self.settings, self.capture.run(batch), batch.first + batch.size
         inputs = forward.scored_inputs()
+        if self.homogeneous:
+            inputs = [torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1) for rows in inputs]
         for layer, rows in zip(self.layers, inputs, strict=True):
             if layer.name not in self.shares:
                 self._add(f"{layer.name}/activations", end, 0, partial(gram, rows))

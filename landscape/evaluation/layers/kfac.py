@@ -84,12 +84,14 @@ def stream_factors(
     settings: FactorSettings,
     saved: Mapping[str, np.ndarray],
     sums: TensorStore | None = None,
+    *,
+    homogeneous: bool = False,
 ) -> Iterator[tuple[int, int, TensorStore]]:
     """Yields (done, total, sums by name) after each part of the data; resumes from `saved` sums.
 
     Yields nothing if the saved sums are complete. `sums` is where they are kept: in memory and, beyond its limit, in
     a file. On an accelerator, which a file is far from, the layers are taken in groups whose sums fit into its memory,
-    with a pass over the data for each.
+    with a pass over the data for each. `homogeneous` inputs have a one behind them, for biases.
     """
     sums = TensorStore.beside(objective) if sums is None else sums
     groups = list(groups_in_memory(objective, layers, coupled=settings.coupled))
@@ -111,7 +113,7 @@ def stream_factors(
             continue
         if group_number:
             sums.release()  # those of earlier groups
-        collector = FactorCollector(objective, group, settings, sums)
+        collector = FactorCollector(objective, group, settings, sums, homogeneous=homogeneous)
         for name, leader in collector.shares.items():
             sums[f"{name}/{SHARED_ENTRY}"] = torch.tensor(numbers[leader])
         for part_number, part in enumerate(objective.parts(size)):

@@ -308,3 +308,15 @@ def test_experts_have_the_factors_of_their_own_rows(sequences: Data) -> None:
             rows = x[which == number].double()
             assert int(found[f"experts.{number}"].tokens) == len(rows)
             assert torch.allclose(found[f"experts.{number}"].a, rows.T @ rows / len(rows), atol=1e-13)
+
+
+def test_homogeneous_inputs_have_a_one_behind_them(classification: Data, split: Splitter) -> None:
+    """The last column of A is then the mean input, and its corner is 1; G is the same."""
+    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+    found = layers(objective)
+    plain = collected(objective)[found[0].name]
+    *_, (_, _, sums) = stream_factors(objective, found, FactorSettings("exact"), {}, homogeneous=True)
+    factor = kfac.assemble_factors(found, sums)[found[0].name]
+    assert torch.allclose(factor.a[:5, :5], plain.a)
+    assert torch.allclose(factor.a[5], torch.cat([classification[0].double().mean(dim=0), torch.ones(1)]))
+    assert torch.allclose(factor.g, plain.g)

@@ -1,0 +1,1 @@
+"""Systems (A + damping I) x = b of symmetric operators: preconditioned conjugate gradients for blocks of columns."""

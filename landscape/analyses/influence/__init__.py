@@ -1,0 +1,1 @@
+"""Influence of training samples on the losses of queries, and on their own."""

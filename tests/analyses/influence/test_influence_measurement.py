@@ -1,0 +1,356 @@
+"""Influence against closed forms, retrained nets and dense inverses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from analysis_contract import drained
+from conftest import Splitter, tanh_net
+from scipy.optimize import minimize
+from scipy.stats import spearmanr
+from token_models import Texts, next_tokens
+from torch import Tensor, nn
+
+import landscape
+from landscape import Influence, Objective, session
+from landscape.analyses.influence.influence_result import InfluenceResult
+from landscape.analyses.influence.kronecker_factors import find_layers, measure_kronecker
+from landscape.evaluation.per_sample.gradients import sample_gradients
+from landscape.operators import operator
+from landscape.operators.kronecker import KroneckerOperator
+
+Data = tuple[Tensor, Tensor]
+RIDGE = 0.1
+
+
+def influence(objective: Objective, **options: Any) -> InfluenceResult:
+    result: InfluenceResult = landscape.run(Influence(**{"tol": 1e-10, **options}), objective)
+    return result
+
+
+# -- closed forms ----------------------------------------------------------------------------------------------------
+
+
+class Ridge:
+    """Regression of 30 samples with penalty RIDGE / 2 |w|^2, at its minimum: L = mean (x'w - y)^2 + penalty."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self.x, self.y = random.normal(size=(30, 4)), random.normal(size=30)
+        self.query, self.answer = random.normal(size=(3, 4)), random.normal(size=3)
+        self.weights = self.fit(np.ones(30, bool))
+
+    def fit(self, kept: np.ndarray) -> np.ndarray:
+        """The minimum of the sum over the kept samples over 30, with the same penalty."""
+        x, y = self.x[kept], self.y[kept]
+        fitted: np.ndarray = np.linalg.solve(2 * x.T @ x / 30 + RIDGE * np.eye(4), 2 * x.T @ y / 30)
+        return fitted
+
+    def losses(self, weights: np.ndarray) -> np.ndarray:
+        """The squared error of each query."""
+        errors: np.ndarray = (self.query @ weights - self.answer) ** 2
+        return errors
+
+    def objective(self, **options: Any) -> Objective:
+        net = nn.Linear(4, 1, bias=False).double()
+        net.weight.data.copy_(torch.from_numpy(self.weights)[None])
+        pairs = torch.from_numpy(self.x), torch.from_numpy(self.y)[:, None]
+        queries = {"new": (torch.from_numpy(self.query), torch.from_numpy(self.answer)[:, None])}
+        return Objective(net, pairs, "mse", dtype="float64", populations=queries, **options)
+
+
+@pytest.mark.parametrize("penalty", ["damping", "weight-decay"])
+def test_ridge_regression_has_the_scores_of_the_closed_form(penalty: str) -> None:
+    ridge = Ridge()
+    if penalty == "damping":
+        found = influence(ridge.objective(), query="new", damping=str(RIDGE))
+    else:
+        found = influence(ridge.objective(weight_decay=RIDGE), query="new", damping="1e-12")
+    inverse = np.linalg.inv(2 * ridge.x.T @ ridge.x / 30 + RIDGE * np.eye(4))
+    of_samples = 2 * (ridge.x @ ridge.weights - ridge.y)[:, None] * ridge.x
+    of_queries = 2 * (ridge.query @ ridge.weights - ridge.answer)[:, None] * ridge.query
+    assert found.scores is not None
+    assert np.allclose(found.scores, of_samples @ inverse @ of_queries.T / 30, rtol=1e-7, atol=1e-12)
+
+
+def test_ridge_regression_without_a_sample_changes_as_scores_and_leverages_say() -> None:
+    """The exact change of the weights is the first-order one over 1 - h, with h the sample's leverage."""
+    ridge = Ridge()
+    found = influence(ridge.objective(), query="new", damping=str(RIDGE), self_=True)
+    inverse = np.linalg.inv(2 * ridge.x.T @ ridge.x / 30 + RIDGE * np.eye(4))
+    leverages = 2 * np.einsum("ni,ij,nj->n", ridge.x, inverse, ridge.x) / 30
+    assert found.scores is not None
+    for left_out in range(30):
+        kept = np.arange(30) != left_out
+        change = ridge.fit(kept) - ridge.weights
+        slopes = 2 * (ridge.query @ ridge.weights - ridge.answer)
+        exact = ridge.losses(ridge.weights + change) - ridge.losses(ridge.weights)
+        first = found.scores[left_out] / (1 - leverages[left_out])
+        assert np.allclose(first, slopes * (ridge.query @ change), rtol=1e-6, atol=1e-12)
+        assert np.allclose(exact, first + (ridge.query @ change) ** 2, rtol=1e-6, atol=1e-12)
+    squares = (2 * (ridge.x @ ridge.weights - ridge.y)) ** 2  # g = s x, and g' H^-1 g / n = s^2 h / 2
+    assert np.allclose(found.self_influence, squares * leverages / 2, rtol=1e-7)
+
+
+def test_logistic_regression_retrained_without_each_sample_changes_as_the_scores_say() -> None:
+    random = np.random.default_rng(1)
+    x, y = random.normal(size=(40, 3)), (random.random(40) < 0.5).astype(float)
+    query, answer = random.normal(size=(2, 3)), np.array([0.0, 1.0])
+
+    def losses(w: np.ndarray, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        logits = inputs @ w
+        found: np.ndarray = np.logaddexp(0, logits) - targets * logits
+        return found
+
+    def fit(kept: np.ndarray) -> np.ndarray:
+        total = lambda w: losses(w, x[kept], y[kept]).sum() / 40 + RIDGE / 2 * w @ w  # noqa: E731
+        found: np.ndarray = minimize(total, np.zeros(3), method="BFGS", options={"gtol": 1e-9}).x
+        return found
+
+    every = np.arange(40)
+    weights = fit(every >= 0)
+    net = nn.Linear(3, 1, bias=False).double()
+    net.weight.data.copy_(torch.from_numpy(weights)[None])
+    data = torch.from_numpy(x), torch.from_numpy(y)[:, None]
+    queries = {"new": (torch.from_numpy(query), torch.from_numpy(answer)[:, None])}
+    objective = Objective(net, data, "bce", dtype="float64", populations=queries, weight_decay=RIDGE)
+    found = influence(objective, query="new", damping="1e-9")
+    assert found.scores is not None
+    changes = np.stack([losses(fit(every != one), query, answer) - losses(weights, query, answer) for one in every])
+    for column in range(2):
+        assert np.corrcoef(changes[:, column], found.scores[:, column])[0, 1] > 0.99
+        slope = changes[:, column] @ found.scores[:, column] / (found.scores[:, column] @ found.scores[:, column])
+        assert slope == pytest.approx(1, abs=0.15)  # the changes have higher orders too
+
+
+# -- dense inverses --------------------------------------------------------------------------------------------------
+
+
+def dense_inverse(objective: Objective, inverse: str, damping: float, name: Any = "ggn") -> Tensor:
+    """(A + damping I)^-1, of the matrix itself or of its Kronecker factors."""
+    if inverse == "cg":
+        matrix = operator(name, objective).to_dense()
+    else:
+        steps = measure_kronecker(find_layers(Influence(), objective), objective, {}, corrected=inverse == "ekfac")
+        matrix = drained(steps)[1].to_dense()
+    return torch.linalg.inv(matrix + damping * torch.eye(len(matrix), dtype=torch.float64))
+
+
+def rows(objective: Objective) -> Tensor:
+    """The gradient of each sample."""
+    return torch.cat([sample_gradients(objective, batch) for batch in objective.batches])
+
+
+@pytest.mark.parametrize("inverse", ["cg", "kfac", "ekfac"])
+def test_scores_are_those_of_the_dense_inverse(inverse: str, classification: Data, split: Splitter) -> None:
+    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
+    found = influence(objective, query="samples:3,20", inverse=inverse, damping="0.05", self_=True)
+    gradients, dense = rows(objective), dense_inverse(objective, inverse, 0.05)
+    assert np.allclose(found.scores, gradients @ dense @ gradients[[3, 20]].T / 24, rtol=1e-6, atol=1e-12)
+    assert np.allclose(found.self_influence, (gradients @ dense * gradients).sum(dim=1) / 24, rtol=1e-6)
+    matrix = operator("ggn", objective).to_dense() + 0.05 * torch.eye(objective.space.size, dtype=torch.float64)
+    rests = gradients[[3, 20]].T - matrix @ dense @ gradients[[3, 20]].T
+    residuals = torch.linalg.norm(rests, dim=0) / torch.linalg.norm(gradients[[3, 20]], dim=1)
+    assert found.residual is not None
+    assert np.allclose(found.residual, residuals, rtol=1e-6, atol=1e-9)
+    assert found.agreement is not None
+    larger = gradients @ dense_inverse(objective, inverse, 0.5) @ gradients[3]
+    expected = spearmanr(gradients @ dense @ gradients[3], larger).statistic
+    assert found.agreement[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("precondition", ["none", "nystrom", "kfac", "ekfac"])
+def test_a_preconditioner_does_not_change_scores(precondition: str, classification: Data) -> None:
+    objective = Objective(tanh_net(), classification, "cross_entropy", dtype="float64")
+    found = influence(objective, query="samples:3", precondition=precondition, sketch=8, damping="0.01")
+    gradients, dense = rows(objective), dense_inverse(objective, "cg", 0.01)
+    assert np.allclose(found.scores, gradients @ dense @ gradients[[3]].T / 24, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["hessian", "fisher", "empirical-fisher"])
+def test_other_matrices_are_inverted(name: str, classification: Data) -> None:
+    objective = Objective(tanh_net(), classification, "cross_entropy", dtype="float64")
+    found = influence(objective, query="samples:3", operator=name, damping="1")
+    gradients, dense = rows(objective), dense_inverse(objective, "cg", 1.0, name)
+    assert np.allclose(found.scores, gradients @ dense @ gradients[[3]].T / 24, rtol=1e-6, atol=1e-12)
+
+
+def test_tokens_count_as_terms_of_the_loss(generator: torch.Generator) -> None:
+    """A query's gradient is that of its mean loss over tokens; a text's that of its sum."""
+    objective = Objective(Texts(), next_tokens(generator), "cross_entropy", dtype="float64")
+    found = influence(objective, query="samples:0,3", damping="0.05")
+    gradients, dense = rows(objective), dense_inverse(objective, "cg", 0.05)
+    queries = gradients[[0, 3]] / torch.tensor([[11.0], [6.0]])
+    assert np.allclose(found.scores, gradients @ dense @ queries.T / objective.count, rtol=1e-6, atol=1e-12)
+
+
+# -- options ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_score_for_the_mean_is_the_mean_of_the_scores(fitted: Objective) -> None:
+    each = influence(fitted, query="held-out", damping="0.01")
+    mean = influence(fitted, query="held-out", damping="0.01", each=False)
+    assert each.scores is not None
+    assert mean.scores is not None
+    assert list(mean.query) == ["mean of 8 in held-out"]  # type: ignore[arg-type]
+    assert np.allclose(mean.scores[:, 0], each.scores.mean(axis=1), rtol=1e-6, atol=1e-12)
+    assert np.array_equal(each.helpful_sample, mean.helpful_sample)  # type: ignore[arg-type]
+
+
+def test_auto_is_a_share_of_the_weighted_mean_eigenvalue_within_its_error(fitted: Objective) -> None:
+    found = influence(fitted, query="samples:0")
+    dense = operator("ggn", fitted).to_dense()
+    assert found.eigenvalue is not None
+    assert found.eigenvalue_se is not None
+    assert abs(found.eigenvalue - float((dense @ dense).trace() / dense.trace())) < 4 * found.eigenvalue_se
+    assert found.damping == pytest.approx(0.03 * found.eigenvalue)
+
+
+@pytest.mark.parametrize("inverse", ["kfac", "ekfac"])
+def test_auto_gives_each_layer_a_tenth_of_its_mean(inverse: str, fitted: Objective) -> None:
+    found = influence(fitted, query="samples:3", inverse=inverse, self_=True)
+    steps = measure_kronecker(find_layers(Influence(), fitted), fitted, {}, corrected=inverse == "ekfac")
+    kronecker: KroneckerOperator = drained(steps)[1]
+    dense, damping = kronecker.to_dense(), torch.zeros(fitted.space.size, dtype=torch.float64)
+    for group in fitted.space.layers():
+        ((begin, end),) = group.ranges
+        damping[begin:end] = 0.1 * dense[begin:end, begin:end].diag().mean()
+    inverted, gradients = torch.linalg.inv(dense + damping.diag()), rows(fitted)
+    assert np.allclose(found.scores, gradients @ inverted @ gradients[[3]].T / 16, rtol=1e-6, atol=1e-12)
+    assert np.allclose(found.self_influence, (gradients @ inverted * gradients).sum(dim=1) / 16, rtol=1e-6)
+    matrix = operator("ggn", fitted).to_dense() + damping.diag()
+    rest = gradients[3] - matrix @ inverted @ gradients[3]
+    assert found.residual is not None
+    assert found.residual[0] == pytest.approx(float(rest.norm() / gradients[3].norm()), rel=1e-6)
+    assert any("each layer's damping" in note for note in found.notes)
+
+
+def test_samples_to_score_may_be_a_part_of_the_data(fitted: Objective) -> None:
+    whole, part = (influence(fitted, query="held-out:0", damping="0.01", train=t) for t in (None, "samples:2,5-6"))
+    assert list(part.sample) == [2, 5, 6]
+    assert np.allclose(part.scores, whole.scores[[2, 5, 6]], rtol=1e-7)  # type: ignore[index, arg-type]
+
+
+def test_other_training_data_bring_their_own_matrix(fitted: Objective) -> None:
+    found = influence(fitted, query="samples:0", damping="0.01", train="clean")
+    assert found.samples == len(found.sample) == 10
+    clean = fitted.with_data(fitted.populations["clean"])
+    gradients, dense = rows(clean), dense_inverse(clean, "cg", 0.01)
+    assert np.allclose(found.scores, gradients @ dense @ rows(fitted)[[0]].T / 10, rtol=1e-6, atol=1e-12)
+
+
+def test_memorized_samples_are_told_from_the_others(fitted: Objective) -> None:
+    found = influence(fitted, damping="0.01")
+    assert list(found.score) == ["self_influence", "loss", "gradient_norm2"]  # type: ignore[arg-type]
+    assert list(np.flatnonzero(found.sample_memorized)) == list(range(6))  # type: ignore[arg-type]
+    assert found.rank_self_influence is not None
+    assert (np.diff(found.rank_self_influence) <= 0).all()
+
+
+def test_parameters_without_factors_are_named(generator: torch.Generator) -> None:
+    objective = Objective(Texts(), next_tokens(generator), "cross_entropy")
+    found: Any = landscape.run(Influence(damping="0.1"), objective)
+    assert found.notes == ("without Kronecker factors: tokens.weight",)
+    assert found.covered == pytest.approx(1 - 28 / objective.space.size)
+
+
+def test_a_net_that_is_not_trained_is_told(classification: Data, fitted: Objective) -> None:
+    untrained = influence(Objective(tanh_net(), classification, "cross_entropy"), query="samples:0", tol=1e-3)
+    assert untrained.stationarity > 0.1
+    assert any("at no minimum" in one for one in untrained.remarks())
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_solve_that_misses_the_tolerance_is_inconclusive_and_goes_on(fitted: Objective, tmp_path: Any) -> None:
+    output = tmp_path / "run.landscape.h5"
+    short = Influence(query="samples:0", precondition="none", tol=1e-8, max_iterations=2)
+    first = session.execute(short, fitted, output=output)
+    trouble = first.result.trouble()
+    assert trouble is not None
+    assert "after 2 iterations" in trouble.why
+    said: list[str] = []
+    longer = Influence(query="samples:0", precondition="none", tol=1e-8)
+    second = session.execute(longer, fitted, output=output, say=said.append)
+    assert "resumed" in said[0]
+    assert second.result.trouble() is None
+    assert second.result.iterations[0] > 2
+
+
+def test_negative_curvature_is_found_with_its_remedy(classification: Data) -> None:
+    objective = Objective(tanh_net(), classification, "cross_entropy", dtype="float64")
+    found = influence(objective, query="samples:0", operator="hessian", damping="1e-6")
+    trouble = found.trouble()
+    assert trouble is not None
+    assert "indefinite" in trouble.why
+    assert "--operator ggn" in trouble.fix
+
+
+def test_errors_of_scores_are_of_the_size_that_is_stated(fitted: Objective) -> None:
+    exact = influence(fitted, query="held-out", damping="1e-4", tol=1e-11)
+    rough = influence(fitted, query="held-out", damping="1e-4", tol=1e-3, precondition="none")
+    assert rough.scores is not None
+    assert rough.error is not None
+    assert rough.error_bound is not None
+    actual = np.abs(rough.scores - exact.scores)
+    root_mean = np.sqrt((actual**2).mean(axis=0))
+    assert (root_mean < 10 * rough.error).all()
+    assert (actual.max(axis=0) <= rough.error_bound).all()
+
+
+def test_factors_state_the_residual_of_their_solutions(fitted: Objective) -> None:
+    found = influence(fitted, query="samples:0", inverse="kfac", damping="1e-3")
+    assert found.trouble() is None
+    assert found.tol is None
+    assert any(f"residual {found.worst_residual:.2g}" in one for one in found.remarks())
+
+
+def test_scores_that_the_damping_decides_are_remarked(fitted: Objective) -> None:
+    found = influence(fitted, query="held-out", damping="1e-3")
+    assert found.agreement is not None
+    remarked = any("the damping decides the ranks" in one for one in found.remarks())
+    assert remarked == bool(found.agreement.min() < 0.9)
+
+
+def test_products_and_cost_are_counted(fitted: Objective) -> None:
+    found = influence(fitted, query="samples:0,1", precondition="none")
+    assert found.iterations is not None
+    assert found.products > found.iterations.sum() + 16
+    assert found.cost_gradients is not None
+    assert found.cost_gradients > 1.5 * found.products
+
+
+def test_a_plan_names_columns_and_products(fitted: Objective) -> None:
+    plan = Influence(query="held-out").plan(fitted)
+    assert plan.facts["queries"] == "8 columns"
+    assert plan.facts["training samples"] == "16"
+    assert plan.products > 0
+    assert plan.bytes == sum(plan.memory.values())
+    assert Influence(damping="1").plan(fitted).products == 8
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "memorized"])
+def test_results_with_and_without_memorized_samples_are_read_again(
+    known: bool, classification: Data, fitted: Objective, tmp_path: Any
+) -> None:
+    plain = Objective(tanh_net(), classification, "cross_entropy")
+    output = tmp_path / "run.landscape.h5"
+    session.execute(Influence(query="samples:0", self_=True, damping="0.1"), fitted if known else plain, output=output)
+    again: Any = landscape.read(output).influence
+    assert (again.is_memorized is not None) == known
+
+
+def test_lists_hold_both_ends_of_the_mean_scores(fitted: Objective) -> None:
+    found = influence(fitted, query="held-out", damping="0.01", top=4)
+    assert found.scores is not None
+    mean = found.scores.mean(axis=1)
+    assert np.array_equal(found.helpful_score, np.sort(mean)[::-1][:4])  # type: ignore[arg-type]
+    assert np.array_equal(found.harmful_score, np.sort(mean)[:4])  # type: ignore[arg-type]
+    assert np.array_equal(mean[found.helpful_sample], found.helpful_score)  # type: ignore[arg-type]
+    assert np.array_equal(mean[found.harmful_sample], found.harmful_score)  # type: ignore[arg-type]
+    assert np.array_equal(found.query_helpful[:, 0], found.scores.argmax(axis=0))  # type: ignore[index]
+    assert np.array_equal(found.query_harmful[:, 0], found.scores.argmin(axis=0))  # type: ignore[index]
