@@ -159,6 +159,6 @@ def test_the_working_directory_is_called_by_its_name(
     own = [word.replace("formats_project", "../formats_project") for word in OWN]
     assert status(["eig", ".", *own, "-k", "1", "--no-plot"]) == 0
     out, err = capsys.readouterr()
-    assert "ckpt: tol" in out
+    assert "ckpt: loss" in out
     assert "ckpt: model:" in err
     assert (tmp_path / "ckpt.landscape.h5").exists()
