@@ -34,7 +34,7 @@ def test_populations_bands_and_scores_are_printed(capsys: Captured) -> None:
     header = next(line for line in out.splitlines() if line.strip().startswith("band"))
     assert header.split() == ["band", "components", "clean", "held-out", "memorized", "never-seen", "truth"]
     scores = next(line for line in out.splitlines() if line.strip().startswith("score "))
-    assert scores.split() == ["score", "auroc", "auroc", "se", "memorized", "other"]
+    assert scores.split() == ["score", "±", "standard", "error", "memorized", "other"]
     assert "the head is left out: 4" in err
     assert "wrote a.landscape.h5, a.factors.safetensors" in err
 
