@@ -27,6 +27,7 @@ class InfluenceResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("query", "top", "rank", "score")
+    facts: ClassVar[tuple[str, ...]] = ("damping", "covered", "loss", "products")
 
     query: np.ndarray | None = array("query", words=True, help="Name of the query.", optional=True)
     query_loss: np.ndarray | None = array("query", help="Mean loss of the query.", optional=True)

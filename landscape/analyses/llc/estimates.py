@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +49,13 @@ def estimate(history: History, gamma: float, size: int, *, corrected: bool = Tru
     kept = np.s_[:, cut:]
     bias = step_bias(history.chains.log_step, history.squared_gradient.T)
     controlled = excess - (_slope(excess[kept], work[kept]) * work if corrected else bias)
+    correction_error = _slope_error(excess[kept], work[kept]) * abs(float(work[kept].mean()))
     deviations = [part[kept] - part[kept].mean(axis=1, keepdims=True) for part in (excess, distance)]
     products = gamma / 2 * deviations[0] * deviations[1]
     return ChainEstimate(
         burn_in=cut,
         llc=float(controlled[kept].mean()),
-        error=standard_error(controlled[kept]),
+        error=math.hypot(standard_error(controlled[kept]), correction_error if corrected else 0.0),
         effective=effective_draws(excess[kept]),
         fewest_effective=min(effective_draws(excess[kept]), effective_draws(distance[kept])),
         r_hat=r_hat(excess[kept]),
@@ -94,6 +96,15 @@ def _deviation(values: np.ndarray) -> float:
     """The mean of chains `(K, n)` in standard errors; NaN for constant chains."""
     error = standard_error(values)
     return float(values.mean()) / error if error else float("nan")
+
+
+def _slope_error(values: np.ndarray, control: np.ndarray) -> float:
+    """The standard error of the slope from its spread over the chains `(K, n)`; 0 for one chain.
+
+    Where values depend on the control by a curve, the slope hangs on where the chains happened to be.
+    """
+    slopes = [_slope(one[None], other[None]) for one, other in zip(values, control, strict=True)]
+    return float(np.std(slopes, ddof=1)) / len(slopes) ** 0.5 if len(slopes) > 1 else 0.0
 
 
 def _slope(values: np.ndarray, control: np.ndarray) -> float:

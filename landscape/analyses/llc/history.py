@@ -20,7 +20,7 @@ from landscape.analyses.llc.posterior import LocalPosterior, find_starts
 ADAPTATION_STEPS = 80  # that choose the step size: its logarithm scatters by .1 or less over the second half
 REPORTED_STEPS = 5  # between two moments at which a run can be interrupted
 PLAIN_BIAS = 0.05  # of the mean of Phi, by steps without the correction: it is subtracted, and the rest is smaller
-FIRST_LOOK = 100  # draws of each chain after which it is first asked whether they are enough: fewer miss tails
+FIRST_LOOK = 100  # draws of each chain after which it is first known whether they are enough: fewer miss tails
 SAMPLE_EVERY = 2  # draws of all chains between two passes for the losses of samples: a hundredth of the work
 
 
@@ -66,6 +66,13 @@ class History:
         """Draws of each chain so far."""
         return len(self.excess)
 
+    def first_half(self) -> History:
+        """The history up to the half of its draws."""
+        half = self.draws // 2
+        names = ("excess", "work", "distance", "squared_gradient", "acceptance")
+        cut: dict[str, Any] = {name: getattr(self, name)[:half] for name in names}
+        return replace(self, **cut)
+
 
 def sample_chains(
     posterior: LocalPosterior,
@@ -77,8 +84,9 @@ def sample_chains(
     """Adapts the step size on `exact`, then draws from `posterior`; yields after every few steps.
 
     The adaptation takes all data, since it needs the Metropolis correction. Without that correction the chains go on
-    with a step that is no longer, and short enough for a small bias. Whether there are enough draws is asked after 100
-    of them, and whenever they have doubled.
+    with a step that is no longer, and short enough for a small bias. Whether there are enough draws is asked whenever
+    100 of them have doubled, and the chains end where there were enough before: those that end as soon as their error
+    seems small are those that have missed a tail.
     """
     history = restore(History, saved, exact.objective.theta) if saved else _at_starts(exact, sampling)
     while history.draws < sampling.draws and not history.stopped:
@@ -86,7 +94,8 @@ def sample_chains(
             history = _adapt(history, exact, sampling)
         else:
             history = _draw(history, posterior, exact, sampling)
-            history = replace(history, stopped=_is_moment(history.draws) and is_enough(history))
+            moment = _is_moment(history.draws) and history.draws > FIRST_LOOK
+            history = replace(history, stopped=moment and is_enough(history) and is_enough(history.first_half()))
         ends = history.stopped or history.draws == sampling.draws
         if history.chains.steps % REPORTED_STEPS == 0 or ends:
             yield _progress(history, sampling, exact.group.name)

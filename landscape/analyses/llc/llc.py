@@ -30,6 +30,7 @@ class LlcResult(Result):
     """The local learning coefficient with its errors, what the chains tell of themselves, and their losses."""
 
     tables: ClassVar[tuple[str, ...]] = ("chain", "layer")
+    facts: ClassVar[tuple[str, ...]] = ("r_hat", "effective_draws", "gamma", "loss", "cost_gradients")
     follows_loss: ClassVar[bool] = False
 
     llc: float = scalar("n beta (E[L] - L(theta)), the local learning coefficient.", gauge=Gauge("llc_se"))
@@ -41,7 +42,7 @@ class LlcResult(Result):
         "Standard error over the choice of samples (infinitesimal jackknife); NaN if chance in the chains hides it.",
         optional=True,
     )
-    r_hat: float = scalar("Rank-normalized split R-hat of the losses: 1 if the chains agree.")
+    r_hat: float = scalar("Rank-normalized split R-hat of the losses: 1 if the chains agree.", label="R-hat")
     distance_r_hat: float = scalar("The same of the squared distances from the checkpoint.")
     effective_draws: float = scalar("Independent draws that the losses of all chains are worth.")
     burn_in: int = scalar("First draws of each chain that are left out (MSER).")

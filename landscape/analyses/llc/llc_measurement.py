@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
 
-# Effective ones, of losses and of distances: half of what Vehtari et al. 2021 want. With 100, chains that had missed a
-# tail so far were taken for settled: their correlations seem short, and their errors small.
+# Effective ones, of losses and of distances, in the first half of the draws already: in all of them as many as Vehtari
+# et al. 2021 want. With fewer, chains that had missed a tail so far were taken for settled: their correlations seem
+# short, and their errors small.
 ENOUGH_DRAWS = 200.0
 VECTORS = 7  # of P numbers for each chain: positions and gradients before and after a step, velocity, and points
 EXPECTED_DRAWS, EXPECTED_LEAPS = 100, 8  # of each chain, and of each draw, on the samples' nets
