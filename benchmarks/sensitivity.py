@@ -11,10 +11,10 @@ import torch
 
 import landscape
 from landscape import Eig, Objective, Sensitivity, Trace
-from landscape.analyses.sensitivity.allocation import allocate
+from landscape.analyses.sensitivity.allocation import allocate_bits
 from landscape.analyses.sensitivity.change_vectors import ChangeVectors
-from landscape.analyses.sensitivity.changed_layers import changed_layers
 from landscape.analyses.sensitivity.comparison import spearman
+from landscape.analyses.sensitivity.layers_to_change import layers_to_change
 from landscape.analyses.sensitivity.weight_changes import Granularity, WeightChange
 from landscape.network.space import ParameterGroup
 
@@ -51,7 +51,7 @@ def ranks_of_layers(device: str, repeats: int) -> dict[str, dict[str, float]]:
     for name, limit in CASES:
         objective = objective_of(name, device, limit)
         result: Any = landscape.run(CHANGES, objective)
-        mean_traces, largest = hawq_scores(objective, changed_layers(CHANGES, objective))
+        mean_traces, largest = hawq_scores(objective, layers_to_change(CHANGES, objective))
         for place, kind in enumerate(result.kind):
             own = result.change_kind == kind
             real, squares = result.change_real[own], result.change_norm[own] ** 2
@@ -78,14 +78,14 @@ def bits_on_other_data(device: str, repeats: int) -> dict[str, dict[str, float]]
     for name, limit in CASES:
         whole = objective_of(name, device, limit)
         first, second = list(whole.parts(-(-whole.batches.samples // 2)))[:2]
-        sizes = np.array([layer.size for layer in changed_layers(CHANGES, first)])
+        sizes = np.array([layer.size for layer in layers_to_change(CHANGES, first)])
         result: Any = landscape.run(Sensitivity(bits=CHOICES), first)
         costs = {"real": result.change_real, "forecast": result.change_forecast, "curvature": result.change_curvature}
         for budget in BUDGETS:
             row = {"uniform": rise(second, [int(budget)] * len(sizes))}
             for cost, values in costs.items():
                 by_layer = values.reshape(len(CHOICES), len(sizes)).T
-                chosen = allocate(by_layer, sizes, np.array(CHOICES), budget)
+                chosen = allocate_bits(by_layer, sizes, np.array(CHOICES), budget)
                 row[f"by {cost}"] = rise(second, list(chosen.bits))
                 row[f"by {cost}, where chosen"] = rise(first, list(chosen.bits))
             table[f"{name}, {budget:g} bits"] = row
@@ -94,7 +94,7 @@ def bits_on_other_data(device: str, repeats: int) -> dict[str, dict[str, float]]
 
 def rise(objective: Objective, bits: list[int]) -> float:
     """The change of the loss with so many bits in each layer."""
-    layers = changed_layers(CHANGES, objective)
+    layers = layers_to_change(CHANGES, objective)
     vectors = ChangeVectors(objective, layers, Granularity.parse(CHANGES.granularity))
     moved = objective.theta + vectors.mixed([WeightChange(bits=int(n)) for n in bits])
     return float(objective.value(moved) - objective.value())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from landscape import Objective, Sensitivity
 from landscape.analyses.sensitivity.change_vectors import ChangeVectors
-from landscape.analyses.sensitivity.changed_layers import changed_layers
+from landscape.analyses.sensitivity.layers_to_change import layers_to_change
 from landscape.analyses.sensitivity.sensitivity_result import SensitivityResult
 from landscape.analyses.sensitivity.weight_changes import Granularity
 
@@ -34,7 +34,7 @@ def two_layers(**changes: object) -> SensitivityResult:
 
 
 def vectors_of(analysis: Sensitivity, objective: Objective) -> ChangeVectors:
-    layers = changed_layers(analysis, objective)
+    layers = layers_to_change(analysis, objective)
     return ChangeVectors(objective, layers, Granularity.parse(analysis.granularity))
 
 

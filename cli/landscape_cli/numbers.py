@@ -29,7 +29,7 @@ def number(value: Any, *, percent: bool = False) -> str:
     return f"{100 * value:.4g} %" if percent and math.isfinite(value) else f"{value:.{DIGITS}g}"
 
 
-def measured(
+def with_error(
     value: Any, error: Any, *, bound: bool = False, percent: bool = False, undetermined: str = UNDETERMINED
 ) -> str:
     """A number with its error behind it, both rounded to the error's two digits: `19.45 +- 0.32`.
@@ -39,18 +39,18 @@ def measured(
     """
     if error is None or not math.isfinite(error) or not math.isfinite(value) or error <= 0:
         return number(value, percent=percent)
-    written = _with_error(100 * value, 100 * error) + " %" if percent else _with_error(value, error)
+    written = _to_one_place(100 * value, 100 * error) + " %" if percent else _to_one_place(value, error)
     return written if bound or error < abs(value) else f"{written} ({undetermined})"
 
 
-def _with_error(value: float, error: float) -> str:
+def _to_one_place(value: float, error: float) -> str:
     """The number and its error to the same place."""
     error = float(f"{error:.{ERROR_DIGITS - 1}e}")
     largest = max(abs(value), error)
     if not PLAIN[0] <= largest < PLAIN[1]:
         exponent = math.floor(math.log10(largest))
         scale = 10.0**exponent
-        return f"({_with_error(value / scale, error / scale)})e{exponent:+03d}"
+        return f"({_to_one_place(value / scale, error / scale)})e{exponent:+03d}"
     place = ERROR_DIGITS - 1 - math.floor(math.log10(error))
     place = min(place, MAX_DIGITS - 1 - math.floor(math.log10(largest)))
     if place >= 0:

@@ -18,7 +18,7 @@ from landscape.analyses import Result
 from landscape.errors import clean
 from landscape.fields import ERROR_SUFFIX, Array, Described, Scalar, described_fields, gauge_of, number_fields
 from landscape_cli.columns import Column
-from landscape_cli.numbers import SHORT, UNDETERMINED, measured, number
+from landscape_cli.numbers import SHORT, UNDETERMINED, number, with_error
 
 # fields of results keep the spelling of the first version, in which results files store them
 PRESENT_SPELLINGS = {"memorised": "memorized", "normalised": "normalized", "centre": "center"}
@@ -115,7 +115,7 @@ def _scalars(result: Result) -> dict[str, Any]:
 
 def _facts(result: Result, seconds: float, verbose: bool) -> str:
     """The numbers of a result that are in no table, and its time: those that it names as its facts, or all."""
-    others = {name: value for name, value in _scalars(result).items() if name not in _estimated_names(result)}
+    others = {name: value for name, value in _scalars(result).items() if name not in _names_of_estimates(result)}
     named = others if verbose or not result.facts else {n: others[n] for n in result.facts if n in others}
     kind = type(result)
     numbers = [f"{_label(kind, name)} {_number(kind, name, value)}" for name, value in named.items()]
@@ -123,7 +123,7 @@ def _facts(result: Result, seconds: float, verbose: bool) -> str:
     return ", ".join([*numbers, f"time {seconds:.3g} s", *([f"{rest} more with --verbose"] if rest else [])])
 
 
-def _estimated_names(result: Result) -> set[str]:
+def _names_of_estimates(result: Result) -> set[str]:
     """The scalars with an error beside them, and these errors."""
     kind, values = type(result), _scalars(result)
     pairs = {name: _error_field(kind, name) for name in values}
@@ -139,19 +139,19 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
     for name, result, _ in rows:
         values, kind = _scalars(result), type(result)
         for base in [n for n in values if _error_field(kind, n) in values]:
-            error, percent = values[_error_field(kind, base)], _described(kind, base).percent
-            cells = [_safe(_label(kind, base)), measured(values[base], error, percent=percent)]
+            error, percent = values[_error_field(kind, base)], _description(kind, base).percent
+            cells = [_safe(_label(kind, base)), with_error(values[base], error, percent=percent)]
             table.add_row(*([_safe(name)] if len(rows) > 1 else []), *cells)
     return table
 
 
-def _described(kind: type[Result], name: str) -> Scalar | Array:
+def _description(kind: type[Result], name: str) -> Scalar | Array:
     return number_fields(kind)[name]
 
 
 def _number(kind: type[Result], name: str, value: Any) -> str:
     """The text of a number that has no error."""
-    return _safe(number(value, percent=name in number_fields(kind) and _described(kind, name).percent))
+    return _safe(number(value, percent=name in number_fields(kind) and _description(kind, name).percent))
 
 
 def _error_field(kind: type[Result], name: str) -> str:
@@ -266,7 +266,9 @@ def _cell(kind: type[Result], name: str, value: Any, error: Any) -> str:
     if error is None:
         return _number(kind, name, value)
     bound = not _is_standard_error(_error_field(kind, name))
-    return measured(float(value), float(error), bound=bound, percent=_described(kind, name).percent, undetermined=SHORT)
+    return with_error(
+        float(value), float(error), bound=bound, percent=_description(kind, name).percent, undetermined=SHORT
+    )
 
 
 def _safe(text: str) -> str:

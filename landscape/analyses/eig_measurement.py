@@ -23,7 +23,7 @@ from landscape.analyses.eig import EigResult
 from landscape.analyses.eig_basis import BasisRows, keeps_vectors, plan_basis, search_target
 from landscape.analyses.eig_bias import data_biases
 from landscape.analyses.eig_data_error import leading_data_error
-from landscape.analyses.eig_populations import add_populations
+from landscape.analyses.eig_populations import add_eigenvalues_by_population
 from landscape.analyses.shared.cost import add_cost
 from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.label_noise import label_standard_errors
@@ -107,7 +107,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
     if analysis.resample:
         result = yield from _resample(analysis, operator, objective, result, phases)
     if analysis.by is not None:
-        result = yield from add_populations(analysis, objective, result, phases)
+        result = yield from add_eigenvalues_by_population(analysis, objective, result, phases)
     result = _add_data_error(analysis, _shift_eigenvalues(result, shift), at_hand)
     return _cross_check(analysis, result, objective) if analysis.cross_check else result
 

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from landscape.analyses.eig import Eig, EigResult
     from landscape.analyses.shared.phases import Phases
-    from landscape.evaluation.parts import Part
+    from landscape.evaluation.parts import NamedPart
     from landscape.objective import Objective
 
 SEARCH = 7  # products for the largest eigenvalue of a population: 5.4 to 6.8 to 1e-3 by class on three nets
 
 
-def add_populations(
+def add_eigenvalues_by_population(
     analysis: Eig, objective: Objective, result: EigResult, phases: Phases
 ) -> Generator[Progress, None, EigResult]:
     """The result with the columns of --by; yields after the gradients, and after the products of each population."""
@@ -73,7 +73,7 @@ def _leading_vectors(result: EigResult, like: Tensor) -> Tensor:
 
 
 def _measure_part(
-    analysis: Eig, part: Part, vectors: Tensor, saved: State
+    analysis: Eig, part: NamedPart, vectors: Tensor, saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """The largest eigenvalue of a population, and its matrix in the span of the vectors `(r, r)`.
 

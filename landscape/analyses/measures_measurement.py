@@ -13,7 +13,7 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.measures import MeasuresResult
 from landscape.analyses.measures_gradients import SAMPLES_COST, gradient_measures
 from landscape.analyses.measures_pac_bayes import BISECTIONS, count_losses, pac_bayes_sigmas
-from landscape.analyses.measures_populations import add_populations
+from landscape.analyses.measures_populations import add_measures_by_population
 from landscape.analyses.measures_relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.populations import find_parts
@@ -80,7 +80,9 @@ def measure(
         samples=objective.batches.samples,
         notes=flatness.notes if separate else (*flatness.notes, NO_SAMPLES),
     )
-    return result if analysis.by is None else (yield from add_populations(analysis, objective, result, phases))
+    return (
+        result if analysis.by is None else (yield from add_measures_by_population(analysis, objective, result, phases))
+    )
 
 
 def _cost(analysis: Measures, objective: Objective, flatness: FlatnessEstimate, sigmas: Mapping[str, float]) -> float:

@@ -18,11 +18,11 @@ from landscape.evaluation.per_sample.outcomes import has_separate_losses
 if TYPE_CHECKING:
     from landscape.analyses.measures import Measures, MeasuresResult
     from landscape.analyses.shared.phases import Phases
-    from landscape.evaluation.parts import Part
+    from landscape.evaluation.parts import NamedPart
     from landscape.objective import Objective
 
 
-def add_populations(
+def add_measures_by_population(
     analysis: Measures, objective: Objective, result: MeasuresResult, phases: Phases
 ) -> Generator[Progress, None, MeasuresResult]:
     """The result with the columns of --by; yields after the populations' gradients, then after their samples'."""
@@ -38,7 +38,7 @@ def add_populations(
 
 
 def _moments(
-    parts: Sequence[Part], norms: np.ndarray, saved: State
+    parts: Sequence[NamedPart], norms: np.ndarray, saved: State
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """The measures of each population's samples `(B,)`; yields after all of them."""
     if saved:

@@ -47,7 +47,7 @@ from landscape.analyses.shared.sample_choice import (
     fit_options,
 )
 from landscape.analyses.trace import TraceResult
-from landscape.analyses.trace_populations import add_populations
+from landscape.analyses.trace_populations import add_traces_by_population
 from landscape.analyses.trace_split import EXPECTED_TRACE_PRODUCTS, Beginning, begin_trace, may_split
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.compute.budget import columns_per_pass, is_large, vector_room
@@ -104,7 +104,7 @@ def measure(analysis: Trace, objective: Objective, resume: State | None) -> Gene
         **(_layers(state, groups, beginning.known_blocks) if groups else {}),
     )
     result = add_cost(result, chosen.gradients + count_gradients(objective, analysis.operator, products=beside))
-    return result if analysis.by is None else (yield from add_populations(analysis, objective, result, phases))
+    return result if analysis.by is None else (yield from add_traces_by_population(analysis, objective, result, phases))
 
 
 def plan(analysis: Trace, objective: Objective) -> Plan:

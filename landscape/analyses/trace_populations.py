@@ -31,7 +31,7 @@ from landscape.compute.budget import columns_per_pass
 if TYPE_CHECKING:
     from landscape.analyses.shared.phases import Phases
     from landscape.analyses.trace import Trace, TraceResult
-    from landscape.evaluation.parts import Part
+    from landscape.evaluation.parts import NamedPart
     from landscape.objective import Objective
 
 MIN_PROBES = 8  # fewer tell no standard error
@@ -40,7 +40,7 @@ COST = 0.5  # of the cost of the whole trace, for the probes of all populations
 COLUMNS = 8  # probes in one product
 
 
-def add_populations(
+def add_traces_by_population(
     analysis: Trace, objective: Objective, result: TraceResult, phases: Phases
 ) -> Generator[Progress, None, TraceResult]:
     """The result with the columns of --by; yields after the gradients, and after each block of products."""
@@ -69,7 +69,7 @@ def count_probes(gradients: float, each: float) -> int:
 
 
 def _draw(
-    analysis: Trace, objective: Objective, parts: Sequence[Part], probes: int, saved: State
+    analysis: Trace, objective: Objective, parts: Sequence[NamedPart], probes: int, saved: State
 ) -> Generator[Progress, None, np.ndarray]:
     """z'Hz of each random vector z with the matrix of each population, `(probes, B)`; yields after each block."""
     values = np.array(saved["values"]) if saved else np.zeros((0, len(parts)))

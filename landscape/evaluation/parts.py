@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.data.grouping import has_column
 from landscape.errors import UsageError, safe_excerpt
 from landscape.evaluation.per_sample.outcomes import has_separate_losses, sample_outcomes
-from landscape.evaluation.populations import POPULATION, populations, sample_groups
+from landscape.evaluation.populations import POPULATION, populations, samples_by_column
 from landscape.evaluation.terms import term_names
 from landscape.objective import Objective
 
@@ -22,7 +22,7 @@ COLUMNS = 1 << 20  # of the gradients that are in float64 at once
 
 
 @dataclass(frozen=True)
-class Part:
+class NamedPart:
     """A part by name, without weight decay, and the weight of its mean in that of the whole.
 
     The weighted sum of the losses, gradients and Hessians of all parts is that of the whole; samples beside those of
@@ -34,7 +34,7 @@ class Part:
     weight: float
 
 
-def parts_by(objective: Objective, by: str, specifications: Sequence[str] = ()) -> tuple[Part, ...]:
+def parts_by(objective: Objective, by: str, specifications: Sequence[str] = ()) -> tuple[NamedPart, ...]:
     """The parts that `by` names: `class`, a column, `term`, or `population` with the `specifications` of further ones.
 
     Raises UsageError for a column that does not exist, and if there are no terms or populations.
@@ -42,15 +42,15 @@ def parts_by(objective: Objective, by: str, specifications: Sequence[str] = ()) 
     plain = objective.variant(decay=None)
     has_own_column = has_column(objective.batches, by)
     if by == TERM and not has_own_column:
-        return tuple(Part(name, plain.with_term(name), 1.0) for name in _terms(objective))
+        return tuple(NamedPart(name, plain.with_term(name), 1.0) for name in _terms(objective))
     if by == POPULATION and not has_own_column:
         beside = populations(objective, specifications)
         if not beside:
             raise UsageError("--by population: the checkpoint names no populations", fix="--population NAME=DATA")
-        return tuple(Part(name, one.variant(decay=None), math.nan) for name, one in beside.items())
-    groups = sample_groups(objective, by)
+        return tuple(NamedPart(name, one.variant(decay=None), math.nan) for name, one in beside.items())
+    groups = samples_by_column(objective, by)
     return tuple(
-        Part(name, one.variant(decay=None), float(one.count / objective.count)) for name, one in groups.items()
+        NamedPart(name, one.variant(decay=None), float(one.count / objective.count)) for name, one in groups.items()
     )
 
 
@@ -61,7 +61,7 @@ def _terms(objective: Objective) -> tuple[str, ...]:
     return names
 
 
-def compare_gradients(parts: Sequence[Part]) -> dict[str, np.ndarray]:
+def compare_gradients(parts: Sequence[NamedPart]) -> dict[str, np.ndarray]:
     """The mean loss, its standard error, and the gradient norm and share of each of B parts `(B,)`; cosines `(B, B)`.
 
     A part's share is w (g_b . g) / ||g||^2 with g the weighted sum of the gradients. NaN where a gradient is zero, for

@@ -47,22 +47,24 @@ def populations(
             fix = "--population memorized=data.py:canaries"
             raise UsageError(f"--population {specification!r} is not NAME=DATA", fix=fix)
         sources[name], specified[name] = _factory(objective, data), specification
-    measured = {name: _known(objective, name, source, specified.get(name, "")) for name, source in sources.items()}
-    return measured | (sample_groups(objective, by, sources) if by is not None else {})
+    measured = {
+        name: _population_once(objective, name, source, specified.get(name, "")) for name, source in sources.items()
+    }
+    return measured | (samples_by_column(objective, by, sources) if by is not None else {})
 
 
-def sample_groups(objective: Objective, by: str, others: Container[str] = ()) -> dict[str, Objective]:
+def samples_by_column(objective: Objective, by: str, others: Container[str] = ()) -> dict[str, Objective]:
     """The objective over its own samples by their class or a column; none for populations that `others` names already.
 
     Raises UsageError for samples without that column, and for a name that another population has.
     """
     groups = _groups(objective, by, others)
-    return {name: _known(objective, name, group, f"by {by}") for name, group in groups.items()}
+    return {name: _population_once(objective, name, group, f"by {by}") for name, group in groups.items()}
 
 
 def on_named_data(objective: Objective, data: str, name: str) -> Objective:
     """The objective over the data `DATA[,KEY=VALUE...]`, called `name` in messages; raises as `populations`."""
-    return _known(objective, name, _factory(objective, data), data)
+    return _population_once(objective, name, _factory(objective, data), data)
 
 
 def population(every: dict[str, Objective], objective: Objective, name: str, flag: str) -> Objective:
@@ -90,7 +92,7 @@ def single_samples(objective: Objective) -> Iterator[Batch]:
         yield from batch.split(1)
 
 
-def _known(objective: Objective, name: str, source: object, specification: str) -> Objective:
+def _population_once(objective: Objective, name: str, source: object, specification: str) -> Objective:
     """The objective over a population, whose data are read once for each specification."""
     known = _POPULATIONS.setdefault(objective, {})
     if (name, specification) not in known:

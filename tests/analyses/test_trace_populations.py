@@ -13,7 +13,7 @@ from population_objectives import CLASSES, dense_of_class, population_objective,
 import landscape
 from landscape import Objective, Trace
 from landscape.analyses.shared.phases import Phases
-from landscape.analyses.trace_populations import MAX_PROBES, MIN_PROBES, add_populations, count_probes
+from landscape.analyses.trace_populations import MAX_PROBES, MIN_PROBES, add_traces_by_population, count_probes
 
 
 class TestTraceByClass(AnalysisContract):
@@ -47,7 +47,7 @@ def test_the_error_of_the_whole_is_part_of_those_of_the_populations() -> None:
     whole = landscape.run(Trace(rtol=1e-6), objective)
     for error in (0.0, 10.0):
         unsure = replace(whole, standard_error=error)
-        _, result = drained(add_populations(analysis, objective, unsure, Phases(None)))
+        _, result = drained(add_traces_by_population(analysis, objective, unsure, Phases(None)))
         assert (result.population_share @ result.population_trace_se > 9.9) == (error == 10.0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape_cli.numbers import measured, number
+from landscape_cli.numbers import number, with_error
 
 
 @pytest.mark.parametrize(
@@ -27,24 +27,24 @@ from landscape_cli.numbers import measured, number
     ],
 )
 def test_a_number_is_rounded_to_the_two_digits_of_its_error(value: float, error: float, written: str) -> None:
-    assert measured(value, error) == written
+    assert with_error(value, error) == written
 
 
 @pytest.mark.parametrize("error", [0.7, 0.3])
 def test_a_number_that_its_standard_error_hides_is_not_determined(error: float) -> None:
-    assert measured(0.3, error).endswith(f"{error:.2f} (not determined)")
-    assert measured(-0.3, error).endswith("(not determined)")
-    assert "not determined" not in measured(0.3, error, bound=True)
+    assert with_error(0.3, error).endswith(f"{error:.2f} (not determined)")
+    assert with_error(-0.3, error).endswith("(not determined)")
+    assert "not determined" not in with_error(0.3, error, bound=True)
 
 
 @pytest.mark.parametrize("error", [None, 0.0, float("nan"), float("inf")])
 def test_without_an_error_a_number_has_four_digits(error: float | None) -> None:
-    assert measured(0.0666694, error) == "0.06667"
+    assert with_error(0.0666694, error) == "0.06667"
 
 
 def test_shares_are_in_percent() -> None:
-    assert measured(0.21, 0.05, percent=True) == "21.0 ± 5.0 %"
-    assert measured(0.21, 0.56, percent=True) == "21 ± 56 % (not determined)"
+    assert with_error(0.21, 0.05, percent=True) == "21.0 ± 5.0 %"
+    assert with_error(0.21, 0.56, percent=True) == "21 ± 56 % (not determined)"
     assert number(0.1234567, percent=True) == "12.35 %"
     assert number(float("nan"), percent=True) == "nan"
 
@@ -62,9 +62,9 @@ def test_other_values_are_written_as_they_are(value: object, written: str) -> No
 def test_what_is_written_is_within_the_error_s_last_digit(value: float, error: float) -> None:
     """The printed value is off by at most a twentieth of the error, or by its eighth digit."""
     numbers = [
-        float(word) for word in re.findall(r"-?\d+\.?\d*(?:e[+-]\d+)?", measured(value, error).replace(")e", " e"))
+        float(word) for word in re.findall(r"-?\d+\.?\d*(?:e[+-]\d+)?", with_error(value, error).replace(")e", " e"))
     ]
-    text = measured(value, error)
+    text = with_error(value, error)
     scale = float(f"1{text[text.index(')e') + 1 :].split()[0]}") if ")e" in text else 1.0
     assert abs(numbers[0] * scale - value) <= 0.0501 * error + 1e-7 * max(abs(value), error)
     assert numbers[1] * scale == pytest.approx(error, rel=0.051)

@@ -69,7 +69,7 @@ class ChangeCurve:
         """The ends of the 95 % interval around a root of h; 0 and infinity where no evaluated point ends it."""
         return self._end(root, NORMAL_HALF_WIDTH, upwards=False), self._end(root, -NORMAL_HALF_WIDTH, upwards=True)
 
-    def unsupported_end(self, root: float) -> float | None:
+    def end_without_support(self, root: float) -> float | None:
         """The end of the interval that no evaluated point lies near, the upper one first; None if both have one."""
         low, high = self.interval(root)
         for end in (high if math.isfinite(high) else OPEN_END * root, low):

@@ -110,14 +110,14 @@ class CrossingSearch:
     def _step_inside(self) -> float:
         """A step in the bracket: just past the interpolated root, so that both ends come close to it."""
         middle = _middle(self.lower, self.upper)
-        guess = self._interpolated_root()
+        guess = self._interpolate_root()
         if guess is None or self._is_slow():
             return middle
         side = 1 if guess - self.lower <= self.upper - guess else -1
         step = guess + side * min(self._nudge * guess, (self.upper - self.lower) / 4)
         return step if self.lower < step < self.upper else middle
 
-    def _interpolated_root(self) -> float | None:
+    def _interpolate_root(self) -> float | None:
         """The root of h in the bracket by inverse interpolation of the nearest points; None if they do not tell it."""
         if not math.isfinite(dict(self._points)[self.upper]):
             return None

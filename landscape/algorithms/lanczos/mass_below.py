@@ -41,7 +41,7 @@ def mass_below(rule: QuadratureRule, threshold: float, rounding: float) -> MassB
     if not (counts == counts[0]).all():
         found, counts = np.zeros_like(found), np.zeros_like(counts)
     rest = rule.size - int(counts[0])
-    counted = [_counted(rule, found, threshold, sign * rounding) for sign in (-1, 1)]
+    counted = [_count_below(rule, found, threshold, sign * rounding) for sign in (-1, 1)]
     if not rest:
         return _share(counted[0], counted[1], (counted[0] + counted[1]) / 2, 0.0, rule.size)
     exact = rule.exact
@@ -151,7 +151,7 @@ def _fewest(mass: float, probes: int, size: int) -> float:
     return float(brentq(surplus, smallest, size * (1 - 1e-9)))
 
 
-def _counted(rule: QuadratureRule, found: np.ndarray, threshold: float, rounding: float) -> float:
+def _count_below(rule: QuadratureRule, found: np.ndarray, threshold: float, rounding: float) -> float:
     """The counted eigenvalues below the threshold: surely (rounding < 0), or possibly, by their residuals."""
     if not found.any():
         return 0.0

@@ -16,7 +16,7 @@ from landscape.algorithms.linear_systems.state import (
     ConjugateGradientsState,
     LinearSystems,
     SolutionGoal,
-    initial_state,
+    begin_solution,
 )
 from landscape.algorithms.linear_systems.steps import iterate, verify
 from landscape.errors import UsageError
@@ -83,7 +83,7 @@ def conjugate_gradients(
 
     An earlier state goes on; columns that ended for lack of iterations run again if the goal has more of them.
     """
-    state = initial_state(systems) if state is None else _reopen(state, goal)
+    state = begin_solution(systems) if state is None else _reopen(state, goal)
     while not state.finished:
         running = len(state.places(ColumnStatus.RUNNING))
         state = iterate(systems, state, goal) if running else verify(systems, state, goal)
@@ -144,7 +144,7 @@ def solve(
         )
     block = (v if v.ndim == 2 else v[:, None]).to(operator.like)
     systems = LinearSystems(operator, block, _dampings(damping, block.shape[1]), preconditioner)
-    states = [initial_state(systems)]
+    states = [begin_solution(systems)]
     for state in conjugate_gradients(systems, SolutionGoal(tol, max_iterations)):
         states[-1] = state
     solution = solution_of(states[-1])

@@ -98,7 +98,7 @@ class ConjugateGradientsState:
         return not len(self.places(ColumnStatus.RUNNING, ColumnStatus.CLAIMED))
 
 
-def initial_state(systems: LinearSystems) -> ConjugateGradientsState:
+def begin_solution(systems: LinearSystems) -> ConjugateGradientsState:
     """The state before the first product, at x = 0."""
     right, count = systems.right_sides, systems.columns
     length = row_norms(right.T).cpu().numpy()

@@ -53,7 +53,7 @@ class Chains:
         columns = [seeds.normal(size, self.positions, seed, name, chain, self.steps) for chain in range(count)]
         return torch.stack(columns, dim=1)
 
-    def moved(self, accepted: np.ndarray, positions: Tensor, there: Evaluation, evaluations: int) -> Chains:
+    def accept(self, accepted: np.ndarray, positions: Tensor, there: Evaluation, evaluations: int) -> Chains:
         """The chains after a step to `positions`, but those that did not accept it."""
         columns = torch.from_numpy(accepted).to(positions.device)
         return replace(
@@ -74,7 +74,7 @@ class Moves:
     finite: np.ndarray  # (K,)
 
 
-def begin(potential: Potential, positions: Tensor, gamma: float, log_step: float) -> Chains:
+def begin_chains(potential: Potential, positions: Tensor, gamma: float, log_step: float) -> Chains:
     """Chains at their starts `(p, K)`."""
     at = potential(positions, 0)
     return Chains(positions, at.gradient, at.value, gamma, log_step, log_step, evaluations=1)

@@ -51,7 +51,7 @@ def metropolis_step(potential: Potential, chains: Chains, seed: int, name: str) 
     log_ratio = chains.value - there.value - kicked
     accepted, finite = np.log(draws[1:]) < log_ratio, np.isfinite(log_ratio)  # NaN is no acceptance
     acceptance = np.where(finite, np.exp(np.minimum(log_ratio, 0.0)), 0.0)
-    return chains.moved(accepted, positions, there, leaps), Moves(acceptance, finite)
+    return chains.accept(accepted, positions, there, leaps), Moves(acceptance, finite)
 
 
 def adapt(chains: Chains, acceptance: float, total: int) -> Chains:

@@ -27,7 +27,7 @@ def langevin_step(potential: Potential, chains: Chains, seed: int, name: str) ->
     positions = (drift + size**0.5 * chains.noise(seed, name)) / (1 + half)
     there = potential(positions, chains.evaluations)
     finite = np.isfinite(there.value)
-    return chains.moved(np.ones_like(finite), positions, there, 1), Moves(np.ones(len(finite)), finite)
+    return chains.accept(np.ones_like(finite), positions, there, 1), Moves(np.ones(len(finite)), finite)
 
 
 def step_bias(log_step: float, squared_gradient: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.critical.critical import ADAM
 from landscape.analyses.critical.points import EvaluatedPoints, UpdatePath
 from landscape.analyses.critical.result import CriticalResult
-from landscape.analyses.critical.summary import summarize
+from landscape.analyses.critical.summary import summarize_crossing
 from landscape.analyses.shared.products import count_gradients
 from landscape.compute.inner_products import norm
 from landscape.evaluation.other_checkpoints import other_checkpoint
@@ -40,14 +40,14 @@ def measure(
     analysis: Critical, objective: Objective, resume: State | None
 ) -> Generator[Progress, None, CriticalResult]:
     """Yields after each forward pass; returns the critical step with its interval."""
-    reference, followed = objective.reference, followed_objective(analysis, objective)
+    reference, followed = objective.reference, objective_to_follow(analysis, objective)
     update = make_update(analysis, objective)
     path = UpdatePath(followed, update.direction)
     search, points = yield from _evaluate(analysis, objective, path, update, resume or {})
     rate = analysis.lr if analysis.lr is not None else update.rate
     own, share = followed is objective, followed.batches.samples / objective.batches.samples
     return CriticalResult(
-        **summarize(search, points, rate, norm(objective.theta) / update.length),
+        **summarize_crossing(search, points, rate, norm(objective.theta) / update.length),
         tol=analysis.tol,
         slope=search.slope,
         update_norm=update.length,
@@ -99,7 +99,7 @@ def plan(analysis: Critical, objective: Objective) -> Plan:
     return Plan(bytes=sum(memory.values()), products=0, seconds=cost * seconds, facts=facts, memory=memory)
 
 
-def followed_objective(analysis: Critical, objective: Objective) -> Objective:
+def objective_to_follow(analysis: Critical, objective: Objective) -> Objective:
     """The objective whose loss is followed: that of the other data, or the objective itself."""
     followed = objective
     if isinstance(analysis.other_data, str):
@@ -120,7 +120,7 @@ def ingredients(analysis: Critical, objective: Objective) -> dict[str, Any]:
     """What decides the result besides the options: digests of other data, another checkpoint, an optimizer's state."""
     found = {}
     if analysis.other_data is not None:
-        found["other_data"] = followed_objective(analysis, objective).batches.sha256
+        found["other_data"] = objective_to_follow(analysis, objective).batches.sha256
     if analysis.end is not None:
         found["end"] = other_checkpoint(objective, analysis.end, "--update towards:").digest
     if analysis.update == ADAM:
@@ -156,7 +156,7 @@ def _next_step(search: CrossingSearch, points: EvaluatedPoints, objective: Objec
     """The step to evaluate next: of the search, then at the ends of the interval; None if nothing is left to find."""
     if search.converged:
         finite = points.by_sample and math.isfinite(search.root)
-        return points.curve.unsupported_end(search.root) if finite else None
+        return points.curve.end_without_support(search.root) if finite else None
     length = norm(objective.theta) or 1.0
     epsilon = float(np.finfo(str(objective.dtype).removeprefix("torch.")).eps)
     too_short = search.lower == 0 and search.upper * update.length < SHORTEST_MOVE * epsilon * length

@@ -14,7 +14,7 @@ from landscape.analyses.shared.rounding import NOISE_MULTIPLE
 from landscape.choices import NORMAL_HALF_WIDTH
 
 
-def summarize(
+def summarize_crossing(
     search: CrossingSearch, points: EvaluatedPoints, rate: float | None, weights_per_step: float
 ) -> dict[str, Any]:
     """The fields of the result that follow from the points; `rate` is the run's learning rate.

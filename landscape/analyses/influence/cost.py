@@ -51,7 +51,7 @@ def _gradients_of_passes(analysis: Influence, samples: Samples, layers: Kronecke
     return spent
 
 
-def estimate_cost(analysis: Influence, samples: Samples, layers: KroneckerLayers | None, width: int) -> Plan:
+def influence_cost(analysis: Influence, samples: Samples, layers: KroneckerLayers | None, width: int) -> Plan:
     """Bytes of systems, factors and products, and the expected products and seconds."""
     curved = samples.curved
     queries = 0 if samples.queries is None else (len(samples.queries.numbers) if analysis.each else 1)

@@ -13,7 +13,7 @@ import torch
 from landscape.algorithms.linear_systems.state import SolutionGoal
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.influence import self_influence
-from landscape.analyses.influence.cost import cost_in_gradients, estimate_cost
+from landscape.analyses.influence.cost import cost_in_gradients, influence_cost
 from landscape.analyses.influence.damping import Damping, choose_damping
 from landscape.analyses.influence.gradients import (
     QueryGradients,
@@ -23,10 +23,10 @@ from landscape.analyses.influence.gradients import (
     without_decay,
 )
 from landscape.analyses.influence.influence_result import InfluenceResult
-from landscape.analyses.influence.kronecker_factors import KroneckerLayers, find_layers, measure_kronecker
+from landscape.analyses.influence.kronecker_factors import KroneckerLayers, find_factored_maps, measure_kronecker
 from landscape.analyses.influence.preconditioning import build_preconditioner, sketch_rank
 from landscape.analyses.influence.ranking import query_columns, sample_columns, self_columns
-from landscape.analyses.influence.references import NamedSamples, named_samples
+from landscape.analyses.influence.references import NamedSamples, samples_by_name
 from landscape.analyses.influence.self_influence import SelfInfluences
 from landscape.analyses.influence.solving import Matrix, SolvedQueries, solve_by_factors, solve_by_iterations
 from landscape.analyses.shared.phases import Phases, phase_state
@@ -53,7 +53,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedScores:
     """What all solves share: the matrix with its preconditioner, the damping, and the layers with Kronecker factors."""
 
     matrix: Matrix
@@ -78,7 +78,9 @@ def measure(
     found = None
     if analysis.scores_itself:
         found = yield from phases.run("self", partial(_self_influences, analysis, samples, prepared))
-        columns |= self_columns(found, products, samples, _memorized(analysis, objective, samples), analysis.top)
+        columns |= self_columns(
+            found, products, samples, _memorization_flags(analysis, objective, samples), analysis.top
+        )
     solves = [one for one in (solved, found) if one is not None]
     spent = prepared.sketched + sum(one.products for one in solves)
     mean_square = float(products["values"][:, -1].mean())
@@ -97,9 +99,9 @@ def measure(
     )
 
 
-def _prepare(analysis: Influence, curved: Objective, phases: Phases) -> Generator[Progress, None, Prepared]:
+def _prepare(analysis: Influence, curved: Objective, phases: Phases) -> Generator[Progress, None, PreparedScores]:
     """Finds the layers, the damping, the Kronecker factors and the preconditioner."""
-    layers = find_layers(analysis, curved) if _needs_factors(analysis) else None
+    layers = find_factored_maps(analysis, curved) if _needs_factors(analysis) else None
     goal = SolutionGoal(analysis.tol, analysis.max_iterations, _width(curved))
     kronecker = None
     if layers is not None:
@@ -110,11 +112,11 @@ def _prepare(analysis: Influence, curved: Objective, phases: Phases) -> Generato
     sketched = sketch_rank(analysis, curved, phase_state("sketch", phases.resume or {}))
     steps = partial(build_preconditioner, analysis, curved, matrix, damping)
     preconditioner = yield from phases.run("sketch", steps)
-    return Prepared(replace(matrix, preconditioner=preconditioner), damping, layers, sketched)
+    return PreparedScores(replace(matrix, preconditioner=preconditioner), damping, layers, sketched)
 
 
 def _solve_queries(
-    analysis: Influence, samples: Samples, prepared: Prepared, phases: Phases
+    analysis: Influence, samples: Samples, prepared: PreparedScores, phases: Phases
 ) -> Generator[Progress, None, tuple[QueryGradients | None, SolvedQueries | None]]:
     """The gradients of the queries and their solutions; None without queries."""
     if samples.queries is None:
@@ -128,21 +130,21 @@ def _solve_queries(
 def plan(analysis: Influence, objective: Objective) -> Plan:
     """Bytes of solutions and factors, and the products of the solves as they are expected."""
     samples = find_samples(analysis, objective)
-    layers = find_layers(analysis, samples.curved) if _needs_factors(analysis) else None
-    return estimate_cost(analysis, samples, layers, _width(samples.curved))
+    layers = find_factored_maps(analysis, samples.curved) if _needs_factors(analysis) else None
+    return influence_cost(analysis, samples, layers, _width(samples.curved))
 
 
 def query_count(analysis: Influence, objective: Objective) -> int:
     """How many samples --query names."""
     assert analysis.query is not None
-    return len(named_samples(analysis, objective, analysis.query, "--query").numbers)
+    return len(samples_by_name(analysis, objective, analysis.query, "--query").numbers)
 
 
 def find_samples(analysis: Influence, objective: Objective) -> Samples:
     """The samples that the options name; raises UsageError if there are none, TaskError if they have no gradients."""
     require_separate_samples(objective)
-    scored = named_samples(analysis, objective, analysis.train or "samples", "--train")
-    queries = named_samples(analysis, objective, analysis.query, "--query") if analysis.query is not None else None
+    scored = samples_by_name(analysis, objective, analysis.train or "samples", "--train")
+    queries = samples_by_name(analysis, objective, analysis.query, "--query") if analysis.query is not None else None
     return Samples(scored, objective if scored.is_own else scored.objective, queries)
 
 
@@ -175,7 +177,7 @@ def _pass_over_samples(
 
 
 def _self_influences(
-    analysis: Influence, samples: Samples, prepared: Prepared, saved: State
+    analysis: Influence, samples: Samples, prepared: PreparedScores, saved: State
 ) -> Generator[Progress, None, SelfInfluences]:
     scored = without_decay(samples.scored.objective)
     if analysis.inverse == "cg":
@@ -183,7 +185,7 @@ def _self_influences(
     return (yield from self_influence.by_factors(prepared.matrix, scored, prepared.damping, analysis.seed, saved))
 
 
-def _memorized(analysis: Influence, objective: Objective, samples: Samples) -> np.ndarray | None:
+def _memorization_flags(analysis: Influence, objective: Objective, samples: Samples) -> np.ndarray | None:
     """Which of the scored samples are in the population memorized; None if there is no such population."""
     known = populations(objective, analysis.population).get(MEMORIZED)
     if known is None:
@@ -197,14 +199,14 @@ def _query_names(analysis: Influence, samples: Samples) -> list[str]:
     return [f"{name}:{number}" for number in numbers] if analysis.each else [f"mean of {len(numbers)} in {name}"]
 
 
-def _notes(prepared: Prepared) -> tuple[str, ...]:
+def _notes(prepared: PreparedScores) -> tuple[str, ...]:
     """Sentences about parameters without factors, and dampings by layer."""
     own = prepared.damping.of_layers
     between = f"each layer's damping is a tenth of its mean eigenvalue: {min(own):.3g} to {max(own):.3g}" if own else ""
     return (*(() if prepared.layers is None else prepared.layers.notes), *([between] if between else []))
 
 
-def _numbers(analysis: Influence, prepared: Prepared) -> dict[str, Any]:
+def _numbers(analysis: Influence, prepared: PreparedScores) -> dict[str, Any]:
     """The numbers of the damping, the tolerance, and the share of the parameters in layers."""
     damping, kronecker, is_exact = prepared.damping, prepared.matrix.kronecker, analysis.inverse == "cg"
     return {

@@ -42,7 +42,7 @@ class KroneckerLayers:
         return (f"without Kronecker factors: {listing(self.left_out)}",) if self.left_out else ()
 
 
-def find_layers(analysis: Influence, objective: Objective) -> KroneckerLayers:
+def find_factored_maps(analysis: Influence, objective: Objective) -> KroneckerLayers:
     """All layers that compute W a + b.
 
     Raises UsageError for weight decay, which is in no factor, and TaskError if the model calls no linear layer.

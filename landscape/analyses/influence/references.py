@@ -34,7 +34,7 @@ class NamedSamples:
     is_own: bool
 
 
-def named_samples(analysis: Influence, objective: Objective, reference: str, flag: str) -> NamedSamples:
+def samples_by_name(analysis: Influence, objective: Objective, reference: str, flag: str) -> NamedSamples:
     """The samples that a reference names; raises UsageError, which names the flag, if there are none."""
     match = PLACES.fullmatch(reference)
     name, places = (match["name"], parse_places(match["places"], flag)) if match else (reference, None)

@@ -18,7 +18,7 @@ from landscape.algorithms.linear_systems.state import (
     ConjugateGradientsState,
     LinearSystems,
     SolutionGoal,
-    initial_state,
+    begin_solution,
 )
 from landscape.algorithms.linear_systems.steps import NEAR, multiply
 from landscape.algorithms.snapshots import restore, snapshot
@@ -65,10 +65,10 @@ def solve_by_iterations(
     count = len(rows)
     right = torch.cat([rows, rows]).T.contiguous()
     systems = LinearSystems(matrix.operator, right, np.repeat(damping.pair, count), matrix.preconditioner)
-    begin = restore(ConjugateGradientsState, saved, right) if saved else initial_state(systems)
+    begin = restore(ConjugateGradientsState, saved, right) if saved else begin_solution(systems)
     state = begin
     for state in conjugate_gradients(systems, matrix.goal, begin):
-        yield Progress(_share_done(state, matrix.goal), 100, _describe(state), partial(snapshot, state))
+        yield Progress(_progress_share(state, matrix.goal), 100, _describe(state), partial(snapshot, state))
     solution = solution_of(state)
     return SolvedQueries(
         x=solution.x[:, :count],
@@ -123,7 +123,7 @@ def _trouble(solution: Solution) -> Trouble | None:
     return Trouble(solution.why, solution.fix, "unfinished" if more_helps else "degenerate")
 
 
-def _share_done(state: ConjugateGradientsState, goal: SolutionGoal) -> int:
+def _progress_share(state: ConjugateGradientsState, goal: SolutionGoal) -> int:
     """Percent of the way to the tolerance, in powers of ten, of the column that is farthest from it."""
     worst = float(state.reached.max(initial=0.0))
     if worst <= goal.tol:

@@ -12,7 +12,7 @@ from landscape.algorithms.sampling.burn_in import burn_in
 from landscape.algorithms.sampling.convergence import effective_draws, r_hat, standard_error
 from landscape.algorithms.sampling.influence import resampling_error
 from landscape.algorithms.sampling.langevin import step_bias
-from landscape.analyses.llc.history import History
+from landscape.analyses.llc.history import ChainHistory
 
 RUNNING_POINTS = 40  # of the curve of running estimates
 FEWEST_RUNNING = 16  # draws of a chain behind the burn-in at the first of them
@@ -37,7 +37,7 @@ class ChainEstimate:
     controlled: np.ndarray  # (K, n), all draws, less the control variate or the step's bias
 
 
-def estimate(history: History, gamma: float, size: int, *, corrected: bool = True) -> ChainEstimate:
+def estimate(history: ChainHistory, gamma: float, size: int, *, corrected: bool = True) -> ChainEstimate:
     """The numbers of chains on `size` parameters; of chains that were not `corrected` less the bias of their steps.
 
     With the correction the mean of x'grad U is the number of parameters, whatever the loss is (integration by parts).
@@ -82,7 +82,7 @@ def running_estimates(found: ChainEstimate) -> dict[str, Any]:
     }
 
 
-def data_error(history: History, found: ChainEstimate) -> float | None:
+def data_error(history: ChainHistory, found: ChainEstimate) -> float | None:
     """The standard error over the choice of samples; None where the rises of samples were not recorded."""
     if not history.sample_rises.shape[1]:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.algorithms.sampling.chains import Chains, begin, column_sums
+from landscape.algorithms.sampling.chains import Chains, begin_chains, column_sums
 from landscape.algorithms.sampling.hamiltonian import adapt, metropolis_step
 from landscape.algorithms.sampling.langevin import langevin_step, step_bias
 from landscape.algorithms.snapshots import nested, restore, snapshot
@@ -41,7 +41,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class History:
+class ChainHistory:
     """The chains now, and what they were at every step after the adaptation: arrays `(draws, K)`.
 
     `sample_rises` `(m, N)` are n beta times each sample's part in L - L(theta), at the draws and chains that the rows
@@ -66,7 +66,7 @@ class History:
         """Draws of each chain so far."""
         return len(self.excess)
 
-    def first_half(self) -> History:
+    def first_half(self) -> ChainHistory:
         """The history up to the half of its draws."""
         half = self.draws // 2
         names = ("excess", "work", "distance", "squared_gradient", "acceptance")
@@ -78,9 +78,9 @@ def sample_chains(
     posterior: LocalPosterior,
     exact: LocalPosterior,
     sampling: Sampling,
-    is_enough: Callable[[History], bool],
+    is_enough: Callable[[ChainHistory], bool],
     saved: State,
-) -> Generator[Progress, None, History]:
+) -> Generator[Progress, None, ChainHistory]:
     """Adapts the step size on `exact`, then draws from `posterior`; yields after every few steps.
 
     The adaptation takes all data, since it needs the Metropolis correction. Without that correction the chains go on
@@ -88,7 +88,7 @@ def sample_chains(
     100 of them have doubled, and the chains end where there were enough before: those that end as soon as their error
     seems small are those that have missed a tail.
     """
-    history = restore(History, saved, exact.objective.theta) if saved else _at_starts(exact, sampling)
+    history = restore(ChainHistory, saved, exact.objective.theta) if saved else _at_starts(exact, sampling)
     while history.draws < sampling.draws and not history.stopped:
         if history.chains.steps < ADAPTATION_STEPS:
             history = _adapt(history, exact, sampling)
@@ -108,13 +108,13 @@ def _is_moment(draws: int) -> bool:
     return not rest and times & (times - 1) == 0
 
 
-def _at_starts(exact: LocalPosterior, sampling: Sampling) -> History:
+def _at_starts(exact: LocalPosterior, sampling: Sampling) -> ChainHistory:
     """No draws yet; the first guess of the step fits a curvature of n beta + gamma."""
     found = find_starts(exact, sampling.chains, sampling.seed)
     log_step = -math.log(exact.temper.nbeta + exact.temper.gamma) / 2
     none, samples = np.zeros((0, sampling.chains)), exact.samples_with_losses
-    return History(
-        begin(exact, found.positions, exact.temper.gamma, log_step),
+    return ChainHistory(
+        begin_chains(exact, found.positions, exact.temper.gamma, log_step),
         none,
         none,
         none,
@@ -126,7 +126,7 @@ def _at_starts(exact: LocalPosterior, sampling: Sampling) -> History:
     )
 
 
-def _adapt(history: History, exact: LocalPosterior, sampling: Sampling) -> History:
+def _adapt(history: ChainHistory, exact: LocalPosterior, sampling: Sampling) -> ChainHistory:
     """One step of the adaptation, which leaves no draw."""
     chains, moves = metropolis_step(exact, history.chains, sampling.seed, exact.group.name)
     chains = adapt(chains, float(moves.acceptance.mean()), ADAPTATION_STEPS)
@@ -134,7 +134,7 @@ def _adapt(history: History, exact: LocalPosterior, sampling: Sampling) -> Histo
     return replace(history, chains=chains, broken=broken, adaptation=chains.evaluations)
 
 
-def _draw(history: History, posterior: LocalPosterior, exact: LocalPosterior, sampling: Sampling) -> History:
+def _draw(history: ChainHistory, posterior: LocalPosterior, exact: LocalPosterior, sampling: Sampling) -> ChainHistory:
     """The history with one more draw of every chain."""
     chains, name = history.chains, exact.group.name
     if posterior is exact:
@@ -158,12 +158,12 @@ def _draw(history: History, posterior: LocalPosterior, exact: LocalPosterior, sa
 def _without_correction(chains: Chains, posterior: LocalPosterior) -> Chains:
     """The chains with gradients of batches, and with Langevin steps whose bias is a small share of Phi."""
     longest = 2 * chains.log_step  # a step of the motion of size t is a Langevin step of size t^2
-    at = begin(posterior, chains.positions, chains.gamma, longest)
+    at = begin_chains(posterior, chains.positions, chains.gamma, longest)
     share = step_bias(longest, at.squared_gradient).mean() / abs(chains.value.mean())
     return replace(at, log_step=longest - max(0.0, math.log(share / PLAIN_BIAS)), steps=chains.steps)
 
 
-def _with_samples(history: History, exact: LocalPosterior) -> History:
+def _with_samples(history: ChainHistory, exact: LocalPosterior) -> ChainHistory:
     """The history with the rises of all samples at the last draw of one chain, each chain in turn."""
     if not exact.samples_with_losses:
         return history
@@ -176,7 +176,7 @@ def _with_samples(history: History, exact: LocalPosterior) -> History:
     )
 
 
-def _progress(history: History, sampling: Sampling, name: str) -> Progress:
+def _progress(history: ChainHistory, sampling: Sampling, name: str) -> Progress:
     chains = history.chains
     if not history.draws:
         note = f"{name}: step size {math.exp(chains.log_step):.2g}"

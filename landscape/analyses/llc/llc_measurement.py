@@ -12,7 +12,7 @@ import numpy as np
 from landscape.algorithms.sampling.hamiltonian import leap_count
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.llc.estimates import ChainEstimate, data_error, estimate, running_estimates
-from landscape.analyses.llc.history import ADAPTATION_STEPS, History, Sampling, sample_chains
+from landscape.analyses.llc.history import ADAPTATION_STEPS, ChainHistory, Sampling, sample_chains
 from landscape.analyses.llc.llc import LARGEST_R_HAT, LlcResult
 from landscape.analyses.llc.posterior import (
     BatchPosterior,
@@ -46,7 +46,7 @@ def measure(analysis: Llc, objective: Objective, resume: State | None) -> Genera
     reference, temper = objective.reference, _temper(analysis, objective)
     sampling = _sampling(analysis, objective)
     groups, phases = analysis.groups(objective), Phases(resume)
-    found: list[tuple[History, ChainEstimate]] = []
+    found: list[tuple[ChainHistory, ChainEstimate]] = []
     for group in (objective.space.whole_group(), *groups):
         exact = LocalPosterior(objective, temper, group, reference.loss)
         posterior = _batch_posterior(exact, sampling) if sampling.batch else exact
@@ -107,18 +107,18 @@ def _batch_posterior(exact: LocalPosterior, sampling: Sampling) -> LocalPosterio
     return BatchPosterior(*parts, samples=sampling.batch, seed=sampling.seed)
 
 
-def _is_enough(history: History, temper: Temper, size: int, sampling: Sampling) -> bool:
+def _is_enough(history: ChainHistory, temper: Temper, size: int, sampling: Sampling) -> bool:
     """Whether the chains agree, and the error is as small as asked for and known."""
     found = _estimate(history, temper, size, sampling)
     sure = max(found.r_hat, found.distance_r_hat) <= LARGEST_R_HAT and found.fewest_effective >= ENOUGH_DRAWS
     return sure and found.error <= sampling.rtol * abs(found.llc)
 
 
-def _estimate(history: History, temper: Temper, size: int, sampling: Sampling) -> ChainEstimate:
+def _estimate(history: ChainHistory, temper: Temper, size: int, sampling: Sampling) -> ChainEstimate:
     return estimate(history, temper.gamma, size, corrected=not sampling.batch)
 
 
-def _whole_fields(history: History, found: ChainEstimate) -> dict[str, Any]:
+def _whole_fields(history: ChainHistory, found: ChainEstimate) -> dict[str, Any]:
     """The scalars about the chains on all parameters."""
     half = NORMAL_HALF_WIDTH * found.error
     return {
@@ -143,7 +143,7 @@ def _whole_fields(history: History, found: ChainEstimate) -> dict[str, Any]:
     }
 
 
-def _chain_fields(history: History, found: ChainEstimate) -> dict[str, Any]:
+def _chain_fields(history: ChainHistory, found: ChainEstimate) -> dict[str, Any]:
     """The table of chains, and their losses."""
     starts = ["checkpoint" if chain % 2 == 0 else "random" for chain in range(history.excess.shape[1])]
     kept = np.s_[found.burn_in :]
@@ -156,7 +156,9 @@ def _chain_fields(history: History, found: ChainEstimate) -> dict[str, Any]:
     }
 
 
-def _layer_fields(groups: tuple[ParameterGroup, ...], found: list[tuple[History, ChainEstimate]]) -> dict[str, Any]:
+def _layer_fields(
+    groups: tuple[ParameterGroup, ...], found: list[tuple[ChainHistory, ChainEstimate]]
+) -> dict[str, Any]:
     """The table of groups that move alone; nothing without groups."""
     if not groups:
         return {}
@@ -171,7 +173,7 @@ def _layer_fields(groups: tuple[ParameterGroup, ...], found: list[tuple[History,
     return layer_table(groups, arrays["llc"], arrays)
 
 
-def _cost(objective: Objective, sampling: Sampling, histories: list[History]) -> float:
+def _cost(objective: Objective, sampling: Sampling, histories: list[ChainHistory]) -> float:
     """The gradients and losses of all chains, those of the starts and of samples included; a batch is taken twice."""
     share = 2 * sampling.batch / objective.batches.samples if sampling.batch else 1.0
     gradients = sum(h.adaptation + share * (h.chains.evaluations - h.adaptation) for h in histories)

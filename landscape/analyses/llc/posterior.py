@@ -52,7 +52,7 @@ class LocalPosterior:
         """Phi at displacements `(p, K)`; `step` is not used."""
         del step
         values, gradients = points.values_and_gradients(self.objective, self.thetas(moves))
-        return self._tempered(values - self.base, gradients)
+        return self._temper_loss(values - self.base, gradients)
 
     def excess(self, moves: Tensor) -> Tensor:
         """n beta (L - L(theta)) at displacements `(p, K)`: `(K,)`, float64."""
@@ -86,7 +86,7 @@ class LocalPosterior:
             place += end - begin
         return thetas
 
-    def _tempered(self, rises: Tensor, gradients: Tensor) -> Evaluation:
+    def _temper_loss(self, rises: Tensor, gradients: Tensor) -> Evaluation:
         """Phi and the group's rows of its gradient, from rises of L `(K,)` and its gradients `(P, K)`."""
         rows = torch.cat([gradients[begin:end] for begin, end in self.group.ranges])
         return Evaluation((self.temper.nbeta * rises).cpu().numpy(), self.temper.nbeta * rows)
@@ -120,7 +120,7 @@ class BatchPosterior(LocalPosterior):
             batch = self.whole.take(self._places(chain, step))
             rise, gradients[:, chain] = self._difference(thetas[:, chain], batch)
             rises.append(rise)
-        return self._tempered(torch.stack(rises), gradients + self.gradient[:, None])
+        return self._temper_loss(torch.stack(rises), gradients + self.gradient[:, None])
 
     def _difference(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """L and its gradient at theta on the batch, less those at the checkpoint on it."""

@@ -30,7 +30,7 @@ from landscape.analyses.neighborhood.search_state import BallSearch, curve_order
 from landscape.analyses.neighborhood.sharpness import Sharpness
 from landscape.analyses.neighborhood.sharpness_cost import plan_search
 from landscape.analyses.neighborhood.sharpness_curve import FollowedCurve, curve_columns
-from landscape.analyses.neighborhood.sharpness_populations import WholeSearch, add_populations
+from landscape.analyses.neighborhood.sharpness_populations import WholeSearch, add_sharpness_by_population
 from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
 from landscape.analyses.shared.phases import Phases
@@ -94,7 +94,9 @@ def measure(
     if analysis.by is None:
         return result
     return (
-        yield from add_populations(analysis, objective, result, WholeSearch(scales, search, sampling, average), phases)
+        yield from add_sharpness_by_population(
+            analysis, objective, result, WholeSearch(scales, search, sampling, average), phases
+        )
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from landscape.analyses.neighborhood.sharpness import Sharpness
     from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
     from landscape.analyses.shared.phases import Phases
-    from landscape.evaluation.parts import Part
+    from landscape.evaluation.parts import NamedPart
     from landscape.objective import Objective
 
 SHARE_OF_STARTS = 2  # a population takes one of so many starts of the whole: all of them would double the cost
@@ -41,7 +41,7 @@ class WholeSearch:
     average: NoiseRises | None
 
 
-def add_populations(
+def add_sharpness_by_population(
     analysis: Sharpness, objective: Objective, result: SharpnessResult, whole: WholeSearch, phases: Phases
 ) -> Generator[Progress, None, SharpnessResult]:
     """The result with the columns of --by: maxima from fewer starts, and mean rises under the first of the draws."""
@@ -56,7 +56,7 @@ def add_populations(
 
 
 def _measure_part(
-    analysis: Sharpness, part: Part, index: int, whole: WholeSearch, phases: Phases
+    analysis: Sharpness, part: NamedPart, index: int, whole: WholeSearch, phases: Phases
 ) -> Generator[Progress, None, tuple[dict[str, np.ndarray], float]]:
     """The columns of one population, `(R,)` each, and their work in gradients of its samples."""
     subject = with_logit_norm(analysis, part.objective)

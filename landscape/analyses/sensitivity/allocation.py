@@ -39,7 +39,7 @@ class Allocation:
         return float(self.bits @ self.sizes / self.sizes.sum())
 
 
-def allocate(costs: np.ndarray, sizes: np.ndarray, bits: np.ndarray, budget: float) -> Allocation:
+def allocate_bits(costs: np.ndarray, sizes: np.ndarray, bits: np.ndarray, budget: float) -> Allocation:
     """The allocation of smallest summed `costs` `(L, B)` with at most `budget` bits of the choices `(B,)` on average.
 
     It solves the multiple-choice knapsack problem exactly, by integer programming. Raises NumericalError if a cost is

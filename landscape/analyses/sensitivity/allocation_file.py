@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landscape.analyses.sensitivity.changed_layers import changed_layers
+from landscape.analyses.sensitivity.layers_to_change import layers_to_change
 from landscape.storage.atomic_files import replace_file
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCHEME = "symmetric, round to nearest, scale = largest |weight| / (2^(bits-1) - 1)"
 
 
-def write(analysis: Sensitivity, result: SensitivityResult, objective: Objective, path: Path) -> None:
+def write_allocation(analysis: Sensitivity, result: SensitivityResult, objective: Objective, path: Path) -> None:
     """Writes the bits by layer (`allocation`) and by tensor (`tensors`), and how weights were rounded.
 
     Raises OutputError if the file cannot be written.
@@ -25,7 +25,7 @@ def write(analysis: Sensitivity, result: SensitivityResult, objective: Objective
     assert result.layer is not None
     assert result.layer_bits is not None
     bits = {str(name): int(number) for name, number in zip(result.layer, result.layer_bits, strict=True)}
-    layers = changed_layers(analysis, objective)
+    layers = layers_to_change(analysis, objective)
     document = {
         "landscape": "allocation",
         "allocation": bits,

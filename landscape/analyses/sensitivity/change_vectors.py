@@ -30,7 +30,7 @@ class ChangeVectors:
         """The change of all layers at once, `(P,)`; 0 at parameters that belong to none of them."""
         return self._rounding(change.bits) if change.bits else self._pruning(change.share)
 
-    def mixed(self, changes: Sequence[WeightChange]) -> Tensor:
+    def mix(self, changes: Sequence[WeightChange]) -> Tensor:
         """The change `(P,)` that changes each layer in its own way: `changes` has one for each of them."""
         vector = torch.zeros_like(self.objective.theta)
         for change in dict.fromkeys(changes):

@@ -83,7 +83,7 @@ def forecast_changes(
     return sums
 
 
-def counted_products(analysis_operator: str, hvp: str, changes: int, layers: int) -> float:
+def count_products(analysis_operator: str, hvp: str, changes: int, layers: int) -> float:
     """Products that take as long as the forecasts: of all layers at once, and of the layers' blocks.
 
     Short backward passes for blocks are the Hessian's; of other matrices each layer takes a product of its own.

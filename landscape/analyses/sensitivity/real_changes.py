@@ -74,7 +74,7 @@ def losses_with(
     objective: Objective, vectors: ChangeVectors, changes: Sequence[WeightChange], groups: SampleGroups
 ) -> np.ndarray:
     """The summed losses of the units `(U,)` if each layer changes in its own way."""
-    moved: Tensor = objective.theta + vectors.mixed(changes)
+    moved: Tensor = objective.theta + vectors.mix(changes)
     return unit_losses(objective, moved, groups)
 
 

@@ -118,7 +118,7 @@ class Sensitivity(MatrixOptions):
             if target.exists():
                 say(f"{target} holds the bits of an earlier run (--budget writes new ones)")
             return []
-        allocation_file.write(self, result, objective, target)
+        allocation_file.write_allocation(self, result, objective, target)
         return [target]
 
 

@@ -12,11 +12,11 @@ import torch
 from landscape.analyses import diagonal_measurement
 from landscape.analyses.base import Plan, Progress, State
 from landscape.analyses.diagonal import Diagonal, DiagonalResult
-from landscape.analyses.sensitivity.allocation import Allocation, allocate, allocation_costs, measure_allocation
+from landscape.analyses.sensitivity.allocation import Allocation, allocate_bits, allocation_costs, measure_allocation
 from landscape.analyses.sensitivity.change_vectors import ChangeVectors
-from landscape.analyses.sensitivity.changed_layers import changed_layers, unchanged_note
 from landscape.analyses.sensitivity.comparison import compare_layers, compare_together
-from landscape.analyses.sensitivity.forecast import counted_products, forecast_changes
+from landscape.analyses.sensitivity.forecast import count_products, forecast_changes
+from landscape.analyses.sensitivity.layers_to_change import layers_to_change, note_on_other_layers
 from landscape.analyses.sensitivity.real_changes import measure_real_changes
 from landscape.analyses.sensitivity.sample_groups import SampleGroups, sample_groups
 from landscape.analyses.sensitivity.sensitivity_result import SensitivityResult
@@ -41,7 +41,7 @@ def measure(
 ) -> Generator[Progress, None, SensitivityResult]:
     """Yields after each block of products and each forward pass; returns forecasts beside real changes."""
     operator, reference = build_operator(analysis, objective), objective.reference
-    layers, changes = changed_layers(analysis, objective), analysis.changes
+    layers, changes = layers_to_change(analysis, objective), analysis.changes
     groups, phases = sample_groups(objective, analysis.sample_groups), Phases(resume)
     diagonal = None
     if analysis.needs_saliency:
@@ -79,11 +79,11 @@ def measure(
 
 def plan(analysis: Sensitivity, objective: Objective) -> Plan:
     """Bytes of the changes and of a product's graphs; seconds of products, forward passes and the diagonal."""
-    layers, changes = changed_layers(analysis, objective), len(analysis.changes)
+    layers, changes = layers_to_change(analysis, objective), len(analysis.changes)
     columns = columns_per_pass(changes, objective.theta, objective.graph_bytes)
     facts, _ = product_facts(analysis, objective, columns)
     memory = {**product_memory(objective, analysis.operator, columns), "changes": VECTORS * objective.theta.nbytes}
-    products = counted_products(analysis.operator, objective.settings.hvp, changes, len(layers))
+    products = count_products(analysis.operator, objective.settings.hvp, changes, len(layers))
     passes = _passes(analysis, len(layers))
     seconds = products * seconds_per_product(analysis, objective, columns)
     seconds += (1 + FORWARD_SHARE * passes) * seconds_per_gradient(objective)
@@ -134,7 +134,7 @@ def _allocate(analysis: Sensitivity, layers: Sequence[ParameterGroup], columns: 
     table = values.reshape(len(analysis.changes), len(layers)).T
     bits, costs = allocation_costs(analysis.changes, table)
     sizes = np.array([layer.size for layer in layers])
-    return allocate(costs, sizes, bits, analysis.budget or 0.0)
+    return allocate_bits(costs, sizes, bits, analysis.budget or 0.0)
 
 
 def _allocation_fields(allocation: Allocation, layers: Sequence[ParameterGroup]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _passes(analysis: Sensitivity, layers: int) -> int:
 
 def _cost(analysis: Sensitivity, objective: Objective, layers: int, diagonal: DiagonalResult | None) -> float:
     """The work in gradients of the loss over the full data."""
-    products = counted_products(analysis.operator, objective.settings.hvp, len(analysis.changes), layers)
+    products = count_products(analysis.operator, objective.settings.hvp, len(analysis.changes), layers)
     own = count_gradients(
         objective, analysis.operator, products=products, gradients=1, losses=_passes(analysis, layers)
     )
@@ -167,7 +167,7 @@ def _notes(
     objective: Objective, layers: tuple[ParameterGroup, ...], groups: SampleGroups, diagonal: DiagonalResult | None
 ) -> tuple[str, ...]:
     """Which parameters stay, where errors come from, and what the saliencies rest on."""
-    notes = [unchanged_note(objective, layers)]
+    notes = [note_on_other_layers(objective, layers)]
     if not groups.by_sample:
         count = len(groups.counts)
         notes.append(f"samples have no losses of their own here: all errors are those of {count} groups of samples")

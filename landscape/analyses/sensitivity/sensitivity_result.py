@@ -124,7 +124,7 @@ class SensitivityResult(Result):
     def _about_ranks(self) -> list[str]:
         """Kinds of changes whose forecasts rank the layers otherwise than their real changes."""
         if self.layers < FEWEST_RANKED:
-            return [f"{_counted(self.layers)}: ranks of layers have no correlation"]
+            return [f"{_count_layers(self.layers)}: ranks of layers have no correlation"]
         low = [str(n) for n, value in zip(self.kind, self.kind_spearman, strict=True) if not value >= DOUBTFUL_RANKS]
         return [f"{_and(low)}: rank layers by the real changes, the forecast ranks them otherwise"] if low else []
 
@@ -141,7 +141,7 @@ class SensitivityResult(Result):
         ]
 
 
-def _counted(layers: int) -> str:
+def _count_layers(layers: int) -> str:
     return "one layer" if layers == 1 else f"{layers} layers"
 
 

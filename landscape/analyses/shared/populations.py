@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from landscape.analyses.shared.by_population import ByPopulation
     from landscape.analyses.shared.curvature import MatrixOptions
     from landscape.analyses.shared.phases import Phases
-    from landscape.evaluation.parts import Part
+    from landscape.evaluation.parts import NamedPart
     from landscape.objective import Objective
     from landscape.operators import LinearOperator
 
 
-def find_parts(analysis: ByPopulation, objective: Objective) -> tuple[Part, ...]:
+def find_parts(analysis: ByPopulation, objective: Objective) -> tuple[NamedPart, ...]:
     """The populations that --by names, none without it; raises UsageError or TaskError before anything is measured."""
     return () if analysis.by is None else parts_by(objective, analysis.by, analysis.population)
 
 
 def compare_populations(
     analysis: ByPopulation, objective: Objective, phases: Phases
-) -> Generator[Progress, None, tuple[tuple[Part, ...], dict[str, Any]]]:
+) -> Generator[Progress, None, tuple[tuple[NamedPart, ...], dict[str, Any]]]:
     """The populations that --by names, and the columns that all analyses have; yields after their gradients."""
     parts = find_parts(analysis, objective)
     arrays = yield from phases.run("populations", partial(_gradients, parts))
@@ -43,24 +43,24 @@ def compare_populations(
     }
 
 
-def _gradients(parts: Sequence[Part], saved: State) -> Generator[Progress, None, dict[str, np.ndarray]]:
+def _gradients(parts: Sequence[NamedPart], saved: State) -> Generator[Progress, None, dict[str, np.ndarray]]:
     arrays = dict(saved) or compare_gradients(parts)
     if not saved:
         yield Progress(1, 1, "the populations' gradients", lambda: arrays)
     return arrays
 
 
-def part_operator(analysis: MatrixOptions, part: Part) -> LinearOperator:
+def part_operator(analysis: MatrixOptions, part: NamedPart) -> LinearOperator:
     """The matrix of a population, multiplied by the strategies that earlier products have chosen."""
     part.objective.strategies.share(part.objective.largest_micro_batch)
     return build_operator(analysis, part.objective)
 
 
-def samples_ratio(objective: Objective, parts: Sequence[Part]) -> float:
+def samples_ratio(objective: Objective, parts: Sequence[NamedPart]) -> float:
     """The samples of all parts over those of the objective: 1 for its populations, and more for its terms."""
     return sum(part.objective.batches.samples for part in parts) / objective.batches.samples
 
 
-def population_cost(objective: Objective, parts: Sequence[Part]) -> float:
+def population_cost(objective: Objective, parts: Sequence[NamedPart]) -> float:
     """The work of `compare_populations` in gradients: a gradient and the samples' losses."""
     return samples_ratio(objective, parts) * count_gradients(objective, gradients=1, losses=1)

@@ -76,14 +76,14 @@ def test_an_end_without_a_point_near_it_is_named() -> None:
     root = -a.mean() / b.mean()
     near = np.array([0.98 * root, 1.02 * root])
     low, high = curve_of(a, b, near).interval(root)
-    assert curve_of(a, b, near).unsupported_end(root) == high
-    assert curve_of(a, b, np.array([*near, high])).unsupported_end(root) == pytest.approx(low)
-    assert curve_of(a, b, np.array([*near, low, high])).unsupported_end(root) is None
+    assert curve_of(a, b, near).end_without_support(root) == high
+    assert curve_of(a, b, np.array([*near, high])).end_without_support(root) == pytest.approx(low)
+    assert curve_of(a, b, np.array([*near, low, high])).end_without_support(root) is None
 
 
 def test_an_open_end_is_looked_for_beyond_the_root() -> None:
     a, b = np.full(20, -2.0), np.array([-8.0, 12.0] * 10)
-    assert curve_of(a, b, np.array([0.5, 0.98, 1.02])).unsupported_end(1.0) == 1.5
+    assert curve_of(a, b, np.array([0.5, 0.98, 1.02])).end_without_support(1.0) == 1.5
 
 
 def test_without_a_descent_beyond_the_error_the_interval_begins_at_0() -> None:

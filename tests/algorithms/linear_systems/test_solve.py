@@ -13,7 +13,7 @@ from torch import Tensor
 import landscape
 from landscape import Objective
 from landscape.algorithms.linear_systems.solve import conjugate_gradients
-from landscape.algorithms.linear_systems.state import ColumnStatus, LinearSystems, SolutionGoal, initial_state
+from landscape.algorithms.linear_systems.state import ColumnStatus, LinearSystems, SolutionGoal, begin_solution
 from landscape.errors import NumericalError, UsageError
 from landscape.operators import operator
 
@@ -139,7 +139,7 @@ def test_more_iterations_go_on_where_they_ran_out(block: Tensor) -> None:
 
 def test_steps_do_not_change_earlier_states(block: Tensor) -> None:
     systems = LinearSystems(symmetric(SPECTRA["decaying"]), block, np.full(3, 0.01))
-    begin = initial_state(systems)
+    begin = begin_solution(systems)
     list(conjugate_gradients(systems, SolutionGoal(), begin))
     assert not begin.solution.any()
     assert torch.equal(begin.residual, block)

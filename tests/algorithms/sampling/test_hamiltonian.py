@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from landscape.algorithms.sampling.chains import Chains, Evaluation, Potential, begin
+from landscape.algorithms.sampling.chains import Chains, Evaluation, Potential, begin_chains
 from landscape.algorithms.sampling.convergence import r_hat, standard_error
 from landscape.algorithms.sampling.hamiltonian import MOST_LEAPS, adapt, leap_count, metropolis_step
 
@@ -46,7 +46,9 @@ def ridge(x: Tensor) -> Tensor:
 def sampled(phi: Callable[[Tensor], Tensor], size: int, log_step: float, steps: int) -> np.ndarray:
     """Phi along four chains `(4, steps)`."""
     evaluate = potential_of(phi)
-    chains = begin(evaluate, torch.randn(size, 4, dtype=torch.float64, generator=torch.manual_seed(0)), GAMMA, log_step)
+    chains = begin_chains(
+        evaluate, torch.randn(size, 4, dtype=torch.float64, generator=torch.manual_seed(0)), GAMMA, log_step
+    )
     values = []
     for _ in range(steps):
         chains, _ = metropolis_step(evaluate, chains, 0, "test")
@@ -72,7 +74,7 @@ def test_the_mean_is_that_of_quadrature_at_every_step_size(
 
 def gaussian_chains(size: int, log_step: float) -> tuple[Potential, Chains]:
     evaluate = potential_of(lambda x: 0 * x.sum(dim=0))
-    return evaluate, begin(evaluate, torch.zeros(size, 4, dtype=torch.float64), GAMMA, log_step)
+    return evaluate, begin_chains(evaluate, torch.zeros(size, 4, dtype=torch.float64), GAMMA, log_step)
 
 
 def test_directions_that_the_gaussian_alone_decides_are_always_accepted_and_drawn_anew() -> None:
@@ -89,7 +91,7 @@ def test_directions_that_the_gaussian_alone_decides_are_always_accepted_and_draw
 
 def test_the_mean_of_the_work_is_the_dimension() -> None:
     evaluate = potential_of(lambda x: 4 * (x**4).sum(dim=0))
-    chains, works = begin(evaluate, torch.zeros(3, 4, dtype=torch.float64), GAMMA, -1.2), []
+    chains, works = begin_chains(evaluate, torch.zeros(3, 4, dtype=torch.float64), GAMMA, -1.2), []
     for _ in range(300):
         chains, _ = metropolis_step(evaluate, chains, 0, "test")
         works.append(chains.work)
@@ -99,7 +101,7 @@ def test_the_mean_of_the_work_is_the_dimension() -> None:
 
 def test_a_loss_that_is_not_finite_is_never_accepted() -> None:
     evaluate = potential_of(lambda x: torch.where(x[0] > 0, torch.nan, x[0] ** 2))
-    chains = begin(evaluate, torch.full((1, 4), -1.0, dtype=torch.float64), GAMMA, -0.5)
+    chains = begin_chains(evaluate, torch.full((1, 4), -1.0, dtype=torch.float64), GAMMA, -0.5)
     broken = 0
     for _ in range(100):
         chains, moves = metropolis_step(evaluate, chains, 0, "test")
@@ -113,7 +115,7 @@ def test_a_loss_that_is_not_finite_is_never_accepted() -> None:
 @pytest.mark.parametrize("guess", [-6.0, 3.0], ids=["too-short", "too-long"])
 def test_the_adaptation_finds_the_wanted_acceptance_from_far_away(guess: float) -> None:
     evaluate = potential_of(lambda x: 50 * (x**2).sum(dim=0))
-    chains = begin(evaluate, torch.zeros(20, 4, dtype=torch.float64), GAMMA, guess)
+    chains = begin_chains(evaluate, torch.zeros(20, 4, dtype=torch.float64), GAMMA, guess)
     for _ in range(80):
         chains, moves = metropolis_step(evaluate, chains, 0, "test")
         chains = adapt(chains, float(moves.acceptance.mean()), 80)

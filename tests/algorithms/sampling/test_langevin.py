@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape import seeds
-from landscape.algorithms.sampling.chains import Evaluation, begin
+from landscape.algorithms.sampling.chains import Evaluation, begin_chains
 from landscape.algorithms.sampling.convergence import standard_error
 from landscape.algorithms.sampling.langevin import langevin_step, step_bias
 
@@ -26,7 +26,7 @@ def test_variances_and_the_bias_are_those_of_theory(noise: float) -> None:
         value = (curvatures * positions**2).sum(dim=0) / 2
         return Evaluation(value.numpy(), curvatures * positions + noise * random)
 
-    chains = begin(evaluate, torch.zeros(3, 40, dtype=torch.float64), GAMMA, math.log(SIZE))
+    chains = begin_chains(evaluate, torch.zeros(3, 40, dtype=torch.float64), GAMMA, math.log(SIZE))
     squares, values, gradients = [], [], []
     for step in range(400):
         chains, _ = langevin_step(evaluate, chains, 0, "test")

@@ -9,7 +9,7 @@ import pytest
 
 from landscape.algorithms.crossing.search import CrossingSearch
 from landscape.analyses.critical.points import EvaluatedPoints
-from landscape.analyses.critical.summary import summarize
+from landscape.analyses.critical.summary import summarize_crossing
 
 SLOPES, CURVATURES = np.array([-3.0, -1.0, -2.5, -1.5]), np.array([2.5, 1.5, 2.0, 2.0])
 
@@ -27,7 +27,7 @@ def evaluated(*steps: float) -> tuple[CrossingSearch, EvaluatedPoints]:
 
 
 def test_the_numbers_of_a_parabola() -> None:
-    found = summarize(*evaluated(1.02, 0.5, 0.98), 0.8, 4.0)
+    found = summarize_crossing(*evaluated(1.02, 0.5, 0.98), 0.8, 4.0)
     assert found["critical_step"] == pytest.approx(1)
     assert found["critical_sharpness"] == pytest.approx(2)
     assert found["bracket"].tolist() == [0.98, 1.02]
@@ -40,7 +40,7 @@ def test_the_numbers_of_a_parabola() -> None:
 
 
 def test_points_are_in_ascending_order_with_their_errors() -> None:
-    found = summarize(*evaluated(1.02, 0.5, 0.98), None, 4.0)
+    found = summarize_crossing(*evaluated(1.02, 0.5, 0.98), None, 4.0)
     assert found["point_step"].tolist() == [0.5, 0.98, 1.02]
     assert found["point_change"] == pytest.approx([2 * x * (x - 1) for x in (0.5, 0.98, 1.02)])
     spread = (SLOPES * 0.5 + CURVATURES * 0.25).std(ddof=1) / 2
@@ -49,14 +49,14 @@ def test_points_are_in_ascending_order_with_their_errors() -> None:
 
 
 def test_the_error_of_the_sharpness_follows_from_that_of_the_step() -> None:
-    found = summarize(*evaluated(0.5, 0.98, 1.02, 1.6), None, 4.0)
+    found = summarize_crossing(*evaluated(0.5, 0.98, 1.02, 1.6), None, 4.0)
     low, high = found["interval"]
     assert found["critical_step_se"] == pytest.approx((high - low) / 3.92)
     assert found["critical_sharpness_se"] == pytest.approx(2 * found["critical_step_se"])
 
 
 def test_without_a_crossing_there_is_no_number() -> None:
-    found = summarize(*evaluated(0.2, 0.5), 0.8, 4.0)
+    found = summarize_crossing(*evaluated(0.2, 0.5), 0.8, 4.0)
     assert math.isnan(found["critical_step"])
     assert math.isnan(found["critical_sharpness"])
     assert np.isnan(found["interval"]).all()

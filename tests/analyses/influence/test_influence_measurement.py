@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Influence, Objective, session
 from landscape.analyses.influence.influence_result import InfluenceResult
-from landscape.analyses.influence.kronecker_factors import find_layers, measure_kronecker
+from landscape.analyses.influence.kronecker_factors import find_factored_maps, measure_kronecker
 from landscape.evaluation.per_sample.gradients import sample_gradients
 from landscape.operators import operator
 from landscape.operators.kronecker import KroneckerOperator
@@ -134,7 +134,9 @@ def dense_inverse(objective: Objective, inverse: str, damping: float, name: Any 
     if inverse == "cg":
         matrix = operator(name, objective).to_dense()
     else:
-        steps = measure_kronecker(find_layers(Influence(), objective), objective, {}, corrected=inverse == "ekfac")
+        steps = measure_kronecker(
+            find_factored_maps(Influence(), objective), objective, {}, corrected=inverse == "ekfac"
+        )
         matrix = drained(steps)[1].to_dense()
     return torch.linalg.inv(matrix + damping * torch.eye(len(matrix), dtype=torch.float64))
 
@@ -212,7 +214,7 @@ def test_auto_is_a_share_of_the_weighted_mean_eigenvalue_within_its_error(fitted
 @pytest.mark.parametrize("inverse", ["kfac", "ekfac"])
 def test_auto_gives_each_layer_a_tenth_of_its_mean(inverse: str, fitted: Objective) -> None:
     found = influence(fitted, query="samples:3", inverse=inverse, self_=True)
-    steps = measure_kronecker(find_layers(Influence(), fitted), fitted, {}, corrected=inverse == "ekfac")
+    steps = measure_kronecker(find_factored_maps(Influence(), fitted), fitted, {}, corrected=inverse == "ekfac")
     kronecker: KroneckerOperator = drained(steps)[1]
     dense, damping = kronecker.to_dense(), torch.zeros(fitted.space.size, dtype=torch.float64)
     for group in fitted.space.layers():

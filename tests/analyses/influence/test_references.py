@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from landscape import Influence, Objective
-from landscape.analyses.influence.references import digests, named_samples, parse_places
+from landscape.analyses.influence.references import digests, parse_places, samples_by_name
 from landscape.errors import LandscapeError, UsageError
 
 
@@ -39,7 +39,7 @@ def test_a_falling_range_is_refused() -> None:
 def test_samples_are_found_by_name(
     reference: str, numbers: tuple[int, ...], is_own: bool, fitted: Objective, classification: tuple[torch.Tensor, ...]
 ) -> None:
-    found = named_samples(Influence(), fitted, reference, "--query")
+    found = samples_by_name(Influence(), fitted, reference, "--query")
     assert (found.numbers, found.is_own) == (numbers, is_own)
     inputs = torch.cat([batch.inputs for batch in found.objective.batches])
     whole = classification[0][:16] if is_own else classification[0][16:]
@@ -51,7 +51,7 @@ def test_other_data_are_read_with_their_arguments(fitted: Objective, tmp_path: P
         "import torch\ndef make(n=4):\n    return torch.ones(n, 5), torch.zeros(n).long()\n"
     )
     analysis = Influence(query=f"{tmp_path}/more.py:make,n=3")
-    found = named_samples(analysis, fitted, str(analysis.query), "--query")
+    found = samples_by_name(analysis, fitted, str(analysis.query), "--query")
     assert len(found.numbers) == 3
     assert not found.is_own
     assert len(digests(analysis, fitted)["query data"]) == 8
@@ -65,4 +65,4 @@ def test_other_data_are_read_with_their_arguments(fitted: Objective, tmp_path: P
 )
 def test_what_does_not_exist_is_refused(reference: str, words: str, fitted: Objective) -> None:
     with pytest.raises(LandscapeError, match=words):
-        named_samples(Influence(), fitted, reference, "--query")
+        samples_by_name(Influence(), fitted, reference, "--query")

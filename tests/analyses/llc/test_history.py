@@ -9,7 +9,7 @@ from torch import nn
 
 from landscape import Objective
 from landscape.analyses.llc import history
-from landscape.analyses.llc.history import History, Sampling, sample_chains
+from landscape.analyses.llc.history import ChainHistory, Sampling, sample_chains
 from landscape.analyses.llc.posterior import LocalPosterior, Temper
 
 
@@ -25,7 +25,7 @@ def test_chains_end_where_there_were_enough_before(enough: int, draws: int, monk
     exact = LocalPosterior(objective, Temper(10.0, 1.0), objective.space.whole_group(), 0.0)
     asked = []
 
-    def is_enough(now: History) -> bool:
+    def is_enough(now: ChainHistory) -> bool:
         assert len(now.work) == len(now.distance) == len(now.acceptance) == now.draws
         asked.append(now.draws)
         return now.draws >= enough

@@ -124,6 +124,6 @@ def test_saliencies_choose_other_weights_than_magnitudes() -> None:
 def test_each_layer_may_change_in_its_own_way() -> None:
     changes = vectors(CHANNEL, nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)))
     four, eight = (changes.all_layers(WeightChange(bits=bits)) for bits in (4, 8))
-    mixed = changes.mixed([WeightChange(bits=4), WeightChange(bits=8)])
+    mixed = changes.mix([WeightChange(bits=4), WeightChange(bits=8)])
     assert torch.equal(mixed[:24], four[:24])
     assert torch.equal(mixed[24:], eight[24:])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
-def changed_layers(analysis: Sensitivity, objective: Objective) -> tuple[ParameterGroup, ...]:
+def layers_to_change(analysis: Sensitivity, objective: Objective) -> tuple[ParameterGroup, ...]:
     """One group for each module that owns parameters of the kinds that change, with these alone.
 
     A tied tensor belongs to the module of its first name, and changes once. Raises UsageError if nothing changes.
@@ -29,7 +29,7 @@ def changed_layers(analysis: Sensitivity, objective: Objective) -> tuple[Paramet
     return layers
 
 
-def unchanged_note(objective: Objective, layers: tuple[ParameterGroup, ...]) -> str:
+def note_on_other_layers(objective: Objective, layers: tuple[ParameterGroup, ...]) -> str:
     """A sentence on the parameters that stay as they are; "" if there are none."""
     changed = {name for layer in layers for name in layer.names}
     kinds = objective.function.parameter_kinds()
