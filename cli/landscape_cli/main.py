@@ -25,6 +25,7 @@ from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
 from landscape_cli.compare import compare_command
+from landscape_cli.demo import demo_command
 from landscape_cli.doctor import doctor_command
 from landscape_cli.edit import edit_command
 from landscape_cli.export import export
@@ -46,6 +47,7 @@ RESULT_COMMANDS = (
     "compare",
     "report",
     "export",
+    "demo",
 )  # commands that only read results, and take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
 
@@ -82,6 +84,7 @@ SUBCOMMANDS = (
     Subcommand("report", "Write stored results as one page for a browser.", lambda: report_command),
     Subcommand("export", "Write stored results for other programs.", lambda: export),
     Subcommand("inspect", "Print what a checkpoint holds, without building a model.", lambda: inspect_command),
+    Subcommand("demo", "Show five commands on two small nets, with pictures.", lambda: demo_command(status)),
     Subcommand(
         "doctor",
         "Check this machine, this folder and, if named, a checkpoint with its model.",
