@@ -37,10 +37,8 @@ def demo_command(status: Callable[[list[str]], int]) -> Callable[..., int]:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} is not an empty folder", fix="landscape demo NEW-FOLDER")
         folder.mkdir(parents=True, exist_ok=True)
-        from landscape.zoo.demo import write_demo
-
         say("training two small nets on handwritten digits, one by gradient descent and one with SAM")
-        write_demo(folder)
+        _write_nets(folder)
         for sentence, words in STEPS:
             typer.echo(f"\n# {sentence}\n$ landscape {words}")
             code = status([_place(folder, word) for word in shlex.split(words)])
@@ -51,6 +49,16 @@ def demo_command(status: Callable[[list[str]], int]) -> Callable[..., int]:
         return 0
 
     return demo
+
+
+def _write_nets(folder: Path) -> None:
+    """Trains both nets and writes them as checkpoints that describe themselves."""
+    from landscape.checkpoints.saving import save
+    from landscape.zoo.demo import SIZES, train_pair
+
+    spec = {"model": "mlp", "model_args": {"sizes": list(SIZES)}}
+    for name, net in train_pair().items():
+        save(folder / f"{name}.pt", net, data="digits", loss="cross_entropy", spec=spec)
 
 
 def _place(folder: Path, word: str) -> str:

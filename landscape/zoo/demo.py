@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
-from landscape.checkpoints.saving import save
 from landscape.zoo.digits import digits
 from landscape.zoo.mlp import mlp
 
@@ -16,15 +13,14 @@ STEPS, RATE, MOMENTUM = 250, 0.1, 0.9
 RHO = 0.6  # radius of SAM's ascent step (Foret et al. 2021, equation 2): a third less curvature at the same loss
 
 
-def write_demo(folder: Path) -> tuple[Path, Path]:
-    """Trains both nets in a few seconds of one core and writes `sgd.pt` and `sam.pt`, which describe themselves."""
-    batches = digits(split="train")
-    inputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    return _write(folder / "sgd.pt", inputs, labels, 0.0), _write(folder / "sam.pt", inputs, labels, RHO)
+def train_pair() -> dict[str, nn.Module]:
+    """Both nets by name, `sgd` and `sam`, trained in a second of one core."""
+    inputs, labels = (torch.cat(parts) for parts in zip(*digits(split="train"), strict=True))
+    return {"sgd": _train(inputs, labels, 0.0), "sam": _train(inputs, labels, RHO)}
 
 
-def _write(path: Path, inputs: Tensor, labels: Tensor, rho: float) -> Path:
-    """Trains a net by full-batch gradient descent, from the same weights each time, and writes it."""
+def _train(inputs: Tensor, labels: Tensor, rho: float) -> nn.Module:
+    """A net trained by full-batch gradient descent, from the same weights each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = mlp(SIZES)
@@ -37,8 +33,7 @@ def _write(path: Path, inputs: Tensor, labels: Tensor, rho: float) -> Path:
             for weight, move in zip(net.parameters(), moves, strict=True):
                 weight.sub_(move)
         optimizer.step()
-    save(path, net, data="digits", loss="cross_entropy", spec={"model": "mlp", "model_args": {"sizes": list(SIZES)}})
-    return path
+    return net
 
 
 def _ascend(net: nn.Module, inputs: Tensor, labels: Tensor, rho: float) -> list[Tensor]:
