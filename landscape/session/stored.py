@@ -95,7 +95,9 @@ def read_measurements(path: str | Path) -> Results:
         if not attributes.keys() >= REQUIRED_ATTRIBUTES or not has_readable_attributes(attributes):
             raise OutputError(f"{file}: /{name} lacks its attributes, or they are damaged", fix="measure again")
     if not records:
-        raise OutputError(f"{file} holds no result that this version knows")
+        raise OutputError(
+            f"{file} holds no result that this version knows", fix="the version that wrote it, or measure again"
+        )
     return Results(file, groups, records)
 
 

@@ -222,5 +222,8 @@ def _bytes_of_dataset(dataset: Any, name: str, path: Path) -> int:
 def _require_hard_link(group: h5py.Group, name: str, path: Path) -> Any:
     """The member of a group; raises OutputError if it is a link to another place or file."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise OutputError(f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere, which is not followed")
+        raise OutputError(
+            f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere, which is not followed",
+            fix="measure again",
+        )
     return group[name]

@@ -81,5 +81,8 @@ def _parameter_names(objective: Objective, checkpoint: Checkpoint) -> dict[str, 
         by_tensor = {stored: own_names.get(id(tensor), "") for stored, tensor in checkpoint.tensors.items()}
         names = {stored: first[name] for stored, name in by_tensor.items() if name in first}
     if missing := set(objective.space.names) - set(names.values()):
-        raise CheckpointError(f"{checkpoint.path} has no tensors of its own for {listing(sorted(missing))}")
+        raise CheckpointError(
+            f"{checkpoint.path} has no tensors of its own for {listing(sorted(missing))}",
+            fix="a checkpoint in which they are stored",
+        )
     return names

@@ -40,7 +40,10 @@ def save_vectors(vectors: Mapping[str, np.ndarray], shards: Shards, directory: P
     except (Exception, api.CheckpointException) as error:  # the second is torch's own for what fails on any rank
         shutil.rmtree(directory, ignore_errors=True)
         first = next(iter(error.failures.values()))[0] if isinstance(error, api.CheckpointException) else error
-        raise OutputError(f"cannot write the parts of vectors in {directory}: {first}") from error
+        raise OutputError(
+            f"cannot write the parts of vectors in {directory}: {first}",
+            fix="free some space, or write elsewhere with -o FILE",
+        ) from error
 
 
 def read_vectors(
