@@ -10,7 +10,7 @@ from token_models import Texts, Tokens, labeled_tokens, next_tokens
 from torch import Tensor, nn
 
 from landscape import Influence, Objective
-from landscape.analyses.influence.kronecker_factors import find_layers, measure_kronecker
+from landscape.analyses.influence.kronecker_factors import find_factored_maps, measure_kronecker
 from landscape.errors import NumericalError
 from landscape.operators import GaussNewtonOperator
 from landscape.operators.kronecker import KroneckerOperator
@@ -19,7 +19,7 @@ Data = tuple[Tensor, Tensor]
 
 
 def kronecker(objective: Objective, *, corrected: bool) -> KroneckerOperator:
-    found = find_layers(Influence(), objective)
+    found = find_factored_maps(Influence(), objective)
     operator: KroneckerOperator = drained(measure_kronecker(found, objective, {}, corrected=corrected))[1]
     return operator
 
