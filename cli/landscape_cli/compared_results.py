@@ -37,12 +37,13 @@ def compare_files(
     stored = [read_beside(file) for file in files]
     named = _labels(files, labels, stored)
     table = compare(*stored, labels=named, metrics=metrics, every=every)
-    kinds = [_kind_of(path, form) for path in outputs]
-    for path, kind in zip(outputs, kinds, strict=True):
+    printed = _require_format(form or "table")
+    kinds = [(_kind_of(path, form), path) for path in outputs]
+    for kind, path in sorted(kinds, key=lambda pair: pair[0] != PICTURE):  # first those that may find nothing to draw
         _write(table, stored, path, kind)
         say(f"wrote {path}")
-    if not outputs or (form is not None and all(kind == PICTURE for kind in kinds)):
-        _print(table, _require_format(form or "table"))
+    if not outputs or (form is not None and all(kind == PICTURE for kind, _ in kinds)):
+        _print(table, printed)
 
 
 def _labels(files: Sequence[Path], named: Sequence[str], stored: Sequence[Any]) -> list[str]:

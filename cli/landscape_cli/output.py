@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landscape.fields import Options, option
+from landscape.fields import Options, option, validate
 
 MOST_DRAWN = 20  # checkpoints of one command that are drawn unasked: a picture takes longer than measuring a small net
 
@@ -49,6 +49,9 @@ class Output(Writing):
         min=1,
         typed=True,
     )
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def draws(self, checkpoints: int) -> bool:
         """Whether the results of so many checkpoints are drawn."""

@@ -108,48 +108,6 @@ def test_the_loss_is_that_of_an_analysis_on_the_same_data(
     assert loss.value == landscape.read(files[1]).eig.loss
 
 
-HOSTILE = SideBySide(
-    ("<b>a</b>", "b|c"),
-    (
-        Row("x", '"help"', (Cell(1.0, 0.1), Cell(1.5, 0.1, 0.5, 3.5355))),
-        Row("y", "", (Cell(0.0), Cell(2.0, None, 2.0))),
-        Row("z", "", (Cell(1.0), Cell(math.nan, reason="<script>none</script>"))),
-        Row("w", "", (Cell(1.0, 1e-6), Cell(3.0, 1e-6, 2.0, 1.4e6, "loss"))),
-    ),
-)
-
-
-def test_a_table_says_shares_errors_and_numbers_of_reasons() -> None:
-    assert [row[2:] for row in HOSTILE.cells()] == [
-        ["1.50 ± 0.10", "+50 % (3.5 errors)"],
-        ["2", "+2"],
-        ["-", "(1)"],
-        ["3.0000000 ± 0.0000010", "+200 % (> 100 errors) (2)"],
-    ]
-    assert HOSTILE.notes() == ["(1) <script>none</script>", "(2) loss"]
-
-
-def test_texts_escape_what_their_formats_read_as_markup() -> None:
-    assert "<script>" not in HOSTILE.to_html()
-    assert "<b>a</b>" not in HOSTILE.to_html()
-    assert "&lt;script&gt;none" in HOSTILE.to_html()
-    markdown = HOSTILE.to_markdown().splitlines()
-    assert markdown[0] == r"| quantity | &lt;b&gt;a&lt;/b&gt; | b\|c | difference from &lt;b&gt;a&lt;/b&gt; |"
-    assert "<script>" not in HOSTILE.to_markdown()
-    rows = list(csv.DictReader(io.StringIO(HOSTILE.to_csv())))
-    assert [row["value"] for row in rows[:3]] == ["1.0", "1.5", "0.0"]
-    assert rows[5]["reason"] == "<script>none</script>"
-    document = json.loads(HOSTILE.to_json())
-    assert document["checkpoints"] == ["<b>a</b>", "b|c"]
-    assert document["rows"][2]["cells"][1]["value"] is None
-
-
-def test_frames_have_a_row_for_each_quantity_and_checkpoint() -> None:
-    frame = HOSTILE.to_dataframe()
-    assert frame.columns.tolist() == ["metric", "checkpoint", "value", "error", "difference", "in_errors", "reason"]
-    assert len(frame) == 8
-
-
 def test_what_cannot_be_compared_is_refused_in_words(files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="1 results cannot be compared"):
         landscape.compare(files[0])

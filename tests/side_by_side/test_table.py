@@ -1,0 +1,137 @@
+"""A table of given cells: its shares and errors, its reasons, and every form that it is written in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict
+from html.parser import HTMLParser
+
+import pytest
+
+from landscape.side_by_side import Cell, Row, SideBySide
+from landscape.side_by_side.table import apart_from
+
+HOSTILE = SideBySide(
+    ("<b>a</b>", "b|c"),
+    (
+        Row("x", '"help"', (Cell(1.0, 0.1), Cell(1.5, 0.1, 0.5, 3.5355))),
+        Row("y", "", (Cell(0.0), Cell(2.0, None, 2.0))),
+        Row("z", "", (Cell(1.0), Cell(math.nan, reason="<script>none</script>"))),
+        Row("w", "", (Cell(1.0, 1e-6), Cell(3.0, 1e-6, 2.0, 1.4e6, "loss"))),
+    ),
+)
+
+
+def difference(first: Cell, second: Cell) -> str:
+    """The text beside a cell that is compared with the first one."""
+    (texts,) = SideBySide(("a", "b"), (Row("x", "", (first, apart_from(second, first))),)).cells()
+    return texts[3]
+
+
+def test_a_table_says_shares_errors_and_numbers_of_reasons() -> None:
+    assert [row[2:] for row in HOSTILE.cells()] == [
+        ["1.50 ± 0.10", "+50 % (3.5 errors)"],
+        ["2", "+2"],
+        ["-", "(1)"],
+        ["3.0000000 ± 0.0000010", "+200 % (> 100 errors) (2)"],
+    ]
+    assert HOSTILE.notes() == ["(1) <script>none</script>", "(2) loss"]
+
+
+def test_a_difference_is_in_errors_of_the_difference() -> None:
+    """Errors of 3 and 4 make one of 5: 10 is two of them."""
+    found = apart_from(Cell(30.0, 4.0), Cell(20.0, 3.0))
+    assert (found.value, found.error, found.difference, found.in_errors) == (30.0, 4.0, 10.0, 2.0)
+    assert apart_from(Cell(10.0, 4.0), Cell(20.0, 3.0)).in_errors == -2
+    assert difference(Cell(20.0, 3.0), Cell(10.0, 4.0)) == "-50 % (2 errors)"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(None, 1.0), (1.0, None), (0.0, 0.0), (math.nan, 1.0)], ids=["a", "b", "zero", "nan"]
+)
+def test_without_both_errors_a_difference_is_in_none(first: float | None, second: float | None) -> None:
+    found = apart_from(Cell(3.0, second), Cell(2.0, first))
+    assert found.difference == 1
+    assert found.in_errors is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        (-2.0, -1.0, "+50 %"),
+        (-2.0, 2.0, "+200 %"),
+        (4.0, 4.0, "+0 %"),
+        (0.0, -0.5, "-0.5"),
+        (math.nan, 1.0, "-"),
+        (1.0, math.inf, "-"),
+    ],
+    ids=["less-negative", "sign", "equal", "from-zero", "nan", "infinite"],
+)
+def test_shares_are_of_the_first_value_s_size_and_keep_the_sign_of_the_difference(
+    first: float, second: float, text: str
+) -> None:
+    assert difference(Cell(first), Cell(second)) == text
+
+
+def test_a_reason_stands_once_however_many_cells_have_it() -> None:
+    row = Row("x", "", (Cell(1.0, reason="other data"), Cell(2.0, reason="other loss"), Cell(3.0, reason="other data")))
+    table = SideBySide(("a", "b", "c"), (row, row))
+    assert table.reasons == ("other data", "other loss")
+    assert table.header() == ["quantity", "a", "b", "difference from a", "c", "difference from a"]
+    assert list(table.cells()) == [["x", "1 (1)", "2", "(2)", "3", "(1)"]] * 2
+
+
+def test_texts_escape_what_their_formats_read_as_markup() -> None:
+    assert "<script>" not in HOSTILE.to_html()
+    assert "<b>a</b>" not in HOSTILE.to_html()
+    assert "&lt;script&gt;none" in HOSTILE.to_html()
+    markdown = HOSTILE.to_markdown().splitlines()
+    assert markdown[0] == r"| quantity | &lt;b&gt;a&lt;/b&gt; | b\|c | difference from &lt;b&gt;a&lt;/b&gt; |"
+    assert "<script>" not in HOSTILE.to_markdown()
+    rows = list(csv.DictReader(io.StringIO(HOSTILE.to_csv())))
+    assert [row["value"] for row in rows[:3]] == ["1.0", "1.5", "0.0"]
+    assert rows[5]["reason"] == "<script>none</script>"
+    document = json.loads(HOSTILE.to_json())
+    assert document["checkpoints"] == ["<b>a</b>", "b|c"]
+    assert document["rows"][2]["cells"][1]["value"] is None
+
+
+def test_a_label_of_two_lines_does_not_break_the_table_of_markdown() -> None:
+    lines = SideBySide(("a", "b\nc"), (Row("x", "", (Cell(1.0), Cell(2.0))),)).to_markdown().splitlines()
+    assert [line.count("|") for line in lines] == [5, 5, 5]
+
+
+def test_the_page_holds_the_cells_as_they_are_printed() -> None:
+    class Texts(HTMLParser):
+        rows: list[list[str]]
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag == "tr":
+                self.rows.append([])
+            elif tag in ("td", "th"):
+                self.rows[-1].append("")
+
+        def handle_data(self, data: str) -> None:
+            if self.rows[-1]:
+                self.rows[-1][-1] += data
+
+    parser = Texts()
+    parser.rows = []
+    page, _, _ = HOSTILE._repr_html_().partition("</table>")
+    parser.feed(page)
+    assert parser.rows == [HOSTILE.header(), *HOSTILE.cells()]
+
+
+def test_json_has_every_number_of_every_cell() -> None:
+    rows = json.loads(HOSTILE.to_json())["rows"]
+    assert [row["metric"] for row in rows] == ["x", "y", "z", "w"]
+    assert rows[3]["cells"] == [asdict(cell) for cell in HOSTILE.rows[3].cells]
+
+
+def test_frames_have_a_row_for_each_quantity_and_checkpoint() -> None:
+    frame = HOSTILE.to_dataframe()
+    assert frame.columns.tolist() == ["metric", "checkpoint", "value", "error", "difference", "in_errors", "reason"]
+    assert len(frame) == 8
