@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from result_samples import sample_result
 from sample_histories import of_samples
 
 import landscape
 from landscape.errors import OutputError, UsageError
-from landscape.history import History, Moment, Quantity, read_history
+from landscape.history import History, read_history
 from landscape.session import read_measurements
 
 

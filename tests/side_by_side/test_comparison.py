@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +13,7 @@ from torch import Tensor
 
 import landscape
 from landscape.errors import OutputError, UsageError
-from landscape.side_by_side import Cell, Row, SideBySide
+from landscape.side_by_side import Cell, SideBySide
 
 Data = tuple[Tensor, Tensor]
 
