@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.errors import clean
 from landscape.figures.overlay import MARKERS
-from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW
+from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, legend_text
 from landscape.history.summary import headline_numbers, series
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def _draw_eigenvalues(history: History, axes: Axes) -> None:
         )  # fmt: skip
     scaled = [values]
     if "edge" in history:
-        words = clean(str(history.attributes.get("edge", "edge of stability"))).replace("$", r"\$")
+        words = legend_text(str(history.attributes.get("edge", "edge of stability")))
         axes.plot(history.steps, history["edge"], "--", color="#000000", linewidth=1.2, label=words)
         scaled.append(history["edge"])
     _set_scale(axes, np.concatenate([np.ravel(each) for each in scaled]))
@@ -136,7 +135,7 @@ def _labels(history: History, name: str, count: int) -> list[str | None]:
     words = history[dims[0]].tolist() if len(dims) == 1 and dims[0] in history else list(range(count))
     short = dims[0].rpartition(".")[2] if len(dims) == 1 else ""
     texts = [word if isinstance(word, str) else f"{short} {word:.3g}".strip() for word in words]
-    return [clean(text).replace("$", r"\$") for text in texts]
+    return [legend_text(text) for text in texts]
 
 
 def _set_scale(axes: Axes, values: np.ndarray) -> None:
@@ -160,7 +159,7 @@ def draw_runs(histories: Sequence[History], labels: Sequence[str], axes: Sequenc
         for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
             values, errors = series(history, name, place)
             bars = None if errors is None else np.nan_to_num(np.abs(errors))
-            color, words = COLORS[number % len(COLORS)], clean(label).replace("$", r"\$")
+            color, words = COLORS[number % len(COLORS)], legend_text(label)
             one.errorbar(
                 history.steps, values, bars, fmt=f"{MARKERS[number % len(MARKERS)]}-", markersize=4, linewidth=1.2,
                 color=color, label=words, **BARS,

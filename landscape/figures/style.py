@@ -33,6 +33,11 @@ def population_color(population: str, place: int) -> str:
     return POPULATION_COLORS.get(population, OTHER_COLORS[place % len(OTHER_COLORS)])
 
 
+def legend_text(text: str) -> str:
+    """A name as matplotlib shows it: dollars begin no math, and a name that begins with _ is not left out."""
+    return f"{' ' * text.startswith('_')}{clean(text)}".replace("$", r"\$")
+
+
 def draw_layer_bars(
     axes: Axes, names: np.ndarray | None, values: np.ndarray | None, errors: np.ndarray | None, label: str
 ) -> None:

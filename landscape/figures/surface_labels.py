@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landscape.errors import clean
+from landscape.figures.style import legend_text
 
 if TYPE_CHECKING:
     from landscape.analyses.surfaces.result import SurfaceResult
@@ -19,7 +20,7 @@ def axis_label(result: SurfaceResult, name: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """Text for a title or legend: the middle of a long one is left out, and dollars are escaped from math mode."""
+    """Text for a title or legend, of which the middle of a long one is left out."""
     half, text = MAX_LETTERS // 2, clean(text)
     cut = text if len(text) <= MAX_LETTERS else f"{text[:half]}...{text[-half:]}"
-    return cut.replace("$", r"\$")
+    return legend_text(cut)

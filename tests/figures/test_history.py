@@ -82,6 +82,13 @@ def test_runs_are_drawn_over_each_other(tmp_path: Path) -> None:
     assert (tmp_path / "two.png").stat().st_size > 5_000
 
 
+def test_a_run_whose_name_begins_with_an_underscore_stands_in_the_legend() -> None:
+    histories = [made(), made(2.0)]
+    axes = Figure().subplots(1, len(figure.together(histories)))
+    figure.draw_runs(histories, ["_old", "new"], axes)
+    assert [text.get_text().strip() for text in axes[0].get_legend().get_texts()] == ["_old", "new"]
+
+
 def test_nothing_in_common_is_no_picture(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing in common"):
         figures.save_histories(
