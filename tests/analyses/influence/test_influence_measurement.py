@@ -7,28 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from analysis_contract import drained
 from conftest import Splitter, tanh_net
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
+from small_influences import dense_inverse, influence, rows
 from token_models import Texts, next_tokens
 from torch import Tensor, nn
 
-import landscape
-from landscape import Influence, Objective, session
-from landscape.analyses.influence.influence_result import InfluenceResult
-from landscape.analyses.influence.kronecker_factors import find_factored_maps, measure_kronecker
-from landscape.evaluation.per_sample.gradients import sample_gradients
+from landscape import Influence, Objective
 from landscape.operators import operator
-from landscape.operators.kronecker import KroneckerOperator
 
 Data = tuple[Tensor, Tensor]
 RIDGE = 0.1
-
-
-def influence(objective: Objective, **options: Any) -> InfluenceResult:
-    result: InfluenceResult = landscape.run(Influence(**{"tol": 1e-10, **options}), objective)
-    return result
 
 
 # -- closed forms ----------------------------------------------------------------------------------------------------
@@ -129,23 +119,6 @@ def test_logistic_regression_retrained_without_each_sample_changes_as_the_scores
 # -- dense inverses --------------------------------------------------------------------------------------------------
 
 
-def dense_inverse(objective: Objective, inverse: str, damping: float, name: Any = "ggn") -> Tensor:
-    """(A + damping I)^-1, of the matrix itself or of its Kronecker factors."""
-    if inverse == "cg":
-        matrix = operator(name, objective).to_dense()
-    else:
-        steps = measure_kronecker(
-            find_factored_maps(Influence(), objective), objective, {}, corrected=inverse == "ekfac"
-        )
-        matrix = drained(steps)[1].to_dense()
-    return torch.linalg.inv(matrix + damping * torch.eye(len(matrix), dtype=torch.float64))
-
-
-def rows(objective: Objective) -> Tensor:
-    """The gradient of each sample."""
-    return torch.cat([sample_gradients(objective, batch) for batch in objective.batches])
-
-
 @pytest.mark.parametrize("inverse", ["cg", "kfac", "ekfac"])
 def test_scores_are_those_of_the_dense_inverse(inverse: str, classification: Data, split: Splitter) -> None:
     objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
@@ -162,14 +135,6 @@ def test_scores_are_those_of_the_dense_inverse(inverse: str, classification: Dat
     larger = gradients @ dense_inverse(objective, inverse, 0.5) @ gradients[3]
     expected = spearmanr(gradients @ dense @ gradients[3], larger).statistic
     assert found.agreement[0] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("precondition", ["none", "nystrom", "kfac", "ekfac"])
-def test_a_preconditioner_does_not_change_scores(precondition: str, classification: Data) -> None:
-    objective = Objective(tanh_net(), classification, "cross_entropy", dtype="float64")
-    found = influence(objective, query="samples:3", precondition=precondition, sketch=8, damping="0.01")
-    gradients, dense = rows(objective), dense_inverse(objective, "cg", 0.01)
-    assert np.allclose(found.scores, gradients @ dense @ gradients[[3]].T / 24, rtol=1e-6, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["hessian", "fisher", "empirical-fisher"])
@@ -202,34 +167,6 @@ def test_the_score_for_the_mean_is_the_mean_of_the_scores(fitted: Objective) -> 
     assert np.array_equal(each.helpful_sample, mean.helpful_sample)  # type: ignore[arg-type]
 
 
-def test_auto_is_a_share_of_the_weighted_mean_eigenvalue_within_its_error(fitted: Objective) -> None:
-    found = influence(fitted, query="samples:0")
-    dense = operator("ggn", fitted).to_dense()
-    assert found.eigenvalue is not None
-    assert found.eigenvalue_se is not None
-    assert abs(found.eigenvalue - float((dense @ dense).trace() / dense.trace())) < 4 * found.eigenvalue_se
-    assert found.damping == pytest.approx(0.03 * found.eigenvalue)
-
-
-@pytest.mark.parametrize("inverse", ["kfac", "ekfac"])
-def test_auto_gives_each_layer_a_tenth_of_its_mean(inverse: str, fitted: Objective) -> None:
-    found = influence(fitted, query="samples:3", inverse=inverse, self_=True)
-    steps = measure_kronecker(find_factored_maps(Influence(), fitted), fitted, {}, corrected=inverse == "ekfac")
-    kronecker: KroneckerOperator = drained(steps)[1]
-    dense, damping = kronecker.to_dense(), torch.zeros(fitted.space.size, dtype=torch.float64)
-    for group in fitted.space.layers():
-        ((begin, end),) = group.ranges
-        damping[begin:end] = 0.1 * dense[begin:end, begin:end].diag().mean()
-    inverted, gradients = torch.linalg.inv(dense + damping.diag()), rows(fitted)
-    assert np.allclose(found.scores, gradients @ inverted @ gradients[[3]].T / 16, rtol=1e-6, atol=1e-12)
-    assert np.allclose(found.self_influence, (gradients @ inverted * gradients).sum(dim=1) / 16, rtol=1e-6)
-    matrix = operator("ggn", fitted).to_dense() + damping.diag()
-    rest = gradients[3] - matrix @ inverted @ gradients[3]
-    assert found.residual is not None
-    assert found.residual[0] == pytest.approx(float(rest.norm() / gradients[3].norm()), rel=1e-6)
-    assert any("each layer's damping" in note for note in found.notes)
-
-
 def test_samples_to_score_may_be_a_part_of_the_data(fitted: Objective) -> None:
     whole, part = (influence(fitted, query="held-out:0", damping="0.01", train=t) for t in (None, "samples:2,5-6"))
     assert list(part.sample) == [2, 5, 6]
@@ -252,70 +189,7 @@ def test_memorized_samples_are_told_from_the_others(fitted: Objective) -> None:
     assert (np.diff(found.rank_self_influence) <= 0).all()
 
 
-def test_parameters_without_factors_are_named(generator: torch.Generator) -> None:
-    objective = Objective(Texts(), next_tokens(generator), "cross_entropy")
-    found: Any = landscape.run(Influence(damping="0.1"), objective)
-    assert found.notes == ("without Kronecker factors: tokens.weight",)
-    assert found.covered == pytest.approx(1 - 28 / objective.space.size)
-
-
-def test_a_net_that_is_not_trained_is_told(classification: Data, fitted: Objective) -> None:
-    untrained = influence(Objective(tanh_net(), classification, "cross_entropy"), query="samples:0", tol=1e-3)
-    assert untrained.stationarity > 0.1
-    assert any("at no minimum" in one for one in untrained.remarks())
-
-
 # -- errors ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_solve_that_misses_the_tolerance_is_inconclusive_and_goes_on(fitted: Objective, tmp_path: Any) -> None:
-    output = tmp_path / "run.landscape.h5"
-    short = Influence(query="samples:0", precondition="none", tol=1e-8, max_iterations=2)
-    first = session.execute(short, fitted, output=output)
-    trouble = first.result.trouble()
-    assert trouble is not None
-    assert "after 2 iterations" in trouble.why
-    said: list[str] = []
-    longer = Influence(query="samples:0", precondition="none", tol=1e-8)
-    second = session.execute(longer, fitted, output=output, say=said.append)
-    assert "resumed" in said[0]
-    assert second.result.trouble() is None
-    assert second.result.iterations[0] > 2
-
-
-def test_negative_curvature_is_found_with_its_remedy(classification: Data) -> None:
-    objective = Objective(tanh_net(), classification, "cross_entropy", dtype="float64")
-    found = influence(objective, query="samples:0", operator="hessian", damping="1e-6")
-    trouble = found.trouble()
-    assert trouble is not None
-    assert "indefinite" in trouble.why
-    assert "--operator ggn" in trouble.fix
-
-
-def test_errors_of_scores_are_of_the_size_that_is_stated(fitted: Objective) -> None:
-    exact = influence(fitted, query="held-out", damping="1e-4", tol=1e-11)
-    rough = influence(fitted, query="held-out", damping="1e-4", tol=1e-3, precondition="none")
-    assert rough.scores is not None
-    assert rough.error is not None
-    assert rough.error_bound is not None
-    actual = np.abs(rough.scores - exact.scores)
-    root_mean = np.sqrt((actual**2).mean(axis=0))
-    assert (root_mean < 10 * rough.error).all()
-    assert (actual.max(axis=0) <= rough.error_bound).all()
-
-
-def test_factors_state_the_residual_of_their_solutions(fitted: Objective) -> None:
-    found = influence(fitted, query="samples:0", inverse="kfac", damping="1e-3")
-    assert found.trouble() is None
-    assert found.tol is None
-    assert any(f"residual {found.worst_residual:.2g}" in one for one in found.remarks())
-
-
-def test_scores_that_the_damping_decides_are_remarked(fitted: Objective) -> None:
-    found = influence(fitted, query="held-out", damping="1e-3")
-    assert found.agreement is not None
-    remarked = any("the damping decides the ranks" in one for one in found.remarks())
-    assert remarked == bool(found.agreement.min() < 0.9)
 
 
 def test_products_and_cost_are_counted(fitted: Objective) -> None:
@@ -333,17 +207,6 @@ def test_a_plan_names_columns_and_products(fitted: Objective) -> None:
     assert plan.products > 0
     assert plan.bytes == sum(plan.memory.values())
     assert Influence(damping="1").plan(fitted).products == 8
-
-
-@pytest.mark.parametrize("known", [False, True], ids=["unknown", "memorized"])
-def test_results_with_and_without_memorized_samples_are_read_again(
-    known: bool, classification: Data, fitted: Objective, tmp_path: Any
-) -> None:
-    plain = Objective(tanh_net(), classification, "cross_entropy")
-    output = tmp_path / "run.landscape.h5"
-    session.execute(Influence(query="samples:0", self_=True, damping="0.1"), fitted if known else plain, output=output)
-    again: Any = landscape.read(output).influence
-    assert (again.is_memorized is not None) == known
 
 
 def test_lists_hold_both_ends_of_the_mean_scores(fitted: Objective) -> None:
