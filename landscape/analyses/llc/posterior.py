@@ -123,9 +123,13 @@ class BatchPosterior(LocalPosterior):
         return self._temper_loss(torch.stack(rises), gradients + self.gradient[:, None])
 
     def _difference(self, theta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """L and its gradient at theta on the batch, less those at the checkpoint on it."""
+        """An estimate of L and its gradient at theta less those at the checkpoint, from a batch.
+
+        The sums over the batch are divided by the terms that as many samples count on average: division by its own
+        would leave a bias where samples count different numbers of tokens.
+        """
         objective = self.objective
-        count = objective.batch_count(batch)
+        count = objective.count * self.samples / objective.batches.samples
         total, gradient = objective.batch_gradient(theta, batch)
         at_checkpoint, own = objective.batch_gradient(objective.theta, batch)
         return (total - at_checkpoint) / count, gradient.sub_(own).div_(count)

@@ -1,33 +1,20 @@
-"""The local learning coefficient of models whose coefficient is known, and the contract of analyses."""
+"""Options of `llc`, and what its result says of itself."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from analysis_contract import AnalysisContract
-from conftest import ROOT, tanh_net
-from torch import Tensor, nn
+from conftest import tanh_net
+from torch import Tensor
 
 import landscape
 from landscape import Objective
-from landscape.analyses.llc import history
 from landscape.analyses.llc.llc import Llc, LlcResult
-from landscape.analyses.llc.posterior import BatchPosterior, LocalPosterior, Temper, default_gamma, find_starts
-from landscape.errors import TaskError, UsageError
-
-sys.path.append(str(ROOT / "benchmarks"))
-import llc_cases
-
-@pytest.mark.parametrize(("inputs", "outputs", "hidden"), [(3, 2, 1), (3, 3, 2), (4, 4, 2)], ids=["1", "2", "3"])
-def test_quadrature_tends_to_the_formula_of_reduced_rank_regression(inputs: int, outputs: int, hidden: int) -> None:
-    limit = llc_cases.aoyagi_watanabe(inputs, outputs, hidden, 0)
-    assert llc_cases.low_rank_posterior(inputs, outputs, hidden, 1e10, 1.0) == pytest.approx(limit, rel=2e-3)
+from landscape.analyses.llc.posterior import default_gamma
+from landscape.errors import UsageError
 
 
 def result_of(**changes: Any) -> LlcResult:
@@ -93,5 +80,3 @@ def test_options_that_mean_nothing_are_refused(classification: tuple[Tensor, Ten
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     with pytest.raises(UsageError, match="--batch 25 of 24 samples"):
         landscape.run(Llc(batch=25), objective)
-
-

@@ -1,24 +1,26 @@
-"""TODO"""
+"""The local learning coefficient of models whose coefficient is known, its cost, and the contract of analyses."""
 
 from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from analysis_contract import AnalysisContract
 from conftest import ROOT, tanh_net
 from torch import Tensor, nn
+
 import landscape
 from landscape import Objective
 from landscape.analyses.llc import history
-from landscape.analyses.llc.llc import Llc, LlcResult
-from landscape.analyses.llc.posterior import BatchPosterior, LocalPosterior, Temper, default_gamma, find_starts
-from landscape.errors import TaskError, UsageError
-import llc_cases
+from landscape.analyses.llc.llc import Llc
 
+sys.path.append(str(ROOT / "benchmarks"))
+import llc_cases
 
 QUICK: dict[str, Any] = {"draws": 60, "rtol": 0.5}
 
@@ -63,6 +65,12 @@ def test_the_interval_holds_the_exact_value_of_the_localized_posterior(name: str
     assert abs(result.llc - case.exact) < 3.5 * result.llc_se
     assert result.llc_se < 0.05 * case.exact
     assert max(result.r_hat, result.distance_r_hat) < 1.1
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "hidden"), [(3, 2, 1), (3, 3, 2), (4, 4, 2)], ids=["1", "2", "3"])
+def test_quadrature_tends_to_the_formula_of_reduced_rank_regression(inputs: int, outputs: int, hidden: int) -> None:
+    limit = llc_cases.aoyagi_watanabe(inputs, outputs, hidden, 0)
+    assert llc_cases.low_rank_posterior(inputs, outputs, hidden, 1e10, 1.0) == pytest.approx(limit, rel=2e-3)
 
 
 def test_a_regular_model_with_a_weak_gaussian_has_half_of_its_dimension() -> None:
@@ -117,3 +125,29 @@ def test_a_checkpoint_that_is_no_minimum_is_said_to_be_none(classification: tupl
     assert result.llc < 0
     assert result.lower_loss_share == 1
     assert "no minimum" in str(replace(result, r_hat=1.0, distance_r_hat=1.0).inconclusive())
+
+
+def test_the_table_of_chains_is_that_of_their_draws_behind_the_burn_in() -> None:
+    case = llc_cases.linear_regression(4, 20.0, 0.2)
+    result = landscape.run(Llc(nbeta=20.0, gamma=0.2, chains=4, draws=40, rtol=10.0), case.objective)
+    assert result.chain.tolist() == ["checkpoint", "random"] * 2
+    assert result.excess.shape == (4, result.draws)
+    np.testing.assert_allclose(result.chain_llc, result.excess[:, result.burn_in :].mean(axis=1), rtol=1e-6)
+    assert result.lower == pytest.approx(result.llc - 1.96 * result.llc_se, rel=1e-4)
+    assert result.upper == pytest.approx(result.llc + 1.96 * result.llc_se, rel=1e-4)
+
+
+def test_batches_cost_their_share_of_the_data_twice() -> None:
+    """A draw of all data takes gradients of all data; one of a batch two of its own, at the chain and at the start."""
+    case = llc_cases.linear_regression(4, 20.0, 0.2)
+    options: dict[str, Any] = {"nbeta": 20.0, "gamma": 0.2, "chains": 2}
+    few, many = (landscape.run(Llc(batch=20, draws=draws, **options), case.objective) for draws in (40, 80))
+    passes = 20 / 3  # losses of the samples at every second draw
+    assert many.cost_gradients - few.cost_gradients == pytest.approx(40 * 2 * 2 * 20 / 200 + passes)
+
+
+def test_a_plan_names_the_memory_of_all_chains() -> None:
+    objective = llc_cases.linear_regression(4, 20.0, 0.2).objective
+    few, many = (Llc(chains=chains, draws=50).plan(objective) for chains in (2, 8))
+    assert many.bytes == 4 * few.bytes == 4 * 7 * 2 * 4 * 8  # seven vectors of four float64 numbers for each chain
+    assert few.facts["draws"] == "50 of each of 2 chains expected, at most 50"
