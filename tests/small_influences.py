@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -12,7 +10,6 @@ from torch import Tensor
 
 import landscape
 from landscape import Influence, Objective
-from landscape.analyses.base import Progress
 from landscape.analyses.influence.influence_result import InfluenceResult
 from landscape.analyses.influence.kronecker_factors import find_factored_maps, measure_kronecker
 from landscape.evaluation.per_sample.gradients import sample_gradients
@@ -30,16 +27,6 @@ def kronecker_of(objective: Objective, *, corrected: bool) -> KroneckerOperator:
     steps = measure_kronecker(find_factored_maps(Influence(), objective), objective, {}, corrected=corrected)
     kronecker: KroneckerOperator = drained(steps)[1]
     return kronecker
-
-
-def resumed_results(measure: Callable[[Any], Generator[Progress, None, Any]]) -> tuple[Any, list[Any]]:
-    """The result of a whole run, and those of runs that resume each of its states."""
-    states, steps = [], measure({})
-    while True:
-        try:
-            states.append(deepcopy(dict(next(steps).state())))
-        except StopIteration as end:
-            return end.value, [drained(measure(state))[1] for state in states]
 
 
 def dense_inverse(objective: Objective, inverse: str, damping: float, name: Any = "ggn") -> Tensor:

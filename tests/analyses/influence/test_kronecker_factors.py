@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import Splitter, tanh_net
-from small_influences import kronecker_of, resumed_results
+from resumed_runs import resumed_results
+from small_influences import kronecker_of
 from token_models import Texts, Tokens, labeled_tokens, next_tokens
 from torch import Tensor, nn
 

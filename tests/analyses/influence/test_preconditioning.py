@@ -10,7 +10,8 @@ import pytest
 import torch
 from analysis_contract import drained
 from conftest import tanh_net
-from small_influences import dense_inverse, influence, kronecker_of, resumed_results, rows
+from resumed_runs import resumed_results
+from small_influences import dense_inverse, influence, kronecker_of, rows
 from torch import Tensor, nn
 
 from landscape import Influence, Objective

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from analysis_contract import drained
-from small_influences import dense_inverse, kronecker_of, resumed_results, rows
+from resumed_runs import resumed_results
+from small_influences import dense_inverse, kronecker_of, rows
 
 from landscape import Objective
 from landscape.algorithms.linear_systems.state import SolutionGoal

@@ -11,7 +11,8 @@ import torch
 from analysis_contract import drained
 from conftest import tanh_net
 from oracles.dense import symmetric
-from small_influences import influence, kronecker_of, resumed_results, rows
+from resumed_runs import resumed_results
+from small_influences import influence, kronecker_of, rows
 from torch import Tensor
 
 from landscape import Influence, Objective, session

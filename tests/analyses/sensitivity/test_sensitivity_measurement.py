@@ -9,15 +9,11 @@ import pytest
 import torch
 from analysis_contract import AnalysisContract
 from conftest import Splitter, tanh_net
-from oracles.dense import dense_hessian
-from small_sensitivities import directions, together
+from small_sensitivities import directions
 from torch import Tensor, nn
-from torch.nn import functional
 
 import landscape
 from landscape import Objective, Sensitivity
-from landscape.errors import UsageError
-from landscape.operators import GaussNewtonOperator
 
 Data = tuple[Tensor, Tensor]
 ALL = Sensitivity(bits=(8, 3), prune=(0.5,), granularity="group:3")
@@ -91,36 +87,6 @@ def test_saliencies_are_the_rises_of_a_quadratic_with_a_diagonal_hessian() -> No
     assert by_size.change_real[0] > result.change_real[0]
 
 
-def test_forecasts_are_those_of_the_dense_hessian_in_every_batch_size(classification: Data, split: Splitter) -> None:
-    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
-    dense, gradient = dense_hessian(tanh_net(), [classification]), objective.gradient()
-    result = landscape.run(ALL, objective)
-    moves, joint = directions(ALL, objective), together(ALL, objective)
-    np.testing.assert_allclose(result.change_curvature, [float(d @ dense @ d) for d in moves], rtol=1e-9)
-    np.testing.assert_allclose(result.change_slope, [float(gradient @ d) for d in moves], rtol=1e-9)
-    np.testing.assert_allclose(result.change_norm, [float(d.norm()) for d in moves], rtol=1e-12)
-    expected = [float(gradient @ d + d @ dense @ d / 2) for d in joint]
-    np.testing.assert_allclose(result.kind_forecast, expected, rtol=1e-9)
-
-
-def test_gauss_newton_forecasts_are_those_of_its_dense_matrix(classification: Data) -> None:
-    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
-    dense = GaussNewtonOperator(objective).to_dense()
-    analysis = Sensitivity(bits=(4, 3), operator="ggn")
-    result = landscape.run(analysis, objective)
-    expected = [float(d @ dense @ d) for d in directions(analysis, objective)]
-    np.testing.assert_allclose(result.change_curvature, expected, rtol=1e-9)
-
-
-def test_real_changes_are_those_of_the_loss_in_every_batch_size(classification: Data, split: Splitter) -> None:
-    objective = Objective(tanh_net(), split(*classification), "cross_entropy", dtype="float64")
-    result, loss = landscape.run(ALL, objective), float(objective.value())
-    real = [float(objective.value(objective.theta + d)) - loss for d in directions(ALL, objective)]
-    np.testing.assert_allclose(result.change_real, real, rtol=1e-9, atol=1e-15)
-    real = [float(objective.value(objective.theta + d)) - loss for d in together(ALL, objective)]
-    np.testing.assert_allclose(result.kind_real, real, rtol=1e-9, atol=1e-15)
-
-
 def test_the_order_of_batches_does_not_change_the_numbers(classification: Data) -> None:
     x, y = classification
     batches = list(zip(x.split([10, 10, 4]), y.split([10, 10, 4]), strict=True))
@@ -130,51 +96,6 @@ def test_the_order_of_batches_does_not_change_the_numbers(classification: Data) 
     ]
     for name in ("change_real", "change_real_se", "change_forecast", "kind_real", "kind_forecast"):
         np.testing.assert_allclose(getattr(results[0], name), getattr(results[1], name), rtol=1e-8)
-
-
-class Tied(nn.Module):
-    """Tokens whose table is also the head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.tokens, self.mix, self.head = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 7, bias=False)
-        self.head.weight = self.tokens.weight
-
-    def forward(self, ids: Tensor) -> Tensor:
-        out: Tensor = self.head(self.tokens(ids) + torch.tanh(self.mix(self.tokens(ids))))
-        return out
-
-
-def test_a_tied_tensor_changes_once(generator: torch.Generator) -> None:
-    ids = torch.randint(0, 7, (30,), generator=generator)
-    net = Tied().double()
-    objective = Objective(net, [(ids, ids.roll(1))], "cross_entropy", dtype="float64")
-    result = landscape.run(Sensitivity(bits=(3,)), objective)
-    assert list(result.change_layer) == ["tokens", "mix"]
-    rounded = net.tokens.weight.detach()
-    scale = rounded.abs().amax(dim=1, keepdim=True) / 3
-    before = functional.cross_entropy(net(ids), ids.roll(1)).item()
-    net.tokens.weight.data = (rounded / scale).round() * scale  # the head's too
-    after = functional.cross_entropy(net(ids), ids.roll(1)).item()
-    assert result.change_real[0] == pytest.approx(after - before, rel=1e-9)
-
-
-def test_only_matrices_change_unless_kinds_are_named(classification: Data) -> None:
-    objective = Objective(tanh_net(), [classification], "cross_entropy")
-    result = landscape.run(Sensitivity(bits=(3,)), objective)
-    assert result.change_parameters.tolist() == [20, 12]
-    assert result.changed_parameters == 32
-    assert result.notes == ("2 tensors stay as they are (bias)",)
-    every = landscape.run(Sensitivity(bits=(3,), kinds=("weight", "bias")), objective)
-    assert every.change_parameters.tolist() == [24, 15]
-    assert every.notes == ()
-
-
-def test_nothing_to_change_is_refused(classification: Data) -> None:
-    objective = Objective(tanh_net(), [classification], "cross_entropy", params=("*.bias",))
-    with pytest.raises(UsageError, match="no parameter is of the kinds that change: weight, embedding"):
-        landscape.run(Sensitivity(), objective)
 
 
 def test_weight_decay_is_part_of_both_changes(classification: Data, split: Splitter) -> None:
@@ -254,16 +175,3 @@ def test_the_cost_counts_products_gradients_and_forward_passes(classification: D
     ggn = landscape.run(Sensitivity(bits=(8, 4), operator="ggn"), objective)
     assert ggn.cost_gradients == pytest.approx(1.5 * (4 + 2) + 1 + 7 / 3)
     assert result.products == 4
-
-
-def test_products_by_differences_forecast_as_well(classification: Data) -> None:
-    from landscape.compute.strategy import ProductSettings
-
-    exact, differences = (
-        landscape.run(
-            Sensitivity(bits=(3,)),
-            Objective(tanh_net(), [classification], "cross_entropy", dtype="float64", settings=settings),
-        )
-        for settings in (None, ProductSettings(hvp="difference"))
-    )
-    np.testing.assert_allclose(differences.change_forecast, exact.change_forecast, rtol=1e-5)
