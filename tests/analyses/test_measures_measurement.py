@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import landscape
 from landscape import Measures, Objective
 from landscape.analyses.measures import MeasuresResult
+from landscape.analyses.measures_gradients import gradient_measures
 
 Data = tuple[Tensor, Tensor]
 
@@ -31,6 +32,13 @@ class TestMeasures(AnalysisContract):
 def measured(objective: Objective, **options: Any) -> MeasuresResult:
     result: MeasuresResult = landscape.run(Measures(**options), objective)
     return result
+
+
+def test_the_noise_scale_is_the_trace_over_the_squared_gradient(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy", dtype="float64")
+    result = measured(objective, draws=0)
+    assert (result.noise_trace, result.fisher_rao) == gradient_measures(objective, result.gradient_norm)
+    assert result.noise_scale == pytest.approx(result.noise_trace / float(objective.gradient().square().sum()))
 
 
 def test_one_sample_has_no_noise(generator: torch.Generator) -> None:
