@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.data.grouping import has_column
 from landscape.errors import UsageError, safe_excerpt
-from landscape.evaluation.per_sample.outcomes import has_separate_losses, sample_outcomes
+from landscape.evaluation.per_sample.loss_sums import has_sample_losses, sample_loss_sums
 from landscape.evaluation.populations import POPULATION, populations, samples_by_column
 from landscape.evaluation.terms import term_names
 from landscape.objective import Objective
@@ -94,9 +94,9 @@ def _gram(rows: Tensor) -> np.ndarray:
 
 def _loss_error(objective: Objective) -> float:
     """The standard error of the mean loss over draws of the samples: that of a ratio of sums; NaN if it is unknown."""
-    if not has_separate_losses(objective) or objective.batches.samples < 2:
+    if objective.batches.samples < 2 or not has_sample_losses(objective):
         return math.nan
-    outcomes = sample_outcomes(objective)
-    samples, total = len(outcomes.losses), outcomes.counts.sum()
-    deviations = outcomes.losses - outcomes.loss * outcomes.counts
+    losses, counts = sample_loss_sums(objective, objective.theta).T
+    samples, total = len(losses), counts.sum()
+    deviations = losses - losses.sum() / total * counts
     return float((deviations.square().sum() * samples / (samples - 1)).sqrt() / total)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from landscape.compute.inner_products import gram, row_norms
 from landscape.data.batches import Batch
-from landscape.data.trees import leaves
 from landscape.errors import UsageError
 from landscape.evaluation.per_sample.gradients import CHUNK_BYTES, sample_gradients
-from landscape.evaluation.per_sample.outcomes import gather_samples, require_separate_samples, sample_losses
+from landscape.evaluation.per_sample.loss_sums import has_sample_losses, sample_loss_sums
+from landscape.evaluation.per_sample.outcomes import gather_samples, require_separate_samples
 from landscape.objective import Objective
 
 SAMPLE_GRADIENTS = 2.0  # gradients that those of all samples one by one take: 1.2 (vmap) to 3 were measured
@@ -56,16 +56,15 @@ def losses_and_counts(objective: Objective) -> Tensor:
 
     Samples of a model that returns a loss, or anything else without an axis of samples, pass one by one.
     """
+    if has_sample_losses(objective):
+        return sample_loss_sums(objective, objective.theta)
 
     def kernel(batch: Batch) -> Tensor:
         """The losses and counts of one batch."""
+        samples = list(batch.split(1))
         with torch.no_grad():
-            output = objective.losses_or_output(objective.theta, batch)
-            if all(leaf.ndim and len(leaf) == batch.size for leaf in leaves(output)):
-                losses = sample_losses(objective, output, batch)
-            else:
-                losses = torch.stack([objective.batch_total(objective.theta, one) for one in batch.split(1)])
-        counts = [objective.batch_count(one) for one in batch.split(1)]
+            losses = torch.stack([objective.batch_total(objective.theta, one) for one in samples])
+        counts = [objective.batch_count(one) for one in samples]
         return torch.stack([losses.double(), losses.new_tensor(counts, dtype=torch.float64)], dim=1)
 
     return gather_samples(objective, kernel)

@@ -20,6 +20,7 @@ from landscape.algorithms.sampling.chains import Evaluation
 from landscape.data.batches import Batch
 from landscape.errors import TaskError, UsageError
 from landscape.evaluation import points
+from landscape.evaluation.per_sample.loss_sums import has_sample_losses
 from landscape.evaluation.per_sample.outcomes import sample_outcomes
 from landscape.losses.terms import TermsLoss
 from landscape.network.space import ParameterGroup
@@ -62,9 +63,7 @@ class LocalPosterior:
     def samples_with_losses(self) -> int:
         """The number of samples, if the loss is a mean of theirs and there are not too many to keep; else 0."""
         objective, count = self.objective, self.objective.batches.samples
-        by_sample = not (
-            isinstance(objective.loss, TermsLoss) or objective.as_given or objective.function.loss_uses_parameters
-        )
+        by_sample = not isinstance(objective.loss, TermsLoss) and has_sample_losses(objective)
         return count if by_sample and count <= MOST_SAMPLES else 0
 
     def sample_rises(self, move: Tensor) -> np.ndarray:

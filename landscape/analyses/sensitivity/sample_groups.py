@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.algorithms.estimators.resampling import group_ends
 from landscape.data.batches import Batch
+from landscape.evaluation.per_sample.loss_sums import has_sample_losses
 from landscape.evaluation.per_sample.outcomes import gather_samples, sample_losses
 from landscape.losses.terms import TermsLoss
 from landscape.objective import Objective
@@ -46,10 +47,7 @@ def sample_groups(objective: Objective, most: int) -> SampleGroups:
     Samples are units where each has a loss of its own that follows from its output.
     """
     cuts = _cuts(objective, most)
-    by_sample = not (
-        objective.as_given or isinstance(objective.loss, TermsLoss) or objective.function.loss_uses_parameters
-    )
-    if by_sample:
+    if not isinstance(objective.loss, TermsLoss) and has_sample_losses(objective):
         return SampleGroups(cuts, _sample_counts(objective), np.array([0, *cuts]), by_sample=True)
     counts = _group_sums(objective, cuts, lambda piece: torch.tensor(objective.batch_count(piece)))
     return SampleGroups(cuts, counts, np.arange(len(counts)), by_sample=False)
