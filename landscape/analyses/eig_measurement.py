@@ -100,6 +100,7 @@ def measure(analysis: Eig, objective: Objective, resume: State | None) -> Genera
         blocks = yield from phases.run(
             eig_blocks.PHASE,
             lambda saved: eig_blocks.search_blocks(operator, groups, wanted, resume=saved, **limits),
+            independent=True,
         )
         result = replace(result, **eig_blocks.block_columns(groups, blocks, wanted, operator.product_error))
         result = _add_products(analysis, objective, result, products_of_blocks(blocks.passes, len(groups)))

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from landscape.choices import DATA, population_name
 from landscape.data.batches import Batch
 from landscape.data.freezing import freeze
-from landscape.data.grouping import Group, group_samples, has_column
+from landscape.data.grouping import CLASS, Group, group_samples, has_column
 from landscape.data.hashing import batch_digest
 from landscape.errors import LandscapeError, LostRankError, TaskError, UsageError, suggest
 from landscape.objective import Objective
@@ -113,13 +113,23 @@ def _groups(objective: Objective, by: str, others: Container[str]) -> dict[str, 
     """The samples of the data by their class or column; none if populations are named already."""
     if by == POPULATION and others and not has_column(objective.batches, by):
         return {}
-    groups = {population_name(name): group for name, group in group_samples(objective.batches, by).items()}
+    found = group_samples(objective.batches, by)
+    if by == CLASS:  # targets that the loss ignores are no class
+        found = {name: group for name, group in found.items() if not _is_ignored(objective, group)}
+    groups = {population_name(name): group for name, group in found.items()}
     taken = [name for name in groups if name in others or name == DATA]
     if taken:
         raise UsageError(
             f"--by {by} has a value called {taken[0]}, as another population is", fix="give one of them another name"
         )
     return groups
+
+
+def _is_ignored(objective: Objective, group: Group) -> bool:
+    """Whether the targets of a group are those that the loss leaves out; another loss counts the same number."""
+    if group.value != objective.loss.structure.ignore_index:
+        return False
+    return not any(objective.batch_count(batch) for batch in group)
 
 
 def _population(objective: Objective, name: str, source: object) -> Objective:

@@ -67,6 +67,7 @@ class BlockDiagonalHessian(SummedOperator):
         if tuple(groups) != tuple(self.groups):
             raise ValueError("quadratic forms of other groups of parameters than those of the blocks")
         shape = (len(cuts) + 1, len(groups), block.shape[1])
+        self._record_products_by_sample(block.shape[1])
 
         def kernel(batch: Batch) -> tuple[Tensor, Tensor]:
             """The quadratic forms of one batch, and its counts, at the places of its groups of samples."""

@@ -183,6 +183,7 @@ class SummedOperator(LinearOperator):
         """
         columns = block.shape[1]
         self.prepare()
+        self._record_products_by_sample(columns)
 
         def kernel(batch: Batch) -> Tensor:
             rows = torch.zeros((len(cuts) + 1, columns + 1), dtype=torch.float64, device=block.device)
@@ -195,6 +196,12 @@ class SummedOperator(LinearOperator):
 
         rows = self.objective.accumulate(kernel)
         return rows[:, :columns], rows[:, columns]
+
+    def _record_products_by_sample(self, columns: int) -> None:
+        """Names such products among those with a strategy, by which the closing checks know what was measured."""
+        if self.objective.settings.hvp != "difference":
+            key = ProductKey(f"{self.name} by groups of samples", columns, self._micro_batch)
+            self.objective.strategies.chosen.setdefault(key, Strategy())
 
     def on_samples(self, first: int, end: int) -> SampleRangeOperator:
         """The matrix on the samples from position `first` up to `end` alone."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.compute.inner_products import gram, row_norms
 from landscape.data.batches import Batch
-from landscape.errors import UsageError
+from landscape.errors import UsageError, listing
 from landscape.evaluation.per_sample.gradients import CHUNK_BYTES, sample_gradients
 from landscape.evaluation.per_sample.loss_sums import has_sample_losses, sample_loss_sums
 from landscape.evaluation.per_sample.outcomes import gather_samples, require_separate_samples
@@ -45,8 +45,11 @@ def query_gradients(queries: Objective, *, each: bool) -> QueryGradients:
         return QueryGradients(gradient.detach()[None], np.array([float(loss)]))
     losses, counts = losses_and_counts(plain).T
     if not bool((counts > 0).all()):
-        place = int((counts <= 0).nonzero()[0])
-        raise UsageError(f"query {place} has no target that counts", fix="--query without it")
+        places = listing([str(int(place)) for place in (counts <= 0).nonzero()])
+        raise UsageError(
+            f"of the samples that --query names, those at places {places} have no target that counts",
+            fix="--query without them (places are counted from 0), or --no-each",
+        )
     rows = gradient_rows(plain) / counts[:, None].to(plain.theta)
     return QueryGradients(rows, (losses / counts).cpu().numpy())
 

@@ -128,7 +128,7 @@ class InfluenceResult(Result):
         if self.tol is None or self.worst_residual <= self.tol:
             return None
         missed = f"the residual is {self.worst_residual:.2g}, {self.tol:g} was asked for"
-        return self.solve_trouble or Trouble(missed, "a larger --damping, or a larger --max-iterations with --restart")
+        return self.solve_trouble or Trouble(missed, "a larger --damping, or a larger --max-iterations")
 
     def remarks(self) -> list[str]:
         """What the sign says, whose inverse the scores are of, and whether damping and training decide the ranks."""

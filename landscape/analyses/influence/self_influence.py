@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.analyses.influence.damping import Damping
     from landscape.objective import Objective
 
+BY_SAMPLE = ("products", "limits")  # each sample's part of the products, and the limit that ended its solves, or 0
 RESIDUAL_SAMPLES = 8  # random ones, whose solutions by Kronecker factors are multiplied by the matrix
 
 
@@ -59,10 +60,16 @@ def by_factors(
 def by_iterations(
     matrix: Matrix, scored: Objective, damping: Damping, saved: State
 ) -> Generator[Progress, None, SelfInfluences]:
-    """By conjugate gradients, some samples after others; a state holds the values so far and the solves under way."""
+    """By conjugate gradients, some samples after others; a state holds the values so far and the solves under way.
+
+    Samples whose solves a smaller limit of iterations had ended, and those after them, are solved again.
+    """
     total = scored.batches.samples
-    done = dict(saved) or {"values": np.zeros((0, 2)), "residuals": np.zeros(0), "products": np.array(0)}
+    done = dict(saved) or {"values": np.zeros((0, 2)), **{name: np.zeros(0) for name in ("residuals", *BY_SAMPLE)}}
     within, done = phase_state("solve", done), {n: v for n, v in done.items() if not n.startswith("solve.")}
+    again = np.flatnonzero((done["limits"] > 0) & (done["limits"] < matrix.goal.max_iterations))
+    if len(again):
+        within, done = {}, {name: values[: again[0]] for name, values in done.items()}
     finished = len(done["values"])
     trouble: Trouble | None = None
     while finished < total:
@@ -78,14 +85,16 @@ def by_iterations(
             state = partial(_join, done, step.state)
             yield Progress(finished, total, f"samples {places[0]} to {places[-1]}, {step.note}", state)
         values = [row_dots(rows, part.T).cpu().numpy() for part in (solved.x, solved.compared)]
+        exhausted = solved.trouble is not None and solved.trouble.kind == "unfinished"
         done = {
             "values": np.vstack([done["values"], np.stack(values, axis=1)]),
             "residuals": np.append(done["residuals"], solved.residuals),
-            "products": done["products"] + solved.products,
+            "products": np.append(done["products"], np.full(len(places), solved.products / len(places))),
+            "limits": np.append(done["limits"], np.full(len(places), exhausted * matrix.goal.max_iterations)),
         }
         trouble, within, finished = trouble or solved.trouble, {}, places[-1] + 1
     own, compared = done["values"].T
-    return SelfInfluences(own, compared, float(done["residuals"].max()), int(done["products"]), trouble)
+    return SelfInfluences(own, compared, float(done["residuals"].max()), round(done["products"].sum()), trouble)
 
 
 def _join(done: State, solve: Callable[[], State]) -> dict[str, np.ndarray]:

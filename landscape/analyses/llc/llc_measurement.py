@@ -52,7 +52,8 @@ def measure(analysis: Llc, objective: Objective, resume: State | None) -> Genera
         posterior = _batch_posterior(exact, sampling) if sampling.batch else exact
         is_enough = partial(_is_enough, temper=temper, size=group.size, sampling=sampling)
         name = f"chains {len(found)}"  # of phases: groups may be called alike
-        history = yield from phases.run(name, partial(sample_chains, posterior, exact, sampling, is_enough))
+        steps = partial(sample_chains, posterior, exact, sampling, is_enough)
+        history = yield from phases.run(name, steps, independent=True)
         found.append((history, _estimate(history, temper, group.size, sampling)))
     whole, numbers = found[0]
     return LlcResult(
