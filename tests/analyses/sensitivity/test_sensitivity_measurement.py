@@ -162,7 +162,7 @@ def test_a_loss_that_overflows_is_inconclusive(classification: Data) -> None:
     net.layer.weight.data[0, 0] = 0.4000001
     objective = Objective(net, [(x, x[:, :1])], "mse")
     result = landscape.run(Sensitivity(bits=(), prune=(0.4,)), objective)
-    trouble = result.trouble()
+    trouble = result.inconclusive()  # its own numbers': the kink at the weights breaks the check of products too
     assert trouble is not None
     assert trouble.kind == "not finite"
 
