@@ -47,6 +47,10 @@ def group_samples(batches: Batches, by: str) -> dict[str, Group]:
             raise UsageError(
                 f"--by {safe_excerpt(by)} has more than {MAX_GROUPS} values", fix="a column with fewer values"
             )
+    if any(value != value for value in values):
+        raise UsageError(
+            f"--by {safe_excerpt(by)}: that column is NaN for some samples", fix="a number for every sample"
+        )
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
     named = {_name(by, value): Group(batches, by, value) for value in ordered}
     if len(named) < len(ordered):

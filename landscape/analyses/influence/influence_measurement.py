@@ -87,7 +87,7 @@ def measure(
     return InfluenceResult(
         **columns,
         **_numbers(analysis, prepared),
-        stationarity=reference.gradient_norm / mean_square**0.5 if mean_square > 0 else 0.0,
+        stationarity=reference.gradient_norm / mean_square**0.5 if mean_square != 0 else 0.0,
         products=prepared.damping.products + spent,
         cost_gradients=cost_in_gradients(analysis, samples, prepared.layers, prepared.damping, spent),
         loss=reference.loss,

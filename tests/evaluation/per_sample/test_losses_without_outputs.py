@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tanh_net
+from population_objectives import OfDictionary
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -158,3 +159,12 @@ def test_queries_without_a_target_that_counts_are_named() -> None:
     objective = Objective(tanh_net(), (x, y), "cross_entropy", dtype="float64")
     with pytest.raises(landscape.LandscapeError, match="at places 1, 3 have no target"):
         landscape.run(Influence(query="samples:1,2,4,5", damping="1"), objective)
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one sample", "two samples"])
+def test_samples_with_nan_in_a_column_are_refused(count: int) -> None:
+    column = [float("nan")] * count + [1.0] * (6 - count)
+    batch = {"x": torch.randn(6, 5), "labels": torch.arange(6) % 3, "domain": column}
+    objective = Objective(OfDictionary(), [batch], "cross_entropy")
+    with pytest.raises(landscape.LandscapeError, match="that column is NaN for some samples"):
+        landscape.run(landscape.Trace(by="domain"), objective)
