@@ -166,5 +166,5 @@ def test_samples_with_nan_in_a_column_are_refused(count: int) -> None:
     column = [float("nan")] * count + [1.0] * (6 - count)
     batch = {"x": torch.randn(6, 5), "labels": torch.arange(6) % 3, "domain": column}
     objective = Objective(OfDictionary(), [batch], "cross_entropy")
-    with pytest.raises(landscape.LandscapeError, match="the column is NaN for some samples"):
+    with pytest.raises(landscape.LandscapeError, match="that column is NaN for some samples"):
         landscape.run(landscape.Trace(by="domain"), objective)
