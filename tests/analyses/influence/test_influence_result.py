@@ -57,7 +57,7 @@ def test_the_worst_residual_is_not_known_if_one_is_not(changes: dict[str, Any], 
 def test_a_residual_above_the_tolerance_is_inconclusive() -> None:
     result = result_of(**{**SCORES, "residual": np.array([1e-4, 2e-3])})
     assert result.trouble() == Trouble(
-        "the residual is 0.002, 0.001 was asked for", "a larger --damping, or a larger --max-iterations with --restart"
+        "the residual is 0.002, 0.001 was asked for", "a larger --damping, or a larger --max-iterations"
     )
     said = Trouble("rounding keeps the residual at 0.002", "--dtype float64", "degenerate")
     assert result_of(**{**SCORES, "residual": np.array([2e-3, 0]), "solve_trouble": said}).trouble() == said
