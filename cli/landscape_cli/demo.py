@@ -12,6 +12,7 @@ import typer
 from landscape.errors import UsageError
 from landscape_cli.streams import say
 
+SETTINGS = "# none: the checkpoints describe themselves\n"  # so that those of the folder around it are not taken
 STEPS = (  # a sentence, and the words of the command that answers
     ("What is in a checkpoint? One that describes itself needs no flags from here on.", "inspect sgd.pt"),
     ("How sharp is the loss in its sharpest directions? Both nets saw the same data.", "eig sgd.pt sam.pt -k 3"),
@@ -39,9 +40,11 @@ def demo_command(status: Callable[[list[str]], int]) -> Callable[..., int]:
         folder.mkdir(parents=True, exist_ok=True)
         say("training two small nets on handwritten digits, one by gradient descent and one with SAM")
         _write_nets(folder)
+        settings = folder / "landscape.toml"
+        settings.write_text(SETTINGS)
         for sentence, words in STEPS:
             typer.echo(f"\n# {sentence}\n$ landscape {words}")
-            code = status([_place(folder, word) for word in shlex.split(words)])
+            code = status(["--config", str(settings), *(_place(folder, word) for word in shlex.split(words))])
             if code:
                 return code
         typer.echo(f"\nThe pictures are in {folder}: sgd.eig.png, sgd.sharpness.png, sgd.surface.png, ..., both.png")

@@ -48,7 +48,7 @@ RESULT_COMMANDS = (
     "report",
     "export",
     "demo",
-)  # commands that only read results, and take nothing from settings
+)  # commands that take nothing from settings
 HELP = """The geometry of a loss around a checkpoint.
 
 Exit codes: 0 done, 1 regression (check only), 2 usage, load, memory or internal error, 3 inconclusive (NaN, not

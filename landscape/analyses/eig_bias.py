@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.algorithms.estimators.resampling import group_ends
-from landscape.algorithms.lanczos import lanczos, ritz
-from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
-from landscape.algorithms.snapshots import restore, snapshot
+from landscape.algorithms.lanczos import ritz
+from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.analyses.base import Progress, State
+from landscape.analyses.eig_part_search import search_part
 
 if TYPE_CHECKING:
     from landscape.analyses.eig import Eig
     from landscape.analyses.shared.phases import Phases
     from landscape.operators import LinearOperator
-
-BASIS_ROWS = (2, 20)  # 2 k + 20 vectors: a small basis beside that of the search itself, which is still held
 
 
 @dataclass(frozen=True)
@@ -63,18 +61,7 @@ def _half_values(
 ) -> Generator[Progress, None, tuple[np.ndarray, int]]:
     """The eigenvalues `(k,)` on one half of the samples, NaN for those that did not converge, and its products."""
     wanted = WantedPairs(analysis.k, analysis.which, analysis.tol, confirm=0)
-    state = earlier = restore(LanczosState, saved, operator.like) if saved else None
-    for state in lanczos.lanczos(
-        operator,
-        wanted,
-        seed=analysis.seed,
-        max_basis=min(BASIS_ROWS[0] * analysis.k + BASIS_ROWS[1], operator.size),
-        max_products=analysis.max_products,
-        resume=earlier,
-    ):
-        note = f"bias by the number of samples, {state.products} products"
-        yield Progress(analysis.k, analysis.k, note, partial(snapshot, state))
-    assert state is not None  # max_products >= 1
+    state = yield from search_part(analysis, operator, wanted, "bias by the number of samples", saved)
     pairs = ritz.ritz_pairs(state, wanted)
     values = np.full(analysis.k, np.nan)
     values[: len(pairs.values)] = np.where(ritz.is_converged(pairs, state, analysis.tol), pairs.values, np.nan)

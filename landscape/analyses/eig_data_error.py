@@ -13,7 +13,8 @@ from landscape.algorithms.estimators.resampling import standard_errors
 from landscape.algorithms.lanczos import lanczos, ritz
 from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
 from landscape.analyses.base import Progress
-from landscape.analyses.eig_bias import BASIS_ROWS, data_biases
+from landscape.analyses.eig_basis import MIN_ROWS
+from landscape.analyses.eig_bias import data_biases
 from landscape.analyses.shared.data_error import parse_share, relative_error
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import (
@@ -47,7 +48,7 @@ def leading_data_error(analysis: Eig, objective: Objective, shift: float = 0.0) 
         operator,
         wanted,
         seed=quick.seed,
-        max_basis=min(sum(BASIS_ROWS), operator.size),
+        max_basis=min(sum(MIN_ROWS), operator.size),
         max_products=quick.max_products,
     ):
         yield Progress(0, 1, f"{state.products} products", dict)

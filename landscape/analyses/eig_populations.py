@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from landscape.algorithms.lanczos import lanczos, ritz
-from landscape.algorithms.lanczos.state import LanczosState, WantedPairs
-from landscape.algorithms.snapshots import restore, snapshot
+from landscape.algorithms.lanczos import ritz
+from landscape.algorithms.lanczos.state import WantedPairs
 from landscape.analyses.base import Progress, State
-from landscape.analyses.eig_basis import MIN_ROWS
+from landscape.analyses.eig_part_search import search_part
 from landscape.analyses.shared.cost import add_cost
 from landscape.analyses.shared.populations import compare_populations, part_operator, population_cost
 from landscape.analyses.shared.products import count_gradients
+from landscape.evaluation.terms import cosines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,17 +83,7 @@ def _measure_part(
         return dict(saved)
     operator = part_operator(analysis, part)
     wanted = WantedPairs(1, "largest", analysis.tol, confirm=0)
-    state = earlier = restore(LanczosState, saved, operator.like) if saved else None
-    for state in lanczos.lanczos(
-        operator,
-        wanted,
-        seed=analysis.seed,
-        max_basis=min(sum(MIN_ROWS), operator.size),
-        max_products=analysis.max_products,
-        resume=earlier,
-    ):
-        yield Progress(0, 1, f"population, {state.products} products", partial(snapshot, state))
-    assert state is not None  # max_products >= 1
+    state = yield from search_part(analysis, operator, wanted, "population", saved)
     pairs = ritz.ritz_pairs(state, wanted)
     converged = bool(ritz.is_converged(pairs, state, analysis.tol).all())
     within = (vectors.T @ operator.matmat(vectors)).double().cpu().numpy()
@@ -113,8 +103,4 @@ def _curvature_cosines(within: np.ndarray) -> np.ndarray | None:
     if within.shape[1] < 2:
         return None
     rows = within.reshape(len(within), -1)
-    products = rows @ rows.T
-    norms = np.sqrt(np.diag(products))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines: np.ndarray = products / np.outer(norms, norms)
-    return cosines
+    return cosines(rows @ rows.T)

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from landscape.data.grouping import has_column
 from landscape.errors import UsageError, safe_excerpt
 from landscape.evaluation.per_sample.loss_sums import has_sample_losses, sample_loss_sums
 from landscape.evaluation.populations import POPULATION, populations, samples_by_column
-from landscape.evaluation.terms import term_names
+from landscape.evaluation.terms import compare_losses, term_names
 from landscape.objective import Objective
 
 TERM = "term"  # for `by`: a column of that name, or else the terms of the objective
-COLUMNS = 1 << 20  # of the gradients that are in float64 at once
 
 
 @dataclass(frozen=True)
@@ -68,28 +65,10 @@ def compare_gradients(parts: Sequence[NamedPart]) -> dict[str, np.ndarray]:
     the share of a part without a weight, and for the error of a loss whose samples have none of their own.
     """
     pairs = [part.objective.value_and_gradient() for part in parts]
-    products = _gram(torch.stack([gradient for _, gradient in pairs]))
-    norms, weights = np.sqrt(np.diag(products)), np.array([part.weight for part in parts])
-    along = products @ weights
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = products / np.outer(norms, norms)
-        shares = weights * along / (weights @ along)
-    return {
-        "loss": np.array([float(loss) for loss, _ in pairs]),
-        "loss_se": np.array([_loss_error(part.objective) for part in parts]),
-        "gradient_norm": norms,
-        "gradient_share": shares,
-        "cosine": cosines,
-    }
-
-
-def _gram(rows: Tensor) -> np.ndarray:
-    """The inner products of B rows `(B, P)` in float64, `(B, B)`, without a copy of all of them."""
-    total = torch.zeros((len(rows), len(rows)), dtype=torch.float64, device=rows.device)
-    for columns in torch.split(rows, COLUMNS, dim=1):
-        piece = columns.double()
-        total += piece @ piece.T
-    return total.cpu().numpy()
+    found = compare_losses(pairs, np.array([part.weight for part in parts]))
+    errors = np.array([_loss_error(part.objective) for part in parts])
+    shares = found.pop("share")
+    return {**found, "loss_se": errors, "gradient_share": shares}
 
 
 def _loss_error(objective: Objective) -> float:

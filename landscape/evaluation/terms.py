@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
+from landscape.compute.inner_products import gram
 from landscape.losses.terms import TermsLoss
 from landscape.objective import Objective
 
@@ -23,16 +27,32 @@ def measure_terms(objective: Objective, names: tuple[str, ...]) -> dict[str, np.
     """
     plain = objective.variant(decay=None)
     pairs = [plain.with_term(name).value_and_gradient() for name in names]
-    gradients = torch.stack([gradient.double() for _, gradient in pairs])
-    products = (gradients @ gradients.T).cpu().numpy()
-    norms = np.sqrt(np.diag(products))
-    whole = products.sum()
+    found = compare_losses(pairs, np.ones(len(names)))
+    return {name if name == "cosine" else f"term_{name}": values for name, values in found.items()}
+
+
+def compare_losses(pairs: Sequence[tuple[Tensor, Tensor]], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Of B losses with their gradients `(P,)`: the loss, gradient norm and share `(B,)`, and the cosines `(B, B)`.
+
+    A share is w (g_b . g) / ||g||^2, with g the sum of the gradients weighted by w `(B,)`. Entries are NaN where a
+    gradient is zero.
+    """
+    gradients = torch.stack([gradient for _, gradient in pairs])
+    products = gram(gradients, gradients).cpu().numpy()
+    along = products @ weights
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = products / np.outer(norms, norms)
-        shares = products.sum(axis=1) / whole
+        shares = weights * along / (weights @ along)
     return {
-        "term_loss": np.array([float(loss) for loss, _ in pairs]),
-        "term_gradient_norm": norms,
-        "term_share": shares,
-        "cosine": cosines,
+        "loss": np.array([float(loss) for loss, _ in pairs]),
+        "gradient_norm": np.sqrt(np.diag(products)),
+        "share": shares,
+        "cosine": cosines(products),
     }
+
+
+def cosines(products: np.ndarray) -> np.ndarray:
+    """The cosines `(B, B)` of vectors with these inner products; NaN where one is zero."""
+    norms = np.sqrt(np.diag(products))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: np.ndarray = products / np.outer(norms, norms)
+    return found

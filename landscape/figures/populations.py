@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.errors import clean
-from landscape.figures.style import BLUE, GREY, MAX_BARS
+from landscape.figures.style import GREY, MAX_BARS, draw_layer_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,17 +48,9 @@ def draw_bars(
     axes: Axes, names: np.ndarray, values: np.ndarray, errors: np.ndarray | None, whole: float, label: str
 ) -> None:
     """Draws a bar for each population, the largest on top, and a line at the value of all samples."""
-    order = np.argsort(-values)[:MAX_BARS]
-    places = np.arange(len(order))
-    axes.barh(places, values[order], color=BLUE, height=0.75)
-    if errors is not None:
-        axes.errorbar(values[order], places, xerr=errors[order], fmt="none", ecolor=GREY, elinewidth=1.5)
+    order = np.argsort(-values)
+    draw_layer_bars(axes, names[order], values[order], None if errors is None else errors[order], label, "population")
     axes.axvline(whole, color=GREY, linestyle="--", linewidth=1.2, label="all samples")
-    _name_ticks(axes, names[order], "y")
-    axes.invert_yaxis()
-    axes.set_xlabel(label)
-    shown = f"{len(order)} of {len(names)} populations" if len(order) < len(names) else "by population"
-    axes.set_title(shown, fontsize=10)
     axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="lower right")
 
 

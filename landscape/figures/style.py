@@ -39,9 +39,14 @@ def legend_text(text: str) -> str:
 
 
 def draw_layer_bars(
-    axes: Axes, names: np.ndarray | None, values: np.ndarray | None, errors: np.ndarray | None, label: str
+    axes: Axes,
+    names: np.ndarray | None,
+    values: np.ndarray | None,
+    errors: np.ndarray | None,
+    label: str,
+    kind: str = "block",
 ) -> None:
-    """Draws a bar with its error for each of the first layers, the first on top; negative values are orange."""
+    """Draws a bar with its error for each of the first of a `kind`, the first on top; negative values are orange."""
     assert names is not None
     assert values is not None
     shown = slice(0, MAX_BARS)
@@ -54,7 +59,8 @@ def draw_layer_bars(
     axes.invert_yaxis()
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel(label)
-    axes.set_title(f"{len(places)} of {len(names)} blocks" if len(places) < len(names) else "by block", fontsize=10)
+    title = f"{len(places)} of {len(names)} {kind}s" if len(places) < len(names) else f"by {kind}"
+    axes.set_title(title, fontsize=10)
 
 
 def label_integers(axes: Axes) -> None:

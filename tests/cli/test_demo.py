@@ -34,6 +34,16 @@ def test_a_folder_with_files_is_left_alone(tmp_path: Path, capsys: Captured) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_the_settings_of_the_folder_around_do_not_apply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    (tmp_path / "landscape.toml").write_text('model = "missing.py:build"\nloss = "mse"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("landscape_cli.demo.STEPS", (("Sharpness.", "eig sgd.pt -k 1 --no-plot"),))
+    assert status(["demo"]) == 0
+    assert "converged" in capsys.readouterr().out
+
+
 def test_the_exit_code_is_that_of_the_first_command_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("landscape_cli.demo.STEPS", (("Nothing is there.", "show missing.landscape.h5"),))
     assert status(["demo", str(tmp_path / "new")]) == 2
