@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 GPU_PYTHON ?= python3
-BENCHES := products eig spectrum trace trace_peers sharpness critical sensitivity surface memorization checks objectives scale ranks
+BENCHES := products eig spectrum sharpness critical surface memorization ranks startup
+LONG := trace trace_peers sensitivity checks objectives scale
 STUDIES := eig spectrum trace sharpness critical coverage surface memorization check scale populations sensitivity influence
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check gate lint types format samples bench studies gpu-check clean
+.PHONY: help demo test check gate lint types format docs samples bench bench-long studies gpu-check clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,10 +25,14 @@ $(VENV)/installed-bench: $(VENV)/installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 demo: $(VENV)/installed  ## Make the environment and measure a sample checkpoint
 	$(BIN)/landscape eig sample_checkpoints/digits-mlp.pt
 
-test: $(VENV)/installed lint types check gate  ## Make the environment and run every check
+test: $(VENV)/installed lint types docs check gate  ## Make the environment and run every check
 
 check: $(VENV)/installed  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto
@@ -48,11 +53,19 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/installed-docs  ## Write the documentation to site/, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py
 
-bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (about 14 minutes)
-	for name in $(BENCHES) startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: $(VENV)/installed-bench  ## Measure speed and memory beside the known tools (a quarter of an hour)
+	for name in $(BENCHES); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/report.py
+
+bench-long: $(VENV)/installed-bench  ## Measure the speed of large and many jobs (about 50 minutes)
+	for name in products eig spectrum; do $(BIN)/python benchmarks/$$name.py --long || exit 1; done
+	for name in $(LONG); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/report.py
 
 studies: $(VENV)/installed-bench  ## Measure what methods find, and runs that take long (about 60 minutes)
@@ -65,4 +78,4 @@ gpu-check:  ## Check CUDA for right numbers, then measure its speed, in 8 minute
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/gpu_check.py
 
 clean:  ## Remove the environment and the caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

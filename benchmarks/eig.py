@@ -189,9 +189,11 @@ if __name__ == "__main__":
         "eig",
         {
             "top 20 of digits-mlp, tol 1e-3": lambda device, repeats: whole_runs("digits-mlp", device, 20, repeats),
-            "top 20 of digits-resnet, tol 1e-3, one run": lambda device, _: whole_runs("digits-resnet", device, 20, 1),
             "work outside products, 1.1M parameters": lambda device, _: overhead(device),
             "plan of --dry-run": lambda device, _: plans(device),
         },
         {"25M parameters, k = 5": lambda device, _: large(device, 64)},
+        long={
+            "top 20 of digits-resnet, tol 1e-3, one run": lambda device, _: whole_runs("digits-resnet", device, 20, 1),
+        },
     )

@@ -126,29 +126,47 @@ def peak_bytes(job: Callable[[], Any]) -> int:
 
 
 def main(
-    name: str, tables: Mapping[str, Measure], studies: Mapping[str, Measure] = MappingProxyType({}), *, threads: int = 2
+    name: str,
+    tables: Mapping[str, Measure],
+    studies: Mapping[str, Measure] = MappingProxyType({}),
+    *,
+    long: Mapping[str, Measure] = MappingProxyType({}),
+    threads: int = 2,
 ) -> None:
-    """Measures the tables, each with (device, repeats), and writes them; with --studies those that take long instead.
+    """Measures the tables, each with (device, repeats), and writes them; with --long or --studies others instead.
 
-    Studies are of what is found, not of how fast: they are measured anew when a method changes.
+    Those of `long` take minutes. Studies are of what is found, not of how fast: they are measured anew when a method
+    changes.
     """
     options = argparse.ArgumentParser()
     options.add_argument("--device", default="cpu")
     options.add_argument("--threads", type=int, default=threads)
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--studies", action="store_true", help="the tables that take long, instead of the others")
+    kinds = options.add_mutually_exclusive_group()
+    kinds.add_argument("--long", action="store_true", help="the tables that take minutes, instead of the others")
+    kinds.add_argument("--studies", action="store_true", help="what methods find, instead of how fast they are")
     options.add_argument("--only", default="", help="only the tables whose titles begin so; others in the file stay")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     if hasattr(os, "sched_setaffinity") and chosen.device == "cpu":  # every tool on the same cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: chosen.threads])
     warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
+    files = {name: tables, f"{name}-long": long, f"{name}-studies": studies}
+    if chosen.studies or chosen.long:
+        measured = [f"{name}-studies" if chosen.studies else f"{name}-long"]
+    else:
+        measured = [name, f"{name}-long"] if chosen.only else [name]
+    for file in measured:
+        titles = [title for title in files[file] if title.startswith(chosen.only)]
+        if titles:
+            _measure(file, {title: files[file][title] for title in titles}, chosen)
+
+
+def _measure(file: str, tables: Mapping[str, Measure], chosen: argparse.Namespace) -> None:
+    """Measures the tables and writes their file, with --only after each of them, beside the others of this commit."""
     figures: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    file = f"{name}-studies" if chosen.studies else name
-    for title, measure in (studies if chosen.studies else tables).items():
-        if not title.startswith(chosen.only):
-            continue
+    for title, measure in tables.items():
         began = time.perf_counter()
         figures[title] = measure(chosen.device, chosen.repeats)
         seconds[title] = round(time.perf_counter() - began, 1)

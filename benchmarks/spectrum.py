@@ -253,12 +253,14 @@ if __name__ == "__main__":
         {
             "8 probes x 64 steps, digits-mlp": density_table,
             "8 probes x 64 steps, digits-resnet, 32 images": convolutional,
-            "8 probes in lockstep": overheads,
-            "trace of digits-mlp to 1 %": lambda device, _: traces("digits-mlp", device, None, limit=3000),
         },
         {
             "trace of digits-noisy to 1 %": lambda device, _: traces("digits-noisy", device, 256, limit=800),
             "trace of digits-resnet to 1 %": lambda device, _: traces("digits-resnet", device, 64, limit=600),
             "all layers of digits-resnet, k = 1 and trace to 5 %": layers,
+        },
+        long={
+            "8 probes in lockstep": overheads,
+            "trace of digits-mlp to 1 %": lambda device, _: traces("digits-mlp", device, None, limit=3000),
         },
     )

@@ -44,3 +44,24 @@ def test_one_table_is_added_to_those_of_the_same_commit(harness: ModuleType, mon
     assert both == {"first": {"a": 1.0}, "second": {"a": 5.0}}
     monkeypatch.setattr(harness, "commit", lambda: "another")
     assert measure(harness, monkeypatch, "--only", "first") == {"first": {"a": 1.0}}
+
+
+def test_tables_that_take_long_have_a_file_of_their_own(harness: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_one(name: str) -> harness.Measure:  # type: ignore[name-defined]
+        return lambda device, repeats: {name: 1.0}
+
+    def names(*words: str) -> set[str]:
+        monkeypatch.setattr(sys, "argv", ["bench", "--threads", "1", *words])
+        kinds = {kind: {f"the {kind} one": measure_one(kind)} for kind in ("quick", "long", "study")}
+        harness.main("trial", kinds["quick"], kinds["study"], long=kinds["long"])
+        written = {path.name: json.loads(path.read_text())["figures"] for path in harness.RESULTS.iterdir()}
+        for path in harness.RESULTS.iterdir():
+            path.unlink()
+        return {f"{name}: {title}" for name, tables in written.items() for title in tables}
+
+    assert names() == {"trial-cpu.json: the quick one"}
+    assert names("--long") == {"trial-long-cpu.json: the long one"}
+    assert names("--studies") == {"trial-studies-cpu.json: the study one"}
+    assert names("--only", "the long") == {"trial-long-cpu.json: the long one"}
+    assert names("--only", "the") == {"trial-cpu.json: the quick one", "trial-long-cpu.json: the long one"}
+    assert names("--only", "nothing") == set()
