@@ -12,7 +12,7 @@ from landscape_cli.streams import say
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="RESULT", help="A .landscape.h5 file.", show_default=False)],
     vts: Annotated[bool, typer.Option("--vts", help="Surfaces as structured grids of VTK, for ParaView.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Every result as tables, a file for each.")] = False,
 ) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A .landscape.h5 file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="RESULT", help="A .landscape.h5 file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every number.")] = False,
 ) -> None:

@@ -68,7 +68,8 @@ def _option(parameter: Any, context: typer.Context) -> tuple[str, str, str]:
     names, metavar = re.fullmatch(r"((?:-\S+, |\S+ / )*\S+)(?: (.*))?", written).groups()
     default = re.search(r"\s*\[default: (.*?)\]\s*$", text)
     meaning = text[: default.start()] if default else text
-    about = f" <span class='metavar'>{html.escape(metavar)}</span>" if metavar else ""
+    typed = metavar and not metavar.startswith("<")  # not the Python type of an argument
+    about = f" <span class='metavar'>{html.escape(metavar)}</span>" if typed else ""
     return f"`{names}`{about}", meaning, f"`{default[1]}`" if default else ""
 
 
