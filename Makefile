@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 GPU_PYTHON ?= python3
 BENCHES := products eig spectrum sharpness critical surface memorization ranks startup
 LONG := trace trace_peers sensitivity checks objectives scale
@@ -9,7 +10,11 @@ STUDIES := eig spectrum trace sharpness critical coverage surface memorization c
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+<<<<<<< HEAD
 .PHONY: help demo test check gate lint types format docs samples bench bench-long studies gpu-check clean
+=======
+.PHONY: help demo test test-lowest check gate lint types format samples bench studies gpu-check clean
+>>>>>>> 23a6c3c (Releases hold every file, a container, an action and a hook run the gate, and text, locks and names work on other systems)
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +38,15 @@ demo: $(VENV)/installed  ## Make the environment and measure a sample checkpoint
 	$(BIN)/landscape eig sample_checkpoints/digits-mlp.pt
 
 test: $(VENV)/installed lint types docs check gate  ## Make the environment and run every check
+
+$(LOWEST)/installed: pyproject.toml constraints-lowest.txt
+	python3.11 -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt "$$(grep '^torch==' constraints-lowest.txt)"
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
+	touch $@
+
+test-lowest: $(LOWEST)/installed  ## Run the tests on the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest --numprocesses auto
 
 check: $(VENV)/installed  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto
@@ -78,4 +92,8 @@ gpu-check:  ## Check CUDA for right numbers, then measure its speed, in 8 minute
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/gpu_check.py
 
 clean:  ## Remove the environment and the caches
+<<<<<<< HEAD
 	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+=======
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+>>>>>>> 23a6c3c (Releases hold every file, a container, an action and a hook run the gate, and text, locks and names work on other systems)

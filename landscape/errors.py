@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -143,6 +145,21 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"{name} (did you mean {close[0]}?)" if close else name
+
+
+def shell_line(words: Sequence[str], system: str = sys.platform) -> str:
+    """Words as one line to be typed into a shell of the system, which takes quotes away again.
+
+    >>> shell_line(["landscape", "eig", "my run.pt"], "linux")
+    "landscape eig 'my run.pt'"
+    >>> shell_line(["landscape", "eig", "my run.pt"], "win32")
+    'landscape eig "my run.pt"'
+    """
+    if system == "win32":
+        from subprocess import list2cmdline  # which takes a while to import
+
+        return list2cmdline(words)
+    return shlex.join(words)
 
 
 def clean(text: str) -> str:

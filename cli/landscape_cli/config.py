@@ -75,7 +75,7 @@ def unread_settings(checkpoint: Path, settings: Settings) -> Path | None:
 def _read(path: Path) -> Settings:
     """The settings in a TOML file, checked."""
     try:
-        document = tomllib.loads(read_bounded(path, MAX_SETTINGS_BYTES).decode())
+        document = tomllib.loads(read_bounded(path, MAX_SETTINGS_BYTES).decode("utf-8-sig"))
         require_plain(document)
     except OSError as error:
         raise UsageError(

@@ -41,7 +41,7 @@ def demo_command(status: Callable[[list[str]], int]) -> Callable[..., int]:
         say("training two small nets on handwritten digits, one by gradient descent and one with SAM")
         _write_nets(folder)
         settings = folder / "landscape.toml"
-        settings.write_text(SETTINGS)
+        settings.write_text(SETTINGS, encoding="utf-8")
         for sentence, words in STEPS:
             typer.echo(f"\n# {sentence}\n$ landscape {words}")
             code = status(["--config", str(settings), *(_place(folder, word) for word in shlex.split(words))])

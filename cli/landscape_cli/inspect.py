@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.errors import LandscapeError, UsageError, listing
+from landscape.errors import LandscapeError, UsageError, listing, shell_line
 from landscape.storage import paths
 from landscape_cli.config import Settings
 from landscape_cli.streams import answer
@@ -93,7 +92,7 @@ def next_command(inspection: Inspection, weights: str | None, settings: Settings
     missing = [kind for kind in inspection.missing() if kind not in settings.values]
     path = inspection.path
     if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():  # the directory describes its model
-        return shlex.join(["landscape", "inspect", str(path.parent)])
+        return shell_line(["landscape", "inspect", str(path.parent)])
     typed = f"./{path}" if str(path).startswith("-") else str(path)  # else it would be an option
     words = ["landscape", "eig", typed, *(["--weights", weights] if weights else [])]
     for module in _modules_to_trust(inspection.spec):
@@ -101,7 +100,7 @@ def next_command(inspection: Inspection, weights: str | None, settings: Settings
     placeholders = {**PLACEHOLDERS, "data": "batch.safetensors"} if inspection.architecture else PLACEHOLDERS
     for kind in missing:
         words += [f"--{kind}", placeholders[kind]]
-    return shlex.join(words)
+    return shell_line(words)
 
 
 def _modules_to_trust(spec: Spec | None) -> list[str]:

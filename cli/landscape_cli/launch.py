@@ -27,8 +27,8 @@ def is_other_rank() -> bool:
 def silence_other_ranks() -> None:
     """Sends what this process prints to the null device, unless it is the first of those that a launcher started."""
     if is_other_rank():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def work_in_processes(work: Callable[[], int], devices: int | None = None) -> int:

@@ -154,7 +154,7 @@ def main() -> None:
     """Runs the command; every error leaves with its own exit code and, unless --debug, without a traceback."""
     for name in ("stdout", "stderr"):  # a stream that is closed from the start is replaced by the null device
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -53,8 +53,9 @@ def _stdout_sink(name: str) -> Sink:
 
 def _open_at_once(file: str, flags: int) -> int:
     """Opens a file for writing; a pipe that nobody reads is an OSError, instead of waiting for its reader."""
-    descriptor = os.open(file, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
-    if hasattr(os, "set_blocking"):
+    at_once = getattr(os, "O_NONBLOCK", 0)  # which Windows lacks; there set_blocking refuses files
+    descriptor = os.open(file, flags | at_once, 0o666)
+    if at_once:
         os.set_blocking(descriptor, True)
     return descriptor
 

@@ -91,8 +91,9 @@ def find_targets(
         raise UsageError(f"-o {output} would hold results, not a checkpoint", fix=fix)
     labels = paths.short_names([str(checkpoint) for checkpoint in checkpoints])
     files = [paths.results_file(checkpoint, kind) for checkpoint in checkpoints]
-    if output is not None and (os.path.isdir(output) or output.endswith("/")):
-        files = [Path(output) / Path(label).parent / file.name for label, file in zip(labels, files, strict=True)]
+    if output is not None and paths.names_folder(output):
+        inside = _folders_inside(checkpoints, labels)
+        files = [Path(output) / folder / file.name for folder, file in zip(inside, files, strict=True)]
         for folder in dict.fromkeys([Path(output), *(file.parent for file in files)]):
             _make_folder(folder)
     elif output is not None:
@@ -103,6 +104,15 @@ def find_targets(
             fix=f"a folder for all: -o {output}/" if output else "measure them one by one with -o",
         )
     return [Target(*parts) for parts in zip(checkpoints, files, apply_labels(checkpoints, labels, named), strict=True)]
+
+
+def _folders_inside(checkpoints: Sequence[Path], labels: Sequence[str]) -> list[Path]:
+    """The folders, within the one for all, that tell checkpoints apart; none of them leads out of it."""
+    folders = [Path(label).parent for label in labels]
+    if any(folder.is_absolute() or ".." in folder.parts for folder in folders):
+        whole = paths.short_names([os.path.abspath(checkpoint) for checkpoint in checkpoints])
+        folders = [Path(name).parent for name in whole]
+    return [folder.relative_to(folder.anchor) for folder in folders]
 
 
 def _make_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from landscape.analyses import ANALYSES, Analysis, Progress
 from landscape.compute.memory_limits import require_room_for_libraries
 from landscape.conditions import Conditions
-from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, UsageError, suggest
+from landscape.errors import EXIT_INCONCLUSIVE, Interrupted, UsageError, listing, suggest
 from landscape.fields import Option, described_fields
 from landscape.storage import paths
 from landscape_cli import progress
@@ -95,11 +95,16 @@ def _is_checkpoint_itself(folder: Path) -> bool:
 
 def _files_in(output: str, folders: Sequence[Path]) -> list[Path]:
     """The files of several histories in one folder; raises UsageError for a file."""
-    if not (output.endswith("/") or Path(output).is_dir()):
+    if not paths.names_folder(output):
         raise UsageError(f"{len(folders)} runs would be written to {output}", fix=f"a folder for all: -o {output}/")
     labels = paths.short_names([str(folder.resolve()) for folder in folders])
+    files = [paths.history_of_several(Path(output), label) for label in labels]
+    if shared := sorted({str(file) for file in files if files.count(file) > 1}):
+        raise UsageError(
+            f"several runs would be written to {listing(shared)}", fix="track them one by one with -o FILE"
+        )
     Path(output).mkdir(parents=True, exist_ok=True)
-    return [Path(output) / f"{label.replace('/', '-')}{paths.RESULTS}" for label in labels]
+    return files
 
 
 def _track(tracker: Tracker, run: RunFiles, tracking: Tracking) -> None:

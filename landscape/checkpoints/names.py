@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from posixpath import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
-from landscape.errors import CheckpointError, listing, safe_excerpt, suggest
+from landscape.errors import CheckpointError, listing, safe_excerpt, shell_line, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -228,7 +227,7 @@ def _remedy(names: set[str], wanted: frozenset[str], missing: list[str], unexpec
     """What to type if names are missing or unexpected."""
     if parts := _parts_that_fit(names, wanted):
         which = "that part" if len(parts) == 1 else "one of the parts that fit"
-        return f"measure {which} alone: {' or '.join(f'--weights {shlex.quote(part)}' for part in parts[:4])}"
+        return f"measure {which} alone: {' or '.join(f'--weights {shell_line([part])}' for part in parts[:4])}"
     model = "name the model that these weights were trained in: --model pkg.mod:factory, --model-arg key=value"
     if not unexpected:
         return f"{model}; or let the model's factory hold what is missing: --partial"
@@ -251,7 +250,7 @@ def _ignoring(globs: Sequence[str], wanted: Iterable[str]) -> str:
     beginning = commonprefix(globs)
     if len(globs) > MAX_IGNORED and beginning and not any(name.startswith(beginning) for name in wanted):
         globs = [f"{beginning}*"]
-    flags = [f"--ignore {shlex.quote(glob)}" for glob in globs]
+    flags = [f"--ignore {shell_line([glob])}" for glob in globs]
     return " ".join(flags) if len(flags) <= MAX_IGNORED else listing(flags, MAX_IGNORED)
 
 

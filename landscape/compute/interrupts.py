@@ -9,7 +9,10 @@ from typing import NoReturn
 
 from landscape.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C, the end that a system asks for, and Ctrl-Break, by which Windows asks for it
+SIGNALS: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
 IMPORT_MACHINERY = "<frozen importlib"  # the file name of Python's own code for imports
 OWN_ERRORS = 2  # the descriptor of stderr
 
@@ -41,7 +44,7 @@ def is_importing(frame: FrameType | None) -> bool:
 
 
 def end_on_signals(*, at_once: bool = False) -> None:
-    """From now on SIGINT and SIGTERM interrupt the program, or end it at once, until another handler is set."""
+    """From now on SIGNALS interrupt the program, or end it at once, until another handler is set."""
     for number in SIGNALS:
         signal.signal(number, end if at_once else interrupt)
 

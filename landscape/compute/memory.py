@@ -96,7 +96,7 @@ class _Results(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _machine_bytes() -> int:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 8 << 30  # no such file outside Linux: assume a small laptop
     kibibytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))

@@ -49,7 +49,7 @@ def _free_under_limits() -> tuple[int, int]:
     if sys.platform == "win32":
         return UNLIMITED, UNLIMITED
     try:
-        sizes = (PROCESS / "statm").read_text().split()  # in pages
+        sizes = (PROCESS / "statm").read_text(encoding="utf-8").split()  # in pages
     except OSError:  # outside Linux, where these limits have no effect
         return UNLIMITED, UNLIMITED
     page = resource.getpagesize()
@@ -77,7 +77,7 @@ def _rooms_of_cgroups() -> Iterator[int]:
 def _folders(root: Path, mark: str) -> Iterator[Path]:
     """The folder of the process' cgroup and those around it, up to the root, which is all that a container shows."""
     try:
-        lines = (PROCESS / "cgroup").read_text().splitlines()
+        lines = (PROCESS / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     own = next((line.partition(mark)[2] for line in lines if mark in line), "")
@@ -88,7 +88,7 @@ def _folders(root: Path, mark: str) -> Iterator[Path]:
 def _room(folder: Path, limit: str, used: str, cache: str) -> Iterator[int]:
     """The limit less what is used, of which the kernel frees the cache of files when memory is short."""
     try:
-        most, now = int((folder / limit).read_text()), int((folder / used).read_text())
+        most, now = (int((folder / name).read_text(encoding="utf-8")) for name in (limit, used))
     except (OSError, ValueError):  # no such cgroup, or no limit ("max")
         return
     yield most - max(now - _statistic(folder / "memory.stat", cache), 0)
@@ -97,7 +97,7 @@ def _room(folder: Path, limit: str, used: str, cache: str) -> Iterator[int]:
 def _statistic(path: Path, name: str) -> int:
     """One of the numbers of a cgroup's statistics; 0 if it is not there."""
     try:
-        rows = [line.split() for line in path.read_text().splitlines()]
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
         return next((int(row[1]) for row in rows if row[0] == name), 0)
     except (OSError, ValueError, IndexError):
         return 0

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from pyhessian import hessian
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -31,6 +30,8 @@ class PyHessianOperator(LinearOperator):
     """
 
     def __init__(self, objective: Objective) -> None:
+        from pyhessian import hessian  # other operators do without it
+
         objective.function.require_weights("--operator pyhessian")
         self.objective = objective
         self.like = objective.theta

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from landscape.storage import paths
 from landscape.storage.drafts import remove_stale_drafts
 
 LONGEST_PATH = 1000  # letters of a path in a message, so that the reason after it is seen
+PAUSES = (0.01, 0.03, 0.1, 0.3)  # seconds: virus scanners and indexers of Windows hold a new file for about so long
 
 
 def replace_file(path: Path, *pieces: bytes | memoryview | Callable[[], memoryview]) -> None:
@@ -32,18 +34,36 @@ def replace_file(path: Path, *pieces: bytes | memoryview | Callable[[], memoryvi
                 file.write(piece() if callable(piece) else piece)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        rename_over(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written: {error.strerror}",
             why="what was there before is untouched" if path.exists() else "",
-            fix="free some space, or write elsewhere with -o FILE",
+            fix=f"{_remedy(error)}, or write elsewhere with -o FILE",
         ) from error
     except BaseException:  # a signal
         temporary.unlink(missing_ok=True)
         raise
+
+
+def rename_over(draft: Path, target: Path) -> None:
+    """Renames a file, in the place of an older one; on Windows again after a short while if another program has it."""
+    for pause in PAUSES if platform.system() == "Windows" else ():
+        try:
+            draft.replace(target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    draft.replace(target)
+
+
+def _remedy(error: OSError) -> str:
+    """What helps where a file cannot be written."""
+    if isinstance(error, PermissionError):  # on Windows also of files that other programs have open
+        return "allow writing there, close programs that have the file open"
+    return "free some space"
 
 
 def resolve(path: Path) -> Path:
@@ -72,7 +92,7 @@ def draft_folder(target: Path) -> Iterator[Path]:
         raise OutputError(
             f"{target} cannot be written: {error.strerror}",
             why="what was there before is untouched" if os.path.lexists(target) else "",
-            fix="free some space, or write elsewhere",
+            fix=f"{_remedy(error)}, or write elsewhere",
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +113,7 @@ def write_new_file(path: Path, pieces: Iterable[bytes | memoryview]) -> str:
 def move_files(folder: Path, targets: Mapping[str, Path]) -> None:
     """Renames drafts to their targets, in this order; all targets are in the folder that holds the draft folder."""
     for name, target in targets.items():
-        (folder / name).replace(target)
+        rename_over(folder / name, target)
     sync_directory(folder.parent)
 
 

@@ -192,7 +192,7 @@ def _limit_time_and_memory(file: Path) -> None:
     if sys.platform == "linux":
         import resource  # which Windows lacks
 
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         limit = pages * resource.getpagesize() + MEMORY + MEMORY_PER_BYTE * size
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (limit if most < 0 else min(limit, most), most))

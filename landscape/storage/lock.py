@@ -50,8 +50,8 @@ def _create(lock: Path, content: str) -> bool:
     own = paths.own_lock_file(lock)
     try:
         own.unlink(missing_ok=True)  # of a killed process that had this one's number
-        own.write_text(content)
-        os.link(own, lock)
+        own.write_text(content, encoding="utf-8")
+        _link(own, lock)
     except FileExistsError:
         return False
     except (OSError, ValueError) as error:
@@ -65,13 +65,27 @@ def _create(lock: Path, content: str) -> bool:
     return True
 
 
+def _link(own: Path, lock: Path) -> None:
+    """Gives the file `own` the name `lock` too; raises FileExistsError if there is one.
+
+    Where the file system has no second names (exFAT, many shared folders), the lock is a new file of the same text.
+    """
+    try:
+        os.link(own, lock)
+    except FileExistsError:
+        raise
+    except OSError:
+        with lock.open("x", encoding="utf-8") as file:
+            file.write(own.read_text(encoding="utf-8"))
+
+
 def _remove_stale(lock: Path, output: Path) -> None:
     """Removes the lock of a process that has ended; raises OutputError if the process may still run."""
     content = _content(lock)
     _require_stale(content, lock, output)
     stale = paths.stale_lock_file(lock)
     try:
-        lock.rename(stale)  # of several processes that do this only one moves the lock whose content it has read
+        lock.replace(stale)  # of several processes that do this only one moves the lock whose content it has read
         if _content(stale) != content:
             stale.rename(lock)
             raise OutputError(f"{output} is being written by another process", fix="wait for it")

@@ -70,6 +70,7 @@ TEXTS: tuple[tuple[FileKind, bytes], ...] = (
     ),
     ("lock", rb"\A\{\"pid\": \d+, \"host\": "),
 )  # patterns that occur in the first or the last bytes of files without a container format
+ILLEGAL_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # of files, on Windows
 EXCERPT = 8192  # bytes at either end of a file: matplotlib describes a PNG or SVG at the beginning, a PDF at the end
 MARK_WITHIN = 1 << 26  # bytes of an HDF5 file in which the mark is looked for; results files are smaller
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -107,6 +108,19 @@ def picture_file(results: Path, analysis: str, *, form: str = "") -> Path:
 def history_file(run: Path) -> Path:
     """The default history of a run, in its folder: `track.landscape.h5`."""
     return run / f"track{RESULTS}"
+
+
+def history_of_several(folder: Path, run: str) -> Path:
+    """The history of one of several runs in a folder for all: `sgd/run` gives `sgd-run.landscape.h5`.
+
+    Letters that names of files cannot have on Windows are hyphens, so that results can be copied there.
+    """
+    return folder / f"{ILLEGAL_IN_NAMES.sub('-', run)}{RESULTS}"
+
+
+def names_folder(output: str) -> bool:
+    """Whether a text names a folder: one that is there, or one to be made, by the separator at its end."""
+    return output.endswith(tuple(filter(None, (os.sep, os.altsep)))) or os.path.isdir(output)
 
 
 def from_here(path: Path) -> Path:

@@ -17,7 +17,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # another one after each star
 def boot_id() -> str:
     """The identity of this start of the machine, after which process numbers repeat; "" on systems other than Linux."""
     try:
-        return BOOT_ID.read_text().strip()
+        return BOOT_ID.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
@@ -28,7 +28,7 @@ def start_time(pid: int) -> str:
     "alive" on systems without /proc.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[19]  # field 22 of proc(5): starttime
     except OSError:
         return "alive" if _is_alive(pid) else ""

@@ -83,7 +83,7 @@ def _read_rates(rate: float | str | Path) -> list[tuple[float, float]]:
     except (TypeError, ValueError):
         path = Path(rate)  # type: ignore[arg-type]
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         if text.lstrip().startswith("{"):
             return [(float(step), float(eta)) for step, eta in json.loads(text).items()]
         return [(float(step), float(eta)) for step, eta in _rows(text)]

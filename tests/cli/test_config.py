@@ -122,3 +122,9 @@ def test_results_are_shown_whatever_the_settings_say(project: Path, capsys: Capt
     assert status(["show", str(stored)]) == 0
     assert "eigenvalues" in capsys.readouterr().out
     assert status(["eig", "-k", "1"]) == 2
+
+
+def test_settings_that_an_editor_of_windows_has_marked_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "landscape.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + 'model = "modèle:build"'.encode())
+    assert config.find(str(path)).values["model"] == "modèle:build"

@@ -84,3 +84,15 @@ def test_a_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_gets_the_repo
 def test_a_report_that_cannot_be_written_is_an_error(known: str, capsys: Captured) -> None:
     assert status(["check", known, *FAST, "--format", "junit=nowhere/r.xml"]) == 2
     assert "nowhere/r.xml cannot be written" in capsys.readouterr().err
+
+
+def test_a_report_is_written_where_files_cannot_be_set_to_block(known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where set_blocking is there for pipes alone."""
+
+    def refuse(descriptor: int, blocking: bool) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    monkeypatch.setattr(os, "set_blocking", refuse)
+    assert status(["check", known, *FAST, "--format", "json=r.json"]) == 0
+    assert json.loads(Path("r.json").read_text())["exit_code"] == 0

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from landscape.errors import UsageError
+from landscape.storage.paths import names_folder
 from landscape_cli.targets import find_targets, require_checkpoints
 
 pytestmark = pytest.mark.usefixtures("clean_folder")
@@ -94,3 +95,27 @@ def test_the_working_directory_has_a_name() -> None:
     assert require_checkpoints([Path(".")], "eig") == [Path.cwd()]
     with pytest.raises(UsageError, match=r"no checkpoint is named\n.*landscape eig CKPT"):
         require_checkpoints([], "eig")
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "files"),
+    [
+        (["../a/m.pt", "a/m.pt"], ["all/PARENT/a/m.landscape.h5", "all/HERE/a/m.landscape.h5"]),
+        (["/m.pt", "/x/m.pt"], ["all/m.landscape.h5", "all/x/m.landscape.h5"]),
+        (["../m.pt", "../n.pt"], ["all/m.landscape.h5", "all/n.landscape.h5"]),
+    ],
+    ids=["from-the-parent", "from-the-root", "of-unlike-names"],
+)
+def test_results_for_one_folder_never_lie_outside_of_it(checkpoints: list[str], files: list[str]) -> None:
+    here = Path.cwd()
+    targets = find_targets([Path(name) for name in checkpoints], "all/")
+    names = [file.replace("PARENT", here.parent.name).replace("HERE", here.name) for file in files]
+    assert [str(target.output) for target in targets] == names
+
+
+def test_both_separators_of_windows_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sep", "\\")
+    monkeypatch.setattr("os.altsep", "/")
+    assert names_folder("all\\")
+    assert names_folder("all/")
+    assert not names_folder("all")

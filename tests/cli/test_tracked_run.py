@@ -203,3 +203,12 @@ def test_a_run_whose_architecture_changes_is_measured_as_two(capsys: Captured) -
     torch.save(content, "run/step-0840.pt")
     assert status(["track", "run", *FEW]) == 3
     assert "step-0840.pt: " in capsys.readouterr().err
+
+
+def test_runs_that_would_share_a_file_are_refused(capsys: Captured) -> None:
+    for name in ("x/y-z", "x-y/z", "v/y-z", "v-y/z"):
+        shutil.copytree("run", name)
+    assert status(["track", "x/y-z", "x-y/z", "v/y-z", "v-y/z", "-o", "all/", *FEW]) == 2
+    err = capsys.readouterr().err
+    assert "several runs would be written to all/v-y-z.landscape.h5, all/x-y-z.landscape.h5" in err
+    assert "one by one with -o FILE" in err

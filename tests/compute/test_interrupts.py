@@ -57,3 +57,16 @@ def test_a_signal_is_found_in_the_error_that_a_library_made_of_it() -> None:
     assert interruption(outer) == 143
     assert interruption(KeyboardInterrupt()) == 130
     assert interruption(TaskError("the model fails")) is None
+
+
+def test_ctrl_break_of_windows_interrupts_where_there_is_one() -> None:
+    program = """
+import os, signal
+assert not hasattr(signal, "SIGBREAK")
+signal.SIGBREAK = signal.SIGUSR1  # another signal plays its part
+from landscape.compute.interrupts import end_on_signals
+end_on_signals(at_once=True)
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGUSR1, "")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from landscape.errors import OutputError
+from landscape.storage import atomic_files
 from landscape.storage.atomic_files import (
     draft_folder,
     move_files,
@@ -100,3 +101,35 @@ def test_links_in_a_circle_and_names_that_no_file_can_have_are_said(tmp_path: Pa
         replace_file(path, b"content")
     with pytest.raises(OutputError, match=rf"a(\.\.\.)? cannot be written: .*(?i:{words})"):
         resolve(path)
+
+
+@pytest.mark.parametrize(
+    ("system", "refusals", "replaced"), [("Windows", 4, True), ("Windows", 5, False), ("Linux", 1, False)]
+)
+def test_on_windows_a_file_that_another_program_holds_for_a_moment_is_waited_for(
+    system: str, refusals: int, replaced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, pauses, left = Path.replace, list[float](), [refusals]
+
+    def held(self: Path, to: Path) -> Path:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        return replace(self, to)
+
+    monkeypatch.setattr(atomic_files.platform, "system", lambda: system)
+    monkeypatch.setattr(atomic_files.time, "sleep", pauses.append)
+    monkeypatch.setattr(Path, "replace", held)
+    (tmp_path / "a").write_text("before")
+    if replaced:
+        replace_file(tmp_path / "a", b"after")
+    else:
+        refused = pytest.raises(
+            OutputError, match=r"Access is denied\n.*untouched\n.*close programs that have the file"
+        )
+        with refused:
+            replace_file(tmp_path / "a", b"after")
+    assert (tmp_path / "a").read_text() == ("after" if replaced else "before")
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(pauses) == (4 if system == "Windows" else 0)
+    assert sum(pauses) < 1

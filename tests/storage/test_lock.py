@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -134,3 +135,19 @@ class TestLock:
     def test_a_folder_that_cannot_be_written_is_named(self) -> None:
         with pytest.raises(OutputError, match="nothing can be written into /proc"), hold_lock(Path("/proc/a.h5")):
             pass
+
+    def test_where_files_have_no_second_names_there_is_one_writer_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on exFAT, which USB disks and memory cards have."""
+
+        def refuse(*names: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+        output = tmp_path / "a.landscape.h5"
+        with hold_lock(output):
+            assert json.loads((tmp_path / f".{output.name}.lock").read_text())["pid"] == os.getpid()
+            with pytest.raises(OutputError, match="being written by process"), hold_lock(output):
+                pass
+        assert not list(tmp_path.iterdir())

@@ -139,3 +139,31 @@ def test_numbers_in_names_are_in_the_order_of_their_values() -> None:
     names = ["epoch_10.pt", "epoch_2.pt", "epoch.pt", "a/step-9/x", "a/step-80/x"]
     ordered = sorted(map(Path, names), key=paths.natural_order)
     assert [str(name) for name in ordered] == ["a/step-9/x", "a/step-80/x", "epoch.pt", "epoch_2.pt", "epoch_10.pt"]
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [("sgd/lr=0.1", "sgd-lr=0.1"), ("12:30", "12-30"), ("a?b*c", "a-b-c"), ("C:\\\\run", "C---run"), ("ü λ.", "ü λ.")],
+)
+def test_a_file_that_is_called_after_a_run_can_be_copied_to_windows(run: str, name: str) -> None:
+    file = paths.history_of_several(Path("all"), run)
+    assert file == Path("all") / f"{name}.landscape.h5"
+    assert not set(file.name) & set('<>:"/\\|?*')
+
+
+def test_every_file_of_a_checkpoint_has_a_name_that_windows_allows() -> None:
+    """A name must not end with a dot or a space there, nor be that of a device, such as `aux.txt`."""
+    results = paths.results_file(Path("runs/epoch 3. .pt"))
+    files = [
+        results,
+        paths.lock_file(results),
+        paths.own_lock_file(paths.lock_file(results)),
+        paths.temporary_file(results),
+    ]
+    files += [
+        paths.picture_file(results, "surface", form="solid"),
+        paths.undo_beside(results),
+        paths.trial_file(Path()),
+    ]
+    files += [paths.beside(results, word) for word in (paths.EIGENVECTORS, paths.DIAGONAL_ERRORS, "trace.layer.csv")]
+    assert all(file.name[-1] not in ". " and not set(file.name) & set('<>:"/\\|?*') for file in files)

@@ -71,3 +71,8 @@ def test_a_file_that_holds_no_rates_is_refused(text: str, tmp_path: Path) -> Non
 def test_rates_and_momenta_out_of_range_are_refused(rate: float | str, momentum: float | None) -> None:
     with pytest.raises(UsageError):
         EdgeOfStability.of(rate, momentum)
+
+
+def test_a_table_that_an_editor_of_windows_has_marked_is_read(tmp_path: Path) -> None:
+    (tmp_path / "lr.csv").write_bytes(b"\xef\xbb\xbf0,0.1\r\n10,0.05\r\n")
+    assert EdgeOfStability.of(str(tmp_path / "lr.csv")).at(10) == pytest.approx(2 / 0.05)
