@@ -88,6 +88,8 @@ def _print(table: SideBySide, form: Format) -> None:
         return
     first, *others = table.header()
     tables.print_grid([Column(first), *map(Column.of_numbers, others)], table.cells())
+    for sentence in table.meanings():
+        tables.print_line(sentence)
     say(*table.notes())
 
 

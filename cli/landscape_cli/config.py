@@ -82,9 +82,11 @@ def _read(path: Path) -> Settings:
             f"settings {path} cannot be read: {error.strerror}", fix="--config FILE names a TOML file"
         ) from error
     except RecursionError as error:
-        raise UsageError(f"settings {path} nests its tables or lists too deeply", fix="mend that line") from error
+        raise UsageError(
+            f"settings {path} nests its tables or lists too deeply", fix="fewer levels of brackets"
+        ) from error
     except ValueError as error:  # of TOML, of its encoding, and of what it holds
-        raise UsageError(f"settings {path} is not TOML that can be used: {error}", fix="mend that line") from error
+        raise UsageError(f"settings {path} is not TOML that can be used: {error}", fix="correct that line") from error
     tool = document.get("tool", {}) if path.name == "pyproject.toml" else {"landscape": document}
     table = tool.get("landscape", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):

@@ -178,7 +178,7 @@ def _measure(measuring: Measuring, execute: Callable[..., MeasurementRecord], ta
     analysis, name = measuring.analysis, target.label
     objective = _load_objective(measuring, target)
     printed = set(objective.notes)
-    with progress.reporter(f"{analysis.name} {name}") as report:
+    with progress.reporter(f"{analysis.name} {name}", progress.forecast(analysis, objective)) as report:
         record = execute(analysis, objective, output=target.output, report=report)
     for note in record.notes:
         if note not in printed:
@@ -244,14 +244,14 @@ def _print_json(
 
 def _print_tables(measuring: Measuring, records: Sequence[MeasurementRecord]) -> None:
     from landscape.session import measurement_title
-    from landscape_cli import tables
+    from landscape_cli import result_tables
 
     labels = [_label(measuring, str(record.attributes["checkpoint"])) for record in records]
     named = zip(records, labels, strict=True)
     titles = [measurement_title(measuring.analysis.name, record.attributes, label) for record, label in named]
     seconds = [record.attributes["wall_time_s"] for record in records]
     rows = list(zip(titles, [record.result for record in records], seconds, strict=True))
-    tables.print_measurements(rows, verbose=measuring.output.verbose)
+    result_tables.print_measurements(rows, verbose=measuring.output.verbose)
 
 
 def _label(measuring: Measuring, checkpoint: str) -> str:

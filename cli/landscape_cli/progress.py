@@ -1,4 +1,7 @@
-"""The progress of a measurement: a bar on a terminal, otherwise a line every half minute."""
+"""The progress of a measurement and the time that is left: a bar on a terminal, otherwise lines now and then.
+
+A log has a line at the beginning, if the plan is long, one at the first step of every phase, and one every half minute.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,113 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from landscape.analyses import Progress
-from landscape.errors import clean
+from landscape.analyses import Analysis, Plan, Progress
+from landscape.analyses.shared.work_budget import describe_seconds
+from landscape.errors import LandscapeError, clean
+from landscape_cli.remaining_time import RemainingTime
+from landscape_cli.streams import say
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
 
 PLAIN_EVERY = 30.0  # seconds between lines in a log
+SHORT = 5.0  # seconds of a measurement that needs no lines in a log
+WIDE, MEDIUM = 100, 60  # characters of a terminal that has room for a bar, and for what the measurement is doing
+
+
+def forecast(analysis: Analysis, objective: Objective) -> Plan | None:
+    """The plan of a measurement that is about to begin, which times one gradient; None if that is not worth it.
+
+    That is so for measurements of a few passes, and where several processes would have to time it together.
+    """
+    if analysis.takes_few_passes or objective.ranks.size > 1 or objective.function.in_parts:
+        return None
+    try:
+        return analysis.plan(objective)
+    except LandscapeError:  # the measurement itself says why
+        return None
 
 
 @contextmanager
-def reporter(title: str) -> Iterator[Callable[[Progress], None]]:
+def reporter(title: str, planned: Plan | None = None) -> Iterator[Callable[[Progress], None]]:
     """The function to call with each step's progress; it writes to stderr only."""
-    if sys.stderr.isatty() and "CI" not in os.environ:
-        with live_reporter(title) as report:
+    left = RemainingTime.of(planned, time.monotonic())
+    if is_live():
+        with live_reporter(title, left) as report:
             yield report
     else:
-        yield plain_reporter(title)
+        yield plain_reporter(title, left)
+
+
+def is_live() -> bool:
+    """Whether stderr is a terminal that can move a bar; in CI it is a log, whatever it says of itself."""
+    return (
+        sys.stderr.isatty()
+        and not os.environ.get("CI")
+        and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    )
 
 
 @contextmanager
-def live_reporter(title: str) -> Iterator[Callable[[Progress], None]]:
-    """A function that moves a bar on the terminal."""
+def live_reporter(title: str, left: RemainingTime) -> Iterator[Callable[[Progress], None]]:
+    """A function that moves a bar on the terminal, with as much beside it as there is room for."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn  # isort: skip
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, ProgressColumn, Task, TextColumn  # isort: skip
+    from rich.table import Column
+    from rich.text import Text
 
-    columns = (TextColumn(escape(clean(title))), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda step: bars.update(
-            task, completed=step.done, total=step.total, description=escape(clean(step.note))
-        )
+    class TimeLeft(ProgressColumn):
+        """The time that is left, in words."""
+
+        max_refresh = 0.5  # seconds: a time that changes faster cannot be read
+
+        def render(self, task: Task) -> Text:
+            """The text; nothing if the time is not known."""
+            return Text(describe_left(left, time.monotonic()) if not task.finished else "")
+
+    console = Console(stderr=True)
+    narrow = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    name = TextColumn("{task.fields[title]}", markup=False, table_column=narrow)
+    note = TextColumn("{task.description}", markup=False, table_column=narrow)
+    columns = [name, *([BarColumn()] if console.width >= WIDE else []), MofNCompleteColumn()]
+    columns += [note] if console.width >= MEDIUM else []
+    with Bars(*columns, TimeLeft(), console=console, transient=True, expand=console.width < WIDE) as bars:
+        task = bars.add_task("", total=None, title=clean(title))
+
+        def report(step: Progress) -> None:
+            """Moves the bar to the step."""
+            left.report(step, time.monotonic())
+            bars.update(task, completed=step.done, total=step.total, description=clean(step.note))
+
+        yield report
 
 
-def plain_reporter(title: str) -> Callable[[Progress], None]:
-    """A function that prints a line to stderr if the last one is half a minute old."""
-    last = time.monotonic()
+def plain_reporter(title: str, left: RemainingTime) -> Callable[[Progress], None]:
+    """A function that prints lines to stderr: of the first step of a phase, and every half minute."""
+    began = last = time.monotonic()
+    is_long = (left.seconds(began) or 0.0) > SHORT
+    announced = not is_long
+    if is_long:
+        say(f"{title}: {describe_left(left, began)}, by the plan")
 
     def report(step: Progress) -> None:
-        """Prints the step unless a line was printed in the last half minute."""
-        nonlocal last
-        if time.monotonic() - last >= PLAIN_EVERY:
-            last = time.monotonic()
-            with suppress(OSError):  # a reader who has closed stderr does not stop the work
-                print(clean(f"{title}: {step.done}/{step.total}, {step.note}"), file=sys.stderr, flush=True)
+        """Prints the step if it is the first one of its phase, or if the last line is old."""
+        nonlocal last, announced
+        now = time.monotonic()
+        announced &= not left.report(step, now)
+        if (announced or not (is_long or now - began > SHORT)) and now - last < PLAIN_EVERY:
+            return
+        last, announced = now, True
+        words = (f"{step.done:,}/{step.total:,}", step.note, describe_left(left, now))
+        say(f"{title}: {', '.join(filter(None, words))}")
 
     return report
+
+
+def describe_left(left: RemainingTime, now: float) -> str:
+    """The time that is left in words; "" if it is not known."""
+    seconds = left.seconds(now)
+    return "" if seconds is None else f"{describe_seconds(max(seconds, 1.0))} left"

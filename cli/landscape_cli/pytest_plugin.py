@@ -123,18 +123,16 @@ def report_verdicts(verdicts: list[Verdict], properties: list[tuple[str, object]
     It does not use pytest's `record_property`, which adds properties too, but warns whenever a JUnit file is written.
     """
     from landscape.gates.verdict import exit_code
-    from landscape_cli.reports import sentences
+    from landscape_cli.reports import reasons_and_notes
 
     for verdict in verdicts:
         if verdict.comparison is not None:
             properties.append((verdict.metric, verdict.comparison.candidate))
             properties.append((f"{verdict.metric}.baseline", verdict.comparison.baseline))
         if verdict.status == "warning":
-            warnings.warn(LandscapeWarning(" ".join(sentences(verdict))), stacklevel=3)
+            warnings.warn(LandscapeWarning(" ".join(reasons_and_notes([verdict]))), stacklevel=3)
     if exit_code(verdicts):
-        pytest.fail(
-            _in_words_of_pytest("\n".join(line for verdict in verdicts for line in sentences(verdict))), pytrace=False
-        )
+        pytest.fail(_in_words_of_pytest("\n".join(reasons_and_notes(verdicts))), pytrace=False)
 
 
 def _in_words_of_pytest(words: str) -> str:

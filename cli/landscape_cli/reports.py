@@ -6,15 +6,17 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree import ElementTree
 
-from landscape.errors import EXIT_FAILURE, clean
+from landscape.errors import EXIT_FAILURE, clean, listing
 from landscape.gates.policy import ComparisonKind
 from landscape.gates.verdict import Status, Verdict, describe_change, exit_code
 from landscape_cli.columns import Column
 
+T = TypeVar("T")
 REPORT_SCHEMA = 1
+MAX_NAMED = 3  # metrics, and checkpoints, of one sentence
 MAX_ANNOTATIONS = 10  # GitHub shows no more of one step
 LEVELS: Mapping[Status, str] = {
     "regression": "error",
@@ -60,7 +62,8 @@ class Report:
         """The number of verdicts of each kind, in words."""
         statuses = [verdict.status for verdict in self.verdicts]
         counts = [f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses]
-        failed = [f"{len(self.failures)} not measured"] if self.failures else []
+        count = len(self.failures)
+        failed = [f"{count} error{'' if count == 1 else 's'}"] if count else []
         return ", ".join([*failed, *counts])
 
 
@@ -83,7 +86,7 @@ def clean_verdict(verdict: Verdict) -> Verdict:
 
 def as_text(report: Report) -> str:
     """The sentences that a terminal shows below the table."""
-    lines = [line for verdict in report.verdicts for line in sentences(verdict)]
+    lines = list(reasons_and_notes(report.verdicts))
     return "\n".join([*lines, f"{report.summary} ({report.kind}, {report.baseline})"])
 
 
@@ -155,9 +158,7 @@ def as_markdown(report: Report) -> str:
         *cells, status = _row(verdict)
         lines.append(_markdown_row([*cells, f"{SIGNS[verdict.status]} {status}"]))
     lines.append("")
-    lines += [
-        f"- {_markdown(_sentence(verdict))}" for verdict in report.verdicts if verdict.status in LEVELS or verdict.notes
-    ]
+    lines += [f"- {_markdown(line)}" for line in _one_line_each(report.verdicts)]
     lines += [f"- **{_markdown(name)} was not measured**: {_markdown(error)}" for name, error in report.failures]
     return "\n".join([*lines, "", f"{report.kind}, compared with {_markdown(report.baseline)}", ""])
 
@@ -166,7 +167,7 @@ def as_html(report: Report) -> str:
     """The report as a page for a browser: the table, the reasons, and what was not measured."""
     from landscape.report.verdicts import verdict_page
 
-    reasons = [_sentence(verdict) for verdict in report.verdicts if verdict.status in LEVELS or verdict.notes]
+    reasons = _one_line_each(report.verdicts)
     lead = (f"{report.summary} (exit code {report.code})", f"{report.kind}, compared with {report.baseline}")
     return verdict_page(lead, HEADERS, report_rows(report), reasons, report.failures)
 
@@ -196,14 +197,49 @@ def _sentence(verdict: Verdict) -> str:
     return "; ".join(filter(None, [*parts, verdict.fix and f"fix: {verdict.fix}"]))
 
 
-def sentences(verdict: Verdict) -> Iterable[str]:
-    """The verdict's reason, notes and remedy, a line each; none for a plain pass."""
-    where = f"{verdict.metric} of {verdict.checkpoint}"
-    if verdict.why:
-        yield clean(f"{verdict.status}: {where}: {verdict.why}")
-    yield from (clean(f"note: {where}: {note}") for note in verdict.notes)
-    if verdict.why and verdict.fix:
-        yield clean(f"  fix:  {verdict.fix}")
+def reasons_and_notes(verdicts: Iterable[Verdict]) -> Iterable[str]:
+    """The reasons with their remedies, then the notes, each once with all that it is about; none of plain passes."""
+    every = list(verdicts)
+    for reason, fix in _grouped_reasons(every):
+        yield clean(reason)
+        if fix:
+            yield clean(f"  fix:  {fix}")
+    yield from map(clean, _grouped_notes(every))
+
+
+def _one_line_each(verdicts: Iterable[Verdict]) -> list[str]:
+    """The same, a reason and its remedy in one line."""
+    every = list(verdicts)
+    reasons = [f"{reason}; fix: {fix}" if fix else reason for reason, fix in _grouped_reasons(every)]
+    return [*reasons, *_grouped_notes(every)]
+
+
+def _grouped_reasons(verdicts: Iterable[Verdict]) -> list[tuple[str, str]]:
+    """Each reason with what it is about, and its remedy."""
+    groups = _groups((verdict, (verdict.status, verdict.why, verdict.fix)) for verdict in verdicts if verdict.why)
+    return [(f"{status}: {_about(group)}: {why}", fix) for (status, why, fix), group in groups.items()]
+
+
+def _grouped_notes(verdicts: Iterable[Verdict]) -> list[str]:
+    """Each note with what it is about."""
+    groups = _groups((verdict, note) for verdict in verdicts for note in verdict.notes)
+    return [f"note: {_about(group)}: {note}" for note, group in groups.items()]
+
+
+def _groups(pairs: Iterable[tuple[Verdict, T]]) -> dict[T, list[Verdict]]:
+    """The verdicts by what they say, in order."""
+    groups: dict[T, list[Verdict]] = {}
+    for verdict, said in pairs:
+        groups.setdefault(said, []).append(verdict)
+    return groups
+
+
+def _about(verdicts: Sequence[Verdict]) -> str:
+    """The metrics and the checkpoints of some verdicts: `eig.eigenvalues[0], trace.trace of a.pt`."""
+    metrics, checkpoints = (
+        list(dict.fromkeys(names)) for names in zip(*((v.metric, v.checkpoint) for v in verdicts), strict=True)
+    )
+    return f"{listing(metrics, MAX_NAMED)} of {listing(checkpoints, MAX_NAMED)}"
 
 
 def _document(verdict: Verdict) -> dict[str, Any]:

@@ -36,17 +36,20 @@ def show(
         documents = [json_document(name, one, stored.groups[name].attributes) for name, one in stored.records.items()]
         typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False))
         return
-    from landscape_cli import tables
+    from landscape_cli.result_tables import print_measurements
 
     for name, record in stored.records.items():
         row = stored.title(name), record, stored.groups[name].attributes["wall_time_s"]
-        tables.print_measurements([row], verbose=verbose)
+        print_measurements([row], verbose=verbose)
 
 
 def print_history(history: History) -> None:
     """Prints the first numbers of a history, a line for each step."""
+    from landscape.history.summary import meaning
     from landscape_cli import tables
 
     (step, name, *heads), rows = history.short_table()
     columns = [Column.of_numbers(step), Column(name), *map(Column.of_numbers, heads)]
     tables.print_grid(columns, rows, title=f"track {history.run}")
+    if sentence := meaning(history):
+        tables.print_line(sentence)

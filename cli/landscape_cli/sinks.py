@@ -41,7 +41,7 @@ def _stdout_sink(name: str) -> Sink:
         for checkpoint, error in report.failures if name == "text" else ():
             say_error(error, checkpoint)
         try:
-            if name == "text":
+            if name == "text" and report.verdicts:
                 tables.print_grid(reports.REPORT_COLUMNS, reports.report_rows(report))
             if words := REPORT_FORMATS[name](report):
                 print(words, flush=True)

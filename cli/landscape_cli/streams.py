@@ -17,9 +17,12 @@ def say(*lines: str) -> None:
 
 
 def say_error(error: LandscapeError | str, name: str = "") -> None:
-    """Prints an error, each of its parts in a line of its own, with the name of what it is about."""
+    """Prints an error, each of its parts in a line of its own, with the name of what it is about, unless it has it."""
     first, *rest = str(error).splitlines() or [""]
-    say(f"error: {name}: {first}" if name else f"error: {first}", *(f"  {part.strip()}" for part in rest))
+    say(
+        f"error: {name}: {first}" if name and name not in first else f"error: {first}",
+        *(f"  {part.strip()}" for part in rest),
+    )
 
 
 def answer(line: str, *, end: str = "\n") -> None:

@@ -25,19 +25,24 @@ TroubleKind: TypeAlias = Literal["unfinished", "not finite", "degenerate", "cont
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a measurement is, in words and numbers; `state()` returns a snapshot that a later run resumes."""
+    """The progress of a measurement in words and numbers; `state()` returns a snapshot that a later run resumes.
+
+    `done` and `total` count the steps of the `phase`, whose steps take about as long as each other.
+    """
 
     done: int
     total: int
     note: str
     state: Callable[[], State]
+    phase: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The expected cost of a measurement: bytes beyond the model and the data, products, and seconds.
 
-    `memory` names the parts of these bytes.
+    `memory` names the parts of these bytes, `phases` those of the seconds, in their order. A measurement whose plan
+    names no phases is one phase. The name `plane` stands for all phases `plane 0`, `plane 1` and so on together.
     """
 
     bytes: int
@@ -45,6 +50,7 @@ class Plan:
     seconds: float
     facts: Mapping[str, str]
     memory: Mapping[str, int] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,13 @@ class Result:
     first is in `across`, has a column for each entry of the first. A scalar `x` is printed together with its standard
     error, the scalar `x_se`. `notes` are sentences about how the result was measured, `checks` what the checks of the
     model, the loss and the data found; the session stores both. `attributes` say how it was measured: those that are
-    stored with it, and the `analysis` by name.
+    stored with it, and the `analysis` by name. `captions` explain the columns of a table, by its dimension; a table of
+    `more_tables` is printed on request.
     """
 
     tables: ClassVar[tuple[str, ...]] = ()
+    more_tables: ClassVar[tuple[str, ...]] = ()
+    captions: ClassVar[Mapping[str, str]] = {}
     across: ClassVar[tuple[str, ...]] = ()
     facts: ClassVar[tuple[str, ...]] = ()  # the scalars that are always printed; none: all of them
     follows_loss: ClassVar[bool] = True  # whether only results at about the same loss are comparable
@@ -150,9 +159,21 @@ class Result:
         """Why the result's own numbers are inconclusive; None if they are conclusive. A result overrides this."""
         return None
 
+    def meaning(self) -> str:
+        """One sentence that says what the numbers mean; "" where their errors leave it open. A result overrides this.
+
+        It is true whenever the result is conclusive: `sentences` leaves it out of others.
+        """
+        return ""
+
     def remarks(self) -> list[str]:
         """Sentences that a reader of the numbers needs in order to interpret them."""
         return []
+
+    def sentences(self) -> list[str]:
+        """What a conclusive result means, and the remarks."""
+        meaning = "" if self.trouble() else self.meaning()
+        return [*([meaning] if meaning else []), *self.remarks()]
 
     def bought(self) -> str:
         """What the work of this measurement bought: its sizes, and the errors that they left; "" if it does not say."""
@@ -206,6 +227,7 @@ class Analysis(Options):
     summary: ClassVar[str]  # one line for the command's help
     result: ClassVar[type[Result]]
     needs_weights: ClassVar[bool] = True  # whether it moves or reads the weights, in the precision that it computes in
+    takes_few_passes: ClassVar[bool] = False  # whether timing a gradient beforehand would be a large part of it
     has_figure: ClassVar[bool] = True  # whether `landscape.figures` has a module of its name
 
     def __post_init__(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from landscape.analyses.base import MeasurementModule, Result
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Curvature
+from landscape.analyses.shared.meaning import percent, round_down
 from landscape.analyses.shared.work_budget import budget_option, describe_seconds
 from landscape.choices import CONFIDENCE
 from landscape.fields import Gauge, array, option, scalar
@@ -25,6 +27,8 @@ FIRST_LOOKS = ((PROBES, STEPS), (6, 64), (4, 64), (4, 48), (4, 36), (4, 24))
 NARROW_BAND = 1.02  # factor of a band that more work need not narrow
 UNCERTAIN_TRACE = 0.02  # relative standard error of the trace beyond which more work is advised for it alone
 USEFUL_WIDTH = 0.1  # of the bounds of a share: a tenth of all eigenvalues says something, whatever the share is
+SMALL_CURVATURE = 0.01  # of the largest |lambda|: below it an eigenvalue is called small
+LEAST_BULK = 0.5  # of the eigenvalues: fewer small ones are no bulk
 END_TOLERANCE = 1e-2  # residual of an outermost node, relative to the largest, beyond which a remark says so
 
 
@@ -121,6 +125,36 @@ class DensityResult(Result):
     layer_lambda_max: np.ndarray | None = array("layer", help="Largest node of the block.", optional=True)
     layer_lambda_min: np.ndarray | None = array("layer", help="Smallest node of the block.", optional=True)
     layer_density: np.ndarray | None = array("layer", "grid", help="Density of the block's eigenvalues.", optional=True)
+
+    def meaning(self) -> str:
+        """At least how many eigenvalues are small, and how negative the smallest is, as far as the errors tell."""
+        parts, bulk = [], self._bulk_at_least()
+        if bulk > LEAST_BULK:
+            small = f"below {percent(SMALL_CURVATURE)} of the largest"
+            parts.append(f"at least {percent(round_down(bulk))} of the eigenvalues are {small}")
+        if -self.lambda_min > 2 * self.lambda_min_se and self.r_e > 2 * self.r_e_se:
+            parts.append(f"the most negative one found is {percent(self.r_e)} of the largest")
+        return ", ".join(parts)
+
+    def _bulk_at_least(self) -> float:
+        """A lower bound (95 %) of the share of the eigenvalues below a small share of the largest, in absolute value.
+
+        Of each probe's nodes there, the outermost two are left out: the others' weights are at most the measure of the
+        interval (Chebyshev, Markov and Stieltjes; Golub and Meurant 2010, section 2). Over the probes the error is t's.
+        """
+        from scipy.special import stdtrit
+
+        limit = SMALL_CURVATURE * (max(abs(self.lambda_max), abs(self.lambda_min)))
+        small = abs(self.ritz_nodes) < limit  # False for NaN
+        rows = [
+            sorted(zip(nodes[held], weights[held], strict=True))[1:-1]
+            for nodes, weights, held in zip(self.ritz_nodes, self.ritz_weights, small, strict=True)
+        ]
+        shares = [float(sum(weight for _, weight in row)) for row in rows]
+        if len(shares) < 2:
+            return 0.0
+        error = statistics.stdev(shares) / math.sqrt(len(shares))
+        return statistics.mean(shares) - float(stdtrit(len(shares) - 1, (1 + CONFIDENCE) / 2)) * error
 
     def remarks(self) -> list[str]:
         """That the ends have not converged, that weights are random, or that the negative mass is uncertain."""

@@ -39,13 +39,17 @@ class DiagonalResult(Result):
 
     trace: float = scalar("Sum of the diagonal.", gauge=Gauge("trace_se"))
     trace_se: float = scalar("Its standard error over random vectors and drawn labels; 0 if it is exact.")
-    norm: float = scalar("Norm of the diagonal as a vector, without what errors add to it.")
-    relative_error: float = scalar("Norm of the standard errors of all entries, relative to the norm.", percent=True)
+    norm: float = scalar(
+        "Norm of the diagonal as a vector, without what errors add to it.", label="norm of the diagonal"
+    )
+    relative_error: float = scalar(
+        "Norm of the standard errors of all entries, relative to the norm.", percent=True, label="error of the entries"
+    )
     rtol: float = scalar("Largest such error asked for.")
     largest: float = scalar("Largest entry.")
     smallest: float = scalar("Smallest entry.")
     negative_share: float = scalar(
-        "Share of the entries that lie below 0 by more than their error (95 %).", percent=True
+        "Share of the entries that lie below 0 by more than their error (95 %).", percent=True, label="negative entries"
     )
     products: int = scalar("Products with the matrix over the full data.")
     draws: int = scalar("Random vectors drawn in the outputs of each sample, or labels.")
@@ -58,19 +62,22 @@ class DiagonalResult(Result):
     layer_parameters: np.ndarray = array("layer", help="Its size.")
     layer_trace: np.ndarray = array("layer", help="Sum of its entries.", gauge=Gauge("layer_trace_se"))
     layer_trace_se: np.ndarray = array("layer", help="Standard error of that sum.")
-    layer_mean: np.ndarray = array("layer", help="Mean of its entries.")
-    layer_largest: np.ndarray = array("layer", help="Its largest |entry|.")
+    layer_mean: np.ndarray = array("layer", help="Mean of its entries.", label="mean entry")
+    layer_largest: np.ndarray = array("layer", help="Its largest |entry|.", label="largest |entry|")
     layer_negative: np.ndarray = array(
-        "layer", help="Share of its entries below 0 by more than their error.", percent=True
+        "layer", help="Share of its entries below 0 by more than their error.", percent=True, label="negative entries"
     )
     layer_error: np.ndarray = array(
-        "layer", help="Norm of the standard errors of its entries, relative to that of the entries.", percent=True
+        "layer",
+        help="Norm of the standard errors of its entries, relative to that of the entries.",
+        percent=True,
+        label="error of the entries",
     )
     curve_share: np.ndarray = array("point", help="Shares of the entries, those with the largest |entry| first, ...")
     curve_value: np.ndarray = array("point", help="... the |entry| that ends each, ...")
     curve_standard_error: np.ndarray = array("point", help="... and its standard error.")
     top_in_layer: np.ndarray | None = array(
-        "layer", help="Share of its entries that --top chose.", optional=True, percent=True
+        "layer", help="Share of its entries that --top chose.", optional=True, percent=True, label="chosen by --top"
     )
     known_trace: float | None = scalar(
         "The exact part of the trace, that of the Gauss-Newton matrix, where it was split off.", optional=True

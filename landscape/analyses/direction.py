@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
 
 
+SMALLEST_SLOPE = 1e-4  # of the gradient's norm: below it the slope's sign may be rounding
+
+
 @dataclass(frozen=True, kw_only=True)
 class DirectionResult(Result):
     """Slope and curvature along the unit vector v, and the change by a step of given length beside its prediction."""
@@ -27,13 +30,17 @@ class DirectionResult(Result):
     facts: ClassVar[tuple[str, ...]] = ("slope", "curvature", "safe_radius", "predicted_change", "change")
     follows_loss: ClassVar[bool] = False
 
-    slope: float = scalar("g'v, the derivative of the loss along the direction.")
-    curvature: float = scalar("v'Hv, the directional sharpness.")
+    slope: float = scalar("g'v, the derivative of the loss along the direction.", label="slope g'v")
+    curvature: float = scalar("v'Hv, the directional sharpness.", label="curvature v'Hv")
     length: float | None = scalar(
         "Length of the step to the other checkpoint, or of the gradient step with --lr.", optional=True
     )
-    predicted_change: float | None = scalar("slope length + curvature length^2 / 2.", optional=True)
-    change: float | None = scalar("Change of the loss at the end of the step.", optional=True)
+    predicted_change: float | None = scalar(
+        "slope length + curvature length^2 / 2.", optional=True, label="change of the loss by slope and curvature"
+    )
+    change: float | None = scalar(
+        "Change of the loss at the end of the step.", optional=True, label="change of the loss"
+    )
     safe_radius: float | None = scalar(
         "Step up to which the cross-entropy of every prediction is sure to equal its Taylor series.", optional=True
     )
@@ -42,9 +49,10 @@ class DirectionResult(Result):
         "Share of predictions whose radius is shorter than the step; without a step, than twice the smallest radius.",
         optional=True,
         percent=True,
+        label="predictions with a smaller radius",
     )
     quantile: np.ndarray | None = array("quantile", help="Share of predictions with a smaller radius.", optional=True)
-    quantile_radius: np.ndarray | None = array("quantile", help="That radius.", optional=True)
+    quantile_radius: np.ndarray | None = array("quantile", help="That radius.", optional=True, label="safe radius")
     cost_gradients: float | None = cost_scalar()
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
@@ -58,6 +66,15 @@ class DirectionResult(Result):
         if not broken:
             return None
         return Trouble(f"not finite: {', '.join(broken)}", "--dtype float64, or a shorter step", "not finite")
+
+    def meaning(self) -> str:
+        """Where the loss is lowest along the direction to second order, if that is known beyond rounding."""
+        if not (self.slope < -SMALLEST_SLOPE * self.gradient_norm and self.curvature > 0):
+            return ""
+        return (
+            f"to second order the loss is lowest after a step of -slope / curvature = "
+            f"{-self.slope / self.curvature:.3g}, and back at its value after twice that"
+        )
 
     def remarks(self) -> list[str]:
         """That the step is longer than the safe radius."""
@@ -83,6 +100,7 @@ class Direction(Analysis):
     summary: ClassVar[str] = "Slope, curvature and safe step length along an update or the gradient."
     result: ClassVar[type[Result]] = DirectionResult
     has_figure: ClassVar[bool] = False
+    takes_few_passes: ClassVar[bool] = True
 
     towards: str | None = option(
         None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,6 +11,7 @@ from landscape.analyses.shared.by_population import ByPopulation, PopulationColu
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
+from landscape.analyses.shared.meaning import is_of_hessian, stored_options
 from landscape.errors import UsageError
 from landscape.fields import Gauge, array, option, scalar
 
@@ -184,7 +184,7 @@ class EigResult(PopulationColumns):
 
     def remarks(self) -> list[str]:
         """That no second start was made; the certificate; whether data or algorithm dominate the error of rank 0."""
-        remarks = self._meaning()
+        remarks = []
         if not (self.confirmed or self.trouble()):
             remarks.append(UNCONFIRMED)
         if self.certified_gap is not None:
@@ -199,13 +199,14 @@ class EigResult(PopulationColumns):
             )
         return remarks + self._data_remarks() + self._population_remarks()
 
-    def _meaning(self) -> list[str]:
+    def meaning(self) -> str:
         """Up to which learning rate gradient descent is stable (Cohen et al. 2021, section 2), for the Hessian."""
-        sharpest = float(self.eigenvalues.max())
-        options = json.loads(str(self.attributes.get("options", "{}")))
-        if options.get("operator") != "hessian" or not sharpest > 0 or self.trouble():
-            return []
-        return [f"gradient descent with a learning rate above 2 / lambda_1 = {2 / sharpest:.3g} is unstable here"]
+        place = int(self.eigenvalues.argmax())
+        sharpest = float(self.eigenvalues[place])
+        is_leading = is_of_hessian(self) and stored_options(self).get("which") != "smallest"
+        if not is_leading or not sharpest > self.error_bounds[place]:
+            return ""
+        return f"gradient descent with a learning rate above 2 / lambda_1 = {2 / sharpest:.3g} is unstable here"
 
     def _population_remarks(self) -> list[str]:
         """The sharpest population, and gradients that conflict."""

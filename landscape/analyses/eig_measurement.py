@@ -134,7 +134,7 @@ def plan(analysis: Eig, objective: Objective) -> Plan:
     products = -(-expected // block) * block
     each = seconds_per_product(analysis, objective, block)
     basis_seconds = _seconds_per_row(objective) * min(rows.count, products) / 2  # half of the rows, on average
-    total = (each + basis_seconds) * (products + 1)  # one more for loss and gradient
+    phases = {"all": (each + basis_seconds) * (products + 1)}  # one more for loss and gradient
     where = " in the host's memory" if rows.spill else ""
     strategy, _ = product_facts(analysis, objective, block)
     facts = {"basis": f"{rows.count} vectors{where}", "product": f"about {each:.3g} s", **strategy}
@@ -143,14 +143,14 @@ def plan(analysis: Eig, objective: Objective) -> Plan:
         facts["samples"] = describe_choice(objective.batches.samples, analysis.data_error)
     if analysis.resample:
         facts["resampling"] = f"about {products} products with half of the data, twice"
-        total += each * products
+        phases["half"] = each * products
     if groups := analysis.groups(objective):
         per_pass = each * (1 + len(groups) * BLOCK_COST)
         facts["blocks"] = f"{len(groups)}, about {products} passes of {per_pass:.3g} s more"
-        total += per_pass * products
+        phases[eig_blocks.PHASE] = per_pass * products
         vectors += rows.count + analysis.k
     memory = {"basis": vectors * objective.theta.nbytes, **product_memory(objective, analysis.operator, block)}
-    return Plan(sum(memory.values()), products, total, facts, memory)
+    return Plan(sum(memory.values()), products, sum(phases.values()), facts, memory, phases)
 
 
 def sidecars(analysis: Eig, result: EigResult, objective: Objective) -> dict[str, dict[str, np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from landscape.analyses.base import MeasurementModule, Result, Trouble
 from landscape.analyses.shared.by_population import ByPopulation, PopulationColumns
 from landscape.analyses.shared.cost import cost_scalar
+from landscape.analyses.shared.meaning import round_down
 from landscape.fields import array, option, scalar
 
 if TYPE_CHECKING:
@@ -37,22 +38,35 @@ class MeasuresResult(PopulationColumns):
         help="Part of the term's gradient along g, relative to ||g||: the shares add to 1.",
         optional=True,
         percent=True,
+        label="share of the gradient",
     )
     other: np.ndarray | None = array("other", words=True, help="Name of the term beside it.", optional=True)
     cosine: np.ndarray | None = array("other", "term", help="Cosine between the gradients of two terms.", optional=True)
     population_noise_trace: np.ndarray | None = array(
-        "population", help="Trace of the covariance of its samples' gradients.", optional=True
+        "population",
+        help="Trace of the covariance of its samples' gradients.",
+        optional=True,
+        label="trace of the gradients' covariance",
     )
     population_noise_scale: np.ndarray | None = array(
-        "population", help="That trace over the square of its gradient's norm.", optional=True
+        "population",
+        help="That trace over the square of its gradient's norm.",
+        optional=True,
+        label="gradient noise scale",
     )
-    population_fisher_rao: np.ndarray | None = array("population", help="Its Fisher-Rao norm.", optional=True)
-    noise_trace: float | None = scalar("Trace of the covariance of the samples' gradients.", optional=True)
+    population_fisher_rao: np.ndarray | None = array(
+        "population", help="Its Fisher-Rao norm.", optional=True, label="Fisher-Rao norm"
+    )
+    noise_trace: float | None = scalar(
+        "Trace of the covariance of the samples' gradients.", optional=True, label="trace of the gradients' covariance"
+    )
     noise_scale: float | None = scalar(
-        "noise_trace / ||g||^2: the batch size at which noise and gradient are as large.", optional=True
+        "noise_trace / ||g||^2: the batch size at which noise and gradient are as large.",
+        optional=True,
+        label="gradient noise scale",
     )
     fisher_rao: float | None = scalar(
-        "Fisher-Rao norm: root of the mean over samples of (w . gradient)^2.", optional=True
+        "Fisher-Rao norm: root of the mean over samples of (w . gradient)^2.", optional=True, label="Fisher-Rao norm"
     )
     relative_flatness: float | None = scalar(
         "Sum of <w_s, w_s'> tr H_ss' over rows of the layer's weight.", optional=True
@@ -64,10 +78,14 @@ class MeasuresResult(PopulationColumns):
     rtol: float | None = scalar("Half-width asked for, relative to relative_flatness.", optional=True)
     error: float | None = scalar("Share of wrong predictions.", optional=True, percent=True)
     pac_bayes_sigma: float | None = scalar(
-        "Largest noise on all weights with which the mean error rises by at most --deviation.", optional=True
+        "Largest noise on all weights with which the mean error rises by at most --deviation.",
+        optional=True,
+        label="PAC-Bayes sigma",
     )
     pac_bayes_magnitude_sigma: float | None = scalar(
-        "The same with noise proportional to the size of each weight.", optional=True
+        "The same with noise proportional to the size of each weight.",
+        optional=True,
+        label="PAC-Bayes sigma relative to the weights",
     )
     deviation: float | None = scalar("Rise of the mean error that defines both sigmas.", optional=True)
     draws: int | None = scalar("Draws of the noise for both sigmas.", optional=True)
@@ -89,6 +107,13 @@ class MeasuresResult(PopulationColumns):
             f"half-width {half:.2g} of relative flatness {value:.4g} after {self.products} products, {asked}",
             "the same command with a larger --max-products resumes it, or --restart with a larger --rtol",
         )
+
+    def meaning(self) -> str:
+        """The batch size below which the noise of the gradient is larger than the gradient (McCandlish et al. 2018)."""
+        if self.noise_scale is None or not 2 <= self.noise_scale < math.inf:
+            return ""
+        batch = f"{round_down(self.noise_scale):,.0f}"
+        return f"in random batches of fewer than {batch} samples the noise of the gradient is larger than the gradient"
 
     def remarks(self) -> list[str]:
         """That a PAC-Bayes sigma lies below or above the range that is searched."""

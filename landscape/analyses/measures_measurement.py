@@ -100,11 +100,17 @@ def plan(analysis: Measures, objective: Objective) -> Plan:
     """Bytes of a few vectors, and the seconds of all gradients, products and losses."""
     seconds = seconds_per_gradient(objective)
     losses = 2 * BISECTIONS * analysis.draws
+    work = {
+        "gradients": SAMPLES_COST,
+        "flatness": PRODUCT_COST * EXPECTED_FLATNESS_PRODUCTS,
+        "sigma": LOSS_COST * losses,
+    }
     return Plan(
         bytes=8 * objective.theta.nbytes,
         products=EXPECTED_FLATNESS_PRODUCTS,
-        seconds=seconds * (SAMPLES_COST + PRODUCT_COST * EXPECTED_FLATNESS_PRODUCTS + LOSS_COST * losses),
+        seconds=seconds * sum(work.values()),
         facts={"losses": f"{losses:,}", "gradient": f"{seconds:.3g} s"},
+        phases={phase: seconds * gradients for phase, gradients in work.items()},
     )
 
 

@@ -132,7 +132,7 @@ def as_page(result: Any) -> str:
     if picture:
         source = f"data:image/png;base64,{b64encode(picture).decode()}"
         parts.append(f'<img alt="{escape(in_a_line(result))}" src="{source}">')
-    parts += [f"<p>{escape(remark)}</p>" for remark in result.remarks()]
+    parts += [f"<p>{escape(remark)}</p>" for remark in result.sentences()]
     return "<div>" + "\n".join(parts) + "</div>"
 
 

@@ -11,12 +11,14 @@ from landscape.analyses.shared.by_population import ByPopulation, PopulationColu
 from landscape.analyses.shared.cost import cost_scalar
 from landscape.analyses.shared.curvature import Resampled
 from landscape.analyses.shared.data_error import MORE_DATA, describe_samples, misses_target
+from landscape.analyses.shared.meaning import describe_share, is_of_hessian
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.fields import Gauge, array, option, scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
+EXAMPLE_NOISE = 0.01  # of the sentence that says what a trace means
 ROUNDING = 1e-12  # a smaller share of a squared half-width is rounding
 MORE_PRODUCTS = (
     "the same command with a larger --max-products resumes it; or --restart with a larger --rtol or --method auto"
@@ -51,7 +53,9 @@ class TraceResult(PopulationColumns):
     estimator_standard_error: np.ndarray = array("estimator", help="Its standard error.")
     estimator_products: np.ndarray = array("estimator", help="Products that it used.")
     estimator_needed: np.ndarray = array(
-        "estimator", help="Products for the half-width asked for, if its error falls as one over their root."
+        "estimator",
+        help="Products for the half-width asked for, if its error falls as one over their root.",
+        label="products for --rtol",
     )
     loss: float = scalar("Mean loss at the checkpoint.")
     gradient_norm: float = scalar("Norm of the gradient of the mean loss.")
@@ -158,6 +162,16 @@ class TraceResult(PopulationColumns):
             needed = self.estimator_needed[best]
             remarks.append(f"{self.estimator[best]} needs the fewest products for --rtol, about {needed:.0f}")
         return remarks + self.gradient_remarks()
+
+    def meaning(self) -> str:
+        """By how much noise raises the loss, to second order, if the interval of the trace excludes 0."""
+        if not (is_of_hessian(self) and self.interval[0] > 0):
+            return ""
+        rise = EXAMPLE_NOISE**2 / 2 * self.trace
+        return (
+            f"Gaussian noise of standard deviation {EXAMPLE_NOISE:g} on every weight raises the loss by "
+            f"{rise:.2g}{describe_share(rise, self.loss)} on average, to second order"
+        )
 
     def _label_remarks(self) -> list[str]:
         """The error by the labels drawn for the Fisher matrix, beside that by the random vectors."""

@@ -120,7 +120,8 @@ def plan(analysis: Trace, objective: Objective) -> Plan:
     if may_split(analysis, objective) and outputs_of_sample(objective):
         memory["graphs of the exact part"] = product_memory(objective, "ggn", columns)["graphs"]
     facts = {"product": f"about {seconds:.3g} s"} | strategy
-    return Plan(sum(memory.values()), products, seconds * (products + 1), facts, memory)
+    total = seconds * (products + 1)
+    return Plan(sum(memory.values()), products, total, facts, memory, phases={PHASE: total})
 
 
 def _products_beside(analysis: Trace, label_error: float | None, product_error: float | None) -> int:

@@ -14,7 +14,7 @@ from landscape.gates.retrained import MIN_CHECKPOINTS, significant_difference
 COMPARABLE_LOSS_GAP = 0.1  # relative: curvatures of cross-entropy fall with the loss, even if nothing else has changed
 LOSS_ALPHA = 0.05  # two-sided: chance that the losses of one training recipe differ more than this test allows
 UPDATE_FIX = "--update writes it to the baseline"
-READING_FIX = "mend that, ask for it in [check.ANALYSIS] (k, per_layer, max_products ...), or leave the metric out"
+READING_FIX = "correct that, ask for it in [check.ANALYSIS] (k, per_layer, max_products ...), or leave the metric out"
 
 
 class NotComparable(NamedTuple):
@@ -46,7 +46,7 @@ def too_few_checkpoints(metric: Metric, group: str, entries: Sequence[Entry]) ->
         return None
     several = "checkpoint" if len(entries) == 1 else "checkpoints"
     return NotComparable(
-        f"{len(entries)} {group} {several}: a change cannot be told from the choice of seed by fewer than "
+        f"{len(entries)} {group} {several}: a change cannot be distinguished from the choice of seed by fewer than "
         f"{MIN_CHECKPOINTS[group]}",
         f"train {MIN_CHECKPOINTS['baseline']} for the baseline and {MIN_CHECKPOINTS['candidate']} candidates that "
         "differ in the seed",

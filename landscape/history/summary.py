@@ -1,4 +1,7 @@
-"""A few numbers of a history: the first of each quantity with an error, at the last step and where it is largest."""
+"""A few numbers of a history: the first of each quantity with an error, at the last step and where it is largest.
+
+And a sentence about the largest eigenvalue beside the edge of stability.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +52,23 @@ def _at(values: np.ndarray, errors: np.ndarray | None, step: int | None) -> tupl
     if step is None:
         return float("nan"), None
     return float(values[step]), None if errors is None else float(errors[step])
+
+
+def meaning(history: History) -> str:
+    """Where the largest eigenvalue was first and last, beside the edge of stability; "" if that is not known."""
+    if "eig.eigenvalues" not in history or "edge" not in history:
+        return ""
+    values, errors = series(history, "eig.eigenvalues", 0)
+    known = np.flatnonzero(np.isfinite(values) & np.isfinite(history["edge"]))
+    if len(known) < 2:
+        return ""
+    first, last = (_beside_edge(history, values, errors, int(step)) for step in known[[0, -1]])
+    return f"lambda_1 is {first} at step {history.steps[known[0]]}, and {last} at step {history.steps[known[-1]]}"
+
+
+def _beside_edge(history: History, values: np.ndarray, errors: np.ndarray | None, step: int) -> str:
+    """The value with that of the edge, and on which side of it, unless its error leaves that open."""
+    value, edge = float(values[step]), float(history["edge"][step])
+    error = 0.0 if errors is None or not np.isfinite(errors[step]) else float(errors[step])
+    side = "at" if abs(value - edge) <= error else "above" if value > edge else "below"
+    return f"{value:.3g}, {side} the edge of stability {edge:.3g}"

@@ -163,7 +163,7 @@ def require_agreement(
             f"{describe_objective(objective.name)} is not its loss of its outputs: {mean:.6g} and {other:.6g} over all "
             "data",
             why="outputs, targets and loss have to give the same objective",
-            fix="mend them, or delete the three attributes: then what needs outputs is refused",
+            fix="correct them, or delete the three attributes: then what needs outputs is refused",
         )
 
 

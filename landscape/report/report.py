@@ -141,7 +141,7 @@ def _of_result(name: str, one: Results, number: int, *, interactive: bool) -> Ht
     drawing = picture_of(result, beside, f"figure-{number}", _description(one.title(name), name, charts))
     if drawing:
         parts.append(_figure(drawing, CAPTIONS.get(name, f"The result of {name}."), _plots(charts, number, result)))
-    purchase = [*result.remarks(), result.bought(), result.more(float(one.groups[name].attributes["wall_time_s"]))]
+    purchase = [*result.sentences(), result.bought(), result.more(float(one.groups[name].attributes["wall_time_s"]))]
     return join([*parts, result_tables(name, result), items(filter(None, purchase))])
 
 

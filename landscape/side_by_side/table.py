@@ -12,6 +12,16 @@ from typing import Any
 from landscape.analyses.result_views import with_error
 from landscape.analyses.tidy import as_csv, optional_library
 
+SURE_ERRORS = 3.0  # beyond which a difference is not chance
+# Larger is sharper. Their errors are those of the measurement alone, on the same data.
+MEASURES_OF_SHARPNESS = (
+    "eig.eigenvalues[0]",
+    "trace.trace",
+    "density.lambda_max",
+    "density.trace",
+    "sharpness.s_avg[0]",
+    "flatness.lambda_1",
+)
 MANY_ERRORS = 100  # beyond which their number says no more
 
 
@@ -70,6 +80,21 @@ class SideBySide:
     def notes(self) -> list[str]:
         """The reasons with their numbers."""
         return [f"({number}) {reason}" for number, reason in enumerate(self.reasons, start=1)]
+
+    def meanings(self) -> list[str]:
+        """In which measures of sharpness each other checkpoint is flatter or sharper than the first, beyond errors."""
+        return [said for place, label in enumerate(self.labels) if place and (said := self._meaning(place, label))]
+
+    def _meaning(self, place: int, label: str) -> str:
+        """The measures that differ from those of the first by more than their errors; "" if none is known to."""
+        signs: dict[str, list[str]] = {"flatter": [], "sharper": []}
+        for row in self.rows:
+            cell = row.cells[place]
+            known = cell.in_errors is not None and not cell.reason and abs(cell.in_errors) > SURE_ERRORS
+            if known and row.metric in MEASURES_OF_SHARPNESS:
+                signs["sharper" if (cell.in_errors or 0.0) > 0 else "flatter"].append(row.metric)
+        found = [f"{word} by {', '.join(metrics)}" for word, metrics in signs.items() if metrics]
+        return f"{label} is {' and '.join(found)} than {self.labels[0]}, beyond the errors" if found else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; NaN and infinity are None."""

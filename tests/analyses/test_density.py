@@ -127,3 +127,27 @@ def test_a_share_below_with_wide_bounds_is_not_determined(result: DensityResult)
 def test_an_analysis_without_below_is_the_one_of_earlier_versions() -> None:
     assert "below" not in Density().identity()
     assert Density(below=0.0).identity()["below"] == 0
+
+
+def bulk(result: DensityResult, weights: list[list[float]], **changes: float) -> DensityResult:
+    """A density of two probes with nodes at 10, at 5, and three near zero."""
+    nodes = np.array([[-0.01, 0.0, 0.01, 5.0, 10.0]] * 2)
+    numbers = {"lambda_min": -0.01, "lambda_min_se": 0.1, "r_e": 0.001, "r_e_se": 0.01}
+    return replace(result, ritz_nodes=nodes, ritz_weights=np.array(weights), **{**numbers, **changes})
+
+
+def test_the_bulk_is_what_lies_between_the_outermost_small_nodes(result: DensityResult) -> None:
+    weights = [[0.05, 0.8, 0.05, 0.05, 0.05]] * 2
+    assert bulk(result, weights).meaning() == "at least 80 % of the eigenvalues are below 1 % of the largest"
+    few = [[0.2, 0.4, 0.2, 0.1, 0.1]] * 2  # 80 % may lie there, and 40 % are sure to
+    assert bulk(result, few).meaning() == ""
+    unlike = [[0.05, 0.85, 0.0, 0.05, 0.05], [0.05, 0.75, 0.1, 0.05, 0.05]]
+    assert bulk(result, unlike).meaning() == ""  # two probes leave 80 +- 64 %
+
+
+def test_a_negative_end_is_named_if_its_residual_allows_it(result: DensityResult) -> None:
+    weights = [[0.05, 0.8, 0.05, 0.05, 0.05]] * 2
+    sure = bulk(result, weights, lambda_min=-0.5, r_e=0.05, r_e_se=0.01)
+    assert sure.meaning().endswith(", the most negative one found is 5 % of the largest")
+    assert "negative" not in bulk(result, weights, lambda_min=-0.15, r_e=0.05, r_e_se=0.01).meaning()
+    assert "negative" not in bulk(result, weights, lambda_min=-0.5, r_e=0.05, r_e_se=0.03).meaning()

@@ -56,3 +56,12 @@ def test_a_path_is_stored_as_text() -> None:
 def test_two_steps_at_once_are_refused() -> None:
     with pytest.raises(UsageError, match="two steps"):
         Direction(towards="a.pt", lr=0.1)
+
+
+def test_the_lowest_step_is_that_of_the_parabola_if_it_is_downhill_and_convex(result: DirectionResult) -> None:
+    assert result.meaning() == (
+        "to second order the loss is lowest after a step of -slope / curvature = 0.5, and back at its value after "
+        "twice that"
+    )
+    for changes in ({"slope": 1.0}, {"curvature": -2.0}, {"slope": -1e-5}):
+        assert replace(result, **changes).meaning() == ""

@@ -124,3 +124,16 @@ def test_pyhessian_cannot_cross_check_the_lower_end() -> None:
 def test_a_cross_check_of_another_matrix_is_refused() -> None:
     with pytest.raises(UsageError, match="compares with PyHessian's Hessian"):
         Eig(operator="ggn", cross_check=True)
+
+
+def test_the_unstable_learning_rate_is_that_of_the_largest_eigenvalue_of_the_hessian(result: EigResult) -> None:
+    hessian = replace(result, attributes={"options": '{"operator": "hessian", "which": "largest"}'})
+    meaning = "gradient descent with a learning rate above 2 / lambda_1 = 0.667 is unstable here"
+    assert hessian.meaning() == hessian.sentences()[0] == meaning
+    assert replace(hessian, converged=np.array([True, False])).sentences() == []
+    for operator, which in (("ggn", "largest"), ("hessian", "smallest")):
+        other = replace(result, attributes={"options": f'{{"operator": "{operator}", "which": "{which}"}}'})
+        assert other.meaning() == ""
+    assert replace(hessian, error_bounds=np.array([3.5, 1e-6])).meaning() == ""
+    assert replace(hessian, eigenvalues=np.array([-1.0, -2.0])).meaning() == ""
+    assert result.meaning() == ""

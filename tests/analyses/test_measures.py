@@ -61,3 +61,11 @@ def test_sigmas_below_and_above_the_range_are_remarks(result: MeasuresResult) ->
 
 def test_without_classes_sigmas_are_not_missed(result: MeasuresResult) -> None:
     assert replace(result, error=None, pac_bayes_sigma=None, pac_bayes_magnitude_sigma=None).remarks() == []
+
+
+@pytest.mark.parametrize(
+    ("scale", "batch"), [(1278.0, "1,200"), (2.0, "2"), (1.9, ""), (math.inf, ""), (math.nan, ""), (None, "")]
+)
+def test_the_noise_scale_is_a_batch_size(result: MeasuresResult, scale: float | None, batch: str) -> None:
+    words = f"in random batches of fewer than {batch} samples the noise of the gradient is larger than the gradient"
+    assert replace(result, noise_scale=scale).meaning() == (words if batch else "")

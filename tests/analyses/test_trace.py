@@ -121,3 +121,14 @@ def test_layers_do_not_contain_the_labels_error(result: TraceResult) -> None:
     layers = {"layer": np.array(["a"]), "layer_trace": np.array([2.0])}
     remark = replace(result, label_standard_error=0.001, **layers).remarks()[1]
     assert remark.endswith("by the random vectors; those of the layers do not contain the former")
+
+
+def test_the_trace_means_a_rise_under_noise_if_it_is_of_the_hessian_and_above_0(result: TraceResult) -> None:
+    hessian = replace(result, attributes={"options": '{"operator": "hessian"}'})
+    assert hessian.meaning() == (
+        "Gaussian noise of standard deviation 0.01 on every weight raises the loss by 0.0001 (0.1 % of it) on average, "
+        "to second order"
+    )
+    assert replace(hessian, interval=np.array([-0.1, 4.1])).meaning() == ""
+    assert replace(result, attributes={"options": '{"operator": "ggn"}'}).meaning() == ""
+    assert "by 0.0001 on average" in replace(hessian, loss=-0.1).meaning()

@@ -63,6 +63,8 @@ def test_without_a_baseline_nothing_is_measured_and_every_report_says_so(capsys:
     captured = capsys.readouterr()
     assert "there is no baseline landscape-baseline.json" in captured.err
     assert "is it committed?" in captured.err
+    assert captured.err.count("landscape-baseline.json") == 1
+    assert "verdict" not in captured.out  # no table without a row
     assert "::error title=landscape%3A landscape-baseline.json::" in captured.out
     assert ElementTree.parse("r.xml").getroot().get("errors") == "1"
     assert json.loads(Path("r.json").read_text())["exit_code"] == 2
@@ -121,7 +123,7 @@ def test_what_is_no_checkpoint_is_an_error_and_the_others_are_judged(known: str,
     assert status(["check", "bad.pt", known, *FAST]) == 2
     captured = capsys.readouterr()
     assert "error: bad.pt:" in captured.err
-    assert "1 not measured, 1 pass" in captured.out
+    assert "1 error, 1 pass" in captured.out
 
 
 def test_an_error_beside_a_regression_reads_as_an_error(known: str) -> None:

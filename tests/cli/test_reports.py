@@ -81,6 +81,26 @@ class TestText:
         report = Report("same-weights", "b", [Verdict(METRIC, "a.pt", "pass", notes=("torch 3 here",))])
         assert f"note: {METRIC} of a.pt: torch 3 here" in as_text(report)
 
+    def test_what_several_verdicts_say_is_said_once_with_what_it_is_about(self) -> None:
+        notes = ("torch 3 here", "threads 2 here")
+        many = [
+            Verdict(f"eig.eigenvalues[{i}]", name, "pass", notes=notes) for i in range(5) for name in ("a.pt", "b.pt")
+        ]
+        bad = [
+            replace(made("inconclusive", metric), comparison=None) for metric in ("trace.trace", "eig.eigenvalues[0]")
+        ]
+        report = Report("same-weights", "b", [*many, *bad, made("regression", "trace.trace", "worse")])
+        assert as_text(report).splitlines()[:-1] == [
+            "inconclusive: trace.trace, eig.eigenvalues[0] of a.pt: because",
+            "  fix:  do this",
+            "regression: trace.trace of a.pt: worse",
+            "  fix:  do this",
+            "note: eig.eigenvalues[0], eig.eigenvalues[1], eig.eigenvalues[2] and 2 more of a.pt, b.pt: torch 3 here",
+            "note: eig.eigenvalues[0], eig.eigenvalues[1], eig.eigenvalues[2] and 2 more of a.pt, b.pt: threads 2 here",
+        ]
+        assert as_markdown(report).count("torch 3 here") == as_html(report).count("torch 3 here") == 1
+        assert "because; fix: do this" in as_markdown(report)
+
 
 class TestJson:
     def test_what_is_not_known_is_null(self) -> None:
@@ -131,7 +151,7 @@ class TestGithub:
         assert as_github(Report("same-weights", "b", [made("pass")])) == ""
         hidden = Report("same-weights", "b", [replace(made("pass"), notes=("beyond the tolerance, but within noise",))])
         assert as_github(hidden).startswith("::notice ")
-        assert "- eig.eigenvalues\\[0\\] of a.pt" in as_markdown(hidden)
+        assert "- note: eig.eigenvalues\\[0\\] of a.pt" in as_markdown(hidden)
 
 
 class TestHostileNames:
@@ -192,7 +212,7 @@ class TestHtml:
         assert len(page.named("script")) == 1
         assert not page.named("b") + page.named("i") + page.named("u")
         texts = [one.text for one in page.named("p")]
-        assert any(text.startswith("1 not measured, 2 regression") and "exit code 2" in text for text in texts)
+        assert any(text.startswith("1 error, 2 regression") and "exit code 2" in text for text in texts)
 
     def test_rows_are_those_of_the_table(self) -> None:
         rows = ParsedPage(as_html(REPORT)).named("tr")[1:]

@@ -123,3 +123,13 @@ def test_a_state_dict_that_does_not_fit_names_the_flag(capsys: Captured) -> None
     torch.save({"w": torch.zeros(2)}, "alien.pt")
     assert status(["surface", "a.pt", "--towards", "alien.pt", *FEW]) == 2
     assert "--towards a checkpoint of the same model" in capsys.readouterr().err
+
+
+def test_a_plan_of_adaptive_points_is_of_those_that_are_expected(capsys: Captured) -> None:
+    times = []
+    for options in ([], ["--adaptive"]):
+        assert status(["surface", "a.pt", "--grid", "41", "--limit", "20", "--dry-run", *options]) == 0
+        out = capsys.readouterr().out
+        times.append(out)
+    assert "1,681" in times[0]
+    assert "about 420 of 1,681: --adaptive interpolates" in " ".join(times[1].split())

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from landscape.history import History, Moment, Quantity
-from landscape.history.summary import headline_numbers, largest_value, last_value
+from landscape.history.summary import headline_numbers, largest_value, last_value, meaning
 
 QUANTITIES = {
     "eig.eigenvalues": Quantity(("eig.rank",), error="eig.error_bounds"),
@@ -42,3 +42,24 @@ def test_numbers_are_those_that_all_runs_hold() -> None:
     assert [name for name, *_ in headline_numbers([made(1.0), History().with_values(0, "a", {"loss": 1.0})])] == [
         "loss"
     ]
+
+
+def beside(values: list[float], edges: list[float], error: float = 0.1) -> History:
+    """The largest eigenvalue of each step with an error, and the edge of stability."""
+    history = History()
+    about = {**QUANTITIES, "edge": Quantity(())}
+    for step, (value, edge) in enumerate(zip(values, edges, strict=True)):
+        numbers = {"eig.eigenvalues": np.array([value]), "eig.error_bounds": np.array([error]), "edge": edge}
+        history = history.with_moment(Moment(step, f"{step}.pt", numbers), about)
+    return history
+
+
+def test_the_first_and_the_last_eigenvalue_stand_beside_the_edge() -> None:
+    found = beside([5.0, 70.0, 21.0, math.nan], [20.0, 20.0, 20.0, 20.0])
+    assert meaning(found) == (
+        "lambda_1 is 5, below the edge of stability 20 at step 0, and 21, above the edge of stability 20 at step 2"
+    )
+    assert "21, at the edge of stability 20 at step 1" in meaning(beside([5.0, 21.0], [20.0, 20.0], error=2.0))
+    assert meaning(beside([5.0], [20.0])) == ""
+    assert meaning(beside([5.0, 21.0], [math.nan, 20.0])) == ""
+    assert meaning(made(1.0, 2.0)) == ""

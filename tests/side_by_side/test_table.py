@@ -135,3 +135,21 @@ def test_frames_have_a_row_for_each_quantity_and_checkpoint() -> None:
     frame = HOSTILE.to_dataframe()
     assert frame.columns.tolist() == ["metric", "checkpoint", "value", "error", "difference", "in_errors", "reason"]
     assert len(frame) == 8
+
+
+def test_what_is_flatter_beyond_errors_is_said_of_measures_of_sharpness_alone() -> None:
+    def row(metric: str, in_errors: float | None, reason: str = "") -> Row:
+        return Row(metric, "", (Cell(1.0), Cell(2.0, 0.1, 1.0, in_errors, reason)))
+
+    rows = (
+        row("eig.eigenvalues[0]", -5.0), row("trace.trace", -3.5), row("loss", -9.0), row("density.trace", 2.9),
+        row("sharpness.s_avg[0]", 4.0, "other data"), row("density.lambda_max", None),
+    )  # fmt: skip
+    assert SideBySide(("a", "b"), rows).meanings() == [
+        "b is flatter by eig.eigenvalues[0], trace.trace than a, beyond the errors"
+    ]
+    both = (*rows[:1], row("trace.trace", 7.0))
+    assert SideBySide(("a", "b"), both).meanings() == [
+        "b is flatter by eig.eigenvalues[0] and sharper by trace.trace than a, beyond the errors"
+    ]
+    assert SideBySide(("a", "b"), rows[2:]).meanings() == []

@@ -34,6 +34,7 @@ class Critical(Analysis):
     name: ClassVar[str] = "critical"
     summary: ClassVar[str] = "Critical sharpness: the step along an update at which the loss stops being lower."
     result: ClassVar[type[Result]] = CriticalResult
+    takes_few_passes: ClassVar[bool] = True
 
     update: str = option(
         GRADIENT,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.shared.cost import cost_scalar
+from landscape.analyses.shared.meaning import stored_options
 from landscape.fields import Gauge, array, scalar
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ class CriticalResult(Result):
     largest_drop: float = scalar("Largest drop of the loss below that at the weights, at the points evaluated.")
     rounding: float = scalar("Smallest change of the loss that is clearly more than rounding.")
     learning_rate: float | None = scalar("Learning rate of the run.", optional=True)
-    edge: float | None = scalar("2 / learning rate.", optional=True)
+    edge: float | None = scalar("2 / learning rate.", optional=True, label="2 / learning rate")
     edge_ratio: float | None = scalar(
         "critical sharpness / edge = learning rate / critical step: above 1 a step of the run raises the loss.",
         optional=True,
+        label="critical sharpness over that",
     )
     other_loss: float | None = scalar(
         "Mean loss of the --other-data at the weights, from which steps lead.", optional=True
@@ -63,7 +65,10 @@ class CriticalResult(Result):
     samples: int = scalar("Samples in the data.")
     point_step: np.ndarray = array("point", help="Steps evaluated, in ascending order.")
     point_change: np.ndarray = array(
-        "point", help="Mean loss there minus that at the weights.", gauge=Gauge("point_change_error")
+        "point",
+        help="Mean loss there minus that at the weights.",
+        gauge=Gauge("point_change_error"),
+        label="change of the loss",
     )
     point_change_error: np.ndarray | None = array(
         "point", help="Its standard error by the choice of the samples, from their differences.", optional=True
@@ -108,6 +113,20 @@ class CriticalResult(Result):
         hidden = f", where its change of {change:.2g} is not clearly more than rounding" * (change < self.rounding)
         fix = "--dtype float64" if hidden else "--update gradient, which leads downwards"
         return Trouble(why + hidden, fix, "degenerate")
+
+    def meaning(self) -> str:
+        """Which steps lower the loss, of those evaluated, unless one of them contradicts it."""
+        lower, upper = self.bracket.tolist()
+        below = self.point_change[self.point_step <= lower]
+        if not len(below) or not (below < 0).all():
+            return ""
+        unit = "learning rates" if self.update_is_gradient else "steps"
+        return f"{unit} up to {lower:.3g} lower the loss (of those evaluated), {upper:.3g} does not"
+
+    @property
+    def update_is_gradient(self) -> bool:
+        """Whether the update is that of gradient descent, whose step is a learning rate."""
+        return stored_options(self).get("update") == "gradient"
 
     def remarks(self) -> list[str]:
         """The two losses, the edge of stability, and what the interval leaves open."""

@@ -60,9 +60,13 @@ def influence_cost(analysis: Influence, samples: Samples, layers: KroneckerLayer
     if analysis.inverse == "cg":
         sketched = sketch_rank(analysis, curved)
         each = min(EXPECTED_ITERATIONS if sketched else EXPECTED_WITHOUT, 2 * curved.space.size)
-        products, columns = sketched + each * (queries + itself), max(queries, min(itself, width))
+        solved, columns = (
+            {"sketch": sketched, "queries": each * queries, "self": each * itself},
+            max(queries, min(itself, width)),
+        )
     else:
-        products, columns = queries + min(itself, RESIDUAL_SAMPLES), queries
+        solved, columns = {"queries": queries, "self": min(itself, RESIDUAL_SAMPLES)}, queries
+    products = sum(solved.values())
     probes = PROBES if analysis.damping == "auto" and analysis.inverse == "cg" else 0
     memory = {
         "systems": 2 * SYSTEM_VECTORS * columns * curved.theta.nbytes,
@@ -82,6 +86,15 @@ def influence_cost(analysis: Influence, samples: Samples, layers: KroneckerLayer
         "products": f"about {products + probes:,}"
         + (": they depend on the spectrum" if analysis.inverse == "cg" else ""),
     }
-    seconds = seconds_per_product(analysis, curved, width) * (products + probes)
-    seconds += seconds_per_gradient(curved) * _gradients_of_passes(analysis, samples, layers)
-    return Plan(bytes=sum(memory.values()), products=products + probes, seconds=seconds, facts=facts, memory=memory)
+    product, gradient = seconds_per_product(analysis, curved, width), seconds_per_gradient(curved)
+    phases = {"damping": product * probes, **{phase: product * count for phase, count in solved.items()}}
+    phases["scores"] = gradient * _gradients_of_passes(analysis, samples, layers)
+    order = ("damping", "sketch", "queries", "scores", "self")
+    return Plan(
+        bytes=sum(memory.values()),
+        products=products + probes,
+        seconds=sum(phases.values()),
+        facts=facts,
+        memory=memory,
+        phases={phase: phases[phase] for phase in order if phases.get(phase)},
+    )

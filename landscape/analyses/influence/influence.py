@@ -92,7 +92,7 @@ class Influence(MatrixOptions):
         (),
         kind="named-references",
         shared=True,
-        help="More samples by name, NAME=DATA[,KEY=VALUE...]. Samples of memorized are told from the others by AUROC.",
+        help="More samples by name, NAME=DATA[,KEY=VALUE...]. AUROC is how well scores part memorized from others.",
         identity=False,  # `ingredients` identifies their samples instead
     )
     top: int = option(10, help="Rows of the table: most helpful and most harmful samples.", min=1, identity=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.shared.cost import cost_scalar
+from landscape.analyses.shared.meaning import percent
 from landscape.fields import Gauge, array, scalar
 
 if TYPE_CHECKING:
@@ -36,17 +37,26 @@ class InfluenceResult(Result):
     )
     iterations: np.ndarray | None = array("query", help="Products of the query's solve.", optional=True, detail=True)
     error: np.ndarray | None = array(
-        "query", help="Root mean square of the errors of the query's scores by the solve.", optional=True
+        "query",
+        help="Root mean square of the errors of the query's scores by the solve.",
+        optional=True,
+        label="RMS error of the scores",
     )
     error_bound: np.ndarray | None = array(
         "query",
         help="Largest error of a score by the residual r, at most |g_t| |r| / (damping n) for a semidefinite matrix.",
         optional=True,
         detail=True,
+        label="bound of the error",
     )
-    spread: np.ndarray | None = array("query", help="Root mean square of the query's scores.", optional=True)
+    spread: np.ndarray | None = array(
+        "query", help="Root mean square of the query's scores.", optional=True, label="RMS of the scores"
+    )
     agreement: np.ndarray | None = array(
-        "query", help="Rank correlation (Spearman) with the scores at ten times the damping.", optional=True
+        "query",
+        help="Rank correlation (Spearman) with the scores at ten times the damping.",
+        optional=True,
+        label="ranks at 10 x damping",
     )
     sample: np.ndarray = array("sample", help="Number of the training sample in its data.")
     scores: np.ndarray | None = array(
@@ -60,10 +70,14 @@ class InfluenceResult(Result):
         "sample", "query", help="Error of that score by the solve, from how it moved in the last decade.", optional=True
     )
     top: np.ndarray | None = array("top", help="Place in the lists for the mean of all queries.", optional=True)
-    helpful_sample: np.ndarray | None = array("top", help="Number of a most helpful sample.", optional=True)
-    helpful_score: np.ndarray | None = array("top", help="Its score.", optional=True)
-    harmful_sample: np.ndarray | None = array("top", help="Number of a most harmful sample.", optional=True)
-    harmful_score: np.ndarray | None = array("top", help="Its score.", optional=True)
+    helpful_sample: np.ndarray | None = array(
+        "top", help="Number of a most helpful sample.", optional=True, label="helpful sample"
+    )
+    helpful_score: np.ndarray | None = array("top", help="Its score.", optional=True, label="its score")
+    harmful_sample: np.ndarray | None = array(
+        "top", help="Number of a most harmful sample.", optional=True, label="harmful sample"
+    )
+    harmful_score: np.ndarray | None = array("top", help="Its score.", optional=True, label="its score")
     query_helpful: np.ndarray | None = array(
         "query", "top", help="Numbers of each query's most helpful samples.", optional=True
     )
@@ -79,13 +93,15 @@ class InfluenceResult(Result):
         "sample", help="Whether the sample is in the population memorized.", optional=True
     )
     rank: np.ndarray | None = array("rank", help="Rank by self-influence, the largest first.", optional=True)
-    rank_sample: np.ndarray | None = array("rank", help="Number of the sample.", optional=True)
+    rank_sample: np.ndarray | None = array("rank", help="Number of the sample.", optional=True, label="sample")
     rank_self_influence: np.ndarray | None = array("rank", help="Its self-influence.", optional=True)
     rank_loss: np.ndarray | None = array("rank", help="Its loss.", optional=True)
-    is_memorized: np.ndarray | None = array("rank", help="Whether it is in the population memorized.", optional=True)
+    is_memorized: np.ndarray | None = array(
+        "rank", help="Whether it is in the population memorized.", optional=True, label="memorized"
+    )
     score: np.ndarray | None = array("score", words=True, help="Name of the score.", optional=True)
     auroc: np.ndarray | None = array(
-        "score", help="Probability that a memorized sample scores above another one.", optional=True
+        "score", help="Probability that a memorized sample scores above another one.", optional=True, label="AUROC"
     )
     auroc_se: np.ndarray | None = array("score", help="Standard error of the AUROC.", optional=True)
     self_agreement: float | None = scalar(
@@ -102,7 +118,10 @@ class InfluenceResult(Result):
     eigenvalue_se: float | None = scalar("Its standard error over random vectors.", optional=True)
     tol: float | None = scalar("Largest residual asked for; only cg has one.", optional=True)
     covered: float | None = scalar(
-        "Share of the parameters in layers that have Kronecker factors; scores leave the others out.", optional=True
+        "Share of the parameters in layers that have Kronecker factors; scores leave the others out.",
+        optional=True,
+        label="parameters with factors",
+        percent=True,
     )
     stationarity: float = scalar("Norm of the mean gradient, relative to the root mean square norm of the samples'.")
     products: int = scalar("Products with the matrix over the full data.")
@@ -129,6 +148,37 @@ class InfluenceResult(Result):
             return None
         missed = f"the residual is {self.worst_residual:.2g}, {self.tol:g} was asked for"
         return self.solve_trouble or Trouble(missed, "a larger --damping, or a larger --max-iterations")
+
+    def meaning(self) -> str:
+        """The sample that helps the queries most, if nothing leaves it open; else how memorized samples stand out."""
+        return self._most_helpful() or self._memorized()
+
+    def _most_helpful(self) -> str:
+        """The most helpful sample, if its score is apart from the next one's by more than their errors."""
+        if self.helpful_score is None or self.helpful_sample is None or self.score_errors is None or self.tol is None:
+            return ""
+        if len(self.helpful_score) < 2 or self._ranks() or self._training():
+            return ""
+        first, second = (float(self.score_errors[self.sample == one].mean()) for one in self.helpful_sample[:2])
+        score, next_one = (float(one) for one in self.helpful_score[:2])
+        if not score - next_one > 2 * (first + second) or not score > 0:
+            return ""
+        return (
+            f"training sample {self.helpful_sample[0]} helps the queries most: without it their mean loss would be "
+            f"higher by {score:.2g}, to first order"
+        )
+
+    def _memorized(self) -> str:
+        """How often a memorized sample has the larger self-influence, if that is beyond chance."""
+        if self.score is None or self.auroc is None or self.auroc_se is None:
+            return ""
+        found = [index for index, name in enumerate(self.score) if str(name) == "self_influence"]
+        if not found or not abs(self.auroc[found[0]] - 0.5) > 2 * self.auroc_se[found[0]]:
+            return ""
+        return (
+            f"a memorized sample has a larger self-influence than another one in {percent(self.auroc[found[0]])} of "
+            "all pairs"
+        )
 
     def remarks(self) -> list[str]:
         """What the sign says, whose inverse the scores are of, and whether damping and training decide the ranks."""

@@ -73,8 +73,12 @@ class LlcResult(Result):
     parameters: int = scalar("Size of the parameter vector.")
     samples: int = scalar("Samples in the data.")
     chain: np.ndarray = array("chain", words=True, help="Where the chain starts: the checkpoint, or a random point.")
-    chain_llc: np.ndarray = array("chain", help="Mean of n beta (L - L(theta)) over the chain's draws.")
-    chain_distance: np.ndarray = array("chain", help="Root of its mean squared distance from the checkpoint.")
+    chain_llc: np.ndarray = array(
+        "chain", help="Mean of n beta (L - L(theta)) over the chain's draws.", label="coefficient"
+    )
+    chain_distance: np.ndarray = array(
+        "chain", help="Root of its mean squared distance from the checkpoint.", label="distance from the checkpoint"
+    )
     chain_acceptance: np.ndarray = array("chain", help="Its mean probability of acceptance.")
     excess: np.ndarray = array("chain", "draw", help="n beta (L - L(theta)) at every draw, the burn-in included.")
     running_draws: np.ndarray = array("point", help="Numbers of draws, ...")
@@ -85,10 +89,10 @@ class LlcResult(Result):
     )
     layer_parameters: np.ndarray | None = array("layer", help="Their number.", optional=True)
     layer_llc: np.ndarray | None = array(
-        "layer", help="Their refined coefficient.", optional=True, gauge=Gauge("layer_llc_se")
+        "layer", help="Their refined coefficient.", optional=True, gauge=Gauge("layer_llc_se"), label="coefficient"
     )
     layer_llc_se: np.ndarray | None = array("layer", help="Its standard error.", optional=True)
-    layer_r_hat: np.ndarray | None = array("layer", help="R-hat of its chains.", optional=True)
+    layer_r_hat: np.ndarray | None = array("layer", help="R-hat of its chains.", optional=True, label="R-hat")
     layer_draws: np.ndarray | None = array("layer", detail=True, help="Draws of each of its chains.", optional=True)
     layer_acceptance: np.ndarray | None = array("layer", detail=True, help="Acceptance of its chains.", optional=True)
 
@@ -138,13 +142,29 @@ class LlcResult(Result):
             return None
         return Trouble(f"the chains of {', '.join(apart)} do not agree (R-hat above {LARGEST_R_HAT:g})", MORE_DRAWS)
 
+    def meaning(self) -> str:
+        """How many parameters of a regular model have this coefficient: half of them is theirs (Watanabe 2009)."""
+        error = max(self.upper - self.llc, self.llc - self.lower)
+        if not 0 < error < self.llc:
+            return ""
+        of_gamma = " at this gamma" if self.depends_on_gamma else ""
+        return (
+            f"the loss rises around the checkpoint as with 2 llc = {2 * self.llc:.3g} ± {2 * error:.2g} parameters, of "
+            f"{self.parameters:,}{of_gamma}"
+        )
+
+    @property
+    def depends_on_gamma(self) -> bool:
+        """Whether the localization lowers the coefficient beyond chance, and by a share that matters."""
+        return self.gamma_effect > max(LOCALIZED_SHARE * abs(self.llc), SURE_ERRORS / 2 * self.gamma_effect_se)
+
     def remarks(self) -> list[str]:
         """The interval, what gamma does, and what the chains say against the number."""
         remarks = [
             f"95 % interval {self.lower:.4g} to {self.upper:.4g}, R-hat {self.r_hat:.3f}, {self.effective_draws:.0f} "
             f"effective draws of {(self.draws - self.burn_in) * len(self.chain):,}"
         ]
-        if self.gamma_effect > max(LOCALIZED_SHARE * abs(self.llc), SURE_ERRORS / 2 * self.gamma_effect_se):
+        if self.depends_on_gamma:
             remarks.append(
                 f"the coefficient depends on gamma: half of it would add about {self.gamma_effect * math.log(2):.3g} "
                 "(compare checkpoints at one --gamma)"

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # short, and their errors small.
 ENOUGH_DRAWS = 200.0
 VECTORS = 7  # of P numbers for each chain: positions and gradients before and after a step, velocity, and points
+CHAINS = "chains"  # of phases: the name of each, with a number
 EXPECTED_DRAWS, EXPECTED_LEAPS = 100, 8  # of each chain, and of each draw, on the samples' nets
 
 
@@ -51,7 +52,7 @@ def measure(analysis: Llc, objective: Objective, resume: State | None) -> Genera
         exact = LocalPosterior(objective, temper, group, reference.loss)
         posterior = _batch_posterior(exact, sampling) if sampling.batch else exact
         is_enough = partial(_is_enough, temper=temper, size=group.size, sampling=sampling)
-        name = f"chains {len(found)}"  # of phases: groups may be called alike
+        name = f"{CHAINS} {len(found)}"  # of phases: groups may be called alike
         steps = partial(sample_chains, posterior, exact, sampling, is_enough)
         history = yield from phases.run(name, steps, independent=True)
         found.append((history, _estimate(history, temper, group.size, sampling)))
@@ -85,7 +86,8 @@ def plan(analysis: Llc, objective: Objective) -> Plan:
         "gradients": f"about {gradients:,.0f}",
     }
     seconds = gradients * seconds_per_gradient(objective)
-    return Plan(bytes=sum(memory.values()), products=0, seconds=seconds, facts=facts, memory=memory)
+    phases = {f"{CHAINS} {number}": seconds / groups for number in range(groups)}
+    return Plan(sum(memory.values()), 0, seconds, facts, memory, phases)
 
 
 def _temper(analysis: Llc, objective: Objective) -> Temper:

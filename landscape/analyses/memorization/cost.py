@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from landscape.analyses.base import Plan
+from landscape.analyses.memorization.factors import PHASE
 from landscape.analyses.memorization.setup import CurvatureSetup
 from landscape.errors import listing
 from landscape.evaluation import fisher_labels
@@ -62,9 +62,9 @@ def seconds_by_count(objective: Objective, setup: CurvatureSetup, work: Kronecke
 
 
 def estimate_cost(
-    objective: Objective, setup: CurvatureSetup, work: KroneckerWork, facts: Mapping[str, str] = MappingProxyType({})
+    objective: Objective, setup: CurvatureSetup, work: KroneckerWork, facts: Mapping[str, str], *, sweep: str
 ) -> Plan:
-    """The cost of the factors and of the work after them, from the time of one gradient."""
+    """The cost of the factors and of the work after them, from the time of one gradient; `sweep` names that phase."""
     points, edits = work.points, work.edits
     samples = samples_of_setup(objective, setup)
     settings, groups = setup.factor_settings, kfac.groups_in_memory
@@ -81,12 +81,17 @@ def estimate_cost(
         "one layer at work": max(_layer_bytes(objective, one) for one in setup.layers),
         "changed weights": sum(one.size for one in setup.layers) * objective.theta.itemsize,
     }
+    gradient, factors = seconds_per_gradient(objective), passes * (1 + backward)
+    others = work.in_gradients(objective, setup, passes) - factors - work.score_gradients
+    phases = {
+        PHASE: gradient * factors,
+        sweep: gradient * others + work.dense_seconds(setup) + read,
+        "scores": gradient * work.score_gradients,
+    }
     return Plan(
         bytes=sum(memory.values()),
         products=0,
-        seconds=seconds_per_gradient(objective) * work.in_gradients(objective, setup, passes)
-        + work.dense_seconds(setup)
-        + read,
+        seconds=sum(phases.values()),
         facts={
             "layers": listing((one.name for one in setup.layers), MAX_LISTED_LAYERS),
             "populations": ", ".join(setup.populations) or "none",
@@ -98,6 +103,7 @@ def estimate_cost(
             **({"file": f"{in_file / 1e6:,.1f} MB while it measures"} if in_file else {}),
         },
         memory=memory,
+        phases={phase: seconds for phase, seconds in phases.items() if seconds},
     )
 
 

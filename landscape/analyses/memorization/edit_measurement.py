@@ -37,7 +37,8 @@ def plan(analysis: Edit, objective: Objective) -> Plan:
         "rho": ", ".join(f"{rho:g}" for rho in analysis.rhos),
         "bounded by": bounding_population(analysis.bounded_by, setup.populations),
     }
-    return estimate_cost(objective, setup, KroneckerWork(len(analysis.rhos), edits=2 * len(analysis.rhos)), facts)
+    work = KroneckerWork(len(analysis.rhos), edits=2 * len(analysis.rhos))
+    return estimate_cost(objective, setup, work, facts, sweep="sweep")
 
 
 def measure(analysis: Edit, objective: Objective, resume: State | None = None) -> Generator[Progress, None, EditResult]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.memorization.kronecker import population_names
+from landscape.analyses.shared.meaning import percent
+from landscape.choices import MEMORIZED
 from landscape.fields import array, scalar
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ class EditResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("population", "rho", "layer")
+    captions: ClassVar[Mapping[str, str]] = {
+        "population": "before the edit, and after it at the rho that was chosen",
+        "rho": "rho: share of the curvature mass that is kept in every layer; the components of smallest curvature are "
+        "removed first",
+        "layer": "what the edit keeps of each layer at the rho that was chosen",
+    }
     facts: ClassVar[tuple[str, ...]] = ("chosen_rho", "max_loss_increase", "loss")
     across: ClassVar[tuple[str, ...]] = ("population",)
 
@@ -33,37 +41,76 @@ class EditResult(Result):
     population_samples: np.ndarray = array("population", help="Number of samples.")
     loss_before: np.ndarray = array("population", help="Mean loss before the edit.")
     loss_after: np.ndarray = array("population", help="Mean loss after the edit, at the chosen rho.")
-    accuracy_before: np.ndarray | None = array("population", help="Share of right predictions before.", optional=True)
-    accuracy_after: np.ndarray | None = array("population", help="Share of right predictions after.", optional=True)
-    recitation_before: np.ndarray | None = array("population", help="Share of texts recited before.", optional=True)
-    recitation_after: np.ndarray | None = array("population", help="Share of texts recited after.", optional=True)
-    rho: np.ndarray = array("rho", help="Share of the curvature mass that is kept.")
-    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.", percent=True)
-    weight_energy: np.ndarray = array("rho", help="Squared norm of the weights, relative to that before.")
-    curvature_mass: np.ndarray | None = array(
-        "rho", help="Share that is kept of the quantity by which the method ranks, mean over layers.", optional=True
+    accuracy_before: np.ndarray | None = array(
+        "population", help="Share of right predictions before.", optional=True, percent=True
     )
-    bound_loss: np.ndarray = array("rho", help="Mean loss of the population that bounds the edit.")
-    population_loss: np.ndarray = array("population", "rho", help="Mean loss.", detail=True)
-    accuracy: np.ndarray | None = array("population", "rho", help="Share of right predictions.", optional=True)
+    accuracy_after: np.ndarray | None = array(
+        "population", help="Share of right predictions after.", optional=True, percent=True
+    )
+    recitation_before: np.ndarray | None = array(
+        "population", help="Share of texts recited before.", optional=True, label="recited before", percent=True
+    )
+    recitation_after: np.ndarray | None = array(
+        "population", help="Share of texts recited after.", optional=True, label="recited after", percent=True
+    )
+    rho: np.ndarray = array("rho", help="Share of the curvature mass that is kept.")
+    kept_fraction: np.ndarray = array(
+        "rho", help="Share of components that are kept, over all layers.", percent=True, label="components kept"
+    )
+    weight_energy: np.ndarray = array(
+        "rho", help="Squared norm of the weights, relative to that before.", label="squared norm kept", percent=True
+    )
+    curvature_mass: np.ndarray | None = array(
+        "rho",
+        help="Share that is kept of the quantity by which the method ranks, mean over layers.",
+        optional=True,
+        label="mass kept",
+        percent=True,
+    )
+    bound_loss: np.ndarray = array(
+        "rho", help="Mean loss of the population that bounds the edit.", label="loss that bounds the edit"
+    )
+    population_loss: np.ndarray = array("population", "rho", help="Mean loss.", detail=True, label="loss")
+    accuracy: np.ndarray | None = array(
+        "population", "rho", help="Share of right predictions.", optional=True, percent=True
+    )
     recitation: np.ndarray | None = array(
-        "population", "rho", help="Share of texts that are recited from their middle to the last token.", optional=True
+        "population",
+        "rho",
+        help="Share of texts that are recited from their middle to the last token.",
+        optional=True,
+        label="recited",
+        percent=True,
     )
     greedy_match: np.ndarray | None = array(
-        "population", "rho", help="Share of right tokens in greedy continuations.", optional=True, detail=True
+        "population",
+        "rho",
+        help="Share of right tokens in greedy continuations.",
+        optional=True,
+        detail=True,
+        label="tokens recited",
+        percent=True,
     )
     layer: np.ndarray = array("layer", words=True, help="Edited layer.")
     layer_kept_fraction: np.ndarray = array(
-        "layer", help="Share of the layer's components that are kept at the chosen rho.", percent=True
+        "layer",
+        help="Share of the layer's components that are kept at the chosen rho.",
+        percent=True,
+        label="components kept",
     )
     bounded_by: np.ndarray = array("bound", words=True, help="Population whose loss bounds the edit.")
     layer_weight_energy: np.ndarray = array(
-        "layer", help="Squared norm of the layer's weight, relative to that before."
+        "layer",
+        help="Squared norm of the layer's weight, relative to that before.",
+        label="squared norm kept",
+        percent=True,
     )
-    chosen_rho: float = scalar("Share of the curvature mass that the edited checkpoint keeps.")
+    chosen_rho: float = scalar("Share of the curvature mass that the edited checkpoint keeps.", label="rho of the edit")
     loss_increase: float = scalar("Rise of the mean loss on the population that bounds the edit.")
     loss_increase_se: float = scalar("Standard error of that rise over samples.")
-    max_loss_increase: float | None = scalar("Largest rise that is allowed.", optional=True)
+    max_loss_increase: float | None = scalar(
+        "Largest rise that is allowed.", optional=True, label="allowed rise of the loss"
+    )
     loss: float = scalar("Mean loss on the data before the edit.")
     parameters: int = scalar("Size of the parameter vector.")
     edited_parameters: int = scalar("Entries in the weights of the layers.")
@@ -81,6 +128,23 @@ class EditResult(Result):
         if math.isfinite(self.loss_increase):
             return None
         return Trouble("the edited model's loss is not finite", "a larger --rho, or --dtype float64", "not finite")
+
+    def meaning(self) -> str:
+        """What the edit does to the memorized samples, and to those whose loss bounds it."""
+        if self.chosen_rho == UNEDITED:
+            return ""
+        names = [str(name) for name in self.population]
+        wanted = [name for name in dict.fromkeys((MEMORIZED, str(self.bounded_by[0]))) if name in names]
+        return "the edit: " + "; ".join(self._change_of(names.index(name)) for name in wanted) if wanted else ""
+
+    def _change_of(self, row: int) -> str:
+        """The accuracy of a population before and after the edit; its loss where there is none."""
+        name = self.population[row]
+        if self.accuracy_before is not None and self.accuracy_after is not None:
+            before, after = float(self.accuracy_before[row]), float(self.accuracy_after[row])
+            if not math.isnan(before) and not math.isnan(after):
+                return f"accuracy on {name} samples from {percent(before)} to {percent(after)}"
+        return f"loss on {name} samples from {self.loss_before[row]:.3g} to {self.loss_after[row]:.3g}"
 
     def remarks(self) -> list[str]:
         """Sentences about why no checkpoint is written, where the sweep stopped, and what the edit costs."""

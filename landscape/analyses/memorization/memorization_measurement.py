@@ -42,7 +42,7 @@ def plan(analysis: Memorization, objective: Objective) -> Plan:
     smallest = analysis.sizes == FIRST_LOOKS[-1]
     price = describe_price(counted, analysis.budget, objective.batches.samples, smallest=smallest)
     facts = {"sizes": f"{controls} draw{'' if controls == 1 else 's'} of both controls, {bands}, {price}"}
-    return estimate_cost(objective, setup, work, facts)
+    return estimate_cost(objective, setup, work, facts, sweep="bands")
 
 
 def controls_within_budget(analysis: Memorization, objective: Objective) -> tuple[int, bool]:

@@ -30,32 +30,54 @@ class MemorizationResult(Result):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("population", "layer", "rho", "band", "score", "rank")
+    more_tables: ClassVar[tuple[str, ...]] = ("layer", "rho", "rank")
+    captions: ClassVar[Mapping[str, str]] = {
+        "population": "the samples, and how many of them the curvature was measured on too",
+        "layer": "curvature mass: tr A tr G, with A and G the second moments of a layer's inputs and of its outputs' "
+        "gradients; independence of norms: 1 where this product is the trace of the layer's curvature",
+        "rho": "what is left if the components of smallest curvature are removed until the share rho of the curvature "
+        "mass is left in every layer",
+        "band": "change of the mean loss when a band of components is removed from all layers; components are "
+        "ordered by curvature, and 0-0.1 % are the sharpest",
+        "score": "AUROC: how often a memorized sample has the higher score of a pair; edit_damage and edit_kl: change "
+        "of the loss and of the predictions when flat components are removed",
+        "rank": "samples with the largest edit damage",
+    }
     facts: ClassVar[tuple[str, ...]] = ("loss", "score_rho")
     across: ClassVar[tuple[str, ...]] = ("population",)
 
     population: np.ndarray = array("population", words=True, help="Name of the samples.")
     population_samples: np.ndarray = array("population", help="Number of samples.")
     population_loss: np.ndarray = array("population", help="Mean loss of the samples.")
-    accuracy: np.ndarray | None = array("population", help="Share of right predictions.", optional=True)
+    accuracy: np.ndarray | None = array("population", help="Share of right predictions.", optional=True, percent=True)
     recitation: np.ndarray | None = array(
         "population",
         help="Share of the first 64 texts whose second half (50 tokens at most) is recited to the last token.",
         optional=True,
+        percent=True,
     )
     greedy_match: np.ndarray | None = array(
-        "population", help="Share of right tokens in the greedy continuations of these texts.", optional=True
+        "population",
+        help="Share of right tokens in the greedy continuations of these texts.",
+        optional=True,
+        label="tokens recited",
+        percent=True,
     )
     population_in_factors: np.ndarray = array(
-        "population", help="Share of the samples that are in the data of the factors."
+        "population",
+        help="Share of the samples that are in the data of the factors.",
+        label="in the data of the factors",
+        percent=True,
     )
     layer: np.ndarray = array("layer", words=True, help="Linear layer.")
     layer_outputs: np.ndarray = array("layer", help="Outputs: rows p of the layer's matrix.")
     layer_inputs: np.ndarray = array("layer", help="Inputs: columns q of the layer's matrix.")
     layer_tokens: np.ndarray = array("layer", help="Input vectors whose outer products the factors average.")
-    layer_trace: np.ndarray = array("layer", help="Curvature mass of the layer, tr A tr G.")
+    layer_trace: np.ndarray = array("layer", help="Curvature mass of the layer, tr A tr G.", label="curvature mass")
     layer_independence: np.ndarray = array(
         "layer",
         help="tr A tr G / E ||a||^2 ||g||^2: 1 where the norms of inputs and of output gradients are independent.",
+        label="independence of norms",
     )
     activation_eigenvalues: np.ndarray = array(
         "layer", "direction", help="Eigenvalues of A in descending order, padded with NaN."
@@ -71,21 +93,45 @@ class MemorizationResult(Result):
         "layer", "share", help="Share of the curvature mass of the components up to that rank."
     )
     rho: np.ndarray = array("rho", help="Share of the curvature mass that is kept.")
-    kept_fraction: np.ndarray = array("rho", help="Share of components that are kept, over all layers.", percent=True)
-    curvature_mass: np.ndarray = array("rho", help="Curvature mass of the kept components, mean over layers.")
-    weight_energy: np.ndarray = array("rho", help="Squared norm of the kept weights, relative to all, over all layers.")
-    ties: np.ndarray = array("rho", help="Components with the mass of the last kept one, of which some are removed.")
+    kept_fraction: np.ndarray = array(
+        "rho", help="Share of components that are kept, over all layers.", percent=True, label="components kept"
+    )
+    curvature_mass: np.ndarray = array(
+        "rho",
+        help="Curvature mass of the kept components, mean over layers.",
+        label="curvature mass kept",
+        percent=True,
+    )
+    weight_energy: np.ndarray = array(
+        "rho",
+        help="Squared norm of the kept weights, relative to all, over all layers.",
+        label="squared norm kept",
+        percent=True,
+    )
+    ties: np.ndarray = array(
+        "rho", help="Components with the mass of the last kept one, of which some are removed.", label="ties at the cut"
+    )
     layer_kept_fraction: np.ndarray = array(
-        "layer", "rho", help="Share of components that are kept in each layer.", percent=True
+        "layer", "rho", help="Share of components that are kept in each layer.", percent=True, label="components kept"
     )
     band: np.ndarray = array("band", words=True, help="Band of components by rank, the sharpest first.")
     band_components: np.ndarray = array("band", help="Components in the band, over all layers.")
-    delta_loss: np.ndarray = array("population", "band", help="Change of the loss when the band is removed.")
+    delta_loss: np.ndarray = array(
+        "population", "band", help="Change of the loss when the band is removed.", label="change of the loss"
+    )
     delta_loss_lo: np.ndarray = array(
-        "population", "band", help="Lower end of the 95 % interval of that change.", detail=True
+        "population",
+        "band",
+        help="Lower end of the 95 % interval of that change.",
+        detail=True,
+        label="lower end (95 %)",
     )
     delta_loss_hi: np.ndarray = array(
-        "population", "band", help="Upper end of the 95 % interval of that change.", detail=True
+        "population",
+        "band",
+        help="Upper end of the 95 % interval of that change.",
+        detail=True,
+        label="upper end (95 %)",
     )
     noise_delta_loss: np.ndarray | None = array(
         "population",
@@ -93,6 +139,7 @@ class MemorizationResult(Result):
         help="Change of the loss when noise of the band's norm is added instead.",
         detail=True,
         optional=True,
+        label="with noise instead",
     )
     random_delta_loss: np.ndarray | None = array(
         "population",
@@ -100,6 +147,7 @@ class MemorizationResult(Result):
         help="Change of the loss when as many random components are removed.",
         detail=True,
         optional=True,
+        label="with random components",
     )
     layer_delta_loss: np.ndarray | None = array(
         "population",
@@ -117,18 +165,22 @@ class MemorizationResult(Result):
     )
     score: np.ndarray | None = array("score", words=True, help="Name of the score.", optional=True)
     auroc: np.ndarray | None = array(
-        "score", help="Probability that a memorized sample scores above another one.", optional=True
+        "score", help="Probability that a memorized sample scores above another one.", optional=True, label="AUROC"
     )
     auroc_se: np.ndarray | None = array("score", help="Standard error of the AUROC.", optional=True)
-    score_memorised: np.ndarray | None = array("score", help="Median score of memorized samples.", optional=True)
-    score_other: np.ndarray | None = array("score", help="Median score of the other samples.", optional=True)
+    score_memorised: np.ndarray | None = array(
+        "score", help="Median score of memorized samples.", optional=True, label="median of memorized"
+    )
+    score_other: np.ndarray | None = array(
+        "score", help="Median score of the other samples.", optional=True, label="median of others"
+    )
     rank: np.ndarray | None = array("rank", help="Rank by edit damage, the largest first.", optional=True)
     rank_sample: np.ndarray | None = array("rank", help="Index of the sample in the data.", optional=True)
     is_memorised: np.ndarray | None = array(
-        "rank", help="Whether the sample is in the memorized population.", optional=True
+        "rank", help="Whether the sample is in the memorized population.", optional=True, label="memorized"
     )
     rank_edit_damage: np.ndarray | None = array("rank", help="Edit damage of the sample.", optional=True)
-    rank_edit_kl: np.ndarray | None = array("rank", help="Edit KL of the sample.", optional=True)
+    rank_edit_kl: np.ndarray | None = array("rank", help="Edit KL of the sample.", optional=True, label="edit KL")
     rank_loss: np.ndarray | None = array("rank", help="Loss of the sample.", optional=True)
     sample: np.ndarray | None = array(
         "sample",
@@ -163,7 +215,9 @@ class MemorizationResult(Result):
     )
     loss: float = scalar("Mean loss on the data.")
     score_rho: float | None = scalar(
-        "Share of the curvature mass that is kept by the edit behind the scores.", optional=True
+        "Share of the curvature mass that is kept by the edit behind the scores.",
+        optional=True,
+        label="rho of the edit behind the scores",
     )
     controls: int | None = scalar("Draws of each control of a band.", optional=True)
     checkpoints: int | None = scalar("Number of checkpoints in the trajectory.", optional=True)
@@ -188,6 +242,22 @@ class MemorizationResult(Result):
             why = f"the curvature of {', '.join(flat)} is zero: nothing ranks its components"
             return Trouble(why, fix, "degenerate")
         return None
+
+    def meaning(self) -> str:
+        """The band whose removal parts memorized from clean samples most, if the intervals of both are apart."""
+        names = [str(name) for name in self.population]
+        if MEMORIZED not in names or CLEAN not in names:
+            return ""
+        memorized, clean = names.index(MEMORIZED), names.index(CLEAN)
+        gaps = self.delta_loss_lo[memorized] - self.delta_loss_hi[clean]
+        if not (gaps > 0).any():
+            return ""
+        band = max(range(len(gaps)), key=lambda place: gaps[place] if gaps[place] > 0 else -math.inf)
+        rises = [f"{self.delta_loss[row, band]:.2g}" for row in (memorized, clean)]
+        return (
+            f"without the components of band {self.band[band]} the loss of memorized samples changes by {rises[0]}, "
+            f"that of clean ones by {rises[1]}"
+        )
 
     def remarks(self) -> list[str]:
         """Sentences about overlapping and missing populations, ties in the ranking, and samples without scores."""

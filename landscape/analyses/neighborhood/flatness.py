@@ -19,6 +19,7 @@ from landscape.analyses.neighborhood.perturbation import (
     slope_remark,
 )
 from landscape.analyses.shared.cost import cost_scalar
+from landscape.analyses.shared.meaning import stored_options
 from landscape.choices import Adaptive
 from landscape.fields import Gauge, array, option, scalar
 
@@ -39,27 +40,42 @@ class FlatnessResult(Result):
     r1: np.ndarray = array("rho", help="rho times the largest ||c g|| found in the ball: a lower bound of the maximum.")
     r0: np.ndarray = array("rho", help="Largest rise of the loss found in the ball: a lower bound of the maximum.")
     r1_over_rho2: np.ndarray = array(
-        "rho", help="r1 / rho^2, which at a minimum and for small rho is the largest eigenvalue."
+        "rho", help="r1 / rho^2, which at a minimum and for small rho is the largest eigenvalue.", label="r1 / rho^2"
     )
     gradient_over_rho: np.ndarray = array(
         "rho",
         detail=True,
         help="||c g|| at the weights / rho: the part of r1 / rho^2 that the gradient itself contributes.",
+        label="gradient norm / rho",
     )
     excess: np.ndarray = array(
-        "rho", help="(Largest ||c g|| - ||c g|| at the weights) / rho: the other part of r1 / rho^2."
+        "rho",
+        help="(Largest ||c g|| - ||c g|| at the weights) / rho: the other part of r1 / rho^2.",
+        label="rise of it / rho",
     )
     r1_ratio: np.ndarray = array(
-        "rho", detail=True, help="r1 / (rho^2 lambda_1), which at a minimum and for small rho is 1."
+        "rho",
+        detail=True,
+        help="r1 / (rho^2 lambda_1), which at a minimum and for small rho is 1.",
+        label="r1 / (rho^2 lambda_1)",
     )
     r0_ratio: np.ndarray = array(
-        "rho", detail=True, help="2 r0 / (rho^2 lambda_1), which at a minimum and for small rho is 1."
+        "rho",
+        detail=True,
+        help="2 r0 / (rho^2 lambda_1), which at a minimum and for small rho is 1.",
+        label="2 r0 / (rho^2 lambda_1)",
     )
-    gam_r1: np.ndarray = array("rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.")
-    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.", percent=True)
+    gam_r1: np.ndarray = array(
+        "rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.", label="r1 by GAM's one step"
+    )
+    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.", percent=True, label="of r1 by GAM's one step")
     starts: np.ndarray = array("rho", detail=True, help="Number of ascents that searched r1.")
-    hits: np.ndarray = array("rho", help="Ascents that ended within 1 % of the largest rise of ||c g||.")
-    spread: np.ndarray = array("rho", detail=True, help="(Largest - smallest) / largest rise of the ascents.")
+    hits: np.ndarray = array(
+        "rho", help="Ascents that ended within 1 % of the largest rise of ||c g||.", label="starts that reached it"
+    )
+    spread: np.ndarray = array(
+        "rho", detail=True, help="(Largest - smallest) / largest rise of the ascents.", label="spread of the starts"
+    )
     stationarity: np.ndarray = array(
         "rho", detail=True, help="1 - cos(u, slope) at the maximizer u: 0 at a local maximum."
     )
@@ -68,8 +84,11 @@ class FlatnessResult(Result):
         detail=True,
         words=True,
         help="unique if all ascents found the same maximum, multimodal if not; one start if there was only one.",
+        label="maximum",
     )
-    resolved: np.ndarray = array("rho", detail=True, help="Whether the rise of ||c g|| is clearly above its rounding.")
+    resolved: np.ndarray = array(
+        "rho", detail=True, help="Whether the rise of ||c g|| is clearly above its rounding.", label="beyond rounding"
+    )
     start: np.ndarray = array("start", help="Start of each ascent.")
     start_rises: np.ndarray = array("rho", "start", help="Rise of ||c g|| in each ascent.")
     layer: np.ndarray | None = array(
@@ -112,6 +131,16 @@ class FlatnessResult(Result):
     def not_unique(self, field: str, place: tuple[int, ...]) -> str:
         """The ascents of r1 may have found several maxima."""
         return multimodal_reason(self.mode, place) if field in ("r1", "r1_over_rho2", "excess", "r1_ratio") else ""
+
+    def meaning(self) -> str:
+        """How large the gradient is known to become in the largest ball, if that is beyond rounding."""
+        if not self.resolved[-1] or self.normalised_loss is not None:
+            return ""
+        rho, largest = float(self.rho[-1]), float(self.r1[-1] / self.rho[-1])
+        scaled = stored_options(self).get("adaptive", "none") != "none"
+        times = f", {largest / self.scaled_gradient:.3g} times that at the weights" if self.scaled_gradient > 0 else ""
+        norm = f"the norm of the {'scaled ' if scaled else ''}gradient"
+        return f"somewhere in the ball of rho = {rho:g} {norm} is at least {largest:.3g}{times}"
 
     def remarks(self) -> list[str]:
         """Remarks on radii within rounding, and on maxima that may not be the largest."""

@@ -115,6 +115,11 @@ def plan(analysis: Flatness, objective: Objective) -> Plan:
         seconds=seconds * (each * (1 + GRADIENTS_PER_STEP) + EIGENVALUE_PRODUCTS * (GRADIENTS_PER_STEP - 1)),
         facts={"gradients": f"at most {2 * each:,}", "gradient": f"{seconds:.3g} s"},
         memory=memory,
+        phases={
+            "zeroth": seconds * each,
+            "first": seconds * each * GRADIENTS_PER_STEP,
+            "eigenvalue": seconds * EIGENVALUE_PRODUCTS * (GRADIENTS_PER_STEP - 1),
+        },
     )
 
 

@@ -96,7 +96,18 @@ def plan_search(analysis: Sharpness, objective: Objective) -> Plan:
         **(gradient_memory(objective) if large or not work.products else product_memory(objective, "hessian")),
         "points of one pass": vectorized,
     }
-    return Plan(sum(memory.values()), work.products, seconds * work.in_gradients(), facts, memory)
+    phases = _phases(analysis, seconds, objective.space.size)
+    return Plan(sum(memory.values()), work.products, seconds * work.in_gradients(), facts, memory, phases)
+
+
+def _phases(analysis: Sharpness, gradient: float, size: int) -> dict[str, float]:
+    """The expected seconds of each phase, where a gradient takes `gradient` seconds."""
+    protocol, radii, followed = analysis.protocol, len(analysis.protocol.rho), len(analysis.curve)
+    worst = _work(protocol.starts, protocol.steps, 0, radii, followed, size).in_gradients(EXPECTED_SHARE)
+    average = _work(0, protocol.steps, protocol.draws, radii, 0, size).in_gradients()
+    curve = GRADIENTS_PER_LOSS * 2 * min(protocol.draws, FOLLOWING_PAIRS) * followed
+    work = {"worst": worst if protocol.starts else 0.0, "average": average if protocol.draws else 0.0, "curve": curve}
+    return {phase: gradient * gradients for phase, gradients in work.items() if gradients}
 
 
 def _work(starts: int, steps: int, draws: int, radii: int, followed: int, size: int) -> Work:

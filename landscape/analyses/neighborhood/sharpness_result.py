@@ -16,6 +16,7 @@ from landscape.analyses.neighborhood.perturbation import (
 from landscape.analyses.neighborhood.presets import DEFAULTS
 from landscape.analyses.shared.by_population import PopulationColumns
 from landscape.analyses.shared.cost import cost_scalar
+from landscape.analyses.shared.meaning import describe_share
 from landscape.analyses.shared.work_budget import describe_seconds
 from landscape.fields import Gauge, array, scalar
 
@@ -48,10 +49,17 @@ class SharpnessResult(PopulationColumns):
     )
     starts: np.ndarray | None = array("rho", detail=True, help="Number of ascents that searched s_max.", optional=True)
     hits: np.ndarray | None = array(
-        "rho", help="Ascents that ended within 1 % of s_max; the smallest number of any batch.", optional=True
+        "rho",
+        help="Ascents that ended within 1 % of s_max; the smallest number of any batch.",
+        optional=True,
+        label="starts that reached it",
     )
     spread: np.ndarray | None = array(
-        "rho", detail=True, help="(Largest - smallest) / largest rise of the ascents.", optional=True
+        "rho",
+        detail=True,
+        help="(Largest - smallest) / largest rise of the ascents.",
+        optional=True,
+        label="spread of the starts",
     )
     stationarity: np.ndarray | None = array(
         "rho",
@@ -64,9 +72,14 @@ class SharpnessResult(PopulationColumns):
         words=True,
         help="unique if all ascents found the same maximum, multimodal if not; one start if there was only one.",
         optional=True,
+        label="maximum",
     )
     average_rho: np.ndarray | None = array(
-        "rho", detail=True, help="Standard deviation of the noise; the bound of uniform noise.", optional=True
+        "rho",
+        detail=True,
+        help="Standard deviation of the noise; the bound of uniform noise.",
+        optional=True,
+        label="size of the noise",
     )
     s_avg: np.ndarray | None = array(
         "rho",
@@ -83,7 +96,10 @@ class SharpnessResult(PopulationColumns):
         optional=True,
     )
     resolved: np.ndarray = array(
-        "rho", detail=True, help="Whether the rises are clearly above the rounding of the loss."
+        "rho",
+        detail=True,
+        help="Whether the rises are clearly above the rounding of the loss.",
+        label="beyond rounding",
     )
     keskar: np.ndarray | None = array("rho", help="100 s_max / (1 + loss), with --preset keskar.", optional=True)
     low_pass: np.ndarray | None = array("rho", help="loss + s_avg, with --preset low-pass.", optional=True)
@@ -92,12 +108,14 @@ class SharpnessResult(PopulationColumns):
         detail=True,
         help="rho ||c g||* + rho^2 lambda / 2, which s_max approaches as rho falls (lambda in an l2 ball only).",
         optional=True,
+        label="s_max by its law for small rho",
     )
     s_avg_law: np.ndarray | None = array(
         "rho",
         detail=True,
         help="Half the trace of C H C times the noise's variance, which s_avg approaches as rho falls.",
         optional=True,
+        label="s_avg by its law for small rho",
     )
     radius: np.ndarray | None = array("radius", help="Radius of the curve, which holds rho.", optional=True)
     radius_s_max: np.ndarray | None = array(
@@ -193,6 +211,19 @@ class SharpnessResult(PopulationColumns):
     def not_unique(self, field: str, place: tuple[int, ...]) -> str:
         """The ascents may have found several maxima."""
         return multimodal_reason(self.mode, place) if field in ("s_max", "keskar") else ""
+
+    def meaning(self) -> str:
+        """By how much the loss is known to rise in the largest ball, of all samples together and beyond rounding."""
+        if self.s_max is None or self.m < self.samples or self.normalised_loss is not None or not self.resolved[-1]:
+            return ""
+        rho, rise = self.rho[-1], float(self.s_max[-1])
+        worst = f"some weights in the ball of rho = {rho:g} have a loss that is higher by at least {rise:.3g}"
+        worst += describe_share(rise, self.loss)
+        if self.s_avg is None or self.s_avg_interval is None or self.average_rho is None:
+            return worst
+        if not self.s_avg_interval[-1][0] > self.rounding:
+            return worst
+        return f"{worst}; noise of size {self.average_rho[-1]:g} raises it by {self.s_avg[-1]:.2g} on average"
 
     def remarks(self) -> list[str]:
         """Remarks on radii within rounding, and on maxima that may not be the largest."""

@@ -85,13 +85,14 @@ def plan(analysis: Sensitivity, objective: Objective) -> Plan:
     memory = {**product_memory(objective, analysis.operator, columns), "changes": VECTORS * objective.theta.nbytes}
     products = count_products(analysis.operator, objective.settings.hvp, changes, len(layers))
     passes = _passes(analysis, len(layers))
-    seconds = products * seconds_per_product(analysis, objective, columns)
-    seconds += (1 + FORWARD_SHARE * passes) * seconds_per_gradient(objective)
+    phases: dict[str, float] = {}
     if analysis.needs_saliency:
         of_diagonal = diagonal_measurement.plan(_diagonal(analysis), objective)
-        seconds, memory = seconds + of_diagonal.seconds, {**memory, "diagonal": of_diagonal.bytes}
+        phases, memory = {DIAGONAL: of_diagonal.seconds}, {**memory, "diagonal": of_diagonal.bytes}
+    phases[FORECAST] = products * seconds_per_product(analysis, objective, columns)
+    phases[REAL] = (1 + FORWARD_SHARE * passes) * seconds_per_gradient(objective)
     facts |= {"layers": str(len(layers)), "forward passes": f"{passes:,}"}
-    return Plan(sum(memory.values()), round(products), seconds, facts, memory)
+    return Plan(sum(memory.values()), round(products), sum(phases.values()), facts, memory, phases)
 
 
 def _diagonal(analysis: Sensitivity) -> Diagonal:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from landscape.analyses.base import Result, Trouble
 from landscape.analyses.shared.cost import cost_scalar
+from landscape.analyses.shared.meaning import describe_share
 from landscape.errors import listing
 from landscape.fields import Gauge, array, scalar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+SURE_ERRORS = 2.0  # standard errors that part the most sensitive layer from the next one
 YES, NO, UNCLEAR = "yes", "no", "unclear"  # whether the second-order forecast holds
 DOUBTFUL_RANKS = 0.9  # Spearman's correlation below which a remark says that the forecast ranks layers otherwise
 FEWEST_RANKED = 3  # layers: the correlation of two ranks is 1 or -1 whatever they are
@@ -32,48 +34,76 @@ class SensitivityResult(Result):
     change_layer: np.ndarray = array("change", words=True, detail=True, help="The layer.")
     change_kind: np.ndarray = array("change", words=True, detail=True, help="The kind of change.")
     change_parameters: np.ndarray = array("change", detail=True, help="Weights of the layer that may change.")
-    change_norm: np.ndarray = array("change", detail=True, help="Norm of the change d of the weights.")
-    change_slope: np.ndarray = array("change", detail=True, help="g'd, with g the gradient of the mean loss.")
-    change_curvature: np.ndarray = array("change", detail=True, help="d'Hd, with H the Hessian, or --operator.")
+    change_norm: np.ndarray = array(
+        "change", detail=True, help="Norm of the change d of the weights.", label="norm of the change"
+    )
+    change_slope: np.ndarray = array(
+        "change", detail=True, help="g'd, with g the gradient of the mean loss.", label="g'd"
+    )
+    change_curvature: np.ndarray = array(
+        "change", detail=True, help="d'Hd, with H the Hessian, or --operator.", label="d'Hd"
+    )
     change_real: np.ndarray = array(
-        "change", help="Change of the mean loss at theta + d.", gauge=Gauge("change_real_se")
+        "change",
+        help="Change of the mean loss at theta + d.",
+        gauge=Gauge("change_real_se"),
+        label="change of the loss",
     )
     change_real_se: np.ndarray = array("change", detail=True, help="Its standard error by the samples.")
     change_forecast: np.ndarray = array("change", help="g'd + d'Hd / 2.", gauge=Gauge("change_forecast_se"))
     change_forecast_se: np.ndarray = array("change", detail=True, help="Its standard error by groups of samples.")
     change_gap: np.ndarray = array(
-        "change", detail=True, help="Real change minus forecast.", gauge=Gauge("change_gap_se")
+        "change",
+        detail=True,
+        help="Real change minus forecast.",
+        gauge=Gauge("change_gap_se"),
+        label="change - forecast",
     )
     change_gap_se: np.ndarray = array(
         "change", detail=True, help="Its standard error by groups of samples, which are the same in both."
     )
     change_holds: np.ndarray = array(
-        "change", words=True, help="Whether the forecast holds: yes; no, beyond its errors; unclear within them."
+        "change",
+        words=True,
+        help="Whether the forecast holds: yes; no, beyond its errors; unclear within them.",
+        label="forecast holds",
     )
-    change_rank: np.ndarray = array("change", help="Rank of the layer by real change, the largest first.")
+    change_rank: np.ndarray = array(
+        "change", help="Rank of the layer by real change, the largest first.", label="rank of the layer"
+    )
     change_forecast_rank: np.ndarray = array("change", detail=True, help="Rank of the layer by forecast.")
     kind: np.ndarray = array("kind", words=True, help="A change of all layers.")
     kind_real: np.ndarray = array(
-        "kind", help="Change of the mean loss if all layers change.", gauge=Gauge("kind_real_se")
+        "kind",
+        help="Change of the mean loss if all layers change.",
+        gauge=Gauge("kind_real_se"),
+        label="change of the loss",
     )
     kind_real_se: np.ndarray = array("kind", detail=True, help="Its standard error by the samples.")
     kind_forecast: np.ndarray = array(
         "kind", help="g'd + d'Hd / 2 of that joint change.", gauge=Gauge("kind_forecast_se")
     )
     kind_forecast_se: np.ndarray = array("kind", detail=True, help="Its standard error by groups of samples.")
-    kind_sum: np.ndarray = array("kind", help="Sum of the layers' real changes.", gauge=Gauge("kind_sum_se"))
+    kind_sum: np.ndarray = array(
+        "kind", help="Sum of the layers' real changes.", gauge=Gauge("kind_sum_se"), label="sum over layers"
+    )
     kind_sum_se: np.ndarray = array("kind", detail=True, help="Its standard error by groups of samples.")
     kind_spearman: np.ndarray = array(
         "kind",
         help="Spearman's correlation of the layers' forecasts with their real changes.",
         gauge=Gauge("kind_spearman_se"),
+        label="rank correlation",
     )
     kind_spearman_se: np.ndarray = array("kind", detail=True, help="Its spread over resampled groups of samples.")
-    kind_holds: np.ndarray = array("kind", help="Share of the layers whose forecast holds.", percent=True)
+    kind_holds: np.ndarray = array(
+        "kind", help="Share of the layers whose forecast holds.", percent=True, label="layers whose forecast holds"
+    )
     layer: np.ndarray | None = array("layer", words=True, help="A layer, with --budget.", optional=True)
     layer_parameters: np.ndarray | None = array("layer", help="Its weights.", optional=True)
     layer_bits: np.ndarray | None = array("layer", help="Bits for each of them.", optional=True)
-    allocation_bits: float | None = scalar("Mean bits for a weight with the bits chosen by layer.", optional=True)
+    allocation_bits: float | None = scalar(
+        "Mean bits for a weight with the bits chosen by layer.", optional=True, label="bits by layer, mean"
+    )
     allocation_expected: float | None = scalar(
         "Sum of the layers' changes with these bits, which was made smallest.", optional=True
     )
@@ -104,6 +134,21 @@ class SensitivityResult(Result):
             return None
         why = f"not finite: {listing(map(str, broken))}" if broken else "not finite: the loss with the chosen bits"
         return Trouble(why, "--dtype float64, more --bits, or a smaller share to --prune", "not finite")
+
+    def meaning(self) -> str:
+        """The layer that the first change harms most, if it is apart from the next one beyond their errors."""
+        rows = (self.change_kind == self.kind[0]).nonzero()[0]
+        if len(rows) < 2:
+            return ""
+        first, second = rows[self.change_real[rows].argsort()[::-1][:2]]
+        gap = float(self.change_real[first] - self.change_real[second])
+        rise = float(self.change_real[first])
+        if not gap > SURE_ERRORS * math.hypot(self.change_real_se[first], self.change_real_se[second]) or not rise > 0:
+            return ""
+        return (
+            f"{self.kind[0]}: {self.change_layer[first]} is the most sensitive layer, which raises the loss by "
+            f"{rise:.2g}{describe_share(rise, self.loss)}"
+        )
 
     def remarks(self) -> list[str]:
         """Where forecasts do not hold, where they rank layers otherwise, and what the chosen bits bring."""

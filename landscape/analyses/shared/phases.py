@@ -57,7 +57,7 @@ class Phases:
                 self._went_further |= moved and self._has_more_than(phase)
                 return value
             self._states[phase], moved = step.state, True
-            yield replace(step, state=self._all_states)
+            yield replace(step, state=self._all_states, phase=phase)
 
     def _has_more_than(self, phase: str) -> bool:
         """Whether a phase's state is no longer that of the earlier run; no question where that had no later phase."""

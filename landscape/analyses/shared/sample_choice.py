@@ -55,7 +55,7 @@ def fit_options(analysis: AnalysisT, tolerance: str, samples: int) -> AnalysisT:
     if samples < 2:
         raise UsageError(
             f"--data-error {analysis.data_error} of a single sample",
-            why="the error by the choice of samples is told from how samples differ",
+            why="the error by the choice of samples follows from how samples differ",
             fix="more data, or leave --data-error out",
         )
     changes: dict[str, Any] = {"resample": analysis.resample or min(GROUPS, samples)}

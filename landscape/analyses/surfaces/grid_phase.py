@@ -22,8 +22,8 @@ Evaluate = Callable[[Sequence[Index]], Generator[Progress, None, list[float]]]
 class GridTask:
     """A plane with the coordinates of its grid, alpha first; `tol` is given if points may be interpolated.
 
-    `before` and `total` place its points among those of the whole measurement. `exact` is the loss at the checkpoint
-    itself, which replaces the value at the center.
+    `before` and `total` place its points among those of the whole measurement that will probably be evaluated. `exact`
+    is the loss at the checkpoint itself, which replaces the value at the center.
     """
 
     plane: Plane
@@ -82,9 +82,9 @@ def evaluate_grid(sweep: Sweep, task: GridTask, saved: State) -> Generator[Progr
                 values[0, *task.center] = task.exact
             count = int(done.sum())
             note = f"{task.name}{count:,} of {done.size:,} points"
-            yield Progress(
-                task.before + count, task.total, note, lambda: {"values": values.copy(), "done": done.copy()}
-            )
+            reached = task.before + count
+            total = max(task.total, reached)  # --adaptive may take more points than are expected
+            yield Progress(reached, total, note, lambda: {"values": values.copy(), "done": done.copy()})
         return [float(values[0, *index]) for index in indices]
 
     if task.tol is None:

@@ -50,11 +50,15 @@ class SurfaceResult(Result):
         words=True,
         help="How directions are normalized in tensors of the kind; `ignored` ones are zeroed.",
         optional=True,
+        label="directions scaled by",
     )
     kind_tensors: np.ndarray | None = array("kind", help="Number of tensors of the kind.", optional=True)
     kind_parameters: np.ndarray | None = array("kind", help="Parameters in tensors of the kind.", optional=True)
     kind_filters: np.ndarray | None = array(
-        "kind", help="Parts of these tensors that are scaled, each to its own norm.", optional=True
+        "kind",
+        help="Parts of these tensors that are scaled, each to its own norm.",
+        optional=True,
+        label="scaled parts",
     )
     tensor: np.ndarray | None = array("tensor", help="Name of each tensor.", optional=True)
     tensor_kind: np.ndarray | None = array("tensor", words=True, help="Kind of the tensor.", optional=True)
@@ -65,33 +69,50 @@ class SurfaceResult(Result):
     tensor_norm: np.ndarray | None = array("tensor", help="Norm of the tensor.", optional=True)
     mark: np.ndarray | None = array("mark", help="Checkpoint on the line or plane, or near it.", optional=True)
     place_alpha: np.ndarray | None = array(
-        "mark", help="Coordinate of the checkpoint, or of its projection, along alpha.", optional=True
+        "mark", help="Coordinate of the checkpoint, or of its projection, along alpha.", optional=True, label="alpha"
     )
     place_beta: np.ndarray | None = array(
-        "mark", help="Coordinate of the checkpoint, or of its projection, along beta.", optional=True
+        "mark", help="Coordinate of the checkpoint, or of its projection, along beta.", optional=True, label="beta"
     )
     off_plane: np.ndarray | None = array(
-        "mark", help="Distance from the plane over distance from the measured checkpoint.", optional=True
+        "mark",
+        help="Distance from the plane over distance from the measured checkpoint.",
+        optional=True,
+        label="distance from the plane",
     )
-    own_loss: np.ndarray | None = array("mark", help="Loss of the checkpoint at its own weights.", optional=True)
+    own_loss: np.ndarray | None = array(
+        "mark", help="Loss of the checkpoint at its own weights.", optional=True, label="loss"
+    )
     level: np.ndarray = array("level", help="Level of the loss.")
-    basin_width_alpha: np.ndarray = array("level", help="Width of the center's basin along alpha; mean over planes.")
+    basin_width_alpha: np.ndarray = array(
+        "level", help="Width of the center's basin along alpha; mean over planes.", label="basin's width along alpha"
+    )
     basin_width_alpha_sd: np.ndarray | None = array(
-        "level", help="Standard deviation of that width over planes.", optional=True
+        "level", help="Standard deviation of that width over planes.", optional=True, label="its spread over planes"
     )
     basin_width_beta: np.ndarray | None = array(
-        "level", help="Width of the center's basin along beta; mean over planes.", optional=True
+        "level",
+        help="Width of the center's basin along beta; mean over planes.",
+        optional=True,
+        label="basin's width along beta",
     )
     basin_width_beta_sd: np.ndarray | None = array(
-        "level", help="Standard deviation of that width over planes.", optional=True
+        "level", help="Standard deviation of that width over planes.", optional=True, label="its spread over planes"
     )
-    basin_area: np.ndarray | None = array("level", help="Area of the center's basin; mean over planes.", optional=True)
+    basin_area: np.ndarray | None = array(
+        "level", help="Area of the center's basin; mean over planes.", optional=True, label="basin's area"
+    )
     basin_area_sd: np.ndarray | None = array(
-        "level", help="Standard deviation of that area over planes.", optional=True
+        "level", help="Standard deviation of that area over planes.", optional=True, label="its spread over planes"
     )
-    basin_open: np.ndarray = array("level", help="Whether the basin leaves the grid, or ends at NaN, in some plane.")
+    basin_open: np.ndarray = array(
+        "level", help="Whether the basin leaves the grid, or ends at NaN, in some plane.", label="leaves the grid"
+    )
     basin_coarse: np.ndarray = array(
-        "level", detail=True, help="Whether it is narrower than three steps of the grid in some plane."
+        "level",
+        detail=True,
+        help="Whether it is narrower than three steps of the grid in some plane.",
+        label="too narrow for the grid",
     )
     minimum_loss: np.ndarray = array("minimum", help="Loss of each minimum of the first plane, deepest first.")
     minimum_persistence: np.ndarray = array(
@@ -130,15 +151,27 @@ class SurfaceResult(Result):
     component_open: np.ndarray | None = array(
         "component", help="Whether the basin leaves the grid, or ends at NaN.", optional=True
     )
-    curvatures_alpha: np.ndarray | None = array("seed", help="Second difference along alpha by plane.", optional=True)
-    curvatures_beta: np.ndarray | None = array("seed", help="Second difference along beta by plane.", optional=True)
-    variations: np.ndarray | None = array("seed", help="Total variation over range by plane.", optional=True)
-    smads: np.ndarray | None = array("seed", help="SMAD by plane.", optional=True)
-    cosines: np.ndarray | None = array("seed", help="Cosine of the two directions by plane.", optional=True)
-    centre_loss: float = scalar("Loss at the center, as on the grid.")
-    curvature_alpha: float | None = scalar("Second difference at the center; a mean over planes.", optional=True)
+    curvatures_alpha: np.ndarray | None = array(
+        "seed", help="Second difference along alpha by plane.", optional=True, label="curvature along alpha"
+    )
+    curvatures_beta: np.ndarray | None = array(
+        "seed", help="Second difference along beta by plane.", optional=True, label="curvature along beta"
+    )
+    variations: np.ndarray | None = array(
+        "seed", help="Total variation over range by plane.", optional=True, label="total variation / range"
+    )
+    smads: np.ndarray | None = array("seed", help="SMAD by plane.", optional=True, label="SMAD")
+    cosines: np.ndarray | None = array(
+        "seed", help="Cosine of the two directions by plane.", optional=True, label="cosine of the axes"
+    )
+    centre_loss: float = scalar("Loss at the center, as on the grid.", label="loss")
+    curvature_alpha: float | None = scalar(
+        "Second difference at the center; a mean over planes.", optional=True, label="curvature along alpha"
+    )
     curvature_alpha_se: float | None = scalar("Standard error of curvature_alpha over planes.", optional=True)
-    curvature_beta: float | None = scalar("Second difference at the center along beta.", optional=True)
+    curvature_beta: float | None = scalar(
+        "Second difference at the center along beta.", optional=True, label="curvature along beta"
+    )
     curvature_beta_se: float | None = scalar("Standard error of curvature_beta over planes.", optional=True)
     hessian_alpha: float | None = scalar("d'Hd along alpha, from a product with the Hessian.", optional=True)
     hessian_alpha_se: float | None = scalar("Standard error of hessian_alpha over planes.", optional=True)
@@ -156,7 +189,8 @@ class SurfaceResult(Result):
     )
     unaligned_barrier: float | None = scalar("The barrier without --align.", optional=True)
     variation: float = scalar(
-        "Total variation over range, mean of the lines through the center: at most 2 in a valley."
+        "Total variation over range, mean of the lines through the center: at most 2 in a valley.",
+        label="total variation / range",
     )
     roughness_index: float | None = scalar("Standard deviation over mean of total variation.", optional=True)
     lines: int = scalar("Lines through the center.")
@@ -175,6 +209,17 @@ class SurfaceResult(Result):
     def reference_loss(self) -> float:
         """The loss at the center."""
         return self.centre_loss
+
+    def meaning(self) -> str:
+        """Whether there is a barrier between two checkpoints, or a second basin in the grid, if all of it is known."""
+        if self.evaluations < self.points or (self.status > 1).any():
+            return ""
+        if self.barrier is None:
+            return "the grid shows one basin: no second minimum is deeper than rounding" if self.minima == 1 else ""
+        line = "the straight line between the losses of both checkpoints"
+        if self.barrier > self.rounding:
+            return f"a barrier: between the checkpoints the loss rises by {self.barrier:.3g} above {line}"
+        return f"no barrier: at no point between the checkpoints the loss lies above {line}"
 
     def remarks(self) -> list[str]:
         """Remarks on points, basins, curvatures and minima that a reader may misread."""
@@ -281,4 +326,4 @@ class SurfaceResult(Result):
         """A remark if there is only one random direction, or pair of directions."""
         if self.kind is None or self.mark is not None or self.lines > LINES_OF_ONE_PLANE:
             return []
-        return ["one random direction, or pair of them, is an anecdote: --seeds 5 shows the spread"]
+        return ["one random direction, or pair of them, may not be typical: --seeds 5 shows the spread"]

@@ -46,7 +46,7 @@ def examine_independence(trial: Trial) -> Outcome:
     except LandscapeError as error:  # e.g. an exported program that takes one batch size
         return _keep_batches(f"the model takes no other batches than the given ones ({error.what})")
     if worst is None:
-        return Outcome("not run", "nothing can be told from the samples that were tried: batches are left apart")
+        return Outcome("not run", "the samples that were tried do not decide it: batches are left apart")
     found = f"samples together and apart differ by {worst:.1e}"
     return Outcome("holds", found, error=worst, changes={"joinable": trial.joined.whole is not None})
 

@@ -129,3 +129,11 @@ def test_without_points_nothing_is_said_of_rounding(result: CriticalResult) -> N
     assert trouble
     assert "rounding" not in trouble.why
     assert trouble.fix.startswith("--update gradient")
+
+
+def test_the_steps_that_lower_the_loss_are_named_unless_one_of_them_does_not(result: CriticalResult) -> None:
+    assert result.meaning() == "steps up to 0.99 lower the loss (of those evaluated), 1.01 does not"
+    gradient = replace(result, attributes={"options": '{"update": "gradient"}'})
+    assert gradient.meaning().startswith("learning rates up to 0.99 lower")
+    assert replace(result, point_change=np.array([0.1, -0.02, 0.02])).meaning() == ""
+    assert unknown(result, 0.5, math.inf).sentences() == unknown(result, 0.5, math.inf).remarks()

@@ -137,3 +137,33 @@ def test_results_with_and_without_memorized_samples_are_read_again(
     session.execute(Influence(query="samples:0", self_=True, damping="0.1"), fitted if known else plain, output=output)
     again: Any = landscape.read(output).influence
     assert (again.is_memorized is not None) == known
+
+
+HELPFUL: dict[str, Any] = {
+    **SCORES, "score_errors": np.full((4, 2), 0.01), "helpful_sample": np.array([2, 0]),
+    "helpful_score": np.array([0.5, 0.3]), "agreement": np.array([0.95, 0.99]),
+}  # fmt: skip
+
+
+def test_the_most_helpful_sample_is_named_where_nothing_leaves_it_open() -> None:
+    assert result_of(**HELPFUL).meaning() == (
+        "training sample 2 helps the queries most: without it their mean loss would be higher by 0.5, to first order"
+    )
+    for doubt in (
+        {"score_errors": np.full((4, 2), 0.06)},
+        {"agreement": np.array([0.5, 0.99])},
+        {"stationarity": 0.5},
+        {"tol": None},
+        {"helpful_score": np.array([-0.1, -0.9])},
+        {"helpful_sample": np.array([2]), "helpful_score": np.array([0.5])},
+    ):
+        assert result_of(**{**HELPFUL, **doubt}).meaning() == "", doubt
+
+
+@pytest.mark.parametrize(("auroc", "words"), [(0.93, "in 93 % of all pairs"), (0.51, "")])
+def test_memorized_samples_are_named_if_their_self_influence_stands_out(auroc: float, words: str) -> None:
+    found = result_of(
+        score=np.array(["loss", "self_influence"]), auroc=np.array([0.9, auroc]), auroc_se=np.array([0.01, 0.01])
+    )
+    assert found.meaning().endswith(words)
+    assert bool(found.meaning()) == bool(words)

@@ -80,3 +80,11 @@ def test_options_that_mean_nothing_are_refused(classification: tuple[Tensor, Ten
     objective = Objective(tanh_net(), [classification], "cross_entropy")
     with pytest.raises(UsageError, match="--batch 25 of 24 samples"):
         landscape.run(Llc(batch=25), objective)
+
+
+def test_the_coefficient_is_a_number_of_parameters() -> None:
+    assert result_of().meaning() == "the loss rises around the checkpoint as with 2 llc = 10 ± 0.4 parameters, of 20"
+    assert result_of(gamma_effect=1.0).meaning().endswith("of 20 at this gamma")
+    assert result_of(lower=-0.5, upper=10.5).meaning() == ""
+    assert result_of(upper=np.nan, lower=np.nan).meaning() == ""
+    assert result_of(r_hat=1.2).sentences()[0] == result_of(r_hat=1.2).remarks()[0]

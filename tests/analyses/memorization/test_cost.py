@@ -22,7 +22,7 @@ SIZES = (5 * 6, 6 * 4)
 
 def planned(objective: Objective) -> Plan:
     setup = curvature_setup(Memorization(), objective)
-    return estimate_cost(objective, setup, KroneckerWork(points=3, edits=2), {"a": "b"})
+    return estimate_cost(objective, setup, KroneckerWork(points=3, edits=2), {"a": "b"}, sweep="bands")
 
 
 def test_the_bytes_of_a_plan_are_those_of_the_documentation(classification: Data) -> None:
@@ -77,7 +77,7 @@ def test_more_points_and_more_edits_take_longer(classification: Data, monkeypatc
     setup = curvature_setup(Memorization(), objective)
 
     def seconds(points: int, edits: int, gradients: float = 0) -> float:
-        plan = estimate_cost(objective, setup, KroneckerWork(points, edits, gradients))
+        plan = estimate_cost(objective, setup, KroneckerWork(points, edits, gradients), {}, sweep="bands")
         return plan.seconds
 
     samples = 24 / objective.batches.samples  # a point passes all populations

@@ -61,3 +61,28 @@ def test_results_are_equal_whatever_their_sidecars_hold(classification: Data) ->
     field = next(field for field in fields(memorization_of(fit_net(classification))) if field.name == "factors")
     assert not field.compare
     assert not field.repr
+
+
+def test_the_band_that_parts_memorized_from_clean_samples_is_named_if_their_intervals_are_apart(
+    classification: Data,
+) -> None:
+    found = memorization_of(fit_net(classification), scores=False)
+    names = ["memorized", "clean", "held-out"]
+    shape = (3, len(found.band))
+    change, low, high = np.zeros(shape), np.full(shape, -0.1), np.full(shape, 0.1)
+    change[0, 1], low[0, 1], high[0, 1] = 5.1, 4.9, 5.4
+    apart = replace(found, population=np.array(names), delta_loss=change, delta_loss_lo=low, delta_loss_hi=high)
+    assert apart.meaning() == (
+        f"without the components of band {found.band[1]} the loss of memorized samples changes by 5.1, that of clean "
+        "ones by 0"
+    )
+    low[0, 1] = 0.05
+    assert replace(apart, delta_loss_lo=low).meaning() == ""
+    assert replace(apart, delta_loss_lo=np.full(shape, np.nan)).meaning() == ""
+    assert replace(apart, population=np.array(["memorized", "a", "b"])).meaning() == ""
+
+
+def test_three_tables_are_printed_and_each_has_a_caption(classification: Data) -> None:
+    kind = type(memorization_of(fit_net(classification), scores=False))
+    assert [name for name in kind.tables if name not in kind.more_tables] == ["population", "band", "score"]
+    assert set(kind.captions) == set(kind.tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,3 +57,18 @@ def test_radii_must_be_positive() -> None:
 def test_ascents_that_ran_out_of_steps_are_told() -> None:
     result = measured(landscape.load(SAMPLES / "digits-noisy.pt", limit=50), rho=1.0, steps=2, starts=2)
     assert any("ended on a slope" in remark for remark in result.remarks())
+
+
+def test_the_gradient_in_the_largest_ball_is_named_where_it_is_beyond_rounding(classification: Data) -> None:
+    objective = Objective(tanh_net(), [classification], "cross_entropy")
+    result = measured(objective, rho=(0.1,), starts=2, steps=3)
+    largest = float(result.r1[0] / 0.1)
+    assert result.meaning() == (
+        f"somewhere in the ball of rho = 0.1 the norm of the gradient is at least {largest:.3g}, "
+        f"{largest / result.scaled_gradient:.3g} times that at the weights"
+    )
+    assert "times" not in replace(result, scaled_gradient=0.0).meaning()
+    assert replace(result, resolved=~result.resolved).meaning() == ""
+    assert replace(result, normalised_loss=1.0).meaning() == ""
+    element = measured(objective, rho=(0.1,), starts=2, steps=3, adaptive="element")
+    assert "norm of the scaled gradient" in element.meaning()

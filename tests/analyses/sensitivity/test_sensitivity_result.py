@@ -95,3 +95,15 @@ def test_several_kinds_that_rank_otherwise_stand_in_one_sentence(result: Sensiti
 def test_every_number_that_is_not_finite_is_named(result: SensitivityResult) -> None:
     broken = replace(result, change_real=np.array([np.nan, 1, 1, -np.inf]), kind_forecast=np.array([np.inf, 1]))
     assert str(broken.trouble()) == "not finite: a 8 bits, b 3 bits, all layers 8 bits"
+
+
+def test_the_most_sensitive_layer_is_named_if_it_is_apart_from_the_next(result: SensitivityResult) -> None:
+    rows = result.change_kind == result.kind[0]
+    for real, error, named in (((0.5, 0.1), 0.01, True), ((0.5, 0.48), 0.01, False), ((-0.1, -0.5), 0.01, False)):
+        changes, errors = np.zeros(len(rows)), np.full(len(rows), error)
+        changes[rows] = real
+        one = replace(result, change_real=changes, change_real_se=errors, loss=2.0)
+        words = (
+            f"{result.kind[0]}: {result.change_layer[rows][0]} is the most sensitive layer, which raises the loss by"
+        )
+        assert one.meaning() == (f"{words} 0.5 (25 % of it)" if named else "")

@@ -80,7 +80,7 @@ def test_a_surface_as_it_should_be_has_no_remarks() -> None:
         ({"hessian_alpha": 1.0}, "the second difference is 2 along alpha, and d'Hd 1: the grid is too coarse"),
         ({"rounding": 0.2}, "along alpha the second difference may be rounding"),
         ({"centre_loss": 1.5}, "the checkpoint is not the lowest point: 1 at alpha 0"),
-        ({"kind": np.array(["weight"])}, "one random direction, or pair of them, is an anecdote"),
+        ({"kind": np.array(["weight"])}, "one random direction, or pair of them, may not be typical"),
     ],
     ids=["not-finite", "interpolated", "open", "coarse-basin", "coarse-grid", "rounding", "lower", "one-direction"],
 )
@@ -95,3 +95,21 @@ def test_differences_within_the_tolerances_are_not_remarked_on() -> None:
     assert bowl(hessian_alpha=None).remarks() == []
     assert bowl(centre_loss=1.0005).remarks() == []
     assert bowl(kind=np.array(["weight"]), lines=3).remarks() == []
+
+
+def test_one_basin_is_named_if_every_point_is_known() -> None:
+    assert bowl().meaning() == "the grid shows one basin: no second minimum is deeper than rounding"
+    for doubt in ({"minima": 2}, {"evaluations": 8}, {"status": np.array([1, 1, 1, 1, 2, 1, 1, 1, 1])}):
+        assert bowl(**doubt).meaning() == ""
+
+
+@pytest.mark.parametrize(
+    ("barrier", "words"),
+    [
+        (0.0, "no barrier: at no point between the checkpoints the loss lies above the straight line"),
+        (0.25, "a barrier: between the checkpoints the loss rises by 0.25 above the straight line"),
+    ],
+)
+def test_a_barrier_is_named_or_that_there_is_none(barrier: float, words: str) -> None:
+    assert bowl(barrier=barrier).meaning() == f"{words} between the losses of both checkpoints"
+    assert bowl(barrier=barrier, evaluations=8).meaning() == ""
