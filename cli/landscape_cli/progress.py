@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 30.0  # seconds between lines in a log
 SHORT = 5.0  # seconds of a measurement that needs no lines in a log
+BAR, NUMBERS = 20, 27  # characters of the bar, and of the steps and the time behind the title
 WIDE, MEDIUM = 100, 60  # characters of a terminal that has room for a bar, and for what the measurement is doing
 
 
@@ -70,19 +71,24 @@ def live_reporter(title: str, left: RemainingTime) -> Iterator[Callable[[Progres
     class TimeLeft(ProgressColumn):
         """The time that is left, in words."""
 
-        max_refresh = 0.5  # seconds: a time that changes faster cannot be read
-
         def render(self, task: Task) -> Text:
             """The text; nothing if the time is not known."""
             return Text(describe_left(left, time.monotonic()) if not task.finished else "")
 
     console = Console(stderr=True)
-    narrow = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    name = TextColumn("{task.fields[title]}", markup=False, table_column=narrow)
-    note = TextColumn("{task.description}", markup=False, table_column=narrow)
-    columns = [name, *([BarColumn()] if console.width >= WIDE else []), MofNCompleteColumn()]
-    columns += [note] if console.width >= MEDIUM else []
-    with Bars(*columns, TimeLeft(), console=console, transient=True, expand=console.width < WIDE) as bars:
+    whole, roomy = Column(no_wrap=True), console.width >= MEDIUM
+    cut = Column(
+        no_wrap=True, overflow="ellipsis", max_width=max(console.width // 3 if roomy else console.width - NUMBERS, 4)
+    )
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = [
+        TextColumn("{task.fields[title]}", markup=False, table_column=cut),
+        *([BarColumn(bar_width=BAR)] if console.width >= WIDE else []),
+        MofNCompleteColumn(table_column=whole),
+        *([TextColumn("{task.description}", markup=False, table_column=rest)] if roomy else []),
+        TimeLeft(table_column=whole),
+    ]
+    with Bars(*columns, console=console, transient=True, expand=roomy) as bars:
         task = bars.add_task("", total=None, title=clean(title))
 
         def report(step: Progress) -> None:
