@@ -122,6 +122,6 @@ def plain_reporter(title: str, left: RemainingTime) -> Callable[[Progress], None
 
 
 def describe_left(left: RemainingTime, now: float) -> str:
-    """The time that is left in words; "" if it is not known."""
+    """The time that is left in words; "" if it is not known, or over."""
     seconds = left.seconds(now)
-    return "" if seconds is None else f"{describe_seconds(max(seconds, 1.0))} left"
+    return f"{describe_seconds(max(seconds, 1.0))} left" if seconds else ""

@@ -139,7 +139,7 @@ class TraceResult(PopulationColumns):
 
     def remarks(self) -> list[str]:
         """The interval, whether the data or the random vectors dominate the error, and the cheapest estimator."""
-        remarks = [f"trace {self.trace:.6g}, 95 % interval {self.interval[0]:.6g} ... {self.interval[1]:.6g}"]
+        remarks = [f"95 % interval {self.interval[0]:.4g} to {self.interval[1]:.4g}"]
         data, algorithm = self.data_standard_error, self.standard_error
         if self.data_error_target is not None and not misses_target(self.data_error, self.data_error_target):
             remarks.append(self._samples())

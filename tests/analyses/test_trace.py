@@ -35,7 +35,7 @@ def result() -> TraceResult:
 
 def test_an_interval_as_narrow_as_asked_is_conclusive(result: TraceResult) -> None:
     assert result.trouble() is None
-    assert result.remarks() == ["trace 2, 95 % interval 1.98 ... 2.02"]
+    assert result.remarks() == ["95 % interval 1.98 to 2.02"]
 
 
 @pytest.mark.parametrize(

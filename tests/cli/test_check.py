@@ -122,7 +122,7 @@ def test_what_is_no_checkpoint_is_an_error_and_the_others_are_judged(known: str,
     Path("bad.pt").write_text("no checkpoint")
     assert status(["check", "bad.pt", known, *FAST]) == 2
     captured = capsys.readouterr()
-    assert "error: bad.pt:" in captured.err
+    assert "error: bad.pt is not a checkpoint" in captured.err
     assert "1 error, 1 pass" in captured.out
 
 

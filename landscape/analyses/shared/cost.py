@@ -18,6 +18,7 @@ def cost_scalar() -> Any:
         "room, and a third for a loss alone.",
         optional=True,
         kw_only=True,
+        label="work in gradients",
     )
 
 
