@@ -10,11 +10,7 @@ STUDIES := eig spectrum trace sharpness critical coverage surface memorization c
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-<<<<<<< HEAD
-.PHONY: help demo test check gate lint types format docs samples bench bench-long studies gpu-check clean
-=======
-.PHONY: help demo test test-lowest check gate lint types format samples bench studies gpu-check clean
->>>>>>> 23a6c3c (Releases hold every file, a container, an action and a hook run the gate, and text, locks and names work on other systems)
+.PHONY: help demo test test-lowest check gate lint types format docs samples bench bench-long studies gpu-check clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -92,8 +88,4 @@ gpu-check:  ## Check CUDA for right numbers, then measure its speed, in 8 minute
 	PYTHONPATH=.:cli $(GPU_PYTHON) benchmarks/gpu_check.py
 
 clean:  ## Remove the environment and the caches
-<<<<<<< HEAD
-	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
-=======
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
->>>>>>> 23a6c3c (Releases hold every file, a container, an action and a hook run the gate, and text, locks and names work on other systems)
+	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
