@@ -10,7 +10,7 @@ STUDIES := eig spectrum trace sharpness critical coverage surface memorization c
 GATED := sample_checkpoints/digits-mlp.pt sample_checkpoints/digits-resnet.pt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-lowest check gate lint types format docs samples bench bench-long studies gpu-check clean
+.PHONY: help demo test test-lowest check gate lint types format docs samples bench bench-long studies gpu-check figures clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ format: $(VENV)/installed  ## Rewrite the code in the project's style
 
 docs: $(VENV)/installed-docs  ## Write the documentation to site/, with warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+figures: $(VENV)/installed  ## Draw the pictures of the documentation that need no training (about 10 minutes)
+	$(BIN)/python docs/figures.py
 
 samples: $(VENV)/installed  ## Train the sample checkpoints anew (about 4 minutes on 2 cores)
 	$(BIN)/python sample_checkpoints/train.py

@@ -21,6 +21,7 @@ from landscape.compute.out_of_memory import in_words, is_out_of_memory, out_of_m
 from landscape.conditions import Conditions
 from landscape.errors import EXIT_FAILURE, LandscapeError, clean, speak_flags
 from landscape.fields import Option, described_fields, flag
+from landscape.figures.look import Look
 from landscape_cli import config
 from landscape_cli.check import check_command
 from landscape_cli.commands import analysis_command, command_class
@@ -33,7 +34,7 @@ from landscape_cli.gate import CHECK, Gate
 from landscape_cli.inspect import inspect_command
 from landscape_cli.launch import is_one_of_several, silence_other_ranks
 from landscape_cli.output import Output
-from landscape_cli.plot import plot
+from landscape_cli.plot import plot_command
 from landscape_cli.report import report_command
 from landscape_cli.results import show
 from landscape_cli.streams import silence_stdout
@@ -79,7 +80,7 @@ SUBCOMMANDS = (
     ),
     Subcommand(CHECK, "Check that checkpoints are not sharper than their baseline.", check_command, (Gate, Conditions)),
     Subcommand("show", "Print what a results file holds.", lambda: show),
-    Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", lambda: plot),
+    Subcommand("plot", "Draw stored results again, or several surfaces beside each other.", plot_command, (Look,)),
     Subcommand("compare", "Put stored results of several checkpoints beside each other.", lambda: compare_command),
     Subcommand("report", "Write stored results as one page for a browser.", lambda: report_command),
     Subcommand("export", "Write stored results for other programs.", lambda: export),

@@ -201,10 +201,10 @@ def _draw(record: MeasurementRecord, target: Target) -> list[Path]:
     if is_other_rank() or not record.written or not figures.drawn(record.result):
         return []
     picture = paths.picture_file(target.output, name)
-    figures.save_figure(
+    figures.save(
         record.result,
         picture,
-        title=measurement_title(name, record.attributes, target.label),
+        heading=measurement_title(name, record.attributes, target.label),
         fingerprint=record.attributes["fingerprint"],
         beside=results_of_same_matrix(read_results(target.output), name),
     )

@@ -238,5 +238,5 @@ def _draw(tracker: Tracker, tracking: Tracking) -> None:
     if tracking.plot and figures.drawn(tracker.history):
         written.append(paths.picture_of_history(tracker.output))
         title, fingerprint = f"track {tracker.run}", tracker.history.fingerprint
-        figures.save_figure(tracker.history, written[-1], title=title, fingerprint=fingerprint)
+        figures.save(tracker.history, written[-1], heading=title, fingerprint=fingerprint)
     say(f"wrote {', '.join(map(str, written))}")

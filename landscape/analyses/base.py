@@ -106,18 +106,18 @@ class Result:
         page: str = _views().as_page(self)
         return page
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, **look: Any) -> Any:
         """Draws the result with matplotlib, on new axes or on those given, as many as it has panels.
 
-        Returns the axes, a list of several. Raises UsageError for another number of axes, and for a result without a
-        picture.
+        The look is that of `landscape.figures.draw`: `panel`, `title`, `width` and others. Returns the axes, a list of
+        several. Raises UsageError for another number of axes, and for a result without a picture.
 
         >>> import landscape
         >>> result = landscape.run(landscape.Eig(k=2), landscape.load("digits-mlp.pt", limit=100))
         >>> len(result.plot())
         2
         """
-        return _views().draw_result(self, ax)
+        return _views().draw_result(self, ax, **look)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, lists and texts of the result by name, as JSON has them; NaN and infinity are None."""

@@ -40,9 +40,9 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def draw_result(result: Any, axes: Any) -> Any:
+def draw_result(result: Any, axes: Any, **look: Any) -> Any:
     """Draws a result on axes of matplotlib, new ones if none are given; returns them."""
-    return _figures().draw_on(result, axes)
+    return _figures().draw(result, axes, **look)
 
 
 def save_result(result: Any, path: str | Path) -> None:

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.choices import NORMAL_HALF_WIDTH
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.critical.result import CriticalResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 REACH = 1.25  # times the critical step, and the end of its interval: steps beyond are not drawn
 CURVE_POINTS = 200  # of the line through the points
 
 
-def panels(result: CriticalResult) -> int:  # noqa: ARG001
-    """One."""
-    return 1
+def panels(result: CriticalResult, context: Context) -> Panels:
+    """The change of the loss at each step with its 95 % interval, and the critical step with its own."""
+    return {"loss": partial(draw_change, result)}
 
 
-def draw(result: CriticalResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the change of the loss at each step with its 95 % interval, and the critical step with its own."""
-    panel = axes[0]
+def draw_change(result: CriticalResult, panel: Axes) -> None:
+    """Draws the change of the loss along the update."""
     end = _end(result)
     shown = (result.point_step <= end) & np.isfinite(result.point_change)
     steps, changes = result.point_step[shown], result.point_change[shown]
@@ -42,8 +44,8 @@ def draw(result: CriticalResult, axes: Sequence[Axes], beside: Mapping[str, Any]
     panel.set_xlim(0, end)
     panel.set_xlabel("step along the update")
     panel.set_ylabel("change of the loss")
-    panel.set_title(_title(result, len(result.point_step) - len(steps)), fontsize=10)
-    panel.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="best")
+    set_heading(panel, _title(result, len(result.point_step) - len(steps)))
+    draw_legend(panel)
 
 
 def _end(result: CriticalResult) -> float:

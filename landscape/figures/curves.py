@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.errors import clean
-from landscape.figures.style import GREEN
+from landscape.figures.style import GREEN, series_style, shades
+from landscape.figures.texts import draw_legend, set_label, tick_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,22 +54,22 @@ def draw_ascents(
 
     Larger radii are darker; six radii at most are drawn.
     """
-    from matplotlib import colormaps
-
     shown = np.unique(np.linspace(0, len(radii) - 1, min(len(radii), MAX_TICKS)).round().astype(int))
     rises, best, radii = np.where(np.isfinite(rises), rises, np.nan)[shown], best[shown, None], radii[shown]
     relative = np.divide(rises, best, out=np.full_like(rises, np.nan), where=(best > 0) & np.isfinite(best))
-    shades = colormaps["viridis_r"](np.linspace(0.15, 1, len(radii)))
+    colors = shades(len(radii))[::-1]
     offsets = np.linspace(-SPREAD, SPREAD, len(radii)) if len(radii) > 1 else np.zeros(1)
     places = np.arange(len(names))
-    for row, radius, shade, offset in zip(relative, radii, shades, offsets, strict=True):
-        axes.plot(row, places + offset, "o", markersize=5, color=shade, label=f"rho = {radius:g}", alpha=0.9)
+    for place, (row, radius, color, offset) in enumerate(zip(relative, radii, colors, offsets, strict=True)):
+        axes.plot(
+            row, places + offset, series_style(place).mark, markersize=4.5, color=color, label=f"rho = {radius:.3g}"
+        )
     lowest = float(np.nan_to_num(relative, nan=1.0).min())
     margin = 0.05 * max(1 - lowest, 0.1)
     axes.set_xlim(min(lowest, 0.98) - margin, 1 + margin)
-    axes.set_yticks(places, [clean(name) for name in names], fontsize=8, parse_math=False)
+    axes.set_yticks(places, tick_names(axes, list(map(str, names)), "small"), fontsize="small", parse_math=False)
     axes.invert_yaxis()
     axes.axvspan(NEAR_LARGEST, 1.0, color=GREEN, alpha=0.15, linewidth=0)
-    axes.set_xlabel(f"{what} / largest (shaded: within 1 %)", fontsize=9)
+    set_label(axes, "x", f"{what} / largest (shaded: within 1 %)")
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(radii), 3))
+    draw_legend(axes)

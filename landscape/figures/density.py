@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.density import DensityResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 BAND_HEADROOM = 10  # the axis ends at so many times the tallest peak, however wide the band is
 DECADES_BELOW = 1.5  # the axis begins so far below the peak of a single eigenvalue: lower densities are tails
 
 
-def panels(result: DensityResult) -> int:
-    """One for the density, and one for the layers if there are any."""
-    return 1 + (result.layer is not None)
-
-
-def draw(result: DensityResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:
-    """Draws the density, with ticks for the eigenvalues of `beside["eig"]`, and the traces of layers if any."""
-    draw_density(result, axes[0], beside.get("eig"))
+def panels(result: DensityResult, context: Context) -> Panels:
+    """The density, with ticks for the eigenvalues of `eig` beside it, and the traces of layers if there are any."""
+    found: dict[str, Callable[[Axes], None]] = {"density": partial(draw_density, result, eig=context.beside.get("eig"))}
     if result.layer is not None:
-        draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
+        found["layers"] = partial(
+            draw_layer_bars, names=result.layer, values=result.layer_trace, errors=result.layer_trace_se,
+            label="trace of the block",
+        )  # fmt: skip
+    return found
 
 
 def draw_density(result: DensityResult, axes: Axes, eig: Any) -> None:
@@ -50,5 +53,5 @@ def draw_density(result: DensityResult, axes: Axes, eig: Any) -> None:
     axes.set_ylim(bottom, top)
     axes.set(xlabel="eigenvalue", ylabel="density of eigenvalues")
     probes, steps = result.ritz_nodes.shape
-    axes.set_title(f"{probes} probes x {steps} steps, {result.parameters:,} parameters", fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    set_heading(axes, f"{probes} probes x {steps} steps, {result.parameters:,} parameters")
+    draw_legend(axes)

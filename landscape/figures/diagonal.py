@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.diagonal import DiagonalResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 DECADES = 8  # of the vertical axis at most, below the largest entry
 
 
-def panels(result: DiagonalResult) -> int:  # noqa: ARG001
-    """One for the entries, and one for the layers."""
-    return 2
-
-
-def draw(result: DiagonalResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the sorted entries with their errors, and the layers' traces with theirs."""
-    draw_entries(result, axes[0])
-    draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_trace_se, "trace of the block")
+def panels(result: DiagonalResult, context: Context) -> Panels:
+    """The sorted entries with their errors, and the layers' traces with theirs."""
+    return {
+        "entries": partial(draw_entries, result),
+        "layers": partial(
+            draw_layer_bars, names=result.layer, values=result.layer_trace, errors=result.layer_trace_se,
+            label="trace of the block",
+        ),
+    }  # fmt: skip
 
 
 def draw_entries(result: DiagonalResult, axes: Axes) -> None:
@@ -50,5 +53,5 @@ def draw_entries(result: DiagonalResult, axes: Axes) -> None:
     axes.set(xscale="log", yscale="log", xlabel="share of the entries, largest first", ylabel="|entry|")
     axes.set(ylim=(bottom, 3 * largest), xlim=(0.8 / result.parameters, 1.25))
     error_text = "exact" if result.relative_error == 0 else f"errors {100 * result.relative_error:.2g} % of the norm"
-    axes.set_title(f"trace {result.trace:.5g}, {result.parameters:,} entries, {error_text}", fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    set_heading(axes, f"trace {result.trace:.5g}, {result.parameters:,} entries, {error_text}")
+    draw_legend(axes)

@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.figures.populations import draw_populations, population_panels
-from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars, label_integers
+from landscape.figures.populations import population_panels
+from landscape.figures.style import (
+    BLUE,
+    GREY,
+    MAX_NAMED,
+    ORANGE,
+    draw_layer_bars,
+    draw_shades_bar,
+    label_integers,
+    series_style,
+    shades,
+)
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.eig import EigResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
-MAX_LEGEND_RANKS = 6  # lines that a legend can name; for more there is a color bar
 LINEAR_AXIS_RATIO = 20  # of the two ends: with a larger ratio a linear axis hides the smaller end
 
 
-def panels(result: EigResult) -> int:
-    """Eigenvalues and convergence, and those of layers and populations if there are any."""
-    return 2 + (result.layer is not None) + population_panels(result)
-
-
-def draw(result: EigResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws eigenvalues by rank, relative residuals by product, and the values of layers and populations, if any."""
-    draw_eigenvalues(result, axes[0])
-    draw_convergence(result, axes[1])
+def panels(result: EigResult, context: Context) -> Panels:
+    """Eigenvalues by rank, relative residuals by product, and the values of layers and populations, if any."""
+    found: dict[str, Callable[[Axes], None]] = {
+        "eigenvalues": partial(draw_eigenvalues, result),
+        "convergence": partial(draw_convergence, result),
+    }
     if result.layer is not None:
-        draw_layer_bars(
-            axes[2], result.layer, result.layer_eigenvalue, result.layer_residual, "leading eigenvalue of the block"
-        )
-    draw_populations(
-        result,
-        axes[2 + (result.layer is not None) :],
-        result.population_eigenvalue,
-        result.population_residual,
-        float(result.eigenvalues.max()),
-        "largest eigenvalue (bars: residual)",
-    )
+        found["layers"] = partial(
+            draw_layer_bars, names=result.layer, values=result.layer_eigenvalue, errors=result.layer_residual,
+            label="leading eigenvalue of the block",
+        )  # fmt: skip
+    whole, label = float(result.eigenvalues.max()), "largest eigenvalue (bars: residual)"
+    return {
+        **found,
+        **population_panels(result, result.population_eigenvalue, result.population_residual, whole, label),
+    }
 
 
 def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
     """Draws the eigenvalues with residuals as bars, and PyHessian's values if the result holds them."""
     values, rank = result.eigenvalues, np.arange(len(result.eigenvalues))
-    for mask, color, label in (
-        (result.converged, BLUE, "converged"),
-        (~result.converged, ORANGE, "not converged"),
+    for mask, color, mark, label in (
+        (result.converged, BLUE, "o", "converged"),
+        (~result.converged, ORANGE, "D", "not converged"),
     ):
         if mask.any():
             axes.errorbar(
                 rank[mask], values[mask], yerr=result.residuals[mask],
-                fmt="o", markersize=5, elinewidth=1.5, color=color, label=label,
+                fmt=mark, markersize=5, elinewidth=1.5, color=color, label=label,
             )  # fmt: skip
     if result.pyhessian_eigenvalues is not None:
         axes.plot(rank, result.pyhessian_eigenvalues, "x", color=GREY, label="PyHessian")
@@ -67,8 +75,8 @@ def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
     axes.set_xlim(-0.08 * len(rank) - 0.5, 1.08 * len(rank) - 0.5)
     label_integers(axes)
     axes.set(xlabel="rank", ylabel="eigenvalue (bars: residual)")
-    axes.set_title(f"loss {result.loss:.4g}, {result.parameters:,} parameters, {result.samples:,} samples", fontsize=10)
-    axes.legend(frameon=False)
+    set_heading(axes, f"loss {result.loss:.4g}, {result.parameters:,} parameters, {result.samples:,} samples")
+    draw_legend(axes)
 
 
 def draw_convergence(result: EigResult, axes: Axes) -> None:
@@ -79,36 +87,30 @@ def draw_convergence(result: EigResult, axes: Axes) -> None:
         relative = result.ritz_residuals / np.abs(result.ritz_values)
     relative[relative == 0] = np.nan  # an exact value has no place on a logarithmic axis
     known = np.isfinite(result.ritz_values).any(axis=1)  # with many vectors they are not computed after every pass
-    for rank, color in enumerate(_shades(count)):
-        label = f"rank {rank}" if count <= MAX_LEGEND_RANKS else None
-        axes.plot(passes[known], relative[known, rank], color=color, linewidth=1.2, label=label)
+    for rank, color in enumerate(shades(count)):
+        named = count <= MAX_NAMED
+        line = series_style(rank).line if named else "-"
+        label = f"rank {rank}" if named else None
+        axes.plot(passes[known], relative[known, rank], color=color, linestyle=line, linewidth=1.2, label=label)
     axes.axhline(result.tol, color=GREY, linestyle="--", linewidth=1, label="tolerance")
     searched = result.search_products if result.search_passes is None else result.search_passes
     if searched:
         first = len(passes) - searched
-        axes.axvspan(first + 0.5, len(passes) + 0.5, color="0.93", zorder=0, label="search for skipped values")
+        axes.axvspan(
+            first + 0.5,
+            len(passes) + 0.5,
+            color=GREY,
+            alpha=0.15,
+            linewidth=0,
+            zorder=0,
+            label="search for skipped values",
+        )
     label_integers(axes)
     several = result.products > len(passes)
     axes.set(xlabel="passes over the data" if several else "Hessian-vector products", ylabel="residual / |eigenvalue|")
-    axes.set_title("convergence", fontsize=10)
+    set_heading(axes, "convergence")
     if np.isfinite(relative).any():
         axes.set_yscale("log")
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
-    if count > MAX_LEGEND_RANKS:
-        _color_bar(axes, count)
-
-
-def _shades(count: int) -> np.ndarray:
-    from matplotlib import colormaps
-
-    shades: np.ndarray = colormaps["viridis"](np.linspace(0, 0.9, count))
-    return shades
-
-
-def _color_bar(axes: Axes, count: int) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-    from matplotlib.ticker import MaxNLocator
-
-    bar = ScalarMappable(Normalize(-0.5, count - 0.5), ListedColormap(_shades(count)))
-    axes.figure.colorbar(bar, ax=axes, label="rank", pad=0.02, ticks=MaxNLocator(integer=True))
+    draw_legend(axes)
+    if count > MAX_NAMED:
+        draw_shades_bar(axes, count, "rank")

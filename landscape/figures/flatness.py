@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.figures.curves import draw_ascents, law_radii, line_style, set_log_axes
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.neighborhood.flatness import FlatnessResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 
-def panels(result: FlatnessResult) -> int:
-    """One for the curves, one for several ascents, and one for layers if there are any."""
-    return 1 + (len(result.start) > 1) + (result.layer is not None)
-
-
-def draw(result: FlatnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws r1 and r0 with their laws, the ascents if there were several, and the layers if there are any."""
-    _draw_curves(result, axes[0])
+def panels(result: FlatnessResult, context: Context) -> Panels:
+    """r1 and r0 with their laws, the ascents if there were several, and the layers if there are any."""
+    found: dict[str, Callable[[Axes], None]] = {"curve": partial(_draw_curves, result)}
     if len(result.start) > 1:
-        rises = result.excess * result.rho
-        draw_ascents(
-            axes[1], result.start, result.start_rises, rises, result.rho, "rise of the gradient in each ascent"
-        )
+        found["ascents"] = partial(
+            draw_ascents, names=result.start, rises=result.start_rises, best=result.excess * result.rho,
+            radii=result.rho, what="rise of the gradient in each ascent",
+        )  # fmt: skip
     if result.layer is not None:
-        draw_layer_bars(axes[-1], result.layer, result.layer_share, None, "share in slope times move")
+        found["layers"] = partial(
+            draw_layer_bars, names=result.layer, values=result.layer_share, errors=None,
+            label="share in slope times move",
+        )  # fmt: skip
+    return found
 
 
 def _draw_curves(result: FlatnessResult, axes: Axes) -> None:
@@ -52,5 +55,5 @@ def _draw_curves(result: FlatnessResult, axes: Axes) -> None:
     set_log_axes(axes, result.rho, np.concatenate([result.r1, result.r0]))
     axes.set_xlabel(r"radius $\rho$")
     axes.set_ylabel("flatness")
-    axes.set_title(f"loss {result.loss:.4g}, $\\lambda_1$ {result.lambda_1:.4g}", fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper left")
+    set_heading(axes, f"loss {result.loss:.4g}, $\\lambda_1$ {result.lambda_1:.4g}")
+    draw_legend(axes)

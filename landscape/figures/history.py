@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.overlay import MARKERS
-from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, legend_text
+from landscape.figures.style import GREY, ink, series_style
+from landscape.figures.texts import draw_legend, legend_text, set_heading, set_label, shorten
 from landscape.history.summary import headline_numbers, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
     from landscape.history import History
 
-COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, "#000000")
 MAX_PANELS, MAX_LINES = 6, 7
+LINES = (  # panels of one quantity, its name in histories, and their headings
+    ("trace", "trace.trace", "trace"),
+    ("s_max", "sharpness.s_max", "worst-case sharpness"),
+    ("s_avg", "sharpness.s_avg", "average-case sharpness"),
+)
 DECADES = 1.0  # over which positive values have a logarithmic axis
+EDGE = (0, (5, 2))  # dashes of the edge of stability, longer than those of series
 BARS: Any = {"elinewidth": 1.0, "capsize": 0}
 DRAWN_APART = ("eig", "trace", "sharpness", "critical")  # analyses with panels of their own
 
 
-def panels(history: History) -> int:
-    """The number of panels; 0 without a checkpoint that was measured."""
-    return len(_panels(history))
-
-
-def draw(history: History, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:
-    """Draws every panel; steps whose numbers are missing or inconclusive have a dotted line."""
-    del beside
-    troubled = [moment.step for moment in history.moments if moment.trouble]
-    for number, (draw_panel, one) in enumerate(zip(_panels(history), axes, strict=True)):
-        draw_panel(one)
-        for place, step in enumerate(troubled):
-            label = "missing or inconclusive" if number == place == 0 else None
-            one.axvline(step, color=GREY, linewidth=0.8, linestyle=":", label=label)
-        one.set_xlabel("step")
-        if one.get_legend_handles_labels()[1]:
-            one.legend(fontsize=8, framealpha=0.85, edgecolor="none")
-
-
-def _panels(history: History) -> list[Callable[[Any], None]]:
-    """The functions that draw a panel each."""
-    found: list[Callable[[Any], None]] = []
+def panels(history: History, context: Context) -> Panels:
+    """A panel over the steps for each quantity; steps whose numbers are missing or inconclusive have a dotted line."""
+    found: dict[str, Callable[[Axes], None]] = {}
     if "loss" in history:
-        found.append(partial(_draw_lines, history, "loss", "mean loss"))
+        found["loss"] = partial(_draw_lines, history, "loss", "mean loss")
     if "eig.eigenvalues" in history:
-        found.append(partial(_draw_eigenvalues, history))
-    if "trace.trace" in history:
-        found.append(partial(_draw_lines, history, "trace.trace", "trace"))
-    found += [
-        partial(_draw_lines, history, name, title)
-        for name, title in (("sharpness.s_max", "worst-case sharpness"), ("sharpness.s_avg", "average-case sharpness"))
-        if name in history
-    ]
+        found["eigenvalues"] = partial(_draw_eigenvalues, history)
+    for panel, name, title in LINES:
+        if name in history:
+            found[panel] = partial(_draw_lines, history, name, title)
     if "critical.critical_sharpness" in history:
-        found.append(partial(_draw_critical, history))
+        found["critical"] = partial(_draw_critical, history)
     if "eig.cosines" in history and np.isfinite(history["eig.cosines"]).any():
-        found.append(partial(_draw_cosines, history))
-    found += [partial(_draw_lines, history, name, name) for name in _others(history)]
-    return found[:MAX_PANELS]
+        found["eigenvectors"] = partial(_draw_cosines, history)
+    found |= {name: partial(_draw_lines, history, name, name) for name in _others(history)}
+    return {name: partial(_draw_panel, history, draw) for name, draw in found.items()}
+
+
+def _draw_panel(history: History, draw: Callable[[Axes], None], axes: Axes) -> None:
+    """Draws a quantity, the steps without it, and the legend."""
+    draw(axes)
+    for place, moment in enumerate(moment for moment in history.moments if moment.trouble):
+        label = "missing or inconclusive" if place == 0 else None
+        axes.axvline(moment.step, color=GREY, linewidth=0.8, linestyle=":", label=label)
+    axes.set_xlabel("step")
+    draw_legend(axes)
 
 
 def _others(history: History) -> list[str]:
@@ -79,12 +73,10 @@ def _draw_lines(history: History, name: str, title: str, axes: Axes) -> None:
     labels = _labels(history, name, table.shape[1])
     for place in range(min(table.shape[1], MAX_LINES)):
         drawn = None if bars is None else np.nan_to_num(np.abs(bars[:, place]))
-        axes.errorbar(
-            history.steps, table[:, place], drawn, fmt="o-", markersize=3.5, linewidth=1.2,
-            color=COLORS[place], label=labels[place], **BARS,
-        )  # fmt: skip
+        _draw_series(axes, history.steps, table[:, place], drawn, place, labels[place])
     _set_scale(axes, table)
-    axes.set(ylabel=title + (" (bars: standard error)" if bars is not None else ""), title=title)
+    set_label(axes, "y", title + (" (bars: standard error)" if bars is not None else ""))
+    set_heading(axes, title)
 
 
 def _draw_eigenvalues(history: History, axes: Axes) -> None:
@@ -92,17 +84,15 @@ def _draw_eigenvalues(history: History, axes: Axes) -> None:
     values, errors = history["eig.eigenvalues"], history.error_of("eig.eigenvalues")
     for rank in range(min(values.shape[1], MAX_LINES)):
         bars = None if errors is None else np.nan_to_num(np.abs(errors[:, rank]))
-        axes.errorbar(
-            history.steps, values[:, rank], bars, fmt="o-", markersize=3.5, linewidth=1.2, color=COLORS[rank],
-            label=rf"$\lambda_{{{rank + 1}}}$", **BARS,
-        )  # fmt: skip
+        _draw_series(axes, history.steps, values[:, rank], bars, rank, rf"$\lambda_{{{rank + 1}}}$")
     scaled = [values]
     if "edge" in history:
         words = legend_text(str(history.attributes.get("edge", "edge of stability")))
-        axes.plot(history.steps, history["edge"], "--", color="#000000", linewidth=1.2, label=words)
+        axes.plot(history.steps, history["edge"], linestyle=EDGE, color=ink(), linewidth=1.2, label=words)
         scaled.append(history["edge"])
     _set_scale(axes, np.concatenate([np.ravel(each) for each in scaled]))
-    axes.set(ylabel="eigenvalue (bars: error bound)", title="largest eigenvalues")
+    set_label(axes, "y", "eigenvalue (bars: error bound)")
+    set_heading(axes, "largest eigenvalues")
 
 
 def _draw_critical(history: History, axes: Axes) -> None:
@@ -111,7 +101,7 @@ def _draw_critical(history: History, axes: Axes) -> None:
     _draw_lines(history, name, "critical sharpness", axes)
     if "learning_rate" in history:
         edge = 2 / history["learning_rate"]
-        axes.plot(history.steps, edge, "--", color="#000000", linewidth=1.2, label="2 / learning rate")
+        axes.plot(history.steps, edge, linestyle=EDGE, color=ink(), linewidth=1.2, label="2 / learning rate")
         _set_scale(axes, np.concatenate([history[name], edge]))
 
 
@@ -119,12 +109,23 @@ def _draw_cosines(history: History, axes: Axes) -> None:
     """How far eigenvectors turned since the checkpoint before."""
     cosines = history["eig.cosines"]
     for rank in range(min(cosines.shape[1], MAX_LINES)):
-        label = rf"$v_{{{rank + 1}}}$"
-        axes.plot(history.steps, cosines[:, rank], "o-", markersize=3.5, linewidth=1.2, color=COLORS[rank], label=label)
+        _draw_series(axes, history.steps, cosines[:, rank], None, rank, rf"$v_{{{rank + 1}}}$")
     if "eig.overlap" in history and cosines.shape[1] > 1:
         axes.plot(history.steps, history["eig.overlap"], "--", color=GREY, linewidth=1.2, label="their span")
     axes.set_ylim(-0.03, 1.05)
-    axes.set(ylabel="|cosine| with the checkpoint before", title="eigenvectors")
+    set_label(axes, "y", "|cosine| with the checkpoint before")
+    set_heading(axes, "eigenvectors")
+
+
+def _draw_series(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, bars: np.ndarray | None, place: int, label: str | None
+) -> None:
+    """One of several lines over the steps, with its errors if there are any."""
+    style = series_style(place)
+    axes.errorbar(
+        steps, values, bars, linestyle=style.line, marker=style.mark, markersize=3.5, linewidth=1.2, color=style.color,
+        label=label, **BARS,
+    )  # fmt: skip
 
 
 def _labels(history: History, name: str, count: int) -> list[str | None]:
@@ -159,14 +160,14 @@ def draw_runs(histories: Sequence[History], labels: Sequence[str], axes: Sequenc
         for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
             values, errors = series(history, name, place)
             bars = None if errors is None else np.nan_to_num(np.abs(errors))
-            color, words = COLORS[number % len(COLORS)], legend_text(label)
-            one.errorbar(
-                history.steps, values, bars, fmt=f"{MARKERS[number % len(MARKERS)]}-", markersize=4, linewidth=1.2,
-                color=color, label=words, **BARS,
-            )  # fmt: skip
+            _draw_series(one, history.steps, values, bars, number, shorten(label))
             if name == "eig.eigenvalues" and "edge" in history:
-                one.plot(history.steps, history["edge"], "--", color=color, linewidth=1.0)
+                one.plot(
+                    history.steps, history["edge"], linestyle=EDGE, color=series_style(number).color, linewidth=1.0
+                )
         _set_scale(one, np.concatenate([series(history, name, place)[0] for history in histories]))
         title = name + (f"[{place}]" if place is not None else "")
-        one.set(xlabel="step", ylabel=title, title=title)
-        one.legend(fontsize=8, framealpha=0.85, edgecolor="none")
+        one.set_xlabel("step")
+        set_label(one, "y", title)
+        set_heading(one, title)
+        draw_legend(one)

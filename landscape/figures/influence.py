@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.choices import MEMORIZED
 from landscape.errors import clean
-from landscape.figures.style import BLUE, GREY, ORANGE, population_color
+from landscape.figures.style import BLUE, GREY, ORANGE, population_style
+from landscape.figures.texts import draw_legend, set_heading, set_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.influence.influence_result import InfluenceResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 BINS = 40
 SMALLEST = 1e-30  # of a self-influence on a logarithmic axis
@@ -23,19 +27,14 @@ SCORE_DECADES = 3  # of the vertical axis on either side of 0; smaller scores ar
 DECADES = 12  # of the horizontal axis, below the largest; smaller self-influences are in the first bin
 
 
-def panels(result: InfluenceResult) -> int:
-    """One for the scores of queries and one for the samples at either end; one for self-influences."""
-    return 2 * (result.scores is not None) + (result.self_influence is not None)
-
-
-def draw(result: InfluenceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws what was measured, the queries first."""
-    rest = list(axes)
+def panels(result: InfluenceResult, context: Context) -> Panels:
+    """The scores of queries and the samples at either end, and the self-influences: what was measured of these."""
+    found: dict[str, Callable[[Axes], None]] = {}
     if result.scores is not None:
-        draw_scores(result, rest.pop(0))
-        draw_top(result, rest.pop(0))
+        found |= {"scores": partial(draw_scores, result), "samples": partial(draw_top, result)}
     if result.self_influence is not None:
-        draw_self_influences(result, rest.pop(0))
+        found["self-influence"] = partial(draw_self_influences, result)
+    return found
 
 
 def draw_scores(result: InfluenceResult, axes: Axes) -> None:
@@ -53,10 +52,11 @@ def draw_scores(result: InfluenceResult, axes: Axes) -> None:
     axes.scatter(places, sorted_scores, c=np.where(sorted_scores < 0, ORANGE, BLUE), s=8)
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_yscale("symlog", linthresh=max(float(np.abs(mean).max()) / 10**SCORE_DECADES, SMALLEST))
-    axes.set_xlabel("training sample by rank: helpful first, harmful last")
-    axes.set_ylabel("rise of the query's loss without it")
+    set_label(axes, "x", "training sample by rank: helpful first, harmful last")
+    set_label(axes, "y", "rise of the query's loss without it")
     name = clean(str(result.query[0])) if len(result.query) == 1 else f"mean of {len(result.query)} queries"
-    axes.set_title(f"{name}, damping {result.damping:.3g}", fontsize=10, parse_math=False)
+    set_heading(axes, f"{name}, damping {result.damping:.3g}", math=False)
+    draw_legend(axes)
 
 
 def draw_top(result: InfluenceResult, axes: Axes) -> None:
@@ -66,13 +66,13 @@ def draw_top(result: InfluenceResult, axes: Axes) -> None:
     values, numbers = np.concatenate([gain, loss[::-1]]), np.concatenate([helpful, harmful[::-1]])
     places = np.concatenate([np.arange(len(gain)), len(gain) + 1 + np.arange(len(loss))])
     axes.barh(places, values, color=np.where(values < 0, ORANGE, BLUE), height=0.8)
-    axes.set_yticks(places, [f"{number}" for number in numbers], fontsize=7)
+    axes.set_yticks(places, [f"{number}" for number in numbers], fontsize="x-small")
     axes.invert_yaxis()
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.ticklabel_format(axis="x", scilimits=(-3, 4))
-    axes.set_xlabel("rise of the query's loss without it")
+    set_label(axes, "x", "rise of the query's loss without it")
     axes.set_ylabel("training sample")
-    axes.set_title("most helpful, and most harmful", fontsize=10)
+    set_heading(axes, "most helpful, and most harmful")
 
 
 def draw_self_influences(result: InfluenceResult, axes: Axes) -> None:
@@ -87,7 +87,11 @@ def draw_self_influences(result: InfluenceResult, axes: Axes) -> None:
         axes.hist(values, edges, color=BLUE, alpha=0.8, label="samples")
     else:
         for name, mask in (("others", ~result.sample_memorized), (MEMORIZED, result.sample_memorized)):
-            axes.hist(values[mask], edges, color=population_color(name, 0), alpha=0.6, label=name)
+            style = population_style(name, 0)
+            axes.hist(
+                values[mask], edges, color=style.color, alpha=0.6, hatch=style.hatch, edgecolor="white", linewidth=0,
+                label=name,
+            )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_xlabel("self-influence")
@@ -95,5 +99,5 @@ def draw_self_influences(result: InfluenceResult, axes: Axes) -> None:
     title = "self-influence"
     if result.auroc is not None:
         title = f"self-influence finds memorized samples: AUROC {result.auroc[0]:.3f}"
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    set_heading(axes, title)
+    draw_legend(axes)

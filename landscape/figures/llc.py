@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.choices import NORMAL_HALF_WIDTH
-from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
+from landscape.figures.style import BLUE, GREY, YELLOW, draw_layer_bars
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.llc.llc import LlcResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
-FROM_CHECKPOINT, FROM_RANDOM = BLUE, ORANGE
-
-
-def panels(result: LlcResult) -> int:
-    """One for the chains, one for the estimate, and one for the layers if there are any."""
-    return 2 + (result.layer is not None)
+FROM_CHECKPOINT, FROM_RANDOM = BLUE, YELLOW  # of unlike lightness: lines of chains are too ragged for dashes
 
 
-def draw(result: LlcResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the chains, the running estimate, and the coefficients of layers if there are any."""
-    draw_chains(result, axes[0])
-    draw_running(result, axes[1])
+def panels(result: LlcResult, context: Context) -> Panels:
+    """The chains, the running estimate, and the coefficients of layers if there are any."""
+    found: dict[str, Callable[[Axes], None]] = {
+        "chains": partial(draw_chains, result),
+        "estimate": partial(draw_running, result),
+    }
     if result.layer is not None:
-        draw_layer_bars(axes[2], result.layer, result.layer_llc, result.layer_llc_se, "refined coefficient")
+        found["layers"] = partial(
+            draw_layer_bars, names=result.layer, values=result.layer_llc, errors=result.layer_llc_se,
+            label="refined coefficient",
+        )  # fmt: skip
+    return found
 
 
 def draw_chains(result: LlcResult, axes: Axes) -> None:
@@ -42,10 +47,9 @@ def draw_chains(result: LlcResult, axes: Axes) -> None:
         axes.plot(places, values, color=color, linewidth=0.6, alpha=0.7, label=label)
     if result.burn_in:
         axes.axvspan(0, result.burn_in, color=GREY, alpha=0.3, linewidth=0, label="burn-in")
-    axes.margins(y=0.2)  # room for the legend
     axes.set(xlim=(0, len(places)), xlabel="draw", ylabel="n beta (L - L(theta))")
-    axes.set_title(f"{len(result.chain)} chains, R-hat {result.r_hat:.3f}", fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    set_heading(axes, f"{len(result.chain)} chains, R-hat {result.r_hat:.3f}")
+    draw_legend(axes)
 
 
 def draw_running(result: LlcResult, axes: Axes) -> None:
@@ -59,5 +63,5 @@ def draw_running(result: LlcResult, axes: Axes) -> None:
         axes.axvspan(0, result.burn_in, color=GREY, alpha=0.3, linewidth=0, label="burn-in")
     axes.set(xlim=(0, result.draws), xlabel="draws of each chain", ylabel="local learning coefficient")
     title = f"{result.llc:.4g} ({result.lower:.4g} to {result.upper:.4g}), gamma {result.gamma:.3g}"
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    set_heading(axes, title)
+    draw_legend(axes)

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.choices import CLEAN, MEMORIZED
-from landscape.errors import clean
-from landscape.figures.style import GREY, population_color
+from landscape.figures.style import (
+    GREY,
+    MAX_NAMED,
+    SIGNED_MAP,
+    bars_that_fit,
+    draw_shades_bar,
+    ink,
+    name_size,
+    population_style,
+    series_style,
+    shades,
+)
+from landscape.figures.texts import draw_legend, legend_text, set_heading, set_label, shorten, tick_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.memorization.memorization_result import MemorizationResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 SCORES = ("edit_damage", "edit_kl", "input_curvature", "sample_loss")  # in the order in which they are drawn
-MAX_HISTOGRAMS = 2
 BINS = 40
-MAX_LAYERS = 24  # names of layers that can be read in one panel
-MAX_CURVES = 12  # curves of layers that can be told apart in one panel
+MAX_CURVES = 12  # curves of layers that can be told apart in one panel, with a color bar
 LINEAR_SHARE = 1e-3  # of the largest change: smaller changes are drawn on a linear scale
 SMALLEST_DECADE = 1e-12  # of that scale, where all changes are zero
 BARS_WIDTH = 0.8  # of the bars of all populations together, relative to the distance between bands
 
 
-def panels(result: MemorizationResult) -> int:
-    """Three panels, one for the layers if each was measured alone, and one for each histogram of scores."""
-    return 3 + (result.layer_delta_loss is not None) + len(_scores(result))
-
-
-def draw(result: MemorizationResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the functional spectrum, the curvature mass, the activations, the layers, and the scores."""
-    draw_functional_spectrum(result, axes[0])
-    draw_curvature_mass(result, axes[1])
-    draw_activation_ratios(result, axes[2])
-    rest = list(axes[3:])
+def panels(result: MemorizationResult, context: Context) -> Panels:
+    """The functional spectrum, the curvature mass, the activations, the layers, and the scores of samples."""
+    found: dict[str, Callable[[Axes], None]] = {
+        "spectrum": partial(draw_functional_spectrum, result),
+        "mass": partial(draw_curvature_mass, result),
+        "activations": partial(draw_activation_ratios, result),
+    }
     if result.layer_delta_loss is not None:
-        draw_layer_changes(result, rest.pop(0))
-    for name, panel in zip(_scores(result), rest, strict=True):
-        draw_score_histogram(result, name, panel)
+        found["layers"] = partial(draw_layer_changes, result)
+    scores = [name for name in SCORES if getattr(result, name) is not None]
+    return found | {name.replace("_", "-"): partial(draw_score_histogram, result, name) for name in scores}
 
 
 def draw_functional_spectrum(result: MemorizationResult, axes: Axes) -> None:
@@ -51,21 +59,32 @@ def draw_functional_spectrum(result: MemorizationResult, axes: Axes) -> None:
         x = positions + (row - (len(result.population) - 1) / 2) * width
         change = result.delta_loss[row]
         errors = np.abs(np.stack([change - result.delta_loss_lo[row], result.delta_loss_hi[row] - change]))
-        color = population_color(str(name), row)
-        axes.bar(x, change, width, yerr=errors, color=color, label=str(name), error_kw={"elinewidth": 0.8})
+        style = population_style(str(name), row)
+        axes.bar(
+            x, change, width, yerr=errors, color=style.color, hatch=style.hatch, edgecolor="white", linewidth=0,
+            label=legend_text(str(name)), error_kw={"elinewidth": 0.8, "ecolor": ink()},
+        )  # fmt: skip
         for control, mark, label in (
             (result.noise_delta_loss, "x", "same-norm noise"),
             (result.random_delta_loss, "+", "random components"),
         ):
             if control is not None:
                 once = label if not row else None  # one entry in the legend for all populations
-                axes.plot(x, control[row], mark, color="black", markersize=4.5, label=once, markeredgewidth=0.8)
+                axes.plot(x, control[row], mark, color=ink(), markersize=4.5, label=once, markeredgewidth=0.8)
     _scale_symmetrically(axes, float(np.nanmax(np.abs(result.delta_loss))))
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set_xticks(positions, [str(band) for band in result.band], fontsize=7, rotation=30)
-    axes.set_xlabel("functional spectrum: components removed, by rank (sharpest first)", fontsize=9)
+    axes.set_xticks(
+        positions,
+        [str(band) for band in result.band],
+        fontsize="small",
+        rotation=45,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    set_label(axes, "x", "components removed, by rank (sharpest first)")
     axes.set_ylabel("change of the loss (symmetric log)")
-    axes.legend(fontsize=6.5, edgecolor="none", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    set_heading(axes, "functional spectrum")
+    draw_legend(axes)
 
 
 def _scale_symmetrically(axes: Axes, largest: float) -> None:
@@ -79,35 +98,41 @@ def _scale_symmetrically(axes: Axes, largest: float) -> None:
 
 def draw_curvature_mass(result: MemorizationResult, axes: Axes) -> None:
     """The share of the curvature mass in the sharpest components, by layer."""
-    from matplotlib import colormaps
-
-    count = min(len(result.layer), MAX_CURVES)
-    rows = np.unique(np.linspace(0, len(result.layer) - 1, count).round().astype(int))
-    colors = colormaps["viridis"](np.linspace(0, 0.9, len(rows)))
-    for row, color in zip(rows, colors, strict=True):
-        axes.plot(result.share, result.cumulative_mass[row], color=color, linewidth=1.3, label=str(result.layer[row]))
-    axes.plot(result.kept_fraction, result.rho, "--", color="black", linewidth=1, label="all layers, at rho")
+    layers = len(result.layer)
+    rows = np.unique(np.linspace(0, layers - 1, min(layers, MAX_CURVES)).round().astype(int))
+    named = layers <= MAX_NAMED
+    for row, color in zip(rows, shades(layers)[rows], strict=True):
+        label = shorten(str(result.layer[row]), 24) if named else None
+        line = series_style(row).line if named else "-"
+        axes.plot(result.share, result.cumulative_mass[row], color=color, linestyle=line, linewidth=1.3, label=label)
+    axes.plot(
+        result.kept_fraction, result.rho, ".--", color=ink(), linewidth=1, markersize=5, label="all layers, at rho"
+    )
     axes.set_xscale("log")
     axes.set_xlim(result.share[0], 1)
-    axes.set_xlabel("share of components, the sharpest first", fontsize=9)
+    set_label(axes, "x", "share of components, the sharpest first")
     axes.set_ylabel("share of the curvature mass")
-    axes.legend(fontsize=6.5, edgecolor="none")
-    axes.set_title("curvature mass", fontsize=10)
+    set_heading(axes, "curvature mass")
+    draw_legend(axes)
+    if not named:
+        draw_shades_bar(axes, layers, "layer, in the order of the model")
 
 
 def draw_activation_ratios(result: MemorizationResult, axes: Axes) -> None:
     """The energy of inputs in the quarters of A's eigenvectors, relative to that of the clean samples."""
     for row, name in enumerate(result.population):
-        # samples with their true labels have the inputs of the memorized ones: solid, their line would hide the other
-        line = "o--" if str(name) == "truth" else "o-"
-        ratio = result.activation_ratio[row]
-        axes.plot(result.quarter, ratio, line, color=population_color(str(name), row), markersize=4, label=str(name))
+        # samples with their true labels have the inputs of the memorized ones: one of the two lines is dashed
+        style, ratio = population_style(str(name), row), result.activation_ratio[row]
+        axes.plot(
+            result.quarter, ratio, linestyle=style.line, marker=style.mark, color=style.color, markersize=4,
+            label=legend_text(str(name)),
+        )  # fmt: skip
     axes.axhline(1, color=GREY, linewidth=0.8)
     axes.set_xticks(result.quarter, [f"{part}" for part in result.quarter])
-    axes.set_xlabel("quarter of A's directions, the largest first", fontsize=9)
+    set_label(axes, "x", "quarter of A's directions, the largest first")
     axes.set_ylabel("activation energy / clean")
-    axes.legend(fontsize=7, edgecolor="none")
-    axes.set_title("activations: rarity, not memorization", fontsize=10)
+    set_heading(axes, "activations: rarity, not memorization")
+    draw_legend(axes)
 
 
 def draw_layer_changes(result: MemorizationResult, axes: Axes) -> None:
@@ -118,14 +143,17 @@ def draw_layer_changes(result: MemorizationResult, axes: Axes) -> None:
     values, title = result.layer_delta_loss[first], names[first]
     if CLEAN in names and names.index(CLEAN) != first:
         values, title = values - result.layer_delta_loss[names.index(CLEAN)], f"{names[first]} - {CLEAN}"
-    values, labels = values[:MAX_LAYERS], [clean(str(name)) for name in result.layer[:MAX_LAYERS]]
+    shown = bars_that_fit(axes, len(result.layer))
+    size = name_size(shown)
+    values, labels = values[:shown], tick_names(axes, list(map(str, result.layer[:shown])), size)
     limit = float(np.nanmax(np.abs(values))) or 1.0
-    image = axes.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    image = axes.imshow(values, aspect="auto", cmap=SIGNED_MAP, vmin=-limit, vmax=limit)
     axes.figure.colorbar(image, ax=axes, label="change of the loss")
-    axes.set_yticks(range(len(labels)), labels, fontsize=7, parse_math=False)
-    axes.set_xticks(range(len(result.band)), [str(band) for band in result.band], fontsize=7, rotation=30)
-    more = f", {len(labels)} of {len(result.layer)} layers" if len(result.layer) > MAX_LAYERS else ""
-    axes.set_title(f"removed from one layer: {title}{more}", fontsize=10)
+    axes.set_yticks(range(len(labels)), labels, fontsize=size, parse_math=False)
+    bands = [str(band) for band in result.band]
+    axes.set_xticks(range(len(bands)), bands, fontsize="small", rotation=45, ha="right", rotation_mode="anchor")
+    more = f", {shown} of {len(result.layer)} layers" if len(result.layer) > shown else ""
+    set_heading(axes, f"removed from one layer: {title}{more}", math=False)
 
 
 def draw_score_histogram(result: MemorizationResult, name: str, axes: Axes) -> None:
@@ -142,20 +170,18 @@ def draw_score_histogram(result: MemorizationResult, name: str, axes: Axes) -> N
     )
     for label, mask, row in kinds:
         weights = np.full(int(mask.sum()), 1 / max(int(mask.sum()), 1))
-        color = population_color(label, row)
-        axes.hist(clipped[mask], list(edges), weights=weights, color=color, alpha=0.6, label=label)
+        style = population_style(label, row)
+        axes.hist(
+            clipped[mask], list(edges), weights=weights, color=style.color, alpha=0.6, hatch=style.hatch,
+            edgecolor="white", linewidth=0, label=label,
+        )  # fmt: skip
     title = name.replace("_", " ")
     axes.set_xscale("log")
-    axes.set_xlabel(title + (" (nonpositive at the left)" if (values <= 0).any() else ""), fontsize=9)
+    set_label(axes, "x", title + (" (nonpositive at the left)" if (values <= 0).any() else ""))
     axes.set_ylabel("share of samples")
-    axes.legend(fontsize=8, edgecolor="none")
     area = _auroc(result, name)
-    axes.set_title(title if area is None else f"{title}: AUROC {area:.3f}", fontsize=10)
-
-
-def _scores(result: MemorizationResult) -> list[str]:
-    """The scores that are drawn, by the names of their fields."""
-    return [name for name in SCORES if getattr(result, name) is not None][:MAX_HISTOGRAMS]
+    set_heading(axes, title if area is None else f"{title}: AUROC {area:.3f}")
+    draw_legend(axes)
 
 
 def _auroc(result: MemorizationResult, name: str) -> float | None:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.errors import clean
-from landscape.figures.style import BLUE, GREY, MAX_BARS, ORANGE
+from landscape.figures.style import BLUE, GREY, ORANGE, bars_that_fit, ink, name_size
+from landscape.figures.texts import draw_legend, set_heading, set_label, tick_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.sensitivity.sensitivity_result import SensitivityResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 FEWEST_DECADES, MOST_DECADES = 1.5, 5.0  # of the axis below the largest change
 LABEL = "|change of the loss|; lines: one standard error; x: the forecast fails, ?: unclear"
-SIGNS = ((1, BLUE, "real, a rise"), (-1, ORANGE, "real, a fall"))
+SIGNS = ((1, BLUE, "", "real, a rise"), (-1, ORANGE, "///", "real, a fall"))
 
 
-def panels(result: SensitivityResult) -> int:
-    """One for each kind of change."""
-    return len(result.kind)
-
-
-def draw(result: SensitivityResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the layers of largest real change, the largest on top, on a logarithmic axis of |change of the loss|."""
-    for index, panel in enumerate(axes):
-        draw_kind(result, index, panel)
+def panels(result: SensitivityResult, context: Context) -> Panels:
+    """The layers of largest real change on a logarithmic axis of |change of the loss|, for each kind of change."""
+    return {str(kind): partial(draw_kind, result, index) for index, kind in enumerate(result.kind)}
 
 
 def draw_kind(result: SensitivityResult, index: int, axes: Axes) -> None:
@@ -37,48 +33,48 @@ def draw_kind(result: SensitivityResult, index: int, axes: Axes) -> None:
 
     own = np.flatnonzero(result.change_kind == result.kind[index])
     own = own[np.argsort(-np.abs(result.change_real[own]), kind="stable")]
-    shown = own[:MAX_BARS]
+    shown = own[: bars_that_fit(axes, len(own))]
     real, error, forecast = (
         values[shown] for values in (result.change_real, result.change_real_se, result.change_forecast)
     )
     left, right = _limits(np.concatenate([np.abs(real), np.abs(forecast)]))
     places = np.arange(len(shown))
-    for sign, color, label in SIGNS:
+    for sign, color, hatch, label in SIGNS:
         mine = (np.sign(real) == sign) & np.isfinite(real)
         if mine.any():
-            axes.barh(places[mine], np.abs(real[mine]), left=0, color=color, height=0.75, alpha=0.75, label=label)
+            axes.barh(
+                places[mine], np.abs(real[mine]), left=0, color=color, height=0.75, hatch=hatch, edgecolor="white",
+                linewidth=0, label=label,
+            )  # fmt: skip
             ends = [np.maximum(np.abs(real[mine]) + way * error[mine], left / 10) for way in (-1, 1)]
             axes.hlines(places[mine], *ends, color=GREY, linewidth=1.5)
-    for sign, color, label in ((1, "black", "forecast"), (-1, ORANGE, "forecast, a fall")):
+    for sign, color, mark, label in ((1, ink(), "o", "forecast"), (-1, ORANGE, "D", "forecast, a fall")):
         mine = (np.sign(forecast) == sign) & np.isfinite(forecast)
         if mine.any():
             axes.plot(
-                np.maximum(np.abs(forecast[mine]), left), places[mine], "o", markersize=4.5, color="white",
+                np.maximum(np.abs(forecast[mine]), left), places[mine], mark, markersize=4.5, color="white",
                 markeredgecolor=color, markeredgewidth=1.3, label=label,
             )  # fmt: skip
+    axes.set(xscale="log", xlim=(left, right))
+    set_label(axes, "x", LABEL)
     _label(result, index, axes, own)
-    axes.set(xscale="log", xlim=(left, right), xlabel=LABEL)
-    axes.xaxis.label.set_fontsize(8)
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _label(result: SensitivityResult, index: int, axes: Axes, own: np.ndarray) -> None:
     """Names the layers, with a mark where the forecast fails, and says how well forecasts rank them."""
-    shown = own[:MAX_BARS]
+    shown = own[: bars_that_fit(axes, len(own))]
     marks = {"no": " x", "unclear": " ?"}
-    names = [
-        clean(str(layer)) + marks.get(str(holds), "")
-        for layer, holds in zip(result.change_layer[shown], result.change_holds[shown], strict=True)
-    ]
-    size = 8 if len(names) <= MAX_BARS // 2 else 6
+    size = name_size(len(shown))
+    layers = tick_names(axes, list(map(str, result.change_layer[shown])), size)
+    names = [layer + marks.get(str(holds), "") for layer, holds in zip(layers, result.change_holds[shown], strict=True)]
     axes.set_yticks(np.arange(len(names)), names, fontsize=size, parse_math=False)
     axes.invert_yaxis()
     number = f"{len(shown)} of {len(own)} layers" if len(shown) < len(own) else f"{len(own)} layers"
     ranked = result.kind_spearman[index]
     agreement = f", Spearman {ranked:.2f}" if np.isfinite(ranked) else ""
-    axes.set_title(f"{result.kind[index]}: {number}{agreement}", fontsize=10)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, edgecolor="none", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+    set_heading(axes, f"{result.kind[index]}: {number}{agreement}")
+    draw_legend(axes, 4)
 
 
 def _limits(sizes: np.ndarray) -> tuple[float, float]:

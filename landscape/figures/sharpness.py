@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.figures.curves import draw_ascents, law_radii, line_style, set_log_axes
-from landscape.figures.populations import draw_populations, population_panels
+from landscape.figures.populations import population_panels
 from landscape.figures.style import BLUE, GREY, ORANGE, draw_layer_bars
+from landscape.figures.texts import draw_legend, set_heading, set_label
 
 LEVEL_REACH = 30.0  # the loss and the rounding are drawn as levels only within this factor of the highest rise
 
@@ -17,42 +19,40 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.neighborhood.sharpness_result import SharpnessResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 
-def panels(result: SharpnessResult) -> int:
-    """One for the curves, one for several ascents, and those of layers and populations if there are any."""
-    return _own_panels(result) + population_panels(result)
-
-
-def draw(result: SharpnessResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the rises with their laws, the ascents if there were several, and the layers if there are any."""
-    _draw_curves(result, axes[0])
-    if _has_ascents(result):
-        assert result.start is not None
-        assert result.start_rises is not None
-        assert result.s_max is not None
-        name = "rise of the loss in each ascent"
-        draw_ascents(axes[1], result.start, result.start_rises, result.s_max, result.rho, name)
+def panels(result: SharpnessResult, context: Context) -> Panels:
+    """The rises with their laws, the ascents if there were several, and layers and populations if there are any."""
+    found: dict[str, Callable[[Axes], None]] = {"curve": partial(_draw_curves, result)}
+    if result.start is not None and len(result.start) > 1:
+        found["ascents"] = partial(_draw_ascents, result)
     if result.layer is not None:
-        draw_layer_bars(
-            axes[_own_panels(result) - 1], result.layer, result.layer_share, None, "share in slope times move"
-        )
-    _draw_population_rises(result, axes[_own_panels(result) :])
+        found["layers"] = partial(
+            draw_layer_bars, names=result.layer, values=result.layer_share, errors=None,
+            label="share in slope times move",
+        )  # fmt: skip
+    return {**found, **_population_panels(result)}
 
 
-def _own_panels(result: SharpnessResult) -> int:
-    """The panels of the curves, the ascents and the layers."""
-    return 1 + _has_ascents(result) + (result.layer is not None)
+def _draw_ascents(result: SharpnessResult, axes: Axes) -> None:
+    assert result.start is not None
+    assert result.start_rises is not None
+    assert result.s_max is not None
+    what = "rise of the loss in each ascent"
+    draw_ascents(axes, result.start, result.start_rises, result.s_max, result.rho, what)
 
 
-def _draw_population_rises(result: SharpnessResult, axes: Sequence[Axes]) -> None:
-    """Draws the rises of each population at the largest radius: on average if that was measured, else at the worst."""
+def _population_panels(result: SharpnessResult) -> Panels:
+    """The rises of each population at the largest radius: on average if that was measured, else at the worst."""
     if result.population_s_avg is not None and result.s_avg is not None:
         errors = result.population_s_avg_se
         error = None if errors is None else errors[-1]
-        draw_populations(result, axes, result.population_s_avg[-1], error, float(result.s_avg[-1]), "s_avg")
-    elif result.population_s_max is not None and result.s_max is not None:
-        draw_populations(result, axes, result.population_s_max[-1], None, float(result.s_max[-1]), "s_max")
+        return population_panels(result, result.population_s_avg[-1], error, float(result.s_avg[-1]), "s_avg")
+    if result.population_s_max is not None and result.s_max is not None:
+        return population_panels(result, result.population_s_max[-1], None, float(result.s_max[-1]), "s_max")
+    return {}
 
 
 def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
@@ -65,10 +65,10 @@ def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
     for level, name, style in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
         if highest / LEVEL_REACH < level < highest * LEVEL_REACH:
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=style, label=name)
-    axes.set_xlabel(r"radius of the ball, or size of the noise on each weight, $\rho$", fontsize=9)
+    set_label(axes, "x", r"radius of the ball, or size of the noise on each weight, $\rho$")
     axes.set_ylabel("rise of the mean loss")
-    axes.set_title(f"loss {result.loss:.4g}, batches of {result.m:,} of {result.samples:,} samples", fontsize=10)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper left")
+    set_heading(axes, f"loss {result.loss:.4g}, batches of {result.m:,} of {result.samples:,} samples")
+    draw_legend(axes, 2)
 
 
 def _draw_worst_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
@@ -128,8 +128,3 @@ def _draw_curve_points(
 def _all_radii(result: SharpnessResult, own: np.ndarray) -> np.ndarray:
     """The radii along which laws are drawn: those of the curve, or without one the measured ones."""
     return own if result.radius is None else result.radius
-
-
-def _has_ascents(result: SharpnessResult) -> bool:
-    """Whether several ascents are to be compared."""
-    return result.start is not None and len(result.start) > 1

@@ -1,59 +1,82 @@
-"""The figure of a surface: filled contours of planes, or lines with loss and accuracy."""
+"""The figure of a surface: filled contours of planes, lines with loss and accuracy, solids, and barcodes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
+from landscape.errors import UsageError
+from landscape.figures.surface_barcode import draw_barcode
 from landscape.figures.surface_contours import color_bar_shrink, draw_contours, draw_heat
-from landscape.figures.surface_labels import shorten
 from landscape.figures.surface_lines import draw_line, draw_lines
 from landscape.figures.surface_scale import draw_color_bar, loss_planes, loss_scale
+from landscape.figures.surface_solid import draw_solid
+from landscape.figures.texts import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.surfaces.result import SurfaceResult
+    from landscape.figures.look import Context, Look
+    from landscape.figures.registry import Panels
 
-MAX_PLANES = 9  # drawn of several
 
+def panels(result: SurfaceResult, context: Context) -> Panels:
+    """One for all lines, one for each of several planes, or one for each column of a single plane.
 
-def panels(result: SurfaceResult) -> int:
-    """One for all lines, one for each of several planes, or one for each column of a single plane."""
+    The first plane as a solid, or its barcode, is a figure of its own. Raises UsageError where the look is for another
+    kind of surface.
+    """
+    look = context.look
+    _require_applicable(result, look)
+    if look.form == "solid":
+        return {"solid": partial(draw_solid, result, look=look)}
+    if look.form == "barcode":
+        return {"barcode": partial(draw_barcode, result)}
     if result.beta is None:
-        return 1
+        return {"line": partial(draw_line, result)}
     if result.seed is not None:
-        return min(len(result.loss), MAX_PLANES)
-    return 1 + (result.accuracy is not None) + (result.metric is not None)
+        count = len(result.loss)
+        return {f"plane-{number}": partial(_draw_plane, result, look, number) for number in range(count)}
+    found: dict[str, Callable[[Axes], None]] = {"loss": partial(_draw_plane, result, look, 0)}
+    for name, values in (("accuracy", result.accuracy), ("metric", result.metric)):
+        if values is not None:
+            found[name] = partial(draw_heat, result, values=values, name=name)
+    return found
 
 
-def draw(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the lines, or all columns of a single plane, or the losses of several planes on one scale."""
-    if result.beta is None:
-        draw_line(result, axes[0])
-        return
-    planes = loss_planes(result)[:MAX_PLANES]
-    norm = loss_scale(planes)
-    for number, (axis, losses) in enumerate(zip(axes, planes, strict=False)):
-        above = draw_contours(result, axis, losses, norm)
-        if len(planes) > 1:
-            axis.set_title(f"plane {number} (of {len(result.loss)})", fontsize=10, pad=above)
-    measured = {"accuracy": result.accuracy, "metric": result.metric} if len(planes) == 1 else {}
-    shown = [(name, values) for name, values in measured.items() if values is not None]
-    for axis, (name, values) in zip(axes[1:], shown, strict=False):
-        draw_heat(result, axis, values, name)
-    draw_color_bar(axes[: len(planes)], norm, planes, color_bar_shrink(result))
+def _require_applicable(result: SurfaceResult, look: Look) -> None:
+    """Raises UsageError for an option of planes or solids on a line, and for one of planes on a barcode."""
+    flags = look.of_surfaces()
+    if look.form == "barcode" and len(flags) > 1:
+        raise UsageError(f"a barcode has neither contours nor colors: {flags[-1]}", fix=f"leave {flags[-1]} out")
+    if result.beta is None and flags and look.form != "barcode":
+        raise UsageError(f"{flags[0]} is for planes, and this is a line", fix="landscape surface CKPT --dim 2")
 
 
-def draw_together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Sequence[Axes]) -> None:
-    """Draws the first planes of several results on one scale, or the lines of all results in one panel."""
+def _draw_plane(result: SurfaceResult, look: Look, number: int, axes: Axes) -> None:
+    """Draws the losses of one plane; several planes of a result have one scale."""
+    planes = loss_planes(result)
+    norm = loss_scale(planes, look.range)
+    heading = f"plane {number} (of {len(planes)})" if len(planes) > 1 else ""
+    draw_contours(result, axes, planes[number], norm, look=look, heading=heading)
+    draw_color_bar([axes], norm, planes, color_bar_shrink(result))
+
+
+def draw_together(results: Sequence[SurfaceResult], names: Sequence[str], axes: Sequence[Axes], look: Look) -> None:
+    """Draws the first planes of several results on one scale, or the lines of all results in one panel.
+
+    Raises UsageError where the look is for planes, and these are lines.
+    """
+    for result in results:
+        _require_applicable(result, look)
     if results[0].beta is None:
         draw_lines(results, names, axes[0])
         return
     planes = [loss_planes(result)[0] for result in results]
-    norm = loss_scale(planes)
+    norm = loss_scale(planes, look.range)
     for result, name, axis, losses in zip(results, names, axes, planes, strict=True):
-        above = draw_contours(result, axis, losses, norm)
         first = f", plane 0 of {len(result.loss)}" if result.seed is not None else ""
-        axis.set_title(shorten(name) + first, fontsize=9, pad=above)
+        draw_contours(result, axis, losses, norm, look=look, heading=shorten(name) + first)
     draw_color_bar(axes, norm, planes, color_bar_shrink(results[0]))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.errors import UsageError
 from landscape.figures.style import BLUE, GREY, ORANGE
 from landscape.figures.surface_scale import loss_planes
+from landscape.figures.texts import set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ BEYOND = 0.25  # of the range of deaths: how far beyond the highest one a bar wi
 LOG_RATIO = 10  # of the largest to the smallest loss drawn, from which the axis is logarithmic
 
 
-def draw_barcode(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
+def draw_barcode(result: SurfaceResult, panel: Axes) -> None:
     """Draws the minima of the first plane, the most persistent on top; error bars are those of the persistence.
 
     Basins that merge into none end with an arrow at the highest loss. Raises UsageError for a result of an earlier
@@ -30,7 +30,7 @@ def draw_barcode(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[st
     """
     if result.minimum_death is None or result.minimum_error is None:
         raise UsageError("the stored surface has no barcode", fix="measure again")
-    panel, order = axes[0], _order(result)
+    order = _order(result)
     births, errors = result.minimum_loss[order], result.minimum_error[order]
     deaths, end = result.minimum_death[order], _end(result)
     endless, places = ~np.isfinite(deaths), np.arange(len(order))
@@ -48,19 +48,21 @@ def draw_barcode(result: SurfaceResult, axes: Sequence[Axes], beside: Mapping[st
     for place in places[~endless]:
         depth = f"{deaths[place] - births[place]:.2g} ± {errors[place]:.1g}"
         _write_beside(panel, depth, births[place], deaths[place], place, to_the_left=births[place] > middle)
-    panel.set_yticks(places, [_place(result, int(index)) for index in order], fontsize=8 if len(order) < FEW else 5)
+    panel.set_yticks(
+        places, [_place(result, int(index)) for index in order], fontsize="small" if len(order) < FEW else "xx-small"
+    )
     panel.set_ylim(max(len(order), 1) - 0.5, -0.5)
     panel.margins(x=0.12)
     panel.set_xlabel("loss (dotted: levels)")
     panel.set_ylabel("minimum at (alpha" + (", beta)" if result.minimum_beta is not None else ")"))
-    panel.set_title(_title(result, len(order)), fontsize=10)
+    set_heading(panel, _title(result, len(order)))
 
 
 def _write_beside(panel: Axes, text: str, birth: float, death: float, place: int, *, to_the_left: bool) -> None:
     """Writes a text on the side of a bar that has more room."""
     point, offset, side = (birth, -6, "right") if to_the_left else (death, 6, "left")
     panel.annotate(
-        text, (point, place), xytext=(offset, 0), textcoords="offset points", va="center", ha=side, fontsize=7
+        text, (point, place), xytext=(offset, 0), textcoords="offset points", va="center", ha=side, fontsize="x-small"
     )
 
 

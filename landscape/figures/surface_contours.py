@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.figures.style import ORANGE, YELLOW
-from landscape.figures.surface_labels import axis_label, shorten
+from landscape.errors import UsageError
+from landscape.figures.style import COLOR_MAP, ORANGE, SIGNED_MAP, YELLOW
+from landscape.figures.surface_scale import axis_label
+from landscape.figures.texts import draw_legend, font_size, set_heading, set_label, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
     from landscape.analyses.surfaces.result import SurfaceResult
+    from landscape.figures.look import Look
 
 LEVEL_COUNT = 60  # filled levels: enough to look continuous
 LINE_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9)  # of the losses, at which contour lines are drawn
 MARK_LETTERS = "ABC"  # of the checkpoints on a plane
-TITLE_PAD, LEGEND_ROW = 9.0, 13.0  # points between a panel and its title: always, and for each row of the legend
+LIGHT = 0.55  # luminance from which a color needs dark lines on it
 
 
-def draw_contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize) -> float:
-    """Draws filled contours of a plane's losses with lines at quantiles, the lowest point and the checkpoints.
+def draw_contours(
+    result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize, *, look: Look, heading: str = ""
+) -> None:
+    """Draws filled contours of a plane's losses with labeled lines, the lowest point and the checkpoints.
 
-    Returns the height of the legend in points, which a title must leave free.
+    Raises UsageError if none of the levels of the look lies among the losses.
     """
     from matplotlib.colors import LogNorm
 
@@ -34,39 +39,83 @@ def draw_contours(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: N
     shown = np.ma.masked_invalid(losses).clip(low, high)
     levels = spaced(low, high, LEVEL_COUNT)
     levels[0], levels[-1] = low, high
-    axes.contourf(result.alpha, result.beta, shown, levels=levels, norm=norm, cmap="viridis")
-    finite = losses[np.isfinite(losses)]
-    _draw_quantile_lines(result, axes, losses, (low, high))
+    axes.contourf(result.alpha, result.beta, shown, levels=levels, norm=norm, cmap=COLOR_MAP)
+    _draw_lines(result, axes, losses, norm, look)
     _hatch_nonfinite(result, axes, losses)
-    if len(finite):
+    if np.isfinite(losses).any():
         row, column = np.unravel_index(int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan))), losses.shape)
         lowest = f"lowest, {losses[row, column]:.3g}"
-        axes.plot(result.alpha[column], result.beta[row], "x", color="white", markersize=7, label=lowest, clip_on=False)
-    axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label=f"checkpoint, {result.centre_loss:.3g}")
+        axes.plot(
+            result.alpha[column], result.beta[row], "x", color="white", markersize=7, markeredgewidth=1.5,
+            label=lowest, clip_on=False, path_effects=_outline(),
+        )  # fmt: skip
+    axes.plot(
+        0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8, label=f"checkpoint, {result.centre_loss:.3g}",
+        path_effects=_outline("white"),
+    )  # fmt: skip
     _draw_marks(result, axes, named=True)
     _set_frame(result, axes)
-    return _draw_legend(axes)
+    set_heading(axes, heading)
+    draw_legend(axes, 2)
 
 
-def _draw_quantile_lines(result: SurfaceResult, axes: Axes, losses: np.ndarray, limits: tuple[float, float]) -> None:
-    """Draws labeled contour lines at quantiles of the finite losses that lie within the limits of the scale."""
+def _outline(color: str = "black") -> list[Any]:
+    """What draws a mark with an outline, so that it is seen on light colors and on dark ones."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground=color)]
+
+
+def contour_levels(losses: np.ndarray, norm: Normalize, look: Look) -> np.ndarray:
+    """The losses at which contour lines are drawn: those of the look, or quantiles of the finite losses.
+
+    Raises UsageError if none of the losses that the look names lies within the colors.
+    """
+    from matplotlib.colors import LogNorm
+
+    low, high = float(norm.vmin or 0), float(norm.vmax or 1)
     finite = losses[np.isfinite(losses)]
-    levels = np.unique(np.quantile(finite, LINE_QUANTILES)) if len(finite) else np.zeros(0)
-    levels = levels[(levels > limits[0]) & (levels < limits[1])]
-    if not len(levels):
+    if look.line_count is not None:
+        spaced = np.geomspace if isinstance(norm, LogNorm) else np.linspace
+        found: np.ndarray = spaced(low, high, look.line_count + 2)[1:-1]
+        return found
+    wanted = look.levels or (np.quantile(finite, LINE_QUANTILES) if len(finite) else ())
+    levels = np.unique(np.asarray(wanted, float))
+    inside: np.ndarray = levels[(levels > low) & (levels < high)]
+    if look.levels and not len(inside):
+        raise UsageError(
+            f"--levels: none of {', '.join(f'{level:g}' for level in look.levels)} is among the losses drawn",
+            fix=f"between {low:.3g} and {high:.3g}, or one whole number: how many lines",
+        )
+    return inside
+
+
+def _draw_lines(result: SurfaceResult, axes: Axes, losses: np.ndarray, norm: Normalize, look: Look) -> None:
+    """Draws labeled contour lines: light ones on dark colors, dark ones on light colors."""
+    levels = contour_levels(losses, norm, look)
+    if not len(levels) or not np.isfinite(losses).any():
         return
     assert result.beta is not None
     lines = axes.contour(
-        result.alpha, result.beta, np.ma.masked_invalid(losses), levels=levels, colors="white", linewidths=0.8
-    )
+        result.alpha, result.beta, np.ma.masked_invalid(losses), levels=levels, linewidths=0.8,
+        colors=[line_color(float(norm(level))) for level in levels],
+    )  # fmt: skip
     digits = next((n for n in range(2, 8) if len({f"{level:.{n}g}" for level in levels}) == len(levels)), 8)
-    axes.clabel(lines, fmt=lambda level: f"{level:.{digits}g}", fontsize=7)
+    axes.clabel(lines, fmt=lambda level: f"{level:.{digits}g}", fontsize=font_size("x-small"))
+
+
+def line_color(place: float) -> str:
+    """The color of a line on the color map at a place from 0 to 1."""
+    from matplotlib import colormaps
+
+    red, green, blue, _ = colormaps[COLOR_MAP](place)
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > LIGHT else "white"
 
 
 def draw_heat(result: SurfaceResult, axes: Axes, values: np.ndarray, name: str) -> None:
     """Draws the accuracy, or the user's metric, on its own scale."""
     assert result.beta is not None
-    image = axes.pcolormesh(result.alpha, result.beta, values, cmap="cividis", shading="nearest")
+    image = axes.pcolormesh(result.alpha, result.beta, values, cmap=SIGNED_MAP, shading="nearest")
     axes.plot(0, 0, "+", color=ORANGE, markersize=9, markeredgewidth=1.8)
     _draw_marks(result, axes, named=False)
     _set_frame(result, axes)
@@ -93,24 +142,18 @@ def _draw_marks(result: SurfaceResult, axes: Axes, *, named: bool) -> None:
         axes.plot(x, y, "o-", color="black", markersize=4.5, linewidth=2.4)
         label = "trajectory, projected" if named else None
         axes.plot(x, y, "o-", color=YELLOW, markersize=3.5, linewidth=1.2, label=label)
-        axes.annotate("first", (x[0], y[0]), fontsize=8, xytext=(4, 5), textcoords="offset points")
+        first = "its first checkpoint" if named else None
+        axes.plot(x[0], y[0], "s", color=YELLOW, markersize=5.5, markeredgecolor="black", label=first)
         return
     others = list(zip(MARK_LETTERS, result.mark, result.place_alpha, result.place_beta, strict=False))[1:]
     for letter, name, x, y in others:  # the first is the measured one, at 0
         short = shorten(str(name).rpartition("/")[2])
         label = f"{letter}: {short}" if named else None
         axes.plot(x, y, "o", color=YELLOW, markersize=4.5, markeredgecolor="black", label=label)
-        axes.annotate(letter, (x, y), fontsize=9, color="white", xytext=(4, 4), textcoords="offset points")
-
-
-def _draw_legend(axes: Axes) -> float:
-    """Draws the legend above the panel, on a blue that also shows white; returns its height in points."""
-    entries = len(axes.get_legend_handles_labels()[1])
-    axes.legend(
-        fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, facecolor="#31688E", labelcolor="white",
-        edgecolor="none", framealpha=1,
-    )  # fmt: skip
-    return TITLE_PAD + LEGEND_ROW * -(-entries // 2)
+        axes.annotate(
+            letter, (x, y), fontsize="medium", color="white", xytext=(4, 4), textcoords="offset points",
+            path_effects=_outline(),
+        )  # fmt: skip
 
 
 def color_bar_shrink(result: SurfaceResult) -> float:
@@ -128,5 +171,5 @@ def _set_frame(result: SurfaceResult, axes: Axes) -> None:
     axes.set_aspect("equal")
     axes.set_xlim(result.alpha[0], result.alpha[-1])
     axes.set_ylim(result.beta[0], result.beta[-1])
-    axes.set_xlabel(axis_label(result, "alpha"))
-    axes.set_ylabel(axis_label(result, "beta"))
+    set_label(axes, "x", axis_label(result, "alpha"))
+    set_label(axes, "y", axis_label(result, "beta"))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.figures.style import BLUE, GREEN, ORANGE
-from landscape.figures.surface_labels import axis_label, shorten
-from landscape.figures.surface_scale import set_log_if_wide
+from landscape.figures.style import BLUE, GREEN, ORANGE, series_style
+from landscape.figures.surface_scale import axis_label, set_log_if_wide
+from landscape.figures.texts import draw_legend, set_heading, set_label, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def draw_line(result: SurfaceResult, axes: Axes) -> None:
         if result.barrier is not None and result.mark is not None
         else ""
     )
-    axes.set_xlabel(axis_label(result, "alpha") + ends)
+    set_label(axes, "x", axis_label(result, "alpha") + ends)
     axes.set_ylabel("loss" if result.barrier is None else f"loss (barrier {result.barrier:.3g})")
     if result.accuracy is not None:
         right = axes.twinx()
@@ -48,25 +48,20 @@ def draw_line(result: SurfaceResult, axes: Axes) -> None:
         right.plot(result.alpha, shares.mean(axis=0), "--", color=GREEN, linewidth=1.2)
         right.set_ylabel("accuracy (dashed)", color=GREEN)
         right.set_ylim(-0.02, 1.02)
-    axes.legend(fontsize=8, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    draw_legend(axes)
 
 
 def draw_lines(results: Sequence[SurfaceResult], names: Sequence[str], axes: Axes) -> None:
     """Draws the losses of several results, each the mean of its lines; the part that all names share is the title."""
-    from matplotlib import colormaps
-
     parts = [name.partition(", ") for name in names]
     common = parts[0][2] if len({part[2] for part in parts}) == 1 else ""
-    shades = colormaps["viridis"](np.linspace(0, 0.85, len(results)))
     means = [np.atleast_2d(result.loss).mean(axis=0) for result in results]
-    for result, name, part, shade, mean in zip(results, names, parts, shades, means, strict=True):
+    for place, (result, name, part, mean) in enumerate(zip(results, names, parts, means, strict=True)):
         several = f", mean of {len(result.loss)}" if result.seed is not None else ""
         label = shorten(part[0] if common else name) + several
-        axes.plot(result.alpha, mean, color=shade, linewidth=1.6, label=label)
+        style = series_style(place)
+        axes.plot(result.alpha, mean, color=style.color, linestyle=style.line, linewidth=1.6, label=label)
     set_log_if_wide(axes, np.concatenate(means))
     axes.set(xlabel="alpha", ylabel="loss")
-    if common:
-        axes.figure.suptitle(shorten(common), fontsize=10)
-    axes.legend(
-        fontsize=7, edgecolor="none", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1 + (len(results) > 4)
-    )
+    set_heading(axes, shorten(common) if common else "")
+    draw_legend(axes, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.figures.style import GREY
+from landscape.figures.style import COLOR_MAP, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +25,22 @@ def loss_planes(result: SurfaceResult) -> list[np.ndarray]:
     return list(result.loss) if result.seed is not None else [result.loss]
 
 
-def loss_scale(planes: Sequence[np.ndarray]) -> Normalize:
-    """One scale for all planes: logarithmic if every loss is positive, and clipped `MAX_DECADES` above the lowest."""
+def axis_label(result: SurfaceResult, name: str) -> str:
+    """The name of an axis; if it comes from a trajectory, with the share of the variance along it."""
+    explained = getattr(result, f"explained_{name}")
+    return name if explained is None else f"{name} ({100 * explained:.3g} % of the variance)"
+
+
+def loss_scale(planes: Sequence[np.ndarray], ends: tuple[float, ...] = ()) -> Normalize:
+    """One scale for all planes: logarithmic if every loss is positive, and clipped `MAX_DECADES` above the lowest.
+
+    `ends` are the losses at its ends, where they are given.
+    """
     from matplotlib.colors import LogNorm, Normalize
 
+    if ends:
+        low, high = ends
+        return LogNorm(low, high) if low > 0 and high >= MIN_LOG_RATIO * low else Normalize(low, high)
     finite = np.concatenate([plane[np.isfinite(plane)].ravel() for plane in planes])
     if not len(finite):
         return Normalize(0, 1)
@@ -44,10 +56,15 @@ def draw_color_bar(axes: Sequence[Axes], norm: Normalize, planes: Sequence[np.nd
     """Draws the bar beside panels whose `height` is relative to their space; its label names the loss it clips at."""
     from matplotlib.cm import ScalarMappable
 
-    highest = max((float(plane[np.isfinite(plane)].max()) for plane in planes if np.isfinite(plane).any()), default=0.0)
-    clipped = f", clipped at {norm.vmax:.3g}" if norm.vmax is not None and highest > norm.vmax else ""
-    bar = ScalarMappable(norm, "viridis")
-    axes[0].figure.colorbar(bar, ax=list(axes), label=f"loss{clipped}", shrink=height)
+    finite = np.concatenate([plane[np.isfinite(plane)] for plane in planes])
+    low, high = float(norm.vmin or 0), float(norm.vmax or 1)
+    above, below = bool((finite > high).any()), bool((finite < low).any())
+    ends = " and ".join([f"{end:.3g}" for end, cut in ((low, below), (high, above)) if cut])
+    extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get((above, below), "neither")
+    label = f"loss, clipped at {ends}" if ends else "loss"
+    axes[0].figure.colorbar(
+        ScalarMappable(norm, COLOR_MAP), ax=list(axes), label=label, shrink=height, extend=extend, pad=0.02
+    )
 
 
 def set_log_if_wide(axes: Axes, losses: np.ndarray) -> None:

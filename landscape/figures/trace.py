@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.figures.populations import draw_populations, population_panels
+from landscape.figures.populations import population_panels
 from landscape.figures.style import BLUE, GREEN, GREY, ORANGE, draw_layer_bars
+from landscape.figures.texts import draw_legend, set_heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from landscape.analyses.trace import TraceResult
+    from landscape.figures.look import Context
+    from landscape.figures.registry import Panels
 
 
-def panels(result: TraceResult) -> int:
-    """One for the estimators, and those of layers and populations if there are any."""
-    return 1 + (result.layer is not None) + population_panels(result)
-
-
-def draw(result: TraceResult, axes: Sequence[Axes], beside: Mapping[str, Any]) -> None:  # noqa: ARG001
-    """Draws the estimates with their standard errors, and the traces of layers and populations if there are any."""
-    draw_estimates(result, axes[0])
+def panels(result: TraceResult, context: Context) -> Panels:
+    """The estimates with their standard errors, and the traces of layers and populations if there are any."""
+    found: dict[str, Callable[[Axes], None]] = {"estimates": partial(draw_estimates, result)}
     if result.layer is not None:
-        draw_layer_bars(axes[1], result.layer, result.layer_trace, result.layer_standard_error, "trace of the block")
-    draw_populations(
-        result,
-        axes[1 + (result.layer is not None) :],
-        result.population_trace,
-        result.population_trace_se,
-        result.trace,
-        "trace (bars: standard error)",
-    )
+        found["layers"] = partial(
+            draw_layer_bars, names=result.layer, values=result.layer_trace, errors=result.layer_standard_error,
+            label="trace of the block",
+        )  # fmt: skip
+    label = "trace (bars: standard error)"
+    return {
+        **found,
+        **population_panels(result, result.population_trace, result.population_trace_se, result.trace, label),
+    }
 
 
 def draw_estimates(result: TraceResult, axes: Axes) -> None:
@@ -58,6 +57,6 @@ def draw_estimates(result: TraceResult, axes: Axes) -> None:
     axes.set_xticks(places, [f"{name}\n{products} products" for name, products in names])
     axes.set_xlim(-0.5, max(len(places), 1) - 0.5)
     axes.set_ylabel("trace (bars: standard error)")
-    axes.set_title(f"{result.trace:.5g}, {result.parameters:,} parameters, {result.samples:,} samples", fontsize=10)
-    axes.margins(y=0.25)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
+    set_heading(axes, f"{result.trace:.5g}, {result.parameters:,} parameters, {result.samples:,} samples")
+    axes.margins(y=0.1)
+    draw_legend(axes)

@@ -183,9 +183,12 @@ class History(Mapping[str, np.ndarray]):
         """A Dataset of xarray with the dimension `step`; raises UsageError without xarray."""
         return views.dataset_of_history(self)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draws the quantities over the steps with matplotlib, a panel for each; returns the axes."""
-        return views.draw_history(self, ax)
+    def plot(self, ax: Any = None, **look: Any) -> Any:
+        """Draws the quantities over the steps with matplotlib, a panel for each; returns the axes.
+
+        The look is that of `landscape.figures.draw`: `panel`, `title`, `width` and others.
+        """
+        return views.draw_history(self, ax, **look)
 
     def short_table(self) -> tuple[list[str], list[list[str]]]:
         """The heads and the rows of a table for people: first values, with their errors, at each step."""

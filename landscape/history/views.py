@@ -81,9 +81,9 @@ def dataset_of_history(history: History) -> Any:
     return optional_library("xarray").Dataset(variables, attrs=dict(history.attributes))
 
 
-def draw_history(history: History, axes: Any) -> Any:
+def draw_history(history: History, axes: Any, **look: Any) -> Any:
     """Draws the history on axes of matplotlib, new ones if none are given."""
-    return import_module("landscape.figures").draw_on(history, axes)
+    return import_module("landscape.figures").draw(history, axes, **look)
 
 
 def short_table(history: History) -> tuple[list[str], list[list[str]]]:

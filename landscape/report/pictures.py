@@ -43,7 +43,7 @@ def picture_of(result: Any, beside: Mapping[str, Any], name: str, description: s
     """
     if not figures.drawn(result):
         return Html()
-    drawing = figures.drawing(result, beside, style={**SETTINGS, "svg.hashsalt": name})
+    drawing = figures.drawing(result, beside, page={**SETTINGS, "svg.hashsalt": name})
     if len(drawing) <= MAX_DRAWING:
         return _inline(drawing, description)
     return element("img", alt=description, src=_data_of(figures.picture(result)))
@@ -51,7 +51,7 @@ def picture_of(result: Any, beside: Mapping[str, Any], name: str, description: s
 
 def overlay_of(results: Sequence[Mapping[str, Any]], labels: Sequence[str], description: str) -> Html:
     """The picture of what several checkpoints all have; nothing if there is nothing."""
-    drawing = figures.overlay_drawing(results, labels, style={**SETTINGS, "svg.hashsalt": "overlay"})
+    drawing = figures.overlay_drawing(results, labels, page={**SETTINGS, "svg.hashsalt": "overlay"})
     return Html() if drawing is None else _inline(drawing, description)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.figures.surface_labels import axis_label
-from landscape.figures.surface_scale import MAX_DECADES, MIN_LOG_RATIO
+from landscape.figures.surface_scale import MAX_DECADES, MIN_LOG_RATIO, axis_label
 from landscape.report.charts import BLUE, GREEN, INK, ORANGE, RULE, Chart, layout, name, numbers, points, thin
 
 MAX_SIDE = 81  # points along each axis of a chart: a finer grid is thinned, and the picture on paper has all

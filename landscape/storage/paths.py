@@ -35,7 +35,7 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # endings of che
 
 SIDECARS = r"eig|factors|diagonal(?:-errors|-mask)?"
 COMPANIONS = (  # of results
-    r"[a-z-]+\.(?:partial|png|pdf|svg|vts)|[a-z-]+(?:\.[a-z_]+)*\.csv|allocation\.json|"
+    r"[a-z0-9-]+\.(?:partial|png|pdf|svg|vts)|[a-z-]+(?:\.[a-z_]+)*\.csv|allocation\.json|"
     rf"(?:{SIDECARS}|edited|undo)(?:\.safetensors)?|png|csv"
 )
 
@@ -100,9 +100,14 @@ def snapshot_file(results: Path, analysis: str) -> Path:
     return beside(results, f"{analysis}{SNAPSHOT}")
 
 
-def picture_file(results: Path, analysis: str, *, form: str = "") -> Path:
-    """The default picture of a result: `run.surface.png`, or `run.surface-solid.png` in another form."""
-    return beside(results, f"{analysis}-{form}.png" if form else f"{analysis}.png")
+def picture_file(results: Path, analysis: str, *, form: str = "", ending: str = PICTURES[0]) -> Path:
+    """The default picture of a result: `run.surface.png`, or `run.surface-solid.png` or of a part."""
+    return beside(results, f"{analysis}-{_in_names(form)}{ending}" if form else f"{analysis}{ending}")
+
+
+def _in_names(text: str) -> str:
+    """A text as part of a file's name: letters, digits and hyphens."""
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def history_file(run: Path) -> Path:
@@ -129,9 +134,9 @@ def from_here(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def picture_of_history(history: Path) -> Path:
-    """The default picture of a run's history: `track.png` of `track.landscape.h5`."""
-    return history.with_name(f"{stem(history)}.png")
+def picture_of_history(history: Path, *, part: str = "", ending: str = PICTURES[0]) -> Path:
+    """The default picture of a run's history: `track.png` of `track.landscape.h5`, or `track-loss.png` of one panel."""
+    return history.with_name(f"{stem(history)}{f'-{_in_names(part)}' if part else ''}{ending}")
 
 
 def common_folder(files: Sequence[Path]) -> Path:

@@ -156,7 +156,7 @@ def test_a_spectrum_without_a_width_is_drawn_all_the_same(value: float, tmp_path
     assert result.lambda_max == pytest.approx(value)
     spacing = result.grid[1] - result.grid[0]
     assert result.density.sum() * spacing == pytest.approx(1, rel=1e-3)
-    figures.save_figure(result, tmp_path / "a.png", title="", fingerprint="")
+    figures.save(result, tmp_path / "a.png", heading="", fingerprint="")
 
 
 def test_an_indefinite_spectrum_has_its_negative_share() -> None:

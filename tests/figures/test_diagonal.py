@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from landscape.analyses.diagonal import DiagonalResult
-from landscape.figures.diagonal import draw, panels
+from landscape.figures.registry import draw_panels, panel_count
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def result() -> DiagonalResult:
 
 def drawn(result: DiagonalResult) -> tuple[set[str], str]:
     """The words of the first panel's legend, and its title."""
-    figure, axes = plt.subplots(1, panels(result))
-    draw(result, axes, {})
+    figure, axes = plt.subplots(1, panel_count(result))
+    draw_panels(result, axes)
     words = {text.get_text() for text in axes[0].get_legend().get_texts()}
     title = axes[0].get_title()
     figure.canvas.draw()
@@ -40,7 +40,7 @@ def drawn(result: DiagonalResult) -> tuple[set[str], str]:
 def test_entries_are_drawn_with_their_errors(result: DiagonalResult) -> None:
     words, title = drawn(result)
     assert words == {"|entry|", "one standard error", "mean entry"}
-    assert title == "trace 2, 20 entries, errors 8 % of the norm"
+    assert title.replace("\n", " ") == "trace 2, 20 entries, errors 8 % of the norm"
 
 
 def test_the_threshold_of_a_mask_is_drawn(result: DiagonalResult) -> None:

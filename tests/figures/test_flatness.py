@@ -10,7 +10,8 @@ from torch import Tensor
 
 import landscape
 from landscape import Flatness, Objective, Sharpness
-from landscape.figures import FIGURES, save_figure
+from landscape.figures import save
+from landscape.figures.registry import draw_panels, panel_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -20,13 +21,12 @@ def test_flatness_draws_its_laws(classification: Data, tmp_path: Path) -> None:
         Flatness(rho=(0.05, 0.1), starts=3, steps=3, per_layer=True),
         Objective(tanh_net(), [classification], "cross_entropy"),
     )
-    panels, draw = FIGURES[type(result)]
-    assert panels(result) == 3
+    assert panel_count(result) == 3
     axes = Figure().subplots(1, 3, squeeze=False)[0]
-    draw(result, axes, {})
+    draw_panels(result, axes)
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert labels[-2:] == [r"$\lambda_1 \rho^2$", r"$\rho\,\|c\,g\|$"]
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save(result, tmp_path / "a.png", heading="a", fingerprint="f")
 
 
 def test_a_result_that_is_not_finite_draws_too(classification: Data, tmp_path: Path) -> None:
@@ -37,4 +37,4 @@ def test_a_result_that_is_not_finite_draws_too(classification: Data, tmp_path: P
 
     objective = Objective(tanh_net(), [classification], exploding)
     for analysis in (Sharpness(adaptive="none", rho=3.0, draws=4), Flatness(rho=3.0, starts=2)):
-        save_figure(landscape.run(analysis, objective), tmp_path / "a.png", title="a", fingerprint="f")
+        save(landscape.run(analysis, objective), tmp_path / "a.png", heading="a", fingerprint="f")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from landscape import figures
 from landscape.errors import UsageError
 from landscape.figures import history as figure
+from landscape.figures.registry import draw_panels, panel_count
 from landscape.history import History, Moment, Quantity
 
 
@@ -40,10 +41,10 @@ def made(scale: float = 1.0, *, edge: bool = True) -> History:
 
 
 def test_each_quantity_has_its_panel_and_the_missing_step_a_line() -> None:
-    count = figure.panels(made())
+    count = panel_count(made())
     assert count == 4
     axes = list(Figure().subplots(1, count))
-    figure.draw(made(), axes, {})
+    draw_panels(made(), axes)
     assert [one.get_title() for one in axes] == ["mean loss", "largest eigenvalues", "eigenvectors", "flatness.rise"]
     lines = {line.get_label(): line for line in axes[1].get_lines()}
     assert lines["2 / learning rate"].get_ydata().tolist()[:2] == [20.0, 20.0]
@@ -63,9 +64,9 @@ def test_critical_sharpness_is_drawn_with_2_over_the_learning_rate() -> None:
     for step in (0, 50):
         values = {"critical.critical_sharpness": 3.0, "critical.critical_sharpness_se": 0.1, "learning_rate": 0.5}
         history = history.with_moment(Moment(step, f"{step}.pt", values), quantities)
-    assert figure.panels(history) == 1
+    assert panel_count(history) == 1
     axes = Figure().subplots()
-    figure.draw(history, [axes], {})
+    draw_panels(history, [axes])
     assert axes.get_title() == "critical sharpness"
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert lines["2 / learning rate"].get_ydata().tolist() == [4.0, 4.0]

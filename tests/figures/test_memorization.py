@@ -15,8 +15,9 @@ from torch import Tensor
 
 import landscape
 from landscape import Memorization, Objective
-from landscape.figures import FIGURES, drawn, save_figure
+from landscape.figures import drawn, save
 from landscape.figures.memorization import draw_activation_ratios, draw_curvature_mass, draw_score_histogram
+from landscape.figures.registry import draw_panels, panel_count
 
 Data = tuple[Tensor, Tensor]
 FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 30}
@@ -26,7 +27,7 @@ FEW: dict[str, Any] = {"bands": (0.1, 0.5), "controls": 1, "resamples": 30}
     ("options", "panels"),
     [
         ({}, 6),
-        ({"per_layer": False}, 5),
+        ({"per_layer": False}, 6),
         ({"scores": False}, 4),
         ({"scores": False, "per_layer": False, "controls": 0}, 3),
     ],
@@ -37,21 +38,21 @@ def test_every_variant_of_memorization_draws(
 ) -> None:
     result = landscape.run(Memorization(**{**FEW, **options}), fit_net(classification))
     assert drawn(result)
-    assert FIGURES[type(result)][0](result) == panels
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
+    assert panel_count(result) == panels
+    save(result, tmp_path / "a.png", heading="a", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_without_populations_it_draws_too(classification: Data, tmp_path: Path) -> None:
     result = landscape.run(Memorization(**FEW), Objective(tanh_net(), classification, "cross_entropy"))
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
+    save(result, tmp_path / "a.png", heading="a", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_the_spectrum_shows_changes_intervals_and_controls(classification: Data) -> None:
     result = landscape.run(Memorization(**FEW), fit_net(classification))
     axes = Figure().subplots(1, 6, squeeze=False)[0]
-    FIGURES[type(result)][1](result, axes, {})
+    draw_panels(result, axes)
     heights = [bar.get_height() for bar in axes[0].patches]
     assert np.allclose(sorted(heights), sorted(result.delta_loss.ravel()))
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]

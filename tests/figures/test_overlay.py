@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.trace import TraceResult
-from landscape.figures.overlay import COLORS, DRAWN, MARKERS, draw_overlay, overlaid
+from landscape.figures.overlay import DRAWN, draw_overlay, overlaid
+from landscape.figures.style import SERIES
 
 
 def drawn(name: str, **results: Any) -> Axes:
@@ -96,19 +97,18 @@ def test_worst_and_average_case_have_the_color_of_their_checkpoint() -> None:
     axes = drawn("sharpness", first=sharpness(), second=sharpness(s_max=None), third=sharpness(s_avg=None))
     assert legend(axes) == ["first, worst case", "third, worst case", "first, average case", "second, average case"]
     colors = {line.get_label(): to_hex(line.get_color()) for line in axes.lines if line.get_label() in legend(axes)}
-    assert colors["first, worst case"] == COLORS[0].lower()
-    assert colors["third, worst case"] == COLORS[2].lower()
+    assert colors["first, worst case"] == SERIES[0].color.lower()
+    assert colors["third, worst case"] == SERIES[2].color.lower()
     averages = [bars[0] for bars in axes.containers]
-    assert [to_hex(line.get_color()) for line in averages] == [color.lower() for color in COLORS[:2]]
+    assert [to_hex(line.get_color()) for line in averages] == [style.color.lower() for style in SERIES[:2]]
     assert averages[0].get_xydata().tolist() == [[0.01, 0.05], [0.02, 0.1]]  # over radii of its own
     assert axes.get_xscale() == axes.get_yscale() == "log"
 
 
 def test_more_checkpoints_than_colors_are_drawn_all_the_same(eig_result: EigResult) -> None:
-    results = {f"net {number}": eig_result for number in range(len(COLORS) + 1)}
+    results = {f"net {number}": eig_result for number in range(len(SERIES) + 1)}
     axes = drawn("eig", **results)
     assert legend(axes) == list(results)
-    assert len(COLORS) == len(MARKERS)
     assert axes.containers[0][0].get_color() == axes.containers[-1][0].get_color()
 
 

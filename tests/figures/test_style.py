@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from landscape.figures.style import BLUE, MAX_BARS, ORANGE, OTHER_COLORS, draw_layer_bars, legend_text, population_color
+from landscape.figures.style import BLUE, MAX_BARS, ORANGE, OTHER_POPULATIONS, draw_layer_bars, population_color
 
 
 def test_a_population_whose_name_has_a_meaning_has_its_own_color() -> None:
@@ -15,8 +15,8 @@ def test_a_population_whose_name_has_a_meaning_has_its_own_color() -> None:
 
 
 def test_other_populations_have_different_colors_that_repeat() -> None:
-    colors = [population_color(f"set {place}", place) for place in range(len(OTHER_COLORS) + 1)]
-    assert len(set(colors)) == len(OTHER_COLORS)
+    colors = [population_color(f"set {place}", place) for place in range(len(OTHER_POPULATIONS) + 1)]
+    assert len(set(colors)) == len(OTHER_POPULATIONS)
     assert colors[0] == colors[-1]
 
 
@@ -36,10 +36,3 @@ def test_layers_beyond_the_last_bar_are_counted_in_the_title(count: int) -> None
     draw_layer_bars(axes, np.array([str(i) for i in range(count)]), np.ones(count), None, "trace")
     assert len(axes.patches) == MAX_BARS
     assert axes.get_title() == ("by block" if count == MAX_BARS else f"{MAX_BARS} of {count} blocks")
-
-
-def test_names_in_legends_are_shown_whatever_they_begin_with() -> None:
-    axes = Figure().subplots()
-    for name in ("_ema", "$5$", "plain"):
-        axes.plot([0, 1], label=legend_text(name))
-    assert [text.get_text() for text in axes.legend().get_texts()] == [" _ema", r"\$5\$", "plain"]

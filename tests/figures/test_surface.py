@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import FIGURES, save_figure, save_surfaces, surface
+from landscape.figures import Look, save, save_surfaces, surface
+from landscape.figures.registry import draw_panels, panel_count
 
 Data = tuple[Tensor, Tensor]
 
@@ -40,29 +41,29 @@ def measured(classification: Data, **options: Any) -> SurfaceResult:
 )
 def test_every_variant_draws(classification: Data, options: dict[str, Any], panels: int, tmp_path: Path) -> None:
     result = measured(classification, **options)
-    assert FIGURES[SurfaceResult][0](result) == panels
-    save_figure(result, tmp_path / "a.png", title="a $b", fingerprint="f")
+    assert panel_count(result) == panels
+    save(result, tmp_path / "a.png", heading="a $b", fingerprint="f")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
 def test_other_formats(classification: Data, suffix: str, tmp_path: Path) -> None:
-    save_figure(measured(classification), tmp_path / f"a{suffix}", title="a", fingerprint="f")
+    save(measured(classification), tmp_path / f"a{suffix}", heading="a", fingerprint="f")
     assert (tmp_path / f"a{suffix}").read_bytes()[:5] in (b"%PDF-", b"<?xml")
 
 
 def test_a_regression_has_no_accuracy(tmp_path: Path) -> None:
     x = torch.randn(9, 5)
     result = landscape.run(Surface(grid="5"), Objective(nn.Linear(5, 1), [(x, x[:, :1])], "mse"))
-    assert FIGURES[SurfaceResult][0](result) == 1
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f")
+    assert panel_count(result) == 1
+    save(result, tmp_path / "a.png", heading="a", fingerprint="f")
 
 
 def test_a_metric_has_a_panel(classification: Data, tmp_path: Path) -> None:
     result = measured(classification, metric=lambda output, target: output.softmax(1).amax(1))
-    assert FIGURES[SurfaceResult][0](result) == 3
+    assert panel_count(result) == 3
     figure = Figure()
-    surface.draw(result, figure.subplots(1, 3), {})
+    draw_panels(result, figure.subplots(1, 3))
     assert {"accuracy", "metric"} <= {axes.get_ylabel() for axes in figure.axes}
 
 
@@ -70,7 +71,7 @@ def test_several_results_share_one_scale(classification: Data, tmp_path: Path) -
     planes = [measured(classification, seed=seed) for seed in range(3)]
     save_surfaces(planes, tmp_path / "a.png", names=["a", "b", "c"], fingerprint="f")
     axes = Figure().subplots(1, 3)
-    surface.draw_together(planes, ["a", "b", "c"], axes)
+    surface.draw_together(planes, ["a", "b", "c"], axes, Look())
     limits = {panel.collections[0].get_clim() for panel in axes}
     assert limits == {(min(p.loss.min() for p in planes), max(p.loss.max() for p in planes))}
     lines = [measured(classification, dim=1, seeds=2), measured(classification, dim=1)]

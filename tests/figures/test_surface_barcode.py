@@ -15,7 +15,7 @@ import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
 from landscape.errors import UsageError
-from landscape.figures import save_figure
+from landscape.figures import save
 from landscape.figures.surface_barcode import MAX_BARS, draw_barcode
 
 
@@ -38,7 +38,7 @@ def result(classification: tuple[Tensor, Tensor]) -> SurfaceResult:
 def drawn(result: SurfaceResult) -> tuple[list[str], list[str], str]:
     """The labels of the bars from the top, the texts beside them, and the title."""
     figure, axes = plt.subplots()
-    draw_barcode(result, [axes], {})
+    draw_barcode(result, axes)
     figure.canvas.draw()
     labels = [label.get_text() for label in axes.get_yticklabels()]
     texts = [text.get_text() for text in axes.texts]
@@ -85,6 +85,6 @@ def test_without_any_minimum_there_is_an_empty_panel(result: SurfaceResult) -> N
 
 def test_results_of_earlier_versions_have_no_barcode(result: SurfaceResult, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no barcode"):
-        save_figure(replace(result, minimum_error=None), tmp_path / "a.png", title="a", fingerprint="f", form="barcode")
-    save_figure(result, tmp_path / "b.png", title="b", fingerprint="f", form="barcode")
+        save(replace(result, minimum_error=None), tmp_path / "a.png", heading="a", fingerprint="f", form="barcode")
+    save(result, tmp_path / "b.png", heading="b", fingerprint="f", form="barcode")
     assert (tmp_path / "b.png").exists()

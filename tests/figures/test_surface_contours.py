@@ -14,7 +14,8 @@ from torch import Tensor
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import FIGURES, save_figure, surface
+from landscape.figures import save
+from landscape.figures.registry import MAX_PANELS, draw_panels, panel_count, panel_names
 
 Data = tuple[Tensor, Tensor]
 
@@ -33,7 +34,7 @@ def test_a_trajectory_is_a_path_and_its_axes_say_what_they_explain() -> None:
     objective = landscape.load(TRAJECTORY / "step-0840.pt", limit=50)
     result = landscape.run(Surface(trajectory=str(TRAJECTORY), grid="7"), objective)
     axes = Figure().subplots(1, 2)
-    surface.draw(result, list(axes), {})
+    draw_panels(result, list(axes))
     path = next(line for line in axes[0].lines if line.get_label() == "trajectory, projected")
     assert np.array_equal(path.get_xdata(), result.place_alpha)
     assert f"{100 * result.explained_alpha:.3g} % of the variance" in axes[0].get_xlabel()
@@ -43,7 +44,7 @@ def test_a_trajectory_is_a_path_and_its_axes_say_what_they_explain() -> None:
 def test_the_lowest_point_and_the_checkpoint_are_marked(classification: Data) -> None:
     result = measured(classification)
     axes = Figure().subplots(1, 2)
-    surface.draw(result, axes, {})
+    draw_panels(result, axes)
     lowest = next(line for line in axes[0].lines if str(line.get_label()).startswith("lowest"))
     row, column = np.unravel_index(result.loss.argmin(), result.loss.shape)
     assert result.beta is not None
@@ -58,15 +59,16 @@ def test_nan_is_hatched_and_a_clipped_scale_says_so(classification: Data, tmp_pa
     broken = replace(result, loss=losses)
     figure = Figure()
     axes = figure.subplots(1, 2)
-    surface.draw(broken, axes, {})
+    draw_panels(broken, axes)
     assert any(patch.get_hatch() for patch in axes[0].patches)
     assert any("clipped at 0.001" in extra.get_ylabel() for extra in figure.axes)
-    save_figure(broken, tmp_path / "a.png", title="a", fingerprint="f")
+    save(broken, tmp_path / "a.png", heading="a", fingerprint="f")
     nothing = replace(result, loss=np.full_like(losses, np.nan))
-    save_figure(nothing, tmp_path / "b.png", title="b", fingerprint="f")
+    save(nothing, tmp_path / "b.png", heading="b", fingerprint="f")
     tiny = replace(result, loss=1 + 1e-14 * np.arange(losses.size).reshape(losses.shape))
-    save_figure(tiny, tmp_path / "d.png", title="d", fingerprint="f")
+    save(tiny, tmp_path / "d.png", heading="d", fingerprint="f")
     many = replace(result, loss=np.stack([losses] * 30), seed=np.arange(30))
-    assert FIGURES[SurfaceResult][0](many) == 9
+    assert panel_count(many) == MAX_PANELS
+    assert len(panel_names(many)) == 30
     constant = replace(result, loss=np.ones_like(losses))
-    save_figure(constant, tmp_path / "c.png", title="c", fingerprint="f")
+    save(constant, tmp_path / "c.png", heading="c", fingerprint="f")

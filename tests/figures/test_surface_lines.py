@@ -11,7 +11,7 @@ from torch import Tensor
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import surface
+from landscape.figures import Look, surface
 
 Data = tuple[Tensor, Tensor]
 
@@ -26,8 +26,8 @@ def measured(classification: Data, **options: Any) -> SurfaceResult:
 def test_names_that_are_shared_are_the_title_and_long_ones_are_cut(classification: Data) -> None:
     lines = [measured(classification, dim=1), measured(classification, dim=1, seeds=2)]
     figure = Figure()
-    surface.draw_together(lines, [f"{'x' * 90}.pt, by filter", "b.pt, by filter"], [axes := figure.subplots()])
-    assert figure.get_suptitle() == "by filter"
+    surface.draw_together(lines, [f"{'x' * 90}.pt, by filter", "b.pt, by filter"], [axes := figure.subplots()], Look())
+    assert axes.get_title() == "by filter"
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert len(labels[0]) < 62
     assert labels[1] == "b.pt, mean of 2"

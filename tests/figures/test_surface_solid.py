@@ -13,7 +13,7 @@ from torch import Tensor
 import landscape
 from landscape import Objective, Surface
 from landscape.analyses.surfaces.result import SurfaceResult
-from landscape.figures import save_figure
+from landscape.figures import save
 
 Data = tuple[Tensor, Tensor]
 
@@ -27,8 +27,8 @@ def measured(classification: Data, **options: Any) -> SurfaceResult:
 
 def test_a_solid_draws_nan_too(classification: Data, tmp_path: Path) -> None:
     result = measured(classification)
-    save_figure(result, tmp_path / "a.png", title="a", fingerprint="f", form="solid")
+    save(result, tmp_path / "a.png", heading="a", fingerprint="f", form="solid")
     losses = result.loss.copy()
     losses[0, 0] = np.nan
-    save_figure(replace(result, loss=losses - 2), tmp_path / "b.png", title="b", fingerprint="f", form="solid")
+    save(replace(result, loss=losses - 2), tmp_path / "b.png", heading="b", fingerprint="f", form="solid")
     assert (tmp_path / "b.png").stat().st_size > 10_000

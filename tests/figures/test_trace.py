@@ -11,9 +11,9 @@ from figures.conftest import layers
 from matplotlib.figure import Figure
 
 from landscape.analyses.trace import TraceResult
-from landscape.figures import save_figure
+from landscape.figures import save
+from landscape.figures.registry import draw_panels, panel_count
 from landscape.figures.style import MAX_BARS
-from landscape.figures.trace import draw, panels
 
 
 @pytest.mark.parametrize("count", [1, 5, 60])
@@ -25,16 +25,16 @@ def test_estimators_and_layers_are_named(trace_result: TraceResult, count: int, 
         layer_standard_error=np.full(count, 0.1),
         layer_share=np.full(count, 1 / count),
     )
-    axes = Figure().subplots(1, panels(trace))
-    draw(trace, axes, {})
+    axes = Figure().subplots(1, panel_count(trace))
+    draw_panels(trace, axes)
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["xtrace\n30 products", "hutchinson\n15 products"]
     assert len(axes[1].patches) == min(count, MAX_BARS)
-    save_figure(trace, tmp_path / "b.png", title="b", fingerprint="f")
+    save(trace, tmp_path / "b.png", heading="b", fingerprint="f")
 
 
 def test_dashed_lines_are_the_half_width_asked_for(trace_result: TraceResult) -> None:
     axes = Figure().subplots(1, 1, squeeze=False)[0]
-    draw(trace_result, axes, {})
+    draw_panels(trace_result, axes)
     dashed = [line.get_ydata()[0] for line in axes[0].lines if line.get_linestyle() == "--"]
     assert dashed == pytest.approx([1.8, 2.2])  # 2 -+ 10 %
 
@@ -43,5 +43,5 @@ def test_a_trace_without_an_estimate_is_drawn(trace_result: TraceResult, tmp_pat
     empty = replace(trace_result, estimator=np.array([], dtype=str), interval=np.array([np.nan, np.nan]),
                     estimator_trace=np.zeros(0), estimator_standard_error=np.zeros(0),
                     estimator_products=np.zeros(0))  # fmt: skip
-    save_figure(empty, tmp_path / "c.png", title="nothing yet", fingerprint="f")
+    save(empty, tmp_path / "c.png", heading="nothing yet", fingerprint="f")
     assert (tmp_path / "c.png").exists()
