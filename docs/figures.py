@@ -33,7 +33,7 @@ PICTURES = {  # the commands of each; the last one draws, and gets the name of t
     "diagonal": ("diagonal digits-mlp.pt --top 10% -o a.h5", "plot a.h5"),
     "edit": ("edit digits-noisy.pt --max-loss-increase 0.1 -o a.h5", "plot a.h5"),
     "eig": ("eig digits-mlp.pt -k 20 --cross-check -o a.h5", "plot a.h5"),
-    "flatness": ("flatness digits-mlp.pt -o a.h5", "plot a.h5"),
+    "flatness": ("flatness digits-mlp.pt --rho 0.01,0.03,0.1,0.3 -o a.h5", "plot a.h5"),
     "influence": ("influence digits-noisy.pt --query held-out --no-each --inverse ekfac -o a.h5", "plot a.h5"),
     "llc": ("llc digits-mlp.pt --gamma 100 -o a.h5", "plot a.h5"),
     "memorization": ("memorization charlm.pt --per-layer -o a.h5", "plot a.h5"),

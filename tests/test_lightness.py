@@ -31,6 +31,10 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     assert loaded("import landscape, landscape.analyses, landscape.callbacks, landscape.conditions") == set()
 
 
+def test_figures_are_imported_without_torch_and_matplotlib() -> None:
+    assert loaded("from landscape import figures; figures.draw, figures.save, figures.Look") <= {"numpy", "h5py"}
+
+
 WRONG_PATHS: dict[str, bytes | None] = {
     "missing": None,
     "empty": b"",

@@ -38,7 +38,7 @@ def draw_change(result: CriticalResult, panel: Axes) -> None:
     _draw_curve(panel, result, end)
     panel.errorbar(
         steps, changes, errors, fmt="o", color=BLUE, markersize=5, elinewidth=1.2, capsize=3,
-        label="loss minus that at the weights" + (" (bars: 95 %)" if errors is not None else ""),
+        label="evaluated" + (" (bars: 95 %)" if errors is not None else ""),
     )  # fmt: skip
     _draw_step(panel, result, end)
     panel.set_xlim(0, end)

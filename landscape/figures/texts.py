@@ -18,7 +18,8 @@ LINE = 1.3  # distance of lines, relative to the size of the text
 HANDLE = 3.5  # width of a line in a legend with the space around it, relative to the size of the text
 NAMES_SHARE = 0.5  # of a panel's width: names of bars are cut to it
 MAX_COLUMNS = 3  # of a legend
-OVERHANG = 1.15  # of a legend, relative to the width of its panel: it may stand above labels, too
+PANEL_SHARE = (0.83, 0.68)  # of the width and height that a panel has with its labels and legend
+OVERHANG = 1.1  # of a legend, relative to the width of its panel: it may stand above labels, too
 
 
 def legend_text(text: str) -> str:
@@ -45,10 +46,15 @@ def font_size(name: str) -> float:
 
 
 def panel_size(axes: Axes) -> tuple[float, float]:
-    """The width and height of a panel in points, before its labels are arranged."""
-    box = axes.get_window_extent()
-    points = 72 / axes.figure.dpi
-    return float(box.width * points), float(box.height * points)
+    """The width and height of a panel in points; an estimate where its labels are still to be arranged."""
+    spec, figure = axes.get_subplotspec(), axes.figure
+    points = 72 / figure.dpi
+    if spec is None or figure.get_layout_engine() is None:
+        box = axes.get_window_extent()
+        return float(box.width * points), float(box.height * points)
+    rows, columns = spec.get_gridspec().get_geometry()
+    width, height = (part * points for part in figure.bbox.size)
+    return float(PANEL_SHARE[0] * width / columns), float(PANEL_SHARE[1] * height / rows)
 
 
 def letters_beside(axes: Axes, size: str) -> int:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
+from figures.legibility import faults
 
 from landscape.analyses.density import DensityResult
 from landscape.analyses.eig import EigResult
 from landscape.analyses.trace import TraceResult
+from landscape.figures import canvas, layout, saving
+
+
+@pytest.fixture(autouse=True)
+def _legible(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every figure that a test saves is looked at: nothing covers data, and all text can be read."""
+    found: list[str] = []
+
+    def looked_at(figure: Any, *arguments: Any) -> bytes:
+        """The figure's bytes, and what is wrong with it."""
+        image = layout.to_bytes(figure, *arguments)
+        found.extend(faults(figure))
+        return image
+
+    for module in (canvas, saving):
+        monkeypatch.setattr(module, "to_bytes", looked_at)
+    yield
+    assert not found
 
 
 def layers(count: int) -> dict[str, np.ndarray]:

@@ -38,7 +38,7 @@ def drawn(result: CriticalResult) -> tuple[set[str], str, float]:
 
 def test_the_step_and_its_interval_are_drawn(result: CriticalResult) -> None:
     words, title, end = drawn(result)
-    assert words == {"critical step 1", "its 95 % interval", "loss minus that at the weights (bars: 95 %)"}
+    assert words == {"critical step 1", "its 95 % interval", "evaluated (bars: 95 %)"}
     assert title == "critical sharpness 2, 6 forward passes\n1 of 4 points lie beyond, or are not finite"
     assert end == pytest.approx(1.5)
 
@@ -59,7 +59,7 @@ def test_the_learning_rate_is_drawn_near_the_step(result: CriticalResult) -> Non
 
 def test_without_samples_there_are_no_bars(result: CriticalResult) -> None:
     words, _, _ = drawn(replace(result, interval=None, critical_step_se=None, point_change_error=None))
-    assert words == {"critical step 1", "loss minus that at the weights"}
+    assert words == {"critical step 1", "evaluated"}
 
 
 @pytest.mark.parametrize("change", [math.nan, math.inf], ids=["nan", "infinity"])

@@ -136,3 +136,38 @@ def test_an_overlay_is_drawn_as_it_is_saved_or_not_at_all(eig_result: EigResult,
     long = figures.overlay_drawing([{"trace": trace_result}] * 2, ["x" * 300, "y"], page={})
     assert long is not None
     assert b"x" * 100 not in long
+
+
+def test_fonts_are_embedded_and_text_stays_text(eig_result: EigResult, tmp_path: Path) -> None:
+    figures.save(eig_result, tmp_path / "a.pdf", heading="", fingerprint="")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert b"/Type0" in content  # a composite font of TrueType outlines, which are embedded:
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+    figures.save(eig_result, tmp_path / "a.svg", heading="", fingerprint="")
+    assert ">rank</text>" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_figure_of_a_width_has_it_in_every_format(eig_result: EigResult, tmp_path: Path) -> None:
+    for kind in figures.FORMATS:
+        figures.save(eig_result, tmp_path / f"a{kind}", heading="", fingerprint="", panel="eigenvalues", width=8.4)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width == pytest.approx(8.4 / 2.54 * 300, abs=1)
+        assert image.info["dpi"][0] == pytest.approx(300, abs=0.1)
+    points = 8.4 / 2.54 * 72
+    (width,) = re.findall(r'width="([\d.]+)pt"', (tmp_path / "a.svg").read_text())[:1]
+    assert float(width) == pytest.approx(points, abs=0.1)
+    (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+)", (tmp_path / "a.pdf").read_bytes())
+    assert float(box) == pytest.approx(points, abs=0.1)
+
+
+def test_a_result_titles_and_marks_its_picture_by_itself(classification: Data, tmp_path: Path) -> None:
+    result = landscape.run(landscape.Eig(k=1), Objective(tanh_net(), [classification], "cross_entropy"))
+    figures.save(result, tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert str(result.attributes["fingerprint"]) in text
+    assert ">model</text>" in text
+    figures.save(result, tmp_path / "b.svg", title="mine")
+    assert ">mine</text>" in (tmp_path / "b.svg").read_text()
+    with pytest.raises(UsageError, match="c.gif is no picture"):
+        figures.save(result, tmp_path / "c.gif")
