@@ -18,7 +18,7 @@ from landscape.fields import Array, Option, Scalar, described_fields
 from landscape_cli.main import build_app, commands
 from landscape_cli.output import Output
 
-PAGES = {"show": "results", "compare": "results", "export": "results", "plot": "results"}  # others: of their names
+PAGES = {"show": "results", "compare": "results", "export": "results", "plot": "figures"}  # others: of their names
 CLASSES = {kind.name: kind for kind in ANALYSES}
 
 
