@@ -33,7 +33,7 @@ def compare_files(
     form: str | None,
     outputs: Sequence[Path],
 ) -> None:
-    """Prints the table, or writes it and a picture into files; raises UsageError before anything is written."""
+    """Writes the table and a picture into files, and prints the table where no file holds it; raises UsageError before anything is written."""
     stored = [read_beside(file) for file in files]
     named = _labels(files, labels, stored)
     table = compare(*stored, labels=named, metrics=metrics, every=every)
@@ -42,7 +42,7 @@ def compare_files(
     for kind, path in sorted(kinds, key=lambda pair: pair[0] != PICTURE):  # first those that may find nothing to draw
         _write(table, stored, path, kind)
         say(f"wrote {path}")
-    if not outputs or (form is not None and all(kind == PICTURE for kind, _ in kinds)):
+    if all(kind == PICTURE for kind, _ in kinds):  # no file holds the numbers, and what must be said of them
         _print(table, printed)
 
 
