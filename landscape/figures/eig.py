@@ -63,7 +63,7 @@ def draw_eigenvalues(result: EigResult, axes: Axes) -> None:
                 fmt=mark, markersize=5, elinewidth=1.5, color=color, label=label,
             )  # fmt: skip
     if result.pyhessian_eigenvalues is not None:
-        axes.plot(rank, result.pyhessian_eigenvalues, "x", color=GREY, label="PyHessian")
+        axes.plot(rank, result.pyhessian_eigenvalues, "x", color=ORANGE, markersize=8, zorder=3, label="PyHessian")
     low, high = float(np.nanmin(values - result.residuals)), float(np.nanmax(values + result.residuals))
     if low < 0:
         axes.axhline(0, color=GREY, linewidth=0.8)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 VIEW = (-60.0, 30.0)  # azimuth and elevation in degrees
 FLOOR = 0.45  # of the height of the solid: how far below it the floor with the contours lies
-BOX = (4.0, 4.0, 3.2)  # relative sides
-LABELS = 1.22  # the box with its labels, relative to the box
+BOX = (4.0, 4.0, 2.7)  # relative sides
+LABELS = 1.1  # the box with its labels, relative to the box
 MOST_TICKS = 4  # on an axis
 ROWS = 80  # of the drawn solid
 
@@ -26,7 +26,7 @@ ROWS = 80  # of the drawn solid
 def draw_solid(result: SurfaceResult, space: Any, look: Look) -> None:
     """Draws the first plane as a solid on axes in three dimensions; heights are logarithmic where colors would be."""
     from matplotlib.colors import LogNorm
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     assert result.beta is not None
     losses = loss_planes(result)[0]
@@ -48,11 +48,11 @@ def draw_solid(result: SurfaceResult, space: Any, look: Look) -> None:
         levels = np.log10(levels) if logarithmic else levels
         space.contour(alpha, beta, heights, levels=levels, zdir="z", offset=floor, linewidths=1.0, **colors)
     space.set(xlim=result.alpha[[0, -1]], ylim=result.beta[[0, -1]], zlim=(floor, high))
-    for axis in (space.xaxis, space.yaxis, space.zaxis):
-        axis.set_major_locator(MaxNLocator(MOST_TICKS, prune="lower" if axis is space.zaxis else None))
-    if logarithmic:
-        space.zaxis.set_major_formatter(FuncFormatter(lambda height, _: f"{10**height:.2g}"))
-    space.set_zticks([tick for tick in space.get_zticks() if low <= tick <= high])
+    for axis in (space.xaxis, space.yaxis):
+        axis.set_major_locator(MaxNLocator(MOST_TICKS, prune="both"))  # those at the corners would overprint
+    ticks = _log_ticks(*ends) if logarithmic else MaxNLocator(MOST_TICKS).tick_values(low, high)
+    shown = [tick for tick in ticks if ends[0] <= tick <= ends[1]]
+    space.set_zticks(np.log10(shown) if logarithmic else shown, [f"{tick:.3g}" for tick in shown])
     space.tick_params(labelsize=font_size("small"), pad=0)
     space.set_xlabel("alpha", labelpad=2)
     space.set_ylabel("beta", labelpad=2)
@@ -63,6 +63,15 @@ def draw_solid(result: SurfaceResult, space: Any, look: Look) -> None:
     several = f"plane 0 of {len(result.loss)}, " if result.seed is not None else ""
     known = f"loss from {np.nanmin(finite):.3g} to {np.nanmax(finite):.3g}" if np.isfinite(finite).any() else "no loss"
     set_heading(space, several + known)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round losses for the ticks of a logarithmic axis: powers of ten, or more of them within few decades."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    step = -(-len(decades) // MOST_TICKS)
+    powers = [10.0**decade for decade in decades[::step] if low <= 10.0**decade <= high]
+    between = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    return powers if len(powers) > 1 else [tick for tick in between if low <= tick <= high]
 
 
 def fill_frame(space: Any) -> None:

@@ -20,8 +20,9 @@ def covers(one: Bbox, other: Bbox) -> bool:
 
 
 def faults(figure: Any) -> list[str]:
-    """Sentences about what cannot be read in a figure whose panels are arranged."""
-    found = []
+    """Sentences about what cannot be read in a figure."""
+    figure.draw_without_rendering()
+    found, unseen = [], set()
     for axes in figure.axes:
         inside, heading = axes.get_window_extent(), axes.title
         legend = axes.get_legend()
@@ -31,20 +32,27 @@ def faults(figure: Any) -> list[str]:
                 found.append("a legend covers its panel")
             if heading.get_text() and covers(box, heading.get_window_extent()):
                 found.append(f"a legend covers the heading {heading.get_text()!r}")
-        for axis in (axes.xaxis, axes.yaxis) if axes.name != "3d" else ():
-            found += overprinted([label for label in axis.get_ticklabels() if shown(label)])
-    texts = [text for text in figure.findobj(Text) if shown(text)]
-    found += [
-        f"{text.get_text()!r} is of {text.get_fontsize():.3g} points"
-        for text in texts
-        if text.get_fontsize() < SMALLEST
-    ]
+        for axis in (axes.xaxis, axes.yaxis, *([axes.zaxis] if axes.name == "3d" else [])):
+            drawn = [] if axes.name == "3d" else ticks_in_view(axis)
+            unseen |= {label for label in axis.get_ticklabels(which="both") if label not in drawn}
+            found += overprinted([label for label in drawn if shown(label)])
+    texts = [text for text in figure.findobj(Text) if shown(text) and text not in unseen]
+    small = [text for text in texts if text.get_fontsize() < SMALLEST]
+    found += [f"{text.get_text()!r} is of {text.get_fontsize():.3g} points" for text in small]
     frame = figure.bbox.padded(2)
     for text in texts:
         box = text.get_window_extent()
         if box.width and not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1):
             found.append(f"{text.get_text()!r} leaves the figure")
     return found
+
+
+def ticks_in_view(axis: Any) -> list[Text]:
+    """The labels of ticks between the ends of an axis: matplotlib keeps some beyond, and does not draw them."""
+    low, high = sorted(axis.get_view_interval())
+    slack = 1e-6 * (high - low)
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    return [tick.label1 for tick in ticks if low - slack <= tick.get_loc() <= high + slack]
 
 
 def shown(text: Text) -> bool:
