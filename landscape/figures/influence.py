@@ -51,7 +51,9 @@ def draw_scores(result: InfluenceResult, axes: Axes) -> None:
         )
     axes.scatter(places, sorted_scores, c=np.where(sorted_scores < 0, ORANGE, BLUE), s=8)
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set_yscale("symlog", linthresh=max(float(np.abs(mean).max()) / 10**SCORE_DECADES, SMALLEST))
+    largest = max(float(np.abs(mean).max()), SMALLEST * 10**SCORE_DECADES)
+    smallest = 10.0 ** np.floor(np.log10(largest / 10**SCORE_DECADES))  # a power of ten, or ticks stand on that of 0
+    axes.set_yscale("symlog", linthresh=smallest)
     set_label(axes, "x", "training sample by rank: helpful first, harmful last")
     set_label(axes, "y", "rise of the query's loss without it")
     name = clean(str(result.query[0])) if len(result.query) == 1 else f"mean of {len(result.query)} queries"

@@ -65,7 +65,7 @@ def _draw_curves(result: SharpnessResult, axes: Axes) -> None:
     for level, name, style in ((result.loss, "loss", "-"), (result.rounding, "rounding", "-.")):
         if highest / LEVEL_REACH < level < highest * LEVEL_REACH:
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=style, label=name)
-    set_label(axes, "x", r"radius of the ball, or size of the noise on each weight, $\rho$")
+    set_label(axes, "x", r"radius of the ball, or size of the noise, $\rho$")
     axes.set_ylabel("rise of the mean loss")
     set_heading(axes, f"loss {result.loss:.4g}, batches of {result.m:,} of {result.samples:,} samples")
     draw_legend(axes, 2)
@@ -104,7 +104,7 @@ def _draw_average_case(result: SharpnessResult, axes: Axes) -> list[np.ndarray]:
     if result.s_avg_law is not None:
         radii = law_radii(_all_radii(result, result.average_rho))
         law = result.s_avg_law[0] * (radii / result.average_rho[0]) ** 2
-        label = r"half the trace of $CHC$ times variance"
+        label = r"$\rho^2 \mathrm{tr}(CHC) / 2$"
         axes.plot(radii, law, ":", color=ORANGE, linewidth=1.5, alpha=0.8, label=label)
     interval = result.radius_s_avg_interval
     return [result.s_avg, *_draw_curve_points(result, axes, result.radius_s_avg, interval, ORANGE)]

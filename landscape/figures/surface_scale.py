@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_DECADES = 6  # above the lowest loss that colors tell apart; higher losses are clipped, and the bar says so
 MIN_LOG_RATIO = 3  # of the highest to the lowest loss: a logarithmic scale of a smaller range has no ticks
+MAJOR_RATIO = 30  # of the ends of a logarithmic scale, from which powers of ten are ticks enough
 FLATNESS_TOLERANCE = 1e-10  # relative: losses that differ by less have one color
 
 
@@ -55,6 +56,8 @@ def loss_scale(planes: Sequence[np.ndarray], ends: tuple[float, ...] = ()) -> No
 def draw_color_bar(axes: Sequence[Axes], norm: Normalize, planes: Sequence[np.ndarray], height: float) -> None:
     """Draws the bar beside panels whose `height` is relative to their space; its label names the loss it clips at."""
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import NullFormatter
 
     finite = np.concatenate([plane[np.isfinite(plane)] for plane in planes])
     low, high = float(norm.vmin or 0), float(norm.vmax or 1)
@@ -62,9 +65,10 @@ def draw_color_bar(axes: Sequence[Axes], norm: Normalize, planes: Sequence[np.nd
     ends = " and ".join([f"{end:.3g}" for end, cut in ((low, below), (high, above)) if cut])
     extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get((above, below), "neither")
     label = f"loss, clipped at {ends}" if ends else "loss"
-    axes[0].figure.colorbar(
-        ScalarMappable(norm, COLOR_MAP), ax=list(axes), label=label, shrink=height, extend=extend, pad=0.02
-    )
+    mappable = ScalarMappable(norm, COLOR_MAP)
+    bar = axes[0].figure.colorbar(mappable, ax=list(axes), label=label, shrink=height, extend=extend, pad=0.02)
+    if isinstance(norm, LogNorm) and high > MAJOR_RATIO * low:
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())  # unseen labels would take room
 
 
 def set_log_if_wide(axes: Axes, losses: np.ndarray) -> None:

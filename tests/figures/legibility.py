@@ -49,10 +49,11 @@ def faults(figure: Any) -> list[str]:
 
 def ticks_in_view(axis: Any) -> list[Text]:
     """The labels of ticks between the ends of an axis: matplotlib keeps some beyond, and does not draw them."""
-    low, high = sorted(axis.get_view_interval())
+    place = axis.get_transform().transform
+    low, high = sorted(place(axis.get_view_interval()))
     slack = 1e-6 * (high - low)
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-    return [tick.label1 for tick in ticks if low - slack <= tick.get_loc() <= high + slack]
+    return [tick.label1 for tick in ticks if low - slack <= place([tick.get_loc()])[0] <= high + slack]
 
 
 def shown(text: Text) -> bool:
