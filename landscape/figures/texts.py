@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_LETTERS = 56  # of a name in a title or legend
 LETTER = 0.52  # mean width of a letter, relative to the size of the text
+WIDE_LETTER = 0.6  # the same of names with few narrow letters
 LINE = 1.3  # distance of lines, relative to the size of the text
 HANDLE = 3.5  # width of a line in a legend with the space around it, relative to the size of the text
 NAMES_SHARE = 0.5  # of a panel's width: names of bars are cut to it
@@ -94,7 +95,7 @@ def draw_legend(axes: Axes, most_columns: int = MAX_COLUMNS) -> None:
     if not labels:
         return
     size, room = font_size("small"), panel_size(axes)[0]
-    letters = max(16, int((OVERHANG * room / size - HANDLE) / LETTER))
+    letters = max(16, int((OVERHANG * room / size - HANDLE) / WIDE_LETTER))
     labels = [label if "$" in label else cut(label, letters) for label in labels]
     widest = size * (LETTER * max(map(_length, labels)) + HANDLE)
     columns = max(1, min(len(labels), most_columns, int(OVERHANG * room // widest)))
