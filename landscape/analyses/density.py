@@ -268,7 +268,7 @@ class Density(Curvature):
     """
 
     name: ClassVar[str] = "density"
-    summary: ClassVar[str] = "Density of eigenvalues with an error band; trace, norm, negative mass, effective rank."
+    summary: ClassVar[str] = "Density of the eigenvalues with an error band, and its moments."
     result: ClassVar[type[Result]] = DensityResult
 
     probes: int | None = option(

@@ -150,7 +150,7 @@ class Diagonal(MatrixOptions):
     """
 
     name: ClassVar[str] = "diagonal"
-    summary: ClassVar[str] = "Diagonal of the Hessian, GGN or Fisher, with an error for every entry; masks."
+    summary: ClassVar[str] = "Diagonal of the Hessian, with an error for every entry."
     result: ClassVar[type[Result]] = DiagonalResult
 
     rtol: float = option(

@@ -97,7 +97,7 @@ class Direction(Analysis):
     """
 
     name: ClassVar[str] = "direction"
-    summary: ClassVar[str] = "Slope, curvature and safe step length along an update or the gradient."
+    summary: ClassVar[str] = "Slope, curvature and safe step along an update or the gradient."
     result: ClassVar[type[Result]] = DirectionResult
     has_figure: ClassVar[bool] = False
     takes_few_passes: ClassVar[bool] = True

@@ -151,7 +151,7 @@ class Measures(ByPopulation):
     """
 
     name: ClassVar[str] = "measures"
-    summary: ClassVar[str] = "Gradient noise scale, Fisher-Rao norm, relative flatness, PAC-Bayes sigma, and terms."
+    summary: ClassVar[str] = "Noise scale, Fisher-Rao norm, relative flatness, PAC-Bayes sigma."
     result: ClassVar[type[Result]] = MeasuresResult
 
     layer: str | None = option(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from landscape.analyses import Analysis, Plan, Progress, Result, Trouble
+from landscape.analyses import ANALYSES, Analysis, Plan, Progress, Result, Trouble
 from landscape.analyses.base import MeasurementModule
 from landscape.errors import UsageError
 from landscape.fields import option, scalar
@@ -93,3 +93,26 @@ def test_the_identity_leaves_out_what_decides_nothing() -> None:
 
 def test_the_reference_loss_of_a_result_without_a_loss_is_nan() -> None:
     assert np.isnan(Answer(value=1.0).reference_loss())
+
+
+def test_summaries_fit_into_the_list_of_commands_of_a_narrow_terminal() -> None:
+    assert [kind.name for kind in ANALYSES if len(kind.summary) > 80 - 15] == []
+
+
+def test_what_a_result_means_is_said_of_conclusive_ones_alone() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Meant(Result):
+        ended: bool = scalar("Whether it ended.")
+
+        def inconclusive(self) -> Trouble | None:
+            return None if self.ended else Trouble("it did not end")
+
+        def meaning(self) -> str:
+            return "it is small"
+
+        def remarks(self) -> list[str]:
+            return ["a remark"]
+
+    assert Meant(ended=True).sentences() == ["it is small", "a remark"]
+    assert Meant(ended=False).sentences() == ["a remark"]
+    assert Result().sentences() == []

@@ -32,7 +32,7 @@ class Critical(Analysis):
     """
 
     name: ClassVar[str] = "critical"
-    summary: ClassVar[str] = "Critical sharpness: the step along an update at which the loss stops being lower."
+    summary: ClassVar[str] = "Critical sharpness: where a step stops lowering the loss."
     result: ClassVar[type[Result]] = CriticalResult
     takes_few_passes: ClassVar[bool] = True
 

@@ -38,7 +38,7 @@ class Influence(MatrixOptions):
     """
 
     name: ClassVar[str] = "influence"
-    summary: ClassVar[str] = "Which training samples help or harm a query's loss; residual of every solve."
+    summary: ClassVar[str] = "Which training samples help or harm the loss of a query."
     result: ClassVar[type[Result]] = InfluenceResult
     needs_weights: ClassVar[bool] = True
 
@@ -49,7 +49,7 @@ class Influence(MatrixOptions):
         None,
         kind="reference",
         title="query {}",
-        help="Samples whose loss is asked about: samples:0,5,10-19 of the data, the name of a population, also in part "
+        help="Samples whose loss is explained: samples:0,5,10-19 of the data, the name of a population, also in part "
         "(held-out:0-9), or other data as for --data, with arguments behind commas (digits,split=test).",
     )
     train: str | None = option(

@@ -195,7 +195,7 @@ class Llc(Analysis):
     """
 
     name: ClassVar[str] = "llc"
-    summary: ClassVar[str] = "Local learning coefficient by Markov chains, with R-hat and an interval."
+    summary: ClassVar[str] = "Local learning coefficient by Markov chains, with its interval."
     result: ClassVar[type[Result]] = LlcResult
 
     chains: int = option(4, help="Chains; they start at the checkpoint and at random points in turn.", min=2)
@@ -210,9 +210,13 @@ class Llc(Analysis):
         min=0,
     )
     batch: int = option(
-        0, help="Samples of each gradient, without a Metropolis correction (SGLD); 0 for all data with it.", min=0
+        0,
+        help="Samples of each gradient, without a Metropolis correction (SGLD); 0: all the data, with the correction.",
+        min=0,
     )
-    per_layer: bool = option(False, help="Also the refined coefficient of every module, whose parameters move alone.")
+    per_layer: bool = option(
+        False, help="Also measure the refined coefficient of every module: its parameters move alone."
+    )
     blocks: tuple[str, ...] = option(
         (), help="Also the refined coefficient of these parameters, a glob over names. Repeatable."
     )

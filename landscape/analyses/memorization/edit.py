@@ -37,7 +37,7 @@ class Edit(KroneckerAnalysis):
     """
 
     name: ClassVar[str] = "edit"
-    summary: ClassVar[str] = "Remove flat components of the weights, where memorized samples sit."
+    summary: ClassVar[str] = "Remove flat components, where memorized samples sit."
     result: ClassVar[type[Result]] = EditResult
 
     rho: tuple[float, ...] = option(

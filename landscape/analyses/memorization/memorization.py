@@ -35,7 +35,7 @@ class Memorization(KroneckerAnalysis):
     """
 
     name: ClassVar[str] = "memorization"
-    summary: ClassVar[str] = "What flat directions of the weights hold, and which samples are memorized there."
+    summary: ClassVar[str] = "What flat directions hold, and which samples are memorized there."
     result: ClassVar[type[Result]] = MemorizationResult
 
     bands: tuple[float, ...] = option(

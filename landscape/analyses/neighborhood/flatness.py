@@ -165,9 +165,7 @@ class Flatness(Perturbation):
     """
 
     name: ClassVar[str] = "flatness"
-    summary: ClassVar[str] = (
-        "First-order flatness: the largest gradient norm around the weights, beside the largest loss."
-    )
+    summary: ClassVar[str] = "First-order flatness: the largest gradient around the weights."
     result: ClassVar[type[Result]] = FlatnessResult
 
     rho: tuple[float, ...] = option((DEFAULT_RADIUS,), help="Radius of the l2 ball; several give a curve.")

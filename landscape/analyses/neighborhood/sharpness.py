@@ -53,7 +53,7 @@ class Sharpness(Perturbation, ByPopulation):
     """
 
     name: ClassVar[str] = "sharpness"
-    summary: ClassVar[str] = "How far the loss rises around the weights: worst case and average, standard or adaptive."
+    summary: ClassVar[str] = "Rise of the loss around the weights, at worst and on average."
     result: ClassVar[type[Result]] = SharpnessResult
 
     preset: Preset = option("none", title=True, help="A published definition, which the options below may change.")

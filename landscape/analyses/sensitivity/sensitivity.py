@@ -38,7 +38,7 @@ class Sensitivity(MatrixOptions):
     """
 
     name: ClassVar[str] = "sensitivity"
-    summary: ClassVar[str] = "Which layers tolerate rounding or pruning: forecast and real change; bits by layer."
+    summary: ClassVar[str] = "Which layers tolerate rounding or pruning, and bits by layer."
     result: ClassVar[type[Result]] = SensitivityResult
     needs_weights: ClassVar[bool] = True
 

@@ -80,7 +80,7 @@ class Surface(Analysis):
     seeds: int = option(
         1, help="Planes, or lines, along as many random directions, with their spread.", min=1, max=1000
     )
-    align: bool = option(False, help="Permute the other checkpoint's hidden units to lie next to this one's.")
+    align: bool = option(False, help="Permute the other checkpoint's hidden units to match this one's.")
     batch_norm: BatchNormMode | None = option(
         None,
         help="Running statistics: fixed, interpolate (between checkpoints), recompute at each point. Default fixed, "
