@@ -10,6 +10,7 @@ from landscape.analyses import Plan, Progress
 
 WHOLE = ""  # the phase of a plan without phases
 MAX_REPORTS = 256  # of a phase that are kept: every other one of more
+DOUBT = 0.25  # of the plan: phases of that length are believed by half
 RECENT = 0.5  # of the time of a phase: the reports in its last half give the pace
 
 
@@ -69,11 +70,17 @@ class RemainingTime:
         return list(self.planned.items())[max(begun, default=-1) + 1 :]
 
     def _correction(self) -> float:
-        """How many times as long as planned the phases take that had a plan and have begun."""
+        """How many times as long as planned later phases will take, by those that had a plan and have begun.
+
+        Short phases say little of the others: of the ratio's logarithm only a part counts.
+        """
         phases = [(name, phase) for name, phase in self._phases.items() if name in self.planned]
         planned = sum(self.planned[name] for name, _ in phases)
         took = sum(phase.seconds_in_all() for _, phase in phases)
-        return took / planned if planned > 0 and took > 0 else 1.0
+        if not (planned > 0 and took > 0):
+            return 1.0
+        weight = planned / (planned + DOUBT * sum(self.planned.values()))
+        return float((took / planned) ** weight)
 
 
 @dataclass

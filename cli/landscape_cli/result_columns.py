@@ -32,10 +32,10 @@ def columns_table(rows: list[tuple[str, Result, float]], dimension: str, *, deta
     columns = [column for field in _shown(rows, dimension, details=details) for column in _spread(rows, field)]
     table = Table(box=box.SIMPLE_HEAD)
     if several:
-        table.add_column("checkpoint")
+        table.add_column("checkpoint", overflow="fold")
     table.add_column(dimension, justify="left" if _has_names(kind, dimension) else "right", overflow="fold")
     for name, entry in columns:
-        table.add_column(_header(kind, dimension, name, entry), justify="right")
+        table.add_column(_header(kind, dimension, name, entry), justify="right", no_wrap=True)
     for checkpoint, result, _ in rows:
         for cells in _cells(result, dimension, columns):
             table.add_row(*([safe(checkpoint)] if several else []), *cells)

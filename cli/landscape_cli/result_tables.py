@@ -15,7 +15,7 @@ from landscape.fields import Scalar, described_fields
 from landscape_cli.columns import Column
 from landscape_cli.numbers import SHORT, UNDETERMINED, with_error
 from landscape_cli.result_columns import columns_table, describe_number, description, error_field, label
-from landscape_cli.tables import console, print_table, safe, table_width
+from landscape_cli.tables import console, fits, print_table, safe
 
 REMARKED_LOSS_GAP = 0.1  # relative: beyond it, curvatures of cross-entropy are not comparable
 MIN_COLUMNS = 3  # that are shown in the narrowest terminal
@@ -82,7 +82,7 @@ def _estimates(rows: list[tuple[str, Result, float]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     several = [Column("checkpoint")] if len(rows) > 1 else []
     for column in (*several, Column(""), Column("estimate ± standard error")):
-        table.add_column(column.header, justify=column.justify)
+        table.add_column(column.header, justify=column.justify, overflow="fold" if column in several else "ellipsis")
     for name, result, _ in rows:
         values, kind = _scalars(result), type(result)
         for base in [n for n in values if error_field(kind, n) in values]:
@@ -98,10 +98,10 @@ def _fitting(screen: Console, rows: list[tuple[str, Result, float]], dimension: 
     Also returns whether columns are left out.
     """
     table = columns_table(rows, dimension)
-    if table_width(screen, table) <= screen.width:
+    if fits(screen, table):
         return table, False
     short, count = columns_table(rows, dimension, details=False), len(table.columns)
-    while table_width(screen, short) > screen.width and len(short.columns) > MIN_COLUMNS + (len(rows) > 1):
+    while not fits(screen, short) and len(short.columns) > MIN_COLUMNS + (len(rows) > 1):
         short.columns.pop()
     return short, len(short.columns) < count
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -14,6 +15,7 @@ from rich.table import Table
 from landscape.errors import clean
 from landscape_cli.columns import Column
 
+NAME_WIDTH = 20  # characters of a line of names that are folded
 CAPTION_WIDTH = 100  # characters: longer lines are hard to read
 PLAIN_WIDTH = 400  # characters, if stdout is no terminal; no name is cut then
 
@@ -71,13 +73,21 @@ def print_tensors(tensors: Mapping[str, tuple[tuple[int, ...], str]], limit: int
 
 
 def print_table(screen: Console, table: Table, caption: Sequence[str]) -> None:
-    """Prints a table, if it has a row, and its caption; a line that does not fit is wrapped: no number is cut."""
+    """Prints a table, if it has a row, and its caption; where folding names does not do, lines are wrapped."""
     if not table.row_count:
         return
     needed = table_width(screen, table)
-    (screen if needed <= screen.width else Screen(width=needed, force_terminal=screen.is_terminal)).print(table)
+    (screen if fits(screen, table) else Screen(width=needed, force_terminal=screen.is_terminal)).print(table)
     for line in wrap("; ".join(caption), min(screen.width, CAPTION_WIDTH) - 2):
         screen.print(f"  {safe(line)}", soft_wrap=True, highlight=False)
+
+
+def fits(screen: Console, table: Table) -> bool:
+    """Whether a table fits the screen, with its names in several lines if they are long."""
+    widths = [max(map(cell_len, map(str, (column.header, *column.cells)))) for column in table.columns]
+    pairs = zip(widths, table.columns, strict=True)
+    folded = [max(width - NAME_WIDTH, 0) for width, column in pairs if column.overflow == "fold"]
+    return table_width(screen, table) - sum(folded) <= screen.width
 
 
 def table_width(screen: Console, table: Table) -> int:

@@ -14,7 +14,12 @@ from landscape.analyses.measures import MeasuresResult
 from landscape.analyses.measures_gradients import SAMPLES_COST, gradient_measures
 from landscape.analyses.measures_pac_bayes import BISECTIONS, count_losses, pac_bayes_sigmas
 from landscape.analyses.measures_populations import add_measures_by_population
-from landscape.analyses.measures_relative_flatness import FlatnessEstimate, estimate_relative_flatness, flatness_matrix
+from landscape.analyses.measures_relative_flatness import (
+    USUAL_PRODUCTS,
+    FlatnessEstimate,
+    estimate_relative_flatness,
+    flatness_matrix,
+)
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.populations import find_parts
 from landscape.analyses.shared.products import count_gradients
@@ -26,7 +31,6 @@ if TYPE_CHECKING:
     from landscape.analyses.measures import Measures
     from landscape.objective import Objective
 
-EXPECTED_FLATNESS_PRODUCTS = 100
 PRODUCT_COST = 2.5  # of a Hessian-vector product, in gradients
 LOSS_COST = 0.4  # of a loss, in gradients
 NO_SAMPLES = "the objective has no loss for each sample: noise and Fisher-Rao norm are left out"
@@ -102,12 +106,12 @@ def plan(analysis: Measures, objective: Objective) -> Plan:
     losses = 2 * BISECTIONS * analysis.draws
     work = {
         "gradients": SAMPLES_COST,
-        "flatness": PRODUCT_COST * EXPECTED_FLATNESS_PRODUCTS,
+        "flatness": PRODUCT_COST * USUAL_PRODUCTS,
         "sigma": LOSS_COST * losses,
     }
     return Plan(
         bytes=8 * objective.theta.nbytes,
-        products=EXPECTED_FLATNESS_PRODUCTS,
+        products=USUAL_PRODUCTS,
         seconds=seconds * sum(work.values()),
         facts={"losses": f"{losses:,}", "gradient": f"{seconds:.3g} s"},
         phases={phase: seconds * gradients for phase, gradients in work.items()},

@@ -14,6 +14,7 @@ from landscape.algorithms.estimators.trace.state import TraceGoal, restore_trace
 from landscape.algorithms.lanczos.symmetry import SYMMETRY_PRODUCTS, product_if_symmetric
 from landscape.algorithms.snapshots import snapshot
 from landscape.analyses.base import Progress, State
+from landscape.analyses.shared.expected_steps import expected_steps
 from landscape.errors import NumericalError, TaskError, UsageError
 from landscape.operators import HessianOperator
 from landscape.operators.weighted_rows import WeightedRowsOperator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from landscape.network.space import ParameterGroup
     from landscape.objective import Objective
 
+USUAL_PRODUCTS = 100  # that a plan and a progress expect
 MAX_FLATNESS_SKETCH = 64  # probes that the estimate of the trace may sketch
 SKETCH_STEP = 8  # probes that the algorithm sketches at once
 
@@ -70,7 +72,8 @@ def estimate_relative_flatness(
         return FlatnessEstimate(notes=(*notes, f"no relative flatness: {error.what}"))
     state = earlier = restore_trace(saved, operator.like, analysis.seed) if saved else None
     for state in estimate_trace(operator, (), goal, seed=analysis.seed, resume=earlier):
-        total = max(analysis.max_products, state.products)
+        most = max(analysis.max_products, state.products)
+        total = expected_steps(state.products, USUAL_PRODUCTS, most)
         yield Progress(state.products, total, f"relative flatness, {state.products} products", partial(snapshot, state))
     assert state is not None  # max_products >= 1
     estimate = preferred_estimate(state, goal)

@@ -116,10 +116,16 @@ def test_phases_of_unlike_steps_are_added_as_planned() -> None:
     assert known(estimate, 0.0) == pytest.approx(80)
     for done in range(51, 101):
         estimate.report(step(done, 100, "first"), 0.5 * (done - 50))
-    assert known(estimate, 25.0) == pytest.approx(30 * 0.5, rel=0.05)  # the first took half of its planned time
+    assert known(estimate, 25.0) == pytest.approx(30 * 0.5**0.75, rel=0.05)  # half of what was planned
     assert estimate.report(step(1, 3, "second"), 35.0)
     assert not estimate.report(step(2, 3, "second"), 45.0)
     assert known(estimate, 45.0) == pytest.approx(10, rel=0.25)
+
+
+def test_a_short_phase_that_takes_long_says_little_of_the_others() -> None:
+    estimate = planned(101, first=1, second=100)
+    estimate.report(step(1, 1, "first"), 10.0)
+    assert known(estimate, 10.0) == pytest.approx(100 * 10 ** (1 / 26), rel=0.05)
 
 
 def test_a_phase_that_the_plan_does_not_know_has_its_own_pace() -> None:

@@ -6,7 +6,16 @@ import pytest
 from rich.table import Table
 
 from landscape_cli.columns import Column
-from landscape_cli.tables import Screen, print_grid, print_line, print_rows, print_table, print_tensors
+from landscape_cli.tables import (
+    Screen,
+    fits,
+    print_grid,
+    print_line,
+    print_rows,
+    print_table,
+    print_tensors,
+    table_width,
+)
 
 Captured = pytest.CaptureFixture[str]
 NASTY = "[red]x[/red]\x1b[31m"
@@ -28,6 +37,22 @@ def test_a_caption_has_lines_of_its_own_as_wide_as_the_terminal(capsys: Captured
     print_table(Screen(width=40), table, ["first sentence of some words", "[second] sentence"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == ["  first sentence of some words; [second]", "  sentence"]
+
+
+def test_long_names_are_folded_and_numbers_are_not(capsys: Captured) -> None:
+    table = Table()
+    table.add_column("mark", overflow="fold")
+    table.add_column("loss", justify="right", no_wrap=True)
+    table.add_row("runs/" + "x" * 60, "12345678901234")
+    screen = Screen(width=50, force_terminal=True, color_system=None)
+    assert table_width(screen, table) > 50
+    assert fits(screen, table)
+    print_table(screen, table, [])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 50
+    assert "12345678901234" in out
+    assert out.count("x") == 60
+    assert not fits(Screen(width=40), table)
 
 
 def test_a_table_without_a_row_is_not_printed(capsys: Captured) -> None:

@@ -52,7 +52,7 @@ class CriticalResult(Result):
     edge_ratio: float | None = scalar(
         "critical sharpness / edge = learning rate / critical step: above 1 a step of the run raises the loss.",
         optional=True,
-        label="critical sharpness over that",
+        label="critical sharpness / (2 / learning rate)",
     )
     other_loss: float | None = scalar(
         "Mean loss of the --other-data at the weights, from which steps lead.", optional=True

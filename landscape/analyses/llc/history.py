@@ -16,6 +16,7 @@ from landscape.algorithms.sampling.langevin import langevin_step, step_bias
 from landscape.algorithms.snapshots import nested, restore, snapshot
 from landscape.analyses.base import Progress, State
 from landscape.analyses.llc.posterior import LocalPosterior, find_starts
+from landscape.analyses.shared.expected_steps import expected_steps
 
 ADAPTATION_STEPS = 80  # that choose the step size: its logarithm scatters by .1 or less over the second half
 REPORTED_STEPS = 5  # between two moments at which a run can be interrupted
@@ -182,4 +183,5 @@ def _progress(history: ChainHistory, sampling: Sampling, name: str) -> Progress:
         note = f"{name}: step size {math.exp(chains.log_step):.2g}"
     else:
         note = f"{name}: {history.draws} draws, n beta (L - L*) {history.excess[-1].mean():.4g}"
-    return Progress(chains.steps, sampling.total, note, partial(snapshot, history))
+    total = expected_steps(chains.steps, ADAPTATION_STEPS + FIRST_LOOK, sampling.total)
+    return Progress(chains.steps, total, note, partial(snapshot, history))

@@ -166,6 +166,6 @@ class EditResult(Result):
         return [f"rho {self.rho[-1]:g} would exceed the budget: the loss rises by {rise:.3g}"]
 
     def _cost(self) -> list[str]:
-        if math.isnan(self.loss_increase):
+        if math.isnan(self.loss_increase) or self.chosen_rho == UNEDITED:
             return []
         return [f"the loss of {self.bounded_by[0]} rises by {self.loss_increase:.3g} at rho {self.chosen_rho:g}"]

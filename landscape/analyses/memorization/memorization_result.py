@@ -274,7 +274,7 @@ class MemorizationResult(Result):
         if self.score is None or self.auroc is None or self.auroc_se is None:
             return bought
         errors = {str(name): error for name, error in zip(self.score, self.auroc_se, strict=True)}
-        return f"{bought}, and the auroc of edit damage to {NORMAL_HALF_WIDTH * errors['edit_damage']:.2g} (95 %)"
+        return f"{bought}, and the AUROC of edit damage to {NORMAL_HALF_WIDTH * errors['edit_damage']:.2g} (95 %)"
 
     def more(self, seconds: float) -> str:
         """Bands of each layer, or four times the controls, and the time if every point takes as long as the others."""

@@ -51,7 +51,7 @@ class FlatnessResult(Result):
     excess: np.ndarray = array(
         "rho",
         help="(Largest ||c g|| - ||c g|| at the weights) / rho: the other part of r1 / rho^2.",
-        label="rise of it / rho",
+        label="rise of the gradient norm / rho",
     )
     r1_ratio: np.ndarray = array(
         "rho",
@@ -66,9 +66,9 @@ class FlatnessResult(Result):
         label="2 r0 / (rho^2 lambda_1)",
     )
     gam_r1: np.ndarray = array(
-        "rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.", label="r1 by GAM's one step"
+        "rho", detail=True, help="GAM's estimate of r1: one ascent step along H g.", label="r1 by GAM"
     )
-    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.", percent=True, label="of r1 by GAM's one step")
+    gam_fraction: np.ndarray = array("rho", help="gam_r1 / r1.", percent=True, label="r1 by GAM / r1")
     starts: np.ndarray = array("rho", detail=True, help="Number of ascents that searched r1.")
     hits: np.ndarray = array(
         "rho", help="Ascents that ended within 1 % of the largest rise of ||c g||.", label="starts that reached it"

@@ -26,6 +26,7 @@ from landscape.analyses.neighborhood.ball_objective import (
 from landscape.analyses.neighborhood.flatness import Flatness, FlatnessResult
 from landscape.analyses.neighborhood.search_state import BallSearch
 from landscape.analyses.neighborhood.worst_case import maximize_in_balls
+from landscape.analyses.shared.expected_steps import expected_steps
 from landscape.analyses.shared.phases import Phases
 from landscape.analyses.shared.products import count_gradients
 from landscape.analyses.shared.rounding import ROUNDING_DRAWS, smallest_clear_rise
@@ -155,9 +156,9 @@ def _largest_eigenvalue(
         operator, wanted, seed=seed, max_basis=EIGENVALUE_ROWS, max_products=MAX_EIGENVALUE_PRODUCTS, resume=earlier
     ):
         note = f"largest eigenvalue, {state.products} products"
-        yield Progress(
-            min(state.products, MAX_EIGENVALUE_PRODUCTS), MAX_EIGENVALUE_PRODUCTS, note, partial(snapshot, state)
-        )
+        done = min(state.products, MAX_EIGENVALUE_PRODUCTS)
+        total = expected_steps(done, EIGENVALUE_PRODUCTS, MAX_EIGENVALUE_PRODUCTS)
+        yield Progress(done, total, note, partial(snapshot, state))
     assert state is not None  # MAX_EIGENVALUE_PRODUCTS >= 1
     pairs = ritz.ritz_pairs(state, wanted)
     residual = float(ritz.true_residuals(pairs.residuals, state)[0])

@@ -223,7 +223,9 @@ class SharpnessResult(PopulationColumns):
             return worst
         if not self.s_avg_interval[-1][0] > self.rounding:
             return worst
-        return f"{worst}; noise of size {self.average_rho[-1]:g} raises it by {self.s_avg[-1]:.2g} on average"
+        size = float(self.average_rho[-1])
+        further = ", which leads further," if size * self.parameters**0.5 > rho else ""
+        return f"{worst}; noise of size {size:g} on every weight{further} raises it by {self.s_avg[-1]:.2g} on average"
 
     def remarks(self) -> list[str]:
         """Remarks on radii within rounding, and on maxima that may not be the largest."""

@@ -33,7 +33,7 @@ def test_the_cost_at_the_chosen_rho_is_said(classification: Data) -> None:
 
 def test_everything_that_is_kept_is_not_written(classification: Data) -> None:
     found = edit_of(fit_net(classification), rho=(1.0,))
-    assert "no checkpoint is written: everything is kept" in found.remarks()
+    assert found.remarks() == ["no checkpoint is written: everything is kept"]
 
 
 def test_a_sweep_within_its_budget_does_not_speak_of_it(classification: Data) -> None:

@@ -173,6 +173,6 @@ def test_what_was_bought_and_what_more_would_buy(
 ) -> None:
     found = memorization_of(fit_net(classification), bands=(0.5,), **options)
     assert found.bought().startswith(f"{bought} bought the bands of all layers together")
-    assert "auroc of edit damage to" in found.bought()
+    assert "AUROC of edit damage to" in found.bought()
     assert more in found.more(10.0)
     assert replace(found, controls=None).bought() == replace(found, controls=None).more(10.0) == ""

@@ -100,8 +100,9 @@ def test_only_the_maximum_may_not_be_unique() -> None:
 def test_the_rise_in_the_largest_ball_is_named_where_it_is_of_all_samples_and_beyond_rounding() -> None:
     assert curve().meaning() == (
         "some weights in the ball of rho = 0.2 have a loss that is higher by at least 4 (400 % of it); noise of size "
-        "0.02 raises it by 2 on average"
+        "0.02 on every weight raises it by 2 on average"
     )
+    assert "on every weight, which leads further, raises it" in curve(parameters=400).meaning()
     unsure = curve(s_avg_interval=np.array([[0.4, 0.6], [-0.1, 2.2]]))
     assert unsure.meaning().endswith("(400 % of it)")
     for doubt in ({"m": 4}, {"resolved": np.array([True, False])}, {"normalised_loss": 1.0}, {"s_max": None}):
